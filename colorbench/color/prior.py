@@ -1,0 +1,162 @@
+"""The prior of the bins among natural pixels, its smoothing, and the rebalancing weights (paper, section 2.2)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.color.bins import NEIGHBOURS, SIGMA, ab_bins, nearest_bin, soft_encode
+from colorbench.errors import UserError
+
+Kind = Literal["hard", "soft", "smoothed", "unknown"]
+SHIPPED = "photographs"
+FLOOR = 1e-5
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Share of each bin among pixels."""
+
+    probabilities: np.ndarray = field(repr=False)
+    """(313,) float64, summing to 1."""
+    kind: Kind
+    """hard: counts of nearest bins; soft: mean soft encoding; smoothed: hard, then smoothed; unknown: not told."""
+    name: str
+    images: int | None = None
+    """Number of photographs it was counted on."""
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        p = self.probabilities
+        if p.shape != (len(ab_bins()),) or not np.isfinite(p).all() or (p < 0).any() or abs(p.sum() - 1) > 1e-6:
+            raise UserError(
+                f"a prior must be {len(ab_bins())} numbers of at least 0 that sum to 1, "
+                f"got shape {p.shape} with sum {p.sum():.6g}",
+                where=self.name,
+                mend="make one with `colorbench prior`",
+            )
+
+    @property
+    def sha256(self) -> str:
+        """Of the probabilities as little-endian float64: equal numbers have equal hashes, whatever the file."""
+        return hashlib.sha256(self.probabilities.astype("<f8").tobytes()).hexdigest()
+
+    @property
+    def entropy(self) -> float:
+        """In nats."""
+        p = self.probabilities[self.probabilities > 0]
+        return float(-(p * np.log(p)).sum())
+
+
+def hard_counts(ab: Tensor) -> Tensor:
+    """Pixels per nearest bin: (N, 2, H, W) -> (313,) float64."""
+    return torch.bincount(nearest_bin(ab).flatten(), minlength=len(ab_bins())).double()
+
+
+def soft_counts(ab: Tensor, neighbours: int = NEIGHBOURS, sigma: float = SIGMA) -> Tensor:
+    """Summed soft encodings: (N, 2, H, W) -> (313,) float64. This is smoothed by its nature (richzhang, issue 47)."""
+    code = soft_encode(ab, neighbours, sigma)
+    return torch.bincount(code.indices.flatten(), weights=code.weights.double().flatten(), minlength=len(ab_bins()))
+
+
+def from_counts(counts: Tensor | np.ndarray, kind: Kind, name: str, *, images: int, floor: float = 0.0) -> Prior:
+    """Normalize counts (313,) into a prior; ``floor`` is the least probability of a bin before normalization."""
+    p = np.asarray(counts, dtype=np.float64)
+    if p.sum() <= 0:
+        raise UserError("a prior needs at least one pixel", where=name)
+    p = np.maximum(p / p.sum(), floor)
+    return Prior(p / p.sum(), kind, name, images)
+
+
+def smooth(prior: Prior, sigma: float = SIGMA) -> Prior:
+    """Spread a hard prior with a Gaussian of ``sigma`` ab units over the bins; mass is kept.
+
+    Raises:
+        UserError: for a prior that is smoothed already, as a soft-encoded one is: smoothing twice flattens it (the
+            share of gray falls from .21 to .155).
+    """
+    if prior.kind != "hard":
+        raise UserError(
+            f"the prior is {prior.kind}, and only hard counts may be smoothed: soft encoding smooths already",
+            where=prior.name,
+            mend="count with --hard, or leave out --smooth",
+        )
+    bins = ab_bins().double().numpy()
+    squared = ((bins[:, None] - bins) ** 2).sum(-1)
+    kernel = np.exp(-squared / (2 * sigma * sigma))
+    kernel /= kernel.sum(axis=1, keepdims=True)
+    return Prior(prior.probabilities @ kernel, "smoothed", prior.name, prior.images)
+
+
+def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: float = 1.0) -> np.ndarray:
+    """Weight of every bin, ((1 - lam) p + lam u)^-alpha scaled so that E_p[w] = 1 (paper, equation 4).
+
+    ``u`` is uniform over the bins that occur (PriorFactor of the released code); a bin that never occurs gets, at
+    lam = 0, the weight of the rarest that does, since no finite weight follows for it.
+
+    Args:
+        probabilities: (313,) summing to 1.
+        lam: 0 is the metric's (pure inverse), 0.5 the training's, 1 weighs all bins alike.
+        alpha: exponent.
+
+    Returns:
+        (313,) float64.
+
+    Raises:
+        ValueError: for lam outside 0..1.
+    """
+    if not 0 <= lam <= 1:
+        raise ValueError(f"lambda must be in 0..1, got {lam}")
+    p = np.asarray(probabilities, dtype=np.float64)
+    occurs = p > 0
+    mixed = (1 - lam) * p + lam * occurs / occurs.sum()
+    mixed[~occurs] = mixed[occurs].min()
+    weights = mixed**-alpha
+    return np.asarray(weights / (p * weights).sum(), dtype=np.float64)
+
+
+def load_prior(name: str | Path = SHIPPED) -> Prior:
+    """The prior that ships (``photographs``), or one from a ``.npy`` file of (313,), with its ``.json`` if there is one.
+
+    Raises:
+        UserError: for a missing file, one that is no array of 313 numbers, or a damaged description.
+    """
+    if name == SHIPPED:
+        resource = files("colorbench.color") / "data"
+        with (resource / "photographs.npy").open("rb") as file:
+            probabilities = np.load(file, allow_pickle=False)
+        about = json.loads((resource / "photographs.json").read_text())
+        return Prior(probabilities, about["kind"], SHIPPED, about["images"], about["notes"])
+    path = Path(name)
+    if not path.is_file():
+        raise UserError(
+            f"no prior {str(name)!r}", mend=f"give `{SHIPPED}`, `dataset`, or a .npy file made by `colorbench prior`"
+        )
+    try:
+        probabilities = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64).squeeze()
+    except (ValueError, OSError, EOFError) as error:
+        raise UserError(f"cannot read a prior: {error}", where=str(path), mend="give a .npy file") from error
+    description = path.with_suffix(".json")
+    if not description.is_file():
+        return Prior(probabilities, "unknown", path.name)
+    try:
+        about = json.loads(description.read_text())
+        return Prior(probabilities, about["kind"], path.name, about["images"], about.get("notes", ""))
+    except (ValueError, KeyError) as error:
+        raise UserError(f"cannot read a prior's description: {error!r}", where=str(description)) from error
+
+
+def save_prior(prior: Prior, path: Path) -> None:
+    """Write ``path`` (.npy) and its description beside it (.json)."""
+    np.save(path, prior.probabilities)
+    about = asdict(prior) | {"sha256": prior.sha256}
+    del about["probabilities"]
+    path.with_suffix(".json").write_text(json.dumps(about, indent=2) + "\n")

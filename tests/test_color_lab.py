@@ -1,0 +1,65 @@
+"""sRGB <-> Lab against scikit-image in float64."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.color import lab2rgb, rgb2lab
+
+from colorbench.color.lab import lab_to_rgb, lab_to_rgb8, rgb_to_lab
+
+
+def cube(step: int) -> np.ndarray:
+    """(n, 1, 3) uint8: every ``step``-th value of each channel, and 255."""
+    values = np.unique(np.r_[np.arange(0, 256, step), 255])
+    return np.stack(np.meshgrid(values, values, values, indexing="ij"), -1).reshape(-1, 1, 3).astype(np.uint8)
+
+
+def channels_first(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+@pytest.mark.parametrize("step", [5, 17])
+def test_8bit_colors_are_within_a_thousandth_of_scikit_image(step: int) -> None:
+    rgb = cube(step)
+    ours = rgb_to_lab(channels_first(rgb)).permute(1, 2, 0).numpy()
+    assert ours.dtype == np.float32
+    assert np.abs(ours - rgb2lab(rgb.astype(np.float64) / 255)).max() < 1e-3
+
+
+def test_float64_agrees_with_scikit_image_to_1e_9() -> None:
+    rgb = np.random.default_rng(0).random((50, 40, 3))
+    ours = rgb_to_lab(channels_first(rgb)).permute(1, 2, 0).numpy()
+    assert np.abs(ours - rgb2lab(rgb)).max() < 1e-9
+
+
+def test_every_8bit_color_survives_the_round_trip() -> None:
+    values = torch.arange(256, dtype=torch.uint8)
+    for red in range(256):
+        green, blue = torch.meshgrid(values, values, indexing="ij")
+        rgb = torch.stack([torch.full_like(green, red), green, blue])
+        assert torch.equal(lab_to_rgb8(rgb_to_lab(rgb)), rgb)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 100), st.floats(-128, 127), st.floats(-128, 127))
+def test_the_way_back_agrees_with_scikit_image_in_and_out_of_gamut(lightness: float, a: float, b: float) -> None:
+    lab = np.array([[[lightness, a, b]]])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # scikit-image warns of negative Z, which both clip
+        expected = lab2rgb(lab)
+    assert np.abs(lab_to_rgb(channels_first(lab)).permute(1, 2, 0).numpy() - expected).max() < 1e-6
+
+
+def test_leading_dimensions_do_not_matter() -> None:
+    rgb = torch.randint(0, 256, (2, 3, 3, 5, 4), dtype=torch.uint8)
+    assert torch.equal(rgb_to_lab(rgb)[1, 2], rgb_to_lab(rgb[1, 2]))
+
+
+@pytest.mark.parametrize("bad", [torch.zeros(4, 5, 5), torch.zeros(3, 5), torch.zeros(3, 5, 5, dtype=torch.int32)])
+def test_wrong_shapes_and_dtypes_are_refused(bad: torch.Tensor) -> None:
+    with pytest.raises(ValueError, match=r"expected|must be uint8"):
+        rgb_to_lab(bad)
