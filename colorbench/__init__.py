@@ -1,0 +1,35 @@
+"""colorbench: evaluation, benchmarking and a reference model zoo for automatic image colorizers.
+
+    import colorbench
+    record = colorbench.run("zoo/cic", "auc", "my-photographs/")
+
+Importing the package imports no torch; what is used is loaded on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from colorbench.api import load_model, run
+
+__all__ = ["__version__", "load_model", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("run", "load_model"):
+        from colorbench import api
+
+        return getattr(api, name)
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("colorbench")
+        except PackageNotFoundError:  # a checkout on the path that was never installed
+            return "unknown"
+    if name in ("color", "metrics"):  # colorbench.color.ab_bins() needs no import of its own
+        from importlib import import_module
+
+        return import_module(f"colorbench.{name}")
+    raise AttributeError(f"module 'colorbench' has no attribute {name!r}")

@@ -175,7 +175,9 @@ def _encode_by_pattern(points: Tensor, count: int, sigma: float) -> SoftCode:
     if len(rest):
         # Near the edge a pattern still decides where each of its bins exists.
         rest = rest[unclear[rest] | (indices[rest] < 0).any(dim=1)]
-        code = _weigh(_search_around(points[rest], place[rest], flat[rest], count, table.grid_index), sigma, weights.dtype)
+        code = _weigh(
+            _search_around(points[rest], place[rest], flat[rest], count, table.grid_index), sigma, weights.dtype
+        )
         indices[rest], weights[rest] = code
     return SoftCode(indices, weights)
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 # IEC 61966-2-1 primaries with the rounded matrix of skimage.color (xyz_from_rgb).
-XYZ_FROM_RGB = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
+XYZ_FROM_RGB = np.array(
+    [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
+)
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
 
@@ -41,7 +43,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     r, g, b = linear.unbind(-3)
     m = (XYZ_FROM_RGB / WHITE_D65[:, None]).tolist()
     xyz = [r * row[0] + g * row[1] + b * row[2] for row in m]
-    fx, fy, fz = (torch.where(t > 0.008856, t ** (1 / 3), t * 7.787 + 16 / 116) for t in xyz)
+    fx, fy, fz = (torch.where(t > 0.008856, _power(t, 1 / 3), t * 7.787 + 16 / 116) for t in xyz)
     return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], dim=-3)
 
 
@@ -62,12 +64,18 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     linear = torch.stack([xyz[0] * row[0] + xyz[1] * row[1] + xyz[2] * row[2] for row in m], dim=-3)
     # Clipping first keeps negative values out of the power; the curve is monotonic, so the answer is the same.
     linear = linear.clamp(0, 1)
-    return torch.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, linear * 12.92)
+    return torch.where(linear > 0.0031308, 1.055 * _power(linear, 1 / 2.4) - 0.055, linear * 12.92)
 
 
 def lab_to_rgb8(lab: Tensor) -> Tensor:
     """What is seen: ``lab_to_rgb`` rounded to 8 bits, (..., 3, H, W) uint8."""
     return (lab_to_rgb(lab) * 255).round_().to(torch.uint8)
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    # torch's own power rounds the last elements of a tensor by another routine, so that a pixel's Lab would depend on
+    # its place in the batch; exp and log do not. At 0 the answer is 0, and callers hide negative x.
+    return (x.log() * exponent).exp()
 
 
 def _from_f(f: Tensor) -> Tensor:

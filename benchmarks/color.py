@@ -1,0 +1,48 @@
+"""Lab and soft encoding against scikit-image and scikit-learn: ``uv run python -m benchmarks.color``."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from skimage.color import rgb2lab
+from skimage.data import astronaut
+from sklearn.neighbors import NearestNeighbors
+
+from benchmarks.timing import compare, report
+from colorbench.color.bins import ab_bins, soft_encode
+from colorbench.color.lab import rgb_to_lab
+
+
+def lab() -> None:
+    """sRGB to Lab of a 256 x 256 photograph, against scikit-image in float64."""
+    picture = astronaut()[100:356, 100:356].copy()
+    tensor = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
+    ours, theirs = compare(lambda: rgb_to_lab(tensor), lambda: rgb2lab(picture.astype(np.float64) / 255))
+    error = np.abs(rgb_to_lab(tensor).permute(1, 2, 0).numpy() - rgb2lab(picture)).max()
+    report(f"Lab of 256 x 256 (largest error {error:.1e})", ours, theirs, "scikit-image float64", 3)
+
+
+def encoding(place: int, title: str) -> None:
+    """Soft encoding of a 64 x 64 map, K = 10, against nearest neighbours of scikit-learn into a dense target."""
+    picture = astronaut()[place : place + 256, place : place + 256].copy()
+    ab = rgb_to_lab(torch.from_numpy(picture).permute(2, 0, 1))[1:, ::4, ::4].contiguous()
+    points = ab.permute(1, 2, 0).reshape(-1, 2).numpy()
+    tree = NearestNeighbors(n_neighbors=10, algorithm="ball_tree").fit(ab_bins().numpy())
+    rows = np.arange(len(points))[:, None]
+
+    def dense() -> np.ndarray:
+        distance, index = tree.kneighbors(points)
+        weights = np.exp(-(distance**2) / 50)
+        target = np.zeros((len(points), 313))
+        target[rows, index] = weights / weights.sum(1, keepdims=True)
+        return target
+
+    ours, theirs = compare(lambda: soft_encode(ab), dense)
+    report(f"soft encoding of 64 x 64, {title}", ours, theirs, "scikit-learn, dense", 50)
+
+
+if __name__ == "__main__":
+    print(f"{torch.get_num_threads()} threads")
+    lab()
+    encoding(0, "a face and a flag")
+    encoding(200, "a vivid orange suit")

@@ -1,0 +1,131 @@
+"""``colorbench colorize``: colours for photographs at their full size, black-and-white ones too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from colorbench.cli.options import Debug, Decode, Device, Temperature, Weights
+from colorbench.errors import RunError, UserError
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
+"""What is taken from a folder; a file that is named is tried whatever its name."""
+
+
+def colorize(
+    ctx: typer.Context,
+    photographs: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, or folders of them.")],
+    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A name that `colorbench list` shows.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the PNG files are written.")],
+    weights: Weights = None,
+    decode: Decode = None,
+    temperature: Temperature = None,
+    device: Device = "auto",
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For models that draw their colours at random.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that are there already.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Colorize photographs, black-and-white ones too.
+
+    The photograph's own lightness is kept at its full size; only the colours come from the model. Each result is
+    written as DIR/NAME.png, upright.
+    """
+    from time import perf_counter
+
+    from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.tables import console
+    from colorbench.cli.verbs import FINISHED
+    from colorbench.evaluation.execution import device_of
+    from colorbench.evaluation.full_size import colorize_photograph
+    from colorbench.models.loading import load_model
+
+    ctx.meta[FINISHED] = f"the pictures that are finished lie in {output}"
+    plan = targets(photographs, output, overwrite=overwrite)
+    place = device_of(device)
+    loaded = load_model(model, weights=weights, decode=decode, temperature=temperature, device=place)
+    failed: list[str] = []
+    words, begun = console(words_to_stderr=True), perf_counter()
+    with ProgressBar(words) as bar:
+        bar.started(len(plan))
+        for done, (source, target) in enumerate(plan.items(), start=1):
+            try:
+                rgb = read_upright(source)
+            except UserError as error:
+                failed.append(str(error))
+                bar.message(f"left out: {error}")
+            else:
+                write_png(target, colorize_photograph(loaded, rgb, id=source.name, seed=seed, device=place))
+            bar.advanced(1, done / (perf_counter() - begun))
+    typer.echo(f"colorized {len(plan) - len(failed)} of {len(plan)} with {loaded.full_name}: {output}")
+    if failed:
+        raise RunError(f"photographs that could not be read: {len(failed)}", where=failed[0])
+
+
+def targets(photographs: list[Path], output: Path, *, overwrite: bool) -> dict[Path, Path]:
+    """Photograph -> its PNG below ``output``; below a folder, the folders in it are kept.
+
+    Raises:
+        UserError: for a path that is not there, an empty folder, two photographs with one target, a photograph that
+            would be replaced by its own result, and (without ``overwrite``) pictures that are there already.
+    """
+    plan: dict[Path, Path] = {}
+    for given in photographs:
+        if given.is_dir():
+            found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            if output.resolve() != given.resolve():
+                # Results that lie below the folder they were made from are no photographs to colorize.
+                found = [path for path in found if not path.resolve().is_relative_to(output.resolve())]
+            if not found:
+                raise UserError("no photographs in this folder", where=str(given), mend="give another")
+            plan |= {path: (output / path.relative_to(given)).with_suffix(".png") for path in found}
+        elif given.is_file():
+            plan[given] = output / f"{given.stem}.png"
+        else:
+            raise UserError("no such photograph", where=str(given), mend="check the path")
+    sources: dict[Path, Path] = {}
+    for source, target in plan.items():
+        if target in sources and sources[target].resolve() != source.resolve():
+            raise UserError(
+                f"{sources[target]} and {source} would both become {target}", mend="colorize them into two folders"
+            )
+        sources[target] = source
+        if target.exists() and target.resolve() == source.resolve():
+            what = "a photograph would be replaced by its own result"
+            raise UserError(what, where=str(source), mend="give another --output")
+    there = [target for target in sources if target.exists()]
+    if there and not overwrite:
+        mend = "give another --output, or --overwrite to replace them"
+        raise UserError(f"pictures that are there already: {len(there)}", where=str(there[0]), mend=mend)
+    return {source: target for target, source in sources.items()}
+
+
+def read_upright(path: Path) -> ndarray:
+    """(H, W, 3) uint8 sRGB of a file, turned as its camera says.
+
+    Raises:
+        UserError: for a file that is no readable picture.
+    """
+    from colorbench.data.decoding import UnreadablePhotograph, decode_file
+
+    try:
+        return decode_file(path).rgb
+    except UnreadablePhotograph as error:
+        raise UserError(str(error), where=str(path)) from error
+
+
+def write_png(path: Path, rgb: ndarray) -> None:
+    """Write (H, W, 3) uint8; the file is whole or not there."""
+    import io
+
+    from PIL import Image
+
+    from colorbench.evaluation.files import write_atomic
+
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG")
+    write_atomic(path, buffer.getvalue(), durable=False)

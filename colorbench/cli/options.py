@@ -1,0 +1,91 @@
+"""Flags that several verbs share, and the reading of ``key=value``."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from colorbench.cli.verbs import DEBUG
+from colorbench.errors import UserError
+
+
+def _remember(context: typer.Context, wanted: bool) -> bool:
+    # ``meta`` is one dictionary for a command and the group above it, where errors end.
+    context.meta[DEBUG] = wanted
+    return wanted
+
+
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", callback=_remember, is_eager=True, help="Show the traceback of an error."),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results are kept.")]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="NAME", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where there is one."
+    ),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="The answer as JSON on standard output; words go to standard error.")
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, metavar="N", help="Only N photographs: a fixed random part of the set."),
+]
+ListFile = Annotated[
+    Path | None, typer.Option("--list", metavar="FILE", help="Only the photographs that FILE names, one a line.")
+]
+Weights = Annotated[
+    Path | None, typer.Option("--weights", metavar="FILE", help="Weights from this file, not those that ship.")
+]
+Decode = Annotated[
+    str | None,
+    typer.Option("--decode", metavar="annealed-mean|mean|mode", help="How a distribution becomes a colour."),
+]
+Temperature = Annotated[
+    float | None, typer.Option("--temperature", min=0.0, metavar="T", help="Of the annealed mean (the paper's: 0.38).")
+]
+
+
+def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
+    """``["auc.step=2", "prior=FILE"]`` -> {"auc.step": 2, "prior": "FILE"}; numbers, true, false and null are read.
+
+    Raises:
+        UserError: for a pair without ``=``, and for a key given twice.
+    """
+    values: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise UserError(f"{flag} wants key=value, got {pair!r}", mend=f"write for example {flag} step=1")
+        if key in values:
+            raise UserError(f"{flag} {key} is given twice", mend="give it once")
+        values[key] = literal(text)
+    return values
+
+
+def literal(text: str) -> Any:
+    """A number, true, false or null as such; anything else is text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    # json reads "NaN", "Infinity", lists and objects too: none of them is a parameter's value.
+    plain = value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
+    return value if plain else text
+
+
+def choice(value: str, allowed: tuple[str, ...], flag: str) -> Any:
+    """``value``, checked.
+
+    Raises:
+        UserError: for anything that is not ``allowed``.
+    """
+    if value not in allowed:
+        raise UserError(f"{flag} cannot be {value!r}", mend=f"choose {', '.join(allowed)}")
+    return value

@@ -1,0 +1,128 @@
+"""``colorbench prior``: count the prior of the colour bins on a set of photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from colorbench.cli.options import Debug, Json, Limit, ListFile
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from colorbench.color.prior import Prior
+
+TOP = 10
+BATCH = 16
+
+
+def prior(
+    ctx: typer.Context,
+    data: Annotated[str, typer.Option("--data", "-d", metavar="DIR", help="Photographs: a folder, or a set by name.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE.npy", help="Where to; FILE.json is written beside it.")
+    ],
+    soft: Annotated[
+        bool, typer.Option("--soft/--hard", help="Count soft encodings (10 nearest bins), or nearest bins.")
+    ] = True,
+    smooth: Annotated[
+        bool, typer.Option("--smooth", help="Smooth the counts (sigma 5); only with --hard: soft ones are smooth.")
+    ] = False,
+    recipe: Annotated[
+        str, typer.Option("--recipe", metavar="NAME", help="How photographs become pixels.")
+    ] = "squash256",
+    list_file: ListFile = None,
+    limit: Limit = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.npy where there is one.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Count how often each colour bin occurs in photographs.
+
+    The result can weigh rare colours in the auc protocol, and in training:
+    colorbench run --protocol auc --param prior=FILE.npy
+    """
+    from colorbench.cli.tables import console
+    from colorbench.color.prior import save_prior
+    from colorbench.color.prior import smooth as smoothed
+    from colorbench.errors import UserError
+
+    if smooth and soft:
+        raise UserError("soft counts are smooth already, and smoothing twice flattens them", mend="add --hard")
+    if output.suffix != ".npy":
+        raise UserError(f"a prior is a .npy file, not {output.name!r}", mend=f"write --output {output.stem}.npy")
+    if output.exists() and not overwrite:
+        raise UserError("this file is there already", where=str(output), mend="--overwrite replaces it")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    words = console(words_to_stderr=json)
+    counted = count(data, list_file, limit, recipe, soft, words)
+    result = smoothed(counted) if smooth else counted
+    save_prior(result, output)
+    if json:
+        typer.echo(output.with_suffix(".json").read_text(), nl=False)
+    print_prior(words, result, output)
+
+
+def count(data: str, list_file: Path | None, limit: int | None, recipe: str, soft: bool, words: Console) -> Prior:
+    """The prior of a set; every photograph weighs the same, gray ones too."""
+    from time import perf_counter
+
+    import torch
+
+    from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.tables import console
+    from colorbench.color.bins import ab_bins
+    from colorbench.color.lab import rgb_to_lab
+    from colorbench.color.prior import from_counts, hard_counts, soft_counts
+    from colorbench.data.loading import load_batches
+    from colorbench.data.recipes import get_recipe
+    from colorbench.data.sources import open_dataset
+    from colorbench.errors import RunError
+
+    dataset = open_dataset(data, list_file=list_file)
+    if limit is not None:
+        dataset = dataset.limit(limit)
+    counts_of = soft_counts if soft else hard_counts
+    counts = torch.zeros(len(ab_bins()), dtype=torch.float64)
+    images, skipped, begun = 0, [], perf_counter()
+    with ProgressBar(console(words_to_stderr=True)) as bar:
+        bar.started(len(dataset))
+        for batch in load_batches(dataset.samples, get_recipe(recipe), batch_size=BATCH, workers=1):
+            for photograph in batch.rgb8:
+                ab = rgb_to_lab(photograph[None])[:, 1:]
+                counts += counts_of(ab) / ab[0, 0].numel()
+            images += len(batch.ids)
+            skipped += batch.skipped
+            bar.advanced(len(batch.ids) + len(batch.skipped), images / (perf_counter() - begun))
+    if not images:
+        where = f"the first: {skipped[0].id}: {skipped[0].reason}" if skipped else dataset.name
+        raise RunError("not one photograph could be read", where=where)
+    if skipped:
+        words.print(f"left out {len(skipped)}, the first being {skipped[0].id}: {skipped[0].reason}", soft_wrap=True)
+    return from_counts(counts, "soft" if soft else "hard", dataset.name, images=images)
+
+
+def print_prior(words: Console, prior: Prior, path: Path) -> None:
+    """The commonest bins, how even the prior is, and where it lies."""
+    import numpy as np
+    from rich.table import Table
+
+    from colorbench.color.bins import ab_bins
+
+    p = prior.probabilities
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for head in ("bin (a, b)", "share"):
+        table.add_column(head, justify="right")
+    for index in np.argsort(-p, kind="stable")[:TOP]:
+        a, b = ab_bins()[index].tolist()
+        table.add_row(f"({a:.0f}, {b:.0f})", f"{100 * p[index]:.2f} %")
+    words.print(f"{prior.kind} prior of {prior.images} photographs of {prior.name}; of {len(p)} bins the commonest:")
+    words.print(table)
+    words.print(
+        f"entropy {prior.entropy:.3f} nats, as of {np.exp(prior.entropy):.1f} equally common bins; "
+        f"{int((p == 0).sum())} bins never occur",
+        soft_wrap=True,
+    )
+    words.print(f"written: {path} and {path.with_suffix('.json').name}", soft_wrap=True)

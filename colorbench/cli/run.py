@@ -1,0 +1,211 @@
+"""``colorbench run``: measure models on photographs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from colorbench.cli.options import (
+    Debug,
+    Decode,
+    Device,
+    Json,
+    Limit,
+    ListFile,
+    Temperature,
+    Weights,
+    choice,
+    key_values,
+)
+from colorbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from colorbench.evaluation.record import Record
+
+ROLES = ("train", "test")
+
+
+def run(
+    ctx: typer.Context,
+    model: Annotated[
+        list[str],
+        typer.Option(
+            "--model", "-m", metavar="NAME", help="A name that `colorbench list` shows, FILE.py:CLASS, or images:DIR."
+        ),
+    ],
+    protocol: Annotated[
+        list[str], typer.Option("--protocol", "-p", metavar="NAME", help="How to score, such as auc or auc@cic2016.")
+    ],
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", "-d", metavar="DIR", help="Photographs: a folder, or a set by name [default: samples]."),
+    ] = None,
+    list_file: ListFile = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="A .csv with the columns file and class_index.")
+    ] = None,
+    limit: Limit = None,
+    gray: Annotated[
+        str, typer.Option("--gray", metavar="keep|drop", help="What to do with photographs without colour.")
+    ] = "keep",
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="KEY=VALUE", help="Of a protocol: auc.prior=FILE; `colorbench show auc`."),
+    ] = None,
+    weights: Weights = None,
+    decode: Decode = None,
+    temperature: Temperature = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For models that draw their colours at random.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where records are kept.")] = Path(
+        "runs"
+    ),
+    save: Annotated[
+        str,
+        typer.Option(
+            "--save", metavar="none|gallery|predictions", help="Pictures to keep: none, a few small ones, all."
+        ),
+    ] = "gallery",
+    anchors: Annotated[
+        bool, typer.Option("--anchors/--no-anchors", help="Measure gray, constant and truth in the same pass.")
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Go on from what is there, or measure anew.")
+    ] = True,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Photographs at a time.")
+    ] = 16,
+    device: Device = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads [default: all cores].")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers", "-j", min=0, metavar="N", help="Threads that read photographs [default: one a core]."
+        ),
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure models on photographs.
+
+    Every model is scored by every protocol, in one pass over the photographs. It ends with a table in which each
+    number is explained, and writes OUTPUT/MODEL/PROTOCOL/DATASET-KEY/ with record.json, the rows, pictures and a page
+    (report.html). A run that was stopped goes on where it was when the same command is given again.
+    """
+    import os
+
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
+
+    from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.tables import console
+    from colorbench.cli.verbs import FINISHED
+    from colorbench.data.sources import open_dataset
+    from colorbench.evaluation.execution import processes
+    from colorbench.evaluation.run import RunRequest
+    from colorbench.evaluation.run import run as measure
+    from colorbench.models.loading import load_model
+
+    ctx.meta[FINISHED] = "what is finished is kept; the same command goes on from there"
+    protocols = list(dict.fromkeys(protocol))
+    loaded = [load_model(name, decode, temperature, weights=weights) for name in dict.fromkeys(model)]
+    request = RunRequest(
+        models=loaded,
+        protocols=protocols,
+        data=open_dataset(source(data or []), list_file=list_file, labels=labels),
+        gray_policy=choice(gray, ("keep", "drop"), "--gray"),
+        parameters=parameters(param or [], protocols),
+        decode=decode,
+        temperature=temperature,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        workers=workers,
+        save=choice(save, ("none", "gallery", "predictions"), "--save"),
+        output=output,
+        resume=resume,
+        anchors=anchors,
+        limit=limit,
+        command=("colorbench", *sys.argv[1:]),
+    )
+    with ProgressBar(console(words_to_stderr=True)) as bar:
+        records = measure(request, bar)
+    if processes()[0] == 0:  # of several processes one speaks
+        names = {one.full_name for one in loaded}
+        show([record for record in records if record.model.name in names], records, output, json=json)
+
+
+def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, json: bool) -> None:
+    """Write each record's page, print its table, and the records themselves where asked."""
+    from colorbench import plugins
+    from colorbench.cli.tables import console, print_closing
+    from colorbench.evaluation.report import write_report
+    from colorbench.evaluation.run import record_folder
+
+    words: Console = console(words_to_stderr=json)
+    for record in asked:
+        spec = plugins.get_protocol(record.protocol.name).spec
+        explanations = {metric.name: metric.explanation for metric in spec.metrics if metric.explanation}
+        beside = [
+            other
+            for other in records
+            if other.protocol.identity_sha256 == record.protocol.identity_sha256
+            and other.dataset.fingerprint == record.dataset.fingerprint
+        ]
+        folder = record_folder(output, record)
+        write_report(folder, explanations=explanations, headline=spec.headline)
+        print_closing(words, record, beside, explanations, spec.headline, folder)
+    if json:
+        texts = [record.model_dump_json(indent=1) for record in asked]
+        typer.echo(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
+
+
+def source(data: Sequence[str]) -> str | None:
+    """The photographs to measure on; ``test=DIR`` is ``DIR``. None: the packaged samples.
+
+    Raises:
+        UserError: for a role that no image protocol has, and for more than one source.
+    """
+    by_role: dict[str, str] = {}
+    for given in data:
+        role, equals, place = given.partition("=")
+        # A folder may have "=" in its name.
+        known = bool(equals) and role in ROLES and not Path(given).exists()
+        role, place = (role, place) if known else ("test", given)
+        if role == "train":
+            raise UserError("these protocols train nothing", where=given, mend="give the photographs as --data DIR")
+        if role in by_role:
+            raise UserError("--data is given twice", where=given, mend="measure one set of photographs at a time")
+        by_role[role] = place
+    return by_role.get("test")
+
+
+def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``["auc.step=2"]`` -> {"auc": {"step": 2}}; a bare key belongs to the only protocol.
+
+    Raises:
+        UserError: for a bare key where there are several protocols, or the name of one that is not run.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for key, value in key_values(pairs, "--param").items():
+        name, dot, rest = key.rpartition(".")
+        if dot and name in {*protocols, *(chosen.partition("@")[0] for chosen in protocols)}:
+            found.setdefault(name, {})[rest] = value
+        elif dot:
+            raise UserError(f"--param {key}: protocol {name!r} is not run", mend=f"choose {' or '.join(protocols)}")
+        elif len(protocols) == 1:
+            found.setdefault(protocols[0], {})[key] = value
+        else:
+            raise UserError(f"--param {key}: which protocol's?", mend=f"write {protocols[0]}.{key}=...")
+    return found

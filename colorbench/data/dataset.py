@@ -1,0 +1,65 @@
+"""What a set of photographs is: samples with ids, known before any file is opened."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One photograph that has not been read yet."""
+
+    id: str
+    """POSIX path below the root of its set; unique in the set."""
+    path: Path
+    label: int | None = None
+    """Class index, where the set has labels."""
+    size: int = 0
+    """Bytes in the file."""
+    modified: int = 0
+    """Modification time in nanoseconds."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Samples in a fixed order (sorted by id), with the names of their classes."""
+
+    name: str
+    samples: tuple[Sample, ...]
+    class_names: tuple[str, ...] | None = None
+    """Name of class i (a synset, a folder), where the set has labels."""
+    redistributable: bool = False
+    """Whether its photographs may be embedded in pages that are passed on."""
+    source: str = ""
+    """Where it comes from, in words, for the record."""
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def limit(self, count: int) -> Dataset:
+        """The ``count`` samples whose ids have the smallest hash: a fixed random part, the same on every machine."""
+        chosen = sorted(self.samples, key=lambda sample: id_hash(sample.id))[:count]
+        return replace(self, samples=tuple(sorted(chosen, key=lambda sample: sample.id)))
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A decoded photograph."""
+
+    id: str
+    rgb: np.ndarray
+    """(H, W, 3) uint8, sRGB, upright."""
+    sha256: str
+    """Of the file's bytes: what pairs records with one another."""
+    gray: bool
+    """Whether the photograph itself has no colour (all channels equal within 2 of 255)."""
+    label: int | None = None
+
+
+def id_hash(id: str) -> str:
+    """Hexadecimal sha256 of an id: orders samples at random, but the same way everywhere."""
+    return hashlib.sha256(id.encode()).hexdigest()

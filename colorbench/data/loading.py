@@ -1,0 +1,131 @@
+"""Photographs in batches of equal size, decoded ahead by threads; the only place that feeds the engine pictures."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.data.dataset import Photograph, Sample
+from colorbench.data.decoding import UnreadablePhotograph, decode
+from colorbench.data.recipes import Recipe
+
+GrayPolicy = Literal["keep", "drop"]
+
+
+class SkippedPhotograph(NamedTuple):
+    """A photograph that is not evaluated, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedBatch:
+    """Photographs of one size, in the order of their samples. Empty where only skips are left to report."""
+
+    ids: tuple[str, ...]
+    sha256s: tuple[str, ...]
+    gray: tuple[bool, ...]
+    labels: tuple[int | None, ...]
+    sizes: tuple[tuple[int, int], ...]
+    """(H, W) of the photographs before the recipe."""
+    rgb8: Tensor
+    """(N, 3, H, W) uint8."""
+    skipped: tuple[SkippedPhotograph, ...] = ()
+    """Those passed over since the batch before."""
+
+
+class _Loaded(NamedTuple):
+    photograph: Photograph
+    pixels: np.ndarray  # (3, h, w) uint8, contiguous
+
+
+@dataclass
+class _Pending:
+    """What will be the next batch."""
+
+    loaded: list[_Loaded] = field(default_factory=list)
+    skipped: list[SkippedPhotograph] = field(default_factory=list)
+
+    def take(self) -> LoadedBatch:
+        photographs = [one.photograph for one in self.loaded]
+        batch = LoadedBatch(
+            ids=tuple(p.id for p in photographs),
+            sha256s=tuple(p.sha256 for p in photographs),
+            gray=tuple(p.gray for p in photographs),
+            labels=tuple(p.label for p in photographs),
+            sizes=tuple((p.rgb.shape[0], p.rgb.shape[1]) for p in photographs),
+            rgb8=torch.from_numpy(np.stack([one.pixels for one in self.loaded]))
+            if self.loaded
+            else torch.empty((0, 3, 0, 0), dtype=torch.uint8),
+            skipped=tuple(self.skipped),
+        )
+        self.loaded, self.skipped = [], []
+        return batch
+
+
+def load_batches(
+    samples: Sequence[Sample], recipe: Recipe, *, batch_size: int, workers: int = 1, gray_policy: GrayPolicy = "keep"
+) -> Iterator[LoadedBatch]:
+    """Decode, apply the recipe and batch, in the order of ``samples``.
+
+    How photographs fall into batches depends on the samples, the recipe and ``batch_size`` alone. Batches hold up to
+    ``batch_size`` photographs of one size; a photograph of another size begins the next.
+
+    Args:
+        samples: what to load.
+        recipe: applied to each.
+        batch_size: largest number of photographs in a batch.
+        workers: threads that decode ahead; 0 decodes in the caller's.
+        gray_policy: ``drop`` passes over photographs that have no colour themselves.
+    """
+    pending = _Pending()
+    for sample, answer in zip(samples, _ahead(samples, recipe, workers, batch_size), strict=True):
+        if isinstance(answer, str):
+            pending.skipped.append(SkippedPhotograph(sample.id, answer))
+            continue
+        if gray_policy == "drop" and answer.photograph.gray:
+            pending.skipped.append(SkippedPhotograph(sample.id, "gray photograph, left out by policy"))
+            continue
+        if pending.loaded and pending.loaded[0].pixels.shape != answer.pixels.shape:
+            yield pending.take()
+        pending.loaded.append(answer)
+        if len(pending.loaded) == batch_size:
+            yield pending.take()
+    if pending.loaded or pending.skipped:
+        yield pending.take()
+
+
+def _ahead(samples: Sequence[Sample], recipe: Recipe, workers: int, batch_size: int) -> Iterator[_Loaded | str]:
+    if workers == 0:
+        for sample in samples:
+            yield _load(sample, recipe)
+        return
+    # A bounded window instead of pool.map, which would decode a whole set ahead into memory.
+    window: deque[Future[_Loaded | str]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="colorbench-decode") as pool:
+        try:
+            for sample in samples:
+                window.append(pool.submit(_load, sample, recipe))
+                if len(window) > batch_size + workers:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
+
+
+def _load(sample: Sample, recipe: Recipe) -> _Loaded | str:
+    try:
+        photograph = decode(sample)
+    except UnreadablePhotograph as error:
+        return str(error)
+    return _Loaded(photograph, np.ascontiguousarray(recipe.apply(photograph.rgb).transpose(2, 0, 1)))

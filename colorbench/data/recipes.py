@@ -1,0 +1,71 @@
+"""From a decoded photograph to the pixels that are evaluated. The recipe's name is part of every result."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from colorbench.errors import UserError
+
+_NAME = re.compile(r"(squash|center)([1-9]\d{0,4})")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named transform of uint8 sRGB."""
+
+    name: str
+    kind: Literal["squash", "center", "native"]
+    size: int = 0
+
+    @property
+    def mixed_sizes(self) -> bool:
+        """Whether its pictures differ in size, so that not all of them can be batched."""
+        return self.kind == "native"
+
+    @property
+    def description(self) -> str:
+        """In words, for the record's reader."""
+        if self.kind == "native":
+            return "the photograph at its own size"
+        if self.kind == "center":
+            return (
+                f"short side to {self.size} by Pillow's bicubic (antialiased), centre crop of {self.size} x {self.size}"
+            )
+        return f"squashed to {self.size} x {self.size} by Pillow's bicubic (antialiased)"
+
+    def apply(self, rgb: np.ndarray) -> np.ndarray:
+        """(H, W, 3) uint8 -> (h, w, 3) uint8."""
+        if self.kind == "native":
+            return rgb
+        height, width = rgb.shape[:2]
+        if self.kind == "squash":
+            return _resized(rgb, self.size, self.size)
+        scale = self.size / min(height, width)
+        height, width = (max(self.size, round(side * scale)) for side in (height, width))
+        top, left = (height - self.size) // 2, (width - self.size) // 2
+        return _resized(rgb, height, width)[top : top + self.size, left : left + self.size]
+
+
+def get_recipe(name: str) -> Recipe:
+    """The recipe of a name: ``squash256``, ``center256`` (any number of pixels) or ``native``.
+
+    Raises:
+        UserError: for another name.
+    """
+    if name == "native":
+        return Recipe(name, "native")
+    if match := _NAME.fullmatch(name):
+        kind: Literal["squash", "center"] = "squash" if match[1] == "squash" else "center"
+        return Recipe(name, kind, int(match[2]))
+    raise UserError(f"unknown recipe {name!r}", mend="choose squash256, center256 (any number of pixels) or native")
+
+
+def _resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC))

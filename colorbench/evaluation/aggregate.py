@@ -1,0 +1,198 @@
+"""From rows to numbers: metrics with intervals, differences from other models on the same photographs.
+
+Everything here follows from what was stored. Images count by their statistics (``<metric>.s0``, ``.s1`` ...): one on
+which a metric is not defined (NaN) drops out of that metric alone.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+
+from colorbench.evaluation.protocol import MetricSpec, Summary
+from colorbench.evaluation.record import CurvePart, Difference, Metric
+from colorbench.evaluation.store import Shard
+from colorbench.stats import bootstrap
+from colorbench.stats.paired import paired_interval
+
+COUNT = {"ratio": 2, "abs_difference": 3}
+"""Form -> number of statistics."""
+FEW = 100
+"""Below this effective number of images, intervals were found to cover less than they say."""
+TOO_SHORT = "interval too short: it covers less than 95 %, since {n:.0f} photographs decide"
+FIXED_COLUMNS = ("id", "sha256", "label", "gray", "height", "width")
+
+
+def merge(shards: Iterable[Shard]) -> Shard:
+    """All shards of a run as one, in their order."""
+    parts = list(shards)
+    scored = [part for part in parts if len(part)]
+    return Shard(
+        ids=tuple(id for part in parts for id in part.ids),
+        sha256s=tuple(sha256 for part in parts for sha256 in part.sha256s),
+        labels=tuple(label for part in parts for label in part.labels),
+        gray=tuple(gray for part in parts for gray in part.gray),
+        sizes=tuple(size for part in parts for size in part.sizes),
+        columns=concatenated([part.columns for part in scored]),
+        arrays=concatenated([part.arrays for part in scored]),
+        skipped=tuple(one for part in parts for one in part.skipped),
+        seconds=dict(sum((Counter(part.seconds) for part in parts), Counter())),
+    )
+
+
+def concatenated(
+    parts: Sequence[Mapping[str, np.ndarray]], order: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """Columns or arrays of all parts, (n, ...); in another order where one is given."""
+    if not parts:
+        return {}
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return whole if order is None else {name: values[list(order)] for name, values in whole.items()}
+
+
+def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.ndarray:
+    """(n, k) sufficient statistics of a metric.
+
+    Raises:
+        KeyError: naming the column that the protocol did not give.
+    """
+    names = [f"{metric.name}.s{j}" for j in range(COUNT[metric.form])]
+    return np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)
+
+
+def metrics_of(
+    specs: Sequence[MetricSpec], columns: Mapping[str, np.ndarray], effective: Mapping[str, float]
+) -> list[Metric]:
+    """Every metric over all images, with its interval where that is honest.
+
+    Args:
+        specs: what to compute.
+        columns: of the rows.
+        effective: effective numbers of images where the protocol knows them better than the statistics tell.
+    """
+    return [_metric(spec, statistics_of(columns, spec), effective.get(spec.name)) for spec in specs]
+
+
+def _metric(spec: MetricSpec, statistics: np.ndarray, effective: float | None) -> Metric:
+    value = bootstrap.estimate(statistics, spec.form)
+    found = None
+    if spec.interval and math.isfinite(value):
+        found = bootstrap.interval(statistics, spec.form, bounds=(spec.lower_bound, spec.upper_bound))
+    if effective is None or not math.isfinite(effective):
+        effective = bootstrap.effective_n(statistics, spec.form)
+    return Metric(
+        name=spec.name,
+        title=spec.title,
+        value=value if math.isfinite(value) else None,
+        unit=spec.unit,
+        higher_is_better=spec.higher_is_better,
+        ci_low=found.low if found else None,
+        ci_high=found.high if found else None,
+        ci_method=f"{found.method}, 95 %" if found else None,
+        n=int(bootstrap.defined(statistics).sum()),
+        effective_n=effective if math.isfinite(effective) else 0.0,
+        form=spec.form,
+        comparable=spec.comparable,
+        warning=TOO_SHORT.format(n=effective) if found and effective < FEW else None,
+    )
+
+
+def differences_from(
+    other: str,
+    specs: Sequence[MetricSpec],
+    mine: tuple[Sequence[str], Mapping[str, np.ndarray]],
+    theirs: tuple[Sequence[str], Mapping[str, np.ndarray]],
+) -> list[Difference]:
+    """Paired differences of every comparable metric, mine minus theirs.
+
+    Args:
+        other: the other model's name.
+        specs: metrics of both.
+        mine, theirs: content hashes and columns of the rows; photographs are paired by content.
+    """
+    pairs = paired_places(mine[0], theirs[0])
+    differences = []
+    for spec in specs:
+        if not spec.comparable or f"{spec.name}.s0" not in theirs[1]:
+            continue
+        a, b = statistics_of(mine[1], spec)[pairs[:, 0]], statistics_of(theirs[1], spec)[pairs[:, 1]]
+        found = paired_interval(a, b, spec.form)
+        if not math.isfinite(found.value):
+            continue
+        low_high = found.interval if spec.interval else None
+        differences.append(
+            Difference(
+                metric=spec.name,
+                minus=other,
+                value=found.value,
+                ci_low=low_high.low if low_high else None,
+                ci_high=low_high.high if low_high else None,
+                ci_method=f"paired {low_high.method}, 95 %" if low_high else None,
+                n=found.n,
+            )
+        )
+    return differences
+
+
+def paired_places(mine: Sequence[str], theirs: Sequence[str]) -> np.ndarray:
+    """(m, 2) places of equal content hashes; of a photograph that is in a set twice, the first pairs with the first."""
+    waiting: dict[str, list[int]] = {}
+    for place in reversed(range(len(theirs))):
+        waiting.setdefault(theirs[place], []).append(place)
+    found = [(place, waiting[sha256].pop()) for place, sha256 in enumerate(mine) if waiting.get(sha256)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)
+
+
+def curves_of(summary: Summary) -> list[CurvePart]:
+    """Curves as a record holds them; a curve with a point that is no number is left out."""
+    finite = [curve for curve in summary.curves if np.isfinite([*curve.x, *curve.y]).all()]
+    return [
+        CurvePart(
+            name=curve.name,
+            title=curve.title,
+            x_label=curve.x_label,
+            y_label=curve.y_label,
+            x=list(curve.x),
+            y=list(curve.y),
+        )
+        for curve in finite
+    ]
+
+
+def demonstration(n: int) -> list[str]:
+    """What must be said first of so few photographs that nothing is measured; nothing for 30 and more."""
+    if n >= bootstrap.MINIMUM:
+        return []
+    photographs = "1 photograph" if n == 1 else f"{n} photographs"
+    return [f"a demonstration on {photographs}: it shows that everything works and measures nothing"]
+
+
+def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
+    """``rows.parquet``: a line per image; equal rows give equal bytes."""
+    height, width = ([size[axis] for size in rows.sizes] for axis in (0, 1))
+    table = {
+        "id": pyarrow.array(rows.ids, pyarrow.string()),
+        "sha256": pyarrow.array(rows.sha256s, pyarrow.string()),
+        "label": pyarrow.array(rows.labels, pyarrow.int64()),
+        "gray": pyarrow.array(rows.gray, pyarrow.bool_()),
+        "height": pyarrow.array(height, pyarrow.int32()),
+        "width": pyarrow.array(width, pyarrow.int32()),
+        **{name: pyarrow.array(np.asarray(values, np.float64)) for name, values in columns.items()},
+    }
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(table), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Content hashes and the protocol's columns of a ``rows.parquet``."""
+    table = pyarrow.parquet.read_table(path)
+    columns = {name: table[name].to_numpy() for name in table.column_names if name not in FIXED_COLUMNS}
+    return table["sha256"].to_pylist(), columns

@@ -1,0 +1,91 @@
+"""Asking a model for colours, and the checks that its answer must pass before anything is scored."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.identity import seed_of
+from colorbench.evaluation.protocol import Colorization, Truth
+from colorbench.models.colorizer import Colors, Inputs
+from colorbench.models.loading import LoadedModel
+from colorbench.plugins import describe
+
+FARTHEST = 10_000.0
+"""No colour is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""
+
+
+def colorize(model: LoadedModel, truth: Truth, sizes: tuple[tuple[int, int], ...], seed: int) -> Colorization:
+    """A model's checked answer for a batch.
+
+    Args:
+        model: only where its card says reference is it shown the truth.
+        truth: the batch.
+        sizes: (H, W) of the original photographs.
+        seed: of the run.
+
+    Raises:
+        RunError: for an answer that is no colour picture of these photographs, or a model that fails.
+    """
+    inputs = Inputs(
+        # A copy: a model that writes into its input must not change the truth that it is scored against.
+        lightness=truth.lightness.clone(),
+        ids=truth.ids,
+        seeds=tuple(seed_of(seed, id) for id in truth.ids),
+        truth=truth.rgb8 if model.card.role == "reference" else None,
+        sizes=sizes,
+    )
+    try:
+        colors = model.colorizer.colorize_batch(inputs)
+    except UserError:
+        raise
+    except torch.OutOfMemoryError as error:
+        what, mend = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
+        raise RunError(what, where=_batch(truth.ids), mend=f"{mend}; finished shards are kept") from error
+    except Exception as error:
+        what = f"{model.full_name} failed: {describe(error)}"
+        raise RunError(what, where=_batch(truth.ids), mend="--debug shows where; finished shards are kept") from error
+    return checked(model.full_name, colors, truth)
+
+
+def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
+    """The answer as a ``Colorization`` on the truth's device.
+
+    Raises:
+        RunError: naming the model, the photograph and what is wanted.
+    """
+    first, size = truth.ids[0], tuple(truth.rgb8.shape[-2:])
+    ab, rgb8 = getattr(colors, "ab", None), getattr(colors, "rgb8", None)
+    if (ab is None) == (rgb8 is None):
+        given = "both ab and rgb8" if ab is not None else "neither ab nor rgb8"
+        raise _wrong(name, given, first, "answer with Colors(ab=...) or Colors(rgb8=...)")
+    if rgb8 is not None:
+        wanted = (len(truth.ids), 3, *size)
+        if not isinstance(rgb8, Tensor) or tuple(rgb8.shape) != wanted or rgb8.dtype != torch.uint8:
+            raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, f"rgb8 must be a tensor of {wanted} torch.uint8")
+        return Colorization(truth, rgb8=rgb8.to(truth.rgb8.device))
+    wanted = (len(truth.ids), 2, *size)
+    if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
+        raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab")
+    # One comparison finds NaN, infinity and values beyond any colour: NaN is never at most anything.
+    fine = ab.detach().abs().flatten(1).amax(dim=1) <= FARTHEST  # (N,)
+    if not bool(fine.all()):
+        bad = int((~fine).nonzero()[0])
+        finite = bool(ab[bad].isfinite().all())
+        what = f"ab farther than {FARTHEST:g} from gray" if finite else "NaN or infinity in ab"
+        raise _wrong(name, what, truth.ids[bad], "ab must be finite, about -110 to 110")
+    return Colorization(truth, ab=ab.detach().to(truth.rgb8.device))
+
+
+def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:
+    mend = f"{wanted}; finished shards are kept"
+    return RunError(f"{name} answered with {given}", where=f"photograph {id}", mend=mend)
+
+
+def _described(value: object) -> str:
+    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _batch(ids: tuple[str, ...]) -> str:
+    return f"photograph {ids[0]}" if len(ids) == 1 else f"photographs {ids[0]} ... {ids[-1]}"

@@ -1,0 +1,147 @@
+"""The one pass: every photograph is decoded once, colorized once by each model, scored by every protocol.
+
+    files -> batches (threads) -> truth Lab -> each model's answer -> Colorization -> each scorer -> shard
+
+A feeder thread claims shards and decodes ahead; this thread colorizes, scores and writes. Neither a shard's limits nor
+its contents depend on the number of processes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from colorbench.data.dataset import Sample
+from colorbench.data.loading import LoadedBatch
+from colorbench.data.recipes import Recipe
+from colorbench.errors import RunError
+from colorbench.evaluation.aggregate import concatenated
+from colorbench.evaluation.answers import colorize
+from colorbench.evaluation.feeder import Feeder
+from colorbench.evaluation.pictures import keep_predictions, keep_thumbnails
+from colorbench.evaluation.protocol import Colorization, Truth
+from colorbench.evaluation.store import Shard
+from colorbench.evaluation.work import Settings, Task, Work, missing
+
+
+class Listener(Protocol):
+    """Hears how a run goes on; the command line draws it."""
+
+    def started(self, total: int) -> None:
+        """So many photographs are still to be evaluated."""
+
+    def advanced(self, n: int, images_per_second: float) -> None:
+        """``n`` more photographs are done; speed since the start."""
+
+    def message(self, text: str) -> None:
+        """One line for people."""
+
+
+def run_pass(
+    tasks: Sequence[Task], samples: Sequence[Sample], recipe: Recipe, settings: Settings, progress: Progress
+) -> int:
+    """Make the missing shards of tasks that share a recipe, but for those that another process holds.
+
+    Returns:
+        How many shards were written.
+
+    Raises:
+        RunError: a model's wrong answer, a full disk. Finished shards stay.
+    """
+    written = 0
+    with Feeder(in_order(tasks, len(samples), settings), samples, recipe, settings) as feeder:
+        waited = time.perf_counter()
+        for shard, batch in feeder:
+            for seconds in shard.seconds:
+                seconds["decode wait"] += time.perf_counter() - waited
+            if batch is None:
+                _write(shard)
+                written += 1
+            else:
+                _evaluate(shard, batch, settings)
+                progress.advance(len(batch.ids) + len(batch.skipped))
+            waited = time.perf_counter()
+    return written
+
+
+def in_order(tasks: Sequence[Task], count: int, settings: Settings) -> list[tuple[int, list[Task]]]:
+    """The missing shards: every w-th first, which are this process's own, then the others', from the far end.
+
+    Processes that start at different moments see different shards missing, so that no fixed part would cover all.
+    """
+    work = missing(tasks, count)
+    own = work[settings.rank :: settings.processes]
+    mine = {index for index, _ in own}
+    return own + [entry for entry in reversed(work) if entry[0] not in mine]
+
+
+class Progress:
+    """Counts photographs for the listener."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener, self.count, self.start = listener, 0, time.perf_counter()
+
+    def advance(self, n: int) -> None:
+        """``n`` more are done."""
+        self.count += n
+        self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
+
+
+def _evaluate(work: Work, batch: LoadedBatch, settings: Settings) -> None:
+    """Colorize a batch with every model of the shard and score it with every protocol."""
+    work.rows += zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)
+    work.skipped += [(one.id, one.reason) for one in batch.skipped]
+    if not batch.ids:
+        return
+    truth = Truth(tuple(batch.ids), batch.rgb8.to(settings.device), tuple(batch.gray), tuple(batch.labels))
+    by_model: dict[int, list[int]] = {}
+    for place, task in enumerate(work.tasks):
+        by_model.setdefault(id(task.model), []).append(place)
+    for places in by_model.values():
+        begun = time.perf_counter()
+        colorization = colorize(work.tasks[places[0]].model, truth, tuple(batch.sizes), settings.seed)
+        colorized = time.perf_counter()
+        for place in places:
+            work.seconds[place]["colorize"] += colorized - begun
+            _score(work, place, colorization, settings)
+
+
+def _score(work: Work, place: int, colorization: Colorization, settings: Settings) -> None:
+    task, seconds = work.tasks[place], work.seconds[place]
+    begun = time.perf_counter()
+    scored = task.scorer.score(colorization)
+    count = len(colorization.truth.ids)
+    for name, values in (*scored.columns.items(), *scored.arrays.items()):
+        if len(values) != count:
+            raise RunError(f"protocol {task.spec.name} gave {len(values)} values of {name} for {count} photographs")
+    work.scored[place].append(scored)
+    scored_at = time.perf_counter()
+    if task.save != "none":
+        keep_thumbnails(task.folder, colorization, settings.gallery)
+    if task.save == "predictions":
+        keep_predictions(task.folder, colorization)
+    seconds["score"] += scored_at - begun
+    seconds["write"] += time.perf_counter() - scored_at
+
+
+def _write(work: Work) -> None:
+    """Write the shard of every task, its rows in the order of the samples."""
+    place_of = {sample.id: place for place, sample in enumerate(work.samples)}
+    order = sorted(range(len(work.rows)), key=lambda i: place_of[work.rows[i][0]])
+    rows = [work.rows[i] for i in order]
+    for task, scored, seconds in zip(work.tasks, work.scored, work.seconds, strict=True):
+        shard = Shard(
+            ids=tuple(row[0] for row in rows),
+            sha256s=tuple(row[1] for row in rows),
+            labels=tuple(row[2] for row in rows),
+            gray=tuple(row[3] for row in rows),
+            sizes=tuple(row[4] for row in rows),
+            columns=concatenated([part.columns for part in scored], order),
+            arrays=concatenated([part.arrays for part in scored], order),
+            skipped=tuple(work.skipped),
+            seconds=dict(seconds),
+        )
+        task.folder.write_shard(work.index, shard)
+    work.release()
+    work.scored.clear()

@@ -1,0 +1,91 @@
+"""Files that are either whole or not there, and a disk's refusals in one line."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+from colorbench.errors import RunError, UserError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
+_NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what a disk may answer into one line.
+
+    Raises:
+        RunError: the disk is full.
+        UserError: the place cannot be written, or a file is in the way.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            mend = "free some space and run the same command again: finished shards are kept"
+            raise RunError("the disk is full", where=str(path), mend=mend) from error
+        if error.errno in _REFUSED:
+            mend = "choose another --output, or check the permissions"
+            raise UserError(f"cannot write: {error.strerror}", where=str(path), mend=mend) from error
+        if error.errno in _NO_FOLDER:
+            what = "a file stands where a folder is needed"
+            raise UserError(what, where=str(path), mend="choose another --output") from error
+        raise
+
+
+def check_writable(output: Path) -> None:
+    """Make the output folder and try it, before any long work.
+
+    Raises:
+        UserError: where nothing can be written there.
+    """
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+        trial = output / f".{uuid4().hex}.tmp"
+        trial.write_bytes(b"colorbench")
+        trial.unlink()
+
+
+def write_atomic(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True) -> None:
+    """Write a file that is whole or not there, even after a kill or (``durable``) a power cut.
+
+    Args:
+        path: where to; folders are made.
+        data: its bytes.
+        scratch: folder for the unfinished file, on the same file system; default: beside it.
+        durable: wait until the disk has it.
+    """
+    folder = scratch or path.parent
+    unfinished = folder / f".{path.name[:40]}.{uuid4().hex}.tmp"
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(unfinished, "wb") as file:
+                file.write(data)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise
+        if durable:
+            sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut, where folders can be synced."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

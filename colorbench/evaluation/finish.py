@@ -1,0 +1,208 @@
+"""The end of a run: all shards of a task -> rows, arrays, pictures, and the record, which is written last."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from colorbench.data.dataset import Dataset
+from colorbench.data.loading import load_batches
+from colorbench.data.recipes import get_recipe
+from colorbench.errors import RunError
+from colorbench.evaluation import aggregate, pictures
+from colorbench.evaluation.answers import colorize
+from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
+from colorbench.evaluation.protocol import Truth
+from colorbench.evaluation.provenance import overlap, provenance
+from colorbench.evaluation.record import DatasetPart, Execution, Files, ModelPart, ProtocolPart, Record, Skipped
+from colorbench.evaluation.store import RunFolder, Shard, npz
+from colorbench.evaluation.work import Settings, Task, shard_count
+from colorbench.models.loading import LoadedModel
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the records of one command have in common."""
+
+    dataset: Dataset
+    """After any limit."""
+    limit: int | None
+    settings: Settings
+    command: tuple[str, ...]
+
+
+def read_record(folder: RunFolder) -> Record:
+    """The record of a finished run.
+
+    Raises:
+        RunError: if it cannot be read as one.
+    """
+    try:
+        return Record.model_validate_json(folder.record.read_text())
+    except ValueError as error:
+        mend = "it was written by another version or by hand: move its folder away and run again"
+        raise RunError("this record cannot be read", where=str(folder.record), mend=mend) from error
+
+
+def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
+    """Make the record of a task whose shards are all there.
+
+    Args:
+        task: the model and protocol.
+        run: the command's data and settings.
+        anchors: name -> folder of the finished runs that differences are taken from, in order.
+
+    Raises:
+        RunError: if no photograph could be evaluated, a shard is damaged, or the disk is full.
+    """
+    begun = time.perf_counter()
+    folder, scorer = task.folder, task.scorer
+    rows = aggregate.merge(folder.read_shard(index) for index in range(shard_count(len(run.dataset))))
+    if not rows.ids:
+        first = f"the first: {rows.skipped[0][0]}: {rows.skipped[0][1]}" if rows.skipped else run.dataset.name
+        raise RunError("not one photograph could be evaluated", where=first, mend="give other photographs with --data")
+    summary = scorer.summarize(rows.columns, rows.arrays)
+    columns = {**rows.columns, **(summary.statistics or {})}
+    folder.write(folder.rows, aggregate.rows_bytes(rows, columns))
+    if rows.arrays:
+        folder.write(folder.arrays, npz(rows.arrays))
+    differences = []
+    for name, other in anchors.items():
+        theirs = aggregate.read_rows(other.rows)
+        differences += aggregate.differences_from(name, scorer.metrics, (rows.sha256s, columns), theirs)
+    kept = _keep_pictures(task, run, rows, columns)
+    seconds = {**rows.seconds, "aggregate": time.perf_counter() - begun}
+    record = Record(
+        key=task.key,
+        model=model_part(task.model),
+        protocol=ProtocolPart(
+            name=task.spec.name,
+            version=task.spec.version,
+            parameters=plain(scorer.parameters),
+            identity=plain(scorer.identity),
+            identity_sha256=protocol_identity(task.spec.name, task.spec.version, scorer.identity),
+        ),
+        dataset=_dataset_part(task, run, rows),
+        metrics=aggregate.metrics_of(scorer.metrics, columns, summary.effective_n),
+        differences=differences,
+        curves=aggregate.curves_of(summary),
+        notes=[*aggregate.demonstration(len(rows)), *summary.notes],
+        execution=_execution(run.settings, len(rows), seconds),
+        provenance=provenance(run.command, [task.model.package]),
+        files=Files(
+            rows=pictures.file_sha256(folder.rows),
+            arrays={folder.arrays.name: pictures.file_sha256(folder.arrays)} if rows.arrays else {},
+            pictures=kept,
+        ),
+    )
+    folder.write_record(record.model_dump_json(indent=1) + "\n")
+
+
+def model_part(model: LoadedModel) -> ModelPart:
+    """A model as a record names it."""
+    return ModelPart(
+        name=model.full_name,
+        package=model.package,
+        package_version=model.package_version,
+        weights_sha256=model.weights_sha256,
+        decoding=plain(model.decoding),
+        card=model.card,
+    )
+
+
+def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
+    dropped = sum(reason.startswith("gray") for _, reason in rows.skipped)
+    return DatasetPart(
+        name=run.dataset.name,
+        n=len(run.dataset),
+        n_evaluated=len(rows),
+        n_gray=sum(rows.gray) + dropped,
+        gray_policy=run.settings.gray_policy,
+        skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
+        fingerprint=content_fingerprint(rows.sha256s),
+        recipe=task.scorer.recipe,
+        overlap=overlap(task.model.card, rows.sha256s),
+        limit=run.limit,
+        redistributable=run.dataset.redistributable,
+    )
+
+
+def _execution(settings: Settings, n: int, seconds: Mapping[str, float]) -> Execution:
+    """What it took; seconds are added up over processes, and stages that models share count for each."""
+    total = sum(seconds.values())
+    device = settings.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return Execution(
+        seed=settings.seed,
+        device=f"{device} ({name})",
+        dtype=str(settings.dtype).removeprefix("torch."),
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        processes=settings.processes,
+        deterministic=device.type == "cpu" or torch.backends.cudnn.deterministic,
+        seconds=round(total, 3),
+        images_per_second=round(n / total, 3) if total > 0 else 0.0,
+        stage_seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
+    )
+
+
+def _keep_pictures(task: Task, run: Run, rows: Shard, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Complete the kept pictures and list them; path below the record's folder -> sha256."""
+    if task.save == "none":
+        return {}
+    names = {metric.name: metric for metric in task.scorer.metrics}
+    headline = names.get(task.spec.headline)
+    reasons: dict[str, list[str]] = {id: ["fixed"] for id in rows.ids if id in run.settings.gallery}
+    if headline is not None and headline.name in columns:
+        ends = pictures.extreme_ids(rows.ids, columns[headline.name], headline.higher_is_better)
+        for end, ids in ends.items():
+            for place, id in enumerate(ids, start=1):
+                reasons.setdefault(id, []).append(f"{headline.name} {end} {place}")
+    absent = {
+        id for id in reasons if not all((task.folder.pictures / name).exists() for name in pictures.file_names(id))
+    }
+    _colorize_again(task, run, frozenset(absent))
+    place_of = {id: place for place, id in enumerate(rows.ids)}
+    kept = [_kept(id, why, place_of[id], rows, columns, list(names)) for id, why in reasons.items()]
+    files = pictures.write_index(task.folder, kept)
+    if task.save == "predictions":
+        files |= pictures.write_prediction_list(task.folder, rows.ids)
+    return files
+
+
+def _kept(
+    id: str, reasons: list[str], place: int, rows: Shard, columns: Mapping[str, np.ndarray], metrics: Sequence[str]
+) -> pictures.KeptPicture:
+    answer, truth, gray = pictures.file_names(id)
+    scores = {name: float(columns[name][place]) for name in metrics if name in columns}
+    return pictures.KeptPicture(
+        id=id,
+        sha256=rows.sha256s[place],
+        answer=answer,
+        truth=truth,
+        gray=gray,
+        reasons=reasons,
+        scores={name: score if np.isfinite(score) else None for name, score in scores.items()},
+    )
+
+
+def _colorize_again(task: Task, run: Run, ids: frozenset[str]) -> None:
+    """Colorize a few photographs for their pictures alone: which are best and worst is known only at the end."""
+    settings = run.settings
+    samples = [sample for sample in run.dataset.samples if sample.id in ids]
+    if not samples:
+        return
+    recipe = get_recipe(task.scorer.recipe)
+    for batch in load_batches(
+        samples, recipe, batch_size=settings.batch_size, workers=settings.workers, gray_policy=settings.gray_policy
+    ):
+        if batch.ids:
+            truth = Truth(tuple(batch.ids), batch.rgb8.to(settings.device), tuple(batch.gray), tuple(batch.labels))
+            answer = colorize(task.model, truth, tuple(batch.sizes), settings.seed)
+            pictures.keep_thumbnails(task.folder, answer, ids)

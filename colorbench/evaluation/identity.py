@@ -1,0 +1,122 @@
+"""What decides the numbers of a run, as hashes: seeds of images, identity of a protocol, key of a record.
+
+Hashed is what moves a number: model, weights, decoding, protocol, photographs, seed, dtype. Not hashed is what only
+moves the last digit or nothing: device, batch size, threads, processes; the record shows them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Any
+
+from colorbench.data.dataset import Sample
+from colorbench.evaluation.record import SCHEMA_VERSION
+
+
+def seed_of(run_seed: int, image_id: str) -> int:
+    """63-bit seed of one image: the same in any batch, order and process."""
+    digest = hashlib.sha256(f"{run_seed}\0{image_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def digest_of(value: Any) -> str:
+    """Hexadecimal sha256 of plain data (numbers, text, lists, mappings), whatever the order of the keys."""
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def plain(value: Any) -> Any:
+    """Mappings, sequences, paths and numpy numbers as what JSON knows.
+
+    Raises:
+        TypeError: for anything else.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "item"):
+        return plain(value.item())
+    if hasattr(value, "__fspath__"):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot stand in a record: {value!r}")
+
+
+def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> str:
+    """sha256 of protocol, version and resolved parameters: what a board column is."""
+    return digest_of({"name": name, "version": version, "identity": identity})
+
+
+def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
+    """sha256 over the ids and sizes of the files, and their times where asked.
+
+    Without times it is the same on every machine that holds the same files; with them it tells, unread, whether any
+    file was touched.
+    """
+    total = hashlib.sha256()
+    for sample in samples:
+        time = sample.modified if times else 0
+        total.update(f"{sample.id}\0{sample.size}\0{sample.label}\0{time}\n".encode())
+    return total.hexdigest()
+
+
+def run_key(
+    *,
+    model: Mapping[str, Any],
+    protocol_sha256: str,
+    samples: Iterable[Sample],
+    gray_policy: str,
+    seed: int,
+    dtype: str,
+    version: str,
+    revision: int = 0,
+) -> str:
+    """sha256 of all that decides the numbers.
+
+    Args:
+        model: full name, package version, weights and decoding.
+        protocol_sha256: ``protocol_identity``.
+        samples: the photographs after any limit.
+        gray_policy: keep or drop.
+        seed: of the run.
+        dtype: in which the model computes.
+        version: of colorbench.
+        revision: 0, but where the folder of that key holds the run of other contents under equal names and sizes.
+    """
+    return digest_of(
+        {
+            "schema": SCHEMA_VERSION,
+            "colorbench": version,
+            "model": model,
+            "protocol": protocol_sha256,
+            "files": files_digest(samples, times=False),
+            "gray_policy": gray_policy,
+            "seed": seed,
+            "dtype": dtype,
+            "revision": revision,
+        }
+    )
+
+
+def content_fingerprint(sha256s: Iterable[str]) -> str:
+    """sha256 over sorted content hashes: the same set of photographs, whatever their names."""
+    return hashlib.sha256("\n".join(sorted(sha256s)).encode()).hexdigest()
+
+
+def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:
+    """``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
+    if ":" in model:  # file.py:Class, images:DIR: the last part of each side is enough, the key tells them apart
+        model = "-".join(PurePosixPath(side.replace("\\", "/")).name for side in model.split(":"))
+    parts = [_safe(part) for part in model.split("/")]
+    return PurePosixPath(*parts, _safe(protocol), f"{_safe(dataset)}-{key[:12]}")
+
+
+def _safe(name: str) -> str:
+    cleaned = re.sub(r"[^\w.+@-]+", "-", name, flags=re.ASCII)[:80].strip(".-")
+    return cleaned or "unnamed"

@@ -1,0 +1,152 @@
+"""Pictures that are kept beside a record: small ones for people, or every answer at the recipe's size.
+
+The fixed part of a gallery is the photographs whose ids have the smallest hash: the same for every model on a set. They
+are written in the pass. A metric's best and worst are known only at the end; those few are colorized once more then.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from colorbench.color.lab import lab_to_rgb8
+from colorbench.data.dataset import id_hash
+from colorbench.evaluation.protocol import Colorization, Truth
+from colorbench.evaluation.store import RunFolder
+
+Save = Literal["none", "gallery", "predictions"]
+LEVELS: tuple[Save, ...] = get_args(Save)
+"""Each keeps what those before it keep, and more."""
+
+FIXED = 24
+EXTREMES = 4
+"""How many of a metric's best, and of its worst, are kept."""
+SIDE = 160
+"""Longer side of a kept picture in pixels: a board of many models stays small."""
+INDEX = "index.json"
+
+
+class KeptPicture(BaseModel):
+    """One line of ``pictures/index.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    sha256: str
+    """Of the photograph's file."""
+    answer: str
+    """File name of the model's answer, beside the index."""
+    truth: str
+    gray: str
+    reasons: list[str]
+    """``fixed``, ``<metric> best 1``, ``<metric> worst 2`` ..."""
+    scores: dict[str, float | None]
+    """Metric -> this photograph's score."""
+
+
+def file_names(id: str) -> tuple[str, str, str]:
+    """Answer, truth and gray picture of a photograph."""
+    stem = id_hash(id)[:16]
+    return f"{stem}.webp", f"{stem}.truth.webp", f"{stem}.gray.webp"
+
+
+def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
+    """The 24 ids of smallest hash."""
+    return frozenset(sorted(ids, key=id_hash)[:FIXED])
+
+
+def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
+    """``best`` and ``worst``: the ids at the ends of (n,) scores, the farthest first; NaN is at no end.
+
+    Ties are in the order of the ids' hashes. At most half of the photographs stand at either end.
+    """
+    if higher_is_better is None:
+        return {}
+    sign = -1.0 if higher_is_better else 1.0
+    known = [(sign * float(score), id_hash(id), id) for id, score in zip(ids, scores, strict=True) if score == score]
+    count = min(EXTREMES, len(known) // 2)
+    best = sorted(known)[:count]
+    worst = sorted(known, key=lambda entry: (-entry[0], entry[1]))[:count]
+    return {"best": [id for *_, id in best], "worst": [id for *_, id in worst]}
+
+
+def keep_thumbnails(folder: RunFolder, colorization: Colorization, wanted: frozenset[str]) -> None:
+    """Write answer, truth and gray of the wanted photographs of a batch."""
+    for i, id in enumerate(colorization.truth.ids):
+        if id in wanted:
+            answer, truth, gray = file_names(id)
+            folder.write(folder.pictures / answer, thumbnail(_image(colorization.rgb8, i)), durable=False)
+            folder.write(folder.pictures / truth, _shared(colorization.truth, i, "truth"), durable=False)
+            folder.write(folder.pictures / gray, _shared(colorization.truth, i, "gray"), durable=False)
+
+
+def keep_predictions(folder: RunFolder, colorization: Colorization) -> None:
+    """Write every answer of a batch as ``predictions/<id>.png``, at the recipe's size."""
+    for i, id in enumerate(colorization.truth.ids):
+        buffer = io.BytesIO()
+        # Level 1: a third of the time of the default for a twentieth more bytes.
+        _image(colorization.rgb8, i).save(buffer, "PNG", compress_level=1)
+        folder.write(folder.predictions / f"{id}.png", buffer.getvalue(), durable=False)
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """A WebP of at most 160 pixels a side."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=85, method=4)
+    return buffer.getvalue()
+
+
+def write_index(folder: RunFolder, kept: Iterable[KeptPicture]) -> dict[str, str]:
+    """Write ``pictures/index.json``; the sha256 of every kept file, by its path below the record's folder."""
+    lines = [picture.model_dump() for picture in sorted(kept, key=lambda picture: id_hash(picture.id))]
+    folder.write(folder.pictures / INDEX, json.dumps(lines, indent=1).encode())
+    names = {name for line in lines for name in (line["answer"], line["truth"], line["gray"])} | {INDEX}
+    return {f"pictures/{name}": file_sha256(folder.pictures / name) for name in sorted(names)}
+
+
+def write_prediction_list(folder: RunFolder, ids: Iterable[str]) -> dict[str, str]:
+    """Write ``predictions.sha256``, a line a prediction as ``sha256sum`` reads it; the sha256 of that list."""
+    lines = [f"{file_sha256(folder.predictions / f'{id}.png')}  predictions/{id}.png\n" for id in ids]
+    listing = folder.path / "predictions.sha256"
+    folder.write(listing, "".join(lines).encode())
+    return {listing.name: file_sha256(listing)}
+
+
+def read_index(folder: Path) -> list[KeptPicture]:
+    """The pictures kept beside a record; none for ``--save none``."""
+    path = folder / "pictures" / INDEX
+    return [KeptPicture(**line) for line in json.loads(path.read_text())] if path.exists() else []
+
+
+def file_sha256(path: Path) -> str:
+    """Hexadecimal sha256 of a file."""
+    return sha256(path.read_bytes()).hexdigest()
+
+
+def _shared(truth: Truth, i: int, kind: Literal["truth", "gray"]) -> bytes:
+    """WebP of the truth or its gray version, made once for all models and protocols."""
+    key = f"thumbnail/{kind}/{i}"
+    if key not in truth.memo:
+        if kind == "truth":
+            image = _image(truth.rgb8, i)
+        else:
+            lab = truth.lab[i : i + 1] * truth.lab.new_tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+            image = _image(lab_to_rgb8(lab), 0)
+        truth.memo[key] = torch.frombuffer(bytearray(thumbnail(image)), dtype=torch.uint8)
+    return bytes(truth.memo[key].numpy().tobytes())
+
+
+def _image(rgb8: torch.Tensor, i: int) -> Image.Image:
+    """Image i of (N, 3, H, W) uint8."""
+    return Image.fromarray(rgb8[i].permute(1, 2, 0).contiguous().cpu().numpy())

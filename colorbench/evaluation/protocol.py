@@ -1,0 +1,194 @@
+"""The interfaces of a protocol: a versioned way to score.
+
+An ``ImageProtocol`` goes through the engine's one pass. It scores a batch into *rows*: plain numbers per image, and
+*arrays* per image. From all rows it then makes metrics. Between the two stands nothing but what was stored, so that
+every number can be derived again from the shards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
+from colorbench.data.dataset import Dataset
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What is known of a metric before anything is measured."""
+
+    name: str
+    title: str
+    """A few words for a table's head."""
+    unit: str
+    """``%``, ``dB``, ``ΔE00`` ...; empty for a plain number."""
+    higher_is_better: bool | None
+    """None where neither direction is better (lightness drift, colourfulness itself)."""
+    lower_bound: float | None = None
+    upper_bound: float | None = None
+    explanation: str = ""
+    """One sentence for a newcomer."""
+    form: Literal["ratio", "abs_difference"] = "ratio"
+    """How the value follows from the sums S of the per-image statistics: ``ratio`` S0/S1;
+    ``abs_difference`` |S0 - S1|/S2. The statistics stand in the rows' columns ``<name>.s0``, ``<name>.s1`` ..."""
+    comparable: bool = True
+    """Whether pairs of models may be compared by it (False: shown only)."""
+    interval: bool = True
+    """Whether a bootstrap interval is honest for it."""
+
+
+@dataclass(frozen=True)
+class ProtocolSpec:
+    """What a protocol is."""
+
+    name: str
+    version: int
+    """Raised by every change that can move a number."""
+    title: str
+    parameters: Mapping[str, Any]
+    """Every parameter with its default."""
+    metrics: tuple[MetricSpec, ...]
+    headline: str
+    """The metric that boards sort by."""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``auc@cic2016`` -> parameters."""
+    parameter_help: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    """Capabilities that a model must have, by interface name (``HasFeatures``)."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The photographs of a batch as the recipe left them; made once, shared by all models and protocols."""
+
+    ids: tuple[str, ...]
+    rgb8: Tensor
+    """(N, 3, H, W) uint8."""
+    gray: tuple[bool, ...] = ()
+    labels: tuple[int | None, ...] = ()
+
+    @cached_property
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) float32 Lab."""
+        return rgb_to_lab(self.rgb8)
+
+    @property
+    def lightness(self) -> Tensor:
+        """(N, 1, H, W) L in 0..100."""
+        return self.lab[:, :1]
+
+    @property
+    def ab(self) -> Tensor:
+        """(N, 2, H, W)."""
+        return self.lab[:, 1:]
+
+    @cached_property
+    def memo(self) -> dict[str, Tensor]:
+        """Whatever a protocol computes from the truth alone (nearest bins, say), kept for the next model."""
+        return {}
+
+
+class Colorization:
+    """A model's answer for a batch, in the forms that protocols ask for; each is made once, on first use."""
+
+    def __init__(self, truth: Truth, *, ab: Tensor | None = None, rgb8: Tensor | None = None) -> None:
+        """Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given."""
+        self.truth, self._ab, self._rgb8 = truth, ab, rgb8
+
+    @cached_property
+    def rgb8(self) -> Tensor:
+        """(N, 3, H, W) uint8: what is seen, after clipping to sRGB and rounding."""
+        if self._rgb8 is not None:
+            return self._rgb8
+        assert self._ab is not None
+        return lab_to_rgb8(torch.cat([self.truth.lightness, self._ab.float()], dim=1))
+
+    @cached_property
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) Lab of what is seen."""
+        return self.truth.lab if self.rgb8 is self.truth.rgb8 else rgb_to_lab(self.rgb8)
+
+    @property
+    def ab(self) -> Tensor:
+        """(N, 2, H, W) ab of what is seen: the default of what is scored."""
+        return self.lab[:, 1:]
+
+    @property
+    def ab_float(self) -> Tensor:
+        """(N, 2, H, W) ab as the model gave it, out of gamut or not (the variant ``ab=float``)."""
+        return self.ab if self._ab is None else self._ab.float()
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """Scores of a batch: one entry per image everywhere."""
+
+    columns: Mapping[str, np.ndarray]
+    """(N,) float64: the scores per image under the metric's own name, its statistics as ``<metric>.s<j>``, and
+    anything else worth a column of the rows. NaN: not defined for this image."""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """(N, ...) integer or float arrays, stored beside the rows (bin counts, score sums, histograms)."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points to draw."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a protocol says of all the rows beside the metrics, which the engine makes from the statistics."""
+
+    curves: tuple[Curve, ...] = ()
+    statistics: Mapping[str, np.ndarray] | None = None
+    """Column name -> (n,) values, where the statistics follow only from the whole set (``prior=dataset``)."""
+    notes: tuple[str, ...] = ()
+    """Sentences that the closing table prints."""
+    effective_n: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A protocol with its parameters resolved: what the engine runs."""
+
+    recipe: str
+    """Name of the recipe; protocols that share one share the pass."""
+    parameters: Mapping[str, Any]
+    """Every parameter, resolved."""
+    identity: Mapping[str, Any]
+    """Parameters and the sha256 of every file behind them: with name and version, what a board column is."""
+    metrics: tuple[MetricSpec, ...]
+    """The metrics of this run (intervals or comparison may be switched off by a parameter)."""
+
+    def score(self, colorization: Colorization) -> ScoredBatch:
+        """Scores of a batch; must not depend on how the images are batched."""
+        ...
+
+    def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
+        """Curves and notes from all images, in the order of their ids."""
+        ...
+
+
+@runtime_checkable
+class ImageProtocol(Protocol):
+    """A protocol that the engine's pass can run."""
+
+    spec: ProtocolSpec
+
+    def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> Scorer:
+        """Check and resolve parameters (UserError names the wrong one) into a scorer."""
+        ...

@@ -1,0 +1,165 @@
+"""The record of one finished run: the schema of ``record.json``."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from colorbench.models.card import ModelCard
+
+SCHEMA_VERSION = 1
+
+
+class _Part(BaseModel):
+    # Infinities and NaN are no numbers that a table could show; a metric without a value is None.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ModelPart(_Part):
+    """Who answered."""
+
+    name: str
+    """Full name with its resolved tag."""
+    package: str | None
+    package_version: str | None
+    weights_sha256: str | None
+    decoding: dict[str, Any]
+    """decode and temperature, where the model predicts a distribution."""
+    card: ModelCard
+
+
+class ProtocolPart(_Part):
+    """How it was scored."""
+
+    name: str
+    version: int
+    parameters: dict[str, Any]
+    identity: dict[str, Any]
+    """Resolved parameters with the sha256 of every file behind them."""
+    identity_sha256: str
+    """Of name, version and identity: what a board column is."""
+
+
+class Skipped(_Part):
+    """A photograph that was not evaluated."""
+
+    id: str
+    reason: str
+
+
+class DatasetPart(_Part):
+    """On what."""
+
+    name: str
+    n: int
+    n_evaluated: int
+    n_gray: int
+    gray_policy: str
+    skipped: list[Skipped]
+    fingerprint: str
+    """sha256 over the sorted content hashes of the evaluated photographs."""
+    recipe: str
+    overlap: int | None
+    """Evaluated photographs that are among the model's training photographs, by content; None: not known."""
+    limit: int | None
+    redistributable: bool
+
+
+class Metric(_Part):
+    """One number with its uncertainty."""
+
+    name: str
+    title: str
+    value: float | None
+    """None where no photograph has a defined value."""
+    unit: str
+    higher_is_better: bool | None
+    ci_low: float | None
+    ci_high: float | None
+    ci_method: str | None
+    n: int
+    effective_n: float
+    form: Literal["ratio", "abs_difference"]
+    comparable: bool
+    warning: str | None = None
+
+
+class Difference(_Part):
+    """A paired difference of one metric, this model minus another, on the same photographs."""
+
+    metric: str
+    minus: str
+    """Name of the other model (``zoo/gray``)."""
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+    ci_method: str | None
+    n: int
+
+
+class CurvePart(_Part):
+    """Points that were drawn."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    x: list[float]
+    y: list[float]
+
+
+class Execution(_Part):
+    """With what: shown, not hashed."""
+
+    seed: int
+    device: str
+    dtype: str
+    threads: int
+    batch_size: int
+    workers: int
+    processes: int
+    deterministic: bool
+    seconds: float
+    images_per_second: float
+    stage_seconds: dict[str, float]
+
+
+class Provenance(_Part):
+    """From where."""
+
+    colorbench_version: str
+    git_commit: str | None
+    git_dirty: bool | None
+    packages: dict[str, str]
+    python: str
+    platform: str
+    command: list[str]
+    time: str
+    """UTC, ISO 8601."""
+
+
+class Files(_Part):
+    """sha256 of what lies beside the record."""
+
+    rows: str
+    arrays: dict[str, str]
+    pictures: dict[str, str]
+
+
+class Record(_Part):
+    """One model, one protocol, one set."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    key: str
+    """Hash of all that decides the numbers: model, weights, decoding, protocol, data, seed."""
+    model: ModelPart
+    protocol: ProtocolPart
+    dataset: DatasetPart
+    metrics: list[Metric]
+    differences: list[Difference]
+    curves: list[CurvePart]
+    notes: list[str]
+    execution: Execution
+    provenance: Provenance
+    files: Files

@@ -1,0 +1,178 @@
+"""The page of one record, ``report.html``: numbers, curve and pictures in one file that needs no other.
+
+It is made from the record's folder alone, and from the folders of gray, constant and truth beside it where they are.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from colorbench.errors import UserError
+from colorbench.evaluation.chart import chart
+from colorbench.evaluation.files import write_atomic
+from colorbench.evaluation.identity import folder_of
+from colorbench.evaluation.pictures import read_index
+from colorbench.evaluation.record import Record
+from colorbench.evaluation.wording import ANCHORS, anchors, demonstration, few_decide, interval, number, remarks, values
+
+NAME = "report.html"
+FIXED_SHOWN = 12
+"""Photographs of the gallery's fixed part on the page, beside the best and the worst."""
+
+
+def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None, headline: str = "") -> Path:
+    """Write ``report.html`` into a record's folder.
+
+    Args:
+        folder: holds ``record.json`` and ``pictures/``.
+        explanations: metric name -> one sentence for a newcomer.
+        headline: the metric that boards sort by.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        UserError: where there is no record, or the page cannot be written.
+    """
+    record = read_record(folder)
+    text = page(
+        record,
+        beside=anchor_records(folder, record),
+        explanations=explanations,
+        headline=headline,
+        photographs=photographs(folder, headline),
+    )
+    path, data = folder / NAME, text.encode()
+    # A finished run that is only shown again, perhaps from a read-only place, writes nothing.
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomic(path, data)
+    return path
+
+
+def read_record(folder: Path) -> Record:
+    """The record that lies in a folder.
+
+    Raises:
+        UserError: where there is none, or it is not one.
+    """
+    path = folder / "record.json"
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError("no record here", where=str(path), mend="give a folder that `colorbench run` wrote") from error
+    except ValueError as error:
+        raise UserError("this is no record of this version", where=str(path), mend="measure again") from error
+
+
+def anchor_records(folder: Path, record: Record) -> list[Record]:
+    """Records of gray, constant and truth from the same output, with equal protocol and photographs."""
+    model, data = record.model.name, record.dataset.name
+    depth = len(folder_of(model, folder.parent.name, data, record.key).parts)
+    if len(folder.absolute().parts) <= depth:
+        return []
+    output = folder.absolute().parents[depth - 1]
+    found = []
+    for name in ANCHORS:
+        for path in sorted(output.joinpath(name, folder.parent.name).glob("*/record.json")):
+            other = read_record(path.parent)
+            same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
+            if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
+                found.append(other)
+                break
+    return found
+
+
+def photographs(folder: Path, headline: str) -> list[dict[str, Any]]:
+    """What the page shows of the pictures that were kept: some of the fixed part, the headline's best and worst."""
+    kept = read_index(folder)
+    fixed = [(picture, "") for picture in kept if "fixed" in picture.reasons][:FIXED_SHOWN]
+    ends = [
+        (picture, reason.removeprefix(headline).strip())
+        for picture in kept
+        for reason in picture.reasons
+        if reason.startswith(f"{headline} ")
+    ]
+    # "best 1", "best 2" ..., then "worst 1" ...
+    ends.sort(key=lambda end: end[1])
+    shown = []
+    for picture, reason in fixed + ends:
+        score = picture.scores.get(headline)
+        words = "" if score is None else f"{headline} {score:.2f}"
+        files = (("gray", picture.gray), ("this model", picture.answer), ("truth", picture.truth))
+        pictures = [{"label": label, "source": embedded(folder / "pictures" / file)} for label, file in files]
+        shown.append({"id": picture.id, "caption": f"{words} {reason}".strip(), "pictures": pictures})
+    return shown
+
+
+def embedded(path: Path) -> str:
+    """A WebP as a data address."""
+    return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def page(
+    record: Record,
+    *,
+    beside: Sequence[Record] = (),
+    explanations: Mapping[str, str] | None = None,
+    headline: str = "",
+    photographs: Sequence[Mapping[str, Any]] = (),
+) -> str:
+    """The page as text. The same record gives the same bytes.
+
+    Args:
+        record: what to show.
+        beside: records of other models on the same photographs; gray, constant and truth are drawn.
+        explanations: metric name -> one sentence for a newcomer.
+        headline: the metric that boards sort by.
+        photographs: ``id``, ``caption`` and ``pictures`` (each a ``label`` and a ``source``, a data address).
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    # Names, ids and reasons come from other people's files: everything is escaped.
+    environment = Environment(
+        loader=PackageLoader("colorbench.evaluation"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["interval"] = lambda m, unit, signed=False: interval(m.ci_low, m.ci_high, unit, signed=signed)
+    environment.tests["decided_by_few"] = few_decide
+    shown = anchors(record, beside)
+    return environment.get_template("report.html.jinja").render(
+        record=record,
+        headline=headline,
+        explanations=explanations or {},
+        demonstration=demonstration(record),
+        differences={d.metric: d for d in record.differences if d.minus == "zoo/gray"},
+        anchors=[{"head": head, "scores": values(other)} for head, other in shown],
+        remarks=remarks(record),
+        charts=[chart(curve, record, shown) for curve in record.curves],
+        photographs=photographs,
+        facts=facts(record),
+    )
+
+
+def facts(record: Record) -> list[tuple[str, str]]:
+    """What made the numbers, for the foot of the page."""
+    model, data, run, made = record.model, record.dataset, record.execution, record.provenance
+    rows = [
+        ("model", f"{model.name} · {model.card.role}"),
+        ("package", " ".join(word for word in (model.package, model.package_version) if word)),
+        ("weights (sha256)", model.weights_sha256 or ""),
+        ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),
+        ("trained on", model.card.training_data or ""),
+        ("protocol", f"{record.protocol.name}, version {record.protocol.version}"),
+        ("parameters", ", ".join(f"{key} = {value}" for key, value in record.protocol.parameters.items())),
+        ("identity (sha256)", record.protocol.identity_sha256),
+        ("photographs", f"{data.name}, {data.n_evaluated} of {data.n} · fingerprint {data.fingerprint}"),
+        ("run", f"{run.device}, {run.dtype}, seed {run.seed}, batches of {run.batch_size}"),
+        ("speed", f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in all"),
+        ("colorbench", f"{made.colorbench_version} · Python {made.python} · {made.time}"),
+        ("command", " ".join(made.command)),
+    ]
+    return [(name, value) for name, value in rows if value]

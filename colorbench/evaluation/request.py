@@ -1,0 +1,137 @@
+"""What was asked of a run, checked: names become models and scorers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from colorbench.data.dataset import Dataset
+from colorbench.errors import UserError
+from colorbench.evaluation import execution
+from colorbench.evaluation.pictures import LEVELS, Save
+from colorbench.evaluation.protocol import ImageProtocol, ProtocolSpec, Scorer
+from colorbench.models.loading import LoadedModel, load_model
+from colorbench.plugins import find
+
+ANCHORS = ("zoo/gray", "zoo/constant", "zoo/ground-truth")
+"""Run beside every model, so that its numbers can be read."""
+GrayPolicy = Literal["keep", "drop"]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One command: everything that ``colorbench run`` was told."""
+
+    models: Sequence[str | LoadedModel]
+    protocols: Sequence[str]
+    """Names, with a preset or not: ``auc``, ``auc@cic2016``."""
+    data: Dataset
+    gray_policy: GrayPolicy = "keep"
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Protocol -> parameter -> value."""
+    decode: str | None = None
+    temperature: float | None = None
+    seed: int = 0
+    batch_size: int = 16
+    device: str = "auto"
+    dtype: str = "float32"
+    threads: int | None = None
+    """None: as torch chooses."""
+    workers: int | None = None
+    """Threads that decode; None: one a core, at most 8."""
+    save: Save = "gallery"
+    output: Path = Path("runs")
+    resume: bool = True
+    anchors: bool = True
+    """Whether gray, constant and truth are run in the same pass."""
+    limit: int | None = None
+    command: tuple[str, ...] = ()
+    """The command line, for the record."""
+
+
+def check(request: RunRequest) -> None:
+    """Refuse what no run can do.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    if not request.models:
+        raise UserError("no model was named", mend="give --model, for example zoo/cic")
+    if not request.protocols:
+        raise UserError("no protocol was named", mend="give --protocol, for example auc")
+    if request.save not in LEVELS:
+        raise UserError(f"--save cannot be {request.save!r}", mend=f"choose {', '.join(LEVELS)}")
+    if request.gray_policy not in get_args(GrayPolicy):
+        raise UserError(f"gray photographs cannot be treated as {request.gray_policy!r}", mend="choose keep or drop")
+    for name, value, least in (
+        ("--batch-size", request.batch_size, 1),
+        ("--threads", request.threads, 1),
+        ("--workers", request.workers, 0),
+        ("--limit", request.limit, 1),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{name} must be at least {least}, not {value}")
+    execution.dtype_of(request.dtype)
+
+
+def resolve_protocols(request: RunRequest, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
+    """The scorers of all protocols asked for.
+
+    Raises:
+        UserError: for an unknown protocol, preset or parameter.
+    """
+    found: list[tuple[ProtocolSpec, Scorer]] = []
+    used = set()
+    for asked in request.protocols:
+        name, _, preset = asked.partition("@")
+        protocol = get_protocol(name)
+        presets = {key.rpartition("@")[2]: values for key, values in protocol.spec.presets.items()}
+        if preset and preset not in presets:
+            known = f"known: {', '.join(f'{name}@{key}' for key in presets)}" if presets else "it has none"
+            raise UserError(f"protocol {name} has no preset {preset!r}", mend=known)
+        parameters = {**presets.get(preset, {}), **request.parameters.get(name, {})}
+        if asked != name:
+            parameters |= request.parameters.get(asked, {})
+        used |= {name, asked}
+        found.append((protocol.spec, protocol.resolve(parameters, dataset)))
+    if unused := sorted(set(request.parameters) - used):
+        raise UserError(f"parameters for a protocol that is not run: {unused[0]}", mend=f"add --protocol {unused[0]}")
+    return found
+
+
+def get_protocol(name: str) -> ImageProtocol:
+    """An installed protocol by its plain name.
+
+    Raises:
+        UserError: for an unknown name, a broken plugin, or a protocol that is not for the engine's pass.
+    """
+    made = find("protocols", name).load()
+    protocol = made() if isinstance(made, type) else made
+    if not isinstance(protocol, ImageProtocol):
+        raise UserError(f"protocol {name} does not score photographs one by one", mend=f"`colorbench show {name}`")
+    return protocol
+
+
+def load_models(request: RunRequest) -> list[LoadedModel]:
+    """Models asked for, then the anchors that are not among them."""
+    loaded = [
+        model
+        if isinstance(model, LoadedModel)
+        else load_model(model, decode=request.decode, temperature=request.temperature)
+        for model in request.models
+    ]
+    names = {model.full_name for model in loaded}
+    return loaded + [load_model(name) for name in ANCHORS if request.anchors and name not in names]
+
+
+def decisive(model: LoadedModel) -> dict[str, Any]:
+    """What of a model decides its answers."""
+    return {
+        "name": model.full_name,
+        "package": model.package,
+        "version": model.package_version,
+        "weights_sha256": model.weights_sha256,
+        "decoding": model.decoding,
+    }

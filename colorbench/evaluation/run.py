@@ -1,0 +1,205 @@
+"""``run(request)``: models x protocols on photographs, from names to records.
+
+Every model under every protocol is a task with a folder of its own. Finished ones are read; of the others the missing
+shards are made, in one pass for each recipe; whoever finds all shards of a task there makes its record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from colorbench.data.dataset import Dataset
+from colorbench.data.recipes import get_recipe
+from colorbench.errors import UserError
+from colorbench.evaluation import execution
+from colorbench.evaluation.engine import Listener, Progress, run_pass
+from colorbench.evaluation.files import check_writable
+from colorbench.evaluation.finish import Run, finish, read_record
+from colorbench.evaluation.identity import folder_of, protocol_identity
+from colorbench.evaluation.pictures import fixed_ids
+from colorbench.evaluation.plan import locate
+from colorbench.evaluation.protocol import ProtocolSpec, Scorer
+from colorbench.evaluation.provenance import version_of
+from colorbench.evaluation.record import Record
+from colorbench.evaluation.request import ANCHORS, RunRequest, check, decisive, load_models, resolve_protocols
+from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
+from colorbench.models import colorizer as capabilities
+from colorbench.models.loading import LoadedModel
+
+__all__ = ["ANCHORS", "Listener", "RunRequest", "record_folder", "run"]
+
+DIFFERENCES = ("zoo/gray", "zoo/constant")
+"""Those that differences are taken from, each from those before it."""
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def started(self, total: int) -> None:
+        """Nothing."""
+
+    def advanced(self, n: int, images_per_second: float) -> None:
+        """Nothing."""
+
+    def message(self, text: str) -> None:
+        """Nothing."""
+
+
+def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
+    """Measure models and return their records, finished ones without running anything.
+
+    With several processes each returns when all is done, by whichever of them.
+
+    Returns:
+        The records of the models asked for, a model's protocols together, then those of the anchors.
+
+    Raises:
+        UserError: for anything in the request that cannot be.
+        RunError: for a run that failed; finished shards are kept, and the same command goes on from there.
+    """
+    listener = listener or Silent()
+    check(request)
+    rank, count = execution.processes()
+    if count > 1 and not request.resume:
+        raise UserError("--no-resume is for one process", mend="remove the run's folder, or give another --output")
+    check_writable(request.output)
+    dataset = request.data if request.limit is None else request.data.limit(request.limit)
+    if not dataset.samples:
+        raise UserError("there are no photographs", where=dataset.source or dataset.name, mend="check --data")
+    scorers = resolve_protocols(request, dataset)
+    models = load_models(request)
+    ids = tuple(sample.id for sample in dataset.samples)
+    for model in models:
+        model.prepare(ids)  # stored pictures are hashed: their content is part of the key
+    with execution.numerics(request.threads) as threads:
+        settings = Settings(
+            device=execution.device_of(request.device),
+            dtype=execution.dtype_of(request.dtype),
+            batch_size=request.batch_size,
+            workers=min(8, execution.cpu_count()) if request.workers is None else request.workers,
+            seed=request.seed,
+            gray_policy=request.gray_policy,
+            threads=threads,
+            gallery=fixed_ids(ids),
+            rank=rank,
+            processes=count,
+        )
+        tasks = _tasks(request, dataset, models, scorers, listener)
+        _work(tasks, Run(dataset, request.limit, settings, request.command), request.anchors, listener)
+    return [read_record(task.folder) for task in tasks]
+
+
+def record_folder(output: Path, record: Record) -> Path:
+    """Where the record lies, with its rows and pictures."""
+    return output / folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
+
+
+def _tasks(
+    request: RunRequest,
+    dataset: Dataset,
+    models: Sequence[LoadedModel],
+    scorers: Sequence[tuple[ProtocolSpec, Scorer]],
+    listener: Listener,
+) -> list[Task]:
+    """Every model under every protocol, each folder once."""
+    tasks: dict[Path, Task] = {}
+    asked = len(request.models)
+    for place, model in enumerate(models):
+        # Nobody looks at all pictures of gray, constant and truth; a small gallery of them is of use.
+        save = request.save if place < asked or request.save == "none" else "gallery"
+        for spec, scorer in scorers:
+            lacking = [need for need in spec.needs if not isinstance(model.colorizer, getattr(capabilities, need))]
+            if lacking and place >= asked:
+                continue
+            if lacking:
+                raise UserError(f"protocol {spec.name} needs a model with {lacking[0]}; {model.full_name} has it not")
+            decides = {
+                "model": decisive(model),
+                "protocol_sha256": protocol_identity(spec.name, spec.version, scorer.identity),
+                "gray_policy": request.gray_policy,
+                "seed": request.seed,
+                "dtype": request.dtype,
+                "version": version_of("colorbench") or "unknown",
+            }
+            folder, key = locate(
+                request.output,
+                decides=decides,
+                protocol=spec.name,
+                dataset=dataset,
+                save=save,
+                anchors=request.anchors,
+                # An anchor is measured once for all models; only what was asked for is made anew.
+                resume=request.resume or place >= asked,
+                say=listener.message,
+            )
+            if folder.finished() and folder.path not in tasks:
+                listener.message(f"{model.full_name} under {spec.name} is measured already: {folder.path}")
+            tasks.setdefault(folder.path, Task(model, spec, scorer, folder, key, save))
+    return list(tasks.values())
+
+
+def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) -> None:
+    """Make whatever is not there, until every record is."""
+    settings = run.settings
+    for task in tasks:
+        if not task.folder.finished():
+            task.model.to(settings.device, settings.dtype)
+    recipes: dict[str, list[Task]] = {}
+    for task in tasks:
+        recipes.setdefault(task.scorer.recipe, []).append(task)
+    total = sum(
+        len(shard_samples(run.dataset.samples, index))
+        for group in recipes.values()
+        for index, _ in missing(group, len(run.dataset))
+    )
+    listener.started(-(-total // settings.processes))
+    progress = Progress(listener)
+    # Anchors first: differences are taken from their rows.
+    in_turn = sorted(tasks, key=lambda task: _turn(task.model.full_name))
+    while any(not task.folder.finished() for task in tasks):
+        made = sum(
+            run_pass(group, run.dataset.samples, get_recipe(name), settings, progress)
+            for name, group in recipes.items()
+        )
+        made += sum(_finish(task, in_turn, run, anchors) for task in in_turn)
+        if not made:
+            time.sleep(0.1)  # another process is at what is left
+    for task in tasks:
+        task.folder.clear_shards()
+
+
+def _turn(model: str) -> int:
+    return ANCHORS.index(model) if model in ANCHORS else len(ANCHORS)
+
+
+def _finish(task: Task, tasks: Sequence[Task], run: Run, anchors: bool) -> bool:
+    """Make the record, if all shards are there, nobody else is at it and the anchors' records are made."""
+    if task.folder.finished() or len(task.folder.done()) < shard_count(len(run.dataset)):
+        return False
+    earlier = DIFFERENCES[: _turn(task.model.full_name)] if anchors else ()
+    beside = {
+        other.model.full_name: other.folder
+        for other in tasks
+        if other.model.full_name in earlier and _same_protocol(other, task)
+    }
+    if not all(folder.finished() for folder in beside.values()):
+        return False
+    lock = task.folder.lock("record")
+    if lock is None:
+        return False
+    try:
+        if not task.folder.finished():
+            finish(task, run, beside)
+    except FileNotFoundError:
+        if not task.folder.finished():  # without locks, another process may finish and clear away meanwhile
+            raise
+    finally:
+        lock.release()
+    return True
+
+
+def _same_protocol(one: Task, other: Task) -> bool:
+    a, b = ((task.spec.name, task.spec.version, task.scorer.identity) for task in (one, other))
+    return protocol_identity(*a) == protocol_identity(*b)

@@ -1,0 +1,65 @@
+"""A record put into words: the same for the closing table and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from colorbench.evaluation.record import Metric, Record
+
+ANCHORS = {"zoo/gray": "gray", "zoo/constant": "constant", "zoo/ground-truth": "truth"}
+"""Models whose scores stand beside every other's, and the heads of their columns."""
+DECIDING_SHARE = 0.95
+"""The effective number of photographs is worth showing below this share of all."""
+
+
+def demonstration(record: Record) -> str | None:
+    """What must be said first of a run on too few photographs to measure anything; the record's notes hold it."""
+    return next((note for note in record.notes if note.startswith("a demonstration on ")), None)
+
+
+def number(value: float | None, unit: str, *, signed: bool = False) -> str:
+    """A value for a table cell; a dash where there is none."""
+    if value is None:
+        return "–"
+    # A share, a decibel or a color difference is read to hundredths; plain numbers may be small.
+    return f"{value:{'+' if signed else ''}.{2 if unit else 3}f}"
+
+
+def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
+    """``[low, high]``, or nothing where no interval is honest."""
+    if low is None or high is None:
+        return ""
+    return f"[{number(low, unit, signed=signed)}, {number(high, unit, signed=signed)}]"
+
+
+def few_decide(metric: Metric) -> bool:
+    """Whether far fewer photographs decide the number than were measured."""
+    return metric.effective_n < DECIDING_SHARE * metric.n
+
+
+def values(record: Record) -> dict[str, float | None]:
+    """Metric name -> value."""
+    return {metric.name: metric.value for metric in record.metrics}
+
+
+def anchors(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
+    """Of the records on the same photographs, the gray, constant and true one, with the heads of their columns."""
+    others = {other.model.name: other for other in beside if other.model.name != record.model.name}
+    return [(head, others[name]) for name, head in ANCHORS.items() if name in others]
+
+
+def remarks(record: Record) -> list[str]:
+    """What a reader must know before believing the numbers."""
+    data = record.dataset
+    words = [note for note in record.notes if note != demonstration(record)]
+    words += [f"{metric.name}: {metric.warning}" for metric in record.metrics if metric.warning]
+    if data.n_gray:
+        words.append(f"photographs that have no colour themselves: {data.n_gray} (policy: {data.gray_policy})")
+    if data.skipped:
+        first = data.skipped[0]
+        words.append(f"photographs left out: {len(data.skipped)}, the first being {first.id}: {first.reason}")
+    if data.overlap:
+        words.append(f"photographs that the model was trained on: {data.overlap}, so its numbers flatter it")
+    if record.execution.dtype != "float32":
+        words.append(f"computed in {record.execution.dtype}, not float32")
+    return words

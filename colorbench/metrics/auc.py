@@ -1,0 +1,218 @@
+"""Area under the cumulative curve of colour error (AuC; paper, section 3.1), raw and rebalanced.
+
+``F(t)`` is the share of pixels whose predicted ab lies within a Euclidean distance ``d <= t`` of the truth. The score
+is the area under ``F`` for t in 0..150, in percent of the largest possible; the truth gives 100. The paper names
+neither step nor rule, and the conventions in use are up to 0.6 points apart, so each has a name:
+
+- ``trapezoid``: thresholds 0, 1 ... 150 and the trapezoid rule. The default.
+- ``exact``: the integral itself, 1 - mean(min(d, 150)) / 150.
+- ``points``: the mean of the 151 values F(0) ... F(150).
+- ``floor``: the integral after each distance lost its fraction.
+
+No loop over thresholds is needed: with steps of 1, all that matters of a pixel is ``ceil(d)``. Everything that is
+summed is a whole number (distances in units of 2^-20), so that sums are exact up to 57 megapixels and depend neither on
+the order of the pixels, nor on the batch, nor on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.color.bins import ab_bins
+
+LAST = 150
+"""The last threshold, in ab units (paper: 0 to 150)."""
+CEILINGS = LAST + 2
+"""Values of ceil(d), 0 ... 150 and all that is farther."""
+_UNIT = 2.0**-20
+
+Convention = Literal["trapezoid", "exact", "points", "floor"]
+
+
+def auc(predicted_ab: Tensor, true_ab: Tensor, convention: Convention = "trapezoid") -> Tensor:
+    """Raw AuC of each image, in percent: 0..100, higher is better.
+
+    Args:
+        predicted_ab: (N, 2, H, W) floating; float16 and bfloat16 are compared as float32.
+        true_ab: (N, 2, H, W).
+        convention: see the head of this file.
+
+    Returns:
+        (N,) float64.
+
+    Raises:
+        ValueError: for unequal shapes, NaN, or an unknown convention.
+
+    Example:
+        >>> truth = torch.zeros(1, 2, 1, 2)
+        >>> predicted = torch.tensor([3.0, 0.0, 4.0, 0.0]).view(1, 2, 1, 2)  # distances 5 and 0
+        >>> auc(predicted, truth, "exact")
+        tensor([98.3333], dtype=torch.float64)
+    """
+    if convention not in get_args(Convention):
+        raise ValueError(f"unknown convention {convention!r}: choose from {', '.join(get_args(Convention))}")
+    distance = ab_distance(predicted_ab, true_ab).flatten(1)  # (N, H*W)
+    # The score of a pixel in whole units, and how many of them are a full score.
+    if convention == "trapezoid":  # threshold t counts double but for the first and last
+        score, full = distance.ceil().mul_(-2).add_(2 * LAST + 1).clamp_(0, 2 * LAST), 2 * LAST
+    elif convention == "points":
+        score, full = distance.ceil().neg_().add_(LAST + 1).clamp_(min=0), LAST + 1
+    elif convention == "floor":
+        score, full = distance.floor().neg_().add_(LAST).clamp_(min=0), LAST
+    else:
+        score, full = _in_units(distance).neg_().add_(LAST / _UNIT), round(LAST / _UNIT)
+    # Whole numbers below 2^53: this sum is exact, so any order of adding gives the same.
+    return 100 * score.sum(dim=1, dtype=torch.float64) / (full * distance.shape[1])
+
+
+def ab_distance(predicted_ab: Tensor, true_ab: Tensor) -> Tensor:
+    """Euclidean distance in ab of every pixel.
+
+    Computed in float32 with correctly rounded steps: distances that are whole numbers come out whole (differences of
+    3 and 4 give 5), on every device, so that ``d <= t`` holds there.
+
+    Args:
+        predicted_ab: (N, 2, H, W) floating.
+        true_ab: (N, 2, H, W).
+
+    Returns:
+        (N, H, W) float32, or float64 where either is.
+
+    Raises:
+        ValueError: for unequal shapes or a NaN in either.
+    """
+    if predicted_ab.shape != true_ab.shape or predicted_ab.dim() != 4 or predicted_ab.shape[1] != 2:
+        raise ValueError(f"expected two (N, 2, H, W), got {tuple(predicted_ab.shape)} and {tuple(true_ab.shape)}")
+    dtype = torch.promote_types(torch.promote_types(predicted_ab.dtype, true_ab.dtype), torch.float32)
+    difference = predicted_ab.to(dtype) - true_ab.to(dtype)
+    # Separate multiplications and additions: a fused one would round differently from device to device.
+    squared = difference.mul_(difference)
+    distance = (squared[:, 0] + squared[:, 1]).sqrt_()
+    # Sums of distances cannot cancel: the total is NaN exactly if one of them is.
+    if bool(distance.sum().isnan()):
+        raise ValueError("ab holds NaN: its distance to the truth is not defined")
+    return distance
+
+
+@dataclass(frozen=True)
+class AucStatistics:
+    """All that any convention, any weights of the bins and any curve need of an image; N images."""
+
+    joint: np.ndarray
+    """(N, 313, 152) int64, pixels by bin of the truth and by ceil(d); the last column: all beyond 150."""
+    distances: np.ndarray
+    """(N, 313) float64, sum of min(d, 150) by bin of the truth, a multiple of 2^-20."""
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """(N, 313) int64, pixels by bin."""
+        return np.asarray(self.joint.sum(axis=2))
+
+    @cached_property
+    def histogram(self) -> np.ndarray:
+        """(N, 152) int64, pixels by ceil(d)."""
+        return np.asarray(self.joint.sum(axis=1))
+
+    @cached_property
+    def pixels(self) -> np.ndarray:
+        """(N,) int64."""
+        return np.asarray(self.histogram.sum(axis=1))
+
+    @cached_property
+    def doubled_scores(self) -> np.ndarray:
+        """(N, 313) int64, twice the area under the pixels' steps by the trapezoid rule, by bin: 0..300 a pixel."""
+        return np.asarray(self.joint @ _doubled_trapezoid())
+
+
+def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucStatistics:
+    """Sufficient statistics of each image.
+
+    Args:
+        predicted_ab: (N, 2, H, W) floating, any device.
+        true_ab: (N, 2, H, W).
+        true_bins: (N, H, W) int64, ``nearest_bin(true_ab)``.
+
+    Raises:
+        ValueError: for unequal shapes, NaN, or a bin outside 0..312.
+    """
+    distance = ab_distance(predicted_ab, true_ab)  # (N, H, W)
+    if true_bins.shape != distance.shape or true_bins.dtype != torch.int64:
+        raise ValueError(f"expected {tuple(distance.shape)} int64 bins, got {tuple(true_bins.shape)} {true_bins.dtype}")
+    bins, ceiling = true_bins.flatten(1), distance.ceil().clamp_(max=LAST + 1).flatten(1)
+    cell = ceiling.long().add_(bins, alpha=CEILINGS)
+    units = _in_units(distance.flatten(1))
+    size = len(ab_bins())
+    joint = [_count(image, size * CEILINGS).reshape(size, CEILINGS) for image in cell]
+    distances = [_add_up(bins[i], units[i], size) * _UNIT for i in range(len(units))]
+    return AucStatistics(np.stack(joint), np.stack(distances))
+
+
+def pooled_statistics(
+    scores: np.ndarray, counts: np.ndarray, full: int, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Statistics whose sums over images give the (rebalanced) AuC in percent, as S0 / S1.
+
+    An image's pixels count 1/pixels each, so that large photographs count no more than small ones. Without weights
+    S1 is the number of images: the mean of the images' scores.
+
+    Args:
+        scores: (N, 313) score sums by bin.
+        counts: (N, 313) pixels by bin.
+        full: the score of a pixel without error: 300 for ``AucStatistics.doubled_scores``.
+        weights: (313,) of the bins; all 1 if not given.
+
+    Returns:
+        (N, 2) float64.
+    """
+    w = np.ones(counts.shape[1]) if weights is None else weights
+    # One image at a time: numpy's order of adding, and so the last bit, then knows nothing of the batch.
+    rows = [
+        (100 * float((s * w).sum()) / (full * int(c.sum())), float((c * w).sum()) / int(c.sum()))
+        for s, c in zip(scores, counts, strict=True)
+    ]
+    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+
+
+def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.ndarray:
+    """(N, 152) share of each image's pixels by ceil(d), each pixel weighing as the bin of its true colour.
+
+    Summed over images and accumulated over its columns, this is the numerator of the rebalanced curve F(0) ... F(150).
+    """
+    rows = [(joint * weights[:, None]).sum(axis=0) for joint in statistics.joint]
+    return np.asarray(np.stack(rows) / statistics.pixels[:, None])
+
+
+def _doubled_trapezoid() -> np.ndarray:
+    """(152,) twice the area under a step from 0 to 1 at ceil(d) by the trapezoid rule, thresholds 0 ... 150."""
+    return np.asarray(np.clip(2 * LAST + 1 - 2 * np.arange(CEILINGS), 0, 2 * LAST))
+
+
+def _in_units(distance: Tensor) -> Tensor:
+    """min(d, 150) in whole units of 2^-20, float64."""
+    return distance.clamp(max=LAST).mul_(1 / _UNIT).round_().double()
+
+
+def _count(index: Tensor, size: int) -> np.ndarray:
+    """(P,) int64 -> (size,) how often each index occurs."""
+    if index.device.type == "cpu":
+        count = np.bincount(index.numpy(), minlength=size)
+    else:
+        count = torch.bincount(index, minlength=size).cpu().numpy()
+    if len(count) != size:
+        raise ValueError("a bin of the truth is beyond the last one")
+    return np.asarray(count)
+
+
+def _add_up(index: Tensor, values: Tensor, size: int) -> np.ndarray:
+    """Sums of whole ``values`` (P,) float64 by index, (size,) float64."""
+    if index.device.type == "cpu":
+        return np.asarray(np.bincount(index.numpy(), weights=values.numpy(), minlength=size))
+    # Adding integers is the same in any order, and index_add_ has a deterministic form where bincount has none.
+    total = torch.zeros(size, dtype=torch.int64, device=index.device)
+    return np.asarray(total.index_add_(0, index, values.long()).cpu(), dtype=np.float64)

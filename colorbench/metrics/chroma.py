@@ -1,0 +1,27 @@
+"""Chroma: how far colours lie from gray in Lab."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from colorbench.metrics.means import image_mean
+
+
+def mean_chroma(ab: Tensor) -> Tensor:
+    """Mean of sqrt(a^2 + b^2) over the pixels of each image.
+
+    The distance of the image from its own gray version: raw AuC of a gray answer is 100 - chroma / 1.5 in percent.
+
+    Args:
+        ab: (N, 2, H, W) floating.
+
+    Returns:
+        (N,) float64; a gray picture has up to 0.006, as matrix and white point are rounded.
+
+    Raises:
+        ValueError: if the second dimension is not 2.
+    """
+    if ab.dim() != 4 or ab.shape[1] != 2:
+        raise ValueError(f"expected (N, 2, H, W), got {tuple(ab.shape)}")
+    a, b = ab.unbind(1)
+    return image_mean((a * a + b * b).sqrt_())

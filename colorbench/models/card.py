@@ -1,0 +1,44 @@
+"""The card of a model: who made it, from what, and what kind of row it is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Role = Literal["competitor", "baseline", "reference"]
+
+
+class ModelCard(BaseModel):
+    """What is known about a model. Only ``title`` must be given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    """One line: what the model is."""
+    role: Role = "competitor"
+    """competitor, baseline (gray, constant, random, mean) or reference (shown the truth)."""
+    paper: str | None = None
+    """Citation or address."""
+    licence: str | None = None
+    """Licence of code and weights."""
+    stochastic: bool = False
+    """Whether the answer depends on the seed."""
+    working_size: int | None = None
+    """Side in pixels that the model resizes to inside; none: it works at the size that it is given."""
+    settings: dict[str, float] = Field(default_factory=dict)
+    """Numbers that the code needs to rebuild the model from its weights (width of a network)."""
+    parameters: int | None = None
+    """Number of weights."""
+    weights_sha256: str | None = None
+    """Hash of the weights file."""
+    training_data: str | None = None
+    """What it was trained on, in words."""
+    training_hashes: str | None = None
+    """File (package:path) with the content hashes of the training photographs, for the overlap check."""
+    preset: str | None = None
+    """Training preset, and every departure from it in ``notes``."""
+    scores: dict[str, float] = Field(default_factory=dict)
+    """Figures its makers report."""
+    notes: str | None = None
+    """Anything else a reader of a table must know."""

@@ -1,0 +1,304 @@
+"""From a name to a model that can be run.
+
+zoo/cic.small        installed: prefix/name, and a tag where the model has several
+my_model.py:Warm     a class in a file, for a one-off
+images:answers/      pictures that another program made
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import torch
+from torch import nn
+
+from colorbench.color.bins import Decoding
+from colorbench.errors import UserError
+from colorbench.models.card import ModelCard
+from colorbench.models.colorizer import Colorizer, OnDevice, Wrapped
+from colorbench.models.stored import StoredPictures
+from colorbench.models.weights import file_sha256
+from colorbench.plugins import OWN, describe, find, nearest, registered, split_tag
+
+IMAGES = "images:"
+
+
+@dataclass
+class LoadedModel:
+    """A model under the name that tables print, with all that the record says of it."""
+
+    full_name: str
+    """With its resolved tag: ``zoo/cic.small``; ``zoo/cic@mine`` where a weights file ``mine.safetensors`` was given."""
+    package: str | None
+    """Installed package that it comes from; None for a file or a folder."""
+    package_version: str | None
+    """Version of the package; where the code can change without it (a file, an editable install), a hash of the code."""
+    colorizer: Colorizer
+    card: ModelCard
+    weights_sha256: str | None = None
+    """Of the weights file; of stored pictures, over all of them, once they are prepared."""
+    decoding: Mapping[str, Any] = field(default_factory=dict)
+    """decode and temperature, where the model predicts a distribution."""
+
+    def prepare(self, ids: tuple[str, ...]) -> None:
+        """What must be known before a run on the photographs ``ids``: stored pictures are looked up and hashed.
+
+        Raises:
+            RunError: if pictures are missing.
+        """
+        if isinstance(self.colorizer, StoredPictures):
+            self.weights_sha256 = self.colorizer.prepare(ids)
+
+    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> LoadedModel:
+        """Move the model's tensors, where it has any."""
+        if isinstance(self.colorizer, OnDevice):
+            self.colorizer.to(device, dtype)
+        return self
+
+
+def load_model(
+    name: str,
+    decode: str | None = None,
+    temperature: float | None = None,
+    *,
+    weights: Path | None = None,
+    device: torch.device | str | None = None,
+) -> LoadedModel:
+    """Load a model by name.
+
+    Args:
+        name: see the head of this file. A plain name is never looked up in the file system.
+        decode: ``annealed-mean``, ``mean`` or ``mode``, for models that predict a distribution.
+        temperature: of the annealed mean.
+        weights: a file to load in place of the tag's own weights.
+        device: where the model's tensors go.
+
+    Raises:
+        UserError: for an unknown name, tag, decoding or file, and for a plugin that is broken or incomplete.
+    """
+    if name.startswith(IMAGES):
+        if weights is not None:
+            raise UserError(f"{name} takes no weights file", mend="leave out the weights")
+        stored = StoredPictures(Path(name.removeprefix(IMAGES)))
+        loaded = LoadedModel(name, None, None, stored, stored.card)
+        return _decoded(loaded, stored, decode, temperature)
+    source = _source(name)
+    tag = _resolve_tag(source)
+    full_name = source.base if tag is None else f"{source.base}.{tag}"
+    if weights is not None:
+        # Not the default tag's own weights: its name would mislead.
+        full_name = f"{source.base if source.asked is None else full_name}@{weights.stem}"
+    model = _made(source, full_name, tag, weights)
+    colorizer = as_colorizer(model, full_name)
+    card, sha256 = colorizer.card, colorizer.card.weights_sha256
+    if weights is not None:
+        card, sha256 = _beside(card, weights), file_sha256(weights)
+    loaded = LoadedModel(full_name, source.package, source.version, colorizer, card, sha256)
+    loaded = _decoded(loaded, model, decode, temperature)
+    return loaded if device is None else loaded.to(torch.device(device))
+
+
+def model_factory(name: str) -> Any:
+    """The class or callable behind a name, with or without a tag (``tags``, ``presets``, ``training`` stand on it).
+
+    Raises:
+        UserError: for an unknown name or a broken plugin.
+    """
+    return _source(name).factory
+
+
+def tags_of(factory: Any) -> Mapping[str, str]:
+    """Tag -> one-line description, the default first; empty for a model without tags."""
+    tags = getattr(factory, "tags", None)
+    return tags if isinstance(tags, Mapping) else {}
+
+
+def as_colorizer(model: Any, name: str) -> Colorizer:
+    """What the engine can run, from what a plugin gave: checked, wrapped where it has the short form, in eval mode.
+
+    Raises:
+        UserError: naming the model and what it lacks.
+    """
+    mend = "a model has a `card` and a method `colorize` or `colorize_batch`: see examples/plugin"
+    card = getattr(model, "card", None)
+    if card is None:
+        raise UserError(f"{name} has no card", mend=mend)
+    if not isinstance(card, ModelCard):
+        what = f"the card of {name} is a {type(card).__name__}, not a ModelCard"
+        raise UserError(what, mend="write card = ModelCard(title=...), from colorbench.models.card")
+    if isinstance(model, nn.Module):
+        model.eval()
+    if callable(getattr(model, "colorize_batch", None)):
+        return model  # type: ignore[no-any-return]
+    if callable(getattr(model, "colorize", None)):
+        return Wrapped(model)
+    raise UserError(f"{name} has neither colorize nor colorize_batch", mend=mend)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a model comes from."""
+
+    base: str
+    """Full name without tag."""
+    asked: str | None
+    """The tag in the name."""
+    factory: Any
+    package: str | None
+    version: str | None
+
+
+def _source(name: str) -> _Source:
+    if ":" in name:
+        return _from_file(name)
+    if name.endswith(".py"):
+        raise UserError(f"which model of {name}?", mend=f"write {name}:ClassName")
+    base, asked = split_tag(name)
+    if "/" not in name:
+        near = nearest(base, (plugin.name for plugin in registered("models")))
+        mend = f"did you mean {near}?" if near else "`colorbench list` shows all"
+        raise UserError(
+            f"no model {name!r}: names of models have a prefix", mend=f"{mend} For pictures: {IMAGES}FOLDER"
+        )
+    plugin = find("models", base)
+    factory = plugin.load()
+    return _Source(base, asked, factory, plugin.distribution, _version(plugin.distribution, plugin.version, factory))
+
+
+def _from_file(name: str) -> _Source:
+    """``file.py:Class``."""
+    text, _, attribute = name.rpartition(":")
+    path, (attribute, asked) = Path(text), split_tag(attribute)
+    if path.suffix != ".py" or not attribute.isidentifier():
+        mend = f"write PREFIX/NAME, FILE.py:CLASS or {IMAGES}FOLDER"
+        raise UserError(f"no model {name!r}", mend=mend)
+    if not path.is_file():
+        raise UserError("no such file", where=text, mend="check the path")
+    module = _import_file(path)
+    if not hasattr(module, attribute):
+        classes = [key for key, value in vars(module).items() if _defined_in(value, module)]
+        near = nearest(attribute, classes)
+        mend = f"did you mean {near}?" if near else f"it has {', '.join(classes) or 'no class'}"
+        raise UserError(f"no class {attribute!r} in this file", where=text, mend=mend)
+    version = f"sha256 {file_sha256(path)[:12]}"
+    return _Source(f"{text}:{attribute}", asked, getattr(module, attribute), None, version)
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"colorbench_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # for its neighbours; last, so that they hide nothing that is installed
+    try:
+        spec.loader.exec_module(module)
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever a user's file does when it is run
+        del sys.modules[name]
+        raise UserError(f"this file cannot be imported: {describe(error)}", where=str(path), mend="mend it") from error
+    return module
+
+
+def _defined_in(value: Any, module: ModuleType) -> bool:
+    return inspect.isclass(value) and value.__module__ == module.__name__
+
+
+def _resolve_tag(source: _Source) -> str | None:
+    """The tag that was asked for, or the model's first; None for a model without tags.
+
+    Raises:
+        UserError: for a tag that the model does not have.
+    """
+    tags = tags_of(source.factory)
+    if source.asked is not None and source.asked not in tags:
+        mend = f"it has {', '.join(tags)}" if tags else f"it has no tags: write {source.base}"
+        raise UserError(f"{source.base} has no tag {source.asked!r}", mend=mend)
+    return source.asked or next(iter(tags), None)
+
+
+def _made(source: _Source, full_name: str, tag: str | None, weights: Path | None) -> Any:
+    """Call the factory; what it raises becomes one line."""
+    make = source.factory if tag is None else getattr(source.factory, "load", None)
+    if not callable(make):
+        wanted = "a class or function that makes a model" if tag is None else "a class with tags and load(tag)"
+        raise UserError(f"{full_name} must be {wanted}", mend="see examples/plugin")
+    keywords = {}
+    if weights is not None:
+        if "weights" not in _parameters(make):
+            raise UserError(f"{source.base} takes no weights file", mend="leave out the weights")
+        if not weights.is_file():
+            raise UserError("no such weights file", where=str(weights), mend="check the path")
+        keywords = {"weights": weights}
+    try:
+        return make(*(() if tag is None else (tag,)), **keywords)
+    except UserError:
+        raise
+    except Exception as error:  # a stranger's code: whatever it raises, the run ends with one line
+        raise UserError(f"{full_name} cannot be made: {describe(error)}", mend="--debug shows where") from error
+
+
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # built-in callables have no signature
+        return {}
+
+
+def _beside(card: ModelCard, weights: Path) -> ModelCard:
+    """The card of a weights file of the user's; a hash list without a package lies beside it."""
+    hashes = card.training_hashes
+    if hashes is None or ":" in hashes:
+        return card
+    return card.model_copy(update={"training_hashes": str(weights.parent / hashes)})
+
+
+def _decoded(loaded: LoadedModel, model: Any, decode: str | None, temperature: float | None) -> LoadedModel:
+    """With the decoding that was asked for, and with the one in use written down.
+
+    Raises:
+        UserError: for a model without decoding, an unknown method, a temperature that is not positive or not used.
+    """
+    if decode is not None or temperature is not None:
+        if not callable(getattr(model, "with_decoding", None)):
+            what = f"{loaded.full_name} predicts no distribution, so it has no decoding to choose"
+            raise UserError(what, mend="leave out decode and temperature")
+        if decode is not None and decode not in get_args(Decoding):
+            raise UserError(f"unknown decoding {decode!r}", mend=f"choose from {', '.join(get_args(Decoding))}")
+        if temperature is not None and not 0 < temperature < float("inf"):
+            raise UserError(f"the temperature must be positive, got {temperature}", mend="the paper takes 0.38")
+        model = model.with_decoding(decode, temperature)
+        loaded.colorizer = as_colorizer(model, loaded.full_name)
+    loaded.decoding = dict(getattr(model, "decoding", None) or {})
+    if temperature is not None and "temperature" not in loaded.decoding:
+        what = f"decode={loaded.decoding.get('decode', decode)} has no temperature"
+        raise UserError(what, mend="leave out the temperature, or decode with annealed-mean")
+    return loaded
+
+
+def _version(distribution: str, version: str, factory: Any) -> str:
+    """The version of an installed package, and a hash of the code where that changes under a version (editable)."""
+    if distribution == OWN:
+        return version  # the record has its git commit
+    try:
+        about = json.loads(metadata.distribution(distribution).read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        return version
+    source = inspect.getsourcefile(factory) if inspect.isclass(factory) or inspect.isfunction(factory) else None
+    if source is None or not about.get("dir_info", {}).get("editable"):
+        return version
+    return f"{version}+sha256.{file_sha256(Path(source))[:12]}"

@@ -1,0 +1,36 @@
+"""For models that work at a size of their own: the engine gives the recipe's size and wants it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+
+def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: int | tuple[int, int]) -> Tensor:
+    """Run a model at its working size.
+
+    The lightness is squashed to it, bicubic with antialias; the ab, of any size, comes back bilinear.
+
+    Args:
+        model: (N, 1, h, w) L in 0..100 -> (N, 2, any, any) ab.
+        lightness: (N, 1, H, W).
+        size: (h, w), or one number for a square.
+
+    Returns:
+        (N, 2, H, W) ab.
+    """
+    working = (size, size) if isinstance(size, int) else size
+    given = (lightness.shape[-2], lightness.shape[-1])
+    # Bicubic overshoots at edges, and no photograph has an L below 0 or above 100.
+    shown = lightness if given == working else resized(lightness, working, "bicubic").clamp(0, 100)
+    return resized(model(shown), given, "bilinear")
+
+
+def resized(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """(N, C, h, w) -> (N, C, *size); shrinking averages over all that falls into a pixel."""
+    if maps.shape[-2:] == size:
+        return maps
+    shrinks = size[0] < maps.shape[-2] or size[1] < maps.shape[-1]
+    return interpolate(maps, size, mode=mode, align_corners=False, antialias=shrinks)

@@ -1,0 +1,173 @@
+"""What is installed: models, protocols, datasets and commands, found through entry points.
+
+A plugin is one line in a package's ``pyproject.toml``; colorbench's own models and protocols come by the same door.
+Listing them reads the packages' metadata and imports nothing: a plugin is imported when it is asked for, and one that
+cannot be imported breaks no other.
+
+    [project.entry-points."colorbench.models"]
+    warm = "warm:Warm"        # becomes <name of the package>/warm
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import traceback
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+from colorbench.errors import UserError
+
+Kind = Literal["models", "protocols", "datasets", "commands"]
+OWN = "colorbench"
+"""Our own distribution: its models stand under ``zoo/``, the rest of its names have no prefix."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """Something installed that has not been imported yet."""
+
+    kind: Kind
+    name: str
+    """Full name, without tag: ``zoo/cic``, ``auc``, ``warm-colors/warm``."""
+    distribution: str
+    """The package that brings it, its name normalized (lower case, ``-``)."""
+    version: str
+    """Of that package."""
+    point: EntryPoint = field(repr=False)
+    problem: str | None = None
+    """Why it cannot be used, as far as is known without importing it."""
+
+    @property
+    def where(self) -> str:
+        """The package and the line that errors name."""
+        return f'package {self.distribution}, entry point {self.point.name} = "{self.point.value}"'
+
+    def load(self) -> Any:
+        """Import what the entry point names.
+
+        Raises:
+            UserError: naming the plugin, if it cannot be used.
+        """
+        if self.problem is not None:
+            raise UserError(self.problem, where=self.where)
+        if self.distribution == OWN:
+            refuse_shadow(self.point.module.partition(".")[0])
+        try:
+            return self.point.load()
+        except UserError:
+            raise
+        except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
+            raise UserError(
+                f"{self.name} cannot be imported: {describe(error)}",
+                where=self.where,
+                mend=f"mend or uninstall {self.distribution}; everything else works without it",
+            ) from error
+
+    def error(self) -> str | None:
+        """Why it cannot be used, in one line; None if it can. Imports it."""
+        try:
+            self.load()
+        except UserError as error:
+            return str(error)
+        return None
+
+
+def registered(kind: Kind) -> tuple[Plugin, ...]:
+    """Everything of a kind that is installed, our own first, then by name; imports nothing."""
+    plugins = [_plugin(kind, point) for point in entry_points(group=f"{OWN}.{kind}")]
+    packages = Counter(plugin.name for plugin in plugins)
+    plugins = [_ambiguous(plugin, plugins) if packages[plugin.name] > 1 else plugin for plugin in plugins]
+    return tuple(sorted(plugins, key=lambda plugin: (plugin.distribution != OWN, plugin.name, plugin.distribution)))
+
+
+def find(kind: Kind, name: str) -> Plugin:
+    """The plugin of a full name (without tag).
+
+    Raises:
+        UserError: for an unknown name, suggesting the nearest; for a name that two packages claim.
+    """
+    known = registered(kind)
+    for plugin in known:
+        if plugin.name == name:
+            if plugin.problem is not None:
+                raise UserError(plugin.problem, where=plugin.where)
+            return plugin
+    near = nearest(name, (plugin.name for plugin in known))
+    mend = f"did you mean {near}?" if near else "`colorbench list` shows all"
+    raise UserError(f"no {kind.removesuffix('s')} {name!r}", mend=mend)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: near as a whole, or in its last part (``grey`` -> ``zoo/gray``)."""
+    names = list(known)
+    whole = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    if whole:
+        return whole[0]
+    by_last = {other.rpartition("/")[2]: other for other in reversed(names)}
+    last = difflib.get_close_matches(name.rpartition("/")[2].lower(), by_last, n=1)
+    return by_last[last[0]] if last else None
+
+
+def split_tag(name: str) -> tuple[str, str | None]:
+    """``zoo/cic.small`` -> (``zoo/cic``, ``small``); the tag is None where there is none."""
+    folder, slash, last = name.rpartition("/")
+    base, dot, tag = last.partition(".")
+    return f"{folder}{slash}{base}", tag if dot else None
+
+
+def refuse_shadow(package: str) -> None:
+    """Say so where one of our packages (``zoo``, ``protocols``) is hidden by a folder or file of the user's.
+
+    Python looks into the current folder first (``python -m colorbench``, or PYTHONPATH), and the names are common.
+
+    Raises:
+        UserError: naming the folder in the way.
+    """
+    import colorbench
+
+    ours = Path(colorbench.__file__).resolve().parent.parent / package
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:
+        return  # not there at all: the import itself says so
+    found = Path(spec.origin).resolve()
+    if found.parent != ours:
+        in_the_way = found.parent if found.name == "__init__.py" else found
+        raise UserError(
+            f"{in_the_way.name} hides colorbench's own package {package!r}",
+            where=str(in_the_way),
+            mend="rename it, or start colorbench from another folder",
+        )
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line: its type, its words, and the line of the user's code that raised it."""
+    words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
+    last = Path(frames[-1].filename) if frames else Path(__file__)
+    # Where the import system itself failed (no such module), its own line tells nothing.
+    if "importlib" in last.parts or last == Path(__file__):
+        return words
+    return f"{words} (line {frames[-1].lineno} of {last.name})"
+
+
+def _plugin(kind: Kind, point: EntryPoint) -> Plugin:
+    distribution = re.sub(r"[-_.]+", "-", point.dist.name).lower() if point.dist is not None else "unknown"
+    version = point.dist.version if point.dist is not None else ""
+    prefix = distribution if distribution != OWN else "zoo" if kind == "models" else ""
+    # Commands are typed by hand, and `colorbench warm-colors/paint` is no word.
+    name = f"{prefix}/{point.name}" if prefix and kind != "commands" else point.name
+    problem = None
+    if re.search(r"[/.:\s]", point.name):
+        problem = f"the entry-point name {point.name!r} may have no slash, dot, colon or space"
+    return Plugin(kind, name, distribution, version, point, problem)
+
+
+def _ambiguous(plugin: Plugin, plugins: Iterable[Plugin]) -> Plugin:
+    packages = sorted(f"{one.distribution} {one.version}".strip() for one in plugins if one.name == plugin.name)
+    return replace(plugin, problem=f"{plugin.name} is claimed by {' and by '.join(packages)}: uninstall one")

@@ -1,0 +1,117 @@
+"""Two models on the same photographs: the interval of their difference, and a test of no difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from colorbench.stats.bootstrap import (
+    MINIMUM,
+    RESAMPLES,
+    Form,
+    Interval,
+    as_ratio,
+    defined,
+    estimate,
+    studentized,
+    value,
+    weight_blocks,
+)
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """The metric of one model minus that of another."""
+
+    value: float
+    """NaN where no photograph is defined for both."""
+    interval: Interval | None
+    """None for fewer than 30 photographs."""
+    n: int
+    """Photographs on which both are defined."""
+
+
+def paired_interval(
+    statistics_a: np.ndarray,
+    statistics_b: np.ndarray,
+    form: Form,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> PairedDifference:
+    """Difference a - b over the images on which both are defined, each resample the same for both.
+
+    For ratios the studentized bootstrap of ``interval``; for absolute differences, which have a kink at 0, percentiles.
+
+    Args:
+        statistics_a, statistics_b: (n, k), row i of the same photograph in both.
+        form, resamples, seed, level: as for ``interval``.
+
+    Raises:
+        ValueError: for unequal shapes.
+    """
+    a, b = _common(statistics_a, statistics_b)
+    difference = estimate(a, form) - estimate(b, form)
+    if form == "abs_difference":
+        found = _percentile(a, b, form, resamples, seed, level)
+    else:
+        x, y = as_ratio(a, form), as_ratio(b, form)
+        if np.array_equal(x[:, 1], y[:, 1]):
+            # One ratio: equal models then differ by 0 exactly, and close ones lose no digits.
+            parts, signs = [np.stack([x[:, 0] - y[:, 0], x[:, 1]], axis=1)], [1.0]
+        else:
+            parts, signs = [x, y], [1.0, -1.0]
+        found = studentized(parts, signs, resamples=resamples, seed=seed, level=level)
+    return PairedDifference(difference, found, len(a))
+
+
+def sign_flip_p(statistics_a: np.ndarray, statistics_b: np.ndarray, *, flips: int = 9999, seed: int = 0) -> float:
+    """Two-sided p of "the two models are exchangeable on every image", for ratios with common denominators.
+
+    The differences of the numerators keep their size and get random signs; p is the share of the draws, the observed
+    one among them, whose sum is at least as far from 0.
+
+    Args:
+        statistics_a, statistics_b: (n, 2), equal denominators.
+        flips: random draws.
+        seed: of the signs.
+
+    Returns:
+        p in 1 / (flips + 1) .. 1; NaN where no image is defined for both.
+
+    Raises:
+        ValueError: for unequal shapes or denominators.
+    """
+    a, b = _common(statistics_a, statistics_b)
+    if a.shape[1] != 2 or not np.array_equal(a[:, 1], b[:, 1]):
+        raise ValueError("the sign-flip test needs ratios with equal denominators on every image")
+    if len(a) == 0:
+        return float("nan")
+    difference = a[:, 0] - b[:, 0]
+    observed = abs(difference.sum())
+    rng = np.random.default_rng(seed)
+    rows = max(1, (1 << 21) // len(difference))
+    extreme = 0
+    for start in range(0, flips, rows):
+        signs = rng.integers(0, 2, (min(rows, flips - start), len(difference)), dtype=np.int8) * 2 - 1
+        # A draw that equals the observed sum but for rounding counts as reaching it.
+        extreme += int((np.abs(signs @ difference) >= observed * (1 - 1e-12)).sum())
+    return (extreme + 1) / (flips + 1)
+
+
+def _common(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.shape != b.shape or a.ndim != 2:
+        raise ValueError(f"paired statistics must have one shape (n, k), got {a.shape} and {b.shape}")
+    both = defined(a) & defined(b)
+    return a[both], b[both]
+
+
+def _percentile(a: np.ndarray, b: np.ndarray, form: Form, resamples: int, seed: int, level: float) -> Interval | None:
+    if len(a) < MINIMUM:
+        return None
+    drawn = [value(form, w @ a) - value(form, w @ b) for w in weight_blocks(len(a), resamples, seed)]
+    low, high = np.nanquantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), "bootstrap percentile") if np.isfinite([low, high]).all() else None

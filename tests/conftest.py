@@ -1,0 +1,174 @@
+"""What many tests share: real photographs, records to show, and the command line as a user meets it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+# Several test processes share the machine: with all cores each they only get in one another's way. Before torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from colorbench.evaluation.record import Record
+
+REPOSITORY = Path(__file__).parent.parent
+RunCommand = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def astronaut() -> np.ndarray:
+    """(512, 512, 3) uint8: a real photograph that scikit-image carries."""
+    import skimage.data
+
+    return skimage.data.astronaut()
+
+
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three real photographs, small, in two formats and one folder below."""
+    import skimage.data
+
+    folder = tmp_path_factory.mktemp("photographs")
+    (folder / "animals").mkdir()
+    for name, file in (("astronaut", "astronaut.png"), ("coffee", "coffee.jpg"), ("chelsea", "animals/chelsea.png")):
+        Image.fromarray(getattr(skimage.data, name)()).resize((96, 64)).save(folder / file)
+    return folder
+
+
+@pytest.fixture
+def colorbench(tmp_path: Path) -> RunCommand:
+    """Run ``colorbench ...`` in a process of its own, in an empty folder."""
+
+    def run(*arguments: str | Path, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path / "elsewhere" if cwd is None else cwd
+        folder.mkdir(exist_ok=True)
+        return subprocess.run(
+            [sys.executable, "-m", "colorbench", *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def make_record() -> Callable[..., Record]:
+    """A record with two metrics and a curve; ``model``, ``n`` and ``scale`` of the values vary."""
+
+    def make(
+        model: str = "zoo/cic.small", n: int = 100, scale: float = 1.0, title: str = "A model", **data: object
+    ) -> Record:
+        return Record.model_validate(record_values(model, n, scale, title, data))
+
+    return make
+
+
+def record_values(model: str, n: int, scale: float, title: str, data: dict[str, object]) -> dict[str, object]:
+    """Plain values that ``Record`` accepts."""
+    metric = {
+        "unit": "%",
+        "higher_is_better": True,
+        "ci_method": "bootstrap, 95 %",
+        "n": n,
+        "form": "ratio",
+        "comparable": True,
+    }
+    stable = {"name": "auc_rebalanced_stable", "title": "AuC, rebalanced", "value": 68.123 * scale, "effective_n": 37.0}
+    raw = {"name": "auc_raw", "title": "AuC", "value": 90.456 * scale, "effective_n": float(n)}
+    return {
+        "key": "0" * 16,
+        "model": {
+            "name": model,
+            "package": "colorbench",
+            "package_version": "0.1.0",
+            "weights_sha256": None,
+            "decoding": {"decode": "mean"},
+            "card": {"title": title},
+        },
+        "protocol": {
+            "name": "auc",
+            "version": 1,
+            "parameters": {"prior": "photographs"},
+            "identity": {"prior": "photographs"},
+            "identity_sha256": "1" * 64,
+        },
+        "dataset": {
+            "name": "holiday",
+            "n": n,
+            "n_evaluated": n,
+            "n_gray": 0,
+            "gray_policy": "keep",
+            "skipped": [],
+            "fingerprint": "2" * 64,
+            "recipe": "squash256",
+            "overlap": None,
+            "limit": None,
+            "redistributable": False,
+            **data,
+        },
+        "metrics": [
+            {**metric, **raw, "ci_low": 89.5 * scale, "ci_high": 91.5 * scale},
+            {**metric, **stable, "ci_low": None, "ci_high": None, "warning": "interval too short"},
+        ],
+        "differences": []
+        if model == "zoo/gray"
+        else [
+            {
+                "metric": "auc_raw",
+                "minus": "zoo/gray",
+                "value": 1.25,
+                "ci_low": 0.75,
+                "ci_high": 1.75,
+                "ci_method": "paired bootstrap, 95 %",
+                "n": n,
+            }
+        ],
+        "curves": [
+            {
+                "name": "cumulative",
+                "title": "Pixels within a color error",
+                "x_label": "error",
+                "y_label": "share of pixels",
+                "x": [0.0, 75.0, 150.0],
+                "y": [0.0, 0.8 * scale, 1.0],
+            }
+        ],
+        # As the engine writes it.
+        "notes": [f"a demonstration on {n} photographs: it shows that everything works and measures nothing"]
+        if n < 30
+        else [],
+        "execution": {
+            "seed": 0,
+            "device": "cpu",
+            "dtype": "float32",
+            "threads": 1,
+            "batch_size": 8,
+            "workers": 0,
+            "processes": 1,
+            "deterministic": True,
+            "seconds": 2.0,
+            "images_per_second": 50.0,
+            "stage_seconds": {"decode": 1.0},
+        },
+        "provenance": {
+            "colorbench_version": "0.1.0",
+            "git_commit": None,
+            "git_dirty": None,
+            "packages": {},
+            "python": "3.11.0",
+            "platform": "Linux",
+            "command": ["colorbench", "run"],
+            "time": "2026-01-02T03:04:05Z",
+        },
+        "files": {"rows": "3" * 64, "arrays": {}, "pictures": {}},
+    }

@@ -1,0 +1,159 @@
+"""The command line as a user meets it: quick help, one clear line for every mistake, the right exit code."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from colorbench.cli import app, verbs
+from colorbench.cli.options import Debug, key_values
+from colorbench.errors import RunError, UserError
+
+HEAVY = ("torch", "pandas", "pydantic", "numpy", "zoo", "protocols", "leaderboards", "rich", "jinja2")
+
+
+def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from colorbench.cli import main\n"
+        "try:\n    main(['--help'])\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])\n"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert done.stdout.splitlines()[-1] == "heavy: []", done.stdout + done.stderr
+    # 0.15 s where it was written; the bound leaves room for a slow and busy processor.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
+
+
+@pytest.mark.parametrize("name", verbs.VERBS)
+def test_the_overview_says_what_each_verb_says_of_itself(name: str) -> None:
+    done = CliRunner().invoke(app, [name, "--help"])
+    assert done.exit_code == 0
+    summary = verbs.VERBS[name].summary
+    assert summary in " ".join(done.output.split())
+    assert summary in " ".join(CliRunner().invoke(app, ["--help"]).output.split())
+
+
+@pytest.mark.parametrize("name", list(verbs.VERBS))
+def test_a_verb_costs_torch_only_when_it_works(name: str, tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from colorbench.cli import main\n"
+        f"try:\n    main([{name!r}, '--help'])\n"
+        "except SystemExit:\n    pass\n"
+        "print('torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_an_unknown_verb_suggests_the_nearest(colorbench) -> None:
+    done = colorbench("colourize")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: no command 'colourize'. Did you mean `colorize`?\n"
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch):
+    """A verb ``fail`` that raises what it is given; returns its outcome."""
+
+    def run(error: BaseException, *flags: str):
+        def fail(debug: Debug = False) -> None:
+            raise error
+
+        point = EntryPoint("fail", "nowhere:fail", "colorbench.commands")
+        monkeypatch.setattr(verbs, "plugin_verbs", lambda: {"fail": point})
+        monkeypatch.setattr(EntryPoint, "load", lambda self: fail)
+        return CliRunner().invoke(app, ["fail", *flags])
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("no folder", where="/x", mend="check the path"), 2, "error: no folder (/x). Check the path\n"),
+        (RunError("the disk\nis full"), 1, "error: the disk is full\n"),
+        (OSError(28, "No space left on device", "/x"), 1, "error: cannot write: No space left on device (/x). Free "),
+        (PermissionError(13, "Permission denied", "/x"), 1, "error: cannot write: Permission denied (/x). Check "),
+        (KeyboardInterrupt(), 130, "stopped: "),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(failing, error: BaseException, code: int, line: str) -> None:
+    done = failing(error)
+    assert done.exit_code == code
+    assert done.stderr.startswith(line)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_debug_shows_the_traceback_and_keeps_the_exit_code(failing) -> None:
+    done = failing(UserError("no folder"), "--debug")
+    assert "Traceback" in done.stderr
+    assert done.stderr.endswith("error: no folder\n")
+    assert done.exit_code == 2
+
+
+def test_a_bug_is_not_dressed_up(failing) -> None:
+    done = failing(ZeroDivisionError())
+    assert isinstance(done.exception, ZeroDivisionError)
+
+
+def test_a_broken_plugin_verb_is_named_and_breaks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("study", "no_such_module:study", "colorbench.commands")
+    monkeypatch.setattr(verbs, "plugin_verbs", lambda: {"study": point})
+    assert "study" in CliRunner().invoke(app, ["--help"]).output
+    done = CliRunner().invoke(app, ["study"])
+    assert done.exit_code == 1
+    assert "the command `study` cannot be loaded: ModuleNotFoundError" in done.stderr
+    assert CliRunner().invoke(app, ["list", "--help"]).exit_code == 0
+
+
+def test_a_plugin_may_bring_a_group_of_verbs(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = typer.Typer()
+    group.command("build")(lambda: typer.echo("built"))
+    group.command("serve")(lambda: typer.echo("served"))
+    point = EntryPoint("study", "nowhere:study", "colorbench.commands")
+    monkeypatch.setattr(verbs, "plugin_verbs", lambda: {"study": point})
+    monkeypatch.setattr(EntryPoint, "load", lambda self: group)
+    assert CliRunner().invoke(app, ["study", "serve"]).output == "served\n"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (["auc.step=2", "prior=a=b.npy"], {"auc.step": 2, "prior": "a=b.npy"}),
+        (["x=0.5", "y=true", "z=null", "w=NaN", "v=[1]", "u=", "t=1e999"],
+         {"x": 0.5, "y": True, "z": None, "w": "NaN", "v": "[1]", "u": "", "t": "1e999"}),
+    ],
+)  # fmt: skip
+def test_parameters_are_read_as_what_they_look_like(pairs: list[str], expected: dict[str, object]) -> None:
+    assert key_values(pairs, "--param") == expected
+
+
+@pytest.mark.parametrize("pairs", [["step"], ["=2"], ["a=1", "a=2"]])
+def test_a_parameter_that_cannot_be_read_is_refused(pairs: list[str]) -> None:
+    with pytest.raises(UserError, match="--param"):
+        key_values(pairs, "--param")
+
+
+def test_output_survives_a_terminal_that_cannot_show_it(colorbench) -> None:
+    done = colorbench("--help", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert done.returncode == 0, done.stderr
+
+
+def test_module_and_script_are_the_same(colorbench) -> None:
+    script = Path(sys.executable).parent / "colorbench"
+    by_script = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, env=os.environ)
+    assert by_script.stdout == colorbench("--version").stdout != ""

@@ -1,0 +1,125 @@
+"""The closing table: every number explained, what to hold it against beside it, in 80 columns."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from colorbench.cli.tables import print_closing
+from colorbench.evaluation.wording import interval, number
+
+EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
+
+
+@pytest.fixture
+def printed(make_record):
+    def render(*, width: int = 80, folder: Path = Path("runs/x"), beside=True, **changes) -> str:
+        record = make_record(**changes)
+        scales = {"zoo/gray": 0.98, "zoo/constant": 0.99, "zoo/ground-truth": 1.1}
+        others = [make_record(model, scale=scale) for model, scale in scales.items()] if beside else []
+        stream = io.StringIO()
+        console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+        print_closing(console, record, others, EXPLAINED, "auc_rebalanced_stable", folder)
+        return stream.getvalue()
+
+    return render
+
+
+def row_of(text: str, name: str) -> list[str]:
+    """The cells of the table's row ``name``, and those of the line below."""
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(name))
+    return lines[at].split() + lines[at + 1].split("  ")
+
+
+def test_a_number_stands_between_its_interval_and_its_anchors(printed) -> None:
+    text = printed()
+    head = next(line for line in text.splitlines() if "minus gray" in line)
+    assert head.split() == ["cic.small", "minus", "gray", "gray", "constant", "truth"]
+    row = row_of(text, "auc_raw")
+    # 90.456 and .98, .99, 1.1 times it.
+    assert row[:6] == ["auc_raw", "90.46", "+1.25", "88.65", "89.55", "99.50"]
+    assert [cell.strip() for cell in row[6:] if cell.strip()] == ["% ↑ · n 100", "[89.50, 91.50]", "[+0.75, +1.75]"]
+
+
+def test_every_number_is_explained_and_the_headline_named(printed) -> None:
+    words = " ".join(printed().split())
+    assert "auc_raw How near the colors are. auc_rebalanced_stable" in words
+    assert "The same, rare colors weighed up. Boards sort by this one." in words
+
+
+def test_the_effective_number_is_shown_where_few_photographs_decide(printed) -> None:
+    assert "% ↑ · n 100, eff. 37" in printed()
+    assert row_of(printed(), "auc_raw")[6].strip() == "% ↑ · n 100"
+
+
+def test_a_missing_interval_is_left_empty_and_its_reason_said(printed) -> None:
+    text = printed()
+    assert "[" not in " ".join(row_of(text, "auc_rebalanced_stable"))
+    assert "! auc_rebalanced_stable: interval too short" in text
+
+
+@pytest.mark.parametrize(("n", "said"), [(29, "29 photographs:"), (30, None)])
+def test_few_photographs_are_called_a_demonstration_first(printed, n: int, said: str | None) -> None:
+    first = printed(n=n).splitlines()[0]
+    if said is None:
+        assert first.startswith("zoo/cic.small")
+    else:
+        assert first == f"a demonstration on {said} it shows that everything works and measures nothing"
+        assert printed(n=n).count("demonstration") == 1
+
+
+@pytest.mark.parametrize("model", ["zoo/cic.small", "someone/a-model-with-a-long-name.large"])
+def test_the_table_fits_80_columns_when_piped(printed, model: str) -> None:
+    text = printed(model=model)
+    table = text[text.index("minus gray") - 60 : text.index("record:")]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+    assert "…" not in text
+    assert "\x1b" not in text
+
+
+def test_what_a_reader_must_know_is_said(printed) -> None:
+    text = printed(
+        n_gray=3, overlap=5, skipped=[{"id": "a.jpg", "reason": "truncated"}, {"id": "b.jpg", "reason": "empty"}]
+    )
+    assert "! photographs that have no colour themselves: 3 (policy: keep)" in text
+    assert "! photographs left out: 2, the first being a.jpg: truncated" in text
+    assert "! photographs that the model was trained on: 5" in text
+
+
+def test_names_from_elsewhere_are_printed_as_they_are(printed) -> None:
+    """Square brackets are no markup: a photograph may be called anything."""
+    text = printed(skipped=[{"id": "[red]x[/nonsense].jpg", "reason": ":smile:"}])
+    assert "[red]x[/nonsense].jpg: :smile:" in text
+
+
+def test_a_model_does_not_stand_beside_itself(printed) -> None:
+    head = next(line for line in printed(model="zoo/gray").splitlines() if "constant" in line)
+    assert head.split() == ["gray", "constant", "truth"]
+
+
+def test_it_says_where_the_record_lies_on_one_line(printed, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    assert f"record: {folder}/record.json" in printed(folder=folder).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "signed", "text"),
+    [
+        (None, "%", False, "–"),
+        (89.0114, "%", False, "89.01"),
+        (0.0321, "", False, "0.032"),
+        (0.5, "dB", True, "+0.50"),
+        (-0.5, "", True, "-0.500"),
+    ],
+)
+def test_numbers(value: float | None, unit: str, signed: bool, text: str) -> None:
+    assert number(value, unit, signed=signed) == text
+
+
+def test_half_an_interval_is_none() -> None:
+    assert interval(1.0, None, "%") == ""
+    assert interval(-1.0, 2.0, "%", signed=True) == "[-1.00, +2.00]"

@@ -1,0 +1,142 @@
+"""The page of a record: complete, escaped, and made from the folders alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from colorbench.errors import UserError
+from colorbench.evaluation.chart import chart, ticks
+from colorbench.evaluation.identity import folder_of
+from colorbench.evaluation.pictures import KeptPicture, file_names, thumbnail, write_index
+from colorbench.evaluation.report import anchor_records, page, write_report
+from colorbench.evaluation.store import RunFolder
+
+
+@pytest.fixture
+def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
+    """Write a record with two pictures where ``colorbench run`` would; returns its folder."""
+
+    def write(model: str = "zoo/cic.small", **changes) -> Path:
+        record = make_record(model, **changes)
+        path = tmp_path / "runs" / folder_of(model, "auc", "holiday", record.key)
+        folder = RunFolder(path)
+        path.mkdir(parents=True)
+        kept = []
+        for id, reasons in (("a.jpg", ["fixed"]), ("b<i>.jpg", ["auc_raw best 1"])):
+            names = file_names(id)
+            for name in names:
+                folder.write(folder.pictures / name, thumbnail(Image.fromarray(astronaut)))
+            answer, truth, gray = names
+            kept.append(
+                KeptPicture(
+                    id=id,
+                    sha256="0",
+                    answer=answer,
+                    truth=truth,
+                    gray=gray,
+                    reasons=reasons,
+                    scores={"auc_raw": 91.234},
+                )
+            )
+        write_index(folder, kept)
+        folder.write_record(record.model_dump_json())
+        return path
+
+    return write
+
+
+def test_the_page_needs_no_other_file(stored) -> None:
+    text = write_report(stored(), headline="auc_raw").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]*)"', text)
+    # Two photographs, each as gray, answer and truth.
+    assert len(sources) == 6
+    assert all(source.startswith("data:image/webp;base64,") for source in sources)
+    assert "url(" not in text
+    assert "<script" not in text
+    picture = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
+    assert (picture.format, picture.size) == ("WEBP", (160, 160))
+
+
+def test_the_page_shows_every_number_with_its_interval(stored) -> None:
+    text = write_report(stored(), explanations={"auc_raw": "How near."}, headline="auc_raw").read_text()
+    for words in ("90.46", "[89.50, 91.50]", "+1.25", "[+0.75, +1.75]", "68.12", "eff. 37", "How near."):
+        assert words in text
+    assert "auc_raw 91.23 best 1" in text
+    assert "interval too short" in text
+
+
+def test_gray_constant_and_truth_are_found_beside_it(stored) -> None:
+    folder = stored()
+    stored("zoo/gray", scale=0.98)
+    stored("zoo/ground-truth", scale=1.1)
+    text = write_report(folder).read_text()
+    assert "<th>gray</th><th>truth</th>" in text
+    assert "<td>88.65</td><td>99.50</td>" in text
+    assert text.count("<polyline") == 3
+
+
+def test_records_on_other_photographs_do_not_stand_beside_it(stored, make_record) -> None:
+    folder = stored()
+    stored("zoo/gray", fingerprint="f" * 64)
+    assert anchor_records(folder, make_record()) == []
+
+
+def test_what_others_wrote_is_escaped(make_record) -> None:
+    record = make_record(
+        title="<script>alert(1)</script>", skipped=[{"id": "<img src=x onerror=y>", "reason": "a & b"}], name="</title>"
+    )
+    text = page(record, explanations={"auc_raw": "<b>bold</b>"})
+    assert "<script>" not in text
+    assert "<img" not in text
+    assert "<b>" not in text
+    assert text.count("</title>") == 1
+    assert "&lt;script&gt;" in text
+
+
+def test_the_same_record_gives_the_same_bytes(stored) -> None:
+    folder = stored()
+    assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
+
+
+def test_few_photographs_are_called_a_demonstration(make_record) -> None:
+    assert "A demonstration on 14 photographs: it shows that everything works" in page(make_record(n=14))
+    assert "demonstration" not in page(make_record(n=30))
+
+
+@pytest.mark.parametrize("content", [None, "{}", "nonsense"])
+def test_a_folder_without_a_record_is_refused(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "record.json").write_text(content)
+    with pytest.raises(UserError, match="record"):
+        write_report(tmp_path)
+
+
+def test_a_curve_is_drawn_to_scale(make_record) -> None:
+    """The curve goes through (0, 0), (75, 0.8) and (150, 1): left bottom, half way, right top."""
+    record = make_record()
+    drawing = chart(record.curves[0], record, [])
+    points = [tuple(map(float, point.split(","))) for point in drawing["lines"][0]["points"].split()]
+    middle = (drawing["left"] + drawing["right"]) / 2
+    high = drawing["bottom"] - 0.8 * (drawing["bottom"] - drawing["top"])
+    expected = [(drawing["left"], drawing["bottom"]), (middle, high), (drawing["right"], drawing["top"])]
+    assert np.allclose(points, expected, atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 150, [0, 25, 50, 75, 100, 125, 150]),
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
+        (3, 3, [3]),
+    ],
+)
+def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
+    assert ticks(low, high) == pytest.approx(expected)
