@@ -129,9 +129,7 @@ def refuse_shadow(package: str) -> None:
     Raises:
         UserError: naming the folder in the way.
     """
-    import colorbench
-
-    ours = Path(colorbench.__file__).resolve().parent.parent / package
+    ours = Path(__file__).resolve().parent.parent / package
     spec = find_spec(package)
     if spec is None or spec.origin is None:
         return  # not there at all: the import itself says so

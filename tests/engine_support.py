@@ -57,7 +57,7 @@ class Flat:
     def colorize_batch(self, inputs: Inputs) -> Colors:
         self.seen.append(inputs)
         n, _, h, w = inputs.lightness.shape
-        return Colors(ab=torch.tensor(self.ab).view(1, 2, 1, 1).expand(n, 2, h, w))
+        return Colors(ab=torch.tensor(self.ab, dtype=torch.float32).view(1, 2, 1, 1).expand(n, 2, h, w))
 
     @property
     def ids(self) -> list[str]:
@@ -165,7 +165,7 @@ class DistanceProtocol:
         name="distance",
         version=1,
         title="Distance",
-        parameters={"recipe": "squash256", "free": 0},
+        parameters={"recipe": "squash64", "free": 0},
         metrics=DistanceScorer.metrics,
         headline="distance",
         presets={"distance@other": {"free": 1}},

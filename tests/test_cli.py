@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from colorbench.cli import app, verbs
 from colorbench.cli.options import Debug, key_values
 from colorbench.errors import RunError, UserError
+from colorbench.plugins import Plugin
 
 HEAVY = ("torch", "pandas", "pydantic", "numpy", "zoo", "protocols", "leaderboards", "rich", "jinja2")
 
@@ -72,9 +73,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
         def fail(debug: Debug = False) -> None:
             raise error
 
-        point = EntryPoint("fail", "nowhere:fail", "colorbench.commands")
-        monkeypatch.setattr(verbs, "plugin_verbs", lambda: {"fail": point})
-        monkeypatch.setattr(EntryPoint, "load", lambda self: fail)
+        bring(monkeypatch, "fail", fail)
         return CliRunner().invoke(app, ["fail", *flags])
 
     return run
@@ -110,13 +109,22 @@ def test_a_bug_is_not_dressed_up(failing) -> None:
     assert isinstance(done.exception, ZeroDivisionError)
 
 
+def bring(monkeypatch: pytest.MonkeyPatch, name: str, verb: object) -> None:
+    """Install a verb, as a package's entry point would; ``verb`` None: one that cannot be imported."""
+    point = EntryPoint(name, f"no_such_module:{name}", "colorbench.commands")
+    plugin = Plugin("commands", name, "some-package", "1.0", point)
+    monkeypatch.setattr(verbs, "plugin_verbs", lambda: {name: plugin})
+    if verb is not None:
+        monkeypatch.setattr(Plugin, "load", lambda self: verb)
+
+
 def test_a_broken_plugin_verb_is_named_and_breaks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("study", "no_such_module:study", "colorbench.commands")
-    monkeypatch.setattr(verbs, "plugin_verbs", lambda: {"study": point})
-    assert "study" in CliRunner().invoke(app, ["--help"]).output
+    bring(monkeypatch, "study", None)
+    assert "study     (from package some-package)" in CliRunner().invoke(app, ["--help"]).output
     done = CliRunner().invoke(app, ["study"])
-    assert done.exit_code == 1
-    assert "the command `study` cannot be loaded: ModuleNotFoundError" in done.stderr
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: study cannot be imported: ModuleNotFoundError: No module named 'no_such_mod")
+    assert done.stderr.count("\n") == 1
     assert CliRunner().invoke(app, ["list", "--help"]).exit_code == 0
 
 
@@ -124,9 +132,7 @@ def test_a_plugin_may_bring_a_group_of_verbs(monkeypatch: pytest.MonkeyPatch) ->
     group = typer.Typer()
     group.command("build")(lambda: typer.echo("built"))
     group.command("serve")(lambda: typer.echo("served"))
-    point = EntryPoint("study", "nowhere:study", "colorbench.commands")
-    monkeypatch.setattr(verbs, "plugin_verbs", lambda: {"study": point})
-    monkeypatch.setattr(EntryPoint, "load", lambda self: group)
+    bring(monkeypatch, "study", group)
     assert CliRunner().invoke(app, ["study", "serve"]).output == "served\n"
 
 

@@ -73,7 +73,7 @@ def test_only_references_are_shown_the_truth(crops: Dataset, tmp_path: Path, pro
     measure(crops, tmp_path, loaded(competitor, "test/a"), loaded(reference, "test/b"))
     assert all(inputs.truth is None for inputs in competitor.seen)
     assert all(inputs.truth.dtype == torch.uint8 for inputs in reference.seen)
-    assert all(inputs.truth.shape == (len(inputs.ids), 3, 256, 256) for inputs in reference.seen)
+    assert all(inputs.truth.shape == (len(inputs.ids), 3, 64, 64) for inputs in reference.seen)
 
 
 def test_a_reference_that_repeats_the_truth_is_at_distance_zero(
@@ -163,7 +163,7 @@ def test_rows_are_what_the_files_and_the_model_say(crops: Dataset, tmp_path: Pat
     sizes = [Image.open(sample.path).size for sample in crops.samples]
     assert list(zip(table["width"], table["height"], strict=True)) == sizes
     # Of a gray answer, the distance to the truth is the truth's chroma.
-    truth = Image.open(crops.samples[5].path).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC)
+    truth = Image.open(crops.samples[5].path).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)
     from skimage.color import rgb2lab
 
     chroma = np.linalg.norm(rgb2lab(np.asarray(truth))[..., 1:], axis=-1).mean()
@@ -191,8 +191,8 @@ WRONG = {
     "NaN": (nan_in_the_third, "NaN or infinity", 2),
     "infinity": (lambda ab: Colors(ab=ab / 0 + float("inf")), "NaN or infinity", 0),
     "no color": (lambda ab: Colors(ab=ab + 1e6), "farther than", 0),
-    "size": (lambda ab: Colors(ab=ab[..., ::2, ::2]), "(4, 2, 128, 128)", 0),
-    "count": (lambda ab: Colors(ab=ab[:1]), "(1, 2, 256, 256)", 0),
+    "size": (lambda ab: Colors(ab=ab[..., ::2, ::2]), "(4, 2, 32, 32)", 0),
+    "count": (lambda ab: Colors(ab=ab[:1]), "(1, 2, 64, 64)", 0),
     "whole numbers": (lambda ab: Colors(ab=ab.long()), "torch.int64", 0),
     "numpy": (lambda ab: Colors(ab=ab.numpy()), "ndarray", 0),
     "rgb as floats": (lambda ab: Colors(rgb8=ab[:, [0, 0, 1]]), "torch.float32", 0),

@@ -13,9 +13,6 @@ from colorbench.errors import RunError, UserError
 if TYPE_CHECKING:
     from numpy import ndarray
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"}
-"""What is taken from a folder; a file that is named is tried whatever its name."""
-
 
 def colorize(
     ctx: typer.Context,
@@ -40,6 +37,7 @@ def colorize(
     from colorbench.cli.progress import ProgressBar
     from colorbench.cli.tables import console
     from colorbench.cli.verbs import FINISHED
+    from colorbench.data.decoding import UnreadablePhotograph, decode_file
     from colorbench.evaluation.execution import device_of
     from colorbench.evaluation.full_size import colorize_photograph
     from colorbench.models.loading import load_model
@@ -54,10 +52,10 @@ def colorize(
         bar.started(len(plan))
         for done, (source, target) in enumerate(plan.items(), start=1):
             try:
-                rgb = read_upright(source)
-            except UserError as error:
-                failed.append(str(error))
-                bar.message(f"left out: {error}")
+                rgb = decode_file(source).rgb
+            except UnreadablePhotograph as error:
+                failed.append(f"{source}: {error}")
+                bar.message(f"left out: {failed[-1]}")
             else:
                 write_png(target, colorize_photograph(loaded, rgb, id=source.name, seed=seed, device=place))
             bar.advanced(1, done / (perf_counter() - begun))
@@ -73,6 +71,8 @@ def targets(photographs: list[Path], output: Path, *, overwrite: bool) -> dict[P
         UserError: for a path that is not there, an empty folder, two photographs with one target, a photograph that
             would be replaced by its own result, and (without ``overwrite``) pictures that are there already.
     """
+    from colorbench.data.sources import SUFFIXES
+
     plan: dict[Path, Path] = {}
     for given in photographs:
         if given.is_dir():
@@ -102,20 +102,6 @@ def targets(photographs: list[Path], output: Path, *, overwrite: bool) -> dict[P
         mend = "give another --output, or --overwrite to replace them"
         raise UserError(f"pictures that are there already: {len(there)}", where=str(there[0]), mend=mend)
     return {source: target for target, source in sources.items()}
-
-
-def read_upright(path: Path) -> ndarray:
-    """(H, W, 3) uint8 sRGB of a file, turned as its camera says.
-
-    Raises:
-        UserError: for a file that is no readable picture.
-    """
-    from colorbench.data.decoding import UnreadablePhotograph, decode_file
-
-    try:
-        return decode_file(path).rgb
-    except UnreadablePhotograph as error:
-        raise UserError(str(error), where=str(path)) from error
 
 
 def write_png(path: Path, rgb: ndarray) -> None:

@@ -76,7 +76,7 @@ def count(data: str, list_file: Path | None, limit: int | None, recipe: str, sof
     from colorbench.color.bins import ab_bins
     from colorbench.color.lab import rgb_to_lab
     from colorbench.color.prior import from_counts, hard_counts, soft_counts
-    from colorbench.data.loading import load_batches
+    from colorbench.data.loading import SkippedPhotograph, load_batches
     from colorbench.data.recipes import get_recipe
     from colorbench.data.sources import open_dataset
     from colorbench.errors import RunError
@@ -86,7 +86,8 @@ def count(data: str, list_file: Path | None, limit: int | None, recipe: str, sof
         dataset = dataset.limit(limit)
     counts_of = soft_counts if soft else hard_counts
     counts = torch.zeros(len(ab_bins()), dtype=torch.float64)
-    images, skipped, begun = 0, [], perf_counter()
+    images, begun = 0, perf_counter()
+    skipped: list[SkippedPhotograph] = []
     with ProgressBar(console(words_to_stderr=True)) as bar:
         bar.started(len(dataset))
         for batch in load_batches(dataset.samples, get_recipe(recipe), batch_size=BATCH, workers=1):

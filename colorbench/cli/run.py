@@ -117,15 +117,15 @@ def run(
 
     ctx.meta[FINISHED] = "what is finished is kept; the same command goes on from there"
     protocols = list(dict.fromkeys(protocol))
-    loaded = [load_model(name, decode, temperature, weights=weights) for name in dict.fromkeys(model)]
+    loaded = [
+        load_model(name, decode=decode, temperature=temperature, weights=weights) for name in dict.fromkeys(model)
+    ]
     request = RunRequest(
         models=loaded,
         protocols=protocols,
         data=open_dataset(source(data or []), list_file=list_file, labels=labels),
         gray_policy=choice(gray, ("keep", "drop"), "--gray"),
         parameters=parameters(param or [], protocols),
-        decode=decode,
-        temperature=temperature,
         seed=seed,
         batch_size=batch_size,
         device=device,
@@ -148,14 +148,14 @@ def run(
 
 def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, json: bool) -> None:
     """Write each record's page, print its table, and the records themselves where asked."""
-    from colorbench import plugins
+    from colorbench.cli.show import spec_of
     from colorbench.cli.tables import console, print_closing
     from colorbench.evaluation.report import write_report
     from colorbench.evaluation.run import record_folder
 
     words: Console = console(words_to_stderr=json)
     for record in asked:
-        spec = plugins.get_protocol(record.protocol.name).spec
+        spec = spec_of(record.protocol.name)
         explanations = {metric.name: metric.explanation for metric in spec.metrics if metric.explanation}
         beside = [
             other

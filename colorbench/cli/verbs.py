@@ -8,13 +8,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 
 from colorbench.errors import RunError, UserError
+from colorbench.plugins import Plugin, registered
 
 DEBUG = "colorbench.debug"
 """Key in the context's ``meta``: whether errors show their traceback."""
@@ -51,9 +51,9 @@ DISK_TROUBLE = {
 }
 
 
-def plugin_verbs() -> dict[str, EntryPoint]:
+def plugin_verbs() -> dict[str, Plugin]:
     """Verbs that installed packages bring, by name; a built-in name is never replaced."""
-    return {point.name: point for point in entry_points(group="colorbench.commands") if point.name not in VERBS}
+    return {plugin.name: plugin for plugin in registered("commands") if plugin.name not in VERBS}
 
 
 class VerbGroup(TyperGroup):
@@ -70,22 +70,13 @@ class VerbGroup(TyperGroup):
         if cmd_name in VERBS:
             verb = VERBS[cmd_name]
             return as_command(getattr(import_module(verb.module), verb.function), cmd_name)
-        point = plugin_verbs().get(cmd_name)
-        if point is None:
-            return None
-        try:
-            return as_command(point.load(), cmd_name)
-        except Exception as error:
-            raise RunError(
-                f"the command `{cmd_name}` cannot be loaded: {type(error).__name__}: {error}",
-                where=origin(point),
-                mend="mend or uninstall that package; the other commands work without it",
-            ) from error
+        plugin = plugin_verbs().get(cmd_name)
+        return None if plugin is None else as_command(plugin.load(), cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The overview, from the summaries alone."""
         rows = [(name, verb.summary) for name, verb in VERBS.items()]
-        rows += [(name, f"(from {origin(point)})") for name, point in sorted(plugin_verbs().items())]
+        rows += [(name, f"(from package {plugin.distribution})") for name, plugin in sorted(plugin_verbs().items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -126,11 +117,6 @@ def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
     app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     app.command(name)(verb)
     return typer.main.get_command(app)
-
-
-def origin(point: EntryPoint) -> str:
-    """The installed package that an entry point comes from."""
-    return f"package {point.dist.name}" if point.dist is not None else f"module {point.module}"
 
 
 def sentence(error: UserError) -> str:

@@ -120,7 +120,7 @@ def _score(work: Work, place: int, colorization: Colorization, settings: Setting
     if task.save != "none":
         keep_thumbnails(task.folder, colorization, settings.gallery)
     if task.save == "predictions":
-        keep_predictions(task.folder, colorization)
+        keep_predictions(task.folder, colorization, settings.predictions)
     seconds["score"] += scored_at - begun
     seconds["write"] += time.perf_counter() - scored_at
 

@@ -172,7 +172,7 @@ def _keep_pictures(task: Task, run: Run, rows: Shard, columns: Mapping[str, np.n
     kept = [_kept(id, why, place_of[id], rows, columns, list(names)) for id, why in reasons.items()]
     files = pictures.write_index(task.folder, kept)
     if task.save == "predictions":
-        files |= pictures.write_prediction_list(task.folder, rows.ids)
+        files |= pictures.write_prediction_list(task.folder, [run.settings.predictions[id] for id in rows.ids])
     return files
 
 

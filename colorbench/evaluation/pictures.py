@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
 import numpy as np
@@ -89,13 +90,24 @@ def keep_thumbnails(folder: RunFolder, colorization: Colorization, wanted: froze
             folder.write(folder.pictures / gray, _shared(colorization.truth, i, "gray"), durable=False)
 
 
-def keep_predictions(folder: RunFolder, colorization: Colorization) -> None:
-    """Write every answer of a batch as ``predictions/<id>.png``, at the recipe's size."""
+def prediction_names(ids: Iterable[str]) -> dict[str, str]:
+    """Id -> path below ``predictions/``: the id with the suffix .png, as ``images:DIR`` looks for it.
+
+    Photographs whose ids differ in the suffix alone keep it.
+    """
+    known = list(ids)
+    replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}
+    often = Counter(replaced.values())
+    return {id: name if often[name] == 1 else f"{id}.png" for id, name in replaced.items()}
+
+
+def keep_predictions(folder: RunFolder, colorization: Colorization, names: Mapping[str, str]) -> None:
+    """Write every answer of a batch as a PNG at the recipe's size; ``names`` as ``prediction_names`` gives them."""
     for i, id in enumerate(colorization.truth.ids):
         buffer = io.BytesIO()
         # Level 1: a third of the time of the default for a twentieth more bytes.
         _image(colorization.rgb8, i).save(buffer, "PNG", compress_level=1)
-        folder.write(folder.predictions / f"{id}.png", buffer.getvalue(), durable=False)
+        folder.write(folder.predictions / names[id], buffer.getvalue(), durable=False)
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -115,9 +127,9 @@ def write_index(folder: RunFolder, kept: Iterable[KeptPicture]) -> dict[str, str
     return {f"pictures/{name}": file_sha256(folder.pictures / name) for name in sorted(names)}
 
 
-def write_prediction_list(folder: RunFolder, ids: Iterable[str]) -> dict[str, str]:
+def write_prediction_list(folder: RunFolder, names: Iterable[str]) -> dict[str, str]:
     """Write ``predictions.sha256``, a line a prediction as ``sha256sum`` reads it; the sha256 of that list."""
-    lines = [f"{file_sha256(folder.predictions / f'{id}.png')}  predictions/{id}.png\n" for id in ids]
+    lines = [f"{file_sha256(folder.predictions / name)}  predictions/{name}\n" for name in names]
     listing = folder.path / "predictions.sha256"
     folder.write(listing, "".join(lines).encode())
     return {listing.name: file_sha256(listing)}

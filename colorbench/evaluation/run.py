@@ -18,7 +18,7 @@ from colorbench.evaluation.engine import Listener, Progress, run_pass
 from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import Run, finish, read_record
 from colorbench.evaluation.identity import folder_of, protocol_identity
-from colorbench.evaluation.pictures import fixed_ids
+from colorbench.evaluation.pictures import fixed_ids, prediction_names
 from colorbench.evaluation.plan import locate
 from colorbench.evaluation.protocol import ProtocolSpec, Scorer
 from colorbench.evaluation.provenance import version_of
@@ -83,6 +83,7 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
             gray_policy=request.gray_policy,
             threads=threads,
             gallery=fixed_ids(ids),
+            predictions=prediction_names(ids),
             rank=rank,
             processes=count,
         )

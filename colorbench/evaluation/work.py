@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -43,6 +43,8 @@ class Settings:
     threads: int
     gallery: frozenset[str]
     """Ids whose pictures are kept."""
+    predictions: Mapping[str, str]
+    """Id -> path below ``predictions/``."""
     rank: int = 0
     processes: int = 1
 

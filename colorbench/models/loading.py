@@ -38,11 +38,11 @@ class LoadedModel:
     """A model under the name that tables print, with all that the record says of it."""
 
     full_name: str
-    """With its resolved tag: ``zoo/cic.small``; ``zoo/cic@mine`` where a weights file ``mine.safetensors`` was given."""
+    """With its resolved tag: ``zoo/cic.small``; ``zoo/cic@mine`` with ``--weights mine.safetensors``."""
     package: str | None
     """Installed package that it comes from; None for a file or a folder."""
     package_version: str | None
-    """Version of the package; where the code can change without it (a file, an editable install), a hash of the code."""
+    """Of the package; where code can change without it (a file, an editable install), with a hash of the code."""
     colorizer: Colorizer
     card: ModelCard
     weights_sha256: str | None = None

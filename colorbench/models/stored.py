@@ -1,7 +1,7 @@
 """``images:DIR``: the pictures that another program made, measured like any model.
 
-A picture belongs to the photograph of the same path below its root, whatever the suffix (``a/b.JPEG`` -> ``DIR/a/b.png``),
-or of the same name, where the pictures lie side by side and the names allow no doubt (``DIR/b.png``).
+A picture belongs to the photograph of the same path below its root, whatever the suffix (``a/b.JPEG`` ->
+``DIR/a/b.png``), or of the same name, where the pictures lie side by side and leave no doubt (``DIR/b.png``).
 """
 
 from __future__ import annotations

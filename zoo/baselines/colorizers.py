@@ -63,7 +63,7 @@ class RandomPhotograph:
             licence=LICENCE,
             stochastic=True,
             training_data=_photographs(photographs),
-            notes=f"ab of {len(self.thumbnails)} training photographs at 16 x 16; the image's seed chooses one of them.",
+            notes=f"ab of {len(self.thumbnails)} training photographs at 16 x 16; the image's seed chooses one.",
         )
 
     def colorize_batch(self, inputs: Inputs) -> Colors:

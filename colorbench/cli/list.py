@@ -1,0 +1,111 @@
+"""``colorbench list``: what is installed."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from colorbench.cli.options import Debug, Json
+from colorbench.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import Console
+
+
+def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> None:
+    """List models, protocols and sets of photographs.
+
+    Those of other installed packages too; one that cannot be used is shown with its error.
+    """
+    found = {"models": models(), "protocols": protocols(), "datasets": datasets()}
+    if json:
+        typer.echo(jsonlib.dumps(found, indent=1, ensure_ascii=False))
+        return
+    from colorbench.cli.tables import console
+
+    words = console(words_to_stderr=False)
+    print_group(words, "models", found["models"], ("name", "role", "title"))
+    print_group(words, "protocols", found["protocols"], ("name", "version", "title"))
+    print_group(words, "photographs", found["datasets"], ("name", "photographs", "title"))
+    words.print("Also: FILE.py:CLASS, images:DIR (pictures that are there already), and any folder of photographs.")
+    words.print("`colorbench show NAME` says more of each.")
+
+
+def models() -> list[dict[str, Any]]:
+    """Every model, a row for each tag."""
+    from colorbench.models.card import ModelCard
+    from colorbench.models.loading import load_model, tags_of
+    from colorbench.plugins import registered
+
+    rows: list[dict[str, Any]] = []
+    for plugin in registered("models"):
+        try:
+            factory = plugin.load()
+            tags = tags_of(factory)
+            card = getattr(factory, "card", None)
+            if not isinstance(card, ModelCard):
+                card = load_model(plugin.name).card
+        except UserError as error:
+            rows.append({"name": plugin.name, "error": str(error)})
+            continue
+        for place, (tag, title) in enumerate(tags.items() if tags else [("", card.title)]):
+            name = f"{plugin.name}.{tag}" if tag else plugin.name
+            default = {"default_of": plugin.name} if tags and place == 0 else {}
+            rows.append({"name": name, "role": card.role, "title": title, **default})
+    return rows
+
+
+def protocols() -> list[dict[str, Any]]:
+    """Every protocol with its presets."""
+    from colorbench.cli.show import spec_of
+    from colorbench.plugins import registered
+
+    rows: list[dict[str, Any]] = []
+    for plugin in registered("protocols"):
+        try:
+            spec = spec_of(plugin.name)
+        except UserError as error:
+            rows.append({"name": plugin.name, "error": str(error)})
+            continue
+        rows.append({"name": spec.name, "version": spec.version, "title": spec.title, "presets": list(spec.presets)})
+    return rows
+
+
+def datasets() -> list[dict[str, Any]]:
+    """Sets of photographs that need no folder to be named."""
+    from colorbench.data.sources import SAMPLES, open_dataset
+    from colorbench.plugins import registered
+
+    samples = open_dataset(SAMPLES)
+    rows: list[dict[str, Any]] = [{"name": SAMPLES, "photographs": len(samples), "title": samples.source}]
+    for plugin in registered("datasets"):
+        problem = plugin.error()
+        rows.append(
+            {"name": plugin.name, "error": problem} if problem else {"name": plugin.name, "title": plugin.where}
+        )
+    return rows
+
+
+def print_group(words: Console, title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """One kind of thing, a line each."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column == "name")
+    for row in rows:
+        if "error" in row:
+            table.add_row(row["name"], Text("broken", style="red"), Text(row["error"]))
+            continue
+        notes = ["the default"] if "default_of" in row else []
+        notes += [f"presets: {', '.join(row['presets'])}"] if row.get("presets") else []
+        last = str(row[columns[-1]]) + (f" ({'; '.join(notes)})" if notes else "")
+        table.add_row(*(Text(str(row.get(column, ""))) for column in columns[:-1]), Text(last))
+    words.print(Text(title, style="bold"))
+    words.print(Padding(table, (0, 0, 1, 2)))

@@ -1,0 +1,179 @@
+"""``colorbench show``: everything that is known of one thing."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from colorbench.cli.options import Debug, Json
+from colorbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from colorbench.evaluation.protocol import ProtocolSpec
+
+
+def show(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a model, a protocol, or a set of photographs.")],
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show all that is known of a model or a protocol.
+
+    Of a model its card: role, size, training data, weights. Of a protocol its parameters with their defaults, its
+    metrics and presets.
+    """
+    from colorbench.cli.tables import console
+
+    about = describe(name)
+    if json:
+        typer.echo(jsonlib.dumps(about, indent=1, ensure_ascii=False, default=str))
+    else:
+        print_about(console(words_to_stderr=False), about)
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What is known, by heading.
+
+    Raises:
+        UserError: for an unknown name, suggesting the nearest of all kinds.
+    """
+    from colorbench.data.sources import SAMPLES
+    from colorbench.plugins import nearest, registered
+
+    protocols = [plugin.name for plugin in registered("protocols")]
+    if name.partition("@")[0] in protocols:
+        return protocol(name)
+    if name == SAMPLES:
+        return samples()
+    if "/" in name or ":" in name:
+        return model(name)
+    near = nearest(name, [*protocols, *(plugin.name for plugin in registered("models")), SAMPLES])
+    raise UserError(
+        f"nothing is called {name!r}", mend=f"did you mean {near}?" if near else "`colorbench list` shows all"
+    )
+
+
+def model(name: str) -> dict[str, Any]:
+    """A model's card, its tags and training presets."""
+    from colorbench.models import colorizer as capabilities
+    from colorbench.models.loading import load_model, model_factory, tags_of
+
+    loaded = load_model(name)
+    answers = [
+        words
+        for capability, words in (
+            (capabilities.PredictsDistribution, "predicts a distribution (--decode, --temperature)"),
+            (capabilities.HasFeatures, "has features"),
+        )
+        if isinstance(loaded.colorizer, capability)
+    ]
+    factory = None if name.startswith("images:") else model_factory(name)
+    card = loaded.card.model_dump(exclude={"title"}, exclude_defaults=True)
+    return {
+        "name": loaded.full_name,
+        "title": loaded.card.title,
+        "role": loaded.card.role,
+        "package": f"{loaded.package} {loaded.package_version}" if loaded.package else None,
+        **{key.replace("_", " "): value for key, value in card.items() if key != "role"},
+        "weights sha256": loaded.weights_sha256,
+        "decoding": dict(loaded.decoding) or None,
+        "can": answers or None,
+        "tags": dict(tags_of(factory)) or None,
+        "training presets": list(getattr(factory, "presets", None) or ()) or None,
+    }
+
+
+def protocol(name: str) -> dict[str, Any]:
+    """A protocol's parameters (those of a preset, where one is named), metrics and presets.
+
+    Raises:
+        UserError: for an unknown preset.
+    """
+    base, _, preset = name.partition("@")
+    spec = spec_of(base)
+    if preset and name not in spec.presets:
+        mend = f"it has {', '.join(spec.presets)}" if spec.presets else "it has none"
+        raise UserError(f"protocol {base} has no preset {preset!r}", mend=mend)
+    values = {**spec.parameters, **(spec.presets[name] if preset else {})}
+    helps = spec.parameter_help
+    return {
+        "name": name,
+        "title": spec.title,
+        "version": spec.version,
+        "parameters": {key: f"{value}  {f'— {helps[key]}' if key in helps else ''}" for key, value in values.items()},
+        "metrics": {
+            metric.name: " ".join(
+                word
+                for word in (
+                    f"[{metric.unit}]" if metric.unit else "",
+                    {True: "higher is better.", False: "lower is better.", None: ""}[metric.higher_is_better],
+                    metric.explanation or metric.title,
+                    "Boards sort by this one." if metric.name == spec.headline else "",
+                )
+                if word
+            )
+            for metric in spec.metrics
+        },
+        "presets": {
+            key: ", ".join(f"{parameter}={value}" for parameter, value in parameters.items())
+            for key, parameters in spec.presets.items()
+        }
+        or None,
+        "needs": list(spec.needs) or None,
+    }
+
+
+def spec_of(name: str) -> ProtocolSpec:
+    """What an installed protocol says of itself.
+
+    Raises:
+        UserError: for an unknown name, or a protocol that cannot be used.
+    """
+    from colorbench.evaluation.protocol import ProtocolSpec
+    from colorbench.plugins import find
+
+    plugin = find("protocols", name)
+    spec = getattr(plugin.load(), "spec", None)
+    if not isinstance(spec, ProtocolSpec):
+        raise UserError(f"protocol {name} has no spec", where=plugin.where, mend="mend or uninstall that package")
+    return spec
+
+
+def samples() -> dict[str, Any]:
+    """The packaged photographs."""
+    from colorbench.data.sources import SAMPLES, open_dataset
+
+    dataset = open_dataset(SAMPLES)
+    return {"name": SAMPLES, "title": dataset.source, "photographs": [sample.id for sample in dataset.samples]}
+
+
+def print_about(words: Console, about: Mapping[str, Any]) -> None:
+    """Headings on the left, what they hold on the right."""
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    words.print(Text.assemble((about["name"], "bold"), f" · {about['title']}"), soft_wrap=True)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for heading, value in about.items():
+        if heading in ("name", "title") or value is None:
+            continue
+        table.add_row(heading, Text("\n".join(lines(value))))
+    words.print(Padding(table, (1, 0, 0, 0)))
+
+
+def lines(value: Any) -> Iterable[str]:
+    """A value as lines of text."""
+    if isinstance(value, Mapping):
+        return [f"{key}: {one}" for key, one in value.items()]
+    if isinstance(value, list | tuple):
+        return [str(one) for one in value]
+    return [str(value)]
