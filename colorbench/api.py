@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.data.dataset import Dataset
+from colorbench.data.loading import GrayPolicy
 from colorbench.data.sources import open_dataset
 from colorbench.evaluation.pictures import Save
 from colorbench.evaluation.record import Record
-from colorbench.evaluation.request import GrayPolicy, RunRequest
+from colorbench.evaluation.request import RunRequest
 from colorbench.evaluation.run import run as run_request
 from colorbench.models.loading import LoadedModel, load_model
 

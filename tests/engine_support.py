@@ -1,4 +1,4 @@
-"""What the tests of the engine share: photographs, models and a protocol whose every number can be worked out by hand."""
+"""What the tests of the engine share: photographs, models and a protocol worked out by hand."""
 
 from __future__ import annotations
 

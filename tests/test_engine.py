@@ -49,12 +49,12 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> DistanceProtocol:
     return protocol
 
 
-def measure(data: Dataset, output: Path, *models: Any, listener: Any = None, **changes: Any) -> list[Record]:
+def measure(dataset: Dataset, output: Path, *models: Any, listener: Any = None, **changes: Any) -> list[Record]:
     """Run models under the test's protocol, without anchors unless asked."""
     values: dict[str, Any] = {
         "models": [model if hasattr(model, "full_name") else loaded(model) for model in models],
         "protocols": ["distance"],
-        "data": data,
+        "data": dataset,
         "output": output,
         "anchors": False,
         "save": "none",
@@ -336,7 +336,7 @@ def test_a_missing_file_is_skipped_with_its_reason(crops: Dataset, tmp_path: Pat
 
 def test_threads_are_restored(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:
     before = torch.get_num_threads()
-    (record,) = measure(crops, tmp_path, Flat(), threads=before + 1)
+    (record,) = measure(crops, tmp_path, Flat(), threads=before + 1, limit=2)
     assert record.execution.threads == before + 1
     assert torch.get_num_threads() == before
     assert torch.is_grad_enabled()

@@ -165,7 +165,7 @@ def _encode_by_pattern(points: Tensor, count: int, sigma: float) -> SoftCode:
     unclear = pattern < 0
     pattern = pattern.clamp_min_(0)
     # exp of -|place - offset|^2 without its part |place|^2, which is common to the K; it stays within float32.
-    da, db, norm = table.offsets.index_select(0, pattern).split(count, dim=1)
+    da, db, norm = table.offsets.index_select(0, pattern).chunk(3, dim=1)
     scale = GRID * GRID / (2 * sigma * sigma)
     weights = torch.addcmul(norm, place[:, :1], da, value=-2).addcmul_(place[:, 1:], db, value=-2)
     weights = weights.mul_(-scale).exp_()

@@ -124,7 +124,7 @@ def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: floa
 
 
 def load_prior(name: str | Path = SHIPPED) -> Prior:
-    """The prior that ships (``photographs``), or one from a ``.npy`` file of (313,) and the ``.json`` beside it, if any.
+    """The prior that ships (``photographs``), or one from a ``.npy`` file of (313,) and the ``.json`` beside it.
 
     Raises:
         UserError: for a missing file, one that is no array of 313 numbers, or a damaged description.

@@ -150,7 +150,7 @@ class Files(_Part):
 class Record(_Part):
     """One model, one protocol, one set."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     key: str
     """Hash of all that decides the numbers: model, weights, decoding, protocol, data, seed."""
     model: ModelPart

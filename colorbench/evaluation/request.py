@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from colorbench.data.dataset import Dataset
+from colorbench.data.loading import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import execution
 from colorbench.evaluation.pictures import LEVELS, Save
@@ -17,7 +18,6 @@ from colorbench.plugins import find
 
 ANCHORS = ("zoo/gray", "zoo/constant", "zoo/ground-truth")
 """Run beside every model, so that its numbers can be read."""
-GrayPolicy = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True)

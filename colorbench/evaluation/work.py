@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import torch
 
 from colorbench.data.dataset import Sample
+from colorbench.data.loading import GrayPolicy
 from colorbench.evaluation.pictures import Save
 from colorbench.evaluation.protocol import ProtocolSpec, ScoredBatch, Scorer
 from colorbench.evaluation.store import SHARD, Lock, RunFolder
@@ -39,7 +40,7 @@ class Settings:
     batch_size: int
     workers: int
     seed: int
-    gray_policy: str
+    gray_policy: GrayPolicy
     threads: int
     gallery: frozenset[str]
     """Ids whose pictures are kept."""

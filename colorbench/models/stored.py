@@ -132,8 +132,9 @@ class StoredPictures:
         """Pictures that may belong to a photograph; ``alone``: no other photograph has its name."""
         key = _without_suffix(id)
         there = self._by_path.get(key, [])
-        exact = [path for path in there if path.name == PurePosixPath(id).name]
-        if there or "/" not in key or not alone:
+        # Where photographs differ in their suffix alone, pictures keep it: a.jpg or a.jpg.png.
+        exact = [path for path in there if path.name == PurePosixPath(id).name] or self._by_path.get(id, [])
+        if exact or there or "/" not in key or not alone:
             return exact or there
         return self._by_path.get(PurePosixPath(key).name, [])
 

@@ -42,9 +42,12 @@ def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: in
 
 def _set_filters(layer: nn.Conv2d, x: Tensor, rng: np.random.Generator) -> None:
     places = max(1, PATCHES // len(x))
+    assert isinstance(layer.padding, tuple)
+    padding = layer.padding
     patches = []
     for image in x:
-        columns = unfold(image[None], layer.kernel_size, layer.dilation, layer.padding, 2)[0].T  # (places, C k k)
+        # Every second place: neighbours say the same.
+        columns = unfold(image[None], layer.kernel_size, layer.dilation, padding, 2)[0].T  # (places, C k k)
         patches.append(columns[torch.from_numpy(rng.permutation(len(columns))[:places])])
     matrix = torch.cat(patches).numpy()
     matrix = matrix - matrix.mean(axis=0)

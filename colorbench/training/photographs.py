@@ -62,7 +62,8 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
         return recipe.apply(photograph.rgb), int(photograph.sha256[:16], 16)
 
     pixels = np.lib.format.open_memmap(folder / "pixels.part.npy", "w+", np.uint8, (len(samples), size, size, 3))
-    hashes, skipped = [], []
+    hashes: list[int] = []
+    skipped: list[tuple[str, str]] = []
     with ThreadPoolExecutor(workers) as pool:
         for sample, answer in zip(samples, pool.map(read, samples), strict=True):
             if isinstance(answer, str):

@@ -78,7 +78,8 @@ class Trainer:
         self.step = 0
         self.seconds = 0.0
         torch.manual_seed(options.seed)
-        self.task: Any = task.to(options.device, memory_format=torch.channels_last)
+        module: Any = task  # a Task and a Module at once, which no type of typing says
+        self.task = module.to(options.device).to(memory_format=torch.channels_last)
         self.optimizer = torch.optim.AdamW(_groups(task, preset.weight_decay), preset.learning_rate, betas=preset.betas)
         self.averaged = {name: value.clone() for name, value in self.task.network.state_dict().items()}
 
@@ -122,7 +123,7 @@ class Trainer:
         picked = self.rng.choice(self.chosen, min(INITIAL_PHOTOGRAPHS, len(self.chosen)), replace=False)
         lab = cut(self.cache.pixels, picked, view, self.rng)
         self.task.initialize(lab[:, :1].contiguous(), self.options.seed)
-        self.task.to(self.options.device, memory_format=torch.channels_last)
+        self.task.to(self.options.device).to(memory_format=torch.channels_last)
         self.averaged = {name: value.clone() for name, value in self.task.network.state_dict().items()}
 
     def _advance(self) -> tuple[dict[str, float], int]:

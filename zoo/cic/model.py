@@ -90,8 +90,9 @@ class CIC:
     @property
     def decoding(self) -> dict[str, str | float]:
         """How a distribution becomes colours, for the record."""
-        annealed = self.method == "annealed-mean"
-        return {"decode": self.method} | ({"temperature": self.temperature} if annealed else {})
+        if self.method == "annealed-mean":
+            return {"decode": self.method, "temperature": self.temperature}
+        return {"decode": self.method}
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> CIC:
         """Move the network."""
