@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import sysconfig
 import traceback
 from collections import Counter
 from collections.abc import Iterable
@@ -146,12 +147,16 @@ def refuse_shadow(package: str) -> None:
 def describe(error: BaseException) -> str:
     """An exception in one line: its type, its words, and the line of the user's code that raised it."""
     words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<frozen")]
-    last = Path(frames[-1].filename) if frames else Path(__file__)
-    # Where the import system itself failed (no such module), its own line tells nothing.
-    if "importlib" in last.parts or last == Path(__file__):
-        return words
-    return f"{words} (line {frames[-1].lineno} of {last.name})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _elsewhere(frame.filename)]
+    return f"{words} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else words
+
+
+def _elsewhere(file: str) -> bool:
+    """Whether code is Python's own or this library's: the line to mend is in neither."""
+    path, standard = Path(file), Path(sysconfig.get_paths()["stdlib"])
+    if path.is_relative_to(standard):
+        return "site-packages" not in path.parts
+    return file.startswith("<") or path.is_relative_to(Path(__file__).parent)
 
 
 def _plugin(kind: Kind, point: EntryPoint) -> Plugin:

@@ -277,7 +277,9 @@ def test_anchors_run_in_the_same_pass_and_are_kept_for_the_next_model(
     anchors = with_anchors(monkeypatch)
     records = measure(crops, tmp_path, Flat((3, 4)), anchors=True)
     assert [record.model.name for record in records] == ["test/model", "zoo/gray", "zoo/constant", "zoo/ground-truth"]
-    assert [difference.minus for difference in records[0].differences] == ["zoo/gray", "zoo/constant"]
+    differences = [(difference.metric, difference.minus) for difference in records[0].differences]
+    # Gray has no chroma, so that there is none to differ from.
+    assert differences == [("distance", "zoo/gray"), ("distance", "zoo/constant"), ("chroma", "zoo/constant")]
     assert [difference.minus for difference in records[2].differences] == ["zoo/gray"]
     assert records[1].differences == []
     again = measure(crops, tmp_path, loaded(Flat((6, 8)), "test/other"), anchors=True)

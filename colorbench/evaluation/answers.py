@@ -16,7 +16,9 @@ FARTHEST = 10_000.0
 """No colour is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""
 
 
-def colorize(model: LoadedModel, truth: Truth, sizes: tuple[tuple[int, int], ...], seed: int) -> Colorization:
+def colorize(
+    model: LoadedModel, truth: Truth, sizes: tuple[tuple[int, int], ...], seed: int, recipe: str | None = None
+) -> Colorization:
     """A model's checked answer for a batch.
 
     Args:
@@ -24,6 +26,7 @@ def colorize(model: LoadedModel, truth: Truth, sizes: tuple[tuple[int, int], ...
         truth: the batch.
         sizes: (H, W) of the original photographs.
         seed: of the run.
+        recipe: name of what the photographs went through.
 
     Raises:
         RunError: for an answer that is no colour picture of these photographs, or a model that fails.
@@ -35,6 +38,7 @@ def colorize(model: LoadedModel, truth: Truth, sizes: tuple[tuple[int, int], ...
         seeds=tuple(seed_of(seed, id) for id in truth.ids),
         truth=truth.rgb8 if model.card.role == "reference" else None,
         sizes=sizes,
+        recipe=recipe,
     )
     try:
         colors = model.colorizer.colorize_batch(inputs)

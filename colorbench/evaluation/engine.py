@@ -59,7 +59,7 @@ def run_pass(
                 _write(shard)
                 written += 1
             else:
-                _evaluate(shard, batch, settings)
+                _evaluate(shard, batch, recipe, settings)
                 progress.advance(len(batch.ids) + len(batch.skipped))
             waited = time.perf_counter()
     return written
@@ -88,23 +88,28 @@ class Progress:
         self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
 
 
-def _evaluate(work: Work, batch: LoadedBatch, settings: Settings) -> None:
+def _evaluate(work: Work, batch: LoadedBatch, recipe: Recipe, settings: Settings) -> None:
     """Colorize a batch with every model of the shard and score it with every protocol."""
     work.rows += zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)
     work.skipped += [(one.id, one.reason) for one in batch.skipped]
     if not batch.ids:
         return
-    truth = Truth(tuple(batch.ids), batch.rgb8.to(settings.device), tuple(batch.gray), tuple(batch.labels))
+    truth = truth_of(batch, settings)
     by_model: dict[int, list[int]] = {}
     for place, task in enumerate(work.tasks):
         by_model.setdefault(id(task.model), []).append(place)
     for places in by_model.values():
         begun = time.perf_counter()
-        colorization = colorize(work.tasks[places[0]].model, truth, tuple(batch.sizes), settings.seed)
+        colorization = colorize(work.tasks[places[0]].model, truth, batch.sizes, settings.seed, recipe.name)
         colorized = time.perf_counter()
         for place in places:
             work.seconds[place]["colorize"] += colorized - begun
             _score(work, place, colorization, settings)
+
+
+def truth_of(batch: LoadedBatch, settings: Settings) -> Truth:
+    """The photographs of a batch on the run's device."""
+    return Truth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
 
 
 def _score(work: Work, place: int, colorization: Colorization, settings: Settings) -> None:

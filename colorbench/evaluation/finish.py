@@ -16,8 +16,8 @@ from colorbench.data.recipes import get_recipe
 from colorbench.errors import RunError
 from colorbench.evaluation import aggregate, pictures
 from colorbench.evaluation.answers import colorize
+from colorbench.evaluation.engine import truth_of
 from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
-from colorbench.evaluation.protocol import Truth
 from colorbench.evaluation.provenance import overlap, provenance
 from colorbench.evaluation.record import DatasetPart, Execution, Files, ModelPart, ProtocolPart, Record, Skipped
 from colorbench.evaluation.store import RunFolder, Shard, npz
@@ -203,6 +203,6 @@ def _colorize_again(task: Task, run: Run, ids: frozenset[str]) -> None:
         samples, recipe, batch_size=settings.batch_size, workers=settings.workers, gray_policy=settings.gray_policy
     ):
         if batch.ids:
-            truth = Truth(tuple(batch.ids), batch.rgb8.to(settings.device), tuple(batch.gray), tuple(batch.labels))
-            answer = colorize(task.model, truth, tuple(batch.sizes), settings.seed)
+            truth = truth_of(batch, settings)
+            answer = colorize(task.model, truth, batch.sizes, settings.seed, recipe.name)
             pictures.keep_thumbnails(task.folder, answer, ids)

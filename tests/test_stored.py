@@ -1,0 +1,177 @@
+"""``images:DIR``: pictures find their photographs, take the recipe's size, and stand for weights by their hash."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from colorbench.data.recipes import get_recipe
+from colorbench.errors import RunError, UserError
+from colorbench.models.colorizer import Inputs
+from colorbench.models.loading import load_model
+from colorbench.models.stored import StoredPictures
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+def flat(value: int, height: int = 8, width: int = 8) -> np.ndarray:
+    """One colour that tells which picture it is."""
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def asked(ids: list[str], size: tuple[int, int] = (8, 8), **more: object) -> Inputs:
+    return Inputs(torch.zeros(len(ids), 1, *size), tuple(ids), tuple(range(len(ids))), **more)  # type: ignore[arg-type]
+
+
+def values(folder: Path, ids: list[str]) -> list[int]:
+    """The colours of the pictures that were found for ``ids``."""
+    model = StoredPictures(folder)
+    model.prepare(ids)
+    colors = model.colorize_batch(asked(ids))
+    assert colors.rgb8 is not None and colors.ab is None
+    return [int(picture.float().mean()) for picture in colors.rgb8]
+
+
+def test_a_picture_is_given_back_as_it_was_stored(tmp_path: Path, astronaut: np.ndarray) -> None:
+    save(tmp_path / "a.png", astronaut)
+    loaded = load_model(f"images:{tmp_path}")
+    loaded.prepare(("a.jpg",))
+    rgb8 = loaded.colorizer.colorize_batch(asked(["a.jpg"], (512, 512))).rgb8
+    assert rgb8 is not None and rgb8.dtype == torch.uint8
+    assert np.array_equal(rgb8[0].permute(1, 2, 0).numpy(), astronaut)
+    assert loaded.card.role == "competitor"
+    assert loaded.full_name == f"images:{tmp_path}"
+
+
+def test_suffixes_do_not_matter_and_folders_do(tmp_path: Path) -> None:
+    save(tmp_path / "n01" / "b.png", flat(10))
+    save(tmp_path / "n02" / "b.webp", flat(20))
+    save(tmp_path / "n02" / "night.v2.png", flat(30))
+    save(tmp_path / "n02" / "night.v1.png", flat(40))
+    ids = ["n02/b.JPEG", "n01/b.JPEG", "n02/night.v1.jpg", "n02/night.v2.jpg"]
+    assert values(tmp_path, ids) == pytest.approx([20, 10, 40, 30], abs=2)
+
+
+def test_pictures_side_by_side_are_found_by_name(tmp_path: Path) -> None:
+    save(tmp_path / "b.png", flat(10))
+    save(tmp_path / "c.png", flat(20))
+    assert values(tmp_path, ["n01/b.JPEG", "n02/c.JPEG"]) == [10, 20]
+
+
+def test_a_flat_name_that_two_photographs_have_finds_none(tmp_path: Path) -> None:
+    save(tmp_path / "b.png", flat(10))
+    with pytest.raises(RunError, match="2 of 2 photographs have no picture: n01/b.JPEG, n02/b.JPEG"):
+        StoredPictures(tmp_path).prepare(["n01/b.JPEG", "n02/b.JPEG"])
+
+
+@pytest.mark.parametrize("pattern", ["{}", "{}.png"])
+def test_photographs_that_differ_in_their_suffix_alone_keep_it(tmp_path: Path, pattern: str) -> None:
+    for value, id in ((10, "a.bmp"), (20, "a.png")):
+        save(tmp_path / pattern.format(id), flat(value))
+    assert values(tmp_path, ["a.bmp", "a.png"]) == [10, 20]
+
+
+def test_two_pictures_for_one_photograph_and_two_photographs_for_one_picture_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", flat(10))
+    save(tmp_path / "a.webp", flat(20))
+    with pytest.raises(RunError, match="1 of 1 photographs share a picture or have several: a.jpg"):
+        StoredPictures(tmp_path).prepare(["a.jpg"])
+    (tmp_path / "a.webp").unlink()
+    with pytest.raises(RunError, match="share a picture"):
+        StoredPictures(tmp_path).prepare(["a.jpg", "a.gif"])
+
+
+def test_missing_pictures_are_counted_and_the_first_named(tmp_path: Path) -> None:
+    save(tmp_path / "p0.png", flat(1))
+    ids = [f"p{i}.jpg" for i in range(6)]
+    with pytest.raises(RunError, match=r"5 of 6 photographs have no picture: p1.jpg, p2.jpg, p3.jpg \.\.\.") as caught:
+        load_model(f"images:{tmp_path}").prepare(tuple(ids))
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_missing_or_empty_folder_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "words.txt").touch()
+    for folder, words in ((tmp_path, "no pictures in this folder"), (tmp_path / "none", "no such folder of pictures")):
+        with pytest.raises(UserError, match=words):
+            load_model(f"images:{folder}")
+
+
+def test_a_damaged_picture_is_named(tmp_path: Path, astronaut: np.ndarray) -> None:
+    save(tmp_path / "a.png", astronaut)
+    (tmp_path / "a.png").write_bytes((tmp_path / "a.png").read_bytes()[:5000])
+    model = StoredPictures(tmp_path)
+    model.prepare(["a.jpg"])
+    with pytest.raises(RunError, match="a stored picture cannot be read.*a.png"):
+        model.colorize_batch(asked(["a.jpg"]))
+
+
+@pytest.mark.parametrize("recipe", ["squash64", "native", None])
+def test_another_size_is_resized_as_the_truth_is_and_counted(
+    tmp_path: Path, astronaut: np.ndarray, recipe: str | None
+) -> None:
+    photograph = astronaut[:300]
+    save(tmp_path / "own.png", photograph)
+    save(tmp_path / "fits.png", flat(7, 64, 64))
+    model = StoredPictures(tmp_path)
+    ids = ["own.jpg", "fits.jpg"]
+    model.prepare(ids)
+    rgb8 = model.colorize_batch(asked(ids, (64, 64), sizes=((300, 512), (300, 512)), recipe=recipe)).rgb8
+    assert rgb8 is not None
+    assert np.array_equal(rgb8[0].permute(1, 2, 0).numpy(), get_recipe("squash64").apply(photograph))
+    assert model.resized == {"own.jpg"}
+
+
+def test_a_recipe_that_crops_crops_the_whole_picture_and_refuses_a_squashed_one(
+    tmp_path: Path, astronaut: np.ndarray
+) -> None:
+    photograph = astronaut[:300]
+    save(tmp_path / "own.png", photograph)
+    save(tmp_path / "squashed.png", get_recipe("squash128").apply(photograph))
+    model = StoredPictures(tmp_path)
+    model.prepare(["own.jpg", "squashed.jpg"])
+    own = ((300, 512),)
+    rgb8 = model.colorize_batch(asked(["own.jpg"], (64, 64), sizes=own, recipe="center64")).rgb8
+    assert rgb8 is not None
+    assert np.array_equal(rgb8[0].permute(1, 2, 0).numpy(), get_recipe("center64").apply(photograph))
+    with pytest.raises(RunError, match="128x128 does not tell how to cut it for center64"):
+        model.colorize_batch(asked(["squashed.jpg"], (64, 64), sizes=own, recipe="center64"))
+
+
+def test_the_hash_follows_contents_and_ids_and_nothing_else(tmp_path: Path) -> None:
+    for name, value in (("a", 10), ("b", 20), ("unused", 30)):
+        save(tmp_path / "one" / f"{name}.png", flat(value))
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    ids = ("a.jpg", "b.jpg")
+
+    def fingerprint(folder: str, ids: tuple[str, ...] = ids) -> str | None:
+        loaded = load_model(f"images:{tmp_path / folder}")
+        assert loaded.weights_sha256 is None
+        loaded.prepare(ids)
+        return loaded.weights_sha256
+
+    first = fingerprint("one")
+    save(tmp_path / "two" / "unused.png", flat(99))
+    assert first == fingerprint("two") == fingerprint("one", ids[::-1])
+    assert first is not None and len(first) == 64
+    assert fingerprint("one", ids[:1]) != first
+    save(tmp_path / "two" / "b.png", flat(21))
+    assert fingerprint("two") != first
+    save(tmp_path / "one" / "a.png", flat(20))
+    save(tmp_path / "one" / "b.png", flat(10))
+    assert fingerprint("one") != first  # the same pictures, but for the other photographs
+
+
+def test_without_a_run_pictures_are_looked_up_as_they_are_asked_for(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", flat(10))
+    model = StoredPictures(tmp_path)
+    assert model.colorize_batch(asked(["a.jpg"])).rgb8 is not None
+    with pytest.raises(RunError, match="1 of 1 photographs have no picture: b.jpg"):
+        model.colorize_batch(asked(["b.jpg"]))
