@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from colorbench.cli.tables import print_closing
+from colorbench.cli.tables import Closing
 from colorbench.evaluation.wording import interval, number
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
@@ -22,7 +22,7 @@ def printed(make_record):
         others = [make_record(model, scale=scale) for model, scale in scales.items()] if beside else []
         stream = io.StringIO()
         console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
-        print_closing(console, record, others, EXPLAINED, "auc_rebalanced_stable", folder)
+        Closing(console).show(record, others, EXPLAINED, "auc_rebalanced_stable", folder)
         return stream.getvalue()
 
     return render
@@ -54,6 +54,16 @@ def test_every_number_is_explained_and_the_headline_named(printed) -> None:
 def test_the_effective_number_is_shown_where_few_photographs_decide(printed) -> None:
     assert "% ↑ · n 100, eff. 37" in printed()
     assert row_of(printed(), "auc_raw")[6].strip() == "% ↑ · n 100"
+
+
+def test_what_was_explained_once_is_not_explained_again(make_record) -> None:
+    stream = io.StringIO()
+    closing = Closing(Console(file=stream, width=80))
+    for model in ("zoo/cic.small", "zoo/gray"):
+        closing.show(make_record(model, n=14), [], EXPLAINED, "auc_raw", Path("runs/x"))
+    for once in ("How near the colors are.", "a demonstration on 14 photographs"):
+        assert stream.getvalue().count(once) == 1
+    assert stream.getvalue().count("90.46") == 2
 
 
 def test_a_missing_interval_is_left_empty_and_its_reason_said(printed) -> None:

@@ -29,7 +29,8 @@ def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
         folder = RunFolder(path)
         path.mkdir(parents=True)
         kept = []
-        for id, reasons in (("a.jpg", ["fixed"]), ("b<i>.jpg", ["auc_raw best 1"])):
+        why = {"a.jpg": ["fixed", "auc_raw worst 1"], "b<i>.jpg": ["auc_raw best 1"], "c.jpg": ["psnr best 1"]}
+        for id, reasons in why.items():
             names = file_names(id)
             for name in names:
                 folder.write(folder.pictures / name, thumbnail(Image.fromarray(astronaut)))
@@ -55,7 +56,7 @@ def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
 def test_the_page_needs_no_other_file(stored) -> None:
     text = write_report(stored(), headline="auc_raw").read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)"', text)
-    # Two photographs, each as gray, answer and truth.
+    # Two of three photographs, for psnr is not the headline; each once, as gray, answer and truth.
     assert len(sources) == 6
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
     assert "url(" not in text
@@ -68,7 +69,7 @@ def test_the_page_shows_every_number_with_its_interval(stored) -> None:
     text = write_report(stored(), explanations={"auc_raw": "How near."}, headline="auc_raw").read_text()
     for words in ("90.46", "[89.50, 91.50]", "+1.25", "[+0.75, +1.75]", "68.12", "eff. 37", "How near."):
         assert words in text
-    assert "auc_raw 91.23 best 1" in text
+    assert "auc_raw 91.23, best 1" in text
     assert "interval too short" in text
 
 

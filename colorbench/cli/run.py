@@ -24,8 +24,6 @@ from colorbench.cli.options import (
 from colorbench.errors import UserError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from colorbench.evaluation.record import Record
 
 ROLES = ("train", "test")
@@ -149,11 +147,11 @@ def run(
 def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, json: bool) -> None:
     """Write each record's page, print its table, and the records themselves where asked."""
     from colorbench.cli.show import spec_of
-    from colorbench.cli.tables import console, print_closing
+    from colorbench.cli.tables import Closing, console
     from colorbench.evaluation.report import write_report
     from colorbench.evaluation.run import record_folder
 
-    words: Console = console(words_to_stderr=json)
+    closing = Closing(console(words_to_stderr=json))
     for record in asked:
         spec = spec_of(record.protocol.name)
         explanations = {metric.name: metric.explanation for metric in spec.metrics if metric.explanation}
@@ -165,7 +163,7 @@ def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, js
         ]
         folder = record_folder(output, record)
         write_report(folder, explanations=explanations, headline=spec.headline)
-        print_closing(words, record, beside, explanations, spec.headline, folder)
+        closing.show(record, beside, explanations, spec.headline, folder)
     if json:
         texts = [record.model_dump_json(indent=1) for record in asked]
         typer.echo(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")

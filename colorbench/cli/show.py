@@ -106,7 +106,7 @@ def protocol(name: str) -> dict[str, Any]:
         "name": name,
         "title": spec.title,
         "version": spec.version,
-        "parameters": {key: f"{value}  {f'— {helps[key]}' if key in helps else ''}" for key, value in values.items()},
+        "parameters": {key: f"{value}; {helps[key]}" if key in helps else value for key, value in values.items()},
         "metrics": {
             metric.name: " ".join(
                 word

@@ -18,36 +18,49 @@ LONGEST_HEAD = len("[89.50, 91.50]")
 """A name longer than the column's numbers would push the last columns out of 80."""
 
 
-def print_closing(
-    console: Console,
-    record: Record,
-    beside: Sequence[Record],
-    explanations: Mapping[str, str],
-    headline: str,
-    folder: Path,
-) -> None:
-    """Print everything that a reader needs to understand one record, 80 columns wide.
+class Closing:
+    """Prints the end of a run, a record at a time; what was said of one is not said again of the next."""
 
-    Args:
-        console: where to.
-        record: the model's.
-        beside: records of other models with the same protocol on the same photographs; anchors become columns.
-        explanations: metric name -> one sentence.
-        headline: the metric that boards sort by.
-        folder: where the record lies.
-    """
-    first = demonstration(record)
-    if first:
-        line(console, first, style="bold yellow")
-    line(console, heading(record))
-    console.print(Padding(scores(record, beside, headline), (1, 0)))
-    console.print(meaning(record, explanations, headline))
-    for remark in remarks(record):
-        console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
-    line(console, Text.assemble("record: ", (str(folder / "record.json"), "bold")))
-    if (folder / PAGE).is_file():
-        line(console, Text.assemble("pictures, curve and numbers on a page: ", (str(folder / PAGE), "bold")))
-    console.print()
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._said: set[str] = set()
+
+    def show(
+        self,
+        record: Record,
+        beside: Sequence[Record],
+        explanations: Mapping[str, str],
+        headline: str,
+        folder: Path,
+    ) -> None:
+        """Print everything that a reader needs to understand one record, 80 columns wide.
+
+        Args:
+            record: the model's.
+            beside: records of other models with the same protocol on the same photographs; anchors become columns.
+            explanations: metric name -> one sentence.
+            headline: the metric that boards sort by.
+            folder: where the record lies.
+        """
+        first = demonstration(record)
+        if first and self._new(first):
+            line(self.console, first, style="bold yellow")
+            self.console.print()
+        line(self.console, heading(record))
+        self.console.print(Padding(scores(record, beside, headline), (1, 0)))
+        if self._new(f"{record.protocol.name} {record.protocol.version}"):
+            self.console.print(meaning(record, explanations, headline))
+        for remark in remarks(record):
+            self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
+        line(self.console, Text.assemble("record: ", (str(folder / "record.json"), "bold")))
+        if (folder / PAGE).is_file():
+            line(self.console, Text.assemble("with pictures: ", (str(folder / PAGE), "bold")))
+        self.console.print()
+
+    def _new(self, words: str) -> bool:
+        new = words not in self._said
+        self._said.add(words)
+        return new
 
 
 def line(console: Console, text: str | Text, style: str | None = None) -> None:
@@ -90,7 +103,8 @@ def title(metric: Metric, headline: str) -> Text:
     size = f"n {metric.n}, eff. {metric.effective_n:.0f}" if few_decide(metric) else f"n {metric.n}"
     arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
     text = Text(metric.name, style="bold" if metric.name == headline else "")
-    return text.append(f"\n{f'{metric.unit}{arrow}'.strip() or 'number'} · {size}", style="not bold dim")
+    unit = f"{metric.unit}{arrow}".strip()
+    return text.append(f"\n{unit} · {size}" if unit else f"\n{size}", style="not bold dim")
 
 
 def with_interval(measured: Metric | Difference | None, unit: str | None = None) -> Text:

@@ -8,8 +8,8 @@ from typing import Any
 
 from colorbench.evaluation.record import CurvePart, Record
 
-WIDTH, HEIGHT = 640, 340
-LEFT, RIGHT, TOP, BOTTOM = 48, 628, 22, 290
+WIDTH, HEIGHT = 420, 290
+LEFT, RIGHT, TOP, BOTTOM = 44, 406, 26, 240
 COLORS = {"zoo/gray": 1, "zoo/constant": 2, "zoo/ground-truth": 3}
 """Class of a line in the charts; the model's own is 0."""
 
@@ -24,6 +24,11 @@ def chart(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]])
     ys = [y for _, _, line in lines for y in line.y] or [0.0, 1.0]
     x_low, x_high = min(xs), max(xs)
     y_low, y_high = min(0.0, *ys), max(ys)
+    labelled = ticks(y_low, y_high)
+    if len(labelled) > 1 and labelled[-1] < y_high:
+        # Up to the next label, so that 99.9 stands below 100 and not at an edge without a name.
+        labelled.append(2 * labelled[-1] - labelled[-2])
+        y_high = labelled[-1]
 
     def across(x: float) -> float:
         return round(LEFT + (RIGHT - LEFT) * (x - x_low) / ((x_high - x_low) or 1), 1)
@@ -42,7 +47,7 @@ def chart(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]])
         "top": TOP,
         "bottom": BOTTOM,
         "x_ticks": [{"at": across(x), "label": f"{x:g}"} for x in ticks(x_low, x_high)],
-        "y_ticks": [{"at": up(y), "label": f"{y:g}"} for y in ticks(y_low, y_high)],
+        "y_ticks": [{"at": up(y), "label": f"{y:g}"} for y in labelled],
         "lines": [
             {
                 "label": label,

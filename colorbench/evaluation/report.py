@@ -14,7 +14,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation.chart import chart
 from colorbench.evaluation.files import write_atomic
 from colorbench.evaluation.identity import folder_of
-from colorbench.evaluation.pictures import read_index
+from colorbench.evaluation.pictures import KeptPicture, read_index
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.wording import ANCHORS, anchors, demonstration, few_decide, interval, number, remarks, values
 
@@ -86,25 +86,24 @@ def anchor_records(folder: Path, record: Record) -> list[Record]:
 
 
 def photographs(folder: Path, headline: str) -> list[dict[str, Any]]:
-    """What the page shows of the pictures that were kept: some of the fixed part, the headline's best and worst."""
+    """What the page shows of the pictures that were kept: some of the fixed part, then the headline's best and worst."""
     kept = read_index(folder)
-    fixed = [(picture, "") for picture in kept if "fixed" in picture.reasons][:FIXED_SHOWN]
-    ends = [
-        (picture, reason.removeprefix(headline).strip())
-        for picture in kept
-        for reason in picture.reasons
-        if reason.startswith(f"{headline} ")
-    ]
+    fixed = [picture for picture in kept if "fixed" in picture.reasons][:FIXED_SHOWN]
     # "best 1", "best 2" ..., then "worst 1" ...
-    ends.sort(key=lambda end: end[1])
+    ends = sorted((picture for picture in kept if places(picture, headline)), key=lambda one: places(one, headline))
     shown = []
-    for picture, reason in fixed + ends:
+    for picture in fixed + [picture for picture in ends if picture not in fixed]:
         score = picture.scores.get(headline)
-        words = "" if score is None else f"{headline} {score:.2f}"
+        words = [] if score is None else [f"{headline} {score:.2f}"]
         files = (("gray", picture.gray), ("this model", picture.answer), ("truth", picture.truth))
         pictures = [{"label": label, "source": embedded(folder / "pictures" / file)} for label, file in files]
-        shown.append({"id": picture.id, "caption": f"{words} {reason}".strip(), "pictures": pictures})
+        shown.append({"id": picture.id, "caption": ", ".join(words + places(picture, headline)), "pictures": pictures})
     return shown
+
+
+def places(picture: KeptPicture, headline: str) -> list[str]:
+    """``best 1``, ``worst 2``: where a photograph stands by the headline, if at an end."""
+    return [reason.removeprefix(f"{headline} ") for reason in picture.reasons if reason.startswith(f"{headline} ")]
 
 
 def embedded(path: Path) -> str:

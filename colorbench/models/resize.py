@@ -32,5 +32,5 @@ def resized(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     """(N, C, h, w) -> (N, C, *size); shrinking averages over all that falls into a pixel."""
     if maps.shape[-2:] == size:
         return maps
-    shrinks = size[0] < maps.shape[-2] or size[1] < maps.shape[-1]
-    return interpolate(maps, size, mode=mode, align_corners=False, antialias=shrinks)
+    # Antialiasing also when enlarging: only with it torch's bicubic is Pillow's kernel (a = -0.5, not -0.75).
+    return interpolate(maps.contiguous(), size, mode=mode, align_corners=False, antialias=True)
