@@ -30,6 +30,8 @@ from colorbench.evaluation.identity import seed_of
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.run import RunRequest, record_folder, run
 from colorbench.models.colorizer import Colors
+from protocols.auc import AucProtocol
+from protocols.fidelity import FidelityProtocol
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,22 @@ def test_arithmetic_on_fixed_answers_does_not_depend_on_batches(
         (record,) = measure(crops, output, model, batch_size=size)
         folder = record_folder(output, record)
         written.append([(folder / name).read_bytes() for name in ("rows.parquet", "arrays.npz")])
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize("kind", [AucProtocol, FidelityProtocol])
+def test_our_protocols_leave_no_trace_of_the_batch(
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    with_protocol(monkeypatch, distance=kind())
+    written = []
+    for size in (1, 5, 16):
+        output = tmp_path / str(size)
+        recipe = {"distance": {"recipe": "squash64"}}
+        (record,) = measure(crops, output, Noise(), batch_size=size, limit=11, parameters=recipe)
+        files = [record_folder(output, record) / name for name in ("rows.parquet", "arrays.npz")]
+        assert files[0].exists()
+        written.append([path.read_bytes() for path in files if path.exists()])
     assert written[0] == written[1] == written[2]
 
 

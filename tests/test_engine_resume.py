@@ -254,7 +254,9 @@ def test_a_full_disk_is_one_line_and_costs_no_finished_shard(
 ) -> None:
     with monkeypatch.context() as patch:
         failing(patch, errno.ENOSPC, after=7)
-        with pytest.raises(RunError, match="the disk is full.*free some space and run the same command again") as caught:
+        with pytest.raises(
+            RunError, match="the disk is full.*free some space and run the same command again"
+        ) as caught:
             measure(crops, tmp_path, Flat())
     assert caught.value.exit_code == 1
     assert not list(tmp_path.rglob("*.tmp"))

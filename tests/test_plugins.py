@@ -89,6 +89,22 @@ def test_the_prefix_is_the_name_of_the_package_normalized(install: Install) -> N
     assert (loaded.full_name, loaded.package, loaded.package_version) == ("my-colors/warm", "my-colors", "1.5")
 
 
+def test_an_editable_install_is_another_model_after_every_edit(install: Install, tmp_path: Path) -> None:
+    folder = install("my-colors", "warm = my_colors:Warm", my_colors=WARM)
+    about = folder / "my_colors-1.5.dist-info" / "direct_url.json"
+
+    def version() -> str | None:
+        return load_model("my-colors/warm").package_version
+
+    about.write_text('{"url": "file:///x", "dir_info": {}}')
+    assert version() == "1.5"
+    about.write_text('{"url": "file:///x", "dir_info": {"editable": true}}')
+    first = version()
+    assert first is not None and first.startswith("1.5+sha256.")
+    (tmp_path / "my_colors.py").write_text(WARM.replace("10.0", "11.0"))
+    assert version() != first
+
+
 def test_protocols_of_others_have_a_prefix_and_their_commands_none(install: Install) -> None:
     install("theirs", "auc = theirs_auc:Auc", group="protocols")
     install("tools", "paint = tools_paint:paint", group="commands")
@@ -211,7 +227,9 @@ def test_a_file_of_the_users_that_hides_ours_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_that_name_without_code_is_not_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "zoo").mkdir()  # photographs of a zoo, say
-    assert in_folder(tmp_path, "models", "zoo/gray") == "loaded\n"
+    program = "from colorbench.plugins import refuse_shadow; refuse_shadow('zoo'); print('not in the way')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "not in the way\n", done.stderr
 
 
 @pytest.mark.parametrize("kind", ["models", "protocols", "datasets", "commands"])

@@ -39,11 +39,13 @@ def colorize(
     from colorbench.cli.verbs import FINISHED
     from colorbench.data.decoding import UnreadablePhotograph, decode_file
     from colorbench.evaluation.execution import device_of
+    from colorbench.evaluation.files import check_writable
     from colorbench.evaluation.full_size import colorize_photograph
     from colorbench.models.loading import load_model
 
     ctx.meta[FINISHED] = f"the pictures that are finished lie in {output}"
     plan = targets(photographs, output, overwrite=overwrite)
+    check_writable(output)
     place = device_of(device)
     loaded = load_model(model, weights=weights, decode=decode, temperature=temperature, device=place)
     failed: list[str] = []

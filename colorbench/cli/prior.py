@@ -48,6 +48,7 @@ def prior(
     from colorbench.color.prior import save_prior
     from colorbench.color.prior import smooth as smoothed
     from colorbench.errors import UserError
+    from colorbench.evaluation.files import check_writable
 
     if smooth and soft:
         raise UserError("soft counts are smooth already, and smoothing twice flattens them", mend="add --hard")
@@ -55,7 +56,7 @@ def prior(
         raise UserError(f"a prior is a .npy file, not {output.name!r}", mend=f"write --output {output.stem}.npy")
     if output.exists() and not overwrite:
         raise UserError("this file is there already", where=str(output), mend="--overwrite replaces it")
-    output.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(output.parent)
     words = console(words_to_stderr=json)
     counted = count(data, list_file, limit, recipe, soft, words)
     result = smoothed(counted) if smooth else counted

@@ -205,5 +205,6 @@ def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str
         elif len(protocols) == 1:
             found.setdefault(protocols[0], {})[key] = value
         else:
-            raise UserError(f"--param {key}: which protocol's?", mend=f"write {protocols[0]}.{key}=...")
+            what = f"--param {key} does not say which of {len(protocols)} protocols is meant"
+            raise UserError(what, mend=f"write for example --param {protocols[0]}.{key}=...")
     return found

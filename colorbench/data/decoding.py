@@ -1,9 +1,14 @@
 """One file to upright 8-bit sRGB; what every odd format becomes is decided here and nowhere else.
 
-- EXIF rotation is applied: a photograph is evaluated as it is seen.
-- An embedded profile other than sRGB (Display P3, Adobe RGB, CMYK ones) is converted to sRGB; a broken one is ignored.
-- CMYK without a profile goes by Pillow's formula. 16 bits become 8 by dividing by 257, not by clipping.
-- Transparency lies on white, as a viewer shows it. Palettes are looked up. Of many frames the first counts.
+- Rotation in EXIF is applied: a photograph is evaluated as it is seen. Broken EXIF is ignored, as viewers do.
+- An embedded profile is converted to sRGB (Display P3, Adobe RGB, gray and CMYK ones; perceptual intent). One that
+  moves no colour by more than 2 of 255 is sRGB under whatever name, and the pixels stay as they are; one that cannot
+  be read, or is meant for another kind of picture, is ignored.
+- CMYK without a profile goes by Pillow's formula, (255 - C)(255 - K)/255: it names no inks, so nothing better is known.
+- 16 bits are scaled to 8, not clipped: gray by dividing by 257, colour by its high byte (at most 1 of 255 apart).
+  Floats are read as 0..1. Values beyond such a range have no known white: unreadable.
+- Transparency lies on white, as a page shows it; what is hidden below it may be anything. Palettes are looked up.
+- Of many frames the first counts.
 - Truncated, empty, oversized and other unreadable files raise ``UnreadablePhotograph`` with one line.
 """
 
@@ -11,15 +16,43 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
+import struct
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from colorbench.data.dataset import Photograph, Sample
 
 GRAY_TOLERANCE = 2  # of 255: JPEG's chroma rounding leaves as much in a photograph without colour
+_SAME_COLOR = 2  # of 255: two writings of the sRGB curve differ by as much after rounding
+
+# Pillow's readers raise all of these for damaged files (RuntimeError: AVIF). MemoryError is not among them: a machine
+# that is full says nothing about the file.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    OverflowError,
+    RuntimeError,
+    struct.error,
+)
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each orientation of EXIF (tag 0x0112)."""
 
 
 class UnreadablePhotograph(Exception):
@@ -27,7 +60,7 @@ class UnreadablePhotograph(Exception):
 
 
 def decode(sample: Sample) -> Photograph:
-    """Read and decode one photograph.
+    """Read and decode one photograph; the file is read once, for its pixels and its hash.
 
     Raises:
         UnreadablePhotograph: for a file that is missing, damaged or no picture.
@@ -37,8 +70,7 @@ def decode(sample: Sample) -> Photograph:
     except OSError as error:
         raise UnreadablePhotograph(f"cannot read the file: {error.strerror}") from error
     rgb = decode_bytes(content)
-    gray = is_gray(rgb)
-    return Photograph(sample.id, rgb, hashlib.sha256(content).hexdigest(), gray, sample.label)
+    return Photograph(sample.id, rgb, hashlib.sha256(content).hexdigest(), is_gray(rgb), sample.label)
 
 
 def decode_file(path: Path) -> Photograph:
@@ -47,23 +79,26 @@ def decode_file(path: Path) -> Photograph:
 
 
 def decode_bytes(content: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB, upright, of a file's bytes."""
+    """(H, W, 3) uint8 sRGB, upright, of a file's bytes.
+
+    Raises:
+        UnreadablePhotograph: for bytes that are damaged or no picture.
+    """
     if not content:
         raise UnreadablePhotograph("the file is empty")
     try:
-        with warnings.catch_warnings():
-            # Beyond Pillow's limit of pixels a file is more likely an attack than a photograph.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            warnings.filterwarnings("ignore", category=UserWarning)
-            image = Image.open(io.BytesIO(content))
-            image.load()
-            return np.asarray(_to_srgb(image))
+        image = Image.open(io.BytesIO(content))
+        # Pillow only warns up to twice its limit. Its warning is not turned into an error here: filters of warnings
+        # belong to the whole process, and several threads that change them leave them changed.
+        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise UnreadablePhotograph("the picture has too many pixels")
+        image.load()
+        return np.asarray(_to_srgb(image))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadablePhotograph("the picture has too many pixels") from error
     except UnidentifiedImageError as error:
         raise UnreadablePhotograph("the file is no picture of a known format") from error
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, MemoryError) as error:
-        # Pillow's decoders raise all of these for damaged files.
+    except _DAMAGE as error:
         raise UnreadablePhotograph(f"the picture is damaged: {' '.join(str(error).split())}") from error
 
 
@@ -79,38 +114,62 @@ def is_gray(rgb: np.ndarray) -> bool:
 
 
 def _to_srgb(image: Image.Image) -> Image.Image:
-    image = ImageOps.exif_transpose(image)
+    image = _upright(image)
     profile = image.info.get("icc_profile")
-    if image.mode == "RGB" and not profile:
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
+    see_through = image.has_transparency_data
+    if image.mode == "RGB" and not profile and not see_through:
+        return image  # nearly every photograph
+    if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bits(image)
-    if image.mode == "P" or image.mode == "PA":
-        image = image.convert("RGBA" if "transparency" in image.info or image.mode == "PA" else "RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        image = image.convert("RGBA")
+    elif see_through:
         white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image).convert("RGB")
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        image = _from_profile(image, profile)
-    return image.convert("RGB")
+        image = Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    elif image.mode == "P":
+        image = image.convert("RGB")
+    if image.mode == "LAB":
+        lab = ImageCms.createProfile("LAB")
+        return _applied(ImageCms.buildTransform(lab, ImageCms.createProfile("sRGB"), "LAB", "RGB"), image)
+    transform = _transform(profile, image.mode) if profile else None
+    return image.convert("RGB") if transform is None else _applied(transform, image)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    # Not ImageOps.exif_transpose: it copies every picture, and fails where it cannot write the EXIF anew.
+    try:
+        method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DAMAGE:
+        return image
+    return image if method is None else image.transpose(method)
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
     values = np.asarray(image)
-    if image.mode == "F":
-        scaled = values * (255 if values.max() <= 1 else 1)
-    else:
-        scaled = values / (257 if values.max() > 255 else 1)
-    return Image.fromarray(np.clip(np.round(scaled), 0, 255).astype(np.uint8))
+    white = 1 if image.mode == "F" else 65535
+    # Not "between 0 and white": NaN must fail, too.
+    if not (values.min() >= 0 and values.max() <= white):
+        raise UnreadablePhotograph(f"values of the picture lie beyond 0..{white}, and its white is not known")
+    return Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
 
 
-def _from_profile(image: Image.Image, profile: bytes) -> Image.Image:
+@lru_cache(maxsize=32)  # a set has few profiles; lcms transforms may be shared by threads
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a profile's colours to sRGB; None where pixels stay as they are."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" in ImageCms.getProfileDescription(source):
-            return image
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image  # viewers ignore a profile they cannot read, too
-    return image if converted is None else converted
+        # As exact as lcms is: optimized, it takes dark tones of some gray curves 10 of 255 too low, and is no faster.
+        exact = ImageCms.Flags.NOOPTIMIZE
+        transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", flags=exact)
+    except (ImageCms.PyCMSError, *_DAMAGE):
+        return None
+    if mode != "RGB":
+        return transform
+    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(27, 27, 3)
+    moved = np.asarray(_applied(transform, Image.fromarray(cube))).astype(np.int16) - cube
+    return None if np.abs(moved).max() <= _SAME_COLOR else transform
+
+
+def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
+    converted = ImageCms.applyTransform(image, transform)
+    assert converted is not None  # it is None for a change in place only
+    return converted

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.data.dataset import Photograph, Sample
+from colorbench.data.dataset import Sample
 from colorbench.data.decoding import UnreadablePhotograph, decode
 from colorbench.data.recipes import Recipe
 
@@ -43,7 +43,13 @@ class LoadedBatch:
 
 
 class _Loaded(NamedTuple):
-    photograph: Photograph
+    """What is kept of a photograph: its pixels only as the recipe leaves them, however large the file."""
+
+    id: str
+    sha256: str
+    gray: bool
+    label: int | None
+    size: tuple[int, int]
     pixels: np.ndarray  # (3, h, w) uint8, contiguous
 
 
@@ -55,13 +61,12 @@ class _Pending:
     skipped: list[SkippedPhotograph] = field(default_factory=list)
 
     def take(self) -> LoadedBatch:
-        photographs = [one.photograph for one in self.loaded]
         batch = LoadedBatch(
-            ids=tuple(p.id for p in photographs),
-            sha256s=tuple(p.sha256 for p in photographs),
-            gray=tuple(p.gray for p in photographs),
-            labels=tuple(p.label for p in photographs),
-            sizes=tuple((p.rgb.shape[0], p.rgb.shape[1]) for p in photographs),
+            ids=tuple(one.id for one in self.loaded),
+            sha256s=tuple(one.sha256 for one in self.loaded),
+            gray=tuple(one.gray for one in self.loaded),
+            labels=tuple(one.label for one in self.loaded),
+            sizes=tuple(one.size for one in self.loaded),
             rgb8=torch.from_numpy(np.stack([one.pixels for one in self.loaded]))
             if self.loaded
             else torch.empty((0, 3, 0, 0), dtype=torch.uint8),
@@ -85,13 +90,21 @@ def load_batches(
         batch_size: largest number of photographs in a batch.
         workers: threads that decode ahead; 0 decodes in the caller's.
         gray_policy: ``drop`` passes over photographs that have no colour themselves.
+
+    Yields:
+        Batches; the last is empty where photographs were passed over after the one before.
+
+    Raises:
+        ValueError: for a batch size below 1 or a negative number of workers.
     """
+    if batch_size < 1 or workers < 0:
+        raise ValueError(f"batch size {batch_size} must be at least 1 and workers {workers} at least 0")
     pending = _Pending()
     for sample, answer in zip(samples, _ahead(samples, recipe, workers, batch_size), strict=True):
         if isinstance(answer, str):
             pending.skipped.append(SkippedPhotograph(sample.id, answer))
             continue
-        if gray_policy == "drop" and answer.photograph.gray:
+        if gray_policy == "drop" and answer.gray:
             pending.skipped.append(SkippedPhotograph(sample.id, "gray photograph, left out by policy"))
             continue
         if pending.loaded and pending.loaded[0].pixels.shape != answer.pixels.shape:
@@ -128,4 +141,6 @@ def _load(sample: Sample, recipe: Recipe) -> _Loaded | str:
         photograph = decode(sample)
     except UnreadablePhotograph as error:
         return str(error)
-    return _Loaded(photograph, np.ascontiguousarray(recipe.apply(photograph.rgb).transpose(2, 0, 1)))
+    pixels = np.ascontiguousarray(recipe.apply(photograph.rgb).transpose(2, 0, 1))
+    height, width = photograph.rgb.shape[:2]
+    return _Loaded(photograph.id, photograph.sha256, photograph.gray, photograph.label, (height, width), pixels)

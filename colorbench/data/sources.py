@@ -1,21 +1,30 @@
-"""From a folder, a list or a table of labels to a ``Dataset``; only names, sizes and times are read."""
+"""From a folder, a list or a table of classes to a ``Dataset``; only names, sizes and times are read."""
 
 from __future__ import annotations
 
-import csv
+import os
+import stat
 from collections.abc import Iterable
-from importlib.resources import files
-from pathlib import Path
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path, PurePath
 
 from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.listing import ListedPhotograph, class_folders, read_labels, read_list
 from colorbench.errors import UserError
 
 SAMPLES = "samples"
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".jp2", ".avif"})
-# Colour photographs that two of colorbench's own dependencies carry.
+SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
+        *(".tif", ".tiff", ".gif", ".ppm", ".jp2", ".avif"),
+    }
+)
+# Colour photographs that two of colorbench's own dependencies carry: (package, folder in it) -> names. Left out are
+# drawings, textures, gray pictures, microscopy, and the right eye's view of the motorcycle.
 PACKAGED = {
-    "skimage.data": ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"),
-    "sklearn.datasets.images": ("china.jpg", "flower.jpg"),
+    ("skimage", "data"): ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg"),
+    ("sklearn", "datasets/images"): ("china.jpg", "flower.jpg"),
 }
 
 
@@ -25,132 +34,165 @@ def open_dataset(
     """A set of photographs.
 
     Args:
-        spec: ``samples`` (default: the packaged photographs) or a folder. Where every picture lies one folder down,
-            the folders are its classes; a ``labels.csv`` (file, class_index, synset) in the folder, or beside its
-            ``images/``, gives classes too.
-        list_file: one id a line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); the
-            part after a space is the class index. Folders of synsets may be missing below ``spec``.
+        spec: ``samples`` (default: the packaged photographs) or a folder; a ``Path`` is always a folder. Where every
+            picture lies one folder down, the folders are its classes; a ``labels.csv`` (file, class_index, synset) in
+            the folder, or beside its ``images/``, gives classes too. Folders and files whose name begins with a dot
+            are passed over.
+        list_file: one id a line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
+            number at the end is the class index. Folders of synsets may be missing below ``spec``.
         labels: another file in the form of ``labels.csv``.
 
     Raises:
         UserError: for what is missing, empty, or does not match.
     """
-    if spec is None or str(spec) == SAMPLES:
+    if spec is None or spec == SAMPLES:
         if list_file is not None or labels is not None:
             raise UserError("a list or labels need a folder of photographs", mend="give --data DIR")
         return _packaged()
-    root = Path(spec)
-    if not root.exists():
-        raise UserError(f"no folder {str(spec)!r}", mend=f"give a folder of photographs, or `{SAMPLES}`")
-    if not root.is_dir():
-        raise UserError("this is a file, not a folder of photographs", where=str(root), mend="give its folder")
+    root, beside = _folder(spec)
+    name = (root.parent if root.name == "images" else root).resolve().name
     if list_file is not None:
-        return _listed(root, list_file)
-    beside = root / "labels.csv" if root.name != "images" else root.parent / "labels.csv"
-    if labels is None and beside.is_file():
-        labels = beside
-    if (root / "images").is_dir() and beside.is_file():
-        root = root / "images"
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not paths:
-        raise UserError("no photographs in this folder", where=str(root), mend=f"known: {', '.join(sorted(SUFFIXES))}")
-    ids = [path.relative_to(root).as_posix() for path in paths]
-    if labels is not None:
-        return _labelled(root, dict(zip(ids, paths, strict=True)), labels)
-    classes = sorted({id.split("/")[0] for id in ids})
-    if all(id.count("/") == 1 for id in ids) and len(classes) > 1:
-        number = {name: index for index, name in enumerate(classes)}
-        samples = [_sample(id, path, number[id.split("/")[0]]) for id, path in zip(ids, paths, strict=True)]
-        return _dataset(root, samples, tuple(classes))
-    return _dataset(root, [_sample(id, path) for id, path in zip(ids, paths, strict=True)])
+        name = list_file.stem
+        listed = read_list(list_file)
+        samples = _listed(root, listed)
+        if listed[0].label is not None:
+            if labels is not None:
+                raise UserError("this list has classes of its own", where=str(list_file), mend="leave --labels away")
+            return _dataset(name, root, samples, class_folders(listed))
+    else:
+        samples = _below(root)
+        if not samples:
+            known = ", ".join(sorted(SUFFIXES))
+            raise UserError("no photographs in this folder", where=str(root), mend=f"known: {known}")
+    if labels is not None or beside is not None:
+        samples, classes = _labelled(samples, labels or beside or root)
+        return _dataset(name, root, samples, classes)
+    if list_file is None:
+        return _dataset(name, root, *_in_class_folders(samples))
+    return _dataset(name, root, samples)
 
 
 def _packaged() -> Dataset:
     samples = []
-    for package, names in PACKAGED.items():
-        for name in names:
-            path = Path(str(files(package).joinpath(name)))
-            if path.is_file():
-                samples.append(_sample(name, path))
+    for (package, folder), names in PACKAGED.items():
+        # Found without importing the package: that takes seconds.
+        found = find_spec(package)
+        for place in (found.submodule_search_locations or ()) if found else ():
+            samples += [sample for name in names if (sample := _sample(name, Path(place, folder, name))).size]
     if not samples:
         raise UserError("the packaged photographs are missing", mend="reinstall scikit-image and scikit-learn")
-    samples.sort(key=lambda sample: sample.id)
-    source = "photographs that scikit-image and scikit-learn carry"
-    return Dataset(SAMPLES, tuple(samples), redistributable=True, source=source)
+    source = (
+        "photographs that scikit-image and scikit-learn carry "
+        "(china by danielbuechele and flower by vultilion, both CC BY 2.0)"
+    )
+    return Dataset(SAMPLES, _in_order(samples), redistributable=True, source=source)
 
 
-def _listed(root: Path, list_file: Path) -> Dataset:
-    samples, missing, seen = [], [], set()
-    for number, line in enumerate(_lines(list_file), 1):
-        name, _, label = line.partition(" ")
-        name = name.strip().lstrip("/")
-        if not name:
+def _folder(spec: str | Path) -> tuple[Path, Path | None]:
+    """Where the ids begin, and the ``labels.csv`` that lies there or beside ``images/``."""
+    root = Path(spec)
+    if not str(spec) or not os.path.exists(root):
+        raise UserError(f"no folder {str(spec)!r}", mend=f"give a folder of photographs, or `{SAMPLES}`")
+    if not root.is_dir():
+        raise UserError("this is a file, not a folder of photographs", where=str(root), mend="give its folder")
+    beside = (root.parent if root.name == "images" else root) / "labels.csv"
+    if not beside.is_file():
+        return root, None
+    return (root / "images" if (root / "images").is_dir() else root), beside
+
+
+def _below(root: Path) -> list[Sample]:
+    """All photographs below ``root``; links are followed, a folder reached twice counts once."""
+    samples, visited = [], set()
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=_closed_folder):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
             continue
-        if label.strip() and not label.strip().isdigit():
-            raise UserError(f"{label.strip()!r} is no class index", where=f"{list_file}, line {number}")
-        candidates = (root / name, root / name.rsplit("/", 1)[-1])
+        visited.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        below = Path(folder).relative_to(root)
+        for name in names:
+            # A name like ._photo.jpg is what some systems keep of a photograph's attributes.
+            if name.startswith(".") or PurePath(name).suffix.lower() not in SUFFIXES:
+                continue
+            sample = _sample((below / name).as_posix(), Path(folder, name))
+            if sample is not _NO_FILE:
+                samples.append(sample)
+    return samples
+
+
+def _listed(root: Path, listed: Iterable[ListedPhotograph]) -> list[Sample]:
+    samples, missing = [], []
+    used: dict[Path, str] = {}
+    for one in listed:
+        candidates = (root / one.name, root / one.name.rsplit("/", 1)[-1])
         path = next((candidate for candidate in candidates if candidate.is_file()), None)
         if path is None:
-            missing.append(name)
+            missing.append(one.name)
             continue
-        if not path.resolve().is_relative_to(root.resolve()):
-            raise UserError(f"{name!r} lies outside the folder", where=f"{list_file}, line {number}")
-        if name in seen:
-            raise UserError(f"{name!r} is listed twice", where=f"{list_file}, line {number}", mend="remove one")
-        seen.add(name)
-        samples.append(_sample(name, path, int(label) if label.strip() else None))
+        if path in used:
+            raise UserError(f"{used[path]!r} and {one.name!r} are the same file", where=str(path), mend="remove one")
+        used[path] = one.name
+        samples.append(replace(_sample(one.name, path), label=one.label))
     if missing:
+        first = ", ".join(map(repr, missing[:3]))
         raise UserError(
-            f"{len(missing)} of {len(missing) + len(samples)} listed photographs are not there, first {missing[0]!r}",
+            f"{len(missing)} of {len(missing) + len(samples)} listed photographs are not there, first {first}",
             where=str(root),
             mend="give the folder that the list's paths begin in, or that holds the files themselves",
         )
-    if not samples:
-        raise UserError("the list is empty", where=str(list_file))
-    return _dataset(root, samples, name=list_file.stem)
+    return samples
 
 
-def _labelled(root: Path, paths: dict[str, Path], labels: Path) -> Dataset:
-    table: dict[str, int] = {}
-    names: dict[int, str] = {}
-    rows = csv.DictReader(_lines(labels))
-    if rows.fieldnames is None or not {"file", "class_index"} <= set(rows.fieldnames):
-        raise UserError(
-            "labels need a head with file,class_index", where=str(labels), mend="e.g. file,class_index,synset"
-        )
-    for number, row in enumerate(rows, 2):
-        if not (row["class_index"] or "").strip().isdigit():
-            raise UserError(f"{row['class_index']!r} is no class index", where=f"{labels}, line {number}")
-        index = int(row["class_index"])
-        table[row["file"]] = index
-        names[index] = row.get("synset") or str(index)
-    without = [id for id in paths if id not in table]
+def _labelled(samples: Iterable[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
+    table, classes = read_labels(labels)
+    labelled = [replace(sample, label=table.get(sample.id)) for sample in samples]
+    without = [sample.id for sample in labelled if sample.label is None]
     if without:
+        first = ", ".join(map(repr, without[:3]))
         raise UserError(
-            f"{len(without)} of {len(paths)} photographs have no label, first {without[0]!r}",
+            f"{len(without)} of {len(labelled)} photographs have no label, first {first}",
             where=str(labels),
             mend="add their rows",
         )
-    complete = tuple(names.get(index, "") for index in range(max(names) + 1))
-    name = root.parent.name if root.name == "images" else root.name
-    return _dataset(root, [_sample(id, path, table[id]) for id, path in paths.items()], complete, name)
+    return labelled, classes
 
 
-def _lines(path: Path) -> list[str]:
+def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, ...] | None]:
+    """With the folders as classes, where every picture lies one folder down and there are at least two."""
+    classes = sorted({sample.id.split("/")[0] for sample in samples})
+    if len(classes) < 2 or any(sample.id.count("/") != 1 for sample in samples):
+        return samples, None
+    number = {name: index for index, name in enumerate(classes)}
+    return [replace(sample, label=number[sample.id.split("/")[0]]) for sample in samples], tuple(classes)
+
+
+_NO_FILE = Sample("", Path())
+"""In place of a pipe, a socket or a device, which must not even be opened."""
+
+
+def _sample(id: str, path: Path) -> Sample:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot read this list: {error}", where=str(path), mend="give a text file") from error
+        status = path.stat()
+    except OSError:
+        return Sample(id, path)  # a dangling link, say: decoding will report it as skipped
+    if not stat.S_ISREG(status.st_mode):
+        return _NO_FILE
+    return Sample(id, path, size=status.st_size, modified=status.st_mtime_ns)
 
 
-def _sample(id: str, path: Path, label: int | None = None) -> Sample:
-    status = path.stat()
-    return Sample(id, path, label, status.st_size, status.st_mtime_ns)
+def _dataset(name: str, root: Path, samples: Iterable[Sample], class_names: tuple[str, ...] | None = None) -> Dataset:
+    return Dataset(name, _in_order(samples), class_names, source=f"folder {root.resolve().name}")
 
 
-def _dataset(
-    root: Path, samples: Iterable[Sample], class_names: tuple[str, ...] | None = None, name: str | None = None
-) -> Dataset:
-    resolved = root.resolve()
+def _in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
     ordered = tuple(sorted(samples, key=lambda sample: sample.id))
-    return Dataset(name or resolved.name, ordered, class_names, source=f"folder {resolved.name}")
+    for sample in ordered:
+        if not sample.id.isascii() and sample.id.encode("utf-8", "replace").decode() != sample.id:
+            raise UserError("the name of a photograph is not UTF-8", where=ascii(sample.id), mend="rename it")
+    return ordered
+
+
+def _closed_folder(error: OSError) -> None:
+    raise UserError(f"cannot read this folder: {error.strerror}", where=error.filename) from error

@@ -86,7 +86,7 @@ def anchor_records(folder: Path, record: Record) -> list[Record]:
 
 
 def photographs(folder: Path, headline: str) -> list[dict[str, Any]]:
-    """What the page shows of the pictures that were kept: some of the fixed part, then the headline's best and worst."""
+    """What the page shows of the kept pictures: some of the fixed part, then the headline's best and worst."""
     kept = read_index(folder)
     fixed = [picture for picture in kept if "fixed" in picture.reasons][:FIXED_SHOWN]
     # "best 1", "best 2" ..., then "worst 1" ...

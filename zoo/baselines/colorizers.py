@@ -14,6 +14,7 @@ from colorbench.models.colorizer import Colors, Inputs
 
 DATA = Path(__file__).parent / "data"
 """Written by ``python -m zoo.baselines.make_data``."""
+HASHES = "zoo.baselines:data/photographs.npy"
 LICENCE = "BSD-2-Clause"
 
 
@@ -63,6 +64,7 @@ class RandomPhotograph:
             licence=LICENCE,
             stochastic=True,
             training_data=_photographs(photographs),
+            training_hashes=HASHES,
             notes=f"ab of {len(self.thumbnails)} training photographs at 16 x 16; the image's seed chooses one.",
         )
 
@@ -81,6 +83,7 @@ def _stored_color(data: dict, title: str) -> OneColor:
         licence=LICENCE,
         settings={"a": a, "b": b},
         training_data=_photographs(data["photographs"]),
+        training_hashes=HASHES,
         scores=data.get("scores", {}),
         notes=data["notes"],
     )

@@ -2,8 +2,9 @@
 
     python -m zoo.baselines.make_data --data DIR --data DIR ...
 
-Writes ``mean_color.json``, ``constant.json`` and ``random_ab.npz`` into ``zoo/baselines/data``. No photograph can be
-recognised in them: of 512 photographs they hold the ab of 16 x 16 blocks, without any lightness.
+Writes ``mean_color.json``, ``constant.json``, ``random_ab.npz`` and ``photographs.npy`` (content hashes for the overlap
+check) into ``zoo/baselines/data``. No photograph can be recognised in them: of 512 photographs they hold the ab of
+16 x 16 blocks, without any lightness.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def photographs(folders: Iterable[Path]) -> Iterator[tuple[tuple[str, ...], Tens
 
 
 def main() -> None:
-    """Count once, then write the three files."""
+    """Count once, then write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True, help="folder of photographs; repeatable")
     parser.add_argument("--output", type=Path, default=DATA)
@@ -126,17 +127,20 @@ def main() -> None:
     prior = load_prior()
     statistics = Statistics.empty(rebalancing_weights(prior.probabilities, LAMBDA))
     thumbnails: dict[str, np.ndarray] = {}
+    hashes: list[int] = []
     for sha256s, lab in photographs(arguments.data):
         statistics.add(lab)
+        hashes += [int(sha256[:16], 16) for sha256 in sha256s]
         small = adaptive_avg_pool2d(lab[:, 1:], THUMBNAIL_SIDE).round().to(torch.int8).numpy()
         thumbnails |= dict(zip(sha256s, small, strict=True))
         # Those of smallest content hash: at random, but the same whatever the order of the folders.
         thumbnails = dict(sorted(thumbnails.items())[:THUMBNAILS])
     write(arguments.output, statistics, np.stack(list(thumbnails.values())), prior.name)
+    np.save(arguments.output / "photographs.npy", np.sort(np.array(hashes, dtype=np.uint64)))
 
 
 def write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: str) -> None:
-    """The three files."""
+    """The baselines' own three files."""
     folder.mkdir(parents=True, exist_ok=True)
     count = statistics.photographs
     best, value = best_constant(statistics)

@@ -1,0 +1,89 @@
+"""The loader holds little, stops when told to, and reports every photograph once."""
+
+import weakref
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from colorbench.data import loading
+from colorbench.data.dataset import Photograph, Sample
+from colorbench.data.loading import load_batches
+from colorbench.data.recipes import get_recipe
+from colorbench.data.sources import open_dataset
+
+COUNT = 60
+
+
+@pytest.fixture
+def many() -> list[Sample]:
+    """One real photograph under many ids."""
+    sample = open_dataset("samples").samples[0]
+    return [replace(sample, id=f"{i:03d}") for i in range(COUNT)]
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Photograph]]:
+    """What the loader has decoded so far."""
+    seen: list[weakref.ref[Photograph]] = []
+    decode = loading.decode
+
+    def watched(sample: Sample) -> Photograph:
+        photograph = decode(sample)
+        seen.append(weakref.ref(photograph))
+        return photograph
+
+    monkeypatch.setattr(loading, "decode", watched)
+    return seen
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_full_size_pixels_do_not_outlive_the_recipe(
+    many: list[Sample], decoded: list[weakref.ref[Photograph]], workers: int
+) -> None:
+    for batch in load_batches(many, get_recipe("squash16"), batch_size=16, workers=workers):
+        # Those alive are the ones that a thread is busy with.
+        assert sum(photograph() is not None for photograph in list(decoded)) <= max(workers, 1)
+        assert batch.rgb8.shape[1:] == (3, 16, 16)
+    assert len(decoded) == COUNT
+
+
+def test_the_loader_decodes_a_bounded_number_ahead_and_stops_with_its_reader(
+    many: list[Sample], decoded: list[weakref.ref[Photograph]]
+) -> None:
+    batches = load_batches(many, get_recipe("squash16"), batch_size=4, workers=2)
+    assert next(batches).ids == ("000", "001", "002", "003")
+    batches.close()  # waits for the threads
+    assert 4 <= len(decoded) <= 4 + 4 + 2 + 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
+def test_every_photograph_is_reported_once_whatever_the_batch_size(tmp_path: Path, batch_size: int) -> None:
+    samples = list(open_dataset("samples").samples)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(samples[0].path.read_bytes()[:1000])
+    order = [samples[0], Sample("x1", broken), *samples[1:3], Sample("x2", tmp_path / "none.png"), Sample("x3", broken)]
+    batches = list(load_batches(order, get_recipe("squash8"), batch_size=batch_size, workers=2))
+    loaded = [id for batch in batches for id in batch.ids]
+    skipped = [one.id for batch in batches for one in batch.skipped]
+    assert loaded == [sample.id for sample in samples[:3]] and skipped == ["x1", "x2", "x3"]
+    assert Counter(len(batch.ids) for batch in batches)[0] == (1 if 3 % batch_size == 0 else 0)
+    for batch in batches:
+        assert len({len(batch.rgb8), *map(len, (batch.ids, batch.sha256s, batch.gray, batch.labels, batch.sizes))}) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_bug_in_a_recipe_is_raised_and_not_counted_as_a_skipped_photograph(many: list[Sample], workers: int) -> None:
+    class Broken:
+        def apply(self, rgb: object) -> object:
+            raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError):
+        list(load_batches(many[:3], Broken(), batch_size=2, workers=workers))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(0, 1), (-1, 1), (1, -1)])
+def test_senseless_numbers_are_refused(many: list[Sample], batch_size: int, workers: int) -> None:
+    with pytest.raises(ValueError, match="batch size"):
+        next(load_batches(many, get_recipe("native"), batch_size=batch_size, workers=workers))
