@@ -1,10 +1,12 @@
 """Loss, initialization, and a training that survives being killed."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +209,24 @@ def test_too_few_photographs_and_a_second_training_are_refused(photographs: Path
     trainer(photographs, tmp_path / "first", steps=1).run(Silent())
     with pytest.raises(UserError, match="training already"):
         trainer(photographs, tmp_path / "first", resume=False).run(Silent())
+
+
+def test_the_command_trains_and_its_weights_can_be_measured(
+    photographs: Path, tmp_path: Path, colorbench: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    arguments = ("train", "zoo/cic", "--data", photographs, "--steps", 3, "--output", tmp_path / "mine")
+    trained = colorbench(*arguments)
+    assert trained.returncode == 0, trained.stderr
+    assert "skipped 1 unreadable" in trained.stderr and "step 3/3" in trained.stderr
+    weights = tmp_path / "mine" / "cic.safetensors"
+    measured = colorbench(
+        "run", "--model", "zoo/cic", "--weights", weights, "--protocol", "auc", "--data", photographs, "--limit", 9,
+        "--no-anchors", "--json", "--output", tmp_path / "runs",
+    )  # fmt: skip
+    assert measured.returncode == 0, measured.stderr
+    record = json.loads(measured.stdout)
+    assert record["model"]["name"] == "zoo/cic@cic" and record["model"]["card"]["preset"] == "small"
+    # Most of these photographs were trained on, and the record says how many.
+    assert 0 < record["dataset"]["overlap"] <= 9
+    refused = colorbench("train", "zoo/gray", "--data", photographs)
+    assert refused.returncode == 2 and "cannot be trained" in refused.stderr
