@@ -12,7 +12,6 @@ What is stored of every photograph, by bin, gives any other weights later withou
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +21,6 @@ import numpy as np
 from colorbench.color.bins import nearest_bin
 from colorbench.color.prior import SHIPPED, Prior, load_prior, rebalancing_weights
 from colorbench.data.dataset import Dataset
-from colorbench.errors import UserError
 from colorbench.evaluation.protocol import Colorization, Curve, MetricSpec, ProtocolSpec, ScoredBatch, Summary
 from colorbench.metrics.auc import LAST, auc_statistics, pooled_statistics, weighted_histogram
 from colorbench.stats.bootstrap import effective_n
@@ -32,7 +30,6 @@ LAMBDAS = {"auc_rebalanced": 0.0, "auc_rebalanced_stable": 0.1}
 """Share of the uniform distribution in the weights. Fixed: other values would be other metrics. At 0.1 and with 650
 photographs, 95 % intervals cover 93-96 %; at 0 the rarest bins weigh 10^5 times the common ones."""
 
-CHOICES = {"convention": ("trapezoid", "exact"), "ab": ("rgb8", "float")}
 
 RAW = MetricSpec(
     name="auc_raw",
@@ -76,6 +73,7 @@ class AucProtocol:
             "auc@cic2016": {"recipe": "squash256", "convention": "trapezoid", "ab": "float"},
             "auc@exact": {"convention": "exact"},
         },
+        choices={"convention": ("trapezoid", "exact"), "ab": ("rgb8", "float")},
         parameter_help={
             "prior": f"share of each bin among natural pixels: `{SHIPPED}` (ships), a .npy file of 313 numbers, or "
             f"`{OF_THE_SET}` (counted on the evaluated set: no interval, never compared)",
@@ -91,16 +89,7 @@ class AucProtocol:
         Raises:
             UserError: for an unknown parameter or value, or a prior that cannot be read.
         """
-        known = self.spec.parameters
-        for name in parameters:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                meant = f"did you mean `{close[0]}`?" if close else f"Known: {', '.join(known)}"
-                raise UserError(f"protocol auc has no parameter {name!r}", mend=meant)
-        chosen = {name: str(parameters.get(name, default)) for name, default in known.items()}
-        for name, values in CHOICES.items():
-            if chosen[name] not in values:
-                raise UserError(f"auc.{name} cannot be {chosen[name]!r}", mend=f"choose {' or '.join(values)}")
+        chosen = self.spec.resolved(parameters)
         return AucScorer(chosen, None if chosen["prior"] == OF_THE_SET else load_prior(chosen["prior"]))
 
 

@@ -12,7 +12,6 @@ infinite PSNR counts and which photographs have no chroma to be compared with.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +21,6 @@ import torch
 from torch import Tensor
 
 from colorbench.data.dataset import Dataset
-from colorbench.errors import UserError
 from colorbench.evaluation.protocol import Colorization, MetricSpec, ProtocolSpec, ScoredBatch, Summary, Truth
 from colorbench.metrics.chroma import mean_chroma
 from colorbench.metrics.ciede2000 import mean_ciede2000
@@ -142,7 +140,6 @@ METRICS = (
     DRIFT,
     DRIFT_SHARE,
 )
-CHOICES = {"psnr_infinite": ("cap", "drop")}
 
 
 class FidelityProtocol:
@@ -155,6 +152,7 @@ class FidelityProtocol:
         parameters={"recipe": "squash256", "psnr_infinite": "cap"},
         metrics=METRICS,
         headline=DIFFERENCE.name,
+        choices={"psnr_infinite": ("cap", "drop")},
         parameter_help={
             "recipe": "from file to evaluated pixels: squash256, center256, native",
             "psnr_infinite": f"cap (no photograph counts more than {ROUNDING_BOUND:.2f} dB, the error of rounding to "
@@ -168,16 +166,7 @@ class FidelityProtocol:
         Raises:
             UserError: for an unknown parameter or value.
         """
-        known = self.spec.parameters
-        for name in parameters:
-            if name not in known:
-                close = difflib.get_close_matches(name, known, n=1)
-                meant = f"did you mean `{close[0]}`?" if close else f"Known: {', '.join(known)}"
-                raise UserError(f"protocol fidelity has no parameter {name!r}", mend=meant)
-        chosen = {name: str(parameters.get(name, default)) for name, default in known.items()}
-        for name, values in CHOICES.items():
-            if chosen[name] not in values:
-                raise UserError(f"fidelity.{name} cannot be {chosen[name]!r}", mend=f"choose {' or '.join(values)}")
+        chosen = self.spec.resolved(parameters)
         return FidelityScorer(chosen)
 
 

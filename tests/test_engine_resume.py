@@ -80,14 +80,27 @@ def child(data: Path, output: Path, seconds: float, **environment: str) -> subpr
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
     """Wait until something is so, or fail where the process ends first."""
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while not condition():
         assert process.poll() is None, process.communicate()[1].decode()
         assert time.monotonic() < end
         time.sleep(0.01)
 
 
-def test_a_killed_run_goes_on_in_two_processes_and_gives_the_same_rows(crops: Dataset, tmp_path: Path) -> None:
+def remembering(ids: list[str]) -> Callable[..., Any]:
+    """``Noise.colorize_batch``, noting what it is shown."""
+    original = Noise.colorize_batch
+
+    def colorize_batch(self: Noise, inputs: Any) -> Any:
+        ids.extend(inputs.ids)
+        return original(self, inputs)
+
+    return colorize_batch
+
+
+def test_a_killed_run_goes_on_in_two_processes_and_gives_the_same_rows(
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data, output = crops.samples[0].path.parent.parent, tmp_path / "killed"
     first = child(data, output, 0.2)
     wait_for(lambda: len(list(output.rglob("shards/*.npz"))) >= 2, first)
@@ -97,10 +110,18 @@ def test_a_killed_run_goes_on_in_two_processes_and_gives_the_same_rows(crops: Da
     assert 2 <= finished < 10
     assert not list(output.rglob("record.json"))
 
-    both = [child(data, output, 0.02, RANK=str(rank), WORLD_SIZE="2") for rank in (0, 1)]
-    for process in both:
-        assert process.wait(timeout=60) == 0, process.communicate()[1].decode()
-        process.communicate()
+    # Two processes go on together: another one, and this one once that has done its first.
+    other = child(data, output, 0.2, RANK="0", WORLD_SIZE="2")
+    wait_for(lambda: len(list(output.rglob("shards/*.npz"))) > finished, other)
+    with monkeypatch.context() as patch:
+        patch.setenv("RANK", "1")
+        patch.setenv("WORLD_SIZE", "2")
+        shown: list[str] = []
+        patch.setattr(Noise, "colorize_batch", remembering(shown))
+        measure(crops, output, Noise(), save="gallery")
+    assert other.wait(timeout=300) == 0, other.communicate()[1].decode()
+    other.communicate()
+    assert 0 < len(shown) < 40 - 4 * finished, "both did a part"
 
     whole = measure(crops, tmp_path / "whole", Noise(), save="gallery")
     (resumed,) = [Record.model_validate_json(path.read_text()) for path in output.rglob("record.json")]

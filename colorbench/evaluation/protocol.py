@@ -7,6 +7,7 @@ every number can be derived again from the shards.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.data.dataset import Dataset
+from colorbench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,27 @@ class ProtocolSpec:
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``auc@cic2016`` -> parameters."""
     parameter_help: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The values of those parameters that have only a few."""
     needs: tuple[str, ...] = ()
     """Capabilities that a model must have, by interface name (``HasFeatures``)."""
+
+    def resolved(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """Every parameter as text: the value given, or its default.
+
+        Raises:
+            UserError: for an unknown parameter, or a value that is none of its choices.
+        """
+        for name in given:
+            if name not in self.parameters:
+                close = difflib.get_close_matches(name, self.parameters, n=1)
+                meant = f"did you mean `{close[0]}`?" if close else f"Known: {', '.join(self.parameters)}"
+                raise UserError(f"protocol {self.name} has no parameter {name!r}", mend=meant)
+        chosen = {name: str(given.get(name, default)) for name, default in self.parameters.items()}
+        for name, values in self.choices.items():
+            if chosen[name] not in values:
+                raise UserError(f"{self.name}.{name} cannot be {chosen[name]!r}", mend=f"choose {' or '.join(values)}")
+        return chosen
 
 
 @dataclass(frozen=True)
