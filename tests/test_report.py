@@ -130,6 +130,13 @@ def test_a_curve_is_drawn_to_scale(make_record) -> None:
     assert np.allclose(points, expected, atol=0.1)
 
 
+@pytest.mark.parametrize("top", [99.9, 100.0, 100.0000000001])
+def test_the_axis_ends_at_a_label(make_record, top: float) -> None:
+    record = make_record()
+    curve = record.curves[0].model_copy(update={"y": [0.0, 80.0, top]})
+    assert [tick["label"] for tick in chart(curve, record, [])["y_ticks"]] == ["0", "20", "40", "60", "80", "100"]
+
+
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
     [

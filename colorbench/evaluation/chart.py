@@ -25,7 +25,8 @@ def chart(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]])
     x_low, x_high = min(xs), max(xs)
     y_low, y_high = min(0.0, *ys), max(ys)
     labelled = ticks(y_low, y_high)
-    if len(labelled) > 1 and labelled[-1] < y_high:
+    # A hair above a label is rounding, not a reason for another.
+    if len(labelled) > 1 and labelled[-1] < y_high - 1e-6 * (y_high - y_low):
         # Up to the next label, so that 99.9 stands below 100 and not at an edge without a name.
         labelled.append(2 * labelled[-1] - labelled[-2])
         y_high = labelled[-1]

@@ -14,7 +14,7 @@ PRESETS = {
             View(begin=0.0, size=64, low=88, high=128, batch_size=32),
             View(begin=0.7, size=96, low=100, high=128, batch_size=24),
         ),
-        steps=13_000,
+        steps=13_500,
         learning_rate=1.5e-3,
         warmup=300,
         decay=0.4,
