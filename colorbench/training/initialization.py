@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor, nn
 from torch.nn.functional import unfold
 
@@ -41,6 +40,8 @@ def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: in
 
 
 def _set_filters(layer: nn.Conv2d, x: Tensor, rng: np.random.Generator) -> None:
+    from sklearn.cluster import MiniBatchKMeans  # takes seconds to import, and only training needs it
+
     places = max(1, PATCHES // len(x))
     assert isinstance(layer.padding, tuple)
     padding = layer.padding
