@@ -144,7 +144,9 @@ def _nearest(points: Tensor, count: int) -> _Neighbours:
 
 
 def _weigh(neighbours: _Neighbours, sigma: float, dtype: torch.dtype) -> SoftCode:
-    return SoftCode(neighbours.indices, (neighbours.squared / (-2 * sigma * sigma)).softmax(dim=1).to(dtype))
+    # Differences from the nearest keep the exponential in range; squared distances come in rising order.
+    weights = ((neighbours.squared - neighbours.squared[:, :1]) / (-2 * sigma * sigma)).exp()
+    return SoftCode(neighbours.indices, (weights / weights.sum(dim=1, keepdim=True)).to(dtype))
 
 
 def _encode_by_pattern(points: Tensor, count: int, sigma: float) -> SoftCode:
@@ -155,37 +157,36 @@ def _encode_by_pattern(points: Tensor, count: int, sigma: float) -> SoftCode:
     pixels beyond the edge of the bins among all 313; so the answer is exact.
     """
     table = _patterns(count, points.device)
-    scaled = points / GRID
-    corner = scaled.floor()  # (n, 2) lower grid point
-    place = scaled - corner  # (n, 2) in 0..1
+    scaled = points.T.contiguous() / GRID  # (2, n): long rows are what torch is fast at
+    corner = scaled.floor()  # lower grid point
+    place = scaled - corner  # in 0..1
     cell = (place * _CELLS).int().clamp_max_(_CELLS - 1)
     grid = corner.clamp_(_LOW // GRID + _REACH, -_LOW // GRID - _REACH).int().sub_(_LOW // GRID)
-    flat = (grid[:, 0] * _SIDE + grid[:, 1]).long()
-    pattern = table.pattern.take((cell[:, 0] * _CELLS + cell[:, 1]).long()).int()  # (n,), -1: no single one
+    flat = (grid[0] * _SIDE + grid[1]).long()
+    pattern = table.pattern.index_select(0, cell[0] * _CELLS + cell[1])  # (n,), -1: no single one
     unclear = pattern < 0
-    pattern = pattern.clamp_min_(0)
+    pattern = pattern.clamp_min(0)
     # exp of -|place - offset|^2 without its part |place|^2, which is common to the K; it stays within float32.
     da, db, norm = table.offsets.index_select(0, pattern).chunk(3, dim=1)
+    a, b = place[0][:, None], place[1][:, None]
     scale = GRID * GRID / (2 * sigma * sigma)
-    weights = torch.addcmul(norm, place[:, :1], da, value=-2).addcmul_(place[:, 1:], db, value=-2)
-    weights = weights.mul_(-scale).exp_()
-    weights /= weights.sum(dim=1, keepdim=True)
+    weights = torch.addcmul(norm, a, da, value=-2).addcmul_(b, db, value=-2).mul_(-scale).exp_()
+    weights /= (weights @ weights.new_ones(count))[:, None]
     indices = table.grid_index.take(table.steps.index_select(0, pattern).add_(flat[:, None]))
     rest = (unclear | ~table.interior[flat]).nonzero()[:, 0]
     if len(rest):
         # Near the edge a pattern still decides where each of its bins exists.
         rest = rest[unclear[rest] | (indices[rest] < 0).any(dim=1)]
-        code = _weigh(
-            _search_around(points[rest], place[rest], flat[rest], count, table.grid_index), sigma, weights.dtype
-        )
-        indices[rest], weights[rest] = code
+        found = _search_around(points[rest], place.T[rest], flat[rest], count, table.grid_index)
+        indices[rest], weights[rest] = _weigh(found, sigma, weights.dtype)
     return SoftCode(indices, weights)
 
 
 def _search_around(points: Tensor, place: Tensor, flat: Tensor, count: int, grid_index: Tensor) -> _Neighbours:
     offsets = _offsets(points.device)  # (36, 2)
     around = grid_index[flat[:, None].long() + (offsets @ offsets.new_tensor([_SIDE, 1.0])).long()]  # (n, 36)
-    squared = ((place[:, None].double() - offsets) ** 2).sum(-1).masked_fill_(around < 0, torch.inf)
+    da, db = (place[:, i : i + 1].double() - offsets[:, i] for i in (0, 1))  # (n, 36)
+    squared = (da * da + db * db).masked_fill_(around < 0, torch.inf)
     squared, order = squared.sort(dim=1, stable=True)
     indices, squared = around.gather(1, order[:, :count]), squared[:, :count]
     # A grid point that was not looked at is at least 3 grid steps away.
@@ -199,7 +200,7 @@ def _search_around(points: Tensor, place: Tensor, flat: Tensor, count: int, grid
 
 
 class _Patterns(NamedTuple):
-    pattern: Tensor  # (cells^2,) int16: which pattern holds in the whole place, -1 where no single one does
+    pattern: Tensor  # (cells^2,) int32: which pattern holds in the whole place, -1 where no single one does
     offsets: Tensor  # (patterns, 3K) float32: offsets in a, in b, their squared norms
     steps: Tensor  # (patterns, K) int64: the offsets as steps in the flat map
     interior: Tensor  # (side^2,) bool: all 36 points around this cell are bins
@@ -229,7 +230,7 @@ def _patterns(count: int, device: torch.device) -> _Patterns:
     chosen = members[corners[0]]
     simple = np.logical_and.reduce([clear[c] & (members[c] == chosen).all(-1) for c in corners])
     known, which = np.unique(chosen.reshape(-1, count), axis=0, return_inverse=True)
-    pattern = np.where(simple.reshape(-1), which.reshape(-1), -1).astype(np.int16)
+    pattern = np.where(simple.reshape(-1), which.reshape(-1), -1).astype(np.int32)
     at = offsets[known]  # (patterns, K, 2)
     index = _grid_index(torch.device("cpu")).numpy().reshape(_SIDE, _SIDE)
     interior = np.zeros_like(index, dtype=bool)
