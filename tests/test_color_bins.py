@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 from sklearn.neighbors import NearestNeighbors
 
+from colorbench.color import bins
 from colorbench.color.bins import ab_bins, decode, nearest_bin, soft_encode
 from colorbench.color.lab import rgb_to_lab
 
@@ -141,3 +142,13 @@ def test_unknown_decodings_are_refused(method: str, temperature: float) -> None:
 def test_impossible_encodings_are_refused(neighbours: int, sigma: float) -> None:
     with pytest.raises(ValueError, match="neighbours"):
         soft_encode(torch.zeros(2, 1, 1), neighbours, sigma)
+
+
+def test_what_is_kept_from_inference_serves_training() -> None:
+    for cached in (ab_bins, bins._patterns, bins._grid_index, bins._offsets):
+        cached.cache_clear()
+    with torch.inference_mode():
+        soft_encode(torch.zeros(1, 2, 2, 2))
+    logits = torch.zeros(1, 313, 2, 2, requires_grad=True)
+    decode(logits).sum().backward()
+    assert logits.grad is not None

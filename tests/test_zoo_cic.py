@@ -42,7 +42,7 @@ def lightness() -> torch.Tensor:
 def test_capabilities(lightness: torch.Tensor) -> None:
     model = CIC.load("untrained")
     assert isinstance(model, PredictsDistribution) and isinstance(model, HasFeatures)
-    with torch.inference_mode():
+    with torch.no_grad():
         log_p = model.distribution(lightness[..., :64, :96])
         assert log_p.shape == (1, 313, 16, 24) and torch.allclose(log_p.exp().sum(1), torch.ones(1, 16, 24), atol=1e-4)
         maps = model.features(lightness[..., :64, :96])
@@ -55,18 +55,25 @@ def test_capabilities(lightness: torch.Tensor) -> None:
 
 def test_decoding_is_a_choice_of_the_run(lightness: torch.Tensor) -> None:
     model = CIC.load("small")
-    inputs = Inputs(lightness, ("a",), (0,))
-    with torch.inference_mode():
-        answers = {m: model.with_decoding(m, None).colorize_batch(inputs).ab for m in ("annealed-mean", "mean", "mode")}
-    chroma = {name: float(ab.norm(dim=1).mean()) for name, ab in answers.items()}
-    assert chroma["mean"] < chroma["annealed-mean"]  # a lower temperature is more vivid
+    small = lightness[..., :96, :96]
+    with torch.no_grad():
+        mode = model.with_decoding("mode", None).colorize(small)
+        mean, warm = (
+            model.with_decoding(*chosen).colorize(small) for chosen in (("mean", None), ("annealed-mean", 1.0))
+        )
+        annealed = model.colorize(small)
+    points = {tuple(point) for point in ab_bins().tolist()}
+    assert {tuple(point) for point in mode.movedim(1, -1).reshape(-1, 2).tolist()} <= points
+    assert torch.allclose(mean, warm, atol=1e-3) and not torch.allclose(mean, annealed, atol=1)
+    # A lower temperature lies nearer the mode.
+    assert (annealed - mode).norm(dim=1).mean() < (mean - mode).norm(dim=1).mean()
     assert model.decoding == {"decode": "annealed-mean", "temperature": 0.38}
     assert model.with_decoding("mode", None).decoding == {"decode": "mode"}
 
 
 def test_the_shipped_model_looks_at_the_photograph(lightness: torch.Tensor) -> None:
     model = CIC.load("small")
-    with torch.inference_mode():
+    with torch.no_grad():
         ab = model.colorize_batch(Inputs(lightness, ("a",), (0,))).ab
     assert ab is not None and ab.shape == (1, 2, 256, 256)
     assert float(ab.std(dim=(2, 3)).max()) > 3  # one tint for all would have no spread

@@ -44,6 +44,7 @@ class SoftCode(NamedTuple):
 
 
 @lru_cache(maxsize=1)
+@torch.inference_mode(False)  # what is kept must serve training later, too
 def ab_bins() -> Tensor:
     """The bins' ab values, (313, 2) float32, sorted by a, then b; (0, 0) is bin 120. Do not write into it."""
     # The hull needs only a coarse cube: 5 values a channel already give the same 313 as 101 do.
@@ -208,6 +209,7 @@ class _Patterns(NamedTuple):
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training later, too
 def _offsets(device: torch.device) -> Tensor:
     """(36, 2) grid steps from the lower corner of a cell to the points around it, in the order of their indices."""
     reach = torch.arange(-_REACH + 1, _REACH + 1, dtype=torch.float32)
@@ -215,6 +217,7 @@ def _offsets(device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)  # what is kept must serve training later, too
 def _patterns(count: int, device: torch.device) -> _Patterns:
     offsets = _offsets(torch.device("cpu")).double().numpy()  # (36, 2)
     ticks = np.arange(_CELLS + 1) / _CELLS
@@ -246,6 +249,7 @@ def _patterns(count: int, device: torch.device) -> _Patterns:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training later, too
 def _grid_index(device: torch.device) -> Tensor:
     """(41 * 41,) int64: grid point -> bin, -1 where there is none."""
     index = torch.full((_SIDE * _SIDE,), -1)
