@@ -181,7 +181,15 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
     )
     command = [sys.executable, "-m", "colorbench", "run", "-m", "slow.py:Slow", "-p", "auc", "-d", "photographs"]
     command += ["--no-anchors", "--save", "none", "--param", "recipe=squash16"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore interrupts and hand that on; a person's command does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "ready").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -92,7 +92,7 @@ def test_the_sparse_loss_and_its_gradient_equal_the_dense_definition() -> None:
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     assert (gradient - expected_gradient).abs().max() < 1e-5 * expected_gradient.abs().max()
     unweighted = torch.nn.functional.kl_div(log_p, dense, reduction="sum") / entropy.numel()
-    assert float(kl) == pytest.approx(float(unweighted), rel=1e-4)
+    assert kl.item() == pytest.approx(unweighted.item(), rel=1e-4)
 
 
 def test_kmeans_initialization_gives_every_layer_activations_of_unit_order() -> None:
