@@ -45,11 +45,15 @@ def check_writable(output: Path) -> None:
     Raises:
         UserError: where nothing can be written there.
     """
-    with writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-        trial = output / f".{uuid4().hex}.tmp"
-        trial.write_bytes(b"colorbench")
-        trial.unlink()
+    try:
+        with writing(output):
+            output.mkdir(parents=True, exist_ok=True)
+            trial = output / f".{uuid4().hex}.tmp"
+            trial.write_bytes(b"colorbench")
+            trial.unlink()
+    except OSError as error:  # whatever the file system says, this place will not do
+        what = f"cannot write: {error.strerror}"
+        raise UserError(what, where=str(output), mend="choose another --output") from error
 
 
 def write_atomic(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True) -> None:
