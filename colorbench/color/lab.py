@@ -40,11 +40,13 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
     else:
         raise ValueError(f"sRGB must be uint8 or floating, not {rgb.dtype}")
     # The rows are divided by the white point, so that white has f = 1 in all three.
-    r, g, b = linear.unbind(-3)
-    m = (XYZ_FROM_RGB / WHITE_D65[:, None]).tolist()
-    xyz = [r * row[0] + g * row[1] + b * row[2] for row in m]
-    fx, fy, fz = (torch.where(t > 0.008856, _power(t, 1 / 3), t * 7.787 + 16 / 116) for t in xyz)
-    return torch.stack([116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)], dim=-3)
+    f = _to_f(_mixed(linear, XYZ_FROM_RGB / WHITE_D65[:, None]))
+    fx, fy, fz = f.unbind(-3)
+    lab = torch.empty_like(f)
+    lab.select(-3, 0).copy_(fy).mul_(116).sub_(16)
+    lab.select(-3, 1).copy_(fx).sub_(fy).mul_(500)
+    lab.select(-3, 2).copy_(fy).sub_(fz).mul_(200)
+    return lab
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
@@ -59,12 +61,13 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     _check(lab)
     lightness, a, b = lab.unbind(-3)
     fy = (lightness + 16) / 116
-    xyz = [_from_f(f) for f in (fy + a / 500, fy, (fy - b / 200).clamp_min(0))]
-    m = (RGB_FROM_XYZ * WHITE_D65[None]).tolist()
-    linear = torch.stack([xyz[0] * row[0] + xyz[1] * row[1] + xyz[2] * row[2] for row in m], dim=-3)
+    f = torch.stack([fy + a / 500, fy, (fy - b / 200).clamp_min_(0)], dim=-3)
     # Clipping first keeps negative values out of the power; the curve is monotonic, so the answer is the same.
-    linear = linear.clamp(0, 1)
-    return torch.where(linear > 0.0031308, 1.055 * _power(linear, 1 / 2.4) - 0.055, linear * 12.92)
+    linear = _mixed(_from_f(f), RGB_FROM_XYZ * WHITE_D65[None]).clamp_(0, 1)
+    if linear.dtype == torch.float64:
+        return torch.where(linear > 0.0031308, 1.055 * _power(linear, 1 / 2.4) - 0.055, linear * 12.92)
+    curve = _power(linear.clamp_min(0.0031308), 1 / 2.4).mul_(1.055).sub_(0.055)
+    return curve.add_(linear.sub_(0.0031308).clamp_max_(0), alpha=12.92)
 
 
 def lab_to_rgb8(lab: Tensor) -> Tensor:
@@ -72,21 +75,45 @@ def lab_to_rgb8(lab: Tensor) -> Tensor:
     return (lab_to_rgb(lab) * 255).round_().to(torch.uint8)
 
 
-def _power(x: Tensor, exponent: float) -> Tensor:
-    # torch's own power rounds the last elements of a tensor by another routine, so that a pixel's Lab would depend on
-    # its place in the batch; exp and log do not. At 0 the answer is 0, and callers hide negative x.
-    return (x.log() * exponent).exp()
+# All three curves are a power above a break and a line below it. In float64 they are written as they are defined. In
+# float32 the sum of both, each held still beyond the break, does without a mask, which costs more than all the rest;
+# where the definitions leave a gap at the break, at most 1e-7, the line is moved by as much.
+
+
+def _to_f(t: Tensor) -> Tensor:
+    if t.dtype == torch.float64:
+        return torch.where(t > 0.008856, _power(t, 1 / 3), t * 7.787 + 16 / 116)
+    return _power(t.clamp_min(0.008856), 1 / 3).add_(t.sub_(0.008856).clamp_max_(0), alpha=7.787)
 
 
 def _from_f(f: Tensor) -> Tensor:
-    return torch.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787)
+    if f.dtype == torch.float64:
+        return torch.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787)
+    above = f.clamp_min(0.2068966)
+    return (above * above).mul_(above).add_(f.sub_(0.2068966).clamp_max_(0), alpha=1 / 7.787)
+
+
+def _power(x: Tensor, exponent: float) -> Tensor:
+    # torch's own power rounds the last elements of a tensor by another routine, so that a pixel's Lab would depend on
+    # its place in the batch; exp and log do not. At 0 the answer is 0, and callers hide negative x.
+    return x.log().mul_(exponent).exp_()
+
+
+def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
+    """(..., 3, H, W) times a 3 x 3 matrix over the channels; plane by plane, so that no pixel knows its neighbours."""
+    x, y, z = planes.unbind(-3)
+    out = torch.empty_like(planes)
+    for row, (i, j, k) in enumerate(matrix.tolist()):
+        out.select(-3, row).copy_(x).mul_(i).add_(y, alpha=j).add_(z, alpha=k)
+    return out
 
 
 def _linear_of_8bit(rgb: Tensor) -> Tensor:
     table = _linear_table()
     if rgb.device.type == "cpu":
-        # numpy's take with 8-bit indices is many times faster than an index tensor, which would be int64.
-        return torch.from_numpy(table.take(rgb.numpy()))
+        # numpy's take with 8-bit indices is many times faster than an index tensor, which would be int64. No index
+        # can be out of range, and "clip" saves the check.
+        return torch.from_numpy(table.take(rgb.numpy(), mode="clip"))
     return torch.from_numpy(table).to(rgb.device)[rgb.int()]
 
 
