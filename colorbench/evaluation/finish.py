@@ -36,19 +36,6 @@ class Run:
     command: tuple[str, ...]
 
 
-def read_record(folder: RunFolder) -> Record:
-    """The record of a finished run.
-
-    Raises:
-        RunError: if it cannot be read as one.
-    """
-    try:
-        return Record.model_validate_json(folder.record.read_text())
-    except ValueError as error:
-        mend = "it was written by another version or by hand: move its folder away and run again"
-        raise RunError("this record cannot be read", where=str(folder.record), mend=mend) from error
-
-
 def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
     """Make the record of a task whose shards are all there.
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
 
 SCHEMA_VERSION = 1
@@ -163,3 +165,18 @@ class Record(_Part):
     execution: Execution
     provenance: Provenance
     files: Files
+
+
+def read_record(folder: Path) -> Record:
+    """The record that lies in a folder.
+
+    Raises:
+        UserError: where there is none, or it is not one.
+    """
+    path = folder / "record.json"
+    try:
+        return Record.model_validate_json(path.read_bytes())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise UserError("no record here", where=str(path), mend="give a folder that `colorbench run` wrote") from error
+    except ValueError as error:
+        raise UserError("this is no record of this version", where=str(path), mend="measure again") from error

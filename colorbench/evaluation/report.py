@@ -10,12 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from colorbench.errors import UserError
 from colorbench.evaluation.chart import chart
 from colorbench.evaluation.files import write_atomic
 from colorbench.evaluation.identity import folder_of
 from colorbench.evaluation.pictures import KeptPicture, read_index
-from colorbench.evaluation.record import Record
+from colorbench.evaluation.record import Record, read_record
 from colorbench.evaluation.wording import ANCHORS, anchors, demonstration, few_decide, interval, number, remarks, values
 
 NAME = "report.html"
@@ -50,21 +49,6 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
     if not path.is_file() or path.read_bytes() != data:
         write_atomic(path, data)
     return path
-
-
-def read_record(folder: Path) -> Record:
-    """The record that lies in a folder.
-
-    Raises:
-        UserError: where there is none, or it is not one.
-    """
-    path = folder / "record.json"
-    try:
-        return Record.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError("no record here", where=str(path), mend="give a folder that `colorbench run` wrote") from error
-    except ValueError as error:
-        raise UserError("this is no record of this version", where=str(path), mend="measure again") from error
 
 
 def anchor_records(folder: Path, record: Record) -> list[Record]:

@@ -16,13 +16,13 @@ from colorbench.errors import UserError
 from colorbench.evaluation import execution
 from colorbench.evaluation.engine import Listener, Progress, run_pass
 from colorbench.evaluation.files import check_writable
-from colorbench.evaluation.finish import Run, finish, read_record
+from colorbench.evaluation.finish import Run, finish
 from colorbench.evaluation.identity import folder_of, protocol_identity
 from colorbench.evaluation.pictures import fixed_ids, prediction_names
 from colorbench.evaluation.plan import locate
 from colorbench.evaluation.protocol import ProtocolSpec, Scorer
 from colorbench.evaluation.provenance import version_of
-from colorbench.evaluation.record import Record
+from colorbench.evaluation.record import Record, read_record
 from colorbench.evaluation.request import ANCHORS, RunRequest, check, decisive, load_models, resolve_protocols
 from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
 from colorbench.models import colorizer as capabilities
@@ -89,7 +89,7 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
         )
         tasks = _tasks(request, dataset, models, scorers, listener)
         _work(tasks, Run(dataset, request.limit, settings, request.command), request.anchors, listener)
-    return [read_record(task.folder) for task in tasks]
+    return [read_record(task.folder.path) for task in tasks]
 
 
 def record_folder(output: Path, record: Record) -> Path:

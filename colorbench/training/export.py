@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
-from colorbench.color.prior import Prior, from_counts, save_prior, soft_counts
+from colorbench.color.prior import FLOOR, Prior, from_counts, save_prior, soft_counts
 from colorbench.models.card import ModelCard
 from colorbench.models.weights import file_sha256
 
@@ -54,7 +54,7 @@ def _is_parameter(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def count_prior(pixels: np.ndarray, neighbours: int, name: str, floor: float = 1e-5) -> Prior:
+def count_prior(pixels: np.ndarray, neighbours: int, name: str, floor: float = FLOOR) -> Prior:
     """Mean soft encoding of every second pixel of (n, S, S, 3) uint8 photographs, floored."""
     counts = torch.zeros(313, dtype=torch.float64)
     for start in range(0, len(pixels), 64):
