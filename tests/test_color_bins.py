@@ -66,9 +66,9 @@ def test_soft_encoding_of_a_photograph_equals_scikit_learn(neighbours: int) -> N
 @given(st.floats(-180, 180, width=32), st.floats(-180, 180, width=32), st.sampled_from([1, 5, 10, 12, 40]))
 def test_soft_encoding_equals_brute_force_anywhere_in_the_plane(a: float, b: float, neighbours: int) -> None:
     point = torch.tensor([[a, b]])
-    # Where two bins compete for the last place within float32's rounding, either is right.
+    # Where two bins compete for the last place within float32's rounding, either is right; ties have a test below.
     ranked = ((point.double()[:, None] - ab_bins().double()) ** 2).sum(-1).sort()[0][0]
-    if 0 < ranked[neighbours] - ranked[neighbours - 1] < 1e-2:
+    if ranked[neighbours] - ranked[neighbours - 1] < 1e-2 and bool((point % 5).any()):
         return
     dense = soft_encode(image_of(point), neighbours).dense()[:, 0]
     assert (dense - brute_force(point, neighbours)).abs().max() < 1e-5

@@ -15,6 +15,7 @@ from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
+from colorbench.color.neighbours import neighbour_patterns
 
 GRID = 10
 NEIGHBOURS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
@@ -25,8 +26,10 @@ Decoding = Literal["annealed-mean", "mean", "mode"]
 
 # The bins' grid is kept as a dense map with a margin, so that neighbourhoods never fall off it.
 _LOW, _SIDE = -200, 41
-_CELLS = 320  # cells per grid step of the table of neighbour patterns
+_CELLS = 320  # places per grid step of the table of neighbour patterns
 _REACH = 3  # grid steps that are looked around
+_INSIDE = -_LOW / GRID - _REACH  # grid steps from the origin within which all that is looked at lies on the map
+_BLOCK = 1 << 14  # pixels at a time: what is made for them stays in the processor's cache
 
 
 class SoftCode(NamedTuple):
@@ -153,58 +156,67 @@ def _weigh(neighbours: _Neighbours, sigma: float, dtype: torch.dtype) -> SoftCod
 def _encode_by_pattern(points: Tensor, count: int, sigma: float) -> SoftCode:
     """The fast way: on an endless grid, the K nearest depend only on the place within a grid cell.
 
-    A table over 320 x 320 places of a cell tells which of a few patterns of offsets holds; it decides wherever all
-    K exist. Places through which a border between two patterns runs are searched among the 36 grid points around,
-    pixels beyond the edge of the bins among all 313; so the answer is exact.
+    A table over 321 x 321 places of a cell tells the pattern of offsets, or which borders between patterns run through
+    the place: then the sides on which a pixel lies tell. Another table says which bins a pattern means in a cell. What
+    is left, at junctions of many borders and where a pattern reaches beyond the edge of the bins, is searched; so the
+    answer is exact.
     """
-    table = _patterns(count, points.device)
-    scaled = points.T.contiguous() / GRID  # (2, n): long rows are what torch is fast at
-    corner = scaled.floor()  # lower grid point
-    place = scaled - corner  # in 0..1
-    cell = (place * _CELLS).int().clamp_max_(_CELLS - 1)
-    grid = corner.clamp_(_LOW // GRID + _REACH, -_LOW // GRID - _REACH).int().sub_(_LOW // GRID)
-    flat = (grid[0] * _SIDE + grid[1]).long()
-    pattern = table.pattern.index_select(0, cell[0] * _CELLS + cell[1])  # (n,), -1: no single one
-    unclear = pattern < 0
-    pattern = pattern.clamp_min(0)
-    # exp of -|place - offset|^2 without its part |place|^2, which is common to the K; it stays within float32.
-    da, db, norm = table.offsets.index_select(0, pattern).chunk(3, dim=1)
-    a, b = place[0][:, None], place[1][:, None]
-    scale = GRID * GRID / (2 * sigma * sigma)
-    weights = torch.addcmul(norm, a, da, value=-2).addcmul_(b, db, value=-2).mul_(-scale).exp_()
-    weights /= (weights @ weights.new_ones(count))[:, None]
-    indices = table.grid_index.take(table.steps.index_select(0, pattern).add_(flat[:, None]))
-    rest = (unclear | ~table.interior[flat]).nonzero()[:, 0]
-    if len(rest):
-        # Near the edge a pattern still decides where each of its bins exists.
-        rest = rest[unclear[rest] | (indices[rest] < 0).any(dim=1)]
-        found = _search_around(points[rest], place.T[rest], flat[rest], count, table.grid_index)
-        indices[rest], weights[rest] = _weigh(found, sigma, weights.dtype)
-    return SoftCode(indices, weights)
+    table = _patterns(count, sigma, points.device)
+    indices = points.new_empty((len(points), count), dtype=torch.int64)
+    weights = torch.empty_like(indices, dtype=torch.float32)
+    ones = weights.new_ones(count)
+    for start in range(0, len(points), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        scaled = points[part].T.contiguous().float() / GRID  # (2, n): long rows are what torch is fast at
+        corner = scaled.floor()  # lower grid point
+        place = scaled - corner  # in 0..1
+        grid = corner.clamp_(_LOW // GRID + _REACH, -_LOW // GRID - _REACH).int().sub_(_LOW // GRID)
+        flat = grid[0] * _SIDE + grid[1]
+        # Rounding gives grid points, where gray pixels lie by the thousand, the middle of a place.
+        nearest = (place * _CELLS).round_().int()
+        node = table.node.index_select(0, nearest[0] * (_CELLS + 1) + nearest[1])
+        offset, da, db = table.borders.index_select(1, node).view(3, 2, -1)  # (2, n) each
+        side = torch.addcmul(offset, place[0], da).addcmul_(place[1], db) > 0
+        pattern = table.outcome.index_select(0, node * 4 + side[0] * 2 + side[1])
+        row = flat * len(table.offsets) + pattern
+        torch.index_select(table.indices, 0, row, out=indices[part])
+        # exp of -|place - offset|^2 without its part |place|^2, which is common to the K; it stays within float32.
+        norm, da, db = table.offsets.index_select(0, pattern).chunk(3, dim=1)
+        a, b = place[0][:, None], place[1][:, None]
+        some = torch.addcmul(norm, a, da, out=weights[part]).addcmul_(b, db).exp_()
+        some /= (some @ ones)[:, None]
+        rest = table.incomplete.index_select(0, row).nonzero()[:, 0]
+        if len(rest):
+            found = _search_around(place[:, rest], flat[rest].long(), count, table.grid_index)
+            code = _weigh(found, sigma, weights.dtype)
+            indices[part][rest], some[rest] = code.indices, code.weights
+            # A grid point that was not looked at is at least 3 grid steps away; beyond the map the corner was moved.
+            far = (found.squared[:, -1] >= (_REACH * GRID) ** 2) | (scaled[:, rest].abs() >= _INSIDE).any(dim=0)
+            if bool(far.any()):
+                rest = rest[far]
+                plain = _weigh(_nearest(points[part][rest], count), sigma, weights.dtype)
+                indices[part][rest], some[rest] = plain.indices, plain.weights
+    return SoftCode(indices, weights.to(points.dtype))
 
 
-def _search_around(points: Tensor, place: Tensor, flat: Tensor, count: int, grid_index: Tensor) -> _Neighbours:
-    offsets = _offsets(points.device)  # (36, 2)
-    around = grid_index[flat[:, None].long() + (offsets @ offsets.new_tensor([_SIDE, 1.0])).long()]  # (n, 36)
-    da, db = (place[:, i : i + 1].double() - offsets[:, i] for i in (0, 1))  # (n, 36)
-    squared = (da * da + db * db).masked_fill_(around < 0, torch.inf)
+def _search_around(place: Tensor, flat: Tensor, count: int, grid_index: Tensor) -> _Neighbours:
+    """The K nearest of the 36 grid points around; of (2, n) places in cells whose flat numbers are (n,)."""
+    offsets = _offsets(place.device)  # (36, 2)
+    steps = (offsets[:, 0] * _SIDE + offsets[:, 1]).long()
+    around = grid_index[flat[:, None] + steps]  # (n, 36)
+    difference = place.T.double()[:, None] - offsets  # (n, 36, 2)
+    squared = difference.square_().sum(-1).masked_fill_(around < 0, torch.inf)
     squared, order = squared.sort(dim=1, stable=True)
-    indices, squared = around.gather(1, order[:, :count]), squared[:, :count]
-    # A grid point that was not looked at is at least 3 grid steps away.
-    outside = (points.abs() >= -_LOW - _REACH * GRID).any(dim=1)  # of the map: its corner was moved
-    far = ((squared[:, -1] >= _REACH**2) | outside).nonzero()[:, 0]
-    found = _Neighbours(indices, squared * GRID**2)
-    if len(far):
-        plain = _nearest(points[far], count)
-        found.indices[far], found.squared[far] = plain.indices, plain.squared.to(squared.dtype)
-    return found
+    return _Neighbours(around.gather(1, order[:, :count]), squared[:, :count] * GRID**2)
 
 
 class _Patterns(NamedTuple):
-    pattern: Tensor  # (cells^2,) int32: which pattern holds in the whole place, -1 where no single one does
-    offsets: Tensor  # (patterns, 3K) float32: offsets in a, in b, their squared norms
-    steps: Tensor  # (patterns, K) int64: the offsets as steps in the flat map
-    interior: Tensor  # (side^2,) bool: all 36 points around this cell are bins
+    node: Tensor  # ((cells + 1)^2,) int32: what is known of each place
+    borders: Tensor  # (6, nodes) float32: constant, factor in a, factor in b of two borders; positive on one side
+    outcome: Tensor  # (4 nodes,) int32: pattern on either side of the two; the last pattern: to be searched
+    offsets: Tensor  # (patterns, 3K) float32: the exponent's constant, its factors of the place in a and in b
+    indices: Tensor  # (side^2 patterns, K) int64: bins of each pattern in each cell, -1 where there is none
+    incomplete: Tensor  # (side^2 patterns,) bool: not all K are known
     grid_index: Tensor  # (side^2,) int64, -1 where the grid point is no bin
 
 
@@ -218,32 +230,26 @@ def _offsets(device: torch.device) -> Tensor:
 
 @lru_cache(maxsize=16)
 @torch.inference_mode(False)  # what is kept must serve training later, too
-def _patterns(count: int, device: torch.device) -> _Patterns:
+def _patterns(count: int, sigma: float, device: torch.device) -> _Patterns:
     offsets = _offsets(torch.device("cpu")).double().numpy()  # (36, 2)
-    ticks = np.arange(_CELLS + 1) / _CELLS
-    nodes = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1)  # (cells + 1, cells + 1, 2)
-    squared = ((nodes[..., None, :] - offsets) ** 2).sum(-1)
-    order = squared.argsort(axis=-1, kind="stable")
-    last = np.take_along_axis(squared, order[..., count - 1 : count + 1], axis=-1)
-    clear = last[..., 1] - last[..., 0] > 1e-6
-    members = np.sort(order[..., :count], axis=-1)
-    # Which of two bins is nearer is linear in the place: a set that is strictly nearest at the four corners of a
-    # cell is nearest in all of it.
-    corners = [(slice(i, _CELLS + i), slice(j, _CELLS + j)) for i in (0, 1) for j in (0, 1)]
-    chosen = members[corners[0]]
-    simple = np.logical_and.reduce([clear[c] & (members[c] == chosen).all(-1) for c in corners])
-    known, which = np.unique(chosen.reshape(-1, count), axis=0, return_inverse=True)
-    pattern = np.where(simple.reshape(-1), which.reshape(-1), -1).astype(np.int32)
-    at = offsets[known]  # (patterns, K, 2)
-    index = _grid_index(torch.device("cpu")).numpy().reshape(_SIDE, _SIDE)
-    interior = np.zeros_like(index, dtype=bool)
-    for i, j in np.ndindex(_SIDE - 2 * _REACH, _SIDE - 2 * _REACH):
-        interior[i + _REACH, j + _REACH] = (index[i + 1 : i + 2 * _REACH + 1, j + 1 : j + 2 * _REACH + 1] >= 0).all()
+    plan = neighbour_patterns(offsets, count, _CELLS)
+    at = offsets[plan.members]  # (patterns, K, 2)
+    scale = GRID * GRID / (2 * sigma * sigma)
+    factors = [-scale * (at**2).sum(-1), 2 * scale * at[..., 0], 2 * scale * at[..., 1]]
+    steps = (at[..., 0] * _SIDE + at[..., 1]).astype(np.int64)
+    grid_index = _grid_index(torch.device("cpu")).numpy()
+    cells = np.arange(_SIDE * _SIDE)[:, None, None]
+    # Steps off the map are taken from its margin, where there is no bin either.
+    indices = grid_index[(cells + steps).clip(0, _SIDE * _SIDE - 1)]  # (side^2, patterns, K)
+    incomplete = (indices < 0).any(-1)
+    incomplete[:, -1] = True
     return _Patterns(
-        torch.from_numpy(pattern).to(device),
-        torch.from_numpy(np.concatenate([at[..., 0], at[..., 1], (at**2).sum(-1)], -1).astype(np.float32)).to(device),
-        torch.from_numpy((at[..., 0] * _SIDE + at[..., 1]).astype(np.int64)).to(device),
-        torch.from_numpy(interior.reshape(-1)).to(device),
+        torch.from_numpy(plan.node).to(device),
+        torch.from_numpy(plan.borders).to(device),
+        torch.from_numpy(plan.outcome).to(device),
+        torch.from_numpy(np.concatenate(factors, axis=1).astype(np.float32)).to(device),
+        torch.from_numpy(indices.reshape(-1, count)).to(device),
+        torch.from_numpy(incomplete.reshape(-1)).to(device),
         _grid_index(device),
     )
 
