@@ -1,11 +1,7 @@
-"""Loss, initialization, and a training that survives being killed."""
+"""Loss, initialization, photographs, and the command from a folder to measured weights."""
 
 import json
-import os
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,67 +9,27 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from skimage.data import astronaut, chelsea, coffee
+from skimage.data import coffee
+from training_support import TINY, Silent, make_trainer, write_photographs
 
 from colorbench.color.bins import soft_encode
 from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.sources import open_dataset
-from colorbench.errors import RunError, UserError
+from colorbench.errors import UserError
+from colorbench.training.files import Journal
 from colorbench.training.initialization import kmeans_initialize
 from colorbench.training.loss import rebalanced_cross_entropy
-from colorbench.training.photographs import build_cache, cut
-from colorbench.training.preset import Preset, View
+from colorbench.training.photographs import build_cache, cut, open_cache
+from colorbench.training.preset import View
 from colorbench.training.samples import packaged_lightness
 from colorbench.training.schedule import trapezoid
-from colorbench.training.trainer import Options, Trainer
 from zoo.cic.network import Network, layer_maps, scale_lightness
-from zoo.cic.training import ClassificationTraining
-
-TINY = Preset(
-    description="for tests",
-    width=0.125,
-    cache_size=40,
-    views=(
-        View(begin=0.0, size=16, low=24, high=40, batch_size=4),
-        View(begin=0.5, size=24, low=30, high=40, batch_size=3),
-    ),
-    steps=12,
-    learning_rate=1e-3,
-    warmup=2,
-    decay=0.4,
-    betas=(0.9, 0.99),
-    weight_decay=1e-2,
-    clip=1.0,
-    average=0.99,
-    neighbours=10,
-    lam=0.5,
-    working_size=24,
-)
 
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seventy-two real crops as JPEG files, and one file that is no picture."""
-    folder = tmp_path_factory.mktemp("photographs")
-    for name, picture in {"astronaut": astronaut(), "chelsea": chelsea(), "coffee": coffee()}.items():
-        for i in range(24):
-            top, left = 40 * (i // 5), 45 * (i % 5)
-            Image.fromarray(picture[top : top + 90, left : left + 90]).save(folder / f"{name}{i}.jpg")
-    (folder / "broken.jpg").write_bytes(b"no picture")
-    return folder
-
-
-def trainer(photographs: Path, folder: Path, *, steps: int = 12, resume: bool = True) -> Trainer:
-    cache = build_cache([open_dataset(photographs)], folder / "photographs", TINY.cache_size)
-    torch.manual_seed(0)
-    task = ClassificationTraining(TINY, load_prior())
-    return Trainer(task, TINY, cache, Options(folder, steps, checkpoint_every=4, log_every=4, resume=resume))
-
-
-class Silent:
-    def stepped(self, *_: object) -> None:
-        return
+    return write_photographs(tmp_path_factory.mktemp("photographs"))
 
 
 def test_the_sparse_loss_and_its_gradient_equal_the_dense_definition() -> None:
@@ -83,6 +39,8 @@ def test_the_sparse_loss_and_its_gradient_equal_the_dense_definition() -> None:
     weights = torch.from_numpy(rebalancing_weights(load_prior().probabilities)).float()
     target = soft_encode(ab)
     loss, kl = rebalanced_cross_entropy(logits, target, weights)
+    summed = rebalanced_cross_entropy(logits, target, weights, reduction="sum").loss
+    assert summed.item() == pytest.approx(loss.item() * 96, rel=1e-5)
     (gradient,) = torch.autograd.grad(loss, logits)
     dense = target.dense()  # (1, 8, 12, 313)
     log_p = logits.movedim(1, -1).log_softmax(-1)
@@ -93,6 +51,15 @@ def test_the_sparse_loss_and_its_gradient_equal_the_dense_definition() -> None:
     assert (gradient - expected_gradient).abs().max() < 1e-5 * expected_gradient.abs().max()
     unweighted = torch.nn.functional.kl_div(log_p, dense, reduction="sum") / entropy.numel()
     assert kl.item() == pytest.approx(unweighted.item(), rel=1e-4)
+
+
+def test_the_loss_is_computed_in_float32_whatever_the_network_answers_in() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, 313, 4, 4).bfloat16()
+    target = soft_encode(torch.randn(2, 2, 4, 4) * 20)
+    loss = rebalanced_cross_entropy(logits, target, torch.ones(313)).loss
+    assert loss.dtype == torch.float32
+    assert torch.equal(loss, rebalanced_cross_entropy(logits.float(), target, torch.ones(313)).loss)
 
 
 def test_kmeans_initialization_gives_every_layer_activations_of_unit_order() -> None:
@@ -144,81 +111,52 @@ def test_held_photographs_are_not_trained_on(photographs: Path, tmp_path: Path) 
     assert len(held) > 0 and not set(chosen) & set(held) and len(chosen) + len(held) == 72
 
 
-def test_training_lowers_the_loss(photographs: Path, tmp_path: Path) -> None:
-    losses = []
-
-    class Keep:
-        def stepped(self, step: int, steps: int, figures: dict[str, float], speed: float) -> None:
-            losses.append(figures["kl"])
-
-    trainer(photographs, tmp_path, steps=60).run(Keep())
-    assert np.mean(losses[-3:]) < losses[0] - 0.1
-
-
-CHILD = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-import test_training as t
-class Slow:
-    def stepped(self, *_): time.sleep(0.2)
-t.torch.set_num_threads(1)
-t.trainer(Path(sys.argv[2]), Path(sys.argv[3])).run(Slow())
-"""
+def test_training_lowers_the_loss_and_shows_how_good_it_got(photographs: Path, tmp_path: Path) -> None:
+    listener = Silent()
+    preset = TINY.changed({"steps": 60, "average": 0.9})
+    make_trainer(photographs, tmp_path, preset, validate_every=20).run(listener)
+    kl = [figures["kl"] for figures in listener.figures]
+    assert np.mean(kl[-5:]) < np.mean(kl[:5]) - 0.1
+    rows = Journal(tmp_path / "validation.csv").rows()
+    assert [row["step"] for row in rows] == [20, 40, 60]
+    assert rows[-1]["kl"] == pytest.approx(listener.held[-1]["kl"], rel=1e-5) and rows[-1]["kl"] < rows[0]["kl"]
+    # Gray is scored as the protocol scores it: by its mean chroma.
+    cache = open_cache(tmp_path / "photographs")
+    truth = rgb_to_lab(torch.from_numpy(cache.pixels[cache.split()[1]].transpose(0, 3, 1, 2).copy()))[:, 1:]
+    chroma = float(truth.norm(dim=1).mean())
+    assert rows[0]["gray_auc_raw"] == pytest.approx(100 - chroma / 1.5, abs=0.4)
+    for name, size in (("curve.png", (1680, 300)), ("examples/0000060.png", (62 + 8 * 44, 3 * 44 + 4))):
+        assert Image.open(tmp_path / name).size == size
 
 
-def test_a_killed_training_goes_on_to_the_same_weights(photographs: Path, tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        whole = trainer(photographs, tmp_path / "whole").run(Silent())
-        command = [sys.executable, "-c", CHILD, str(Path(__file__).parent), str(photographs), str(tmp_path / "killed")]
-        child = subprocess.Popen(command)
-        log = tmp_path / "killed" / "log.csv"
-        deadline = time.monotonic() + 120
-        while not log.exists() and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        os.kill(child.pid, signal.SIGKILL)
-        child.wait()
-        assert child.returncode == -signal.SIGKILL
-        resumed = trainer(photographs, tmp_path / "killed")
-        state = resumed.run(Silent())
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(state[name], whole[name]) for name in whole)
-
-
-def test_a_gradient_that_is_not_finite_stops_with_the_checkpoint_kept(photographs: Path, tmp_path: Path) -> None:
-    training = trainer(photographs, tmp_path)
-    training.run(Silent())
-    before = training.checkpoint.read_bytes()
-    longer = trainer(photographs, tmp_path, steps=20)
-    longer.task.weights.fill_(float("nan"))
-    with pytest.raises(RunError, match="not finite"):
-        longer.run(Silent())
-    assert longer.checkpoint.read_bytes() == before
-
-
-def test_too_few_photographs_and_a_second_training_are_refused(photographs: Path, tmp_path: Path) -> None:
+def test_too_few_photographs_are_refused(photographs: Path, tmp_path: Path) -> None:
     few = tmp_path / "few"
     few.mkdir()
     for path in sorted(photographs.glob("coffee*.jpg"))[:5]:
         (few / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match="too few"):
-        trainer(few, tmp_path / "out")
-    trainer(photographs, tmp_path / "first", steps=1).run(Silent())
-    with pytest.raises(UserError, match="training already"):
-        trainer(photographs, tmp_path / "first", resume=False).run(Silent())
+    with pytest.raises(UserError, match="0 photographs are too few"):
+        make_trainer(few, tmp_path / "out")
 
 
 def test_the_command_trains_and_its_weights_can_be_measured(
     photographs: Path, tmp_path: Path, colorbench: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     arguments = ("train", "zoo/cic", "--data", photographs, "--steps", 3, "--output", tmp_path / "mine")
+    arguments = (*arguments, "--param", "width=0.125", "--dtype", "bfloat16", "--batch-size", 4, "--accumulate", 2)
+    arguments = (*arguments, "--often", f"{photographs.name}=2")
     trained = colorbench(*arguments)
     assert trained.returncode == 0, trained.stderr
     assert "skipped 1 unreadable" in trained.stderr and "step 3/3" in trained.stderr
+    assert "held at step 3" in trained.stderr
     weights = tmp_path / "mine" / "cic.safetensors"
+    card = json.loads(weights.with_suffix(".json").read_text())
+    assert "1 unreadable files skipped" in card["training_data"] and "drawn 2 times" in card["training_data"]
+    assert "width 0.125 instead of 0.2" in card["notes"] and "3 steps, seed 0, bfloat16" in card["notes"]
+    assert card["scores"]["held_gray_auc_raw"] > 80
+    content = weights.read_bytes()
+    again = colorbench(*arguments)
+    assert again.returncode == 0 and "training is finished (3 steps)" in again.stderr
+    assert weights.read_bytes() == content
     measured = colorbench(
         "run", "--model", "zoo/cic", "--weights", weights, "--protocol", "auc", "--data", photographs, "--limit", 9,
         "--no-anchors", "--json", "--output", tmp_path / "runs",

@@ -85,7 +85,8 @@ def model(name: str) -> dict[str, Any]:
         "decoding": dict(loaded.decoding) or None,
         "can": answers or None,
         "tags": dict(tags_of(factory)) or None,
-        "training presets": list(getattr(factory, "presets", None) or ()) or None,
+        "training presets": {key: str(preset) for key, preset in (getattr(factory, "presets", None) or {}).items()}
+        or None,
     }
 
 

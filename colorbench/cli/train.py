@@ -2,45 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from colorbench.cli.options import Debug, key_values
+
 
 def train(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="Model to train, such as zoo/cic.")],
-    data: Annotated[list[Path], typer.Option("--data", "-d", help="Folder of photographs; repeatable.")],
-    preset: Annotated[str, typer.Option(help="Settings; `colorbench show MODEL` lists them.")] = "small",
+    data: Annotated[list[Path], typer.Option("--data", "-d", metavar="DIR", help="Photographs: a folder; repeatable.")],
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="Settings; `colorbench show MODEL` lists them.")
+    ] = "small",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps in all (default: the preset's).")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or auto.")] = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", "-b", min=1, help="Photographs in a step, over all processes and micro-batches."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="KEY=VALUE", help="Another setting of the preset, such as learning_rate=1e-3."),
+    ] = None,
+    often: Annotated[
+        list[str] | None,
+        typer.Option("--often", metavar="DIR=TIMES", help="Draw the photographs of one --data folder so often."),
+    ] = None,
+    initial: Annotated[
+        Path | None, typer.Option("--initial", metavar="FILE", help="Begin from these weights (same trunk and width).")
+    ] = None,
+    dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
+    accumulate: Annotated[int, typer.Option(min=1, help="Micro-batches in a step: less memory.")] = 1,
+    compile: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    device: Annotated[str, typer.Option(metavar="NAME", help="`cpu`, `cuda`, `cuda:1`, `mps` or `auto`.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")] = None,
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Threads that decode photographs.")] = 2,
+    validate_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between looks at held photographs (default: 20 in all).")
+    ] = None,
+    checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the last checkpoint.")] = True,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for checkpoints and weights.")] = Path(
-        "trained"
-    ),
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, figures and weights.")
+    ] = Path("trained"),
+    debug: Debug = False,
 ) -> None:
     """Train a reference model from scratch.
 
     Killed at any moment, the same command goes on where the last checkpoint stood. The weights and their card lie in
     OUTPUT at the end; measure them with: colorbench run --model MODEL --weights OUTPUT/NAME.safetensors
-    """
-    import torch
 
-    from colorbench.cli.verbs import DEBUG, FINISHED
+    On several GPUs or machines: torchrun --nproc-per-node=4 -m colorbench train ...
+    """
+    import os
+    import sys
+    from typing import Any
+
+    import torch
+    from rich.console import Console
+
+    from colorbench.cli.training_progress import TrainingProgress
+    from colorbench.cli.verbs import FINISHED
     from colorbench.data.sources import open_dataset
     from colorbench.errors import UserError
-    from colorbench.models.card import ModelCard
     from colorbench.models.loading import model_factory
-    from colorbench.training.export import count_prior, export
-    from colorbench.training.photographs import build_cache
-    from colorbench.training.trainer import Options, Trainer
+    from colorbench.training.train import Recipe, name_sources
+    from colorbench.training.train import train as train_model
+    from colorbench.training.trainer import Options
 
-    ctx.meta[DEBUG] = debug
     ctx.meta[FINISHED] = "the last checkpoint is kept; the same command goes on from it"
     factory = model_factory(model)
     presets = getattr(factory, "presets", None)
@@ -48,40 +80,33 @@ def train(
         raise UserError(f"{model} cannot be trained", mend="`colorbench list` shows the models; zoo/cic can")
     if preset not in presets:
         raise UserError(f"{model} has no preset {preset!r}", mend=f"choose from {', '.join(presets)}")
-    settings = presets[preset]
+    changes: dict[str, Any] = key_values(param or [], "--param")
+    changes |= {key: value for key, value in (("steps", steps), ("batch_size", batch_size)) if value is not None}
     torch.set_num_threads(threads or torch.get_num_threads())
-    chosen = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-    _say(f"reading photographs of {', '.join(map(str, data))}")
-    cache = build_cache([open_dataset(folder) for folder in data], output / "photographs", settings.cache_size)
-    if cache.skipped:
-        _say(f"skipped {len(cache.skipped)} unreadable files; the first: {cache.skipped[0][0]}: {cache.skipped[0][1]}")
-    _say(f"counting the prior of {len(cache.pixels)} photographs")
-    prior = count_prior(cache.pixels, settings.neighbours, output.name)
-    task = factory.training(settings, prior)
-    count = steps or settings.steps
-    trainer = Trainer(task, settings, cache, Options(output, count, seed=seed, device=chosen, resume=resume))
-    state = trainer.run(_Progress())
-    name = model.rsplit("/", 1)[-1].split(".")[0]
-    card = ModelCard(
-        title=f"{name}, preset {preset} (width {settings.width:g})",
-        working_size=settings.working_size,
-        settings={"width": settings.width},
-        training_data=f"{len(trainer.chosen)} photographs of {', '.join(folder.name for folder in data)}",
-        training_hashes=f"{name}-photographs.npy",
-        preset=preset,
-        notes=f"{count} steps, seed {seed}, {trainer.seconds / 60:.0f} minutes on {chosen}.",
+    if device == "auto":
+        mps = torch.backends.mps.is_available()
+        device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    settings = presets[preset].changed(changes) if changes else presets[preset]
+    recipe = Recipe(
+        model,
+        factory,
+        preset,
+        settings,
+        name_sources([(folder, open_dataset(folder)) for folder in data], key_values(often or [], "--often")),
+        Options(
+            output,
+            seed=seed,
+            device=device,
+            dtype=dtype,  # type: ignore[arg-type]  # checked there, with a line that names the choices
+            accumulate=accumulate,
+            compile=compile,
+            resume=resume,
+            checkpoint_every=checkpoint_every,
+            log_every=min(100, -(-settings.steps // 20)),
+            validate_every=validate_every,
+            initial=initial or getattr(factory, "initial", None),
+        ),
+        workers,
     )
-    path = output / f"{name}.safetensors"
-    export(state, path, card, prior, cache.hashes[trainer.chosen])
-    _say(f"wrote {path} and its card\nmeasure it: colorbench run --model {model} --weights {path} --protocol auc")
-
-
-class _Progress:
-    def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
-        """One line a report, on standard error."""
-        words = "  ".join(f"{name} {value:.4f}" for name, value in figures.items())
-        _say(f"step {step}/{steps}  {words}  {images_per_second:.0f} images/s")
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
+    with TrainingProgress(Console(file=sys.stderr), quiet=os.environ.get("RANK", "0") != "0") as progress:
+        train_model(recipe, progress)

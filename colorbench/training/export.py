@@ -1,4 +1,4 @@
-"""From trained weights to the two files that make a model: ``NAME.safetensors`` and its card, ``NAME.json``."""
+"""From trained weights to the files that make a model: ``NAME.safetensors``, its card, its prior, its photographs."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
-from colorbench.color.prior import FLOOR, Prior, from_counts, save_prior, soft_counts
+from colorbench.color.prior import Prior, from_counts, hard_counts, save_prior, smooth, soft_counts
 from colorbench.models.card import ModelCard
-from colorbench.models.weights import file_sha256
+from colorbench.models.weights import save_weights
+from colorbench.training.drawing import draw_prior
+from colorbench.training.preset import Preset
 
 
 def half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -27,26 +28,28 @@ def half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prior, hashes: np.ndarray) -> ModelCard:
     """Write weights, card, prior and the hashes of the training photographs beside one another.
 
+    The card comes last and names the hash of the weights: where it is, all is there.
+
     Args:
         state: the network's state dict.
         path: ``NAME.safetensors``; the other files take its stem.
-        card: without hash and hash list, which are filled in here.
+        card: without hash and number of parameters, which are filled in here.
         prior: what the training was balanced with.
         hashes: (n,) uint64 of the training photographs.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(half_convolutions(state), path)
     filled = card.model_copy(
         update={
-            "weights_sha256": file_sha256(path),
+            "weights_sha256": save_weights(half_convolutions(state), path),
             "parameters": sum(value.numel() for name, value in state.items() if _is_parameter(name)),
         }
     )
-    path.with_suffix(".json").write_text(
-        json.dumps(filled.model_dump(mode="json", exclude_defaults=True), indent=2) + "\n"
-    )
     save_prior(prior, path.with_name(f"{path.stem}-prior.npy"))
+    draw_prior(prior, path.with_name(f"{path.stem}-prior.png"))
     np.save(path.with_name(f"{path.stem}-photographs.npy"), np.sort(hashes))
+    text = json.dumps(filled.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path.with_suffix(".json"))
     return filled
 
 
@@ -54,10 +57,25 @@ def _is_parameter(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def count_prior(pixels: np.ndarray, neighbours: int, name: str, floor: float = FLOOR) -> Prior:
-    """Mean soft encoding of every second pixel of (n, S, S, 3) uint8 photographs, floored."""
+def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: Preset, name: str) -> Prior:
+    """The prior that a preset asks for, of every second pixel of photographs in both directions.
+
+    Args:
+        pixels: (n, S, S, 3) uint8.
+        indices: which of them; one that is named several times counts so often, as it is drawn so often.
+        preset: says whether soft or smoothed, K, and the floor.
+        name: of the prior.
+    """
+    which, times = np.unique(indices, return_counts=True)
     counts = torch.zeros(313, dtype=torch.float64)
-    for start in range(0, len(pixels), 64):
-        rgb = torch.from_numpy(np.ascontiguousarray(pixels[start : start + 64, ::2, ::2].transpose(0, 3, 1, 2)))
-        counts += soft_counts(rgb_to_lab(rgb)[:, 1:].contiguous(), neighbours)
-    return from_counts(counts, "soft", name, images=len(pixels), floor=floor)
+    for often in np.unique(times):
+        group = which[times == often]
+        for start in range(0, len(group), 64):
+            rgb = pixels[group[start : start + 64], ::2, ::2].transpose(0, 3, 1, 2)
+            ab = rgb_to_lab(torch.from_numpy(np.ascontiguousarray(rgb)))[:, 1:].contiguous()
+            part = soft_counts(ab, preset.neighbours) if preset.prior == "soft" else hard_counts(ab)
+            counts += int(often) * part
+    if preset.prior == "soft":
+        return from_counts(counts, "soft", name, images=len(which), floor=preset.prior_floor)
+    smoothed = smooth(from_counts(counts, "hard", name, images=len(which)))
+    return from_counts(smoothed.probabilities, "smoothed", name, images=len(which), floor=preset.prior_floor)

@@ -3,6 +3,10 @@
 Layer by layer, from the input on: the filters of a convolution become the centroids of normalized patches of its own
 input, then each channel is scaled and shifted so that its pre-activations have unit variance and a mean of 0.1.
 Without it a training of this network stalls in one tint (richzhang/colorization-pytorch, issue 3).
+
+The scales are corrected from layer to layer, as data pass, so that all activations are of unit order. The original may
+then exchange scale between neighbouring layers until their relative gradients are equal: that evens out rates of
+change under plain gradient descent. Adam's step does not depend on the gradient's scale, so it is left out here.
 """
 
 from __future__ import annotations
@@ -17,8 +21,8 @@ BIAS = 0.1  # magic_init's default
 
 
 @torch.no_grad()
-def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: int = 0) -> None:
-    """Initialize every convolution of ``trunk`` in place, in the order in which data pass.
+def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: int = 0) -> Tensor:
+    """Initialize every convolution of ``trunk`` in place, in the order in which data pass; returns what it answers.
 
     Args:
         trunk: module whose children, in order, are blocks of layers.
@@ -37,6 +41,7 @@ def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: in
                 nn.init.kaiming_normal_(layer.weight)  # its filters paint and do not match: no patches to learn from
                 _standardize(layer, x)
             x = layer(x).contiguous()
+    return x
 
 
 def _set_filters(layer: nn.Conv2d, x: Tensor, rng: np.random.Generator) -> None:

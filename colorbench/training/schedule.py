@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from colorbench.training.preset import Preset
+
 
 def trapezoid(step: int, steps: int, *, warmup: int, decay: float) -> float:
     """Factor in 0..1: linear rise over ``warmup`` steps, then 1, then linear fall over the last ``decay`` share.
@@ -10,3 +12,12 @@ def trapezoid(step: int, steps: int, *, warmup: int, decay: float) -> float:
     """
     fall = max(1.0, steps * decay)
     return max(0.0, min(1.0, (step + 1) / max(1, warmup), (steps - step) / fall))
+
+
+def learning_rate(preset: Preset, step: int, steps: int) -> float:
+    """Rate of a step, from 0 on: the last drop that was reached, times the trapezoid."""
+    rate = preset.learning_rate
+    for drop in preset.drops:
+        if step >= drop.step:
+            rate = drop.learning_rate
+    return rate * trapezoid(step, steps, warmup=preset.warmup, decay=preset.decay)

@@ -1,30 +1,43 @@
 """Training: batches in, checkpoints out. Kill it at any moment; resumed, it goes on where the last checkpoint stood.
 
-Everything that decides the next step (weights, optimizer, moving average, random state, the order of photographs) is
-in the checkpoint, so that a resumed run ends in the same weights as one that was never stopped.
+Everything that decides the next step is in the checkpoint (weights, optimizer, moving average) or follows from seed and
+step (the photographs and their crops), so that a resumed training ends in the weights of one that was never stopped.
+
+One process or many (``torchrun``): a step's batch is drawn whole and split into equal parts, one for each process and
+micro-batch. How it is split changes the sums' rounding and what BatchNorm normalizes by, and nothing else.
 """
 
 from __future__ import annotations
 
-import csv
-import os
+import contextlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+import torch.distributed
 from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
+from colorbench.training.devices import Dtype, make_accelerator
+from colorbench.training.feed import Feed, Order
+from colorbench.training.files import Journal, load_checkpoint, save_checkpoint
+from colorbench.training.optimizer import BatchStatistics, MovingAverage, make_optimizer
 from colorbench.training.photographs import PhotographCache, cut
 from colorbench.training.preset import Preset
-from colorbench.training.schedule import trapezoid
+from colorbench.training.schedule import learning_rate
+from colorbench.training.start import copy_weights
+from colorbench.training.validation import MakeColorizer, Validation
 
 INITIAL_PHOTOGRAPHS = 48
 LEAST_PHOTOGRAPHS = 64
+CHANGEABLE = frozenset({"steps", "learning_rate", "drops", "warmup", "decay", "clip"})
+"""Settings that may be others when a training is resumed; the card then tells from which step."""
+CHECK_EVERY = 20
+"""Steps between looks at whether all is finite, on devices that must be waited for to know."""
 
 
 class Task(Protocol):
@@ -37,193 +50,328 @@ class Task(Protocol):
         ...
 
     def __call__(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss and the figures to log."""
+        """Loss of (N, 1, H, W) and (N, 2, H, W), a mean over photographs, and the figures to log."""
         ...
 
 
 class Listener(Protocol):
-    """Who is told how it goes."""
+    """Who is told how it goes; only the first of several processes tells."""
+
+    def advanced(self, step: int, steps: int) -> None:
+        """Called after every step."""
+        ...
 
     def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
         """Called every ``log_every`` steps with means since the last call."""
         ...
 
+    def validated(self, step: int, figures: Mapping[str, float]) -> None:
+        """Called with the figures of the held photographs."""
+        ...
+
 
 @dataclass(frozen=True)
 class Options:
-    """How a training is run, which does not decide its result on one machine."""
+    """How a training is run, which does not decide its result but for rounding."""
 
     folder: Path
-    """Where checkpoints and the log go."""
-    steps: int
+    """Where checkpoints, figures and pictures go."""
     seed: int = 0
     device: str = "cpu"
+    dtype: Dtype = "float32"
+    accumulate: int = 1
+    """Micro-batches that a process splits its part of a step into."""
+    compile: bool = False
     resume: bool = True
     checkpoint_every: int = 500
     log_every: int = 100
+    validate_every: int | None = None
+    """Steps between validations; by default 20 of them in all."""
+    often: Mapping[int, int] = field(default_factory=dict)
+    """How often a round draws the photographs of set i, where that is not once."""
+    initial: Path | None = None
+    """Weights to start from, of a network with the same trunk."""
 
 
 class Trainer:
-    """One training on one device."""
+    """One training, in this process and its like."""
 
-    def __init__(self, task: nn.Module, preset: Preset, cache: PhotographCache, options: Options) -> None:
+    def __init__(
+        self,
+        task: nn.Module,
+        preset: Preset,
+        cache: PhotographCache,
+        options: Options,
+        make_colorizer: MakeColorizer | None = None,
+    ) -> None:
+        """
+        Raises:
+            UserError: for too few photographs, a batch that cannot be split evenly, or a dtype the device has not.
+        """
         self.preset, self.cache, self.options = preset, cache, options
         self.chosen, self.held = cache.split()
         if len(self.chosen) < LEAST_PHOTOGRAPHS:
-            raise UserError(
-                f"{len(self.chosen)} photographs are too few to train on", mend=f"give at least {LEAST_PHOTOGRAPHS}"
-            )
-        self.rng = np.random.default_rng(options.seed)
-        self.order: list[int] = []
-        self.step = 0
-        self.seconds = 0.0
+            what = f"{len(self.chosen)} photographs are too few to train on ({len(self.held)} more are held)"
+            raise UserError(what, mend=f"give at least {LEAST_PHOTOGRAPHS}")
+        self.bag = cache.drawn(options.often)
         torch.manual_seed(options.seed)
+        self.accelerator = make_accelerator(options.device, options.dtype)
+        self.parts = self._parts()
+        self.step, self.seconds = 0, 0.0
+        self.history: list[str] = []
+        """What changed when the training was resumed."""
         module: Any = task  # a Task and a Module at once, which no type of typing says
-        self.task = module.to(options.device).to(memory_format=torch.channels_last)
-        self.optimizer = torch.optim.AdamW(_groups(task, preset.weight_decay), preset.learning_rate, betas=preset.betas)
-        self.averaged = {name: value.clone() for name, value in self.task.network.state_dict().items()}
+        self.task = module
+        self.model: Any = None
+        self._to_device()
+        self.optimizer: Any = make_optimizer(module, preset)
+        self.log = Journal(options.folder / "log.csv")
+        self.validation = (
+            Validation(task, preset, cache, options.folder, make_colorizer)
+            if self.accelerator.is_main_process
+            else None
+        )
 
     @property
     def checkpoint(self) -> Path:
         """The one file that a training goes on from."""
         return self.options.folder / "checkpoint.pt"
 
-    def run(self, listener: Listener) -> dict[str, Tensor]:
-        """Train to the end; returns the averaged weights of the network."""
-        if self.options.resume and self.checkpoint.is_file():
-            self._restore()
-        elif self.checkpoint.is_file():
+    def begin(self) -> bool:
+        """Restore the last checkpoint, or initialize and make the first one; whether all steps are done already.
+
+        Raises:
+            UserError: for a checkpoint of other settings or photographs, or one that must not be gone on from.
+        """
+        exists = self.checkpoint.is_file()
+        if exists and not self.options.resume:
             where = str(self.options.folder)
             raise UserError("there is a training already", where=where, mend="resume it, or give another -o")
+        scaler: Any = None
+        if exists:
+            scaler = self._restore()
         else:
             self._initialize()
+        self.accelerator.wait_for_everyone()  # all have looked whether there is a checkpoint
+        if self.options.compile:
+            self.task.network.compile()
+        # Wrapped last: every process then has the first one's weights. BatchNorm's statistics it does not get by it,
+        # since they are not to be sent at every step.
+        self.model, self.optimizer = self.accelerator.prepare(self.task, self.optimizer)
+        if self.accelerator.num_processes > 1:
+            for buffer in self.task.buffers():
+                torch.distributed.broadcast(buffer, 0)
+        if scaler is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(scaler)
+        if not exists:
+            self.average = MovingAverage(self.task.network, self.preset.average)
             self._save()
+        self.statistics = BatchStatistics(self.task)
+        return self.step >= self.preset.steps
+
+    def run(self, listener: Listener) -> dict[str, Tensor]:
+        """Train to the end; returns the averaged weights of the network.
+
+        Raises:
+            RunError: out of memory, a loss or gradient that is not finite, a disk that refuses. The last good
+                checkpoint stays.
+        """
+        if self.model is None:
+            self.begin()
+        feed = Feed(
+            self.cache.pixels,
+            Order(self.bag, self.preset, self.preset.steps, self.options.seed),
+            parts=self.parts,
+            device=self.accelerator.device,
+        )
+        try:
+            self._run(feed, listener)
+        finally:
+            feed.close()
+        self.accelerator.wait_for_everyone()
+        return self.average.state
+
+    def _run(self, feed: Feed, listener: Listener) -> None:
+        steps, options = self.preset.steps, self.options
+        validate_every = options.validate_every or max(1, steps // 20)
+        sums: dict[str, Tensor] = {}
+        count, seen, waited, since = 0, 0, 0.0, time.perf_counter()
+        self._finite = torch.ones((), dtype=torch.bool, device=self.accelerator.device)
         begun = time.perf_counter() - self.seconds
-        sums: dict[str, float] = {}
-        seen, since = 0, time.perf_counter()
-        while self.step < self.options.steps:
-            figures, count = self._advance()
+        while self.step < steps:
+            with self._memory_named():
+                figures = self._advance(feed)
             for name, value in figures.items():
-                sums[name] = sums.get(name, 0.0) + value
-            seen += count
-            self.seconds = time.perf_counter() - begun
-            if self.step % self.options.log_every == 0 or self.step == self.options.steps:
-                n = (self.step - 1) % self.options.log_every + 1
-                means = {name: value / n for name, value in sums.items()}
-                speed = seen / (time.perf_counter() - since)
-                self._log(means, speed)
-                listener.stepped(self.step, self.options.steps, means, speed)
-                sums, seen, since = {}, 0, time.perf_counter()
-            if self.step % self.options.checkpoint_every == 0 or self.step == self.options.steps:
+                sums[name] = sums[name] + value if name in sums else value
+            count, seen = count + 1, seen + self.preset.view_at(self.step - 1, steps).batch_size
+            if self.accelerator.is_main_process:
+                listener.advanced(self.step, steps)
+            last = self.step == steps
+            due = [last or self.step % n == 0 for n in (options.log_every, validate_every, options.checkpoint_every)]
+            if any(due):
+                self._check()
+                self.seconds = time.perf_counter() - begun
+            if due[0] or due[1]:  # so that a validation always has figures of the training beside it
+                means = self._means(sums, count)
+                elapsed = time.perf_counter() - since
+                speed = seen / elapsed
+                if self.accelerator.is_main_process:
+                    rate = learning_rate(self.preset, self.step - 1, steps)
+                    share = (feed.waited - waited) / elapsed
+                    row = {"step": float(self.step), **means, "learning_rate": rate}
+                    self.log.append({**row, "images_per_second": speed, "waiting": share})
+                    listener.stepped(self.step, steps, means, speed)
+            if due[1] and self.validation is not None:
+                scores = self.validation.run(self.step, self.average.state, self.accelerator.device)
+                self.validation.draw_curve(self.log)
+                listener.validated(self.step, scores)
+            if due[2]:
                 self._save()
-        return self.averaged
+            if due[0] or due[1]:
+                sums, count, seen, waited, since = {}, 0, 0, feed.waited, time.perf_counter()
+
+    def _advance(self, feed: Feed) -> dict[str, Tensor]:
+        """One step; returns the mean figures of this process' part of its batch."""
+        batches = feed.take(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.preset, self.step, self.preset.steps)
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.statistics.begin()
+        sums: dict[str, Tensor] = {}
+        for number, lab in enumerate(batches):
+            last = number == len(batches) - 1
+            # Gradients travel between processes once a step.
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
+                loss, figures = self.model(lab[:, :1], lab[:, 1:])
+                self.accelerator.backward(loss / len(batches))
+            self.statistics.add()
+            for name, value in figures.items():
+                sums[name] = sums.get(name, 0) + value / len(batches)
+        self.statistics.finish(len(batches), self.accelerator.num_processes)
+        self._step_finite(sums["loss"])
+        self.optimizer.step()
+        self.average.update(self.task.network, self.step)
+        self.step += 1
+        return sums
+
+    def _step_finite(self, loss: Tensor) -> None:
+        """Clip, and remember whether gradient and loss are finite; looked at later where that costs a wait."""
+        parameters = [p for p in self.task.parameters() if p.grad is not None]
+        if self.preset.clip is not None:
+            norm = self.accelerator.clip_grad_norm_(parameters, self.preset.clip)
+        else:
+            norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        # In float16 a gradient may overflow: the scaler then leaves the step out and scales less.
+        watched = loss if self.options.dtype == "float16" else norm + loss
+        self._finite = self._finite & torch.isfinite(watched)
+        if self.accelerator.device.type == "cpu" or self.step % CHECK_EVERY == 0:
+            self._check()
+
+    def _check(self) -> None:
+        if not bool(self._finite):
+            raise RunError(
+                f"the loss or its gradient is not finite at step {self.step}; the checkpoint before it stays",
+                where=str(self.checkpoint),
+                mend="run the same command with a lower rate: --param learning_rate=...",
+            )
+
+    @contextlib.contextmanager
+    def _memory_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (MemoryError, RuntimeError) as error:
+            # Only GPUs have an exception of their own for it; the CPU's allocator raises a plain RuntimeError.
+            words = ("can't allocate memory", "not enough memory", "out of memory")
+            named = isinstance(error, torch.OutOfMemoryError | MemoryError)
+            if not named and not any(word in str(error).lower() for word in words):
+                raise
+            view = self.preset.view_at(self.step, self.preset.steps)
+            n = view.batch_size // self.parts[0][1]
+            what = f"out of memory at step {self.step} with {n} photographs of {view.size} pixels at once"
+            mend = (
+                f"run the same command with --accumulate {2 * self.options.accumulate}, or begin anew with a smaller "
+                "--batch-size; the last checkpoint stays"
+            )
+            raise RunError(what, where=str(self.checkpoint), mend=mend) from error
+
+    def _means(self, sums: Mapping[str, Tensor], count: int) -> dict[str, float]:
+        """Means over steps and processes."""
+        means = torch.stack([value.float() for value in sums.values()]) / count
+        return dict(zip(sums, self.accelerator.reduce(means, "mean").tolist(), strict=True))
+
+    def _parts(self) -> list[tuple[int, int]]:
+        of = self.accelerator.num_processes * self.options.accumulate
+        for view in self.preset.views:
+            if view.batch_size % of:
+                what = f"a batch of {view.batch_size} photographs cannot be split into {of} equal parts"
+                split = f"{self.accelerator.num_processes} processes x {self.options.accumulate} micro-batches"
+                raise UserError(what, where=split, mend="choose another --batch-size or --accumulate")
+        first = self.accelerator.process_index * self.options.accumulate
+        return [(first + number, of) for number in range(self.options.accumulate)]
+
+    def _to_device(self) -> None:
+        self.task.to(self.accelerator.device).to(memory_format=torch.channels_last)
 
     def _initialize(self) -> None:
-        view = self.preset.views[0]
-        picked = self.rng.choice(self.chosen, min(INITIAL_PHOTOGRAPHS, len(self.chosen)), replace=False)
-        lab = cut(self.cache.pixels, picked, view, self.rng)
-        self.task.initialize(lab[:, :1].contiguous(), self.options.seed)
-        self.task.to(self.options.device).to(memory_format=torch.channels_last)
-        self.averaged = {name: value.clone() for name, value in self.task.network.state_dict().items()}
+        for name in ("log.csv", "validation.csv"):
+            if self.accelerator.is_main_process:
+                Journal(self.options.folder / name).rewind(0)
+        if self.accelerator.is_main_process:  # the others get its weights
+            rng = np.random.default_rng([self.options.seed, 0])
+            picked = rng.choice(self.chosen, min(INITIAL_PHOTOGRAPHS, len(self.chosen)), replace=False)
+            lab = cut(self.cache.pixels, picked, self.preset.views[0], rng)
+            self.task.to("cpu")
+            self.task.initialize(lab[:, :1].contiguous(), self.options.seed)
+            if self.options.initial is not None:
+                copy_weights(self.task.network, self.options.initial)
+        self._to_device()
 
-    def _advance(self) -> tuple[dict[str, float], int]:
-        """One step; returns the figures of its batch and how many images it saw."""
-        view = self.preset.view_at(self.step, self.options.steps)
-        if len(self.order) < view.batch_size:
-            self.order = self.rng.permutation(self.chosen).tolist()
-        picked, self.order = self.order[: view.batch_size], self.order[view.batch_size :]
-        lab = cut(self.cache.pixels, picked, view, self.rng).to(self.options.device)
-        rate = trapezoid(self.step, self.options.steps, warmup=self.preset.warmup, decay=self.preset.decay)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.preset.learning_rate * rate
-        self.task.train()
-        loss, figures = self.task(lab[:, :1], lab[:, 1:])
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.task.parameters(), self.preset.clip)
-        if not bool(torch.isfinite(norm)):
-            raise RunError(
-                f"the gradient is not finite at step {self.step}; the checkpoint before it stays",
-                where=str(self.checkpoint),
-                mend="resume with a lower learning rate",
-            )
-        self.optimizer.step()
-        self._average()
-        self.step += 1
-        return {name: float(value) for name, value in figures.items()}, len(picked)
-
-    @torch.no_grad()
-    def _average(self) -> None:
-        # The average forgets the first steps faster than its own decay would.
-        decay = min(self.preset.average, (self.step + 1) / (self.step + 10))
-        state = self.task.network.state_dict()
-        names = [name for name, value in self.averaged.items() if value.is_floating_point()]
-        torch._foreach_lerp_([self.averaged[n] for n in names], [state[n] for n in names], 1 - decay)
+    def _identity(self) -> dict[str, Any]:
+        return {
+            "settings": self.preset.settings(),
+            "photographs": self.cache.fingerprint(self.bag),
+            "seed": self.options.seed,
+        }
 
     def _save(self) -> None:
+        if not self.accelerator.is_main_process:
+            return
         state = {
+            **self._identity(),
             "network": self.task.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "averaged": self.averaged,
+            "averaged": self.average.state,
+            "random": torch.get_rng_state(),
+            "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "step": self.step,
-            "order": torch.tensor(self.order, dtype=torch.int64),
-            "random": _plain(self.rng.bit_generator.state),
             "seconds": self.seconds,
-            "preset": self.preset.model_dump(mode="json"),
+            "history": self.history,
         }
-        partial = self.checkpoint.with_suffix(".partial")
-        try:
-            self.options.folder.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                torch.save(state, file)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(self.checkpoint)
-        except OSError as error:
-            raise RunError(
-                f"cannot write a checkpoint: {error.strerror}",
-                where=str(self.checkpoint),
-                mend="the one before it stays; make room, then resume",
-            ) from error
+        save_checkpoint(state, self.checkpoint)
 
-    def _restore(self) -> None:
-        state = torch.load(self.checkpoint, map_location=self.options.device, weights_only=True)
-        if state["preset"] != self.preset.model_dump(mode="json"):
-            raise UserError(
-                "the checkpoint was made with other settings",
-                where=str(self.checkpoint),
-                mend="give the same preset, or another -o",
-            )
+    def _restore(self) -> Any:
+        state = load_checkpoint(self.checkpoint)
+        mine, where = self._identity(), str(self.checkpoint)
+        then = self.preset.model_validate({"description": "", **state["settings"]})
+        changed = {name for name, value in mine["settings"].items() if value != state["settings"][name]}
+        if changed - CHANGEABLE:
+            what = f"the checkpoint has other settings: {'; '.join(self.preset.departures(then))}"
+            raise UserError(what, where=where, mend="give the same settings, or another -o")
+        for name in ("photographs", "seed"):
+            if mine[name] != state[name]:
+                mend = "give the same, or another -o"
+                raise UserError(f"the checkpoint was made with other {name}", where=where, mend=mend)
+        self.step, self.seconds, self.history = state["step"], state["seconds"], list(state["history"])
+        if changed:
+            self.history += [f"from step {self.step}: {change}" for change in self.preset.departures(then)]
         self.task.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.averaged, self.step, self.seconds = state["averaged"], state["step"], state["seconds"]
-        self.order = state["order"].tolist()
-        self.rng.bit_generator.state = _whole(state["random"])
-
-    def _log(self, means: Mapping[str, float], speed: float) -> None:
-        path = self.options.folder / "log.csv"
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(["step", *means, "images_per_second"])
-            writer.writerow([self.step, *(f"{value:.6g}" for value in means.values()), f"{speed:.1f}"])
-
-
-def _groups(task: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    # Biases and BatchNorm are free to grow: decay is meant for filters.
-    filters = [p for p in task.parameters() if p.dim() > 1]
-    others = [p for p in task.parameters() if p.dim() <= 1]
-    return [{"params": filters, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A generator's state in types that ``torch.load(weights_only=True)`` reads: its 128-bit integers as text."""
-    return {k: _plain(v) if isinstance(v, dict) else str(v) if isinstance(v, int) else v for k, v in state.items()}
-
-
-def _whole(state: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        k: _whole(v) if isinstance(v, dict) else int(v) if isinstance(v, str) and v.isdigit() else v
-        for k, v in state.items()
-    }
+        self.average = MovingAverage(self.task.network, self.preset.average)
+        for name, value in state["averaged"].items():
+            self.average.state[name].copy_(value)
+        torch.set_rng_state(state["random"])
+        if self.accelerator.is_main_process:
+            self.log.rewind(self.step)
+            Journal(self.options.folder / "validation.csv").rewind(self.step)
+        return state["scaler"]

@@ -1,5 +1,5 @@
-"""Colorful Image Colorization: the classification network over 313 colour bins."""
+"""The classification network of "Colorful Image Colorization"."""
 
-from zoo.cic.model import CIC
+from zoo.cic.model import CIC, CICClass
 
-__all__ = ["CIC"]
+__all__ = ["CIC", "CICClass"]

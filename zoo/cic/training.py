@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from colorbench.color.bins import soft_encode
 from colorbench.color.prior import Prior, rebalancing_weights
 from colorbench.training.initialization import kmeans_initialize
-from colorbench.training.loss import rebalanced_cross_entropy
+from colorbench.training.loss import colored, rebalanced_cross_entropy
 from colorbench.training.preset import Preset
 from zoo.cic.network import STRIDE, Network, scale_lightness
 
@@ -25,16 +25,20 @@ class ClassificationTraining(nn.Module):
         self.network = Network(preset.width)
         weights = rebalancing_weights(prior.probabilities, preset.lam)
         self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
-        # The best answer that ignores the picture is the rebalanced prior: training begins there.
+        # The best answer that ignores the picture is the rebalanced prior: training may begin there.
         start = prior.probabilities * weights
         self.start = np.log(np.maximum(start / start.sum(), 1e-9))
 
     def initialize(self, lightness: Tensor, seed: int) -> None:
-        """k-means initialization of the trunk on (N, 1, H, W) photographs; the head starts at the prior."""
-        kmeans_initialize(self.network.trunk, scale_lightness(lightness), seed)
-        nn.init.normal_(self.network.head.weight, 0, 0.01)
-        assert self.network.head.bias is not None
-        self.network.head.bias.data = torch.from_numpy(self.start).float()
+        """k-means initialization on (N, 1, H, W) photographs; of the head as well, or that starts at the prior."""
+        kmeans = self.preset.start == "kmeans"
+        maps = kmeans_initialize(self.network.trunk, scale_lightness(lightness), seed) if kmeans else None
+        if maps is not None and self.preset.head == "kmeans":
+            kmeans_initialize(nn.Sequential(nn.Sequential(self.network.head)), maps, seed)
+        elif self.preset.head == "prior":
+            nn.init.normal_(self.network.head.weight, 0, 0.01)
+            assert self.network.head.bias is not None
+            self.network.head.bias.data = torch.from_numpy(self.start).float()
 
     def forward(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of (N, 1, H, W) L and (N, 2, H, W) ab, and the figures to log.
@@ -42,6 +46,13 @@ class ClassificationTraining(nn.Module):
         Targets are ab at every fourth pixel, subsampled and not averaged, as in the released code.
         """
         logits = self.network(lightness.contiguous(memory_format=torch.channels_last))
-        target = soft_encode(ab[..., ::STRIDE, ::STRIDE].contiguous(), self.preset.neighbours)
-        result = rebalanced_cross_entropy(logits, target, self.weights)
+        truth = ab[..., ::STRIDE, ::STRIDE].contiguous()
+        threshold = self.preset.gray_mask
+        result = rebalanced_cross_entropy(
+            logits,
+            soft_encode(truth, self.preset.neighbours),
+            self.weights,
+            reduction=self.preset.reduction,
+            mask=None if threshold is None else colored(truth, threshold),
+        )
         return result.loss, {"loss": result.loss.detach(), "kl": result.kl}

@@ -1,0 +1,193 @@
+"""The cost of a training step, and what initialization is worth: ``uv run python -m benchmarks.training DIR``.
+
+DIR holds photographs to train on. All times are CPU time of the process; ratios are of one run. The opponent makes
+dense (N, 313, H, W) targets with scikit-learn's nearest neighbours, as public implementations do.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+from torch import Tensor, nn
+
+from colorbench.color.bins import ab_bins, soft_encode
+from colorbench.color.prior import load_prior
+from colorbench.data.sources import open_dataset
+from colorbench.training.files import Journal
+from colorbench.training.loss import rebalanced_cross_entropy
+from colorbench.training.optimizer import make_optimizer
+from colorbench.training.photographs import PhotographCache, build_cache, cut
+from colorbench.training.preset import View
+from colorbench.training.trainer import Options, Trainer
+from zoo.cic.presets import PRESETS
+from zoo.cic.training import ClassificationTraining
+
+SIZE, BATCH = 128, 32
+STEP = PRESETS["small"].changed(
+    {"views": [View(begin=0, size=SIZE, low=SIZE, high=SIZE, batch_size=BATCH)], "working_size": SIZE}
+)
+NARROW = PRESETS["small"].changed(
+    {
+        "width": 0.125,
+        "views": [View(begin=0, size=64, low=88, high=128, batch_size=32)],
+        "steps": 60,
+        "warmup": 10,
+        "average": 0.9,
+        "working_size": 64,
+    }
+)
+
+
+class DenseTraining(ClassificationTraining):
+    """The same network and loss with dense targets."""
+
+    def forward(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss, as ``ClassificationTraining``."""
+        logits = self.network(lightness.contiguous(memory_format=torch.channels_last))
+        target = dense_target(ab[..., ::4, ::4])  # (N, 313, H/4, W/4)
+        entropy = -(target * logits.log_softmax(1)).sum(1)
+        loss = (entropy * self.weights[target.argmax(1)]).mean()
+        return loss, {"loss": loss.detach()}
+
+
+def dense_target(ab: Tensor) -> Tensor:
+    """(N, 2, H, W) -> (N, 313, H, W) float32, by NNEncode of the released code: ball tree, float64, moved axes."""
+    n, _, h, w = ab.shape
+    points = ab.permute(0, 2, 3, 1).reshape(-1, 2).numpy()
+    distance, index = tree().kneighbors(points)
+    weights = np.exp(-(distance**2) / 50)
+    target = np.zeros((len(points), 313))
+    target[np.arange(len(points))[:, None], index] = weights / weights.sum(1, keepdims=True)
+    return torch.from_numpy(np.ascontiguousarray(target.reshape(n, h, w, 313).transpose(0, 3, 1, 2))).float()
+
+
+@lru_cache(maxsize=1)
+def tree() -> NearestNeighbors:
+    """Of the bins, fitted once."""
+    return NearestNeighbors(n_neighbors=10, algorithm="ball_tree").fit(ab_bins().numpy())
+
+
+def stepper(kind: type[ClassificationTraining], cache: PhotographCache) -> Callable[[], None]:
+    """One whole step: crops, forward, loss, backward, optimizer."""
+    torch.manual_seed(0)
+    task = kind(STEP, load_prior()).to(memory_format=torch.channels_last)
+    optimizer, rng = make_optimizer(task, STEP), np.random.default_rng(0)
+
+    def step() -> None:
+        lab = cut(cache.pixels, rng.integers(0, len(cache.pixels), BATCH), STEP.views[0], rng)
+        loss, _ = task(lab[:, :1], lab[:, 1:])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(task.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    """CPU time of one call."""
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def times(cache: PhotographCache, rounds: int = 4) -> None:
+    """Share of encoding and loss in a step, and the step against dense targets."""
+    ours, theirs = stepper(ClassificationTraining, cache), stepper(DenseTraining, cache)
+    weights = torch.ones(313)
+    lab = cut(cache.pixels, list(range(BATCH)), STEP.views[0], np.random.default_rng(0))
+    shape = (BATCH, 313, SIZE // 4, SIZE // 4)
+    logits = torch.randn(shape).contiguous(memory_format=torch.channels_last).requires_grad_()
+
+    def loss_alone() -> None:
+        target = soft_encode(lab[:, 1:, ::4, ::4].contiguous())
+        torch.autograd.grad(rebalanced_cross_entropy(logits, target, weights).loss, logits)
+
+    ours(), theirs(), loss_alone()  # what is made once is made now
+    found = [(cpu_seconds(ours), cpu_seconds(theirs), cpu_seconds(loss_alone)) for _ in range(rounds)]
+    step, dense, loss = (statistics.median(column) for column in zip(*found, strict=True))
+    share = 100 * loss / step
+    print(f"step, {SIZE} px, batch {BATCH}, width {STEP.width:g}: {step:.3f} s of CPU, median of {rounds}")
+    print(f"encoding + loss: {loss * 1e3:.0f} ms, {share:.1f} % of a step (aim at most 10 %)")
+    print(f"with dense targets: {dense:.3f} s; {dense / step:.2f} times slower (aim at least 1.3)")
+
+
+def peak(kind: str, folder: Path) -> int:
+    """Peak memory in bytes of a second step, in a process of its own (Linux)."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_peak, (kind, folder))
+
+
+def _peak(kind: str, folder: Path) -> int:
+    torch.set_num_threads(1)
+    cache = build_cache([open_dataset(folder)], folder.parent / "cache", 128)
+    step = stepper(DenseTraining if kind == "dense" else ClassificationTraining, cache)
+    step()
+    # Not getrusage: its peak is inherited from the parent process, and holds what the imports took.
+    Path("/proc/self/clear_refs").write_text("5")
+    step()
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
+def memory(folder: Path) -> None:
+    """Peak memory, ours and dense."""
+    ours, theirs = peak("sparse", folder), peak("dense", folder)
+    target = BATCH * 313 * (SIZE // 4) ** 2 * 4
+    print(
+        f"peak memory: {ours / 2**20:.0f} MiB; with dense targets {theirs / 2**20:.0f} MiB, "
+        f"{(theirs - ours) / 2**20:.0f} more (aim at least the target, {target / 2**20:.0f})"
+    )
+
+
+class _Silent:
+    def advanced(self, step: int, steps: int) -> None: ...
+
+    def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None: ...
+
+    def validated(self, step: int, figures: Mapping[str, float]) -> None: ...
+
+
+def initialization(cache: PhotographCache) -> None:
+    """Loss curves of both initializations, and the share of the time that steps wait for data."""
+    waiting = []
+    for head in ("prior", "kmeans"):
+        for start in ("kmeans", "default"):
+            preset = NARROW.changed({"start": start, "head": head})
+            torch.manual_seed(0)
+            task = ClassificationTraining(preset, load_prior())
+            with tempfile.TemporaryDirectory() as folder:
+                options = Options(Path(folder), log_every=20, validate_every=60)
+                Trainer(task, preset, cache, options).run(_Silent())
+                rows = Journal(Path(folder) / "log.csv").rows()
+                (held,) = Journal(Path(folder) / "validation.csv").rows()
+            waiting += [row["waiting"] for row in rows[1:]]
+            curve = ", ".join(f"{row['step']:.0f}: {row['loss']:.3f}" for row in rows)
+            print(f"start {start}, head {head}: loss at {curve}; held loss {held['loss']:.3f}, KL {held['kl']:.3f}")
+    print(f"waiting for data: {100 * max(waiting):.1f} % of the time of a step, the largest of all (aim under 5 %)")
+
+
+def main(folder: str) -> None:
+    """All of it, on one thread."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as scratch:
+        cache = build_cache([open_dataset(folder)], Path(scratch) / "cache", 128)
+        times(cache)
+        initialization(cache)
+        link = Path(scratch) / "photographs"
+        link.symlink_to(Path(folder).resolve())
+        memory(link)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

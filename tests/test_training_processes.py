@@ -1,0 +1,92 @@
+"""Several processes and micro-batches train as one does: real ``torchrun``, real gradients."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from training_support import TINY, Silent, make_trainer, write_photographs
+
+from colorbench.errors import UserError
+from colorbench.training.files import Journal
+from colorbench.training.optimizer import MOMENTUM, BatchStatistics
+
+SUPPORT = Path(__file__).with_name("training_support.py")
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_photographs(tmp_path_factory.mktemp("photographs"))
+
+
+@pytest.fixture(scope="module")
+def two(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, dict]]]:
+    """The folder of a training on two processes, and what each ended with."""
+    folder = tmp_path_factory.mktemp("two")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SUPPORT)]
+    done = subprocess.run([*command, str(photographs), str(folder), str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder, [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+
+
+def one(photographs: Path, folder: Path, accumulate: int) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """Losses and last weights of one process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    trainer = make_trainer(photographs, folder, accumulate=accumulate)
+    trainer.run(Silent())
+    torch.set_num_threads(threads)
+    return losses(folder), dict(trainer.task.network.state_dict())
+
+
+def losses(folder: Path) -> list[float]:
+    return [row["loss"] for row in Journal(folder / "log.csv").rows()]
+
+
+def distance(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> float:
+    """Largest difference of any weight or running statistic, relative where they are above 1."""
+    return max(float(((a[n] - b[n]).abs() / a[n].abs().clamp_min(1)).max()) for n in a if a[n].is_floating_point())
+
+
+def test_two_processes_follow_one_with_two_micro_batches(two, photographs: Path, tmp_path: Path) -> None:
+    folder, answers = two
+    expected_losses, expected = one(photographs, tmp_path / "one", accumulate=2)
+    assert losses(folder) == pytest.approx(expected_losses, rel=1e-5) and len(expected_losses) == TINY.steps
+    assert distance(expected, answers[0]["state"]) < 1e-5
+    assert all(torch.equal(expected[n], answers[0]["state"][n]) for n in expected if "num_batches" in n)
+    # The bound can fail: where BatchNorm sees the whole batch at once, it is another training.
+    _, whole = one(photographs, tmp_path / "whole", accumulate=1)
+    assert distance(expected, whole) > 1e-4
+
+
+def test_gradients_weights_and_statistics_are_equal_on_all_processes(two) -> None:
+    _, (first, second) = two
+    assert all(torch.equal(first["gradients"][n], second["gradients"][n]) for n in first["gradients"])
+    assert any(float(gradient.abs().max()) > 1e-4 for gradient in first["gradients"].values())
+    assert all(torch.equal(first["state"][n], second["state"][n]) for n in first["state"])
+
+
+def test_running_statistics_are_those_of_the_whole_batch_where_its_parts_are_alike() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 5, 5)
+    plain, split = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
+    assert plain.momentum == MOMENTUM
+    plain(x)
+    statistics = BatchStatistics(split)
+    statistics.begin()
+    for _ in range(2):
+        split(x)
+        statistics.add()
+    statistics.finish(2, 1)
+    assert torch.allclose(split.running_mean, plain.running_mean) and torch.allclose(
+        split.running_var, plain.running_var
+    )
+    assert split.num_batches_tracked == 1
+
+
+def test_a_batch_that_cannot_be_split_evenly_is_refused(photographs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="batch of 8 photographs cannot be split into 3 equal parts"):
+        make_trainer(photographs, tmp_path, accumulate=3)

@@ -1,0 +1,52 @@
+"""Training the regression network: the loss as a module, so that it can be wrapped for many processes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from colorbench.color.prior import Prior
+from colorbench.training.initialization import kmeans_initialize
+from colorbench.training.loss import colored, reduce_pixels
+from colorbench.training.preset import Preset
+from zoo.cic.network import STRIDE, Network, scale_lightness
+
+AB_SCALE = 110.0
+"""The network answers ab / 110, which is of unit order."""
+LOSS_UNIT = 27.5
+"""ab distance whose half square counts 1 in the loss: gradients are then as large as the classification's."""
+
+
+class RegressionTraining(nn.Module):
+    """Network and Euclidean loss; ``forward`` is the loss."""
+
+    def __init__(self, preset: Preset, prior: Prior) -> None:
+        """The prior plays no part: regression is not rebalanced."""
+        super().__init__()
+        self.preset = preset
+        self.network = Network(preset.width, 2)
+
+    def initialize(self, lightness: Tensor, seed: int) -> None:
+        """k-means initialization of the trunk on (N, 1, H, W) photographs; the head starts at gray.
+
+        A head made of patches would begin with vivid colours, which the Euclidean loss would first have to unlearn.
+        """
+        if self.preset.start == "kmeans":
+            kmeans_initialize(self.network.trunk, scale_lightness(lightness), seed)
+        nn.init.normal_(self.network.head.weight, 0, 0.01)
+        assert self.network.head.bias is not None
+        nn.init.zeros_(self.network.head.bias)
+
+    def forward(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of (N, 1, H, W) L and (N, 2, H, W) ab, and the figures to log.
+
+        The loss is half the squared ab distance (paper, equation 1) in units of 27.5 squared. Targets are ab at every
+        fourth pixel, as the classification's.
+        """
+        answer = self.network(lightness.contiguous(memory_format=torch.channels_last)).float() * AB_SCALE
+        truth = ab[..., ::STRIDE, ::STRIDE]
+        squared = (answer - truth).square().sum(1)  # (N, H/4, W/4)
+        threshold = self.preset.gray_mask
+        counted = squared if threshold is None else squared * colored(truth, threshold)[:, None, None]
+        loss = reduce_pixels(counted, self.preset.reduction) / (2 * LOSS_UNIT**2)
+        return loss, {"loss": loss.detach(), "rmse": squared.detach().mean().sqrt()}
