@@ -14,7 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from colorbench.cli import app
-from colorbench.cli.run import parameters, source
+from colorbench.cli.run import by_role, check_roles, parameters
 from colorbench.errors import UserError
 from colorbench.evaluation.record import Record
 
@@ -209,19 +209,19 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
     [([], None), (["photos"], "photos"), (["test=photos"], "photos"), (["a=b"], "a=b")],
 )
 def test_data_by_role(data: list[str], expected: str | None) -> None:
-    assert source(data) == expected
+    assert by_role(data).get("test") == expected
 
 
 def test_a_folder_whose_name_looks_like_a_role_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "test=1").mkdir()
-    assert source(["test=1"]) == "test=1"
+    assert by_role(["test=1"]) == {"test": "test=1"}
 
 
 @pytest.mark.parametrize("data", [["train=photos"], ["a", "b"], ["test=a", "b"]])
 def test_data_that_no_protocol_takes(data: list[str]) -> None:
     with pytest.raises(UserError):
-        source(data)
+        check_roles(by_role(data), ())
 
 
 def test_parameters_find_their_protocol() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,7 +42,12 @@ def run(
     ],
     data: Annotated[
         list[str] | None,
-        typer.Option("--data", "-d", metavar="DIR", help="Photographs: a folder, or a set by name [default: samples]."),
+        typer.Option(
+            "--data",
+            "-d",
+            metavar="[ROLE=]DIR",
+            help="Photographs: a folder, or a set by name [default: samples]; by role (train=DIR) to train a probe on.",
+        ),
     ] = None,
     list_file: ListFile = None,
     labels: Annotated[
@@ -109,19 +114,24 @@ def run(
     from colorbench.cli.verbs import FINISHED
     from colorbench.data.sources import open_dataset
     from colorbench.evaluation.execution import processes
+    from colorbench.evaluation.request import whole_protocol
     from colorbench.evaluation.run import RunRequest
     from colorbench.evaluation.run import run as measure
     from colorbench.models.loading import load_model
 
+    sets = by_role(data or [])
     ctx.meta[FINISHED] = "what is finished is kept; the same command goes on from there"
     protocols = list(dict.fromkeys(protocol))
+    needed = {role for name in protocols for role in getattr(whole_protocol(name.partition("@")[0]), "roles", ())}
+    check_roles(sets, needed)
     loaded = [
         load_model(name, decode=decode, temperature=temperature, weights=weights) for name in dict.fromkeys(model)
     ]
     request = RunRequest(
         models=loaded,
         protocols=protocols,
-        data=open_dataset(source(data or []), list_file=list_file, labels=labels),
+        data=open_dataset(sets.get("test"), list_file=list_file, labels=labels),
+        roles={role: open_dataset(place) for role, place in sets.items() if role != "test"},
         gray_policy=choice(gray, ("keep", "drop"), "--gray"),
         parameters=parameters(param or [], protocols),
         seed=seed,
@@ -146,8 +156,10 @@ def run(
 
 def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, json: bool) -> None:
     """Write each record's page, print its table, and the records themselves where asked."""
+    from colorbench.cli.judges import show_judges
     from colorbench.cli.show import spec_of
     from colorbench.cli.tables import Closing, console
+    from colorbench.evaluation.judges import scores_judged
     from colorbench.evaluation.report import write_report
     from colorbench.evaluation.run import record_folder
 
@@ -164,29 +176,45 @@ def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, js
         folder = record_folder(output, record)
         write_report(folder, explanations=explanations, headline=spec.headline)
         closing.show(record, beside, explanations, spec.headline, folder)
+    for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
+        alike = [record for record in records if record.protocol.identity_sha256 == identity]
+        for score in scores_judged(alike)[:1]:
+            show_judges(closing.console, alike, score)
     if json:
         texts = [record.model_dump_json(indent=1) for record in asked]
         typer.echo(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
 
 
-def source(data: Sequence[str]) -> str | None:
-    """The photographs to measure on; ``test=DIR`` is ``DIR``. None: the packaged samples.
+def by_role(data: Sequence[str]) -> dict[str, str]:
+    """The sets of photographs by role; ``DIR`` alone is ``test=DIR``.
 
     Raises:
-        UserError: for a role that no image protocol has, and for more than one source.
+        UserError: for two sets of one role.
     """
-    by_role: dict[str, str] = {}
+    found: dict[str, str] = {}
     for given in data:
         role, equals, place = given.partition("=")
         # A folder may have "=" in its name.
         known = bool(equals) and role in ROLES and not Path(given).exists()
         role, place = (role, place) if known else ("test", given)
-        if role == "train":
-            raise UserError("these protocols train nothing", where=given, mend="give the photographs as --data DIR")
-        if role in by_role:
+        if role in found:
             raise UserError("--data is given twice", where=given, mend="measure one set of photographs at a time")
-        by_role[role] = place
-    return by_role.get("test")
+        found[role] = place
+    return found
+
+
+def check_roles(sets: Mapping[str, str], needed: Collection[str]) -> None:
+    """Refuse photographs to train on where no protocol trains anything, and a role that one lacks.
+
+    Raises:
+        UserError: saying so.
+    """
+    if "train" in sets and "train" not in needed:
+        mend = "give the photographs as --data DIR"
+        raise UserError("these protocols train nothing", where=f"train={sets['train']}", mend=mend)
+    if lacking := [role for role in ROLES if role in needed and role not in sets]:
+        mend = f"give {' '.join(f'--data {role}=DIR' for role in ROLES if role in needed)}"
+        raise UserError(f"there are no photographs in the role {lacking[0]!r}", mend=mend)
 
 
 def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str, Any]]:

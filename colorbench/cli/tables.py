@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -83,16 +84,18 @@ def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
     table.add_column("", overflow="fold")
     short = record.model.name.rpartition("/")[2]
     table.add_column(short if len(short) <= LONGEST_HEAD else "the model", justify="right", no_wrap=True)
-    differences = {difference.metric: difference for difference in record.differences if difference.minus == "zoo/gray"}
-    if differences:
-        table.add_column("minus gray", justify="right", no_wrap=True)
+    # From gray; where nothing is taken from gray (probes, transfer), from each control.
+    minus = list(dict.fromkeys(difference.minus for difference in record.differences))
+    minus = ["zoo/gray"] if "zoo/gray" in minus else minus
+    for name in minus:
+        table.add_column(f"minus {re.split('[/.]', name)[-1]}", justify="right", no_wrap=True)
+    differences = {(difference.metric, difference.minus): difference for difference in record.differences}
     columns = [(head, values(other)) for head, other in anchors(record, beside)]
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for metric in record.metrics:
         cells = [title(metric, headline), with_interval(metric)]
-        if differences:
-            cells.append(with_interval(differences.get(metric.name), metric.unit))
+        cells += [with_interval(differences.get((metric.name, name)), metric.unit) for name in minus]
         cells += [Text(number(others.get(metric.name), metric.unit)) for _, others in columns]
         table.add_row(*cells)
     return table
@@ -125,7 +128,9 @@ def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> R
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
     for metric in record.metrics:
-        words = explanations.get(metric.name, metric.title)
+        words = explanations.get(metric.name, "" if len(record.metrics) > len(explanations) else metric.title)
+        if not words:
+            continue  # one of many of a kind, such as a layer's: the headline's words say what it is
         if metric.name == headline:
             words = f"{words.rstrip('.')}. Boards sort by this one."
         grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(words))

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from colorbench.errors import RunError, UserError
-from colorbench.plugins import Plugin, registered
+from colorbench.plugins import OWN, Plugin, registered
 
 DEBUG = "colorbench.debug"
 """Key in the context's ``meta``: whether errors show their traceback."""
@@ -38,8 +38,15 @@ VERBS = {
     "show": Verb("colorbench.cli.show", "show", "Show all that is known of a model or a protocol."),
     "colorize": Verb("colorbench.cli.colorize", "colorize", "Colorize photographs, black-and-white ones too."),
     "prior": Verb("colorbench.cli.prior", "prior", "Count how often each colour bin occurs in photographs."),
+    "compare": Verb("colorbench.cli.compare", "compare", "Compare records: which differences are real?"),
+    "verify": Verb("colorbench.cli.verify", "verify", "Check that a record's numbers follow from what it stores."),
 }
 """Each summary is the first line of the verb's own help (a test holds them together)."""
+OWN_PLUGINS = {
+    "leaderboard": "Join records into one page that compares them fairly.",
+    "study": "Ask people: build a study, serve it, analyze it, plan its size.",
+}
+"""Summaries of the verbs that our own wings bring by the same door as any package."""
 
 # What a disk says when it cannot be written: the user's to mend, whatever call met it.
 DISK_TROUBLE = {
@@ -54,6 +61,12 @@ DISK_TROUBLE = {
 def plugin_verbs() -> dict[str, Plugin]:
     """Verbs that installed packages bring, by name; a built-in name is never replaced."""
     return {plugin.name: plugin for plugin in registered("commands") if plugin.name not in VERBS}
+
+
+def plugin_summary(plugin: Plugin) -> str:
+    """The overview's line for a verb that a package brings; nothing is imported for it."""
+    own = OWN_PLUGINS.get(plugin.name) if plugin.distribution == OWN else None
+    return own or f"(from package {plugin.distribution})"
 
 
 class VerbGroup(TyperGroup):
@@ -76,7 +89,7 @@ class VerbGroup(TyperGroup):
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The overview, from the summaries alone."""
         rows = [(name, verb.summary) for name, verb in VERBS.items()]
-        rows += [(name, f"(from package {plugin.distribution})") for name, plugin in sorted(plugin_verbs().items())]
+        rows += [(name, plugin_summary(plugin)) for name, plugin in sorted(plugin_verbs().items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

@@ -20,6 +20,7 @@ from colorbench.evaluation.protocol import MetricSpec, Summary
 from colorbench.evaluation.record import CurvePart, Difference, Metric
 from colorbench.evaluation.store import Shard
 from colorbench.stats import bootstrap
+from colorbench.stats.fieller import share_of_gap
 from colorbench.stats.paired import paired_interval
 
 COUNT = {"ratio": 2, "abs_difference": 3}
@@ -27,6 +28,7 @@ COUNT = {"ratio": 2, "abs_difference": 3}
 FEW = 100
 """Below this effective number of images, intervals were found to cover less than they say."""
 TOO_SHORT = "interval too short: it covers less than 95 %, since {n:.0f} photographs decide"
+NOT_RESOLVED = "gap not resolved: the gap's own interval touches 0, so that no share of it is given"
 FIXED_COLUMNS = ("id", "sha256", "label", "gray", "height", "width")
 
 
@@ -81,12 +83,18 @@ def metrics_of(
 
 
 def _metric(spec: MetricSpec, statistics: np.ndarray, effective: float | None) -> Metric:
-    value = bootstrap.estimate(statistics, spec.form)
     found = None
-    if spec.interval and math.isfinite(value):
-        found = bootstrap.interval(statistics, spec.form, bounds=(spec.lower_bound, spec.upper_bound))
     if effective is None or not math.isfinite(effective):
         effective = bootstrap.effective_n(statistics, spec.form)
+    if spec.share_of_gap:
+        share = share_of_gap(statistics)
+        value, found = math.nan if share.value is None else share.value, share.interval
+        warning = None if share.resolved else NOT_RESOLVED
+    else:
+        value = bootstrap.estimate(statistics, spec.form)
+        if spec.interval and math.isfinite(value):
+            found = bootstrap.interval(statistics, spec.form, bounds=(spec.lower_bound, spec.upper_bound))
+        warning = TOO_SHORT.format(n=effective) if found and effective < FEW else None
     return Metric(
         name=spec.name,
         title=spec.title,
@@ -100,7 +108,9 @@ def _metric(spec: MetricSpec, statistics: np.ndarray, effective: float | None) -
         effective_n=effective if math.isfinite(effective) else 0.0,
         form=spec.form,
         comparable=spec.comparable,
-        warning=TOO_SHORT.format(n=effective) if found and effective < FEW else None,
+        warning=warning,
+        judge=spec.judge,
+        share_of_gap=spec.share_of_gap,
     )
 
 
@@ -161,6 +171,7 @@ def curves_of(summary: Summary) -> list[CurvePart]:
             y_label=curve.y_label,
             x=list(curve.x),
             y=list(curve.y),
+            beside={label: list(line) for label, line in curve.beside.items()},
         )
         for curve in finite
     ]

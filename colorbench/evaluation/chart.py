@@ -20,6 +20,10 @@ def chart(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]])
     for head, other in shown:
         same = [candidate for candidate in other.curves if candidate.name == curve.name]
         lines += [(head, COLORS[other.model.name], candidate) for candidate in same]
+    lines += [
+        (label, 1 + place % 3, curve.model_copy(update={"y": line}))
+        for place, (label, line) in enumerate(curve.beside.items())
+    ]
     xs = [x for _, _, line in lines for x in line.x] or [0.0, 1.0]
     ys = [y for _, _, line in lines for y in line.y] or [0.0, 1.0]
     x_low, x_high = min(xs), max(xs)

@@ -79,7 +79,7 @@ def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
         differences=differences,
         curves=aggregate.curves_of(summary),
         notes=[*aggregate.demonstration(len(rows)), *summary.notes],
-        execution=_execution(run.settings, len(rows), seconds),
+        execution=execution_part(run.settings, len(rows), seconds),
         provenance=provenance(run.command, [task.model.package]),
         files=Files(
             rows=pictures.file_sha256(folder.rows),
@@ -119,7 +119,7 @@ def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
     )
 
 
-def _execution(settings: Settings, n: int, seconds: Mapping[str, float]) -> Execution:
+def execution_part(settings: Settings, n: int, seconds: Mapping[str, float]) -> Execution:
     """What it took; seconds are added up over processes, and stages that models share count for each."""
     total = sum(seconds.values())
     device = settings.device

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -75,6 +75,7 @@ def run_key(
     seed: int,
     dtype: str,
     version: str,
+    classes: Sequence[str] = (),
     revision: int = 0,
 ) -> str:
     """sha256 of all that decides the numbers.
@@ -87,6 +88,7 @@ def run_key(
         seed: of the run.
         dtype: in which the model computes.
         version: of colorbench.
+        classes: names of the photographs' classes, where they have any.
         revision: 0, but where the folder of that key holds the run of other contents under equal names and sizes.
     """
     return digest_of(
@@ -100,6 +102,7 @@ def run_key(
             "seed": seed,
             "dtype": dtype,
             "revision": revision,
+            **({"classes": classes} if classes else {}),
         }
     )
 

@@ -54,7 +54,7 @@ def locate(
 
     Args:
         output: root of all records.
-        decides: arguments of ``run_key`` but ``samples`` and ``revision``.
+        decides: arguments of ``run_key`` but ``samples``, ``classes`` and ``revision``.
         protocol: its name.
         dataset: after any limit.
         save: pictures to keep.
@@ -64,7 +64,8 @@ def locate(
     """
     wanted = Plan(save, anchors, files_digest(dataset.samples, times=True))
     for revision in itertools.count():
-        key = run_key(**decides, samples=dataset.samples, revision=revision)
+        classes = dataset.class_names or ()
+        key = run_key(**decides, samples=dataset.samples, classes=classes, revision=revision)
         name = str(decides["model"]["name"])
         folder = RunFolder(output / folder_of(name, protocol, dataset.name, key))
         if not resume and not folder.finished():

@@ -11,7 +11,8 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ from torch import Tensor
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
+
+if TYPE_CHECKING:
+    from colorbench.evaluation.record import Record
+    from colorbench.evaluation.whole import Context
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,11 @@ class MetricSpec:
     """Whether pairs of models may be compared by it (False: shown only)."""
     interval: bool = True
     """Whether a bootstrap interval is honest for it."""
+    judge: str | None = None
+    """Whose score it is, where a classifier or person judges; see ``evaluation.judges``."""
+    share_of_gap: bool = False
+    """Whether S1 is a gap between two anchors and the value a share of it: the interval is then Fieller's, and there
+    is no value where the gap's own interval touches 0."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,8 @@ class Curve:
     y_label: str
     x: tuple[float, ...]
     y: tuple[float, ...]
+    beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Other lines over the same x, by what they are (a control, chance)."""
 
 
 @dataclass(frozen=True)
@@ -212,4 +224,24 @@ class ImageProtocol(Protocol):
 
     def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> Scorer:
         """Check and resolve parameters (UserError names the wrong one) into a scorer."""
+        ...
+
+
+@runtime_checkable
+class WholeProtocol(Protocol):
+    """A protocol that does not go image by image: it trains something, or asks people."""
+
+    spec: ProtocolSpec
+    roles: tuple[str, ...]
+    """Sets of photographs that it needs: ``test``, or ``train`` and ``test``."""
+    joint: bool
+    """Whether all models of a command are judged together (a study), and not each by itself."""
+
+    def evaluate(self, context: Context) -> Record | Path:
+        """Do all of it: a record, written in its folder, or a folder of another kind (a study to be run).
+
+        Raises:
+            UserError: for what the caller can mend.
+            RunError: for a run that failed; what it finished is kept.
+        """
         ...

@@ -85,6 +85,10 @@ class Metric(_Part):
     form: Literal["ratio", "abs_difference"]
     comparable: bool
     warning: str | None = None
+    judge: str | None = None
+    """Whose score it is, where a classifier or person judges."""
+    share_of_gap: bool = False
+    """Whether the value is a share of a gap between two anchors, with Fieller's interval."""
 
 
 class Difference(_Part):
@@ -109,6 +113,8 @@ class CurvePart(_Part):
     y_label: str
     x: list[float]
     y: list[float]
+    beside: dict[str, list[float]] = {}
+    """Other lines over the same x, by what they are."""
 
 
 class Execution(_Part):

@@ -12,9 +12,9 @@ from colorbench.data.loading import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import execution
 from colorbench.evaluation.pictures import LEVELS, Save
-from colorbench.evaluation.protocol import ImageProtocol, ProtocolSpec, Scorer
+from colorbench.evaluation.protocol import ImageProtocol, ProtocolSpec, Scorer, WholeProtocol
 from colorbench.models.loading import LoadedModel, load_model
-from colorbench.plugins import find
+from colorbench.plugins import find, registered
 
 ANCHORS = ("zoo/gray", "zoo/constant", "zoo/ground-truth")
 """Run beside every model, so that its numbers can be read."""
@@ -28,6 +28,9 @@ class RunRequest:
     protocols: Sequence[str]
     """Names, with a preset or not: ``auc``, ``auc@cic2016``."""
     data: Dataset
+    """What is measured on: the role ``test``."""
+    roles: Mapping[str, Dataset] = field(default_factory=dict)
+    """Further sets, by role (``train``), for protocols that train something."""
     gray_policy: GrayPolicy = "keep"
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Protocol -> parameter -> value."""
@@ -77,16 +80,38 @@ def check(request: RunRequest) -> None:
 
 
 def resolve_protocols(request: RunRequest, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
-    """The scorers of all protocols asked for.
+    """The scorers of those protocols asked for that go image by image.
 
     Raises:
         UserError: for an unknown protocol, preset or parameter.
     """
-    found: list[tuple[ProtocolSpec, Scorer]] = []
+    return [
+        (protocol.spec, protocol.resolve(parameters, dataset))
+        for protocol, parameters in asked_protocols(request)
+        if isinstance(protocol, ImageProtocol)
+    ]
+
+
+def whole_protocols(request: RunRequest) -> list[tuple[WholeProtocol, dict[str, Any]]]:
+    """Those protocols asked for that do not go image by image, with the parameters given, a preset's among them.
+
+    Raises:
+        UserError: for an unknown protocol or preset.
+    """
+    return [(one, given) for one, given in asked_protocols(request) if not isinstance(one, ImageProtocol)]
+
+
+def asked_protocols(request: RunRequest) -> list[tuple[ImageProtocol | WholeProtocol, dict[str, Any]]]:
+    """Every protocol of a request with the parameters given, a preset's among them.
+
+    Raises:
+        UserError: for an unknown protocol or preset, and for parameters of a protocol that is not run.
+    """
+    found: list[tuple[ImageProtocol | WholeProtocol, dict[str, Any]]] = []
     used = set()
     for asked in request.protocols:
         name, _, preset = asked.partition("@")
-        protocol = get_protocol(name)
+        protocol = whole_protocol(name) or get_protocol(name)
         presets = {key.rpartition("@")[2]: values for key, values in protocol.spec.presets.items()}
         if preset and preset not in presets:
             known = f"known: {', '.join(f'{name}@{key}' for key in presets)}" if presets else "it has none"
@@ -95,7 +120,7 @@ def resolve_protocols(request: RunRequest, dataset: Dataset) -> list[tuple[Proto
         if asked != name:
             parameters |= request.parameters.get(asked, {})
         used |= {name, asked}
-        found.append((protocol.spec, protocol.resolve(parameters, dataset)))
+        found.append((protocol, parameters))
     if unused := sorted(set(request.parameters) - used):
         raise UserError(f"parameters for a protocol that is not run: {unused[0]}", mend=f"add --protocol {unused[0]}")
     return found
@@ -112,6 +137,19 @@ def get_protocol(name: str) -> ImageProtocol:
     if not isinstance(protocol, ImageProtocol):
         raise UserError(f"protocol {name} does not score photographs one by one", mend=f"`colorbench show {name}`")
     return protocol
+
+
+def whole_protocol(name: str) -> WholeProtocol | None:
+    """An installed protocol that does not go image by image; None for any other name.
+
+    Raises:
+        UserError: for a broken plugin.
+    """
+    if name not in {plugin.name for plugin in registered("protocols")}:
+        return None
+    made = find("protocols", name).load()
+    protocol = made() if isinstance(made, type) else made
+    return protocol if isinstance(protocol, WholeProtocol) else None
 
 
 def load_models(request: RunRequest) -> list[LoadedModel]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from colorbench.data.dataset import Dataset
@@ -23,7 +24,16 @@ from colorbench.evaluation.plan import locate
 from colorbench.evaluation.protocol import ProtocolSpec, Scorer
 from colorbench.evaluation.provenance import version_of
 from colorbench.evaluation.record import Record, read_record
-from colorbench.evaluation.request import ANCHORS, RunRequest, check, decisive, load_models, resolve_protocols
+from colorbench.evaluation.request import (
+    ANCHORS,
+    RunRequest,
+    check,
+    decisive,
+    load_models,
+    resolve_protocols,
+    whole_protocols,
+)
+from colorbench.evaluation.whole import Context, evaluate_whole
 from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
 from colorbench.models import colorizer as capabilities
 from colorbench.models.loading import LoadedModel
@@ -69,7 +79,11 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     if not dataset.samples:
         raise UserError("there are no photographs", where=dataset.source or dataset.name, mend="check --data")
     scorers = resolve_protocols(request, dataset)
-    models = load_models(request)
+    whole = whole_protocols(request)
+    if whole and count > 1:
+        raise UserError(f"{whole[0][0].spec.name} runs in one process", mend="start it without torchrun or srun")
+    # Gray, constant and truth stand beside scores of colours; what trains something has controls of its own.
+    models = load_models(request if scorers else replace(request, anchors=False))
     ids = tuple(sample.id for sample in dataset.samples)
     for model in models:
         model.prepare(ids)  # stored pictures are hashed: their content is part of the key
@@ -89,7 +103,10 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
         )
         tasks = _tasks(request, dataset, models, scorers, listener)
         _work(tasks, Run(dataset, request.limit, settings, request.command), request.anchors, listener)
-    return [read_record(task.folder.path) for task in tasks]
+        asked = models[: len(request.models)]
+        context = Context((), {}, {}, settings, request, listener)
+        records = [read_record(task.folder.path) for task in tasks]
+        return records + [record for one, given in whole for record in evaluate_whole(one, given, asked, context)]
 
 
 def record_folder(output: Path, record: Record) -> Path:

@@ -84,6 +84,15 @@ class HasFeatures(Protocol):
 
 
 @runtime_checkable
+class RandomWeights(Protocol):
+    """May have weights that were drawn at random (an untrained control): another seed gives another draw."""
+
+    def redrawn(self, seed: int) -> Colorizer | None:
+        """The same architecture, drawn again; None where the weights are learned."""
+        ...
+
+
+@runtime_checkable
 class OnDevice(Protocol):
     """Has tensors to move."""
 

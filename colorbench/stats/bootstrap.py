@@ -153,8 +153,11 @@ def studentized(
     center = float(sum(sign * ratio for sign, ratio in zip(signs, ratios, strict=True)))
     # Residuals instead of numerators: each part's ratio becomes 0, and the squares below lose no digits.
     z = np.concatenate([np.stack([p[:, 0] - r * p[:, 1], p[:, 1]], 1) for p, r in zip(parts, ratios, strict=True)], 1)
-    _, error = _linearized(z.sum(axis=0)[None], (z.T @ z)[None], signs)
+    with np.errstate(over="ignore", invalid="ignore"):
+        _, error = _linearized(z.sum(axis=0)[None], (z.T @ z)[None], signs)
     scale = max(abs(ratio) for ratio in ratios)
+    if not np.isfinite(error[0]):
+        return None  # numbers too large to be squared
     if error[0] <= 1e-12 * scale:
         return Interval(center, center, "no variation")
     products = (z[:, :, None] * z[:, None, :]).reshape(len(z), -1)  # (n, 2p * 2p)

@@ -67,14 +67,17 @@ def paired_interval(
     return PairedDifference(difference, found, len(a))
 
 
-def sign_flip_p(statistics_a: np.ndarray, statistics_b: np.ndarray, *, flips: int = 9999, seed: int = 0) -> float:
-    """Two-sided p of "the two models are exchangeable on every image", for ratios with common denominators.
+def sign_flip_p(
+    statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form = "ratio", *, flips: int = 9999, seed: int = 0
+) -> float:
+    """Two-sided p of "the two models are exchangeable on every image", for statistics with common denominators.
 
-    The differences of the numerators keep their size and get random signs; p is the share of the draws, the observed
-    one among them, whose sum is at least as far from 0.
+    The differences of the numerators keep their size and get random signs, which swaps the models on some images; p is
+    the share of the draws, the observed one among them, whose metrics differ at least as much.
 
     Args:
-        statistics_a, statistics_b: (n, 2), equal denominators.
+        statistics_a, statistics_b: (n, k), equal denominators.
+        form: see ``bootstrap.value``; of an absolute difference the second statistic must be equal, too.
         flips: random draws.
         seed: of the signs.
 
@@ -85,12 +88,16 @@ def sign_flip_p(statistics_a: np.ndarray, statistics_b: np.ndarray, *, flips: in
         ValueError: for unequal shapes or denominators.
     """
     a, b = _common(statistics_a, statistics_b)
-    if a.shape[1] != 2 or not np.array_equal(a[:, 1], b[:, 1]):
+    x, y = as_ratio(a, form), as_ratio(b, form)
+    if not np.array_equal(a[:, 1:], b[:, 1:]):
         raise ValueError("the sign-flip test needs ratios with equal denominators on every image")
     if len(a) == 0:
         return float("nan")
-    difference = a[:, 0] - b[:, 0]
+    difference = x[:, 0] - y[:, 0]
     observed = abs(difference.sum())
+    if form == "abs_difference":
+        # With sums g and h, ||g| - |h|| = min(|g - h|, |g + h|), and g + h is the same however the models are swapped.
+        observed = min(observed, abs((x + y)[:, 0].sum()))
     rng = np.random.default_rng(seed)
     rows = max(1, (1 << 21) // len(difference))
     extreme = 0

@@ -1,0 +1,220 @@
+"""``colorbench compare``: which differences between records are real."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from colorbench.cli.options import Debug, Json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from colorbench.evaluation.comparison import Comparison, PairedTest
+
+MILLION = 1_000_000
+LONGEST_NAME = 38
+"""Of a photograph's id in a table of 80 columns."""
+
+
+def compare(
+    ctx: typer.Context,
+    records: Annotated[
+        list[Path],
+        typer.Argument(metavar="A B...", help="Folders of records, or folders under which exactly one lies."),
+    ],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="NAME", help="Compare by this one [default: all that may be compared]."),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", "-p", metavar="NAME", help="Which one, where a folder holds records of several."),
+    ] = None,
+    allow_unstable: Annotated[
+        bool, typer.Option("--allow-unstable", help="Also by metrics that very few photographs decide.")
+    ] = False,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare records: which differences are real?
+
+    Every pair is compared on the same photographs: the difference with its interval (paired bootstrap), p of no
+    difference (sign-flip, adjusted for the number of tests by Holm), on how many photographs either is better, how
+    many would show such a difference, and the photographs that differ most.
+    """
+    from colorbench.cli.tables import console
+    from colorbench.evaluation.compare import compare as compare_runs
+    from colorbench.evaluation.stored_rows import find_record, load_stored
+
+    runs = [load_stored(find_record(path, protocol)) for path in records]
+    headline = headline_of(runs[0].record.protocol.name) if runs else None
+    found = compare_runs(runs, metrics=metric or [], headline=headline, allow_unstable=allow_unstable)
+    if json:
+        typer.echo(found.model_dump_json(indent=1))
+    else:
+        show(console(words_to_stderr=False), found)
+
+
+def headline_of(protocol: str) -> str | None:
+    """The metric that boards sort by; None where the protocol is not installed here."""
+    from colorbench.cli.show import spec_of
+    from colorbench.errors import UserError
+
+    try:
+        return spec_of(protocol).headline
+    except UserError:
+        return None
+
+
+def show(words: Console, found: Comparison) -> None:
+    """Print a comparison, 80 columns wide."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from colorbench.cli.tables import line
+
+    protocol = f"{found.protocol} version {found.protocol_version}"
+    line(words, f"{protocol} · {found.n} photographs of {found.dataset} · {found.recipe}")
+    for a, b in dict.fromkeys((test.a, test.b) for test in found.tests):
+        tests = [test for test in found.tests if (test.a, test.b) == (a, b)]
+        words.print()
+        line(words, Text.assemble("A = ", (a, "bold"), "   B = ", (b, "bold")))
+        words.print(Padding(differences(tests), (1, 0)))
+        for verdict in verdicts(tests):
+            words.print(Padding(Text.assemble(("→ ", "dim"), verdict), (0, 0, 0, 1)))
+        if tests[0].photographs:
+            words.print()
+            words.print(photographs(tests[0]))
+    if found.ranks:
+        words.print()
+        words.print(ranks(found))
+    words.print()
+    for remark in dict.fromkeys([*found.remarks, *(test.warning for test in found.tests if test.warning)]):
+        words.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
+    if any(test.p is not None for test in found.tests):
+        words.print(meaning(len([test for test in found.tests if test.p is not None])))
+
+
+def differences(tests: Sequence[PairedTest]) -> Table:
+    """One row a metric."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from colorbench.evaluation.wording import interval, number
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", overflow="fold")
+    for head in ("A\nB", "A − B", "p\nd", "A better\nB better", "needed"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for test in tests:
+        unit = test.unit
+        about = [f"{unit}{ {True: ' ↑', False: ' ↓', None: ''}[test.higher_is_better] }".strip(), f"n {test.n}"]
+        name = Text(test.metric).append(f"\n{' · '.join(word for word in about if word)}", style="dim")
+        difference = Text(number(test.difference, unit, signed=True), style="bold" if test.verdict in "ab" else "")
+        difference.append(f"\n{interval(test.ci_low, test.ci_high, unit, signed=True)}".rstrip(), style="not bold dim")
+        effect = "" if test.effect_size is None else f"\n{test.effect_size:+.2f}"
+        table.add_row(
+            name,
+            f"{number(test.value_a, unit)}\n{number(test.value_b, unit)}",
+            difference,
+            Text(p_value(test.p_holm)).append(effect, style="dim"),
+            f"{test.a_better}\n{test.b_better}",
+            needed(test.images_needed),
+        )
+    return table
+
+
+def p_value(p: float | None) -> str:
+    """To two digits; never 0."""
+    if p is None:
+        return "–"
+    return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
+
+
+def needed(images: int | None) -> str:
+    """A number of photographs."""
+    if images is None:
+        return "–"
+    return f"{images:,}" if images <= MILLION else "> 1 million"
+
+
+def verdicts(tests: Sequence[PairedTest]) -> list[str]:
+    """What the tests say, a sentence for each answer."""
+    from colorbench.evaluation.wording import number
+
+    said = []
+    for side, metrics in (("A", [t for t in tests if t.verdict == "a"]), ("B", [t for t in tests if t.verdict == "b"])):
+        for word, undirected in (("better", False), ("higher", True)):
+            names = [test.metric for test in metrics if (test.higher_is_better is None) == undirected]
+            if names:
+                said.append(f"{side} is {word}: {', '.join(names)}")
+    undecided = [
+        test.metric
+        if test.detectable is None
+        else f"{test.metric} (one of {number(test.detectable, test.unit)} {test.unit}".rstrip() + " would show)"
+        for test in tests
+        if test.verdict == "undecided"
+    ]
+    if undecided:
+        said.append(f"no difference is shown: {', '.join(undecided)}")
+    for reason in dict.fromkeys(test.untested for test in tests if test.untested):
+        names = [test.metric for test in tests if test.untested == reason]
+        said.append(f"not tested: {', '.join(names)} ({reason})")
+    return said
+
+
+def photographs(test: PairedTest) -> Table:
+    """The photographs that move a difference most."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from colorbench.evaluation.wording import number
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(f"photographs that decide {test.metric} most", no_wrap=True)
+    for head in ("A", "B", "weight"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for one in test.photographs:
+        name = one.id if len(one.id) <= LONGEST_NAME else f"…{one.id[1 - LONGEST_NAME :]}"
+        # Ids come from other people's files: printed as they are, but for what would move the cursor.
+        shown = "".join(sign if sign.isprintable() else "?" for sign in name)
+        table.add_row(Text(shown), number(one.a, test.unit), number(one.b, test.unit), f"{one.weight:.2f} %")
+    return table
+
+
+def ranks(found: Comparison) -> Table:
+    """The ranks that each model may have, a row a metric, the best first."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", overflow="fold")
+    table.add_column("ranks that each may have, all at once", overflow="fold")
+    directions = {test.metric: test.higher_is_better for test in found.tests}
+    for metric in dict.fromkeys(one.metric for one in found.ranks):
+        sign = 1 if directions[metric] is False else -1
+        order = sorted((one for one in found.ranks if one.metric == metric), key=lambda one: sign * one.value)
+        table.add_row(metric, " · ".join(f"{span(one.first, one.last)} {one.label}" for one in order))
+    return table
+
+
+def span(first: int, last: int) -> str:
+    """``2`` or ``1–3``."""
+    return str(first) if first == last else f"{first}–{last}"
+
+
+def meaning(tests: int) -> Text:
+    """How the table is read."""
+    from rich.text import Text
+
+    several = f", adjusted for {tests} tests (Holm)" if tests > 1 else ""
+    return Text(
+        f"p: how often models without a difference would differ so much{several}. d: the difference in units of its "
+        "spread from photograph to photograph. needed: photographs that show such a difference with 80 % probability.",
+        style="dim",
+    )

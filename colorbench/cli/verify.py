@@ -1,0 +1,124 @@
+"""``colorbench verify``: whether a record's numbers follow from what it stores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from colorbench.cli.options import Debug, Device, Json, ListFile, Weights
+from colorbench.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from colorbench.data.dataset import Dataset
+    from colorbench.evaluation.verification import Verification
+
+
+def verify(
+    ctx: typer.Context,
+    record: Annotated[
+        Path, typer.Argument(metavar="RECORD", help="A record's folder, or a folder under which exactly one lies.")
+    ],
+    rerun: Annotated[int, typer.Option("--rerun", min=0, metavar="K", help="Measure K random photographs again.")] = 0,
+    data: Annotated[
+        str | None,
+        typer.Option("--data", "-d", metavar="DIR", help="The photographs: checks the key, and serves --rerun."),
+    ] = None,
+    list_file: ListFile = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="A .csv with the columns file and class_index.")
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", metavar="NAME", help="For --rerun, in place of the name that the record gives."),
+    ] = None,
+    weights: Weights = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", "-p", metavar="NAME", help="Which one, where a folder holds records of several."),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Of the draw of --rerun [default: random, printed].")
+    ] = None,
+    device: Device = "auto",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write what was found, for a board to read.")
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Check that a record's numbers follow from what it stores.
+
+    Checksums, the photographs' fingerprint, identity and key, and every score, metric, interval and difference, derived
+    again from the rows. That shows that nothing was changed; --rerun shows, on photographs drawn at random, that the
+    numbers are the model's. Exit code 1 if anything does not hold. Nothing is written beside the record.
+    """
+    from secrets import randbelow
+
+    from colorbench.cli.tables import console
+    from colorbench.evaluation.files import write_atomic
+    from colorbench.evaluation.rerun import Wanted, rerunner
+    from colorbench.evaluation.stored_rows import find_record
+    from colorbench.evaluation.verify import verify as check
+
+    folder = find_record(record, protocol)
+    if output is not None and output.resolve().parent == folder.resolve():
+        raise UserError("nothing is written into a record's folder", where=str(output), mend="give another --output")
+    photographs = photographs_of(folder, data, list_file, labels, needed=rerun > 0)
+    again = None
+    if rerun and photographs is not None:
+        drawn = randbelow(1 << 31) if seed is None else seed
+        again = rerunner(Wanted(rerun, photographs, drawn, model, weights, device))
+    found = check(folder, photographs=photographs, rerun=again)
+    text = found.model_dump_json(indent=1) + "\n"
+    if output is not None:
+        write_atomic(output, text.encode())
+    if json:
+        typer.echo(text, nl=False)
+    show(console(words_to_stderr=json), found, folder)
+    if not found.holds:
+        raise typer.Exit(1)
+
+
+def photographs_of(
+    folder: Path, data: str | None, list_file: Path | None, labels: Path | None, *, needed: bool
+) -> Dataset | None:
+    """The photographs of a record: those given, or the packaged ones for a record of those.
+
+    Raises:
+        UserError: where they are needed and none are given.
+    """
+    from colorbench.data.sources import SAMPLES, open_dataset
+    from colorbench.evaluation.stored_rows import read_checked_record
+
+    if data is not None or list_file is not None or labels is not None:
+        return open_dataset(data, list_file=list_file, labels=labels)
+    try:
+        name = read_checked_record(folder)[0].dataset.name
+    except UserError:
+        return None  # a finding of its own
+    if name == SAMPLES:
+        return open_dataset()
+    if needed:
+        raise UserError("--rerun needs the photographs", where=name, mend="give them with --data DIR")
+    return None
+
+
+def show(words: Console, found: Verification, folder: Path) -> None:
+    """One line a check; what fails stands out."""
+    from rich.text import Text
+
+    from colorbench.cli.tables import line
+
+    marks = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "unchecked": ("not checked", "yellow")}
+    for check in found.checks:
+        mark, style = marks[check.outcome]
+        line(words, Text.assemble((f"{check.name:<12} ", ""), (f"{mark:<11} ", style), (check.detail, "")))
+    failed = sum(check.outcome == "fails" for check in found.checks)
+    if failed:
+        line(words, f"{failed} of {len(found.checks)} checks fail: {folder}", style="bold red")
+    else:
+        line(words, f"everything that was checked holds: {folder}", style="bold")

@@ -1,0 +1,409 @@
+"""Features of photographs, made once: cached by content, resumable, read from disk without touching the photographs.
+
+    <cache>/contents/<names, sizes, times>.json       sha256 of every file, so that no file is read twice to know it
+    <cache>/features/<model>/<key>/conv3.f16 ...      (n, dims) in the order of the samples, and ``index.json``
+
+The key follows from the weights themselves, the recipe, how maps are made smaller, and the contents of the files: the
+same photographs in another place, or touched, have the same features. While they are made, ``done/`` is the ledger of
+finished shards; a killed run goes on after the last of them. Several sources (five draws of an untrained network, say)
+share one decoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, interpolate
+
+from colorbench.color.lab import rgb_to_lab
+from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.loading import LoadedBatch, load_batches
+from colorbench.data.recipes import get_recipe
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.engine import Progress
+from colorbench.evaluation.files import write_atomic, writing
+from colorbench.evaluation.identity import digest_of, files_digest, folder_of
+from colorbench.evaluation.store import SHARD, Lock, Shard
+from colorbench.evaluation.work import Settings, shard_count, shard_samples
+from colorbench.models.loading import LoadedModel
+
+Pooling = Literal["average", "bilinear"]
+Maps = Callable[[Tensor], Mapping[str, Tensor]]
+FORMAT = 1
+"""Raised when the same key would hold other numbers."""
+DTYPES: Mapping[str, Any] = {"float16": np.float16, "float32": np.float32}
+
+
+@dataclass(frozen=True)
+class Shrinking:
+    """How a map becomes a row of numbers."""
+
+    dims: int = 9000
+    """About how many."""
+    pooling: Pooling = "average"
+    """``average``: means over equal areas (the ECCV paper); ``bilinear``: interpolated (the released code)."""
+
+    def side(self, channels: int, height: int, width: int) -> int:
+        """Side of the square that gives the number of dims nearest to the wanted; never more than the map has."""
+        wanted = math.sqrt(self.dims / channels)
+        sides = sorted({max(1, math.floor(wanted)), max(1, math.ceil(wanted))})
+        best = min(sides, key=lambda side: abs(channels * side**2 - self.dims))
+        return min(best, height, width)
+
+    def apply(self, maps: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C * side * side) float32."""
+        n, channels, height, width = maps.shape
+        side = self.side(channels, height, width)
+        maps = maps.float()
+        if (height, width) != (side, side):
+            if self.pooling == "average":
+                maps = adaptive_avg_pool2d(maps, side)
+            else:
+                # The corners of both grids coincide, as in the released code's Interp layer.
+                maps = interpolate(maps, (side, side), mode="bilinear", align_corners=True)
+        return maps.reshape(n, -1)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Something that has features."""
+
+    name: str
+    """Of the folder, for people."""
+    identity: Mapping[str, Any]
+    """What decides the features: hash of the weights, or name and version."""
+    maps: Maps
+    """(N, 1, H, W) lightness -> layer -> (N, C, h, w)."""
+    layers: str = "blocks"
+    """``blocks``, ``all``, or names after commas."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is cut out of every source, the same for all."""
+
+    recipe: str
+    shrinking: Shrinking
+    storage: str = "float16"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Finished features of one source on one set."""
+
+    folder: Path
+    key: str
+    layers: Mapping[str, int]
+    """Layer -> dims, in the order of depth."""
+    rows: Shard
+    """The photographs that have features; ``skipped`` the others."""
+    places: np.ndarray
+    """(n,) where each row stands in the files."""
+    count: int
+    """Rows of the files, skipped photographs among them."""
+    storage: str
+
+    def matrix(self, layer: str) -> np.ndarray:
+        """(n, dims) as stored: a view of the file where no photograph was skipped."""
+        shape = (self.count, self.layers[layer])
+        whole = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
+        return whole if len(self.places) == self.count else whole[self.places]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(n,) class of each row; -1 for none."""
+        return np.array([-1 if label is None else label for label in self.rows.labels], dtype=np.int64)
+
+
+def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
+    """Of the layers that a model has, those that are asked for, in the model's order.
+
+    A block is what is no layer *within* a block: of ``conv3_1``, ``conv3_2`` and ``conv3`` it is ``conv3``.
+
+    Raises:
+        UserError: for a name that the model does not have.
+    """
+    if layers == "all":
+        return list(names)
+    if layers == "blocks":
+        within = {name for name in names if re.sub(r"_\d+$", "", name) in set(names) - {name}}
+        return [name for name in names if name not in within]
+    wanted = [name.strip() for name in layers.split(",") if name.strip()]
+    if unknown := [name for name in wanted if name not in names]:
+        raise UserError(f"no layer is called {unknown[0]!r}", mend=f"choose blocks, all, or of {', '.join(names)}")
+    if not wanted:
+        raise UserError("no layer was chosen", mend=f"choose blocks, all, or of {', '.join(names)}")
+    return [name for name in names if name in wanted]
+
+
+def modules_of(colorizer: object) -> dict[str, nn.Module]:
+    """The networks of a colorizer: itself, or its attributes, by name."""
+    if isinstance(colorizer, nn.Module):
+        return {"": colorizer}
+    inner = getattr(colorizer, "model", None)  # the short form, wrapped
+    found = {name: value for name, value in vars(colorizer).items() if isinstance(value, nn.Module)}
+    return found or ({} if inner is None else modules_of(inner))
+
+
+def model_identity(model: LoadedModel) -> dict[str, Any]:
+    """What decides a model's features: its weights by content and its code by version."""
+    total = hashlib.sha256()
+    for name, module in sorted(modules_of(model.colorizer).items()):
+        for key, value in module.state_dict().items():
+            array = value.detach().float().cpu().contiguous().numpy()
+            total.update(f"{name}.{key} {array.shape}\n".encode())
+            total.update(array.tobytes())
+    kind = type(model.colorizer)
+    return {
+        "class": f"{kind.__module__}.{kind.__qualname__}",
+        "weights": total.hexdigest(),
+        "file": model.weights_sha256,
+        "package": model.package,
+        "version": model.package_version,
+    }
+
+
+def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, str | None]:
+    """Id -> sha256 of the file, None for one that cannot be read; files that were not touched are not read again."""
+    memo = cache / "contents" / f"{files_digest(dataset.samples, times=True)}.json"
+    try:
+        found: dict[str, str | None] = json.loads(memo.read_text())
+        if set(found) == {sample.id for sample in dataset.samples}:
+            return found
+    except (OSError, ValueError):
+        pass
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        found = dict(zip((s.id for s in dataset.samples), pool.map(_sha256, dataset.samples), strict=True))
+    write_atomic(memo, json.dumps(found).encode(), durable=False)
+    return found
+
+
+def contents_digest(dataset: Dataset, cache: Path, workers: int = 2) -> str:
+    """sha256 over the contents of a set in any order, each with its class where it has one."""
+    contents = contents_of(dataset, cache, workers)
+    lines = [f"{contents[sample.id]} {_class_of(sample, dataset)}" for sample in dataset.samples]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _class_of(sample: Sample, dataset: Dataset) -> str:
+    if sample.label is None:
+        return ""
+    return dataset.class_names[sample.label] if dataset.class_names else str(sample.label)
+
+
+def features(
+    sources: Sequence[Source], dataset: Dataset, cut: Cut, settings: Settings, cache: Path, progress: Progress
+) -> list[Stored]:
+    """The features of all sources on a set: read where they are there, made in one decoding where they are not.
+
+    Raises:
+        UserError: for a recipe of mixed sizes, a layer that is not there, a source that another process is at.
+        RunError: for features that are no numbers, or that the storage cannot hold.
+    """
+    if get_recipe(cut.recipe).mixed_sizes:
+        raise UserError("features need photographs of one size", mend="choose a recipe such as squash128 or center224")
+    contents = contents_of(dataset, cache, settings.workers)
+    order = [contents[sample.id] for sample in dataset.samples]
+    makers = [_Maker(source, cut, order, settings, cache) for source in sources]
+    lacking = {maker.key: maker for maker in makers if not maker.finished()}  # equal sources are made once
+    if lacking:
+        _make(list(lacking.values()), dataset, cut, settings, progress)
+    return [maker.read(dataset) for maker in makers]
+
+
+def _make(makers: Sequence[_Maker], dataset: Dataset, cut: Cut, settings: Settings, progress: Progress) -> None:
+    recipe = get_recipe(cut.recipe)
+    samples = dataset.samples
+    locks = [maker.lock() for maker in makers]
+    try:
+        done = [maker.done() for maker in makers]
+        shards = [index for index in range(shard_count(len(samples))) if not all(index in there for there in done)]
+        progress.listener.started(sum(len(shard_samples(samples, index)) for index in shards))
+        for index in shards:
+            todo = [maker for maker, there in zip(makers, done, strict=True) if index not in there]
+            part = shard_samples(samples, index)
+            place = {sample.id: index * SHARD + i for i, sample in enumerate(part)}
+            heads: list[dict[str, Any]] = []
+            for batch in load_batches(
+                part,
+                recipe,
+                batch_size=settings.batch_size,
+                workers=settings.workers,
+                gray_policy=settings.gray_policy,
+            ):
+                heads.append(_head(batch, place))
+                if batch.ids:
+                    lightness = rgb_to_lab(batch.rgb8.to(settings.device))[:, :1]
+                    for maker in todo:
+                        maker.add(lightness, [place[id] for id in batch.ids], batch.ids, len(samples))
+                progress.advance(len(batch.ids) + len(batch.skipped))
+            for maker in todo:
+                maker.close_shard(index, heads)
+        for maker in makers:
+            maker.close()
+    finally:
+        for lock in locks:
+            lock.release()
+
+
+def _head(batch: LoadedBatch, place: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "places": [place[id] for id in batch.ids],
+        "sha256s": batch.sha256s,
+        "gray": batch.gray,
+        "sizes": batch.sizes,
+        "skipped": [(place[id], reason) for id, reason in batch.skipped],
+    }
+
+
+class _Maker:
+    """The features of one source in the making."""
+
+    def __init__(
+        self, source: Source, cut: Cut, contents: Sequence[str | None], settings: Settings, cache: Path
+    ) -> None:
+        self.source, self.cut = source, cut
+        self.key = digest_of(
+            {
+                "format": FORMAT,
+                "source": source.identity,
+                "layers": source.layers,
+                "recipe": cut.recipe,
+                "shrinking": asdict(cut.shrinking),
+                "storage": cut.storage,
+                "dtype": str(settings.dtype),
+                "gray_policy": settings.gray_policy,
+                "contents": contents,
+            }
+        )
+        self.folder = cache / "features" / folder_of(source.name, "-", "-", "-").parents[1] / self.key[:16]
+        self.ledger = self.folder / "done"
+        self.index = self.folder / "index.json"
+        self.layers: dict[str, int] = {}
+        self.seconds = 0.0
+
+    def finished(self) -> bool:
+        return self.index.is_file()
+
+    def lock(self) -> Lock:
+        with writing(self.folder):
+            self.ledger.mkdir(parents=True, exist_ok=True)
+            lock = Lock.take(self.folder / "lock")
+        if lock is None:
+            what = f"another process is making the features of {self.source.name}"
+            raise UserError(what, where=str(self.folder), mend="wait until it is done, and run this again")
+        return lock
+
+    def done(self) -> set[int]:
+        found = {int(path.stem) for path in self.ledger.glob("*.json")}
+        if found:
+            self.layers = json.loads((self.ledger / f"{min(found):05d}.json").read_text())["layers"]
+        return found
+
+    def add(self, lightness: Tensor, places: Sequence[int], ids: Sequence[str], count: int) -> None:
+        """Write the rows of one batch."""
+        begun = time.perf_counter()
+        maps = self.source.maps(lightness)
+        names = chosen_layers(list(maps), self.source.layers)
+        with writing(self.folder):
+            for name in names:
+                rows = self.cut.shrinking.apply(maps[name]).cpu().numpy()  # (N, dims)
+                self._check(name, rows, ids)
+                self.layers.setdefault(name, rows.shape[1])
+                rows = rows.astype(DTYPES[self.cut.storage])
+                path = self.folder / _file(name, self.cut.storage)
+                if not path.exists():
+                    with open(path, "wb") as file:
+                        file.truncate(count * rows[0].nbytes)
+                with open(path, "r+b") as file:
+                    for start, stop in _runs(places):
+                        file.seek(places[start] * rows[0].nbytes)
+                        file.write(np.ascontiguousarray(rows[start:stop]).data)
+        self.seconds += time.perf_counter() - begun
+
+    def _check(self, layer: str, rows: np.ndarray, ids: Sequence[str]) -> None:
+        name = self.source.name
+        if not (finite := np.isfinite(rows).all(axis=1)).all():
+            what = f"{name} gives features that are no numbers (NaN or infinite) in layer {layer}"
+            raise RunError(what, where=ids[int(np.argmin(finite))], mend="check the model's weights")
+        if self.cut.storage == "float16" and np.abs(rows).max(initial=0) > np.finfo(np.float16).max:
+            what = f"features of {name} in layer {layer} are too large for float16"
+            raise RunError(what, mend="give --param storage=float32")
+
+    def close_shard(self, index: int, heads: Sequence[Mapping[str, Any]]) -> None:
+        whole = {"layers": self.layers, "batches": heads, "seconds": self.seconds}
+        self.seconds = 0.0
+        write_atomic(self.ledger / f"{index:05d}.json", json.dumps(whole).encode(), durable=False)
+
+    def close(self) -> None:
+        """All shards as one index; the ledger goes."""
+        shards = [json.loads(path.read_text()) for path in sorted(self.ledger.glob("*.json"))]
+        batches = [batch for shard in shards for batch in shard["batches"]]
+        whole = {
+            "source": self.source.name,
+            "layers": self.layers,
+            "seconds": sum(shard["seconds"] for shard in shards),
+            **{key: [one for batch in batches for one in batch[key]] for key in _HEAD},
+        }
+        write_atomic(self.index, json.dumps(whole).encode())
+        shutil.rmtree(self.ledger, ignore_errors=True)
+
+    def read(self, dataset: Dataset) -> Stored:
+        """The finished features, with ids and labels of the set as it is asked for now."""
+        head = json.loads(self.index.read_text())
+        # Names and classes are those of the set as it is now: the contents are the same, in the same order.
+        samples = [dataset.samples[place] for place in head["places"]]
+        return Stored(
+            folder=self.folder,
+            key=self.key,
+            layers=head["layers"],
+            rows=Shard(
+                ids=tuple(sample.id for sample in samples),
+                sha256s=tuple(head["sha256s"]),
+                labels=tuple(sample.label for sample in samples),
+                gray=tuple(head["gray"]),
+                sizes=tuple((height, width) for height, width in head["sizes"]),
+                skipped=tuple((dataset.samples[place].id, reason) for place, reason in head["skipped"]),
+                seconds={"features": head["seconds"]},
+            ),
+            places=np.array(head["places"], dtype=np.int64),
+            count=len(dataset),
+            storage=self.cut.storage,
+        )
+
+
+_HEAD = ("places", "sha256s", "gray", "sizes", "skipped")
+
+
+def _file(layer: str, storage: str) -> str:
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', layer)}.{storage}"
+
+
+def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(start, stop) of stretches whose places follow one another."""
+    start = 0
+    for stop in range(1, len(places) + 1):
+        if stop == len(places) or places[stop] != places[stop - 1] + 1:
+            yield start, stop
+            start = stop
+
+
+def _sha256(sample: Sample) -> str | None:
+    try:
+        with open(sample.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

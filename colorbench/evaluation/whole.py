@@ -1,0 +1,218 @@
+"""The door for protocols that do not go image by image: probes, transfer, the study.
+
+The command line resolves names, data and device into a ``Context`` and calls ``evaluate``; the protocol does the rest,
+with the pieces below for what every record has in common. A model that is measured already is only read, as in the
+engine's pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from colorbench.data.dataset import Dataset
+from colorbench.errors import UserError
+from colorbench.evaluation import aggregate
+from colorbench.evaluation.engine import Listener
+from colorbench.evaluation.finish import execution_part, model_part
+from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
+from colorbench.evaluation.pictures import file_sha256
+from colorbench.evaluation.plan import locate
+from colorbench.evaluation.protocol import ProtocolSpec, Summary, WholeProtocol
+from colorbench.evaluation.provenance import overlap, provenance, version_of
+from colorbench.evaluation.record import (
+    CurvePart,
+    DatasetPart,
+    Difference,
+    Files,
+    Metric,
+    ProtocolPart,
+    Record,
+    Skipped,
+    read_record,
+)
+from colorbench.evaluation.request import RunRequest, decisive
+from colorbench.evaluation.store import RunFolder, Shard, npz
+from colorbench.evaluation.work import Settings
+from colorbench.models import colorizer as capabilities
+from colorbench.models.loading import LoadedModel
+
+CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
+"""What each interface gives, in words."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a protocol is given."""
+
+    models: tuple[LoadedModel, ...]
+    """The model to be judged; all of the command's where the protocol is joint."""
+    parameters: Mapping[str, Any]
+    """As given, a preset's among them; ``spec.resolved`` adds the defaults."""
+    data: Mapping[str, Dataset]
+    """Role -> photographs, after any limit."""
+    settings: Settings
+    """Device, dtype, batches, seed."""
+    request: RunRequest
+    """The whole command: output, pictures to keep, limit."""
+    listener: Listener
+
+    @property
+    def model(self) -> LoadedModel:
+        """The one model of a protocol that is not joint."""
+        return self.models[0]
+
+    @property
+    def cache(self) -> Path:
+        """Folder below the output for what may be made again: features, probes, checkpoints."""
+        return self.request.output / ".cache"
+
+
+def evaluate_whole(
+    protocol: WholeProtocol, parameters: Mapping[str, Any], models: Sequence[LoadedModel], shared: Context
+) -> list[Record]:
+    """Run one protocol on all models asked for; folders that are no records are named to the listener.
+
+    Args:
+        protocol: to run.
+        parameters: given for it.
+        models: those asked for.
+        shared: settings, request and listener; the rest is filled in here.
+
+    Raises:
+        UserError: for a role without photographs, or a model that lacks what the protocol needs.
+    """
+    request, spec = shared.request, protocol.spec
+    given = {"test": request.data, **request.roles}
+    for role in protocol.roles:
+        if role not in given:
+            mend = f"give {' '.join(f'--data {one}=DIR' for one in protocol.roles)}"
+            raise UserError(f"{spec.name} needs photographs in the role {role!r}", mend=mend)
+    data = {role: one if request.limit is None else one.limit(request.limit) for role, one in given.items()}
+    for model in models:
+        for need in spec.needs:
+            if not isinstance(model.colorizer, getattr(capabilities, need)):
+                what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
+                raise UserError(what, mend=f"the model's class must be {need}: see colorbench/models/colorizer.py")
+    groups = [tuple(models)] if protocol.joint else [(model,) for model in models]
+    records = []
+    for group in groups:
+        answer = protocol.evaluate(replace(shared, models=group, parameters=parameters, data=data))
+        if isinstance(answer, Record):
+            records.append(answer)
+        else:
+            shared.listener.message(f"{spec.name}: {answer}")
+    return records
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a protocol found, to be written as a record."""
+
+    parameters: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    recipe: str
+    rows: Shard
+    """A line per photograph of the role ``test``, with what was skipped."""
+    columns: Mapping[str, np.ndarray]
+    """(n,) float64 each: scores and their statistics, as an image protocol names them."""
+    metrics: Sequence[Metric]
+    differences: Sequence[Difference] = ()
+    summary: Summary = field(default_factory=Summary)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record is or will be."""
+
+    folder: RunFolder
+    key: str
+
+    def finished(self) -> Record | None:
+        """The record that is there already."""
+        return read_record(self.folder.path) if self.folder.finished() else None
+
+
+def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Place:
+    """The folder of the context's model under a protocol; says so where it is measured already.
+
+    Args:
+        context: model, settings, request.
+        spec: of the protocol.
+        identity: of the protocol with its parameters; what it was trained on, by content, is part of it.
+        test: the photographs measured on.
+    """
+    request = context.request
+    folder, key = locate(
+        request.output,
+        decides={
+            "model": decisive(context.model),
+            "protocol_sha256": protocol_identity(spec.name, spec.version, identity),
+            "gray_policy": request.gray_policy,
+            "seed": request.seed,
+            "dtype": request.dtype,
+            "version": version_of("colorbench") or "unknown",
+        },
+        protocol=spec.name,
+        dataset=test,
+        save="none",
+        anchors=False,
+        resume=request.resume,
+        say=context.listener.message,
+    )
+    if folder.finished():
+        context.listener.message(f"{context.model.full_name} under {spec.name} is measured already: {folder.path}")
+    return Place(folder, key)
+
+
+def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Dataset, outcome: Outcome) -> Record:
+    """Write the record of one model, with its rows and arrays; returns it."""
+    folder, rows = place.folder, outcome.rows
+    folder.write(folder.rows, aggregate.rows_bytes(rows, outcome.columns))
+    if outcome.arrays:
+        folder.write(folder.arrays, npz(outcome.arrays))
+    curves: list[CurvePart] = aggregate.curves_of(outcome.summary)
+    record = Record(
+        key=place.key,
+        model=model_part(context.model),
+        protocol=ProtocolPart(
+            name=spec.name,
+            version=spec.version,
+            parameters=plain(outcome.parameters),
+            identity=plain(outcome.identity),
+            identity_sha256=protocol_identity(spec.name, spec.version, outcome.identity),
+        ),
+        dataset=DatasetPart(
+            name=test.name,
+            n=len(test),
+            n_evaluated=len(rows),
+            n_gray=sum(rows.gray) + sum(reason.startswith("gray") for _, reason in rows.skipped),
+            gray_policy=context.settings.gray_policy,
+            skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
+            fingerprint=content_fingerprint(rows.sha256s),
+            recipe=outcome.recipe,
+            overlap=overlap(context.model.card, rows.sha256s),
+            limit=context.request.limit,
+            redistributable=test.redistributable,
+        ),
+        metrics=list(outcome.metrics),
+        differences=list(outcome.differences),
+        curves=curves,
+        notes=[*aggregate.demonstration(len(rows)), *outcome.summary.notes],
+        execution=execution_part(context.settings, len(rows), outcome.seconds),
+        provenance=provenance(context.request.command, [context.model.package]),
+        files=Files(
+            rows=file_sha256(folder.rows),
+            arrays={folder.arrays.name: file_sha256(folder.arrays)} if outcome.arrays else {},
+            pictures={},
+        ),
+    )
+    folder.write_record(record.model_dump_json(indent=1) + "\n")
+    folder.clear_shards()
+    return read_record(folder.path)

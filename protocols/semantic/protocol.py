@@ -1,0 +1,228 @@
+"""The protocol: its parameters, what is stored of every photograph, and what is said at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.color.lab import lab_to_rgb8
+from colorbench.data.dataset import Dataset
+from colorbench.evaluation.judges import judged
+from colorbench.evaluation.protocol import Colorization, MetricSpec, ProtocolSpec, ScoredBatch, Summary, Truth
+from colorbench.models.classifiers import PACKAGED, Classifier, load_classifiers
+from colorbench.stats.fieller import share_of_gap
+from protocols.semantic.labels import classes_for, has_labels
+from protocols.semantic.metrics import AGREEMENT, GAP_SHARE, SCORES, metrics, scores
+
+SUSPICIOUS = 20.0
+"""Top-1 on the true colours, in percent, below which labels are more likely numbered otherwise than hard."""
+
+
+class SemanticProtocol:
+    """Classification of recoloured photographs, through the engine's one pass."""
+
+    spec = ProtocolSpec(
+        name="semantic",
+        version=1,
+        title="Semantic interpretability: what a classifier sees in the colours",
+        parameters={"classifiers": PACKAGED, "recipe": "native", "crop": "none", "labels": "use"},
+        metrics=SCORES,
+        headline=AGREEMENT.name,
+        choices={"crop": ("none", "timm"), "labels": ("use", "ignore")},
+        parameter_help={
+            "classifiers": "one or several of timm's, with commas between: NAME, NAME.TAG, or NAME:FILE with weights "
+            f"of one's own; only {PACKAGED} needs no download",
+            "recipe": "from file to the colorized picture: native (its own size), squash256, center256",
+            "crop": "none (the whole picture to the classifier's size, bicubic) or timm (the classifier's own "
+            "resizing and centre crop)",
+            "labels": "use (top-1 and top-5 where photographs have classes) or ignore (agreement and KL alone)",
+        },
+    )
+
+    def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> SemanticScorer:
+        """A scorer for these parameters.
+
+        Raises:
+            UserError: for an unknown parameter, value, classifier or class, and for weights that cannot be had.
+        """
+        chosen = self.spec.resolved(parameters)
+        judges = load_classifiers(chosen["classifiers"], crop=chosen["crop"])  # type: ignore[arg-type]  # checked
+        labelled = chosen["labels"] == "use" and has_labels(dataset)
+        classes = {judge.name: classes_for(dataset, judge) for judge in judges} if labelled else None
+        return SemanticScorer(chosen, judges, classes)
+
+
+@dataclass(frozen=True)
+class SemanticScorer:
+    """The protocol with its parameters resolved."""
+
+    parameters: Mapping[str, str]
+    judges: tuple[Classifier, ...]
+    classes: Mapping[str, Mapping[int, int]] | None
+    """Judge -> class of the set -> class of the judge; None where there are no labels."""
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe."""
+        return self.parameters["recipe"]
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The parameters, with the weights' content and the preprocessing in place of the classifiers' names."""
+        return {**self.parameters, "classifiers": [judge.identity for judge in self.judges]}
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """By judge, and their means; those of labels only where there are labels."""
+        return metrics([judge.name for judge in self.judges], labelled=self.classes is not None)
+
+    def score(self, colorization: Colorization) -> ScoredBatch:
+        """Each judge's answers to each picture."""
+        columns: dict[str, np.ndarray] = {}
+        of_all = []
+        for judge in self.judges:
+            statistics, extra = self._judgement(judge, colorization)
+            of_all.append(statistics)
+            columns |= {self._name(name, judge): values for name, values in extra.items()}
+            columns |= _columns({self._name(name, judge): values for name, values in statistics.items()})
+        if len(self.judges) > 1:
+            mean = {name: np.mean([one[name] for one in of_all], axis=0) for name in of_all[0]}
+            columns |= _columns(mean)
+        return ScoredBatch(columns)
+
+    def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
+        """What each judge makes of gray and truth, against which its scores are read."""
+        if not columns or len(columns[AGREEMENT.name]) == 0:
+            return Summary()
+        # A share counts every photograph, also those where gray and truth are both right: they fix the gap.
+        effective = {
+            metric.name: float(np.isfinite(columns[f"{metric.name}.s1"]).sum())
+            for metric in self.metrics
+            if metric.share_of_gap
+        }
+        return Summary(notes=tuple(self._note(judge, columns) for judge in self.judges), effective_n=effective)
+
+    def _judgement(
+        self, judge: Classifier, colorization: Colorization
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+        """Score -> (2, N) statistics, and further columns (N,), of one judge."""
+        truth = colorization.truth
+        of_truth, of_gray = _logits_of_truth(truth, judge), _logits_of_gray(truth, judge)
+        given = _logits(colorization, judge, of_truth, of_gray)
+        answers = {"": given, "_truth": of_truth, "_gray": of_gray}
+        first = {key: logits.argmax(dim=1) for key, logits in answers.items()}
+        ones = np.ones(len(truth.ids))
+        statistics = {
+            "agreement": np.stack([_percent(first[""] == first["_truth"]), ones]),
+            "kl": np.stack([divergence(of_truth, given), ones]),
+        }
+        extra = {f"class{key}": place.double().numpy() for key, place in first.items()}
+        extra["agreement_gray"] = _percent(first["_gray"] == first["_truth"])
+        extra["kl_gray"] = divergence(of_truth, of_gray)
+        if self.classes is not None:
+            known = self.classes[judge.name]
+            wanted = torch.tensor([-1 if label is None else known[label] for label in truth.labels])
+            with_class = np.where(wanted.numpy() >= 0, 1.0, np.nan)
+            right = {key: _percent(place == wanted) * with_class for key, place in first.items()}
+            extra |= {f"top1{key}": values for key, values in right.items() if key}
+            statistics |= {
+                "top1": np.stack([right[""], with_class]),
+                "top1_minus_truth": np.stack([right[""] - right["_truth"], with_class]),
+                "top1_minus_gray": np.stack([right[""] - right["_gray"], with_class]),
+                # Percent of the gap: the denominator is the gap itself, not in percent.
+                "top1_gap_share": np.stack([right[""] - right["_gray"], (right["_truth"] - right["_gray"]) / 100]),
+                "top5": np.stack([_percent(among_first(given, wanted, 5)) * with_class, with_class]),
+            }
+        return {spec.name: statistics[spec.name] for spec in scores(labelled=self.classes is not None)}, extra
+
+    def _name(self, score: str, judge: Classifier) -> str:
+        return score if len(self.judges) == 1 else judged(score, judge.name)
+
+    def _note(self, judge: Classifier, columns: Mapping[str, np.ndarray]) -> str:
+        if self.classes is None:
+            same, kl = (columns[self._name(f"{score}_gray", judge)].mean() for score in ("agreement", "kl"))
+            return f"{judge.name} on gray: agreement {same:.1f} %, KL from truth {kl:.3f} nats"
+        true, gray = (np.nanmean(columns[self._name(f"top1_{key}", judge)]) for key in ("truth", "gray"))
+        name = self._name(GAP_SHARE.name, judge)
+        gap = share_of_gap(np.stack([columns[f"{name}.s0"], columns[f"{name}.s1"]], axis=1))
+        words = f"{judge.name}: top-1 {true:.1f} % on the true colours, {gray:.1f} % on gray"
+        if np.isfinite(gap.gap_low):
+            words += f"; gap {100 * gap.gap:.1f} points [{100 * gap.gap_low:.1f}, {100 * gap.gap_high:.1f}]"
+        if true < SUSPICIOUS:
+            words += "; so few on the true colours: are the classes numbered as the classifier numbers them?"
+        return words
+
+
+def gray_pictures(truth: Truth) -> Tensor:
+    """(N, 3, H, W) uint8: the photographs' own lightness with ab = 0."""
+    key = "gray_rgb8"
+    if key not in truth.memo:
+        truth.memo[key] = lab_to_rgb8(torch.cat([truth.lightness, torch.zeros_like(truth.ab)], dim=1))
+    return truth.memo[key]
+
+
+def divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
+    """KL(truth || given) of softmax answers, in nats.
+
+    Args:
+        of_truth: (N, C) logits.
+        given: (N, C) logits.
+
+    Returns:
+        (N,) float64, 0 or more.
+    """
+    p, q = of_truth.double().log_softmax(dim=1), given.double().log_softmax(dim=1)
+    return (p.exp() * (p - q)).sum(dim=1).clamp_min(0).numpy()
+
+
+def among_first(logits: Tensor, wanted: Tensor, count: int) -> Tensor:
+    """(N,) bool: whether fewer than ``count`` of (N, C) logits exceed that of the class (N,) wanted; -1 never is."""
+    own = logits.gather(1, wanted.clamp_min(0)[:, None])
+    return ((logits > own).sum(dim=1) < count) & (wanted >= 0)
+
+
+def _logits_of_truth(truth: Truth, judge: Classifier) -> Tensor:
+    key = f"classifier {judge.key} truth"
+    if key not in truth.memo:
+        truth.memo[key] = judge.logits(truth.rgb8).cpu()
+    return truth.memo[key]
+
+
+def _logits_of_gray(truth: Truth, judge: Classifier) -> Tensor:
+    key = f"classifier {judge.key} gray"
+    if key not in truth.memo:
+        truth.memo[key] = judge.logits(gray_pictures(truth)).cpu()
+    return truth.memo[key]
+
+
+def _logits(colorization: Colorization, judge: Classifier, of_truth: Tensor, of_gray: Tensor) -> Tensor:
+    """(N, C) answers to the colorization; pictures that equal truth or gray, as those anchors' do, are judged already.
+
+    Whatever is left is judged together, so that no answer depends on it: see ``Classifier``.
+    """
+    seen, truth = colorization.rgb8, colorization.truth
+    if seen is truth.rgb8 or torch.equal(seen, truth.rgb8):
+        return of_truth
+    if torch.equal(seen, gray_pictures(truth)):
+        return of_gray
+    return judge.logits(seen).cpu()
+
+
+def _percent(hit: Tensor) -> np.ndarray:
+    """(N,) bool -> 0 or 100."""
+    return 100.0 * hit.numpy().astype(np.float64)
+
+
+def _columns(statistics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of metrics from their (2, N) statistics; a share of a single photograph's gap is no score."""
+    columns: dict[str, np.ndarray] = {}
+    for name, (above, below) in statistics.items():
+        if not name.startswith(GAP_SHARE.name):
+            columns[name] = above / below
+        columns |= {f"{name}.s0": above, f"{name}.s1": below}
+    return columns
