@@ -1,0 +1,180 @@
+"""The page: board, plots and pictures as one HTML file that needs no other and sends nothing anywhere.
+
+All text passes jinja's escaping; the data for the script is JSON in which no tag can begin. The page's policy (CSP)
+allows its own one style and one script, by their hashes, and pictures that are inside it: a browser refuses all else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from colorbench.evaluation.record import Record
+from colorbench.evaluation.wording import DECIDING_SHARE
+from leaderboards import charts
+from leaderboards.board import Board, Cell, Column, Group, Improvement
+from leaderboards.collecting import Entry
+from leaderboards.gallery import Gallery
+from leaderboards.papers import departures
+from leaderboards.text import arrow, count, figure, name_of, ranks, span
+
+ANCHORS = {"gray": "zoo/gray", "truth": "zoo/ground-truth"}
+"""Rows whose pictures stand at the ends of the gallery."""
+
+
+def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Sequence[Gallery]) -> str:
+    """The page as text. The same records give the same bytes.
+
+    Args:
+        board: see ``building.build``.
+        entries: row -> group -> the record behind it.
+        galleries: see ``gallery.galleries``.
+    """
+    environment = Environment(
+        loader=PackageLoader("leaderboards"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count}
+    environment.filters["ranks"] = lambda cell: ranks(cell.first_rank, cell.last_rank)
+    environment.filters["clearly"] = clearly
+    environment.tests["decided_by_few"] = few
+    style, script = _asset("board.css"), _asset("board.js")
+    anchors = {word: next((row.id for row in board.bounds if row.name == name), "") for word, name in ANCHORS.items()}
+    plots = [_plots(board, group, entries) for group in board.groups]
+    data = {
+        "columns": {c.id: {"title": c.title, "unit": c.unit, "better": c.higher_is_better} for c in board.columns},
+        "rows": {row.id: row.label for row in board.rows},
+        "anchors": anchors,
+        "competitors": [row.id for row in board.competitors],
+        "galleries": [[{"id": photo.id, "scores": photo.scores} for photo in one.photos] for one in galleries],
+        "charts": [drawing["data"] for drawing in _drawings(plots)],
+    }
+    return environment.get_template("board.html.jinja").render(
+        board=board,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_csp_hash(style),
+        script_hash=_csp_hash(script),
+        data=Markup(safe_json(data)),
+        anchors=anchors,
+        colors={row.id: charts.color_of(board, row) for row in board.rows},
+        plots=plots,
+        galleries=galleries,
+        verdicts={group.number: verdict(board, group, entries) for group in board.groups},
+        spans={group.number: sum(column.shown for column in board.of_group(group.number)) for group in board.groups},
+        departures={group.number: _departures(group) for group in board.groups},
+        column_n={column.id: _sizes(board, column.id) for column in board.columns},
+    )
+
+
+def few(cell: Cell) -> bool:
+    """Whether far fewer photographs decide the number than were measured."""
+    return cell.effective_n < DECIDING_SHARE * cell.n
+
+
+def clearly(difference: Improvement, column: Column) -> str:
+    """Classes of a difference from gray: whether it is clear, and which way."""
+    if not difference.clear:
+        return ""
+    if column.higher_is_better is None:
+        return " clear"
+    return " clear ahead" if (difference.value > 0) == column.higher_is_better else " clear behind"
+
+
+def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:
+    """What the group's headline says of the models, in a sentence."""
+    column = next((one for one in board.of_group(group.number) if one.headline), None)
+    if column is None:
+        return "No metric."
+    if group.demonstration:
+        photographs = "1 photograph" if group.n == 1 else f"{group.n} photographs"
+        return f"A demonstration on {photographs}: it shows that everything works and measures nothing."
+    if column.unranked:
+        return f"Nobody is ranked by {column.title}: {column.unranked}."
+    if column.ranked == 1:
+        return "One model alone: nothing to rank. Read it against the bounds."
+    cells = {row: board.cells[row.id][column.id] for row in board.competitors}
+    first = [row for row, cell in cells.items() if cell.first_rank == 1]
+    names = f"{', '.join(row.label for row in first[:6])}{f' and {len(first) - 6} more' if len(first) > 6 else ''}"
+    if len(first) == 1:
+        said = f"{names} is ahead of every other by {column.title}."
+    elif len(first) == column.ranked:
+        said = f"By {column.title} no model is shown to be ahead of all others: {names}."
+    else:
+        said = f"By {column.title} any of these may be first: {names}."
+    below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number].record, column)})
+    if below:
+        who = "It is" if len(first) == 1 else "Not all of them are"
+        not_shown = "not shown to be better than" if len(first) == 1 else "shown to be better than"
+        said += f" {who} {not_shown} {' or '.join(below)}."
+    if column.detectable is not None:
+        size = f"{figure(column.detectable, column.unit)} {column.unit}".rstrip()
+        said += f" A difference of {size} between two models would usually show."
+    return said
+
+
+def _not_beaten(record: Record, column: Column) -> list[str]:
+    """The baselines that a record's paired differences do not show it to be better than."""
+    found = []
+    for difference in record.differences:
+        if difference.metric == column.metric and difference.ci_low is not None and difference.ci_high is not None:
+            better = difference.ci_low > 0 if column.higher_is_better else difference.ci_high < 0
+            if not better:
+                found.append(name_of(difference.minus))
+    return found
+
+
+def safe_json(value: Any) -> str:
+    """JSON that may stand in a page: no tag, entity or line end of JavaScript can begin in it."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _plots(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> dict[str, Any]:
+    return {
+        "group": group,
+        "strips": charts.strips(board, group),
+        "curves": charts.curves(board, group, entries),
+        "costs": charts.costs(board, group),
+        "matrix": charts.matrix(board, group),
+    }
+
+
+def _drawings(plots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """All curves, numbered as the script finds them."""
+    found = [drawing for one in plots for drawing in one["curves"]]
+    for number, drawing in enumerate(found):
+        drawing["number"] = number
+    return found
+
+
+def _departures(group: Group) -> list[Any]:
+    chosen = {choice.name: choice.value for choice in group.choices}
+    given = {**chosen, "gray": {"keep": "kept", "drop": "left out"}.get(group.gray_policy, group.gray_policy)}
+    return departures(group.protocol, {**given, "recipe": group.recipe})
+
+
+def _sizes(board: Board, column: str) -> str:
+    """The number of photographs of a column: one, or from to."""
+    sizes = [cells[column].n for cells in board.cells.values() if cells[column].value is not None]
+    if not sizes:
+        return "0"
+    return count(min(sizes)) if min(sizes) == max(sizes) else f"{count(min(sizes))}–{count(max(sizes))}"
+
+
+def _asset(name: str) -> str:
+    return resources.files("leaderboards").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

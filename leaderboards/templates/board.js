@@ -1,0 +1,315 @@
+
+"use strict";
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const one = (selector, root = document) => root.querySelector(selector);
+  const number = (value, unit) => {
+    if (value === undefined || value === null) return "–";
+    if (Math.abs(value) >= 1e6) return value.toExponential(2).replace("-", "−");
+    return value.toFixed(unit ? 2 : 3).replace("-", "−");
+  };
+
+  // The table: sort, search, show and hide.
+  const board = one("#board"), body = one("#competitors"), status = one("#status");
+  const rows = () => all("tr", body);
+  const cell = (row, column) => one(`td[data-column="${column}"]`, row);
+  const announce = () => {
+    const shown = rows().filter((row) => !row.hidden).length;
+    status.textContent = shown === rows().length ? "" : `${shown} of ${rows().length} models`;
+  };
+  const sortBy = (column, reverse) => {
+    const better = column === "name" ? false : data.columns[column].better;
+    const sign = (better === false ? 1 : -1) * (reverse ? -1 : 1);
+    const value = (row) => {
+      const found = cell(row, column);
+      return found && found.dataset.value !== undefined ? Number(found.dataset.value) : null;
+    };
+    const name = (row) => one(".who a", row).textContent;
+    const order = rows().map((row, place) => ({ row, place, value: column === "name" ? null : value(row) }));
+    order.sort((a, b) => {
+      if (column === "name") return (reverse ? -1 : 1) * name(a.row).localeCompare(name(b.row), "en");
+      if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.place - b.place;
+      return sign * (a.value - b.value) || a.place - b.place;
+    });
+    order.forEach((entry) => body.append(entry.row));
+    all("thead th[aria-sort]", board).forEach((head) => head.setAttribute("aria-sort", "none"));
+    const ascending = column === "name" ? !reverse : sign > 0;
+    one(`thead th[data-column="${column}"]`, board).setAttribute("aria-sort", ascending ? "ascending" : "descending");
+  };
+  all(".sort", board).forEach((button) => {
+    let reverse = true;
+    button.addEventListener("click", () => {
+      const head = button.closest("th");
+      reverse = head.getAttribute("aria-sort") === "none" ? false : !reverse;
+      sortBy(head.dataset.column, reverse);
+    });
+  });
+  one("#search").addEventListener("input", (event) => {
+    const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+    all("tbody tr[data-row]", board).forEach((row) => {
+      const text = one(".who", row).textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+    });
+    announce();
+  });
+  all("[data-show]").forEach((box) => {
+    const apply = () => {
+      if (box.dataset.show === "bounds") { const bounds = one("#bounds"); if (bounds) bounds.hidden = !box.checked; }
+      else board.classList.toggle(box.dataset.show, box.checked);
+    };
+    box.addEventListener("change", apply);
+    apply();
+  });
+  const spread = () => {
+    all("thead .group", board).forEach((head) => {
+      const columns = all(`thead th[data-column][data-group="${head.dataset.group}"]`, board);
+      const shown = columns.filter((column) => !column.classList.contains("off")).length;
+      head.hidden = shown === 0;
+      head.colSpan = Math.max(shown, 1);
+    });
+  };
+  all("#columns input").forEach((box) => {
+    const apply = () => {
+      all(`[data-column="${box.dataset.column}"]`, board).forEach((one) => one.classList.toggle("off", !box.checked));
+      spread();
+    };
+    box.addEventListener("change", apply);
+    apply();
+  });
+  document.addEventListener("click", (event) => {
+    const menu = one("#columns");
+    if (menu.open && !menu.contains(event.target)) menu.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    const menu = one("#columns");
+    if (event.key === "Escape" && menu.open) { menu.open = false; one("summary", menu).focus(); }
+  });
+
+  // What is shown as CSV; a leading sign that a spreadsheet would compute is quoted.
+  const csvCell = (text) => {
+    const safe = /^[=+\-@\t\r]/.test(text) && !/^[-+]?[0-9.]+(e[-+]?[0-9]+)?$/i.test(text) ? `'${text}` : text;
+    return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+  };
+  const csv = () => {
+    const heads = all("thead th[data-column]", board).filter((head) => head.dataset.column !== "name" && !head.classList.contains("off"));
+    const group = (head) => one(`thead .group[data-group="${head.dataset.group}"] a`, board).textContent;
+    const lines = [["model", "role", ...heads.map((head) => `${group(head)}: ${data.columns[head.dataset.column].title}`)]];
+    all("tbody tr[data-row]", board).forEach((row) => {
+      if (row.hidden || row.parentNode.hidden) return;
+      const role = row.parentNode.id === "competitors" ? "competitor" : "bound";
+      lines.push([data.rows[row.dataset.row], role, ...heads.map((head) => cell(row, head.dataset.column).dataset.value ?? "")]);
+    });
+    return lines.map((line) => line.map(csvCell).join(",")).join("\r\n") + "\r\n";
+  };
+  one("#csv").addEventListener("click", () => {
+    const address = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+    const link = document.createElement("a");
+    link.href = address;
+    link.download = "board.csv";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
+  });
+
+  // A link to a model or protocol opens its card.
+  const openTarget = () => {
+    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target && target.matches("details")) { target.open = true; target.scrollIntoView(); one("summary", target).focus({ preventScroll: true }); }
+  };
+  addEventListener("hashchange", openTarget);
+  all('a[href^="#"]').forEach((link) => link.addEventListener("click", () => setTimeout(openTarget)));
+  openTarget();
+
+  // Plots: values under the pointer.
+  const tip = one("#tip");
+  const place = (event) => {
+    tip.hidden = false;
+    const left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
+    const top = event.clientY + 18 + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 12 : event.clientY + 18;
+    tip.style.left = `${Math.max(8, left)}px`;
+    tip.style.top = `${Math.max(8, top)}px`;
+  };
+  const line = (left, right, strong) => {
+    const row = document.createElement("div"), a = document.createElement(strong ? "b" : "span"), b = document.createElement("span");
+    a.textContent = left; b.textContent = right; row.append(a, b);
+    return row;
+  };
+  all("[data-tip]").forEach((mark) => {
+    mark.addEventListener("pointermove", (event) => { tip.replaceChildren(line(mark.dataset.tip, "", false)); place(event); });
+    mark.addEventListener("pointerleave", () => { tip.hidden = true; });
+  });
+  all("[data-chart]").forEach((figure) => {
+    const chart = data.charts[Number(figure.dataset.chart)], svg = one("svg", figure), cursor = one(".cursor", svg);
+    svg.addEventListener("pointermove", (event) => {
+      const box = svg.getBoundingClientRect();
+      const at = (event.clientX - box.left) / box.width * svg.viewBox.baseVal.width;
+      const x = chart.xLow + (at - chart.left) / (chart.right - chart.left) * (chart.xHigh - chart.xLow);
+      const found = chart.lines.map((entry) => {
+        let nearest = 0;
+        entry.x.forEach((value, i) => { if (Math.abs(value - x) < Math.abs(entry.x[nearest] - x)) nearest = i; });
+        return { label: entry.label, x: entry.x[nearest], y: entry.y[nearest] };
+      });
+      const here = found[0].x, drawn = chart.left + (here - chart.xLow) / (chart.xHigh - chart.xLow) * (chart.right - chart.left);
+      cursor.setAttribute("x1", drawn); cursor.setAttribute("x2", drawn); cursor.setAttribute("visibility", "visible");
+      const order = [...found].sort((a, b) => b.y - a.y);
+      tip.replaceChildren(line(`${chart.xLabel}: ${here}`, "", true), ...order.slice(0, 12).map((entry) => line(entry.label, number(entry.y, "x"), false)));
+      place(event);
+    });
+    svg.addEventListener("pointerleave", () => { tip.hidden = true; cursor.setAttribute("visibility", "hidden"); });
+  });
+
+  // The gallery: order and scores.
+  const scoresOf = (gallery, place, column) => data.galleries[gallery][place].scores[column] || {};
+  const arrange = (gallery) => {
+    const tools = one(`.tools[data-gallery="${gallery}"]`), photos = one(`.photos[data-gallery="${gallery}"]`);
+    const order = one("[data-order]", tools).value, column = one("[data-metric]", tools).value, of = one("[data-of]", tools).value;
+    const about = data.columns[column];
+    const worth = (place) => {
+      const scores = scoresOf(gallery, place, column);
+      const values = (of ? [of] : data.competitors).map((row) => scores[row]).filter((value) => value !== undefined);
+      if (!values.length) return null;
+      if (order === "disputed") {
+        const everyone = data.competitors.map((row) => scores[row]).filter((value) => value !== undefined);
+        const mean = everyone.reduce((a, b) => a + b, 0) / everyone.length;
+        return of ? Math.abs(scores[of] - mean) : Math.max(...everyone) - Math.min(...everyone);
+      }
+      return values.reduce((a, b) => a + b, 0) / values.length * (about.better === false ? -1 : 1) * (order === "worst" ? -1 : 1);
+    };
+    const cards = all(".photo", photos).map((card) => ({ card, place: Number(card.dataset.photo) }));
+    const plain = order === "sample" || order === "name";
+    cards.forEach((entry) => { entry.worth = plain ? null : worth(entry.place); });
+    const name = (entry) => data.galleries[gallery][entry.place].id;
+    cards.sort((a, b) => {
+      if (order === "name") return name(a) < name(b) ? -1 : 1;
+      if (plain || (a.worth === null && b.worth === null)) return a.place - b.place;
+      if (a.worth === null || b.worth === null) return (a.worth === null) - (b.worth === null);
+      return b.worth - a.worth || a.place - b.place;
+    });
+    cards.forEach(({ card, place }) => {
+      const scores = scoresOf(gallery, place, column);
+      const mine = data.competitors.map((row) => scores[row]).filter((value) => value !== undefined);
+      const best = about.better === null || mine.length < 2 ? null : about.better ? Math.max(...mine) : Math.min(...mine);
+      all(".score", card).forEach((score) => {
+        const value = scores[score.dataset.row];
+        score.textContent = value === undefined ? "" : number(value, about.unit);
+        score.classList.toggle("top", value !== undefined && value === best && data.competitors.includes(score.dataset.row));
+      });
+      photos.append(card);
+    });
+  };
+  all(".tools[data-gallery]").forEach((tools) => {
+    all("select", tools).forEach((select) => select.addEventListener("change", () => arrange(tools.dataset.gallery)));
+    arrange(tools.dataset.gallery);
+  });
+
+  // The viewer: enlarge, flip between two, distance from the truth.
+  const viewer = one("#viewer");
+  if (!viewer) return;
+  const image = one("#viewer-img"), map = one("#viewer-map"), now = one("#viewer-now"), error = one("#viewer-error");
+  const selects = { a: one("#viewer-a"), b: one("#viewer-b") };
+  let card = null, side = "a";
+  const picture = (key) => card && one(`.picture[data-key="${key}"] img`, card);
+  const label = (key) => data.rows[key] || key;
+  const shown = () => picture(selects[side].value);
+  const open = (which, key) => {
+    const kept = viewer.open ? { a: selects.a.value, b: selects.b.value } : null;
+    card = which;
+    const keys = all("button.picture", card).map((button) => button.dataset.key);
+    Object.values(selects).forEach((select) => select.replaceChildren(...keys.map((value) => new Option(label(value), value))));
+    const choose = (wanted, other) => keys.includes(wanted) ? wanted : other;
+    const other = key === "truth" ? keys.find((value) => data.competitors.includes(value)) || "gray" : "truth";
+    selects.a.value = choose(kept ? kept.a : key, keys[0]);
+    selects.b.value = choose(kept ? kept.b : other, keys[keys.length - 1]);
+    if (!kept) side = "a";
+    if (!viewer.open) viewer.showModal();
+    draw();
+  };
+  const draw = () => {
+    const gallery = card.closest(".photos").dataset.gallery, photo = data.galleries[gallery][Number(card.dataset.photo)];
+    const key = selects[side].value, from = shown();
+    one("#viewer-h").textContent = photo.id;
+    image.src = from.src;
+    image.alt = from.alt;
+    now.textContent = `${side.toUpperCase()}: ${label(key)}`;
+    one("#viewer-ha").textContent = label(selects.a.value);
+    one("#viewer-hb").textContent = label(selects.b.value);
+    const truth = picture("truth");
+    error.disabled = !truth;
+    const mapped = error.checked && truth;
+    image.hidden = !!mapped; map.hidden = !mapped; one(".ramp", viewer).hidden = !mapped;
+    if (mapped) distances(from, truth);
+    const rows = Object.keys(photo.scores).map((column) => {
+      const row = document.createElement("tr"), head = document.createElement("th"), about = data.columns[column];
+      head.scope = "row";
+      head.textContent = `${about.title} ${about.unit}`;
+      row.append(head, ...["a", "b"].map((which) => {
+        const cell = document.createElement("td");
+        const chosen = selects[which].value;
+        cell.textContent = number(photo.scores[column][data.anchors[chosen] || chosen], about.unit);
+        return cell;
+      }));
+      return row;
+    });
+    one("#viewer-scores").replaceChildren(...rows);
+  };
+  const flip = () => { side = side === "a" ? "b" : "a"; draw(); };
+  const step = (by) => {
+    const cards = all(".photo", card.parentNode).filter((other) => one("button.picture", other));
+    open(cards[(cards.indexOf(card) + by + cards.length) % cards.length]);
+  };
+
+  // sRGB, D65 -> a and b of CIE Lab, as the scores take them; these are small compressed pictures, so it is for looking.
+  const linear = Float64Array.from({ length: 256 }, (_, i) => { const c = i / 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });
+  const f = (t) => t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116;
+  const ab = (pixels, i) => {
+    const r = linear[pixels[i]], g = linear[pixels[i + 1]], b = linear[pixels[i + 2]];
+    const x = f((0.412453 * r + 0.35758 * g + 0.180423 * b) / 0.95047), y = f(0.212671 * r + 0.71516 * g + 0.072169 * b);
+    const z = f((0.019334 * r + 0.119193 * g + 0.950227 * b) / 1.08883);
+    return [500 * (x - y), 200 * (y - z)];
+  };
+  const FARTHEST = 60, stops = [[13, 8, 35], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]];
+  const heat = (share) => {
+    const at = Math.min(Math.max(share, 0), 1) * (stops.length - 1), i = Math.min(Math.floor(at), stops.length - 2);
+    return stops[i].map((low, k) => low + (stops[i + 1][k] - low) * (at - i));
+  };
+  const pixelsOf = (from, width, height) => {
+    const canvas = document.createElement("canvas");
+    canvas.width = width; canvas.height = height;
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.drawImage(from, 0, 0, width, height);
+    return context.getImageData(0, 0, width, height).data;
+  };
+  const distances = (from, truth) => {
+    const width = truth.naturalWidth, height = truth.naturalHeight;
+    const mine = pixelsOf(from, width, height), theirs = pixelsOf(truth, width, height);
+    map.width = width; map.height = height;
+    const context = map.getContext("2d"), out = context.createImageData(width, height);
+    let sum = 0;
+    for (let i = 0; i < mine.length; i += 4) {
+      const [a1, b1] = ab(mine, i), [a2, b2] = ab(theirs, i), distance = Math.hypot(a1 - a2, b1 - b2);
+      sum += distance;
+      out.data.set(heat(distance / FARTHEST), i);
+      out.data[i + 3] = 255;
+    }
+    context.putImageData(out, 0, 0);
+    now.textContent += ` · mean distance in ab ${(sum / (width * height)).toFixed(1)} (of these small pictures)`;
+  };
+  const ramp = one("#viewer-ramp").getContext("2d");
+  for (let i = 0; i < 256; i += 1) { ramp.fillStyle = `rgb(${heat(i / 255).map(Math.round).join(",")})`; ramp.fillRect(i, 0, 1, 10); }
+
+  all("button.picture").forEach((button) => button.addEventListener("click", () => open(button.closest(".photo"), button.dataset.key)));
+  const acts = { close: () => viewer.close(), flip, previous: () => step(-1), next: () => step(1) };
+  all("[data-act]", viewer).forEach((button) => button.addEventListener("click", acts[button.dataset.act]));
+  Object.values(selects).forEach((select) => select.addEventListener("change", () => { side = select === selects.a ? "a" : "b"; draw(); }));
+  error.addEventListener("change", draw);
+  image.addEventListener("click", flip);
+  map.addEventListener("click", flip);
+  viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+  viewer.addEventListener("keydown", (event) => {
+    if (event.target.matches("select, input")) return;
+    if (event.key === " " && !event.target.matches("button")) { event.preventDefault(); flip(); }
+    if (event.key === "e") { error.checked = !error.checked; draw(); }
+    if (event.key === "ArrowRight") step(1);
+    if (event.key === "ArrowLeft") step(-1);
+  });
+})();

@@ -1,0 +1,318 @@
+"""Boards: what shares a column, who is ranked, what a cell says, and what strangers' records cannot do."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from board_support import COUNT, MODELS, change, copy, folders, measured, synthetic
+from typer.testing import CliRunner
+
+from colorbench.cli import app as program
+from colorbench.cli import verbs
+from colorbench.errors import UserError
+from colorbench.evaluation.pairing import common
+from colorbench.evaluation.stored_rows import load_stored
+from colorbench.stats.ranking import rank_models
+from leaderboards.board import Board
+from leaderboards.building import build
+from leaderboards.collecting import collect
+from leaderboards.gallery import galleries
+from leaderboards.page import page
+from leaderboards.tables import board_csv, board_json, board_latex, board_markdown
+from leaderboards.text import clean, figure, markdown, tex
+from leaderboards.write import build_files
+
+STABLE = "auc_rebalanced_stable"
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real run, not to be changed."""
+    return measured(tmp_path_factory.mktemp("measured"))
+
+
+@pytest.fixture
+def copied(results: Path, tmp_path: Path) -> Path:
+    """The same, to be changed."""
+    return shutil.copytree(results, tmp_path / "runs")
+
+
+def board_of(*places: Path) -> Board:
+    return build(collect(places))[0]
+
+
+def rendered(*places: Path, embed_all: bool = False) -> str:
+    board, entries = build(collect(places))
+    return page(board, entries, galleries(board, entries, embed_all=embed_all))
+
+
+def column_of(board: Board, metric: str, group: int = 0) -> str:
+    return next(column.id for column in board.of_group(group) if column.metric == metric)
+
+
+def test_only_competitors_are_ranked_and_as_the_statistics_say(results: Path) -> None:
+    board = board_of(results)
+    column = column_of(board, STABLE)
+    runs = [load_stored(folders(results)[name]) for name in MODELS]
+    expected = rank_models(common(runs).statistics(STABLE), "ratio", higher_is_better=True)
+    assert expected is not None
+    found = {row.name: board.cells[row.id][column] for row in board.rows}
+    for name, (first, last) in zip(MODELS, expected.ranks, strict=True):
+        assert (found[name].first_rank, found[name].last_rank) == (first, last)
+    assert all(found[name].first_rank is None for name in ("zoo/gray", "zoo/constant", "zoo/ground-truth"))
+    detectable = next(one.detectable for one in board.columns if one.id == column)
+    assert detectable == pytest.approx(expected.detectable)
+    assert [row.kind for row in board.rows] == ["competitor"] * 3 + ["bound"] * 3
+
+
+def test_a_metric_that_few_photographs_decide_ranks_nobody(results: Path) -> None:
+    board = board_of(results)
+    column = next(one for one in board.columns if one.metric == "auc_rebalanced")
+    assert column.ranked == 0 and column.unranked is not None and not column.compared
+    assert all(cells[column.id].first_rank is None for cells in board.cells.values())
+
+
+def test_the_difference_from_gray_is_the_same_from_the_record_and_from_the_rows(copied: Path) -> None:
+    column = column_of(board_of(copied), STABLE)
+    said = {row.name: board_of(copied).cells[row.id][column].over_gray for row in board_of(copied).rows}
+    for folder in folders(copied).values():
+        change(folder, differences=[])
+    again = board_of(copied)
+    computed = {row.name: again.cells[row.id][column].over_gray for row in again.rows}
+    assert said["lab/warm"] is not None and computed["zoo/gray"] is None
+    for name in MODELS:
+        one, other = said[name], computed[name]
+        assert one is not None and other is not None
+        assert (one.value, one.ci_low, one.ci_high) == pytest.approx((other.value, other.ci_low, other.ci_high))
+
+
+@pytest.mark.parametrize(
+    ("changes", "choice"),
+    [
+        ({"protocol__identity": {"convention": "exact"}, "protocol__identity_sha256": "4" * 64}, "convention"),
+        ({"protocol__version": 2, "protocol__identity_sha256": "5" * 64}, "version"),
+        ({"dataset__gray_policy": "drop"}, "gray photographs"),
+    ],
+)
+def test_what_is_measured_otherwise_stands_apart_and_names_the_choice(
+    results: Path, tmp_path: Path, changes: dict, choice: str
+) -> None:
+    other = copy(folders(results)["lab/warm"], tmp_path / "other" / "auc" / "crops", **changes)
+    board = board_of(results, other)
+    assert len(board.groups) == 2
+    for group in board.groups:
+        assert choice in [one.name for one in group.choices if one.apart]
+    assert [group.records for group in board.groups] == [6, 1]
+    warm = next(row for row in board.rows if row.name == "lab/warm")
+    assert len(warm.sources) == 2
+    yellow = next(row for row in board.rows if row.name == "lab/yellow")
+    missing = [board.cells[yellow.id][column.id].missing for column in board.of_group(1)]
+    assert set(missing) == {"not measured with these choices"}
+
+
+def test_the_same_name_with_other_weights_is_another_row(results: Path, tmp_path: Path) -> None:
+    other = copy(folders(results)["lab/warm"], tmp_path / "other" / "auc" / "crops", model__weights_sha256="a" * 64)
+    labels = [row.label for row in board_of(results, other).rows if row.name == "lab/warm"]
+    assert sorted(labels) == ["lab/warm (no weights)", "lab/warm (weights aaaaaaa…)"]
+
+
+def test_badges_tell_what_must_be_known_first(results: Path, tmp_path: Path) -> None:
+    other = copy(
+        folders(results)["lab/warm"],
+        tmp_path / "other" / "auc" / "crops",
+        model__name="lab/half",
+        execution__dtype="bfloat16",
+        dataset__n=COUNT + 2,
+        dataset__skipped=[{"id": "a", "reason": "broken"}, {"id": "b", "reason": "broken"}],
+        dataset__overlap=3,
+    )
+    board = board_of(results, other)
+    half = next(row for row in board.rows if row.name == "lab/half")
+    assert [badge.word for badge in half.badges] == ["partial", "bfloat16", "trained on these"]
+    assert "2 of 42" in half.badges[0].meaning
+
+
+def test_fewer_than_30_photographs_rank_nobody(results: Path, tmp_path: Path) -> None:
+    for place, name in enumerate(MODELS):
+        synthetic(folders(results)[name], tmp_path / f"{place}" / "auc" / "x", name, n=29, seed=place)
+    board = board_of(tmp_path)
+    assert board.groups[0].demonstration
+    assert all(column.ranked == 0 for column in board.columns)
+    assert "A demonstration on 29 photographs" in rendered(tmp_path)
+
+
+def test_damaged_and_unfinished_runs_are_named_and_harm_nothing(copied: Path) -> None:
+    found = folders(copied)
+    (found["lab/warm"] / "record.json").write_text("{}")
+    (found["lab/blue"] / "record.json").unlink()
+    (found["lab/blue"] / "shards").mkdir()
+    rows = found["lab/yellow"] / "rows.parquet"
+    rows.write_bytes(rows.read_bytes() + b" ")
+    board = board_of(copied)
+    assert [one.reason for one in board.refused] == ["this is no record of this version"]
+    assert [(one.model, one.protocol) for one in board.unfinished] == [("lab/blue", "auc")]
+    yellow = next(row for row in board.rows if row.name == "lab/yellow")
+    assert [badge.word for badge in yellow.badges] == ["no rows"]
+    assert board.cells[yellow.id][column_of(board, STABLE)].first_rank is None
+    assert board.cells[yellow.id][column_of(board, STABLE)].value is not None
+
+
+def test_nothing_at_all_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no record that can be read"):
+        collect([tmp_path])
+    with pytest.raises(UserError, match="no such folder"):
+        collect([tmp_path / "nowhere"])
+
+
+def test_the_same_records_give_the_same_bytes_anywhere_in_any_order(results: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(results, tmp_path / "elsewhere")
+    parts = [moved / "zoo", moved / "lab", moved / "lab"]
+    made = [build_files([results], tmp_path / "a" / "board.html"), build_files(parts, tmp_path / "b" / "board.html")]
+    assert [path.suffix for path in made[0].files] == [".html", ".json", ".csv", ".md", ".tex"]
+    for one, other in zip(made[0].files, made[1].files, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+HOSTILE = "<script>alert(1)</script>\"'`{{7*7}}|=cmd()</style>]]>-->\\input{x}$&%#_^~"
+
+
+@pytest.fixture
+def hostile(results: Path, tmp_path: Path) -> Path:
+    """A record in which every text is an attack and numbers are huge."""
+    source = folders(results)["lab/warm"]
+    folder = copy(source, tmp_path / "hostile" / "auc" / "crops", model__name=HOSTILE)
+    record = json.loads((folder / "record.json").read_text())
+    metrics = [{**one, "title": HOSTILE, "unit": HOSTILE, "warning": HOSTILE} for one in record["metrics"]]
+    metrics[0] |= {"value": 1.7e308, "ci_low": -1.7e308, "ci_high": 1.7e308, "effective_n": 1e300}
+    curves = [{**record["curves"][0], "title": HOSTILE, "y": [1.7e308] * len(record["curves"][0]["y"])}]
+    card = {"title": HOSTILE, "paper": "javascript:alert(1)", "notes": HOSTILE * 50, "training_data": HOSTILE}
+    change(
+        folder,
+        metrics=metrics,
+        curves=[*curves, {**record["curves"][1], "title": HOSTILE}],
+        notes=[HOSTILE],
+        model__card={**card, "parameters": 10**30, "settings": {HOSTILE: 1e300}},
+        dataset__name=HOSTILE,
+        dataset__skipped=[{"id": HOSTILE, "reason": HOSTILE}],
+        dataset__n=COUNT + 1,
+        protocol__parameters={HOSTILE: HOSTILE},
+        protocol__identity={HOSTILE: HOSTILE},
+        protocol__identity_sha256="6" * 64,
+        provenance__command=[HOSTILE],
+        execution__device=HOSTILE,
+        execution__dtype=HOSTILE,
+    )
+    return folder
+
+
+def test_no_text_of_a_stranger_becomes_markup(hostile: Path, results: Path) -> None:
+    text = rendered(results, hostile)
+    assert text.count("<script") == 2 and text.count("</script>") == 2 and text.count("</style>") == 1
+    assert "alert(1)" in text  # it is shown, as text
+    assert 'href="javascript' not in text
+    assert re.findall(r'(?:src|href)="(?!#|data:image/webp;base64,)([^"]*)"', text) == []
+    board = board_of(results, hostile)
+    assert "<script" not in board_markdown(board)
+    assert "\\input" not in board_latex(board)
+    for line in csv.reader(io.StringIO(board_csv(board))):
+        assert not any(cell[:1] in ("=", "@") for cell in line)
+    assert json.loads(board_json(board))["schema_version"] == 1
+
+
+def test_names_that_move_the_cursor_or_turn_the_writing_are_never_shown(results: Path, tmp_path: Path) -> None:
+    for place, sign in enumerate("\x1b\x00\u202e"):
+        copy(folders(results)["lab/warm"], tmp_path / str(place) / "auc" / "x", model__name=f"lab/a{sign}b")
+    text = rendered(results, tmp_path)
+    assert not any(sign in text for sign in "\x1b\x00\u202e")
+
+
+def test_text_is_escaped_for_where_it_goes() -> None:
+    assert tex("50% of a_b & {x}\\y") == r"50\% of a\_b \& \{x\}\textbackslash{}y"
+    assert markdown("a|b <i> [x](http://y) @me") == r"a\|b &lt;i&gt; \[x\]\(http:&#47;&#47;y\) &#64;me"
+    assert clean("a\u202eb\x1b[31m\nc") == "a\ufffdb\ufffd[31m c"
+    assert (figure(1.7e308, "%"), figure(-0.5, "%", signed=True)) == ("1.70e+308", "−0.50")
+
+
+def test_pictures_that_may_not_be_passed_on_stay_out(copied: Path) -> None:
+    assert rendered(copied).count("data:image/webp") > 24 * 4
+    for folder in folders(copied).values():
+        change(folder, dataset__redistributable=False)
+    text = rendered(copied)
+    assert "data:image" not in text and "does not permit" in text
+    assert "001.jpg" in text  # ids and scores remain
+    assert rendered(copied, embed_all=True).count("data:image/webp") > 24 * 4
+
+
+def test_a_picture_that_is_not_the_record_s_is_not_shown(copied: Path) -> None:
+    whole = rendered(copied).count("data:image/webp")
+    folder = folders(copied)["lab/warm"]
+    index = json.loads((folder / "pictures" / "index.json").read_text())
+    (folder / "pictures" / index[0]["answer"]).write_bytes(b"<svg onload=alert(1)>")
+    assert rendered(copied).count("data:image/webp") == whole - 1
+    # An index that was rewritten is not the record's: none of its pictures is opened.
+    index[1]["answer"] = "../../../../secret.webp"
+    (folder / "pictures" / "index.json").write_text(json.dumps(index))
+    board, entries = build(collect([copied]))
+    warm = next(row.id for row in board.rows if row.name == "lab/warm")
+    answers = [answer for photo in galleries(board, entries)[0].photos for answer in photo.answers]
+    assert {answer.row for answer in answers if answer.source is None} >= {warm}
+    assert {answer.row for answer in answers if answer.source} == {row.id for row in board.rows} - {warm}
+
+
+def test_photographs_are_chosen_for_what_the_scores_say(results: Path) -> None:
+    board, entries = build(collect([results]))
+    (made,) = galleries(board, entries)
+    assert len(made.photos) == 24 and made.embedded
+    column = column_of(board, STABLE)
+    competitors = [row.id for row in board.competitors]
+    mean = {photo.id: np.mean([photo.scores[column][row] for row in competitors]) for photo in made.photos}
+    best = [photo.id for photo in made.photos if "best" in photo.reasons]
+    worst = [photo.id for photo in made.photos if "worst" in photo.reasons]
+    assert len(best) == len(worst) == 4
+    assert max(mean.values()) in [mean[id] for id in best] and min(mean.values()) in [mean[id] for id in worst]
+    run = load_stored(folders(results)["lab/warm"])
+    scores = dict(zip(run.rows["id"], run.columns[STABLE], strict=True))
+    warm = next(row.id for row in board.rows if row.name == "lab/warm")
+    for photo in made.photos:
+        assert photo.scores[column][warm] == pytest.approx(scores[photo.id], rel=1e-4)
+
+
+def test_sixty_models_and_a_single_one(results: Path, tmp_path: Path) -> None:
+    sources = list(folders(results).values())
+    for i in range(60):
+        synthetic(sources[0], tmp_path / "many" / f"m{i}" / "auc" / "x", f"lab/m{i}", n=60, shift=0.002 * i, seed=i)
+    board = board_of(tmp_path / "many")
+    assert len(board.competitors) == 60
+    column = column_of(board, STABLE)
+    firsts = [board.cells[row.id][column].first_rank for row in board.competitors]
+    assert None not in firsts and max(firsts) > 1
+    assert len(rendered(tmp_path / "many").encode()) < 5_000_000
+    alone = rendered(folders(results)["lab/warm"])
+    assert "One model alone" in alone
+
+
+def test_ten_thousand_photographs(results: Path, tmp_path: Path) -> None:
+    for i, name in enumerate(MODELS):
+        synthetic(folders(results)[name], tmp_path / f"{i}" / "auc" / "x", name, n=10_000, seed=i)
+    text = rendered(tmp_path)
+    assert len(text.encode()) < 2_000_000 and "10\u202f000" in text
+
+
+def test_the_command_writes_all_files_and_its_summary_is_its_help(results: Path, tmp_path: Path) -> None:
+    output = tmp_path / "board.html"
+    done = CliRunner().invoke(program, ["leaderboard", "build", str(results), "-o", str(output), "--verify", "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == json.loads((tmp_path / "board.json").read_text())
+    assert all((tmp_path / f"board.{suffix}").stat().st_size > 100 for suffix in ("html", "json", "csv", "md", "tex"))
+    overview = " ".join(CliRunner().invoke(program, ["--help"]).output.split())
+    help_text = " ".join(CliRunner().invoke(program, ["leaderboard", "--help"]).output.split())
+    assert verbs.OWN_PLUGINS["leaderboard"] in overview and verbs.OWN_PLUGINS["leaderboard"] in help_text
+    wrong = CliRunner().invoke(program, ["leaderboard", "build", str(results), "-o", str(tmp_path / "board.pdf")])
+    assert wrong.exit_code == 2 and "must end in .html" in wrong.output
