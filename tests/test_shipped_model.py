@@ -19,19 +19,21 @@ from protocols.auc import AucProtocol
 
 PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "ilsvrc_val650"
 METRIC = "auc_rebalanced_stable"
+TRAINED = ("zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.small")
 
 pytestmark = pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the validation photographs are not at hand")
 
 
 @pytest.fixture(scope="module")
 def statistics() -> dict[str, np.ndarray]:
-    """Row -> (n, 2) statistics of the metric, all on the same photographs."""
+    """Row, with a metric after ": " for the raw one -> (n, 2) statistics, all on the same photographs."""
     dataset = open_dataset(PHOTOGRAPHS)
     scorer = AucProtocol().resolve({}, dataset)
-    names = ("zoo/cic.small", "zoo/cic.untrained", "zoo/gray", "zoo/constant")
+    names = (*TRAINED, "zoo/cic.untrained", "zoo/gray", "zoo/constant")
     models = {name: load_model(name).colorizer for name in names}
-    for name in names[:2]:
+    for name in ("zoo/cic.small", "zoo/cic-class.small", "zoo/cic.untrained"):
         models[f"{name}, mean"] = load_model(name, decode="mean").colorizer
+    models["zoo/cic.small, mode"] = load_model("zoo/cic.small", decode="mode").colorizer
     found: dict[str, list[np.ndarray]] = {}
     before: Tensor | None = None
     with torch.inference_mode():
@@ -44,7 +46,8 @@ def statistics() -> dict[str, np.ndarray]:
             for name, (model, lightness) in shown.items():
                 colors = model.colorize_batch(Inputs(lightness, batch.ids, (0,) * len(batch.ids)))
                 columns = scorer.score(Colorization(truth, ab=colors.ab)).columns
-                found.setdefault(name, []).append(np.stack([columns[f"{METRIC}.s{j}"] for j in (0, 1)], axis=1))
+                for metric, row in ((METRIC, name), ("auc_raw", f"{name}: raw")):
+                    found.setdefault(row, []).append(np.stack([columns[f"{metric}.s{j}"] for j in (0, 1)], axis=1))
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
@@ -59,16 +62,28 @@ def beats(difference: PairedDifference) -> bool:
     return difference.interval is not None and difference.interval.low > 0
 
 
-def test_decoded_by_the_mean_the_shipped_model_beats_what_looks_at_no_picture(
-    minus: Callable[[str, str], PairedDifference],
+@pytest.mark.parametrize("decoding", ["", ", mean", ", mode"])
+def test_however_decoded_the_shipped_model_beats_what_looks_at_no_picture(
+    minus: Callable[[str, str], PairedDifference], decoding: str
 ) -> None:
     for rival in ("zoo/gray", "zoo/constant"):
-        difference = minus("zoo/cic.small, mean", rival)
+        difference = minus(f"zoo/cic.small{decoding}", rival)
         assert difference.n == 650 and beats(difference), (rival, difference)
 
 
-def test_decoded_as_in_the_paper_it_beats_gray(minus: Callable[[str, str], PairedDifference]) -> None:
-    assert beats(minus("zoo/cic.small", "zoo/gray"))
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_trained_model_beats_gray(minus: Callable[[str, str], PairedDifference], name: str) -> None:
+    assert beats(minus(name, "zoo/gray"))
+
+
+@pytest.mark.parametrize("decoding", ["", ", mean"])
+def test_rebalancing_pays_in_rare_colors(minus: Callable[[str, str], PairedDifference], decoding: str) -> None:
+    assert beats(minus(f"zoo/cic.small{decoding}", f"zoo/cic-class.small{decoding}"))
+
+
+@pytest.mark.parametrize("name", ["zoo/cic-class.small", "zoo/l2.small"])
+def test_rebalancing_costs_in_common_colors(minus: Callable[[str, str], PairedDifference], name: str) -> None:
+    assert beats(minus(f"{name}: raw", "zoo/cic.small: raw"))
 
 
 def test_the_shipped_model_beats_itself_fed_another_photograph(

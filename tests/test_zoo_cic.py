@@ -2,14 +2,22 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from skimage.data import astronaut
 
 from colorbench.color.bins import ab_bins
 from colorbench.color.lab import rgb_to_lab
+from colorbench.color.prior import load_prior
+from colorbench.data.loading import load_batches
+from colorbench.data.recipes import get_recipe
+from colorbench.data.sources import open_dataset
+from colorbench.evaluation.protocol import Colorization, Truth
 from colorbench.models.colorizer import HasFeatures, Inputs, PredictsDistribution
-from zoo.cic import CIC
-from zoo.cic.model import SHIPPED
+from protocols.auc import AucProtocol
+from zoo.cic import CIC, CICClass
+from zoo.cic.base import TrunkColorizer
 from zoo.cic.network import Network, scaled
+from zoo.regression import L2, L2FineTuned
 
 
 def test_the_full_network_has_the_published_number_of_parameters() -> None:
@@ -28,10 +36,63 @@ def test_widths_are_multiples_of_8(width: float, channels: int) -> None:
     assert scaled(512, width) == channels
 
 
-def test_the_shipped_weights_are_small_and_known_by_their_card() -> None:
-    assert SHIPPED.stat().st_size <= 3_000_000
-    model = CIC.load("small")
-    assert model.card.weights_sha256 and model.card.training_data and model.card.training_hashes
+@pytest.mark.parametrize("family", [CIC, CICClass, L2, L2FineTuned])
+def test_the_shipped_weights_are_small_and_known_by_their_card(family: type[TrunkColorizer]) -> None:
+    assert family.shipped.stat().st_size <= 3_000_000
+    card = family.load("small").card
+    assert card.weights_sha256 and card.training_data and card.training_hashes
+
+
+@pytest.mark.parametrize("family", [CIC, CICClass, L2, L2FineTuned])
+def test_storing_filters_in_half_precision_moves_scores_by_less_than_2_hundredths(
+    family: type[TrunkColorizer],
+) -> None:
+    """Rounding moved each filter by half a step of float16 at most; moving them so again shows what that does."""
+    stored = load_file(family.shipped)
+    generator = torch.Generator().manual_seed(0)
+    model, moved = family.load("small"), family.load("small")
+    state = moved.network.state_dict()
+    for name, value in stored.items():
+        if value.dtype == torch.float16:
+            step = torch.exp2(value.float().abs().clamp_min(2.0**-14).log2().floor() - 10)
+            state[name] = value.float() + step * (torch.rand(value.shape, generator=generator) - 0.5)
+    moved.network.load_state_dict(state)
+    scores = []
+    for one in (model, moved):
+        scorer = AucProtocol().resolve({}, open_dataset())
+        sums = torch.zeros(2, dtype=torch.float64)
+        for batch in load_batches(open_dataset().samples, get_recipe("squash256"), batch_size=3, workers=1):
+            truth = Truth(batch.ids, batch.rgb8)
+            with torch.inference_mode():
+                ab = one.colorize_batch(Inputs(truth.lightness, batch.ids, (0,) * len(batch.ids))).ab
+            columns = scorer.score(Colorization(truth, ab=ab)).columns
+            sums += torch.tensor([columns[f"auc_rebalanced_stable.s{j}"].sum() for j in (0, 1)])
+        scores.append(float(sums[0] / sums[1]))
+    assert scores[0] != scores[1] and abs(scores[0] - scores[1]) < 0.02
+
+
+@pytest.mark.parametrize("family", [L2, L2FineTuned])
+def test_the_regression_answers_colors_and_features(family: type[L2], lightness: torch.Tensor) -> None:
+    model = family.load("small")
+    assert not isinstance(model, PredictsDistribution) and isinstance(model, HasFeatures)
+    with torch.no_grad():
+        ab = model.colorize(lightness[..., :96, :96])
+        head = model.network.head(model.features(lightness[..., :96, :96])["conv8"])
+    assert ab.shape == (1, 2, 24, 24) and torch.allclose(ab, head * 110, atol=1e-3) and 1 < ab.abs().max() < 110
+
+
+def test_the_euclidean_loss_is_half_the_squared_distance_in_units() -> None:
+    preset = L2.presets["small"].changed({"width": 0.05})
+    task = L2.training(preset, load_prior())
+    torch.nn.init.zeros_(task.network.head.weight)
+    assert task.network.head.bias is not None
+    task.network.head.bias.data = torch.tensor([0.1, 0.0])  # answers ab = (11, 0) everywhere
+    loss, figures = task(torch.full((2, 1, 16, 16), 50.0), torch.full((2, 2, 16, 16), 11.0))
+    assert loss.item() == pytest.approx(0.5 * 11**2 / 27.5**2) and figures["rmse"].item() == pytest.approx(11)
+    summed = L2.training(preset.changed({"reduction": "sum"}), load_prior())
+    summed.load_state_dict(task.state_dict())
+    whole, _ = summed(torch.full((2, 1, 16, 16), 50.0), torch.full((2, 2, 16, 16), 11.0))
+    assert whole.item() == pytest.approx(16 * loss.item())  # 4 x 4 targets a photograph
 
 
 @pytest.fixture(scope="module")
