@@ -11,34 +11,32 @@ share one decoding.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from colorbench.color.lab import rgb_to_lab
-from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.dataset import Dataset
 from colorbench.data.loading import LoadedBatch, load_batches
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import RunError, UserError
+from colorbench.evaluation.contents import contents_of
 from colorbench.evaluation.engine import Progress
 from colorbench.evaluation.files import write_atomic, writing
-from colorbench.evaluation.identity import digest_of, files_digest, folder_of
+from colorbench.evaluation.identity import digest_of, folder_of
 from colorbench.evaluation.store import SHARD, Lock, Shard
 from colorbench.evaluation.work import Settings, shard_count, shard_samples
-from colorbench.models.loading import LoadedModel
 
 Pooling = Literal["average", "bilinear"]
 Maps = Callable[[Tensor], Mapping[str, Tensor]]
@@ -100,6 +98,26 @@ class Cut:
     storage: str = "float16"
 
 
+class _Chosen:
+    """Some rows of a matrix on disk; only those that are asked for are read."""
+
+    def __init__(self, whole: np.ndarray, places: np.ndarray) -> None:
+        self.whole, self.places, self.shape = whole, places, (len(places), whole.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        found: np.ndarray = self.whole[self.places[rows]]
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.whole[self.places], dtype)
+
+
+Matrix = np.ndarray | _Chosen
+
+
 @dataclass(frozen=True)
 class Stored:
     """Finished features of one source on one set."""
@@ -116,11 +134,11 @@ class Stored:
     """Rows of the files, skipped photographs among them."""
     storage: str
 
-    def matrix(self, layer: str) -> np.ndarray:
-        """(n, dims) as stored: a view of the file where no photograph was skipped."""
+    def matrix(self, layer: str) -> Matrix:
+        """(n, dims) as stored, read from the disk where it is indexed."""
         shape = (self.count, self.layers[layer])
         whole = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
-        return whole if len(self.places) == self.count else whole[self.places]
+        return whole if len(self.places) == self.count else _Chosen(whole, self.places)
 
     @cached_property
     def labels(self) -> np.ndarray:
@@ -147,61 +165,6 @@ def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
     if not wanted:
         raise UserError("no layer was chosen", mend=f"choose blocks, all, or of {', '.join(names)}")
     return [name for name in names if name in wanted]
-
-
-def modules_of(colorizer: object) -> dict[str, nn.Module]:
-    """The networks of a colorizer: itself, or its attributes, by name."""
-    if isinstance(colorizer, nn.Module):
-        return {"": colorizer}
-    inner = getattr(colorizer, "model", None)  # the short form, wrapped
-    found = {name: value for name, value in vars(colorizer).items() if isinstance(value, nn.Module)}
-    return found or ({} if inner is None else modules_of(inner))
-
-
-def model_identity(model: LoadedModel) -> dict[str, Any]:
-    """What decides a model's features: its weights by content and its code by version."""
-    total = hashlib.sha256()
-    for name, module in sorted(modules_of(model.colorizer).items()):
-        for key, value in module.state_dict().items():
-            array = value.detach().float().cpu().contiguous().numpy()
-            total.update(f"{name}.{key} {array.shape}\n".encode())
-            total.update(array.tobytes())
-    kind = type(model.colorizer)
-    return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        "weights": total.hexdigest(),
-        "file": model.weights_sha256,
-        "package": model.package,
-        "version": model.package_version,
-    }
-
-
-def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, str | None]:
-    """Id -> sha256 of the file, None for one that cannot be read; files that were not touched are not read again."""
-    memo = cache / "contents" / f"{files_digest(dataset.samples, times=True)}.json"
-    try:
-        found: dict[str, str | None] = json.loads(memo.read_text())
-        if set(found) == {sample.id for sample in dataset.samples}:
-            return found
-    except (OSError, ValueError):
-        pass
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = dict(zip((s.id for s in dataset.samples), pool.map(_sha256, dataset.samples), strict=True))
-    write_atomic(memo, json.dumps(found).encode(), durable=False)
-    return found
-
-
-def contents_digest(dataset: Dataset, cache: Path, workers: int = 2) -> str:
-    """sha256 over the contents of a set in any order, each with its class where it has one."""
-    contents = contents_of(dataset, cache, workers)
-    lines = [f"{contents[sample.id]} {_class_of(sample, dataset)}" for sample in dataset.samples]
-    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
-
-
-def _class_of(sample: Sample, dataset: Dataset) -> str:
-    if sample.label is None:
-        return ""
-    return dataset.class_names[sample.label] if dataset.class_names else str(sample.label)
 
 
 def features(
@@ -399,11 +362,3 @@ def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
         if stop == len(places) or places[stop] != places[stop - 1] + 1:
             yield start, stop
             start = stop
-
-
-def _sha256(sample: Sample) -> str | None:
-    try:
-        with open(sample.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None

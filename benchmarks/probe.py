@@ -1,0 +1,48 @@
+"""A second probe against the first: what it costs to look at photographs again.
+
+python -m benchmarks.probe --train imagenette/train --test imagenette/val --limit 300
+
+Runs the linear probe of ``zoo/cic`` twice with different held parts in a folder of its own, so that the second finds
+features but no classifiers. Opponent: the first run, which decodes and passes every photograph through the network.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from colorbench.data.sources import open_dataset
+from colorbench.evaluation.run import RunRequest, run
+
+
+def main() -> None:
+    """Print seconds of CPU and their ratio."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=300)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        first = RunRequest(
+            models=["zoo/cic"],
+            protocols=["linear-probe"],
+            data=open_dataset(given.test),
+            roles={"train": open_dataset(given.train)},
+            parameters={"linear-probe": {"controls": ""}},
+            output=Path(folder),
+            limit=given.limit,
+        )
+        seconds = []
+        for held in (0.1, 0.15):
+            begun = time.process_time()
+            run(replace(first, parameters={"linear-probe": {"controls": "", "held": held}}))
+            seconds.append(time.process_time() - begun)
+    print(f"first probe   {seconds[0]:7.1f} s of CPU: decoding, network, classifiers")
+    print(f"second probe  {seconds[1]:7.1f} s of CPU: classifiers ({seconds[0] / seconds[1]:.1f} times less)")
+
+
+if __name__ == "__main__":
+    main()

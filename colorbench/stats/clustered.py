@@ -1,0 +1,391 @@
+"""Rates of yes/no answers that many persons gave on many images: intervals for new persons and new images alike.
+
+Answers of one person are alike, and so are answers on one image. The variance of a mean answer is therefore taken over
+both ways of clustering (Cameron, Gelbach and Miller 2011; Miglioretti and Heagerty 2007),
+
+    V = V_person + V_image - V_cell,      V_c = G / (G - 1) * sum over the G clusters c of (sum of influences in c)^2,
+
+where a cell is one person on one image and an answer's influence on a mean is (answer - mean) / n. G / (G - 1) is the
+small-sample correction of each part, and t has min(persons, images) - 1 degrees of freedom. V may come out below
+V_cell, even below 0, where answers happen to be more even than independent ones; then V_cell is taken, so that an
+interval is never narrower than the one of independent answers. The interval of a rate is made on the logit scale, where
+it keeps within 0 and 1 and is skewed as it must be near them. ``benchmarks/study_coverage.py`` measures what it covers.
+
+The batch dimension S in front (many simulated studies at once) is what the planning of a study runs on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+from scipy.special import expit, logit
+
+from colorbench.stats.bootstrap import Interval
+
+MINIMUM_PERSONS = 10
+"""Fewer get no interval: their spread is too poorly known."""
+RESAMPLES = 10_000
+_BLOCK = 1 << 21  # weights held at a time
+_DENSE = 1 << 22  # cells that are held as a table
+
+
+@dataclass(frozen=True)
+class TwoWayVariance:
+    """The parts of the variance of an estimate, each (S,)."""
+
+    person: np.ndarray
+    image: np.ndarray
+    cell: np.ndarray
+    persons: np.ndarray
+    """How many persons counted."""
+    images: np.ndarray
+    """How many images counted."""
+
+    @property
+    def raw(self) -> np.ndarray:
+        """V_person + V_image - V_cell; may be negative."""
+        return np.asarray(self.person + self.image - self.cell)
+
+    @property
+    def total(self) -> np.ndarray:
+        """The variance that intervals use: never below that of independent answers."""
+        return np.asarray(np.maximum(self.raw, self.cell))
+
+    @property
+    def degrees_of_freedom(self) -> np.ndarray:
+        """min(persons, images) - 1."""
+        return np.asarray(np.minimum(self.persons, self.images) - 1)
+
+
+@dataclass(frozen=True)
+class ClusteredRate:
+    """A share of yes answers and how sure it is."""
+
+    value: float
+    """0..1; NaN for no answers."""
+    standard_error: float
+    """On the scale of the value; NaN where it is not known."""
+    interval: Interval | None
+    """None for too few persons or images."""
+    answers: int
+    persons: int
+    images: int
+    degrees_of_freedom: int
+    effective_answers: float
+    """How many independent answers would say as much: value (1 - value) / standard_error^2; NaN if not known."""
+    floored: bool
+    """Whether V fell below V_cell, which was then taken."""
+
+
+@dataclass(frozen=True)
+class ClusteredDifference:
+    """The rate of one kind of answers minus that of another."""
+
+    value: float
+    standard_error: float
+    interval: Interval | None
+    p: float
+    """Two-sided, of equal rates; NaN where there is no interval."""
+    answers: tuple[int, int]
+    """Of the first and the second kind."""
+    degrees_of_freedom: int
+    floored: bool
+
+
+def two_way_variance(
+    influence: np.ndarray, person: np.ndarray, image: np.ndarray, counted: np.ndarray | None = None
+) -> TwoWayVariance:
+    """The two-way clustered variance of estimates that are sums of influences.
+
+    Args:
+        influence: (S, n) or (n,), each summing to 0.
+        person, image: of the same shape, whole numbers from 0.
+        counted: of the same shape, whether an answer takes part at all; default: all.
+
+    Returns:
+        Each part (S,); (1,) for one study. NaN where fewer than two clusters counted.
+    """
+    influence, person, image = (np.atleast_2d(array) for array in (influence, person, image))
+    counted = np.ones(influence.shape, bool) if counted is None else np.atleast_2d(counted)
+    study = np.broadcast_to(np.arange(len(influence))[:, None], influence.shape)[counted]
+    values, person, image = influence[counted], person[counted], image[counted]
+    people, pictures = (int(codes.max(initial=0)) + 1 for codes in (person, image))
+    cell = person * pictures + image
+    if len(influence) * people * pictures <= _DENSE:
+        of_cells, cells = _squares(values, study, cell, people * pictures, len(influence))
+    else:
+        of_cells, cells = _squares_of_few(values, study, study * people * pictures + cell, len(influence))
+    by_person, persons = _squares(values, study, person, people, len(influence))
+    by_image, images = _squares(values, study, image, pictures, len(influence))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_persons, of_images, of_cells = (
+            np.where(count > 1, total * count / (count - 1), np.nan)
+            for total, count in ((by_person, persons), (by_image, images), (of_cells, cells))
+        )
+    return TwoWayVariance(of_persons, of_images, of_cells, persons, images)
+
+
+def _squares(
+    values: np.ndarray, study: np.ndarray, codes: np.ndarray, count: int, studies: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(studies,) sums of the squared sums in each cluster, and how many clusters occur."""
+    place = study * count + codes
+    sums = np.bincount(place, weights=values, minlength=studies * count).reshape(studies, count)
+    occurring = np.bincount(place, minlength=studies * count).reshape(studies, count) > 0
+    return (sums**2).sum(axis=1), occurring.sum(axis=1)
+
+
+def _squares_of_few(
+    values: np.ndarray, study: np.ndarray, codes: np.ndarray, studies: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """``_squares`` where codes, which differ between studies, are far more than values: only those that occur count."""
+    _, first, place = np.unique(codes, return_index=True, return_inverse=True)
+    squares, owner = np.bincount(place, weights=values) ** 2, study[first]
+    return np.bincount(owner, weights=squares, minlength=studies), np.bincount(owner, minlength=studies)
+
+
+def mean_influence(answers: np.ndarray, counted: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Means (S,) of the counted answers (S, n), and every answer's influence (S, n) on them: 0 where not counted."""
+    answers = np.atleast_2d(np.asarray(answers, dtype=np.float64))
+    counted = np.ones(answers.shape, bool) if counted is None else np.atleast_2d(counted)
+    n = counted.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(counted, answers, 0).sum(axis=1) / n
+        influence = np.where(counted, (answers - mean[:, None]) / n[:, None], 0)
+    return mean, influence
+
+
+def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends (S,) of the interval of rates, on the logit scale.
+
+    Where all answers agree there is no variance to go by: the exact binomial interval is taken, as if each of the
+    min(persons, images) clusters had given one answer.
+
+    Args:
+        rate: (S,) in 0..1.
+        variance: of the rates.
+        level: nominal coverage.
+    """
+    freedom = np.maximum(variance.degrees_of_freedom, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(variance.total) / (rate * (1 - rate))
+        low, high = expit(logit(rate) - reach), expit(logit(rate) + reach)
+    # The rule of a zero numerator: (1 - p)^m = (1 - level) / 2.
+    share = ((1 - level) / 2) ** (1 / (freedom + 1))
+    low = np.where(rate <= 0, 0.0, np.where(rate >= 1, share, low))
+    high = np.where(rate >= 1, 1.0, np.where(rate <= 0, 1 - share, high))
+    return low, high
+
+
+def clustered_rate(
+    answers: np.ndarray, person: np.ndarray, image: np.ndarray, *, level: float = 0.95, minimum_images: int = 2
+) -> ClusteredRate:
+    """The share of yes answers with its two-way clustered interval.
+
+    Args:
+        answers: (n,) bool or 0/1.
+        person, image: (n,) whole numbers from 0, or any labels.
+        level: nominal coverage.
+        minimum_images: fewer get no interval.
+
+    Raises:
+        ValueError: for arrays of unequal length, or answers other than 0 and 1.
+    """
+    values, person, image = _checked(answers, person, image)
+    rate, influence = mean_influence(values)
+    variance = two_way_variance(influence, person, image)
+    persons, images = int(variance.persons[0]), int(variance.images[0])
+    value = float(rate[0]) if len(values) else float("nan")
+    agree = value in (0.0, 1.0)
+    error = float(np.sqrt(variance.total[0])) if min(persons, images) > 1 and not agree else float("nan")
+    found = None
+    if persons >= MINIMUM_PERSONS and images >= max(2, minimum_images):
+        low, high = logit_bounds(rate, variance, level)
+        freedom = int(variance.degrees_of_freedom[0])
+        method = f"two-way cluster-robust, t({freedom}), logit scale"
+        if agree:
+            method = f"exact binomial of {freedom + 1} answers, one a cluster"
+        found = Interval(float(low[0]), float(high[0]), method)
+    return ClusteredRate(
+        value=value,
+        standard_error=error,
+        interval=found,
+        answers=len(values),
+        persons=persons,
+        images=images,
+        degrees_of_freedom=min(persons, images) - 1,
+        effective_answers=value * (1 - value) / error**2 if error > 0 else float("nan"),
+        floored=bool(variance.raw[0] < variance.cell[0]) and not agree,
+    )
+
+
+def difference_parts(
+    answers: np.ndarray, person: np.ndarray, image: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, TwoWayVariance, np.ndarray]:
+    """Rate of the ``first`` answers minus that of the ``second``, for many studies at once.
+
+    Answers of one person, or on one image, to both kinds share a cluster: what they have in common cancels. That makes
+    it a paired comparison wherever persons or images are shared, and an unpaired one where they are not.
+
+    Args:
+        answers, person, image: (S, n).
+        first, second: (S, n) bool, which answers belong to each; never both.
+
+    Returns:
+        differences (S,), their variance, degrees of freedom (S,): the smaller of the two kinds' own.
+    """
+    rate_a, influence_a = mean_influence(answers, first)
+    rate_b, influence_b = mean_influence(answers, second)
+    counted = np.atleast_2d(first | second)
+    variance = two_way_variance(influence_a - influence_b, person, image, counted)
+    person, image = np.atleast_2d(person), np.atleast_2d(image)
+    freedom = variance.degrees_of_freedom
+    for kind in (np.atleast_2d(first), np.atleast_2d(second)):
+        study = np.broadcast_to(np.arange(len(kind))[:, None], kind.shape)[kind]
+        for codes in (person, image):
+            count = int(codes.max(initial=0)) + 1
+            seen = np.bincount(study * count + codes[kind], minlength=len(kind) * count).reshape(len(kind), count) > 0
+            freedom = np.minimum(freedom, seen.sum(axis=1) - 1)
+    return rate_a - rate_b, variance, freedom
+
+
+def clustered_difference(
+    answers: np.ndarray,
+    person: np.ndarray,
+    image: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    level: float = 0.95,
+    minimum_images: int = 2,
+) -> ClusteredDifference:
+    """Rate of the ``first`` answers minus that of the ``second``, with interval and t test.
+
+    Args:
+        answers, person, image: (n,) as for ``clustered_rate``.
+        first, second: (n,) bool.
+        level, minimum_images: as for ``clustered_rate``.
+
+    Raises:
+        ValueError: as for ``clustered_rate``, and for an answer of both kinds.
+    """
+    values, person, image = _checked(answers, person, image)
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    if first.shape != values.shape or second.shape != values.shape or (first & second).any():
+        raise ValueError("first and second must be (n,) bool, and no answer may be of both kinds")
+    n = (int(first.sum()), int(second.sum()))
+    if 0 in n:
+        return ClusteredDifference(float("nan"), float("nan"), None, float("nan"), n, 0, False)
+    difference, variance, freedom = difference_parts(values, person, image, first, second)
+    value, df = float(difference[0]), int(freedom[0])
+    error = float(np.sqrt(variance.total[0])) if df > 0 else float("nan")
+    found, p = None, float("nan")
+    enough = min(len(np.unique(person[kind])) for kind in (first, second)) >= MINIMUM_PERSONS
+    enough &= min(len(np.unique(image[kind])) for kind in (first, second)) >= max(2, minimum_images)
+    if enough and error > 0:
+        reach = float(stats.t.ppf((1 + level) / 2, df)) * error
+        method = f"two-way cluster-robust, t({df})"
+        found = Interval(max(-1.0, value - reach), min(1.0, value + reach), method)
+        p = 2 * float(stats.t.sf(abs(value) / error, df))
+    return ClusteredDifference(value, error, found, p, n, df, bool(variance.raw[0] < variance.cell[0]))
+
+
+def binomial_interval(
+    yes: int, n: int, *, level: float = 0.95, method: Literal["wilson", "exact"] = "wilson"
+) -> Interval:
+    """The interval that takes all answers for independent: shown beside the others, never instead of them."""
+    found = stats.binomtest(int(yes), int(n)).proportion_ci(level, method=method)
+    return Interval(float(found.low), float(found.high), f"binomial ({method})")
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """What a bootstrap says of a rate."""
+
+    rates: np.ndarray
+    """(resamples,), one rate each."""
+    interval: Interval
+
+    @property
+    def standard_error(self) -> float:
+        """The deviation of the resampled rates: the +- of the paper."""
+        return float(self.rates.std(ddof=1))
+
+
+def two_level_bootstrap(
+    answers: np.ndarray, person: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+) -> Resampled:
+    """The paper's: persons drawn with replacement, and of each drawn person the answers with replacement.
+
+    Images are never drawn, so that it speaks of these images only; drawing answers again within drawn persons counts
+    their noise about twice. A drawn person's resampled sum is binomial, which is drawn at once.
+
+    Args:
+        answers: (n,) 0/1.
+        person: (n,) labels.
+        resamples, seed, level: of the draw; percentiles.
+
+    Source: ``analyze.m`` of phillipi/AMT_Real_vs_Fake, written for the paper.
+    """
+    values, person, _ = _checked(answers, person, person)
+    rng = np.random.default_rng(seed)
+    n = np.bincount(person)
+    share = np.bincount(person, weights=values) / n
+    drawn = rng.integers(0, len(n), (resamples, len(n)))
+    rates = rng.binomial(n[drawn], share[drawn]).sum(axis=1) / n[drawn].sum(axis=1)
+    return Resampled(rates, _percentiles(rates, level, "two-level bootstrap (persons, then their answers), percentile"))
+
+
+def crossed_bootstrap(
+    answers: np.ndarray,
+    person: np.ndarray,
+    image: np.ndarray,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Resampled:
+    """The pigeonhole bootstrap: persons and images drawn with replacement, independently; an answer counts the product.
+
+    Conservative: the noise of single answers is counted about three times (Owen 2007).
+
+    Args:
+        answers: (n,) 0/1.
+        person, image: (n,) labels.
+        resamples, seed, level: of the draw; percentiles.
+    """
+    values, person, image = _checked(answers, person, image)
+    persons, images = int(person.max()) + 1, int(image.max()) + 1
+    place = person * images + image
+    yes = np.bincount(place, weights=values, minlength=persons * images).reshape(persons, images)
+    shown = np.bincount(place, minlength=persons * images).reshape(persons, images).astype(np.float64)
+    rng = np.random.default_rng(seed)
+    rows = max(1, _BLOCK // max(persons, images))
+    rates = []
+    for start in range(0, resamples, rows):
+        count = min(rows, resamples - start)
+        w = rng.multinomial(persons, np.full(persons, 1 / persons), count).astype(np.float64)  # (count, persons)
+        v = rng.multinomial(images, np.full(images, 1 / images), count).astype(np.float64)  # (count, images)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rates.append(((w @ yes) * v).sum(axis=1) / ((w @ shown) * v).sum(axis=1))
+    found = np.concatenate(rates)
+    found = found[np.isfinite(found)]  # a draw without a single answer says nothing
+    return Resampled(found, _percentiles(found, level, "crossed bootstrap (persons x images), percentile"))
+
+
+def _percentiles(rates: np.ndarray, level: float, method: str) -> Interval:
+    low, high = np.quantile(rates, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(low), float(high), method)
+
+
+def _checked(answers: np.ndarray, person: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Answers as float64, persons and images as numbers from 0 without gaps; each (n,)."""
+    values = np.asarray(answers, dtype=np.float64)
+    if values.ndim != 1 or np.shape(person) != values.shape or np.shape(image) != values.shape:
+        raise ValueError(f"need three (n,) arrays, got {values.shape}, {np.shape(person)} and {np.shape(image)}")
+    if not np.isin(values, (0, 1)).all():
+        raise ValueError("answers must be 0 or 1")
+    return values, np.unique(person, return_inverse=True)[1], np.unique(image, return_inverse=True)[1]

@@ -1,0 +1,195 @@
+"""The ``linear-probe`` protocol: task generalization (paper, section 3.2, figure 6).
+
+    colorbench run -m zoo/cic -p linear-probe --data train=imagenette/train --data test=imagenette/val
+    colorbench run -m zoo/cic -p linear-probe@released --data train=ILSVRC2012/train --data test=ILSVRC2012/val
+
+The colorizer is frozen. Each of its layers becomes about 9,000 numbers a photograph, which are standardized on the
+training part; one linear classifier a layer then names the class. Beside it stand the lightness itself at the same
+size ("pixels"), and the same network before it learned anything, drawn from several seeds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from colorbench.data.dataset import Dataset
+from colorbench.errors import UserError
+from colorbench.evaluation.contents import contents_digest
+from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec
+from colorbench.evaluation.record import Record
+from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
+from protocols.classes import aligned
+from protocols.linear_probe.probes import Choices, probe_all
+from protocols.linear_probe.results import summarize
+
+ACCURACY = MetricSpec(
+    name="top1",
+    title="Probe, best layer",
+    unit="%",
+    higher_is_better=True,
+    lower_bound=0,
+    upper_bound=100,
+    explanation="Share of test photographs whose class a linear classifier names from one frozen layer: the layer that "
+    "did best on a part of the training photographs, so that the test photographs choose nothing.",
+)
+STREAMED_BEYOND = 400_000_000
+"""Training photographs times dims from which classifiers are streamed: 1.6 GB in float32."""
+STREAMED_CLASSES = 100
+PASSES = 28
+"""Of the released code over its training set: 140,000 steps of 256."""
+
+
+class LinearProbeProtocol:
+    """One linear classifier a layer."""
+
+    roles = ("train", "test")
+    joint = False
+    spec = ProtocolSpec(
+        name="linear-probe",
+        version=1,
+        title="Linear probes of every block",
+        parameters={
+            "layers": "blocks",
+            "recipe": "squash128",
+            "dims": 9000,
+            "pooling": "average",
+            "classifier": "auto",
+            "strengths": "0.01,0.1,1,10,100,1000",
+            "held": 0.1,
+            "normalization": "fixed",
+            "steps": "auto",
+            "batch": 256,
+            "learning_rate": 0.01,
+            "weight_decay": 5e-4,
+            "controls": "untrained,kmeans",
+            "seeds": 5,
+            "storage": "float16",
+        },
+        metrics=(ACCURACY,),
+        headline="top1",
+        presets={
+            # Crop, mirror and batch of the released code need photographs anew at every step: see docs/linear-probe.md.
+            "linear-probe@cic2016": {
+                "recipe": "center224",
+                "pooling": "average",
+                "classifier": "sgd",
+                "normalization": "batch",
+                "steps": 140_000,
+                "held": 0.02,
+            },
+            "linear-probe@released": {
+                "recipe": "center224",
+                "pooling": "bilinear",
+                "classifier": "sgd",
+                "normalization": "batch",
+                "steps": 140_000,
+                "held": 0.02,
+            },
+        },
+        choices={
+            "pooling": ("average", "bilinear"),
+            "classifier": ("auto", "logistic", "sgd"),
+            "normalization": ("fixed", "batch"),
+            "storage": ("float16", "float32"),
+        },
+        parameter_help={
+            "layers": "blocks (what closes each block), all (every convolution too), or names after commas",
+            "recipe": "from file to the pixels the network sees: squash128, center224 ...",
+            "dims": "about how many numbers a layer becomes",
+            "pooling": "average (equal areas, the ECCV paper) or bilinear (the released code)",
+            "classifier": "logistic (scikit-learn, regularization chosen in the training part), sgd (streamed, all "
+            "layers in one pass), or auto: logistic while it fits in memory",
+            "strengths": "values of C that logistic chooses from; larger is less regularization",
+            "held": "share of the training part that chooses regularization and the best layer",
+            "normalization": "of sgd: fixed (moments of the training part) or batch (batch normalization)",
+            "steps": f"of sgd; auto: {PASSES} passes, the released code's",
+            "batch": "of sgd",
+            "learning_rate": "of sgd; a tenth after 2/7 and 4/7 and 6/7 of the steps",
+            "weight_decay": "of sgd",
+            "controls": "tags of the same model that stand beside it; none: an empty value",
+            "seeds": "draws of a control's random weights",
+            "storage": "of the features on disk: float16 or float32",
+        },
+        needs=("HasFeatures",),
+    )
+
+    def evaluate(self, context: Context) -> Record:
+        """Probe one model and the controls beside it.
+
+        Raises:
+            UserError: for parameters or photographs that cannot be.
+            RunError: for features that are no numbers.
+        """
+        train, test = aligned(context.data["train"], context.data["test"])
+        choices = resolve(self.spec, context.parameters, train)
+        identity = {
+            **choices.identity,
+            "training_photographs": contents_digest(train, context.cache, context.settings.workers),
+            "classes": list(train.class_names or ()),
+        }
+        # Controls decide what stands in the record, but not the model's own numbers.
+        beside = {name: choices.parameters[name] for name in ("controls", "seeds")}
+        place = place_of(context, self.spec, {**identity, **beside}, test)
+        if (record := place.finished()) is not None:
+            return record
+        probed = probe_all(context, choices, train, test)
+        found = summarize(probed, test, ACCURACY)
+        outcome = Outcome(
+            parameters=choices.parameters,
+            identity=identity,
+            recipe=choices.cut.recipe,
+            rows=probed.rows,
+            columns=found.columns,
+            metrics=found.metrics,
+            differences=found.differences,
+            summary=found.summary,
+            arrays=found.arrays,
+            seconds=probed.seconds,
+        )
+        return write_whole(context, self.spec, place, test, outcome)
+
+
+def resolve(spec: ProtocolSpec, given: Mapping[str, Any], train: Dataset) -> Choices:
+    """Every parameter, checked.
+
+    Raises:
+        UserError: naming the wrong one.
+    """
+    parameters = spec.resolved(given)
+    if parameters["classifier"] == "auto":
+        large = len(train) * _whole(parameters, "dims", 1) > STREAMED_BEYOND
+        large = large or len(train.class_names or ()) > STREAMED_CLASSES
+        parameters["classifier"] = "sgd" if large else "logistic"
+    if parameters["classifier"] == "sgd" and parameters["steps"] == "auto":
+        parameters["steps"] = str(max(1, math.ceil(PASSES * len(train) / _whole(parameters, "batch", 1))))
+    if not 0 < _number(parameters, "held") < 1:
+        raise UserError("linear-probe.held must lie between 0 and 1", mend="0.1 is the default")
+    strengths = [text.strip() for text in parameters["strengths"].split(",") if text.strip()]
+    if not strengths or not all(re.fullmatch(r"[0-9.]+(e[-+]?\d+)?", text) and float(text) > 0 for text in strengths):
+        raise UserError("linear-probe.strengths must be positive numbers", mend="write for example strengths=0.1,1,10")
+    for name in ("learning_rate", "weight_decay"):
+        _number(parameters, name)
+    for name in ("dims", "batch", "seeds"):
+        _whole(parameters, name, 1)
+    if parameters["classifier"] == "sgd":
+        _whole(parameters, "steps", 1)
+    return Choices(parameters)
+
+
+def _number(parameters: Mapping[str, str], name: str) -> float:
+    try:
+        value = float(parameters[name])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0:
+        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", mend="give a number")
+    return value
+
+
+def _whole(parameters: Mapping[str, str], name: str, least: int) -> int:
+    if not re.fullmatch(r"\d+", parameters[name]) or int(parameters[name]) < least:
+        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", mend=f"give a number from {least} on")
+    return int(parameters[name])

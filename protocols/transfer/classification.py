@@ -1,0 +1,270 @@
+"""The ``transfer-classification`` protocol: the colorizer's network, taught to name what is on other photographs.
+
+    colorbench run -m zoo/cic -p transfer-classification --data train=imagewoof/train --data test=imagewoof/val
+    colorbench run -m zoo/cic -p transfer-classification --data train=VOCdevkit/VOC2007 --data test=VOCdevkit/VOC2007
+
+Folders of classes give one class a photograph, scored by top-1; the VOC devkit gives several, scored by mAP alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from colorbench.data.dataset import Dataset
+from colorbench.data.recipes import get_recipe
+from colorbench.data.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence
+from colorbench.errors import UserError
+from colorbench.evaluation import aggregate
+from colorbench.evaluation.engine import Progress
+from colorbench.evaluation.features import Shrinking
+from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec, Summary
+from colorbench.evaluation.record import Metric, Record
+from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
+from colorbench.metrics.average_precision import Rule, average_precision
+from protocols.classes import aligned
+from protocols.transfer.backbone import Backbone
+from protocols.transfer.common import (
+    DEFAULTS,
+    HELP,
+    LIMITS,
+    answers,
+    identity_of,
+    plan_of,
+    set_metric,
+    trained,
+    voc_sets,
+)
+from protocols.transfer.tuning import load, numbers, training_overlap
+
+TOP1 = MetricSpec(
+    name="top1",
+    title="Transfer, top-1",
+    unit="%",
+    higher_is_better=True,
+    lower_bound=0,
+    upper_bound=100,
+    explanation="Share of photographs whose class the fine-tuned network names rightly.",
+)
+MAP = MetricSpec(
+    name="map",
+    title="Transfer, mAP",
+    unit="%",
+    higher_is_better=True,
+    lower_bound=0,
+    upper_bound=100,
+    explanation="Mean over classes of average precision: how far up photographs that show a class stand when all are "
+    "ranked by it.",
+    comparable=False,
+)
+
+
+class PooledLinear(nn.Module):
+    """A map made smaller, normalized, and one linear layer: the head of the linear probe, trained in place."""
+
+    def __init__(self, channels: int, side: int, classes: int, shrinking: Shrinking) -> None:
+        super().__init__()
+        self.shrinking = Shrinking(channels * side**2, shrinking.pooling)
+        self.norm = nn.BatchNorm1d(channels * side**2, affine=False)
+        self.linear = nn.Linear(channels * side**2, classes)
+        nn.init.normal_(self.linear.weight, 0, 0.01)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, classes)."""
+        found: Tensor = self.linear(self.norm(self.shrinking.apply(maps)))
+        return found
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is on the photographs of both sets."""
+
+    train: Dataset
+    test: Dataset
+    classes: tuple[str, ...]
+    known: Mapping[str, Mapping[str, np.ndarray]]
+    """Role -> id -> (classes,) int8: present 1, absent 0, difficult -1."""
+    single: bool
+    """Whether every photograph shows one class."""
+
+    def of(self, role: str, ids: tuple[str, ...]) -> np.ndarray:
+        """(n, classes) int8."""
+        return np.stack([self.known[role][id] for id in ids])
+
+
+class TransferClassificationProtocol:
+    """Fine-tuning for classification."""
+
+    roles = ("train", "test")
+    joint = False
+    spec = ProtocolSpec(
+        name="transfer-classification",
+        version=1,
+        title="Transfer to classification",
+        parameters={**DEFAULTS, "dims": 4000, "rule": "auto", "views": "whole"},
+        metrics=(MAP, TOP1),
+        headline="map",
+        choices={"rule": ("auto", "voc07", "voc10", "sklearn"), "views": ("whole", "ten-crop")},
+        parameter_help={
+            **HELP,
+            "dims": "about how many numbers the map is pooled to under the linear layer",
+            "rule": "average precision: voc07 (11 points), voc10 (envelope), sklearn (step-wise); auto: voc07 for "
+            "VOC2007, voc10 for later years, sklearn elsewhere",
+            "views": "at the test: whole, or ten-crop (corners, middle, mirrored; the mean of the scores)",
+        },
+        needs=("HasFeatures",),
+    )
+
+    def evaluate(self, context: Context) -> Record:
+        """Fine-tune one model and score it.
+
+        Raises:
+            UserError: for parameters or photographs that cannot be.
+            RunError: for a training that failed.
+        """
+        parameters = self.spec.resolved(context.parameters)
+        figures = numbers(parameters, self.spec.name, {**LIMITS, "dims": (1, 1e6)})
+        truth = read_truth(context, parameters)
+        recipe = get_recipe(parameters["recipe"])
+        told = {id: row.tolist() for id, row in truth.known["train"].items()}
+        identity = identity_of(context, parameters, truth.train, [truth.classes, told])
+        place = place_of(context, self.spec, identity, truth.test)
+        if (record := place.finished()) is not None:
+            return record
+        settings = context.settings
+        plan = plan_of(figures, recipe.size, settings.seed)
+        progress = Progress(context.listener)
+        context.listener.started(len(truth.train) + len(truth.test))
+        train, test = (load(one, recipe.name, settings, progress) for one in (truth.train, truth.test))
+        backbone = Backbone(context.model, parameters["layer"], parameters["tune"], plan.crop, settings.device)
+        shrinking = Shrinking(int(figures["dims"]))
+        side = shrinking.side(backbone.channels, backbone.height, backbone.height)
+        torch.manual_seed(settings.seed)
+        head = PooledLinear(backbone.channels, side, len(truth.classes), shrinking)
+        targets = truth.of("train", train.rows.ids)
+        trained(context, identity, backbone, head, train, _loss(targets, truth.single, settings.device), plan)
+        said = answers(backbone, head, test, context, plan, ten=parameters["views"] == "ten-crop")
+        scores = torch.cat(said).double().numpy()
+        labels = truth.of("test", test.rows.ids)
+        rule: Any = parameters["rule"]
+        columns, metrics, notes = score(scores, labels, truth, rule)
+        outcome = Outcome(
+            parameters=parameters,
+            identity=identity,
+            recipe=recipe.name,
+            rows=test.rows,
+            columns=columns,
+            metrics=metrics,
+            summary=Summary(notes=(*notes, *training_overlap(train.rows.sha256s, test.rows.sha256s))),
+            arrays={"scores": scores.astype(np.float32), "labels": labels},
+        )
+        return write_whole(context, self.spec, place, truth.test, outcome)
+
+
+def read_truth(context: Context, parameters: dict[str, str]) -> Truth:
+    """Both sets with what is on them; ``auto`` is replaced in the parameters.
+
+    Raises:
+        UserError: for sets that do not match.
+    """
+    sets = voc_sets(context, "Main", parameters, ("trainval", "test"))
+    if sets is not None:
+        known = {}
+        for role, one in zip(("train", "test"), sets, strict=True):
+            root = devkit_root(one)
+            assert root is not None
+            ids = [sample.id for sample in one.samples]
+            known[role] = dict(zip(ids, presence(root, ids), strict=True))
+            if parameters["rule"] == "auto":
+                parameters["rule"] = "voc07" if root.resolve().name == "VOC2007" else "voc10"
+        absent = ~(np.stack(list(known["train"].values())) == PRESENT).any(axis=0)
+        shown = (np.stack(list(known["test"].values())) == PRESENT).any(axis=0)
+        if (lost := absent & shown).any():
+            what = f"class {CLASSES[int(np.argmax(lost))]!r} is absent from training"
+            raise UserError(what, where=sets[0].source, mend="train on a larger list, or leave --limit away")
+        return Truth(*sets, CLASSES, known, single=False)
+    train, test = aligned(context.data["train"], context.data["test"], least=1)
+    if parameters["rule"] == "auto":
+        parameters["rule"] = "sklearn"
+    for key in ("train_set", "test_set"):
+        if parameters[key] != "auto":
+            raise UserError(f"{key} is for a VOC devkit, and these are folders of classes", mend=f"leave {key} away")
+        parameters[key] = "all"
+    names = train.class_names or ()
+    one_hot = np.eye(len(names), dtype=np.int8)
+    known = {
+        role: {sample.id: one_hot[sample.label or 0] for sample in one.samples}
+        for role, one in (("train", train), ("test", test))
+    }
+    return Truth(train, test, names, known, single=True)
+
+
+def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Any:
+    """Cross-entropy over classes; of several classes a photograph one each, which what is difficult has no part in."""
+    truth = torch.from_numpy(targets).to(device)
+
+    def of(said: Tensor, places: np.ndarray, _corner: tuple[int, int], _mirrored: np.ndarray) -> Tensor:
+        wanted = truth[torch.from_numpy(places).to(device)]
+        if single:
+            return cross_entropy(said, wanted.argmax(dim=1))
+        counted = (wanted != DIFFICULT).float()
+        each = binary_cross_entropy_with_logits(said, (wanted == PRESENT).float(), reduction="none")
+        return (each * counted).sum() / counted.sum().clamp_min(1)
+
+    return of
+
+
+def score(
+    scores: np.ndarray, labels: np.ndarray, truth: Truth, rule: Rule
+) -> tuple[dict[str, np.ndarray], list[Metric], list[str]]:
+    """Columns of the rows, metrics and notes.
+
+    Args:
+        scores: (n, classes).
+        labels: (n, classes) present, absent or difficult.
+        truth: for its classes.
+        rule: of average precision.
+    """
+    n = len(scores)
+    columns: dict[str, np.ndarray] = {}
+    metrics: list[Metric] = []
+    if truth.single:
+        # Of softmax probabilities, as a ranking across photographs needs a common scale.
+        scores = scores - scores.max(axis=1, keepdims=True)
+        scores = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    each = {
+        name: float(_precision(scores[:, index], labels[:, index], rule)) for index, name in enumerate(truth.classes)
+    }
+    value = float(np.nanmean(list(each.values()))) if not all(np.isnan(v) for v in each.values()) else float("nan")
+
+    def resampled(weights: np.ndarray) -> np.ndarray:
+        of_classes = [_precision(scores[:, i], labels[:, i], rule, weights) for i in range(len(truth.classes))]
+        stacked = np.stack(of_classes)
+        known = ~np.isnan(stacked)
+        return 100 * np.where(known, stacked, 0).sum(axis=0) / np.maximum(1, known.sum(axis=0))
+
+    metrics.append(set_metric(MAP, 100 * value, resampled, n))
+    notes = [
+        f"average precision ({rule}) in %: "
+        + ", ".join(f"{name} {100 * v:.1f}" for name, v in each.items() if not np.isnan(v)),
+        "one training: intervals are over photographs, not over seeds of the training",
+    ]
+    if truth.single:
+        right = 100.0 * (scores.argmax(axis=1) == labels.argmax(axis=1))
+        columns = {"top1": right, "top1.s0": right, "top1.s1": np.ones(n)}
+        metrics += aggregate.metrics_of([TOP1], columns, {})
+    return columns, metrics, notes
+
+
+def _precision(scores: np.ndarray, labels: np.ndarray, rule: Rule, weights: np.ndarray | None = None) -> np.ndarray:
+    """Average precision of one class; what is difficult takes no part."""
+    counted = labels != DIFFICULT
+    part = None if weights is None else weights[:, counted]
+    return average_precision(scores[counted], labels[counted] == PRESENT, rule, part)

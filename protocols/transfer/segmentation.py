@@ -1,0 +1,205 @@
+"""The ``transfer-segmentation`` protocol: whose pixels are whose, by a small fully convolutional head.
+
+    colorbench run -m zoo/cic -p transfer-segmentation --data train=VOCdevkit/VOC2012 --data test=VOCdevkit/VOC2012
+
+Mean intersection over union of one confusion matrix over the whole set, at the photographs' own size, void left out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate
+
+from colorbench.data.recipes import get_recipe
+from colorbench.data.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
+from colorbench.errors import UserError
+from colorbench.evaluation import aggregate
+from colorbench.evaluation.engine import Progress
+from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec, Summary
+from colorbench.evaluation.record import Record
+from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
+from colorbench.metrics.confusion import confusion, intersection_over_union, mean_iou
+from protocols.transfer.backbone import Backbone
+from protocols.transfer.common import (
+    DEFAULTS,
+    HELP,
+    LIMITS,
+    answers,
+    identity_of,
+    plan_of,
+    set_metric,
+    trained,
+    voc_sets,
+)
+from protocols.transfer.tuning import load, mirror, numbers, training_overlap
+
+NAMES = ("background", *CLASSES)
+MEAN_IOU = MetricSpec(
+    name="mean_iou",
+    title="Transfer, mean IoU",
+    unit="%",
+    higher_is_better=True,
+    lower_bound=0,
+    upper_bound=100,
+    explanation="Per class, pixels that are it in truth and answer over pixels that are it in either; the mean over "
+    "classes, background among them, of one count over all photographs.",
+    comparable=False,
+)
+PIXELS = MetricSpec(
+    name="pixel_accuracy",
+    title="Pixels right",
+    unit="%",
+    higher_is_better=True,
+    lower_bound=0,
+    upper_bound=100,
+    explanation="Share of pixels with the right class, void left out; an answer of nothing but background does well.",
+)
+
+
+class FullyConvolutional(nn.Module):
+    """Normalization, a 3x3 convolution and a 1x1 convolution: classes at the map's own resolution."""
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.BatchNorm2d(channels, affine=False),
+            nn.Conv2d(channels, hidden, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(hidden, SEGMENTED, 1),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, 21, h, w)."""
+        found: Tensor = self.layers(maps)
+        return found
+
+
+class TransferSegmentationProtocol:
+    """Fine-tuning for segmentation."""
+
+    roles = ("train", "test")
+    joint = False
+    spec = ProtocolSpec(
+        name="transfer-segmentation",
+        version=1,
+        title="Transfer to segmentation",
+        parameters={**DEFAULTS, "hidden": 128},
+        metrics=(MEAN_IOU, PIXELS),
+        headline="mean_iou",
+        parameter_help={**HELP, "hidden": "channels of the head's 3x3 convolution"},
+        needs=("HasFeatures",),
+    )
+
+    def evaluate(self, context: Context) -> Record:
+        """Fine-tune one model and score it.
+
+        Raises:
+            UserError: for parameters or photographs that cannot be.
+            RunError: for a training that failed.
+        """
+        parameters = self.spec.resolved(context.parameters)
+        figures = numbers(parameters, self.spec.name, {**LIMITS, "hidden": (1, 4096)})
+        recipe = get_recipe(parameters["recipe"])
+        if recipe.kind != "squash":
+            what = f"transfer-segmentation cannot use the recipe {recipe.name}"
+            raise UserError(what, mend="masks are scored whole: choose squash128 or another size")
+        sets = voc_sets(context, "Segmentation", parameters, ("train", "val"))
+        if sets is None:
+            mend = "give --data train=VOCdevkit/VOC2012 --data test=VOCdevkit/VOC2012"
+            raise UserError("transfer-segmentation needs the masks of a VOC devkit", mend=mend)
+        roots = [root for one in sets if (root := devkit_root(one)) is not None]
+        told = {sample.id: _mask_sha256(roots[0], sample.id) for sample in sets[0].samples}
+        identity = identity_of(context, parameters, sets[0], told)
+        place = place_of(context, self.spec, identity, sets[1])
+        if (record := place.finished()) is not None:
+            return record
+        settings = context.settings
+        plan = plan_of(figures, recipe.size, settings.seed)
+        progress = Progress(context.listener)
+        context.listener.started(sum(map(len, sets)))
+        train, test = (load(one, recipe.name, settings, progress) for one in sets)
+        targets = np.stack([_small_mask(roots[0], id, recipe.size) for id in train.rows.ids])
+        if len(np.unique(targets[targets != VOID])) < 2:
+            raise UserError("the training masks show fewer than two classes", where=sets[0].source)
+        backbone = Backbone(context.model, parameters["layer"], parameters["tune"], plan.crop, settings.device)
+        torch.manual_seed(settings.seed)
+        head = FullyConvolutional(backbone.channels, int(figures["hidden"]))
+        trained(context, identity, backbone, head, train, _loss(targets, plan.crop, settings.device), plan)
+        said = (one for batch in answers(backbone, head, test, context, plan) for one in batch)
+        matrices = np.stack(list(_matrices(said, roots[1], test.rows.ids, test.rows.sizes)))  # (n, 21, 21)
+        each = 100 * intersection_over_union(matrices.sum(axis=0))
+        hit, all_pixels = (matrices.trace(axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            columns = {
+                "pixel_accuracy": 100 * hit / all_pixels,
+                "pixel_accuracy.s0": 100.0 * hit,
+                "pixel_accuracy.s1": all_pixels.astype(np.float64),
+            }
+        flat = matrices.reshape(len(matrices), -1).astype(np.float64)
+
+        def resampled(weights: np.ndarray) -> np.ndarray:
+            return 100 * mean_iou((weights @ flat).reshape(-1, SEGMENTED, SEGMENTED))
+
+        metric = set_metric(MEAN_IOU, float(100 * mean_iou(matrices.sum(axis=0))), resampled, len(matrices))
+        occurring = [f"{name} {value:.1f}" for name, value in zip(NAMES, each, strict=True) if not np.isnan(value)]
+        notes = (
+            f"IoU in %: {', '.join(occurring)}",
+            "one training: intervals are over photographs, not over seeds of the training",
+            *training_overlap(train.rows.sha256s, test.rows.sha256s),
+        )
+        outcome = Outcome(
+            parameters=parameters,
+            identity=identity,
+            recipe=recipe.name,
+            rows=test.rows,
+            columns=columns,
+            metrics=[metric, *aggregate.metrics_of([PIXELS], columns, {})],
+            summary=Summary(notes=notes),
+            arrays={"confusion": matrices},
+        )
+        return write_whole(context, self.spec, place, sets[1], outcome)
+
+
+def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Any:
+    """Cross-entropy of every pixel but void, the answer stretched to the crop."""
+    truth = torch.from_numpy(targets)
+
+    def of(said: Tensor, places: np.ndarray, corner: tuple[int, int], mirrored: np.ndarray) -> Tensor:
+        top, left = corner
+        wanted = truth[torch.from_numpy(places), top : top + crop, left : left + crop].to(device)
+        wanted = mirror(wanted, mirrored).long()
+        stretched = interpolate(said, (crop, crop), mode="bilinear", align_corners=False)
+        total = cross_entropy(stretched, wanted, ignore_index=VOID, reduction="sum")
+        return total / (wanted != VOID).sum().clamp_min(1)
+
+    return of
+
+
+def _matrices(
+    said: Iterator[Tensor], root: Path, ids: Sequence[str], sizes: Sequence[tuple[int, int]]
+) -> Iterator[np.ndarray]:
+    """The confusion matrix of each photograph at its own size."""
+    for answer, id, size in zip(said, ids, sizes, strict=True):
+        truth = mask(root, id)
+        if truth.shape != tuple(size):
+            what = f"the mask is {truth.shape[1]} x {truth.shape[0]}, its photograph {size[1]} x {size[0]}"
+            raise UserError(what, where=id, mend="take the files of the devkit as they are")
+        stretched = interpolate(answer[None].float(), truth.shape, mode="bilinear", align_corners=False)
+        yield confusion(truth, stretched[0].argmax(dim=0).numpy(), SEGMENTED, VOID)
+
+
+def _small_mask(root: Path, id: str, size: int) -> np.ndarray:
+    """(size, size) uint8: the mask squashed as its photograph is, each pixel the nearest."""
+    return np.asarray(Image.fromarray(mask(root, id)).resize((size, size), Image.Resampling.NEAREST))
+
+
+def _mask_sha256(root: Path, id: str) -> str:
+    return hashlib.sha256(mask(root, id).tobytes()).hexdigest()
