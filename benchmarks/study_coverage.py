@@ -1,0 +1,92 @@
+"""What the intervals of the human study cover: ``uv run python -m benchmarks.study_coverage``.
+
+1000 simulated studies a line, 40 people x 36 answers, the marginal fooling rate .32 known. The aim is that the two-way
+clustered interval covers it in 93-97 % of them; the binomial interval and the paper's two-level bootstrap stand beside.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from colorbench.stats.clustered import (
+    MINIMUM_PERSONS,
+    binomial_interval,
+    crossed_bootstrap,
+    logit_bounds,
+    mean_influence,
+    two_level_bootstrap,
+    two_way_variance,
+)
+from protocols.human_study.power import blocks
+from protocols.human_study.simulation import Plan
+
+STUDIES = 1000
+BOOTSTRAPPED = 200
+"""Studies of which the bootstraps are made, 1000 resamples each."""
+AIM = (0.93, 0.97)
+SETTINGS = [(images, *sds) for images in (200, 60) for sds in ((0.4, 0.8), (0.8, 0.4))]
+BEYOND = [
+    ("few people", Plan(rate=0.32, participants=MINIMUM_PERSONS, images=200)),
+    ("few answers a person", Plan(rate=0.32, tests=9)),
+    ("no clustering", Plan(rate=0.32, participant_sd=0, image_sd=0)),
+    ("a rate near 0", Plan(rate=0.03)),
+    ("strong clustering", Plan(rate=0.32, participant_sd=1.5, image_sd=1.5)),
+]
+
+
+def coverage(plan: Plan, studies: int = STUDIES, seed: int = 0) -> dict[str, float]:
+    """Share of the studies whose interval holds the first method's rate, by name; ``width`` is the mean width."""
+    held: dict[str, list[bool]] = {name: [] for name in ("clustered", "binomial", "two-level", "crossed")}
+    widths = []
+    for block in blocks(plan, studies, seed):
+        mine = block.method == 0
+        rate, influence = mean_influence(block.fooled, mine)
+        low, high = logit_bounds(rate, two_way_variance(influence, block.person, block.image, mine))
+        held["clustered"] += ((low <= plan.rate) & (plan.rate <= high)).tolist()
+        widths += (high - low).tolist()
+        for fooled, person, image, own in zip(block.fooled, block.person, block.image, mine, strict=True):
+            independent = binomial_interval(int(fooled[own].sum()), int(own.sum()))
+            held["binomial"].append(independent.low <= plan.rate <= independent.high)
+            if len(held["crossed"]) < BOOTSTRAPPED:
+                paper = two_level_bootstrap(fooled[own], person[own], resamples=1000).interval
+                crossed = crossed_bootstrap(fooled[own], person[own], image[own], resamples=1000).interval
+                held["two-level"].append(paper.low <= plan.rate <= paper.high)
+                held["crossed"].append(crossed.low <= plan.rate <= crossed.high)
+    return {**{name: float(np.mean(values)) for name, values in held.items()}, "width": float(np.mean(widths))}
+
+
+def line(what: str, found: dict[str, float], *, aimed: bool) -> str:
+    """One line of the table."""
+    verdict = ""
+    if aimed:
+        verdict = "reached" if AIM[0] <= found["clustered"] <= AIM[1] else "MISSED"
+    names = ("clustered", "binomial", "two-level", "crossed")
+    shares = "".join(f"{100 * found[name]:10.1f} %" for name in names)
+    return f"{what:44}{shares}{100 * found['width']:10.1f}   {verdict}"
+
+
+if __name__ == "__main__":
+    print(f"coverage of nominal 95 %, {STUDIES} studies (bootstraps: {BOOTSTRAPPED}), 40 x 36 answers unless said")
+    print(f"{'':44}{'two-way':>12}{'binomial':>12}{'two-level':>12}{'crossed':>12}{'width':>10}")
+    for images, participant_sd, image_sd in SETTINGS:
+        # Of one method: everybody judges it in every trial.
+        plan = Plan(rate=0.32, effect=0.0, images=images, participant_sd=participant_sd, image_sd=image_sd, methods=1)
+        what = f"{images} images, sd {participant_sd:g} people, {image_sd:g} images"
+        print(line(what, coverage(plan), aimed=True), flush=True)
+    print("\nand beyond the aim, one method of two (18 answers a person unless said)")
+    for what, plan in BEYOND:
+        print(line(what, coverage(plan), aimed=False), flush=True)
+    block = next(blocks(Plan(rate=0.32, effect=0.0, methods=1), 1, 0))
+    answers = (block.fooled[0], block.person[0], block.image[0])
+    for name, work in (
+        ("two-level", lambda: two_level_bootstrap(answers[0], answers[1])),
+        ("crossed", lambda: crossed_bootstrap(*answers)),
+    ):
+        begun = time.process_time()
+        work()
+        spent = time.process_time() - begun
+        print(
+            f"10,000 {name} resamples of 40 x 36 answers: {spent:.2f} s (aim 2, {'reached' if spent < 2 else 'MISSED'})"
+        )

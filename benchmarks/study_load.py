@@ -1,0 +1,226 @@
+"""200 participants answer at once while the study's server is killed three times; is every acknowledged answer there?
+
+    python -m benchmarks.study_load [--participants 200] [--trials 10] [--kills 3]
+
+The server is a process of its own, started as a user starts it, killed by SIGKILL at moments drawn at random and
+started again on the same folder. Each participant sends an answer until it is acknowledged, as the page does. At
+the end the database is held against what was acknowledged: every answer must be there, once, as it was given.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import closing
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+from protocols.human_study.design import draw_slots
+from protocols.human_study.layout import FORM, JSPSYCH, TEXTS
+from protocols.human_study.pictures import files_of
+from protocols.human_study.schema import DataPart, Design, Exclusions, Method, Picture, Settings, StudyPhotograph
+
+CLIENT = {
+    "screen_width": 1280,
+    "screen_height": 800,
+    "window_width": 1280,
+    "window_height": 720,
+    "pixel_ratio": 1.0,
+    "touch": False,
+}
+
+
+def write_study(folder: Path, participants: int, trials: int) -> None:
+    """A study without colorizers: the server is what is measured."""
+    methods, sentinel = ["bench/a", "bench/b"], "zoo/random"
+    photographs = [f"{i}.png" for i in range(trials)]
+    slots = draw_slots(
+        participants=participants,
+        trials=trials,
+        sentinels=max(1, trials // 10),
+        methods=methods,
+        sentinel_method=sentinel,
+        photographs=photographs,
+        practice=[],
+        assignment="within",
+        seed=0,
+    )
+    pictures, rng = [], np.random.default_rng(0)
+    (folder / "pictures").mkdir(parents=True)
+    for photograph in photographs:
+        versions = {name: rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for name in ("", *methods, sentinel)}
+        for name, data in files_of(versions).items():
+            file = f"{rng.bytes(8).hex()}.png"
+            (folder / "pictures" / file).write_bytes(data)
+            pictures.append(Picture(file=file, photograph=photograph, method=name or None, sha256="0" * 64))
+    for part, names in (("form", (*FORM, *JSPSYCH)), ("texts", [f"{name}.md" for name in TEXTS])):
+        (folder / part).mkdir()
+        for name in names:
+            (folder / part / name).write_text("-")
+    design = Design(
+        name="load",
+        title="load",
+        seed=0,
+        created="",
+        colorbench_version="",
+        settings=Settings(
+            participants=participants, trials=trials, sentinels=max(1, trials // 10), practice=0, plates=0
+        ),
+        exclusions=Exclusions(),
+        data=DataPart(name="load", n=trials, fingerprint="", redistributable=True),
+        methods=[Method(name=name, title=name, sentinel=name == sentinel) for name in (*methods, sentinel)],
+        photographs=[StudyPhotograph(id=name, sha256="0" * 64) for name in photographs],
+        pictures=pictures,
+        plates=[],
+        slots=slots,
+    )
+    (folder / "design.json").write_text(design.model_dump_json())
+
+
+def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
+    """The server, when it answers."""
+    command = [sys.executable, "-m", "colorbench", "study", "serve", str(folder), "--port", str(port)]
+    process = subprocess.Popen([*command, "--arrivals", "100000"], stdout=subprocess.DEVNULL)
+    for _ in range(1200):
+        try:
+            httpx.get(f"http://127.0.0.1:{port}/health", timeout=1)
+        except httpx.HTTPError:
+            time.sleep(0.1)
+        else:
+            return process
+    raise SystemExit("the server does not start")
+
+
+class Participant:
+    """One participant, who remembers what was acknowledged."""
+
+    def __init__(self, number: int, client: httpx.AsyncClient, waits: list[float]) -> None:
+        self.number, self.client, self.waits = number, client, waits
+        self.headers: dict[str, str] = {}
+        self.id = ""
+        self.acknowledged: dict[int, dict[str, object]] = {}
+        self.retried = 0
+
+    async def post(self, name: str, body: object) -> httpx.Response:
+        """Send until it is answered."""
+        while True:
+            begun = time.perf_counter()
+            try:
+                reply = await self.client.post(f"/api/{name}", json=body, headers=self.headers)
+            except httpx.HTTPError:
+                self.retried += 1
+                await asyncio.sleep(0.1 + 0.2 * random.random())
+                continue
+            if reply.status_code == 429 or reply.status_code >= 500:
+                self.retried += 1
+                await asyncio.sleep(0.2)
+                continue
+            self.waits.append(time.perf_counter() - begun)
+            assert reply.status_code == 200, (name, reply.status_code, reply.text)
+            return reply
+
+    async def play(self, trials: int) -> None:
+        """Consent, every trial, the end."""
+        who = {"platform": "lab", "worker": f"worker {self.number}", "session": f"session {self.number}"}
+        reply = await self.post("consent", {"who": who, "adult": True, "agreed": True, "client": CLIENT})
+        token = reply.json()["token"]
+        self.id, self.headers = token.partition(".")[0], {"Authorization": f"Bearer {token}"}
+        await self.post("screening", {"color_vision": "normal", "plates": []})
+        rng = random.Random(self.number)
+        for trial in range(trials):
+            body = {
+                "trial": trial,
+                "answer": rng.choice(("first", "second")),
+                "reaction_ms": round(rng.uniform(200, 3000), 2),
+                "exposure_first_ms": 1000.0,
+                "exposure_second_ms": 1000.0,
+                "frame_ms": 16.7,
+                "focus_losses": 0,
+                "input": "key",
+            }
+            await self.post("answers", body)
+            self.acknowledged[trial] = body
+        await self.post("finish", {"submit_to": ""})
+
+
+async def run(
+    folder: Path, port: int, participants: int, trials: int, kills: int
+) -> tuple[list[Participant], int, list[float]]:
+    """All participants at once, and the kills between."""
+    waits: list[float] = []
+    limits = httpx.Limits(max_connections=participants)
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits) as client:
+        people = [Participant(number, client, waits) for number in range(participants)]
+        process = await asyncio.to_thread(start, folder, port)
+        playing = asyncio.gather(*(person.play(trials) for person in people))
+        killed = 0
+        for number in range(kills):
+            share = (number + 0.5 + random.random() / 2) / (kills + 1)
+            while sum(len(person.acknowledged) for person in people) < share * participants * trials:
+                if playing.done():
+                    break
+                await asyncio.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            killed += not playing.done()
+            process = await asyncio.to_thread(start, folder, port)
+        await playing
+        process.send_signal(signal.SIGKILL)  # even the last stop is no orderly one
+        process.wait()
+    return people, killed, waits
+
+
+def main() -> None:
+    """Print what was acknowledged and what is there."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--participants", type=int, default=200)
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=3)
+    chosen = parser.parse_args()
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place) / "study"
+        write_study(folder, chosen.participants, chosen.trials)
+        begun = time.perf_counter()
+        people, killed, waits = asyncio.run(run(folder, port, chosen.participants, chosen.trials, chosen.kills))
+        seconds = time.perf_counter() - begun
+        with closing(sqlite3.connect(folder / "data" / "study.sqlite")) as database:
+            rows = database.execute("SELECT participant, trial, body FROM answers").fetchall()
+            complete = database.execute("SELECT count(*) FROM participants WHERE status = 'complete'").fetchone()[0]
+            sound = database.execute("PRAGMA integrity_check").fetchone()[0]
+    there = [(participant, trial) for participant, trial, _ in rows]
+    kept = {(participant, trial): json.loads(body) for participant, trial, body in rows}
+    given = {(person.id, trial): body for person in people for trial, body in person.acknowledged.items()}
+    lost = [key for key, body in given.items() if kept.get(key) != body]
+    print(f"participants            {len(people)}, {chosen.trials} answers each, {os.cpu_count()} cores")
+    print(f"killed by SIGKILL       {killed} times while they answered, and once at the end")
+    print(f"sent again              {sum(person.retried for person in people)} requests")
+    print(f"acknowledged            {len(given)}")
+    print(f"lost or changed         {len(lost)}")
+    print(f"there more than once    {len(there) - len(set(there))}")
+    print(f"there, not acknowledged {len(set(there) - set(given))}")
+    print(f"sessions complete       {complete}")
+    print(f"database                {sound}")
+    median, late = 1000 * np.quantile(waits, [0.5, 0.99])
+    print(f"waiting for an answer   median {median:.0f} ms, 99 % {late:.0f} ms")
+    print(f"in all                  {seconds:.0f} s with the restarts")
+    if lost or len(there) != len(set(there)) or killed < chosen.kills or len(given) != len(people) * chosen.trials:
+        raise SystemExit("not as it must be")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+// The session: consent, screening, loading, instructions, practice, trials, and the end. A jsPsych timeline that begins
+// wherever the server says that this participant is.
+
+import { PairPlugin } from "./pair.js";
+import { ScreenPlugin, choices } from "./screen.js";
+import { Refused, begin, consent, picture, post, who } from "./server.js";
+
+const AT_ONCE = 4; // pictures fetched at a time
+const stage = document.getElementById("stage");
+const byId = (id) => document.getElementById(id);
+
+function message(title, ...paragraphs) {
+  byId("top").hidden = byId("foot").hidden = true;
+  const box = document.createElement("div");
+  box.className = "screen";
+  const head = document.createElement("h1");
+  Object.assign(head, { textContent: title, tabIndex: -1 });
+  box.append(head);
+  for (const text of paragraphs) {
+    const paragraph = document.createElement("p");
+    paragraph.textContent = text;
+    box.append(paragraph);
+  }
+  stage.replaceChildren(box);
+  head.focus();
+  return box;
+}
+
+function progress(text, share) {
+  byId("where").textContent = text;
+  byId("progress").firstElementChild.style.width = `${100 * share}%`;
+  byId("progress").setAttribute("aria-valuenow", Math.round(100 * share));
+}
+
+// Ends the session with a reason. jsPsych would go on with the next trial, so nothing is returned to it.
+function stop(title, ...paragraphs) {
+  message(title, ...paragraphs);
+  return new Promise(() => {});
+}
+
+async function guarded(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error instanceof Refused) return stop("The study cannot go on", error.message);
+    throw error;
+  }
+}
+
+function client() {
+  return {
+    screen_width: screen.width,
+    screen_height: screen.height,
+    window_width: innerWidth,
+    window_height: innerHeight,
+    pixel_ratio: devicePixelRatio,
+    touch: navigator.maxTouchPoints > 0,
+  };
+}
+
+const consentScreen = (known) => ({
+  type: ScreenPlugin,
+  html: known.texts.consent,
+  fields: () =>
+    choices("", "", [
+      ["adult", "I am 18 years old or older."],
+      ["agreed", "I have read this and want to take part."],
+    ], { type: "checkbox" }),
+  buttons: [
+    { name: "agree", label: "Take part", main: true },
+    { name: "decline", label: "No, thank you", skip: true },
+  ],
+  send: async (button) => {
+    if (button === "agree") return void (await guarded(consent(client())));
+    const { redirect } = await guarded(post("decline", { platform: who.platform }));
+    if (redirect) location.assign(redirect);
+    return stop("Thank you", "You have not taken part, and nothing is kept. You can close this page.");
+  },
+});
+
+function screeningScreens(known) {
+  const answers = { color_vision: "unsaid", plates: [] };
+  const vision = {
+    type: ScreenPlugin,
+    html: "<h1>Your color vision</h1><p>This helps to describe who took part. Any answer is fine.</p>",
+    fields: () =>
+      choices("vision", "Do you see all colors as most people do?", [
+        ["normal", "Yes, as far as I know"],
+        ["deficient", "No, I have a color vision deficiency"],
+        ["unsure", "I am not sure"],
+        ["unsaid", "I would rather not say"],
+      ]),
+    send: async (_, values) => {
+      answers.color_vision = values.vision;
+      if (known.plates === 0) await guarded(post("screening", answers));
+    },
+  };
+  const plate = (number) => ({
+    type: ScreenPlugin,
+    html: `<h1>Which digit do you see?</h1>
+      <p class="hint">Picture ${number} of ${known.plates}. A quick look is enough. This is no medical test.</p>
+      <img class="plate" src="plate-${number}.png" width="320" height="320"
+        alt="Colored dots in which a digit may be seen">`,
+    look: "plated",
+    fields: () => choices("digit", "The digit", [...[..."23457"].map((d) => [d, d]), ["none", "None"]], { row: true }),
+    send: async (_, values) => {
+      answers.plates.push(values.digit);
+      if (answers.plates.length === known.plates) await guarded(post("screening", answers));
+    },
+  });
+  return [vision, ...Array.from({ length: known.plates }, (_, i) => plate(i + 1))];
+}
+
+// The barrier: no trial begins before every picture of the session is here and decoded.
+async function load(display, from, total, pictures) {
+  display.innerHTML = `<div class="screen"><h1>Loading the pictures</h1><div class="bar"><span></span></div>
+    <p class="hint" role="status">This takes a moment. Nothing is shown before all of them are here.</p></div>`;
+  const bar = display.querySelector(".bar span");
+  const wanted = [];
+  for (let trial = from; trial < total; trial++) for (const place of [1, 2]) wanted.push([trial, place]);
+  let done = 0;
+  const work = async () => {
+    for (let next = wanted.shift(); next; next = wanted.shift()) {
+      const [trial, place] = next;
+      (pictures[trial] ??= [])[place - 1] = await picture(trial, place);
+      done += 1;
+      bar.style.width = `${(100 * done) / (2 * (total - from))}%`;
+    }
+  };
+  await guarded(Promise.all(Array.from({ length: AT_ONCE }, work)));
+}
+
+function pairTrial(known, index, pictures) {
+  const practice = index < known.practice;
+  const [number, count] = practice ? [index, known.practice] : [index - known.practice, known.total - known.practice];
+  return {
+    type: PairPlugin,
+    pictures: () => pictures[index],
+    times: known.times,
+    practice,
+    started: () => {
+      progress(`${practice ? "Practice pair" : "Pair"} ${number + 1} of ${count}`, index / known.total);
+      post("started", { trial: index }).catch(() => {});
+    },
+    send: async (data) => guarded(post("answers", { trial: index, ...data })),
+    on_finish: () => {
+      for (const bitmap of pictures[index]) bitmap.close();
+      delete pictures[index];
+    },
+  };
+}
+
+function finalScreen({ debrief, code, redirect, submit }) {
+  byId("top").hidden = byId("foot").hidden = true;
+  const box = message("Thank you");
+  box.innerHTML = `${debrief}<h2>Your completion code</h2><p class="code"></p>`;
+  box.querySelector(".code").textContent = code;
+  if (redirect) {
+    const link = document.createElement("form");
+    link.innerHTML = '<div class="buttons"><button class="main">Return to Prolific</button></div>';
+    link.addEventListener("submit", (event) => (event.preventDefault(), location.assign(redirect)));
+    box.append(link);
+  } else if (submit) {
+    const form = document.createElement("form");
+    Object.assign(form, { method: "POST", action: submit });
+    for (const [name, value] of [["assignmentId", who.session], ["code", code]]) {
+      form.append(Object.assign(document.createElement("input"), { type: "hidden", name, value }));
+    }
+    form.insertAdjacentHTML("beforeend", '<div class="buttons"><button class="main">Submit the HIT</button></div>');
+    box.append(form);
+  } else {
+    box.insertAdjacentHTML("beforeend", '<p class="hint">Everything is saved. You can close this page.</p>');
+  }
+  const head = box.querySelector("h1");
+  head.tabIndex = -1;
+  head.focus();
+}
+
+function offerWithdrawal() {
+  byId("foot").hidden = false;
+  byId("withdraw").addEventListener("click", () => byId("sure").showModal());
+  byId("stay").addEventListener("click", () => byId("sure").close());
+  byId("leave").addEventListener("click", async () => {
+    await post("withdraw");
+    byId("sure").close();
+    message("You have withdrawn", "Everything you answered is deleted. You can close this page.");
+  });
+}
+
+async function main() {
+  if (who.preview) {
+    const { title, texts } = await post("preview");
+    document.title = title;
+    message(title).innerHTML = `${texts.consent}<p class="hint">This is a preview. Accept the HIT to take part.</p>`;
+    return;
+  }
+  const known = await begin();
+  document.title = known.title;
+  if (known.stage === "complete") return finalScreen(await post("finish", { submit_to: who.submit_to ?? "" }));
+
+  const pictures = {};
+  stage.replaceChildren();
+  const jsPsych = initJsPsych({ display_element: stage });
+  const timeline = [];
+  if (known.stage === "new") timeline.push(consentScreen(known));
+  if (known.stage !== "ready") timeline.push(...screeningScreens(known));
+  timeline.push({
+    type: jsPsychCallFunction,
+    async: true,
+    func: (done) => load(jsPsych.getDisplayElement(), known.next, known.total, pictures).then(done),
+    on_start: () => offerWithdrawal(),
+  });
+  timeline.push({
+    type: ScreenPlugin,
+    html: known.next === 0 ? known.texts.instructions : "<h1>Welcome back</h1><p>You go on where you stopped.</p>",
+    buttons: [{ name: "start", label: known.next === 0 ? "Start" : "Go on", main: true }],
+  });
+  for (let index = known.next; index < known.total; index++) {
+    if (index === known.practice && known.practice > 0 && index > known.next) {
+      timeline.push({
+        type: ScreenPlugin,
+        html: `<h1>Practice is over</h1><p>Now ${known.total - known.practice} pairs follow, without being told whether
+          you were right. Between two pictures nothing hurries you: take a break before any answer if you like.</p>`,
+        buttons: [{ name: "start", label: "Start", main: true }],
+      });
+    }
+    timeline.push({ ...pairTrial(known, index, pictures), on_start: () => (byId("top").hidden = false) });
+  }
+  await jsPsych.run(timeline);
+  finalScreen(await guarded(post("finish", { submit_to: who.submit_to ?? "" })));
+}
+
+main().catch((error) => {
+  if (error instanceof Refused) message("Sorry", error.message);
+  else {
+    message("Something went wrong", "Please load the page again: you go on where you stopped.");
+    throw error;
+  }
+});

@@ -1,0 +1,58 @@
+"""The files of a study's pictures: one encoder, no metadata, neutral names, and one size for all of a photograph.
+
+A participant who looks at the files must learn nothing that the picture itself does not tell. The real photograph and
+every colorization of it go through the same encoder with the same settings, and are filled up with an empty chunk to a
+common size: the next full class of 8 KiB above the largest of them.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Mapping
+
+import numpy as np
+from PIL import Image
+
+CLASS_BYTES = 8192
+"""File sizes are multiples of this."""
+_PADDING = b"paDd"
+"""A private, ancillary chunk: every decoder passes over it (PNG specification, 5.4)."""
+_CHUNK = 12
+"""Bytes of an empty chunk: length, type and checksum."""
+_END = 12
+"""Bytes of the closing IEND chunk."""
+
+
+def encode(rgb: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 -> PNG without any metadata."""
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "PNG", optimize=False, compress_level=9)
+    return buffer.getvalue()
+
+
+def padded(png: bytes, size: int) -> bytes:
+    """The same PNG, ``size`` bytes long; ``size`` is at least 12 more than it has.
+
+    Raises:
+        ValueError: where it does not fit.
+    """
+    room = size - len(png) - _CHUNK
+    if room < 0:
+        raise ValueError(f"a picture of {len(png)} bytes does not fit into {size}")
+    data = bytes(room)
+    chunk = struct.pack(">I", room) + _PADDING + data + struct.pack(">I", zlib.crc32(_PADDING + data))
+    return png[:-_END] + chunk + png[-_END:]
+
+
+def common_size(pngs: Mapping[str, bytes]) -> int:
+    """The size class that holds all versions of one photograph."""
+    return -(-(max(map(len, pngs.values())) + _CHUNK) // CLASS_BYTES) * CLASS_BYTES
+
+
+def files_of(versions: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """All versions of one photograph, (H, W, 3) uint8 by name, as files of one size."""
+    pngs = {name: encode(rgb) for name, rgb in versions.items()}
+    size = common_size(pngs)
+    return {name: padded(png, size) for name, png in pngs.items()}

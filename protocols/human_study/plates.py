@@ -1,0 +1,77 @@
+"""Colour-vision plates: dots of many sizes and lightnesses, in which a digit stands out by its hue alone.
+
+Drawn here, in the manner of pseudoisochromatic plates. They are screening only: a screen is not calibrated and neither
+are they, so nobody is excluded by them. The first plate's digit differs in lightness too, and everybody sees it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from colorbench.color.lab import lab_to_rgb8
+
+SIDE = 320
+_SCALE = 3
+"""Drawn larger and shrunk, for smooth edges."""
+DIGITS = "23457"
+"""Those that are hard to mistake for one another: 6, 8 and 9 are alike, and so are 1 and 7."""
+PAIRS = (((38.0, 42.0), (-22.0, 38.0)), ((34.0, 14.0), (-24.0, 8.0)))
+"""(a, b) of the digit and of the ground: apart along the axis that red-green deficiencies confuse."""
+
+
+def draw_plate(digit: str, number: int, seed: int) -> np.ndarray:
+    """(320, 320, 3) uint8 plate; number 0 is the one that everybody sees."""
+    rng = np.random.default_rng([seed, number])
+    mask = _digit(digit)
+    figure, ground = PAIRS[number % 2]
+    canvas = Image.new("RGB", (SIDE * _SCALE, SIDE * _SCALE), (255, 255, 255))
+    draw = ImageDraw.Draw(canvas)
+    dots = _dots(rng)
+    inside = np.array([_share(mask, x, y, radius) > 0.5 for x, y, radius in dots])
+    lightness = rng.uniform(48, 74, len(dots))
+    if number == 0:
+        lightness = np.where(inside, rng.uniform(34, 46, len(dots)), rng.uniform(70, 84, len(dots)))
+    ab = np.where(inside[:, None], figure, ground) + rng.normal(0, 3, (len(dots), 2))
+    lab = np.concatenate([lightness[:, None], ab], axis=1).astype(np.float32)
+    colors = lab_to_rgb8(torch.from_numpy(lab).reshape(1, -1, 1, 3).permute(0, 3, 1, 2))[0, :, :, 0].T.numpy()
+    for (x, y, radius), color in zip(dots, colors, strict=True):
+        box = [(x - radius) * _SCALE, (y - radius) * _SCALE, (x + radius) * _SCALE, (y + radius) * _SCALE]
+        draw.ellipse(box, fill=tuple(int(value) for value in color))
+    return np.asarray(canvas.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def digit_mask(digit: str) -> np.ndarray:
+    """(320, 320) bool: where the digit is."""
+    return _digit(digit)
+
+
+def _digit(digit: str) -> np.ndarray:
+    image = Image.new("L", (SIDE, SIDE), 0)
+    font = ImageFont.load_default(size=270)
+    ImageDraw.Draw(image).text(
+        (SIDE / 2, SIDE / 2), digit, fill=255, font=font, anchor="mm", stroke_width=9, stroke_fill=255
+    )
+    return np.asarray(image) > 127
+
+
+def _dots(rng: np.random.Generator) -> list[tuple[float, float, float]]:
+    """(x, y, radius) in pixels: dots within a disc that do not touch, the large ones first."""
+    found, count = np.empty((4000, 3)), 0
+    for radius, tries in ((10.5, 400), (8.0, 700), (6.0, 1500), (4.2, 2500), (3.0, 2500)):
+        angle, distance = rng.uniform(0, 2 * np.pi, tries), np.sqrt(rng.uniform(0, 1, tries))
+        reach = distance * (SIDE / 2 - radius - 2)
+        for x, y in zip(SIDE / 2 + reach * np.cos(angle), SIDE / 2 + reach * np.sin(angle), strict=True):
+            placed = found[:count]
+            if ((placed[:, 0] - x) ** 2 + (placed[:, 1] - y) ** 2 > (placed[:, 2] + radius + 1) ** 2).all():
+                found[count] = x, y, radius
+                count += 1
+    return [(float(x), float(y), float(radius)) for x, y, radius in found[:count]]
+
+
+def _share(mask: np.ndarray, x: float, y: float, radius: float) -> float:
+    """Share of a dot that lies in the digit."""
+    r = max(1, round(radius))
+    patch = mask[max(0, round(y) - r) : round(y) + r + 1, max(0, round(x) - r) : round(x) + r + 1]
+    return float(patch.mean()) if patch.size else 0.0

@@ -1,0 +1,121 @@
+"""The ``human-study`` protocol: ``colorbench run`` builds a study of all models asked for, to be served and analyzed.
+
+    colorbench run --protocol human-study --model zoo/cic --model zoo/l2 --data photographs/ --param participants=60
+    colorbench run --protocol human-study@cic2016 ...
+
+Its metrics come later, from people: ``colorbench study analyze`` writes the records.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from colorbench.errors import UserError
+from colorbench.evaluation.identity import digest_of
+from colorbench.evaluation.protocol import ProtocolSpec
+from colorbench.evaluation.request import decisive
+from protocols.human_study.build import PAPER_PARTICIPANTS, PRESETS, BuildRequest, build
+from protocols.human_study.metrics import HEADLINE, METRICS, NAME, VERSION
+from protocols.human_study.schema import DESIGN
+
+if TYPE_CHECKING:
+    from colorbench.evaluation.whole import Context
+
+AUTO = "auto"
+
+
+class HumanStudyProtocol:
+    """Builds a study; joint, since the models are judged in one design."""
+
+    roles = ("test",)
+    joint = True
+    spec = ProtocolSpec(
+        name=NAME,
+        version=VERSION,
+        title="Real or fake: a study with people",
+        parameters={
+            "participants": AUTO,
+            "trials": 40,
+            "assignment": "within",
+            "images": AUTO,
+            "practice": 10,
+            "sentinels": 0.1,
+            "recipe": "center256",
+            "exposure": 1000,
+        },
+        metrics=METRICS,
+        headline=HEADLINE,
+        presets={
+            name: {{"sentinel_share": "sentinels"}.get(key, key): value for key, value in preset.items()}
+            for name, preset in PRESETS.items()
+        },
+        choices={"assignment": ("within", "between")},
+        parameter_help={
+            "participants": f"places in the study, all methods together; auto: {PAPER_PARTICIPANTS}, or the paper's "
+            f"{PAPER_PARTICIPANTS} a method for assignment=between",
+            "trials": "a participant's judgements, sentinels among them",
+            "assignment": "within (everybody judges every method) or between (one method a participant)",
+            "images": "photographs in the tests; auto: up to 200",
+            "practice": "trials with feedback before the others",
+            "sentinels": "share of the trials against zoo/random",
+            "recipe": "from file to picture: center256, squash256",
+            "exposure": "milliseconds that each picture is seen",
+        },
+    )
+
+    def evaluate(self, context: Context) -> Path:
+        """Build the study of the context's models; its folder, of an equal study that is there already too.
+
+        Raises:
+            UserError: for parameters or photographs that cannot be.
+        """
+        chosen = self.spec.resolved(context.parameters)
+        data, request = context.data["test"], context.request
+        between = chosen["assignment"] == "between"
+        participants = PAPER_PARTICIPANTS * (len(context.models) if between else 1)
+        if chosen["participants"] != AUTO:
+            participants = _whole(chosen, "participants")
+        key = digest_of([chosen, [decisive(one) for one in context.models], data.name, len(data), request.seed])[:12]
+        folder = request.output / f"study-{data.name}-{key}"
+        if (folder / DESIGN).exists():
+            return folder
+        paper = {name: str(value) for name, value in self.spec.presets["cic2016"].items()}
+        build(
+            BuildRequest(
+                models=context.models,
+                data=data,
+                output=folder,
+                participants=participants,
+                trials=_whole(chosen, "trials"),
+                assignment="between" if between else "within",
+                images=None if chosen["images"] == AUTO else _whole(chosen, "images"),
+                practice=_whole(chosen, "practice", least=0),
+                sentinel_share=_number(chosen, "sentinels"),
+                recipe=chosen["recipe"],
+                exposure_ms=_whole(chosen, "exposure", least=50),
+                seed=request.seed,
+                preset="cic2016" if paper.items() <= chosen.items() else None,
+                batch_size=context.settings.batch_size,
+                device=str(context.settings.device),
+                threads=request.threads,
+                workers=request.workers,
+                command=tuple(request.command),
+            ),
+            context.listener,
+        )
+        return folder
+
+
+def _number(chosen: dict[str, str], name: str) -> float:
+    try:
+        return float(chosen[name])
+    except ValueError as error:
+        raise UserError(f"{NAME}.{name} is no number: {chosen[name]!r}", mend="give a number") from error
+
+
+def _whole(chosen: dict[str, str], name: str, least: int = 1) -> int:
+    value = _number(chosen, name)
+    if value != int(value) or value < least:
+        raise UserError(f"{NAME}.{name} cannot be {chosen[name]}", mend=f"give a whole number from {least} on")
+    return int(value)

@@ -1,0 +1,1 @@
+"""The server of a study: one process, one SQLite file."""

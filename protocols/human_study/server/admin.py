@@ -1,0 +1,183 @@
+"""The admin's page: how far the study is, its tables, and the deletion of a participant; behind a token."""
+
+from __future__ import annotations
+
+import hmac
+from collections import Counter
+from collections.abc import Callable
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from anyio.to_thread import run_sync
+from jinja2 import Environment, Template, select_autoescape
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from protocols.human_study.codebook import codebook
+from protocols.human_study.export import as_csv, as_parquet, participants_table, responses_table
+from protocols.human_study.layout import slots_by_cell
+from protocols.human_study.server.http import address_of, read_body
+from protocols.human_study.server.routes import TooOften, forget
+from protocols.human_study.server.store import Refusal
+
+if TYPE_CHECKING:
+    from protocols.human_study.server.app import Study
+
+COOKIE = "study-admin"
+HOURS = 12
+
+
+async def page(request: Request) -> Response:
+    """GET admin: the form for the token, or the study's state."""
+    study: Study = request.app.state.study
+    if not _logged_in(request):
+        return _html("login.html", status=401, title=study.design.title, wrong=False)
+    state = await run_sync(lambda: state_of(study))
+    return _html("admin.html", **state, form_token=study.secrets.form_token())
+
+
+async def login(request: Request) -> Response:
+    """POST admin/login: the token for a cookie."""
+    study: Study = request.app.state.study
+    seconds = study.limiter.wait("logins", address_of(request), study.options.rates.logins)
+    if seconds > 0:
+        raise TooOften(seconds)
+    if not study.secrets.is_admin(await _field(request, "token")):
+        return _html("login.html", status=401, title=study.design.title, wrong=True)
+    response = RedirectResponse(f"{study.base}/admin", status_code=303)
+    response.set_cookie(
+        COOKIE,
+        study.secrets.admin_cookie(),
+        max_age=HOURS * 3600,
+        path=f"{study.base}/admin",
+        httponly=True,
+        samesite="strict",
+        secure=study.https,
+    )
+    return response
+
+
+async def logout(request: Request) -> Response:
+    """POST admin/logout."""
+    study: Study = request.app.state.study
+    response = RedirectResponse(f"{study.base}/admin", status_code=303)
+    response.delete_cookie(COOKIE, path=f"{study.base}/admin")
+    return response
+
+
+async def delete(request: Request) -> Response:
+    """POST admin/delete: delete one participant with all answers."""
+    study: Study = request.app.state.study
+    _demand(request)
+    body = await _fields(request)
+    if not hmac.compare_digest(body.get("form", "").encode(), study.secrets.form_token().encode()):
+        raise Refusal(403, "This form is not from this page.")
+    if not await run_sync(lambda: forget(study, body.get("participant", ""))):
+        raise Refusal(404, "There is no such participant.")
+    return RedirectResponse(f"{study.base}/admin", status_code=303)
+
+
+async def download(request: Request) -> Response:
+    """GET admin/NAME: a table, or the codebook."""
+    study: Study = request.app.state.study
+    name = request.path_params["name"]
+    if name not in DOWNLOADS:
+        raise Refusal(404, "There is nothing here.")
+    _demand(request)
+    make, kind = DOWNLOADS[name]
+    content = await run_sync(lambda: make(study))
+    return Response(content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+def state_of(study: Study) -> dict[str, Any]:
+    """What the page shows: places by cell, and the participants."""
+    people, answers = study.store.rows("participants"), study.store.rows("answers")
+    done = Counter(answer["participant"] for answer in answers)
+    holders = {person["slot"]: person["status"] for person in people if person["status"] != "expired"}
+    cells = []
+    for cell, slots in slots_by_cell(study.design).items():
+        states = Counter(holders.get(slot.id, "free") for slot in slots)
+        row = {name: states[name] for name in ("complete", "active", "free")}
+        cells.append({"name": cell, "places": len(slots), **row})
+    table = participants_table(study.design, people, answers)
+    address = (study.options.public_url or "").rstrip("/")
+    return {
+        "title": study.design.title,
+        "name": study.design.name,
+        "cells": cells,
+        "complete": sum(cell["complete"] for cell in cells),
+        "places": len(study.design.slots),
+        "answers": len(answers),
+        "total": study.design.settings.practice + study.design.settings.trials,
+        "people": [
+            {**row, "done": done[row["participant"]]}
+            for row in table.astype(object).where(table.notna(), None).to_dict("records")
+        ],
+        "downloads": list(DOWNLOADS),
+        "address": address,
+    }
+
+
+def _responses(study: Study, form: Callable[[Any], bytes]) -> bytes:
+    return form(responses_table(study.design, study.store.rows("participants"), study.store.rows("answers")))
+
+
+def _participants(study: Study, form: Callable[[Any], bytes]) -> bytes:
+    return form(participants_table(study.design, study.store.rows("participants"), study.store.rows("answers")))
+
+
+_PARQUET = "application/vnd.apache.parquet"
+DOWNLOADS: dict[str, tuple[Callable[[Study], bytes], str]] = {
+    "responses.csv": (lambda study: _responses(study, as_csv), "text/csv"),
+    "responses.parquet": (lambda study: _responses(study, as_parquet), _PARQUET),
+    "participants.csv": (lambda study: _participants(study, as_csv), "text/csv"),
+    "participants.parquet": (lambda study: _participants(study, as_parquet), _PARQUET),
+    "codebook.md": (lambda study: codebook(study.design).encode(), "text/markdown"),
+}
+
+
+def _logged_in(request: Request) -> bool:
+    study: Study = request.app.state.study
+    cookie = request.cookies.get(COOKIE, "")
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    by_cookie = hmac.compare_digest(cookie.encode(), study.secrets.admin_cookie().encode())
+    return by_cookie or (scheme.lower() == "bearer" and study.secrets.is_admin(token))
+
+
+def _demand(request: Request) -> None:
+    """Let only the admin pass; wrong tokens are counted with the logins.
+
+    Raises:
+        Refusal: 401.
+    """
+    if _logged_in(request):
+        return
+    study: Study = request.app.state.study
+    seconds = study.limiter.wait("logins", address_of(request), study.options.rates.logins)
+    if seconds > 0:
+        raise TooOften(seconds)
+    raise Refusal(401, "This needs the admin's token.")
+
+
+async def _fields(request: Request) -> dict[str, str]:
+    body = await read_body(request)
+    try:
+        return {name: values[0] for name, values in parse_qs(body.decode("ascii"), max_num_fields=10).items()}
+    except ValueError as error:
+        raise Refusal(400, "This is not what the page sends.") from error
+
+
+async def _field(request: Request, name: str) -> str:
+    return (await _fields(request)).get(name, "")
+
+
+@lru_cache(maxsize=2)
+def _template(file: str) -> Template:
+    text = (files("protocols.human_study") / "templates" / file).read_text(encoding="utf-8")
+    return Environment(autoescape=select_autoescape(default=True, default_for_string=True)).from_string(text)
+
+
+def _html(file: str, /, status: int = 200, **values: Any) -> HTMLResponse:
+    return HTMLResponse(_template(file).render(**values), status_code=status)

@@ -1,0 +1,219 @@
+"""What a participant's page may ask. A trial's truth is told in practice only, and only after the answer is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from protocols.human_study.export import export
+from protocols.human_study.layout import EXPORTS
+from protocols.human_study.server import bodies
+from protocols.human_study.server.http import TURK, address_of, read_json, too_often
+from protocols.human_study.server.limits import Rate
+from protocols.human_study.server.store import Known, Refusal
+
+if TYPE_CHECKING:
+    from protocols.human_study.server.app import Study
+
+T = TypeVar("T")
+PROLIFIC = "https://app.prolific.com/submissions/complete?cc="
+
+
+def _study(request: Request) -> Study:
+    study: Study = request.app.state.study
+    return study
+
+
+async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
+    """The database waits for the disk; the other participants do not wait with it."""
+    return await run_sync(lambda: function(*arguments))
+
+
+def _limited(request: Request, kind: str, who: str, rate: Rate) -> None:
+    seconds = _study(request).limiter.wait(kind, who, rate)
+    if seconds > 0:
+        raise TooOften(seconds)
+
+
+class TooOften(Refusal):
+    """429, with the seconds to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(429, "Too many requests; please wait.")
+
+
+def _participant(request: Request, kind: str = "requests") -> str:
+    """Whose request this is, by its token."""
+    study = _study(request)
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    participant = study.secrets.participant_of(token) if scheme.lower() == "bearer" else None
+    if participant is None:
+        _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
+        raise Refusal(401, "Please open the study from the link that you were given.")
+    _limited(request, kind, participant, getattr(study.options.rates, kind))
+    return participant
+
+
+def _session(study: Study, known: Known | None) -> dict[str, Any]:
+    """What the page must know; nothing in it differs between methods or depends on the truth."""
+    settings = study.design.settings
+    return {
+        "title": study.design.title,
+        "texts": {name: study.texts[name] for name in ("consent", "instructions")},
+        "practice": settings.practice,
+        "total": settings.practice + settings.trials,
+        "plates": len(study.design.plates),
+        "times": {
+            "exposure": settings.exposure_ms,
+            "lead": settings.lead_ms,
+            "gap": settings.gap_ms,
+        },
+        "stage": known.stage if known else "new",
+        "next": known.next if known else 0,
+        "token": study.secrets.token(known.participant) if known else None,
+    }
+
+
+async def begin(request: Request) -> Response:
+    """POST api/begin: where this participant is; writes nothing about a new one."""
+    study = _study(request)
+    _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
+    body = await read_json(request, bodies.Begin)
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    participant = study.secrets.participant_of(token) if scheme.lower() == "bearer" else None
+    known = None
+    if participant is not None:
+        try:
+            known = await _in_thread(study.store.open, participant)
+        except Refusal as refusal:
+            if refusal.status != 401:  # 401: deleted meanwhile, so a new one
+                raise
+    if known is None and (body.who.worker or body.who.session):
+        found = await _in_thread(study.store.find, body.who.platform, body.who.worker, body.who.session)
+        known = await _in_thread(study.store.open, found) if found else None
+    return JSONResponse(_session(study, known))
+
+
+async def preview(request: Request) -> Response:
+    """POST api/preview: what Mechanical Turk shows before a HIT is accepted."""
+    study = _study(request)
+    _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
+    await read_json(request, bodies.Nothing)
+    return JSONResponse({"title": study.design.title, "texts": {"consent": study.texts["consent"]}})
+
+
+async def consent(request: Request) -> Response:
+    """POST api/consent: a place in the study; the token that every later request shows."""
+    study = _study(request)
+    _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
+    body = await read_json(request, bodies.Consent)
+    who = body.who
+    if not who.session:
+        raise Refusal(400, "This is not what the study asks for.")
+    client = {**body.client.model_dump(exclude={"touch"}), **_device(request, body.client)}
+    participant = await _in_thread(study.store.consent, who.platform, who.worker, who.session, client)
+    return JSONResponse({"token": study.secrets.token(participant)})
+
+
+async def decline(request: Request) -> Response:
+    """POST api/decline: nothing is kept of who did not consent."""
+    study = _study(request)
+    _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
+    body = await read_json(request, bodies.Decline)
+    code = study.options.prolific_declined_code if body.platform == "prolific" else None
+    return JSONResponse({"redirect": PROLIFIC + code if code else None})
+
+
+async def screening(request: Request) -> Response:
+    """POST api/screening: the statement about colour vision, and the plates."""
+    participant = _participant(request)
+    body = await read_json(request, bodies.Screening)
+    await _in_thread(_study(request).store.screening, participant, body)
+    return JSONResponse({"kept": True})
+
+
+async def picture(request: Request) -> Response:
+    """GET api/pictures/TRIAL/PLACE: the first or second picture of a trial that is still to be answered."""
+    study = _study(request)
+    participant = _participant(request, "pictures")
+    place = {1: "first", 2: "second"}.get(request.path_params["place"])
+    if place is None or request.path_params["trial"] > 10_000:
+        raise Refusal(404, "There is no such picture.")
+    trial = await _in_thread(study.store.trial_of, participant, request.path_params["trial"])
+    path = study.pictures[trial.photograph, trial.method if trial.fake == place else None]
+    content = await _in_thread(path.read_bytes)
+    return Response(content, media_type="image/png")
+
+
+async def started(request: Request) -> Response:
+    """POST api/started: the next trial's pair is being shown."""
+    participant = _participant(request)
+    body = await read_json(request, bodies.Started)
+    await _in_thread(_study(request).store.started, participant, body.trial)
+    return JSONResponse({"kept": True})
+
+
+async def answer(request: Request) -> Response:
+    """POST api/answers: acknowledged when the disk has it."""
+    participant = _participant(request)
+    body = await read_json(request, bodies.Answer)
+    trial = await _in_thread(_study(request).store.answer, participant, body)
+    if trial.kind == "practice":
+        return JSONResponse({"kept": True, "correct": body.answer == trial.fake})
+    return JSONResponse({"kept": True})
+
+
+async def finish(request: Request) -> Response:
+    """POST api/finish: the debrief, the completion code, and the way back to the platform."""
+    study = _study(request)
+    participant = _participant(request)
+    body = await read_json(request, bodies.Finish)
+    platform = await _in_thread(study.store.finish, participant)
+    code, redirect, submit = study.secrets.completion_code(participant), None, None
+    if platform == "prolific" and study.options.prolific_code:
+        code = study.options.prolific_code
+        redirect = PROLIFIC + code
+    if platform == "mturk" and body.submit_to.rstrip("/") in TURK:
+        submit = f"{body.submit_to.rstrip('/')}/mturk/externalSubmit"
+    answer = {"debrief": study.texts["debrief"], "code": code, "redirect": redirect, "submit": submit}
+    return JSONResponse(answer)
+
+
+async def withdraw(request: Request) -> Response:
+    """POST api/withdraw: delete everything of this participant."""
+    participant = _participant(request)
+    await read_json(request, bodies.Nothing)
+    await _in_thread(forget, _study(request), participant)
+    return JSONResponse({"deleted": True})
+
+
+def forget(study: Study, participant: str) -> bool:
+    """Delete a participant, from the tables that were exported too."""
+    found = study.store.delete(participant)
+    if (study.folder / EXPORTS).is_dir():
+        export(study.folder)
+    return found
+
+
+def refused_often(request: Request, error: Exception) -> Response:
+    """429."""
+    assert isinstance(error, TooOften)
+    return too_often(error.seconds)
+
+
+def _device(request: Request, client: bodies.Client) -> dict[str, str]:
+    """Two words in place of the browser's name, which would tell people apart."""
+    agent = request.headers.get("user-agent", "").lower()
+    marks = (("edge", "edg/"), ("firefox", "firefox/"), ("chrome", "chrome/"), ("safari", "safari/"))
+    browser = next((name for name, mark in marks if mark in agent), "other")
+    small = min(client.screen_width, client.screen_height)
+    if "mobi" in agent:
+        device = "phone" if small < 600 else "tablet"
+    else:
+        device = "tablet" if client.touch and ("ipad" in agent or "android" in agent) else "desktop"
+    return {"device": device, "browser": browser}

@@ -1,0 +1,29 @@
+"""The study's texts, from Markdown that researchers edit to HTML that cannot carry a script."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from markdown_it import MarkdownIt
+
+from colorbench.errors import UserError
+
+
+def read_texts(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
+    """Name -> HTML, of ``<folder>/<name>.md``. HTML in the Markdown is shown as text.
+
+    Raises:
+        UserError: for a text that is missing or not UTF-8.
+    """
+    # A paragraph in the texts may be broken into lines anywhere, as in any Markdown.
+    markdown = MarkdownIt("commonmark", {"html": False})
+    texts = {}
+    for name in names:
+        path = folder / f"{name}.md"
+        try:
+            texts[name] = markdown.render(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError("a text of the study is missing", where=str(path), mend="write it; Markdown") from error
+        except UnicodeDecodeError as error:
+            raise UserError("a text of the study is not UTF-8", where=str(path), mend="save it as UTF-8") from error
+    return texts
