@@ -28,11 +28,11 @@ BOOTSTRAPPED = 200
 AIM = (0.93, 0.97)
 SETTINGS = [(images, *sds) for images in (200, 60) for sds in ((0.4, 0.8), (0.8, 0.4))]
 BEYOND = [
-    ("few people", Plan(rate=0.32, participants=MINIMUM_PERSONS, images=200)),
-    ("few answers a person", Plan(rate=0.32, tests=9)),
+    ("10 people", Plan(rate=0.32, participants=MINIMUM_PERSONS, images=200)),
+    ("4 or 5 answers a person", Plan(rate=0.32, tests=9)),
     ("no clustering", Plan(rate=0.32, participant_sd=0, image_sd=0)),
-    ("a rate near 0", Plan(rate=0.03)),
-    ("strong clustering", Plan(rate=0.32, participant_sd=1.5, image_sd=1.5)),
+    ("a rate of .03", Plan(rate=0.03)),
+    ("sd 1.5 both ways", Plan(rate=0.32, participant_sd=1.5, image_sd=1.5)),
 ]
 
 

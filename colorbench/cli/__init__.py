@@ -45,4 +45,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # A terminal that cannot show "Δ" gets "?" in its place, not a traceback at the end of a long run.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
-    app(args=None if arguments is None else list(arguments), prog_name="colorbench")
+    # Not `list(...)`: once its verb is loaded, that name in this package is the module colorbench.cli.list.
+    app(args=None if arguments is None else [*arguments], prog_name="colorbench")
