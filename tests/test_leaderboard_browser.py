@@ -117,6 +117,7 @@ def test_a_reader_sorts_searches_and_looks_at_pictures(board: Path, browser: Any
     assert not viewer.is_visible()
 
     page.locator("#competitors .who a").first.click()
+    page.locator("#models details[open]").first.wait_for()  # opened by the change of address, a moment later
     assert page.locator("#models details[open]").count() == 1
     assert reader.troubles == [] and reader.foreign() == []
     reader.context.close()
