@@ -13,9 +13,9 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from colorbench.evaluation.html import page_environment
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.wording import DECIDING_SHARE
 from leaderboards import charts
@@ -37,13 +37,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
         entries: row -> group -> the record behind it.
         galleries: see ``gallery.galleries``.
     """
-    environment = Environment(
-        loader=PackageLoader("leaderboards"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("leaderboards")
     environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count}
     environment.filters["ranks"] = lambda cell: ranks(cell.first_rank, cell.last_rank)
     environment.filters["clearly"] = clearly

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 # Several test processes share the machine: with all cores each they only get in one another's way. Before torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,8 +17,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from colorbench.data.dataset import Dataset
 from colorbench.evaluation.record import Record
 
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+]
 REPOSITORY = Path(__file__).parent.parent
 RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -39,6 +47,43 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, file in (("astronaut", "astronaut.png"), ("coffee", "coffee.jpg"), ("chelsea", "animals/chelsea.png")):
         Image.fromarray(getattr(skimage.data, name)()).resize((96, 64)).save(folder / file)
     return folder
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """Forty small crops of real photographs."""
+    from engine_support import write_photographs
+
+    return write_photographs(tmp_path_factory.mktemp("crops"), 40)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A Chromium that is installed already, driven by Playwright."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("there is no Chromium here")
+    with playwright.sync_playwright() as engine:
+        launched = engine.chromium.launch(executable_path=found, args=BROWSER_FLAGS)
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def build_wheel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """Builds the wheel of a source tree as ``pip wheel`` would, with the backend that is installed: no network."""
+
+    def build(source: Path) -> Path:
+        folder = tmp_path_factory.mktemp("wheel")
+        program = "import sys, hatchling.build as backend; print(backend.build_wheel(sys.argv[1]))"
+        done = subprocess.run(
+            [sys.executable, "-c", program, folder], cwd=source, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return folder / done.stdout.split()[-1]
+
+    return build
 
 
 @pytest.fixture

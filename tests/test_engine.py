@@ -34,11 +34,6 @@ from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
 
 
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return write_photographs(tmp_path_factory.mktemp("crops"), 40)
-
-
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("colorbench.evaluation.work.SHARD", 16)

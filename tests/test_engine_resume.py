@@ -51,11 +51,6 @@ run(RunRequest([loaded(Slow())], ["distance"], read_folder(Path(sys.argv[1])), o
 """
 
 
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return write_photographs(tmp_path_factory.mktemp("crops"), 40)
-
-
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("colorbench.evaluation.work.SHARD", 4)

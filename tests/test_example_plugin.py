@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,17 +17,12 @@ EXAMPLE = Path(__file__).parent.parent / "examples" / "plugin"
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(build_wheel: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Installed as ``pip install --target`` would: its own build backend makes a wheel, which is unpacked."""
-    folder = tmp_path_factory.mktemp("example")
-    build = "import sys, hatchling.build as backend; print(backend.build_wheel(sys.argv[1]))"
-    done = subprocess.run(
-        [sys.executable, "-c", build, folder], cwd=EXAMPLE, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    with zipfile.ZipFile(folder / done.stdout.split()[-1]) as wheel:
-        wheel.extractall(folder / "site")
-    return folder / "site"
+    site = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(build_wheel(EXAMPLE)) as wheel:
+        wheel.extractall(site)
+    return site
 
 
 def run(installed: Path, folder: Path, *arguments: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,7 @@ from board_support import measured
 
 from leaderboards.write import build_files
 
-playwright = pytest.importorskip("playwright.sync_api")
-FLAGS = [
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--hide-scrollbars"),
-]
+pytest.importorskip("playwright.sync_api")
 PATIENCE = 60_000
 
 
@@ -27,17 +21,6 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("board")
     build_files([measured(folder)], folder / "board.html")
     return folder / "board.html"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("there is no Chromium here")
-    with playwright.sync_playwright() as engine:
-        launched = engine.chromium.launch(executable_path=found, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 class Reader:

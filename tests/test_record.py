@@ -21,7 +21,6 @@ from engine_support import (
     loaded,
     with_anchors,
     with_protocol,
-    write_photographs,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,11 +40,6 @@ from colorbench.models.card import ModelCard
 from colorbench.models.colorizer import Colors
 from colorbench.stats.bootstrap import interval
 from colorbench.stats.paired import paired_interval
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    return write_photographs(tmp_path_factory.mktemp("crops"), 40)
 
 
 @pytest.fixture(autouse=True)

@@ -31,21 +31,9 @@ def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
         kept = []
         why = {"a.jpg": ["fixed", "auc_raw worst 1"], "b<i>.jpg": ["auc_raw best 1"], "c.jpg": ["psnr best 1"]}
         for id, reasons in why.items():
-            names = file_names(id)
-            for name in names:
+            for name in file_names(id):
                 folder.write(folder.pictures / name, thumbnail(Image.fromarray(astronaut)))
-            answer, truth, gray = names
-            kept.append(
-                KeptPicture(
-                    id=id,
-                    sha256="0",
-                    answer=answer,
-                    truth=truth,
-                    gray=gray,
-                    reasons=reasons,
-                    scores={"auc_raw": 91.234},
-                )
-            )
+            kept.append(KeptPicture.of(id, "0", reasons, {"auc_raw": 91.234}))
         write_index(folder, kept)
         folder.write_record(record.model_dump_json())
         return path

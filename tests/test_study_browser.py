@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +13,8 @@ from protocols.human_study.jspsych import jspsych_files
 from protocols.human_study.server.bodies import Answer
 from tests.study_support import ADMIN, PRACTICE, TRIALS, body_of, build_small, copy_of, served, slot_of
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 ALL = PRACTICE + TRIALS
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
 PATIENCE = 30_000
 
 
@@ -41,17 +29,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, data in files.items():
         (folder / "form" / name).write_bytes(data)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("there is no Chromium here")
-    with playwright.sync_playwright() as engine:
-        launched = engine.chromium.launch(executable_path=found, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 class Person:

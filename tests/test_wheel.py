@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,8 @@ WINGS = ("colorbench", "zoo", "protocols", "leaderboards")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built as ``pip wheel`` would build it, with the backend that is installed: no network."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = "import sys, hatchling.build as backend; print(backend.build_wheel(sys.argv[1]))"
-    done = subprocess.run(
-        [sys.executable, "-c", build, folder], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / done.stdout.split()[-1]
+def wheel(build_wheel: Callable[[Path], Path]) -> Path:
+    return build_wheel(REPOSITORY)
 
 
 @pytest.fixture(scope="module")

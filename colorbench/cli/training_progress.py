@@ -4,42 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from colorbench.cli.progress import TransientBar
 
 _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")
 
 
-class TrainingProgress:
-    """Listens to a training; used as a context, so that the bar is gone when an error comes."""
+class TrainingProgress(TransientBar):
+    """Listens to a training."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         """``quiet``: no bar, as in all but the first of several processes."""
-        self.console = console
-        self._bar = Progress(
-            TextColumn("step"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            console=console,
-            disable=quiet or not console.is_terminal,
-            transient=True,
-            speed_estimate_period=300,
-        )
-        self._task = self._bar.add_task("step", total=None, figures="")
+        super().__init__(console, quiet=quiet, speed_period=300)
+        self._task = self._bar.add_task("step", total=None, beside="")
         self._first: tuple[int, float] | None = None
-
-    def __enter__(self) -> TrainingProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def advanced(self, step: int, steps: int) -> None:
         """After every step."""
@@ -50,7 +30,7 @@ class TrainingProgress:
     def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
         """Figures of the steps since the last call."""
         words = f"{_words(figures)}  {images_per_second:.0f} images/s"
-        self._bar.update(self._task, figures=words)
+        self._bar.update(self._task, beside=words)
         if not self.console.is_terminal:
             self.message(f"step {step}/{steps}  {words}{self._left(step, steps)}")
 
@@ -59,10 +39,6 @@ class TrainingProgress:
         gray = figures.get("gray_auc_rebalanced_stable")
         beside = "" if gray is None else f"  (gray {figures['gray_auc_raw']:.2f}, {gray:.2f})"
         self.message(f"held at step {step}: {_words(figures)}{beside}")
-
-    def message(self, text: str) -> None:
-        """One line for people."""
-        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def _left(self, step: int, steps: int) -> str:
         if self._first is None or step <= self._first[0] or step == steps:

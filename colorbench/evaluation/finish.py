@@ -166,17 +166,8 @@ def _keep_pictures(task: Task, run: Run, rows: Shard, columns: Mapping[str, np.n
 def _kept(
     id: str, reasons: list[str], place: int, rows: Shard, columns: Mapping[str, np.ndarray], metrics: Sequence[str]
 ) -> pictures.KeptPicture:
-    answer, truth, gray = pictures.file_names(id)
     scores = {name: float(columns[name][place]) for name in metrics if name in columns}
-    return pictures.KeptPicture(
-        id=id,
-        sha256=rows.sha256s[place],
-        answer=answer,
-        truth=truth,
-        gray=gray,
-        reasons=reasons,
-        scores={name: score if np.isfinite(score) else None for name, score in scores.items()},
-    )
+    return pictures.KeptPicture.of(id, rows.sha256s[place], reasons, scores)
 
 
 def _colorize_again(task: Task, run: Run, ids: frozenset[str]) -> None:

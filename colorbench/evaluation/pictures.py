@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
@@ -52,6 +53,13 @@ class KeptPicture(BaseModel):
     """``fixed``, ``<metric> best 1``, ``<metric> worst 2`` ..."""
     scores: dict[str, float | None]
     """Metric -> this photograph's score."""
+
+    @classmethod
+    def of(cls, id: str, sha256: str, reasons: list[str], scores: Mapping[str, float]) -> KeptPicture:
+        """The line of a photograph whose pictures have the names of ``file_names``; NaN scores become None."""
+        answer, truth, gray = file_names(id)
+        known = {name: score if math.isfinite(score) else None for name, score in scores.items()}
+        return cls(id=id, sha256=sha256, answer=answer, truth=truth, gray=gray, reasons=reasons, scores=known)
 
 
 def file_names(id: str) -> tuple[str, str, str]:

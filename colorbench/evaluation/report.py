@@ -112,16 +112,9 @@ def page(
         headline: the metric that boards sort by.
         photographs: ``id``, ``caption`` and ``pictures`` (each a ``label`` and a ``source``, a data address).
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from colorbench.evaluation.html import page_environment
 
-    # Names, ids and reasons come from other people's files: everything is escaped.
-    environment = Environment(
-        loader=PackageLoader("colorbench.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("colorbench.evaluation")
     environment.filters["number"] = number
     environment.filters["interval"] = lambda m, unit, signed=False: interval(m.ci_low, m.ci_high, unit, signed=signed)
     environment.tests["decided_by_few"] = few_decide

@@ -297,17 +297,7 @@ def _keep_pictures(
             folder.write(folder.pictures / gray, pictures.thumbnail(_gray(image.convert("RGB"))), durable=False)
         place = place_of[id]
         score = float(columns[HEADLINE][place])
-        kept.append(
-            pictures.KeptPicture(
-                id=id,
-                sha256=rows.sha256s[place],
-                answer=answer,
-                truth=truth,
-                gray=gray,
-                reasons=why,
-                scores={HEADLINE: score},
-            )
-        )
+        kept.append(pictures.KeptPicture.of(id, rows.sha256s[place], why, {HEADLINE: score}))
     return pictures.write_index(folder, kept) if kept else {}
 
 

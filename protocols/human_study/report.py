@@ -36,15 +36,9 @@ def page(analysis: Analysis, study: Path) -> str:
         analysis: what to show.
         study: the study's folder, for its pictures; photographs without pictures are named only.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from colorbench.evaluation.html import page_environment
 
-    environment = Environment(
-        loader=PackageLoader("protocols.human_study"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_environment("protocols.human_study")
     environment.filters |= {"percent": percent, "points": points, "p_words": p_words, "number": number}
     made = drawings(analysis)
     result = analysis.result

@@ -1,0 +1,16 @@
+"""The one way in which pages are made from templates."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+def page_environment(package: str) -> Environment:
+    """For the templates of ``package``. Names, ids and reasons come from other people's files: all is escaped."""
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
