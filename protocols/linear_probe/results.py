@@ -191,7 +191,7 @@ def _notes(probed: Probed, layers: Sequence[str]) -> list[str]:
         notes.append(f"C chosen on the held part: {told}, pixels {probed.pixels.layers[PIXELS].strength:g}")
     networks = [*probed.model, *(one for probes in probed.controls.values() for one in probes), probed.pixels]
     if unfinished := sum(not fitted.converged for one in networks for fitted in one.layers.values()):
-        notes.append(f"{unfinished} classifiers stopped before they had converged")
+        notes.append(f"classifiers that stopped before they had converged: {unfinished}")
     if probed.repeated:
         notes.append(f"{probed.repeated} test photographs are also in the training set, so the numbers flatter")
     if len(probed.model) > 1:

@@ -18,11 +18,9 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from colorbench.data.dataset import Dataset
-from colorbench.data.recipes import get_recipe
 from colorbench.data.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.engine import Progress
 from colorbench.evaluation.features import Shrinking
 from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec, Summary
 from colorbench.evaluation.record import Metric, Record
@@ -30,18 +28,8 @@ from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
 from colorbench.metrics.average_precision import Rule, average_precision
 from protocols.classes import aligned
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.common import (
-    DEFAULTS,
-    HELP,
-    LIMITS,
-    answers,
-    identity_of,
-    plan_of,
-    set_metric,
-    trained,
-    voc_sets,
-)
-from protocols.transfer.tuning import load, numbers, training_overlap
+from protocols.transfer.common import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
+from protocols.transfer.tuning import Photographs, Plan, numbers, training_overlap
 
 TOP1 = MetricSpec(
     name="top1",
@@ -132,33 +120,32 @@ class TransferClassificationProtocol:
         parameters = self.spec.resolved(context.parameters)
         figures = numbers(parameters, self.spec.name, {**LIMITS, "dims": (1, 1e6)})
         truth = read_truth(context, parameters)
-        recipe = get_recipe(parameters["recipe"])
         told = {id: row.tolist() for id, row in truth.known["train"].items()}
         identity = identity_of(context, parameters, truth.train, [truth.classes, told])
         place = place_of(context, self.spec, identity, truth.test)
         if (record := place.finished()) is not None:
             return record
-        settings = context.settings
-        plan = plan_of(figures, recipe.size, settings.seed)
-        progress = Progress(context.listener)
-        context.listener.started(len(truth.train) + len(truth.test))
-        train, test = (load(one, recipe.name, settings, progress) for one in (truth.train, truth.test))
-        backbone = Backbone(context.model, parameters["layer"], parameters["tune"], plan.crop, settings.device)
-        shrinking = Shrinking(int(figures["dims"]))
-        side = shrinking.side(backbone.channels, backbone.height, backbone.height)
-        torch.manual_seed(settings.seed)
-        head = PooledLinear(backbone.channels, side, len(truth.classes), shrinking)
-        targets = truth.of("train", train.rows.ids)
-        trained(context, identity, backbone, head, train, _loss(targets, truth.single, settings.device), plan)
-        said = answers(backbone, head, test, context, plan, ten=parameters["views"] == "ten-crop")
-        scores = torch.cat(said).double().numpy()
+        device = context.settings.device
+
+        def head_of(backbone: Backbone) -> PooledLinear:
+            shrinking = Shrinking(int(figures["dims"]))
+            side = shrinking.side(backbone.channels, backbone.height, backbone.height)
+            return PooledLinear(backbone.channels, side, len(truth.classes), shrinking)
+
+        def loss_of(train: Photographs, _plan: Plan) -> Loss:
+            return _loss(truth.of("train", train.rows.ids), truth.single, device)
+
+        sets, ten = (truth.train, truth.test), parameters["views"] == "ten-crop"
+        tuned = fine_tuned(context, identity, figures, sets, head_of, loss_of, ten=ten)
+        train, test = tuned.train, tuned.test
+        scores = torch.cat(tuned.said).double().numpy()
         labels = truth.of("test", test.rows.ids)
         rule: Any = parameters["rule"]
         columns, metrics, notes = score(scores, labels, truth, rule)
         outcome = Outcome(
             parameters=parameters,
             identity=identity,
-            recipe=recipe.name,
+            recipe=parameters["recipe"],
             rows=test.rows,
             columns=columns,
             metrics=metrics,
@@ -206,7 +193,7 @@ def read_truth(context: Context, parameters: dict[str, str]) -> Truth:
     return Truth(train, test, names, known, single=True)
 
 
-def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Any:
+def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Loss:
     """Cross-entropy over classes; of several classes a photograph one each, which what is difficult has no part in."""
     truth = torch.from_numpy(targets).to(device)
 

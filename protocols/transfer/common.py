@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.data.dataset import Dataset
+from colorbench.data.recipes import get_recipe
 from colorbench.data.voc import devkit_root, image_set
 from colorbench.evaluation.contents import contents_digest, model_identity
 from colorbench.evaluation.engine import Progress
@@ -19,7 +21,7 @@ from colorbench.evaluation.record import Metric
 from colorbench.evaluation.whole import Context
 from colorbench.stats.bootstrap import MINIMUM, weight_blocks
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.tuning import Photographs, Plan, crop_of, tune
+from protocols.transfer.tuning import Photographs, Plan, crop_of, load, tune
 
 DEFAULTS: Mapping[str, Any] = {
     "tune": "head",
@@ -102,20 +104,56 @@ def identity_of(context: Context, parameters: Mapping[str, str], train: Dataset,
     }
 
 
-def trained(
+Loss = Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor]
+"""(answers of the head, places of the batch's photographs, corner of its crop, which are mirrored) -> scalar."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a fine-tuned network says of the test photographs."""
+
+    train: Photographs
+    test: Photographs
+    said: list[Tensor]
+    """Of the head, batch by batch, on the CPU."""
+
+
+def fine_tuned(
     context: Context,
     identity: Mapping[str, Any],
-    backbone: Backbone,
-    head: nn.Module,
-    photographs: Photographs,
-    loss: Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor],
-    plan: Plan,
-) -> None:
-    """Train with a checkpoint whose name follows from all that decides the training."""
+    figures: Mapping[str, float],
+    sets: tuple[Dataset, Dataset],
+    head_of: Callable[[Backbone], nn.Module],
+    loss_of: Callable[[Photographs, Plan], Loss],
+    *,
+    ten: bool = False,
+) -> Tuned:
+    """Load both sets, train a head (and what lies below it, as ``tune`` says), and ask it of the test photographs.
+
+    The training has a checkpoint whose name follows from all that decides it.
+
+    Args:
+        context: of the run.
+        identity: resolved parameters, and what else decides the numbers.
+        figures: the parameters that are numbers.
+        sets: to train on, to measure on.
+        head_of: makes the head; called with the seed set.
+        loss_of: makes the loss from the training photographs; refuses those that cannot be trained on.
+        ten: ask of ten crops.
+    """
+    settings, recipe = context.settings, get_recipe(identity["recipe"])
+    plan = plan_of(figures, recipe.size, settings.seed)
+    progress = Progress(context.listener)
+    context.listener.started(sum(map(len, sets)))
+    train, test = (load(one, recipe.name, settings, progress) for one in sets)
+    loss = loss_of(train, plan)
+    backbone = Backbone(context.model, identity["layer"], identity["tune"], plan.crop, settings.device)
+    torch.manual_seed(settings.seed)
+    head = head_of(backbone).to(settings.device)
     decides = {**identity, "model": model_identity(context.model), "plan": vars(plan)}
     checkpoint = context.cache / "transfer" / digest_of(decides)[:16] / "checkpoint.pt"
-    device = context.settings.device
-    tune(backbone, head.to(device), photographs, loss, plan, checkpoint, device, Progress(context.listener))
+    tune(backbone, head, train, loss, plan, checkpoint, settings.device, Progress(context.listener))
+    return Tuned(train, test, answers(backbone, head, test, context, plan, ten=ten))
 
 
 def set_metric(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,24 +21,13 @@ from colorbench.data.recipes import get_recipe
 from colorbench.data.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.engine import Progress
 from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec, Summary
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
 from colorbench.metrics.confusion import confusion, intersection_over_union, mean_iou
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.common import (
-    DEFAULTS,
-    HELP,
-    LIMITS,
-    answers,
-    identity_of,
-    plan_of,
-    set_metric,
-    trained,
-    voc_sets,
-)
-from protocols.transfer.tuning import load, mirror, numbers, training_overlap
+from protocols.transfer.common import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
+from protocols.transfer.tuning import Photographs, Plan, mirror, numbers, training_overlap
 
 NAMES = ("background", *CLASSES)
 MEAN_IOU = MetricSpec(
@@ -121,19 +109,20 @@ class TransferSegmentationProtocol:
         place = place_of(context, self.spec, identity, sets[1])
         if (record := place.finished()) is not None:
             return record
-        settings = context.settings
-        plan = plan_of(figures, recipe.size, settings.seed)
-        progress = Progress(context.listener)
-        context.listener.started(sum(map(len, sets)))
-        train, test = (load(one, recipe.name, settings, progress) for one in sets)
-        targets = np.stack([_small_mask(roots[0], id, recipe.size) for id in train.rows.ids])
-        if len(np.unique(targets[targets != VOID])) < 2:
-            raise UserError("the training masks show fewer than two classes", where=sets[0].source)
-        backbone = Backbone(context.model, parameters["layer"], parameters["tune"], plan.crop, settings.device)
-        torch.manual_seed(settings.seed)
-        head = FullyConvolutional(backbone.channels, int(figures["hidden"]))
-        trained(context, identity, backbone, head, train, _loss(targets, plan.crop, settings.device), plan)
-        said = (one for batch in answers(backbone, head, test, context, plan) for one in batch)
+        device = context.settings.device
+
+        def head_of(backbone: Backbone) -> FullyConvolutional:
+            return FullyConvolutional(backbone.channels, int(figures["hidden"]))
+
+        def loss_of(train: Photographs, plan: Plan) -> Loss:
+            targets = np.stack([_small_mask(roots[0], id, recipe.size) for id in train.rows.ids])
+            if len(np.unique(targets[targets != VOID])) < 2:
+                raise UserError("the training masks show fewer than two classes", where=sets[0].source)
+            return _loss(targets, plan.crop, device)
+
+        tuned = fine_tuned(context, identity, figures, sets, head_of, loss_of)
+        train, test = tuned.train, tuned.test
+        said = (one for batch in tuned.said for one in batch)
         matrices = np.stack(list(_matrices(said, roots[1], test.rows.ids, test.rows.sizes)))  # (n, 21, 21)
         each = 100 * intersection_over_union(matrices.sum(axis=0))
         hit, all_pixels = (matrices.trace(axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
@@ -168,7 +157,7 @@ class TransferSegmentationProtocol:
         return write_whole(context, self.spec, place, sets[1], outcome)
 
 
-def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Any:
+def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Loss:
     """Cross-entropy of every pixel but void, the answer stretched to the crop."""
     truth = torch.from_numpy(targets)
 
