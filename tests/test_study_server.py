@@ -12,8 +12,10 @@ import pandas
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 from colorbench.errors import UserError
+from protocols.human_study.commands import app
 from protocols.human_study.export import export
 from protocols.human_study.schema import PARTICIPANTS, RESPONSES, read_design
 from protocols.human_study.server.limits import Limiter, Rate, Rates
@@ -88,6 +90,25 @@ def test_a_session_from_consent_to_the_tables(study: Path):
     assert len(pandas.read_csv(study / "exports" / "responses.csv")) == ALL
     words = (study / "exports" / "codebook.md").read_text()
     assert all(f"`{name}`" in words for name in (*RESPONSES, *PARTICIPANTS))
+
+
+def test_analyze_takes_the_answers_as_of_now_and_says_who_is_left_out(study: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def analyze() -> str:
+        done = CliRunner().invoke(app, ["analyze", str(study), "--output", str(study / "records")])
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    with routes(study) as client:
+        first = Participant(client, worker="L01").join().play()
+        first.post("finish", {"submit_to": ""})
+        told = analyze()
+        assert f" of {TRIALS} answers" in told and "did not finish" not in told
+        Participant(client, worker="L02").join().play()
+        told = analyze()
+    assert f" of {2 * TRIALS} answers" in told
+    assert f"did not finish the session: 1 participants, {TRIALS} answers" in told
 
 
 def test_an_answer_may_arrive_twice_and_counts_once(study: Path):

@@ -109,6 +109,9 @@ def print_analysis(words: Console, analysis: Analysis, folder: Path, places: lis
         f"left out as registered: {out} participants, {int((~analysis.applied.kept).sum())} of "
         f"{len(analysis.applied.kept)} answers"
     )
+    for rule in analysis.applied.rules:
+        if rule.participants or rule.trials:
+            words.print(f"  {rule.words}: {rule.participants} participants, {rule.trials} answers", style="dim")
     everything = {row.method: row for row in analysis.everything.methods}
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
