@@ -13,9 +13,12 @@ from colorbench.errors import UserError
 from colorbench.evaluation import execution
 from colorbench.evaluation.pictures import LEVELS, Save
 from colorbench.evaluation.protocol import ImageProtocol, ProtocolSpec, Scorer, WholeProtocol
+from colorbench.models import colorizer as capabilities
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.plugins import find, registered
 
+CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
+"""What each interface gives, in words."""
 ANCHORS = ("zoo/gray", "zoo/constant", "zoo/ground-truth")
 """Run beside every model, so that its numbers can be read."""
 
@@ -162,6 +165,15 @@ def load_models(request: RunRequest) -> list[LoadedModel]:
     ]
     names = {model.full_name for model in loaded}
     return loaded + [load_model(name) for name in ANCHORS if request.anchors and name not in names]
+
+
+def unfit(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
+    """What to say where a model lacks a capability that a protocol needs; None where it has all."""
+    for need in spec.needs:
+        if not isinstance(model.colorizer, getattr(capabilities, need)):
+            what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
+            return UserError(what, mend=f"the model's class must be {need}: see colorbench/models/colorizer.py")
+    return None
 
 
 def decisive(model: LoadedModel) -> dict[str, Any]:

@@ -31,11 +31,11 @@ from colorbench.evaluation.request import (
     decisive,
     load_models,
     resolve_protocols,
+    unfit,
     whole_protocols,
 )
 from colorbench.evaluation.whole import Context, evaluate_whole
 from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
-from colorbench.models import colorizer as capabilities
 from colorbench.models.loading import LoadedModel
 
 __all__ = ["ANCHORS", "Listener", "RunRequest", "record_folder", "run"]
@@ -128,11 +128,10 @@ def _tasks(
         # Nobody looks at all pictures of gray, constant and truth; a small gallery of them is of use.
         save = request.save if place < asked or request.save == "none" else "gallery"
         for spec, scorer in scorers:
-            lacking = [need for need in spec.needs if not isinstance(model.colorizer, getattr(capabilities, need))]
-            if lacking and place >= asked:
+            if (error := unfit(spec, model)) is not None:
+                if place < asked:
+                    raise error
                 continue
-            if lacking:
-                raise UserError(f"protocol {spec.name} needs a model with {lacking[0]}; {model.full_name} has it not")
             decides = {
                 "model": decisive(model),
                 "protocol_sha256": protocol_identity(spec.name, spec.version, scorer.identity),

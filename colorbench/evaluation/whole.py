@@ -35,14 +35,10 @@ from colorbench.evaluation.record import (
     Skipped,
     read_record,
 )
-from colorbench.evaluation.request import RunRequest, decisive
+from colorbench.evaluation.request import RunRequest, decisive, unfit
 from colorbench.evaluation.store import RunFolder, Shard, npz
 from colorbench.evaluation.work import Settings
-from colorbench.models import colorizer as capabilities
 from colorbench.models.loading import LoadedModel
-
-CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
-"""What each interface gives, in words."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +90,8 @@ def evaluate_whole(
             raise UserError(f"{spec.name} needs photographs in the role {role!r}", mend=mend)
     data = {role: one if request.limit is None else one.limit(request.limit) for role, one in given.items()}
     for model in models:
-        for need in spec.needs:
-            if not isinstance(model.colorizer, getattr(capabilities, need)):
-                what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
-                raise UserError(what, mend=f"the model's class must be {need}: see colorbench/models/colorizer.py")
+        if (error := unfit(spec, model)) is not None:
+            raise error
     groups = [tuple(models)] if protocol.joint else [(model,) for model in models]
     records = []
     for group in groups:
