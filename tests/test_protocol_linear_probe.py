@@ -74,6 +74,16 @@ def test_axes_that_span_the_rows_lose_nothing() -> None:
     np.testing.assert_allclose(full.predict_proba(test), less.predict_proba(short_test), atol=2e-3)
 
 
+def test_features_that_tell_nothing_leave_the_commonest_class() -> None:
+    rows = np.full((50, 300), 3.7, dtype=np.float32)
+    train = standardized(rows, *moments(rows))
+    assert not train.any()
+    labels = np.repeat([0, 1], [20, 30])
+    short, short_test = rotated(train, train[:10])
+    fitted = logistic(short, labels, short_test, strengths=(1, 100), held=held_part(labels, 0.2, seed=0))
+    assert (fitted.predictions == 1).all()
+
+
 def test_the_held_part_is_a_share_of_every_class() -> None:
     labels = np.repeat([0, 1, 2], [50, 10, 2])
     held = held_part(labels, 0.1, seed=0)

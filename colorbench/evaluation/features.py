@@ -1,7 +1,7 @@
 """Features of photographs, made once: cached by content, resumable, read from disk without touching the photographs.
 
     <cache>/contents/<names, sizes, times>.json       sha256 of every file, so that no file is read twice to know it
-    <cache>/features/<model>/<key>/conv3.f16 ...      (n, dims) in the order of the samples, and ``index.json``
+    <cache>/features/<model>/<key>/conv3.float32 ...  (n, dims) in the order of the samples, and ``index.json``
 
 The key follows from the weights themselves, the recipe, how maps are made smaller, and the contents of the files: the
 same photographs in another place, or touched, have the same features. While they are made, ``done/`` is the ledger of
@@ -95,7 +95,7 @@ class Cut:
 
     recipe: str
     shrinking: Shrinking
-    storage: str = "float16"
+    storage: str = "float32"
 
 
 class _Chosen:

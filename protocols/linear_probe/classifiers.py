@@ -86,7 +86,7 @@ def moments(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
 def standardized(matrix: Matrix, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """(n, dims) float32 with mean 0 and variance 1, over the root of dims; constant features are 0."""
     dims = matrix.shape[1]
-    # What varies by less than float16 can tell is constant: dividing by it would only blow up rounding.
+    # What varies by little more than float32 rounds is constant: dividing by it would only blow up rounding.
     known = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-6)
     scale = np.where(known, 1 / np.where(known, deviation, 1), 0) / np.sqrt(dims)
     shift, scale = mean.astype(np.float32), scale.astype(np.float32)
@@ -156,6 +156,8 @@ def rotated(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray
     values, vectors = np.linalg.eigh((train @ train.T).astype(np.float64))
     # Below this, an axis is the rounding of float32.
     keep = values > values[-1] * 1e-6
+    if not keep.any():
+        return train[:, :1], test[:, :1]  # features that tell nothing: the commonest class is all that is left
     scale = np.sqrt(values[keep])
     axes = (vectors[:, keep] / scale).astype(np.float32)  # (n, r); train.T @ axes are the axes themselves
     return (vectors[:, keep] * scale).astype(np.float32), (test @ train.T) @ axes
