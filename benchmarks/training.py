@@ -20,7 +20,8 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from colorbench.color.bins import ab_bins, soft_encode
+from colorbench.color.bins import ab_bins
+from colorbench.color.encoding import soft_encode
 from colorbench.color.prior import load_prior
 from colorbench.data.sources import open_dataset
 from colorbench.training.files import Journal

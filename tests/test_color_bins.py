@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 from sklearn.neighbors import NearestNeighbors
 
-from colorbench.color import bins
-from colorbench.color.bins import ab_bins, decode, nearest_bin, soft_encode
+from colorbench.color import bins, encoding
+from colorbench.color.bins import ab_bins, decode, nearest_bin
+from colorbench.color.encoding import soft_encode
 from colorbench.color.lab import rgb_to_lab
 
 # The published set (richzhang/colorization, pts_in_hull.npy): a -> first b, last b; in steps of 10.
@@ -83,6 +84,49 @@ def test_ties_go_to_the_lower_index(neighbours: int) -> None:
     assert torch.equal(dense > 0, brute_force(points, neighbours) > 0)
 
 
+@pytest.mark.parametrize("neighbours", range(1, 13))
+def test_every_way_finds_the_same(neighbours: int) -> None:
+    """Compiled, by tensors as on a GPU, and by all distances: over the whole gamut, its edge and beyond."""
+    ab = (torch.rand(2, 150, 40, generator=torch.Generator().manual_seed(neighbours)) - 0.5) * 260
+    a, b = (channel.reshape(-1) for channel in ab)
+    plain = encoding._weigh(encoding._nearest(a, b, neighbours), 5.0)
+    expected = encoding.SoftCode(plain.indices, plain.weights).dense()
+    compiled = encoding._encode_on_cpu(ab, neighbours, 5.0).dense()
+    searched = encoding._encode_by_search(a, b, neighbours, 5.0).dense()
+    assert (compiled - expected).abs().max() < 3e-6
+    assert (searched - expected).abs().max() < 1e-9
+
+
+@pytest.mark.parametrize("sigma", [0.3, 1.0, 2.0, 5.0, 20.0, 500.0])
+def test_any_width_of_the_weights(sigma: float) -> None:
+    ab = rgb_to_lab(torch.from_numpy(astronaut()[:400:9, :400:9].copy()).permute(2, 0, 1))[1:]
+    ab = ab + torch.tensor([0.013, 0.007])[:, None, None]  # off the ties of gray
+    expected = brute_force(ab.permute(1, 2, 0).reshape(-1, 2), 10, sigma)
+    assert (soft_encode(ab, 10, sigma).dense().reshape(-1, 313) - expected).abs().max() < 3e-6 * max(1, 10 / sigma**2)
+
+
+def test_maps_of_any_shape_and_type() -> None:
+    ab = torch.randn(3, 2, 2, 5, 7, generator=torch.Generator().manual_seed(0)) * 40
+    whole = soft_encode(ab)
+    assert whole.indices.shape == (3, 2, 5, 7, 10)
+    one = soft_encode(ab[1, 1].clone().requires_grad_())
+    assert torch.equal(one.indices, whole.indices[1, 1]) and torch.equal(one.weights, whole.weights[1, 1])
+    turned = soft_encode(ab.transpose(-1, -2))
+    assert torch.equal(turned.weights.transpose(-2, -3), whole.weights)
+    half = soft_encode(ab.bfloat16())
+    assert half.weights.dtype == torch.bfloat16
+    assert soft_encode(torch.zeros(4, 2, 0, 3)).indices.shape == (4, 0, 3, 10)
+
+
+def test_what_is_no_number_spoils_its_own_pixel_alone() -> None:
+    ab = torch.full((2, 3, 3), 12.0)
+    ab[0, 0, 0], ab[1, 1, 1], ab[0, 2, 2] = torch.nan, torch.inf, 1e30
+    code = soft_encode(ab)
+    assert int(code.indices.min()) >= 0 and int(code.indices.max()) < 313
+    assert torch.isfinite(code.weights).all(dim=-1).sum() >= 7
+    assert torch.isnan(code.weights[0, 0]).all()
+
+
 def test_weights_at_a_bin_centre_are_those_of_the_released_code() -> None:
     center = torch.zeros(2, 1, 1)
     ten, five = (soft_encode(center, k).dense()[0, 0] for k in (10, 5))
@@ -145,7 +189,7 @@ def test_impossible_encodings_are_refused(neighbours: int, sigma: float) -> None
 
 
 def test_what_is_kept_from_inference_serves_training() -> None:
-    for cached in (ab_bins, bins._patterns, bins._grid_index, bins._offsets):
+    for cached in (ab_bins, bins.bin_of_grid_point, encoding._offsets, encoding._tables):
         cached.cache_clear()
     with torch.inference_mode():
         soft_encode(torch.zeros(1, 2, 2, 2))

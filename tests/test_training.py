@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.data import coffee
 from training_support import TINY, Silent, make_trainer, write_photographs
 
-from colorbench.color.bins import soft_encode
+from colorbench.color.encoding import soft_encode
 from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.sources import open_dataset

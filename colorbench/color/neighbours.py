@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+CELLS = 80
+"""Places per grid step of the tables."""
+
 
 class NeighbourPatterns(NamedTuple):
     """A cell's places, numbered by (cells + 1)^2 squares around the nodes of a fine grid."""
@@ -18,9 +21,9 @@ class NeighbourPatterns(NamedTuple):
     members: np.ndarray
     """(patterns, K) int64: points of each pattern, in rising order; the last pattern is no pattern: search."""
     node: np.ndarray
-    """((cells + 1)^2,) int32: node of each place."""
+    """((cells + 1)^2,) uint16: node of each place."""
     borders: np.ndarray
-    """(6, nodes) float32: constants, factors in the first and in the second coordinate of two borders, in turn."""
+    """(nodes, 6) float32: constant, factors of the first and of the second coordinate; of two borders."""
     outcome: np.ndarray
     """(4 nodes,) int32: pattern of a node where (border 1 positive, border 2 positive) is 00, 01, 10, 11."""
 
@@ -32,7 +35,7 @@ class _Border(NamedTuple):
     sides: tuple[int, int]  # bit set of the K nearest where the line's form is negative, positive
 
 
-def neighbour_patterns(points: np.ndarray, count: int, cells: int) -> NeighbourPatterns:
+def neighbour_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> NeighbourPatterns:
     """Tables for the ``count`` nearest of the (n, 2) integer ``points``, n <= 62, from places in the unit cell."""
     borders = _borders(points, count)
     ticks = np.arange(cells + 1) / cells
@@ -42,7 +45,7 @@ def neighbour_patterns(points: np.ndarray, count: int, cells: int) -> NeighbourP
     nodes: dict[tuple[object, ...], int] = {}
     lines: list[tuple[tuple[float, float, float], ...]] = []
     outcomes: list[list[int]] = []
-    node = np.empty(len(places), np.int32)
+    node = np.empty(len(places), np.uint16)
     # Most places are like their neighbours: one look at each kind.
     inside = _nearest_sets(points, places, count)
     for place in range(len(places)):
@@ -59,7 +62,7 @@ def neighbour_patterns(points: np.ndarray, count: int, cells: int) -> NeighbourP
     return NeighbourPatterns(
         np.array([*members, members[0]]),
         node,
-        np.array(lines, np.float32).transpose(2, 1, 0).reshape(6, -1).copy(),
+        np.array(lines, np.float32).reshape(-1, 6),
         np.array([last if one < 0 else one for four in outcomes for one in four], np.int32),
     )
 

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.bins import NEIGHBOURS, SIGMA, ab_bins, nearest_bin, soft_encode
+from colorbench.color.bins import ab_bins, nearest_bin
+from colorbench.color.encoding import NEIGHBOURS, SIGMA, soft_encode
 from colorbench.errors import UserError
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]

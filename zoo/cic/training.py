@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from colorbench.color.bins import soft_encode
+from colorbench.color.encoding import soft_encode
 from colorbench.color.prior import Prior, rebalancing_weights
 from colorbench.training.initialization import kmeans_initialize
 from colorbench.training.loss import colored, rebalanced_cross_entropy

@@ -1,0 +1,159 @@
+"""Soft encoding of ab on its K nearest bins (paper, section 2.2), exact and sparse."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.color.bins import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bins, bin_of_grid_point
+from colorbench.color.neighbours import neighbour_patterns
+
+if TYPE_CHECKING:
+    from colorbench.color.kernels import Tables
+
+NEIGHBOURS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
+SIGMA = 5.0
+
+
+_FAST = 12  # the most neighbours that the fast ways find
+
+
+class SoftCode(NamedTuple):
+    """Soft encoding of ab, sparse: K bins a pixel."""
+
+    indices: Tensor
+    """(..., H, W, K) int64, bins."""
+    weights: Tensor
+    """(..., H, W, K), summing to 1 over K."""
+
+    def dense(self) -> Tensor:
+        """(..., H, W, 313): the weights in their places, 0 elsewhere."""
+        dense = self.weights.new_zeros(*self.weights.shape[:-1], len(ab_bins()))
+        return dense.scatter_(-1, self.indices, self.weights)
+
+
+def soft_encode(ab: Tensor, neighbours: int = NEIGHBOURS, sigma: float = SIGMA) -> SoftCode:
+    """Gaussian weights on the K nearest bins, normalized over the K (NNEncode of the released code).
+
+    Bins at equal distance enter in the order of their index. The K of a pixel are in no particular order.
+
+    Args:
+        ab: (..., 2, H, W) floating.
+        neighbours: K, 1 to 313.
+        sigma: standard deviation in ab units.
+
+    Raises:
+        ValueError: for K outside 1..313 or sigma not positive.
+    """
+    if not 1 <= neighbours <= len(ab_bins()) or sigma <= 0:
+        raise ValueError(f"neighbours must be 1..{len(ab_bins())} and sigma positive, got {neighbours} and {sigma}")
+    # Below sigma 1, weights leave the range of float32.
+    plain = neighbours > _FAST or ab.dtype == torch.float64 or sigma < 1
+    if not plain and ab.device.type == "cpu":
+        code = _encode_on_cpu(ab, neighbours, sigma)
+    else:
+        a, b = (channel.reshape(-1) for channel in ab.unbind(-3))
+        code = _weigh(_nearest(a, b, neighbours), sigma) if plain else _encode_by_search(a, b, neighbours, sigma)
+    shape = (*ab.shape[:-3], *ab.shape[-2:], neighbours)
+    return SoftCode(code.indices.view(shape), code.weights.to(ab.dtype).view(shape))
+
+
+class _Neighbours(NamedTuple):
+    indices: Tensor  # (n, K)
+    squared: Tensor  # (n, K) squared distances
+
+
+def _weigh(neighbours: _Neighbours, sigma: float) -> SoftCode:
+    # Differences from the nearest keep the exponential in range; squared distances come in rising order.
+    weights = ((neighbours.squared - neighbours.squared[:, :1]) / (-2 * sigma * sigma)).exp()
+    return SoftCode(neighbours.indices, weights / weights.sum(dim=1, keepdim=True))
+
+
+def _nearest(a: Tensor, b: Tensor, count: int) -> _Neighbours:
+    """The plain way, for any K and any place: all 313 distances, sorted stably so that ties go by index."""
+    # In float64: far out, squared distances in float32 would lose the differences that the weights are made of.
+    bins = ab_bins().to(a.device).double()
+    squared = ((torch.stack([a, b], dim=1).double()[:, None] - bins) ** 2).sum(-1)  # (n, 313)
+    squared, indices = squared.sort(dim=1, stable=True)
+    return _Neighbours(indices[:, :count], squared[:, :count])
+
+
+def _encode_by_search(a: Tensor, b: Tensor, count: int, sigma: float) -> SoftCode:
+    """On any device, K <= 12: the nearest of the 36 grid points around, where that is certain to be enough."""
+    scaled = torch.stack([a, b]).double() / GRID  # (2, n)
+    inside = (scaled.abs() < INSIDE).all(dim=0)
+    corner = torch.where(inside, scaled, 0).floor()  # lower grid point
+    row, column = (corner.long() + MAP_EDGE).unbind()
+    offsets = _offsets().to(a.device)  # (36, 2)
+    steps = (offsets[:, 0] * MAP_SIDE + offsets[:, 1]).long()
+    around = bin_of_grid_point(a.device)[(row * MAP_SIDE + column)[:, None] + steps]  # (n, 36)
+    squared = ((scaled - corner).T[:, None] - offsets).square_().sum(-1).masked_fill_(around < 0, torch.inf)
+    squared, order = squared.sort(dim=1, stable=True)
+    code = _weigh(_Neighbours(around.gather(1, order[:, :count]), squared[:, :count] * GRID**2), sigma)
+    # A grid point that was not looked at is at least that far away.
+    far = ((squared[:, count - 1] >= REACH**2) | ~inside).nonzero()[:, 0]
+    if len(far):
+        _fill_plainly(code, far, a[far], b[far], sigma)
+    return code
+
+
+def _encode_on_cpu(ab: Tensor, count: int, sigma: float) -> SoftCode:
+    """In float32, K <= 12: on an endless grid, the K nearest depend only on the place within a grid cell.
+
+    A table over 81 x 81 places of a cell tells the pattern of offsets, or which borders between patterns run through
+    the place: then the sides on which a pixel lies tell. What is left, at junctions of many borders and where a pattern
+    reaches beyond the edge of the bins, is searched; so the answer is exact.
+    """
+    from colorbench.color.kernels import encode
+
+    maps = ab.detach().float().reshape(ab.shape[:-3].numel(), 2, ab.shape[-2] * ab.shape[-1])
+    pixels = maps.shape[0] * maps.shape[2]
+    code = SoftCode(torch.empty((pixels, count), dtype=torch.int64), torch.empty((pixels, count)))
+    scale = np.float32(GRID * GRID / (2 * sigma * sigma) * math.log2(math.e))
+    if encode(maps.contiguous().numpy(), _tables(count), scale, code.indices.numpy(), code.weights.numpy()):
+        rest = (code.indices[:, 0] < 0).nonzero()[:, 0]
+        a, b = (channel.reshape(-1)[rest] for channel in maps.unbind(1))
+        _fill_plainly(code, rest, a, b, sigma)
+    return code
+
+
+def _fill_plainly(code: SoftCode, rows: Tensor, a: Tensor, b: Tensor, sigma: float) -> None:
+    """Encode the pixels ``rows``, whose ab are (rows,) each, the plain way."""
+    plain = _weigh(_nearest(a, b, code.indices.shape[1]), sigma)
+    code.indices[rows], code.weights[rows] = plain.indices, plain.weights.to(code.weights.dtype)
+
+
+@lru_cache(maxsize=1)
+@torch.inference_mode(False)  # what is kept must serve training later, too
+def _offsets() -> Tensor:
+    """(36, 2) grid steps from the lower corner of a cell to the points around it, in the order of their indices."""
+    reach = torch.arange(1 - REACH, REACH + 1, dtype=torch.float64)
+    return torch.cartesian_prod(reach, reach)
+
+
+@lru_cache(maxsize=16)
+def _tables(count: int) -> Tables:
+    from colorbench.color.kernels import PADDED, Tables
+
+    offsets = _offsets().numpy()  # (36, 2)
+    plan = neighbour_patterns(offsets, count)
+    at = offsets[plan.members]  # (patterns, K, 2)
+    exponents = np.zeros((len(at), 3, PADDED), np.float32)
+    exponents[:, 0] = -np.inf
+    exponents[:, :, :count] = np.stack([-(at**2).sum(-1), 2 * at[..., 0], 2 * at[..., 1]], axis=1)
+    steps = np.zeros((len(at), PADDED), np.int32)
+    steps[:, :count] = at[..., 0] * MAP_SIDE + at[..., 1]
+    return Tables(
+        plan.node,
+        plan.borders,
+        plan.outcome,
+        exponents.reshape(-1),
+        steps.reshape(-1),
+        (0,) * count,
+        bin_of_grid_point(torch.device("cpu")).numpy().astype(np.int16),
+    )
