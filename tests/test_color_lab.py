@@ -54,6 +54,24 @@ def test_the_way_back_agrees_with_scikit_image_in_and_out_of_gamut(lightness: fl
     assert np.abs(lab_to_rgb(channels_first(lab)).permute(1, 2, 0).numpy() - expected).max() < 1e-6
 
 
+def test_compiled_loops_agree_with_tensors() -> None:
+    rgb = torch.randint(0, 256, (3, 400, 300), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert (rgb_to_lab(rgb) - rgb_to_lab(rgb.float() / 255)).abs().max() < 5e-4
+    lab = rgb_to_lab(rgb) * torch.tensor([1.1, 1.5, 1.5])[:, None, None]  # in and out of the gamut
+    difference = lab_to_rgb8(lab).int() - (lab_to_rgb(lab.double()) * 255).round().int()
+    assert difference.abs().max() <= 1
+    assert (difference != 0).float().mean() < 1e-4  # where a value lies at a half
+
+
+def test_a_pixel_does_not_know_its_place() -> None:
+    rgb = torch.randint(0, 256, (3, 37, 53), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    lab = rgb_to_lab(rgb)
+    for row, column in ((0, 0), (17, 29), (36, 52)):
+        one = rgb[:, row : row + 1, column : column + 1]
+        assert torch.equal(rgb_to_lab(one), lab[:, row : row + 1, column : column + 1])
+        assert torch.equal(lab_to_rgb8(lab * 1.3)[:, row, column], lab_to_rgb8((lab * 1.3)[:, row:, column:])[:, 0, 0])
+
+
 def test_leading_dimensions_do_not_matter() -> None:
     rgb = torch.randint(0, 256, (2, 3, 3, 5, 4), dtype=torch.uint8)
     assert torch.equal(rgb_to_lab(rgb)[1, 2], rgb_to_lab(rgb[1, 2]))

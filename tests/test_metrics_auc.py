@@ -139,6 +139,17 @@ def test_statistics_are_the_counts_of_a_loop_over_pixels() -> None:
     assert statistics.pixels.tolist() == [24 * 20] * 3
 
 
+@pytest.mark.parametrize("answer", ["gray", "truth", "near", "far", "beyond the last threshold"])
+def test_the_compiled_loop_counts_as_tensors_do(answer: str) -> None:
+    truth = photographs()
+    predicted, bins = answers(truth)[answer], nearest_bin(truth)
+    compiled = auc_statistics(predicted, truth, bins)
+    # A float64 goes the way of tensors; values that came from float32 give the distances of float64, so near ones.
+    tensors = auc_statistics(predicted.double(), truth.double(), bins)
+    assert np.abs(compiled.joint - tensors.joint).sum() <= 2
+    np.testing.assert_allclose(compiled.distances, tensors.distances, rtol=0, atol=1e-3)
+
+
 def test_unweighted_statistics_are_the_raw_score() -> None:
     truth = photographs()
     predicted = answers(truth)["far"]

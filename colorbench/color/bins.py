@@ -14,7 +14,7 @@ import torch
 from scipy.spatial import ConvexHull
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color.lab import compilable, pixels_of, rgb_to_lab
 
 GRID = 10
 TEMPERATURE = 0.38
@@ -58,6 +58,13 @@ def nearest_bin(ab: Tensor) -> Tensor:
     Returns:
         (..., H, W) int64. Half of the bins' outermost ring is the nearest of no sRGB colour (52 of 313).
     """
+    if compilable(ab):
+        from colorbench.color import bin_kernels
+
+        index = torch.empty((*ab.shape[:-3], *ab.shape[-2:]), dtype=torch.int64)
+        grid = bin_of_grid_point(ab.device).numpy()
+        bin_kernels.nearest(pixels_of(ab), grid, ab_bins().double().numpy(), pixels_of(index[..., None, :, :])[:, 0])
+        return index
     a, b = ab.unbind(-3)
     # Rounding halves down takes the lower grid point, whose index is the lower one too.
     row, column = (torch.ceil(x / GRID - 0.5).clamp(-MAP_EDGE, MAP_EDGE).int() + MAP_EDGE for x in (a, b))

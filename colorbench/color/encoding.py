@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from colorbench.color.bins import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bins, bin_of_grid_point
+from colorbench.color.lab import pixels_of
 from colorbench.color.neighbours import neighbour_patterns
 
 if TYPE_CHECKING:
-    from colorbench.color.kernels import Tables
+    from colorbench.color.bin_kernels import Tables
 
 NEIGHBOURS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
 SIGMA = 5.0
@@ -109,15 +110,15 @@ def _encode_on_cpu(ab: Tensor, count: int, sigma: float) -> SoftCode:
     the place: then the sides on which a pixel lies tell. What is left, at junctions of many borders and where a pattern
     reaches beyond the edge of the bins, is searched; so the answer is exact.
     """
-    from colorbench.color.kernels import encode
+    from colorbench.color.bin_kernels import encode
 
-    maps = ab.detach().float().reshape(ab.shape[:-3].numel(), 2, ab.shape[-2] * ab.shape[-1])
+    maps = pixels_of(ab.float())
     pixels = maps.shape[0] * maps.shape[2]
     code = SoftCode(torch.empty((pixels, count), dtype=torch.int64), torch.empty((pixels, count)))
     scale = np.float32(GRID * GRID / (2 * sigma * sigma) * math.log2(math.e))
-    if encode(maps.contiguous().numpy(), _tables(count), scale, code.indices.numpy(), code.weights.numpy()):
+    if encode(maps, _tables(count), scale, code.indices.numpy(), code.weights.numpy()):
         rest = (code.indices[:, 0] < 0).nonzero()[:, 0]
-        a, b = (channel.reshape(-1)[rest] for channel in maps.unbind(1))
+        a, b = (torch.from_numpy(maps[:, channel].reshape(-1))[rest] for channel in (0, 1))
         _fill_plainly(code, rest, a, b, sigma)
     return code
 
@@ -138,7 +139,7 @@ def _offsets() -> Tensor:
 
 @lru_cache(maxsize=16)
 def _tables(count: int) -> Tables:
-    from colorbench.color.kernels import PADDED, Tables
+    from colorbench.color.bin_kernels import PADDED, Tables
 
     offsets = _offsets().numpy()  # (36, 2)
     plan = neighbour_patterns(offsets, count)

@@ -18,6 +18,9 @@ XYZ_FROM_RGB = np.array(
 )
 RGB_FROM_XYZ = np.linalg.inv(XYZ_FROM_RGB)
 WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
+# Divided by the white point, so that white has f = 1 in all three.
+_XYZ_MATRIX = XYZ_FROM_RGB / WHITE_D65[:, None]
+_LIGHT_MATRIX = RGB_FROM_XYZ * WHITE_D65[None]
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
@@ -33,13 +36,14 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
         ValueError: if the third dimension from the end is not 3 or the dtype is neither uint8 nor floating.
     """
     _check(rgb)
+    if rgb.dtype == torch.uint8 and rgb.device.type == "cpu":
+        return _lab_of_8bit(rgb)
     if rgb.dtype == torch.uint8:
-        linear = _linear_of_8bit(rgb)
+        linear = torch.from_numpy(_linear_table()).float().to(rgb.device)[rgb.int()]
     elif rgb.is_floating_point():
         linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp_min(0) ** 2.4, rgb / 12.92)
     else:
         raise ValueError(f"sRGB must be uint8 or floating, not {rgb.dtype}")
-    # The rows are divided by the white point, so that white has f = 1 in all three.
     f = _to_f(_mixed(linear, XYZ_FROM_RGB / WHITE_D65[:, None]))
     fx, fy, fz = f.unbind(-3)
     lab = torch.empty_like(f)
@@ -72,7 +76,25 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 def lab_to_rgb8(lab: Tensor) -> Tensor:
     """What is seen: ``lab_to_rgb`` rounded to 8 bits, (..., 3, H, W) uint8."""
-    return (lab_to_rgb(lab) * 255).round_().to(torch.uint8)
+    if not compilable(lab):
+        return (lab_to_rgb(lab) * 255).round_().to(torch.uint8)
+    from colorbench.color import lab_kernels
+
+    _check(lab)
+    rgb8 = torch.empty(lab.shape, dtype=torch.uint8)
+    lab_kernels.lab_to_rgb8(pixels_of(lab), _LIGHT_MATRIX, pixels_of(rgb8))
+    return rgb8
+
+
+def compilable(tensor: Tensor) -> bool:
+    """Whether compiled loops (``compiled.py``) take this tensor."""
+    return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+
+
+def pixels_of(image: Tensor) -> np.ndarray:
+    """(..., C, H, W) on the processor as (N, C, H W) contiguous; the same memory where it is so already."""
+    c, h, w = image.shape[-3:]
+    return np.asarray(image.detach().reshape(image.shape[:-3].numel(), c, h * w).contiguous().numpy())
 
 
 # All three curves are a power above a break and a line below it. In float64 they are written as they are defined. In
@@ -108,20 +130,19 @@ def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
     return out
 
 
-def _linear_of_8bit(rgb: Tensor) -> Tensor:
-    table = _linear_table()
-    if rgb.device.type == "cpu":
-        # numpy's take with 8-bit indices is many times faster than an index tensor, which would be int64. No index
-        # can be out of range, and "clip" saves the check.
-        return torch.from_numpy(table.take(rgb.numpy(), mode="clip"))
-    return torch.from_numpy(table).to(rgb.device)[rgb.int()]
+def _lab_of_8bit(rgb8: Tensor) -> Tensor:
+    from colorbench.color import lab_kernels
+
+    lab = torch.empty(rgb8.shape)
+    lab_kernels.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels_of(lab))
+    return lab
 
 
 @lru_cache(maxsize=1)
 def _linear_table() -> np.ndarray:
-    """(256,) float32 linear light of every 8-bit value, rounded from float64."""
+    """(256,) float64 linear light of every 8-bit value."""
     v = np.arange(256) / 255
-    return np.where(v > 0.04045, ((v + 0.055) / 1.055) ** 2.4, v / 12.92).astype(np.float32)
+    return np.where(v > 0.04045, ((v + 0.055) / 1.055) ** 2.4, v / 12.92)
 
 
 def _check(image: Tensor) -> None:

@@ -1,32 +1,17 @@
-"""The soft encoding's inner loops, compiled by numba. Import it late: the compiler takes its time to load.
-
-Pixels go through in blocks, each by three loops: where a pixel lies, the powers of its exponents, what is written. So
-nothing is read just after it was written, which takes half the time. Types are spelled out, since one float64 or one
-signed index in between costs as much.
-"""
+"""Nearest bins and soft encoding, compiled (see ``compiled.py``)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from colorbench.color.bins import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH
+from colorbench.color.compiled import compiled, f32, f64, i32, i64, u32, u64
 from colorbench.color.neighbours import CELLS
 
 PADDED = 16
 """Exponents a pattern, the last ones void: what vector registers hold whole."""
-
-# Types that the compiler reads, and the type checker need not.
-f32: Any = np.float32
-f64: Any = np.float64
-i32: Any = np.int32
-i64: Any = np.int64
-u32: Any = np.uint32
-u64: Any = np.uint64
 
 # Compiled code is kept until this file changes: what it takes from others must not change behind its back.
 assert (GRID, MAP_EDGE, MAP_SIDE, REACH, INSIDE, CELLS) == (10, 20, 41, 3, 17, 80), "state the new constants here, too"
@@ -61,16 +46,7 @@ class Tables(NamedTuple):
     """(MAP_SIDE^2,) int16, -1 where there is none."""
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    # Sums may be contracted, no more: reordered ones would depend on the machine.
-    kernel = njit(nogil=True, fastmath={"contract", "nsz", "arcp"}, error_model="numpy")(function)
-    # Where compiled code can be kept nowhere, every process compiles its own.
-    with suppress(RuntimeError):
-        kernel.enable_caching()
-    return kernel
-
-
-@_compiled
+@compiled
 def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weights: Any) -> bool:
     """The K nearest of the grid points around one pixel, by all distances; False where they may not be enough.
 
@@ -111,7 +87,34 @@ def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weigh
     return True
 
 
-@_compiled
+@compiled
+def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> None:
+    """Index of the nearest bin, at ties the lowest.
+
+    Args:
+        ab: (N, 2, n) float32.
+        grid: ``Tables.bin_of_grid_point``.
+        bins: (313, 2) float64.
+        out: (N, n) int64, filled.
+    """
+    edge = f32(MAP_EDGE)
+    for image in range(ab.shape[0]):
+        for pixel in range(ab.shape[2]):
+            a, b = ab[image, 0, pixel], ab[image, 1, pixel]
+            # Rounding halves down takes the lower grid point, whose index is the lower one too.
+            row = min(max(np.ceil(a / _STEP - _HALF), -edge), edge) + edge
+            column = min(max(np.ceil(b / _STEP - _HALF), -edge), edge) + edge
+            found = i64(grid[i32(row) * _SIDE + i32(column)])
+            if found < 0:  # no bin: outside the sRGB gamut
+                least = np.inf
+                for k in range(bins.shape[0]):
+                    squared = (f64(a) - bins[k, 0]) ** 2 + (f64(b) - bins[k, 1]) ** 2
+                    if squared < least:
+                        least, found = squared, k
+            out[image, pixel] = found
+
+
+@compiled
 def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
     """Soft encoding, K <= 12.
 
@@ -121,6 +124,9 @@ def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
         scale: float32; a weight is 2^(-scale d^2) with d in grid steps; at most 100.
         indices: (N n, K) int64, filled with bins; -1 in the first column where a pixel is left undone.
         weights: (N n, K) float32, filled, summing to 1 over K.
+
+    Pixels go through in blocks, each by three loops: where a pixel lies, the powers of its exponents, what is written.
+    So nothing is read just after it was written, which would take half the time.
 
     Returns:
         How many pixels are left undone: far from the bins, or no numbers.
