@@ -145,6 +145,19 @@ def test_nearest_bin_is_the_argmin_of_all_distances(a: float, b: float) -> None:
     )
 
 
+def test_nearest_bins_are_the_same_compiled_and_by_tensors() -> None:
+    ab = (torch.rand(2, 2, 90, 80, generator=torch.Generator().manual_seed(3)) - 0.5) * 500
+    assert torch.equal(nearest_bin(ab), bins._nearest_by_tensors(ab))
+    assert torch.equal(nearest_bin(ab.double()), nearest_bin(ab))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_no_number_has_no_nearest_bin(bad: float, dtype: torch.dtype) -> None:
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        nearest_bin(torch.tensor([3.0, bad], dtype=dtype).reshape(2, 1, 1))
+
+
 def test_nearest_bin_takes_the_lower_index_at_a_tie() -> None:
     tie = torch.tensor([5.0, -5.0]).reshape(2, 1, 1)
     assert ab_bins()[int(nearest_bin(tie))].tolist() == [0, -10]

@@ -1,4 +1,4 @@
-"""Nearest bins and soft encoding, compiled (see ``compiled.py``)."""
+"""Nearest bins and soft encoding, compiled (see ``colorbench/compiled.py``)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from colorbench.color.bins import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH
-from colorbench.color.compiled import compiled, f32, f64, i32, i64, u32, u64
 from colorbench.color.neighbours import CELLS
+from colorbench.compiled import compiled, f32, f64, i32, i64, u32, u64
 
 PADDED = 16
 """Exponents a pattern, the last ones void: what vector registers hold whole."""
@@ -88,35 +88,40 @@ def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weigh
 
 
 @compiled
-def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> None:
-    """Index of the nearest bin, at ties the lowest.
+def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> bool:
+    """Index of the nearest bin, at ties the lowest; False where there is a NaN or infinity, and then unfinished.
 
     Args:
         ab: (N, 2, n) float32.
-        grid: ``Tables.bin_of_grid_point``.
-        bins: (313, 2) float64.
+        grid: (MAP_SIDE^2,) int64, bin of each point of the dense map.
+        bins: (313, 2) float32.
         out: (N, n) int64, filled.
     """
-    edge = f32(MAP_EDGE)
     for image in range(ab.shape[0]):
         for pixel in range(ab.shape[2]):
             a, b = ab[image, 0, pixel], ab[image, 1, pixel]
+            if not (abs(a) < np.inf and abs(b) < np.inf):
+                return False
             # Rounding halves down takes the lower grid point, whose index is the lower one too.
-            row = min(max(np.ceil(a / _STEP - _HALF), -edge), edge) + edge
-            column = min(max(np.ceil(b / _STEP - _HALF), -edge), edge) + edge
-            found = i64(grid[i32(row) * _SIDE + i32(column)])
+            row = min(max(np.ceil(a / _STEP - _HALF), -_EDGE), _EDGE) + _EDGE
+            column = min(max(np.ceil(b / _STEP - _HALF), -_EDGE), _EDGE) + _EDGE
+            found = grid[i32(row) * _SIDE + i32(column)]
             if found < 0:  # no bin: outside the sRGB gamut
                 least = np.inf
                 for k in range(bins.shape[0]):
-                    squared = (f64(a) - bins[k, 0]) ** 2 + (f64(b) - bins[k, 1]) ** 2
+                    squared = (f64(a) - f64(bins[k, 0])) ** 2 + (f64(b) - f64(bins[k, 1])) ** 2
                     if squared < least:
                         least, found = squared, k
             out[image, pixel] = found
+    return True
 
 
 @compiled
 def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
     """Soft encoding, K <= 12.
+
+    Pixels go through in blocks, each by three loops: where a pixel lies, the powers of its exponents, what is written.
+    So nothing is read just after it was written, which would cost half as much again.
 
     Args:
         ab: (N, 2, n) float32.
@@ -124,9 +129,6 @@ def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
         scale: float32; a weight is 2^(-scale d^2) with d in grid steps; at most 100.
         indices: (N n, K) int64, filled with bins; -1 in the first column where a pixel is left undone.
         weights: (N n, K) float32, filled, summing to 1 over K.
-
-    Pixels go through in blocks, each by three loops: where a pixel lies, the powers of its exponents, what is written.
-    So nothing is read just after it was written, which would take half the time.
 
     Returns:
         How many pixels are left undone: far from the bins, or no numbers.

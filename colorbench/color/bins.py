@@ -14,7 +14,8 @@ import torch
 from scipy.spatial import ConvexHull
 from torch import Tensor
 
-from colorbench.color.lab import compilable, pixels_of, rgb_to_lab
+from colorbench.color.lab import rgb_to_lab
+from colorbench.compiled import compilable, exact_dtype, pixels_of
 
 GRID = 10
 TEMPERATURE = 0.38
@@ -57,25 +58,42 @@ def nearest_bin(ab: Tensor) -> Tensor:
 
     Returns:
         (..., H, W) int64. Half of the bins' outermost ring is the nearest of no sRGB colour (52 of 313).
-    """
-    if compilable(ab):
-        from colorbench.color import bin_kernels
 
-        index = torch.empty((*ab.shape[:-3], *ab.shape[-2:]), dtype=torch.int64)
-        grid = bin_of_grid_point(ab.device).numpy()
-        bin_kernels.nearest(pixels_of(ab), grid, ab_bins().double().numpy(), pixels_of(index[..., None, :, :])[:, 0])
-        return index
+    Raises:
+        ValueError: for NaN or infinity.
+    """
+    index = _nearest_compiled(ab) if compilable(ab) else _nearest_by_tensors(ab)
+    if index is None:
+        raise ValueError("ab holds NaN or infinity, which have no nearest bin")
+    return index
+
+
+def _nearest_compiled(ab: Tensor) -> Tensor | None:
+    from colorbench.color.bin_kernels import nearest
+
+    index = torch.empty((*ab.shape[:-3], 1, *ab.shape[-2:]), dtype=torch.int64)
+    fine = nearest(pixels_of(ab), bin_of_grid_point(ab.device).numpy(), ab_bins().numpy(), pixels_of(index)[:, 0])
+    return index.squeeze(-3) if fine else None
+
+
+def _nearest_by_tensors(ab: Tensor) -> Tensor | None:
+    if not bool(ab.isfinite().all()):
+        return None
     a, b = ab.unbind(-3)
     # Rounding halves down takes the lower grid point, whose index is the lower one too.
     row, column = (torch.ceil(x / GRID - 0.5).clamp(-MAP_EDGE, MAP_EDGE).int() + MAP_EDGE for x in (a, b))
     index = bin_of_grid_point(ab.device)[(row * MAP_SIDE + column).long()]
     outside = index < 0
     if bool(outside.any()):
-        # The grid point is no bin: only colours outside the sRGB gamut come here. Far out, float32 squares are coarse.
-        points = torch.stack([a[outside], b[outside]], dim=-1).double()
-        squared = ((points[:, None] - ab_bins().to(points)) ** 2).sum(-1)  # (n, 313)
-        index[outside] = squared.argmin(dim=1)
+        # The grid point is no bin: only colours outside the sRGB gamut come here.
+        index[outside] = squared_distances(a[outside], b[outside]).argmin(dim=1)
     return index
+
+
+def squared_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Of (n,) a and b to every bin, (n, 313); in float64, since far out float32 would lose the differences."""
+    points = torch.stack([a, b], dim=1).to(exact_dtype(a.device))
+    return ((points[:, None] - ab_bins().to(points)) ** 2).sum(-1)
 
 
 def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temperature: float = TEMPERATURE) -> Tensor:

@@ -10,16 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.bins import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bins, bin_of_grid_point
-from colorbench.color.lab import pixels_of
+from colorbench.color.bins import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bins, bin_of_grid_point, squared_distances
 from colorbench.color.neighbours import neighbour_patterns
+from colorbench.compiled import exact_dtype, pixels_of
 
 if TYPE_CHECKING:
     from colorbench.color.bin_kernels import Tables
 
 NEIGHBOURS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
 SIGMA = 5.0
-
 
 _FAST = 12  # the most neighbours that the fast ways find
 
@@ -77,20 +76,17 @@ def _weigh(neighbours: _Neighbours, sigma: float) -> SoftCode:
 
 def _nearest(a: Tensor, b: Tensor, count: int) -> _Neighbours:
     """The plain way, for any K and any place: all 313 distances, sorted stably so that ties go by index."""
-    # In float64: far out, squared distances in float32 would lose the differences that the weights are made of.
-    bins = ab_bins().to(a.device).double()
-    squared = ((torch.stack([a, b], dim=1).double()[:, None] - bins) ** 2).sum(-1)  # (n, 313)
-    squared, indices = squared.sort(dim=1, stable=True)
+    squared, indices = squared_distances(a, b).sort(dim=1, stable=True)
     return _Neighbours(indices[:, :count], squared[:, :count])
 
 
 def _encode_by_search(a: Tensor, b: Tensor, count: int, sigma: float) -> SoftCode:
     """On any device, K <= 12: the nearest of the 36 grid points around, where that is certain to be enough."""
-    scaled = torch.stack([a, b]).double() / GRID  # (2, n)
+    scaled = torch.stack([a, b]).to(exact_dtype(a.device)) / GRID  # (2, n)
     inside = (scaled.abs() < INSIDE).all(dim=0)
     corner = torch.where(inside, scaled, 0).floor()  # lower grid point
     row, column = (corner.long() + MAP_EDGE).unbind()
-    offsets = _offsets().to(a.device)  # (36, 2)
+    offsets = _offsets().to(scaled)  # (36, 2)
     steps = (offsets[:, 0] * MAP_SIDE + offsets[:, 1]).long()
     around = bin_of_grid_point(a.device)[(row * MAP_SIDE + column)[:, None] + steps]  # (n, 36)
     squared = ((scaled - corner).T[:, None] - offsets).square_().sum(-1).masked_fill_(around < 0, torch.inf)

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from colorbench.compiled import compilable, exact_dtype, pixels_of
+
 # IEC 61966-2-1 primaries with the rounded matrix of skimage.color (xyz_from_rgb).
 XYZ_FROM_RGB = np.array(
     [[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]]
@@ -36,15 +38,28 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
         ValueError: if the third dimension from the end is not 3 or the dtype is neither uint8 nor floating.
     """
     _check(rgb)
-    if rgb.dtype == torch.uint8 and rgb.device.type == "cpu":
-        return _lab_of_8bit(rgb)
     if rgb.dtype == torch.uint8:
-        linear = torch.from_numpy(_linear_table()).float().to(rgb.device)[rgb.int()]
-    elif rgb.is_floating_point():
-        linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp_min(0) ** 2.4, rgb / 12.92)
-    else:
+        return _lab_of_8bit(rgb)
+    if not rgb.is_floating_point():
         raise ValueError(f"sRGB must be uint8 or floating, not {rgb.dtype}")
-    f = _to_f(_mixed(linear, XYZ_FROM_RGB / WHITE_D65[:, None]))
+    return _lab_of_linear(torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp_min(0) ** 2.4, rgb / 12.92))
+
+
+def _lab_of_8bit(rgb8: Tensor) -> Tensor:
+    """In float64, and rounded once: exact to float32's rounding on every device."""
+    if rgb8.device.type != "cpu":
+        table = torch.from_numpy(_linear_table()).to(rgb8.device, exact_dtype(rgb8.device))
+        return _lab_of_linear(table[rgb8.int()]).float()
+    from colorbench.color import lab_kernels
+
+    lab = torch.empty(rgb8.shape)
+    lab_kernels.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels_of(lab))
+    return lab
+
+
+def _lab_of_linear(linear: Tensor) -> Tensor:
+    t = _mixed(linear, _XYZ_MATRIX)
+    f = torch.where(t > 0.008856, _power(t, 1 / 3), t * 7.787 + 16 / 116)
     fx, fy, fz = f.unbind(-3)
     lab = torch.empty_like(f)
     lab.select(-3, 0).copy_(fy).mul_(116).sub_(16)
@@ -66,53 +81,22 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     lightness, a, b = lab.unbind(-3)
     fy = (lightness + 16) / 116
     f = torch.stack([fy + a / 500, fy, (fy - b / 200).clamp_min_(0)], dim=-3)
+    light = torch.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787)
     # Clipping first keeps negative values out of the power; the curve is monotonic, so the answer is the same.
-    linear = _mixed(_from_f(f), RGB_FROM_XYZ * WHITE_D65[None]).clamp_(0, 1)
-    if linear.dtype == torch.float64:
-        return torch.where(linear > 0.0031308, 1.055 * _power(linear, 1 / 2.4) - 0.055, linear * 12.92)
-    curve = _power(linear.clamp_min(0.0031308), 1 / 2.4).mul_(1.055).sub_(0.055)
-    return curve.add_(linear.sub_(0.0031308).clamp_max_(0), alpha=12.92)
+    linear = _mixed(light, _LIGHT_MATRIX).clamp_(0, 1)
+    return torch.where(linear > 0.0031308, 1.055 * _power(linear, 1 / 2.4) - 0.055, linear * 12.92)
 
 
 def lab_to_rgb8(lab: Tensor) -> Tensor:
-    """What is seen: ``lab_to_rgb`` rounded to 8 bits, (..., 3, H, W) uint8."""
+    """What is seen: ``lab_to_rgb`` in float64, rounded to 8 bits; (..., 3, H, W) uint8."""
+    _check(lab)
     if not compilable(lab):
-        return (lab_to_rgb(lab) * 255).round_().to(torch.uint8)
+        return (lab_to_rgb(lab.to(exact_dtype(lab.device))) * 255).round_().to(torch.uint8)
     from colorbench.color import lab_kernels
 
-    _check(lab)
     rgb8 = torch.empty(lab.shape, dtype=torch.uint8)
     lab_kernels.lab_to_rgb8(pixels_of(lab), _LIGHT_MATRIX, pixels_of(rgb8))
     return rgb8
-
-
-def compilable(tensor: Tensor) -> bool:
-    """Whether compiled loops (``compiled.py``) take this tensor."""
-    return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
-
-
-def pixels_of(image: Tensor) -> np.ndarray:
-    """(..., C, H, W) on the processor as (N, C, H W) contiguous; the same memory where it is so already."""
-    c, h, w = image.shape[-3:]
-    return np.asarray(image.detach().reshape(image.shape[:-3].numel(), c, h * w).contiguous().numpy())
-
-
-# All three curves are a power above a break and a line below it. In float64 they are written as they are defined. In
-# float32 the sum of both, each held still beyond the break, does without a mask, which costs more than all the rest;
-# where the definitions leave a gap at the break, at most 1e-7, the line is moved by as much.
-
-
-def _to_f(t: Tensor) -> Tensor:
-    if t.dtype == torch.float64:
-        return torch.where(t > 0.008856, _power(t, 1 / 3), t * 7.787 + 16 / 116)
-    return _power(t.clamp_min(0.008856), 1 / 3).add_(t.sub_(0.008856).clamp_max_(0), alpha=7.787)
-
-
-def _from_f(f: Tensor) -> Tensor:
-    if f.dtype == torch.float64:
-        return torch.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787)
-    above = f.clamp_min(0.2068966)
-    return (above * above).mul_(above).add_(f.sub_(0.2068966).clamp_max_(0), alpha=1 / 7.787)
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
@@ -128,14 +112,6 @@ def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
     for row, (i, j, k) in enumerate(matrix.tolist()):
         out.select(-3, row).copy_(x).mul_(i).add_(y, alpha=j).add_(z, alpha=k)
     return out
-
-
-def _lab_of_8bit(rgb8: Tensor) -> Tensor:
-    from colorbench.color import lab_kernels
-
-    lab = torch.empty(rgb8.shape)
-    lab_kernels.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels_of(lab))
-    return lab
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""sRGB <-> Lab, compiled (see ``compiled.py``): in blocks that stay in the first cache.
+"""sRGB <-> Lab, compiled (see ``colorbench/compiled.py``): in blocks that stay in the first cache.
 
 All arithmetic is in float64: the Lab is exact to float32's rounding, and rounding to 8 bits finds what the Lab says.
 Each loop writes one array: only then is it known not to write into what it reads, and done for many pixels at once.
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from colorbench.color.compiled import compiled, f32, f64, i32
+from colorbench.compiled import compiled, f32, f64, i32
 
 _BLOCK = 1024
 _THIRD = f32(1 / 3)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from colorbench.color.bins import ab_bins
-from colorbench.color.lab import compilable
+from colorbench.compiled import compilable, pixels_of
 
 LAST = 150
 """The last threshold, in ab units (paper: 0 to 150)."""
@@ -168,8 +168,8 @@ def _counted(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucSta
     images, size = len(true_ab), len(ab_bins())
     joint = np.zeros((images, size, CEILINGS), np.int64)
     distances = np.zeros((images, size))
-    pixels = [tensor.flatten(-2).contiguous().numpy() for tensor in (predicted_ab, true_ab, true_bins)]
-    fine = count(*pixels, LAST, _UNIT, joint, distances)
+    bins = pixels_of(true_bins[:, None])[:, 0]
+    fine = count(pixels_of(predicted_ab), pixels_of(true_ab), bins, LAST, _UNIT, joint, distances)
     return AucStatistics(joint, distances * _UNIT) if fine else None
 
 

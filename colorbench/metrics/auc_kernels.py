@@ -1,4 +1,4 @@
-"""The statistics of AuC, compiled (see ``colorbench.color.compiled``)."""
+"""The statistics of AuC, compiled (see ``colorbench/compiled.py``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from colorbench.color.compiled import compiled, f32, f64
+from colorbench.compiled import compiled, f32, f64
 
 
 @compiled

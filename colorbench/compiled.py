@@ -1,0 +1,55 @@
+"""Loops over pixels that numba compiles: for the processor and float32, and only where a run spends most of its time.
+
+Every compiled loop has a twin in torch for other devices and types, and a test that both agree. The modules of loops
+(``*_kernels.py``) are imported by the functions that need them: the compiler takes most of a second to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# The types of the loops' arithmetic, which the compiler reads and the type checker need not: one float64 or one signed
+# index in between takes half the speed.
+f32: Any = np.float32
+f64: Any = np.float64
+i32: Any = np.int32
+i64: Any = np.int64
+u32: Any = np.uint32
+u64: Any = np.uint64
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """A function of arrays and numbers, compiled on its first call and kept from then on beside its file.
+
+    Every operation is rounded by itself and in the order written, so that a pixel's answer depends neither on its place
+    nor on the machine. What a function takes from other files is frozen until its own file changes.
+    """
+    from numba import njit
+
+    kernel = njit(nogil=True, fastmath={"nsz"}, error_model="numpy")(function)
+    # Where compiled code can be kept nowhere, every process compiles its own.
+    with suppress(RuntimeError):
+        kernel.enable_caching()
+    return kernel
+
+
+def compilable(tensor: Tensor) -> bool:
+    """Whether compiled loops take this tensor."""
+    return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
+
+
+def pixels_of(image: Tensor) -> np.ndarray:
+    """(..., C, H, W) on the processor as (N, C, H W) contiguous; the same memory where it is so already."""
+    c, h, w = image.shape[-3:]
+    return np.asarray(image.detach().reshape(image.shape[:-3].numel(), c, h * w).contiguous().numpy())
+
+
+def exact_dtype(device: torch.device) -> torch.dtype:
+    """What the twins calculate in: float64, but for Apple's GPUs, which have none."""
+    return torch.float32 if device.type == "mps" else torch.float64
