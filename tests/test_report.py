@@ -61,6 +61,18 @@ def test_the_page_shows_every_number_with_its_interval(stored) -> None:
     assert "interval too short" in text
 
 
+def test_where_nothing_is_taken_from_gray_the_controls_are(make_record) -> None:
+    record = make_record("zoo/cic.small")
+    (known, *_) = record.differences
+    controls = [known.model_copy(update={"minus": name}) for name in ("pixels", "zoo/cic.untrained")]
+    text = page(record.model_copy(update={"differences": controls}))
+    assert "<th>minus pixels</th><th>minus untrained</th>" in text
+    assert text.count("[+0.75, +1.75]") == 2
+    assert "minus gray" not in text
+    nothing = page(record.model_copy(update={"differences": []}))
+    assert "<th>minus" not in nothing and "Bold differences" not in nothing
+
+
 def test_gray_constant_and_truth_are_found_beside_it(stored) -> None:
     folder = stored()
     stored("zoo/gray", scale=0.98)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from colorbench.evaluation.record import Difference, Metric, Record
-from colorbench.evaluation.wording import anchors, demonstration, few_decide, interval, number, remarks, values
+from colorbench.evaluation.wording import (
+    anchors,
+    demonstration,
+    few_decide,
+    interval,
+    number,
+    remarks,
+    taken_away,
+    values,
+)
 
 PAGE = "report.html"
 LONGEST_HEAD = len("[89.50, 91.50]")
@@ -78,24 +86,21 @@ def heading(record: Record) -> Text:
 
 
 def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
-    """One row a metric: the model, its distance from gray, and the anchors."""
+    """One row a metric: the model, its distance from gray or from its controls, and the anchors."""
     # No lines between columns: every character counts in 80.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
     short = record.model.name.rpartition("/")[2]
     table.add_column(short if len(short) <= LONGEST_HEAD else "the model", justify="right", no_wrap=True)
-    # From gray; where nothing is taken from gray (probes, transfer), from each control.
-    minus = list(dict.fromkeys(difference.minus for difference in record.differences))
-    minus = ["zoo/gray"] if "zoo/gray" in minus else minus
-    for name in minus:
-        table.add_column(f"minus {re.split('[/.]', name)[-1]}", justify="right", no_wrap=True)
-    differences = {(difference.metric, difference.minus): difference for difference in record.differences}
+    minus = taken_away(record)
+    for head, _ in minus:
+        table.add_column(head, justify="right", no_wrap=True)
     columns = [(head, values(other)) for head, other in anchors(record, beside)]
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for metric in record.metrics:
         cells = [title(metric, headline), with_interval(metric)]
-        cells += [with_interval(differences.get((metric.name, name)), metric.unit) for name in minus]
+        cells += [with_interval(differences.get(metric.name), metric.unit) for _, differences in minus]
         cells += [Text(number(others.get(metric.name), metric.unit)) for _, others in columns]
         table.add_row(*cells)
     return table

@@ -15,7 +15,17 @@ from colorbench.evaluation.files import write_atomic
 from colorbench.evaluation.identity import folder_of
 from colorbench.evaluation.pictures import KeptPicture, read_index
 from colorbench.evaluation.record import Record, read_record
-from colorbench.evaluation.wording import ANCHORS, anchors, demonstration, few_decide, interval, number, remarks, values
+from colorbench.evaluation.wording import (
+    ANCHORS,
+    anchors,
+    demonstration,
+    few_decide,
+    interval,
+    number,
+    remarks,
+    taken_away,
+    values,
+)
 
 NAME = "report.html"
 FIXED_SHOWN = 12
@@ -124,7 +134,7 @@ def page(
         headline=headline,
         explanations=explanations or {},
         demonstration=demonstration(record),
-        differences={d.metric: d for d in record.differences if d.minus == "zoo/gray"},
+        minus=[{"head": head, "differences": differences} for head, differences in taken_away(record)],
         anchors=[{"head": head, "scores": values(other)} for head, other in shown],
         remarks=remarks(record),
         charts=[chart(curve, record, shown) for curve in record.curves],

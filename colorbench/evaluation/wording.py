@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from colorbench.evaluation.record import Metric, Record
+from colorbench.evaluation.record import Difference, Metric, Record
 
 ANCHORS = {"zoo/gray": "gray", "zoo/constant": "constant", "zoo/ground-truth": "truth"}
 """Models whose scores stand beside every other's, and the heads of their columns."""
@@ -40,6 +41,17 @@ def few_decide(metric: Metric) -> bool:
 def values(record: Record) -> dict[str, float | None]:
     """Metric name -> value."""
     return {metric.name: metric.value for metric in record.metrics}
+
+
+def taken_away(record: Record) -> list[tuple[str, dict[str, Difference]]]:
+    """What is shown as "minus": head of the column, and the difference by metric name.
+
+    From gray; where nothing is taken from gray (probes, transfer), from each control.
+    """
+    names = list(dict.fromkeys(difference.minus for difference in record.differences))
+    names = ["zoo/gray"] if "zoo/gray" in names else names
+    by_name = {name: {d.metric: d for d in record.differences if d.minus == name} for name in names}
+    return [(f"minus {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
 
 
 def anchors(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
