@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -100,6 +100,7 @@ class AucScorer:
     parameters: Mapping[str, str]
     prior: Prior | None
     """None: counted on the evaluated set."""
+    thread_safe: ClassVar[bool] = True
 
     @property
     def recipe(self) -> str:

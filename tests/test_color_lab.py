@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import lab2rgb, rgb2lab
 
-from colorbench.color.lab import lab_to_rgb, lab_to_rgb8, rgb_to_lab
+from colorbench.color.lab import lab_to_rgb, lab_to_rgb8, rgb_to_lab, seen
 
 
 def cube(step: int) -> np.ndarray:
@@ -60,6 +60,17 @@ def test_compiled_loops_agree_with_tensors() -> None:
     assert (lab - rgb_to_lab(rgb.double() / 255)).abs().max() < 1e-5  # float32's rounding of 100
     lab = lab * torch.tensor([1.1, 1.5, 1.5])[:, None, None]  # in and out of the gamut
     assert torch.equal(lab_to_rgb8(lab), (lab_to_rgb(lab.double()) * 255).round().to(torch.uint8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_seen_is_clipped_rounded_and_converted_back(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(2)
+    rgb = torch.randint(0, 256, (2, 3, 40, 30), dtype=torch.uint8, generator=generator)
+    lab = rgb_to_lab(rgb).to(dtype)
+    ab = 60 * torch.randn(2, 2, 40, 30, generator=generator, dtype=dtype)  # in and out of the gamut
+    shown, found = seen(lab, ab)
+    assert torch.equal(shown, lab_to_rgb8(torch.cat([lab[:, :1], ab], dim=1)))
+    assert torch.equal(found, rgb_to_lab(shown))
 
 
 def test_a_pixel_does_not_know_its_place() -> None:

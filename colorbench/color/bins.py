@@ -117,8 +117,9 @@ def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temper
         return bins[log_probabilities.argmax(dim=1)].movedim(-1, 1)
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}; T towards 0 is the mode")
-    scaled = log_probabilities if method == "mean" else log_probabilities / temperature
-    return torch.einsum("nqhw,qc->nchw", scaled.softmax(dim=1), bins)
+    last = log_probabilities.movedim(1, -1)  # (N, H, W, 313): as a channels-last network leaves them, nothing is moved
+    scaled = last if method == "mean" else last / temperature
+    return (scaled.softmax(dim=-1) @ bins).movedim(-1, 1)
 
 
 @lru_cache(maxsize=8)

@@ -7,12 +7,16 @@ hold both directions against it in float64. Tensors are channel-first and may ha
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from colorbench.compiled import compilable, exact_dtype, pixels_of
+
+if TYPE_CHECKING:
+    from colorbench.color.lab_kernels import Shown
 
 # IEC 61966-2-1 primaries with the rounded matrix of skimage.color (xyz_from_rgb).
 XYZ_FROM_RGB = np.array(
@@ -95,8 +99,31 @@ def lab_to_rgb8(lab: Tensor) -> Tensor:
     from colorbench.color import lab_kernels
 
     rgb8 = torch.empty(lab.shape, dtype=torch.uint8)
-    lab_kernels.lab_to_rgb8(pixels_of(lab), _LIGHT_MATRIX, pixels_of(rgb8))
+    lab_kernels.lab_to_rgb8(pixels_of(lab), _shown(), pixels_of(rgb8))
     return rgb8
+
+
+def seen(lab: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
+    """What is seen of colours on the lightness of a photograph, after clipping and rounding to 8 bits.
+
+    Args:
+        lab: (..., 3, H, W) floating, the photograph; only its lightness counts.
+        ab: (..., 2, H, W) floating.
+
+    Returns:
+        sRGB (..., 3, H, W) uint8, and its Lab, float32; just what ``lab_to_rgb8`` and ``rgb_to_lab`` give.
+    """
+    _check(lab)
+    if not (compilable(lab) and compilable(ab)):
+        rgb8 = lab_to_rgb8(torch.cat([lab[..., :1, :, :], ab.to(lab.dtype)], dim=-3))
+        return rgb8, rgb_to_lab(rgb8)
+    from colorbench.color import lab_kernels
+
+    rgb8, found = torch.empty(lab.shape, dtype=torch.uint8), torch.empty(lab.shape)
+    lab_kernels.seen(
+        pixels_of(lab), pixels_of(ab), _shown(), _linear_table(), _XYZ_MATRIX, pixels_of(rgb8), pixels_of(found)
+    )
+    return rgb8, found
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
@@ -119,6 +146,18 @@ def _linear_table() -> np.ndarray:
     """(256,) float64 linear light of every 8-bit value."""
     v = np.arange(256) / 255
     return np.where(v > 0.04045, ((v + 0.055) / 1.055) ** 2.4, v / 12.92)
+
+
+@lru_cache(maxsize=1)
+def _shown() -> Shown:
+    from colorbench.color.lab_kernels import CELLS, Shown
+
+    # Values are shown from halfway to the one below. (The curve is monotonic, and so is its inverse.)
+    v = (np.arange(1, 256) - 0.5) / 255
+    halfway = np.where(v > 12.92 * 0.0031308, ((v + 0.055) / 1.055) ** 2.4, v / 12.92)
+    thresholds = np.concatenate([[-np.inf], halfway, [np.inf]])
+    levels = np.searchsorted(thresholds, np.arange(CELLS + 1) / CELLS, side="right") - 1
+    return Shown(_LIGHT_MATRIX, levels.astype(np.int32), thresholds)
 
 
 def _check(image: Tensor) -> None:

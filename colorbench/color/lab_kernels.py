@@ -2,33 +2,50 @@
 
 All arithmetic is in float64: the Lab is exact to float32's rounding, and rounding to 8 bits finds what the Lab says.
 Each loop writes one array: only then is it known not to write into what it reads, and done for many pixels at once.
+Loops that look something up in tables are kept apart from those that calculate, for the same reason.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from colorbench.compiled import compiled, f32, f64, i32
+from colorbench.compiled import compiled, f32, f64, i32, u32
 
 _BLOCK = 1024
-_THIRD = f32(1 / 3)
-_CUBE_ROOT_BITS = i32(709958130)  # of a float's bits over 3: what makes them those of about its cube root
-_ROUNDER = 1.5 * 2.0**52  # adding and taking it away rounds to whole numbers, halves to even
+CELLS = 4096
+"""Parts of linear light 0..1, so narrow that the 8-bit value changes at most once in each."""
+_PARTS = float(CELLS)
+_ONE, _THIRD, _TWO_NINTHS = f32(1), f32(1 / 3), f32(2 / 9)
+_INVERSE_ROOT_BITS = f32(1419898442)  # less a third of a float's bits: those of about its cube root's inverse
+
+
+class Shown(NamedTuple):
+    """What it takes to show light as 8-bit sRGB."""
+
+    matrix: np.ndarray
+    """(3, 3) float64, linear light from XYZ over the white point."""
+    levels: np.ndarray
+    """(CELLS + 1,) int32, the 8-bit value at the lower end of each cell of linear light."""
+    thresholds: np.ndarray
+    """(257,) float64, the least linear light that is shown as each value; infinite for 256."""
 
 
 @compiled
 def cube_root(x: Any) -> Any:
-    """Of a float64 of 1e-3 to 2, to 1e-15: three of Halley's steps, two of them in float32."""
-    given, x = x, f32(x)
-    y = i32(f32(x.view(np.int32)) * _THIRD + f32(_CUBE_ROOT_BITS)).view(np.float32)  # to 4 %
-    cubed = y * y * y
-    y = y * ((cubed + (x + x)) / ((cubed + cubed) + x))  # to 3e-5
-    cubed = y * y * y
-    root = f64(y + y * ((x - cubed) / ((cubed + cubed) + x)))
-    cube = root * root * root
-    return root + root * ((given - cube) / ((cube + cube) + given))
+    """Of a float64 of 1e-3 to 2, to 1e-13.
+
+    The inverse root y of x makes e = 1 - x y^3 zero, and y (1 - e)^(-1/3) is better than y: two steps along that
+    series, the first in float32, and nothing is divided.
+    """
+    single = f32(x)
+    y = i32(_INVERSE_ROOT_BITS - f32(single.view(np.int32)) * _THIRD).view(np.float32)  # e up to 0.1
+    e = _ONE - single * (y * y * y)
+    inverse = f64(y + y * (e * (_THIRD + e * _TWO_NINTHS)))  # e up to 5e-4
+    rest = 1.0 - x * (inverse * inverse * inverse)
+    inverse = inverse + inverse * (rest * (1 / 3 + rest * (2 / 9 + rest * (14 / 81))))
+    return x * (inverse * inverse)
 
 
 @compiled
@@ -60,6 +77,24 @@ def _difference(f: Any, g: Any, scale: Any, out: Any) -> None:
 
 
 @compiled
+def _lab_of_block(
+    rgb8: Any, image: int, start: int, stop: int, linear: Any, matrix: Any, scratch: Any, lab: Any
+) -> None:
+    n = stop - start
+    r, g, b = scratch[0, :n], scratch[1, :n], scratch[2, :n]
+    fx, fy, fz = scratch[3, :n], scratch[4, :n], scratch[5, :n]
+    _looked_up(rgb8[image, 0, start:stop], linear, r)
+    _looked_up(rgb8[image, 1, start:stop], linear, g)
+    _looked_up(rgb8[image, 2, start:stop], linear, b)
+    _f(r, g, b, matrix[0], fx)
+    _f(r, g, b, matrix[1], fy)
+    _f(r, g, b, matrix[2], fz)
+    _scaled(fy, 116.0, -16.0, lab[image, 0, start:stop])
+    _difference(fx, fy, 500.0, lab[image, 1, start:stop])
+    _difference(fy, fz, 200.0, lab[image, 2, start:stop])
+
+
+@compiled
 def rgb8_to_lab(rgb8: Any, linear: Any, matrix: Any, lab: Any) -> None:
     """Lab of 8-bit sRGB.
 
@@ -69,67 +104,94 @@ def rgb8_to_lab(rgb8: Any, linear: Any, matrix: Any, lab: Any) -> None:
         matrix: (3, 3) float64, XYZ over the white point from linear light.
         lab: (N, 3, n) float32, filled.
     """
-    r, g, b = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
-    fx, fy, fz = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    scratch = np.empty((6, _BLOCK))
     for image in range(rgb8.shape[0]):
         for start in range(0, rgb8.shape[2], _BLOCK):
             stop = min(start + _BLOCK, rgb8.shape[2])
-            n = stop - start
-            _looked_up(rgb8[image, 0, start:stop], linear, r[:n])
-            _looked_up(rgb8[image, 1, start:stop], linear, g[:n])
-            _looked_up(rgb8[image, 2, start:stop], linear, b[:n])
-            _f(r[:n], g[:n], b[:n], matrix[0], fx[:n])
-            _f(r[:n], g[:n], b[:n], matrix[1], fy[:n])
-            _f(r[:n], g[:n], b[:n], matrix[2], fz[:n])
-            _scaled(fy[:n], 116.0, -16.0, lab[image, 0, start:stop])
-            _difference(fx[:n], fy[:n], 500.0, lab[image, 1, start:stop])
-            _difference(fy[:n], fz[:n], 200.0, lab[image, 2, start:stop])
+            _lab_of_block(rgb8, image, start, stop, linear, matrix, scratch, lab)
 
 
 @compiled
 def _light(lightness: Any, other: Any, scale: Any, out: Any) -> None:
     """XYZ over the white point: CIE's f inverted, of (L + 16) / 116 + other scale; never below f = 0."""
     for p in range(out.size):
-        f = (f64(lightness[p]) + 16.0) / 116.0 + f64(other[p]) * scale
+        f = (f64(lightness[p]) + 16.0) * (1 / 116) + f64(other[p]) * scale
         f = max(f, 0.0)
-        out[p] = (f * f) * f if f > 0.2068966 else (f - 16 / 116) / 7.787
+        out[p] = (f * f) * f if f > 0.2068966 else (f - 16 / 116) * (1 / 7.787)
 
 
 @compiled
-def _shown(x: Any, y: Any, z: Any, row: Any, out: Any) -> None:
-    """One channel of sRGB, 0..255 rounded, from light."""
+def _channel(x: Any, y: Any, z: Any, row: Any, out: Any) -> None:
+    """One channel of linear light, 0..1, from XYZ over the white point."""
     i, j, k = row[0], row[1], row[2]
     for p in range(out.size):
         t = (x[p] * i + y[p] * j) + z[p] * k
-        t = min(max(t, 0.0), 1.0)
-        above = max(t, 0.0031308)
-        root = cube_root(above)
-        # t^(1 / 2.4) = (t t^(2/3))^(1/4)
-        curve = np.sqrt(np.sqrt(above * (root * root))) * 1.055 - 0.055
-        value = (curve if t > 0.0031308 else t * 12.92) * 255.0
-        out[p] = (value + _ROUNDER) - _ROUNDER
+        t = t if t > 0.0 else 0.0  # what is no number becomes 0, too: it must name a cell
+        out[p] = t if t < 1.0 else 1.0
 
 
 @compiled
-def lab_to_rgb8(lab: Any, matrix: Any, rgb8: Any) -> None:
+def _cells(linear: Any, out: Any) -> None:
+    for p in range(out.size):
+        out[p] = i32(linear[p] * _PARTS)
+
+
+@compiled
+def _levels(linear: Any, cells: Any, first: Any, thresholds: Any, out: Any) -> None:
+    """8-bit values: that at the lower end of each pixel's cell, or the next one."""
+    for p in range(out.size):
+        level = first[u32(cells[p])]
+        out[p] = np.uint8(level + i32(linear[p] >= thresholds[u32(level) + u32(1)]))
+
+
+@compiled
+def _rgb8_of_block(
+    lab: Any, ab: Any, first: int, image: int, start: int, stop: int, shown: Shown, scratch: Any, cells: Any, rgb8: Any
+) -> None:
+    n = stop - start
+    x, y, z, linear, cell = scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n], cells[:n]
+    lightness = lab[image, 0, start:stop]
+    _light(lightness, ab[image, first, start:stop], 1 / 500, x)
+    _light(lightness, lightness, 0.0, y)
+    _light(lightness, ab[image, first + 1, start:stop], -1 / 200, z)
+    for channel in range(3):
+        _channel(x, y, z, shown.matrix[channel], linear)
+        _cells(linear, cell)
+        _levels(linear, cell, shown.levels, shown.thresholds, rgb8[image, channel, start:stop])
+
+
+@compiled
+def lab_to_rgb8(lab: Any, shown: Shown, rgb8: Any) -> None:
     """8-bit sRGB of Lab, clipped channel by channel.
 
     Args:
         lab: (N, 3, n) float32.
-        matrix: (3, 3) float64, linear light from XYZ over the white point.
+        shown: what it takes.
         rgb8: (N, 3, n) uint8, filled.
     """
-    x, y, z, value = np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK), np.empty(_BLOCK)
+    scratch, cells = np.empty((6, _BLOCK)), np.empty(_BLOCK, np.int32)
     for image in range(lab.shape[0]):
         for start in range(0, lab.shape[2], _BLOCK):
             stop = min(start + _BLOCK, lab.shape[2])
-            n = stop - start
-            lightness = lab[image, 0, start:stop]
-            _light(lightness, lab[image, 1, start:stop], 1 / 500, x[:n])
-            _light(lightness, lightness, 0.0, y[:n])
-            _light(lightness, lab[image, 2, start:stop], -1 / 200, z[:n])
-            for channel in range(3):
-                _shown(x[:n], y[:n], z[:n], matrix[channel], value[:n])
-                out = rgb8[image, channel, start:stop]
-                for p in range(n):
-                    out[p] = np.uint8(value[p])
+            _rgb8_of_block(lab, lab, 1, image, start, stop, shown, scratch, cells, rgb8)
+
+
+@compiled
+def seen(true_lab: Any, ab: Any, shown: Shown, linear: Any, matrix: Any, rgb8: Any, lab: Any) -> None:
+    """What is seen of colours on a photograph's lightness: 8-bit sRGB, and its Lab.
+
+    Args:
+        true_lab: (N, 3, n) float32 Lab, of which the lightness counts.
+        ab: (N, 2, n) float32.
+        shown: see ``lab_to_rgb8``.
+        linear: see ``rgb8_to_lab``.
+        matrix: The same.
+        rgb8: (N, 3, n) uint8, filled.
+        lab: (N, 3, n) float32, filled.
+    """
+    scratch, cells = np.empty((6, _BLOCK)), np.empty(_BLOCK, np.int32)
+    for image in range(ab.shape[0]):
+        for start in range(0, ab.shape[2], _BLOCK):
+            stop = min(start + _BLOCK, ab.shape[2])
+            _rgb8_of_block(true_lab, ab, 0, image, start, stop, shown, scratch, cells, rgb8)
+            _lab_of_block(rgb8, image, start, stop, linear, matrix, scratch, lab)

@@ -50,7 +50,7 @@ class _Loaded(NamedTuple):
     gray: bool
     label: int | None
     size: tuple[int, int]
-    pixels: np.ndarray  # (3, h, w) uint8, contiguous
+    pixels: np.ndarray  # (h, w, 3) uint8
 
 
 @dataclass
@@ -67,9 +67,7 @@ class _Pending:
             gray=tuple(one.gray for one in self.loaded),
             labels=tuple(one.label for one in self.loaded),
             sizes=tuple(one.size for one in self.loaded),
-            rgb8=torch.from_numpy(np.stack([one.pixels for one in self.loaded]))
-            if self.loaded
-            else torch.empty((0, 3, 0, 0), dtype=torch.uint8),
+            rgb8=_channels_first([one.pixels for one in self.loaded]),
             skipped=tuple(self.skipped),
         )
         self.loaded, self.skipped = [], []
@@ -141,6 +139,15 @@ def _load(sample: Sample, recipe: Recipe) -> _Loaded | str:
         photograph = decode(sample)
     except UnreadablePhotograph as error:
         return str(error)
-    pixels = np.ascontiguousarray(recipe.apply(photograph.rgb).transpose(2, 0, 1))
+    pixels = recipe.apply(photograph.rgb)
     height, width = photograph.rgb.shape[:2]
     return _Loaded(photograph.id, photograph.sha256, photograph.gray, photograph.label, (height, width), pixels)
+
+
+def _channels_first(pictures: Sequence[np.ndarray]) -> Tensor:
+    """(N, 3, h, w) of pictures (h, w, 3) of one size; (0, 3, 0, 0) of none."""
+    h, w, _ = pictures[0].shape if pictures else (0, 0, 3)
+    batch = np.empty((len(pictures), 3, h, w), np.uint8)
+    for place, picture in enumerate(pictures):
+        batch[place] = picture.transpose(2, 0, 1)
+    return torch.from_numpy(batch)

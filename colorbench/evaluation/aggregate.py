@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow
 import pyarrow.parquet
+from numpy.typing import ArrayLike, DTypeLike
 
 from colorbench.evaluation.protocol import MetricSpec, Summary
 from colorbench.evaluation.record import CurvePart, Difference, Metric
@@ -187,23 +188,48 @@ def demonstration(n: int) -> list[str]:
 
 def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
     """``rows.parquet``: a line per image; equal rows give equal bytes."""
-    height, width = ([size[axis] for size in rows.sizes] for axis in (0, 1))
+    heights, widths = np.asarray(rows.sizes, np.int32).reshape(-1, 2).T
+    labels = [0 if label is None else label for label in rows.labels]
     table = {
-        "id": pyarrow.array(rows.ids, pyarrow.string()),
-        "sha256": pyarrow.array(rows.sha256s, pyarrow.string()),
-        "label": pyarrow.array(rows.labels, pyarrow.int64()),
-        "gray": pyarrow.array(rows.gray, pyarrow.bool_()),
-        "height": pyarrow.array(height, pyarrow.int32()),
-        "width": pyarrow.array(width, pyarrow.int32()),
-        **{name: pyarrow.array(np.asarray(values, np.float64)) for name, values in columns.items()},
+        "id": _texts(rows.ids),
+        "sha256": _texts(rows.sha256s),
+        "label": _numbers(labels, np.int64, known=[label is not None for label in rows.labels]),
+        "gray": pyarrow.Array.from_buffers(pyarrow.bool_(), len(rows.gray), [None, _bits(rows.gray)]),
+        "height": _numbers(heights, np.int32),
+        "width": _numbers(widths, np.int32),
+        **{name: _numbers(values, np.float64) for name, values in columns.items()},
     }
     buffer = io.BytesIO()
     pyarrow.parquet.write_table(pyarrow.table(table), buffer, compression="zstd")
     return buffer.getvalue()
 
 
+# Columns from their buffers, and back as lists: pyarrow's ways to and from numpy import pandas, which takes longer than
+# scoring a small set.
+
+
+def _numbers(values: ArrayLike, dtype: DTypeLike, known: Sequence[bool] | None = None) -> pyarrow.Array:
+    array = np.ascontiguousarray(values, dtype)
+    valid = None if known is None else _bits(known)
+    return pyarrow.Array.from_buffers(
+        pyarrow.from_numpy_dtype(array.dtype), len(array), [valid, pyarrow.py_buffer(array)]
+    )
+
+
+def _texts(values: Sequence[str]) -> pyarrow.Array:
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(encoded))]
+    return pyarrow.Array.from_buffers(pyarrow.string(), len(encoded), buffers)
+
+
+def _bits(values: Sequence[bool]) -> pyarrow.Buffer:
+    return pyarrow.py_buffer(np.packbits(np.asarray(values, np.bool_), bitorder="little"))
+
+
 def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """Content hashes and the protocol's columns of a ``rows.parquet``."""
-    table = pyarrow.parquet.read_table(path)
-    columns = {name: table[name].to_numpy() for name in table.column_names if name not in FIXED_COLUMNS}
+    table = pyarrow.parquet.ParquetFile(path).read()
+    names = [name for name in table.column_names if name not in FIXED_COLUMNS]
+    columns = {name: np.array(table[name].to_pylist(), np.float64) for name in names}
     return table["sha256"].to_pylist(), columns

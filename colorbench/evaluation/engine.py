@@ -2,8 +2,8 @@
 
     files -> batches (threads) -> truth Lab -> each model's answer -> Colorization -> each scorer -> shard
 
-A feeder thread claims shards and decodes ahead; this thread colorizes, scores and writes. Neither a shard's limits nor
-its contents depend on the number of processes.
+A feeder thread claims shards and decodes ahead; lanes colorize and score, a batch each; this thread collects in order
+and writes. Neither a shard's limits nor its contents depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from colorbench.errors import RunError
 from colorbench.evaluation.aggregate import concatenated
 from colorbench.evaluation.answers import colorize
 from colorbench.evaluation.feeder import Feeder
+from colorbench.evaluation.lanes import Lanes, lane_count
 from colorbench.evaluation.pictures import keep_predictions, keep_thumbnails
-from colorbench.evaluation.protocol import Colorization, Truth
+from colorbench.evaluation.protocol import Colorization, ScoredBatch, Truth
 from colorbench.evaluation.store import Shard
-from colorbench.evaluation.work import Settings, Task, Work, missing
+from colorbench.evaluation.work import Evaluated, Settings, Task, Work, missing
 
 
 class Listener(Protocol):
@@ -50,18 +51,23 @@ def run_pass(
         RunError: a model's wrong answer, a full disk. Finished shards stay.
     """
     written = 0
-    with Feeder(in_order(tasks, len(samples), settings), samples, recipe, settings) as feeder:
-        waited = time.perf_counter()
-        for shard, batch in feeder:
-            for seconds in shard.seconds:
-                seconds["decode wait"] += time.perf_counter() - waited
-            if batch is None:
-                _write(shard)
+    order = in_order(tasks, len(samples), settings)
+
+    def evaluate(item: tuple[Work, LoadedBatch | None], idle: float) -> Evaluated | None:
+        work, batch = item
+        return None if batch is None else _evaluate(work.tasks, batch, recipe, settings, idle)
+
+    with (
+        Feeder(order, samples, recipe, settings) as feeder,
+        Lanes(lane_count(tasks, settings), settings.threads) as lanes,
+    ):
+        for (work, _), evaluated in lanes.map(evaluate, feeder):
+            if evaluated is None:
+                _write(work)
                 written += 1
             else:
-                _evaluate(shard, batch, recipe, settings)
-                progress.advance(len(batch.ids) + len(batch.skipped))
-            waited = time.perf_counter()
+                work.add(evaluated, lanes.count)
+                progress.advance(len(evaluated.rows) + len(evaluated.skipped))
     return written
 
 
@@ -88,23 +94,28 @@ class Progress:
         self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
 
 
-def _evaluate(work: Work, batch: LoadedBatch, recipe: Recipe, settings: Settings) -> None:
-    """Colorize a batch with every model of the shard and score it with every protocol."""
-    work.rows += zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)
-    work.skipped += [(one.id, one.reason) for one in batch.skipped]
+def _evaluate(tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, settings: Settings, idle: float) -> Evaluated:
+    """Colorize a batch with every model and score it with every protocol."""
+    evaluated = Evaluated(
+        rows=list(zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)),
+        skipped=[(one.id, one.reason) for one in batch.skipped],
+        scored=[None] * len(tasks),
+        seconds=[{"decode wait": idle} for _ in tasks],
+    )
     if not batch.ids:
-        return
+        return evaluated
     truth = truth_of(batch, settings)
     by_model: dict[int, list[int]] = {}
-    for place, task in enumerate(work.tasks):
+    for place, task in enumerate(tasks):
         by_model.setdefault(id(task.model), []).append(place)
     for places in by_model.values():
         begun = time.perf_counter()
-        colorization = colorize(work.tasks[places[0]].model, truth, batch.sizes, settings.seed, recipe.name)
+        colorization = colorize(tasks[places[0]].model, truth, batch.sizes, settings.seed, recipe.name)
         colorized = time.perf_counter()
         for place in places:
-            work.seconds[place]["colorize"] += colorized - begun
-            _score(work, place, colorization, settings)
+            evaluated.seconds[place]["colorize"] = colorized - begun
+            evaluated.scored[place] = _score(tasks[place], colorization, settings, evaluated.seconds[place])
+    return evaluated
 
 
 def truth_of(batch: LoadedBatch, settings: Settings) -> Truth:
@@ -112,22 +123,20 @@ def truth_of(batch: LoadedBatch, settings: Settings) -> Truth:
     return Truth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
 
 
-def _score(work: Work, place: int, colorization: Colorization, settings: Settings) -> None:
-    task, seconds = work.tasks[place], work.seconds[place]
+def _score(task: Task, colorization: Colorization, settings: Settings, seconds: dict[str, float]) -> ScoredBatch:
     begun = time.perf_counter()
     scored = task.scorer.score(colorization)
     count = len(colorization.truth.ids)
     for name, values in (*scored.columns.items(), *scored.arrays.items()):
         if len(values) != count:
             raise RunError(f"protocol {task.spec.name} gave {len(values)} values of {name} for {count} photographs")
-    work.scored[place].append(scored)
     scored_at = time.perf_counter()
     if task.save != "none":
         keep_thumbnails(task.folder, colorization, settings.gallery)
     if task.save == "predictions":
         keep_predictions(task.folder, colorization, settings.predictions)
-    seconds["score"] += scored_at - begun
-    seconds["write"] += time.perf_counter() - scored_at
+    seconds |= {"score": scored_at - begun, "write": time.perf_counter() - scored_at}
+    return scored
 
 
 def _write(work: Work) -> None:

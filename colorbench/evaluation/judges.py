@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import kendalltau, rankdata
 
 from colorbench.evaluation.record import Metric, Record
 from colorbench.models.classifiers import slug
@@ -37,10 +36,14 @@ class JudgesTable:
     @property
     def ranks(self) -> np.ndarray:
         """(K, J), 1 is best; equal values share the mean of their ranks."""
+        from scipy.stats import rankdata  # half a second to import, and most runs have no judge
+
         return np.asarray(rankdata(-self.values if self.higher_is_better else self.values, axis=0))
 
     def correlation(self, one: int, other: int) -> float:
         """Kendall's tau-b of two judges over the models, -1 .. 1; NaN where one of them tells no model from another."""
+        from scipy.stats import kendalltau
+
         a, b = self.values[:, one], self.values[:, other]
         return float("nan") if np.ptp(a) == 0 or np.ptp(b) == 0 else float(kendalltau(a, b).statistic)
 

@@ -115,7 +115,7 @@ def _same_contents(folder: RunFolder, dataset: Dataset) -> bool:
     scored: dict[str, str] = {}
     skipped = False
     if folder.finished():
-        table = pyarrow.parquet.read_table(folder.rows, columns=["id", "sha256"])
+        table = pyarrow.parquet.ParquetFile(folder.rows).read(columns=["id", "sha256"])
         scored = dict(zip(table["id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
         skipped = len(scored) < len(dataset)
     for index in () if folder.finished() else folder.done():

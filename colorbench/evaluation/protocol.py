@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
+from colorbench.color.lab import rgb_to_lab, seen
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
 
@@ -115,10 +114,10 @@ class Truth:
         """(N, 1, H, W) L in 0..100."""
         return self.lab[:, :1]
 
-    @property
+    @cached_property
     def ab(self) -> Tensor:
         """(N, 2, H, W)."""
-        return self.lab[:, 1:]
+        return self.lab[:, 1:].contiguous()  # once, and not by every metric of every model
 
     @cached_property
     def memo(self) -> dict[str, Tensor]:
@@ -134,22 +133,26 @@ class Colorization:
         self.truth, self._ab, self._rgb8 = truth, ab, rgb8
 
     @cached_property
-    def rgb8(self) -> Tensor:
-        """(N, 3, H, W) uint8: what is seen, after clipping to sRGB and rounding."""
+    def _seen(self) -> tuple[Tensor, Tensor]:
         if self._rgb8 is not None:
-            return self._rgb8
+            return self._rgb8, self.truth.lab if self._rgb8 is self.truth.rgb8 else rgb_to_lab(self._rgb8)
         assert self._ab is not None
-        return lab_to_rgb8(torch.cat([self.truth.lightness, self._ab.float()], dim=1))
-
-    @cached_property
-    def lab(self) -> Tensor:
-        """(N, 3, H, W) Lab of what is seen."""
-        return self.truth.lab if self.rgb8 is self.truth.rgb8 else rgb_to_lab(self.rgb8)
+        return seen(self.truth.lab, self._ab.float())
 
     @property
+    def rgb8(self) -> Tensor:
+        """(N, 3, H, W) uint8: what is seen, after clipping to sRGB and rounding."""
+        return self._seen[0] if self._rgb8 is None else self._rgb8
+
+    @property
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) Lab of what is seen."""
+        return self._seen[1]
+
+    @cached_property
     def ab(self) -> Tensor:
         """(N, 2, H, W) ab of what is seen: the default of what is scored."""
-        return self.lab[:, 1:]
+        return self.truth.ab if self.lab is self.truth.lab else self.lab[:, 1:].contiguous()
 
     @property
     def ab_float(self) -> Tensor:

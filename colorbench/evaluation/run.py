@@ -14,7 +14,7 @@ from pathlib import Path
 from colorbench.data.dataset import Dataset
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import UserError
-from colorbench.evaluation import execution
+from colorbench.evaluation import execution, memory
 from colorbench.evaluation.engine import Listener, Progress, run_pass
 from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import Run, finish
@@ -87,7 +87,7 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     ids = tuple(sample.id for sample in dataset.samples)
     for model in models:
         model.prepare(ids)  # stored pictures are hashed: their content is part of the key
-    with execution.numerics(request.threads) as threads:
+    with memory.kept(), execution.numerics(request.threads) as threads:
         settings = Settings(
             device=execution.device_of(request.device),
             dtype=execution.dtype_of(request.dtype),

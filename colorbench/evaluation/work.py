@@ -50,6 +50,19 @@ class Settings:
     processes: int = 1
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of a batch."""
+
+    rows: list[Row]
+    skipped: list[tuple[str, str]]
+    """(id, reason)."""
+    scored: list[ScoredBatch | None]
+    """Per task; None where no photograph was left."""
+    seconds: list[dict[str, float]]
+    """Per task, stage -> seconds of the thread that did it."""
+
+
 @dataclass
 class Work:
     """A shard in the making: the tasks that lack it, and what they scored so far."""
@@ -68,6 +81,16 @@ class Work:
     def __post_init__(self) -> None:
         self.scored = [[] for _ in self.tasks]
         self.seconds = [defaultdict(float) for _ in self.tasks]
+
+    def add(self, batch: Evaluated, lanes: int) -> None:
+        """A batch more; the time of ``lanes`` that worked side by side counts once."""
+        self.rows += batch.rows
+        self.skipped += batch.skipped
+        for place, (scored, seconds) in enumerate(zip(batch.scored, batch.seconds, strict=True)):
+            if scored is not None:
+                self.scored[place].append(scored)
+            for stage, spent in seconds.items():
+                self.seconds[place][stage] += spent / lanes
 
     def release(self) -> None:
         """Give up the claims."""
