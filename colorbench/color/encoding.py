@@ -55,12 +55,17 @@ def soft_encode(ab: Tensor, neighbours: int = NEIGHBOURS, sigma: float = SIGMA) 
     # Below sigma 1, weights leave the range of float32.
     plain = neighbours > _FAST or ab.dtype == torch.float64 or sigma < 1
     if not plain and ab.device.type == "cpu":
-        code = _encode_on_cpu(ab, neighbours, sigma)
-    else:
-        a, b = (channel.reshape(-1) for channel in ab.unbind(-3))
-        code = _weigh(_nearest(a, b, neighbours), sigma) if plain else _encode_by_search(a, b, neighbours, sigma)
-    shape = (*ab.shape[:-3], *ab.shape[-2:], neighbours)
+        return _encode_on_cpu(ab, neighbours, sigma)
+    a, b = (channel.reshape(-1) for channel in ab.unbind(-3))
+    code = _weigh(_nearest(a, b, neighbours), sigma) if plain else _encode_by_search(a, b, neighbours, sigma)
+    shape = _shape(ab, neighbours)
     return SoftCode(code.indices.view(shape), code.weights.to(ab.dtype).view(shape))
+
+
+def _shape(ab: Tensor, count: int) -> tuple[int, ...]:
+    """Of the code of (..., 2, H, W)."""
+    *leading, _, height, width = ab.shape
+    return (*leading, height, width, count)
 
 
 class _Neighbours(NamedTuple):
@@ -108,15 +113,18 @@ def _encode_on_cpu(ab: Tensor, count: int, sigma: float) -> SoftCode:
     """
     from colorbench.color.bin_kernels import encode
 
-    maps = pixels_of(ab.float())
-    pixels = maps.shape[0] * maps.shape[2]
-    code = SoftCode(torch.empty((pixels, count), dtype=torch.int64), torch.empty((pixels, count)))
+    maps, shape = pixels_of(ab.float()), _shape(ab, count)
+    # For a single map, each call of torch shows in the time.
+    indices, weights = np.empty(shape, np.int64), np.empty(shape, np.float32)
+    rows = indices.reshape(-1, count), weights.reshape(-1, count)
     scale = np.float32(GRID * GRID / (2 * sigma * sigma) * math.log2(math.e))
-    if encode(maps, _tables(count), scale, code.indices.numpy(), code.weights.numpy()):
-        rest = (code.indices[:, 0] < 0).nonzero()[:, 0]
+    if encode(maps, _tables(count), scale, *rows):
+        flat = SoftCode(*map(torch.from_numpy, rows))
+        rest = (flat.indices[:, 0] < 0).nonzero()[:, 0]
         a, b = (torch.from_numpy(maps[:, channel].reshape(-1))[rest] for channel in (0, 1))
-        _fill_plainly(code, rest, a, b, sigma)
-    return code
+        _fill_plainly(flat, rest, a, b, sigma)
+    code = SoftCode(torch.from_numpy(indices), torch.from_numpy(weights))
+    return code if ab.dtype == torch.float32 else code._replace(weights=code.weights.to(ab.dtype))
 
 
 def _fill_plainly(code: SoftCode, rows: Tensor, a: Tensor, b: Tensor, sigma: float) -> None:
