@@ -14,13 +14,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import seconds
-from colorbench import api
+from colorbench import api, memory
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset
 from colorbench.data.loading import load_batches
 from colorbench.data.recipes import get_recipe
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation import memory
 from colorbench.evaluation.execution import numerics
 from colorbench.evaluation.record import Record
 from colorbench.models.colorizer import Inputs

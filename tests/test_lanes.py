@@ -176,7 +176,7 @@ def test_an_error_in_a_lane_is_the_callers(count: int) -> None:
 _FAULTS = """
 import contextlib, platform, resource, sys
 import torch
-from colorbench.evaluation import memory
+from colorbench import memory
 
 def faults() -> int:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from colorbench import memory
 from colorbench.data.dataset import Dataset
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import UserError
-from colorbench.evaluation import execution, memory
+from colorbench.evaluation import execution
 from colorbench.evaluation.engine import Listener, Progress, run_pass
 from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import Run, finish

@@ -1,7 +1,7 @@
-"""Memory that a run frees is kept for what it needs next.
+"""Memory that a run or a training frees is kept for what it needs next.
 
 The C library hands each large block back to the system as soon as it is free, and fetches it anew, page by page, for
-the next batch: for a small network that is a sixth of its time. Within ``kept`` the process keeps what it has freed.
+the next batch: for a small network that is a tenth of its time. Within ``kept`` the process keeps what it has freed.
 """
 
 from __future__ import annotations
