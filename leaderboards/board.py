@@ -111,6 +111,8 @@ class Group:
     gray_policy: str
     n: int
     redistributable: bool
+    source: str
+    """Where the photographs come from, and whom to credit for them."""
     records: int
     choices: tuple[Choice, ...]
     headline: str | None

@@ -25,7 +25,7 @@ MODELS = {"lab/warm": (10.0, 10.0), "lab/yellow": (0.0, 20.0), "lab/blue": (0.0,
 def measured(folder: Path) -> Path:
     """A real run: three flat colours, gray, constant and truth by ``auc`` on 40 crops of packaged photographs."""
     photographs = write_photographs(folder / "photographs", COUNT)
-    data = Dataset("crops", photographs.samples, redistributable=True)
+    data = Dataset("crops", photographs.samples, redistributable=True, source="crops by <us>")
     models = [loaded(Flat(ab), name) for name, ab in MODELS.items()]
     run(RunRequest(models=models, protocols=["auc"], data=data, output=folder / "runs", command=("colorbench", "run")))
     return folder / "runs"

@@ -200,6 +200,7 @@ def hostile(results: Path, tmp_path: Path) -> Path:
         notes=[HOSTILE],
         model__card={**card, "parameters": 10**30, "settings": {HOSTILE: 1e300}},
         dataset__name=HOSTILE,
+        dataset__source=HOSTILE,
         dataset__skipped=[{"id": HOSTILE, "reason": HOSTILE}],
         dataset__n=COUNT + 1,
         protocol__parameters={HOSTILE: HOSTILE},
@@ -241,11 +242,13 @@ def test_text_is_escaped_for_where_it_goes() -> None:
 
 
 def test_pictures_that_may_not_be_passed_on_stay_out(copied: Path) -> None:
-    assert rendered(copied).count("data:image/webp") > 24 * 4
+    text = rendered(copied)
+    assert text.count("data:image/webp") > 24 * 4
+    assert text.count("Photographs: crops by &lt;us&gt;.") == 1, "whoever shows pictures says whose they are"
     for folder in folders(copied).values():
         change(folder, dataset__redistributable=False)
     text = rendered(copied)
-    assert "data:image" not in text and "does not permit" in text
+    assert "data:image" not in text and "does not permit" in text and "crops by" not in text
     assert "001.jpg" in text  # ids and scores remain
     assert rendered(copied, embed_all=True).count("data:image/webp") > 24 * 4
 

@@ -116,6 +116,7 @@ def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
         overlap=overlap(task.model.card, rows.sha256s),
         limit=run.limit,
         redistributable=run.dataset.redistributable,
+        source=run.dataset.source,
     )
 
 

@@ -66,6 +66,8 @@ class DatasetPart(_Part):
     """Evaluated photographs that are among the model's training photographs, by content; None: not known."""
     limit: int | None
     redistributable: bool
+    source: str = ""
+    """Where the photographs come from, and whom to credit for them."""
 
 
 class Metric(_Part):

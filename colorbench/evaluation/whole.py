@@ -194,6 +194,7 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
             overlap=overlap(context.model.card, rows.sha256s),
             limit=context.request.limit,
             redistributable=test.redistributable,
+            source=test.source,
         ),
         metrics=list(outcome.metrics),
         differences=list(outcome.differences),
