@@ -148,7 +148,7 @@ def _group(
         n=data.n_evaluated,
         # One source that forbids it is enough.
         redistributable=all(entry.record.dataset.redistributable for entry in by_group[key]),
-        source=clean(data.source, 200),
+        source="; ".join(sorted({clean(one.record.dataset.source, 200) for one in by_group[key]} - {""})),
         records=len(by_group[key]),
         choices=tuple(choices),
         headline=headline,

@@ -79,6 +79,8 @@ class Gallery:
     """Whether pictures are shown."""
     note: str | None
     """Why there are no pictures, or fewer."""
+    credit: str
+    """Where the photographs come from, where pictures are shown."""
 
 
 def galleries(
@@ -172,7 +174,9 @@ class _Set:
         shown = any(picture.source for photo in photos for picture in photo.answers)
         if allowed and pictured and not shown:
             note = "The pictures beside these records are not those that they were made with."
-        return Gallery(self.group.dataset, tuple(self.groups), tuple(columns), tuple(photos), shown, note)
+        sources = dict.fromkeys(self.board.groups[number].source for number in self.groups)
+        credit = "; ".join(source for source in sources if source) if shown else ""
+        return Gallery(self.group.dataset, tuple(self.groups), tuple(columns), tuple(photos), shown, note, credit)
 
     def _chosen(self, among: set[str]) -> list[tuple[str, tuple[str, ...]]]:
         """(content hash, why) of the photographs to show: the fixed sample first, then the ends."""

@@ -73,6 +73,12 @@ def test_what_is_seen_is_clipped_rounded_and_converted_back(dtype: torch.dtype) 
     assert torch.equal(found, rgb_to_lab(shown))
 
 
+@pytest.mark.parametrize("shape", [(3, 2, 8, 8), (2, 1, 8, 8), (2, 2, 4, 4), (2, 8, 8)])
+def test_colors_that_do_not_fit_the_photographs_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="does not fit"):
+        seen(torch.zeros(2, 3, 8, 8), torch.zeros(shape))
+
+
 def test_a_pixel_does_not_know_its_place() -> None:
     rgb = torch.randint(0, 256, (3, 37, 53), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     lab = rgb_to_lab(rgb)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from engine_support import (
     DistanceProtocol,
+    DistanceScorer,
     Flat,
     Listening,
     Noise,
@@ -232,6 +233,21 @@ def test_a_wrong_answer_is_one_line_and_keeps_the_finished_shards(
     right = Flat()
     measure(crops, tmp_path, right, batch_size=4)
     assert right.ids == [sample.id for sample in crops.samples[16:]], "the first shard was finished"
+
+
+def test_a_column_with_more_than_a_number_each_is_refused(
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: DistanceProtocol
+) -> None:
+    right = DistanceScorer.score
+
+    def wrong(self: DistanceScorer, colorization: Any) -> Any:
+        scored = right(self, colorization)
+        scored.columns["distance"] = np.stack([scored.columns["distance"]] * 2, axis=1)
+        return scored
+
+    monkeypatch.setattr(DistanceScorer, "score", wrong)
+    with pytest.raises(RunError, match="protocol distance gave column distance in 2 dimensions, not in one"):
+        measure(crops, tmp_path, Flat())
 
 
 def test_a_model_that_writes_into_its_input_changes_no_truth(

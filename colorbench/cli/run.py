@@ -117,8 +117,10 @@ def run(
     from colorbench.evaluation.request import whole_protocol
     from colorbench.evaluation.run import RunRequest
     from colorbench.evaluation.run import run as measure
+    from colorbench.memory import keep_freed_memory
     from colorbench.models.loading import load_model
 
+    keep_freed_memory()
     sets = by_role(data or [])
     ctx.meta[FINISHED] = "what is finished is kept; the same command goes on from there"
     protocols = list(dict.fromkeys(protocol))

@@ -68,11 +68,13 @@ def train(
     from colorbench.cli.verbs import FINISHED
     from colorbench.data.sources import open_dataset
     from colorbench.errors import UserError
+    from colorbench.memory import keep_freed_memory
     from colorbench.models.loading import model_factory
     from colorbench.training.train import Recipe, name_sources
     from colorbench.training.train import train as train_model
     from colorbench.training.trainer import Options
 
+    keep_freed_memory()
     ctx.meta[FINISHED] = "the last checkpoint is kept; the same command goes on from it"
     factory = model_factory(model)
     presets = getattr(factory, "presets", None)

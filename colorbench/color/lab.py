@@ -112,8 +112,13 @@ def seen(lab: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         sRGB (..., 3, H, W) uint8, and its Lab, float32; just what ``lab_to_rgb8`` and ``rgb_to_lab`` give.
+
+    Raises:
+        ValueError: for shapes that do not fit one another.
     """
     _check(lab)
+    if ab.shape != (*lab.shape[:-3], 2, *lab.shape[-2:]):
+        raise ValueError(f"ab of {tuple(ab.shape)} does not fit Lab of {tuple(lab.shape)}")
     if not (compilable(lab) and compilable(ab)):
         rgb8 = lab_to_rgb8(torch.cat([lab[..., :1, :, :], ab.to(lab.dtype)], dim=-3))
         return rgb8, rgb_to_lab(rgb8)
@@ -144,7 +149,11 @@ def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
 @lru_cache(maxsize=1)
 def _linear_table() -> np.ndarray:
     """(256,) float64 linear light of every 8-bit value."""
-    v = np.arange(256) / 255
+    return _linear(np.arange(256) / 255)
+
+
+def _linear(v: np.ndarray) -> np.ndarray:
+    """Linear light of sRGB values 0..1."""
     return np.where(v > 0.04045, ((v + 0.055) / 1.055) ** 2.4, v / 12.92)
 
 
@@ -154,8 +163,7 @@ def _shown() -> Shown:
 
     # Values are shown from halfway to the one below. (The curve is monotonic, and so is its inverse.)
     v = (np.arange(1, 256) - 0.5) / 255
-    halfway = np.where(v > 12.92 * 0.0031308, ((v + 0.055) / 1.055) ** 2.4, v / 12.92)
-    thresholds = np.concatenate([[-np.inf], halfway, [np.inf]])
+    thresholds = np.concatenate([[-np.inf], _linear(v), [np.inf]])
     levels = np.searchsorted(thresholds, np.arange(CELLS + 1) / CELLS, side="right") - 1
     return Shown(_LIGHT_MATRIX, levels.astype(np.int32), thresholds)
 

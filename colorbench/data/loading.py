@@ -139,7 +139,7 @@ def _load(sample: Sample, recipe: Recipe) -> _Loaded | str:
         photograph = decode(sample)
     except UnreadablePhotograph as error:
         return str(error)
-    pixels = recipe.apply(photograph.rgb)
+    pixels = np.ascontiguousarray(recipe.apply(photograph.rgb))  # a crop would keep the whole picture alive
     height, width = photograph.rgb.shape[:2]
     return _Loaded(photograph.id, photograph.sha256, photograph.gray, photograph.label, (height, width), pixels)
 

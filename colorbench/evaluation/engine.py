@@ -8,9 +8,12 @@ and writes. Neither a shard's limits nor its contents depend on the number of pr
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
+
+import numpy as np
 
 from colorbench.data.dataset import Sample
 from colorbench.data.loading import LoadedBatch
@@ -19,7 +22,7 @@ from colorbench.errors import RunError
 from colorbench.evaluation.aggregate import concatenated
 from colorbench.evaluation.answers import colorize
 from colorbench.evaluation.feeder import Feeder
-from colorbench.evaluation.lanes import Lanes, lane_count
+from colorbench.evaluation.lanes import Lanes
 from colorbench.evaluation.pictures import keep_predictions, keep_thumbnails
 from colorbench.evaluation.protocol import Colorization, ScoredBatch, Truth
 from colorbench.evaluation.store import Shard
@@ -53,22 +56,42 @@ def run_pass(
     written = 0
     order = in_order(tasks, len(samples), settings)
 
-    def evaluate(item: tuple[Work, LoadedBatch | None], idle: float) -> Evaluated | None:
+    def evaluate(item: tuple[Work, LoadedBatch | None]) -> Evaluated | None:
         work, batch = item
-        return None if batch is None else _evaluate(work.tasks, batch, recipe, settings, idle)
+        return None if batch is None else _evaluate(work.tasks, batch, recipe, settings)
 
-    with (
-        Feeder(order, samples, recipe, settings) as feeder,
-        Lanes(lane_count(tasks, settings), settings.threads) as lanes,
-    ):
+    with Feeder(order, samples, recipe, settings) as feeder, Lanes(settings.lanes, settings.threads) as lanes:
+        clock = _Clock(settings.lanes)
         for (work, _), evaluated in lanes.map(evaluate, feeder):
             if evaluated is None:
-                _write(work)
+                with clock.stopped():
+                    _write(work)
                 written += 1
             else:
-                work.add(evaluated, lanes.count)
+                work.add(evaluated, settings.lanes, clock.idle(evaluated.busy))
                 progress.advance(len(evaluated.rows) + len(evaluated.skipped))
     return written
+
+
+class _Clock:
+    """Tells how long all lanes stood still: the time that went by less the time that they worked, side by side."""
+
+    def __init__(self, lanes: int) -> None:
+        self._lanes, self._begun, self._accounted = lanes, time.perf_counter(), 0.0
+
+    def idle(self, busy: float) -> float:
+        """Seconds of idleness since the last call, in which a lane was ``busy`` for so long with the batch at hand."""
+        self._accounted += busy / self._lanes
+        idle = max(0.0, time.perf_counter() - self._begun - self._accounted)
+        self._accounted += idle
+        return idle
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Time that is nobody's idleness."""
+        begun = time.perf_counter()
+        yield
+        self._begun += time.perf_counter() - begun
 
 
 def in_order(tasks: Sequence[Task], count: int, settings: Settings) -> list[tuple[int, list[Task]]]:
@@ -94,13 +117,14 @@ class Progress:
         self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
 
 
-def _evaluate(tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, settings: Settings, idle: float) -> Evaluated:
+def _evaluate(tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, settings: Settings) -> Evaluated:
     """Colorize a batch with every model and score it with every protocol."""
+    started = time.perf_counter()
     evaluated = Evaluated(
         rows=list(zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)),
         skipped=[(one.id, one.reason) for one in batch.skipped],
         scored=[None] * len(tasks),
-        seconds=[{"decode wait": idle} for _ in tasks],
+        seconds=[{} for _ in tasks],
     )
     if not batch.ids:
         return evaluated
@@ -115,6 +139,7 @@ def _evaluate(tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, setting
         for place in places:
             evaluated.seconds[place]["colorize"] = colorized - begun
             evaluated.scored[place] = _score(tasks[place], colorization, settings, evaluated.seconds[place])
+    evaluated.busy = time.perf_counter() - started
     return evaluated
 
 
@@ -130,6 +155,9 @@ def _score(task: Task, colorization: Colorization, settings: Settings, seconds: 
     for name, values in (*scored.columns.items(), *scored.arrays.items()):
         if len(values) != count:
             raise RunError(f"protocol {task.spec.name} gave {len(values)} values of {name} for {count} photographs")
+    for name, values in scored.columns.items():
+        if np.ndim(values) != 1:
+            raise RunError(f"protocol {task.spec.name} gave column {name} in {np.ndim(values)} dimensions, not in one")
     scored_at = time.perf_counter()
     if task.save != "none":
         keep_thumbnails(task.folder, colorization, settings.gallery)

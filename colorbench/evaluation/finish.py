@@ -130,6 +130,7 @@ def execution_part(settings: Settings, n: int, seconds: Mapping[str, float]) -> 
         device=f"{device} ({name})",
         dtype=str(settings.dtype).removeprefix("torch."),
         threads=settings.threads,
+        lanes=settings.lanes,
         batch_size=settings.batch_size,
         workers=settings.workers,
         processes=settings.processes,

@@ -1,19 +1,20 @@
 """Lanes: threads that take a batch each, so that one is scored while another is in a network.
 
 A network of many small steps leaves cores idle between them, and scoring a batch keeps one busy at most. Two lanes with
-half of the threads each leave none idle. They work only where nothing forbids it: on a processor, and where every model
-and protocol of the pass says ``thread_safe``. Answers come out in the order of the batches, whichever lane was first.
+half of the threads each leave hardly any idle. They work only where nothing forbids it: on a processor, and where every
+model and protocol of the pass says ``thread_safe``. Answers come out in the order of the batches, whichever lane was
+first. A network's last bit may depend on its threads, so a record tells the lanes.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -41,42 +42,74 @@ class Lanes:
     def __init__(self, count: int, threads: int) -> None:
         """``threads`` of torch are shared out evenly, since an answer may depend on their number in its last bit."""
         self.count, self.threads = count, threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._last = threading.local()
-        self._opened = time.perf_counter()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        # Not a ThreadPoolExecutor: Python waits for its threads at the end, so that a slow model would outlive Ctrl-C.
+        self._lanes = [
+            threading.Thread(target=self._serve, name=f"colorbench-lane-{i}", daemon=True)
+            for i in range(count if count > 1 else 0)
+        ]
 
     def __enter__(self) -> Lanes:
-        if self.count > 1:
-            share = self.threads // self.count
-            self._pool = ThreadPoolExecutor(self.count, "colorbench-lane", lambda: torch.set_num_threads(share))
+        for lane in self._lanes:
+            lane.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            # Torch tells the number of the last thread that set one to those that come after.
-            torch.set_num_threads(self.threads)
+        self._stop.set()
+        for _ in self._lanes:
+            self._jobs.put(None)
+        for lane in self._lanes:
+            if not isinstance(error, KeyboardInterrupt):
+                lane.join()
+        # Torch tells the number of the last thread that set one to those that come after.
+        torch.set_num_threads(self.threads)
 
-    def map(self, work: Callable[[Item, float], Answer], items: Iterable[Item]) -> Iterator[tuple[Item, Answer]]:
-        """Each item with its answer, in order; ``work`` is also told how many seconds its lane stood idle before."""
-        if self._pool is None:
-            yield from ((item, self._done(work, item)) for item in items)
+    def map(self, work: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[tuple[Item, Answer]]:
+        """Each item with its answer, in order. Where ``items`` end in an error, what was taken is finished first."""
+        if not self._lanes:
+            yield from ((item, work(item)) for item in items)
             return
         window: deque[tuple[Item, Future[Answer]]] = deque()
-        for item in items:
-            window.append((item, self._pool.submit(self._done, work, item)))
-            while len(window) > self.count:  # one waits, so that no lane does
-                item, future = window.popleft()
-                yield item, future.result()
-        for item, future in window:
-            yield item, future.result()
+        source, failure = iter(items), None
+        while failure is None:
+            try:
+                item = next(source)
+            except StopIteration:
+                break
+            except BaseException as error:  # raised again below
+                failure = error
+                break
+            window.append((item, self._begin(work, item)))
+            while window and (len(window) > self.count or window[0][1].done()):  # one waits, so that no lane does
+                yield _first(window)
+        # Ctrl-C waits for nothing, but what is finished is kept then, too.
+        while window and (not isinstance(failure, KeyboardInterrupt) or window[0][1].done()):
+            yield _first(window)
+        if failure is not None:
+            raise failure
 
-    def _done(self, work: Callable[[Item, float], Answer], item: Item) -> Answer:
-        idle = time.perf_counter() - getattr(self._last, "moment", self._opened)
-        try:
-            with torch.no_grad():  # gradients are switched off for each thread by itself
-                return work(item, idle)
-        finally:
-            self._last.moment = time.perf_counter()
+    def _begin(self, work: Callable[[Item], Answer], item: Item) -> Future[Answer]:
+        future: Future[Answer] = Future()
+
+        def job() -> None:
+            try:
+                future.set_result(work(item))
+            except BaseException as error:  # raised again by whoever asks for the answer
+                future.set_exception(error)
+
+        self._jobs.put(job)
+        return future
+
+    def _serve(self) -> None:
+        torch.set_num_threads(self.threads // self.count)
+        with torch.no_grad():  # gradients are switched off for each thread by itself
+            while (job := self._jobs.get()) is not None and not self._stop.is_set():
+                job()
+
+
+def _first(window: deque[tuple[Any, Future[Any]]]) -> tuple[Any, Any]:
+    item, future = window.popleft()
+    return item, future.result()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from colorbench.color.lab import rgb_to_lab, seen
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
+from colorbench.evaluation.lazy import lazy
 
 if TYPE_CHECKING:
     from colorbench.evaluation.record import Record
@@ -104,7 +104,7 @@ class Truth:
     gray: tuple[bool, ...] = ()
     labels: tuple[int | None, ...] = ()
 
-    @cached_property
+    @lazy
     def lab(self) -> Tensor:
         """(N, 3, H, W) float32 Lab."""
         return rgb_to_lab(self.rgb8)
@@ -114,12 +114,12 @@ class Truth:
         """(N, 1, H, W) L in 0..100."""
         return self.lab[:, :1]
 
-    @cached_property
+    @lazy
     def ab(self) -> Tensor:
         """(N, 2, H, W)."""
         return self.lab[:, 1:].contiguous()  # once, and not by every metric of every model
 
-    @cached_property
+    @lazy
     def memo(self) -> dict[str, Tensor]:
         """Whatever a protocol computes from the truth alone (nearest bins, say), kept for the next model."""
         return {}
@@ -132,7 +132,7 @@ class Colorization:
         """Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given."""
         self.truth, self._ab, self._rgb8 = truth, ab, rgb8
 
-    @cached_property
+    @lazy
     def _seen(self) -> tuple[Tensor, Tensor]:
         if self._rgb8 is not None:
             return self._rgb8, self.truth.lab if self._rgb8 is self.truth.rgb8 else rgb_to_lab(self._rgb8)
@@ -149,7 +149,7 @@ class Colorization:
         """(N, 3, H, W) Lab of what is seen."""
         return self._seen[1]
 
-    @cached_property
+    @lazy
     def ab(self) -> Tensor:
         """(N, 2, H, W) ab of what is seen: the default of what is scored."""
         return self.truth.ab if self.lab is self.truth.lab else self.lab[:, 1:].contiguous()
@@ -199,7 +199,11 @@ class Summary:
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A protocol with its parameters resolved: what the engine runs."""
+    """A protocol with its parameters resolved: what the engine runs.
+
+    One that several threads may call at once says ``thread_safe = True`` (see ``models.colorizer.ThreadSafe``): without
+    it no batches of the pass are scored side by side.
+    """
 
     recipe: str
     """Name of the recipe; protocols that share one share the pass."""

@@ -126,6 +126,8 @@ class Execution(_Part):
     device: str
     dtype: str
     threads: int
+    lanes: int = 1
+    """Batches side by side, each with an equal part of the threads."""
     batch_size: int
     workers: int
     processes: int

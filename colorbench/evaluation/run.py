@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from colorbench import memory
 from colorbench.data.dataset import Dataset
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import UserError
@@ -20,6 +19,7 @@ from colorbench.evaluation.engine import Listener, Progress, run_pass
 from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import Run, finish
 from colorbench.evaluation.identity import folder_of, protocol_identity
+from colorbench.evaluation.lanes import lane_count
 from colorbench.evaluation.pictures import fixed_ids, prediction_names
 from colorbench.evaluation.plan import locate
 from colorbench.evaluation.protocol import ProtocolSpec, Scorer
@@ -88,7 +88,7 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     ids = tuple(sample.id for sample in dataset.samples)
     for model in models:
         model.prepare(ids)  # stored pictures are hashed: their content is part of the key
-    with memory.kept(), execution.numerics(request.threads) as threads:
+    with execution.numerics(request.threads) as threads:
         settings = Settings(
             device=execution.device_of(request.device),
             dtype=execution.dtype_of(request.dtype),
@@ -167,6 +167,10 @@ def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) ->
     recipes: dict[str, list[Task]] = {}
     for task in tasks:
         recipes.setdefault(task.scorer.recipe, []).append(task)
+    runs = {
+        name: replace(run, settings=replace(settings, lanes=lane_count(group, settings)))
+        for name, group in recipes.items()
+    }
     total = sum(
         len(shard_samples(run.dataset.samples, index))
         for group in recipes.values()
@@ -178,10 +182,10 @@ def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) ->
     in_turn = sorted(tasks, key=lambda task: _turn(task.model.full_name))
     while any(not task.folder.finished() for task in tasks):
         made = sum(
-            run_pass(group, run.dataset.samples, get_recipe(name), settings, progress)
+            run_pass(group, run.dataset.samples, get_recipe(name), runs[name].settings, progress)
             for name, group in recipes.items()
         )
-        made += sum(_finish(task, in_turn, run, anchors) for task in in_turn)
+        made += sum(_finish(task, in_turn, runs[task.scorer.recipe], anchors) for task in in_turn)
         if not made:
             time.sleep(0.1)  # another process is at what is left
     for task in tasks:

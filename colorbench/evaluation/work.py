@@ -46,11 +46,13 @@ class Settings:
     """Ids whose pictures are kept."""
     predictions: Mapping[str, str]
     """Id -> path below ``predictions/``."""
+    lanes: int = 1
+    """Batches side by side, each with an equal part of the threads."""
     rank: int = 0
     processes: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass
 class Evaluated:
     """What came of a batch."""
 
@@ -60,7 +62,9 @@ class Evaluated:
     scored: list[ScoredBatch | None]
     """Per task; None where no photograph was left."""
     seconds: list[dict[str, float]]
-    """Per task, stage -> seconds of the thread that did it."""
+    """Per task, stage -> seconds of the lane that did it."""
+    busy: float = 0.0
+    """Seconds of that lane in all."""
 
 
 @dataclass
@@ -82,13 +86,17 @@ class Work:
         self.scored = [[] for _ in self.tasks]
         self.seconds = [defaultdict(float) for _ in self.tasks]
 
-    def add(self, batch: Evaluated, lanes: int) -> None:
-        """A batch more; the time of ``lanes`` that worked side by side counts once."""
+    def add(self, batch: Evaluated, lanes: int, idle: float) -> None:
+        """A batch more, done by one of ``lanes`` side by side after all of them had stood ``idle`` so many seconds.
+
+        Each lane's time counts as its share, so that all stages add up to the time that went by.
+        """
         self.rows += batch.rows
         self.skipped += batch.skipped
         for place, (scored, seconds) in enumerate(zip(batch.scored, batch.seconds, strict=True)):
             if scored is not None:
                 self.scored[place].append(scored)
+            self.seconds[place]["decode wait"] += idle
             for stage, spent in seconds.items():
                 self.seconds[place][stage] += spent / lanes
 

@@ -10,7 +10,6 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from colorbench import memory
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
@@ -101,8 +100,7 @@ def train(recipe: Recipe, reporter: Reporter) -> Path:
         return recipe.weights
     if trainer.step:
         say(f"going on from step {trainer.step}")
-    with memory.kept():
-        state = trainer.run(reporter)
+    state = trainer.run(reporter)
     if accelerator.is_main_process:
         filled = _card(recipe, trainer, cache, prior.name, prior.kind)
         export(state, recipe.weights, filled, prior, cache.hashes[trainer.chosen])
