@@ -244,7 +244,7 @@ def test_text_is_escaped_for_where_it_goes() -> None:
 def test_pictures_that_may_not_be_passed_on_stay_out(copied: Path) -> None:
     text = rendered(copied)
     assert text.count("data:image/webp") > 24 * 4
-    assert text.count("Photographs: crops by &lt;us&gt;.") == 1, "whoever shows pictures says whose they are"
+    assert text.count("Credits: crops by &lt;us&gt;.") == 1, "whoever shows pictures says whose they are"
     for folder in folders(copied).values():
         change(folder, dataset__redistributable=False)
     text = rendered(copied)

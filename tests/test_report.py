@@ -85,7 +85,7 @@ def test_gray_constant_and_truth_are_found_beside_it(stored) -> None:
 
 def test_whoever_shows_pictures_says_whose_they_are(stored) -> None:
     folder = stored(source="pictures by <A. Photographer>, CC BY 2.0")
-    assert "Photographs: pictures by &lt;A. Photographer&gt;, CC BY 2.0." in write_report(folder).read_text()
+    assert "Credits: pictures by &lt;A. Photographer&gt;, CC BY 2.0." in write_report(folder).read_text()
 
 
 def test_records_on_other_photographs_do_not_stand_beside_it(stored, make_record) -> None:
