@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from colorbench.cli.tables import Closing
-from colorbench.evaluation.wording import interval, number
+from colorbench.evaluation.wording import against_constant, interval, number
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
 
@@ -43,6 +43,43 @@ def test_a_number_stands_between_its_interval_and_its_anchors(printed) -> None:
     # 90.456 and .98, .99, 1.1 times it.
     assert row[:6] == ["auc_raw", "90.46", "+1.25", "88.65", "89.55", "99.50"]
     assert [cell.strip() for cell in row[6:] if cell.strip()] == ["% ↑ · n 100", "[89.50, 91.50]", "[+0.75, +1.75]"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.5, 2.0, "better than the best single colour, +1.25 [+0.50, +2.00]"),
+        (-2.0, -0.5, "worse than the best single colour, -1.25 [-2.00, -0.50]"),
+        (-0.5, 2.0, "not told apart from the best single colour, +0.75 [-0.50, +2.00]"),
+    ],
+)
+def test_the_headline_is_held_against_the_best_single_colour(
+    make_record, low: float, high: float, verdict: str
+) -> None:
+    record = make_record()
+    values = {"metric": "auc_rebalanced_stable", "minus": "zoo/constant", "value": (low + high) / 2}
+    against = record.differences[0].model_copy(update={**values, "ci_low": low, "ci_high": high})
+    record = record.model_copy(update={"differences": [*record.differences, against]})
+    assert against_constant(record, "auc_rebalanced_stable") == f"auc_rebalanced_stable: {verdict}"
+    stream = io.StringIO()
+    Closing(Console(file=stream, width=80)).show(record, [], EXPLAINED, "auc_rebalanced_stable", Path("runs/x"))
+    assert verdict in stream.getvalue()
+    assert "minus constant" not in stream.getvalue(), "80 columns have no room for another difference"
+    # Less is better: the same numbers say the opposite.
+    metrics = [metric.model_copy(update={"higher_is_better": False}) for metric in record.metrics]
+    turned = against_constant(record.model_copy(update={"metrics": metrics}), "auc_rebalanced_stable")
+    opposite = {"better": "worse", "worse": "better"}
+    first = verdict.split()[0]
+    assert turned is not None
+    assert turned.split()[1] == opposite.get(first, first)
+
+
+def test_without_an_interval_nothing_is_said_of_the_best_single_colour(make_record) -> None:
+    record = make_record()
+    assert against_constant(record, "auc_rebalanced_stable") is None
+    values = {"metric": "auc_rebalanced_stable", "minus": "zoo/constant", "ci_low": None, "ci_high": None}
+    against = record.differences[0].model_copy(update=values)
+    assert against_constant(record.model_copy(update={"differences": [against]}), "auc_rebalanced_stable") is None
 
 
 def test_every_number_is_explained_and_the_headline_named(printed) -> None:

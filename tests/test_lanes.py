@@ -132,8 +132,9 @@ def test_what_was_taken_is_finished_when_there_is_no_more_to_take(broken: type[E
 
 
 _INTERRUPTED = """
-import time
+import signal, time
 from colorbench.evaluation.lanes import Lanes
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell in the background has it ignored
 print("ready", flush=True)
 with Lanes(2, 2) as lanes:
     for _ in lanes.map(lambda item: time.sleep(60), range(3)):

@@ -73,6 +73,15 @@ def test_where_nothing_is_taken_from_gray_the_controls_are(make_record) -> None:
     assert "<th>minus" not in nothing and "Bold differences" not in nothing
 
 
+def test_differences_from_gray_and_from_the_best_single_colour_stand_side_by_side(make_record) -> None:
+    record = make_record()
+    constant = record.differences[0].model_copy(update={"minus": "zoo/constant", "value": -0.5})
+    other = constant.model_copy(update={"minus": "zoo/random"})
+    text = page(record.model_copy(update={"differences": [constant, *record.differences, other]}))
+    assert "<th>minus gray</th><th>minus constant</th>" in text
+    assert "-0.50" in text and "minus random" not in text
+
+
 def test_gray_constant_and_truth_are_found_beside_it(stored) -> None:
     folder = stored()
     stored("zoo/gray", scale=0.98)

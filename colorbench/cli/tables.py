@@ -12,6 +12,7 @@ from rich.text import Text
 
 from colorbench.evaluation.record import Difference, Metric, Record
 from colorbench.evaluation.wording import (
+    against_constant,
     anchors,
     demonstration,
     few_decide,
@@ -57,6 +58,9 @@ class Closing:
             self.console.print()
         line(self.console, heading(record))
         self.console.print(Padding(scores(record, beside, headline), (1, 0)))
+        if (verdict := against_constant(record, headline)) is not None:
+            line(self.console, verdict)
+            self.console.print()
         if self._new(f"{record.protocol.name} {record.protocol.version}"):
             self.console.print(meaning(record, explanations, headline))
         for remark in remarks(record):
@@ -92,7 +96,8 @@ def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
     table.add_column("", overflow="fold")
     short = record.model.name.rpartition("/")[2]
     table.add_column(short if len(short) <= LONGEST_HEAD else "the model", justify="right", no_wrap=True)
-    minus = taken_away(record)
+    # In 80 characters there is no room for a second difference: ``against_constant`` says the one that counts.
+    minus = [one for one in taken_away(record) if one[0] != "minus constant"]
     for head, _ in minus:
         table.add_column(head, justify="right", no_wrap=True)
     columns = [(head, values(other)) for head, other in anchors(record, beside)]

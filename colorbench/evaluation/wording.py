@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from colorbench.evaluation.record import Difference, Metric, Record
 
-ANCHORS = {"zoo/gray": "gray", "zoo/constant": "constant", "zoo/ground-truth": "truth"}
+CONSTANT = "zoo/constant"
+ANCHORS = {"zoo/gray": "gray", CONSTANT: "constant", "zoo/ground-truth": "truth"}
 """Models whose scores stand beside every other's, and the heads of their columns."""
 DECIDING_SHARE = 0.95
 """The effective number of photographs is worth showing below this share of all."""
@@ -46,12 +47,30 @@ def values(record: Record) -> dict[str, float | None]:
 def taken_away(record: Record) -> list[tuple[str, dict[str, Difference]]]:
     """What is shown as "minus": head of the column, and the difference by metric name.
 
-    From gray; where nothing is taken from gray (probes, transfer), from each control.
+    From gray and the best single colour; where nothing is taken from gray (probes, transfer), from each control.
     """
     names = list(dict.fromkeys(difference.minus for difference in record.differences))
-    names = ["zoo/gray"] if "zoo/gray" in names else names
+    names = [name for name in ("zoo/gray", CONSTANT) if name in names] if "zoo/gray" in names else names
     by_name = {name: {d.metric: d for d in record.differences if d.minus == name} for name in names}
     return [(f"minus {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
+
+
+def against_constant(record: Record, headline: str) -> str | None:
+    """Whether the headline is better than that of the best single colour: gray is beaten by many a beige.
+
+    None where that was not asked, or too few photographs were measured for an interval.
+    """
+    metric = next((metric for metric in record.metrics if metric.name == headline), None)
+    found = (one for one in record.differences if one.minus == CONSTANT and one.metric == headline)
+    difference = next(found, None)
+    if metric is None or difference is None or difference.ci_low is None or difference.ci_high is None:
+        return None
+    sign = -1 if metric.higher_is_better is False else 1
+    low, high = sorted((sign * difference.ci_low, sign * difference.ci_high))
+    verdict = "better than" if low > 0 else "worse than" if high < 0 else "not told apart from"
+    value = number(difference.value, metric.unit, signed=True)
+    shown = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
+    return f"{headline}: {verdict} the best single colour, {value} {shown}"
 
 
 def anchors(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
