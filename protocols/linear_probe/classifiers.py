@@ -75,8 +75,10 @@ def held_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 def moments(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation (dims,) float64 of (n, dims), in two passes; a constant feature has deviation 0."""
     n = len(matrix)
-    mean = sum(matrix[i : i + BLOCK].sum(axis=0, dtype=np.float64) for i in range(0, n, BLOCK)) / n
-    square = np.zeros(matrix.shape[1])
+    mean, square = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1])
+    for i in range(0, n, BLOCK):
+        mean += matrix[i : i + BLOCK].sum(axis=0, dtype=np.float64)
+    mean /= n
     for i in range(0, n, BLOCK):
         off = matrix[i : i + BLOCK].astype(np.float32) - mean.astype(np.float32)
         square += np.einsum("ij,ij->j", off, off, dtype=np.float64)
