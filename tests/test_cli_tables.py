@@ -82,6 +82,15 @@ def test_without_an_interval_nothing_is_said_of_the_best_single_colour(make_reco
     assert against_constant(record.model_copy(update={"differences": [against]}), "auc_rebalanced_stable") is None
 
 
+def test_what_has_no_better_or_worse_is_not_held_against_it(make_record) -> None:
+    record = make_record()
+    against = record.differences[0].model_copy(update={"minus": "zoo/constant"})
+    metrics = [metric.model_copy(update={"higher_is_better": None}) for metric in record.metrics]
+    assert against_constant(record.model_copy(update={"differences": [against]}), "auc_raw") is not None
+    changed = record.model_copy(update={"differences": [against], "metrics": metrics})
+    assert against_constant(changed, "auc_raw") is None
+
+
 def test_every_number_is_explained_and_the_headline_named(printed) -> None:
     words = " ".join(printed().split())
     assert "auc_raw How near the colors are. auc_rebalanced_stable" in words

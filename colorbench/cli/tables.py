@@ -97,7 +97,7 @@ def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
     short = record.model.name.rpartition("/")[2]
     table.add_column(short if len(short) <= LONGEST_HEAD else "the model", justify="right", no_wrap=True)
     # In 80 characters there is no room for a second difference: ``against_constant`` says the one that counts.
-    minus = [one for one in taken_away(record) if one[0] != "minus constant"]
+    minus = taken_away(record, narrow=True)
     for head, _ in minus:
         table.add_column(head, justify="right", no_wrap=True)
     columns = [(head, values(other)) for head, other in anchors(record, beside)]

@@ -44,13 +44,15 @@ def values(record: Record) -> dict[str, float | None]:
     return {metric.name: metric.value for metric in record.metrics}
 
 
-def taken_away(record: Record) -> list[tuple[str, dict[str, Difference]]]:
+def taken_away(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[str, Difference]]]:
     """What is shown as "minus": head of the column, and the difference by metric name.
 
-    From gray and the best single colour; where nothing is taken from gray (probes, transfer), from each control.
+    From gray and, unless there is only ``narrow`` room, the best single colour; where nothing is taken from gray
+    (probes, transfer), from each control.
     """
     names = list(dict.fromkeys(difference.minus for difference in record.differences))
-    names = [name for name in ("zoo/gray", CONSTANT) if name in names] if "zoo/gray" in names else names
+    if "zoo/gray" in names:
+        names = ["zoo/gray", CONSTANT] if CONSTANT in names and not narrow else ["zoo/gray"]
     by_name = {name: {d.metric: d for d in record.differences if d.minus == name} for name in names}
     return [(f"minus {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
 
@@ -58,14 +60,17 @@ def taken_away(record: Record) -> list[tuple[str, dict[str, Difference]]]:
 def against_constant(record: Record, headline: str) -> str | None:
     """Whether the headline is better than that of the best single colour: gray is beaten by many a beige.
 
-    None where that was not asked, or too few photographs were measured for an interval.
+    None where that was not asked, the metric has no better or worse, or too few photographs were measured for an
+    interval.
     """
     metric = next((metric for metric in record.metrics if metric.name == headline), None)
     found = (one for one in record.differences if one.minus == CONSTANT and one.metric == headline)
     difference = next(found, None)
-    if metric is None or difference is None or difference.ci_low is None or difference.ci_high is None:
+    if metric is None or metric.higher_is_better is None or difference is None:
         return None
-    sign = -1 if metric.higher_is_better is False else 1
+    if difference.ci_low is None or difference.ci_high is None:
+        return None
+    sign = 1 if metric.higher_is_better else -1
     low, high = sorted((sign * difference.ci_low, sign * difference.ci_high))
     verdict = "better than" if low > 0 else "worse than" if high < 0 else "not told apart from"
     value = number(difference.value, metric.unit, signed=True)
