@@ -68,6 +68,7 @@ def main(folder: str, model_name: str = "zoo/cic.small") -> None:
     n = sum(len(one.ids) for one in inputs)
     larger = max(list(times.values())[:2])
     print(f"{n} photographs, {torch.get_num_threads()} threads, {model.full_name}, median of {ROUNDS} in turn")
+    print("(a whole run: aim at most 1.5 times the larger part)")
     for name, spent in times.items():
         print(
             f"{name}: {spent:.2f} s, {1e3 * spent / n:.1f} ms a photograph, {spent / larger:.2f} times the larger part"
