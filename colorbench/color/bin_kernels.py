@@ -17,9 +17,11 @@ PADDED = 16
 assert (GRID, MAP_EDGE, MAP_SIDE, REACH, INSIDE, CELLS) == (10, 20, 41, 3, 17, 80), "state the new constants here, too"
 
 _BLOCK = 64
+_STRETCH = 1024
 _STEP, _FINE, _INSIDE, _EDGE = f32(GRID), f32(CELLS), f32(INSIDE), f32(MAP_EDGE)
 _SIDE, _PLACES = i32(MAP_SIDE), i32(CELLS + 1)
 _ZERO, _HALF, _ONE = f32(0), f32(0.5), f32(1)
+_INFINITE = f32(np.inf)
 _LOWEST = f32(-126)  # of float32's exponents
 _ROUNDER = f32(1.5 * 2**23)  # adding and taking it away rounds to whole numbers
 # 2^x for x in -0.5..0.5: the polynomial of degree 5 with the least largest relative error, 9.2e-8.
@@ -88,6 +90,42 @@ def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weigh
 
 
 @compiled
+def _grid_points(a: Any, b: Any, points: Any) -> Any:
+    """The nearest point of the dense map to each colour; returns how many are no finite colours."""
+    infinite = i32(0)
+    for p in range(points.size):
+        infinite += i32(not (abs(a[p]) < _INFINITE and abs(b[p]) < _INFINITE))
+        # Rounding halves down takes the lower grid point, whose index is the lower one too.
+        row = min(max(np.ceil(a[p] / _STEP - _HALF), -_EDGE), _EDGE) + _EDGE
+        column = min(max(np.ceil(b[p] / _STEP - _HALF), -_EDGE), _EDGE) + _EDGE
+        points[p] = i32(row) * _SIDE + i32(column)
+    return infinite
+
+
+@compiled
+def _bins_at(points: Any, grid: Any, out: Any) -> Any:
+    """The bin of each point; whether any has none."""
+    none = i64(0)
+    for p in range(points.size):
+        found = i64(grid[u32(points[p])])
+        none |= found
+        out[p] = found
+    return none < 0
+
+
+@compiled
+def _nearest_by_distance(a: Any, b: Any, bins: Any, out: Any) -> None:
+    """Fill in the bins of colours outside the sRGB gamut, whose point is none."""
+    for p in range(out.size):
+        if out[p] < 0:
+            least = np.inf
+            for k in range(bins.shape[0]):
+                squared = (f64(a[p]) - f64(bins[k, 0])) ** 2 + (f64(b[p]) - f64(bins[k, 1])) ** 2
+                if squared < least:
+                    least, out[p] = squared, k
+
+
+@compiled
 def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> bool:
     """Index of the nearest bin, at ties the lowest; False where there is a NaN or infinity, and then unfinished.
 
@@ -97,22 +135,15 @@ def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> bool:
         bins: (313, 2) float32.
         out: (N, n) int64, filled.
     """
+    points = np.empty(_STRETCH, np.int32)
     for image in range(ab.shape[0]):
-        for pixel in range(ab.shape[2]):
-            a, b = ab[image, 0, pixel], ab[image, 1, pixel]
-            if not (abs(a) < np.inf and abs(b) < np.inf):
+        for start in range(0, ab.shape[2], _STRETCH):
+            stop = min(start + _STRETCH, ab.shape[2])
+            a, b, found = ab[image, 0, start:stop], ab[image, 1, start:stop], out[image, start:stop]
+            if _grid_points(a, b, points[: stop - start]):
                 return False
-            # Rounding halves down takes the lower grid point, whose index is the lower one too.
-            row = min(max(np.ceil(a / _STEP - _HALF), -_EDGE), _EDGE) + _EDGE
-            column = min(max(np.ceil(b / _STEP - _HALF), -_EDGE), _EDGE) + _EDGE
-            found = grid[i32(row) * _SIDE + i32(column)]
-            if found < 0:  # no bin: outside the sRGB gamut
-                least = np.inf
-                for k in range(bins.shape[0]):
-                    squared = (f64(a) - f64(bins[k, 0])) ** 2 + (f64(b) - f64(bins[k, 1])) ** 2
-                    if squared < least:
-                        least, found = squared, k
-            out[image, pixel] = found
+            if _bins_at(points[: stop - start], grid, found):
+                _nearest_by_distance(a, b, bins, found)
     return True
 
 

@@ -110,25 +110,35 @@ class AucStatistics:
     distances: np.ndarray
     """(N, 313) float64, sum of min(d, 150) by bin of the truth, a multiple of 2^-20."""
 
-    @cached_property
+    @property
     def counts(self) -> np.ndarray:
         """(N, 313) int64, pixels by bin."""
-        return np.asarray(self.joint.sum(axis=2))
+        return self._sums[0]
 
-    @cached_property
+    @property
     def histogram(self) -> np.ndarray:
         """(N, 152) int64, pixels by ceil(d)."""
-        return np.asarray(self.joint.sum(axis=1))
+        return self._sums[1]
 
     @cached_property
     def pixels(self) -> np.ndarray:
         """(N,) int64."""
         return np.asarray(self.histogram.sum(axis=1))
 
-    @cached_property
+    @property
     def doubled_scores(self) -> np.ndarray:
         """(N, 313) int64, twice the area under the pixels' steps by the trapezoid rule, by bin: 0..300 a pixel."""
-        return np.asarray(self.joint @ _doubled_trapezoid())
+        return self._sums[2]
+
+    @cached_property
+    def _sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        from colorbench.metrics.auc_kernels import add_up
+
+        images, bins, columns = self.joint.shape
+        counts, scores = np.empty((images, bins), np.int64), np.empty((images, bins), np.int64)
+        histogram = np.zeros((images, columns), np.int64)
+        add_up(self.joint, _doubled_trapezoid(), counts, histogram, scores)
+        return counts, histogram, scores
 
 
 def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucStatistics:
@@ -163,14 +173,14 @@ def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> 
 
 def _counted(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucStatistics | None:
     """The statistics by the compiled loop; None where something is wrong."""
-    from colorbench.metrics.auc_kernels import count
+    from colorbench.metrics.auc_kernels import SUMS, count
 
     images, size = len(true_ab), len(ab_bins())
     joint = np.zeros((images, size, CEILINGS), np.int64)
-    distances = np.zeros((images, size))
+    sums = np.zeros((images, size, SUMS), np.int64)
     bins = pixels_of(true_bins[:, None])[:, 0]
-    fine = count(pixels_of(predicted_ab), pixels_of(true_ab), bins, LAST, _UNIT, joint, distances)
-    return AucStatistics(joint, distances * _UNIT) if fine else None
+    fine = count(pixels_of(predicted_ab), pixels_of(true_ab), bins, LAST, _UNIT, joint, sums)
+    return AucStatistics(joint, sums.sum(axis=2) * _UNIT) if fine else None
 
 
 def pooled_statistics(
@@ -204,8 +214,11 @@ def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.nda
 
     Summed over images and accumulated over its columns, this is the numerator of the rebalanced curve F(0) ... F(150).
     """
-    rows = [(joint * weights[:, None]).sum(axis=0) for joint in statistics.joint]
-    return np.asarray(np.stack(rows) / statistics.pixels[:, None])
+    from colorbench.metrics.auc_kernels import weigh
+
+    out = np.zeros_like(statistics.histogram, np.float64)
+    weigh(statistics.joint, statistics.counts, weights, out)
+    return np.asarray(out / statistics.pixels[:, None])
 
 
 def _root(x: Tensor) -> Tensor:
