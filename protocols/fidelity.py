@@ -205,7 +205,7 @@ class FidelityScorer:
         columns |= _mean("mean_chroma", chroma)
         colored = true_chroma >= COLORLESS
         columns |= _ratio("chroma_ratio", *(np.where(colored, x, np.nan) for x in (100 * chroma, true_chroma)))
-        lightness = colorization.lab[:, :1]
+        lightness = colorization.lightness
         columns |= _mean("lightness_drift", _array(lightness_drift(lightness, truth.lightness)))
         columns |= _mean("lightness_drift_share", _array(lightness_drift_share(lightness, truth.lightness)))
         return ScoredBatch(columns)

@@ -57,8 +57,25 @@ def _lab_of_8bit(rgb8: Tensor) -> Tensor:
     from colorbench.color import lab_kernels
 
     lab = torch.empty(rgb8.shape)
-    lab_kernels.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels_of(lab))
+    pixels = pixels_of(lab)
+    lab_kernels.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels, pixels, 1)
     return lab
+
+
+def lightness_and_ab(rgb8: Tensor) -> tuple[Tensor, Tensor]:
+    """``rgb_to_lab`` in two: (..., 1, H, W) and (..., 2, H, W).
+
+    A network takes the one and metrics the other, and each lies in one piece.
+    """
+    _check(rgb8)
+    if rgb8.dtype != torch.uint8 or rgb8.device.type != "cpu":
+        lab = rgb_to_lab(rgb8)
+        return lab[..., :1, :, :].contiguous(), lab[..., 1:, :, :].contiguous()
+    from colorbench.color import lab_kernels
+
+    lightness, ab = (torch.empty((*rgb8.shape[:-3], n, *rgb8.shape[-2:])) for n in (1, 2))
+    lab_kernels.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels_of(lightness), pixels_of(ab), 0)
+    return lightness, ab
 
 
 def _lab_of_linear(linear: Tensor) -> Tensor:
@@ -103,32 +120,39 @@ def lab_to_rgb8(lab: Tensor) -> Tensor:
     return rgb8
 
 
-def seen(lab: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
+def seen(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """What is seen of colours on the lightness of a photograph, after clipping and rounding to 8 bits.
 
     Args:
-        lab: (..., 3, H, W) floating, the photograph; only its lightness counts.
+        lightness: (..., 1, H, W) floating.
         ab: (..., 2, H, W) floating.
 
     Returns:
-        sRGB (..., 3, H, W) uint8, and its Lab, float32; just what ``lab_to_rgb8`` and ``rgb_to_lab`` give.
+        sRGB (..., 3, H, W) uint8, just what ``lab_to_rgb8`` gives, and its ``lightness_and_ab``.
 
     Raises:
         ValueError: for shapes that do not fit one another.
     """
-    _check(lab)
-    if ab.shape != (*lab.shape[:-3], 2, *lab.shape[-2:]):
-        raise ValueError(f"ab of {tuple(ab.shape)} does not fit Lab of {tuple(lab.shape)}")
-    if not (compilable(lab) and compilable(ab)):
-        rgb8 = lab_to_rgb8(torch.cat([lab[..., :1, :, :], ab.to(lab.dtype)], dim=-3))
-        return rgb8, rgb_to_lab(rgb8)
+    if lightness.dim() < 3 or lightness.shape[-3] != 1 or ab.shape != (*lightness.shape[:-3], 2, *lightness.shape[-2:]):
+        raise ValueError(f"ab of {tuple(ab.shape)} does not fit a lightness of {tuple(lightness.shape)}")
+    if not (compilable(lightness) and compilable(ab)):
+        rgb8 = lab_to_rgb8(torch.cat([lightness, ab.to(lightness.dtype)], dim=-3))
+        return rgb8, *lightness_and_ab(rgb8)
     from colorbench.color import lab_kernels
 
-    rgb8, found = torch.empty(lab.shape, dtype=torch.uint8), torch.empty(lab.shape)
+    rgb8 = torch.empty((*lightness.shape[:-3], 3, *lightness.shape[-2:]), dtype=torch.uint8)
+    seen_lightness, seen_ab = torch.empty(lightness.shape), torch.empty(ab.shape)
     lab_kernels.seen(
-        pixels_of(lab), pixels_of(ab), _shown(), _linear_table(), _XYZ_MATRIX, pixels_of(rgb8), pixels_of(found)
+        pixels_of(lightness),
+        pixels_of(ab),
+        _shown(),
+        _linear_table(),
+        _XYZ_MATRIX,
+        pixels_of(rgb8),
+        pixels_of(seen_lightness),
+        pixels_of(seen_ab),
     )
-    return rgb8, found
+    return rgb8, seen_lightness, seen_ab
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:

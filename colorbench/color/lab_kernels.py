@@ -78,7 +78,16 @@ def _difference(f: Any, g: Any, scale: Any, out: Any) -> None:
 
 @compiled
 def _lab_of_block(
-    rgb8: Any, image: int, start: int, stop: int, linear: Any, matrix: Any, scratch: Any, lab: Any
+    rgb8: Any,
+    image: int,
+    start: int,
+    stop: int,
+    linear: Any,
+    matrix: Any,
+    scratch: Any,
+    lightness: Any,
+    ab: Any,
+    first: int,
 ) -> None:
     n = stop - start
     r, g, b = scratch[0, :n], scratch[1, :n], scratch[2, :n]
@@ -89,26 +98,28 @@ def _lab_of_block(
     _f(r, g, b, matrix[0], fx)
     _f(r, g, b, matrix[1], fy)
     _f(r, g, b, matrix[2], fz)
-    _scaled(fy, 116.0, -16.0, lab[image, 0, start:stop])
-    _difference(fx, fy, 500.0, lab[image, 1, start:stop])
-    _difference(fy, fz, 200.0, lab[image, 2, start:stop])
+    _scaled(fy, 116.0, -16.0, lightness[image, 0, start:stop])
+    _difference(fx, fy, 500.0, ab[image, first, start:stop])
+    _difference(fy, fz, 200.0, ab[image, first + 1, start:stop])
 
 
 @compiled
-def rgb8_to_lab(rgb8: Any, linear: Any, matrix: Any, lab: Any) -> None:
+def rgb8_to_lab(rgb8: Any, linear: Any, matrix: Any, lightness: Any, ab: Any, first: int) -> None:
     """Lab of 8-bit sRGB.
 
     Args:
         rgb8: (N, 3, n) uint8.
         linear: (256,) float64, linear light of each value.
         matrix: (3, 3) float64, XYZ over the white point from linear light.
-        lab: (N, 3, n) float32, filled.
+        lightness: (N, any, n) float32, whose first channel is filled.
+        ab: (N, any, n) float32, of which two channels are filled; may be the same array.
+        first: the channel of a.
     """
     scratch = np.empty((6, _BLOCK))
     for image in range(rgb8.shape[0]):
         for start in range(0, rgb8.shape[2], _BLOCK):
             stop = min(start + _BLOCK, rgb8.shape[2])
-            _lab_of_block(rgb8, image, start, stop, linear, matrix, scratch, lab)
+            _lab_of_block(rgb8, image, start, stop, linear, matrix, scratch, lightness, ab, first)
 
 
 @compiled
@@ -146,14 +157,23 @@ def _levels(linear: Any, cells: Any, first: Any, thresholds: Any, out: Any) -> N
 
 @compiled
 def _rgb8_of_block(
-    lab: Any, ab: Any, first: int, image: int, start: int, stop: int, shown: Shown, scratch: Any, cells: Any, rgb8: Any
+    lightness: Any,
+    ab: Any,
+    first: int,
+    image: int,
+    start: int,
+    stop: int,
+    shown: Shown,
+    scratch: Any,
+    cells: Any,
+    rgb8: Any,
 ) -> None:
     n = stop - start
     x, y, z, linear, cell = scratch[0, :n], scratch[1, :n], scratch[2, :n], scratch[3, :n], cells[:n]
-    lightness = lab[image, 0, start:stop]
-    _light(lightness, ab[image, first, start:stop], 1 / 500, x)
-    _light(lightness, lightness, 0.0, y)
-    _light(lightness, ab[image, first + 1, start:stop], -1 / 200, z)
+    light = lightness[image, 0, start:stop]
+    _light(light, ab[image, first, start:stop], 1 / 500, x)
+    _light(light, light, 0.0, y)
+    _light(light, ab[image, first + 1, start:stop], -1 / 200, z)
     for channel in range(3):
         _channel(x, y, z, shown.matrix[channel], linear)
         _cells(linear, cell)
@@ -177,21 +197,31 @@ def lab_to_rgb8(lab: Any, shown: Shown, rgb8: Any) -> None:
 
 
 @compiled
-def seen(true_lab: Any, ab: Any, shown: Shown, linear: Any, matrix: Any, rgb8: Any, lab: Any) -> None:
+def seen(
+    lightness: Any,
+    ab: Any,
+    shown: Shown,
+    linear: Any,
+    matrix: Any,
+    rgb8: Any,
+    seen_lightness: Any,
+    seen_ab: Any,
+) -> None:
     """What is seen of colours on a photograph's lightness: 8-bit sRGB, and its Lab.
 
     Args:
-        true_lab: (N, 3, n) float32 Lab, of which the lightness counts.
+        lightness: (N, 1, n) float32.
         ab: (N, 2, n) float32.
         shown: see ``lab_to_rgb8``.
         linear: see ``rgb8_to_lab``.
         matrix: The same.
         rgb8: (N, 3, n) uint8, filled.
-        lab: (N, 3, n) float32, filled.
+        seen_lightness: (N, 1, n) float32, filled.
+        seen_ab: (N, 2, n) float32, filled.
     """
     scratch, cells = np.empty((6, _BLOCK)), np.empty(_BLOCK, np.int32)
     for image in range(ab.shape[0]):
         for start in range(0, ab.shape[2], _BLOCK):
             stop = min(start + _BLOCK, ab.shape[2])
-            _rgb8_of_block(true_lab, ab, 0, image, start, stop, shown, scratch, cells, rgb8)
-            _lab_of_block(rgb8, image, start, stop, linear, matrix, scratch, lab)
+            _rgb8_of_block(lightness, ab, 0, image, start, stop, shown, scratch, cells, rgb8)
+            _lab_of_block(rgb8, image, start, stop, linear, matrix, scratch, seen_lightness, seen_ab, 0)

@@ -72,9 +72,9 @@ def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
     wanted = (len(truth.ids), 2, *size)
     if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
         raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab")
-    # One comparison finds NaN, infinity and values beyond any colour: NaN is never at most anything.
-    fine = ab.detach().abs().flatten(1).amax(dim=1) <= FARTHEST  # (N,)
-    if not bool(fine.all()):
+    low, high = ab.detach().aminmax()
+    if not (low >= -FARTHEST and high <= FARTHEST):  # NaN is never at least anything
+        fine = ab.detach().abs().flatten(1).amax(dim=1) <= FARTHEST  # (N,)
         bad = int((~fine).nonzero()[0])
         finite = bool(ab[bad].isfinite().all())
         what = f"ab farther than {FARTHEST:g} from gray" if finite else "NaN or infinity in ab"

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab, seen
+from colorbench.color.lab import lightness_and_ab, seen
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation.lazy import lazy
@@ -105,19 +106,23 @@ class Truth:
     labels: tuple[int | None, ...] = ()
 
     @lazy
-    def lab(self) -> Tensor:
-        """(N, 3, H, W) float32 Lab."""
-        return rgb_to_lab(self.rgb8)
+    def _apart(self) -> tuple[Tensor, Tensor]:
+        return lightness_and_ab(self.rgb8)
 
     @property
     def lightness(self) -> Tensor:
-        """(N, 1, H, W) L in 0..100."""
-        return self.lab[:, :1]
+        """(N, 1, H, W) float32 L in 0..100."""
+        return self._apart[0]
+
+    @property
+    def ab(self) -> Tensor:
+        """(N, 2, H, W) float32."""
+        return self._apart[1]
 
     @lazy
-    def ab(self) -> Tensor:
-        """(N, 2, H, W)."""
-        return self.lab[:, 1:].contiguous()  # once, and not by every metric of every model
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) float32 Lab."""
+        return torch.cat(self._apart, dim=1)
 
     @lazy
     def memo(self) -> dict[str, Tensor]:
@@ -133,11 +138,14 @@ class Colorization:
         self.truth, self._ab, self._rgb8 = truth, ab, rgb8
 
     @lazy
-    def _seen(self) -> tuple[Tensor, Tensor]:
-        if self._rgb8 is not None:
-            return self._rgb8, self.truth.lab if self._rgb8 is self.truth.rgb8 else rgb_to_lab(self._rgb8)
-        assert self._ab is not None
-        return seen(self.truth.lab, self._ab.float())
+    def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
+        truth = self.truth
+        if self._rgb8 is None:
+            assert self._ab is not None
+            return seen(truth.lightness, self._ab.float())
+        if self._rgb8 is truth.rgb8:
+            return self._rgb8, truth.lightness, truth.ab
+        return self._rgb8, *lightness_and_ab(self._rgb8)
 
     @property
     def rgb8(self) -> Tensor:
@@ -145,14 +153,19 @@ class Colorization:
         return self._seen[0] if self._rgb8 is None else self._rgb8
 
     @property
-    def lab(self) -> Tensor:
-        """(N, 3, H, W) Lab of what is seen."""
+    def lightness(self) -> Tensor:
+        """(N, 1, H, W) L of what is seen."""
         return self._seen[1]
 
-    @lazy
+    @property
     def ab(self) -> Tensor:
         """(N, 2, H, W) ab of what is seen: the default of what is scored."""
-        return self.truth.ab if self.lab is self.truth.lab else self.lab[:, 1:].contiguous()
+        return self._seen[2]
+
+    @lazy
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) Lab of what is seen."""
+        return torch.cat(self._seen[1:], dim=1)
 
     @property
     def ab_float(self) -> Tensor:
