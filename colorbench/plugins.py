@@ -81,9 +81,14 @@ class Plugin:
 
 def registered(kind: Kind) -> tuple[Plugin, ...]:
     """Everything of a kind that is installed, our own first, then by name; imports nothing."""
-    plugins = [_plugin(kind, point) for point in entry_points(group=f"{OWN}.{kind}")]
-    packages = Counter(plugin.name for plugin in plugins)
-    plugins = [_ambiguous(plugin, plugins) if packages[plugin.name] > 1 else plugin for plugin in plugins]
+    packages: dict[int, tuple[str, str]] = {}  # asked once: each answer reads the package's metadata anew
+    plugins = []
+    for point in entry_points(group=f"{OWN}.{kind}"):
+        if id(point.dist) not in packages:
+            packages[id(point.dist)] = _package(point)
+        plugins.append(_plugin(kind, point, *packages[id(point.dist)]))
+    claims = Counter(plugin.name for plugin in plugins)
+    plugins = [_ambiguous(plugin, plugins) if claims[plugin.name] > 1 else plugin for plugin in plugins]
     return tuple(sorted(plugins, key=lambda plugin: (plugin.distribution != OWN, plugin.name, plugin.distribution)))
 
 
@@ -159,9 +164,14 @@ def _elsewhere(file: str) -> bool:
     return file.startswith("<") or path.is_relative_to(Path(__file__).parent)
 
 
-def _plugin(kind: Kind, point: EntryPoint) -> Plugin:
-    distribution = re.sub(r"[-_.]+", "-", point.dist.name).lower() if point.dist is not None else "unknown"
-    version = point.dist.version if point.dist is not None else ""
+def _package(point: EntryPoint) -> tuple[str, str]:
+    """Normalized name and version of the package that brings an entry point."""
+    if point.dist is None:
+        return "unknown", ""
+    return re.sub(r"[-_.]+", "-", point.dist.name).lower(), point.dist.version
+
+
+def _plugin(kind: Kind, point: EntryPoint, distribution: str, version: str) -> Plugin:
     prefix = distribution if distribution != OWN else "zoo" if kind == "models" else ""
     # Commands are typed by hand, and `colorbench warm-colors/paint` is no word.
     name = f"{prefix}/{point.name}" if prefix and kind != "commands" else point.name

@@ -114,7 +114,7 @@ def run(
     from colorbench.cli.verbs import FINISHED
     from colorbench.data.sources import open_dataset
     from colorbench.evaluation.execution import processes
-    from colorbench.evaluation.request import whole_protocol
+    from colorbench.evaluation.request import get_protocol
     from colorbench.evaluation.run import RunRequest
     from colorbench.evaluation.run import run as measure
     from colorbench.memory import keep_freed_memory
@@ -124,7 +124,7 @@ def run(
     sets = by_role(data or [])
     ctx.meta[FINISHED] = "what is finished is kept; the same command goes on from there"
     protocols = list(dict.fromkeys(protocol))
-    needed = {role for name in protocols for role in getattr(whole_protocol(name.partition("@")[0]), "roles", ())}
+    needed = {role for name in protocols for role in getattr(get_protocol(name.partition("@")[0]), "roles", ())}
     check_roles(sets, needed)
     loaded = [
         load_model(name, decode=decode, temperature=temperature, weights=weights) for name in dict.fromkeys(model)

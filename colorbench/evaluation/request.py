@@ -15,7 +15,7 @@ from colorbench.evaluation.pictures import LEVELS, Save
 from colorbench.evaluation.protocol import ImageProtocol, ProtocolSpec, Scorer, WholeProtocol
 from colorbench.models import colorizer as capabilities
 from colorbench.models.loading import LoadedModel, load_model
-from colorbench.plugins import find, registered
+from colorbench.plugins import find
 
 CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
 """What each interface gives, in words."""
@@ -82,39 +82,35 @@ def check(request: RunRequest) -> None:
     execution.dtype_of(request.dtype)
 
 
-def resolve_protocols(request: RunRequest, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
-    """The scorers of those protocols asked for that go image by image.
+Asked = list[tuple[ImageProtocol | WholeProtocol, dict[str, Any]]]
+"""Protocols with the parameters given, a preset's among them."""
+
+
+def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
+    """The scorers of those protocols that go image by image.
 
     Raises:
-        UserError: for an unknown protocol, preset or parameter.
+        UserError: for an unknown parameter or value.
     """
-    return [
-        (protocol.spec, protocol.resolve(parameters, dataset))
-        for protocol, parameters in asked_protocols(request)
-        if isinstance(protocol, ImageProtocol)
-    ]
+    return [(one.spec, one.resolve(given, dataset)) for one, given in asked if isinstance(one, ImageProtocol)]
 
 
-def whole_protocols(request: RunRequest) -> list[tuple[WholeProtocol, dict[str, Any]]]:
-    """Those protocols asked for that do not go image by image, with the parameters given, a preset's among them.
-
-    Raises:
-        UserError: for an unknown protocol or preset.
-    """
-    return [(one, given) for one, given in asked_protocols(request) if not isinstance(one, ImageProtocol)]
+def whole_protocols(asked: Asked) -> list[tuple[WholeProtocol, dict[str, Any]]]:
+    """Those protocols that do not go image by image."""
+    return [(one, given) for one, given in asked if not isinstance(one, ImageProtocol)]
 
 
-def asked_protocols(request: RunRequest) -> list[tuple[ImageProtocol | WholeProtocol, dict[str, Any]]]:
-    """Every protocol of a request with the parameters given, a preset's among them.
+def asked_protocols(request: RunRequest) -> Asked:
+    """Every protocol of a request.
 
     Raises:
         UserError: for an unknown protocol or preset, and for parameters of a protocol that is not run.
     """
-    found: list[tuple[ImageProtocol | WholeProtocol, dict[str, Any]]] = []
+    found: Asked = []
     used = set()
     for asked in request.protocols:
         name, _, preset = asked.partition("@")
-        protocol = whole_protocol(name) or get_protocol(name)
+        protocol = get_protocol(name)
         presets = {key.rpartition("@")[2]: values for key, values in protocol.spec.presets.items()}
         if preset and preset not in presets:
             known = f"known: {', '.join(f'{name}@{key}' for key in presets)}" if presets else "it has none"
@@ -129,30 +125,17 @@ def asked_protocols(request: RunRequest) -> list[tuple[ImageProtocol | WholeProt
     return found
 
 
-def get_protocol(name: str) -> ImageProtocol:
+def get_protocol(name: str) -> ImageProtocol | WholeProtocol:
     """An installed protocol by its plain name.
 
     Raises:
-        UserError: for an unknown name, a broken plugin, or a protocol that is not for the engine's pass.
+        UserError: for an unknown name or a broken plugin.
     """
     made = find("protocols", name).load()
     protocol = made() if isinstance(made, type) else made
-    if not isinstance(protocol, ImageProtocol):
-        raise UserError(f"protocol {name} does not score photographs one by one", mend=f"`colorbench show {name}`")
+    if not isinstance(protocol, ImageProtocol | WholeProtocol):
+        raise UserError(f"protocol {name} has neither `resolve` nor `evaluate`", mend="see evaluation/protocol.py")
     return protocol
-
-
-def whole_protocol(name: str) -> WholeProtocol | None:
-    """An installed protocol that does not go image by image; None for any other name.
-
-    Raises:
-        UserError: for a broken plugin.
-    """
-    if name not in {plugin.name for plugin in registered("protocols")}:
-        return None
-    made = find("protocols", name).load()
-    protocol = made() if isinstance(made, type) else made
-    return protocol if isinstance(protocol, WholeProtocol) else None
 
 
 def load_models(request: RunRequest) -> list[LoadedModel]:

@@ -19,7 +19,7 @@ from colorbench.data.dataset import Dataset, Sample
 from colorbench.errors import UserError
 from colorbench.evaluation.recompute import goes_image_by_image
 from colorbench.evaluation.record import Record
-from colorbench.evaluation.request import RunRequest, resolve_protocols
+from colorbench.evaluation.request import RunRequest, asked_protocols, resolve_protocols
 from colorbench.evaluation.run import record_folder, run
 from colorbench.evaluation.stored_rows import StoredRun, load_stored
 from colorbench.evaluation.verification import Findings, Rerun
@@ -188,5 +188,5 @@ def _of_the_set(request: RunRequest, dataset: Dataset, again: StoredRun) -> Mapp
     """Columns that follow from the whole set (``auc.prior=dataset``): another set gives other ones."""
     from colorbench.evaluation.check_numbers import load_arrays
 
-    (_, scorer), *_ = resolve_protocols(request, dataset)
+    (_, scorer), *_ = resolve_protocols(asked_protocols(request), dataset)
     return scorer.summarize(again.columns, load_arrays(again)).statistics or {}

@@ -28,6 +28,7 @@ from colorbench.evaluation.record import Record, read_record
 from colorbench.evaluation.request import (
     ANCHORS,
     RunRequest,
+    asked_protocols,
     check,
     decisive,
     load_models,
@@ -79,8 +80,8 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     dataset = request.data if request.limit is None else request.data.limit(request.limit)
     if not dataset.samples:
         raise UserError("there are no photographs", where=dataset.source or dataset.name, mend="check --data")
-    scorers = resolve_protocols(request, dataset)
-    whole = whole_protocols(request)
+    protocols = asked_protocols(request)
+    scorers, whole = resolve_protocols(protocols, dataset), whole_protocols(protocols)
     if whole and count > 1:
         raise UserError(f"{whole[0][0].spec.name} runs in one process", mend="start it without torchrun or srun")
     # Gray, constant and truth stand beside scores of colours; what trains something has controls of its own.
