@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import metadata, resources
 from io import BytesIO
 from pathlib import Path
@@ -43,6 +43,7 @@ def provenance(command: Sequence[str], packages: Iterable[str | None] = ()) -> P
     )
 
 
+@cache
 def version_of(package: str) -> str | None:
     """Version of an installed distribution; None where it is not installed."""
     try:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 import numpy as np
@@ -93,13 +94,27 @@ def bootstrap_weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.n
 
 
 def weight_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """The rows of ``bootstrap_weights``, as float64 and a bounded number at a time."""
+    """The rows of ``bootstrap_weights``, as float64 and a bounded number at a time. Do not write into them."""
+    rows = max(1, _BLOCK // max(n, 1))
+    if 0 < resamples <= rows:
+        yield _one_block(n, resamples, seed)
+        return
     rng = np.random.default_rng(seed)
-    block = max(1, _BLOCK // max(n, 1))
-    for start in range(0, resamples, block):
-        rows = min(block, resamples - start)
-        drawn = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n  # each row counts in cells of its own
-        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+    for start in range(0, resamples, rows):
+        yield _drawn(rng, n, min(rows, resamples - start))
+
+
+@lru_cache(maxsize=1)
+def _one_block(n: int, resamples: int, seed: int) -> np.ndarray:
+    """Kept for the next metric, since drawing takes longer than all that is done with what was drawn."""
+    return _drawn(np.random.default_rng(seed), n, resamples)
+
+
+def _drawn(rng: np.random.Generator, n: int, rows: int) -> np.ndarray:
+    drawn = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n  # each row counts in cells of its own
+    weights = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def interval(
