@@ -9,6 +9,7 @@ and writes. Neither a shard's limits nor its contents depend on the number of pr
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -58,7 +59,10 @@ def run_pass(
 
     def evaluate(item: tuple[Work, LoadedBatch | None]) -> Evaluated | None:
         work, batch = item
-        return None if batch is None else _evaluate(work.tasks, batch, recipe, settings)
+        if batch is None:
+            return None
+        with clock.working():
+            return _evaluate(work.tasks, batch, recipe, settings)
 
     with Feeder(order, samples, recipe, settings) as feeder, Lanes(settings.lanes, settings.threads) as lanes:
         clock = _Clock(settings.lanes)
@@ -68,30 +72,51 @@ def run_pass(
                     _write(work)
                 written += 1
             else:
-                work.add(evaluated, settings.lanes, clock.idle(evaluated.busy))
+                work.add(evaluated, settings.lanes, clock.idle())
                 progress.advance(len(evaluated.rows) + len(evaluated.skipped))
     return written
 
 
 class _Clock:
-    """Tells how long all lanes stood still: the time that went by less the time that they worked, side by side."""
+    """Tells how long lanes stood still: the time in which one had nothing to do counts as its share of all lanes."""
 
     def __init__(self, lanes: int) -> None:
-        self._lanes, self._begun, self._accounted = lanes, time.perf_counter(), 0.0
+        self._lanes, self._working, self._stopped = lanes, 0, False
+        self._idle, self._told, self._last = 0.0, 0.0, time.perf_counter()
+        self._lock = threading.Lock()
 
-    def idle(self, busy: float) -> float:
-        """Seconds of idleness since the last call, in which a lane was ``busy`` for so long with the batch at hand."""
-        self._accounted += busy / self._lanes
-        idle = max(0.0, time.perf_counter() - self._begun - self._accounted)
-        self._accounted += idle
-        return idle
+    def idle(self) -> float:
+        """Seconds since the last call."""
+        with self._lock:
+            self._go_on()
+            new, self._told = self._idle - self._told, self._idle
+        return new
+
+    @contextlib.contextmanager
+    def working(self) -> Iterator[None]:
+        """What a lane does."""
+        self._change(working=1)
+        yield
+        self._change(working=-1)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """Time that is nobody's idleness."""
-        begun = time.perf_counter()
+        self._change(stopped=True)
         yield
-        self._begun += time.perf_counter() - begun
+        self._change(stopped=False)
+
+    def _change(self, working: int = 0, stopped: bool | None = None) -> None:
+        with self._lock:
+            self._go_on()
+            self._working += working
+            self._stopped = self._stopped if stopped is None else stopped
+
+    def _go_on(self) -> None:
+        now = time.perf_counter()
+        if not self._stopped:
+            self._idle += (now - self._last) * (1 - self._working / self._lanes)
+        self._last = now
 
 
 def in_order(tasks: Sequence[Task], count: int, settings: Settings) -> list[tuple[int, list[Task]]]:
@@ -119,7 +144,6 @@ class Progress:
 
 def _evaluate(tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, settings: Settings) -> Evaluated:
     """Colorize a batch with every model and score it with every protocol."""
-    started = time.perf_counter()
     evaluated = Evaluated(
         rows=list(zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)),
         skipped=[(one.id, one.reason) for one in batch.skipped],
@@ -139,7 +163,6 @@ def _evaluate(tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, setting
         for place in places:
             evaluated.seconds[place]["colorize"] = colorized - begun
             evaluated.scored[place] = _score(tasks[place], colorization, settings, evaluated.seconds[place])
-    evaluated.busy = time.perf_counter() - started
     return evaluated
 
 

@@ -63,8 +63,6 @@ class Evaluated:
     """Per task; None where no photograph was left."""
     seconds: list[dict[str, float]]
     """Per task, stage -> seconds of the lane that did it."""
-    busy: float = 0.0
-    """Seconds of that lane in all."""
 
 
 @dataclass
