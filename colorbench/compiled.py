@@ -39,6 +39,20 @@ def compiled(function: Callable[..., Any]) -> Any:
     return kernel
 
 
+def fused_multiply_add() -> Any:
+    """For compiled functions: (a, b, c) -> a b + c, rounded once.
+
+    One instruction on nearly every processor of today, and the same answer, by way of a slower routine, on others.
+    """
+    from numba.extending import intrinsic
+
+    @intrinsic
+    def fused(context: Any, a: Any, b: Any, c: Any) -> Any:
+        return a(a, b, c), lambda _, builder, __, arguments: builder.fma(*arguments)
+
+    return fused
+
+
 def compilable(tensor: Tensor) -> bool:
     """Whether compiled loops take this tensor."""
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu"

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from colorbench.compiled import compiled, f32, f64, i32, u32
+from colorbench.compiled import compiled, f32, f64, fused_multiply_add, i32, u32
+
+_fused = fused_multiply_add()
 
 _BLOCK = 1024
 CELLS = 4096
@@ -40,11 +42,11 @@ def cube_root(x: Any) -> Any:
     series, the first in float32, and nothing is divided.
     """
     single = f32(x)
-    y = i32(_INVERSE_ROOT_BITS - f32(single.view(np.int32)) * _THIRD).view(np.float32)  # e up to 0.1
-    e = _ONE - single * (y * y * y)
-    inverse = f64(y + y * (e * (_THIRD + e * _TWO_NINTHS)))  # e up to 5e-4
-    rest = 1.0 - x * (inverse * inverse * inverse)
-    inverse = inverse + inverse * (rest * (1 / 3 + rest * (2 / 9 + rest * (14 / 81))))
+    y = i32(_fused(f32(single.view(np.int32)), -_THIRD, _INVERSE_ROOT_BITS)).view(np.float32)  # e up to 0.1
+    e = _fused(-single, y * y * y, _ONE)
+    inverse = f64(_fused(y, e * _fused(e, _TWO_NINTHS, _THIRD), y))  # e up to 5e-4
+    rest = _fused(-x, inverse * inverse * inverse, 1.0)
+    inverse = _fused(inverse, rest * _fused(rest, _fused(rest, 14 / 81, 2 / 9), 1 / 3), inverse)
     return x * (inverse * inverse)
 
 
@@ -59,9 +61,9 @@ def _f(x: Any, y: Any, z: Any, row: Any, out: Any) -> None:
     """CIE's f of one row of the matrix times linear light."""
     i, j, k = row[0], row[1], row[2]
     for p in range(out.size):
-        t = (x[p] * i + y[p] * j) + z[p] * k
+        t = _fused(z[p], k, _fused(y[p], j, x[p] * i))
         root = cube_root(max(t, 0.008856))
-        out[p] = root if t > 0.008856 else t * 7.787 + 16 / 116
+        out[p] = root if t > 0.008856 else _fused(t, 7.787, 16 / 116)
 
 
 @compiled

@@ -18,8 +18,9 @@ import pyarrow.parquet
 from numpy.typing import ArrayLike, DTypeLike
 
 from colorbench.evaluation.protocol import MetricSpec, Summary
-from colorbench.evaluation.record import CurvePart, Difference, Metric
-from colorbench.evaluation.store import Shard
+from colorbench.evaluation.record import CurvePart, Difference, Files, Metric
+from colorbench.evaluation.store import RunFolder, Shard, npz
+from colorbench.models.weights import file_sha256
 from colorbench.stats import bootstrap
 from colorbench.stats.fieller import share_of_gap
 from colorbench.stats.paired import paired_interval
@@ -184,6 +185,17 @@ def demonstration(n: int) -> list[str]:
         return []
     photographs = "1 photograph" if n == 1 else f"{n} photographs"
     return [f"a demonstration on {photographs}: it shows that everything works and measures nothing"]
+
+
+def write_rows(
+    folder: RunFolder, rows: Shard, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]
+) -> Files:
+    """Write ``rows.parquet`` and, where there are arrays, ``arrays.npz``; their hashes, without any pictures' yet."""
+    folder.write(folder.rows, rows_bytes(rows, columns))
+    if arrays:
+        folder.write(folder.arrays, npz(arrays))
+    hashes = {folder.arrays.name: file_sha256(folder.arrays)} if arrays else {}
+    return Files(rows=file_sha256(folder.rows), arrays=hashes, pictures={})
 
 
 def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,8 @@ from colorbench.evaluation.answers import colorize
 from colorbench.evaluation.engine import truth_of
 from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
 from colorbench.evaluation.provenance import overlap, provenance
-from colorbench.evaluation.record import DatasetPart, Execution, Files, ModelPart, ProtocolPart, Record, Skipped
-from colorbench.evaluation.store import RunFolder, Shard, npz
+from colorbench.evaluation.record import DatasetPart, Execution, ModelPart, ProtocolPart, Record, Skipped
+from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.evaluation.work import Settings, Task, shard_count
 from colorbench.models.loading import LoadedModel
 
@@ -55,14 +56,16 @@ def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
         raise RunError("not one photograph could be evaluated", where=first, mend="give other photographs with --data")
     summary = scorer.summarize(rows.columns, rows.arrays)
     columns = {**rows.columns, **(summary.statistics or {})}
-    folder.write(folder.rows, aggregate.rows_bytes(rows, columns))
-    if rows.arrays:
-        folder.write(folder.arrays, npz(rows.arrays))
-    differences = []
-    for name, other in anchors.items():
-        theirs = aggregate.read_rows(other.rows)
-        differences += aggregate.differences_from(name, scorer.metrics, (rows.sha256s, columns), theirs)
-    kept = _keep_pictures(task, run, rows, columns)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        # Compressing the arrays takes as long as all intervals.
+        stored = beside.submit(aggregate.write_rows, folder, rows, columns, rows.arrays)
+        differences = []
+        for name, other in anchors.items():
+            theirs = aggregate.read_rows(other.rows)
+            differences += aggregate.differences_from(name, scorer.metrics, (rows.sha256s, columns), theirs)
+        metrics = aggregate.metrics_of(scorer.metrics, columns, summary.effective_n)
+        kept = _keep_pictures(task, run, rows, columns)
+        files = stored.result().model_copy(update={"pictures": kept})
     seconds = {**rows.seconds, "aggregate": time.perf_counter() - begun}
     record = Record(
         key=task.key,
@@ -75,17 +78,13 @@ def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
             identity_sha256=protocol_identity(task.spec.name, task.spec.version, scorer.identity),
         ),
         dataset=_dataset_part(task, run, rows),
-        metrics=aggregate.metrics_of(scorer.metrics, columns, summary.effective_n),
+        metrics=metrics,
         differences=differences,
         curves=aggregate.curves_of(summary),
         notes=[*aggregate.demonstration(len(rows)), *summary.notes],
         execution=execution_part(run.settings, len(rows), seconds),
         provenance=provenance(run.command, [task.model.package]),
-        files=Files(
-            rows=pictures.file_sha256(folder.rows),
-            arrays={folder.arrays.name: pictures.file_sha256(folder.arrays)} if rows.arrays else {},
-            pictures=kept,
-        ),
+        files=files,
     )
     folder.write_record(record.model_dump_json(indent=1) + "\n")
 

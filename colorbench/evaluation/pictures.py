@@ -11,7 +11,6 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -24,6 +23,7 @@ from colorbench.color.lab import lab_to_rgb8
 from colorbench.data.dataset import id_hash
 from colorbench.evaluation.protocol import Colorization, Truth
 from colorbench.evaluation.store import RunFolder
+from colorbench.models.weights import file_sha256
 
 Save = Literal["none", "gallery", "predictions"]
 LEVELS: tuple[Save, ...] = get_args(Save)
@@ -147,11 +147,6 @@ def read_index(folder: Path) -> list[KeptPicture]:
     """The pictures kept beside a record; none for ``--save none``."""
     path = folder / "pictures" / INDEX
     return [KeptPicture(**line) for line in json.loads(path.read_text())] if path.exists() else []
-
-
-def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file."""
-    return sha256(path.read_bytes()).hexdigest()
 
 
 def _shared(truth: Truth, i: int, kind: Literal["truth", "gray"]) -> bytes:

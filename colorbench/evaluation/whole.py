@@ -20,7 +20,6 @@ from colorbench.evaluation import aggregate
 from colorbench.evaluation.engine import Listener
 from colorbench.evaluation.finish import execution_part, model_part
 from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
-from colorbench.evaluation.pictures import file_sha256
 from colorbench.evaluation.plan import locate
 from colorbench.evaluation.protocol import ProtocolSpec, Summary, WholeProtocol
 from colorbench.evaluation.provenance import overlap, provenance, version_of
@@ -28,7 +27,6 @@ from colorbench.evaluation.record import (
     CurvePart,
     DatasetPart,
     Difference,
-    Files,
     Metric,
     ProtocolPart,
     Record,
@@ -36,7 +34,7 @@ from colorbench.evaluation.record import (
     read_record,
 )
 from colorbench.evaluation.request import RunRequest, decisive, unfit
-from colorbench.evaluation.store import RunFolder, Shard, npz
+from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.evaluation.work import Settings
 from colorbench.models.loading import LoadedModel
 
@@ -168,9 +166,7 @@ def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], 
 def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Dataset, outcome: Outcome) -> Record:
     """Write the record of one model, with its rows and arrays; returns it."""
     folder, rows = place.folder, outcome.rows
-    folder.write(folder.rows, aggregate.rows_bytes(rows, outcome.columns))
-    if outcome.arrays:
-        folder.write(folder.arrays, npz(outcome.arrays))
+    files = aggregate.write_rows(folder, rows, outcome.columns, outcome.arrays)
     curves: list[CurvePart] = aggregate.curves_of(outcome.summary)
     record = Record(
         key=place.key,
@@ -202,11 +198,7 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
         notes=[*aggregate.demonstration(len(rows)), *outcome.summary.notes],
         execution=execution_part(context.settings, len(rows), outcome.seconds),
         provenance=provenance(context.request.command, [context.model.package]),
-        files=Files(
-            rows=file_sha256(folder.rows),
-            arrays={folder.arrays.name: file_sha256(folder.arrays)} if outcome.arrays else {},
-            pictures={},
-        ),
+        files=files,
     )
     folder.write_record(record.model_dump_json(indent=1) + "\n")
     folder.clear_shards()

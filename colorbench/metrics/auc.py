@@ -106,7 +106,7 @@ class AucStatistics:
     """All that any convention, any weights of the bins and any curve need of an image; N images."""
 
     joint: np.ndarray
-    """(N, 313, 152) int64, pixels by bin of the truth and by ceil(d); the last column: all beyond 150."""
+    """(N, 313, 152) integers, pixels by bin of the truth and by ceil(d); the last column: all beyond 150."""
     distances: np.ndarray
     """(N, 313) float64, sum of min(d, 150) by bin of the truth, a multiple of 2^-20."""
 
@@ -176,7 +176,7 @@ def _counted(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucSta
     from colorbench.metrics.auc_kernels import SUMS, count
 
     images, size = len(true_ab), len(ab_bins())
-    joint = np.zeros((images, size, CEILINGS), np.int64)
+    joint = np.zeros((images, size, CEILINGS), np.int32)
     sums = np.zeros((images, size, SUMS), np.int64)
     bins = pixels_of(true_bins[:, None])[:, 0]
     fine = count(pixels_of(predicted_ab), pixels_of(true_ab), bins, LAST, _UNIT, joint, sums)

@@ -40,7 +40,7 @@ def _strange(bins: Any, count: int) -> Any:
 def _add(bins: Any, ceilings: Any, units: Any, columns: int, joint: Any, sums: Any) -> None:
     for p in range(bins.size):
         found = u64(bins[p])
-        joint[found * u64(columns) + u64(u32(ceilings[p]))] += 1
+        joint[found * u64(columns) + u64(u32(ceilings[p]))] += i32(1)
         sums[found * u64(SUMS) + u64(p % SUMS)] += i64(units[p])
 
 
@@ -54,7 +54,7 @@ def count(predicted: Any, truth: Any, bins: Any, last: int, unit: float, joint: 
         bins: (N, n) int64, bins of the truth.
         last: the last threshold.
         unit: a power of two, that distances are rounded to, so that sums are exact.
-        joint: (N, bins, last + 2) int64 zeros, filled.
+        joint: (N, bins, last + 2) int32 zeros, filled.
         sums: (N, bins, SUMS) int64 zeros, filled with parts of the sums, in units.
 
     Returns:
@@ -80,7 +80,7 @@ def add_up(joint: Any, score: Any, counts: Any, histogram: Any, scores: Any) -> 
     """What is asked of the counts of every image.
 
     Args:
-        joint: (N, bins, columns) int64, pixels by bin and ceil(d).
+        joint: (N, bins, columns) integers, pixels by bin and ceil(d).
         score: (columns,) int64, of a pixel.
         counts: (N, bins) int64, filled with pixels.
         histogram: (N, columns) int64 zeros, filled with pixels.
@@ -91,12 +91,12 @@ def add_up(joint: Any, score: Any, counts: Any, histogram: Any, scores: Any) -> 
             row = joint[image, one]
             pixels, total = i64(0), i64(0)
             for column in range(row.size):
-                pixels += row[column]
-                total += row[column] * score[column]
+                pixels += i64(row[column])
+                total += i64(row[column]) * score[column]
             counts[image, one], scores[image, one] = pixels, total
             if pixels:
                 for column in range(row.size):
-                    histogram[image, column] += row[column]
+                    histogram[image, column] += i64(row[column])
 
 
 @compiled
@@ -104,7 +104,7 @@ def weigh(joint: Any, counts: Any, weights: Any, out: Any) -> None:
     """Pixels by ceil(d), each weighing as its bin; the bins are added in their order.
 
     Args:
-        joint: (N, bins, columns) int64.
+        joint: (N, bins, columns) integers.
         counts: (N, bins) int64, its sums over the columns.
         weights: (bins,) float64.
         out: (N, columns) float64 zeros, filled.

@@ -18,7 +18,6 @@ from colorbench.evaluation.record import (
     DatasetPart,
     Difference,
     Execution,
-    Files,
     Metric,
     ModelPart,
     ProtocolPart,
@@ -73,7 +72,7 @@ def _write(
         return folder.path
     mine = _mine(analysis, row)
     rows, columns = _rows(analysis, mine)
-    folder.write(folder.rows, aggregate.rows_bytes(rows, columns))
+    files = aggregate.write_rows(folder, rows, columns, {})
     record = Record(
         key=key,
         model=ModelPart(
@@ -98,11 +97,7 @@ def _write(
         notes=_notes(analysis, row),
         execution=_execution(len(rows), analysis, time.perf_counter() - begun),
         provenance=provenance(command, [method.package]),
-        files=Files(
-            rows=pictures.file_sha256(folder.rows),
-            arrays={},
-            pictures=_keep_pictures(folder, analysis, row, rows, columns, study),
-        ),
+        files=files.model_copy(update={"pictures": _keep_pictures(folder, analysis, row, rows, columns, study)}),
     )
     folder.write_record(record.model_dump_json(indent=1) + "\n")
     folder.clear_shards()
