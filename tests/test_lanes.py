@@ -13,11 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from engine_support import DistanceScorer, Flat, SmallNetwork, loaded, read_folder, with_protocol, write_photographs
 
 from colorbench.data.loading import load_batches
+from colorbench.evaluation.aggregate import read_rows
 from colorbench.evaluation.lanes import LANES, Lanes, lane_count
 from colorbench.evaluation.run import RunRequest, record_folder, run
 from colorbench.evaluation.work import Settings, Task
@@ -200,37 +202,46 @@ def test_the_short_form_says_it_for_its_wrapper() -> None:
     assert Wrapped(Short()).thread_safe
 
 
-def test_our_own_models_may_be_shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All at once, by both protocols, with pictures: what two lanes store, one lane with one thread stores too."""
+def test_what_our_own_models_give_depends_neither_on_lanes_nor_on_batches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once, by both protocols, with pictures. Batches of one among them, which torch treats in its own way."""
     names = [plugin.name for plugin in registered("models") if plugin.name.startswith("zoo/")]
     assert len(names) >= 11
     with_protocol(monkeypatch, auc=AucProtocol(), fidelity=FidelityProtocol())
     write_photographs(tmp_path / "photographs", 5)
     (tmp_path / "photographs" / "a" / "001.jpg").write_bytes(b"no picture")
-    stored = {}
-    for threads in (1, 2):
+    stored: dict[tuple[int, int], dict[Path, bytes]] = {}
+    rows: dict[tuple[int, int], list[np.ndarray]] = {}
+    for threads, batch_size in ((1, 1), (2, 1), (2, 3), (1, 4)):
         request = RunRequest(
             models=[load_model(name) for name in names],
             protocols=["auc", "fidelity"],
             data=read_folder(tmp_path / "photographs"),
-            output=tmp_path / str(threads),
+            output=tmp_path / f"{threads} {batch_size}",
             anchors=False,
             save="predictions",
             device="cpu",
             threads=threads,
-            batch_size=1,
+            batch_size=batch_size,
             parameters={"auc": {"recipe": "squash64"}, "fidelity": {"recipe": "squash64"}},
         )
         records = run(request)
         assert {record.execution.lanes for record in records} == {threads}
         assert [len(record.dataset.skipped) for record in records] == [1] * 2 * len(names)
-        stored[threads] = {
+        stored[threads, batch_size] = {
             path.relative_to(request.output): path.read_bytes()
             for path in request.output.rglob("*")
             if path.suffix in (".parquet", ".npz", ".png", ".webp")
         }
-    assert len(stored[1]) > 2 * len(names) * 5
-    assert stored[1] == stored[2]
+        found = [read_rows(record_folder(request.output, record) / "rows.parquet")[1] for record in records]
+        rows[threads, batch_size] = [np.stack(list(columns.values())) for columns in found]
+    assert len(stored[1, 1]) > 2 * len(names) * 5
+    assert stored[1, 1] == stored[2, 1]
+    # One pixel that crosses one threshold moves a score by 1.6e-4 points.
+    for other in ((2, 3), (1, 4)):
+        for mine, theirs in zip(rows[1, 1], rows[other], strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=0, atol=1e-5)
 
 
 def test_answers_come_in_the_order_of_the_items_whichever_lane_was_first() -> None:

@@ -109,10 +109,19 @@ class TrunkColorizer:
 
     def answer(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4) float32, as the network gives it."""
-        lightness = lightness.to(self.network.head.weight.dtype).contiguous(memory_format=torch.channels_last)
-        out: Tensor = self.network(lightness)
-        return out.float()
+        shown = _in_company(lightness).to(self.network.head.weight.dtype).contiguous(memory_format=torch.channels_last)
+        out: Tensor = self.network(shown)
+        return out[: len(lightness)].float()
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
         """(N, 1, H, W) -> name -> (N, C, h, w) after every convolution's ReLU; ``conv1`` .. ``conv8`` close blocks."""
-        return layer_maps(self.network.trunk, scale_lightness(lightness))
+        maps = layer_maps(self.network.trunk, scale_lightness(_in_company(lightness)))
+        return {name: values[: len(lightness)] for name, values in maps.items()}
+
+
+def _in_company(lightness: Tensor) -> Tensor:
+    """A photograph alone twice: torch convolves a small batch of one by another routine, which rounds differently.
+
+    So a photograph's colours do not depend, to the last bit, on how many others are in its batch.
+    """
+    return lightness.expand(2, -1, -1, -1) if len(lightness) == 1 else lightness

@@ -8,6 +8,7 @@ multiples of 8. Width 1 has 32,236,011 parameters with its decoder.
 from __future__ import annotations
 
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 # (name, input width, output widths of its convolutions, stride of the last, dilation); width 1.
 BLOCKS = (
@@ -74,8 +75,9 @@ class Network(nn.Module):
 
     def forward(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4); H and W multiples of 8."""
-        out: Tensor = self.head(self.trunk(scale_lightness(lightness)))
-        return out
+        maps = self.trunk(scale_lightness(lightness)).movedim(1, -1)  # (N, H/4, W/4, C)
+        # As a matrix product: of a 1x1 convolution torch has several routines, and takes one by batch and threads.
+        return linear(maps, self.head.weight.flatten(1), self.head.bias).movedim(-1, 1)
 
 
 def scale_lightness(lightness: Tensor) -> Tensor:
