@@ -75,9 +75,13 @@ class Network(nn.Module):
 
     def forward(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4); H and W multiples of 8."""
-        maps = self.trunk(scale_lightness(lightness)).movedim(1, -1)  # (N, H/4, W/4, C)
-        # As a matrix product: of a 1x1 convolution torch has several routines, and takes one by batch and threads.
-        return linear(maps, self.head.weight.flatten(1), self.head.bias).movedim(-1, 1)
+        maps: Tensor = self.trunk(scale_lightness(lightness))
+        if self.head.out_channels > 2:
+            out: Tensor = self.head(maps)
+            return out
+        # Of a 1x1 convolution torch has two routines, and takes one by batch and threads. With two outputs they round
+        # differently; a product of matrices is the same for all.
+        return linear(maps.movedim(1, -1), self.head.weight.flatten(1), self.head.bias).movedim(-1, 1)
 
 
 def scale_lightness(lightness: Tensor) -> Tensor:
