@@ -116,27 +116,22 @@ def load_batches(
 
 def _ahead(samples: Sequence[Sample], recipe: Recipe, workers: int, batch_size: int) -> Iterator[_Loaded | str]:
     if workers == 0:
-        yield from (_load(sample, recipe) for sample in samples)
+        for sample in samples:
+            yield _load(sample, recipe)
         return
-    # A few at a time: handing photographs from thread to thread one by one costs a twentieth of decoding small ones.
-    few = max(1, batch_size // (2 * workers))
     # A bounded window instead of pool.map, which would decode a whole set ahead into memory.
-    window: deque[Future[list[_Loaded | str]]] = deque()
+    window: deque[Future[_Loaded | str]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="colorbench-decode") as pool:
         try:
-            for start in range(0, len(samples), few):
-                window.append(pool.submit(_load_all, samples[start : start + few], recipe))
-                if len(window) * few > batch_size + workers:
-                    yield from window.popleft().result()
+            for sample in samples:
+                window.append(pool.submit(_load, sample, recipe))
+                if len(window) > batch_size + workers:
+                    yield window.popleft().result()
             while window:
-                yield from window.popleft().result()
+                yield window.popleft().result()
         finally:
             for future in window:
                 future.cancel()
-
-
-def _load_all(samples: Sequence[Sample], recipe: Recipe) -> list[_Loaded | str]:
-    return [_load(sample, recipe) for sample in samples]
 
 
 def _load(sample: Sample, recipe: Recipe) -> _Loaded | str:
