@@ -30,7 +30,7 @@ class Badge:
 
 @dataclass(frozen=True)
 class Improvement:
-    """A paired difference from gray on the same photographs."""
+    """A paired difference from a bound on the same photographs."""
 
     value: float
     ci_low: float | None
@@ -55,6 +55,8 @@ class Cell:
     first_rank: int | None = None
     last_rank: int | None = None
     over_gray: Improvement | None = None
+    over_constant: Improvement | None = None
+    """From the best single colour, which beats gray, too."""
     warning: str | None = None
     missing: str | None = None
     """Why there is no value; None where there is one."""

@@ -20,7 +20,7 @@ from leaderboards.badges import DEMONSTRATION, badges_of
 from leaderboards.board import Badge, Board, Cell, Choice, Column, Group, Row
 from leaderboards.collecting import Collection, Entry
 from leaderboards.describing import card_facts, source_of
-from leaderboards.judging import Pairings, Standing, is_gray, over_gray, standing
+from leaderboards.judging import CONSTANT, GRAY, Pairings, Standing, improvement, record_of, standing
 from leaderboards.text import address, clean, name_of, said
 
 OPEN = 3
@@ -56,9 +56,9 @@ def build(
         spec = spec if spec is not None and str(spec.version) == key[1] else None
         made = _columns(number, here, spec)
         groups.append(_group(number, keys, by_group, spec, next((c.id for c in made if c.headline), None)))
-        gray = next((entry for entry in here.values() if is_gray(entry.record)), None)
+        bounds = {name: record_of(name, here.values()) for name in (GRAY, CONSTANT)}
         for column in made:
-            judged, column_cells = _fill(column, here, gray, pairings)
+            judged, column_cells = _fill(column, here, bounds, pairings)
             columns.append(judged)
             for row in placed:
                 cells[row][column.id] = column_cells.get(row) or Cell(
@@ -198,7 +198,7 @@ def _columns(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | Non
 
 
 def _fill(
-    column: Column, entries: Mapping[str, Entry], gray: Entry | None, pairings: Pairings
+    column: Column, entries: Mapping[str, Entry], bounds: Mapping[str, Entry | None], pairings: Pairings
 ) -> tuple[Column, dict[str, Cell]]:
     """The column with its ranking, and its cells by row."""
     having = {row: metric for row, entry in entries.items() if (metric := _metric(entry.record, column)) is not None}
@@ -237,7 +237,8 @@ def _fill(
                 effective_n=metric.effective_n,
                 first_rank=low,
                 last_rank=high,
-                over_gray=None if gray is entry else over_gray(entry, gray, metric, pairings),
+                over_gray=improvement(entry, GRAY, bounds[GRAY], metric, pairings),
+                over_constant=improvement(entry, CONSTANT, bounds[CONSTANT], metric, pairings),
                 warning=clean(metric.warning, 200) if metric.warning else None,
             )
     judged = replace(

@@ -1,23 +1,23 @@
-"""What a group's stored rows say of its models together: ranks, differences from gray, the smallest one to be seen."""
+"""What a group's stored rows say of its models together: ranks, differences from bounds, the smallest to be seen."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from colorbench.errors import UserError
 from colorbench.evaluation.pairing import Common, common
-from colorbench.evaluation.record import Metric, Record
+from colorbench.evaluation.record import Metric
 from colorbench.stats.bootstrap import MINIMUM
 from colorbench.stats.paired import paired_interval
 from colorbench.stats.ranking import rank_models
 from leaderboards.board import Improvement
 from leaderboards.collecting import Entry
 
-GRAY = "zoo/gray"
+GRAY, CONSTANT = "zoo/gray", "zoo/constant"
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,27 @@ def _paired(entries: Sequence[Entry]) -> Common | None:
         return None
 
 
-def over_gray(entry: Entry, gray: Entry | None, metric: Metric, pairings: Pairings) -> Improvement | None:
-    """This model minus gray on the same photographs: as the record says, or from both records' rows."""
-    for stored in entry.record.differences:
-        if stored.metric == metric.name and stored.minus == GRAY:
-            return Improvement(stored.value, stored.ci_low, stored.ci_high)
-    if gray is None or gray is entry or not metric.comparable:
+def improvement(entry: Entry, bound: str, of: Entry | None, metric: Metric, pairings: Pairings) -> Improvement | None:
+    """This model minus gray or the best single colour on the same photographs.
+
+    Args:
+        entry: the model.
+        bound: name of what is taken away.
+        of: its record in the same group, if there is one.
+        metric: of the model.
+        pairings: of the group.
+
+    Returns:
+        The difference that the model's record states, or that both records' rows give; None of a bound to itself.
+    """
+    if of is entry:
         return None
-    both = pairings.of([entry, gray])
+    for stored in entry.record.differences:
+        if stored.metric == metric.name and stored.minus == bound:
+            return Improvement(stored.value, stored.ci_low, stored.ci_high)
+    if of is None or not metric.comparable:
+        return None
+    both = pairings.of([entry, of])
     if both is None:
         return None
     try:
@@ -118,9 +131,10 @@ def over_gray(entry: Entry, gray: Entry | None, metric: Metric, pairings: Pairin
     return Improvement(found.value, limits.low if limits else None, limits.high if limits else None)
 
 
-def is_gray(record: Record) -> bool:
-    """Whether a record is the gray baseline's."""
-    return record.model.name == GRAY and record.model.card.role == "baseline"
+def record_of(bound: str, entries: Iterable[Entry]) -> Entry | None:
+    """The entry of a bound, which is a baseline by that name."""
+    found = (e for e in entries if e.record.model.name == bound and e.record.model.card.role == "baseline")
+    return next(found, None)
 
 
 def _finite(value: float | None) -> float | None:

@@ -76,13 +76,23 @@ def few(cell: Cell) -> bool:
     return cell.effective_n < DECIDING_SHARE * cell.n
 
 
-def clearly(difference: Improvement, column: Column) -> str:
-    """Classes of a difference from gray: whether it is clear, and which way."""
-    if not difference.clear:
+def clearly(cell: Cell, column: Column) -> str:
+    """Classes of a difference from gray: whether it is clear, and which way.
+
+    Ahead is only what is ahead of the best single colour, too, where that was measured: a beige beats gray.
+    """
+    if cell.over_gray is None or not cell.over_gray.clear:
         return ""
     if column.higher_is_better is None:
         return " clear"
-    return " clear ahead" if (difference.value > 0) == column.higher_is_better else " clear behind"
+    if not _ahead(cell.over_gray, column):
+        return " clear behind"
+    passed = cell.over_constant is None or (cell.over_constant.clear and _ahead(cell.over_constant, column))
+    return " clear ahead" if passed else " clear"
+
+
+def _ahead(difference: Improvement, column: Column) -> bool:
+    return (difference.value > 0) == column.higher_is_better
 
 
 def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:

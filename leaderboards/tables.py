@@ -12,7 +12,9 @@ from leaderboards.text import arrow, figure, markdown, ranks, span, spreadsheet,
 CSV_COLUMNS = (
     *("model", "role", "protocol", "version", "dataset", "choices", "identity_sha256", "fingerprint", "metric", "unit"),
     *("value", "ci_low", "ci_high", "n", "effective_n", "first_rank", "last_rank"),
-    *("minus_gray", "minus_gray_low", "minus_gray_high", "missing", "badges", "record_sha256"),
+    *("minus_gray", "minus_gray_low", "minus_gray_high"),
+    *("minus_constant", "minus_constant_low", "minus_constant_high"),
+    *("missing", "badges", "record_sha256"),
 )
 
 
@@ -31,12 +33,12 @@ def board_csv(board: Board) -> str:
         for column in board.columns:
             group, cell = board.groups[column.group], board.cells[row.id][column.id]
             apart = "; ".join(f"{choice.name}={choice.value}" for choice in group.choices if choice.apart)
-            difference = cell.over_gray
             texts = [row.label, row.role, group.protocol, group.version, group.dataset, apart]
             texts += [group.identity_sha256, group.fingerprint, column.metric, column.unit]
             numbers = [cell.value, cell.ci_low, cell.ci_high, cell.n or None, cell.effective_n or None]
             numbers += [cell.first_rank, cell.last_rank]
-            numbers += [difference.value, difference.ci_low, difference.ci_high] if difference else [None] * 3
+            for difference in (cell.over_gray, cell.over_constant):
+                numbers += [difference.value, difference.ci_low, difference.ci_high] if difference else [None] * 3
             ends = [cell.missing or "", "; ".join(badge.word for badge in row.badges), records.get(column.group, "")]
             writer.writerow(
                 [

@@ -20,11 +20,11 @@ from colorbench.errors import UserError
 from colorbench.evaluation.pairing import common
 from colorbench.evaluation.stored_rows import load_stored
 from colorbench.stats.ranking import rank_models
-from leaderboards.board import Board
+from leaderboards.board import Board, Improvement
 from leaderboards.building import build
 from leaderboards.collecting import collect
 from leaderboards.gallery import galleries
-from leaderboards.page import page
+from leaderboards.page import clearly, page
 from leaderboards.tables import board_csv, board_json, board_latex, board_markdown
 from leaderboards.text import clean, figure, markdown, tex
 from leaderboards.write import build_files
@@ -79,18 +79,36 @@ def test_a_metric_that_few_photographs_decide_ranks_nobody(results: Path) -> Non
     assert all(cells[column.id].first_rank is None for cells in board.cells.values())
 
 
-def test_the_difference_from_gray_is_the_same_from_the_record_and_from_the_rows(copied: Path) -> None:
-    column = column_of(board_of(copied), STABLE)
-    said = {row.name: board_of(copied).cells[row.id][column].over_gray for row in board_of(copied).rows}
+@pytest.mark.parametrize("bound", ["over_gray", "over_constant"])
+def test_a_difference_from_a_bound_is_the_same_from_the_record_and_from_the_rows(copied: Path, bound: str) -> None:
+    def differences() -> dict[str, Improvement | None]:
+        board = board_of(copied)
+        return {row.name: getattr(board.cells[row.id][column_of(board, STABLE)], bound) for row in board.rows}
+
+    said = differences()
     for folder in folders(copied).values():
         change(folder, differences=[])
-    again = board_of(copied)
-    computed = {row.name: again.cells[row.id][column].over_gray for row in again.rows}
-    assert said["lab/warm"] is not None and computed["zoo/gray"] is None
+    computed = differences()
+    assert said["lab/warm"] is not None
+    assert computed["zoo/gray" if bound == "over_gray" else "zoo/constant"] is None
     for name in MODELS:
         one, other = said[name], computed[name]
         assert one is not None and other is not None
         assert (one.value, one.ci_low, one.ci_high) == pytest.approx((other.value, other.ci_low, other.ci_high))
+
+
+def test_what_is_ahead_of_gray_but_not_of_a_beige_is_not_marked_as_ahead() -> None:
+    board = board_of(Path("reference"))
+    column = next(one for one in board.columns if one.metric == STABLE)
+    marks = {row.name: clearly(board.cells[row.id][column.id], column) for row in board.rows}
+    assert marks["zoo/cic.small"] == " clear ahead"
+    for name in ("zoo/cic-class.small", "zoo/l2.small", "zoo/cic.untrained"):
+        cell = next(board.cells[row.id][column.id] for row in board.rows if row.name == name)
+        assert cell.over_gray is not None and cell.over_gray.ci_low is not None and cell.over_gray.ci_low > 0
+        assert marks[name] == " clear"
+    raw = next(one for one in board.columns if one.metric == "auc_raw")
+    untrained = next(board.cells[row.id][raw.id] for row in board.rows if row.name == "zoo/cic.untrained")
+    assert clearly(untrained, raw) == " clear behind"
 
 
 @pytest.mark.parametrize(
