@@ -20,6 +20,8 @@ from colorbench.training.preset import Preset
 from colorbench.training.samples import packaged_lightness
 from zoo.cic.network import Network, layer_maps, scale_lightness
 
+SMALL = 256 * 256
+"""From so many pixels on, torch's routine was found to be the same for one photograph as for several."""
 PAPER = "Zhang, Isola, Efros: Colorful Image Colorization. ECCV 2016, arXiv:1603.08511"
 
 
@@ -120,8 +122,9 @@ class TrunkColorizer:
 
 
 def _in_company(lightness: Tensor) -> Tensor:
-    """A photograph alone twice: torch convolves a small batch of one by another routine, which rounds differently.
+    """A small photograph alone twice: torch convolves such a batch by another routine, which rounds differently.
 
     So a photograph's colours do not depend, to the last bit, on how many others are in its batch.
     """
-    return lightness.expand(2, -1, -1, -1) if len(lightness) == 1 else lightness
+    alone = len(lightness) == 1 and lightness.numel() < SMALL
+    return lightness.expand(2, -1, -1, -1) if alone else lightness
