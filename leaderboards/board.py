@@ -57,6 +57,8 @@ class Cell:
     over_gray: Improvement | None = None
     over_constant: Improvement | None = None
     """From the best single colour, which beats gray, too."""
+    is_constant: bool = False
+    """Whether this is that colour."""
     warning: str | None = None
     missing: str | None = None
     """Why there is no value; None where there is one."""

@@ -239,6 +239,7 @@ def _fill(
                 last_rank=high,
                 over_gray=improvement(entry, GRAY, bounds[GRAY], metric, pairings),
                 over_constant=improvement(entry, CONSTANT, bounds[CONSTANT], metric, pairings),
+                is_constant=entry is bounds[CONSTANT],
                 warning=clean(metric.warning, 200) if metric.warning else None,
             )
     judged = replace(

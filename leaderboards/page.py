@@ -79,7 +79,8 @@ def few(cell: Cell) -> bool:
 def clearly(cell: Cell, column: Column) -> str:
     """Classes of a difference from gray: whether it is clear, and which way.
 
-    Ahead is only what is ahead of the best single colour, too, where that was measured: a beige beats gray.
+    Ahead is only what is ahead of the best single colour, too, where that was measured: a beige beats gray. That colour
+    itself is not.
     """
     if cell.over_gray is None or not cell.over_gray.clear:
         return ""
@@ -87,7 +88,8 @@ def clearly(cell: Cell, column: Column) -> str:
         return " clear"
     if not _ahead(cell.over_gray, column):
         return " clear behind"
-    passed = cell.over_constant is None or (cell.over_constant.clear and _ahead(cell.over_constant, column))
+    beyond = cell.over_constant
+    passed = not cell.is_constant if beyond is None else beyond.clear and _ahead(beyond, column)
     return " clear ahead" if passed else " clear"
 
 

@@ -173,7 +173,8 @@ class AucScorer:
         if self.parameters["convention"] == "trapezoid":
             scores, full = arrays["bin_scores"], 2 * LAST
         else:
-            scores, full = LAST * counts - arrays["bin_distance"], LAST
+            # Counts are stored in 32 bits, which hold 150 times a bin's pixels of no large photograph.
+            scores, full = LAST * counts.astype(np.int64) - arrays["bin_distance"], LAST
         pooled = pooled_statistics(scores, counts, full, weights)
         return {name: pooled[:, 0] / pooled[:, 1], f"{name}.s0": pooled[:, 0], f"{name}.s1": pooled[:, 1]}
 

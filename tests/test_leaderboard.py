@@ -106,6 +106,7 @@ def test_what_is_ahead_of_gray_but_not_of_a_beige_is_not_marked_as_ahead() -> No
         cell = next(board.cells[row.id][column.id] for row in board.rows if row.name == name)
         assert cell.over_gray is not None and cell.over_gray.ci_low is not None and cell.over_gray.ci_low > 0
         assert marks[name] == " clear"
+    assert marks["zoo/constant"] == " clear" and marks["zoo/ground-truth"] == " clear ahead"
     raw = next(one for one in board.columns if one.metric == "auc_raw")
     untrained = next(board.cells[row.id][raw.id] for row in board.rows if row.name == "zoo/cic.untrained")
     assert clearly(untrained, raw) == " clear behind"

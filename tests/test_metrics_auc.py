@@ -233,6 +233,13 @@ def test_bins_that_do_not_exist_are_refused() -> None:
         auc_statistics(truth, truth, bins.int())
 
 
+@pytest.mark.parametrize("shape", [(1,), (312,), (314,), (313, 1)])
+def test_weights_of_another_number_of_bins_are_refused(shape: tuple[int, ...]) -> None:
+    truth = photographs()
+    with pytest.raises(ValueError, match="313 weights"):
+        weighted_histogram(auc_statistics(truth, truth, nearest_bin(truth)), np.ones(shape))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same_numbers() -> None:
     truth = photographs()

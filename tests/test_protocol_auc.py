@@ -260,3 +260,12 @@ def test_gray_meets_the_known_figures_on_650_photographs() -> None:
     statistics = own.summarize(columns, arrays).statistics  # other weights need no second pass
     assert statistics is not None
     assert pooled(dict(statistics), "auc_rebalanced") == pytest.approx(59.406, abs=0.02)
+
+
+def test_a_large_photograph_of_one_color_overflows_nothing() -> None:
+    """15 million pixels in one bin: 150 times as many are more than 32 bits hold."""
+    rgb8 = torch.tensor([200, 40, 60], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 3900, 3900).contiguous()
+    truth = truth_of(rgb8)
+    for convention in ("exact", "trapezoid"):
+        columns = scorer(convention=convention).score(Colorization(truth, rgb8=rgb8)).columns
+        assert [columns[name][0] for name in METRICS] == pytest.approx([100, 100, 100])

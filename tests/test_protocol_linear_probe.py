@@ -19,6 +19,7 @@ from colorbench.errors import RunError, UserError
 from colorbench.evaluation.protocol import WholeProtocol
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.run import record_folder, run
+from colorbench.evaluation.verify import verify
 from colorbench.models.colorizer import RandomWeights
 from colorbench.models.loading import load_model
 from protocols.classes import aligned
@@ -117,6 +118,11 @@ def test_an_interval_over_seeds_that_alone_differ_is_students() -> None:
     shrink = (1 - 4 / (5 * 60)) ** 0.5
     assert found.high - found.low == pytest.approx((high - low) * shrink, rel=1e-3)
     assert found.high + found.low == pytest.approx(high + low)
+
+
+def test_an_untouched_record_verifies(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    outcomes = {check.name: check.outcome for check in verify(record_folder(tmp_path, probed(sets, tmp_path))).checks}
+    assert outcomes["rows"] == "holds" and "fails" not in outcomes.values(), outcomes
 
 
 def test_a_record_of_a_model_with_learned_weights(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:

@@ -81,6 +81,22 @@ def test_the_regression_answers_colors_and_features(family: type[L2], lightness:
     assert ab.shape == (1, 2, 24, 24) and torch.allclose(ab, head * 110, atol=1e-3) and 1 < ab.abs().max() < 110
 
 
+@pytest.mark.parametrize("family", [CIC, L2])
+def test_a_head_rounds_alike_for_all_batches_and_threads(family: type[TrunkColorizer]) -> None:
+    """The answers themselves, since rounding to 8 bits hides most of what they differ by."""
+    network = family.load("small").network
+    lightness = 100 * torch.rand(32, 1, 96, 96, generator=torch.Generator().manual_seed(0))
+    before, answers = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            with torch.no_grad():
+                answers += [torch.cat([network(part) for part in lightness.split(size)]) for size in (2, 5, 16, 32)]
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(answers[0], answer) for answer in answers[1:])
+
+
 def test_the_euclidean_loss_is_half_the_squared_distance_in_units() -> None:
     preset = L2.presets["small"].changed({"width": 0.05})
     task = L2.training(preset, load_prior())

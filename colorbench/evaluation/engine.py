@@ -96,15 +96,19 @@ class _Clock:
     def working(self) -> Iterator[None]:
         """What a lane does."""
         self._change(working=1)
-        yield
-        self._change(working=-1)
+        try:
+            yield
+        finally:
+            self._change(working=-1)
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """Time that is nobody's idleness."""
         self._change(stopped=True)
-        yield
-        self._change(stopped=False)
+        try:
+            yield
+        finally:
+            self._change(stopped=False)
 
     def _change(self, working: int = 0, stopped: bool | None = None) -> None:
         with self._lock:

@@ -134,7 +134,8 @@ def get_protocol(name: str) -> ImageProtocol | WholeProtocol:
     made = find("protocols", name).load()
     protocol = made() if isinstance(made, type) else made
     if not isinstance(protocol, ImageProtocol | WholeProtocol):
-        raise UserError(f"protocol {name} has neither `resolve` nor `evaluate`", mend="see evaluation/protocol.py")
+        mend = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
+        raise UserError(f"{name} is no protocol", mend=mend)
     return protocol
 
 

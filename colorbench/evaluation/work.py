@@ -85,9 +85,10 @@ class Work:
         self.seconds = [defaultdict(float) for _ in self.tasks]
 
     def add(self, batch: Evaluated, lanes: int, idle: float) -> None:
-        """A batch more, done by one of ``lanes`` side by side after all of them had stood ``idle`` so many seconds.
+        """A batch more, done by one of ``lanes`` side by side.
 
-        Each lane's time counts as its share, so that all stages add up to the time that went by.
+        Each lane's time counts as its share, its ``idle`` seconds since the last batch too, so that all stages add up
+        to the time that went by.
         """
         self.rows += batch.rows
         self.skipped += batch.skipped

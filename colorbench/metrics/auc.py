@@ -213,9 +213,14 @@ def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.nda
     """(N, 152) share of each image's pixels by ceil(d), each pixel weighing as the bin of its true colour.
 
     Summed over images and accumulated over its columns, this is the numerator of the rebalanced curve F(0) ... F(150).
+
+    Raises:
+        ValueError: for weights of another shape than (313,).
     """
     from colorbench.metrics.auc_kernels import weigh
 
+    if weights.shape != statistics.joint.shape[1:2]:
+        raise ValueError(f"expected {statistics.joint.shape[1]} weights, one a bin, got {weights.shape}")
     out = np.zeros_like(statistics.histogram, np.float64)
     weigh(statistics.joint, statistics.counts, weights, out)
     return np.asarray(out / statistics.pixels[:, None])

@@ -106,7 +106,10 @@ def weight_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _one_block(n: int, resamples: int, seed: int) -> np.ndarray:
-    """Kept for the next metric, since drawing takes longer than all that is done with what was drawn."""
+    """Kept for the next metric, since drawing takes longer than all that is done with what was drawn.
+
+    Larger sets are drawn anew for each: what they would keep is too large.
+    """
     return _drawn(np.random.default_rng(seed), n, resamples)
 
 

@@ -124,7 +124,7 @@ class TrunkColorizer:
 def _in_company(lightness: Tensor) -> Tensor:
     """A small photograph alone twice: torch convolves such a batch by another routine, which rounds differently.
 
-    So a photograph's colours do not depend, to the last bit, on how many others are in its batch.
+    So a photograph's colours do not depend on how many others are in its batch: on processors tried, to the last bit.
     """
     alone = len(lightness) == 1 and lightness.numel() < SMALL
     return lightness.expand(2, -1, -1, -1) if alone else lightness
