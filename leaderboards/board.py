@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from colorbench.stats.paired import excludes_zero, shown
 from leaderboards.collecting import Refused, Unfinished
 
 SCHEMA_VERSION = 1
@@ -39,7 +40,11 @@ class Improvement:
     @property
     def clear(self) -> bool:
         """Whether its interval excludes no difference."""
-        return self.ci_low is not None and self.ci_high is not None and (self.ci_low > 0 or self.ci_high < 0)
+        return excludes_zero(self.ci_low, self.ci_high)
+
+    def shows(self, higher_is_better: bool) -> Literal["better", "worse"] | None:
+        """What its interval shows."""
+        return shown(self.ci_low, self.ci_high, higher_is_better)
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,6 @@ class Cell:
     over_gray: Improvement | None = None
     over_constant: Improvement | None = None
     """From the best single colour, which beats gray, too."""
-    is_constant: bool = False
-    """Whether this is that colour."""
     warning: str | None = None
     missing: str | None = None
     """Why there is no value; None where there is one."""

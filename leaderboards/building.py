@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from colorbench.errors import UserError
+from colorbench.evaluation.anchors import CONSTANT, GRAY
 from colorbench.evaluation.pairing import column_key
 from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec
 from colorbench.evaluation.provenance import version_of
@@ -20,7 +21,7 @@ from leaderboards.badges import DEMONSTRATION, badges_of
 from leaderboards.board import Badge, Board, Cell, Choice, Column, Group, Row
 from leaderboards.collecting import Collection, Entry
 from leaderboards.describing import card_facts, source_of
-from leaderboards.judging import CONSTANT, GRAY, Pairings, Standing, improvement, record_of, standing
+from leaderboards.judging import Pairings, Standing, improvement, record_of, standing
 from leaderboards.text import address, clean, name_of, said
 
 OPEN = 3
@@ -239,7 +240,6 @@ def _fill(
                 last_rank=high,
                 over_gray=improvement(entry, GRAY, bounds[GRAY], metric, pairings),
                 over_constant=improvement(entry, CONSTANT, bounds[CONSTANT], metric, pairings),
-                is_constant=entry is bounds[CONSTANT],
                 warning=clean(metric.warning, 200) if metric.warning else None,
             )
     judged = replace(

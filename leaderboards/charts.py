@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, ticks
 from colorbench.evaluation.record import CurvePart
 from leaderboards.board import Board, Column, Group, Row
@@ -18,7 +19,6 @@ from leaderboards.text import clean, figure, span
 
 COLORS = 8
 """Competitors with a colour of their own: the best by the headline; the others are drawn thin."""
-BOUND_COLORS = {"zoo/gray": "gray", "zoo/constant": "constant", "zoo/ground-truth": "truth"}
 LARGEST = 1e9
 """A number beyond this is not drawn: it would flatten all others."""
 MOST_POINTS = 400
@@ -33,7 +33,7 @@ MOST_MATRIX = 14
 def color_of(board: Board, row: Row) -> str:
     """Class of a row's colour: its place among the competitors, or what bound it is."""
     if row.kind == "bound":
-        return BOUND_COLORS.get(row.name, "bound")
+        return ANCHORS.get(row.name, "bound")
     place = [one.id for one in board.competitors].index(row.id)
     return f"s{place}" if place < COLORS else "sx"
 
@@ -78,7 +78,7 @@ def _strip(board: Board, column: Column) -> dict[str, Any] | None:
         {
             "label": row.label,
             "value": figure(cell.value, column.unit),
-            "color": BOUND_COLORS.get(row.name, "bound"),
+            "color": ANCHORS.get(row.name, "bound"),
             "at": across(cell.value or 0.0),
             "inside": low <= (cell.value or 0.0) <= high,
         }
@@ -191,7 +191,7 @@ def _scatter(
     levels = []
     for row in board.bounds:
         value = board.cells[row.id][column.id].value
-        if row.role == "baseline" and value is not None and abs(value) < LARGEST and row.name in BOUND_COLORS:
+        if row.role == "baseline" and value is not None and abs(value) < LARGEST and row.name in ANCHORS:
             levels.append((row, value))
             ys.append(value)
     low, high = min(x for *_, x in points), max(x for *_, x in points)

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from colorbench.data.dataset import id_hash
 from colorbench.errors import UserError
+from colorbench.evaluation.anchors import GRAY, TRUTH
 from colorbench.evaluation.pictures import INDEX, KeptPicture, prediction_names
 from colorbench.evaluation.untrusted import MEGABYTE, inside, read_plain
 from leaderboards.board import Board, Column
@@ -234,7 +235,7 @@ class _Set:
             if found:
                 answers.append(Picture(row, source))
         if pictures and self.size == "large":
-            truth, gray = self._large(hash, "zoo/ground-truth") or truth, self._large(hash, "zoo/gray") or gray
+            truth, gray = self._large(hash, TRUTH) or truth, self._large(hash, GRAY) or gray
         scores = {
             column: {row: _rounded(of[hash]) for row, of in rows.items() if hash in of}
             for column, rows in self.metrics.items()

@@ -17,8 +17,6 @@ from colorbench.stats.ranking import rank_models
 from leaderboards.board import Improvement
 from leaderboards.collecting import Entry
 
-GRAY, CONSTANT = "zoo/gray", "zoo/constant"
-
 
 @dataclass(frozen=True)
 class Standing:

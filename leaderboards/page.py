@@ -15,17 +15,19 @@ from typing import Any
 
 from markupsafe import Markup
 
+from colorbench.evaluation.anchors import GRAY, TRUTH
 from colorbench.evaluation.html import page_environment
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.wording import DECIDING_SHARE
+from colorbench.stats.paired import shown
 from leaderboards import charts
-from leaderboards.board import Board, Cell, Column, Group, Improvement
+from leaderboards.board import Board, Cell, Column, Group, Row
 from leaderboards.collecting import Entry
 from leaderboards.gallery import Gallery
 from leaderboards.papers import departures
 from leaderboards.text import arrow, count, figure, name_of, ranks, span
 
-ANCHORS = {"gray": "zoo/gray", "truth": "zoo/ground-truth"}
+ENDS = {"gray": GRAY, "truth": TRUTH}
 """Rows whose pictures stand at the ends of the gallery."""
 
 
@@ -43,7 +45,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
     environment.filters["clearly"] = clearly
     environment.tests["decided_by_few"] = few
     style, script = _asset("board.css"), _asset("board.js")
-    anchors = {word: next((row.id for row in board.bounds if row.name == name), "") for word, name in ANCHORS.items()}
+    anchors = {word: next((row.id for row in board.bounds if row.name == name), "") for word, name in ENDS.items()}
     plots = [_plots(board, group, entries) for group in board.groups]
     data = {
         "columns": {c.id: {"title": c.title, "unit": c.unit, "better": c.higher_is_better} for c in board.columns},
@@ -76,25 +78,19 @@ def few(cell: Cell) -> bool:
     return cell.effective_n < DECIDING_SHARE * cell.n
 
 
-def clearly(cell: Cell, column: Column) -> str:
-    """Classes of a difference from gray: whether it is clear, and which way.
+def clearly(cell: Cell, column: Column, row: Row) -> str:
+    """Classes of a difference from gray: whether it is clear and, of a model, which way.
 
-    Ahead is only what is ahead of the best single colour, too, where that was measured: a beige beats gray. That colour
-    itself is not.
+    Ahead is only what is ahead of the best single colour, too, where that was measured: a beige beats gray.
     """
     if cell.over_gray is None or not cell.over_gray.clear:
         return ""
-    if column.higher_is_better is None:
+    if column.higher_is_better is None or row.kind == "bound":
         return " clear"
-    if not _ahead(cell.over_gray, column):
-        return " clear behind"
-    beyond = cell.over_constant
-    passed = not cell.is_constant if beyond is None else beyond.clear and _ahead(beyond, column)
-    return " clear ahead" if passed else " clear"
-
-
-def _ahead(difference: Improvement, column: Column) -> bool:
-    return (difference.value > 0) == column.higher_is_better
+    bounds = [bound for bound in (cell.over_gray, cell.over_constant) if bound is not None]
+    if all(bound.shows(column.higher_is_better) == "better" for bound in bounds):
+        return " clear ahead"
+    return " clear behind" if cell.over_gray.shows(column.higher_is_better) == "worse" else " clear"
 
 
 def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:
@@ -131,13 +127,9 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
 
 def _not_beaten(record: Record, column: Column) -> list[str]:
     """The baselines that a record's paired differences do not show it to be better than."""
-    found = []
-    for difference in record.differences:
-        if difference.metric == column.metric and difference.ci_low is not None and difference.ci_high is not None:
-            better = difference.ci_low > 0 if column.higher_is_better else difference.ci_high < 0
-            if not better:
-                found.append(name_of(difference.minus))
-    return found
+    measured = [one for one in record.differences if one.metric == column.metric and one.ci_low is not None]
+    better = bool(column.higher_is_better)
+    return [name_of(one.minus) for one in measured if shown(one.ci_low, one.ci_high, better) != "better"]
 
 
 def safe_json(value: Any) -> str:

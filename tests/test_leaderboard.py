@@ -100,16 +100,16 @@ def test_a_difference_from_a_bound_is_the_same_from_the_record_and_from_the_rows
 def test_what_is_ahead_of_gray_but_not_of_a_beige_is_not_marked_as_ahead() -> None:
     board = board_of(Path("reference"))
     column = next(one for one in board.columns if one.metric == STABLE)
-    marks = {row.name: clearly(board.cells[row.id][column.id], column) for row in board.rows}
+    marks = {row.name: clearly(board.cells[row.id][column.id], column, row) for row in board.rows}
     assert marks["zoo/cic.small"] == " clear ahead"
     for name in ("zoo/cic-class.small", "zoo/l2.small", "zoo/cic.untrained"):
         cell = next(board.cells[row.id][column.id] for row in board.rows if row.name == name)
         assert cell.over_gray is not None and cell.over_gray.ci_low is not None and cell.over_gray.ci_low > 0
         assert marks[name] == " clear"
-    assert marks["zoo/constant"] == " clear" and marks["zoo/ground-truth"] == " clear ahead"
+    assert marks["zoo/constant"] == marks["zoo/ground-truth"] == " clear"
     raw = next(one for one in board.columns if one.metric == "auc_raw")
-    untrained = next(board.cells[row.id][raw.id] for row in board.rows if row.name == "zoo/cic.untrained")
-    assert clearly(untrained, raw) == " clear behind"
+    untrained = next(row for row in board.rows if row.name == "zoo/cic.untrained")
+    assert clearly(board.cells[untrained.id][raw.id], raw, untrained) == " clear behind"
 
 
 @pytest.mark.parametrize(

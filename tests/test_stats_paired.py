@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from colorbench.stats.bootstrap import bootstrap_weights, interval, value
-from colorbench.stats.paired import paired_interval, sign_flip_p
+from colorbench.stats.paired import excludes_zero, paired_interval, shown, sign_flip_p
 
 
 def two_models(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
@@ -137,3 +137,21 @@ def test_sign_flips_see_a_real_gain_and_refuse_other_weights() -> None:
     b[0, 1] += 1
     with pytest.raises(ValueError, match="equal denominators"):
         sign_flip_p(a, b)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "if_higher", "if_lower"),
+    [
+        (0.1, 2.0, "better", "worse"),
+        (-2.0, -0.1, "worse", "better"),
+        (-1.0, 1.0, None, None),
+        (0.0, 1.0, None, None),
+        (None, None, None, None),
+        (math.nan, math.nan, None, None),
+    ],
+)
+def test_what_an_interval_shows(
+    low: float | None, high: float | None, if_higher: str | None, if_lower: str | None
+) -> None:
+    assert shown(low, high, True) == if_higher and shown(low, high, False) == if_lower
+    assert excludes_zero(low, high) == (if_higher is not None)

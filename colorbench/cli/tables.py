@@ -22,6 +22,7 @@ from colorbench.evaluation.wording import (
     taken_away,
     values,
 )
+from colorbench.stats.paired import excludes_zero
 
 PAGE = "report.html"
 LONGEST_HEAD = len("[89.50, 91.50]")
@@ -127,7 +128,7 @@ def with_interval(measured: Metric | Difference | None, unit: str | None = None)
     signed = unit is not None
     unit = measured.unit if isinstance(measured, Metric) else unit or ""
     low, high = measured.ci_low, measured.ci_high
-    clear = signed and low is not None and high is not None and (low > 0 or high < 0)
+    clear = signed and excludes_zero(low, high)
     text = Text(number(measured.value, unit, signed=signed), style="bold" if clear or not signed else "")
     return text.append(f"\n{interval(low, high, unit, signed=signed)}".rstrip(), style="not bold dim")
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.record import CurvePart, Record
 
 WIDTH, HEIGHT = 420, 290
 LEFT, RIGHT, TOP, BOTTOM = 44, 406, 26, 240
-COLORS = {"zoo/gray": 1, "zoo/constant": 2, "zoo/ground-truth": 3}
+COLORS = {name: place for place, name in enumerate(ANCHORS, start=1)}
 """Class of a line in the charts; the model's own is 0."""
 
 

@@ -23,7 +23,7 @@ from colorbench.evaluation.record import Metric
 from colorbench.evaluation.stored_rows import StoredRun, find_record, load_stored
 from colorbench.stats.bootstrap import MINIMUM, defined, estimate
 from colorbench.stats.effect import LEVEL, detectable_difference, difference_influence, effect_size, holm, images_needed
-from colorbench.stats.paired import paired_interval, sign_flip_p
+from colorbench.stats.paired import paired_interval, shown, sign_flip_p
 from colorbench.stats.ranking import rank_models
 
 SHOWN = 3
@@ -246,10 +246,10 @@ def _adjusted(tests: Sequence[PairedTest]) -> list[PairedTest]:
 
 
 def _verdict(test: PairedTest, p_holm: float) -> Literal["a", "b", "undecided"]:
-    low, high = test.ci_low, test.ci_high
-    if p_holm > LEVEL or low is None or high is None or low <= 0 <= high:
+    a_is = shown(test.ci_low, test.ci_high, test.higher_is_better is not False)
+    if p_holm > LEVEL or a_is is None:
         return "undecided"
-    return "a" if (low > 0) == (test.higher_is_better is not False) else "b"
+    return "a" if a_is == "better" else "b"
 
 
 def _ranks(together: Common, labels: Sequence[str], metrics: Sequence[Metric]) -> list[RankInterval]:

@@ -56,6 +56,7 @@ def run_pass(
     """
     written = 0
     order = in_order(tasks, len(samples), settings)
+    clock = _Clock(settings.lanes)
 
     def evaluate(item: tuple[Work, LoadedBatch | None]) -> Evaluated | None:
         work, batch = item
@@ -65,7 +66,6 @@ def run_pass(
             return _evaluate(work.tasks, batch, recipe, settings)
 
     with Feeder(order, samples, recipe, settings) as feeder, Lanes(settings.lanes, settings.threads) as lanes:
-        clock = _Clock(settings.lanes)
         for (work, _), evaluated in lanes.map(evaluate, feeder):
             if evaluated is None:
                 with clock.stopped():

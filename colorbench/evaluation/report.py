@@ -10,13 +10,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.chart import chart
 from colorbench.evaluation.files import write_atomic
 from colorbench.evaluation.identity import folder_of
 from colorbench.evaluation.pictures import KeptPicture, read_index
 from colorbench.evaluation.record import Record, read_record
 from colorbench.evaluation.wording import (
-    ANCHORS,
     anchors,
     demonstration,
     few_decide,

@@ -11,6 +11,7 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.loading import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import execution
+from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.pictures import LEVELS, Save
 from colorbench.evaluation.protocol import ImageProtocol, ProtocolSpec, Scorer, WholeProtocol
 from colorbench.models import colorizer as capabilities
@@ -19,8 +20,6 @@ from colorbench.plugins import find
 
 CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
 """What each interface gives, in words."""
-ANCHORS = ("zoo/gray", "zoo/constant", "zoo/ground-truth")
-"""Run beside every model, so that its numbers can be read."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import UserError
 from colorbench.evaluation import execution
+from colorbench.evaluation.anchors import ANCHORS, DIFFERENCES
 from colorbench.evaluation.engine import Listener, Progress, run_pass
 from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import Run, finish
@@ -26,7 +27,6 @@ from colorbench.evaluation.protocol import ProtocolSpec, Scorer
 from colorbench.evaluation.provenance import version_of
 from colorbench.evaluation.record import Record, read_record
 from colorbench.evaluation.request import (
-    ANCHORS,
     RunRequest,
     asked_protocols,
     check,
@@ -40,10 +40,7 @@ from colorbench.evaluation.whole import Context, evaluate_whole
 from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
 from colorbench.models.loading import LoadedModel
 
-__all__ = ["ANCHORS", "Listener", "RunRequest", "record_folder", "run"]
-
-DIFFERENCES = ("zoo/gray", "zoo/constant")
-"""Those that differences are taken from, each from those before it."""
+__all__ = ["Listener", "RunRequest", "record_folder", "run"]
 
 
 class Silent:
@@ -194,7 +191,8 @@ def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) ->
 
 
 def _turn(model: str) -> int:
-    return ANCHORS.index(model) if model in ANCHORS else len(ANCHORS)
+    names = list(ANCHORS)
+    return names.index(model) if model in names else len(names)
 
 
 def _finish(task: Task, tasks: Sequence[Task], run: Run, anchors: bool) -> bool:

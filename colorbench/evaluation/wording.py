@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from colorbench.evaluation.anchors import ANCHORS, CONSTANT, GRAY
 from colorbench.evaluation.record import Difference, Metric, Record
+from colorbench.stats.paired import shown
 
-CONSTANT = "zoo/constant"
-ANCHORS = {"zoo/gray": "gray", CONSTANT: "constant", "zoo/ground-truth": "truth"}
-"""Models whose scores stand beside every other's, and the heads of their columns."""
 DECIDING_SHARE = 0.95
 """The effective number of photographs is worth showing below this share of all."""
 
@@ -51,8 +50,8 @@ def taken_away(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[
     (probes, transfer), from each control.
     """
     names = list(dict.fromkeys(difference.minus for difference in record.differences))
-    if "zoo/gray" in names:
-        names = ["zoo/gray", CONSTANT] if CONSTANT in names and not narrow else ["zoo/gray"]
+    if GRAY in names:
+        names = [GRAY, CONSTANT] if CONSTANT in names and not narrow else [GRAY]
     by_name = {name: {d.metric: d for d in record.differences if d.minus == name} for name in names}
     return [(f"minus {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
 
@@ -70,12 +69,11 @@ def against_constant(record: Record, headline: str) -> str | None:
         return None
     if difference.ci_low is None or difference.ci_high is None:
         return None
-    sign = 1 if metric.higher_is_better else -1
-    low, high = sorted((sign * difference.ci_low, sign * difference.ci_high))
-    verdict = "better than" if low > 0 else "worse than" if high < 0 else "not told apart from"
+    it_is = shown(difference.ci_low, difference.ci_high, metric.higher_is_better)
+    said = f"{it_is} than" if it_is else "not told apart from"
     value = number(difference.value, metric.unit, signed=True)
-    shown = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
-    return f"{headline}: {verdict} the best single colour, {value} {shown}"
+    limits = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
+    return f"{headline}: {said} the best single colour, {value} {limits}"
 
 
 def anchors(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:

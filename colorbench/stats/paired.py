@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,18 @@ from colorbench.stats.bootstrap import (
     value,
     weight_blocks,
 )
+
+
+def excludes_zero(low: float | None, high: float | None) -> bool:
+    """Whether the interval of a difference excludes that there is none; False where there is no interval."""
+    return low is not None and high is not None and (low > 0 or high < 0)
+
+
+def shown(low: float | None, high: float | None, higher_is_better: bool) -> Literal["better", "worse"] | None:
+    """What the interval of a difference shows of the first model; None where it shows nothing."""
+    if low is None or not excludes_zero(low, high):
+        return None
+    return "better" if (low > 0) == higher_is_better else "worse"
 
 
 @dataclass(frozen=True)

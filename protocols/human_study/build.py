@@ -24,6 +24,7 @@ from colorbench.data.dataset import Dataset, Sample, id_hash
 from colorbench.data.decoding import UnreadablePhotograph, decode
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import UserError
+from colorbench.evaluation.anchors import TRUTH
 from colorbench.evaluation.engine import Listener
 from colorbench.evaluation.files import check_writable, write_atomic
 from colorbench.evaluation.identity import content_fingerprint
@@ -50,7 +51,6 @@ from protocols.human_study.schema import (
     StudyPhotograph,
 )
 
-TRUTH_MODEL = "zoo/ground-truth"
 IMAGES = 200
 """Photographs in the tests, where the set has as many."""
 TRIALS = 40
@@ -117,7 +117,7 @@ def build(request: BuildRequest, listener: Listener | None = None) -> Design:
     check_writable(request.output)
     jspsych = jspsych_files()
     models = [one if isinstance(one, LoadedModel) else load_model(one) for one in request.models]
-    sentinel, truth = load_model(SENTINEL_MODEL), load_model(TRUTH_MODEL)
+    sentinel, truth = load_model(SENTINEL_MODEL), load_model(TRUTH)
     names = [model.full_name for model in models]
     for name in names:
         if names.count(name) > 1 or name == sentinel.full_name:
