@@ -201,6 +201,7 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
     (tmp_path / "go").touch()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
+    assert "as a page: " in done.stdout and "with pictures" not in done.stdout  # none were asked for
     assert sum(map(int, (tmp_path / "calls").read_text().split())) == 70
 
 

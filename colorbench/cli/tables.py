@@ -68,7 +68,8 @@ class Closing:
             self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
         line(self.console, Text.assemble("record: ", (str(folder / "record.json"), "bold")))
         if (folder / PAGE).is_file():
-            line(self.console, Text.assemble("with pictures: ", (str(folder / PAGE), "bold")))
+            kind = "with pictures: " if record.files.pictures else "as a page: "
+            line(self.console, Text.assemble(kind, (str(folder / PAGE), "bold")))
         self.console.print()
 
     def _new(self, words: str) -> bool:
