@@ -59,12 +59,16 @@ def test_the_headline_is_held_against_the_best_single_colour(
     record = make_record()
     values = {"metric": "auc_rebalanced_stable", "minus": "zoo/constant", "value": (low + high) / 2}
     against = record.differences[0].model_copy(update={**values, "ci_low": low, "ci_high": high})
-    record = record.model_copy(update={"differences": [*record.differences, against]})
+    sure = [metric.model_copy(update={"warning": None}) for metric in record.metrics]
+    record = record.model_copy(update={"differences": [*record.differences, against], "metrics": sure})
     assert against_constant(record, "auc_rebalanced_stable") == f"auc_rebalanced_stable: {verdict}"
     stream = io.StringIO()
     Closing(Console(file=stream, width=80)).show(record, [], EXPLAINED, "auc_rebalanced_stable", Path("runs/x"))
     assert verdict in stream.getvalue()
     assert "minus constant" not in stream.getvalue(), "80 columns have no room for another difference"
+    doubtful = [metric.model_copy(update={"warning": "interval too short"}) for metric in record.metrics]
+    warned = against_constant(record.model_copy(update={"metrics": doubtful}), "auc_rebalanced_stable")
+    assert warned == f"auc_rebalanced_stable: {verdict}, but see the warning below"
     # Less is better: the same numbers say the opposite.
     metrics = [metric.model_copy(update={"higher_is_better": False}) for metric in record.metrics]
     turned = against_constant(record.model_copy(update={"metrics": metrics}), "auc_rebalanced_stable")

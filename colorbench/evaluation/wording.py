@@ -73,7 +73,9 @@ def against_constant(record: Record, headline: str) -> str | None:
     said = f"{it_is} than" if it_is else "not told apart from"
     value = number(difference.value, metric.unit, signed=True)
     limits = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
-    return f"{headline}: {said} the best single colour, {value} {limits}"
+    # An interval that is too short for the value is so for its difference.
+    doubt = ", but see the warning below" if metric.warning else ""
+    return f"{headline}: {said} the best single colour, {value} {limits}{doubt}"
 
 
 def anchors(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
