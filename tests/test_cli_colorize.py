@@ -156,7 +156,7 @@ def test_an_answer_that_is_no_color_is_an_error(models: Path, photographs: Path,
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize(("missing", "words"), [("nowhere.jpg", "no such photograph"), ("", "no photographs in this")])
+@pytest.mark.parametrize(("missing", "words"), [("nowhere.jpg", "no such photograph"), ("", "no images in this")])
 def test_photographs_that_are_not_there(tmp_path: Path, missing: str, words: str) -> None:
     (tmp_path / "in").mkdir()
     done = colorize(tmp_path / "in" / missing, "-m", "zoo/gray", "-o", tmp_path / "out")

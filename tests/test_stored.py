@@ -99,7 +99,7 @@ def test_missing_pictures_are_counted_and_the_first_named(tmp_path: Path) -> Non
 
 def test_a_missing_or_empty_folder_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "words.txt").touch()
-    for folder, words in ((tmp_path, "no pictures in this folder"), (tmp_path / "none", "no such folder of pictures")):
+    for folder, words in ((tmp_path, "no images in this folder"), (tmp_path / "none", "no such folder of pictures")):
         with pytest.raises(UserError, match=words):
             load_model(f"images:{folder}")
 

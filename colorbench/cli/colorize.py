@@ -11,6 +11,8 @@ from colorbench.cli.options import Debug, Decode, Device, Temperature, Weights
 from colorbench.errors import RunError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy import ndarray
 
 
@@ -44,12 +46,13 @@ def colorize(
     from colorbench.models.loading import load_model
 
     ctx.meta[FINISHED] = f"the pictures that are finished lie in {output}"
-    plan = targets(photographs, output, overwrite=overwrite)
+    words = console(words_to_stderr=True)
+    plan = targets(photographs, output, overwrite=overwrite, say=lambda line: words.print(line, soft_wrap=True))
     check_writable(output)
     place = device_of(device)
     loaded = load_model(model, weights=weights, decode=decode, temperature=temperature, device=place)
     failed: list[str] = []
-    words, begun = console(words_to_stderr=True), perf_counter()
+    begun = perf_counter()
     with ProgressBar(words) as bar:
         bar.started(len(plan))
         for done, (source, target) in enumerate(plan.items(), start=1):
@@ -66,26 +69,38 @@ def colorize(
         raise RunError(f"photographs that could not be read: {len(failed)}", where=failed[0])
 
 
-def targets(photographs: list[Path], output: Path, *, overwrite: bool) -> dict[Path, Path]:
+def targets(
+    photographs: list[Path], output: Path, *, overwrite: bool, say: Callable[[str], None] = lambda line: None
+) -> dict[Path, Path]:
     """Photograph -> its PNG below ``output``; below a folder, the folders in it are kept.
+
+    Args:
+        photographs: files, whatever their suffix, and folders, of which ``data.walk`` takes the images.
+        output: a folder.
+        overwrite: whether files that are there are replaced.
+        say: is told what was passed over.
 
     Raises:
         UserError: for a path that is not there, an empty folder, two photographs with one target, a photograph that
             would be replaced by its own result, and (without ``overwrite``) pictures that are there already.
     """
-    from colorbench.data.sources import SUFFIXES
+    from colorbench.data.walk import check_name, walk
 
     plan: dict[Path, Path] = {}
     for given in photographs:
         if given.is_dir():
-            found = sorted(path for path in given.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            contents = walk(given)
+            found = [image.path for image in contents.images]
+            if (remark := contents.remark()) is not None:
+                say(f"{given}: {remark}")
             if output.resolve() != given.resolve():
                 # Results that lie below the folder they were made from are no photographs to colorize.
                 found = [path for path in found if not path.resolve().is_relative_to(output.resolve())]
             if not found:
-                raise UserError("no photographs in this folder", where=str(given), mend="give another")
+                raise UserError("no images in this folder", where=str(given), mend=remark or "give another")
             plan |= {path: (output / path.relative_to(given)).with_suffix(".png") for path in found}
         elif given.is_file():
+            check_name(str(given))
             plan[given] = output / f"{given.stem}.png"
         else:
             raise UserError("no such photograph", where=str(given), mend="check the path")

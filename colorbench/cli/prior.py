@@ -83,6 +83,8 @@ def count(data: str, list_file: Path | None, limit: int | None, recipe: str, sof
     from colorbench.errors import RunError
 
     dataset = open_dataset(data, list_file=list_file)
+    for remark in dataset.remarks:
+        words.print(f"{dataset.name}: {remark}", soft_wrap=True, markup=False)
     if limit is not None:
         dataset = dataset.limit(limit)
     counts_of = soft_counts if soft else hard_counts

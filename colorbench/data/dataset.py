@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +36,8 @@ class Dataset:
     """Whether its photographs may be embedded in pages that are passed on."""
     source: str = ""
     """Where it comes from, in words, for the record."""
+    remarks: tuple[str, ...] = field(default=(), compare=False)
+    """What a user must know of how it was read: files that were passed over, classes that were not taken."""
 
     def __len__(self) -> int:
         return len(self.samples)

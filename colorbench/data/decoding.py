@@ -24,6 +24,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from colorbench.data.dataset import Photograph, Sample
+from colorbench.data.formats import load_plugins, missing_plugin
 
 GRAY_TOLERANCE = 2  # of 255: JPEG's chroma rounding leaves as much in a photograph without colour
 _SAME_COLOR = 2  # of 255: two writings of the sRGB curve differ by as much after rounding
@@ -87,7 +88,7 @@ def decode_bytes(content: bytes) -> np.ndarray:
     if not content:
         raise UnreadablePhotograph("the file is empty")
     try:
-        image = Image.open(io.BytesIO(content))
+        image = open_image(content)
         # Pillow only warns up to twice its limit. Its warning is not turned into an error here: filters of warnings
         # belong to the whole process, and several threads that change them leave them changed.
         if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
@@ -100,6 +101,24 @@ def decode_bytes(content: bytes) -> np.ndarray:
         raise UnreadablePhotograph("the file is no picture of a known format") from error
     except _DAMAGE as error:
         raise UnreadablePhotograph(f"the picture is damaged: {' '.join(str(error).split())}") from error
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Pillow's image of a file's bytes, its pixels not yet decoded; the format is that of the bytes, not of a name.
+
+    Raises:
+        UnreadablePhotograph: for a format that needs a plugin which is not installed.
+        UnidentifiedImageError: for bytes that are no image.
+    """
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        # Telephones and messengers save HEIC under names in .jpg.
+        if (wanted := missing_plugin(content)) is not None:
+            raise UnreadablePhotograph(f"this format needs a plugin: pip install {wanted}") from None
+        if not load_plugins():
+            raise
+    return Image.open(io.BytesIO(content))
 
 
 def is_gray(rgb: np.ndarray) -> bool:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.formats import readable
 from colorbench.data.listing import ListedPhotograph, class_folders, read_labels, read_list
+from colorbench.data.walk import check_name, walk
 from colorbench.errors import UserError
 
 SAMPLES = "samples"
-SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
-        *(".tif", ".tiff", ".gif", ".ppm", ".jp2", ".avif"),
-    }
-)
 # Colour photographs that two of colorbench's own dependencies carry: (package, folder in it) -> names. Left out are
 # drawings, textures, gray pictures, microscopy, and the motorcycle, for which no licence is stated.
 PACKAGED = {
@@ -36,23 +31,26 @@ def open_dataset(
     Args:
         spec: ``samples`` (default: the packaged photographs) or a folder; a ``Path`` is always a folder. Where every
             picture lies one folder down, the folders are its classes; a ``labels.csv`` (file, class_index, synset) in
-            the folder, or beside its ``images/``, gives classes too. Folders and files whose name begins with a dot
-            are passed over.
+            the folder, or beside its ``images/``, gives classes too. ``data.walk`` says which files are images.
         list_file: one id a line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
             number at the end is the class index. Folders of synsets may be missing below ``spec``.
         labels: another file in the form of ``labels.csv``.
 
     Raises:
         UserError: for what is missing, empty, or does not match.
+
+    Returns:
+        The dataset; its ``remarks`` tell what was passed over, and why folders are not taken for classes.
     """
     if spec is None or spec == SAMPLES:
         if list_file is not None or labels is not None:
             raise UserError("a list or labels need a folder of photographs", mend="give --data DIR")
         return _packaged()
     root, beside = _folder(spec)
-    name = (root.parent if root.name == "images" else root).resolve().name
+    name = check_name((root.parent if root.name == "images" else root).resolve().name, "a folder")
+    remark = None
     if list_file is not None:
-        name = list_file.stem
+        name = check_name(list_file.stem, "a list")
         listed = read_list(list_file)
         samples = _listed(root, listed)
         if listed[0].label is not None:
@@ -60,15 +58,17 @@ def open_dataset(
                 raise UserError("this list has classes of its own", where=str(list_file), mend="leave --labels away")
             return _dataset(name, root, samples, class_folders(listed))
     else:
-        samples = _below(root)
+        found = walk(root, used=frozenset(path for path in (beside, labels) if path is not None))
+        samples, remark = list(found.images), found.remark()
         if not samples:
-            known = ", ".join(sorted(SUFFIXES))
-            raise UserError("no photographs in this folder", where=str(root), mend=f"known: {known}")
+            mend = f"known: {readable()}"
+            raise UserError("no images in this folder", where=str(root), mend=f"{remark}. {mend}" if remark else mend)
     if labels is not None or beside is not None:
         samples, classes = _labelled(samples, labels or beside or root)
-        return _dataset(name, root, samples, classes)
+        return _dataset(name, root, samples, classes, remark)
     if list_file is None:
-        return _dataset(name, root, *_in_class_folders(samples))
+        samples, classes_found, why_not = _in_class_folders(samples)
+        return _dataset(name, root, samples, classes_found, remark, why_not)
     return _dataset(name, root, samples)
 
 
@@ -101,27 +101,6 @@ def _folder(spec: str | Path) -> tuple[Path, Path | None]:
     return (root / "images" if (root / "images").is_dir() else root), beside
 
 
-def _below(root: Path) -> list[Sample]:
-    """All photographs below ``root``; links are followed, a folder reached twice counts once."""
-    samples, visited = [], set()
-    for folder, folders, names in os.walk(root, followlinks=True, onerror=_closed_folder):
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in visited:
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        below = Path(folder).relative_to(root)
-        for name in names:
-            # A name like ._photo.jpg is what some systems keep of a photograph's attributes.
-            if name.startswith(".") or PurePath(name).suffix.lower() not in SUFFIXES:
-                continue
-            sample = _sample((below / name).as_posix(), Path(folder, name))
-            if sample is not _NO_FILE:
-                samples.append(sample)
-    return samples
-
-
 def _listed(root: Path, listed: Iterable[ListedPhotograph]) -> list[Sample]:
     samples, missing = [], []
     used: dict[Path, str] = {}
@@ -133,7 +112,7 @@ def _listed(root: Path, listed: Iterable[ListedPhotograph]) -> list[Sample]:
             continue
         if path in used:
             raise UserError(f"{used[path]!r} and {one.name!r} are the same file", where=str(path), mend="remove one")
-        used[path] = one.name
+        used[path] = check_name(one.name)
         samples.append(replace(_sample(one.name, path), label=one.label))
     if missing:
         first = ", ".join(map(repr, missing[:3]))
@@ -159,17 +138,24 @@ def _labelled(samples: Iterable[Sample], labels: Path) -> tuple[list[Sample], tu
     return labelled, classes
 
 
-def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, ...] | None]:
-    """With the folders as classes, where every picture lies one folder down and there are at least two."""
-    classes = sorted({sample.id.split("/")[0] for sample in samples})
-    if len(classes) < 2 or any(sample.id.count("/") != 1 for sample in samples):
-        return samples, None
+def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, ...] | None, str | None]:
+    """With the folders as classes, where every image lies one folder down and there are at least two.
+
+    Where only some images lie so, no classes are taken, and the third value says why.
+    """
+    one_down = [sample for sample in samples if sample.id.count("/") == 1]
+    classes = sorted({sample.id.split("/")[0] for sample in one_down})
+    if len(classes) < 2:
+        return samples, None, None
+    if others := [sample.id for sample in samples if sample.id.count("/") != 1]:
+        more, verb = (f" and {len(others) - 1} more", "lie") if len(others) > 1 else ("", "lies")
+        where = "deeper than" if "/" in others[0] else "above"
+        why = (
+            f"no classes are taken from the {len(classes)} folders: {others[0]}{more} {verb} {where} the class folders"
+        )
+        return samples, None, why
     number = {name: index for index, name in enumerate(classes)}
-    return [replace(sample, label=number[sample.id.split("/")[0]]) for sample in samples], tuple(classes)
-
-
-_NO_FILE = Sample("", Path())
-"""In place of a pipe, a socket or a device, which must not even be opened."""
+    return [replace(sample, label=number[sample.id.split("/")[0]]) for sample in samples], tuple(classes), None
 
 
 def _sample(id: str, path: Path) -> Sample:
@@ -177,22 +163,19 @@ def _sample(id: str, path: Path) -> Sample:
         status = path.stat()
     except OSError:
         return Sample(id, path)  # a dangling link, say: decoding will report it as skipped
-    if not stat.S_ISREG(status.st_mode):
-        return _NO_FILE
     return Sample(id, path, size=status.st_size, modified=status.st_mtime_ns)
 
 
-def _dataset(name: str, root: Path, samples: Iterable[Sample], class_names: tuple[str, ...] | None = None) -> Dataset:
-    return Dataset(name, _in_order(samples), class_names, source=f"folder {root.resolve().name}")
+def _dataset(
+    name: str,
+    root: Path,
+    samples: Iterable[Sample],
+    class_names: tuple[str, ...] | None = None,
+    *remarks: str | None,
+) -> Dataset:
+    told = tuple(remark for remark in remarks if remark is not None)
+    return Dataset(name, _in_order(samples), class_names, source=f"folder {root.resolve().name}", remarks=told)
 
 
 def _in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
-    ordered = tuple(sorted(samples, key=lambda sample: sample.id))
-    for sample in ordered:
-        if not sample.id.isascii() and sample.id.encode("utf-8", "replace").decode() != sample.id:
-            raise UserError("the name of a photograph is not UTF-8", where=ascii(sample.id), mend="rename it")
-    return ordered
-
-
-def _closed_folder(error: OSError) -> None:
-    raise UserError(f"cannot read this folder: {error.strerror}", where=error.filename) from error
+    return tuple(sorted(samples, key=lambda sample: sample.id))

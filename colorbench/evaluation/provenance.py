@@ -38,7 +38,8 @@ def provenance(command: Sequence[str], packages: Iterable[str | None] = ()) -> P
         packages={name: version for name, version in sorted(named.items()) if version},
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
-        command=list(command) or list(sys.argv),
+        # Arguments may be names of files that are not UTF-8, which no JSON holds.
+        command=[word.encode("utf-8", "backslashreplace").decode() for word in command or sys.argv],
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 

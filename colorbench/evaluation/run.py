@@ -77,6 +77,10 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     dataset = request.data if request.limit is None else request.data.limit(request.limit)
     if not dataset.samples:
         raise UserError("there are no photographs", where=dataset.source or dataset.name, mend="check --data")
+    if rank == 0:
+        for given in (request.data, *request.roles.values()):
+            for remark in given.remarks:
+                listener.message(f"{given.name}: {remark}")
     protocols = asked_protocols(request)
     scorers, whole = resolve_protocols(protocols, dataset), whole_protocols(protocols)
     if whole and count > 1:

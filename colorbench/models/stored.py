@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from colorbench.data.decoding import UnreadablePhotograph, decode_file
+from colorbench.data.formats import readable, without_suffix
 from colorbench.data.recipes import get_recipe
-from colorbench.data.sources import SUFFIXES
+from colorbench.data.walk import check_name, walk
 from colorbench.errors import RunError, UserError
 from colorbench.models.card import ModelCard
 from colorbench.models.colorizer import Colors, Inputs
@@ -37,11 +38,13 @@ class StoredPictures:
         """
         if not folder.is_dir():
             raise UserError("no such folder of pictures", where=str(folder), mend="write images:FOLDER")
-        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        if not paths:
-            raise UserError(
-                "no pictures in this folder", where=str(folder), mend=f"known: {', '.join(sorted(SUFFIXES))}"
-            )
+        check_name(str(folder), "a folder")
+        contents = walk(folder)
+        remark = contents.remark()
+        if not contents.images:
+            known = f"known: {readable()}"
+            mend = f"{remark}. {known}" if remark else known
+            raise UserError("no images in this folder", where=str(folder), mend=mend)
         self.folder = folder
         self.card = ModelCard(
             title=f"stored pictures of {folder.resolve().name}",
@@ -51,8 +54,8 @@ class StoredPictures:
         """Ids whose picture did not have the size that was evaluated."""
         self._found: dict[str, Path] = {}
         self._by_path: dict[str, list[Path]] = defaultdict(list)
-        for path in paths:
-            self._by_path[_without_suffix(path.relative_to(folder).as_posix())].append(path)
+        for image in contents.images:
+            self._by_path[without_suffix(image.id)].append(image.path)
 
     def prepare(self, ids: Iterable[str]) -> str:
         """Find the picture of every photograph; a hash over ids and pictures, which stands for the weights.
@@ -105,12 +108,12 @@ class StoredPictures:
         """Id -> picture, for all of them."""
         names: dict[str, int] = defaultdict(int)
         for id in ids:
-            names[PurePosixPath(_without_suffix(id)).name] += 1
+            names[PurePosixPath(without_suffix(id)).name] += 1
         found: dict[str, Path] = {}
         owners: dict[Path, str] = {}
         missing, doubtful = [], []
         for id in ids:
-            candidates = self._candidates(id, alone=names[PurePosixPath(_without_suffix(id)).name] == 1)
+            candidates = self._candidates(id, alone=names[PurePosixPath(without_suffix(id)).name] == 1)
             if len(candidates) == 1 and owners.setdefault(candidates[0], id) == id:
                 found[id] = candidates[0]
             elif candidates:
@@ -130,16 +133,10 @@ class StoredPictures:
 
     def _candidates(self, id: str, *, alone: bool) -> list[Path]:
         """Pictures that may belong to a photograph; ``alone``: no other photograph has its name."""
-        key = _without_suffix(id)
+        key = without_suffix(id)
         there = self._by_path.get(key, [])
         # Where photographs differ in their suffix alone, pictures keep it: a.jpg or a.jpg.png.
         exact = [path for path in there if path.name == PurePosixPath(id).name] or self._by_path.get(id, [])
         if exact or there or "/" not in key or not alone:
             return exact or there
         return self._by_path.get(PurePosixPath(key).name, [])
-
-
-def _without_suffix(id: str) -> str:
-    """The id less the suffix of a picture; ``night.v2`` is a name, not a suffix."""
-    path = PurePosixPath(id)
-    return str(path.with_suffix("")) if path.suffix.lower() in SUFFIXES else id

@@ -77,6 +77,9 @@ def train(recipe: Recipe, reporter: Reporter) -> Path:
     accelerator = make_accelerator(options.device, options.dtype)
     say = reporter.message if accelerator.is_main_process else _nothing
     # One process decodes; then one of every other machine, which finds the work done where the folder is shared.
+    for source in recipe.sources:
+        for remark in source.dataset.remarks:
+            say(f"{source.name}: {remark}")
     with accelerator.main_process_first(), accelerator.local_main_process_first():
         say(f"reading photographs of {', '.join(source.name for source in recipe.sources)}")
         datasets = [source.dataset for source in recipe.sources]

@@ -129,6 +129,8 @@ def build(
         command=("colorbench", *sys.argv[1:]),
     )
     with ProgressBar(console(words_to_stderr=True)) as bar:
+        for remark in request.data.remarks:
+            bar.message(f"{request.data.name}: {remark}")
         design = build_study(request, bar)
     settings = design.settings
     typer.echo(f"a study for {settings.participants} participants is in {output}")

@@ -1,0 +1,81 @@
+"""Which files are images: by suffix, in any case. What a file contains is known only when it is decoded.
+
+Pillow reads the formats of ``SUFFIXES`` itself. Those of ``PLUGINS`` count where their plugin of Pillow is installed.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from pathlib import PurePosixPath
+
+from PIL import features
+
+SUFFIXES = frozenset(
+    {
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp"),
+        *(".tif", ".tiff", ".gif", ".ppm", ".jp2"),
+        *((".avif",) if features.check("avif") else ()),
+    }
+)
+PLUGINS = {
+    **dict.fromkeys((".heic", ".heif", ".hif"), ("pillow_heif", "pillow-heif")),
+    **({} if features.check("avif") else {".avif": ("pillow_avif", "pillow-avif-plugin")}),
+    ".jxl": ("pillow_jxl", "pillow-jxl-plugin"),
+}
+"""Suffix -> (module that teaches Pillow the format, name to install)."""
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of this name is taken for an image: its suffix is one that can be read here."""
+    suffix = suffix_of(name)
+    return suffix in SUFFIXES or (suffix in PLUGINS and load_plugin(PLUGINS[suffix][0]))
+
+
+def suffix_of(name: str) -> str:
+    """The suffix in lower case, with its dot; empty for a name without one."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def without_suffix(name: str) -> str:
+    """A path less the suffix of an image; ``night.v2`` is a name, not a suffix."""
+    suffix = suffix_of(name)
+    return name[: -len(suffix)] if suffix in SUFFIXES or suffix in PLUGINS else name
+
+
+def readable() -> str:
+    """The suffixes that can be read here, for messages."""
+    return ", ".join(sorted(SUFFIXES | {suffix for suffix, (module, _) in PLUGINS.items() if load_plugin(module)}))
+
+
+@cache
+def load_plugin(module: str) -> bool:
+    """Teach Pillow the format of a plugin; whether that worked."""
+    try:
+        found = import_module(module)
+        register = getattr(found, "register_heif_opener", None)
+        if register is not None:
+            register()
+    except Exception:  # absent or broken: its files are passed over and named
+        return False
+    return True
+
+
+def load_plugins() -> bool:
+    """Teach Pillow every format whose plugin is installed; whether there is any."""
+    loaded = [load_plugin(module) for module, _ in dict.fromkeys(PLUGINS.values())]
+    return any(loaded)
+
+
+def missing_plugin(content: bytes) -> str | None:
+    """What to install to read a file of these bytes; None where no plugin would help."""
+    kind = next((suffix for suffix, match in _MAGIC.items() if match(content[:32])), None)
+    return PLUGINS[kind][1] if kind in PLUGINS and not load_plugin(PLUGINS[kind][0]) else None
+
+
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_MAGIC = {
+    ".heic": lambda head: head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS,
+    ".avif": lambda head: head[4:12] in (b"ftypavif", b"ftypavis"),
+    ".jxl": lambda head: head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n",
+}
