@@ -246,7 +246,7 @@ def test_bad_places_are_named(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="a file, not a folder"):
         open_dataset(tree / "cat" / "a.jpg")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no photographs"):
+    with pytest.raises(UserError, match="no images"):
         open_dataset(tmp_path / "empty")
 
 

@@ -16,6 +16,9 @@ from colorbench.data.dataset import Sample
 from colorbench.data.decoding import UnreadablePhotograph, decode
 from colorbench.data.recipes import Recipe
 
+LARGEST_BATCH = 1 << 24
+"""Pixels in a batch of images at their own sizes: sixteen of 1024 x 1024, fewer of larger ones."""
+
 GrayPolicy = Literal["keep", "drop"]
 
 
@@ -60,6 +63,11 @@ class _Pending:
     loaded: list[_Loaded] = field(default_factory=list)
     skipped: list[SkippedPhotograph] = field(default_factory=list)
 
+    def takes_another(self) -> bool:
+        """Whether one more image of the same size leaves the batch small enough for memory."""
+        height, width, _ = self.loaded[0].pixels.shape
+        return (len(self.loaded) + 1) * height * width <= LARGEST_BATCH
+
     def take(self) -> LoadedBatch:
         batch = LoadedBatch(
             ids=tuple(one.id for one in self.loaded),
@@ -80,7 +88,8 @@ def load_batches(
     """Decode, apply the recipe and batch, in the order of ``samples``.
 
     How photographs fall into batches depends on the samples, the recipe and ``batch_size`` alone. Batches hold up to
-    ``batch_size`` photographs of one size; a photograph of another size begins the next.
+    ``batch_size`` photographs of one size; a photograph of another size begins the next. At their own sizes
+    (``native``) a batch holds no more than ``LARGEST_BATCH`` pixels, or one photograph.
 
     Args:
         samples: what to load.
@@ -108,7 +117,7 @@ def load_batches(
         if pending.loaded and pending.loaded[0].pixels.shape != answer.pixels.shape:
             yield pending.take()
         pending.loaded.append(answer)
-        if len(pending.loaded) == batch_size:
+        if len(pending.loaded) == batch_size or (recipe.mixed_sizes and not pending.takes_another()):
             yield pending.take()
     if pending.loaded or pending.skipped:
         yield pending.take()
