@@ -214,7 +214,7 @@ def test_another_table_goes_before_the_one_beside(tmp_path: Path) -> None:
         ("file,class_index\na.jpg\n", "'' is no class index"),
         ("file,class_index\na.jpg,1\na.jpg,2\n", r"two classes, 1 and 2 \(.*line 3"),
         ("file,class_index,synset\na.jpg,1,n1\nb.jpg,1,n2\n", "class 1 has two names, 'n1' and 'n2'"),
-        ("file,class_index\nb.jpg,1\n", r"1 of 1 photographs have no label, first 'a\.jpg'"),
+        ("file,class_index\nb.jpg,1\n", r"1 of 1 images have no label, first 'a\.jpg'"),
     ],
 )
 def test_wrong_tables_are_refused(tmp_path: Path, table: str, message: str) -> None:

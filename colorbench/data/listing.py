@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
+import itertools
 import re
-from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.errors import UserError
 
+LARGEST_INDEX = 999_999
+"""Of a class. There is a name for every index up to the largest: a table of a billion would fill the memory."""
+LONGEST_LINE = 1 << 16
+_SHOWN = 60
+_INDEX = re.compile(r"([0-9]+)(?:\.0*)?")
 _LINE = re.compile(r"(.*?\S)(?:\s+([0-9]+))?")
 
 
@@ -33,13 +40,14 @@ def read_list(path: Path) -> list[ListedPhotograph]:
     for number, line in enumerate(_lines(path), 1):
         if (match := _LINE.fullmatch(line.strip())) is None:
             continue  # an empty line
-        name = match[1].lstrip("/")
+        parts = [part for part in match[1].split("/") if part not in ("", ".")]
+        name = "/".join(parts)
         where = f"{path}, line {number}"
-        if ".." in PurePosixPath(name).parts:
-            raise UserError(f"{name!r} lies outside the folder", where=where, mend="list paths below it")
+        if ".." in parts:
+            raise UserError(f"{short(name)} lies outside the folder", where=where, mend="list paths below it")
         if name in listed:
-            raise UserError(f"{name!r} is listed twice", where=where, mend="remove one")
-        listed[name] = ListedPhotograph(name, None if match[2] is None else int(match[2]))
+            raise UserError(f"{short(name)} is listed twice", where=where, mend="remove one")
+        listed[name] = ListedPhotograph(name, None if match[2] is None else _class_index(match[2], where))
         if (match[2] is None) != (next(iter(listed.values())).label is None):
             raise UserError("some lines have a class index and some have none", where=where, mend="give all or none")
     if not listed:
@@ -62,41 +70,93 @@ def class_folders(listed: Sequence[ListedPhotograph]) -> tuple[str, ...] | None:
 def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """``labels.csv`` with the columns ``file``, ``class_index`` and, if wanted, ``synset``.
 
-    Rows of files that are not in the set do no harm.
+    Commas, semicolons or tabs separate; whole numbers may be written as 3.0, as spreadsheets do; spaces around a value
+    do not count. Rows of files that are not in the set do no harm.
 
     Returns:
-        File (its id in the set) -> class index; and the name of every class up to the largest index: its synset, its
+        File, as it is written -> class index; and the name of every class up to the largest index: its synset, its
         index where there is no such column, empty where no file has that class.
 
     Raises:
-        UserError: for an unreadable table, missing columns, an index that is no number, and rows that contradict.
+        UserError: for an unreadable table, missing columns, an index that is no number or too large, and rows that
+            contradict one another.
     """
     table: dict[str, int] = {}
     names: dict[int, str] = {}
-    rows = csv.DictReader(_lines(path))
-    if rows.fieldnames is None or not {"file", "class_index"} <= set(rows.fieldnames):
-        raise UserError(
-            "labels need a head with file,class_index", where=str(path), mend="e.g. file,class_index,synset"
-        )
-    for row in rows:
-        where = f"{path}, line {rows.line_num}"
-        file, number = (row["file"] or "").strip(), (row["class_index"] or "").strip()
-        if not re.fullmatch("[0-9]+", number):
-            raise UserError(f"{number!r} is no class index", where=where, mend="give a number from 0")
-        index, name = int(number), (row.get("synset") or number).strip()
+    for where, file, number, synset in _rows(path):
+        index = _class_index(number, where)
+        name = synset or str(index)
         if table.setdefault(file, index) != index:
-            raise UserError(f"{file!r} has two classes, {table[file]} and {index}", where=where, mend="remove one")
+            raise UserError(f"{short(file)} has two classes, {table[file]} and {index}", where=where, mend="remove one")
         if names.setdefault(index, name) != name:
-            raise UserError(f"class {index} has two names, {names[index]!r} and {name!r}", where=where)
+            raise UserError(f"class {index} has two names, {short(names[index])} and {short(name)}", where=where)
     if not table:
-        raise UserError("the table of labels is empty", where=str(path), mend="write one row a photograph")
+        raise UserError("the table of labels is empty", where=str(path), mend="write one row per image")
     return table, tuple(names.get(index, "") for index in range(max(names) + 1))
 
 
-def _lines(path: Path) -> list[str]:
+def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """(place for messages, file, class index, synset) of every row that is not empty, as text."""
+    lines = _lines(path)
+    head = next(lines, "")
+    for delimiter in ",;\t":
+        columns = [cell.strip().lower() for cell in next(csv.reader([head], delimiter=delimiter), [])]
+        if {"file", "class_index"} <= set(columns):
+            break
+    else:
+        raise UserError(
+            "labels need a head with file,class_index", where=str(path), mend="e.g. file,class_index,synset"
+        )
+    if len(set(columns)) < len(columns):
+        raise UserError("the table of labels has two columns of one name", where=str(path), mend="rename one")
+    rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError("this is no text file in UTF-8", where=str(path)) from error
+        for row in rows:
+            cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
+            if any(cells.values()):
+                where = f"{path}, line {rows.line_num + 1}"
+                yield where, cells.get("file", ""), cells.get("class_index", ""), cells.get("synset", "")
+    except csv.Error as error:
+        mend = "is a quotation mark not closed?"
+        raise UserError(f"no table: {error}", where=f"{path}, line {rows.line_num + 1}", mend=mend) from error
+
+
+def _class_index(text: str, where: str) -> int:
+    match = _INDEX.fullmatch(text)
+    if match is None:
+        raise UserError(f"{short(text)} is no class index", where=where, mend="give a number from 0")
+    digits = match[1].lstrip("0") or "0"
+    # By its length first: numbers of thousands of digits are not even converted.
+    if len(digits) > len(str(LARGEST_INDEX)) or int(digits) > LARGEST_INDEX:
+        mend = f"number the classes from 0; the largest index is {LARGEST_INDEX}"
+        raise UserError(f"class index {short(text)} is too large", where=where, mend=mend)
+    return int(digits)
+
+
+def short(text: str) -> str:
+    """A value of a file as a message shows it: quoted, and no longer than a line."""
+    return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, without their ends; UTF-8, or UTF-16 that says so in its first bytes."""
+    try:
+        with path.open("rb") as begin:
+            utf16 = begin.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        with path.open(encoding="utf-16" if utf16 else "utf-8-sig") as file:
+            for number in itertools.count(1):
+                line = file.readline(LONGEST_LINE + 1)
+                if not line:
+                    return
+                where = f"{path}, line {number}"
+                if "\0" in line:
+                    raise UserError("this is no text file: it holds NUL bytes", where=where, mend="save it as UTF-8")
+                if len(line) > LONGEST_LINE:
+                    raise UserError(
+                        f"this line has more than {LONGEST_LINE} characters", where=where, mend="shorten it"
+                    )
+                yield line.rstrip("\r\n")
+    except UnicodeError as error:
+        raise UserError("this is no text file in UTF-8", where=str(path), mend="save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read this file: {error.strerror}", where=str(path), mend="give a text file") from error

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.formats import readable
-from colorbench.data.listing import ListedPhotograph, class_folders, read_labels, read_list
+from colorbench.data.listing import ListedPhotograph, class_folders, read_labels, read_list, short
+from colorbench.data.names import match_names, nearest_name
 from colorbench.data.walk import check_name, walk
 from colorbench.errors import UserError
 
 SAMPLES = "samples"
+_WHOLE_PATHS = "write each image's path below the folder"
 # Colour photographs that two of colorbench's own dependencies carry: (package, folder in it) -> names. Left out are
 # drawings, textures, gray pictures, microscopy, and the motorcycle, for which no licence is stated.
 PACKAGED = {
@@ -124,18 +126,26 @@ def _listed(root: Path, listed: Iterable[ListedPhotograph]) -> list[Sample]:
     return samples
 
 
-def _labelled(samples: Iterable[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
+def _labelled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
+    """With the classes of a table, whose names match as ``data.names`` says."""
     table, classes = read_labels(labels)
-    labelled = [replace(sample, label=table.get(sample.id)) for sample in samples]
-    without = [sample.id for sample in labelled if sample.label is None]
-    if without:
-        first = ", ".join(map(repr, without[:3]))
+    found = match_names([sample.id for sample in samples], table, exact_wins=True)
+    label = {id: table[name] for id, name in found.pairs.items()}
+    for ids, names in found.doubtful:
+        if len({table[name] for name in names}) > 1 or len(ids) > 1:
+            meant = f"{' and '.join(map(short, ids[:2]))} may be meant by {' and '.join(map(short, names[:2]))}"
+            raise UserError(f"labels leave in doubt what they belong to: {meant}", where=str(labels), mend=_WHOLE_PATHS)
+        label[ids[0]] = table[names[0]]
+    if found.missing:
+        first = found.missing[0]
+        nearest = short(nearest_name(first, table) or "")
         raise UserError(
-            f"{len(without)} of {len(labelled)} photographs have no label, first {first}",
+            f"{len(found.missing)} of {len(samples)} images have no label, first {short(first)}; "
+            f"the table has {nearest}",
             where=str(labels),
-            mend="add their rows",
+            mend=f"add their rows, or {_WHOLE_PATHS}",
         )
-    return labelled, classes
+    return [replace(sample, label=label[sample.id]) for sample in samples], classes
 
 
 def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, ...] | None, str | None]:
