@@ -12,7 +12,6 @@ from training_support import TINY, Silent, make_trainer, write_photographs
 
 from colorbench.errors import UserError
 from colorbench.training.files import Journal
-from colorbench.training.optimizer import MOMENTUM, BatchStatistics
 
 SUPPORT = Path(__file__).with_name("training_support.py")
 
@@ -67,24 +66,6 @@ def test_gradients_weights_and_statistics_are_equal_on_all_processes(two) -> Non
     assert all(torch.equal(first["gradients"][n], second["gradients"][n]) for n in first["gradients"])
     assert any(float(gradient.abs().max()) > 1e-4 for gradient in first["gradients"].values())
     assert all(torch.equal(first["state"][n], second["state"][n]) for n in first["state"])
-
-
-def test_running_statistics_are_those_of_the_whole_batch_where_its_parts_are_alike() -> None:
-    torch.manual_seed(0)
-    x = torch.randn(4, 3, 5, 5)
-    plain, split = torch.nn.BatchNorm2d(3), torch.nn.BatchNorm2d(3)
-    assert plain.momentum == MOMENTUM
-    plain(x)
-    statistics = BatchStatistics(split)
-    statistics.begin()
-    for _ in range(2):
-        split(x)
-        statistics.add()
-    statistics.finish(2, 1)
-    assert torch.allclose(split.running_mean, plain.running_mean) and torch.allclose(
-        split.running_var, plain.running_var
-    )
-    assert split.num_batches_tracked == 1
 
 
 def test_a_batch_that_cannot_be_split_evenly_is_refused(photographs: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from colorbench.metrics.confusion import mean_iou
 from engine_support import Flat, loaded
 from probe_support import Blocks, request, write_classes
 from torch import Tensor
@@ -20,7 +21,6 @@ from colorbench.evaluation.protocol import WholeProtocol
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.run import record_folder, run
 from colorbench.metrics.average_precision import average_precision
-from colorbench.metrics.confusion import mean_iou
 from colorbench.models.loading import load_model
 from protocols.transfer import TransferClassificationProtocol, TransferSegmentationProtocol
 from protocols.transfer.backbone import Backbone

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from colorbench.metrics.average_precision import Rule, average_precision
-from colorbench.metrics.confusion import confusion, intersection_over_union, mean_iou
+from protocols.transfer.segmentation import confusion, intersection_over_union, mean_iou
 
 # Ranked: right, wrong, right, wrong, wrong, right. Precision where recall rises: 1/1, 2/3, 3/6 at 1/3, 2/3, 1.
 SCORES = np.array([9.0, 8.0, 7.0, 6.0, 5.0, 4.0])

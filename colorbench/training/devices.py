@@ -45,7 +45,7 @@ def make_accelerator(device: str, dtype: Dtype) -> Any:
     return Accelerator(
         cpu=kind == "cpu",
         mixed_precision=_MIXED[dtype],
-        # BatchNorm's statistics are joined by the trainer, once a step.
+        # BatchNorm's running statistics are worked out by the trainer where they are wanted.
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False),
             InitProcessGroupKwargs(timeout=PATIENCE),

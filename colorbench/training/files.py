@@ -16,7 +16,7 @@ import torch
 
 from colorbench.errors import RunError, UserError
 
-FORMAT = 2
+FORMAT = 3
 """Of the checkpoint; raised when an older one can no longer be gone on from."""
 
 

@@ -20,13 +20,15 @@ import numpy as np
 import torch
 import torch.distributed
 from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
+from colorbench.color.lab import rgb_to_lab
 from colorbench.errors import RunError, UserError
 from colorbench.training.devices import Dtype, make_accelerator
 from colorbench.training.feed import Feed, Order
 from colorbench.training.files import Journal, load_checkpoint, save_checkpoint
-from colorbench.training.optimizer import BatchStatistics, MovingAverage, make_optimizer
-from colorbench.training.photographs import PhotographCache, cut
+from colorbench.training.optimizer import make_optimizer, moving_average
+from colorbench.training.photographs import PhotographCache, cut, cut_rgb
 from colorbench.training.preset import Preset
 from colorbench.training.schedule import learning_rate
 from colorbench.training.start import copy_weights
@@ -36,6 +38,8 @@ INITIAL_PHOTOGRAPHS = 48
 LEAST_PHOTOGRAPHS = 64
 CHANGEABLE = frozenset({"steps", "learning_rate", "drops", "warmup", "decay", "clip"})
 """Settings that may be others when a training is resumed; the card then tells from which step."""
+STATISTICS_STEPS = 16
+"""Last steps whose batches give BatchNorm's statistics of the averaged weights."""
 CHECK_EVERY = 20
 """Steps between looks at whether all is finite, on devices that must be waited for to know."""
 
@@ -125,6 +129,8 @@ class Trainer:
         self.model: Any = None
         self._to_device()
         self.optimizer: Any = make_optimizer(module, preset)
+        self.average = moving_average(module.network, preset.average)
+        self.order = Order(self.bag, preset, preset.steps, options.seed)
         self.log = Journal(options.folder / "log.csv")
         self.validation = (
             Validation(task, preset, cache, options.folder, make_colorizer)
@@ -164,9 +170,7 @@ class Trainer:
         if scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(scaler)
         if not exists:
-            self.average = MovingAverage(self.task.network, self.preset.average)
             self._save()
-        self.statistics = BatchStatistics(self.task)
         return self.step >= self.preset.steps
 
     def run(self, listener: Listener) -> dict[str, Tensor]:
@@ -180,7 +184,7 @@ class Trainer:
             self.begin()
         feed = Feed(
             self.cache.pixels,
-            Order(self.bag, self.preset, self.preset.steps, self.options.seed),
+            self.order,
             parts=self.parts,
             device=self.accelerator.device,
         )
@@ -189,7 +193,7 @@ class Trainer:
         finally:
             feed.close()
         self.accelerator.wait_for_everyone()
-        return self.average.state
+        return self._averaged()
 
     def _run(self, feed: Feed, listener: Listener) -> None:
         steps, options = self.preset.steps, self.options
@@ -222,7 +226,7 @@ class Trainer:
                     self.log.append({**row, "images_per_second": speed, "waiting": share})
                     listener.stepped(self.step, steps, means, speed)
             if due[1] and self.validation is not None:
-                scores = self.validation.run(self.step, self.average.state, self.accelerator.device)
+                scores = self.validation.run(self.step, self._averaged(), self.accelerator.device)
                 self.validation.draw_curve(self.log)
                 listener.validated(self.step, scores)
             if due[2]:
@@ -237,7 +241,6 @@ class Trainer:
             group["lr"] = learning_rate(self.preset, self.step, self.preset.steps)
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        self.statistics.begin()
         sums: dict[str, Tensor] = {}
         for number, lab in enumerate(batches):
             last = number == len(batches) - 1
@@ -245,15 +248,34 @@ class Trainer:
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 loss, figures = self.model(lab[:, :1], lab[:, 1:])
                 self.accelerator.backward(loss / len(batches))
-            self.statistics.add()
             for name, value in figures.items():
                 sums[name] = sums.get(name, 0) + value / len(batches)
-        self.statistics.finish(len(batches), self.accelerator.num_processes)
         self._step_finite(sums["loss"])
         self.optimizer.step()
-        self.average.update(self.task.network, self.step)
+        self.average.update_parameters(self.task.network)
         self.step += 1
         return sums
+
+    def _averaged(self) -> dict[str, Tensor]:
+        """The averaged weights, with BatchNorm's statistics of these very weights over the last steps' batches.
+
+        While training, a micro-batch is normalized by its own statistics, so the running ones decide nothing: they
+        are worked out where a trained network is wanted, and are the same however batches were split.
+        """
+        network = self.average.module
+        update_bn(self._last_batches(), network, self.accelerator.device)
+        return dict(network.state_dict())
+
+    def _last_batches(self) -> Iterator[Tensor]:
+        """Lightness of the last steps' batches, (n, 1, size, size) each, in parts that fit into memory."""
+        of = self.parts[0][1]
+        for step in range(max(0, self.step - STATISTICS_STEPS), self.step):
+            view, indices = self.preset.view_at(step, self.preset.steps), self.order.at(step)
+            size = len(indices) // of
+            for number in range(of):
+                part = slice(number * size, (number + 1) * size)
+                rgb = cut_rgb(self.cache.pixels, indices, view, self.order.crops(step), part)
+                yield rgb_to_lab(rgb)[:, :1].contiguous(memory_format=torch.channels_last)
 
     def _step_finite(self, loss: Tensor) -> None:
         """Clip, and remember whether gradient and loss are finite; looked at later where that costs a wait."""
@@ -341,7 +363,7 @@ class Trainer:
             **self._identity(),
             "network": self.task.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "averaged": self.average.state,
+            "averaged": self.average.state_dict(),
             "random": torch.get_rng_state(),
             "scaler": self.accelerator.scaler.state_dict() if self.accelerator.scaler is not None else None,
             "step": self.step,
@@ -367,9 +389,7 @@ class Trainer:
             self.history += [f"from step {self.step}: {change}" for change in self.preset.departures(then)]
         self.task.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.average = MovingAverage(self.task.network, self.preset.average)
-        for name, value in state["averaged"].items():
-            self.average.state[name].copy_(value)
+        self.average.load_state_dict(state["averaged"])
         torch.set_rng_state(state["random"])
         if self.accelerator.is_main_process:
             self.log.rewind(self.step)

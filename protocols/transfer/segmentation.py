@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
@@ -24,7 +25,6 @@ from colorbench.evaluation import aggregate
 from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec, Summary
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
-from colorbench.metrics.confusion import confusion, intersection_over_union, mean_iou
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.common import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
 from protocols.transfer.tuning import Photographs, Plan, mirror, numbers, training_overlap
@@ -183,6 +183,52 @@ def _matrices(
             raise UserError(what, where=id, mend="take the files of the devkit as they are")
         stretched = interpolate(answer[None].float(), truth.shape, mode="bilinear", align_corners=False)
         yield confusion(truth, stretched[0].argmax(dim=0).numpy(), SEGMENTED, VOID)
+
+
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int, void: int = VOID) -> np.ndarray:
+    """Count the pixels of each true class (rows) by predicted class (columns).
+
+    Args:
+        truth: integer labels of any shape; ``void`` is left out.
+        predicted: labels 0 .. classes - 1 of the same shape.
+        classes: how many.
+        void: the label that is not counted.
+
+    Returns:
+        (classes, classes) int64.
+
+    Raises:
+        ValueError: for unequal shapes, or labels that are no class.
+    """
+    if truth.shape != predicted.shape:
+        raise ValueError(f"labels {truth.shape} and predictions {predicted.shape} must have one shape")
+    counted = truth != void
+    for name, labels in (("true", truth[counted]), ("predicted", predicted[counted])):
+        if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+            raise ValueError(f"a {name} label is not among 0 .. {classes - 1}: {labels.min()} to {labels.max()}")
+    if not counted.any():
+        return np.zeros((classes, classes), dtype=np.int64)
+    return np.asarray(confusion_matrix(truth[counted], predicted[counted], labels=range(classes)), dtype=np.int64)
+
+
+def intersection_over_union(matrix: np.ndarray) -> np.ndarray:
+    """Return intersection over union per class, (..., classes) in 0..1; NaN for a class that occurs in neither.
+
+    Args:
+        matrix: (..., classes, classes) of pixels, or their sums over images.
+    """
+    hit = np.diagonal(matrix, axis1=-2, axis2=-1).astype(np.float64)
+    union = matrix.sum(axis=-1) + matrix.sum(axis=-2) - hit
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(union > 0, hit / union, np.nan)
+
+
+def mean_iou(matrix: np.ndarray) -> np.ndarray:
+    """Return the mean over the classes that occur, of one matrix summed over the whole set; (...) in 0..1."""
+    values = intersection_over_union(matrix)
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0).sum(axis=-1) / known.sum(axis=-1))
 
 
 def _small_mask(root: Path, id: str, size: int) -> np.ndarray:
