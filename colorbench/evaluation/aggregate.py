@@ -6,10 +6,13 @@ which a metric is not defined (NaN) drops out of that metric alone.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
+import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +20,11 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import ArrayLike, DTypeLike
 
+from colorbench.evaluation.copies import first_places, without_copies
+from colorbench.evaluation.files import atomic_file
 from colorbench.evaluation.protocol import MetricSpec, Summary
 from colorbench.evaluation.record import CurvePart, Difference, Files, Metric
-from colorbench.evaluation.store import RunFolder, Shard, npz
+from colorbench.evaluation.store import RunFolder, Shard, StoredArrays, write_npz
 from colorbench.models.weights import file_sha256
 from colorbench.stats import bootstrap
 from colorbench.stats.fieller import share_of_gap
@@ -32,6 +37,41 @@ FEW = 100
 TOO_SHORT = "interval too short: it covers less than 95 %, since {n:.0f} photographs decide"
 NOT_RESOLVED = "gap not resolved: the gap's own interval touches 0, so that no share of it is given"
 FIXED_COLUMNS = ("id", "sha256", "label", "gray", "height", "width")
+
+
+@contextlib.contextmanager
+def gathered(folder: RunFolder, count: int) -> Iterator[Shard]:
+    """All shards of a run as one, each distinct image once; the arrays stay on disk while the context lasts.
+
+    Shards are read one after another, first without their arrays, then with them. What is held is a line for each
+    image and the protocol's columns.
+
+    Args:
+        folder: of the run.
+        count: how many shards there are.
+
+    Raises:
+        RunError: for a damaged shard, or shards that do not fit together.
+    """
+    rows = merge(folder.read_shard(index, arrays=False) for index in range(count))
+    distinct = first_places(rows.sha256s)
+    scratch = folder.shards / "arrays"
+
+    def parts() -> Iterator[tuple[Shard, np.ndarray]]:
+        start = 0
+        for index in range(count):
+            shard = folder.read_shard(index)
+            yield (
+                shard,
+                distinct[np.searchsorted(distinct, start) : np.searchsorted(distinct, start + len(shard))] - start,
+            )
+            start += len(shard)
+
+    try:
+        arrays = StoredArrays.gather(scratch, parts(), len(distinct))
+        yield replace(without_copies(rows), arrays=arrays)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def merge(shards: Iterable[Shard]) -> Shard:
@@ -193,7 +233,8 @@ def write_rows(
     """Write ``rows.parquet`` and, where there are arrays, ``arrays.npz``; their hashes, without any pictures' yet."""
     folder.write(folder.rows, rows_bytes(rows, columns))
     if arrays:
-        folder.write(folder.arrays, npz(arrays))
+        with atomic_file(folder.arrays, scratch=folder.shards) as file:
+            write_npz(file, arrays)
     hashes = {folder.arrays.name: file_sha256(folder.arrays)} if arrays else {}
     return Files(rows=file_sha256(folder.rows), arrays=hashes, pictures={})
 

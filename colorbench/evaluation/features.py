@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,7 @@ from colorbench.data.loading import LoadedBatch, load_batches
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.contents import contents_of
+from colorbench.evaluation.copies import first_places, without_copies
 from colorbench.evaluation.engine import Progress
 from colorbench.evaluation.files import write_atomic, writing
 from colorbench.evaluation.identity import digest_of, folder_of
@@ -139,6 +140,13 @@ class Stored:
         shape = (self.count, self.layers[layer])
         whole = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
         return whole if len(self.places) == self.count else _Chosen(whole, self.places)
+
+    def without_copies(self) -> Stored:
+        """Return each distinct image once, for a set that is measured on."""
+        rows = without_copies(self.rows)
+        return (
+            self if rows is self.rows else replace(self, rows=rows, places=self.places[first_places(self.rows.sha256s)])
+        )
 
     @cached_property
     def labels(self) -> np.ndarray:

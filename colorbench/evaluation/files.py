@@ -6,7 +6,9 @@ import contextlib
 import errno
 import os
 from collections.abc import Iterator
+from hashlib import file_digest
 from pathlib import Path
+from typing import IO
 from uuid import uuid4
 
 from colorbench.errors import RunError, UserError
@@ -57,11 +59,17 @@ def check_writable(output: Path) -> None:
 
 
 def write_atomic(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True) -> None:
-    """Write a file that is whole or not there, even after a kill or (``durable``) a power cut.
+    """Write a file that is whole or not there; see ``atomic_file``."""
+    with atomic_file(path, scratch=scratch, durable=durable) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, scratch: Path | None = None, durable: bool = True) -> Iterator[IO[bytes]]:
+    """Open a file for writing that is whole or not there, even after a kill or (``durable``) a power cut.
 
     Args:
         path: where to; folders are made.
-        data: its bytes.
         scratch: folder for the unfinished file, on the same file system; default: beside it.
         durable: wait until the disk has it.
     """
@@ -71,8 +79,8 @@ def write_atomic(path: Path, data: bytes, *, scratch: Path | None = None, durabl
         folder.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(unfinished, "wb") as file:
-                file.write(data)
+            with open(unfinished, "w+b") as file:
+                yield file
                 if durable:
                     file.flush()
                     os.fsync(file.fileno())
@@ -83,6 +91,18 @@ def write_atomic(path: Path, data: bytes, *, scratch: Path | None = None, durabl
             raise
         if durable:
             sync_folder(path.parent)
+
+
+def durable_sha256(path: Path) -> str:
+    """Wait until the disk has a file, and return the hexadecimal sha256 of its bytes.
+
+    For a file that was written without waiting, before a record names its hash: after a power cut the record would
+    otherwise stand beside an empty file.
+    """
+    with open(path, "rb") as file:
+        with contextlib.suppress(OSError):  # a file system that cannot say so
+            os.fsync(file.fileno())
+        return file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:

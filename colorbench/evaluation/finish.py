@@ -17,10 +17,11 @@ from colorbench.data.recipes import get_recipe
 from colorbench.errors import RunError
 from colorbench.evaluation import aggregate, pictures
 from colorbench.evaluation.answers import colorize
+from colorbench.evaluation.copies import copy_notes
 from colorbench.evaluation.engine import truth_of
 from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
 from colorbench.evaluation.provenance import overlap, provenance
-from colorbench.evaluation.record import DatasetPart, Execution, ModelPart, ProtocolPart, Record, Skipped
+from colorbench.evaluation.record import CopyPart, DatasetPart, Execution, ModelPart, ProtocolPart, Record, Skipped
 from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.evaluation.work import Settings, Task, shard_count
 from colorbench.models.loading import LoadedModel
@@ -49,11 +50,18 @@ def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
         RunError: if no photograph could be evaluated, a shard is damaged, or the disk is full.
     """
     begun = time.perf_counter()
+    with aggregate.gathered(task.folder, shard_count(len(run.dataset))) as rows:
+        if not rows.ids:
+            first = f"the first: {rows.skipped[0][0]}: {rows.skipped[0][1]}" if rows.skipped else run.dataset.name
+            mend = "give other photographs with --data"
+            raise RunError("not one photograph could be evaluated", where=first, mend=mend)
+        record = _record(task, run, anchors, rows, begun)
+    task.folder.write_record(record.model_dump_json(indent=1) + "\n")
+
+
+def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard, begun: float) -> Record:
+    """The record of all rows, whose arrays and pictures are written."""
     folder, scorer = task.folder, task.scorer
-    rows = aggregate.merge(folder.read_shard(index) for index in range(shard_count(len(run.dataset))))
-    if not rows.ids:
-        first = f"the first: {rows.skipped[0][0]}: {rows.skipped[0][1]}" if rows.skipped else run.dataset.name
-        raise RunError("not one photograph could be evaluated", where=first, mend="give other photographs with --data")
     summary = scorer.summarize(rows.columns, rows.arrays)
     columns = {**rows.columns, **(summary.statistics or {})}
     with ThreadPoolExecutor(max_workers=1) as beside:
@@ -67,7 +75,7 @@ def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
         kept = _keep_pictures(task, run, rows, columns)
         files = stored.result().model_copy(update={"pictures": kept})
     seconds = {**rows.seconds, "aggregate": time.perf_counter() - begun}
-    record = Record(
+    return Record(
         key=task.key,
         model=model_part(task.model),
         protocol=ProtocolPart(
@@ -81,12 +89,11 @@ def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
         metrics=metrics,
         differences=differences,
         curves=aggregate.curves_of(summary),
-        notes=[*aggregate.demonstration(len(rows)), *summary.notes],
-        execution=execution_part(run.settings, len(rows), seconds),
+        notes=[*aggregate.demonstration(len(rows)), *copy_notes(rows), *summary.notes],
+        execution=execution_part(run.settings, len(rows) + len(rows.copies), seconds),
         provenance=provenance(run.command, [task.model.package]),
         files=files,
     )
-    folder.write_record(record.model_dump_json(indent=1) + "\n")
 
 
 def model_part(model: LoadedModel) -> ModelPart:
@@ -105,11 +112,12 @@ def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
     dropped = sum(reason.startswith("gray") for _, reason in rows.skipped)
     return DatasetPart(
         name=run.dataset.name,
-        n=len(run.dataset),
+        n=len(run.dataset) - len(rows.copies),
         n_evaluated=len(rows),
         n_gray=sum(rows.gray) + dropped,
         gray_policy=run.settings.gray_policy,
         skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
+        copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
         fingerprint=content_fingerprint(rows.sha256s),
         recipe=task.scorer.recipe,
         overlap=overlap(task.model.card, rows.sha256s),

@@ -50,11 +50,20 @@ class Skipped(_Part):
     reason: str
 
 
+class CopyPart(_Part):
+    """A file that did not count: its content is that of another file of the set."""
+
+    id: str
+    of: str
+    """Id of the file that counted."""
+
+
 class DatasetPart(_Part):
     """On what."""
 
     name: str
     n: int
+    """Images; copies of an image count once, so that files are ``n`` and ``copies`` together."""
     n_evaluated: int
     n_gray: int
     gray_policy: str
@@ -66,6 +75,8 @@ class DatasetPart(_Part):
     """Evaluated photographs that are among the model's training photographs, by content; None: not known."""
     limit: int | None
     redistributable: bool
+    copies: list[CopyPart] = []
+    """Files of the same content as another."""
     source: str = ""
     """Where the photographs come from, and whom to credit for them."""
 

@@ -8,15 +8,17 @@ where a file system has none, work is done twice and nothing else changes. When 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
@@ -31,6 +33,16 @@ except ImportError:  # Windows: no locks, see above
 
 SHARD = 64
 """Photographs in a shard: what a kill can cost, and the grain in which processes share the work."""
+
+
+class Copy(NamedTuple):
+    """A file whose content is that of another file of the set; see ``evaluation.copies``."""
+
+    id: str
+    of: str
+    """Id of the file that counts."""
+    other_label: bool = False
+    """Whether the two have different labels."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +63,8 @@ class Shard:
     """(id, reason) of the photographs that were not evaluated."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage -> seconds."""
+    copies: tuple[Copy, ...] = ()
+    """Files that are not among the rows since their content is; only of a whole set, never of a stored shard."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -93,16 +107,16 @@ class RunFolder:
         """Write one shard."""
         self.write(self.shard(index), pack(shard))
 
-    def read_shard(self, index: int) -> Shard:
-        """Read one shard.
+    def read_shard(self, index: int, *, arrays: bool = True) -> Shard:
+        """Read one shard, with its arrays or without unpacking them.
 
         Raises:
             RunError: if its bytes are damaged; it is then removed, so that the same command makes it again.
         """
         path = self.shard(index)
         try:
-            return unpack(path.read_bytes())
-        except (zipfile.BadZipFile, KeyError, ValueError, EOFError) as error:
+            return unpack(path.read_bytes(), arrays=arrays)
+        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
             path.unlink(missing_ok=True)
             mend = "it was removed: run the same command again"
             raise RunError("a stored shard is damaged", where=str(path), mend=mend) from error
@@ -181,12 +195,13 @@ def pack(shard: Shard) -> bytes:
     return npz(parts)
 
 
-def unpack(data: bytes) -> Shard:
-    """The reverse of ``pack``."""
+def unpack(data: bytes, *, arrays: bool = True) -> Shard:
+    """The reverse of ``pack``, with the arrays or without unpacking them."""
     with np.load(io.BytesIO(data), allow_pickle=False) as parts:
         head: dict[str, Any] = json.loads(parts["head"].tobytes())
         columns = {name[len("column/") :]: parts[name] for name in parts.files if name.startswith("column/")}
-        arrays = {name[len("array/") :]: parts[name] for name in parts.files if name.startswith("array/")}
+        names = [name[len("array/") :] for name in parts.files if name.startswith("array/")] if arrays else []
+        unpacked = {name: parts[f"array/{name}"] for name in names}
     return Shard(
         ids=tuple(head["ids"]),
         sha256s=tuple(head["sha256s"]),
@@ -194,21 +209,102 @@ def unpack(data: bytes) -> Shard:
         gray=tuple(head["gray"]),
         sizes=tuple((height, width) for height, width in head["sizes"]),
         columns=columns,
-        arrays=arrays,
+        arrays=unpacked,
         skipped=tuple((id, reason) for id, reason in head["skipped"]),
         seconds=head["seconds"],
     )
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as a compressed .npz without times, so that equal arrays give equal bytes."""
+    """Arrays as the bytes of a compressed .npz; see ``write_npz``."""
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, values in arrays.items():
-            part = io.BytesIO()
-            np.lib.format.write_array(part, np.ascontiguousarray(values), allow_pickle=False)
-            info = zipfile.ZipInfo(f"{name}.npy")
-            info.compress_type = zipfile.ZIP_DEFLATED
-            # Level 1: counts are mostly zeros, and higher levels cost ten times the time for a tenth of the bytes.
-            archive.writestr(info, part.getvalue(), compresslevel=1)
+    write_npz(buffer, arrays)
     return buffer.getvalue()
+
+
+def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as a compressed .npz without times, so that equal arrays give equal bytes.
+
+    A few MB of each array are held at a time, so that arrays on disk are never held whole.
+    """
+    # Level 1: counts are mostly zeros, and higher levels cost ten times the time for a tenth of the bytes.
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name in arrays:
+            values = arrays[name]
+            # Opened by name, a member has no time. Beyond 2 GB the format differs, which must be known before.
+            with archive.open(f"{name}.npy", "w", force_zip64=values.nbytes > _LARGE) as part:
+                _write_header(part, values.dtype, values.shape)
+                for start in range(0, len(values), step := _rows_at_a_time(values)):
+                    part.write(np.ascontiguousarray(values[start : start + step]).tobytes())
+
+
+class StoredArrays(Mapping[str, np.ndarray]):
+    """Arrays of a whole set on disk, (n, ...) each: read where they are indexed, released when no longer used."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        """``files`` are .npy, by the name of the array."""
+        self.files = dict(files)
+
+    @classmethod
+    def gather(cls, folder: Path, shards: Iterable[tuple[Shard, np.ndarray]], count: int) -> StoredArrays:
+        """Put the arrays of shards one after another into files below ``folder``; one shard is held at a time.
+
+        Args:
+            folder: for the files; made anew.
+            shards: each with the places of the rows to take of it.
+            count: rows in all.
+
+        Raises:
+            RunError: where two shards differ in the names, types or shapes of their arrays.
+        """
+        shutil.rmtree(folder, ignore_errors=True)
+        kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        files: dict[str, Path] = {}
+        with writing(folder), contextlib.ExitStack() as stack:
+            folder.mkdir(parents=True)
+            opened: dict[str, IO[bytes]] = {}
+            for shard, places in shards:
+                if not len(shard):
+                    continue
+                found = {name: (values.dtype, values.shape[1:]) for name, values in shard.arrays.items()}
+                if not kinds:
+                    kinds = found
+                    for i, (name, (dtype, shape)) in enumerate(kinds.items()):
+                        files[name] = folder / f"{i}.npy"  # the name of an array may be no name of a file
+                        opened[name] = stack.enter_context(open(files[name], "wb"))
+                        _write_header(opened[name], dtype, (count, *shape))
+                if found != kinds:
+                    where = shard.ids[0]
+                    raise RunError("the arrays of two shards differ in names, types or shapes", where=where)
+                for name, values in shard.arrays.items():
+                    opened[name].write(np.ascontiguousarray(values[places]).tobytes())
+        return cls(files)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        # Copy on write: what a caller changes in place stays in memory, as with any other array.
+        try:
+            return np.load(self.files[name], mmap_mode="c").view(np.ndarray)
+        except ValueError:  # an array without numbers cannot be mapped
+            return np.asarray(np.load(self.files[name]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+
+_LARGE = 1 << 31
+"""Bytes from which a member of a .zip needs fields of 64 bits."""
+_PIECE = 4 << 20
+"""Bytes of an array that are held at a time."""
+
+
+def _rows_at_a_time(values: np.ndarray) -> int:
+    return max(1, _PIECE // max(1, values.nbytes // max(1, len(values))))
+
+
+def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    """Write the head of an .npy file of rows in C order."""
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)

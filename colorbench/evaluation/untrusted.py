@@ -136,6 +136,8 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
             columns[name] = values.to_numpy().astype(np.int64 if name in _FIXED_TYPES else np.float64)
     if len(set(columns["id"])) != count:
         raise Unfit("an id stands twice")
+    if len(set(columns["sha256"])) != count:
+        raise Unfit("an image stands twice, and copies of an image count once")
     return pd.DataFrame(columns)
 
 

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from colorbench.data.dataset import Dataset
-from colorbench.errors import UserError
+from colorbench.errors import RunError, UserError
 from colorbench.evaluation import aggregate
+from colorbench.evaluation.copies import copy_notes, first_places
 from colorbench.evaluation.engine import Listener
 from colorbench.evaluation.finish import execution_part, model_part
 from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
@@ -24,6 +25,7 @@ from colorbench.evaluation.plan import locate
 from colorbench.evaluation.protocol import ProtocolSpec, Summary, WholeProtocol
 from colorbench.evaluation.provenance import overlap, provenance, version_of
 from colorbench.evaluation.record import (
+    CopyPart,
     CurvePart,
     DatasetPart,
     Difference,
@@ -164,8 +166,15 @@ def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], 
 
 
 def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Dataset, outcome: Outcome) -> Record:
-    """Write the record of one model, with its rows and arrays; returns it."""
+    """Write the record of one model, with its rows and arrays; returns it.
+
+    Raises:
+        RunError: for rows in which a copy of an image counts as an image.
+    """
     folder, rows = place.folder, outcome.rows
+    if len(first_places(rows.sha256s)) < len(rows):
+        what = f"protocol {spec.name} counts copies of an image as images"
+        raise RunError(what, mend="it must pass its rows through `evaluation.copies.without_copies` before its metrics")
     files = aggregate.write_rows(folder, rows, outcome.columns, outcome.arrays)
     curves: list[CurvePart] = aggregate.curves_of(outcome.summary)
     record = Record(
@@ -180,11 +189,12 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
         ),
         dataset=DatasetPart(
             name=test.name,
-            n=len(test),
+            n=len(test) - len(rows.copies),
             n_evaluated=len(rows),
             n_gray=sum(rows.gray) + sum(reason.startswith("gray") for _, reason in rows.skipped),
             gray_policy=context.settings.gray_policy,
             skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
+            copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
             fingerprint=content_fingerprint(rows.sha256s),
             recipe=outcome.recipe,
             overlap=overlap(context.model.card, rows.sha256s),
@@ -195,8 +205,8 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
         metrics=list(outcome.metrics),
         differences=list(outcome.differences),
         curves=curves,
-        notes=[*aggregate.demonstration(len(rows)), *outcome.summary.notes],
-        execution=execution_part(context.settings, len(rows), outcome.seconds),
+        notes=[*aggregate.demonstration(len(rows)), *copy_notes(rows), *outcome.summary.notes],
+        execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
         provenance=provenance(context.request.command, [context.model.package]),
         files=files,
     )

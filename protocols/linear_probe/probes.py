@@ -132,6 +132,7 @@ def probe_all(context: Context, choices: Choices, train: Dataset, test: Dataset)
         role: features(sources, one, choices.cut, context.settings, context.cache, progress)
         for role, one in (("train", train), ("test", test))
     }
+    stored["test"] = [one.without_copies() for one in stored["test"]]
     made = time.perf_counter()
     _check(stored["train"][0], stored["test"][0], train)
     answers = []

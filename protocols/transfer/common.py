@@ -146,6 +146,7 @@ def fine_tuned(
     progress = Progress(context.listener)
     context.listener.started(sum(map(len, sets)))
     train, test = (load(one, recipe.name, settings, progress) for one in sets)
+    test = test.without_copies()
     loss = loss_of(train, plan)
     backbone = Backbone(context.model, identity["layer"], identity["tune"], plan.crop, settings.device)
     torch.manual_seed(settings.seed)

@@ -20,6 +20,7 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.loading import load_batches
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import RunError, UserError
+from colorbench.evaluation.copies import first_places, without_copies
 from colorbench.evaluation.engine import Progress
 from colorbench.evaluation.store import Shard
 from colorbench.evaluation.work import Settings
@@ -37,6 +38,11 @@ class Photographs:
     rows: Shard
     lightness: Tensor
     """(n, 1, S, S) float16 L in 0..100."""
+
+    def without_copies(self) -> Photographs:
+        """Return each distinct image once, for a set that is measured on."""
+        rows = without_copies(self.rows)
+        return self if rows is self.rows else Photographs(rows, self.lightness[first_places(self.rows.sha256s)])
 
 
 @dataclass(frozen=True)
