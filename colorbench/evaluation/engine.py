@@ -70,6 +70,7 @@ def run_pass(
             if evaluated is None:
                 with clock.stopped():
                     _write(work)
+                feeder.finished(work)
                 written += 1
             else:
                 work.add(evaluated, settings.lanes, clock.idle())
@@ -212,5 +213,3 @@ def _write(work: Work) -> None:
             seconds=dict(seconds),
         )
         task.folder.write_shard(work.index, shard)
-    work.release()
-    work.scored.clear()

@@ -27,7 +27,7 @@ class Feeder:
         self.order, self.samples, self.recipe, self.settings = order, samples, recipe, settings
         self._queue: queue.Queue[tuple[Work, LoadedBatch | None] | BaseException | None] = queue.Queue(AHEAD)
         self._stop = threading.Event()
-        self._claimed: list[Work] = []
+        self._claimed: dict[int, Work] = {}
         self._thread = threading.Thread(target=self._feed, name="colorbench-feeder", daemon=True)
 
     def __enter__(self) -> Feeder:
@@ -37,7 +37,7 @@ class Feeder:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join()
-        for work in self._claimed:
+        for work in self._claimed.values():
             work.release()
 
     def __iter__(self) -> Iterator[tuple[Work, LoadedBatch | None]]:
@@ -45,6 +45,11 @@ class Feeder:
             if isinstance(item, BaseException):
                 raise item
             yield item
+
+    def finished(self, work: Work) -> None:
+        """Give up the claims of a shard that is written, and forget it: a large set has many."""
+        work.release()
+        self._claimed.pop(work.index, None)
 
     def _feed(self) -> None:
         try:
@@ -80,7 +85,7 @@ class Feeder:
         if not tasks:
             return None
         work = Work(index, shard_samples(self.samples, index), tasks, locks)
-        self._claimed.append(work)
+        self._claimed[index] = work
         return work
 
     def _put(self, item: tuple[Work, LoadedBatch | None] | BaseException | None) -> None:

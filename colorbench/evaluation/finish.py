@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -149,26 +149,27 @@ def execution_part(settings: Settings, n: int, seconds: Mapping[str, float]) -> 
 
 
 def _keep_pictures(task: Task, run: Run, rows: Shard, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Complete the kept pictures and list them; path below the record's folder -> sha256."""
+    """Complete the saved images and list them; path below the record's folder -> sha256."""
     if task.save == "none":
         return {}
     names = {metric.name: metric for metric in task.scorer.metrics}
     headline = names.get(task.spec.headline)
-    reasons: dict[str, list[str]] = {id: ["fixed"] for id in rows.ids if id in run.settings.gallery}
+    gallery = pictures.fixed_ids(rows.ids)
+    reasons: dict[str, list[str]] = {id: ["fixed"] for id in rows.ids if id in gallery}
     if headline is not None and headline.name in columns:
         ends = pictures.extreme_ids(rows.ids, columns[headline.name], headline.higher_is_better)
         for end, ids in ends.items():
             for place, id in enumerate(ids, start=1):
                 reasons.setdefault(id, []).append(f"{headline.name} {end} {place}")
-    absent = {
-        id for id in reasons if not all((task.folder.pictures / name).exists() for name in pictures.file_names(id))
-    }
-    _colorize_again(task, run, frozenset(absent))
+    predictions: list[str] = []
+    if task.save == "predictions":
+        predictions = [*rows.ids, *(copy.id for copy in rows.copies)]
+    _colorize_again(task, run, thumbnails=reasons, predictions=predictions)
     place_of = {id: place for place, id in enumerate(rows.ids)}
     kept = [_kept(id, why, place_of[id], rows, columns, list(names)) for id, why in reasons.items()]
     files = pictures.write_index(task.folder, kept)
-    if task.save == "predictions":
-        files |= pictures.write_prediction_list(task.folder, [run.settings.predictions[id] for id in rows.ids])
+    if predictions:
+        files |= pictures.write_prediction_list(task.folder, [run.settings.predictions[id] for id in predictions])
     return files
 
 
@@ -179,10 +180,18 @@ def _kept(
     return pictures.KeptPicture.of(id, rows.sha256s[place], reasons, scores)
 
 
-def _colorize_again(task: Task, run: Run, ids: frozenset[str]) -> None:
-    """Colorize a few photographs for their pictures alone: which are best and worst is known only at the end."""
-    settings = run.settings
-    samples = [sample for sample in run.dataset.samples if sample.id in ids]
+def _colorize_again(task: Task, run: Run, *, thumbnails: Iterable[str], predictions: Iterable[str]) -> None:
+    """Colorize once more the images whose saved images are not there, or are damaged.
+
+    Which images are best and worst is known only at the end. Saved images are written without waiting for the disk, so
+    that after a power cut the shard may be there and they are empty.
+    """
+    settings, folder = run.settings, task.folder
+    small = frozenset(
+        id for id in thumbnails if not all(pictures.whole(folder.pictures / name) for name in pictures.file_names(id))
+    )
+    large = frozenset(id for id in predictions if not pictures.whole(folder.predictions / settings.predictions[id]))
+    samples = [sample for sample in run.dataset.samples if sample.id in small or sample.id in large]
     if not samples:
         return
     recipe = get_recipe(task.scorer.recipe)
@@ -192,4 +201,5 @@ def _colorize_again(task: Task, run: Run, ids: frozenset[str]) -> None:
         if batch.ids:
             truth = truth_of(batch, settings)
             answer = colorize(task.model, truth, batch.sizes, settings.seed, recipe.name)
-            pictures.keep_thumbnails(task.folder, answer, ids)
+            pictures.keep_thumbnails(folder, answer, small)
+            pictures.keep_predictions(folder, answer, {id: settings.predictions[id] for id in large})

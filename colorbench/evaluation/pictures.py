@@ -6,9 +6,11 @@ are written in the pass. A metric's best and worst are known only at the end; th
 
 from __future__ import annotations
 
+import heapq
 import io
 import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -21,6 +23,7 @@ from pydantic import BaseModel, ConfigDict
 
 from colorbench.color.lab import lab_to_rgb8
 from colorbench.data.dataset import id_hash
+from colorbench.evaluation.files import durable_sha256, sync_folder
 from colorbench.evaluation.protocol import Colorization, Truth
 from colorbench.evaluation.store import RunFolder
 from colorbench.models.weights import file_sha256
@@ -35,6 +38,8 @@ EXTREMES = 4
 SIDE = 160
 """Longer side of a kept picture in pixels: a board of many models stays small."""
 INDEX = "index.json"
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
+"""What Pillow raises for a picture that is none."""
 
 
 class KeptPicture(BaseModel):
@@ -70,7 +75,7 @@ def file_names(id: str) -> tuple[str, str, str]:
 
 def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
     """The 24 ids of smallest hash."""
-    return frozenset(sorted(ids, key=id_hash)[:FIXED])
+    return frozenset(heapq.nsmallest(FIXED, ids, key=id_hash))
 
 
 def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
@@ -110,8 +115,10 @@ def prediction_names(ids: Iterable[str]) -> dict[str, str]:
 
 
 def keep_predictions(folder: RunFolder, colorization: Colorization, names: Mapping[str, str]) -> None:
-    """Write every answer of a batch as a PNG at the recipe's size; ``names`` as ``prediction_names`` gives them."""
+    """Write the predictions of a batch that have a name (see ``prediction_names``) as PNGs at the recipe's size."""
     for i, id in enumerate(colorization.truth.ids):
+        if id not in names:
+            continue
         buffer = io.BytesIO()
         # Level 1: a third of the time of the default for a twentieth more bytes.
         _image(colorization.rgb8, i).save(buffer, "PNG", compress_level=1)
@@ -128,19 +135,46 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 def write_index(folder: RunFolder, kept: Iterable[KeptPicture]) -> dict[str, str]:
-    """Write ``pictures/index.json``; the sha256 of every kept file, by its path below the record's folder."""
+    """Write ``pictures/index.json``; the sha256 of every kept file, by its path below the record's folder.
+
+    Other pictures that lie there are removed: of files that turned out to be copies of others, say.
+    """
     lines = [picture.model_dump() for picture in sorted(kept, key=lambda picture: id_hash(picture.id))]
     folder.write(folder.pictures / INDEX, json.dumps(lines, indent=1).encode())
     names = {name for line in lines for name in (line["answer"], line["truth"], line["gray"])} | {INDEX}
-    return {f"pictures/{name}": file_sha256(folder.pictures / name) for name in sorted(names)}
+    for path in folder.pictures.iterdir():
+        if path.name not in names:
+            path.unlink(missing_ok=True)
+    hashes = {f"pictures/{name}": durable_sha256(folder.pictures / name) for name in sorted(names)}
+    sync_folder(folder.pictures)
+    return hashes
 
 
 def write_prediction_list(folder: RunFolder, names: Iterable[str]) -> dict[str, str]:
     """Write ``predictions.sha256``, a line a prediction as ``sha256sum`` reads it; the sha256 of that list."""
-    lines = [f"{file_sha256(folder.predictions / name)}  predictions/{name}\n" for name in names]
+    lines, folders = [], set()
+    for name in names:
+        path = folder.predictions / name
+        lines.append(f"{durable_sha256(path)}  predictions/{name}\n")
+        folders.add(path.parent)
+    for one in sorted(folders):
+        sync_folder(one)
     listing = folder.path / "predictions.sha256"
     folder.write(listing, "".join(lines).encode())
     return {listing.name: file_sha256(listing)}
+
+
+def whole(path: Path) -> bool:
+    """Return whether a saved image is there and complete."""
+    try:
+        with Image.open(path) as image:
+            if image.format == "PNG":
+                image.verify()  # checksums; decoding takes ten times as long, and there may be many
+            else:
+                image.load()
+    except _DAMAGED:
+        return False
+    return True
 
 
 def read_index(folder: Path) -> list[KeptPicture]:

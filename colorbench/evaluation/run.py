@@ -100,7 +100,7 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
             gray_policy=request.gray_policy,
             threads=threads,
             gallery=fixed_ids(ids),
-            predictions=prediction_names(ids),
+            predictions=prediction_names(ids) if request.save == "predictions" else {},
             rank=rank,
             processes=count,
         )
