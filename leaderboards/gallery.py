@@ -314,7 +314,8 @@ def _prediction(entry: Entry, id: str) -> str | None:
     listing = _file(entry, "predictions.sha256")
     if listing is None or not id or entry.run is None:
         return None
-    name = prediction_names(entry.run.rows["id"]).get(id)
+    ids = [*entry.run.rows["id"], *(copy.id for copy in entry.record.dataset.copies)]
+    name = prediction_names(ids).get(id)
     path = inside(entry.folder, f"predictions/{name}") if name else None
     if path is None:
         return None

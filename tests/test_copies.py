@@ -35,8 +35,6 @@ from colorbench.evaluation.run import RunRequest, record_folder, run
 from colorbench.evaluation.store import Shard
 from colorbench.evaluation.stored_rows import load_stored
 from colorbench.evaluation.verify import verify
-from protocols.linear_probe import LinearProbeProtocol
-from protocols.transfer import TransferClassificationProtocol
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +45,12 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def copied(plain: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """The same with one image 150 times more, under other names, and another once more in another folder."""
+    """The same with one image 70 times more, under other names, and another once more in another folder."""
     root = tmp_path_factory.mktemp("copied")
     for sample in plain.samples:
         (root / sample.id).parent.mkdir(exist_ok=True)
         shutil.copy(sample.path, root / sample.id)
-    for i in range(150):
+    for i in range(70):
         shutil.copy(plain.samples[4].path, root / "b" / f"copy of image {i}.jpg")
     (root / "c").mkdir()
     shutil.copy(plain.samples[30].path, root / "c" / "again.jpg")
@@ -101,7 +99,7 @@ def test_the_first_file_of_a_content_counts(contents: list[str]) -> None:
     assert bool(copy_notes(distinct)) == (len(expected) < n)
 
 
-@pytest.mark.parametrize("protocol", ["distance", "auc", "auc-of-the-set", "fidelity"])
+@pytest.mark.parametrize("protocol", ["distance", "auc", "auc-of-the-set"])
 def test_a_set_and_the_set_with_copies_give_the_same_numbers(
     plain: Dataset, copied: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
@@ -117,9 +115,9 @@ def test_a_set_and_the_set_with_copies_give_the_same_numbers(
     assert [numbers(record) for record in other] == [numbers(record) for record in one]
     mine = other[0]
     assert mine.dataset.n == mine.dataset.n_evaluated == 40
-    assert len(mine.dataset.copies) == 151
+    assert len(mine.dataset.copies) == 71
     assert {(copy.id, copy.of) for copy in mine.dataset.copies} >= {("c/again.jpg", plain.samples[30].id)}
-    assert "151 of 191 images are copies of others (same content): each distinct image counts once" in mine.notes
+    assert "71 of 111 images are copies of others (same content): each distinct image counts once" in mine.notes
     assert not any("cop" in note for note in one[0].notes)
     assert one[0].dataset.copies == []
     table = pyarrow.parquet.read_table(record_folder(tmp_path / "copied", mine) / "rows.parquet")
@@ -150,7 +148,7 @@ def test_every_file_keeps_its_prediction_and_the_gallery_shows_distinct_images(
     (other,) = under("distance", plain, tmp_path / "plain", Noise(), anchors=False, save="gallery")
     folder = record_folder(tmp_path / "copied", record)
     listed = (folder / "predictions.sha256").read_text().splitlines()
-    assert len(listed) == len(list((folder / "predictions").rglob("*.png"))) == 191
+    assert len(listed) == len(list((folder / "predictions").rglob("*.png"))) == 111
     assert record.files.pictures.keys() - {"predictions.sha256"} == other.files.pictures.keys()
     kept = {path.name for path in (folder / "pictures").iterdir()}
     assert kept == {name.removeprefix("pictures/") for name in record.files.pictures if "/" in name}
@@ -169,7 +167,10 @@ def test_copies_with_other_labels_are_told(
 
 @pytest.mark.parametrize("protocol", ["linear-probe", "transfer-classification"])
 def test_probes_and_transfer_count_an_image_once_and_tell_of_copies_in_both_sets(tmp_path: Path, protocol: str) -> None:
-    train, test = write_classes(tmp_path / "train", 12), write_classes(tmp_path / "test", 12, first=20)
+    write_classes(tmp_path / "train", 12)
+    test = write_classes(tmp_path / "test", 12, first=20)
+    shutil.copy(tmp_path / "test" / "coffee" / "022.png", tmp_path / "train" / "coffee" / "of the test set.png")
+    train = open_dataset(tmp_path / "train")
     again = tmp_path / "again"
     shutil.copytree(tmp_path / "test", again)
     for i in range(40):
@@ -186,10 +187,7 @@ def test_probes_and_transfer_count_an_image_once_and_tell_of_copies_in_both_sets
     assert other.dataset.n == 36 and len(other.dataset.copies) == 40
     assert "40 of 76 images are copies of others (same content): each distinct image counts once" in other.notes
     assert verify(record_folder(tmp_path / "other", other)).holds == verify(record_folder(tmp_path / "one", one)).holds
-    shutil.copy(tmp_path / "train" / "coffee" / "003.png", again / "coffee" / "of the training set.png")
-    both = measured(open_dataset(again), tmp_path / "both")
-    assert any("1 test photographs are also in the training set" in note for note in both.notes)
-    assert isinstance(LinearProbeProtocol.roles, tuple) and isinstance(TransferClassificationProtocol.roles, tuple)
+    assert any("1 test photographs are also in the training set" in note for note in other.notes)
 
 
 def test_a_dataset_protocol_that_counts_copies_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

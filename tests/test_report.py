@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation.chart import chart, ticks
 from colorbench.evaluation.identity import folder_of
 from colorbench.evaluation.pictures import KeptPicture, file_names, thumbnail, write_index
+from colorbench.evaluation.record import read_record
 from colorbench.evaluation.report import anchor_records, page, write_report
 from colorbench.evaluation.store import RunFolder
 
@@ -162,3 +165,88 @@ def test_the_axis_ends_at_a_label(make_record, top: float) -> None:
 )
 def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
     assert ticks(low, high) == pytest.approx(expected)
+
+
+def edit_index(folder: Path, **changes: object) -> None:
+    """Change the first line of the index of pictures."""
+    path = folder / "pictures" / "index.json"
+    lines = json.loads(path.read_text())
+    lines[0] |= changes
+    path.write_text(json.dumps(lines))
+
+
+@pytest.mark.parametrize("how", ["above", "absolute", "link", "no picture"])
+def test_no_file_outside_the_record_comes_into_the_page(
+    stored, tmp_path: Path, astronaut: np.ndarray, how: str
+) -> None:
+    """A stranger's index names a file of the reader; nothing of it is shown."""
+    folder = stored()
+    secret = tmp_path / "secret.webp"
+    secret.write_bytes(thumbnail(Image.fromarray(255 - astronaut)))
+    name = {"above": "../" * 6 + "secret.webp", "absolute": str(secret), "link": "link.webp", "no picture": "x.webp"}[
+        how
+    ]
+    (folder / "pictures" / "link.webp").symlink_to(secret)
+    (folder / "pictures" / "x.webp").write_bytes(b"private words, no picture")
+    for kind in ("answer", "truth", "gray"):
+        edit_index(folder, **{kind: name})
+    text = write_report(folder, headline="auc_raw").read_text()
+    assert base64.b64encode(secret.read_bytes()).decode() not in text
+    assert base64.b64encode(b"private words, no picture").decode()[:20] not in text
+    assert text.count("missing, or changed since it was saved") == 3
+
+
+def test_pictures_and_an_index_that_were_changed_are_not_shown(stored, astronaut: np.ndarray) -> None:
+    folder = stored()
+    record = read_record(folder)
+    files = [path for path in (folder / "pictures").iterdir() if path.is_file()]
+    hashes = {f"pictures/{path.name}": sha256(path.read_bytes()).hexdigest() for path in files}
+    named = record.files.model_copy(update={"pictures": hashes})
+    (folder / "record.json").write_text(record.model_copy(update={"files": named}).model_dump_json())
+    assert "missing, or changed" not in write_report(folder, headline="auc_raw").read_text()
+    first = json.loads((folder / "pictures" / "index.json").read_text())[0]["truth"]
+    (folder / "pictures" / first).write_bytes(thumbnail(Image.fromarray(255 - astronaut)))
+    assert write_report(folder, headline="auc_raw").read_text().count("missing, or changed") == 1
+    edit_index(folder, scores={"auc_raw": 99.9})
+    assert "index of saved images is missing or was changed" in write_report(folder, headline="auc_raw").read_text()
+
+
+@pytest.mark.parametrize(
+    "index",
+    [None, b"", b"[", b"{}", b"[1]", b'[{"id": 3}]', b"\xff\xfe", b"[" * 100_000, b'{"id": "a"}', b"null"],
+    ids=["missing", "empty", "cut", "table", "number", "other", "binary", "deep", "keys", "null"],
+)
+def test_a_missing_or_odd_index_costs_the_pictures_only(stored, index: bytes | None) -> None:
+    folder = stored()
+    record = read_record(folder)
+    path = folder / "pictures" / "index.json"
+    if index is None:
+        path.unlink()
+        named = record.files.model_copy(update={"pictures": {"pictures/index.json": "0" * 64}})
+        (folder / "record.json").write_text(record.model_copy(update={"files": named}).model_dump_json())
+    else:
+        path.write_bytes(index)
+    text = write_report(folder, headline="auc_raw").read_text()
+    assert "90.46" in text and "<img" not in text
+    assert ("saved images are not shown" in text) == (index != b"{}")  # an empty table names no picture
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "folder", "other schema"])
+def test_a_damaged_record_in_a_neighboring_folder_costs_its_own_numbers_only(
+    stored, tmp_path: Path, damage: str
+) -> None:
+    folder, neighbor = stored(), stored("zoo/gray")
+    assert [one.model.name for one in anchor_records(folder, read_record(folder))] == ["zoo/gray"]
+    record = neighbor / "record.json"
+    text = record.read_text()
+    record.unlink()
+    if damage == "folder":
+        record.mkdir()
+    else:
+        record.write_text(
+            {"cut": text[:100], "empty": "", "other schema": text.replace('"schema_version":1', '"schema_version":9')}[
+                damage
+            ]
+        )
+    assert anchor_records(folder, read_record(folder)) == []
+    assert "90.46" in write_report(folder, headline="auc_raw").read_text()

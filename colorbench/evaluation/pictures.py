@@ -13,6 +13,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
@@ -23,9 +24,11 @@ from pydantic import BaseModel, ConfigDict
 
 from colorbench.color.lab import lab_to_rgb8
 from colorbench.data.dataset import id_hash
+from colorbench.errors import UserError
 from colorbench.evaluation.files import durable_sha256, sync_folder
 from colorbench.evaluation.protocol import Colorization, Truth
 from colorbench.evaluation.store import RunFolder
+from colorbench.evaluation.untrusted import MEGABYTE, inside, left_out, read_plain
 from colorbench.models.weights import file_sha256
 
 Save = Literal["none", "gallery", "predictions"]
@@ -38,6 +41,8 @@ EXTREMES = 4
 SIDE = 160
 """Longer side of a kept picture in pixels: a board of many models stays small."""
 INDEX = "index.json"
+LARGEST_PICTURE = 8 * MEGABYTE
+"""A saved image or an index that is read back; thumbnails have some 10 KB."""
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
 """What Pillow raises for a picture that is none."""
 
@@ -177,10 +182,45 @@ def whole(path: Path) -> bool:
     return True
 
 
-def read_index(folder: Path) -> list[KeptPicture]:
-    """The pictures kept beside a record; none for ``--save none``."""
-    path = folder / "pictures" / INDEX
-    return [KeptPicture(**line) for line in json.loads(path.read_text())] if path.exists() else []
+def read_index(folder: Path, hashes: Mapping[str, str]) -> list[KeptPicture]:
+    """The pictures kept beside a record; none for ``--save none``.
+
+    Args:
+        folder: of the record.
+        hashes: ``files.pictures`` of the record.
+
+    Raises:
+        UserError: where the record names an index that is missing, is not the one that was written, or is none.
+    """
+    name = f"pictures/{INDEX}"
+    if name not in hashes and left_out(folder, name):
+        return []
+    mend = "get the record's whole folder again, or measure again"
+    data = saved_file(folder, name, hashes)
+    if data is None:
+        raise UserError("the index of saved images is missing or was changed", where=str(folder / name), mend=mend)
+    try:
+        return [KeptPicture(**line) for line in json.loads(data)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError("this is no index of saved images", where=str(folder / name), mend=mend) from error
+
+
+def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | None:
+    """The bytes of a saved file of a record; None for one outside its folder, a missing, or a changed one.
+
+    Args:
+        folder: of the record.
+        name: path below it, as an index of a stranger may give it.
+        hashes: ``files.pictures`` of the record; a file that stands there must have its hash.
+    """
+    path = inside(folder, name)
+    if path is None:
+        return None
+    try:
+        data = read_plain(path, LARGEST_PICTURE, missing="no such file", mend="")
+    except UserError:
+        return None
+    return data if hashes.get(name) in (None, sha256(data).hexdigest()) else None
 
 
 def _shared(truth: Truth, i: int, kind: Literal["truth", "gray"]) -> bytes:

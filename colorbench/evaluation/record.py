@@ -199,5 +199,8 @@ def read_record(folder: Path) -> Record:
         return Record.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError("no record here", where=str(path), mend="give a folder that `colorbench run` wrote") from error
+    except OSError as error:  # a folder of that name, a file that may not be read
+        what = f"the record cannot be read: {error.strerror}"
+        raise UserError(what, where=str(path), mend="measure again") from error
     except ValueError as error:
         raise UserError("this is no record of this version", where=str(path), mend="measure again") from error

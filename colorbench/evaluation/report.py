@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from colorbench.errors import UserError
 from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.chart import chart
 from colorbench.evaluation.files import write_atomic
 from colorbench.evaluation.identity import folder_of
-from colorbench.evaluation.pictures import KeptPicture, read_index
+from colorbench.evaluation.pictures import KeptPicture, read_index, saved_file
 from colorbench.evaluation.record import Record, read_record
 from colorbench.evaluation.wording import (
     anchors,
@@ -47,12 +48,17 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
         UserError: where there is no record, or the page cannot be written.
     """
     record = read_record(folder)
+    try:
+        shown, missing = photographs(folder, record, headline), None
+    except UserError as error:
+        shown, missing = [], str(error)
     text = page(
         record,
         beside=anchor_records(folder, record),
         explanations=explanations,
         headline=headline,
-        photographs=photographs(folder, headline),
+        photographs=shown,
+        missing=missing,
     )
     path, data = folder / NAME, text.encode()
     # A finished run that is only shown again, perhaps from a read-only place, writes nothing.
@@ -71,7 +77,10 @@ def anchor_records(folder: Path, record: Record) -> list[Record]:
     found = []
     for name in ANCHORS:
         for path in sorted(output.joinpath(name, folder.parent.name).glob("*/record.json")):
-            other = read_record(path.parent)
+            try:
+                other = read_record(path.parent)
+            except UserError:
+                continue  # a damaged neighbor costs its own numbers only
             same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
             if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
                 found.append(other)
@@ -79,9 +88,14 @@ def anchor_records(folder: Path, record: Record) -> list[Record]:
     return found
 
 
-def photographs(folder: Path, headline: str) -> list[dict[str, Any]]:
-    """What the page shows of the kept pictures: some of the fixed part, then the headline's best and worst."""
-    kept = read_index(folder)
+def photographs(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
+    """What the page shows of the kept pictures: some of the fixed part, then the headline's best and worst.
+
+    Raises:
+        UserError: where the index of the pictures is missing or is none.
+    """
+    hashes = record.files.pictures
+    kept = read_index(folder, hashes)
     fixed = [picture for picture in kept if "fixed" in picture.reasons][:FIXED_SHOWN]
     # "best 1", "best 2" ..., then "worst 1" ...
     ends = sorted((picture for picture in kept if places(picture, headline)), key=lambda one: places(one, headline))
@@ -90,7 +104,7 @@ def photographs(folder: Path, headline: str) -> list[dict[str, Any]]:
         score = picture.scores.get(headline)
         words = [] if score is None else [f"{headline} {score:.2f}"]
         files = (("gray", picture.gray), ("this model", picture.answer), ("truth", picture.truth))
-        pictures = [{"label": label, "source": embedded(folder / "pictures" / file)} for label, file in files]
+        pictures = [{"label": label, "source": embedded(folder, file, hashes)} for label, file in files]
         shown.append({"id": picture.id, "caption": ", ".join(words + places(picture, headline)), "pictures": pictures})
     return shown
 
@@ -100,9 +114,12 @@ def places(picture: KeptPicture, headline: str) -> list[str]:
     return [reason.removeprefix(f"{headline} ") for reason in picture.reasons if reason.startswith(f"{headline} ")]
 
 
-def embedded(path: Path) -> str:
-    """A WebP as a data address."""
-    return f"data:image/webp;base64,{base64.b64encode(path.read_bytes()).decode()}"
+def embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
+    """A saved image as a data address; None for what is no WebP among this record's saved images."""
+    data = saved_file(folder, f"pictures/{file}", hashes)
+    if data is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return None
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 
 def page(
@@ -112,6 +129,7 @@ def page(
     explanations: Mapping[str, str] | None = None,
     headline: str = "",
     photographs: Sequence[Mapping[str, Any]] = (),
+    missing: str | None = None,
 ) -> str:
     """The page as text. The same record gives the same bytes.
 
@@ -120,7 +138,8 @@ def page(
         beside: records of other models on the same photographs; gray, constant and truth are drawn.
         explanations: metric name -> one sentence for a newcomer.
         headline: the metric that boards sort by.
-        photographs: ``id``, ``caption`` and ``pictures`` (each a ``label`` and a ``source``, a data address).
+        photographs: ``id``, ``caption`` and ``pictures`` (each a ``label`` and a ``source``: a data address, or None).
+        missing: why no pictures are shown although some were saved.
     """
     from colorbench.evaluation.html import page_environment
 
@@ -139,6 +158,7 @@ def page(
         remarks=remarks(record),
         charts=[chart(curve, record, shown) for curve in record.curves],
         photographs=photographs,
+        missing=missing,
         facts=facts(record),
     )
 

@@ -140,6 +140,25 @@ class RunFolder:
         sync_folder(self.path)
         return True
 
+    def set_aside(self) -> Path:
+        """Rename a record that cannot be read, so that its run can be made again; returns where it is now."""
+        aside = self.path / f"record.unreadable-{uuid4().hex[:8]}.json"
+        with writing(self.record):
+            os.replace(self.record, aside)
+        return aside
+
+    def remove_if_empty(self, root: Path) -> None:
+        """Remove a folder in which nothing was made, and those above it below ``root`` that are empty then."""
+        if self.finished() or self.done():
+            return
+        with contextlib.suppress(OSError):
+            self.clear_shards()
+            self.plan.unlink(missing_ok=True)
+            for folder in (self.path, *self.path.parents):
+                if folder == root:
+                    break
+                folder.rmdir()  # refuses a folder that holds anything
+
     def clear_shards(self) -> None:
         """Remove the shards, locks and unfinished files."""
         shutil.rmtree(self.shards, ignore_errors=True)

@@ -13,14 +13,16 @@ import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow
 import pyarrow.parquet
 
 from colorbench.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MEGABYTE = 1 << 20
 LARGEST_FILE = 2048 * MEGABYTE
@@ -97,6 +99,8 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
         Unfit: saying what is wrong with it.
         pyarrow.ArrowException, OSError, ValueError: for bytes that are no table.
     """
+    import pandas as pd  # takes longer than scoring a small set, and a run needs only the functions above
+
     # The footer is read first: types and numbers are known before anything is unpacked. Texts stay dictionaries, so
     # that a long one that is repeated fills no memory.
     file = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=["id", "sha256"])
