@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
@@ -182,12 +183,12 @@ def whole(path: Path) -> bool:
     return True
 
 
-def read_index(folder: Path, hashes: Mapping[str, str]) -> list[KeptPicture]:
+def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> list[KeptPicture]:
     """The pictures kept beside a record; none for ``--save none``.
 
     Args:
         folder: of the record.
-        hashes: ``files.pictures`` of the record.
+        hashes: ``files.pictures`` of the record, to check the index by.
 
     Raises:
         UserError: where the record names an index that is missing, is not the one that was written, or is none.

@@ -302,7 +302,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
     def __getitem__(self, name: str) -> np.ndarray:
         # Copy on write: what a caller changes in place stays in memory, as with any other array.
         try:
-            return np.load(self.files[name], mmap_mode="c").view(np.ndarray)
+            return np.asarray(np.load(self.files[name], mmap_mode="c").view(np.ndarray))
         except ValueError:  # an array without numbers cannot be mapped
             return np.asarray(np.load(self.files[name]))
 
