@@ -11,9 +11,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from colorbench import color, errors, metrics
     from colorbench.api import load_model, run
 
-__all__ = ["__version__", "load_model", "run"]
+__all__ = ["__version__", "color", "errors", "load_model", "metrics", "run"]
+_PACKAGES = ("color", "errors", "metrics")
+"""Parts that need no import of their own: ``colorbench.color.ab_bins()``."""
 
 
 def __getattr__(name: str) -> Any:
@@ -28,8 +31,12 @@ def __getattr__(name: str) -> Any:
             return version("colorbench")
         except PackageNotFoundError:  # a checkout on the path that was never installed
             return "unknown"
-    if name in ("color", "metrics"):  # colorbench.color.ab_bins() needs no import of its own
+    if name in _PACKAGES:
         from importlib import import_module
 
         return import_module(f"colorbench.{name}")
     raise AttributeError(f"module 'colorbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PACKAGES})

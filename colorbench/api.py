@@ -53,8 +53,10 @@ def run(
         UserError: for anything that the caller can mend.
 
     Example:
-        >>> record = colorbench.run("zoo/cic", "auc", "photographs/")  # doctest: +SKIP
-        >>> {metric.name: metric.value for metric in record.metrics}  # doctest: +SKIP
+        >>> import colorbench
+        >>> record = colorbench.run("zoo/gray", "auc", "photographs/", anchors=False)
+        >>> [metric.name for metric in record.metrics]
+        ['auc_raw', 'auc_rebalanced', 'auc_rebalanced_stable']
     """
     dataset = data if isinstance(data, Dataset) else open_dataset(None if data is None else str(data))
     request = RunRequest(
