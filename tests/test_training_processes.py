@@ -32,13 +32,13 @@ def two(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
 
 
 def one(photographs: Path, folder: Path, accumulate: int) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """Losses and last weights of one process."""
+    """Losses of one process, and its averaged weights with their BatchNorm statistics."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     trainer = make_trainer(photographs, folder, accumulate=accumulate)
-    trainer.run(Silent())
+    state = trainer.run(Silent())
     torch.set_num_threads(threads)
-    return losses(folder), dict(trainer.task.network.state_dict())
+    return losses(folder), state
 
 
 def losses(folder: Path) -> list[float]:

@@ -140,9 +140,8 @@ def main(photographs: Path, folder: Path, answers: Path) -> None:
     """One of several processes that torchrun starts: train, and keep what this process ends with."""
     torch.set_num_threads(1)
     trainer = make_trainer(photographs, folder)
-    trainer.run(Silent())
+    state = trainer.run(Silent())
     gradients = {name: p.grad for name, p in trainer.task.named_parameters()}
-    state = trainer.task.network.state_dict()
     torch.save({"gradients": gradients, "state": state}, answers / f"rank{trainer.accelerator.process_index}.pt")
 
 
