@@ -69,13 +69,20 @@ def load_plugins() -> bool:
 
 def missing_plugin(content: bytes) -> str | None:
     """What to install to read a file of these bytes; None where no plugin would help."""
-    kind = next((suffix for suffix, match in _MAGIC.items() if match(content[:32])), None)
+    kind = _format_of(content[:32])
     return PLUGINS[kind][1] if kind in PLUGINS and not load_plugin(PLUGINS[kind][0]) else None
 
 
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_MAGIC = {
-    ".heic": lambda head: head[4:8] == b"ftyp" and head[8:12] in _HEIF_BRANDS,
-    ".avif": lambda head: head[4:12] in (b"ftypavif", b"ftypavis"),
-    ".jxl": lambda head: head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n",
+_BRANDS = {
+    ".heic": (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"),
+    ".avif": (b"avif", b"avis"),
 }
+"""Bytes 8 to 12 of a file whose bytes 4 to 8 are ``ftyp`` (ISO/IEC 14496-12)."""
+
+
+def _format_of(head: bytes) -> str | None:
+    """The suffix of a format that needs a plugin, from a file's first bytes."""
+    if head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
+        return ".jxl"
+    brand = head[8:12] if head[4:8] == b"ftyp" else b""
+    return next((suffix for suffix, brands in _BRANDS.items() if brand in brands), None)

@@ -65,8 +65,8 @@ class _Pending:
 
     def takes_another(self) -> bool:
         """Whether one more image of the same size leaves the batch small enough for memory."""
-        height, width, _ = self.loaded[0].pixels.shape
-        return (len(self.loaded) + 1) * height * width <= LARGEST_BATCH
+        height, width = self.loaded[0].pixels.shape[:2]
+        return int((len(self.loaded) + 1) * height * width) <= LARGEST_BATCH
 
     def take(self) -> LoadedBatch:
         batch = LoadedBatch(

@@ -49,7 +49,7 @@ def match_names(ids: Sequence[str], names: Iterable[str], *, exact_wins: bool) -
     asked = _Index(wanted)
     found = Matches()
     owners: dict[str, list[str]] = defaultdict(list)
-    used = set()
+    used: set[str] = set()
     for one in wanted:
         candidates = _candidates(one, given, asked, exact_wins)
         used.update(name.text for name in candidates)
