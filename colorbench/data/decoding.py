@@ -17,8 +17,10 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
@@ -44,6 +46,8 @@ _DAMAGE = (
     struct.error,
 )
 
+_LOSSY = frozenset({"JPEG", "MPO", "AVIF", "HEIF"})
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -58,6 +62,48 @@ _UPRIGHT = {
 
 class UnreadablePhotograph(Exception):
     """A file that is no readable picture; says why in one line. The engine counts it as skipped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the first bytes of an image file tell; its pixels are not decoded."""
+
+    size: tuple[int, int]
+    """(H, W), upright."""
+    format: str
+    """As Pillow calls it: ``JPEG``."""
+    mode: str
+    """As Pillow calls it: ``RGB``, ``L``, ``P`` ..."""
+    lossy: bool
+    sixteen_bits: bool
+
+
+def read_header(path: Path) -> Header:
+    """Read the header of an image file.
+
+    Raises:
+        UnreadablePhotograph: as ``decode``.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+            file.seek(0)
+            image = open_image(file)
+            # A PNG without EXIF in front would be decoded to look for it at the end.
+            exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
+            sideways = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+    except OSError as error:
+        reason = error.strerror or "the file is no picture of a known format"
+        raise UnreadablePhotograph(f"cannot read the file: {reason}") from error
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UnreadablePhotograph("the picture has too many pixels") from error
+    except _DAMAGE as error:
+        raise UnreadablePhotograph(f"the picture is damaged: {' '.join(str(error).split())}") from error
+    name = image.format or ""
+    lossy = name in _LOSSY or (name == "WEBP" and b"VP8 " in head)
+    sixteen = image.mode.startswith("I") or (name == "PNG" and head[24:25] == b"\x10")
+    size = image.size if sideways else image.size[::-1]
+    return Header(size, name, image.mode, lossy, sixteen)
 
 
 def decode(sample: Sample) -> Photograph:
@@ -88,7 +134,7 @@ def decode_bytes(content: bytes) -> np.ndarray:
     if not content:
         raise UnreadablePhotograph("the file is empty")
     try:
-        image = open_image(content)
+        image = open_image(io.BytesIO(content))
         # Pillow only warns up to twice its limit. Its warning is not turned into an error here: filters of warnings
         # belong to the whole process, and several threads that change them leave them changed.
         if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
@@ -103,22 +149,24 @@ def decode_bytes(content: bytes) -> np.ndarray:
         raise UnreadablePhotograph(f"the picture is damaged: {' '.join(str(error).split())}") from error
 
 
-def open_image(content: bytes) -> Image.Image:
-    """Pillow's image of a file's bytes, its pixels not yet decoded; the format is that of the bytes, not of a name.
+def open_image(file: BinaryIO) -> Image.Image:
+    """Pillow's image of an open file, its pixels not yet decoded; the format is that of the bytes, not of a name.
 
     Raises:
         UnreadablePhotograph: for a format that needs a plugin which is not installed.
         UnidentifiedImageError: for bytes that are no image.
     """
     try:
-        return Image.open(io.BytesIO(content))
+        return Image.open(file)
     except UnidentifiedImageError:
+        file.seek(0)
         # Telephones and messengers save HEIC under names in .jpg.
-        if (wanted := missing_plugin(content)) is not None:
+        if (wanted := missing_plugin(file.read(32))) is not None:
             raise UnreadablePhotograph(f"this format needs a plugin: pip install {wanted}") from None
         if not load_plugins():
             raise
-    return Image.open(io.BytesIO(content))
+        file.seek(0)
+    return Image.open(file)
 
 
 def is_gray(rgb: np.ndarray) -> bool:

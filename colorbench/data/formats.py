@@ -67,9 +67,9 @@ def load_plugins() -> bool:
     return any(loaded)
 
 
-def missing_plugin(content: bytes) -> str | None:
-    """What to install to read a file of these bytes; None where no plugin would help."""
-    kind = _format_of(content[:32])
+def missing_plugin(head: bytes) -> str | None:
+    """What to install to read a file that begins with these bytes; None where no plugin would help."""
+    kind = _format_of(head)
     return PLUGINS[kind][1] if kind in PLUGINS and not load_plugin(PLUGINS[kind][0]) else None
 
 

@@ -25,6 +25,7 @@ from colorbench.evaluation.files import atomic_file
 from colorbench.evaluation.protocol import MetricSpec, Summary
 from colorbench.evaluation.record import CurvePart, Difference, Files, Metric
 from colorbench.evaluation.store import RunFolder, Shard, StoredArrays, write_npz
+from colorbench.evaluation.stored_predictions import lightness_warning
 from colorbench.models.weights import file_sha256
 from colorbench.stats import bootstrap
 from colorbench.stats.fieller import share_of_gap
@@ -121,7 +122,10 @@ def metrics_of(
         columns: of the rows.
         effective: effective numbers of images where the protocol knows them better than the statistics tell.
     """
-    return [_metric(spec, statistics_of(columns, spec), effective.get(spec.name)) for spec in specs]
+    metrics = [_metric(spec, statistics_of(columns, spec), effective.get(spec.name)) for spec in specs]
+    warning = lightness_warning(columns)
+    # Whether intervals are too short does not matter for numbers of other images.
+    return metrics if warning is None else [metric.model_copy(update={"warning": warning}) for metric in metrics]
 
 
 def _metric(spec: MetricSpec, statistics: np.ndarray, effective: float | None) -> Metric:

@@ -12,6 +12,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -27,7 +28,9 @@ from colorbench.evaluation.lanes import Lanes
 from colorbench.evaluation.pictures import keep_predictions, keep_thumbnails
 from colorbench.evaluation.protocol import Colorization, ScoredBatch, Truth
 from colorbench.evaluation.store import Shard
+from colorbench.evaluation.stored_predictions import prediction_columns
 from colorbench.evaluation.work import Evaluated, Settings, Task, Work, missing
+from colorbench.models.stored import StoredPictures
 
 
 class Listener(Protocol):
@@ -186,6 +189,8 @@ def _score(task: Task, colorization: Colorization, settings: Settings, seconds: 
     for name, values in scored.columns.items():
         if np.ndim(values) != 1:
             raise RunError(f"protocol {task.spec.name} gave column {name} in {np.ndim(values)} dimensions, not in one")
+    if isinstance(task.model.colorizer, StoredPictures):
+        scored = replace(scored, columns={**scored.columns, **prediction_columns(colorization)})
     scored_at = time.perf_counter()
     if task.save != "none":
         keep_thumbnails(task.folder, colorization, settings.gallery)

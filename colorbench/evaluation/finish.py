@@ -23,8 +23,10 @@ from colorbench.evaluation.identity import content_fingerprint, plain, protocol_
 from colorbench.evaluation.provenance import overlap, provenance
 from colorbench.evaluation.record import CopyPart, DatasetPart, Execution, ModelPart, ProtocolPart, Record, Skipped
 from colorbench.evaluation.store import RunFolder, Shard
+from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, prediction_notes
 from colorbench.evaluation.work import Settings, Task, shard_count
 from colorbench.models.loading import LoadedModel
+from colorbench.models.stored import StoredPictures
 
 
 @dataclass(frozen=True)
@@ -89,11 +91,26 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
         metrics=metrics,
         differences=differences,
         curves=aggregate.curves_of(summary),
-        notes=[*aggregate.demonstration(len(rows)), *copy_notes(rows), *summary.notes],
+        notes=[
+            *aggregate.demonstration(len(rows)),
+            *_prediction_notes(task, run, rows),
+            *copy_notes(rows),
+            *summary.notes,
+        ],
         execution=execution_part(run.settings, len(rows) + len(rows.copies), seconds),
         provenance=provenance(run.command, [task.model.package]),
         files=files,
     )
+
+
+def _prediction_notes(task: Task, run: Run, rows: Shard) -> list[str]:
+    """What must be known of stored predictions; nothing of other models."""
+    stored = task.model.colorizer
+    if not isinstance(stored, StoredPictures):
+        return []
+    sizes = dict(zip(rows.ids, rows.sizes, strict=True))
+    recipe = get_recipe(task.scorer.recipe)
+    return prediction_notes(stored, run.dataset.samples, recipe, sizes, rows.columns[LIGHTNESS_GAP])
 
 
 def model_part(model: LoadedModel) -> ModelPart:

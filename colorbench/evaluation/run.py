@@ -36,9 +36,11 @@ from colorbench.evaluation.request import (
     unfit,
     whole_protocols,
 )
+from colorbench.evaluation.stored_predictions import check_predictions
 from colorbench.evaluation.whole import Context, evaluate_whole
 from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
 from colorbench.models.loading import LoadedModel
+from colorbench.models.stored import StoredPictures
 
 __all__ = ["Listener", "RunRequest", "record_folder", "run"]
 
@@ -90,6 +92,9 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     ids = tuple(sample.id for sample in dataset.samples)
     for model in models:
         model.prepare(ids)  # stored pictures are hashed: their content is part of the key
+        if isinstance(model.colorizer, StoredPictures):
+            recipes = [scorer.recipe for _, scorer in scorers]
+            check_predictions(model.colorizer, dataset.samples, recipes, listener.message)
     with execution.numerics(request.threads) as threads:
         settings = Settings(
             device=execution.device_of(request.device),

@@ -88,7 +88,13 @@ def remarks(record: Record) -> list[str]:
     """What a reader must know before believing the numbers."""
     data = record.dataset
     words = [note for note in record.notes if note != demonstration(record)]
-    words += [f"{metric.name}: {metric.warning}" for metric in record.metrics if metric.warning]
+    warned: dict[str, list[str]] = {}
+    for metric in record.metrics:
+        if metric.warning:
+            warned.setdefault(metric.warning, []).append(metric.name)
+    for warning, names in warned.items():
+        every = len(names) == len(record.metrics) > 1
+        words.append(f"{'all metrics' if every else ', '.join(names)}: {warning}")
     if data.n_gray:
         words.append(f"photographs that have no colour themselves: {data.n_gray} (policy: {data.gray_policy})")
     if data.skipped:

@@ -1,23 +1,25 @@
-"""``images:DIR``: the pictures that another program made, measured like any model.
+"""``images:DIR``: the predictions that another program made, measured like any model.
 
-A picture belongs to the photograph of the same path below its root, whatever the suffix (``a/b.JPEG`` ->
-``DIR/a/b.png``), or of the same name, where the pictures lie side by side and leave no doubt (``DIR/b.png``).
+``data.names`` says which file belongs to which image. A prediction has the size of its image, or another size of the
+same aspect ratio, and is then resized; or the size that the preprocessing gives, which is taken as it is. Any other is
+refused: nobody knows how it was cut.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from PIL import Image
 
-from colorbench.data.decoding import UnreadablePhotograph, decode_file
-from colorbench.data.formats import readable, without_suffix
-from colorbench.data.recipes import get_recipe
+from colorbench.data.decoding import Header, UnreadablePhotograph, decode_file, read_header
+from colorbench.data.formats import readable
+from colorbench.data.names import match_names, nearest_name
+from colorbench.data.recipes import Recipe, get_recipe
 from colorbench.data.walk import check_name, walk
 from colorbench.errors import RunError, UserError
 from colorbench.models.card import ModelCard
@@ -25,6 +27,28 @@ from colorbench.models.colorizer import Colors, Inputs
 from colorbench.models.weights import file_sha256
 
 Size = tuple[int, int]
+Fit = Literal["same", "scaled", "preprocessed", "turned", "other"]
+"""A prediction's size beside its image's: equal, of equal aspect ratio, what the preprocessing gives, turned by 90
+degrees, or none of these."""
+ASPECT_TOLERANCE = 0.01
+
+
+def fit(prediction: Size, image: Size, recipe: Recipe) -> Fit:
+    """How the size (H, W) of a prediction fits that of its image."""
+    if prediction == image:
+        return "same"
+    if recipe.size and prediction == (recipe.size, recipe.size):
+        return "preprocessed"
+    if same_aspect(prediction, image):
+        return "scaled"
+    return "turned" if same_aspect(prediction[::-1], image) else "other"
+
+
+def same_aspect(one: Size, other: Size) -> bool:
+    """Whether two sizes are of one aspect ratio, within 1 % or the rounding of both sides to whole pixels."""
+    (h, w), (height, width) = one, other
+    rounded = max((h - 1) / height, (w - 1) / width) < min((h + 1) / height, (w + 1) / width)
+    return rounded or abs(w * height / (h * width) - 1) <= ASPECT_TOLERANCE
 
 
 class StoredPictures:
@@ -50,25 +74,34 @@ class StoredPictures:
             title=f"stored pictures of {folder.resolve().name}",
             notes="Made elsewhere: its weights_sha256 is a hash over the pictures. Lossy formats cost accuracy.",
         )
-        self.resized: set[str] = set()
-        """Ids whose picture did not have the size that was evaluated."""
+        self.headers: dict[str, Header] = {}
+        """Id -> header of its prediction, once they are prepared."""
+        self._passed_over = [] if remark is None else [remark]
+        self.remarks: list[str] = []
+        """What a user must know of how files were found, once they are prepared."""
         self._found: dict[str, Path] = {}
-        self._by_path: dict[str, list[Path]] = defaultdict(list)
-        for image in contents.images:
-            self._by_path[without_suffix(image.id)].append(image.path)
+        self._paths = {image.id: image.path for image in contents.images}
 
     def prepare(self, ids: Iterable[str]) -> str:
-        """Find the picture of every photograph; a hash over ids and pictures, which stands for the weights.
+        """Find the prediction of every image; a hash over ids and predictions, which stands for the weights.
 
         Raises:
-            RunError: if pictures are missing, or two could be meant: with their number and the first names.
+            RunError: if predictions are missing, unreadable, or two could be meant: with their number and the first.
         """
         found = self._match(tuple(ids))
         digest = hashlib.sha256()
         for id, path in sorted(found.items()):
-            digest.update(f"{id}\0{file_sha256(path)}\n".encode())
+            try:
+                self.headers[id] = read_header(path)
+                digest.update(f"{id}\0{file_sha256(path)}\n".encode())
+            except UnreadablePhotograph as error:
+                raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), mend=_AGAIN) from error
         self._found = found
         return digest.hexdigest()
+
+    def path_of(self, id: str) -> Path:
+        """The file of a prediction that was prepared."""
+        return self._found[id]
 
     def colorize_batch(self, inputs: Inputs) -> Colors:
         """The pictures at the inputs' size."""
@@ -88,55 +121,47 @@ class StoredPictures:
         try:
             rgb = decode_file(path).rgb
         except UnreadablePhotograph as error:
-            mend = "make it again; finished shards are kept"
-            raise RunError(f"a stored picture cannot be read: {error}", where=str(path), mend=mend) from error
-        if rgb.shape[:2] == size:
+            raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), mend=_AGAIN) from error
+        given = rgb.shape[:2]
+        if given == size:
             return rgb
-        self.resized.add(id)
-        if recipe is not None and get_recipe(recipe).kind == "center":
-            # Squashing would move the colours off what they belong to; only the whole picture can be cropped alike.
-            if rgb.shape[:2] != own:
-                given, wanted = "x".join(map(str, rgb.shape[:2])), "x".join(map(str, size))
-                mend = f"give pictures of {wanted}, or of the photographs' own sizes"
-                raise RunError(
-                    f"a picture of {given} does not tell how to cut it for {recipe}", where=str(path), mend=mend
-                )
-            return get_recipe(recipe).apply(rgb)
+        chosen = None if recipe is None else get_recipe(recipe)
+        if chosen is not None and own is not None and fit(given, own, chosen) in ("turned", "other"):
+            what = f"a prediction of {shown(given)} does not fit its image of {shown(own)}"
+            raise RunError(what, where=str(path), mend=SIZES)
+        if chosen is not None and chosen.kind == "center":
+            return chosen.apply(rgb)  # squashing would move the colors off what they belong to
         return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
     def _match(self, ids: Sequence[str]) -> dict[str, Path]:
-        """Id -> picture, for all of them."""
-        names: dict[str, int] = defaultdict(int)
-        for id in ids:
-            names[PurePosixPath(without_suffix(id)).name] += 1
-        found: dict[str, Path] = {}
-        owners: dict[Path, str] = {}
-        missing, doubtful = [], []
-        for id in ids:
-            candidates = self._candidates(id, alone=names[PurePosixPath(without_suffix(id)).name] == 1)
-            if len(candidates) == 1 and owners.setdefault(candidates[0], id) == id:
-                found[id] = candidates[0]
-            elif candidates:
-                doubtful.append(id)
-            else:
-                missing.append(id)
-        for trouble, what, mend in (
-            (missing, "have no picture", "make them, or measure only the photographs that have one with --list"),
-            (doubtful, "share a picture or have several", "keep one picture each, under the photograph's path"),
-        ):
-            if trouble:
-                first = ", ".join(trouble[:3]) + (" ..." if len(trouble) > 3 else "")
-                raise RunError(
-                    f"{len(trouble)} of {len(ids)} photographs {what}: {first}", where=str(self.folder), mend=mend
-                )
-        return found
+        """Id -> file, for all of them."""
+        found = match_names(ids, self._paths, exact_wins=False)
+        where = str(self.folder)
+        if found.doubtful:
+            several, files = found.doubtful[0]
+            count = sum(len(meant) for meant, _ in found.doubtful)
+            what = f"{count} of {len(ids)} images leave in doubt which prediction is theirs"
+            first = f"{' and '.join(several[:2])} may be {' or '.join(files[:2])}"
+            mend = "keep one file for each image, under the image's path"
+            raise RunError(f"{what}, first {first}", where=where, mend=mend)
+        if found.missing:
+            first = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
+            nearest = nearest_name(found.missing[0], self._paths)
+            mend = "make them, or measure only the images that have one with --list"
+            what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}; the folder has {nearest}"
+            raise RunError(what, where=where, mend=mend)
+        self.remarks = list(self._passed_over)
+        if found.by_file_name:
+            self.remarks.append(f"{found.by_file_name} predictions were found by the name of their file alone")
+        if found.unused:
+            self.remarks.append(f"{len(found.unused)} files belong to no image of the dataset, first {found.unused[0]}")
+        return {id: self._paths[name] for id, name in found.pairs.items()}
 
-    def _candidates(self, id: str, *, alone: bool) -> list[Path]:
-        """Pictures that may belong to a photograph; ``alone``: no other photograph has its name."""
-        key = without_suffix(id)
-        there = self._by_path.get(key, [])
-        # Where photographs differ in their suffix alone, pictures keep it: a.jpg or a.jpg.png.
-        exact = [path for path in there if path.name == PurePosixPath(id).name] or self._by_path.get(id, [])
-        if exact or there or "/" not in key or not alone:
-            return exact or there
-        return self._by_path.get(PurePosixPath(key).name, [])
+
+_AGAIN = "make it again; finished shards are kept"
+SIZES = "save predictions at the sizes of their images, not cropped, padded or turned"
+
+
+def shown(size: Size) -> str:
+    """A size as people write it: width x height."""
+    return f"{size[1]}x{size[0]}"

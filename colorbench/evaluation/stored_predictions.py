@@ -1,0 +1,249 @@
+"""Whether stored predictions (``images:DIR``) are predictions of these images: sizes, rotation, lightness, formats.
+
+Before the pass every header is compared with that of its image: what was turned, cropped or padded is refused. In the
+pass the lightness of each prediction is compared with its image's, at the size that is evaluated, and stored in the
+rows (``lightness_gap``): a colorization has the lightness of its image. What a reader must know is noted in the record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+from colorbench.color.lab import rgb_to_lab
+from colorbench.data.dataset import Sample, id_hash
+from colorbench.data.decoding import Header, UnreadablePhotograph, decode, decode_file, read_header
+from colorbench.data.recipes import Recipe, get_recipe
+from colorbench.errors import UserError
+from colorbench.evaluation.protocol import Colorization
+from colorbench.models.stored import SIZES, Fit, Size, StoredPictures, fit, same_aspect, shown
+
+LIGHTNESS_GAP = "lightness_gap"
+"""Column of the rows: median over the pixels of |L of the prediction - L of its image|."""
+OTHER_LIGHTNESS = 5.0
+"""Gap of a prediction that is not of this image. Of 60 ILSVRC images: JPEG of quality 30 at most 2.7, predictions of
+64 x 64 enlarged at most 4.9, another image's at least 13."""
+OTHER_MEDIAN = 2.0
+"""Median gap of a set of predictions that are none of these images (enlarged from 64 x 64: 1.6)."""
+OTHER_SHARE = 0.1
+"""Share of predictions beyond ``OTHER_LIGHTNESS`` from which on the numbers carry a warning."""
+WARNING = "these predictions do not have the lightness of their images: see the notes"
+_LOOKED_AT = 32  # where looking at all would cost a second pass
+_SIDE = 32
+
+
+# --- before the pass
+
+
+def check_predictions(
+    stored: StoredPictures, samples: Sequence[Sample], recipes: Iterable[str], say: Callable[[str], None]
+) -> None:
+    """Refuse predictions that cannot be those of their images.
+
+    Args:
+        stored: prepared for all samples.
+        samples: the images.
+        recipes: the preprocessing of every protocol of the run.
+        say: is told how files were found.
+
+    Raises:
+        UserError: with the number of predictions that are turned, of another aspect ratio, or cropped; and the first.
+    """
+    for remark in stored.remarks:
+        say(f"{stored.folder}: {remark}")
+    sizes = {sample.id: size for sample in samples if (size := _upright_size(sample)) is not None}
+    for recipe in map(get_recipe, sorted(set(recipes))):
+        fits = {id: fit(stored.headers[id].size, size, recipe) for id, size in sizes.items()}
+        for kind, what in (
+            ("turned", "are turned by 90 degrees against their image (EXIF orientation?)"),
+            ("other", "have another aspect ratio than their image"),
+        ):
+            if found := [id for id, one in fits.items() if one == kind]:
+                first = f"{shown(stored.headers[found[0]].size)} for an image of {shown(sizes[found[0]])}"
+                hint = f"{SIZES}; or as {recipe.name} gives them" if recipe.size else SIZES
+                what = f"{len(found)} of {len(samples)} predictions {what}, first {found[0]}: {first}"
+                raise UserError(what, where=str(stored.folder), mend=hint)
+        _refuse_other_preprocessing(stored, samples, recipe, sizes, fits)
+
+
+def _refuse_other_preprocessing(
+    stored: StoredPictures,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    sizes: Mapping[str, Size],
+    fits: Mapping[str, Fit],
+) -> None:
+    """Refuse predictions that were cropped where the whole image was to be squashed, or the other way round."""
+    side = (recipe.size, recipe.size)
+    unclear = [s for s in samples if fits.get(s.id) == "preprocessed" and not same_aspect(side, sizes[s.id])]
+    looked_at = sorted(unclear, key=lambda sample: id_hash(sample.id))[:_LOOKED_AT]
+    found = [sample.id for sample in looked_at if _shows_another_part(stored, sample, recipe)]
+    if found:
+        other = get_recipe(f"{'center' if recipe.kind == 'squash' else 'squash'}{recipe.size}")
+        kinds = {"squash": "the whole image, squashed", "center": "its center"}
+        what = (
+            f"{len(found)} of {len(looked_at)} predictions that were looked at do not show {kinds[recipe.kind]} "
+            f"to {shown(side)}, but {'a crop' if recipe.kind == 'squash' else 'the whole'}, first {found[0]}"
+        )
+        raise UserError(what, where=str(stored.folder), mend=f"measure with recipe={other.name}, or {SIZES}")
+
+
+def _shows_another_part(stored: StoredPictures, sample: Sample, recipe: Recipe) -> bool:
+    try:
+        rgb, prediction = decode(sample).rgb, _lightness(decode_file(stored.path_of(sample.id)).rgb)
+    except UnreadablePhotograph:
+        return False  # the pass says so
+    n = recipe.size
+    parts = [get_recipe(f"{'center' if recipe.kind == 'squash' else 'squash'}{n}").apply(rgb)]
+    height, width = rgb.shape[:2]
+    if recipe.kind == "squash" and min(height, width) >= n:
+        top, left = (height - n) // 2, (width - n) // 2
+        parts.append(rgb[top : top + n, left : left + n])
+    own = _gap(prediction, _lightness(recipe.apply(rgb)))
+    return own > OTHER_MEDIAN and min(_gap(prediction, _lightness(part)) for part in parts) < own / 2
+
+
+# --- in the pass
+
+
+def prediction_columns(colorization: Colorization) -> dict[str, np.ndarray]:
+    """The columns that rows of stored predictions have beside the protocol's."""
+    apart = (colorization.lightness - colorization.truth.lightness).abs().flatten(1)  # (N, H * W)
+    return {LIGHTNESS_GAP: apart.median(dim=1).values.double().cpu().numpy()}
+
+
+# --- after it
+
+
+def lightness_warning(columns: Mapping[str, np.ndarray]) -> str | None:
+    """What stands beside every number where predictions are not of these images; it follows from the rows."""
+    gaps = columns.get(LIGHTNESS_GAP)
+    if gaps is None or not len(gaps):
+        return None
+    other = np.mean(gaps > OTHER_LIGHTNESS) >= OTHER_SHARE or np.median(gaps) > OTHER_MEDIAN
+    return WARNING if other else None
+
+
+def prediction_notes(
+    stored: StoredPictures, samples: Sequence[Sample], recipe: Recipe, sizes: Mapping[str, Size], gaps: np.ndarray
+) -> list[str]:
+    """What a reader of the record must know of stored predictions, the gravest first.
+
+    Args:
+        stored: prepared for all samples.
+        samples: the images, in order.
+        recipe: the preprocessing.
+        sizes: id -> (H, W) of every evaluated image, in the order of ``gaps``.
+        gaps: (n,) the column ``lightness_gap``.
+    """
+    return [*_lightness_notes(stored, samples, recipe, list(sizes), gaps), *_file_notes(stored, recipe, sizes)]
+
+
+def _lightness_notes(
+    stored: StoredPictures, samples: Sequence[Sample], recipe: Recipe, ids: Sequence[str], gaps: np.ndarray
+) -> Iterator[str]:
+    other = [id for id, gap in zip(ids, gaps, strict=True) if gap > OTHER_LIGHTNESS]
+    median = float(np.median(gaps)) if len(gaps) else 0.0
+    if not other and median <= OTHER_MEDIAN:
+        return
+    yield (
+        f"{len(other)} of {len(ids)} predictions do not have the lightness of their image (median |L - L of the image| "
+        f"above {OTHER_LIGHTNESS:g}); over all images the median is {median:.1f}: "
+        + ("these do not look like colorizations of these images" if median > OTHER_MEDIAN else f"first {other[0]}")
+    )
+    yield from _explanations(stored, samples, recipe, other)
+
+
+def _explanations(
+    stored: StoredPictures, samples: Sequence[Sample], recipe: Recipe, other: Sequence[str]
+) -> Iterator[str]:
+    """Why predictions have another lightness, as far as looking at some of them tells."""
+    place = {sample.id: i for i, sample in enumerate(samples)}
+    # With their neighbors: often every file is one name off.
+    pool = {near for id in other[:_LOOKED_AT] for near in (place[id] - 1, place[id], place[id] + 1)}
+    images = {samples[i].id: _thumbnail(samples[i], recipe) for i in sorted(pool) if 0 <= i < len(samples)}
+    known = {id: image for id, image in images.items() if image is not None}
+    shuffled, turned, looked_at = [], [], 0
+    for id in other[:_LOOKED_AT]:
+        file = stored.path_of(id)
+        prediction = _thumbnail(Sample(id, file), recipe if recipe.kind == "center" else None)
+        if prediction is None or id not in known:
+            continue
+        looked_at += 1
+        own = _gap(prediction, known[id])
+        as_turned = min(_gap(one, known[id]) for one in _turns(prediction))
+        nearest = min((one for one in known if one != id), key=lambda one: _gap(prediction, known[one]), default=id)
+        as_other = _gap(prediction, known[nearest]) if nearest != id else np.inf
+        if min(as_turned, as_other) < own / 2:
+            (turned if as_turned <= as_other else shuffled).append((id, nearest))
+    if shuffled:
+        id, nearest = shuffled[0]
+        yield (
+            f"{len(shuffled)} of {looked_at} of these that were looked at have the lightness of another image "
+            f"(that of {id} looks like {nearest}): files are shuffled or shifted by one"
+        )
+    if turned:
+        what = "are turned or mirrored against their image (EXIF orientation?)"
+        yield f"{len(turned)} of {looked_at} of these that were looked at {what}, first {turned[0][0]}"
+
+
+_FORMATS: dict[str, Callable[[Header], bool]] = {
+    "are stored lossily (JPEG and the like), which costs accuracy: the ground truth as JPEG of quality 95 (75) has a "
+    "PSNR of 38.1 (32.8) dB": lambda header: header.lossy,
+    "are gray images": lambda header: header.mode in ("1", "L", "LA", "F") or header.mode.startswith("I"),
+    "have a palette, at most 256 colors": lambda header: header.mode == "P",
+    "have an alpha channel: what is transparent was laid on white": lambda header: header.mode in ("RGBA", "LA", "PA"),
+    "are CMYK and were converted to sRGB": lambda header: header.mode == "CMYK",
+    "have 16 bits per channel and were scaled to 8": lambda header: header.sixteen_bits,
+}
+"""What is told of the predictions of which this is true."""
+
+
+def _file_notes(stored: StoredPictures, recipe: Recipe, sizes: Mapping[str, Size]) -> Iterator[str]:
+    headers = {id: stored.headers[id] for id in sizes}
+    fits = {id: fit(headers[id].size, size, recipe) for id, size in sizes.items()}
+    if scaled := [id for id, one in fits.items() if one == "scaled"]:
+        first = f"{scaled[0]} has {shown(headers[scaled[0]].size)}, its image {shown(sizes[scaled[0]])}"
+        yield f"{len(scaled)} of {len(headers)} predictions were resized to another size (first: {first})"
+    if count := sum(one == "preprocessed" for one in fits.values()):
+        yield f"{count} of {len(headers)} predictions were stored as {recipe.name} gives them, and taken as they are"
+    for what, is_so in _FORMATS.items():
+        if found := [id for id, header in headers.items() if is_so(header)]:
+            yield f"{len(found)} of {len(headers)} predictions {what} (first {found[0]})"
+
+
+def _upright_size(sample: Sample) -> Size | None:
+    try:
+        return read_header(sample.path).size
+    except UnreadablePhotograph:
+        return None  # left out by the pass
+
+
+def _thumbnail(sample: Sample, recipe: Recipe | None) -> np.ndarray | None:
+    """(32, 32) lightness of what a recipe keeps of an image; None for one that cannot be read."""
+    try:
+        rgb = decode(sample).rgb
+    except UnreadablePhotograph:
+        return None
+    if recipe is not None and rgb.shape[:2] != (recipe.size, recipe.size):
+        rgb = recipe.apply(rgb)
+    return _lightness(np.asarray(Image.fromarray(rgb).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))
+
+
+def _lightness(rgb: np.ndarray) -> np.ndarray:
+    """(H, W) L of (H, W, 3) uint8."""
+    planes = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
+    return rgb_to_lab(planes)[0, 0].numpy()
+
+
+def _turns(lightness: np.ndarray) -> list[np.ndarray]:
+    """The seven other ways to lay down a square."""
+    quarters = [np.rot90(lightness, k) for k in range(4)]
+    return [*quarters[1:], *(one[:, ::-1] for one in quarters)]
+
+
+def _gap(one: np.ndarray, other: np.ndarray) -> float:
+    return float(np.median(np.abs(one - other)))
