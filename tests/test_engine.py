@@ -34,6 +34,8 @@ from colorbench.models.colorizer import Colors
 from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
 
+pytestmark = pytest.mark.usefixtures("only_the_pass")
+
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,9 @@ from colorbench.errors import RunError, UserError
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.run import RunRequest, record_folder, run
 
+pytestmark = pytest.mark.usefixtures("only_the_pass")
+
+
 CHILD = """
 import sys, time
 from pathlib import Path

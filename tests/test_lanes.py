@@ -29,6 +29,9 @@ from colorbench.plugins import registered
 from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
 
+pytestmark = pytest.mark.usefixtures("only_the_pass")
+
+
 SETTINGS = Settings(
     device=torch.device("cpu"),
     dtype=torch.float32,

@@ -143,9 +143,9 @@ def test_a_network_is_measured_in_eval_mode_and_can_be_moved(write) -> None:
     ab = loaded.colorizer.colorize_batch(ask()).ab
     assert ab is not None and bool((ab == 1).all())  # dropout would leave zeros
     moved = []
-    loaded.colorizer.model.to = lambda *place: moved.append(place)  # type: ignore[attr-defined]
-    loaded.to(torch.device("cpu"), torch.float64)
-    assert moved == [(torch.device("cpu"), torch.float64)]
+    loaded.colorizer.to = lambda *place: moved.append(place)  # type: ignore[attr-defined]
+    loaded.to(torch.device("cpu"))
+    assert moved == [(torch.device("cpu"),)]
 
 
 @pytest.mark.parametrize(

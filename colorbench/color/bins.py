@@ -112,6 +112,8 @@ def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temper
     """
     if method not in get_args(Decoding):
         raise ValueError(f"unknown decoding {method!r}: choose from {', '.join(get_args(Decoding))}")
+    if log_probabilities.dtype in (torch.float16, torch.bfloat16):
+        log_probabilities = log_probabilities.float()  # a bin's ab has more digits than half precision
     bins = ab_bins().to(log_probabilities)
     if method == "mode":
         return bins[log_probabilities.argmax(dim=1)].movedim(-1, 1)
@@ -119,7 +121,8 @@ def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temper
         raise ValueError(f"temperature must be positive, got {temperature}; T towards 0 is the mode")
     last = log_probabilities.movedim(1, -1)  # (N, H, W, 313): as a channels-last network leaves them, nothing is moved
     scaled = last if method == "mean" else last / temperature
-    return (scaled.softmax(dim=-1) @ bins).movedim(-1, 1)
+    with torch.autocast(last.device.type, enabled=False):  # a product of matrices, and no part of a network
+        return (scaled.softmax(dim=-1) @ bins).movedim(-1, 1)
 
 
 @lru_cache(maxsize=8)

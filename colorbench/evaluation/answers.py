@@ -5,19 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from colorbench.errors import RunError, UserError
+from colorbench.errors import RunError
 from colorbench.evaluation.identity import seed_of
 from colorbench.evaluation.protocol import Colorization, Truth
+from colorbench.guard import one_line
 from colorbench.models.colorizer import Colors, Inputs
 from colorbench.models.loading import LoadedModel
-from colorbench.plugins import describe
+from colorbench.models.networks import precision
 
 FARTHEST = 10_000.0
 """No colour is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""
 
 
 def colorize(
-    model: LoadedModel, truth: Truth, sizes: tuple[tuple[int, int], ...], seed: int, recipe: str | None = None
+    model: LoadedModel,
+    truth: Truth,
+    sizes: tuple[tuple[int, int], ...],
+    seed: int,
+    recipe: str | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> Colorization:
     """A model's checked answer for a batch.
 
@@ -27,29 +33,42 @@ def colorize(
         sizes: (H, W) of the original photographs.
         seed: of the run.
         recipe: name of what the photographs went through.
+        dtype: precision of convolutions and matrix products.
 
     Raises:
         RunError: for an answer that is no colour picture of these photographs, or a model that fails.
     """
+    return predict(model, truth, sizes, tuple(seed_of(seed, id) for id in truth.ids), recipe, dtype)
+
+
+def predict(
+    model: LoadedModel,
+    truth: Truth,
+    sizes: tuple[tuple[int, int], ...],
+    seeds: tuple[int, ...],
+    recipe: str | None,
+    dtype: torch.dtype,
+) -> Colorization:
+    """``colorize`` with a seed per image given."""
     inputs = Inputs(
         # A copy: a model that writes into its input must not change the truth that it is scored against.
         lightness=truth.lightness.clone(),
         ids=truth.ids,
-        seeds=tuple(seed_of(seed, id) for id in truth.ids),
+        seeds=seeds,
         truth=truth.rgb8 if model.card.role == "reference" else None,
         sizes=sizes,
         recipe=recipe,
     )
-    try:
-        colors = model.colorizer.colorize_batch(inputs)
-    except UserError:
-        raise
-    except torch.OutOfMemoryError as error:
-        what, mend = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
-        raise RunError(what, where=_batch(truth.ids), mend=f"{mend}; finished shards are kept") from error
-    except Exception as error:
-        what = f"{model.full_name} failed: {describe(error)}"
-        raise RunError(what, where=_batch(truth.ids), mend="--debug shows where; finished shards are kept") from error
+    mend = "--debug shows where; finished shards are kept"
+    with (
+        one_line(f"{model.full_name} failed", where=_batch(truth.ids), mend=mend, run=True),
+        precision(truth.rgb8.device, dtype),
+    ):
+        try:
+            colors = model.colorizer.colorize_batch(inputs)
+        except torch.OutOfMemoryError as error:
+            what, mend = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
+            raise RunError(what, where=_batch(truth.ids), mend=f"{mend}; finished shards are kept") from error
     return checked(model.full_name, colors, truth)
 
 

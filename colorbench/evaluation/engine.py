@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -27,6 +28,7 @@ from colorbench.evaluation.feeder import Feeder
 from colorbench.evaluation.lanes import Lanes
 from colorbench.evaluation.pictures import keep_predictions, keep_thumbnails
 from colorbench.evaluation.protocol import Colorization, ScoredBatch, Truth
+from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.store import Shard
 from colorbench.evaluation.stored_predictions import prediction_columns
 from colorbench.evaluation.work import Evaluated, Settings, Task, Work, missing
@@ -47,7 +49,12 @@ class Listener(Protocol):
 
 
 def run_pass(
-    tasks: Sequence[Task], samples: Sequence[Sample], recipe: Recipe, settings: Settings, progress: Progress
+    tasks: Sequence[Task],
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    settings: Settings,
+    progress: Progress,
+    residents: Residents,
 ) -> int:
     """Make the missing shards of tasks that share a recipe, but for those that another process holds.
 
@@ -66,7 +73,7 @@ def run_pass(
         if batch is None:
             return None
         with clock.working():
-            return _evaluate(work.tasks, batch, recipe, settings)
+            return _evaluate(work.tasks, batch, recipe, settings, residents)
 
     with Feeder(order, samples, recipe, settings) as feeder, Lanes(settings.lanes, settings.threads) as lanes:
         for (work, _), evaluated in lanes.map(evaluate, feeder):
@@ -150,7 +157,9 @@ class Progress:
         self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
 
 
-def _evaluate(tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, settings: Settings) -> Evaluated:
+def _evaluate(
+    tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, settings: Settings, residents: Residents
+) -> Evaluated:
     """Colorize a batch with every model and score it with every protocol."""
     evaluated = Evaluated(
         rows=list(zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)),
@@ -166,7 +175,9 @@ def _evaluate(tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, setting
         by_model.setdefault(id(task.model), []).append(place)
     for places in by_model.values():
         begun = time.perf_counter()
-        colorization = colorize(tasks[places[0]].model, truth, batch.sizes, settings.seed, recipe.name)
+        model = tasks[places[0]].model
+        ask = partial(colorize, model, truth, batch.sizes, settings.seed, recipe.name, settings.dtype)
+        colorization = residents.work(model, ask)
         colorized = time.perf_counter()
         for place in places:
             evaluated.seconds[place]["colorize"] = colorized - begun

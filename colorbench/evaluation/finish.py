@@ -6,7 +6,8 @@ import platform
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,8 +21,10 @@ from colorbench.evaluation.answers import colorize
 from colorbench.evaluation.copies import copy_notes
 from colorbench.evaluation.engine import truth_of
 from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
+from colorbench.evaluation.model_check import ModelFinding
 from colorbench.evaluation.provenance import overlap, provenance
 from colorbench.evaluation.record import CopyPart, DatasetPart, Execution, ModelPart, ProtocolPart, Record, Skipped
+from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, prediction_notes
 from colorbench.evaluation.work import Settings, Task, shard_count
@@ -38,6 +41,9 @@ class Run:
     limit: int | None
     settings: Settings
     command: tuple[str, ...]
+    residents: Residents
+    findings: Mapping[int, Sequence[ModelFinding]] = field(default_factory=dict)
+    """id of a loaded model -> what the check before the pass found."""
 
 
 def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
@@ -76,6 +82,7 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
         metrics = aggregate.metrics_of(scorer.metrics, columns, summary.effective_n)
         kept = _keep_pictures(task, run, rows, columns)
         files = stored.result().model_copy(update={"pictures": kept})
+    findings = run.findings.get(id(task.model), ())
     seconds = {**rows.seconds, "aggregate": time.perf_counter() - begun}
     return Record(
         key=task.key,
@@ -94,10 +101,16 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
         notes=[
             *aggregate.demonstration(len(rows)),
             *_prediction_notes(task, run, rows),
+            *(one.note for one in findings),
             *copy_notes(rows),
             *summary.notes,
         ],
-        execution=execution_part(run.settings, len(rows) + len(rows.copies), seconds),
+        execution=execution_part(
+            run.settings,
+            len(rows) + len(rows.copies),
+            seconds,
+            deterministic=all(one.deterministic for one in findings),
+        ),
         provenance=provenance(run.command, [task.model.package]),
         files=files,
     )
@@ -144,8 +157,13 @@ def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
     )
 
 
-def execution_part(settings: Settings, n: int, seconds: Mapping[str, float]) -> Execution:
-    """What it took; seconds are added up over processes, and stages that models share count for each."""
+def execution_part(
+    settings: Settings, n: int, seconds: Mapping[str, float], *, deterministic: bool = True
+) -> Execution:
+    """What it took; seconds are added up over processes, and stages that models share count for each.
+
+    ``deterministic``: whether the model was found to be.
+    """
     total = sum(seconds.values())
     device = settings.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
@@ -158,7 +176,7 @@ def execution_part(settings: Settings, n: int, seconds: Mapping[str, float]) -> 
         batch_size=settings.batch_size,
         workers=settings.workers,
         processes=settings.processes,
-        deterministic=device.type == "cpu" or torch.backends.cudnn.deterministic,
+        deterministic=deterministic and (device.type == "cpu" or torch.backends.cudnn.deterministic),
         seconds=round(total, 3),
         images_per_second=round(n / total, 3) if total > 0 else 0.0,
         stage_seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
@@ -217,6 +235,7 @@ def _colorize_again(task: Task, run: Run, *, thumbnails: Iterable[str], predicti
     ):
         if batch.ids:
             truth = truth_of(batch, settings)
-            answer = colorize(task.model, truth, batch.sizes, settings.seed, recipe.name)
+            ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, recipe.name, settings.dtype)
+            answer = run.residents.work(task.model, ask)
             pictures.keep_thumbnails(folder, answer, small)
             pictures.keep_predictions(folder, answer, {id: settings.predictions[id] for id in large})

@@ -8,6 +8,7 @@ every number can be derived again from the shards.
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.lab import lightness_and_ab, seen
+from colorbench.color.lab import lab_to_rgb8, lightness_and_ab, seen
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation.lazy import lazy
@@ -130,6 +131,23 @@ class Truth:
         return {}
 
 
+def disguised(truth: Truth) -> Truth:
+    """Return the same lightness under other ids and other colors; the true colors are overwritten in place.
+
+    A model that finds the true colors, wherever it looks in the process, finds the others from then on.
+    """
+    lightness, ab = truth.lightness, truth.ab
+    other = -ab + ab.new_tensor([25.0, -35.0]).view(1, 2, 1, 1)  # the opposite hue, and a color where there was none
+    truth.rgb8.copy_(lab_to_rgb8(torch.cat([lightness, other], dim=1)))
+    ab.copy_(other)
+    for made in ("lab", "memo"):
+        truth.__dict__.pop(made, None)
+    ids = tuple(f"{hashlib.sha256(id.encode(errors='replace')).hexdigest()[:12]}.png" for id in truth.ids)
+    hidden = Truth(ids, truth.rgb8)
+    hidden.__dict__["_apart"] = (lightness, ab)  # made from 8 bits again, the lightness would be another
+    return hidden
+
+
 class Colorization:
     """A model's answer for a batch, in the forms that protocols ask for; each is made once, on first use."""
 
@@ -166,6 +184,11 @@ class Colorization:
     def lab(self) -> Tensor:
         """(N, 3, H, W) Lab of what is seen."""
         return torch.cat(self._seen[1:], dim=1)
+
+    @property
+    def given_rgb8(self) -> Tensor | None:
+        """(N, 3, H, W) uint8 as the model gave it; None where it gave ab."""
+        return self._rgb8
 
     @property
     def ab_float(self) -> Tensor:

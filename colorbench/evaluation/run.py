@@ -21,6 +21,7 @@ from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import Run, finish
 from colorbench.evaluation.identity import folder_of, protocol_identity
 from colorbench.evaluation.lanes import lane_count
+from colorbench.evaluation.model_check import check_models
 from colorbench.evaluation.pictures import fixed_ids, prediction_names
 from colorbench.evaluation.plan import locate
 from colorbench.evaluation.protocol import ProtocolSpec, Scorer
@@ -36,6 +37,7 @@ from colorbench.evaluation.request import (
     unfit,
     whole_protocols,
 )
+from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.stored_predictions import check_predictions
 from colorbench.evaluation.whole import Context, evaluate_whole
 from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
@@ -110,7 +112,9 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
             processes=count,
         )
         tasks = _tasks(request, dataset, models, scorers, listener)
-        _work(tasks, Run(dataset, request.limit, settings, request.command), request.anchors, listener)
+        with Residents(settings.device) as residents:
+            begun = Run(dataset, request.limit, settings, request.command, residents)
+            _work(tasks, begun, request.anchors, listener)
         asked = models[: len(request.models)]
         context = Context((), {}, {}, settings, request, listener)
         records = [read_record(task.folder.path) for task in tasks]
@@ -168,9 +172,7 @@ def _tasks(
 def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) -> None:
     """Make whatever is not there, until every record is."""
     settings = run.settings
-    for task in tasks:
-        if not task.folder.finished():
-            task.model.to(settings.device, settings.dtype)
+    run = replace(run, findings=check_models(tasks, run.dataset.samples, settings, run.residents))
     recipes: dict[str, list[Task]] = {}
     for task in tasks:
         recipes.setdefault(task.scorer.recipe, []).append(task)
@@ -189,7 +191,7 @@ def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) ->
     in_turn = sorted(tasks, key=lambda task: _turn(task.model.full_name))
     while any(not task.folder.finished() for task in tasks):
         made = sum(
-            run_pass(group, run.dataset.samples, get_recipe(name), runs[name].settings, progress)
+            run_pass(group, run.dataset.samples, get_recipe(name), runs[name].settings, progress, run.residents)
             for name, group in recipes.items()
         )
         made += sum(_finish(task, in_turn, runs[task.scorer.recipe], anchors) for task in in_turn)

@@ -7,6 +7,7 @@ found by ``isinstance``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -96,8 +97,8 @@ class RandomWeights(Protocol):
 class OnDevice(Protocol):
     """Has tensors to move."""
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> object:
-        """Move the weights."""
+    def to(self, device: torch.device) -> object:
+        """Move the weights. Their dtype stays: half precision is autocast's."""
         ...
 
 
@@ -109,18 +110,31 @@ class ThreadSafe(Protocol):
 
 
 class Wrapped:
-    """A SimpleColorizer made to look like a Colorizer."""
+    """A SimpleColorizer made to look like a Colorizer, with all capabilities that it has."""
 
     def __init__(self, model: SimpleColorizer) -> None:
         self.model, self.card = model, model.card
         self.thread_safe = isinstance(model, ThreadSafe) and model.thread_safe
+        # On the instance, each only where the model has it: ``isinstance`` looks for the attribute.
+        for name in FORWARDED:
+            if callable(method := getattr(model, name, None)):
+                setattr(self, name, method)
+        if callable(getattr(model, "redrawn", None)):
+            self.redrawn = self._redrawn
+
+    @property
+    def decoding(self) -> Mapping[str, object]:
+        """The model's own, where it predicts a distribution."""
+        return getattr(self.model, "decoding", None) or {}
 
     def colorize_batch(self, inputs: Inputs) -> Colors:
         """The short form's answer; its shape and values are checked by the engine."""
         return Colors(ab=self.model.colorize(inputs.lightness))
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Wrapped:
-        """Move the model, where it has anything to move."""
-        if isinstance(self.model, OnDevice):
-            self.model.to(device, dtype)
-        return self
+    def _redrawn(self, seed: int) -> Colorizer | None:
+        other = self.model.redrawn(seed)  # type: ignore[attr-defined]
+        return other if other is None or hasattr(other, "colorize_batch") else Wrapped(other)
+
+
+FORWARDED = ("distribution", "features", "to", "with_decoding")
+"""Methods of the capabilities that the short form may have beside ``colorize``."""

@@ -7,12 +7,13 @@ images:answers/      pictures that another program made
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import inspect
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -24,11 +25,13 @@ from torch import nn
 
 from colorbench.color.bins import Decoding
 from colorbench.errors import UserError
+from colorbench.guard import one_line, usage_held_back
 from colorbench.models.card import ModelCard
 from colorbench.models.colorizer import Colorizer, OnDevice, Wrapped
+from colorbench.models.networks import device_of, evaluation_mode, networks_of
 from colorbench.models.stored import StoredPictures
 from colorbench.models.weights import file_sha256
-from colorbench.plugins import OWN, describe, find, nearest, registered, split_tag
+from colorbench.plugins import OWN, find, nearest, registered, split_tag
 
 IMAGES = "images:"
 
@@ -59,11 +62,30 @@ class LoadedModel:
         if isinstance(self.colorizer, StoredPictures):
             self.weights_sha256 = self.colorizer.prepare(ids)
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> LoadedModel:
-        """Move the model's tensors, where it has any."""
-        if isinstance(self.colorizer, OnDevice):
-            self.colorizer.to(device, dtype)
+    def to(self, device: torch.device) -> LoadedModel:
+        """Move the model's tensors, where it has any: by its own method, or the networks that it holds.
+
+        Raises:
+            UserError: for a model whose own method fails.
+        """
+        with one_line(f"{self.full_name} cannot be moved to {device}"):
+            if isinstance(self.colorizer, OnDevice):
+                self.colorizer.to(device)
+            else:
+                for network in networks_of(self.colorizer):
+                    network.to(device)
         return self
+
+    @contextlib.contextmanager
+    def at_work(self, device: torch.device) -> Iterator[None]:
+        """Lend the model to a device, in evaluation mode; afterwards it is where it was, in the mode it was in."""
+        home = device_of(self.colorizer) or torch.device("cpu")
+        with evaluation_mode(self.colorizer):
+            try:
+                self.to(device)
+                yield
+            finally:
+                self.to(home)
 
 
 def load_model(
@@ -205,12 +227,11 @@ def _import_file(path: Path) -> ModuleType:
     if folder not in sys.path:
         sys.path.append(folder)  # for its neighbours; last, so that they hide nothing that is installed
     try:
-        spec.loader.exec_module(module)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever a user's file does when it is run
+        with one_line("this file cannot be imported", where=str(path), mend="mend it"), usage_held_back():
+            spec.loader.exec_module(module)
+    except BaseException:
         del sys.modules[name]
-        raise UserError(f"this file cannot be imported: {describe(error)}", where=str(path), mend="mend it") from error
+        raise
     return module
 
 
@@ -244,12 +265,8 @@ def _made(source: _Source, full_name: str, tag: str | None, weights: Path | None
         if not weights.is_file():
             raise UserError("no such weights file", where=str(weights), mend="check the path")
         keywords = {"weights": weights}
-    try:
+    with one_line(f"{full_name} cannot be made", mend="--debug shows where"), usage_held_back():
         return make(*(() if tag is None else (tag,)), **keywords)
-    except UserError:
-        raise
-    except Exception as error:  # a stranger's code: whatever it raises, the run ends with one line
-        raise UserError(f"{full_name} cannot be made: {describe(error)}", mend="--debug shows where") from error
 
 
 def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

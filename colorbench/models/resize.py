@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -29,7 +30,8 @@ def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: 
 
 
 def resized(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """(N, C, h, w) -> (N, C, *size); shrinking averages over all that falls into a pixel."""
+    """(N, C, h, w) -> (N, C, *size); shrinking averages over all that falls into a pixel. Half precision is widened."""
+    maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
     if maps.shape[-2:] == size:
         return maps
     # Antialiasing also when enlarging: only with it torch's bicubic is Pillow's kernel (a = -0.5, not -0.75).

@@ -26,6 +26,7 @@ from colorbench.evaluation.store import Shard, npz
 from colorbench.evaluation.whole import Context
 from colorbench.models.colorizer import HasFeatures, RandomWeights
 from colorbench.models.loading import LoadedModel, load_model, model_factory, tags_of
+from colorbench.models.networks import evaluation_mode, precision
 from colorbench.plugins import split_tag
 from protocols.linear_probe.classifiers import Fitted, Schedule, held_part, logistic, moments, sgd, standardized
 
@@ -186,13 +187,14 @@ def _source(model: LoadedModel, seed: int, layers: str, context: Context) -> Sou
     if not isinstance(colorizer, HasFeatures):
         raise UserError(f"linear-probe needs features, and {model.full_name} has none")
     identity = model_identity(model)
-    model.to(context.settings.device, context.settings.dtype)
+    model.to(context.settings.device)
     name = f"{model.full_name}-seed{seed}" if seed else model.full_name
     return Source(name, identity, partial(_maps, colorizer, context.settings.dtype), layers)
 
 
 def _maps(colorizer: HasFeatures, dtype: torch.dtype, lightness: Tensor) -> dict[str, Tensor]:
-    return colorizer.features(lightness.to(dtype).contiguous(memory_format=torch.channels_last))
+    with evaluation_mode(colorizer), precision(lightness.device, dtype):
+        return colorizer.features(lightness.contiguous(memory_format=torch.channels_last))
 
 
 def _lightness(lightness: Tensor) -> dict[str, Tensor]:

@@ -92,9 +92,9 @@ class TrunkColorizer:
         network.load_state_dict({name: value.float() for name, value in state.items()})
         return cls(network, card)
 
-    def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> Self:
+    def to(self, device: torch.device) -> Self:
         """Move the network."""
-        self.network.to(device, dtype)
+        self.network.to(device)
         return self
 
     def colorize_batch(self, inputs: Inputs) -> Colors:
@@ -111,7 +111,7 @@ class TrunkColorizer:
 
     def answer(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4) float32, as the network gives it."""
-        shown = _in_company(lightness).to(self.network.head.weight.dtype).contiguous(memory_format=torch.channels_last)
+        shown = _in_company(lightness).contiguous(memory_format=torch.channels_last)
         out: Tensor = self.network(shown)
         return out[: len(lightness)].float()
 

@@ -1,0 +1,265 @@
+"""Checks of a model on its first image, before a pass: does its prediction follow from the lightness alone?
+
+The first image is asked for alone, within a batch of two, and alone again under another id and other true colors with
+the same lightness. An honest model predicts the same each time. One that does not is measured all the same, and its
+record says so; a verifier may refuse it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import torch
+
+from colorbench.data.dataset import Sample
+from colorbench.data.loading import LARGEST_BATCH, LoadedBatch, load_batches
+from colorbench.data.recipes import Recipe, get_recipe
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.answers import predict
+from colorbench.evaluation.identity import seed_of
+from colorbench.evaluation.protocol import Colorization, Truth, disguised
+from colorbench.evaluation.residents import Residents
+from colorbench.evaluation.work import Settings, Task
+from colorbench.models.loading import LoadedModel
+from colorbench.models.networks import networks_of, set_evaluation_mode
+from colorbench.models.stored import StoredPictures
+
+Kind = Literal["not deterministic", "depends on the batch", "uses more than the lightness"]
+TOLERANCE = 1e-3
+"""Largest mean absolute difference in ab between predictions that count as equal: 1e-5 of ab's scale. The routines that
+torch chooses by batch size differ by less than a tenth of it in float32."""
+MOST_TRIED = 64
+"""Images that are tried until one can be read."""
+HALF_TOLERANCE = 0.1
+"""The same in half precision, whose last digit is 0.4 % of a value."""
+
+
+@dataclass(frozen=True)
+class ModelFinding:
+    """What a check found of a model."""
+
+    kind: Kind
+    difference: float | None
+    """Mean absolute difference of the two predictions in ab (of rgb8: in levels of 0..255); None where one failed."""
+    note: str
+    """One sentence for the record."""
+
+    @property
+    def deterministic(self) -> bool:
+        """Whether the same inputs still give the same prediction, in whatever batch."""
+        return self.kind == "uses more than the lightness"
+
+
+def check_models(
+    tasks: Sequence[Task], samples: Sequence[Sample], settings: Settings, residents: Residents
+) -> dict[int, list[ModelFinding]]:
+    """Check every model of unfinished tasks once, on the first image that can be read; id of the model -> findings.
+
+    Raises:
+        RunError: for a model that fails.
+    """
+    found: dict[int, list[ModelFinding]] = {}
+    images: dict[str, LoadedBatch | None] = {}
+    for task in tasks:
+        model, recipe = task.model, task.scorer.recipe
+        if id(model) in found or task.folder.finished():
+            continue
+        if recipe not in images:
+            images[recipe] = _first_readable(samples, get_recipe(recipe), settings)
+        if (batch := images[recipe]) is None:
+            continue  # the pass will say that there are none
+        truth = Truth(batch.ids, batch.rgb8.to(settings.device, copy=True), batch.gray, batch.labels)
+        seeds = tuple(seed_of(settings.seed, id) for id in batch.ids)
+        ask = partial(check_first_batch, model, truth, batch.sizes, seeds, recipe, settings.dtype)
+        found[id(model)] = residents.work(model, ask)
+    return found
+
+
+def _first_readable(samples: Sequence[Sample], recipe: Recipe, settings: Settings) -> LoadedBatch | None:
+    for sample in samples[:MOST_TRIED]:
+        for batch in load_batches([sample], recipe, batch_size=1, workers=0, gray_policy=settings.gray_policy):
+            if batch.ids:
+                return batch
+    return None
+
+
+def check_first_batch(
+    model: LoadedModel,
+    truth: Truth,
+    sizes: tuple[tuple[int, int], ...],
+    seeds: tuple[int, ...],
+    recipe: str | None,
+    dtype: torch.dtype = torch.float32,
+) -> list[ModelFinding]:
+    """Ask a model for the first image of a batch in several ways and compare: four images are colorized at most twice.
+
+    Args:
+        model: on the device of ``truth``.
+        truth: one image or more, of which only the first is used. Its tensors are overwritten: give a copy.
+        sizes, seeds, recipe, dtype: as ``predict`` takes them.
+
+    Raises:
+        RunError: for a model that fails with the image alone and within a batch.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_random_state_kept())
+        one, sizes, seeds = _first(truth), sizes[:1], seeds[:1]
+
+        def alone() -> Colorization:
+            return predict(model, one, sizes, seeds, recipe, dtype)
+
+        together = _batch_of_two(model, one, sizes, seeds, recipe, dtype)
+        first = _tried(alone)
+        if any(module.training for network in networks_of(model.colorizer) for module in network.modules()):
+            # A network that was made by the first call, or put into training mode by it.
+            set_evaluation_mode(model.colorizer, stack)
+            first = _tried(alone)
+        # A large image is asked for alone, as in the pass: two might not fit into memory.
+        pair = _tried(together) if 2 * one.rgb8[0, 0].numel() <= LARGEST_BATCH else None
+        if isinstance(first, RunError) and not isinstance(pair, Colorization):
+            raise first
+        if isinstance(first, RunError):
+            return [ModelFinding("depends on the batch", None, f"depends on the batch: an image alone fails: {first}")]
+        if isinstance(model.colorizer, StoredPictures):
+            return []  # images are found by their ids
+        hidden = one if model.card.role == "reference" else disguised(one)
+        again = _tried(lambda: predict(model, hidden, sizes, seeds, recipe, dtype))
+        return _compared(
+            first,
+            pair,
+            again,
+            # Only where the two differ is a third needed, to tell a model that draws anew from one that looks.
+            lambda: _tried(lambda: predict(model, hidden, sizes, seeds, recipe, dtype)),
+            TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE,
+        )
+
+
+def check_lightness_only(
+    model: LoadedModel,
+    truth: Truth,
+    sizes: tuple[tuple[int, int], ...],
+    seeds: tuple[int, ...],
+    recipe: str | None,
+    dtype: torch.dtype = torch.float32,
+) -> ModelFinding | None:
+    """Ask a model for a batch, and again under other ids and other true colors; None where the predictions agree.
+
+    Args:
+        model: on the device of ``truth``.
+        truth: the batch. Its tensors are overwritten: give a copy.
+        sizes, seeds, recipe, dtype: as ``predict`` takes them.
+
+    Raises:
+        RunError: for a model that fails with the images as they are.
+    """
+    with _random_state_kept():
+        first = predict(model, truth, sizes, seeds, recipe, dtype)
+        first = first if model.card.role == "reference" else _kept(first)
+        hidden = disguised(truth)
+        again = _tried(lambda: predict(model, hidden, sizes, seeds, recipe, dtype))
+        if isinstance(again, RunError):
+            return _of_more(None, str(again))
+        apart = difference(first, again)
+        return _of_more(apart) if apart > (TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE) else None
+
+
+def difference(one: Colorization, other: Colorization) -> float:
+    """Return the mean absolute difference of two predictions: in ab, or in 8-bit levels where both are RGB."""
+    if one.given_rgb8 is not None and other.given_rgb8 is not None:
+        return float((one.given_rgb8.float() - other.given_rgb8.float()).abs().mean())
+    return float((one.ab_float.double() - other.ab_float.double()).abs().mean())
+
+
+def _compared(
+    first: Colorization,
+    pair: Colorization | RunError | None,
+    again: Colorization | RunError,
+    once_more: Callable[[], Colorization | RunError],
+    tolerance: float,
+) -> list[ModelFinding]:
+    found = []
+    if isinstance(again, RunError):
+        found.append(_of_more(None, str(again)))
+    elif (apart := difference(first, again)) > tolerance:
+        last = once_more()
+        between = None if isinstance(last, RunError) else difference(again, last)
+        if between is None or between > tolerance:
+            words = "not deterministic: the first image, asked for twice, got two predictions"
+            note = f"{words} that differ by {apart:.3g} on average: numbers change from run to run"
+            found.append(ModelFinding("not deterministic", apart, note))
+        else:
+            found.append(_of_more(apart))
+    if not isinstance(pair, Colorization):
+        return found  # it takes one image at a time, and is asked so with --batch-size 1
+    apart = difference(first, pair)
+    if apart > tolerance and not any(one.kind == "not deterministic" for one in found):
+        words = "depends on the batch: the first image alone and beside another got two predictions"
+        note = (
+            f"{words} that differ by {apart:.3g} on average: numbers change with --batch-size and the order of images"
+        )
+        found.append(ModelFinding("depends on the batch", apart, note))
+    return found
+
+
+def _of_more(apart: float | None, failure: str = "") -> ModelFinding:
+    words = "uses more than the lightness: under another id and other true colors with the same lightness"
+    happened = f"it fails: {failure}" if apart is None else f"its prediction differs by {apart:.3g} on average"
+    return ModelFinding("uses more than the lightness", apart, f"{words}, {happened}")
+
+
+def _first(truth: Truth) -> Truth:
+    return Truth(truth.ids[:1], truth.rgb8[:1], truth.gray[:1], truth.labels[:1])
+
+
+def _batch_of_two(
+    model: LoadedModel,
+    one: Truth,
+    sizes: tuple[tuple[int, int], ...],
+    seeds: tuple[int, ...],
+    recipe: str | None,
+    dtype: torch.dtype,
+) -> Callable[[], Colorization]:
+    # Its negative, upside down: of the same size, and nothing like it. The id is one that the model can look up.
+    two = Truth(one.ids * 2, torch.cat([one.rgb8, 255 - one.rgb8.flip(-2)]), one.gray * 2, one.labels * 2)
+
+    def ask() -> Colorization:
+        return _kept(predict(model, two, sizes * 2, (seeds[0], seeds[0] ^ 1), recipe, dtype), 1)
+
+    return ask
+
+
+def _kept(prediction: Colorization, count: int | None = None) -> Colorization:
+    """The first images of a prediction, in tensors of their own."""
+    truth = prediction.truth
+    part = Truth(truth.ids[:count], truth.rgb8[:count].clone())
+    if prediction.given_rgb8 is not None:
+        return Colorization(part, rgb8=prediction.given_rgb8[:count].clone())
+    return Colorization(part, ab=prediction.ab_float[:count].clone())
+
+
+def _tried(ask: Callable[[], Colorization]) -> Colorization | RunError:
+    try:
+        return _kept(ask())
+    except RunError as error:
+        return error
+    except UserError as error:  # what a model itself says of its input
+        return RunError(error.what, where=error.where, mend=error.mend)
+
+
+@contextlib.contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Leave the generators of the process as they were, so that a pass draws what it would have drawn."""
+    mine, numpys = random.getstate(), np.random.get_state()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=list(devices)):
+        try:
+            yield
+        finally:
+            random.setstate(mine)
+            np.random.set_state(numpys)

@@ -1,0 +1,172 @@
+"""The networks that a model holds, wherever it keeps them, and the state that a run puts them in.
+
+A model is any object: its networks may be itself, attributes, in lists and dictionaries, in other plain objects, in
+closures, behind a wrapper, or at the top of its file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+LARGEST = 10_000
+"""Entries of a list or dictionary that are looked at: a longer one is a table, and a table holds no networks."""
+_PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), np.ndarray, np.generic, torch.dtype)
+
+
+def networks_of(model: object) -> list[nn.Module]:
+    """Return the networks that a model holds, the outermost of each, in the order in which they are found."""
+    return [value for value in _held(model) if isinstance(value, nn.Module)]
+
+
+def device_of(model: object) -> torch.device | None:
+    """Return where a model's first tensor lies; None for a model without tensors."""
+    for value in _held(model):
+        tensors = [value] if isinstance(value, Tensor) else (*value.parameters(), *value.buffers())
+        for tensor in tensors:
+            return tensor.device
+    return None
+
+
+@contextlib.contextmanager
+def evaluation_mode(model: object) -> Iterator[None]:
+    """Put all networks of a model into evaluation mode, and each module back into its own mode afterwards."""
+    with contextlib.ExitStack() as stack:
+        set_evaluation_mode(model, stack)
+        yield
+
+
+def set_evaluation_mode(model: object, stack: contextlib.ExitStack) -> None:
+    """Put all networks into evaluation mode; what the stack does at its end puts them back."""
+    modes: dict[int, tuple[nn.Module, bool]] = {}
+    networks = networks_of(model)
+    for network in networks:
+        for module in network.modules():
+            modes.setdefault(id(module), (module, module.training))
+    # Module by module: ``train(True)`` of a network would set all that is below it, frozen parts too.
+    stack.callback(_restore, list(modes.values()))
+    for network in networks:
+        if any(module.training for module in network.modules()):
+            network.eval()
+
+
+def _restore(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, training in modes:
+        module.training = training
+
+
+def _held(model: object) -> Iterator[nn.Module | Tensor]:
+    """Networks and loose tensors reached from a model, each once; submodules of a network are not named again."""
+    seen: set[int] = set()
+    within: set[int] = set()  # modules that a network found earlier has registered
+    waiting: list[object] = [model, *_globals(model)]
+    waiting.reverse()
+    keep = []  # so that no id is given to a second object meanwhile
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, _PLAIN) or id(value) in seen:
+            continue
+        seen.add(id(value))
+        keep.append(value)
+        if isinstance(value, nn.Module):
+            if id(value) not in within:
+                within |= {id(module) for module in value.modules()}
+                yield value
+        elif isinstance(value, Tensor):
+            yield value
+            continue
+        waiting += reversed(list(_inside(value)))
+
+
+def _inside(value: object) -> Iterable[object]:
+    """Whatever an object holds directly."""
+    if isinstance(value, Mapping | types.MappingProxyType):
+        return list(value.values()) if len(value) <= LARGEST else []
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value) if len(value) <= LARGEST else []
+    if isinstance(value, types.ModuleType | type):
+        return []
+    if isinstance(value, types.MethodType):
+        return [value.__self__, value.__func__]
+    if isinstance(value, partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, types.FunctionType):
+        return [*_cells(value), *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values()]
+    return [*_attributes(value).values(), *_slots(value)]
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for kind in type(value).__mro__:
+        # A network may be an attribute of the class; what Python and torch themselves bring is no model's.
+        if str(kind.__module__).partition(".")[0] not in {"builtins", "torch", "typing", "abc"}:
+            found |= {name: one for name, one in vars(kind).items() if _may_hold(name, one)}
+    try:
+        return {**found, **vars(value)}
+    except TypeError:  # no __dict__
+        return found
+
+
+def _may_hold(name: str, value: object) -> bool:
+    return isinstance(value, nn.Module) or not (name.startswith("__") or callable(value) or isinstance(value, property))
+
+
+def _slots(value: object) -> list[object]:
+    names = [name for kind in type(value).__mro__ for name in _names(vars(kind).get("__slots__", ()))]
+    missing = object()
+    values = [_get(value, name, missing) for name in names]
+    return [one for one in values if one is not missing]
+
+
+def _names(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def _get(value: object, name: str, missing: object) -> object:
+    try:
+        return getattr(value, name, missing)
+    except Exception:  # a stranger's descriptor
+        return missing
+
+
+def _cells(function: types.FunctionType) -> list[object]:
+    found = []
+    for cell in function.__closure__ or ():
+        with contextlib.suppress(ValueError):  # an empty cell
+            found.append(cell.cell_contents)
+    return found
+
+
+def _globals(model: object) -> list[object]:
+    """Networks at the top of the file that the model's class, or that of what it wraps, is written in."""
+    classes = [type(value) for value in (model, *_attributes(model).values())]
+    names = {str(kind.__module__) for kind in classes if not issubclass(kind, _PLAIN)}
+    modules = [module for name in sorted(names) if (module := sys.modules.get(name)) is not None]
+    return [value for module in modules for value in vars(module).values() if _is_network(value)]
+
+
+def _is_network(value: object) -> bool:
+    """Whether a global is a network, or a list or dictionary of networks."""
+    if isinstance(value, list | tuple | dict):
+        return any(isinstance(one, nn.Module) for one in _inside(value))
+    return isinstance(value, nn.Module)
+
+
+@contextlib.contextmanager
+def precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Compute convolutions and matrix products in ``dtype``; weights, buffers and normalization stay in float32.
+
+    A network that is cast as a whole loses numbers that half precision cannot hold: a variance above 65504 becomes
+    infinite. Autocast casts what goes into a convolution and nothing else, so that no weight is ever rounded.
+    """
+    # float32 means float32, also for a caller who is inside an autocast region.
+    with torch.autocast(device.type, dtype=None if dtype == torch.float32 else dtype, enabled=dtype != torch.float32):
+        yield
