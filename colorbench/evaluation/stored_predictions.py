@@ -166,7 +166,9 @@ def _explanations(
     pool = {near for id in other[:_LOOKED_AT] for near in (place[id] - 1, place[id], place[id] + 1)}
     images = {samples[i].id: _thumbnail(samples[i], recipe) for i in sorted(pool) if 0 <= i < len(samples)}
     known = {id: image for id, image in images.items() if image is not None}
-    shuffled, turned, looked_at = [], [], 0
+    shuffled: list[tuple[str, str]] = []
+    turned: list[tuple[str, str]] = []
+    looked_at = 0
     for id in other[:_LOOKED_AT]:
         file = stored.path_of(id)
         prediction = _thumbnail(Sample(id, file), recipe if recipe.kind == "center" else None)
