@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from colorbench.evaluation.verification import PROMISE
 from colorbench.evaluation.wording import demonstration
 from colorbench.stats.bootstrap import MINIMUM
 from leaderboards.board import Badge
-from leaderboards.collecting import Entry
+from leaderboards.entries import Entry
 from leaderboards.text import clean
 
 DEMONSTRATION = "demonstration"
+NOT_VERIFIED = "not verified"
+KNOWN = "Nobody has verified this record for this board; its values, intervals and n do follow from its rows."
 
 
 def badges_of(entry: Entry) -> tuple[Badge, ...]:
@@ -18,8 +21,6 @@ def badges_of(entry: Entry) -> tuple[Badge, ...]:
     if demonstration(record) or data.n_evaluated < MINIMUM:
         what = f"{data.n_evaluated} photographs show that everything works and measure nothing: no interval, no rank."
         found.append(Badge(DEMONSTRATION, what))
-    if entry.run is None:
-        found.append(Badge("no rows", f"Not ranked and not paired: {entry.trouble}."))
     if data.n_evaluated < data.n:
         first = f", the first: {clean(data.skipped[0].reason, 100)}" if data.skipped else ""
         what = f"{data.n - data.n_evaluated} of {data.n} photographs were left out{first}."
@@ -33,14 +34,12 @@ def badges_of(entry: Entry) -> tuple[Badge, ...]:
     if record.model.card.stochastic:
         found.append(Badge("stochastic", f"Its answer depends on the seed ({record.execution.seed}).", "plain"))
     check = entry.verification
-    if check is not None and not check.holds:
-        wrong = next((one for one in check.checks if one.outcome == "fails"), None)
-        why = f": {clean(wrong.name, 30)}, {clean(wrong.detail, 150)}" if wrong else ""
-        found.append(Badge("does not hold", f"Verification failed{why}."))
-    elif check is not None:
+    if check is None:
+        found.append(Badge(NOT_VERIFIED, f"{KNOWN} {PROMISE}", "plain"))
+    else:
         again = check.rerun
-        measured = f"; {again.photographs} photographs were measured again" if again else ""
-        what = f"Every number follows from what is stored beside the record{measured}."
+        measured = f" {again.photographs} images were measured again." if again else f" {PROMISE}"
+        what = f"Every number that can be derived follows from what is stored beside the record.{measured}"
         found.append(Badge("verified" if again is None else "verified, rerun", what, "good"))
     order = {"warn": 0, "plain": 1, "good": 2}
     return tuple(sorted(found, key=lambda badge: order[badge.tone]))

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from colorbench.stats.paired import excludes_zero, shown
-from leaderboards.collecting import Refused, Unfinished
+from leaderboards.entries import Excluded, Unfinished
 
 SCHEMA_VERSION = 1
 Kind = Literal["competitor", "bound"]
@@ -65,6 +65,10 @@ class Cell:
     warning: str | None = None
     missing: str | None = None
     """Why there is no value; None where there is one."""
+    unranked: str | None = None
+    """Why this model alone is not ranked by a metric that ranks others."""
+    recomputed: bool = False
+    """Whether the value was derived again from the rows; else it is the submitter's word."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +182,8 @@ class Board:
     cells: Mapping[str, Mapping[str, Cell]]
     """Row -> column -> cell; every pair has one."""
     unfinished: tuple[Unfinished, ...]
-    refused: tuple[Refused, ...]
+    excluded: tuple[Excluded, ...]
+    """Records that cannot be read, or that contradict themselves."""
     version: str
     """Of colorbench."""
 

@@ -14,7 +14,7 @@ from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, ticks
 from colorbench.evaluation.record import CurvePart
 from leaderboards.board import Board, Column, Group, Row
-from leaderboards.collecting import Entry
+from leaderboards.entries import Entry
 from leaderboards.text import clean, figure, span
 
 COLORS = 8
@@ -22,6 +22,12 @@ COLORS = 8
 LARGEST = 1e9
 """A number beyond this is not drawn: it would flatten all others."""
 MOST_POINTS = 400
+LEAST_COST, MOST_COST = 1e-3, 1e12
+"""Images per second and parameters that a model can have."""
+MOST_BESIDE = 4
+"""Other lines that one record's curve may bring."""
+BEYOND = 10.0
+"""A curve so many times as high as the median curve leaves the drawing at the top instead of flattening all others."""
 MARKED = 16
 """A curve of so few points shows each."""
 STRIPS = 6
@@ -110,14 +116,20 @@ def _strip(board: Board, column: Column) -> dict[str, Any] | None:
 
 def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> list[dict[str, Any]]:
     """Every curve that the group's records hold, all models in one drawing."""
-    found: dict[str, list[tuple[Row, CurvePart]]] = {}
+    found: dict[tuple[str, ...], list[tuple[Row, CurvePart]]] = {}
     for row in board.rows:
         entry = entries[row.id].get(group.number)
         for curve in entry.record.curves if entry else ():
             if _drawable(curve):
-                found.setdefault(curve.name, []).append((row, curve))
+                # What the axes mean is part of what a curve is: no record decides it for another.
+                key = (curve.name, curve.title, curve.x_label, curve.y_label)
+                found.setdefault(key, []).append((row, curve))
     order = {column.metric: place for place, column in enumerate(board.of_group(group.number))}
-    return [_curves(board, found[name]) for name in sorted(found, key=lambda name: (order.get(name, len(order)), name))]
+
+    def place(key: tuple[str, ...]) -> tuple[int, int, tuple[str, ...]]:
+        return (order.get(key[0], len(order)), -len(found[key]), key)
+
+    return [_curves(board, found[key]) for key in sorted(found, key=place)]
 
 
 def _drawable(curve: CurvePart) -> bool:
@@ -129,23 +141,31 @@ def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> dict[str, A
     lines = [(row.label, color_of(board, row), curve.x, curve.y) for row, curve in parts]
     beside: dict[tuple[str, tuple[float, ...]], None] = {}
     for _, curve in parts:
-        for label, ys in curve.beside.items():
+        for label, ys in list(curve.beside.items())[:MOST_BESIDE]:
             line = (clean(label, 60), tuple(ys))
             drawable = len(ys) == len(curve.x) and all(abs(y) < LARGEST for y in ys)
-            if drawable and line not in beside and len(beside) < COLORS:
+            if drawable and line not in beside and len(beside) < 3 * COLORS:
                 beside[line] = None
                 lines.append((line[0], "bound", curve.x, ys))
     lines = [(label, color, *_thinned(xs, ys)) for label, color, xs, ys in lines]
-    xs, ys = [x for line in lines for x in line[2]], [y for line in lines for y in line[3]]
+    xs = [x for line in lines for x in line[2]]
     return _drawing(
         title=clean(first.title, 120),
         x_label=clean(first.x_label, 60),
         y_label=clean(first.y_label, 60),
         x_range=(min(xs), max(xs)),
-        y_range=(min(0.0, *ys), max(ys)),
+        y_range=_range([(min(ys), max(ys)) for *_, ys in lines]),
         lines=lines,
         points=[],
     )
+
+
+def _range(ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the range of y that holds 0 and all curves but those far beyond the others."""
+    sizes = sorted(max(abs(low), abs(high)) for low, high in ends)
+    limit = BEYOND * (sizes[(len(sizes) - 1) // 2] or sizes[-1])
+    near = [end for end in ends if max(map(abs, end)) <= limit]
+    return min(0.0, *(low for low, _ in near)), max(high for _, high in near)
 
 
 def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
@@ -178,7 +198,7 @@ def _scatter(
     points = []
     for row in board.competitors:
         cell, cost = board.cells[row.id][column.id], costs.get(row.id, 0.0)
-        if cell.value is not None and abs(cell.value) < LARGEST and 1e-6 < cost < 1e15:
+        if cell.value is not None and abs(cell.value) < LARGEST and LEAST_COST < cost < MOST_COST:
             points.append((row, cell, math.log10(cost)))
     if len(points) < 2:
         return None

@@ -50,7 +50,8 @@ def build(
     verify: Annotated[
         bool,
         typer.Option(
-            "--verify", help="Recompute every record's numbers from what it stores, and mark those that hold."
+            "--verify",
+            help="Verify every record as `colorbench verify` does, mark those that hold and exclude those that fail.",
         ),
     ] = False,
     verification: Annotated[
@@ -63,7 +64,8 @@ def build(
     """Build the page, and beside it the same as .json, .csv, .md and .tex.
 
     One file that needs no other and no network. The same records give the same bytes. Records are only compared where
-    protocol, version, every parameter and the photographs (by content) are equal.
+    protocol, version, every parameter and the images (by content) are equal. A record that cannot be read, that its own
+    rows contradict or whose verification fails is excluded and named; the board is written, and the exit code is 1.
     """
     from colorbench.cli.options import choice
     from colorbench.errors import UserError
@@ -85,3 +87,7 @@ def build(
         typer.echo(made.json_text, nl=False)
     for line in made.words:
         typer.echo(line, err=json)
+    for line in made.warnings:
+        typer.echo(line, err=True)
+    if made.excluded:
+        raise typer.Exit(1)

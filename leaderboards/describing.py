@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from colorbench.evaluation.record import DatasetPart, Record
 from leaderboards.badges import badges_of
 from leaderboards.board import Source
-from leaderboards.collecting import Entry
+from leaderboards.entries import Entry
 from leaderboards.text import clean, count, said
 
 Facts = tuple[tuple[str, str], ...]

@@ -7,39 +7,25 @@ format and size, and left out if it is anything else or not the file that the re
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import math
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import PurePosixPath
-from typing import Literal
 
 import numpy as np
-from PIL import Image
-from pydantic import ValidationError
 
 from colorbench.data.dataset import id_hash
-from colorbench.errors import UserError
-from colorbench.evaluation.anchors import GRAY, TRUTH
-from colorbench.evaluation.pictures import INDEX, KeptPicture, prediction_names
-from colorbench.evaluation.untrusted import MEGABYTE, inside, read_plain
+from colorbench.evaluation.pictures import KeptPicture
 from leaderboards.board import Board, Column
-from leaderboards.collecting import Entry
+from leaderboards.entries import Entry
+from leaderboards.saved_images import Kept, Size, agreed, embedded, kept_images, large_prediction
 from leaderboards.text import clean
 
-Size = Literal["small", "large"]
-SIDES: Mapping[Size, int] = {"small": 160, "large": 320}
 BUDGETS: Mapping[Size, int] = {"small": 3_200_000, "large": 16_000_000}
 """Bytes of all pictures of a page, before they are written as text (a third more)."""
 PHOTOGRAPHS = 24
 EACH_END = 4
 """Photographs taken for being best, worst, and most disputed; the rest is the fixed sample."""
-QUALITY: Mapping[Size, int] = {"small": 85, "large": 88}
-_LARGEST_FILE = 8 * MEGABYTE
-_LARGEST_SIDE = 4096
 
 
 @dataclass(frozen=True)
@@ -119,24 +105,37 @@ class _Set:
             row.id: [entries[row.id][number] for number in groups if number in entries[row.id]] for row in board.rows
         }
         self.entries = {row: found for row, found in self.entries.items() if found}
-        self.kept = {row: _kept(found) for row, found in self.entries.items()}
+        self.kept = {row: kept_images(found) for row, found in self.entries.items()}
+        self.by_image: dict[str, list[Kept]] = defaultdict(list)
+        """Content hash -> what each record saved of the image."""
+        for entry in (entry for found in self.entries.values() for entry in found):
+            for hash, kept in kept_images([entry]).items():
+                self.by_image[hash].append(kept)
         self.ids: dict[str, str] = {}
-        """Content hash -> what the first record calls the photograph."""
+        """Content hash -> what most records call the image."""
         self.metrics: dict[str, dict[str, dict[str, float]]] = {}
         """Column -> row -> content hash -> score."""
+        self.disputed = 0
+        """Images of which the records show different ground truths."""
         self._read_scores(entries)
 
     def _read_scores(self, entries: Mapping[str, Mapping[int, Entry]]) -> None:
+        names: dict[str, Counter[str]] = defaultdict(Counter)
+        for entry in (entry for found in self.entries.values() for entry in found):
+            called = dict(zip(reversed(entry.run.sha256s), reversed(entry.run.rows["id"].tolist()), strict=True))
+            for hash, id in called.items():
+                names[hash][str(id)] += 1
+        self.ids = {hash: min(often, key=lambda id: (-often[id], id)) for hash, often in names.items()}
         for number in self.groups:
             for column in self.board.of_group(number):
                 found: dict[str, dict[str, float]] = {}
                 for row in self.entries:
                     entry = entries[row].get(number)
-                    if entry is None or entry.run is None or column.metric not in entry.run.columns:
+                    if entry is None or self.board.cells[row][column.id].value is None:
+                        continue
+                    if column.metric not in entry.run.columns:
                         continue
                     values, hashes = entry.run.columns[column.metric], entry.run.sha256s
-                    for hash, id in zip(hashes, entry.run.rows["id"], strict=True):
-                        self.ids.setdefault(hash, str(id))
                     finite = np.isfinite(values)
                     found[row] = {hash: float(values[i]) for i, hash in enumerate(hashes) if finite[i]}
                 if found:
@@ -154,11 +153,13 @@ class _Set:
         allowed = embed_all or all(self.board.groups[number].redistributable for number in self.groups)
         pictured = {hash for kept in self.kept.values() for hash in kept}
         chosen = self._chosen(pictured if allowed and pictured else set(self.ids))
+        if allowed:
+            self._leave_out_the_outvoted([hash for hash, _ in chosen])
         note = None
         if not allowed:
             note = (
-                "This set of photographs does not permit passing them on: ids and scores only. "
-                "Whoever may embed them builds the board with --embed-photographs."
+                "Thumbnails are off: redistribution rights of these images are unknown or not given. Ids and scores "
+                "only. Whoever may pass the images on adds --embed-photographs."
             )
         elif not pictured:
             note = "These records were made without pictures (--save none): ids and scores only."
@@ -171,6 +172,11 @@ class _Set:
                 break
             photos.append(photo)
             spent += size
+        if self.disputed:
+            what = (
+                f"The records disagree about what {self.disputed} of these images look like: of these no ground truth"
+            )
+            note = f"{note} {what} is shown." if note else f"{what} is shown."
         columns = [c for number in self.groups for c in self.board.of_group(number) if c.id in self.metrics]
         shown = any(picture.source for photo in photos for picture in photo.answers)
         if allowed and pictured and not shown:
@@ -183,9 +189,11 @@ class _Set:
         """(content hash, why) of the photographs to show: the fixed sample first, then the ends."""
         often = {hash: sum(hash in kept for kept in self.kept.values()) for hash in among}
         ends = self._ends(among, often)
-        fixed = [
-            hash for hash in among if any("fixed" in kept[hash].reasons for kept in self.kept.values() if hash in kept)
-        ]
+        # Part of the fixed sample is what most records say is: one record's index decides nothing.
+        marked = {
+            hash: [("fixed" in kept[hash].reasons) for kept in self.kept.values() if hash in kept] for hash in among
+        }
+        fixed = [hash for hash in among if marked[hash] and 2 * sum(marked[hash]) >= len(marked[hash])]
         if not fixed:
             fixed = list(among)
         fixed.sort(key=lambda hash: (-often[hash], id_hash(self.ids.get(hash) or hash), hash))
@@ -215,27 +223,44 @@ class _Set:
             if values and often[hash] * 2 >= most:
                 table[hash] = (sum(values) / len(values), max(values) - min(values))
         sign = -1.0 if column.higher_is_better else 1.0
-        best = sorted(table, key=lambda hash: (sign * table[hash][0], hash))[: min(EACH_END, len(table) // 2)]
-        worst = sorted(table, key=lambda hash: (-sign * table[hash][0], hash))[: min(EACH_END, len(table) // 2)]
-        ends = {"best": best, "worst": worst}
+        half = min(EACH_END, len(table) // 2)
+        ends = {
+            "best": _farthest({hash: sign * mean for hash, (mean, _) in table.items()}, half),
+            "worst": _farthest({hash: -sign * mean for hash, (mean, _) in table.items()}, half),
+        }
         if len(scores) > 1:
-            ends["most disputed"] = sorted(table, key=lambda hash: (-table[hash][1], hash))[:EACH_END]
+            ends["most disputed"] = _farthest(
+                {hash: -spread for hash, (_, spread) in table.items() if spread > 0}, EACH_END
+            )
         return ends
 
+    def _leave_out_the_outvoted(self, hashes: Sequence[str]) -> None:
+        """Ask no record about any ground truth that shows another one than the ground truth's own record somewhere."""
+        outvoted = {
+            sha256
+            for hash in hashes
+            for kind in ("truth", "gray")
+            for sha256 in agreed(kind, self.by_image[hash], self.size).outvoted
+        }
+        for hash, kept in self.by_image.items():
+            self.by_image[hash] = [one for one in kept if one.entry.sha256 not in outvoted]
+
     def _photo(self, hash: str, reasons: tuple[str, ...], *, pictures: bool) -> tuple[Photo, int]:
-        answers, truth, gray = [], None, None
+        answers: list[Picture] = []
+        truth: str | None = None
+        gray: str | None = None
         for row, found in self.entries.items():
             kept = self.kept[row].get(hash)
             source = None
             if pictures and kept is not None:
                 entry, picture = kept.entry, kept.picture
                 source = self._answer(entry, picture)
-                truth = truth or _embedded(entry, picture.truth, self.size)
-                gray = gray or _embedded(entry, picture.gray, self.size)
             if found:
                 answers.append(Picture(row, source))
-        if pictures and self.size == "large":
-            truth, gray = self._large(hash, TRUTH) or truth, self._large(hash, GRAY) or gray
+        if pictures:
+            found_truth = agreed("truth", self.by_image[hash], self.size)
+            truth, gray = found_truth.source, agreed("gray", self.by_image[hash], self.size).source
+            self.disputed += found_truth.disputed
         scores = {
             column: {row: _rounded(of[hash]) for row, of in rows.items() if hash in of}
             for column, rows in self.metrics.items()
@@ -245,106 +270,17 @@ class _Set:
 
     def _answer(self, entry: Entry, picture: KeptPicture) -> str | None:
         if self.size == "large":
-            large = _prediction(entry, picture.id)
+            large = large_prediction(entry, picture.id)
             if large is not None:
                 return large
-        return _embedded(entry, picture.answer, self.size)
-
-    def _large(self, hash: str, model: str) -> str | None:
-        """The kept prediction of truth or gray."""
-        for found in self.entries.values():
-            for entry in found:
-                if entry.record.model.name == model and entry.record.model.card.role != "competitor":
-                    return _prediction(entry, self.ids.get(hash, ""))
-        return None
+        return embedded(entry, picture.answer, self.size)
 
 
-@dataclass(frozen=True)
-class _Kept:
-    """A picture, and the record that it lies beside."""
-
-    entry: Entry
-    picture: KeptPicture
-
-    @property
-    def reasons(self) -> list[str]:
-        """Why the run kept it."""
-        return self.picture.reasons
-
-
-def _kept(entries: Sequence[Entry]) -> dict[str, _Kept]:
-    """Content hash -> kept picture, of all records of a row on a set."""
-    found: dict[str, _Kept] = {}
-    for entry in entries:
-        for picture in _index(entry):
-            if picture.sha256 not in found or "fixed" in picture.reasons:
-                found[picture.sha256] = _Kept(entry, picture)
-    return found
-
-
-def _index(entry: Entry) -> list[KeptPicture]:
-    """The index of the pictures beside a record; empty where there is none, or it is not the record's."""
-    data = _file(entry, f"pictures/{INDEX}")
-    try:
-        return [] if data is None else [KeptPicture.model_validate(line) for line in json.loads(data)]
-    except (ValueError, TypeError, RecursionError, ValidationError):
-        return []
-
-
-def _file(entry: Entry, name: str) -> bytes | None:
-    """A file that the record names by its checksum."""
-    expected, path = entry.record.files.pictures.get(name), inside(entry.folder, name)
-    if expected is None or path is None:
-        return None
-    try:
-        data = read_plain(path, _LARGEST_FILE, missing="", mend="")
-    except UserError:
-        return None
-    return data if sha256(data).hexdigest() == expected else None
-
-
-def _embedded(entry: Entry, name: str, size: Size) -> str | None:
-    """A kept picture as a data address."""
-    data = _file(entry, f"pictures/{PurePosixPath(name).name}")
-    return None if data is None else _checked(data, size)
-
-
-def _prediction(entry: Entry, id: str) -> str | None:
-    """A kept prediction of full size, where its checksum is in the list that the record vouches for."""
-    listing = _file(entry, "predictions.sha256")
-    if listing is None or not id or entry.run is None:
-        return None
-    ids = [*entry.run.rows["id"], *(copy.id for copy in entry.record.dataset.copies)]
-    name = prediction_names(ids).get(id)
-    path = inside(entry.folder, f"predictions/{name}") if name else None
-    if path is None:
-        return None
-    try:
-        data = read_plain(path, _LARGEST_FILE, missing="", mend="")
-    except UserError:
-        return None
-    line = f"{sha256(data).hexdigest()}  predictions/{name}\n"
-    return _checked(data, "large") if line.encode() in listing else None
-
-
-def _checked(data: bytes, size: Size) -> str | None:
-    """Bytes of a WebP or PNG as a WebP that is no larger than the page wants; None where they are no picture."""
-    side = SIDES[size]
-    try:
-        with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
-            if max(image.size) > _LARGEST_SIDE or getattr(image, "n_frames", 1) != 1:
-                return None
-            fits = image.format == "WEBP" and max(image.size) <= side and not image.info.get("exif")
-            image.load()
-            if not fits:
-                small = image.convert("RGB")
-                small.thumbnail((side, side), Image.Resampling.LANCZOS)
-                buffer = io.BytesIO()
-                small.save(buffer, "WEBP", quality=QUALITY[size], method=4)
-                data = buffer.getvalue()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
-    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+def _farthest(places: Mapping[str, float], count: int) -> list[str]:
+    """Return the ``count`` images of lowest place; none of those that tie with the first that is left out."""
+    order = sorted(places, key=lambda hash: (places[hash], hash))
+    chosen = order[:count]
+    return [hash for hash in chosen if len(order) <= count or places[hash] < places[order[count]]]
 
 
 def _rounded(value: float) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
@@ -17,12 +18,13 @@ from markupsafe import Markup
 
 from colorbench.evaluation.anchors import GRAY, TRUTH
 from colorbench.evaluation.html import page_environment
-from colorbench.evaluation.record import Record
+from colorbench.evaluation.verification import PROMISE
 from colorbench.evaluation.wording import DECIDING_SHARE
 from colorbench.stats.paired import shown
 from leaderboards import charts
+from leaderboards.badges import NOT_VERIFIED
 from leaderboards.board import Board, Cell, Column, Group, Row
-from leaderboards.collecting import Entry
+from leaderboards.entries import Entry
 from leaderboards.gallery import Gallery
 from leaderboards.papers import departures
 from leaderboards.text import arrow, count, figure, name_of, ranks, span
@@ -45,7 +47,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
     environment.filters["clearly"] = clearly
     environment.tests["decided_by_few"] = few
     style, script = _asset("board.css"), _asset("board.js")
-    anchors = {word: next((row.id for row in board.bounds if row.name == name), "") for word, name in ENDS.items()}
+    anchors = {word: _end(board, name) for word, name in ENDS.items()}
     plots = [_plots(board, group, entries) for group in board.groups]
     data = {
         "columns": {c.id: {"title": c.title, "unit": c.unit, "better": c.higher_is_better} for c in board.columns},
@@ -57,6 +59,8 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
     }
     return environment.get_template("board.html.jinja").render(
         board=board,
+        promise=PROMISE,
+        not_verified=NOT_VERIFIED,
         style=Markup(style),
         script=Markup(script),
         style_hash=_csp_hash(style),
@@ -71,6 +75,16 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
         departures={group.number: _departures(group) for group in board.groups},
         column_n={column.id: _sizes(board, column.id) for column in board.columns},
     )
+
+
+def _end(board: Board, name: str) -> str:
+    """The row whose scores stand under the gray or true image; none where rows of that name disagree."""
+    rows = [row.id for row in board.bounds if row.name == name]
+    for column in board.columns:
+        values = [value for row in rows if (value := board.cells[row][column.id].value) is not None]
+        if values and not all(math.isclose(value, values[0], rel_tol=1e-4, abs_tol=1e-4) for value in values):
+            return ""
+    return rows[0] if rows else ""
 
 
 def few(cell: Cell) -> bool:
@@ -114,7 +128,7 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
         said = f"By {column.title} no model is shown to be ahead of all others: {names}."
     else:
         said = f"By {column.title} any of these may be first: {names}."
-    below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number].record, column)})
+    below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number], column)})
     if below:
         who = "It is" if len(first) == 1 else "Not all of them are"
         not_shown = "not shown to be better than" if len(first) == 1 else "shown to be better than"
@@ -125,9 +139,9 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
     return said
 
 
-def _not_beaten(record: Record, column: Column) -> list[str]:
+def _not_beaten(entry: Entry, column: Column) -> list[str]:
     """The baselines that a record's paired differences do not show it to be better than."""
-    measured = [one for one in record.differences if one.metric == column.metric and one.ci_low is not None]
+    measured = [one for one in entry.differences if name_of(one.metric) == column.metric and one.ci_low is not None]
     better = bool(column.higher_is_better)
     return [name_of(one.minus) for one in measured if shown(one.ci_low, one.ci_high, better) != "better"]
 

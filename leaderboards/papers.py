@@ -146,6 +146,37 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
 }
 
 
+NOT_COMPARED: Mapping[str, Mapping[str, str]] = {
+    "auc": {
+        "auc_rebalanced": "shown, not compared: at λ = 0 too few images decide it",
+        "auc_rebalanced_stable": "shown, not compared: its weights were counted on these images themselves",
+    },
+    "human-study": {
+        "": "shown, not compared: participants would have to be resampled too, and a record holds only their sums for "
+        "each image. The study's own report compares the methods"
+    },
+    "semantic": {
+        "top1_minus_truth": "shown, not compared: it differs from top-1 by the same number for every model",
+        "top1_minus_gray": "shown, not compared: it differs from top-1 by the same number for every model",
+        "top1_gap_share": "shown, not compared: it is top-1 minus gray, divided by the same gap for every model",
+    },
+    "linear-probe": {"top1_pixels": "shown, not compared: no model takes part in it"},
+    "transfer-classification": {"map": "shown, not compared: it is one number of the whole dataset, not of its images"},
+    "transfer-segmentation": {
+        "mean_iou": "shown, not compared: it is one number of the whole dataset, not of its images"
+    },
+}
+"""Protocol -> metric (empty: all others of it) -> why models are not compared by it."""
+
+
+def not_compared(protocol: str, metric: str) -> str:
+    """Return why models are not compared by a metric whose protocol says that they must not be."""
+    known = NOT_COMPARED.get(protocol, {})
+    # Where several classifiers judge, a metric's name ends in the classifier's.
+    base = max((name for name in known if metric == name or metric.startswith(f"{name}_")), key=len, default="")
+    return known.get(base, "shown, not compared: its protocol says that models must not be compared by it")
+
+
 def departures(protocol: str, given: Mapping[str, str]) -> list[Departure]:
     """The lines of a protocol page.
 

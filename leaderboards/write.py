@@ -24,6 +24,10 @@ class Made:
     json_text: str
     words: tuple[str, ...]
     """Lines for whoever asked."""
+    warnings: tuple[str, ...] = ()
+    """What must not be missed: excluded records first."""
+    excluded: int = 0
+    """Records that stand nowhere on the board."""
 
 
 def build_files(
@@ -66,12 +70,12 @@ def build_files(
         # Not durable: whatever is lost is made again from the records.
         write_atomic(path, content.encode(), durable=False)
     size, records = output.stat().st_size, len(collection.entries)
-    words = [
+    words = (
         f"{len(board.competitors)} models and {len(board.bounds)} bounds from {records} records",
         f"page: {output} ({size / 1e6:.1f} MB)",
         f"tables: {', '.join(path.name for path in contents if path != output)}",
-    ]
-    words += [f"! not read: {one.where}: {one.reason}" for one in collection.refused]
-    words += [f"! not finished: {one.where}" for one in collection.unfinished]
-    words += [f"! {one.dataset}: {one.note}" for one in pictures if one.note]
-    return Made(tuple(contents), text, tuple(words))
+    )
+    warnings = [f"! excluded: {one.where}: {one.reason}" for one in collection.excluded]
+    warnings += [f"! not finished: {one.where}" for one in collection.unfinished]
+    warnings += dict.fromkeys(f"! {one.dataset}: {one.note}" for one in pictures if one.note)
+    return Made(tuple(contents), text, words, tuple(warnings), len(collection.excluded))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,30 @@ import pandas as pd
 from engine_support import Flat, loaded, write_photographs
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.identity import content_fingerprint
-from colorbench.evaluation.request import RunRequest
+from colorbench.evaluation.aggregate import FIXED_COLUMNS, metrics_of
+from colorbench.evaluation.identity import content_fingerprint, protocol_identity
+from colorbench.evaluation.recompute import spec_of
+from colorbench.evaluation.record import Record
+from colorbench.evaluation.request import RunRequest, get_protocol
 from colorbench.evaluation.run import run
 
 COUNT = 40
+_MADE: list[Path] = []
 MODELS = {"lab/warm": (10.0, 10.0), "lab/yellow": (0.0, 20.0), "lab/blue": (0.0, -30.0)}
 
 
 def measured(folder: Path) -> Path:
-    """A real run: three flat colours, gray, constant and truth by ``auc`` on 40 crops of packaged photographs."""
+    """A real run: three flat colors, gray, constant and truth by ``auc`` on 40 crops of packaged photographs.
+
+    It is made once for all tests, which leave it as it is.
+    """
+    if _MADE:
+        return _MADE[0]
     photographs = write_photographs(folder / "photographs", COUNT)
     data = Dataset("crops", photographs.samples, redistributable=True, source="crops by <us>")
     models = [loaded(Flat(ab), name) for name, ab in MODELS.items()]
     run(RunRequest(models=models, protocols=["auc"], data=data, output=folder / "runs", command=("colorbench", "run")))
+    _MADE.append(folder / "runs")
     return folder / "runs"
 
 
@@ -59,11 +68,40 @@ def change(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps(record))
 
 
+def sign(folder: Path) -> None:
+    """Give a changed record the identity that its protocol and parameters have."""
+    protocol = json.loads((folder / "record.json").read_text())["protocol"]
+    change(
+        folder,
+        protocol__identity_sha256=protocol_identity(protocol["name"], protocol["version"], protocol["identity"]),
+    )
+
+
+def rewrite(folder: Path, rows: pd.DataFrame, **changes: Any) -> None:
+    """Store other rows beside a record, with their checksum and fingerprint; its numbers are left as they are."""
+    rows = rows.assign(label=rows["label"].astype("Int64"))
+    rows.to_parquet(folder / "rows.parquet", index=False)
+    record = json.loads((folder / "record.json").read_text())
+    files = {**record["files"], "rows": hashlib.sha256((folder / "rows.parquet").read_bytes()).hexdigest()}
+    data = {"n": len(rows), "n_evaluated": len(rows), "fingerprint": content_fingerprint(rows["sha256"])}
+    change(folder, files=files, **{f"dataset__{key}": value for key, value in data.items()}, **changes)
+
+
+def derive(folder: Path, **changes: Any) -> None:
+    """Give a changed record the metrics that its rows have, and no differences: it agrees with itself again."""
+    record = Record.model_validate_json((folder / "record.json").read_bytes())
+    rows = pd.read_parquet(folder / "rows.parquet")
+    columns = {name: rows[name].to_numpy(float) for name in rows.columns if name not in FIXED_COLUMNS}
+    known = {spec.name: spec for spec in get_protocol("auc").spec.metrics}
+    specs = [known.get(metric.name) or spec_of(metric) for metric in record.metrics]
+    metrics = [metric.model_dump() for metric in metrics_of(specs, columns, {})]
+    change(folder, metrics=metrics, differences=[], **changes)
+
+
 def synthetic(source: Path, target: Path, name: str, *, n: int, shift: float = 0.0, seed: int = 0) -> Path:
     """A record of ``n`` photographs whose rows are real ones, drawn again with a little noise of this model's own.
 
-    Records of equal ``n`` are of the same (invented) photographs. The metrics' stored values are left as they were:
-    boards show them, and make ranks from the rows.
+    Records of equal ``n`` are of the same (invented) photographs.
     """
     target.mkdir(parents=True)
     rows = pd.read_parquet(source / "rows.parquet")
@@ -72,20 +110,9 @@ def synthetic(source: Path, target: Path, name: str, *, n: int, shift: float = 0
     for column in [column for column in drawn.columns if f"{column}.s0" in drawn.columns]:
         drawn[f"{column}.s0"] += noise * drawn[f"{column}.s1"]
         drawn[column] = drawn[f"{column}.s0"] / drawn[f"{column}.s1"]
-    drawn["label"] = drawn["label"].astype("Int64")
     drawn["id"] = [f"{i:05d}.jpg" for i in range(n)]
     drawn["sha256"] = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
-    drawn.to_parquet(target / "rows.parquet", index=False)
     shutil.copy(source / "record.json", target / "record.json")
-    data: Mapping[str, Any] = {"n": n, "n_evaluated": n, "fingerprint": content_fingerprint(drawn["sha256"])}
-    change(
-        target,
-        model__name=name,
-        files={
-            "rows": hashlib.sha256((target / "rows.parquet").read_bytes()).hexdigest(),
-            "arrays": {},
-            "pictures": {},
-        },
-        **{f"dataset__{key}": value for key, value in data.items()},
-    )
+    rewrite(target, drawn)
+    derive(target, model__name=name, files__arrays={}, files__pictures={}, dataset__n_gray=0)
     return target

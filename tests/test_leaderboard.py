@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board_support import COUNT, MODELS, change, copy, folders, measured, synthetic
+from board_support import COUNT, MODELS, change, copy, folders, measured, sign, synthetic
 from typer.testing import CliRunner
 
 from colorbench.cli import app as program
@@ -115,8 +115,8 @@ def test_what_is_ahead_of_gray_but_not_of_a_beige_is_not_marked_as_ahead() -> No
 @pytest.mark.parametrize(
     ("changes", "choice"),
     [
-        ({"protocol__identity": {"convention": "exact"}, "protocol__identity_sha256": "4" * 64}, "convention"),
-        ({"protocol__version": 2, "protocol__identity_sha256": "5" * 64}, "version"),
+        ({"protocol__identity": {"convention": "exact"}}, "convention"),
+        ({"protocol__version": 2}, "version"),
         ({"dataset__gray_policy": "drop"}, "gray photographs"),
     ],
 )
@@ -124,6 +124,7 @@ def test_what_is_measured_otherwise_stands_apart_and_names_the_choice(
     results: Path, tmp_path: Path, changes: dict, choice: str
 ) -> None:
     other = copy(folders(results)["lab/warm"], tmp_path / "other" / "auc" / "crops", **changes)
+    sign(other)
     board = board_of(results, other)
     assert len(board.groups) == 2
     for group in board.groups:
@@ -154,7 +155,7 @@ def test_badges_tell_what_must_be_known_first(results: Path, tmp_path: Path) -> 
     )
     board = board_of(results, other)
     half = next(row for row in board.rows if row.name == "lab/half")
-    assert [badge.word for badge in half.badges] == ["partial", "bfloat16", "trained on these"]
+    assert [badge.word for badge in half.badges] == ["partial", "bfloat16", "trained on these", "not verified"]
     assert "2 of 42" in half.badges[0].meaning
 
 
@@ -174,17 +175,21 @@ def test_damaged_and_unfinished_runs_are_named_and_harm_nothing(copied: Path) ->
     (found["lab/blue"] / "shards").mkdir()
     rows = found["lab/yellow"] / "rows.parquet"
     rows.write_bytes(rows.read_bytes() + b" ")
+    (found["zoo/constant"] / "rows.parquet").unlink()
     board = board_of(copied)
-    assert [one.reason for one in board.refused] == ["this is no record of this version"]
+    assert sorted((one.model, one.reason) for one in board.excluded) == [
+        ("", "this is no record of this version"),
+        ("lab/yellow", "the rows are not those that the record was made with"),
+        ("zoo/constant", "the record has no rows beside it"),
+    ]
     assert [(one.model, one.protocol) for one in board.unfinished] == [("lab/blue", "auc")]
-    yellow = next(row for row in board.rows if row.name == "lab/yellow")
-    assert [badge.word for badge in yellow.badges] == ["no rows"]
-    assert board.cells[yellow.id][column_of(board, STABLE)].first_rank is None
-    assert board.cells[yellow.id][column_of(board, STABLE)].value is not None
+    assert {row.name for row in board.rows} == {"zoo/gray", "zoo/ground-truth"}
+    text = rendered(copied)
+    assert "Excluded records" in text and "the rows are not those that the record was made with" in text
 
 
 def test_nothing_at_all_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no record that can be read"):
+    with pytest.raises(UserError, match="no record that can be used"):
         collect([tmp_path])
     with pytest.raises(UserError, match="no such folder"):
         collect([tmp_path / "nowhere"])
@@ -209,7 +214,7 @@ def hostile(results: Path, tmp_path: Path) -> Path:
     folder = copy(source, tmp_path / "hostile" / "auc" / "crops", model__name=HOSTILE)
     record = json.loads((folder / "record.json").read_text())
     metrics = [{**one, "title": HOSTILE, "unit": HOSTILE, "warning": HOSTILE} for one in record["metrics"]]
-    metrics[0] |= {"value": 1.7e308, "ci_low": -1.7e308, "ci_high": 1.7e308, "effective_n": 1e300}
+    metrics[0] |= {"ci_low": -1.7e308, "ci_high": 1.7e308}
     curves = [{**record["curves"][0], "title": HOSTILE, "y": [1.7e308] * len(record["curves"][0]["y"])}]
     card = {"title": HOSTILE, "paper": "javascript:alert(1)", "notes": HOSTILE * 50, "training_data": HOSTILE}
     change(
@@ -217,18 +222,19 @@ def hostile(results: Path, tmp_path: Path) -> Path:
         metrics=metrics,
         curves=[*curves, {**record["curves"][1], "title": HOSTILE}],
         notes=[HOSTILE],
-        model__card={**card, "parameters": 10**30, "settings": {HOSTILE: 1e300}},
+        model__card={**card, "parameters": 10**18, "settings": {HOSTILE: 1e300}},
         dataset__name=HOSTILE,
         dataset__source=HOSTILE,
         dataset__skipped=[{"id": HOSTILE, "reason": HOSTILE}],
         dataset__n=COUNT + 1,
         protocol__parameters={HOSTILE: HOSTILE},
+        protocol__name=HOSTILE,
         protocol__identity={HOSTILE: HOSTILE},
-        protocol__identity_sha256="6" * 64,
         provenance__command=[HOSTILE],
         execution__device=HOSTILE,
         execution__dtype=HOSTILE,
     )
+    sign(folder)
     return folder
 
 
@@ -247,8 +253,8 @@ def test_no_text_of_a_stranger_becomes_markup(hostile: Path, results: Path) -> N
 
 
 def test_names_that_move_the_cursor_or_turn_the_writing_are_never_shown(results: Path, tmp_path: Path) -> None:
-    for place, sign in enumerate("\x1b\x00\u202e"):
-        copy(folders(results)["lab/warm"], tmp_path / str(place) / "auc" / "x", model__name=f"lab/a{sign}b")
+    for place, mark in enumerate("\x1b\x00\u202e"):
+        copy(folders(results)["lab/warm"], tmp_path / str(place) / "auc" / "x", model__name=f"lab/a{mark}b")
     text = rendered(results, tmp_path)
     assert not any(sign in text for sign in "\x1b\x00\u202e")
 
@@ -267,7 +273,11 @@ def test_pictures_that_may_not_be_passed_on_stay_out(copied: Path) -> None:
     for folder in folders(copied).values():
         change(folder, dataset__redistributable=False)
     text = rendered(copied)
-    assert "data:image" not in text and "does not permit" in text and "crops by" not in text
+    assert (
+        "data:image" not in text
+        and "redistribution rights of these images are unknown" in text
+        and "crops by" not in text
+    )
     assert "001.jpg" in text  # ids and scores remain
     assert rendered(copied, embed_all=True).count("data:image/webp") > 24 * 4
 

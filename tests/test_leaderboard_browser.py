@@ -60,12 +60,15 @@ def test_a_reader_sorts_searches_and_looks_at_pictures(board: Path, browser: Any
 
     page.fill("#search", "yellow")
     assert reader.names() == ["lab/yellow"] and "1 of 3" in page.inner_text("#status")
+    assert not page.locator("#bounds .divider").is_visible()
     page.fill("#search", "")
 
     hidden = page.locator("#columns input:not(:checked)").first
     column = hidden.get_attribute("data-column")
     assert not page.locator(f'td[data-column="{column}"]').first.is_visible()
     page.click("#columns summary")
+    page.wait_for_function("document.querySelector('#columns .panel').getBoundingClientRect().right <= innerWidth")
+    assert page.evaluate("document.querySelector('#columns .panel').getBoundingClientRect().left") >= 0
     hidden.check()
     assert page.locator(f'td[data-column="{column}"]').first.is_visible()
     page.keyboard.press("Escape")

@@ -91,18 +91,32 @@ class Common:
         """(K, n, k) of a metric.
 
         All but the first statistic follow from the photographs alone (weights, the truth's own value). Where they
-        differ between runs by rounding only, as between a CPU and a GPU, all are given those of the first run.
+        differ between runs by rounding only, as between a CPU and a GPU, those of the first run that agrees are taken:
+        a run that says otherwise changes nothing for the others.
         """
         found = np.stack([run.statistics(metric)[at] for run, at in zip(self.runs, self.places, strict=True)])
-        of_truth = found[..., 1:]
-        if np.allclose(of_truth, of_truth[:1], rtol=ROUNDING, atol=0, equal_nan=True):
-            # A photograph may be undefined for one model alone (PSNR of an exact match): its NaN stays.
-            found[..., 1:] = np.where(np.isnan(of_truth), np.nan, of_truth[:1])
+        firsts: list[int] = []
+        for place in np.argsort(np.isnan(found).sum(axis=(1, 2)), kind="stable"):
+            of_truth = found[place, :, 1:]
+            alike = (one for one in firsts if _same_but_for_rounding(of_truth, found[one, :, 1:]))
+            first = next(alike, None)
+            if first is None:
+                firsts.append(place)
+            else:
+                # A photograph may be undefined for one model alone (PSNR of an exact match): its NaN stays.
+                kept = np.isnan(of_truth) | np.isnan(found[first, :, 1:])
+                found[place, :, 1:] = np.where(kept, of_truth, found[first, :, 1:])
         return found
 
     def scores(self, metric: str) -> np.ndarray:
         """(K, n) of each photograph alone."""
         return np.stack([run.scores(metric)[at] for run, at in zip(self.runs, self.places, strict=True)])
+
+
+def _same_but_for_rounding(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two runs' statistics of the truth agree on every photograph on which both are defined."""
+    both = ~(np.isnan(a) | np.isnan(b))
+    return bool(both.any() and np.allclose(a[both], b[both], rtol=ROUNDING, atol=0))
 
 
 def common(runs: Sequence[StoredRun]) -> Common:

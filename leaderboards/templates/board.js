@@ -51,6 +51,8 @@
       const text = one(".who", row).textContent.toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
     });
+    const divider = one("#bounds .divider");
+    if (divider) divider.hidden = !all("#bounds tr[data-row]").some((row) => !row.hidden);
     announce();
   });
   all("[data-show]").forEach((box) => {
@@ -77,6 +79,15 @@
     box.addEventListener("change", apply);
     apply();
   });
+  // The panel of columns stays inside the window, wherever its button stands.
+  const menuIn = () => {
+    const panel = one("#columns .panel"), margin = 8;
+    panel.style.left = "0";
+    const box = panel.getBoundingClientRect(), width = document.documentElement.clientWidth;
+    panel.style.left = `${Math.max(margin - box.left, Math.min(0, width - margin - box.right))}px`;
+  };
+  one("#columns").addEventListener("toggle", () => { if (one("#columns").open) menuIn(); });
+  addEventListener("resize", () => { if (one("#columns").open) menuIn(); });
   document.addEventListener("click", (event) => {
     const menu = one("#columns");
     if (menu.open && !menu.contains(event.target)) menu.open = false;
@@ -188,7 +199,8 @@
     cards.forEach(({ card, place }) => {
       const scores = scoresOf(gallery, place, column);
       const mine = data.competitors.map((row) => scores[row]).filter((value) => value !== undefined);
-      const best = about.better === null || mine.length < 2 ? null : about.better ? Math.max(...mine) : Math.min(...mine);
+      const tied = mine.every((value) => value === mine[0]);
+      const best = about.better === null || mine.length < 2 || tied ? null : about.better ? Math.max(...mine) : Math.min(...mine);
       all(".score", card).forEach((score) => {
         const value = scores[score.dataset.row];
         score.textContent = value === undefined ? "" : number(value, about.unit);

@@ -1,0 +1,150 @@
+"""The columns of a group: what their metrics mean, and the cell of each record in them.
+
+What a column means (title, unit, direction, form, whether models are compared by it) is part of what it is. For an
+installed protocol the protocol says it; else each record does, and records that say otherwise stand in a column of
+their own. So no record decides what the number of another one means.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import NamedTuple
+
+from colorbench.evaluation.anchors import CONSTANT, GRAY
+from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec
+from colorbench.evaluation.record import Metric, Record
+from leaderboards.board import Cell, Column
+from leaderboards.entries import Entry
+from leaderboards.judging import Pairings, baselines, improvement, standing
+from leaderboards.papers import not_compared
+from leaderboards.text import clean, name_of
+
+OPEN = 3
+"""Columns of a group that the page opens with."""
+
+
+class Meaning(NamedTuple):
+    """What the numbers of a column are."""
+
+    name: str
+    title: str
+    unit: str
+    higher_is_better: bool | None
+    form: str
+    comparable: bool
+
+
+def meaning_of(metric: Metric, spec: ProtocolSpec | None) -> Meaning:
+    """Return what a record's metric means; the title is the installed protocol's where it has this metric."""
+    known = _known(spec).get(metric.name)
+    title = known.title if known else metric.title
+    return Meaning(metric.name, title, metric.unit, metric.higher_is_better, metric.form, metric.comparable)
+
+
+def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | None) -> list[tuple[Column, Meaning]]:
+    """Return the columns of a group, the headline first, with what they mean.
+
+    Args:
+        number: of the group.
+        entries: row -> record.
+        spec: of the installed protocol; None where it is not installed in this version.
+    """
+    often: Counter[Meaning] = Counter()
+    places: dict[str, Counter[int]] = defaultdict(Counter)
+    for entry in entries.values():
+        for place, metric in enumerate(entry.record.metrics):
+            often[meaning_of(metric, spec)] += 1
+            places[metric.name][place] += 1
+    known = _known(spec)
+    of_protocol = list(known)
+
+    def order(meaning: Meaning) -> tuple[bool | int | str, ...]:
+        """The protocol's order; other metrics after them, the commonest first, where most records have them."""
+        name = meaning.name
+        if name in known:
+            as_installed = meaning.comparable == known[name].comparable
+            return (0, of_protocol.index(name), 0, "", not as_installed, -often[meaning], repr(meaning))
+        total = sum(count for other, count in often.items() if other.name == name)
+        place = min(places[name], key=lambda at: (-places[name][at], at))
+        return (1, -total, place, name, False, -often[meaning], repr(meaning))
+
+    meanings = sorted(often, key=order)
+    if not meanings:
+        return []
+    directed = [one for one in meanings if one.higher_is_better is not None and one.comparable]
+    by_name = {one.name: one for one in reversed(meanings)}
+    headline = by_name.get(spec.headline if spec else "") or next(iter(directed), meanings[0])
+    shown = [headline, *(one for one in directed if one != headline)][:OPEN]
+    return [
+        (
+            Column(
+                id=f"g{number}c{place}",
+                group=number,
+                metric=name_of(meaning.name),
+                title=name_of(meaning.title),
+                unit=clean(meaning.unit, 12),
+                higher_is_better=meaning.higher_is_better,
+                headline=meaning == headline,
+                compared=meaning.comparable,
+                explanation=known[meaning.name].explanation if meaning.name in known else "",
+                shown=meaning in shown,
+            ),
+            meaning,
+        )
+        for place, meaning in enumerate([headline, *(one for one in meanings if one != headline)])
+    ]
+
+
+def fill(
+    column: Column, meaning: Meaning, entries: Mapping[str, Entry], spec: ProtocolSpec | None, pairings: Pairings
+) -> tuple[Column, dict[str, Cell]]:
+    """Return the column with its ranking, and its cells by row."""
+    having = {row: metric for row, entry in entries.items() if (metric := _metric(entry.record, meaning)) is not None}
+    alike = {row: metric for row, metric in having.items() if meaning_of(metric, spec) == meaning}
+    usable = {row: entries[row] for row, metric in alike.items() if metric.value is not None}
+    first = next(iter(alike.values()))
+    reason = not_compared(next(iter(entries.values())).record.protocol.name, meaning.name)
+    place = standing(usable, first, reason, pairings)
+    bounds = {name: baselines(name, usable.values()) for name in (GRAY, CONSTANT)}
+    cells = {}
+    for row, entry in entries.items():
+        metric = having.get(row)
+        if metric is None:
+            cells[row] = Cell(missing="its record does not have this metric")
+        elif row not in alike:
+            cells[row] = Cell(missing="its record describes this metric otherwise (title, unit, direction or form)")
+        elif metric.value is None:
+            # The reason as the record gives it, such as a gap that is not resolved.
+            why = clean(metric.warning, 200) if metric.warning else "not defined for any of these images"
+            cells[row] = Cell(missing=why, n=metric.n)
+        else:
+            low, high = place.ranks.get(row, (None, None))
+            cells[row] = Cell(
+                value=metric.value,
+                ci_low=metric.ci_low,
+                ci_high=metric.ci_high,
+                ci_method=clean(metric.ci_method, 60) if metric.ci_method else None,
+                n=metric.n,
+                effective_n=metric.effective_n,
+                first_rank=low,
+                last_rank=high,
+                over_gray=improvement(entry, GRAY, bounds[GRAY], metric, pairings),
+                over_constant=improvement(entry, CONSTANT, bounds[CONSTANT], metric, pairings),
+                warning=clean(metric.warning, 200) if metric.warning else None,
+                unranked=place.apart.get(row),
+                recomputed=entry.recomputable(metric.name),
+            )
+    judged = replace(
+        column, ranked=len(place.ranks), unranked=place.unranked, detectable=place.detectable, beats=place.beats
+    )
+    return judged, cells
+
+
+def _known(spec: ProtocolSpec | None) -> dict[str, MetricSpec]:
+    return {one.name: one for one in spec.metrics} if spec else {}
+
+
+def _metric(record: Record, meaning: Meaning) -> Metric | None:
+    return next((metric for metric in record.metrics if metric.name == meaning.name), None)

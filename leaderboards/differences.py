@@ -1,0 +1,119 @@
+"""The differences from baselines that records store, derived again from the rows of both models."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from colorbench.evaluation import aggregate
+from colorbench.evaluation.pairing import column_key
+from colorbench.evaluation.protocol import ImageProtocol, MetricSpec
+from colorbench.evaluation.recompute import record_beside, spec_of
+from colorbench.evaluation.record import Difference
+from colorbench.evaluation.stored_rows import StoredRun
+from colorbench.stats.paired import paired_interval
+from leaderboards.entries import Entry
+from leaderboards.screening import EXACT_ROWS, differs, near_normal, protocol_of
+
+Others = Mapping[tuple[tuple[str, ...], str], Sequence[Entry]]
+
+
+def checked(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
+    """Return the entries with those differences that hold, and those that contradict the other model's rows.
+
+    A difference holds if the rows of one record of the other model give it. Records of the same results folder are
+    asked first, so that a stranger's baseline contradicts nobody. A difference that no record can confirm is not shown.
+    """
+    everyone = list(entries)
+    others: dict[tuple[tuple[str, ...], str], list[Entry]] = defaultdict(list)
+    for entry in everyone:
+        others[(column_key(entry.record), entry.record.model.name)].append(entry)
+    kept, wrong = [], []
+    for entry in everyone:
+        if not isinstance(protocol_of(entry.record), ImageProtocol):
+            # A study's or probe's differences come from more than the rows: they are its own.
+            kept.append(replace(entry, differences=tuple(entry.record.differences)))
+            continue
+        found, reason = _of(entry, others)
+        if reason is None:
+            kept.append(replace(entry, differences=tuple(found)))
+        else:
+            wrong.append((entry, reason))
+    return kept, wrong
+
+
+def _of(entry: Entry, others: Others) -> tuple[list[Difference], str | None]:
+    """Return the differences of a record that hold, and how one of them contradicts its own results folder."""
+    held: list[Difference] = []
+    specs = _specs(entry)
+    for name in dict.fromkeys(difference.minus for difference in entry.record.differences):
+        stored = [difference for difference in entry.record.differences if difference.minus == name]
+        known = [other for other in others[(column_key(entry.record), name)] if other is not entry]
+        beside = [other.run for other in known if other.outputs & entry.outputs]
+        if not known:
+            neighbor = record_beside(entry.run, name)
+            beside = [] if neighbor is None else [neighbor]
+        reasons = [_departure(stored, entry.run, other, specs) for other in beside or [one.run for one in known]]
+        if None in reasons:
+            held += stored
+        elif beside:
+            return [], reasons[0]
+    return held, None
+
+
+def _specs(entry: Entry) -> list[MetricSpec]:
+    protocol = protocol_of(entry.record)
+    known = {} if protocol is None else {spec.name: spec for spec in protocol.spec.metrics}
+    return [
+        replace(
+            known.get(metric.name) or spec_of(metric),
+            comparable=metric.comparable,
+            interval=metric.ci_method is not None,
+        )
+        for metric in entry.record.metrics
+        if entry.recomputable(metric.name)
+    ]
+
+
+def _departure(
+    stored: Sequence[Difference], mine: StoredRun, theirs: StoredRun, specs: Sequence[MetricSpec]
+) -> str | None:
+    """Return how the first stored difference departs from what the rows of both give; None where all follow."""
+    by_name = {spec.name: spec for spec in specs}
+    for one in stored:
+        spec = by_name.get(one.metric)
+        if spec is None:
+            return f"{one.metric} minus {one.minus} is stored, and the rows give no such difference"
+        if len(mine.rows) > EXACT_ROWS and _near(one, mine, theirs, spec):
+            continue
+        with np.errstate(all="ignore"):
+            again = aggregate.differences_from(
+                one.minus, [spec], (mine.sha256s, mine.columns), (theirs.sha256s, theirs.columns)
+            )
+        found = again[0] if again else None
+        if found is None or any(
+            differs(getattr(one, end), getattr(found, end)) for end in ("value", "ci_low", "ci_high")
+        ):
+            given = "none" if found is None else f"{found.value:.6g}"
+            return f"{one.metric} minus {one.minus}: {one.value:.6g} is stored with its interval, the rows give {given}"
+    return None
+
+
+def _near(stored: Difference, mine: StoredRun, theirs: StoredRun, spec: MetricSpec) -> bool:
+    """Return whether a difference has the right value, and an interval near the normal approximation's."""
+    if spec.form != "ratio" or stored.ci_low is None or stored.ci_high is None:
+        return False
+    if f"{spec.name}.s1" not in theirs.columns:
+        return False
+    pairs = aggregate.paired_places(mine.sha256s, theirs.sha256s)
+    a = aggregate.statistics_of(mine.columns, spec)[pairs[:, 0]]
+    b = aggregate.statistics_of(theirs.columns, spec)[pairs[:, 1]]
+    with np.errstate(all="ignore"):
+        value = paired_interval(a, b, spec.form, resamples=1).value
+        both = ~np.isnan(a + b).any(axis=1)
+        parts = [(s[both, 0] - s[both, 0].sum() / s[both, 1].sum() * s[both, 1]) / s[both, 1].sum() for s in (a, b)]
+        error = float(np.sqrt(((parts[0] - parts[1]) ** 2).sum()))
+    return not differs(stored.value, value) and near_normal(value, stored.ci_low, stored.ci_high, error)

@@ -1,0 +1,166 @@
+"""The rows of a board: which records are of one model, and what is said of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from colorbench.evaluation.record import Record
+from leaderboards.badges import DEMONSTRATION, badges_of
+from leaderboards.board import Badge, Cell, Column, Group, Row
+from leaderboards.describing import card_facts, source_of
+from leaderboards.entries import Entry
+from leaderboards.text import address, clean, name_of, said
+
+
+def rows_of(by_group: Mapping[tuple[str, ...], Sequence[Entry]]) -> dict[str, str]:
+    """Return the id of each record's row: the records of one model, one for each group.
+
+    Two records of one model in one group are two rows: nothing is averaged or dropped. The results folder then tells
+    which of the model's other records belongs to which of the two: a stranger's record under the name of somebody's
+    model never takes its place. The id follows from the row's own records.
+    """
+    alike: dict[str, list[tuple[tuple[str, ...], Entry]]] = defaultdict(list)
+    for key, entries in by_group.items():
+        for entry in entries:
+            alike[_digest(_traits(entry.record))].append((key, entry))
+    found = {}
+    for members in alike.values():
+        for row in [members] if _one_each(members) else _apart(members):
+            id = _digest(sorted(entry.sha256 for _, entry in row))
+            found |= {entry.sha256: id for _, entry in row}
+    return found
+
+
+def _one_each(members: Iterable[tuple[tuple[str, ...], Entry]]) -> bool:
+    return max(Counter(key for key, _ in members).values()) == 1
+
+
+def _apart(members: Sequence[tuple[tuple[str, ...], Entry]]) -> list[list[tuple[tuple[str, ...], Entry]]]:
+    """Return the members by results folder, dtype and seed; each alone where that does not tell them apart."""
+    buckets: list[tuple[set[Any], list[tuple[tuple[str, ...], Entry]]]] = []
+    for key, entry in members:
+        run = entry.record.execution
+        places = {(output, run.dtype, run.seed) for output in entry.outputs}
+        joined = [(key, entry)]
+        rest = []
+        for known, those in buckets:
+            if known & places:
+                places, joined = places | known, those + joined
+            else:
+                rest.append((known, those))
+        buckets = [*rest, (places, joined)]
+    split: list[list[tuple[tuple[str, ...], Entry]]] = []
+    for _, those in buckets:
+        split += [those] if _one_each(those) else [[one] for one in those]
+    return split
+
+
+def _traits(record: Record) -> dict[str, Any]:
+    """What makes a model another one."""
+    model = record.model
+    return {
+        "name": model.name,
+        "weights": model.weights_sha256,
+        "version": model.package_version,
+        "decoding": model.decoding,
+        "role": model.card.role,
+    }
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return f"m{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:10]}"
+
+
+def row_of(id: str, found: Mapping[int, Entry], placed: Mapping[str, Mapping[int, Entry]]) -> Row:
+    first = next(iter(found.values()))
+    record = first.record
+    card = record.model.card
+    badges = _row_badges(list(found.values()))
+    return Row(
+        id=id,
+        name=name_of(record.model.name),
+        label=_label(id, placed),
+        kind="competitor" if card.role == "competitor" else "bound",
+        role=card.role,
+        title=clean(card.title, 200),
+        parameters=card.parameters if card.parameters is None or 0 < card.parameters < 1e15 else None,
+        card=card_facts(record, [entry.record.dataset for entry in found.values()]),
+        link=address(card.paper),
+        badges=badges,
+        sources=tuple(source_of(number, entry) for number, entry in sorted(found.items())),
+    )
+
+
+def _row_badges(entries: Sequence[Entry]) -> tuple[Badge, ...]:
+    """Badges of all its records; what holds of a few of several says so, and praise must hold of all."""
+    found: dict[str, list[Badge]] = defaultdict(list)
+    for entry in entries:
+        for badge in badges_of(entry):
+            # How few photographs there are is said of the group.
+            if badge.word != DEMONSTRATION:
+                found[badge.word].append(badge)
+    shown = []
+    for badges in found.values():
+        first, all_of_them = badges[0], len(badges) == len(entries)
+        if first.tone == "good" and not all_of_them:
+            continue
+        share = "" if all_of_them else f" ({len(badges)} of {len(entries)} records)"
+        shown.append(replace(first, meaning=f"{first.meaning}{share}"))
+    return tuple(shown)
+
+
+def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
+    """The model's name; of several with that name, with the first things that tell them apart."""
+
+    def about(row: str) -> dict[str, str]:
+        records = [entry.record for _, entry in sorted(placed[row].items())]
+        model = records[0].model
+        return {
+            "": name_of(model.name),
+            "decoding": ", ".join(
+                f"{clean(key, 20)} {said(value, 30)}" for key, value in sorted(model.decoding.items())
+            ),
+            "weights": f"weights {clean(model.weights_sha256, 8)}" if model.weights_sha256 else "no weights",
+            "version": f"version {clean(model.package_version, 40)}" if model.package_version else "no version",
+            "role": model.card.role,
+            "dtype": clean(records[0].execution.dtype, 20),
+            "seed": f"seed {records[0].execution.seed}",
+            "record": f"record {placed[row][min(placed[row])].sha256[:8]}",
+        }
+
+    mine = about(id)
+    others = [about(row) for row in placed if row != id]
+    others = [other for other in others if other[""] == mine[""]]
+    words = []
+    for trait in list(mine)[1:]:
+        if not others:
+            break
+        if any(other[trait] != mine[trait] for other in others):
+            words.append(mine[trait])
+            others = [other for other in others if other[trait] == mine[trait]]
+    words = [word for word in words if word]
+    return f"{mine['']} ({', '.join(words)})" if words else mine[""]
+
+
+def sorted_rows(
+    rows: Iterable[Row], groups: Sequence[Group], columns: Sequence[Column], cells: Mapping[str, Mapping[str, Cell]]
+) -> list[Row]:
+    by_id = {column.id: column for column in columns}
+    headlines = [by_id[group.headline] for group in groups if group.headline]
+
+    def place(row: Row) -> tuple[Any, ...]:
+        values: list[tuple[bool, float]] = []
+        for column in headlines:
+            value = cells[row.id][column.id].value
+            values.append(
+                (value is None, 0.0 if value is None else value if column.higher_is_better is False else -value)
+            )
+        return (row.kind != "competitor", row.role == "reference", *values, row.label, row.id)
+
+    return sorted(rows, key=place)
