@@ -56,11 +56,12 @@ def _of(entry: Entry, others: Others) -> tuple[list[Difference], str | None]:
         if not known:
             neighbor = record_beside(entry.run, name)
             beside = [] if neighbor is None else [neighbor]
-        reasons = [_departure(stored, entry.run, other, specs) for other in beside or [one.run for one in known]]
-        if None in reasons:
-            held += stored
+        checks = [_derived(stored, entry.run, other, specs) for other in beside or [one.run for one in known]]
+        agreeing = next((derived for derived, reason in checks if reason is None), None)
+        if agreeing is not None:
+            held += agreeing
         elif beside:
-            return [], reasons[0]
+            return [], checks[0][1]
     return held, None
 
 
@@ -78,28 +79,37 @@ def _specs(entry: Entry) -> list[MetricSpec]:
     ]
 
 
-def _departure(
+def _derived(
     stored: Sequence[Difference], mine: StoredRun, theirs: StoredRun, specs: Sequence[MetricSpec]
-) -> str | None:
-    """Return how the first stored difference departs from what the rows of both give; None where all follow."""
+) -> tuple[list[Difference], str | None]:
+    """Return the differences as the rows of both give them, and how the first stored one departs from that.
+
+    An interval of a method that colorbench no longer uses is replaced by that of today's.
+    """
     by_name = {spec.name: spec for spec in specs}
+    found = []
     for one in stored:
         spec = by_name.get(one.metric)
         if spec is None:
-            return f"{one.metric} minus {one.minus} is stored, and the rows give no such difference"
+            return [], f"{one.metric} minus {one.minus} is stored, and the rows give no such difference"
         if len(mine.rows) > EXACT_ROWS and _near(one, mine, theirs, spec):
+            found.append(one)
             continue
         with np.errstate(all="ignore"):
             again = aggregate.differences_from(
                 one.minus, [spec], (mine.sha256s, mine.columns), (theirs.sha256s, theirs.columns)
             )
-        found = again[0] if again else None
-        if found is None or any(
-            differs(getattr(one, end), getattr(found, end)) for end in ("value", "ci_low", "ci_high")
-        ):
-            given = "none" if found is None else f"{found.value:.6g}"
-            return f"{one.metric} minus {one.minus}: {one.value:.6g} is stored with its interval, the rows give {given}"
-    return None
+        ends = ("value", "ci_low", "ci_high") if again and again[0].ci_method == one.ci_method else ("value",)
+        if not again or any(differs(getattr(one, end), getattr(again[0], end)) for end in ends):
+            given = _said(again[0]) if again else "none"
+            return [], f"{one.metric} minus {one.minus}: {_said(one)} is stored, the rows give {given}"
+        found.append(one if len(ends) > 1 else again[0])
+    return found, None
+
+
+def _said(one: Difference) -> str:
+    ends = "" if one.ci_low is None or one.ci_high is None else f" [{one.ci_low:.6g}, {one.ci_high:.6g}]"
+    return f"{one.value:.6g}{ends}"
 
 
 def _near(stored: Difference, mine: StoredRun, theirs: StoredRun, spec: MetricSpec) -> bool:

@@ -245,6 +245,21 @@ def test_a_forged_baseline_changes_no_difference(results: Path, tmp_path: Path, 
     }
 
 
+def test_a_difference_s_interval_of_another_method_is_replaced(results: Path, tmp_path: Path) -> None:
+    runs = shutil.copytree(results, tmp_path / "runs")
+    folder = folders(runs)["lab/warm"]
+    stored = json.loads((folder / "record.json").read_text())["differences"]
+    change(
+        folder, differences=[{**one, "ci_method": "of old, 95 %", "ci_low": -99.0, "ci_high": 99.0} for one in stored]
+    )
+    board = board_of(runs)
+    assert not board.excluded
+    column = next(column for column in board.columns if column.metric == STABLE)
+    found = board.cells[_named(board, "lab/warm").id][column.id].over_gray
+    gray = next(one for one in stored if (one["metric"], one["minus"]) == (STABLE, "zoo/gray"))
+    assert found is not None and (found.ci_low, found.ci_high) == pytest.approx((gray["ci_low"], gray["ci_high"]))
+
+
 def test_of_an_unknown_protocol_no_record_decides_what_a_column_means(results: Path, tmp_path: Path) -> None:
     def unknown(folder: Path) -> Path:
         change(folder, protocol__name="elsewhere", differences=[])

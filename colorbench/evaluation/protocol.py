@@ -24,7 +24,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation.lazy import lazy
 
 if TYPE_CHECKING:
-    from colorbench.evaluation.record import Record
+    from colorbench.evaluation.record import Metric, Record
     from colorbench.evaluation.whole import Context
 
 
@@ -55,6 +55,10 @@ class MetricSpec:
     share_of_gap: bool = False
     """Whether S1 is a gap between two anchors and the value a share of it: the interval is then Fieller's, and there
     is no value where the gap's own interval touches 0."""
+    of_ground_truth: float | None = None
+    """What the ground truth itself scores on every image (AuC 100, CIEDE2000 0); None where it has no fixed score."""
+    ground_truth_margin: float = 0.0
+    """A score this near to it belongs to the ground truth: a prediction from lightness alone is farther off."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,8 @@ class ProtocolSpec:
     parameter_help: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The values of those parameters that have only a few."""
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
     needs: tuple[str, ...] = ()
     """Capabilities that a model must have, by interface name (``HasFeatures``)."""
 
@@ -231,6 +237,31 @@ class Summary:
     notes: tuple[str, ...] = ()
     """Sentences that the closing table prints."""
     effective_n: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What follows from the arrays of a record."""
+
+    columns: tuple[Mapping[str, np.ndarray], ...] = ()
+    """Column of the rows -> (n,) values; a column that follows in several ways stands in several mappings."""
+    metrics: tuple[Metric, ...] = ()
+    """Metrics that have no statistics in the rows."""
+    specs: tuple[MetricSpec, ...] = ()
+    """Of metrics that the protocol's spec does not name, one a layer say."""
+
+
+@runtime_checkable
+class DerivesFromArrays(Protocol):
+    """A scorer or dataset protocol whose rows follow from the arrays beside them; ``verify`` compares the two."""
+
+    def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
+        """Return all columns and metrics that follow from the arrays.
+
+        Raises:
+            KeyError, ValueError, IndexError, TypeError: for arrays of another form than the protocol stores.
+        """
+        ...
 
 
 @runtime_checkable

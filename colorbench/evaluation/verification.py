@@ -18,6 +18,18 @@ from colorbench.evaluation.untrusted import MEGABYTE, read_plain
 
 Outcome = Literal["holds", "fails", "unchecked"]
 
+PROMISE = (
+    "Verification derives the stored numbers again from the stored rows. It cannot know whether the rows were ever "
+    "measured: a submitter can invent rows that agree with one another. `colorbench verify RECORD --data DIR "
+    "--rerun N` finds that out: it measures N images again, which the verifier draws at random."
+)
+"""What verification promises and what it cannot know; also for the pages of a board."""
+CLAIMED = (
+    "dataset name, source and license",
+    "speed, hardware and threads",
+    "provenance (command, versions, commit, time)",
+)
+"""What nothing beside a record can contradict."""
 
 MOST_FINDINGS = 20
 """Lines of one check that are kept; a damaged folder of 10,000 pictures is not said 10,000 times."""
@@ -31,8 +43,8 @@ class Check(_Part):
     """One thing that was looked at; a thing may fail in several ways, each a line."""
 
     name: str
-    """``record``, ``rows``, ``arrays``, ``pictures``, ``predictions``, ``photographs``, ``identity``, ``key``,
-    ``scores``, ``metrics``, ``differences``, ``curves``, ``rerun``."""
+    """``record``, ``rows``, ``arrays``, ``pictures``, ``predictions``, ``photographs``, ``model``, ``identity``,
+    ``key``, ``scores``, ``metrics``, ``differences``, ``curves``, ``notes``, ``rerun``."""
     outcome: Outcome
     detail: str
     """One line: what was found, or why it could not be looked at."""
@@ -46,7 +58,7 @@ class Rerun(_Part):
     seed: int
     """Of the draw."""
     largest: float
-    """The largest departure of any stored number, in units of the tolerance's scale (see ``rerun.TOLERANCE``)."""
+    """The largest departure of any stored number in units of max(1, |measured again|), see ``rerun.TOLERANCE``."""
     tolerance: float
     ids: list[str]
 
@@ -65,6 +77,9 @@ class Verification(_Part):
     checks: list[Check]
     rerun: Rerun | None
     """None where nothing was measured again."""
+    claimed: list[str] = []
+    """What was not checked and is claimed by the submitter."""
+    promise: str = PROMISE
     colorbench_version: str
     time: str
     """UTC, ISO 8601."""
@@ -89,6 +104,13 @@ class Findings:
     """Checks as they are made."""
 
     checks: list[Check] = field(default_factory=list)
+    claimed: list[str] = field(default_factory=list)
+    """What is not checked and claimed by the submitter."""
+
+    def claim(self, what: str) -> None:
+        """Add something that the submitter claims and nothing here can contradict."""
+        if what not in self.claimed:
+            self.claimed.append(what)
 
     def say(self, name: str, outcome: Outcome, detail: str) -> None:
         """One line."""
