@@ -32,6 +32,7 @@ from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.store import Shard
 from colorbench.evaluation.stored_predictions import prediction_columns
 from colorbench.evaluation.work import Evaluated, Settings, Task, Work, missing
+from colorbench.memory import release_freed_memory
 from colorbench.models.stored import StoredPictures
 
 
@@ -81,6 +82,7 @@ def run_pass(
                 with clock.stopped():
                     _write(work)
                 feeder.finished(work)
+                release_freed_memory()
                 written += 1
             else:
                 work.add(evaluated, settings.lanes, clock.idle())
