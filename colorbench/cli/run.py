@@ -21,7 +21,7 @@ from colorbench.cli.options import (
     choice,
     key_values,
 )
-from colorbench.errors import UserError
+from colorbench.errors import RunError, UserError
 
 if TYPE_CHECKING:
     from colorbench.evaluation.record import Record
@@ -176,7 +176,10 @@ def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, js
             and other.dataset.fingerprint == record.dataset.fingerprint
         ]
         folder = record_folder(output, record)
-        write_report(folder, explanations=explanations, headline=spec.headline)
+        try:
+            write_report(folder, explanations=explanations, headline=spec.headline)
+        except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
+            closing.console.print(f"no page was written: {error}", soft_wrap=True, markup=False)
         closing.show(record, beside, explanations, spec.headline, folder)
     for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
         alike = [record for record in records if record.protocol.identity_sha256 == identity]

@@ -20,10 +20,13 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import ArrayLike, DTypeLike
 
+from colorbench.errors import UserError
 from colorbench.evaluation.copies import first_places, without_copies
 from colorbench.evaluation.files import atomic_file
 from colorbench.evaluation.protocol import MetricSpec, Summary
 from colorbench.evaluation.record import CurvePart, Difference, Files, Metric
+from colorbench.evaluation.score_check import COUNT as COUNT
+from colorbench.evaluation.score_check import FIXED_COLUMNS as FIXED_COLUMNS
 from colorbench.evaluation.store import RunFolder, Shard, StoredArrays, write_npz
 from colorbench.evaluation.stored_predictions import lightness_warning
 from colorbench.models.weights import file_sha256
@@ -31,13 +34,10 @@ from colorbench.stats import bootstrap
 from colorbench.stats.fieller import share_of_gap
 from colorbench.stats.paired import paired_interval
 
-COUNT = {"ratio": 2, "abs_difference": 3}
-"""Form -> number of statistics."""
 FEW = 100
 """Below this effective number of images, intervals were found to cover less than they say."""
 TOO_SHORT = "interval too short: it covers less than 95 %, since {n:.0f} photographs decide"
 NOT_RESOLVED = "gap not resolved: the gap's own interval touches 0, so that no share of it is given"
-FIXED_COLUMNS = ("id", "sha256", "label", "gray", "height", "width")
 
 
 @contextlib.contextmanager
@@ -285,8 +285,16 @@ def _bits(values: Sequence[bool]) -> pyarrow.Buffer:
 
 
 def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Content hashes and the protocol's columns of a ``rows.parquet``."""
-    table = pyarrow.parquet.ParquetFile(path).read()
-    names = [name for name in table.column_names if name not in FIXED_COLUMNS]
-    columns = {name: np.array(table[name].to_pylist(), np.float64) for name in names}
-    return table["sha256"].to_pylist(), columns
+    """Content hashes and the protocol's columns of a ``rows.parquet``.
+
+    Raises:
+        UserError: for a file that is damaged or none.
+    """
+    try:
+        table = pyarrow.parquet.ParquetFile(path).read()
+        names = [name for name in table.column_names if name not in FIXED_COLUMNS]
+        columns = {name: np.array(table[name].to_pylist(), np.float64) for name in names}
+        return table["sha256"].to_pylist(), columns
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        mend = "remove its folder, so that it is measured again"
+        raise UserError("these rows cannot be read", where=str(path), mend=mend) from error

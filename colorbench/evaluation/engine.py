@@ -16,12 +16,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-import numpy as np
-
 from colorbench.data.dataset import Sample
 from colorbench.data.loading import LoadedBatch
 from colorbench.data.recipes import Recipe
-from colorbench.errors import RunError
 from colorbench.evaluation.aggregate import concatenated
 from colorbench.evaluation.answers import colorize
 from colorbench.evaluation.feeder import Feeder
@@ -29,6 +26,7 @@ from colorbench.evaluation.lanes import Lanes
 from colorbench.evaluation.pictures import keep_predictions, keep_thumbnails
 from colorbench.evaluation.protocol import Colorization, ScoredBatch, Truth
 from colorbench.evaluation.residents import Residents
+from colorbench.evaluation.score_check import check_scores
 from colorbench.evaluation.store import Shard
 from colorbench.evaluation.stored_predictions import prediction_columns
 from colorbench.evaluation.work import Evaluated, Settings, Task, Work, missing
@@ -195,13 +193,7 @@ def truth_of(batch: LoadedBatch, settings: Settings) -> Truth:
 def _score(task: Task, colorization: Colorization, settings: Settings, seconds: dict[str, float]) -> ScoredBatch:
     begun = time.perf_counter()
     scored = task.scorer.score(colorization)
-    count = len(colorization.truth.ids)
-    for name, values in (*scored.columns.items(), *scored.arrays.items()):
-        if len(values) != count:
-            raise RunError(f"protocol {task.spec.name} gave {len(values)} values of {name} for {count} photographs")
-    for name, values in scored.columns.items():
-        if np.ndim(values) != 1:
-            raise RunError(f"protocol {task.spec.name} gave column {name} in {np.ndim(values)} dimensions, not in one")
+    check_scores(task.spec.name, scored, len(colorization.truth.ids))
     if isinstance(task.model.colorizer, StoredPictures):
         scored = replace(scored, columns={**scored.columns, **prediction_columns(colorization)})
     scored_at = time.perf_counter()

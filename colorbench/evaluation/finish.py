@@ -15,7 +15,7 @@ import torch
 from colorbench.data.dataset import Dataset
 from colorbench.data.loading import load_batches
 from colorbench.data.recipes import get_recipe
-from colorbench.errors import RunError
+from colorbench.errors import RunError, UserError
 from colorbench.evaluation import aggregate, pictures
 from colorbench.evaluation.answers import colorize
 from colorbench.evaluation.copies import copy_notes
@@ -25,6 +25,7 @@ from colorbench.evaluation.model_check import ModelFinding
 from colorbench.evaluation.provenance import overlap, provenance
 from colorbench.evaluation.record import CopyPart, DatasetPart, Execution, ModelPart, ProtocolPart, Record, Skipped
 from colorbench.evaluation.residents import Residents
+from colorbench.evaluation.score_check import check_columns, check_statistics
 from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, prediction_notes
 from colorbench.evaluation.work import Settings, Task, shard_count
@@ -71,13 +72,18 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
     """The record of all rows, whose arrays and pictures are written."""
     folder, scorer = task.folder, task.scorer
     summary = scorer.summarize(rows.columns, rows.arrays)
+    check_columns(task.spec.name, summary.statistics or {})
     columns = {**rows.columns, **(summary.statistics or {})}
+    check_statistics(task.spec.name, scorer.metrics, columns)
     with ThreadPoolExecutor(max_workers=1) as beside:
         # Compressing the arrays takes as long as all intervals.
         stored = beside.submit(aggregate.write_rows, folder, rows, columns, rows.arrays)
         differences = []
         for name, other in anchors.items():
-            theirs = aggregate.read_rows(other.rows)
+            try:
+                theirs = aggregate.read_rows(other.rows)
+            except UserError as error:
+                raise RunError(f"the rows of {name} cannot be read", where=error.where, mend=error.mend) from error
             differences += aggregate.differences_from(name, scorer.metrics, (rows.sha256s, columns), theirs)
         metrics = aggregate.metrics_of(scorer.metrics, columns, summary.effective_n)
         kept = _keep_pictures(task, run, rows, columns)

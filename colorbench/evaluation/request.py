@@ -9,11 +9,13 @@ from typing import Any, get_args
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.loading import GrayPolicy
+from colorbench.data.recipes import get_recipe
 from colorbench.errors import UserError
 from colorbench.evaluation import execution
 from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.pictures import LEVELS, Save
 from colorbench.evaluation.protocol import ImageProtocol, ProtocolSpec, Scorer, WholeProtocol
+from colorbench.evaluation.score_check import check_metrics
 from colorbench.models import colorizer as capabilities
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.plugins import find
@@ -91,7 +93,11 @@ def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec
     Raises:
         UserError: for an unknown parameter or value.
     """
-    return [(one.spec, one.resolve(given, dataset)) for one, given in asked if isinstance(one, ImageProtocol)]
+    found = [(one.spec, one.resolve(given, dataset)) for one, given in asked if isinstance(one, ImageProtocol)]
+    for spec, scorer in found:
+        get_recipe(scorer.recipe)  # a protocol may not know the names of recipes
+        check_metrics(spec.name, scorer.metrics)
+    return found
 
 
 def whole_protocols(asked: Asked) -> list[tuple[WholeProtocol, dict[str, Any]]]:

@@ -6,8 +6,9 @@ shards are made, in one pass for each recipe; whoever finds all shards of a task
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,8 +39,10 @@ from colorbench.evaluation.request import (
     whole_protocols,
 )
 from colorbench.evaluation.residents import Residents
+from colorbench.evaluation.score_check import check_scorers
+from colorbench.evaluation.store import RunFolder
 from colorbench.evaluation.stored_predictions import check_predictions
-from colorbench.evaluation.whole import Context, evaluate_whole
+from colorbench.evaluation.whole import Context, evaluate_whole, set_aside_if_unreadable
 from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
 from colorbench.models.loading import LoadedModel
 from colorbench.models.stored import StoredPictures
@@ -77,7 +80,7 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     rank, count = execution.processes()
     if count > 1 and not request.resume:
         raise UserError("--no-resume is for one process", mend="remove the run's folder, or give another --output")
-    check_writable(request.output)
+    refused = _refused(request.output)
     dataset = request.data if request.limit is None else request.data.limit(request.limit)
     if not dataset.samples:
         raise UserError("there are no photographs", where=dataset.source or dataset.name, mend="check --data")
@@ -111,14 +114,47 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
             rank=rank,
             processes=count,
         )
-        tasks = _tasks(request, dataset, models, scorers, listener)
-        with Residents(settings.device) as residents:
-            begun = Run(dataset, request.limit, settings, request.command, residents)
-            _work(tasks, begun, request.anchors, listener)
-        asked = models[: len(request.models)]
-        context = Context((), {}, {}, settings, request, listener)
-        records = [read_record(task.folder.path) for task in tasks]
-        return records + [record for one, given in whole for record in evaluate_whole(one, given, asked, context)]
+        with _nothing_left_behind(request.output, alone=count == 1) as folders:
+            tasks = _tasks(request, dataset, models, scorers, listener, folders)
+            if refused is not None and (whole or not all(task.folder.finished() for task in tasks)):
+                raise refused
+            with Residents(settings.device) as residents:
+                begun = Run(dataset, request.limit, settings, request.command, residents)
+                _work(tasks, begun, request.anchors, listener)
+            asked = models[: len(request.models)]
+            context = Context((), {}, {}, settings, request, listener, folders)
+            records = [read_record(task.folder.path) for task in tasks]
+            return records + [record for one, given in whole for record in evaluate_whole(one, given, asked, context)]
+
+
+def _refused(output: Path) -> UserError | None:
+    """Why nothing can be written; None where it can be. Finished runs can be shown from a read-only place.
+
+    Raises:
+        UserError: where no output is there yet.
+    """
+    try:
+        check_writable(output)
+    except UserError as error:
+        if not output.is_dir():
+            raise
+        return error
+    return None
+
+
+@contextlib.contextmanager
+def _nothing_left_behind(output: Path, *, alone: bool) -> Iterator[list[RunFolder]]:
+    """Collect the folders of a run; after an error those in which nothing was made are removed.
+
+    A board would take them for runs that were not finished. Of several processes another may be about to fill them.
+    """
+    folders: list[RunFolder] = []
+    try:
+        yield folders
+    except BaseException:
+        for folder in folders if alone else ():
+            folder.remove_if_empty(output)
+        raise
 
 
 def record_folder(output: Path, record: Record) -> Path:
@@ -132,8 +168,9 @@ def _tasks(
     models: Sequence[LoadedModel],
     scorers: Sequence[tuple[ProtocolSpec, Scorer]],
     listener: Listener,
+    folders: list[RunFolder],
 ) -> list[Task]:
-    """Every model under every protocol, each folder once."""
+    """Every model under every protocol, each folder once; ``folders`` takes them as they are begun."""
     tasks: dict[Path, Task] = {}
     asked = len(request.models)
     for place, model in enumerate(models):
@@ -163,6 +200,9 @@ def _tasks(
                 resume=request.resume or place >= asked,
                 say=listener.message,
             )
+            folders.append(folder)
+            if folder.finished():
+                set_aside_if_unreadable(folder, listener.message)
             if folder.finished() and folder.path not in tasks:
                 listener.message(f"{model.full_name} under {spec.name} is measured already: {folder.path}")
             tasks.setdefault(folder.path, Task(model, spec, scorer, folder, key, save))
@@ -172,6 +212,7 @@ def _tasks(
 def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) -> None:
     """Make whatever is not there, until every record is."""
     settings = run.settings
+    check_scorers(tasks, run.dataset.samples, settings)
     run = replace(run, findings=check_models(tasks, run.dataset.samples, settings, run.residents))
     recipes: dict[str, list[Task]] = {}
     for task in tasks:

@@ -7,7 +7,7 @@ engine's pass.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from colorbench.evaluation.record import (
     read_record,
 )
 from colorbench.evaluation.request import RunRequest, decisive, unfit
+from colorbench.evaluation.score_check import check_columns
 from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.evaluation.work import Settings
 from colorbench.models.loading import LoadedModel
@@ -56,6 +57,8 @@ class Context:
     request: RunRequest
     """The whole command: output, pictures to keep, limit."""
     listener: Listener
+    begun: list[RunFolder] = field(default_factory=list)
+    """Folders of the records that are begun: after an error those in which nothing was made are removed."""
 
     @property
     def model(self) -> LoadedModel:
@@ -133,6 +136,19 @@ class Place:
         return read_record(self.folder.path) if self.folder.finished() else None
 
 
+def set_aside_if_unreadable(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Rename a finished record that cannot be read, and say so: its run is made again beside it.
+
+    Raises:
+        UserError: where the place cannot be written.
+    """
+    try:
+        read_record(folder.path)
+    except UserError as error:
+        aside = folder.set_aside()
+        say(f"{error}: it is now {aside.name}, and the run is made again")
+
+
 def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Place:
     """The folder of the context's model under a protocol; says so where it is measured already.
 
@@ -160,6 +176,9 @@ def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], 
         resume=request.resume,
         say=context.listener.message,
     )
+    context.begun.append(folder)
+    if folder.finished():
+        set_aside_if_unreadable(folder, context.listener.message)
     if folder.finished():
         context.listener.message(f"{context.model.full_name} under {spec.name} is measured already: {folder.path}")
     return Place(folder, key)
@@ -175,6 +194,7 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
     if len(first_places(rows.sha256s)) < len(rows):
         what = f"protocol {spec.name} counts copies of an image as images"
         raise RunError(what, mend="it must pass its rows through `evaluation.copies.without_copies` before its metrics")
+    check_columns(spec.name, [*outcome.columns, *outcome.arrays])
     files = aggregate.write_rows(folder, rows, outcome.columns, outcome.arrays)
     curves: list[CurvePart] = aggregate.curves_of(outcome.summary)
     record = Record(

@@ -1,0 +1,146 @@
+"""Checks of what a protocol gives: names that fit into the rows, and one number an image.
+
+Names are checked before a pass, on the metrics and on the scores of one image; every batch is checked again, since a
+protocol may give another batch other columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from colorbench.data.dataset import Sample
+from colorbench.data.loading import load_batches
+from colorbench.data.recipes import get_recipe
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.protocol import Colorization, MetricSpec, ScoredBatch, Truth
+from colorbench.evaluation.work import Settings, Task
+from colorbench.plugins import describe
+
+FIXED_COLUMNS = ("id", "sha256", "label", "gray", "height", "width")
+"""Columns of the rows that say which image a row is of."""
+COUNT = {"ratio": 2, "abs_difference": 3}
+"""Form of a metric -> number of its statistics."""
+MOST_TRIED = 64
+"""Images that are tried until one can be read."""
+_NAME = re.compile(r"\w(?:[\w .@+:/()=%-]{0,98}[\w)%])?")
+_STATISTIC = re.compile(r"\.s\d+$")
+
+
+def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
+    """Refuse metrics whose columns could not be told apart.
+
+    Raises:
+        UserError: naming the protocol and the metric.
+    """
+    names = [metric.name for metric in metrics]
+    wrong = _wrong_name(names)
+    if wrong is None and (twice := [name for name, count in Counter(names).items() if count > 1]):
+        wrong = f"two metrics are called {twice[0]!r}"
+    if wrong is None and (statistics := [name for name in names if _STATISTIC.search(name)]):
+        wrong = f"the metric {statistics[0]!r} has the name of another metric's statistics"
+    if wrong is not None:
+        raise UserError(f"protocol {protocol}: {wrong}", mend="its author must choose other names")
+
+
+def check_columns(protocol: str, columns: Iterable[str]) -> None:
+    """Refuse columns whose names the rows cannot hold.
+
+    Raises:
+        RunError: naming the protocol and the column.
+    """
+    if (wrong := _wrong_name(columns)) is not None:
+        raise RunError(f"protocol {protocol}: {wrong}", mend="its author must choose other names")
+
+
+def check_scores(protocol: str, scored: ScoredBatch, count: int) -> None:
+    """Refuse scores of a batch that the rows cannot hold.
+
+    Args:
+        protocol: its name.
+        scored: what it gave.
+        count: images in the batch.
+
+    Raises:
+        RunError: naming the protocol and the column or array.
+    """
+    check_columns(protocol, [*scored.columns, *scored.arrays])
+    for name, values in (*scored.columns.items(), *scored.arrays.items()):
+        if np.ndim(values) == 0 or len(values) != count:
+            given = "one value" if np.ndim(values) == 0 else f"{len(values)} values"
+            raise RunError(f"protocol {protocol} gave {given} of {name} for {count} photographs")
+        if np.asarray(values).dtype.kind not in "biuf":
+            raise RunError(f"protocol {protocol} gave {name} as {np.asarray(values).dtype}, not as numbers")
+    for name, values in scored.columns.items():
+        if np.ndim(values) != 1:
+            raise RunError(f"protocol {protocol} gave column {name} in {np.ndim(values)} dimensions, not in one")
+
+
+def check_statistics(protocol: str, metrics: Sequence[MetricSpec], columns: Iterable[str]) -> None:
+    """Refuse rows from which a metric cannot be computed.
+
+    Raises:
+        RunError: naming the protocol and the column that is missing.
+    """
+    there = set(columns)
+    for metric in metrics:
+        for j in range(COUNT[metric.form]):
+            if (name := f"{metric.name}.s{j}") not in there:
+                mend = f"its scorer must give it in `columns`, or in the summary's `statistics`; form {metric.form}"
+                raise RunError(f"protocol {protocol} gave no column {name}", mend=mend)
+
+
+def check_scorers(tasks: Sequence[Task], samples: Sequence[Sample], settings: Settings) -> None:
+    """Score a gray prediction of the first image that can be read, with every protocol of the unfinished tasks.
+
+    That finds names that the rows cannot hold before hours of work, and loads what scoring needs (compiled routines, a
+    classifier), so that the first model of a run is not charged for it.
+
+    Raises:
+        UserError: naming the protocol.
+    """
+    done: set[int] = set()
+    images: dict[str, Truth | None] = {}
+    for task in tasks:
+        if id(task.scorer) in done or task.folder.finished():
+            continue
+        done.add(id(task.scorer))
+        recipe = task.scorer.recipe
+        if recipe not in images:
+            images[recipe] = _first_readable(samples, recipe, settings)
+        if (truth := images[recipe]) is None:
+            continue  # the pass will say that there are none
+        try:
+            scored = task.scorer.score(Colorization(truth, ab=torch.zeros_like(truth.ab)))
+            check_scores(task.spec.name, scored, 1)
+        except RunError as error:
+            raise UserError(error.what, where=error.where, mend=error.mend) from error
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"protocol {task.spec.name} failed: {describe(error)}"
+            raise RunError(what, where=f"photograph {truth.ids[0]}", mend="--debug shows where") from error
+
+
+def _first_readable(samples: Sequence[Sample], recipe: str, settings: Settings) -> Truth | None:
+    for sample in samples[:MOST_TRIED]:
+        for batch in load_batches(
+            [sample], get_recipe(recipe), batch_size=1, workers=0, gray_policy=settings.gray_policy
+        ):
+            if batch.ids:
+                return Truth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
+    return None
+
+
+def _wrong_name(names: Iterable[str]) -> str | None:
+    """What is wrong with a name of a column or metric; None where nothing is."""
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            return f"{name!r} cannot be the name of a column: letters, digits and .@+:/()=%-_ only, at most 100"
+        if name in FIXED_COLUMNS:
+            return f"the column name {name!r} is taken: every row has {', '.join(FIXED_COLUMNS)}"
+    return None
