@@ -101,7 +101,7 @@ def check_scorers(tasks: Sequence[Task], samples: Sequence[Sample], settings: Se
     classifier), so that the first model of a run is not charged for it.
 
     Raises:
-        UserError: naming the protocol.
+        RunError: naming the protocol.
     """
     done: set[int] = set()
     images: dict[str, Truth | None] = {}
@@ -117,8 +117,6 @@ def check_scorers(tasks: Sequence[Task], samples: Sequence[Sample], settings: Se
         try:
             scored = task.scorer.score(Colorization(truth, ab=torch.zeros_like(truth.ab)))
             check_scores(task.spec.name, scored, 1)
-        except RunError as error:
-            raise UserError(error.what, where=error.where, mend=error.mend) from error
         except UserError:
             raise
         except Exception as error:
