@@ -2,6 +2,7 @@
 
 import weakref
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from colorbench.data import loading
 from colorbench.data.dataset import Photograph, Sample
-from colorbench.data.loading import load_batches
+from colorbench.data.loading import load_batches, map_ahead
 from colorbench.data.recipes import get_recipe
 from colorbench.data.sources import open_dataset
 
@@ -86,3 +87,19 @@ def test_a_bug_in_a_recipe_is_raised_and_not_counted_as_a_skipped_photograph(man
 def test_senseless_numbers_are_refused(many: list[Sample], batch_size: int, workers: int) -> None:
     with pytest.raises(ValueError, match="batch size"):
         next(load_batches(many, get_recipe("native"), batch_size=batch_size, workers=workers))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_threads_are_a_bounded_number_of_items_ahead(workers: int) -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(1000):
+            taken.append(i)
+            yield i
+
+    results = map_ahead(lambda item: 2 * item, items(), workers, 8)
+    for i in range(50):
+        assert next(results) == 2 * i
+        assert len(taken) <= i + 1 + 8 + 1
+    assert list(results) == [2 * i for i in range(50, 1000)]

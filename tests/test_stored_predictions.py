@@ -58,7 +58,7 @@ def measured(
 ) -> tuple[list[str], list[str], Path]:
     """Notes of the record, what the terminal was told, and the record's folder."""
     if not (tmp_path / "images").exists():
-        save(tmp_path / "images", images)
+        save(tmp_path / "images", images, compress_level=9)  # other bytes than predictions of equal pixels
     listener = Listening()
     request = RunRequest(
         models=[f"images:{predictions}"],
@@ -175,6 +175,16 @@ def test_what_was_resized_or_stored_otherwise_is_counted(
     assert len(notes) == len(words)
     for note, pattern in zip(notes, words, strict=True):
         assert re.search(pattern, note), note
+
+
+def test_images_that_are_given_as_their_own_predictions_are_told(tmp_path: Path) -> None:
+    images = originals()
+    folder = save(tmp_path / "out", images)
+    images[3].save(folder / "03.png", compress_level=9)
+    notes, _, _ = measured(tmp_path, images, folder)
+    assert notes == ["1 of 8 predictions are the files of their images, true colors and all (first 03.png)"]
+    notes, _, _ = measured(tmp_path, images, tmp_path / "images")
+    assert notes[0].startswith("8 of 8 predictions are the files of their images")
 
 
 def test_lossy_and_deep_files_are_counted(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def read_header(path: Path) -> Header:
             head = file.read(4096)
             file.seek(0)
             image = open_image(file)
+            _check_pixels(image)
             # A PNG without EXIF in front would be decoded to look for it at the end.
             exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
             sideways = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
@@ -135,10 +136,7 @@ def decode_bytes(content: bytes) -> np.ndarray:
         raise UnreadablePhotograph("the file is empty")
     try:
         image = open_image(io.BytesIO(content))
-        # Pillow only warns up to twice its limit. Its warning is not turned into an error here: filters of warnings
-        # belong to the whole process, and several threads that change them leave them changed.
-        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-            raise UnreadablePhotograph("the picture has too many pixels")
+        _check_pixels(image)
         image.load()
         return np.asarray(_to_srgb(image))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -167,6 +165,13 @@ def open_image(file: BinaryIO) -> Image.Image:
             raise
         file.seek(0)
     return Image.open(file)
+
+
+def _check_pixels(image: Image.Image) -> None:
+    # Pillow only warns up to twice its limit. Its warning is not turned into an error here: filters of warnings belong
+    # to the whole process, and several threads that change them leave them changed.
+    if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+        raise UnreadablePhotograph("the picture has too many pixels")
 
 
 def is_gray(rgb: np.ndarray) -> bool:

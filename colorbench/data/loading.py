@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ from colorbench.data.recipes import Recipe
 LARGEST_BATCH = 1 << 24
 """Pixels in a batch of images at their own sizes: sixteen of 1024 x 1024, fewer of larger ones."""
 
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 GrayPolicy = Literal["keep", "drop"]
 
 
@@ -124,17 +126,23 @@ def load_batches(
 
 
 def _ahead(samples: Sequence[Sample], recipe: Recipe, workers: int, batch_size: int) -> Iterator[_Loaded | str]:
+    return map_ahead(lambda sample: _load(sample, recipe), samples, workers, batch_size + workers)
+
+
+def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
+    """Return ``function`` of every item in order, made by threads that are at most ``ahead`` items ahead.
+
+    ``ThreadPoolExecutor.map`` would decode a whole dataset into memory. No workers: in the caller's thread.
+    """
     if workers == 0:
-        for sample in samples:
-            yield _load(sample, recipe)
+        yield from map(function, items)
         return
-    # A bounded window instead of pool.map, which would decode a whole set ahead into memory.
-    window: deque[Future[_Loaded | str]] = deque()
+    window: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers, thread_name_prefix="colorbench-decode") as pool:
         try:
-            for sample in samples:
-                window.append(pool.submit(_load, sample, recipe))
-                if len(window) > batch_size + workers:
+            for item in items:
+                window.append(pool.submit(function, item))
+                if len(window) > ahead:
                     yield window.popleft().result()
             while window:
                 yield window.popleft().result()

@@ -129,7 +129,7 @@ def _prediction_notes(task: Task, run: Run, rows: Shard) -> list[str]:
         return []
     sizes = dict(zip(rows.ids, rows.sizes, strict=True))
     recipe = get_recipe(task.scorer.recipe)
-    return prediction_notes(stored, run.dataset.samples, recipe, sizes, rows.columns[LIGHTNESS_GAP])
+    return prediction_notes(stored, run.dataset.samples, recipe, sizes, rows.sha256s, rows.columns[LIGHTNESS_GAP])
 
 
 def model_part(model: LoadedModel) -> ModelPart:

@@ -128,7 +128,12 @@ def lightness_warning(columns: Mapping[str, np.ndarray]) -> str | None:
 
 
 def prediction_notes(
-    stored: StoredPictures, samples: Sequence[Sample], recipe: Recipe, sizes: Mapping[str, Size], gaps: np.ndarray
+    stored: StoredPictures,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    sizes: Mapping[str, Size],
+    sha256s: Sequence[str],
+    gaps: np.ndarray,
 ) -> list[str]:
     """What a reader of the record must know of stored predictions, the gravest first.
 
@@ -137,9 +142,13 @@ def prediction_notes(
         samples: the images, in order.
         recipe: the preprocessing.
         sizes: id -> (H, W) of every evaluated image, in the order of ``gaps``.
+        sha256s: of the files of the images, in the same order.
         gaps: (n,) the column ``lightness_gap``.
     """
-    return [*_lightness_notes(stored, samples, recipe, list(sizes), gaps), *_file_notes(stored, recipe, sizes)]
+    same = [id for id, sha256 in zip(sizes, sha256s, strict=True) if stored.sha256s[id] == sha256]
+    copied = f"{len(same)} of {len(sizes)} predictions are the files of their images, true colors and all"
+    copies = [f"{copied} (first {same[0]})"] if same else []
+    return [*copies, *_lightness_notes(stored, samples, recipe, list(sizes), gaps), *_file_notes(stored, recipe, sizes)]
 
 
 def _lightness_notes(

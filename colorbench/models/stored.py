@@ -76,6 +76,8 @@ class StoredPictures:
         )
         self.headers: dict[str, Header] = {}
         """Id -> header of its prediction, once they are prepared."""
+        self.sha256s: dict[str, str] = {}
+        """Id -> sha256 of the bytes of its prediction."""
         self._passed_over = [] if remark is None else [remark]
         self.remarks: list[str] = []
         """What a user must know of how files were found, once they are prepared."""
@@ -93,7 +95,8 @@ class StoredPictures:
         for id, path in sorted(found.items()):
             try:
                 self.headers[id] = read_header(path)
-                digest.update(f"{id}\0{file_sha256(path)}\n".encode())
+                self.sha256s[id] = file_sha256(path)
+                digest.update(f"{id}\0{self.sha256s[id]}\n".encode())
             except UnreadablePhotograph as error:
                 raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), mend=_AGAIN) from error
         self._found = found

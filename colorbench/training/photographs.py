@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch.nn.functional import interpolate
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.decoding import UnreadablePhotograph, decode
+from colorbench.data.loading import map_ahead
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import UserError
 from colorbench.training.preset import View
@@ -95,14 +95,13 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     sources: list[int] = []
     skipped: list[tuple[str, str]] = []
     origin = [number for number, dataset in enumerate(datasets) for _ in dataset.samples]
-    with ThreadPoolExecutor(workers) as pool:
-        for sample, source, answer in zip(samples, origin, pool.map(read, samples), strict=True):
-            if isinstance(answer, str):
-                skipped.append((sample.id, answer))
-                continue
-            pixels[len(hashes)] = answer[0]
-            hashes.append(answer[1])
-            sources.append(source)
+    for sample, source, answer in zip(samples, origin, map_ahead(read, samples, workers, 4 * workers), strict=True):
+        if isinstance(answer, str):
+            skipped.append((sample.id, answer))
+            continue
+        pixels[len(hashes)] = answer[0]
+        hashes.append(answer[1])
+        sources.append(source)
     if not hashes:
         raise UserError(
             "none of the photographs can be read", mend=f"first reason: {skipped[0][1] if skipped else '-'}"
