@@ -121,8 +121,8 @@ class _Set:
 
     def _read_scores(self, entries: Mapping[str, Mapping[int, Entry]]) -> None:
         names: dict[str, Counter[str]] = defaultdict(Counter)
-        for entry in (entry for found in self.entries.values() for entry in found):
-            called = dict(zip(reversed(entry.run.sha256s), reversed(entry.run.rows["id"].tolist()), strict=True))
+        for one in (one for found in self.entries.values() for one in found):
+            called = dict(zip(reversed(one.run.sha256s), reversed(one.run.rows["id"].tolist()), strict=True))
             for hash, id in called.items():
                 names[hash][str(id)] += 1
         self.ids = {hash: min(often, key=lambda id: (-often[id], id)) for hash, often in names.items()}

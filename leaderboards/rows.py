@@ -28,7 +28,7 @@ def rows_of(by_group: Mapping[tuple[str, ...], Sequence[Entry]]) -> dict[str, st
     for key, entries in by_group.items():
         for entry in entries:
             alike[_digest(_traits(entry.record))].append((key, entry))
-    found = {}
+    found: dict[str, str] = {}
     for members in alike.values():
         for row in [members] if _one_each(members) else _apart(members):
             id = _digest(sorted(entry.sha256 for _, entry in row))

@@ -11,8 +11,9 @@ from colorbench.evaluation.verification import read_verification
 from colorbench.evaluation.verify import verify
 from leaderboards.building import build
 from leaderboards.collecting import collect
-from leaderboards.gallery import Size, galleries
+from leaderboards.gallery import galleries
 from leaderboards.page import page
+from leaderboards.saved_images import Size
 from leaderboards.tables import board_csv, board_json, board_latex, board_markdown
 
 
