@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.loading import GrayPolicy
 from colorbench.data.sources import open_dataset
+from colorbench.errors import UserError
+from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.pictures import Save
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.request import RunRequest
@@ -18,8 +20,9 @@ from colorbench.models.loading import LoadedModel, load_model
 __all__ = ["load_model", "run"]
 
 
+@overload
 def run(
-    model: str | LoadedModel,
+    model: list[Any] | tuple[Any, ...],
     protocol: str = "auc",
     data: Dataset | Path | str | None = None,
     *,
@@ -37,15 +40,58 @@ def run(
     save: Save = "gallery",
     output: Path | str = "runs",
     anchors: bool = True,
-) -> Record:
-    """Measure one model under one protocol.
+) -> list[Record]: ...
+@overload
+def run(
+    model: str | LoadedModel | object,
+    protocol: str = "auc",
+    data: Dataset | Path | str | None = None,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    decode: str | None = None,
+    temperature: float | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    workers: int | None = None,
+    save: Save = "gallery",
+    output: Path | str = "runs",
+    anchors: bool = True,
+) -> Record: ...
+def run(
+    model: str | LoadedModel | object | Sequence[str | LoadedModel | object],
+    protocol: str = "auc",
+    data: Dataset | Path | str | None = None,
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    decode: str | None = None,
+    temperature: float | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    workers: int | None = None,
+    save: Save = "gallery",
+    output: Path | str = "runs",
+    anchors: bool = True,
+) -> Record | list[Record]:
+    """Measure one model, or several in one pass, under one protocol.
 
     Args:
-        model: a name, or what ``load_model`` gave.
+        model: a name, with options or not (``"zoo/cic[decode=mode]"``); what ``load_model`` gave; or a model itself: an
+            object or class with a ``card`` and ``colorize`` or ``colorize_batch``, or an ``nn.Module`` with a ``card``.
+            A list of these gives a list of records.
         protocol: a name, with a preset or not.
         data: a folder or another source that ``--data`` takes; None: the packaged photographs.
         parameters: of the protocol.
-        decode, temperature: of a model that predicts a distribution.
+        decode, temperature: of the one model named, where it predicts a distribution.
         gray_policy, limit, seed, batch_size, device, dtype, threads, workers, save, output, anchors: as the flags
             of ``colorbench run``.
 
@@ -59,8 +105,9 @@ def run(
         ['auc_raw', 'auc_rebalanced', 'auc_rebalanced_stable']
     """
     dataset = data if isinstance(data, Dataset) else open_dataset(None if data is None else str(data))
+    models: tuple[Any, ...] = tuple(model) if isinstance(model, list | tuple) else (model,)
     request = RunRequest(
-        models=(model,),
+        models=models,
         protocols=(protocol,),
         data=dataset,
         gray_policy=gray_policy,
@@ -78,4 +125,10 @@ def run(
         anchors=anchors,
         limit=limit,
     )
-    return run_request(request)[0]
+    records = run_request(request)
+    if not records:
+        raise UserError(f"{protocol} gives no record here: it asks people", mend="see `colorbench study build`")
+    if not isinstance(model, list | tuple):
+        return records[0]
+    wanted = {one if isinstance(one, str) else getattr(one, "full_name", None) for one in models}
+    return [one for one in records if one.model.name not in ANCHORS or one.model.name in wanted]

@@ -96,12 +96,19 @@ class _HeldBack:
         return getattr(self._stream, name)
 
 
+_results: list[tuple[Any, int | None]] = []
+"""Standard output as it was while it is kept: the stream, and a duplicate of its descriptor where it has one."""
+
+
 @contextlib.contextmanager
 def standard_output_kept() -> Iterator[None]:
     """Send everything that is printed meanwhile to standard error: by Python, by C code, by child processes.
 
-    Standard output belongs to the result of a command.
+    Standard output belongs to the result of a command, which ``print_result`` writes.
     """
+    if _results:  # kept already
+        yield
+        return
     saved = None
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
@@ -109,28 +116,45 @@ def standard_output_kept() -> Iterator[None]:
         if sys.stdout.fileno() == 1 and sys.stderr.fileno() == 2:
             saved = os.dup(1)
             os.dup2(2, 1)
+    _results.append((sys.stdout, saved))
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
     finally:
+        _results.clear()
         if saved is not None:
-            # C code keeps what it printed until its buffer is full or flushed; it must go out before the descriptor
-            # is given back.
+            # What C code printed waits in its own buffer, and must go out before the descriptor is given back.
             _flush_c()
             os.dup2(saved, 1)
             os.close(saved)
 
 
-def standard_output_closed() -> None:
-    """Send what is printed from now on to standard error: after its result a command prints nothing more."""
+def print_result(text: str) -> None:
+    """Write the result of a command to standard output, also while that is kept; a line end is added where none is."""
+    text = text if text.endswith("\n") else f"{text}\n"
+    stream, descriptor = _results[0] if _results else (sys.stdout, None)
+    if descriptor is None:
+        stream.write(text)
+        stream.flush()
+        return
+    with open(os.dup(descriptor), "w", encoding=stream.encoding, errors="replace") as file:
+        file.write(text)
+
+
+def close_standard_output() -> None:
+    """Send what is printed from now on to standard error: after its result a command prints nothing more.
+
+    Code of a plugin may print when the interpreter ends.
+    """
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
         if sys.stdout.fileno() == 1 and sys.stderr.fileno() == 2:
+            _flush_c()
             os.dup2(2, 1)
 
 
 def _flush_c() -> None:
     import ctypes
 
-    with contextlib.suppress(OSError, AttributeError):
+    with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).fflush(None)

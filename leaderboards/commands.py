@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from colorbench.cli.options import Debug, Json
+from colorbench.guard import print_result
 
 app = typer.Typer(
     name="leaderboard",
@@ -84,7 +85,7 @@ def build(
         verifications=verification or [],
     )
     if json:
-        typer.echo(made.json_text, nl=False)
+        print_result(made.json_text)
     for line in made.words:
         typer.echo(line, err=json)
     for line in made.warnings:

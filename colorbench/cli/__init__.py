@@ -46,4 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     # Not `list(...)`: once its verb is loaded, that name in this package is the module colorbench.cli.list.
-    app(args=None if arguments is None else [*arguments], prog_name="colorbench")
+    try:
+        app(args=None if arguments is None else [*arguments], prog_name="colorbench")
+    finally:
+        from colorbench.guard import close_standard_output
+
+        close_standard_output()

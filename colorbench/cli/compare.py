@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from colorbench.cli.options import Debug, Json
+from colorbench.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -56,7 +57,7 @@ def compare(
     headline = headline_of(runs[0].record.protocol.name) if runs else None
     found = compare_runs(runs, metrics=metric or [], headline=headline, allow_unstable=allow_unstable)
     if json:
-        typer.echo(found.model_dump_json(indent=1))
+        print_result(found.model_dump_json(indent=1))
     else:
         show(console(words_to_stderr=False), found)
 

@@ -9,6 +9,7 @@ import typer
 
 from colorbench.cli.options import Debug, Json
 from colorbench.errors import UserError
+from colorbench.guard import print_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
     """
     found = {"models": models(), "protocols": protocols(), "datasets": datasets()}
     if json:
-        typer.echo(jsonlib.dumps(found, indent=1, ensure_ascii=False))
+        print_result(jsonlib.dumps(found, indent=1, ensure_ascii=False))
         return
     from colorbench.cli.tables import console
 

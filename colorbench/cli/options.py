@@ -30,8 +30,24 @@ Device = Annotated[
         "--device", metavar="NAME", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where there is one."
     ),
 ]
+
+
+def _keep_standard_output(context: typer.Context, wanted: bool) -> bool:
+    # Before the verb imports a plugin: what that prints must not stand among the JSON.
+    if wanted and not context.resilient_parsing:
+        from colorbench.guard import standard_output_kept
+
+        context.with_resource(standard_output_kept())
+    return wanted
+
+
 Json = Annotated[
-    bool, typer.Option("--json", help="The answer as JSON on standard output; words go to standard error.")
+    bool,
+    typer.Option(
+        "--json",
+        callback=_keep_standard_output,
+        help="The answer as JSON on standard output; words go to standard error.",
+    ),
 ]
 Limit = Annotated[
     int | None,
@@ -41,11 +57,15 @@ ListFile = Annotated[
     Path | None, typer.Option("--list", metavar="FILE", help="Only the photographs that FILE names, one a line.")
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Weights from this file, not those that ship.")
+    Path | None, typer.Option("--weights", metavar="FILE", help="Of the one model named: weights from this file.")
 ]
 Decode = Annotated[
     str | None,
-    typer.Option("--decode", metavar="annealed-mean|mean|mode", help="How a distribution becomes a colour."),
+    typer.Option(
+        "--decode",
+        metavar="annealed-mean|mean|mode",
+        help="Of the one model named: how a distribution becomes a colour.",
+    ),
 ]
 Temperature = Annotated[
     float | None, typer.Option("--temperature", min=0.0, metavar="T", help="Of the annealed mean (the paper's: 0.38).")

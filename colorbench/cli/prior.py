@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from colorbench.cli.options import Debug, Json, Limit, ListFile
+from colorbench.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,7 +63,7 @@ def prior(
     result = smoothed(counted) if smooth else counted
     save_prior(result, output)
     if json:
-        typer.echo(output.with_suffix(".json").read_text(), nl=False)
+        print_result(output.with_suffix(".json").read_text())
     print_prior(words, result, output)
 
 

@@ -22,6 +22,7 @@ from colorbench.cli.options import (
     key_values,
 )
 from colorbench.errors import RunError, UserError
+from colorbench.guard import print_result, standard_output_kept
 
 if TYPE_CHECKING:
     from colorbench.evaluation.record import Record
@@ -34,7 +35,10 @@ def run(
     model: Annotated[
         list[str],
         typer.Option(
-            "--model", "-m", metavar="NAME", help="A name that `colorbench list` shows, FILE.py:CLASS, or images:DIR."
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="A name that `colorbench list` shows, FILE.py:CLASS or images:DIR; 'zoo/cic[decode=mode]'.",
         ),
     ],
     protocol: Annotated[
@@ -126,9 +130,10 @@ def run(
     protocols = list(dict.fromkeys(protocol))
     needed = {role for name in protocols for role in getattr(get_protocol(name.partition("@")[0]), "roles", ())}
     check_roles(sets, needed)
-    loaded = [
-        load_model(name, decode=decode, temperature=temperature, weights=weights) for name in dict.fromkeys(model)
-    ]
+    named = list(dict.fromkeys(model))
+    check_options(named, {"weights": weights, "decode": decode, "temperature": temperature})
+    with standard_output_kept():  # what a plugin prints is no result
+        loaded = [load_model(name, decode=decode, temperature=temperature, weights=weights) for name in named]
     request = RunRequest(
         models=loaded,
         protocols=protocols,
@@ -149,7 +154,7 @@ def run(
         limit=limit,
         command=("colorbench", *sys.argv[1:]),
     )
-    with ProgressBar(console(words_to_stderr=True)) as bar:
+    with standard_output_kept(), ProgressBar(console(words_to_stderr=True)) as bar:
         records = measure(request, bar)
     if processes()[0] == 0:  # of several processes one speaks
         names = {one.full_name for one in loaded}
@@ -187,7 +192,7 @@ def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, js
             show_judges(closing.console, alike, score)
     if json:
         texts = [record.model_dump_json(indent=1) for record in asked]
-        typer.echo(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
+        print_result(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
 
 
 def by_role(data: Sequence[str]) -> dict[str, str]:
@@ -220,6 +225,18 @@ def check_roles(sets: Mapping[str, str], needed: Collection[str]) -> None:
     if lacking := [role for role in ROLES if role in needed and role not in sets]:
         mend = f"give {' '.join(f'--data {role}=DIR' for role in ROLES if role in needed)}"
         raise UserError(f"there are no photographs in the role {lacking[0]!r}", mend=mend)
+
+
+def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
+    """Refuse an option of a model where several models are named.
+
+    Raises:
+        UserError: saying how to write it.
+    """
+    for key, value in options.items():
+        if value is not None and len(models) > 1:
+            what = f"--{key} does not say which of {len(models)} models is meant"
+            raise UserError(what, mend=f"write it with the name: -m '{models[0]}[{key}={value}]'")
 
 
 def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str, Any]]:

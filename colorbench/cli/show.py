@@ -10,6 +10,7 @@ import typer
 
 from colorbench.cli.options import Debug, Json
 from colorbench.errors import UserError
+from colorbench.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,7 +33,7 @@ def show(
 
     about = describe(name)
     if json:
-        typer.echo(jsonlib.dumps(about, indent=1, ensure_ascii=False, default=str))
+        print_result(jsonlib.dumps(about, indent=1, ensure_ascii=False, default=str))
     else:
         print_about(console(words_to_stderr=False), about)
 

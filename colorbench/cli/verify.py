@@ -9,6 +9,7 @@ import typer
 
 from colorbench.cli.options import Debug, Device, Json, ListFile, Weights
 from colorbench.errors import UserError
+from colorbench.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +78,7 @@ def verify(
     if output is not None:
         write_atomic(output, text.encode())
     if json:
-        typer.echo(text, nl=False)
+        print_result(text)
     show(console(words_to_stderr=json), found, folder)
     if not found.holds:
         raise typer.Exit(1)

@@ -23,7 +23,17 @@ from colorbench.evaluation.engine import truth_of
 from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
 from colorbench.evaluation.model_check import ModelFinding
 from colorbench.evaluation.provenance import overlap, provenance
-from colorbench.evaluation.record import CopyPart, DatasetPart, Execution, ModelPart, ProtocolPart, Record, Skipped
+from colorbench.evaluation.record import (
+    CopyPart,
+    DatasetPart,
+    Execution,
+    ModelPart,
+    ProtocolPart,
+    Record,
+    Skipped,
+    record_text,
+    storable,
+)
 from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.score_check import check_columns, check_statistics
 from colorbench.evaluation.store import RunFolder, Shard
@@ -65,7 +75,7 @@ def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
             mend = "give other photographs with --data"
             raise RunError("not one photograph could be evaluated", where=first, mend=mend)
         record = _record(task, run, anchors, rows, begun)
-    task.folder.write_record(record.model_dump_json(indent=1) + "\n")
+    task.folder.write_record(record_text(record))
 
 
 def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard, begun: float) -> Record:
@@ -90,36 +100,37 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
         files = stored.result().model_copy(update={"pictures": kept})
     findings = run.findings.get(id(task.model), ())
     seconds = {**rows.seconds, "aggregate": time.perf_counter() - begun}
-    return Record(
-        key=task.key,
-        model=model_part(task.model),
-        protocol=ProtocolPart(
-            name=task.spec.name,
-            version=task.spec.version,
-            parameters=plain(scorer.parameters),
-            identity=plain(scorer.identity),
-            identity_sha256=protocol_identity(task.spec.name, task.spec.version, scorer.identity),
-        ),
-        dataset=_dataset_part(task, run, rows),
-        metrics=metrics,
-        differences=differences,
-        curves=aggregate.curves_of(summary),
-        notes=[
-            *aggregate.demonstration(len(rows)),
-            *_prediction_notes(task, run, rows),
-            *(one.note for one in findings),
-            *copy_notes(rows),
-            *summary.notes,
-        ],
-        execution=execution_part(
-            run.settings,
-            len(rows) + len(rows.copies),
-            seconds,
-            deterministic=all(one.deterministic for one in findings),
-        ),
-        provenance=provenance(run.command, [task.model.package]),
-        files=files,
-    )
+    with storable(f"{task.model.full_name} under {task.spec.name}"):
+        return Record(
+            key=task.key,
+            model=model_part(task.model),
+            protocol=ProtocolPart(
+                name=task.spec.name,
+                version=task.spec.version,
+                parameters=plain(scorer.parameters),
+                identity=plain(scorer.identity),
+                identity_sha256=protocol_identity(task.spec.name, task.spec.version, scorer.identity),
+            ),
+            dataset=_dataset_part(task, run, rows),
+            metrics=metrics,
+            differences=differences,
+            curves=aggregate.curves_of(summary),
+            notes=[
+                *aggregate.demonstration(len(rows)),
+                *_prediction_notes(task, run, rows),
+                *(one.note for one in findings),
+                *copy_notes(rows),
+                *summary.notes,
+            ],
+            execution=execution_part(
+                run.settings,
+                len(rows) + len(rows.copies),
+                seconds,
+                deterministic=all(one.deterministic for one in findings),
+            ),
+            provenance=provenance(run.command, [task.model.package]),
+            files=files,
+        )
 
 
 def _prediction_notes(task: Task, run: Run, rows: Shard) -> list[str]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from colorbench.errors import UserError
+from colorbench.errors import RunError, UserError
 from colorbench.models.card import ModelCard
 
 SCHEMA_VERSION = 1
@@ -186,6 +189,51 @@ class Record(_Part):
     execution: Execution
     provenance: Provenance
     files: Files
+
+
+def record_text(record: Record) -> str:
+    """Return ``record.json``, after making sure that it can be read again as it is.
+
+    Raises:
+        RunError: naming what cannot be stored: a NaN or infinity, or an object that JSON has no form for.
+    """
+    try:
+        text = record.model_dump_json(indent=1)
+        again = Record.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise RunError(f"no record can hold {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    except ValueError as error:
+        raise RunError(f"no record can hold this: {' '.join(str(error).split())}") from error
+    mine, stored = record.model_dump(mode="json"), again.model_dump(mode="json")
+    for part, value in mine.items():
+        if value != stored[part]:
+            raise RunError(f"no record can hold a value of {part}", mend="use finite numbers and text")
+    return text + "\n"
+
+
+@contextlib.contextmanager
+def storable(whose: str) -> Iterator[None]:
+    """Say in one line that what a record is made of cannot be stored.
+
+    Raises:
+        RunError: naming whose values they are, and the first.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        first = error.errors()[0]
+        what = f"{whose} gave what no record can hold: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise RunError(what, mend="use finite numbers and text; finished shards are kept") from error
+
+
+def unstorable(value: object) -> str | None:
+    """Say what of plain values JSON cannot hold; None where it can hold all."""
+    try:
+        json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        return " ".join(str(error).split())
+    return None
 
 
 def read_record(folder: Path) -> Record:

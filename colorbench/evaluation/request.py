@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -28,7 +28,7 @@ CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distributi
 class RunRequest:
     """One command: everything that ``colorbench run`` was told."""
 
-    models: Sequence[str | LoadedModel]
+    models: Sequence[str | LoadedModel | object]
     protocols: Sequence[str]
     """Names, with a preset or not: ``auc``, ``auc@cic2016``."""
     data: Dataset
@@ -145,15 +145,34 @@ def get_protocol(name: str) -> ImageProtocol | WholeProtocol:
 
 
 def load_models(request: RunRequest) -> list[LoadedModel]:
-    """Models asked for, then the anchors that are not among them."""
-    loaded = [
-        model
-        if isinstance(model, LoadedModel)
-        else load_model(model, decode=request.decode, temperature=request.temperature)
-        for model in request.models
-    ]
-    names = {model.full_name for model in loaded}
-    return loaded + [load_model(name) for name in ANCHORS if request.anchors and name not in names]
+    """Models asked for, each once.
+
+    Raises:
+        UserError: for a model that cannot be loaded, and a decoding for several models at once.
+    """
+    decoding = {"decode": request.decode, "temperature": request.temperature}
+    chosen = {key: value for key, value in decoding.items() if value is not None}
+    if chosen and len(request.models) > 1:
+        key, value = next(iter(chosen.items()))
+        what = f"{key}={value} does not say which of {len(request.models)} models is meant"
+        raise UserError(what, mend=f"write it with the name: zoo/cic[{key}={value}]")
+    loaded: list[LoadedModel] = []
+    for model in request.models:
+        one = model if isinstance(model, LoadedModel) and not chosen else load_model(model, **chosen)
+        if any(one is other or one.colorizer is other.colorizer for other in loaded):
+            continue
+        if not isinstance(model, str | LoadedModel):
+            # Objects of one class, as a notebook makes them, have no names of their own.
+            same = sum(other.full_name.partition("#")[0] == one.full_name for other in loaded)
+            one = replace(one, full_name=f"{one.full_name}#{same + 1}") if same else one
+        loaded.append(one)
+    return loaded
+
+
+def load_anchors(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
+    """Gray, constant and truth, but for those that are asked for anyway."""
+    names = {model.full_name for model in asked}
+    return [load_model(name) for name in ANCHORS if name not in names]
 
 
 def unfit(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:

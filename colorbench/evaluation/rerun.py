@@ -130,7 +130,7 @@ def load_named(record: Record, wanted: Wanted) -> LoadedModel:
             caller names it too), or is not the one of the record.
     """
     name = record.model.name
-    if wanted.model is None and (":" in name or "@" in name or "/" not in name):
+    if wanted.model is None and (":" in name or "@" in name or "/" not in name or "weights=" in name):
         mend = "name it with --model (and --weights)"
         raise UserError(f"{LOADABLE}", where=name[:200], mend=mend)
     decoding = record.model.decoding

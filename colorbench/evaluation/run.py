@@ -33,6 +33,7 @@ from colorbench.evaluation.request import (
     asked_protocols,
     check,
     decisive,
+    load_anchors,
     load_models,
     resolve_protocols,
     unfit,
@@ -93,7 +94,9 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     if whole and count > 1:
         raise UserError(f"{whole[0][0].spec.name} runs in one process", mend="start it without torchrun or srun")
     # Gray, constant and truth stand beside scores of colours; what trains something has controls of its own.
-    models = load_models(request if scorers else replace(request, anchors=False))
+    asked = load_models(request)
+    request = replace(request, models=asked)
+    models = [*asked, *load_anchors(asked)] if scorers and request.anchors else asked
     ids = tuple(sample.id for sample in dataset.samples)
     for model in models:
         model.prepare(ids)  # stored pictures are hashed: their content is part of the key
@@ -121,7 +124,6 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
             with Residents(settings.device) as residents:
                 begun = Run(dataset, request.limit, settings, request.command, residents)
                 _work(tasks, begun, request.anchors, listener)
-            asked = models[: len(request.models)]
             context = Context((), {}, {}, settings, request, listener, folders)
             records = [read_record(task.folder.path) for task in tasks]
             return records + [record for one, given in whole for record in evaluate_whole(one, given, asked, context)]

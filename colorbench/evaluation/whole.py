@@ -34,6 +34,8 @@ from colorbench.evaluation.record import (
     Record,
     Skipped,
     read_record,
+    record_text,
+    storable,
 )
 from colorbench.evaluation.request import RunRequest, decisive, unfit
 from colorbench.evaluation.score_check import check_columns
@@ -197,39 +199,40 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
     check_columns(spec.name, [*outcome.columns, *outcome.arrays])
     files = aggregate.write_rows(folder, rows, outcome.columns, outcome.arrays)
     curves: list[CurvePart] = aggregate.curves_of(outcome.summary)
-    record = Record(
-        key=place.key,
-        model=model_part(context.model),
-        protocol=ProtocolPart(
-            name=spec.name,
-            version=spec.version,
-            parameters=plain(outcome.parameters),
-            identity=plain(outcome.identity),
-            identity_sha256=protocol_identity(spec.name, spec.version, outcome.identity),
-        ),
-        dataset=DatasetPart(
-            name=test.name,
-            n=len(test) - len(rows.copies),
-            n_evaluated=len(rows),
-            n_gray=sum(rows.gray) + sum(reason.startswith("gray") for _, reason in rows.skipped),
-            gray_policy=context.settings.gray_policy,
-            skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
-            copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
-            fingerprint=content_fingerprint(rows.sha256s),
-            recipe=outcome.recipe,
-            overlap=overlap(context.model.card, rows.sha256s),
-            limit=context.request.limit,
-            redistributable=test.redistributable,
-            source=test.source,
-        ),
-        metrics=list(outcome.metrics),
-        differences=list(outcome.differences),
-        curves=curves,
-        notes=[*aggregate.demonstration(len(rows)), *copy_notes(rows), *outcome.summary.notes],
-        execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
-        provenance=provenance(context.request.command, [context.model.package]),
-        files=files,
-    )
-    folder.write_record(record.model_dump_json(indent=1) + "\n")
+    with storable(f"{context.model.full_name} under {spec.name}"):
+        record = Record(
+            key=place.key,
+            model=model_part(context.model),
+            protocol=ProtocolPart(
+                name=spec.name,
+                version=spec.version,
+                parameters=plain(outcome.parameters),
+                identity=plain(outcome.identity),
+                identity_sha256=protocol_identity(spec.name, spec.version, outcome.identity),
+            ),
+            dataset=DatasetPart(
+                name=test.name,
+                n=len(test) - len(rows.copies),
+                n_evaluated=len(rows),
+                n_gray=sum(rows.gray) + sum(reason.startswith("gray") for _, reason in rows.skipped),
+                gray_policy=context.settings.gray_policy,
+                skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
+                copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
+                fingerprint=content_fingerprint(rows.sha256s),
+                recipe=outcome.recipe,
+                overlap=overlap(context.model.card, rows.sha256s),
+                limit=context.request.limit,
+                redistributable=test.redistributable,
+                source=test.source,
+            ),
+            metrics=list(outcome.metrics),
+            differences=list(outcome.differences),
+            curves=curves,
+            notes=[*aggregate.demonstration(len(rows)), *copy_notes(rows), *outcome.summary.notes],
+            execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
+            provenance=provenance(context.request.command, [context.model.package]),
+            files=files,
+        )
+    folder.write_record(record_text(record))
     folder.clear_shards()
     return read_record(folder.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 Role = Literal["competitor", "baseline", "reference"]
 
@@ -12,7 +12,7 @@ Role = Literal["competitor", "baseline", "reference"]
 class ModelCard(BaseModel):
     """What is known about a model. Only ``title`` must be given."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     title: str
     """One line: what the model is."""
@@ -42,3 +42,19 @@ class ModelCard(BaseModel):
     """Figures its makers report."""
     notes: str | None = None
     """Anything else a reader of a table must know."""
+
+    def not_storable(self) -> str | None:
+        """Say what a record could not hold, or not give back as it was; None where there is nothing.
+
+        Values are checked when a card is made, but a dictionary can be written into afterwards, and ``model_copy``
+        and ``model_construct`` check nothing.
+        """
+        try:
+            again = ModelCard.model_validate_json(self.model_dump_json())
+        except ValidationError as error:
+            first = error.errors()[0]
+            return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        except ValueError as error:  # half of a surrogate pair is no text, an object no JSON
+            return " ".join(str(error).split())
+        mine, stored = vars(self), vars(again)
+        return next((f"{name}: {mine[name]!r} is not kept" for name in stored if mine.get(name) != stored[name]), None)

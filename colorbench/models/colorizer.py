@@ -7,9 +7,9 @@ found by ``isinstance``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -112,8 +112,11 @@ class ThreadSafe(Protocol):
 class Wrapped:
     """A SimpleColorizer made to look like a Colorizer, with all capabilities that it has."""
 
-    def __init__(self, model: SimpleColorizer) -> None:
-        self.model, self.card = model, model.card
+    def __init__(self, model: Any, colorize: Callable[[Tensor], Tensor] | None = None) -> None:
+        """``colorize`` where the model calls its own something else: a network's ``forward``."""
+        self.model: Any = model
+        self.card: ModelCard = model.card
+        self._colorize = colorize
         self.thread_safe = isinstance(model, ThreadSafe) and model.thread_safe
         # On the instance, each only where the model has it: ``isinstance`` looks for the attribute.
         for name in FORWARDED:
@@ -129,10 +132,11 @@ class Wrapped:
 
     def colorize_batch(self, inputs: Inputs) -> Colors:
         """The short form's answer; its shape and values are checked by the engine."""
-        return Colors(ab=self.model.colorize(inputs.lightness))
+        colorize = self.model.colorize if self._colorize is None else self._colorize
+        return Colors(ab=colorize(inputs.lightness))
 
     def _redrawn(self, seed: int) -> Colorizer | None:
-        other = self.model.redrawn(seed)  # type: ignore[attr-defined]
+        other = self.model.redrawn(seed)
         return other if other is None or hasattr(other, "colorize_batch") else Wrapped(other)
 
 

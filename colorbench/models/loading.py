@@ -3,6 +3,8 @@
 zoo/cic.small        installed: prefix/name, and a tag where the model has several
 my_model.py:Warm     a class in a file, for a one-off
 images:answers/      pictures that another program made
+
+Each may have options in brackets: zoo/cic[decode=mode,weights=mine.safetensors]
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -28,10 +30,11 @@ from colorbench.errors import UserError
 from colorbench.guard import one_line, usage_held_back
 from colorbench.models.card import ModelCard
 from colorbench.models.colorizer import Colorizer, OnDevice, Wrapped
+from colorbench.models.names import parse_name, with_decoding
 from colorbench.models.networks import device_of, evaluation_mode, networks_of
 from colorbench.models.stored import StoredPictures
 from colorbench.models.weights import file_sha256
-from colorbench.plugins import OWN, find, nearest, registered, split_tag
+from colorbench.plugins import OWN, describe, find, nearest, registered, split_tag
 
 IMAGES = "images:"
 
@@ -52,6 +55,10 @@ class LoadedModel:
     """Of the weights file; of stored pictures, over all of them, once they are prepared."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """decode and temperature, where the model predicts a distribution."""
+    undecoded_name: str | None = None
+    """The name without a decoding that was chosen; None where none was."""
+    usual_decoding: Mapping[str, Any] | None = None
+    """Before one was chosen."""
 
     def prepare(self, ids: tuple[str, ...]) -> None:
         """What must be known before a run on the photographs ``ids``: stored pictures are looked up and hashed.
@@ -89,45 +96,80 @@ class LoadedModel:
 
 
 def load_model(
-    name: str,
+    model: str | LoadedModel | object,
     decode: str | None = None,
     temperature: float | None = None,
     *,
     weights: Path | None = None,
     device: torch.device | str | None = None,
 ) -> LoadedModel:
-    """Load a model by name.
+    """Load a model by name, or take one that is there.
 
     Args:
-        name: see the head of this file. A plain name is never looked up in the file system.
+        model: a name (see the head of this file), with options or not: ``zoo/cic[decode=mode]``. A plain name is never
+            looked up in the file system. Or what this function returned; or a model itself: an object or a class with
+            ``card`` and ``colorize`` or ``colorize_batch``, or an ``nn.Module`` with a ``card``, whose ``forward``
+            then takes lightness and returns ab.
         decode: ``annealed-mean``, ``mean`` or ``mode``, for models that predict a distribution.
         temperature: of the annealed mean.
         weights: a file to load in place of the tag's own weights.
         device: where the model's tensors go.
 
     Raises:
-        UserError: for an unknown name, tag, decoding or file, and for a plugin that is broken or incomplete.
+        UserError: for an unknown name, tag, option, decoding or file, and for a plugin that is broken or incomplete.
     """
+    if isinstance(model, str):
+        asked = parse_name(model)
+        decode = _either("decode", asked.decode, decode)
+        temperature = _either("temperature", asked.temperature, temperature)
+        loaded = _by_name(asked.name, _either("weights", asked.weights, weights))
+    elif weights is not None:
+        raise UserError("a model that is loaded takes no weights file", mend="give the model by name")
+    else:
+        loaded = model if isinstance(model, LoadedModel) else _of_object(model)
+    loaded = _decoded(loaded, decode, temperature)
+    return loaded if device is None else loaded.to(torch.device(device))
+
+
+def _either(key: str, in_brackets: Any, beside: Any) -> Any:
+    if in_brackets is not None and beside is not None and in_brackets != beside:
+        raise UserError(f"{key} is given twice: {in_brackets} and {beside}", mend="give it once")
+    return beside if in_brackets is None else in_brackets
+
+
+def _by_name(name: str, weights: Path | None) -> LoadedModel:
     if name.startswith(IMAGES):
         if weights is not None:
             raise UserError(f"{name} takes no weights file", mend="leave out the weights")
         stored = StoredPictures(Path(name.removeprefix(IMAGES)))
-        loaded = LoadedModel(name, None, None, stored, stored.card)
-        return _decoded(loaded, stored, decode, temperature)
+        return LoadedModel(name, None, None, stored, stored.card)
     source = _source(name)
     tag = _resolve_tag(source)
     full_name = source.base if tag is None else f"{source.base}.{tag}"
     if weights is not None:
         # Not the default tag's own weights: its name would mislead.
         full_name = f"{source.base if source.asked is None else full_name}@{weights.stem}"
-    model = _made(source, full_name, tag, weights)
-    colorizer = as_colorizer(model, full_name)
+    colorizer = as_colorizer(_made(source, full_name, tag, weights), full_name)
+    for network in networks_of(colorizer):
+        network.eval()
     card, sha256 = colorizer.card, colorizer.card.weights_sha256
     if weights is not None:
         card, sha256 = _beside(card, weights), file_sha256(weights)
-    loaded = LoadedModel(full_name, source.package, source.version, colorizer, card, sha256)
-    loaded = _decoded(loaded, model, decode, temperature)
-    return loaded if device is None else loaded.to(torch.device(device))
+    return LoadedModel(full_name, source.package, source.version, colorizer, card, sha256)
+
+
+def _of_object(model: object) -> LoadedModel:
+    """A model that was made elsewhere, in a notebook say: ``notebook:Net``, or ``module:Net``."""
+    kind = model if inspect.isclass(model) else type(model)
+    if inspect.isclass(model) and inspect.isabstract(model):
+        raise UserError(f"{kind.__name__} is an abstract class, no model")
+    module = "notebook" if kind.__module__ in ("__main__", "builtins") else kind.__module__
+    name = f"{module}:{kind.__qualname__.replace('<locals>.', '')}"
+    if inspect.isclass(model):
+        with one_line(f"{name} cannot be made", mend="give an object of the class"), usage_held_back():
+            model = model()
+    colorizer = as_colorizer(model, name)
+    return LoadedModel(name, None, None, colorizer, colorizer.card, colorizer.card.weights_sha256)
 
 
 def model_factory(name: str) -> Any:
@@ -146,24 +188,29 @@ def tags_of(factory: Any) -> Mapping[str, str]:
 
 
 def as_colorizer(model: Any, name: str) -> Colorizer:
-    """What the engine can run, from what a plugin gave: checked, wrapped where it has the short form, in eval mode.
+    """What the engine can run, from what a plugin gave: checked, and wrapped where it has the short form.
 
     Raises:
         UserError: naming the model and what it lacks.
     """
     mend = "a model has a `card` and a method `colorize` or `colorize_batch`: see examples/plugin"
-    card = getattr(model, "card", None)
+    with one_line(f"{name} gives no card", mend=mend):
+        card = getattr(model, "card", None)
     if card is None:
         raise UserError(f"{name} has no card", mend=mend)
     if not isinstance(card, ModelCard):
         what = f"the card of {name} is a {type(card).__name__}, not a ModelCard"
         raise UserError(what, mend="write card = ModelCard(title=...), from colorbench.models.card")
-    if isinstance(model, nn.Module):
-        model.eval()
+    if (trouble := card.not_storable()) is not None:
+        raise UserError(
+            f"the card of {name} cannot be stored: {trouble}", mend="a record holds finite numbers and text"
+        )
     if callable(getattr(model, "colorize_batch", None)):
         return model  # type: ignore[no-any-return]
     if callable(getattr(model, "colorize", None)):
         return Wrapped(model)
+    if isinstance(model, nn.Module):
+        return Wrapped(model, model)
     raise UserError(f"{name} has neither colorize nor colorize_batch", mend=mend)
 
 
@@ -284,27 +331,56 @@ def _beside(card: ModelCard, weights: Path) -> ModelCard:
     return card.model_copy(update={"training_hashes": str(weights.parent / hashes)})
 
 
-def _decoded(loaded: LoadedModel, model: Any, decode: str | None, temperature: float | None) -> LoadedModel:
-    """With the decoding that was asked for, and with the one in use written down.
+def _decoded(loaded: LoadedModel, decode: str | None, temperature: float | None) -> LoadedModel:
+    """With the decoding that was asked for, in its name where it is not the usual one, and written down.
 
     Raises:
         UserError: for a model without decoding, an unknown method, a temperature that is not positive or not used.
     """
-    if decode is not None or temperature is not None:
-        if not callable(getattr(model, "with_decoding", None)):
-            what = f"{loaded.full_name} predicts no distribution, so it has no decoding to choose"
-            raise UserError(what, mend="leave out decode and temperature")
-        if decode is not None and decode not in get_args(Decoding):
-            raise UserError(f"unknown decoding {decode!r}", mend=f"choose from {', '.join(get_args(Decoding))}")
-        if temperature is not None and not 0 < temperature < float("inf"):
-            raise UserError(f"the temperature must be positive, got {temperature}", mend="the paper takes 0.38")
-        model = model.with_decoding(decode, temperature)
-        loaded.colorizer = as_colorizer(model, loaded.full_name)
-    loaded.decoding = dict(getattr(model, "decoding", None) or {})
-    if temperature is not None and "temperature" not in loaded.decoding:
-        what = f"decode={loaded.decoding.get('decode', decode)} has no temperature"
+    usual = _decoding(loaded)
+    if decode is None and temperature is None:
+        loaded.decoding = usual
+        return loaded
+    colorizer: Any = loaded.colorizer
+    if not callable(getattr(colorizer, "with_decoding", None)):
+        what = f"{loaded.full_name} predicts no distribution, so it has no decoding to choose"
+        raise UserError(what, mend="leave out decode and temperature")
+    if decode is not None and decode not in get_args(Decoding):
+        raise UserError(f"unknown decoding {decode!r}", mend=f"choose from {', '.join(get_args(Decoding))}")
+    if temperature is not None and not 0 < temperature < float("inf"):
+        raise UserError(f"the temperature must be positive, got {temperature}", mend="the paper takes 0.38")
+    with one_line(f"{loaded.full_name} cannot be decoded so"):
+        other = colorizer.with_decoding(decode, temperature)
+    changed = replace(loaded, colorizer=as_colorizer(other, loaded.full_name))
+    decoding = _decoding(changed)
+    if temperature is not None and "temperature" not in decoding:
+        what = f"decode={decoding.get('decode', decode)} has no temperature"
         raise UserError(what, mend="leave out the temperature, or decode with annealed-mean")
-    return loaded
+    name = loaded.undecoded_name or loaded.full_name
+    first = loaded.usual_decoding if loaded.usual_decoding is not None else usual
+    return replace(
+        changed,
+        full_name=with_decoding(name, decoding, first),
+        decoding=decoding,
+        undecoded_name=name,
+        usual_decoding=first,
+    )
+
+
+def _decoding(loaded: LoadedModel) -> dict[str, Any]:
+    """How a model decodes.
+
+    Raises:
+        UserError: for what no record can hold.
+    """
+    with one_line(f"{loaded.full_name} does not say how it decodes"):
+        decoding = dict(getattr(loaded.colorizer, "decoding", None) or loaded.decoding)
+    try:
+        json.dumps(decoding, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        what = f"the decoding of {loaded.full_name} cannot be stored: {describe(error)}"
+        raise UserError(what, mend="a record holds finite numbers and text") from error
+    return decoding
 
 
 def _version(distribution: str, version: str, factory: Any) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from colorbench.cli.options import Debug, Json, choice
+from colorbench.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +61,7 @@ def analyze(
     if json:
         from protocols.human_study.tables import as_json
 
-        typer.echo(jsonlib.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False))
+        print_result(jsonlib.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False))
     print_analysis(console(words_to_stderr=json), found, folder, places)
 
 
@@ -222,5 +223,5 @@ def power(
     answer = simulated(plan, alpha=alpha, target=target, studies=studies, seed=seed)
     report = {"plan": {**vars(plan), "sentinels": guards}, "alpha": alpha, "target": target, "seed": seed, **answer}
     if json:
-        typer.echo(jsonlib.dumps(report, indent=1, allow_nan=False))
+        print_result(jsonlib.dumps(report, indent=1, allow_nan=False))
     print_power(words, plan, guards, report)

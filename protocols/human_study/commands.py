@@ -211,10 +211,12 @@ def export(study: Folder, debug: Debug = False) -> None:
 
 def model_names(given: list[str]) -> list[str]:
     """``["a,b", "c"]`` -> ["a", "b", "c"]; a folder may have a comma in its name."""
+    from colorbench.models.names import split_names
+
     names = []
     for text in given:
         stored = text.startswith("images:") and Path(text.removeprefix("images:")).exists()
-        names += [text] if stored else [name.strip() for name in text.split(",") if name.strip()]
+        names += [text] if stored else split_names(text)
     return list(dict.fromkeys(names))
 
 

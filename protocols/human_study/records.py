@@ -23,6 +23,7 @@ from colorbench.evaluation.record import (
     ProtocolPart,
     Record,
     Skipped,
+    record_text,
 )
 from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.models.card import ModelCard
@@ -99,7 +100,7 @@ def _write(
         provenance=provenance(command, [method.package]),
         files=files.model_copy(update={"pictures": _keep_pictures(folder, analysis, row, rows, columns, study)}),
     )
-    folder.write_record(record.model_dump_json(indent=1) + "\n")
+    folder.write_record(record_text(record))
     folder.clear_shards()
     return folder.path
 

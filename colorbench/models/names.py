@@ -1,0 +1,81 @@
+"""Names of models with options: ``zoo/cic[decode=mode,weights=mine.safetensors]``."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from colorbench.errors import UserError
+
+OPTIONS = ("decode", "temperature", "weights")
+_WITH_OPTIONS = re.compile(r"(?P<name>[^\[]+)\[(?P<options>[^\[\]]*=.*)\]", re.DOTALL)
+_BETWEEN = re.compile(r",(?=\s*[A-Za-z_]+\s*=)")
+"""A comma that another option follows: the path of a weights file may have commas, too."""
+
+
+@dataclass(frozen=True)
+class ModelName:
+    """A name and the options in its brackets, each None where it is not given."""
+
+    name: str
+    decode: str | None = None
+    temperature: float | None = None
+    weights: Path | None = None
+
+
+def parse_name(text: str) -> ModelName:
+    """Split a name from its options.
+
+    Raises:
+        UserError: for an unknown option, one given twice or without a value, a temperature that is no number.
+    """
+    match = _WITH_OPTIONS.fullmatch(text)
+    if match is None or (":" in text and Path(text.partition(":")[2]).exists()):
+        return ModelName(text)  # a folder may have brackets in its name
+    given: dict[str, str] = {}
+    for option in _BETWEEN.split(match["options"]):
+        key, _, value = (part.strip() for part in option.partition("="))
+        if key not in OPTIONS:
+            raise UserError(f"a model has no option {key!r}", where=text, mend=f"choose {', '.join(OPTIONS)}")
+        if key in given:
+            raise UserError(f"the option {key} is given twice", where=text, mend="give it once")
+        if not value:
+            raise UserError(f"the option {key} has no value", where=text, mend=f"write {match['name']}[{key}=...]")
+        given[key] = value
+    weights = given.get("weights")
+    return ModelName(
+        name=match["name"].strip(),
+        decode=given.get("decode"),
+        temperature=_number(given["temperature"], text) if "temperature" in given else None,
+        weights=None if weights is None else Path(weights).expanduser(),
+    )
+
+
+def split_names(text: str) -> list[str]:
+    """Return the names of a list with commas; a comma within brackets belongs to its name."""
+    names = re.split(r",(?![^\[]*\])", text)
+    return [name.strip() for name in names if name.strip()]
+
+
+def with_decoding(name: str, decoding: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    """Return a name with the options of a decoding that is not the model's usual one."""
+    changed = [f"{key}={_plain(value)}" for key, value in decoding.items() if usual.get(key) != value]
+    return f"{name}[{','.join(changed)}]" if changed else name
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+
+def _number(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"the temperature must be a number, not {text!r}", where=where, mend="the paper takes 0.38")
+    return value
