@@ -63,10 +63,8 @@ def test_a_folder_may_have_brackets_in_its_name(tmp_path: Path) -> None:
 
 
 def test_a_list_is_split_outside_of_brackets() -> None:
-    assert split_names("zoo/cic[decode=mean,temperature=1], zoo/l2,") == [
-        "zoo/cic[decode=mean,temperature=1]",
-        "zoo/l2",
-    ]
+    name = "zoo/cic[decode=mean,temperature=1]"
+    assert split_names(f"{name}, zoo/l2,") == [name, "zoo/l2"]
 
 
 def test_a_chosen_decoding_is_part_of_the_name() -> None:
@@ -178,7 +176,7 @@ def test_objects_classes_and_networks_are_models(
     values = [record.metrics[0].value for record in records]
     assert values[0] == values[1] and values[2] != values[3]
     assert nets[0].training, "as it was"
-    one = colorbench.run(nets[1], "distance", crops.limit(2), **options)
+    one = colorbench.run(nets[1], "distance", crops.limit(2), **{**options, "output": tmp_path / "alone"})
     assert one.metrics[0].value == values[3]
 
 

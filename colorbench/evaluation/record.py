@@ -199,16 +199,16 @@ def record_text(record: Record) -> str:
     """
     try:
         text = record.model_dump_json(indent=1)
-        again = Record.model_validate_json(text)
+        Record.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         raise RunError(f"no record can hold {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
     except ValueError as error:
         raise RunError(f"no record can hold this: {' '.join(str(error).split())}") from error
-    mine, stored = record.model_dump(mode="json"), again.model_dump(mode="json")
-    for part, value in mine.items():
-        if value != stored[part]:
-            raise RunError(f"no record can hold a value of {part}", mend="use finite numbers and text")
+    for part, value in record.model_dump().items():
+        # A NaN among free values (parameters, identity) is written as null, and would be read as nothing.
+        if (trouble := unstorable(value)) is not None:
+            raise RunError(f"no record can hold a value of {part}: {trouble}", mend="use finite numbers and text")
     return text + "\n"
 
 
@@ -230,7 +230,7 @@ def storable(whose: str) -> Iterator[None]:
 def unstorable(value: object) -> str | None:
     """Say what of plain values JSON cannot hold; None where it can hold all."""
     try:
-        json.dumps(value, allow_nan=False).encode()
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         return " ".join(str(error).split())
     return None

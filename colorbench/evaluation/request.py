@@ -157,7 +157,8 @@ def load_models(request: RunRequest) -> list[LoadedModel]:
         what = f"{key}={value} does not say which of {len(request.models)} models is meant"
         raise UserError(what, mend=f"write it with the name: zoo/cic[{key}={value}]")
     loaded: list[LoadedModel] = []
-    for model in request.models:
+    distinct = {id(model): model for model in request.models}  # the same object twice is one model
+    for model in distinct.values():
         one = model if isinstance(model, LoadedModel) and not chosen else load_model(model, **chosen)
         if any(one is other or one.colorizer is other.colorizer for other in loaded):
             continue

@@ -50,7 +50,7 @@ class ModelCard(BaseModel):
         and ``model_construct`` check nothing.
         """
         try:
-            again = ModelCard.model_validate_json(self.model_dump_json())
+            again = ModelCard.model_validate_json(self.model_dump_json(warnings=False))
         except ValidationError as error:
             first = error.errors()[0]
             return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

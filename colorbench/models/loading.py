@@ -376,7 +376,7 @@ def _decoding(loaded: LoadedModel) -> dict[str, Any]:
     with one_line(f"{loaded.full_name} does not say how it decodes"):
         decoding = dict(getattr(loaded.colorizer, "decoding", None) or loaded.decoding)
     try:
-        json.dumps(decoding, allow_nan=False).encode()
+        json.dumps(decoding, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         what = f"the decoding of {loaded.full_name} cannot be stored: {describe(error)}"
         raise UserError(what, mend="a record holds finite numbers and text") from error

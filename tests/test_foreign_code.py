@@ -1,0 +1,166 @@
+"""A stranger's code that ends the program, prints, or puts what no record can hold on its card: one line each."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.record import Record, record_text
+from colorbench.models.card import ModelCard
+from colorbench.models.loading import load_model
+
+HEAD = """
+import argparse, atexit, ctypes, os, subprocess, sys
+import torch
+from colorbench.models.card import ModelCard
+"""
+MODEL = """
+class Model:
+    card = ModelCard(title="x")
+    def colorize(self, lightness):
+        return lightness.repeat(1, 2, 1, 1) * 0
+"""
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    def file(text: str) -> str:
+        (tmp_path / "model.py").write_text(HEAD + text)
+        return f"{tmp_path}/model.py:Model"
+
+    return file
+
+
+ENDS = {
+    "import": "sys.exit()" + MODEL,
+    "import with a message": "sys.exit('no checkpoint here')" + MODEL,
+    "constructor": MODEL + "    def __init__(self): sys.exit(0)\n",
+    "exit of the site module": MODEL + "    def __init__(self): exit()\n",
+    "options": MODEL + "    def __init__(self): argparse.ArgumentParser(prog='research').parse_args()\n",
+    "options at import": "p = argparse.ArgumentParser(); p.add_argument('--n', required=True); p.parse_args()" + MODEL,
+    "in the middle": MODEL.replace("return", "sys.exit(0) #"),
+    "a base exception": MODEL.replace("return", "raise type('Halt', (BaseException,), {})('halt') #"),
+    "the card": MODEL.replace('card = ModelCard(title="x")', "card = property(lambda self: sys.exit())"),
+    "to": MODEL + "    def to(self, device): sys.exit(3)\n",
+}
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_a_model_that_ends_the_program_is_one_line_and_exit_code_1(
+    write, case: str, photographs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from colorbench.cli import main
+
+    monkeypatch.chdir(photographs.parent)
+    name = write(ENDS[case])
+    command = ["run", "-m", name, "-p", "auc", "--data", str(photographs), "--no-anchors", "-o", str(photographs / "o")]
+    monkeypatch.setattr("sys.argv", ["colorbench", *command])
+    with pytest.raises(SystemExit) as ended:
+        main(command)
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert ended.value.code == 1, err
+    assert out == "" and "Traceback" not in err and "usage:" not in err
+    assert sum(line.startswith("error: ") for line in lines) == 1 and "model.py" in err
+    assert ("halt" if case == "a base exception" else "it ended the program") in err.replace("\n", " ")
+
+
+def test_what_a_model_prints_never_reaches_the_json(write, photographs: Path, colorbench: Any) -> None:
+    loud = """
+print("at import")
+atexit.register(print, "at the end")
+os.system("echo from a child at import")
+""" + MODEL.replace(
+        "        return",
+        "        print('in python'); os.write(1, b'raw\\n'); subprocess.run(['echo', 'child'])\n"
+        "        ctypes.CDLL(None).puts(b'from c')\n        return",
+    )
+    done = colorbench("run", "-m", write(loud), "-p", "auc", "--data", photographs, "--json", "--no-anchors")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"]["card"]["title"] == "x"
+    for words in ("at import", "at the end", "from a child", "in python", "raw", "child", "from c"):
+        assert words in done.stderr
+
+
+def card(**values: Any) -> ModelCard:
+    return ModelCard(title="x").model_copy(update=values)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_a_number_that_is_none_is_refused_on_a_card(bad: float) -> None:
+    for field in ("scores", "settings"):
+        with pytest.raises(ValueError, match="finite number"):
+            ModelCard(title="x", **{field: {"auc": bad}})
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        card(scores={"auc": math.nan}),
+        card(settings={"width": math.inf}),
+        card(parameters=math.nan),
+        card(title="\ud800"),
+        card(notes=object()),
+        ModelCard.model_construct(title=math.nan),
+    ],
+)
+def test_a_card_that_no_record_can_hold_is_refused_before_measuring(card: ModelCard) -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.card = card
+
+        def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
+            return lightness
+
+    with pytest.raises(UserError, match=r"the card of .*Model cannot be stored: "):
+        load_model(Model())
+
+
+def test_a_dictionary_on_a_card_is_looked_at_when_the_model_is_loaded() -> None:
+    from colorbench.models.colorizer import Wrapped
+
+    class Model:
+        card = ModelCard(title="x")
+
+        def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
+            return lightness
+
+    assert isinstance(load_model(Model()).colorizer, Wrapped)
+    Model.card.scores["later"] = math.nan
+    with pytest.raises(UserError, match="cannot be stored"):
+        load_model(Model())
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, object(), {"deep": [math.nan]}, "\ud800"])
+def test_a_decoding_that_no_record_can_hold_is_refused(bad: Any) -> None:
+    class Model:
+        card = ModelCard(title="x")
+        decoding = {"decode": bad}
+
+        def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
+            return lightness
+
+    with pytest.raises(UserError, match="the decoding of .* cannot be stored"):
+        load_model(Model())
+
+
+def test_a_record_is_written_only_if_it_can_be_read_again(make_record: Any) -> None:
+    good: Record = make_record()
+    assert Record.model_validate_json(record_text(good)) == good
+    for part, values in (
+        ("protocol", {"parameters": {"x": math.nan}}),
+        ("protocol", {"identity": {"x": [1.0, {"y": math.inf}]}}),
+        ("dataset", {"source": "\ud800"}),
+    ):
+        changed = getattr(good, part).model_copy(update=values)
+        with pytest.raises(RunError, match="no record can hold"):
+            record_text(good.model_copy(update={part: changed}))
+    curve = good.curves[0].model_copy(update={"beside": {"chance": [math.nan]}})
+    with pytest.raises(RunError, match="no record can hold"):
+        record_text(good.model_copy(update={"curves": [curve]}))
