@@ -8,9 +8,10 @@ Importing the package imports no torch; what is used is loaded on first use.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # of `typing`, which costs more than all of this file
 if TYPE_CHECKING:
+    from typing import Any
+
     from colorbench import color, errors, metrics
     from colorbench.api import load_model, run
 

@@ -6,6 +6,7 @@ Every compiled loop has a twin in torch for other devices and types, and a test 
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -36,7 +37,29 @@ def compiled(function: Callable[..., Any]) -> Any:
     # Where compiled code can be kept nowhere, every process compiles its own.
     with suppress(RuntimeError):
         kernel.enable_caching()
+        _forgive(kernel)
     return kernel
+
+
+def _forgive(kernel: Any) -> None:
+    """Keep working where the cache of compiled code fails: a full or read-only disk, a limit, a damaged file.
+
+    The compiler looks for a place that it may write when a function is made, and takes any later error for its own.
+    """
+    cache = kernel._cache
+    load, save = cache.load_overload, cache.save_overload
+
+    def loaded(*arguments: Any) -> Any:
+        try:
+            return load(*arguments)
+        except Exception:  # whatever a damaged file makes of the reading; it is compiled anew
+            return None
+
+    def saved(*arguments: Any) -> None:
+        with suppress(OSError, pickle.PickleError, EOFError):
+            save(*arguments)
+
+    cache.load_overload, cache.save_overload = loaded, saved
 
 
 def fused_multiply_add() -> Any:

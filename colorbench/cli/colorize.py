@@ -36,16 +36,16 @@ def colorize(
     """
     from time import perf_counter
 
+    from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
     from colorbench.cli.tables import console
-    from colorbench.cli.verbs import FINISHED
     from colorbench.data.decoding import UnreadablePhotograph, decode_file
     from colorbench.evaluation.execution import device_of
     from colorbench.evaluation.files import check_writable
     from colorbench.evaluation.full_size import colorize_photograph
     from colorbench.models.loading import load_model
 
-    ctx.meta[FINISHED] = f"the pictures that are finished lie in {output}"
+    tell_when_interrupted(f"the pictures that are finished lie in {output}")
     words = console(words_to_stderr=True)
     plan = targets(photographs, output, overwrite=overwrite, say=lambda line: words.print(line, soft_wrap=True))
     check_writable(output)

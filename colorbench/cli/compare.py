@@ -27,7 +27,7 @@ def compare(
     ctx: typer.Context,
     records: Annotated[
         list[Path],
-        typer.Argument(metavar="A B...", help="Folders of records, or folders under which exactly one lies."),
+        typer.Argument(metavar="A B...", help="Folders of records, or folders above them."),
     ],
     metric: Annotated[
         list[str] | None,
@@ -47,13 +47,18 @@ def compare(
 
     Every pair is compared on the same photographs: the difference with its interval (paired bootstrap), p of no
     difference (sign-flip, adjusted for the number of tests by Holm), on how many photographs either is better, how
-    many would show such a difference, and the photographs that differ most.
+    many would show such a difference, and the photographs that differ most. Where several records of a model lie under
+    a folder, the newest that were measured in the same way on the same photographs are taken, and named.
     """
     from colorbench.cli.tables import console
+    from colorbench.evaluation.choose_records import choose_common
     from colorbench.evaluation.compare import compare as compare_runs
-    from colorbench.evaluation.stored_rows import find_record, load_stored
+    from colorbench.evaluation.stored_rows import load_stored
 
-    runs = [load_stored(find_record(path, protocol)) for path in records]
+    folders = choose_common(records, protocol)
+    runs = [load_stored(folder) for folder in folders]
+    if not json and (taken := [str(folder) for path, folder in zip(records, folders, strict=True) if folder != path]):
+        typer.echo(f"compared: {', '.join(taken)}", err=True)
     headline = headline_of(runs[0].record.protocol.name) if runs else None
     found = compare_runs(runs, metrics=metric or [], headline=headline, allow_unstable=allow_unstable)
     if json:

@@ -72,7 +72,9 @@ def protocols() -> list[dict[str, Any]]:
         except UserError as error:
             rows.append({"name": plugin.name, "error": str(error)})
             continue
-        rows.append({"name": spec.name, "version": spec.version, "title": spec.title, "presets": list(spec.presets)})
+        rows.append(
+            {"name": spec.name, "version": spec.version, "title": spec.title, "presets": list(spec.preset_names)}
+        )
     return rows
 
 

@@ -113,9 +113,9 @@ def run(
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
 
+    from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
     from colorbench.cli.tables import console
-    from colorbench.cli.verbs import FINISHED
     from colorbench.data.sources import open_dataset
     from colorbench.evaluation.execution import processes
     from colorbench.evaluation.request import get_protocol
@@ -126,7 +126,7 @@ def run(
 
     keep_freed_memory()
     sets = by_role(data or [])
-    ctx.meta[FINISHED] = "what is finished is kept; the same command goes on from there"
+    tell_when_interrupted("what is finished is kept; the same command goes on from there")
     protocols = list(dict.fromkeys(protocol))
     needed = {role for name in protocols for role in getattr(get_protocol(name.partition("@")[0]), "roles", ())}
     check_roles(sets, needed)

@@ -97,12 +97,9 @@ def protocol(name: str) -> dict[str, Any]:
     Raises:
         UserError: for an unknown preset.
     """
-    base, _, preset = name.partition("@")
+    base, at, preset = name.partition("@")
     spec = spec_of(base)
-    if preset and name not in spec.presets:
-        mend = f"it has {', '.join(spec.presets)}" if spec.presets else "it has none"
-        raise UserError(f"protocol {base} has no preset {preset!r}", mend=mend)
-    values = {**spec.parameters, **(spec.presets[name] if preset else {})}
+    values = {**spec.parameters, **(spec.preset(preset) if at else {})}
     helps = spec.parameter_help
     return {
         "name": name,
@@ -123,8 +120,8 @@ def protocol(name: str) -> dict[str, Any]:
             for metric in spec.metrics
         },
         "presets": {
-            key: ", ".join(f"{parameter}={value}" for parameter, value in parameters.items())
-            for key, parameters in spec.presets.items()
+            key: ", ".join(f"{parameter}={value}" for parameter, value in spec.preset(key).items())
+            for key in spec.preset_names
         }
         or None,
         "needs": list(spec.needs) or None,

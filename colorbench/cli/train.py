@@ -64,8 +64,8 @@ def train(
     import torch
     from rich.console import Console
 
+    from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.training_progress import TrainingProgress
-    from colorbench.cli.verbs import FINISHED
     from colorbench.data.sources import open_dataset
     from colorbench.errors import UserError
     from colorbench.memory import keep_freed_memory
@@ -75,7 +75,7 @@ def train(
     from colorbench.training.trainer import Options
 
     keep_freed_memory()
-    ctx.meta[FINISHED] = "the last checkpoint is kept; the same command goes on from it"
+    tell_when_interrupted("the last checkpoint is kept; the same command goes on from it")
     factory = model_factory(model)
     presets = getattr(factory, "presets", None)
     if not presets or not hasattr(factory, "training"):

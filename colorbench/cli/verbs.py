@@ -13,14 +13,12 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
+from colorbench.cli import interrupt
 from colorbench.errors import RunError, UserError
 from colorbench.plugins import OWN, Plugin, registered
 
 DEBUG = "colorbench.debug"
 """Key in the context's ``meta``: whether errors show their traceback."""
-FINISHED = "colorbench.finished"
-"""Key in the context's ``meta``: what to say of the work done so far when a verb is interrupted."""
-INTERRUPTED = 130
 
 
 class Verb(NamedTuple):
@@ -52,6 +50,7 @@ OWN_PLUGINS = {
 DISK_TROUBLE = {
     errno.ENOSPC: "free some space and run the same command again: finished work is kept",
     errno.EDQUOT: "free some of your quota and run the same command again: finished work is kept",
+    errno.EFBIG: "raise this process's limit on the size of a file (ulimit -f), or choose another place with --output",
     errno.EROFS: "choose another place with --output",
     errno.EACCES: "check its permissions, or choose another place with --output",
     errno.EPERM: "check its permissions, or choose another place with --output",
@@ -110,9 +109,8 @@ class VerbGroup(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             raise report(ctx, sentence(error), error.exit_code) from error
-        except KeyboardInterrupt as error:
-            words = ctx.meta.get(FINISHED, "nothing was left half done")
-            raise report(ctx, f"stopped: {words}", INTERRUPTED, label="") from error
+        except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interrupt``
+            raise report(ctx, f"stopped: {interrupt.words()}", interrupt.INTERRUPTED, label="") from error
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise

@@ -60,12 +60,12 @@ def verify(
     from secrets import randbelow
 
     from colorbench.cli.tables import console
+    from colorbench.evaluation.choose_records import choose_record
     from colorbench.evaluation.files import write_atomic
     from colorbench.evaluation.rerun import Wanted, rerunner
-    from colorbench.evaluation.stored_rows import find_record
     from colorbench.evaluation.verify import verify as check
 
-    folder = find_record(record, protocol)
+    folder = choose_record(record, protocol, dataset_name(data))
     if output is not None and output.resolve().parent == folder.resolve():
         raise UserError("nothing is written into a record's folder", where=str(output), mend="give another --output")
     photographs = photographs_of(folder, data, list_file, labels, needed=rerun > 0)
@@ -82,6 +82,16 @@ def verify(
     show(console(words_to_stderr=json), found, folder)
     if not found.holds:
         raise typer.Exit(1)
+
+
+def dataset_name(data: str | None) -> str | None:
+    """What a record calls the dataset that is given; no image is looked for."""
+    from colorbench.data.sources import SAMPLES
+
+    if data is None or data == SAMPLES:
+        return data
+    root = Path(data).resolve()
+    return root.parent.name if root.name == "images" else root.name
 
 
 def photographs_of(

@@ -13,23 +13,71 @@ from colorbench.errors import UserError
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
+RESERVED_STEPS = 0xFFFFFFF0
+"""Slurm's step ids from here on are of batch scripts and interactive shells, which are one process."""
+
+
 def processes() -> tuple[int, int]:
-    """(rank, number) of the processes that share this run, from ``torchrun`` or Slurm; (0, 1) for one alone.
+    """(rank, number) of the processes that share this run, from ``torchrun`` or ``srun``; (0, 1) for one alone.
+
+    Slurm sets the rank and number of tasks in every job, also for a script or a shell that is one process: only a step
+    that ``srun`` started counts.
 
     Raises:
-        UserError: for a rank that is not below the number.
+        UserError: for variables that contradict one another, naming them.
     """
-    for rank_name, count_name in (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS")):
-        if rank_name in os.environ and count_name in os.environ:
-            try:
-                rank, count = int(os.environ[rank_name]), int(os.environ[count_name])
-            except ValueError:
-                rank, count = -1, 0
-            if not 0 <= rank < count:
-                found = f"{rank_name}={os.environ[rank_name]}, {count_name}={os.environ[count_name]}"
-                raise UserError(f"no process has this rank: {found}", mend=f"unset {rank_name} for a process alone")
-            return rank, count
-    return 0, 1
+    names = _torch_variables() or _slurm_variables()
+    if names is None:
+        return 0, 1
+    try:
+        rank, count = (int(os.environ[name]) for name in names)
+    except ValueError:
+        rank, count = -1, 0
+    if not 0 <= rank < count:
+        found = ", ".join(f"{name}={os.environ[name]}" for name in names)
+        raise UserError(f"no process has this rank: {found}", mend=f"unset {' and '.join(names)} for a process alone")
+    return rank, count
+
+
+def _torch_variables() -> tuple[str, str] | None:
+    """Names of the variables of a launcher that sets both, as ``torchrun`` does.
+
+    Raises:
+        UserError: where one of them is set and the other is not.
+    """
+    names = ("RANK", "WORLD_SIZE")
+    given = [name for name in names if os.environ.get(name)]
+    if len(given) == 1:
+        (other,) = set(names) - set(given)
+        what = f"{given[0]}={os.environ[given[0]]} is set and {other} is not"
+        raise UserError(what, mend=f"start with torchrun, which sets both, or unset {given[0]}")
+    return names if given else None
+
+
+def _slurm_variables() -> tuple[str, str] | None:
+    """Names of the variables of a step of several tasks."""
+    try:
+        step = int(os.environ.get("SLURM_STEP_ID") or os.environ.get("SLURM_STEPID") or RESERVED_STEPS)
+    except ValueError:
+        step = RESERVED_STEPS
+    if step >= RESERVED_STEPS or not os.environ.get("SLURM_PROCID"):
+        return None
+    count = "SLURM_STEP_NUM_TASKS" if os.environ.get("SLURM_STEP_NUM_TASKS") else "SLURM_NTASKS"
+    return ("SLURM_PROCID", count) if os.environ.get(count) else None
+
+
+def local_rank() -> int:
+    """Place among the processes of this machine.
+
+    Raises:
+        UserError: for a value that is none, naming the variable.
+    """
+    for name in ("LOCAL_RANK", "SLURM_LOCALID"):
+        if text := os.environ.get(name):
+            if not text.isdecimal():
+                raise UserError(f"{name}={text} is no place among processes", mend=f"unset {name} for a process alone")
+            return int(text)
+    return 0
 
 
 def device_of(name: str) -> torch.device:
@@ -38,7 +86,7 @@ def device_of(name: str) -> torch.device:
     Raises:
         UserError: for a name that torch does not know, or a device that is not there.
     """
-    local = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+    local = local_rank()
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name in ("auto", "cuda") and gpus:
         return torch.device("cuda", local % gpus)

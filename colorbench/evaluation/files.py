@@ -32,6 +32,9 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in _FULL:
             mend = "free some space and run the same command again: finished shards are kept"
             raise RunError("the disk is full", where=str(path), mend=mend) from error
+        if error.errno == errno.EFBIG:
+            mend = "raise the limit (ulimit -f), or choose another --output: finished shards are kept"
+            raise RunError("a file would be larger than this process may write", where=str(path), mend=mend) from error
         if error.errno in _REFUSED:
             mend = "choose another --output, or check the permissions"
             raise UserError(f"cannot write: {error.strerror}", where=str(path), mend=mend) from error

@@ -75,7 +75,7 @@ class ProtocolSpec:
     headline: str
     """The metric that boards sort by."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """``auc@cic2016`` -> parameters."""
+    """``auc@cic2016`` or ``cic2016`` -> parameters; ``preset`` and ``preset_names`` take both."""
     parameter_help: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The values of those parameters that have only a few."""
@@ -83,6 +83,24 @@ class ProtocolSpec:
     """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
     needs: tuple[str, ...] = ()
     """Capabilities that a model must have, by interface name (``HasFeatures``)."""
+
+    @property
+    def preset_names(self) -> tuple[str, ...]:
+        """As users type them: ``auc@cic2016``."""
+        return tuple(f"{self.name}@{key.rpartition('@')[2]}" for key in self.presets)
+
+    def preset(self, name: str) -> dict[str, Any]:
+        """The parameters that a preset sets, by its name with the protocol's before it or without.
+
+        Raises:
+            UserError: for an unknown preset, naming those that there are.
+        """
+        wanted = name.removeprefix(f"{self.name}@")
+        for key, values in self.presets.items():
+            if key.rpartition("@")[2] == wanted:
+                return dict(values)
+        known = f"known: {', '.join(self.preset_names)}" if self.presets else "it has none"
+        raise UserError(f"protocol {self.name} has no preset {wanted!r}", mend=known)
 
     def resolved(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Every parameter as text: the value given, or its default.

@@ -114,13 +114,9 @@ def asked_protocols(request: RunRequest) -> Asked:
     found: Asked = []
     used = set()
     for asked in request.protocols:
-        name, _, preset = asked.partition("@")
+        name, at, preset = asked.partition("@")
         protocol = get_protocol(name)
-        presets = {key.rpartition("@")[2]: values for key, values in protocol.spec.presets.items()}
-        if preset and preset not in presets:
-            known = f"known: {', '.join(f'{name}@{key}' for key in presets)}" if presets else "it has none"
-            raise UserError(f"protocol {name} has no preset {preset!r}", mend=known)
-        parameters = {**presets.get(preset, {}), **request.parameters.get(name, {})}
+        parameters = {**(protocol.spec.preset(preset) if at else {}), **request.parameters.get(name, {})}
         if asked != name:
             parameters |= request.parameters.get(asked, {})
         used |= {name, asked}

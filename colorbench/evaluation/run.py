@@ -92,7 +92,10 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
     protocols = asked_protocols(request)
     scorers, whole = resolve_protocols(protocols, dataset), whole_protocols(protocols)
     if whole and count > 1:
-        raise UserError(f"{whole[0][0].spec.name} runs in one process", mend="start it without torchrun or srun")
+        raise UserError(
+            f"{whole[0][0].spec.name} runs in one process",
+            mend="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
+        )
     # Gray, constant and truth stand beside scores of colours; what trains something has controls of its own.
     asked = load_models(request)
     request = replace(request, models=asked)

@@ -94,16 +94,16 @@ def build(
     Consent, instructions and debrief are then in STUDY/texts to be edited. Nothing in the pages or in the pictures'
     names, sizes or order tells which picture is real.
     """
+    from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.options import choice
     from colorbench.cli.progress import ProgressBar
     from colorbench.cli.tables import console
-    from colorbench.cli.verbs import FINISHED
     from colorbench.data.sources import open_dataset
     from protocols.human_study.build import PRESETS, BuildRequest
     from protocols.human_study.build import build as build_study
     from protocols.human_study.design import balance
 
-    ctx.meta[FINISHED] = "finished colorizations are kept; the same command goes on from there"
+    tell_when_interrupted("finished colorizations are kept; the same command goes on from there")
     if preset is not None:
         choice(preset, tuple(PRESETS), "--preset")
     wanted = assignment or ("between" if preset else "within")
@@ -185,7 +185,7 @@ def serve(
         from protocols.human_study.server.limits import Rate, Rates
     except ModuleNotFoundError as error:
         what = f"serving a study needs {error.name}"
-        raise UserError(what, mend="pip install 'colorbench[study]'") from error
+        raise UserError(what, mend="in a clone: uv run --extra study colorbench study serve STUDY") from error
     if public_url is not None and not public_url.startswith(("https://", "http://")):
         raise UserError(f"--public-url is no address: {public_url!r}", mend="write https://study.example.org")
     if admin_token is not None and len(admin_token) < 16:

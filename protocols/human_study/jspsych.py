@@ -123,7 +123,7 @@ def _packed(package: Package) -> bytes:
                 return found[0].read_bytes()
             words = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
             troubles.append(f"{command[0]}: {words[-1]}")
-    mend = "go online once (it is kept afterwards), or install npm: pip install 'colorbench[study]' brings it"
+    mend = "go online once (it is kept afterwards), or install npm; in a clone, uv run --extra study brings it"
     raise UserError(f"npm cannot bring {asked}: {'; '.join(troubles) or 'there is no npm'}", mend=mend)
 
 

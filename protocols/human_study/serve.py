@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +60,9 @@ def serve(
         limit_concurrency=2000,
         h11_max_incomplete_event_size=16 * 1024,
     )
+    # Ctrl-C ends the serving, not the process: the tables are exported then.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except KeyboardInterrupt:

@@ -1,0 +1,37 @@
+"""The application: its options, and the verbs that ``verbs`` knows."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from colorbench.cli.verbs import VerbGroup
+
+app = typer.Typer(
+    name="colorbench",
+    cls=VerbGroup,
+    rich_markup_mode=None,  # plain help: rich's costs 0.1 s and breaks lines when piped
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"colorbench {version('colorbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def colorbench(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Measure how well automatic image colorizers do, and say how sure the numbers are.
+
+    Start with: colorbench run --model zoo/cic --protocol auc
+    """

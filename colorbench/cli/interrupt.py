@@ -1,0 +1,79 @@
+"""Ctrl-C: one line and exit code 130, at any moment.
+
+The process ends at once, and nothing is unwound: an exception would be lost in a callback of a library, wait for
+threads at work, or meet torch's threads while the interpreter is taken apart (SIGABRT). Nothing is lost by it either,
+since everything that colorbench writes is whole or not there, as after a kill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+INTERRUPTED = 130
+_words = "nothing was left half done"
+
+
+def tell_when_interrupted(words: str) -> None:
+    """Set what is said of the work done so far when the process is interrupted from now on."""
+    global _words
+    _words = words
+
+
+def words() -> str:
+    """What is said of the work done so far."""
+    return _words
+
+
+@contextlib.contextmanager
+def exit_on_interrupt() -> Iterator[None]:
+    """Within this, Ctrl-C ends the process; afterwards it does what it did before.
+
+    Where interrupts are ignored (a shell's background jobs) or handled by somebody else, that is left as it is.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _in_main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, _exit)
+    try:
+        yield
+    except KeyboardInterrupt:  # raised by a verb that has a handler of its own
+        _exit(signal.SIGINT, None)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _leave()
+        raise
+    finally:
+        # Still within reach of a late Ctrl-C: the interpreter's own end would answer it with a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN if sys.exc_info()[0] is SystemExit else signal.default_int_handler)
+
+
+def _in_main_thread() -> bool:
+    """Whether handlers can be set here: the main thread alone is interrupted."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def _exit(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
+    # Written past Python's buffers: the interrupted code may be in the middle of a print.
+    terminal = os.isatty(2)
+    line = f"{chr(10) + chr(27) + '[?25h' if terminal else ''}stopped: {_words}\n"  # a progress bar hides the cursor
+    with contextlib.suppress(OSError):
+        os.write(2, line.encode())
+    os._exit(INTERRUPTED)
+
+
+def _leave() -> None:
+    """End without the interpreter's clean-up, which waits for threads; what was printed is shown."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    os._exit(INTERRUPTED)

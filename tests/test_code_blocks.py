@@ -1,0 +1,238 @@
+"""Every code block of README.md and docs/ runs, in reading order, in one folder, as a reader would type it.
+
+Commands go through bash, with ``colorbench`` on the PATH and a home folder that holds a few small real images under
+the names that the text uses. Those that cannot run here stand in ``NOT_RUN`` with the reason; their options are checked
+against the command line's own parser.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+from probe_support import write_classes
+from study_answers import METHODS, SENTINEL, make_answers, make_design, write_study
+from voc_support import write_devkit
+
+from colorbench.cli import app
+
+REPOSITORY = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")))
+PROGRAMS = ("colorbench", "uv", "pip", "torchrun")
+"""What an indented block of commands begins with; other indented lines are formulas."""
+NOT_RUN = {
+    "--group test pytest": "this is that command",
+    "torchrun --nproc-per-node": "four GPUs, ImageNet, days",
+    "colorbench train zoo/cic": "an hour and a half; tests/test_training.py trains for a few steps",
+    "--weights full/cic.safetensors": "weights of a training of days",
+    "study build": "fetches jsPsych from the npm registry; tests/test_study_design.py builds without it",
+    "study serve": "serves until it is stopped; tests/test_study_server.py serves and answers",
+    "-p linear-probe": "minutes of fitting; tests/test_protocol_linear_probe.py fits small ones",
+    "resnet50": "downloads a classifier",
+    "zoo/cic.untrained ...": "the same command again, shortened in the text",
+}
+"""Part of a command -> why it cannot run here."""
+
+
+class Block(NamedTuple):
+    """A code block of a document."""
+
+    where: str
+    """``README.md:13``."""
+    language: str
+    text: str
+
+
+def blocks(document: str) -> Iterator[Block]:
+    """Fenced blocks, and indented ones that hold commands."""
+    lines = (REPOSITORY / document).read_text(encoding="utf-8").splitlines()
+    language, begun, held = None, 0, []
+    for number, line in enumerate([*lines, ""], start=1):
+        fence = re.fullmatch(r"\s*```(\w*)\s*", line)
+        if language is not None and fence:
+            yield Block(f"{document}:{begun}", language, "\n".join(held))
+            language, held = None, []
+        elif fence:
+            language, begun = fence[1], number + 1
+        elif language is not None:
+            held.append(line)
+        elif line.startswith("    ") and (held or line.split()[0] in PROGRAMS):
+            begun = begun if held else number
+            held.append(line[4:])
+        elif held:
+            yield Block(f"{document}:{begun}", "sh", "\n".join(held))
+            held = []
+    assert language is None, f"{document}: a code block does not end"
+
+
+def commands(block: Block) -> list[str]:
+    """The commands of a shell block, continued lines joined."""
+    return [line for line in block.text.replace("\\\n", " ").splitlines() if line.strip() and line.strip()[0] != "#"]
+
+
+ALL = [block for document in DOCUMENTS for block in blocks(document)]
+
+
+def why_not(command: str) -> str | None:
+    """Why a command is not run here."""
+    return next((reason for part, reason in NOT_RUN.items() if part in " ".join(command.split())), None)
+
+
+def test_every_block_is_of_a_language_that_is_checked() -> None:
+    assert {block.language for block in ALL} <= {"sh", "python", "toml"}, [block.where for block in ALL]
+    assert len(ALL) >= 17
+    text = "\n".join(" ".join(line.split()) for block in ALL for line in commands(block))
+    assert [part for part in NOT_RUN if part not in text] == [], "these are in no document any more"
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, "zoo/README.md", "examples/plugin/README.md"])
+def test_every_command_has_options_that_there_are(document: str) -> None:
+    for block in blocks(document):
+        for command in commands(block) if block.language == "sh" else ():
+            for arguments in colorbench_arguments(command):
+                parse(arguments, f"{block.where}: {command}")
+
+
+def colorbench_arguments(command: str) -> Iterator[list[str]]:
+    """What each ``colorbench`` of a command line is given."""
+    words = [word for word in shlex.split(command, comments=True) if word != "..."]
+    for place, word in enumerate(words):
+        if word == "colorbench" and (place == 0 or words[place - 1] != "-m" or "torchrun" in words):
+            rest = words[place + 1 :]
+            yield rest[: rest.index("&&")] if "&&" in rest else rest
+
+
+def parse(arguments: list[str], where: str) -> None:
+    """Parse a command line as colorbench does, and run nothing."""
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("colorbench", [], resilient_parsing=True)
+    while True:
+        verb = command.get_command(context, arguments[0])
+        assert verb is not None, f"{where}: no verb {arguments[0]}"
+        command, arguments = verb, arguments[1:]
+        if not getattr(command, "commands", None):
+            break
+    try:
+        command.make_context("colorbench", list(arguments))
+    except Exception as error:  # the parser's own exceptions are of a library that typer changes between releases
+        # Shortened commands ("...") leave out what is required.
+        if type(error).__name__ != "MissingParameter" or "..." not in where:
+            pytest.fail(f"{where}: {type(error).__name__}: {error}")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home folder with what the text speaks of, and the programs that it calls."""
+    home = tmp_path_factory.mktemp("home")
+    write_classes(home / "crops", 1, side=64)
+    for folder in ("photographs", "answers", "old"):
+        (home / folder).mkdir()
+        for path in (home / "crops").rglob("*.png"):
+            image = Image.open(path)
+            gray = image.convert("L")
+            shown = {"photographs": image, "answers": Image.blend(image, gray.convert("RGB"), 0.5), "old": gray}
+            shown[folder].save(home / folder / f"{path.parent.name}.{'jpg' if folder == 'old' else 'png'}")
+    (home / "ilsvrc_val").mkdir()
+    shutil.copytree(home / "photographs", home / "ilsvrc_val" / "images")
+    (home / "ilsvrc_val" / "labels.csv").write_text(
+        "file,class_index\nastronaut.png,834\nchelsea.png,281\ncoffee.png,967\n"
+    )
+    for part in ("train", "val"):
+        write_classes(home / "imagewoof" / part, 4, first=0 if part == "train" else 10)
+    for year in ("VOC2007", "VOC2012"):
+        write_devkit(home / "VOCdevkit", count=6, year=year)
+    design = make_design(participants=6, trials=10, sentinels=1, images=12)
+    rates = dict(zip((*METHODS, SENTINEL), (0.4, 0.3, 0.2, 0.1), strict=True))
+    write_study(home / "STUDY", design, make_answers(design, rates))
+    programs = home / "bin"
+    programs.mkdir()
+    run = f'exec "{sys.executable}" -P -c "import sys; from colorbench.cli import main; main()" "$@"'
+    for name, script in {
+        "colorbench": run,
+        # `uv run [--extra NAME] PROGRAM ...`, in an environment that has everything.
+        "uv": 'shift; while [ "${1#--}" != "$1" ]; do shift 2; done; exec "$@"',
+        "pip": '[ "$*" = "install uv" ]',
+    }.items():
+        (programs / name).write_text(f"#!/bin/sh\n{script}\n")
+        (programs / name).chmod(0o755)
+    return home
+
+
+def run_shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """One command as typed at a prompt in the home folder."""
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(REPOSITORY),
+        "HF_HUB_OFFLINE": "1",
+    }
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=home,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_every_block_runs_in_reading_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One test, for each command builds on those before it.
+    monkeypatch.chdir(home)
+    monkeypatch.setenv("HOME", str(home))
+    failures: list[str] = []
+    ran: list[str] = []
+    for block in ALL:
+        if block.language == "sh":
+            for command in commands(block):
+                typed = " ".join(shlex.split(command, comments=True))
+                if why_not(command) is not None or typed in ran:
+                    continue
+                ran.append(typed)
+                done = run_shell(command, home)
+                if done.returncode:
+                    failures.append(f"{block.where}: {command}\n  exit {done.returncode}: {done.stderr[-800:]}")
+        elif block.language == "python":
+            if name := re.match(r"# (\w+\.py)\n", block.text):
+                (home / name[1]).write_text(block.text)
+            try:
+                exec(compile(block.text, block.where, "exec"), {"__name__": block.where})
+            except Exception as error:
+                failures.append(f"{block.where}: {type(error).__name__}: {error}")
+        else:
+            (points,) = tomllib.loads(block.text)["project"]["entry-points"].values()
+            module, _, name = points["warm"].partition(":")
+            tree = ast.parse((home / f"{module}.py").read_text())
+            if name not in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}:
+                failures.append(f"{block.where}: {module}.py has no {name}")
+    assert failures == [], "\n".join(failures)
+    assert len(ran) >= 15
+    # What README promises of its first commands.
+    assert (home / "board.html").stat().st_size > 10_000
+    assert list((home / "runs/zoo/cic.small/auc").glob("*/report.html"))
+    assert np.asarray(Image.open(next((home / "colored").iterdir()))).ndim == 3
+
+
+def test_the_model_of_the_readme_is_measured_by_its_file(home: Path) -> None:
+    text = (REPOSITORY / "README.md").read_text()
+    command = "colorbench run --model warm.py:Warm --protocol auc"
+    assert f"`{command}`" in text
+    if not (home / "warm.py").exists():
+        (block,) = [block for block in ALL if block.text.startswith("# warm.py\n")]
+        (home / "warm.py").write_text(block.text)
+    done = run_shell(f"{command} --no-anchors --data photographs -o warm-runs", home)
+    assert done.returncode == 0, done.stderr
