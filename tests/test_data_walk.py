@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import sys
@@ -24,10 +25,19 @@ from colorbench.errors import UserError
 from colorbench.models.stored import StoredPictures
 
 
+def pixel() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+PIXEL = pixel()
+
+
 def put(*paths: Path) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"never read: a folder is read by names")
+        path.write_bytes(PIXEL)
 
 
 def seen_by_all(folder: Path, output: Path) -> list[str]:
