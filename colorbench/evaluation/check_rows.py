@@ -26,9 +26,10 @@ _SHARE_OF_TRUTH = 0.5
 def row_findings(run: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
     """Rows that no protocol could have stored: infinite or negative weights, scores out of the metric's bounds."""
     for side in ("height", "width"):
-        wrong = (run.rows[side] < 1) | (run.rows[side] > LARGEST_SIDE)
-        if wrong.any():
-            yield f"{side} of {int(wrong.sum())} images is impossible, first {_first(run, wrong.to_numpy())}"
+        lengths = run.rows[side].to_numpy()
+        impossible = (lengths < 1) | (lengths > LARGEST_SIDE)
+        if impossible.any():
+            yield f"{side} of {int(impossible.sum())} images is impossible, first {_first(run, impossible)}"
     own = {metric.name for metric in run.record.metrics}
     for name, column in run.columns.items():
         if name.partition(".s")[0] in own and np.isinf(column).any():
@@ -162,7 +163,7 @@ def apart(stored: np.ndarray, again: np.ndarray, tolerance: float = TOLERANCE) -
     stored, again = np.asarray(stored, dtype=np.float64), np.asarray(again, dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         found = np.abs(stored - again) > tolerance * np.maximum(1.0, np.abs(again))
-    return (found & (stored != again)) | (np.isfinite(stored) != np.isfinite(again))
+    return np.asarray((found & (stored != again)) | (np.isfinite(stored) != np.isfinite(again)))
 
 
 def has_statistics(run: StoredRun, name: str) -> bool:
