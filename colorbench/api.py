@@ -21,7 +21,7 @@ __all__ = ["load_model", "run"]
 
 
 @overload
-def run(
+def run(  # type: ignore[overload-overlap]
     model: list[Any] | tuple[Any, ...],
     protocol: str = "auc",
     data: Dataset | Path | str | None = None,

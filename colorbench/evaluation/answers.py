@@ -86,11 +86,14 @@ def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
     if rgb8 is not None:
         wanted = (len(truth.ids), 3, *size)
         if not isinstance(rgb8, Tensor) or tuple(rgb8.shape) != wanted or rgb8.dtype != torch.uint8:
-            raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, f"rgb8 must be a tensor of {wanted} torch.uint8")
+            hint = f"rgb8 must be a tensor of {wanted} torch.uint8{_as_uint8(rgb8)}"
+            raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, hint)
         return Colorization(truth, rgb8=rgb8.to(truth.rgb8.device))
     wanted = (len(truth.ids), 2, *size)
     if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
-        raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab")
+        three = isinstance(ab, Tensor) and ab.dim() == 4 and ab.shape[1] == 3
+        hint = "; for three channels of sRGB give Colors(rgb8=...) from colorize_batch" if three else ""
+        raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab{hint}")
     low, high = ab.detach().aminmax()
     if not (low >= -FARTHEST and high <= FARTHEST):  # NaN is never at least anything
         fine = ab.detach().abs().flatten(1).amax(dim=1) <= FARTHEST  # (N,)
@@ -104,6 +107,17 @@ def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
 def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:
     mend = f"{wanted}; finished shards are kept"
     return RunError(f"{name} answered with {given}", where=f"photograph {id}", mend=mend)
+
+
+def _as_uint8(rgb: object) -> str:
+    """How to make 8-bit levels of floating ones, by their range."""
+    if not isinstance(rgb, Tensor) or not rgb.is_floating_point() or not rgb.numel():
+        return ""
+    low, high = (float(one) for one in rgb.detach().aminmax())
+    if low < 0 and high <= 1.01:
+        return ": of -1..1, give ((rgb + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)"
+    scaled = "(rgb * 255)" if high <= 1.01 else "rgb"
+    return f": of 0..{1 if high <= 1.01 else 255}, give {scaled}.round().clamp(0, 255).to(torch.uint8)"
 
 
 def _described(value: object) -> str:

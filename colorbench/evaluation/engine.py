@@ -16,6 +16,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
+import numpy as np
+
 from colorbench.data.dataset import Sample
 from colorbench.data.loading import LoadedBatch
 from colorbench.data.recipes import Recipe
@@ -29,6 +31,7 @@ from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.score_check import check_scores
 from colorbench.evaluation.store import Shard
 from colorbench.evaluation.stored_predictions import prediction_columns
+from colorbench.evaluation.units import observed
 from colorbench.evaluation.work import Evaluated, Settings, Task, Work, missing
 from colorbench.memory import release_freed_memory
 from colorbench.models.stored import StoredPictures
@@ -165,6 +168,7 @@ def _evaluate(
         rows=list(zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)),
         skipped=[(one.id, one.reason) for one in batch.skipped],
         scored=[None] * len(tasks),
+        observed=[None] * len(tasks),
         seconds=[{} for _ in tasks],
     )
     if not batch.ids:
@@ -179,7 +183,9 @@ def _evaluate(
         ask = partial(colorize, model, truth, batch.sizes, settings.seed, recipe.name, settings.dtype)
         colorization = residents.work(model, ask)
         colorized = time.perf_counter()
+        seen = observed(colorization)
         for place in places:
+            evaluated.observed[place] = seen
             evaluated.seconds[place]["colorize"] = colorized - begun
             evaluated.scored[place] = _score(tasks[place], colorization, settings, evaluated.seconds[place])
     return evaluated
@@ -210,7 +216,7 @@ def _write(work: Work) -> None:
     place_of = {sample.id: place for place, sample in enumerate(work.samples)}
     order = sorted(range(len(work.rows)), key=lambda i: place_of[work.rows[i][0]])
     rows = [work.rows[i] for i in order]
-    for task, scored, seconds in zip(work.tasks, work.scored, work.seconds, strict=True):
+    for task, scored, seen, seconds in zip(work.tasks, work.scored, work.observed, work.seconds, strict=True):
         shard = Shard(
             ids=tuple(row[0] for row in rows),
             sha256s=tuple(row[1] for row in rows),
@@ -221,5 +227,6 @@ def _write(work: Work) -> None:
             arrays=concatenated([part.arrays for part in scored], order),
             skipped=tuple(work.skipped),
             seconds=dict(seconds),
+            observed=np.concatenate(seen) if seen else None,
         )
         task.folder.write_shard(work.index, shard)

@@ -38,6 +38,7 @@ from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.score_check import check_columns, check_statistics
 from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, prediction_notes
+from colorbench.evaluation.units import unit_notes
 from colorbench.evaluation.work import Settings, Task, shard_count
 from colorbench.models.loading import LoadedModel
 from colorbench.models.stored import StoredPictures
@@ -119,6 +120,7 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
                 *aggregate.demonstration(len(rows)),
                 *_prediction_notes(task, run, rows),
                 *(one.note for one in findings),
+                *_unit_notes(task, run),
                 *copy_notes(rows),
                 *summary.notes,
             ],
@@ -141,6 +143,13 @@ def _prediction_notes(task: Task, run: Run, rows: Shard) -> list[str]:
     sizes = dict(zip(rows.ids, rows.sizes, strict=True))
     recipe = get_recipe(task.scorer.recipe)
     return prediction_notes(stored, run.dataset.samples, recipe, sizes, rows.sha256s, rows.columns[LIGHTNESS_GAP])
+
+
+def _unit_notes(task: Task, run: Run) -> list[str]:
+    if task.model.card.role == "reference":
+        return []
+    parts = (task.folder.read_observed(index) for index in range(shard_count(len(run.dataset))))
+    return unit_notes(parts, stored=isinstance(task.model.colorizer, StoredPictures))
 
 
 def model_part(model: LoadedModel) -> ModelPart:

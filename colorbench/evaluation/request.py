@@ -146,7 +146,7 @@ def load_models(request: RunRequest) -> list[LoadedModel]:
     Raises:
         UserError: for a model that cannot be loaded, and a decoding for several models at once.
     """
-    decoding = {"decode": request.decode, "temperature": request.temperature}
+    decoding: dict[str, Any] = {"decode": request.decode, "temperature": request.temperature}
     chosen = {key: value for key, value in decoding.items() if value is not None}
     if chosen and len(request.models) > 1:
         key, value = next(iter(chosen.items()))

@@ -59,6 +59,8 @@ class Shard:
     """(n,) float64 each."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """(n, ...) each."""
+    observed: np.ndarray | None = None
+    """(n, 13) what ``evaluation.units`` looks at; written, and read by ``read_observed`` alone."""
     skipped: tuple[tuple[str, str], ...] = ()
     """(id, reason) of the photographs that were not evaluated."""
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -120,6 +122,11 @@ class RunFolder:
             path.unlink(missing_ok=True)
             mend = "it was removed: run the same command again"
             raise RunError("a stored shard is damaged", where=str(path), mend=mend) from error
+
+    def read_observed(self, index: int) -> np.ndarray:
+        """Read what ``evaluation.units`` observed of one shard; (0, 13) where nothing is stored."""
+        with np.load(self.shard(index), allow_pickle=False) as parts:
+            return parts["observed"] if "observed" in parts.files else np.empty((0, 13))
 
     def write_record(self, text: str) -> bool:
         """Write ``record.json`` once: False, and nothing is written, where there is one already."""
@@ -211,6 +218,8 @@ def pack(shard: Shard) -> bytes:
     parts = {"head": np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)}
     parts |= {f"column/{name}": values for name, values in shard.columns.items()}
     parts |= {f"array/{name}": values for name, values in shard.arrays.items()}
+    if shard.observed is not None:
+        parts["observed"] = shard.observed
     return npz(parts)
 
 

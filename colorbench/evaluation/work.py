@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from colorbench.data.dataset import Sample
@@ -61,6 +62,8 @@ class Evaluated:
     """(id, reason)."""
     scored: list[ScoredBatch | None]
     """Per task; None where no photograph was left."""
+    observed: list[np.ndarray | None]
+    """Per task: what ``units.observed`` gives."""
     seconds: list[dict[str, float]]
     """Per task, stage -> seconds of the lane that did it."""
 
@@ -77,11 +80,14 @@ class Work:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     scored: list[list[ScoredBatch]] = field(default_factory=list)
     """Per task, per batch."""
+    observed: list[list[np.ndarray]] = field(default_factory=list)
+    """Per task, per batch."""
     seconds: list[dict[str, float]] = field(default_factory=list)
     """Per task, stage -> seconds."""
 
     def __post_init__(self) -> None:
         self.scored = [[] for _ in self.tasks]
+        self.observed = [[] for _ in self.tasks]
         self.seconds = [defaultdict(float) for _ in self.tasks]
 
     def add(self, batch: Evaluated, lanes: int, idle: float) -> None:
@@ -95,6 +101,8 @@ class Work:
         for place, (scored, seconds) in enumerate(zip(batch.scored, batch.seconds, strict=True)):
             if scored is not None:
                 self.scored[place].append(scored)
+            if (seen := batch.observed[place]) is not None:
+                self.observed[place].append(seen)
             self.seconds[place]["decode wait"] += idle
             for stage, spent in seconds.items():
                 self.seconds[place][stage] += spent / lanes

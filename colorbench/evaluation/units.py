@@ -1,0 +1,153 @@
+"""Are predictions in the units that are wanted: CIE ab, a before b, or 8-bit sRGB, red before green before blue?
+
+A network that forgets to scale its output is scored like any other, and nobody notices. A few numbers of each
+prediction are stored with its shard; what they tell of all together is a note in the record. A note says what was seen,
+and what to do if that was not meant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.color.lab import lightness_and_ab
+from colorbench.evaluation.protocol import Colorization
+
+STRIDE = 4
+"""Every fourth pixel of every fourth line is enough for means and correlations."""
+COLUMNS = (
+    "low",
+    "high",
+    "mean_a",
+    "mean_b",
+    "square",
+    "true_square",
+    "a_a",
+    "b_b",
+    "a_b",
+    "b_a",
+    "rgb",
+    "lightness",
+    "lightness_bgr",
+)
+FEWEST = 5
+"""Images from which on correlations are looked at."""
+NORMALIZED = 1.7 / 110
+"""Largest root mean square of predictions, as a share of the ground truth's, that is taken for normalized ab. Of the
+shipped models it is at most 1.6 (zoo/cic on vivid images); nothing tells a timid model times 0.02 from these."""
+
+
+def observed(prediction: Colorization) -> np.ndarray:
+    """Return a line of ``COLUMNS`` for each prediction of a batch, (N, 13) float64; NaN where one is not defined."""
+    truth, rgb8 = prediction.truth, prediction.given_rgb8
+    whole = prediction.ab if rgb8 is not None else prediction.ab_float
+    ab, true = (_thinned(one).double().flatten(2) for one in (whole, truth.ab))  # (N, 2, P)
+    missing = torch.full((len(ab),), torch.nan, dtype=torch.float64, device=ab.device)
+    values = (rgb8 if rgb8 is not None else whole).flatten(1)
+    lightness, reversed_ = missing, missing
+    if rgb8 is not None:
+        wanted, given = _thinned(truth.lightness), _thinned(prediction.lightness)
+        lightness = (given - wanted).abs().double().mean((1, 2, 3))
+        bgr, _ = lightness_and_ab(_thinned(rgb8).flip(1).contiguous())
+        reversed_ = (bgr - wanted).abs().double().mean((1, 2, 3))
+    a, b = _standard(ab).unbind(1)
+    true_a, true_b = _standard(true).unbind(1)
+    columns = [
+        values.amin(1).double(),
+        values.amax(1).double(),
+        ab[:, 0].mean(1),
+        ab[:, 1].mean(1),
+        (ab**2).sum(1).mean(1),
+        (true**2).sum(1).mean(1),
+        (a * true_a).mean(1),
+        (b * true_b).mean(1),
+        (a * true_b).mean(1),
+        (b * true_a).mean(1),
+        torch.full_like(missing, float(rgb8 is not None)),
+        lightness,
+        reversed_,
+    ]
+    return torch.stack(columns, dim=1).cpu().numpy()
+
+
+def unit_notes(parts: Iterable[np.ndarray], *, stored: bool = False) -> list[str]:
+    """Return what all predictions of a run tell of their units.
+
+    Args:
+        parts: of ``observed``.
+        stored: whether they are files of another program, whose lightness is looked at elsewhere.
+    """
+    lines = [part for part in parts if len(part)]
+    if not lines:
+        return []
+    table = dict(zip(COLUMNS, np.concatenate(lines).T, strict=True))
+    return _of_rgb(table, stored) if table["rgb"].any() else _of_ab(table)
+
+
+def _of_ab(table: dict[str, np.ndarray]) -> list[str]:
+    low, high = float(table["low"].min()), float(table["high"].max())
+    means = float(table["mean_a"].mean()), float(table["mean_b"].mean())
+    size, true_size = (float(np.sqrt(table[name].mean())) for name in ("square", "true_square"))
+    seen = f"ab of all predictions lies in {low:.3g}..{high:.3g}"
+    if low == high or (table["high"] - table["low"]).max() < 1e-6 or true_size < 1:
+        return []  # one color, and photographs without color: nothing to compare
+    if low >= 0 and high <= 1 and all(0.35 < mean < 0.65 for mean in means):
+        return [f"{seen}, with a mean near 0.5: if the network gives (ab + 128) / 255, multiply by 255, subtract 128"]
+    if max(-low, high) <= 1 and size < NORMALIZED * true_size:
+        words = "no prediction left -1..1, and CIE ab reaches 100"
+        return [f"{words} ({seen}): if the network gives normalized ab, multiply by 110"]
+    if low > -10 and all(90 < mean < 165 for mean in means):
+        offset = 128 if np.mean(means) > 119 else 110
+        words = f"with a mean of {means[0]:.0f} and {means[1]:.0f}, where gray is 0"
+        return [f"{seen}, {words}: if the network gives ab + {offset} (8-bit Lab), subtract {offset}"]
+    if size > 150:
+        words = f"{size:.0f} from gray on average, where no sRGB color is farther than 134"
+        return [f"{seen}, {words}: if it was scaled twice, leave one out"]
+    if _swapped(table):
+        words = "the first channel follows the true b, and the second the true a, better than the other way round"
+        return [f"{words}: if the network gives (b, a), swap its channels"]
+    return []
+
+
+def _swapped(table: dict[str, np.ndarray]) -> bool:
+    across = np.stack([table["a_b"], table["b_a"]])
+    straight = np.stack([table["a_a"], table["b_b"]])
+    defined = np.isfinite(across).all(0) & np.isfinite(straight).all(0)
+    if defined.sum() < FEWEST:
+        return False
+    better = (across - straight)[:, defined]  # (2, n)
+    both = better.sum(0)
+    clear = both.mean() > 3 * both.std(ddof=1) / np.sqrt(len(both))
+    # Each channel by itself: a model whose two channels are one map follows b with both.
+    return bool(clear and (better.mean(1) > 0.05).all() and (across[:, defined].mean(1) > 0.1).all())
+
+
+def _of_rgb(table: dict[str, np.ndarray], stored: bool) -> list[str]:
+    if 0 < table["high"].max() <= 1:
+        return ["no level of rgb8 is above 1: rgb in 0..1 must be multiplied by 255 and rounded before it is uint8"]
+    colorful = table["square"] > 25  # reversed, gray stays gray
+    as_given, as_bgr = table["lightness"][colorful], table["lightness_bgr"][colorful]
+    nearer = len(as_given) and as_bgr.mean() < 0.5 * as_given.mean() and (as_bgr < as_given).mean() > 0.8
+    if nearer and as_given.mean() > 1:
+        words = f"lightness is off by {as_given.mean():.1f}, and by {as_bgr.mean():.1f} with red and blue exchanged"
+        return [f"{words}: if the predictions are BGR, as OpenCV reads and writes, reverse their channels"]
+    gap = float(table["lightness"].mean())
+    if gap > 15 and not stored:
+        words = f"the lightness of the predictions is off by {gap:.1f} on average, where a colorization keeps it"
+        return [f"{words}: check the range of rgb (8-bit sRGB, 0..255), its order, and that it is of the same image"]
+    return []
+
+
+def _thinned(maps: Tensor) -> Tensor:
+    step = STRIDE if min(maps.shape[-2:]) >= 8 * STRIDE else 1
+    return maps[..., ::step, ::step].contiguous()
+
+
+def _standard(values: Tensor) -> Tensor:
+    """(N, 2, P) with mean 0 and deviation 1 over the pixels; NaN where all are equal."""
+    centered = values - values.mean(-1, keepdim=True)
+    deviation = centered.square().mean(-1, keepdim=True).sqrt()
+    return torch.where(deviation > 1e-6, centered / deviation, torch.nan)
