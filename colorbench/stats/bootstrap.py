@@ -172,7 +172,7 @@ def studentized(
     # Residuals instead of numerators: each part's ratio becomes 0, and the squares below lose no digits.
     z = np.concatenate([np.stack([p[:, 0] - r * p[:, 1], p[:, 1]], 1) for p, r in zip(parts, ratios, strict=True)], 1)
     with np.errstate(over="ignore", invalid="ignore"):
-        _, error = _linearized(z.sum(axis=0)[None], (z.T @ z)[None], signs)
+        _, error = linearized(z.sum(axis=0)[None], (z.T @ z)[None], signs)
     scale = max(abs(ratio) for ratio in ratios)
     if not np.isfinite(error[0]):
         return None  # numbers too large to be squared
@@ -182,7 +182,7 @@ def studentized(
     shifts, errors = [], []
     for weights in weight_blocks(len(z), resamples, seed):
         moments = (weights @ products).reshape(len(weights), z.shape[1], z.shape[1])
-        shift, spread = _linearized(weights @ z, moments, signs)
+        shift, spread = linearized(weights @ z, moments, signs)
         shifts.append(shift)
         errors.append(spread)
     shift, spread = np.concatenate(shifts), np.concatenate(errors)
@@ -196,7 +196,7 @@ def studentized(
     return Interval(float(low), float(high), "bootstrap percentile") if np.isfinite([low, high]).all() else None
 
 
-def _linearized(sums: np.ndarray, moments: np.ndarray, signs: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def linearized(sums: np.ndarray, moments: np.ndarray, signs: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """Values (B,) and delta-method standard errors (B,) of a signed sum of ratios.
 
     Args:

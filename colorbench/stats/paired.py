@@ -7,18 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from colorbench.stats.bootstrap import (
-    MINIMUM,
-    RESAMPLES,
-    Form,
-    Interval,
-    as_ratio,
-    defined,
-    estimate,
-    studentized,
-    value,
-    weight_blocks,
-)
+from colorbench.stats.absolute import absolute_interval
+from colorbench.stats.bootstrap import RESAMPLES, Form, Interval, as_ratio, defined, estimate, studentized
 
 
 def excludes_zero(low: float | None, high: float | None) -> bool:
@@ -56,7 +46,8 @@ def paired_interval(
 ) -> PairedDifference:
     """Difference a - b over the images on which both are defined, each resample the same for both.
 
-    For ratios the studentized bootstrap of ``interval``; for absolute differences, which have a kink at 0, percentiles.
+    For ratios the studentized bootstrap of ``interval``; for absolute differences, which have a kink at 0, see
+    ``absolute.absolute_interval``.
 
     Args:
         statistics_a, statistics_b: (n, k), row i of the same photograph in both.
@@ -67,10 +58,10 @@ def paired_interval(
     """
     a, b = _common(statistics_a, statistics_b)
     difference = estimate(a, form) - estimate(b, form)
+    x, y = as_ratio(a, form), as_ratio(b, form)
     if form == "abs_difference":
-        found = _percentile(a, b, form, resamples, seed, level)
+        found = absolute_interval(x, y, resamples=resamples, seed=seed, level=level)
     else:
-        x, y = as_ratio(a, form), as_ratio(b, form)
         if np.array_equal(x[:, 1], y[:, 1]):
             # One ratio: equal models then differ by 0 exactly, and close ones lose no digits.
             parts, signs = [np.stack([x[:, 0] - y[:, 0], x[:, 1]], axis=1)], [1.0]
@@ -128,10 +119,3 @@ def _common(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     both = defined(a) & defined(b)
     return a[both], b[both]
 
-
-def _percentile(a: np.ndarray, b: np.ndarray, form: Form, resamples: int, seed: int, level: float) -> Interval | None:
-    if len(a) < MINIMUM:
-        return None
-    drawn = [value(form, w @ a) - value(form, w @ b) for w in weight_blocks(len(a), resamples, seed)]
-    low, high = np.nanquantile(np.concatenate(drawn), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high), "bootstrap percentile") if np.isfinite([low, high]).all() else None

@@ -29,6 +29,7 @@ from colorbench.stats.clustered import (
     crossed_bootstrap,
     two_level_bootstrap,
 )
+from colorbench.stats.clustered_pairs import paired_resamples, share_above
 from colorbench.stats.effect import holm
 from protocols.human_study.answers import Answers
 from protocols.human_study.exclusions import Applied, apply
@@ -95,7 +96,9 @@ class Comparison:
     p_holm: float
     """Adjusted for the number of pairs; NaN where nothing was tested."""
     above: float
-    """The paper's P(A > B): share of two-level resamples in which the first is higher, ties by half."""
+    """P(A > B): share of resamples in which the first is higher, ties by half; NaN where it is not known. Participants
+    and images are drawn together for both methods where participants responded to both; between participants, each
+    method has two-level resamples of its own, as in the paper."""
 
 
 @dataclass(frozen=True)
@@ -251,11 +254,6 @@ def side_bias(table: pandas.DataFrame) -> Bias:
 def _comparisons(tests: pandas.DataFrame, judged: Sequence[str], resamples: int, seed: int) -> tuple[Comparison, ...]:
     fooled, person, image = _arrays(tests)
     method = tests["method"].to_numpy()
-    # A generator for each method, so that two methods judged by other people are resampled apart, as the paper did.
-    drawn = {
-        name: two_level_bootstrap(fooled[method == name], person[method == name], resamples=resamples, seed=seed + turn)
-        for turn, name in enumerate(judged)
-    }
     pairs = list(combinations(judged, 2))
     found = [
         clustered_difference(fooled, person, image, method == a, method == b, level=LEVEL, minimum_images=MINIMUM)
@@ -268,10 +266,35 @@ def _comparisons(tests: pandas.DataFrame, judged: Sequence[str], resamples: int,
             second=b,
             difference=one,
             p_holm=p,
-            above=float(((drawn[a].rates > drawn[b].rates) + 0.5 * (drawn[a].rates == drawn[b].rates)).mean()),
+            above=_above(fooled, person, image, method, (a, b), resamples, seed),
         )
         for (a, b), one, p in zip(pairs, found, adjusted, strict=True)
     )
+
+
+def _above(
+    fooled: np.ndarray,
+    person: np.ndarray,
+    image: np.ndarray,
+    method: np.ndarray,
+    pair: tuple[str, str],
+    resamples: int,
+    seed: int,
+) -> float:
+    """P(A > B), see ``Comparison.above``."""
+    first, second = (method == name for name in pair)
+    if len(np.intersect1d(person[first], person[second])):
+        both = first | second
+        drawn = paired_resamples(
+            fooled[both], person[both], image[both], first[both], resamples=resamples, seed=seed
+        )
+        return share_above(drawn)
+    # A generator for each method: their participants are others, and are drawn apart.
+    rates = [
+        two_level_bootstrap(fooled[kind], person[kind], resamples=resamples, seed=seed + turn).rates
+        for turn, kind in enumerate((first, second))
+    ]
+    return share_above(rates[0] - rates[1])
 
 
 def _photographs(answers: Answers, kept: pandas.DataFrame) -> tuple[tuple[PhotographResult, ...], dict[str, Shrunken]]:

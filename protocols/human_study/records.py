@@ -12,7 +12,7 @@ import pandas
 from PIL import Image
 
 from colorbench.evaluation import aggregate, pictures
-from colorbench.evaluation.identity import digest_of, folder_of, plain, protocol_identity
+from colorbench.evaluation.identity import content_fingerprint, digest_of, folder_of, plain, protocol_identity
 from colorbench.evaluation.provenance import overlap, provenance, version_of
 from colorbench.evaluation.record import (
     DatasetPart,
@@ -22,12 +22,11 @@ from colorbench.evaluation.record import (
     ModelPart,
     ProtocolPart,
     Record,
-    Skipped,
     record_text,
 )
 from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.models.card import ModelCard
-from colorbench.stats.bootstrap import MINIMUM, effective_n
+from colorbench.stats.bootstrap import MINIMUM, defined, effective_n
 from colorbench.stats.clustered import ClusteredRate
 from protocols.human_study.analysis import Analysis, MethodResult
 from protocols.human_study.metrics import HEADLINE, METRICS, NAME, VERSION, identity_of
@@ -111,16 +110,18 @@ def _mine(analysis: Analysis, row: MethodResult) -> pandas.DataFrame:
 
 
 def _rows(analysis: Analysis, mine: pandas.DataFrame) -> tuple[Shard, dict[str, np.ndarray]]:
-    """A line a photograph, in the design's order, and its columns."""
+    """One row per test image of the study, in the design's order, and its columns; NaN where no response counts.
+
+    All images have a row, so that the records of one study are of one set of images whichever few had no response.
+    """
     design = analysis.answers.design
     counts = mine.assign(chosen=mine["answer"] == "first").groupby("photograph")[["fooled", "chosen"]]
-    sums, shown = counts.sum(), counts.size()
-    known = [one for one in design.photographs if one.id in shown.index]
+    known = design.tests
     ids = [one.id for one in known]
-    n = shown.loc[ids].to_numpy(np.float64)
+    sums, n = counts.sum().reindex(ids), counts.size().reindex(ids).to_numpy(np.float64)
     columns: dict[str, np.ndarray] = {}
     for metric, column in ((HEADLINE, "fooled"), ("first_chosen", "chosen")):
-        total = 100.0 * sums[column].loc[ids].to_numpy(np.float64)
+        total = 100.0 * sums[column].to_numpy(np.float64)
         columns |= {metric: total / n, f"{metric}.s0": total, f"{metric}.s1": n}
     size = design.settings.size
     shard = Shard(
@@ -141,18 +142,14 @@ def _card(method: Method) -> ModelCard:
 
 def _dataset(analysis: Analysis, method: Method, rows: Shard) -> DatasetPart:
     design = analysis.answers.design
-    tests = [one for one in design.photographs if not one.practice]
-    seen = set(rows.ids)
-    lacking = [] if method.sentinel else [one.id for one in tests if one.id not in seen]
     return DatasetPart(
         name=design.data.name,
-        n=len(tests),
+        n=len(rows),
         n_evaluated=len(rows),
         n_gray=0,
         gray_policy="keep",
-        skipped=[Skipped(id=id, reason="no answer that counts") for id in lacking],
-        # Of the study's photographs, all of them: its methods stand on one board whichever few had no answer.
-        fingerprint=design.data.fingerprint,
+        skipped=[],
+        fingerprint=content_fingerprint(rows.sha256s),
         recipe=design.settings.recipe,
         overlap=overlap(_card(method), rows.sha256s),
         limit=None,
@@ -163,7 +160,7 @@ def _dataset(analysis: Analysis, method: Method, rows: Shard) -> DatasetPart:
 def _metrics(row: MethodResult, columns: dict[str, np.ndarray]) -> list[Metric]:
     """The three metrics of a method."""
     statistics = np.stack([columns[f"{HEADLINE}.s0"], columns[f"{HEADLINE}.s1"]], axis=1)
-    n, effective = len(statistics), effective_n(statistics, "ratio")
+    n, effective = int(defined(statistics).sum()), effective_n(statistics, "ratio")
     d = row.d_prime
     values = {
         HEADLINE: _percent(row.rate),
@@ -233,7 +230,7 @@ def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
     left_out = len(analysis.applied.reasons)
     excluded = f"pre-registered exclusions left out {left_out} participants"
     # A demonstration is said first: tables look for it there.
-    first = [note for note in analysis.notes if note.startswith("a demonstration on ")]
+    first = aggregate.demonstration(len(analysis.answers.design.tests)) or [note for note in analysis.notes if note.startswith("a demonstration on ")]
     if not first and rate.images < MINIMUM:
         first = [f"a demonstration on {rate.images} photographs: it shows that everything works and measures nothing"]
     rest = [note for note in analysis.notes if not note.startswith("a demonstration on ")]
@@ -274,9 +271,10 @@ def _keep_pictures(
         (one.photograph, one.method): Path(study) / "pictures" / one.file for one in analysis.answers.design.pictures
     }
     estimates = {one.photograph: one.estimate for one in analysis.photographs if one.method == row.method}
-    reasons: dict[str, list[str]] = {id: ["fixed"] for id in rows.ids if id in pictures.fixed_ids(rows.ids)}
-    scores = np.array([estimates.get(id, math.nan) for id in rows.ids])
-    for end, ids in pictures.extreme_ids(rows.ids, scores, higher_is_better=True).items():
+    answered = tuple(np.array(rows.ids)[~np.isnan(columns[HEADLINE])].tolist())
+    reasons: dict[str, list[str]] = {id: ["fixed"] for id in answered if id in pictures.fixed_ids(answered)}
+    scores = np.array([estimates.get(id, math.nan) for id in answered])
+    for end, ids in pictures.extreme_ids(answered, scores, higher_is_better=True).items():
         for place, id in enumerate(ids, start=1):
             reasons.setdefault(id, []).append(f"{HEADLINE} {end} {place}")
     place_of = {id: place for place, id in enumerate(rows.ids)}

@@ -208,6 +208,11 @@ class Design(_Part):
         """The methods without the sentinels' one."""
         return [method for method in self.methods if not method.sentinel]
 
+    @property
+    def tests(self) -> list[StudyPhotograph]:
+        """The images of the test trials."""
+        return [one for one in self.photographs if not one.practice]
+
 
 RESPONSES: dict[str, str] = {
     "participant": "neutral id (12 hexadecimal digits), random; nothing of the worker's id is in it",

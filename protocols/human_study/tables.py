@@ -43,7 +43,7 @@ def comparisons_table(analysis: Analysis) -> pandas.DataFrame:
         for one in result.comparisons
     ]
     columns = ["selection", "first", "second", "difference_points", "low", "high", "standard_error", "p", "p_holm"]
-    return pandas.DataFrame(rows, columns=[*columns, "degrees_of_freedom", "share_above_two_level"])
+    return pandas.DataFrame(rows, columns=[*columns, "degrees_of_freedom", "share_above"])
 
 
 def photographs_table(analysis: Analysis) -> pandas.DataFrame:
@@ -146,7 +146,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "p": found.p,
         "p_holm": one.p_holm,
         "degrees_of_freedom": found.degrees_of_freedom,
-        "share_above_two_level": one.above,
+        "share_above": one.above,
     }
 
 

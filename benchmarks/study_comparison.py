@@ -1,0 +1,63 @@
+"""How far P(first is higher) of a study can be trusted: ``python -m benchmarks.study_comparison``.
+
+Two methods with one rate, judged by the same participants: P lies below 0.025 or above 0.975 in 5 % of the studies if
+it is calibrated, and the central 95 % of the resampled differences hold the true difference in 95 %. The two-level
+bootstrap of each method by itself stands beside it: it ignores that participants judged both.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from colorbench.stats.clustered import two_level_bootstrap
+from colorbench.stats.clustered_pairs import paired_resamples, share_above
+from protocols.human_study.power import blocks
+from protocols.human_study.simulation import Plan
+
+STUDIES = 1000
+RESAMPLES = 500
+SETTINGS = [
+    ("participants alike, images differ", {"participant_sd": 0.4, "image_sd": 0.8}),
+    ("participants differ", {"participant_sd": 1.5, "image_sd": 0.4}),
+    ("participants differ, few images", {"participant_sd": 1.5, "image_sd": 0.8, "images": 60}),
+    ("20 participants", {"participant_sd": 1.0, "image_sd": 0.8, "participants": 20}),
+    ("a difference of 10 points", {"participant_sd": 1.0, "image_sd": 0.8, "effect": 0.1}),
+]
+
+
+def calibration(plan: Plan, studies: int, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, float]:
+    """Of simulated studies, the share with an extreme P and the coverage, for both ways of drawing."""
+    extreme: dict[str, list[bool]] = {"together": [], "apart": []}
+    held: dict[str, list[bool]] = {"together": [], "apart": []}
+    for block in blocks(plan, studies, seed):
+        for number, (fooled, person, image, method) in enumerate(
+            zip(block.fooled, block.person, block.image, block.method, strict=True)
+        ):
+            first = method == 0
+            apart = [
+                two_level_bootstrap(fooled[kind], person[kind], resamples=resamples, seed=2 * number + turn).rates
+                for turn, kind in enumerate((first, ~first))
+            ]
+            drawn = {
+                "together": paired_resamples(fooled, person, image, first, resamples=resamples, seed=number),
+                "apart": apart[0] - apart[1],
+            }
+            for name, differences in drawn.items():
+                extreme[name].append(abs(share_above(differences) - 0.5) > 0.475)
+                low, high = np.quantile(differences, [0.025, 0.975])
+                held[name].append(bool(low <= -plan.effect <= high))
+    found = {f"{name} extreme": float(np.mean(values)) for name, values in extreme.items()}
+    return found | {f"{name} covers": float(np.mean(values)) for name, values in held.items()}
+
+
+if __name__ == "__main__":
+    print(f"{STUDIES} studies a line (+- {196 * math.sqrt(0.0475 / STUDIES):.1f} points), 40 participants unless said")
+    print(f"{'':36}{'together: extreme, covers':>28}{'apart: extreme, covers':>28}")
+    for what, changes in SETTINGS:
+        one = calibration(Plan(**{"rate": 0.32, "effect": 0.0, **changes}), STUDIES)  # type: ignore[arg-type]
+        cells = "".join(
+            f"{100 * one[f'{name} extreme']:16.1f} %{100 * one[f'{name} covers']:8.1f} %" for name in ("together", "apart")
+        )
+        print(f"{what:36}{cells}", flush=True)
