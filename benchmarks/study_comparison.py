@@ -58,6 +58,7 @@ if __name__ == "__main__":
     for what, changes in SETTINGS:
         one = calibration(Plan(**{"rate": 0.32, "effect": 0.0, **changes}), STUDIES)  # type: ignore[arg-type]
         cells = "".join(
-            f"{100 * one[f'{name} extreme']:16.1f} %{100 * one[f'{name} covers']:8.1f} %" for name in ("together", "apart")
+            f"{100 * one[f'{name} extreme']:16.1f} %{100 * one[f'{name} covers']:8.1f} %"
+            for name in ("together", "apart")
         )
         print(f"{what:36}{cells}", flush=True)

@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from colorbench.color.bins import nearest_bin
 from colorbench.color.prior import SHIPPED, Prior, load_prior, rebalancing_weights
 from colorbench.data.dataset import Dataset
+from colorbench.errors import UserError
 from colorbench.evaluation.protocol import Colorization, Curve, MetricSpec, ProtocolSpec, ScoredBatch, Summary
 from colorbench.metrics.auc import LAST, auc_statistics, pooled_statistics, weighted_histogram
 from colorbench.stats.bootstrap import effective_n
@@ -81,7 +83,8 @@ class AucProtocol:
             f"`{OF_THE_SET}` (counted on the evaluated set: no interval, never compared)",
             "recipe": "from file to evaluated pixels: squash256, center256, native",
             "convention": "trapezoid (thresholds 0, 1 ... 150, d <= t) or exact (the integral)",
-            "ab": "rgb8 (what is seen: clipped to sRGB, rounded to 8 bits) or float (as the model gave it)",
+            "ab": "rgb8 (what is seen: clipped to sRGB, rounded to 8 bits) or float (as the model gave it; refused for "
+            "models that give 8-bit RGB)",
         },
     )
 
@@ -128,7 +131,13 @@ class AucScorer:
         bins = truth.memo.get("nearest_bin")
         if bins is None:
             bins = truth.memo["nearest_bin"] = nearest_bin(truth.ab)
-        predicted = colorization.ab if self.parameters["ab"] == "rgb8" else colorization.ab_float
+        as_given = self.parameters["ab"] == "float"
+        given = colorization.given_rgb8
+        # The ground truth is 8-bit itself: nothing was rounded where the prediction is the ground truth.
+        if as_given and given is not None and given is not truth.rgb8 and not torch.equal(given, truth.rgb8):
+            what = "auc.ab=float scores ab as the model gave it, and these predictions are 8-bit RGB"
+            raise UserError(what, mend="score them with auc.ab=rgb8 (the default of `auc`)")
+        predicted = colorization.ab_float if as_given else colorization.ab
         statistics = auc_statistics(predicted, truth.ab, bins)
         arrays = {
             "bin_counts": statistics.counts.astype(np.int32),

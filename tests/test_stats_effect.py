@@ -138,7 +138,7 @@ def test_the_paired_interval_agrees_with_scipys_bootstrap_t() -> None:
     assert ours.high == pytest.approx(theirs.high, abs=0.12 * half)
 
 
-def test_the_percentile_interval_agrees_with_scipy() -> None:
+def test_the_absolute_interval_agrees_with_scipys_percentiles_far_from_0() -> None:
     rng = np.random.default_rng(6)
     truth = rng.normal(40, 10, 60)
     a, b = (np.stack([truth + rng.normal(gap, 3, 60), truth, np.ones(60)], axis=1) for gap in (5, 2))
@@ -152,5 +152,5 @@ def test_the_percentile_interval_agrees_with_scipy() -> None:
     ours = paired_interval(a, b, "abs_difference", resamples=9999).interval
     assert ours is not None
     half = (theirs.high - theirs.low) / 2
-    assert ours.low == pytest.approx(theirs.low, abs=0.06 * half)
-    assert ours.high == pytest.approx(theirs.high, abs=0.06 * half)
+    assert ours.low == pytest.approx(theirs.low, abs=0.12 * half)
+    assert ours.high == pytest.approx(theirs.high, abs=0.12 * half)

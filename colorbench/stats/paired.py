@@ -118,4 +118,3 @@ def _common(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"paired statistics must have one shape (n, k), got {a.shape} and {b.shape}")
     both = defined(a) & defined(b)
     return a[both], b[both]
-

@@ -285,9 +285,7 @@ def _above(
     first, second = (method == name for name in pair)
     if len(np.intersect1d(person[first], person[second])):
         both = first | second
-        drawn = paired_resamples(
-            fooled[both], person[both], image[both], first[both], resamples=resamples, seed=seed
-        )
+        drawn = paired_resamples(fooled[both], person[both], image[both], first[both], resamples=resamples, seed=seed)
         return share_above(drawn)
     # A generator for each method: their participants are others, and are drawn apart.
     rates = [

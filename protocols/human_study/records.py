@@ -230,7 +230,9 @@ def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
     left_out = len(analysis.applied.reasons)
     excluded = f"pre-registered exclusions left out {left_out} participants"
     # A demonstration is said first: tables look for it there.
-    first = aggregate.demonstration(len(analysis.answers.design.tests)) or [note for note in analysis.notes if note.startswith("a demonstration on ")]
+    first = aggregate.demonstration(len(analysis.answers.design.tests)) or [
+        note for note in analysis.notes if note.startswith("a demonstration on ")
+    ]
     if not first and rate.images < MINIMUM:
         first = [f"a demonstration on {rate.images} photographs: it shows that everything works and measures nothing"]
     rest = [note for note in analysis.notes if not note.startswith("a demonstration on ")]

@@ -1,0 +1,125 @@
+"""What the interval of |a| - |b| covers: ``python -m benchmarks.absolute_coverage [FOLDER]``.
+
+Each line: samples of n images are drawn, whose two signed differences have the means that are named (in standard
+errors of the mean; 8 is far from 0). The aim is a nominal 95 % that covers 93-97 %. Beside it: the percentile bootstrap
+of version 0.1.0, and how often interval and sign-flip test disagree on "no difference" (p at 0.05). With a FOLDER of
+images the samples are drawn from their colorfulness: ground truth against less chroma and against another image's ab.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from colorbench.stats.bootstrap import value, weight_blocks
+from colorbench.stats.paired import paired_interval, sign_flip_p
+
+SAMPLES = 500
+RESAMPLES = 400
+AIM = (0.93, 0.97)
+MEANS = [(8, 6), (8, 0), (8, 0.5), (8, 1), (8, 2), (0, 8), (0, 0), (0.5, 0), (1, 0), (2, 0), (1, 1), (2, 2)]
+FEW = [(8, 0), (0, 0), (1, 1)]
+
+
+def shifted(rows: np.ndarray, means: tuple[float, float], n: int) -> tuple[np.ndarray, float]:
+    """A population (N, 2) of signed differences whose means lie so many standard errors of n images from 0.
+
+    Returns:
+        the population, and its |a| - |b|.
+    """
+    wanted = np.array(means) * rows.std(axis=0) / math.sqrt(n)
+    return rows - rows.mean(axis=0) + wanted, float(abs(wanted[0]) - abs(wanted[1]))
+
+
+def made(correlation: float, spread: float, skewed: bool, size: int = 20_000, seed: int = 0) -> np.ndarray:
+    """A population of correlated differences, the second's spread times the first's."""
+    rng = np.random.default_rng(seed)
+    common, a, b = rng.standard_normal((3, size)) if not skewed else rng.exponential(1.0, (3, size)) - 1
+    share = math.sqrt(correlation)
+    rest = math.sqrt(1 - correlation)
+    return np.stack([share * common + rest * a, spread * (share * common + rest * b)], axis=1)
+
+
+def statistics(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Differences (n, 2) as the statistics of two models, whose ground truth scores 0."""
+    zero, one = np.zeros(len(drawn)), np.ones(len(drawn))
+    return np.stack([drawn[:, 0], zero, one], axis=1), np.stack([drawn[:, 1], zero, one], axis=1)
+
+
+def coverage(
+    rows: np.ndarray, means: tuple[float, float], n: int, samples: int = SAMPLES, seed: int = 0, beside: bool = True
+) -> dict[str, float]:
+    """Share of the samples whose interval holds the population's |a| - |b|."""
+    population, truth = shifted(rows, means, n)
+    rng = np.random.default_rng(seed)
+    held, percentile, disagree = 0, 0, 0
+    for _ in range(samples):
+        a, b = statistics(population[rng.integers(0, len(population), n)])
+        # One seed: the weights of the resamples are drawn once.
+        found = paired_interval(a, b, "abs_difference", resamples=RESAMPLES).interval
+        assert found is not None
+        held += found.low <= truth <= found.high
+        if beside:
+            drawn = np.concatenate(
+                [
+                    value("abs_difference", w @ a) - value("abs_difference", w @ b)
+                    for w in weight_blocks(n, RESAMPLES, 0)
+                ]
+            )
+            low, high = np.quantile(drawn, [0.025, 0.975])
+            percentile += low <= truth <= high
+            p = sign_flip_p(a, b, "abs_difference", flips=399)
+            disagree += (p <= 0.05) == (found.low <= 0 <= found.high)
+    return {"covers": held / samples, "percentile": percentile / samples, "disagree": disagree / samples}
+
+
+def of_images(folder: Path, count: int = 650) -> np.ndarray:
+    """(N, 2) differences in colorfulness from the ground truth: of less chroma, and of another image's ab."""
+    import torch
+    from PIL import Image
+
+    from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
+    from colorbench.metrics.colorfulness import cf_hs
+
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[:count]
+    found, before = [], None
+    for path in files:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB").resize((64, 64)))
+        lab = rgb_to_lab(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None])
+        other = lab if before is None else torch.cat([lab[:, :1], before], dim=1)
+        paler = lab * torch.tensor([1.0, 0.6, 0.6]).view(1, 3, 1, 1)
+        true, pale, foreign = (float(cf_hs(lab_to_rgb8(one))[0]) for one in (lab, paler, other))
+        found.append((pale - true, foreign - true))
+        before = lab[:, 1:]
+    return np.array(found[1:])
+
+
+def report(what: str, rows: np.ndarray, n: int, means: list[tuple[float, float]]) -> None:
+    """A line for every pair of means."""
+    for pair in means:
+        one = coverage(rows, pair, n)
+        error = math.sqrt(one["covers"] * (1 - one["covers"]) / SAMPLES)
+        inside = AIM[0] - 2 * error <= one["covers"] <= AIM[1] + 2 * error
+        print(
+            f"{what:34}{n:5}  {pair[0]:3g} {pair[1]:3g} {100 * one['covers']:8.1f} +- {100 * error:.1f} "
+            f"{100 * one['percentile']:10.1f} {100 * one['disagree']:10.1f}   {'' if inside else 'OUTSIDE'}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    print(f"{SAMPLES} samples a line, {RESAMPLES} resamples; OUTSIDE: of 93-97 by more than two standard errors")
+    print(f"{'rows':34}{'n':>5}  means    covers      percentile   disagree")
+    report("normal, equal spread, r = 0.5", made(0.5, 1, False), 100, MEANS)
+    report("normal, spread 1 : 2, r = 0.5", made(0.5, 2, False), 100, FEW)
+    report("exponential, r = 0.5", made(0.5, 1, True), 100, FEW)
+    if len(sys.argv) > 1:
+        images = of_images(Path(sys.argv[1]))
+        print(f"images: correlation {np.corrcoef(images.T)[0, 1]:.2f}, spreads {images.std(axis=0).round(1)}")
+        report("colorfulness of images", images, 100, MEANS)
+        for n in (325, 650):
+            report("colorfulness of images", images, n, FEW)
