@@ -269,3 +269,33 @@ def test_a_large_photograph_of_one_color_overflows_nothing() -> None:
     for convention in ("exact", "trapezoid"):
         columns = scorer(convention=convention).score(Colorization(truth, rgb8=rgb8)).columns
         assert [columns[name][0] for name in METRICS] == pytest.approx([100, 100, 100])
+
+
+@pytest.mark.parametrize("model", ["zoo/ground-truth-jpeg95", "images"])
+def test_ab_as_given_is_refused_for_8_bit_predictions(model: str, tmp_path: Path) -> None:
+    from colorbench.data.sources import open_dataset
+    from colorbench.evaluation.request import RunRequest
+    from colorbench.evaluation.run import run
+
+    data = open_dataset("samples").limit(2)
+    if model == "images":
+        for sample in data.samples:
+            with Image.open(sample.path) as image:
+                path = tmp_path / "images" / f"{Path(sample.id).stem}.png"
+                path.parent.mkdir(exist_ok=True)
+                image.convert("L").convert("RGB").save(path)
+        model = f"images:{tmp_path / 'images'}"
+    with pytest.raises(UserError, match=r"auc.ab=float scores ab as the model gave it.*8-bit RGB") as error:
+        run(RunRequest(models=(model,), protocols=("auc@cic2016",), data=data, anchors=False, output=tmp_path / "runs"))
+    assert "auc.ab=rgb8" in str(error.value)
+
+
+def test_ab_as_given_takes_the_ground_truth_and_models_that_give_ab(tmp_path: Path) -> None:
+    from colorbench.data.sources import open_dataset
+    from colorbench.evaluation.request import RunRequest
+    from colorbench.evaluation.run import run
+
+    data = open_dataset("samples").limit(2)
+    models = ("zoo/ground-truth", "zoo/gray")
+    request = RunRequest(models=models, protocols=("auc@cic2016",), data=data, anchors=False, output=tmp_path)
+    assert run(request)[0].metrics[0].value == 100

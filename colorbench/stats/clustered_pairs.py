@@ -59,7 +59,10 @@ def paired_resamples(
     found = found[np.isfinite(found)]
     difference, variance, _ = difference_parts(values, person, image, first, ~first)
     spread = float(found.std()) if len(found) else 0.0
-    error = float(np.sqrt(variance.total[0]))
+    # Not below either way of clustering. Independent responses are no bound here: what a participant does to both rates
+    # cancels, so that paired rates differ by less.
+    least = np.minimum(variance.person, variance.image)
+    error = float(np.sqrt(np.maximum(variance.raw, least)[0]))
     if not (spread > 0 and np.isfinite(error)):
         return found
     return np.asarray(float(difference[0]) + (found - found.mean()) * (error / spread))

@@ -6,14 +6,12 @@ The colorizations are made by the engine, as any evaluation's are: the truth goe
 
 from __future__ import annotations
 
-import csv
 import io
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +33,7 @@ from colorbench.models.weights import file_sha256
 from protocols.human_study.codebook import codebook
 from protocols.human_study.design import PRACTICE, SENTINEL_SHARE, draw_slots, sentinel_count
 from protocols.human_study.jspsych import jspsych_files
-from protocols.human_study.layout import FORM, FORM_FOLDER, PICTURES, TEXTS, TEXTS_FOLDER, plate_name
+from protocols.human_study.layout import FORM_FOLDER, PICTURES, plate_name
 from protocols.human_study.pictures import files_of
 from protocols.human_study.plates import DIGITS, draw_plate
 from protocols.human_study.schema import (
@@ -50,16 +48,13 @@ from protocols.human_study.schema import (
     Settings,
     StudyPhotograph,
 )
+from protocols.human_study.study_files import BUILDING, WRITTEN, clear, key_table, write_form, write_texts
 
 IMAGES = 200
 """Photographs in the tests, where the set has as many."""
 TRIALS = 40
 PAPER_PARTICIPANTS = 40
 """A method, in the paper."""
-SECONDS_A_TRIAL = 6.5
-"""For the consent text's estimate: two pictures, the pauses, and the choice."""
-BUILDING = ".building"
-"""Where the engine's runs lie until the study is complete."""
 
 
 @dataclass(frozen=True)
@@ -107,14 +102,24 @@ def build(request: BuildRequest, listener: Listener | None = None) -> Design:
     """Write a study's folder.
 
     A build that was stopped goes on when it is asked for again: colorizations that are finished are kept until then.
+    All else that a failed build wrote is removed.
 
     Raises:
         UserError: for anything in the request that cannot be; for a folder that holds a study already, since its
             answers would no longer fit.
     """
-    listener = listener or Silent()
     check(request)
+    begun = not request.output.exists()
     check_writable(request.output)
+    try:
+        (request.output / BUILDING).mkdir(exist_ok=True)
+        return _build(request, listener or Silent())
+    except BaseException:
+        clear(request.output, begun)
+        raise
+
+
+def _build(request: BuildRequest, listener: Listener) -> Design:
     jspsych = jspsych_files()
     models = [one if isinstance(one, LoadedModel) else load_model(one) for one in request.models]
     sentinel, truth = load_model(SENTINEL_MODEL), load_model(TRUTH)
@@ -171,10 +176,10 @@ def build(request: BuildRequest, listener: Listener | None = None) -> Design:
         slots=slots,
         command=list(request.command),
     )
-    _write_form(request.output, jspsych)
-    _write_texts(request.output, design)
+    write_form(request.output, jspsych)
+    write_texts(request.output, design)
     write_atomic(request.output / "codebook.md", codebook(design).encode())
-    write_atomic(request.output / "key.csv", _key(pictures).encode())
+    write_atomic(request.output / "key.csv", key_table(pictures).encode())
     # The design comes last: a folder with one is a whole study.
     write_atomic(request.output / DESIGN, design.model_dump_json(indent=1).encode())
     shutil.rmtree(request.output / BUILDING, ignore_errors=True)
@@ -190,6 +195,12 @@ def check(request: BuildRequest) -> None:
     if (request.output / DESIGN).exists():
         what = "there is a study here already, and its answers belong to it"
         raise UserError(what, where=str(request.output), mend="give another --output")
+    unfinished = (request.output / BUILDING).is_dir()
+    for name in (PICTURES, FORM_FOLDER, *WRITTEN):
+        # What an unfinished build wrote may be replaced; what somebody else keeps under these names may not.
+        if not unfinished and (request.output / name).exists():
+            what = f"{name} is in this folder already, and no unfinished build of a study"
+            raise UserError(what, where=str(request.output), mend="give a new folder with --output")
     if not request.models:
         raise UserError("a study needs models to judge", mend="give --models zoo/cic")
     if get_recipe(request.recipe).mixed_sizes:
@@ -326,32 +337,3 @@ def _method(model: LoadedModel, sentinel: str) -> Method:
         decoding=dict(model.decoding),
         card=model.card.model_dump(mode="json"),
     )
-
-
-def _write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:
-    source = files("protocols.human_study") / FORM_FOLDER
-    for name in FORM:
-        write_atomic(output / FORM_FOLDER / name, (source / name).read_bytes(), durable=False)
-    for name, data in jspsych.items():
-        write_atomic(output / FORM_FOLDER / name, data, durable=False)
-
-
-def _write_texts(output: Path, design: Design) -> None:
-    """Texts to edit; those that were edited before a build was stopped are kept."""
-    source = files("protocols.human_study") / TEXTS_FOLDER
-    settings = design.settings
-    minutes = max(1, round((settings.trials + settings.practice) * SECONDS_A_TRIAL / 60) + 1)
-    words = {"title": design.title, "minutes": minutes, "practice": settings.practice, "trials": settings.trials}
-    for name in TEXTS:
-        path = output / TEXTS_FOLDER / f"{name}.md"
-        if not path.exists():
-            write_atomic(path, (source / f"{name}.md").read_text().format(**words).encode())
-
-
-def _key(pictures: Sequence[Picture]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["file", "photograph", "method", "sha256"])
-    for one in pictures:
-        writer.writerow([one.file, one.photograph, one.method or "(real)", one.sha256])
-    return buffer.getvalue()

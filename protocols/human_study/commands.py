@@ -141,7 +141,7 @@ def build(
     )
     for what, (fewest, most) in balance(design.slots).items():
         typer.echo(f"  {what}: {fewest} to {most}" if fewest != most else f"  {what}: {fewest}")
-    typer.echo(f"edit {output / 'texts'}, then: colorbench study serve {output}")
+    typer.echo(f"edit {output / 'texts'} (consent.md at least), then: colorbench study serve {output}")
 
 
 @app.command()
@@ -170,6 +170,10 @@ def serve(
         str | None,
         typer.Option("--admin-token", metavar="TOKEN", envvar="COLORBENCH_ADMIN_TOKEN", help="Instead of a drawn one."),
     ] = None,
+    allow_placeholder_texts: Annotated[
+        bool,
+        typer.Option("--allow-placeholder-texts", help="Serve texts that nobody edited, to try the study out."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Serve a study to its participants.
@@ -197,7 +201,15 @@ def serve(
         lease_minutes=lease,
         rates=Rates(arrivals=Rate(arrivals, arrivals / 60)),
     )
-    serve_study(study, host=host, port=port, options=options, admin_token=admin_token, say=_say)
+    serve_study(
+        study,
+        host=host,
+        port=port,
+        options=options,
+        admin_token=admin_token,
+        say=_say,
+        allow_placeholder_texts=allow_placeholder_texts,
+    )
 
 
 @app.command()
@@ -207,6 +219,7 @@ def export(study: Folder, debug: Debug = False) -> None:
 
     for path in export_tables(study):
         typer.echo(path)
+    _advise(study)
 
 
 def model_names(given: list[str]) -> list[str]:
@@ -218,6 +231,14 @@ def model_names(given: list[str]) -> list[str]:
         stored = text.startswith("images:") and Path(text.removeprefix("images:")).exists()
         names += [text] if stored else split_names(text)
     return list(dict.fromkeys(names))
+
+
+def _advise(study: Path) -> None:
+    """Tell what a withdrawal leaves to be remade."""
+    from protocols.human_study.withdrawal import advice
+
+    for line in advice(study):
+        typer.echo(line, err=True)
 
 
 def _say(line: str) -> None:
@@ -233,6 +254,7 @@ def _analyze(study: Path, responses: Path | None = None, **options: Any) -> None
     if responses is None and (study / DATA / DATABASE).is_file():
         export_tables(study)  # the answers as of now, not as of the last export
     analysis_commands.analyze(study=study, responses=responses, **options)
+    _advise(study)
 
 
 app.command("analyze")(_analyze)

@@ -10,9 +10,12 @@ from pathlib import Path
 from colorbench.errors import UserError
 from colorbench.evaluation.store import Lock
 from protocols.human_study.export import export
-from protocols.human_study.layout import DATA
+from protocols.human_study.layout import DATA, TEXTS, TEXTS_FOLDER
 from protocols.human_study.schema import read_design
+from protocols.human_study.server.admin import PENDING
 from protocols.human_study.server.app import Options, Study, make_app, open_study
+from protocols.human_study.server.texts import check_texts
+from protocols.human_study.withdrawal import advice
 
 
 def serve(
@@ -23,17 +26,21 @@ def serve(
     options: Options,
     admin_token: str | None,
     say: Callable[[str], None],
+    allow_placeholder_texts: bool = False,
 ) -> None:
     """Serve a study until it is stopped; its tables are then exported.
 
     Raises:
-        UserError: for a folder that is no study, an address that is in use, or a study that is served already.
+        UserError: for a folder that is no study, texts that still hold a placeholder (unless they are allowed), an
+            address that is in use, or a study that is served already.
     """
     import socket
 
     import uvicorn
 
     read_design(folder)
+    if not allow_placeholder_texts:
+        check_texts(Path(folder) / TEXTS_FOLDER, TEXTS)
     data = Path(folder) / DATA
     data.mkdir(exist_ok=True)
     lock = Lock.take(data / "served.lock")
@@ -72,6 +79,8 @@ def serve(
         lock.release()
     written = export(folder)
     say(f"stopped; the tables are in {written[0].parent}")
+    for line in [*([PENDING] if study.store.deletion_pending else []), *advice(folder)]:
+        say(line)
 
 
 def _greeting(study: Study, local: str) -> list[str]:

@@ -21,12 +21,17 @@ from protocols.human_study.layout import slots_by_cell
 from protocols.human_study.server.http import address_of, read_body
 from protocols.human_study.server.routes import TooOften, forget
 from protocols.human_study.server.store import Refusal
+from protocols.human_study.withdrawal import advice
 
 if TYPE_CHECKING:
     from protocols.human_study.server.app import Study
 
 COOKIE = "study-admin"
 HOURS = 12
+PENDING = (
+    "The write-ahead log still holds data of a participant who withdrew, because another program reads the database. "
+    "It is emptied as soon as that program lets go: close it, then load this page again."
+)
 
 
 async def page(request: Request) -> Response:
@@ -115,6 +120,7 @@ def state_of(study: Study) -> dict[str, Any]:
             {**row, "done": done[row["participant"]]}
             for row in table.astype(object).where(table.notna(), None).to_dict("records")
         ],
+        "notices": [*([PENDING] if study.store.deletion_pending else []), *advice(study.folder)],
         "downloads": list(DOWNLOADS),
         "address": address,
     }

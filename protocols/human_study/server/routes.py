@@ -15,6 +15,7 @@ from protocols.human_study.server import bodies
 from protocols.human_study.server.http import TURK, address_of, read_json, too_often
 from protocols.human_study.server.limits import Rate
 from protocols.human_study.server.store import Known, Refusal
+from protocols.human_study.withdrawal import note_withdrawal
 
 if TYPE_CHECKING:
     from protocols.human_study.server.app import Study
@@ -188,13 +189,17 @@ async def withdraw(request: Request) -> Response:
     """POST api/withdraw: delete everything of this participant."""
     participant = _participant(request)
     await read_json(request, bodies.Nothing)
-    await _in_thread(forget, _study(request), participant)
-    return JSONResponse({"deleted": True})
+    study = _study(request)
+    await _in_thread(forget, study, participant)
+    pending = await _in_thread(lambda: study.store.deletion_pending)
+    return JSONResponse({"deleted": True, "pending": pending})
 
 
 def forget(study: Study, participant: str) -> bool:
-    """Delete a participant, from the tables that were exported too."""
+    """Delete a participant, from the tables that were exported too, and note that earlier analyses are outdated."""
     found = study.store.delete(participant)
+    if found:
+        note_withdrawal(study.folder)
     if (study.folder / EXPORTS).is_dir():
         export(study.folder)
     return found

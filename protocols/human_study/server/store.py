@@ -26,6 +26,10 @@ Stage = Literal["new", "consented", "ready", "complete"]
 ENDED_PER_SLOT = 50
 """So many participants may give up a place before it is given no more: what is written stays bounded."""
 
+_BUSY_MS = 5000
+_READER_SECONDS = 1.0
+"""So long a deletion waits for a reader; the other participants wait with it."""
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS participants (
   participant TEXT PRIMARY KEY,
@@ -94,18 +98,53 @@ class Store:
         """Open or make the database in ``folder``."""
         self.design, self.secrets, self.lease_seconds, self.clock = design, secrets, lease_seconds, clock
         self.slots = {slot.id: slot for slot in design.slots}
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
         self._db = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
         # WAL with FULL: every commit waits for the disk. secure_delete: what is withdrawn leaves no trace in the file.
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
+        # A deletion that an earlier server could not finish is finished now.
+        self._log_holds_deleted = not self._empty_log()
+
+    @property
+    def deletion_pending(self) -> bool:
+        """Whether the write-ahead log may still hold deleted data, because another program reads the database.
+
+        Emptying the log is tried again at every change, at every look at this and when the server stops.
+        """
+        with self._lock:
+            if not self._closed:
+                self._finish_deletion()
+            return self._log_holds_deleted
 
     def close(self) -> None:
         """Close the database."""
         with self._lock:
+            if not self._closed:
+                self._finish_deletion()
+            self._closed = True
             self._db.close()
+
+    def _finish_deletion(self) -> None:
+        if self._log_holds_deleted:
+            self._log_holds_deleted = not self._empty_log()
+
+    def _empty_log(self, seconds: float = 0.0) -> bool:
+        """Move the write-ahead log into the database and cut it to nothing; False where a reader is in the way.
+
+        Args:
+            seconds: for how long to wait for the reader.
+        """
+        self._db.execute(f"PRAGMA busy_timeout={round(1000 * seconds)}")
+        try:
+            (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:  # another program checkpoints
+            busy = 1
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        return not busy
 
     def find(self, platform: str, worker: str, session: str) -> str | None:
         """The participant of a worker; None for a new one.
@@ -267,11 +306,16 @@ class Store:
         return platform
 
     def delete(self, participant: str) -> bool:
-        """Delete a participant with all answers, without a trace; whether there was one."""
+        """Delete a participant with all answers; whether there was one.
+
+        Where a reader keeps the write-ahead log from being emptied, ``deletion_pending`` tells, and
+        it is emptied later.
+        """
         with self._transaction() as db:
             found = db.execute("DELETE FROM participants WHERE participant = ?", (participant,)).rowcount
         with self._lock:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            if found:
+                self._log_holds_deleted = not self._empty_log(_READER_SECONDS)
         return bool(found)
 
     def rows(self, table: Literal["participants", "answers"]) -> list[dict[str, Any]]:
@@ -296,6 +340,7 @@ class Store:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+            self._finish_deletion()
 
     def _alive(self, db: sqlite3.Connection, participant: str) -> sqlite3.Row:
         """The participant's row, the lease renewed; one whose lease ran out goes on if the place is still free."""

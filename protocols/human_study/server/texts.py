@@ -8,6 +8,27 @@ from markdown_it import MarkdownIt
 
 from colorbench.errors import UserError
 
+PLACEHOLDER = "Researchers: replace this"
+"""How the parts of a built study's texts begin that only its researchers can write."""
+
+
+def check_texts(folder: Path, names: tuple[str, ...]) -> None:
+    """Refuse texts that nobody may consent to: with a placeholder in them, or empty.
+
+    Raises:
+        UserError: naming the file to edit.
+    """
+    for name in names:
+        path = folder / f"{name}.md"
+        try:
+            text = " ".join(path.read_text(encoding="utf-8").split())
+        except (OSError, UnicodeDecodeError):
+            continue  # ``read_texts`` says it
+        wrong = "is empty" if not text else "still has the paragraph that researchers must replace"
+        if not text or PLACEHOLDER.lower() in text.lower():
+            mend = "edit that file, or try the study out with --allow-placeholder-texts"
+            raise UserError(f"the {name} text of the study {wrong}", where=str(path), mend=mend)
+
 
 def read_texts(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
     """Name -> HTML, of ``<folder>/<name>.md``. HTML in the Markdown is shown as text.
