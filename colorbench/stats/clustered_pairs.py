@@ -64,7 +64,7 @@ def paired_resamples(
     least = np.minimum(variance.person, variance.image)
     error = float(np.sqrt(np.maximum(variance.raw, least)[0]))
     if not (spread > 0 and np.isfinite(error)):
-        return found
+        return np.asarray(found)
     return np.asarray(float(difference[0]) + (found - found.mean()) * (error / spread))
 
 
