@@ -180,14 +180,11 @@ def run_shell(command: str, home: Path) -> subprocess.CompletedProcess[str]:
         "PYTHONPATH": str(REPOSITORY),
         "HF_HUB_OFFLINE": "1",
     }
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", command],
-        cwd=home,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    bash = ["bash", "-euo", "pipefail", "-c", command]
+    try:
+        return subprocess.run(bash, cwd=home, env=environment, capture_output=True, text=True, timeout=600)
+    except subprocess.TimeoutExpired as error:
+        return subprocess.CompletedProcess(bash, 124, "", f"not done in 600 s: {error.stderr!r}")
 
 
 def test_every_block_runs_in_reading_order(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
