@@ -99,6 +99,16 @@ def test_a_preset_shows_its_own_values() -> None:
     assert about["parameters"]["convention"].startswith("exact")
 
 
+def test_every_preset_that_is_listed_is_shown() -> None:
+    rows = json.loads(invoke("list", "--json").stdout)["protocols"]
+    names = [name for row in rows for name in row["presets"]]
+    assert "human-study@cic2016" in names and "linear-probe@released" in names
+    for name in names:
+        done = invoke("show", name, "--json")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(done.stdout)["name"] == name
+
+
 def test_the_samples_are_named() -> None:
     assert "astronaut.png" in invoke("show", "samples").stdout
 
@@ -110,7 +120,10 @@ def test_the_samples_are_named() -> None:
         ("gray", "Did you mean zoo/gray?"),
         ("zoo/grey", "Did you mean zoo/gray?"),
         ("zoo/cic.large", "zoo/cic has no tag 'large'. It has small"),
-        ("auc@nonsense", "protocol auc has no preset 'nonsense'. It has auc@cic2016"),
+        ("auc@nonsense", "protocol auc has no preset 'nonsense'. Known: auc@cic2016"),
+        ("human-study@x", "protocol human-study has no preset 'x'. Known: human-study@cic2016"),
+        ("auc@", "protocol auc has no preset ''"),
+        ("fidelity@x", "protocol fidelity has no preset 'x'. It has none"),
         ("qqqq", "`colorbench list` shows all"),
     ],
 )
