@@ -41,6 +41,7 @@ NOT_RUN = {
     "study build": "fetches jsPsych from the npm registry; tests/test_study_design.py builds without it",
     "study serve": "serves until it is stopped; tests/test_study_server.py serves and answers",
     "-p linear-probe": "minutes of fitting; tests/test_protocol_linear_probe.py fits small ones",
+    "-p transfer-": "trains for 20 epochs; tests/test_transfer.py trains for fewer",
     "resnet50": "downloads a classifier",
     "zoo/cic.untrained ...": "the same command again, shortened in the text",
 }
