@@ -17,6 +17,18 @@ class UserError(Exception):
         super().__init__(line if mend is None else f"{line}. {mend}")
 
 
+class UnknownNameError(UserError):
+    """A model, protocol or other plugin that is not installed here."""
+
+
+class PluginError(UserError):
+    """A plugin that is installed and cannot be used: its module fails, or it lacks what its kind needs."""
+
+
+class OtherVersionError(UserError):
+    """Something that is installed in another version than the one that is needed."""
+
+
 class RunError(UserError):
     """A run that started well and failed: a model's wrong answer, a disk that is full."""
 

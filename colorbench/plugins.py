@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from colorbench.errors import UserError
+from colorbench.errors import PluginError, UnknownNameError, UserError
 
 Kind = Literal["models", "protocols", "datasets", "commands"]
 OWN = "colorbench"
@@ -56,7 +56,7 @@ class Plugin:
             UserError: naming the plugin, if it cannot be used.
         """
         if self.problem is not None:
-            raise UserError(self.problem, where=self.where)
+            raise PluginError(self.problem, where=self.where)
         if self.distribution == OWN:
             refuse_shadow(self.point.module.partition(".")[0])
         try:
@@ -64,7 +64,7 @@ class Plugin:
         except UserError:
             raise
         except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
-            raise UserError(
+            raise PluginError(
                 f"{self.name} cannot be imported: {describe(error)}",
                 where=self.where,
                 mend=f"mend or uninstall {self.distribution}; everything else works without it",
@@ -96,17 +96,18 @@ def find(kind: Kind, name: str) -> Plugin:
     """The plugin of a full name (without tag).
 
     Raises:
-        UserError: for an unknown name, suggesting the nearest; for a name that two packages claim.
+        UnknownNameError: for an unknown name, suggesting the nearest.
+        PluginError: for a name that two packages claim.
     """
     known = registered(kind)
     for plugin in known:
         if plugin.name == name:
             if plugin.problem is not None:
-                raise UserError(plugin.problem, where=plugin.where)
+                raise PluginError(plugin.problem, where=plugin.where)
             return plugin
     near = nearest(name, (plugin.name for plugin in known))
     mend = f"did you mean {near}?" if near else "`colorbench list` shows all"
-    raise UserError(f"no {kind.removesuffix('s')} {name!r}", mend=mend)
+    raise UnknownNameError(f"no {kind.removesuffix('s')} {name!r}", mend=mend)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,9 +23,12 @@ from colorbench.color.bins import nearest_bin
 from colorbench.color.prior import SHIPPED, Prior, load_prior, rebalancing_weights
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.protocol import Colorization, Curve, MetricSpec, ProtocolSpec, ScoredBatch, Summary
+from colorbench.evaluation.protocol import Colorization, Curve, Derived, MetricSpec, ProtocolSpec, ScoredBatch, Summary
 from colorbench.metrics.auc import LAST, auc_statistics, pooled_statistics, weighted_histogram
 from colorbench.stats.bootstrap import effective_n
+
+if TYPE_CHECKING:
+    from colorbench.evaluation.record import Record
 
 OF_THE_SET = "dataset"
 BLOCK = 4096
@@ -44,6 +47,9 @@ RAW = MetricSpec(
     upper_bound=100,
     explanation="Share of pixels whose colour is within a distance of the truth, averaged over distances 0 to 150; "
     "gray scores high, since most of nature is nearly gray.",
+    of_ground_truth=100,
+    # A quarter of a point: one pixel in four off by one unit of ab, as rounding to 8 bits moves it.
+    ground_truth_margin=0.25,
 )
 REBALANCED = replace(
     RAW,
@@ -78,6 +84,7 @@ class AucProtocol:
             "auc@exact": {"convention": "exact"},
         },
         choices={"convention": ("trapezoid", "exact"), "ab": ("rgb8", "float")},
+        words={"prior": (SHIPPED, OF_THE_SET)},
         parameter_help={
             "prior": f"share of each bin among natural pixels: `{SHIPPED}` (ships), a .npy file of 313 numbers, or "
             f"`{OF_THE_SET}` (counted on the evaluated set: no interval, never compared)",
@@ -179,6 +186,30 @@ class AucScorer:
                 f"{100 * shares[never].sum():.2g} % of these pixels; they weigh as the rarest bin that it knows"
             )
         return Summary(tuple(curves), notes=tuple(notes), effective_n=_effective(columns))
+
+    def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
+        """Rows from the counts of the bins and, by the trapezoid rule, once more from the histograms of the distance.
+
+        Raises:
+            ValueError: for arrays that contradict one another.
+        """
+        counts, histogram = arrays["bin_counts"].astype(np.int64), arrays["histogram"].astype(np.int64)
+        pixels = counts.sum(axis=1)
+        if (counts < 0).any() or (histogram < 0).any() or not np.array_equal(histogram.sum(axis=1), pixels):
+            raise ValueError("bin_counts and histogram are of different pixels")
+        weights = self._weights(self.prior)
+        by_bin: dict[str, np.ndarray] = {"pixels": pixels.astype(np.float64), **self._columns("auc_raw", arrays, None)}
+        by_distance: dict[str, np.ndarray] = {}
+        area = np.clip(2 * LAST + 1 - 2 * np.arange(LAST + 2), 0, 2 * LAST) / (2 * LAST)  # (152,) of a pixel at ceil(d)
+        shares = {"auc_raw": histogram / pixels[:, None]}
+        for name, of_bins in weights.items():
+            by_bin |= self._columns(name, arrays, of_bins)
+            shares[name] = arrays[f"{name}.histogram"]
+        for name, share in shares.items():
+            by_distance[f"{name}.s1"] = share.sum(axis=1)
+            if self.parameters["convention"] == "trapezoid":
+                by_distance[f"{name}.s0"] = 100 * share @ area
+        return Derived((by_bin, by_distance))
 
     def _columns(
         self, name: str, arrays: Mapping[str, np.ndarray], weights: np.ndarray | None

@@ -40,6 +40,8 @@ DIFFERENCE = MetricSpec(
     lower_bound=0,
     explanation="Mean CIEDE2000 distance from the true colours, as the eye weighs it: about 1 is just noticeable side "
     "by side; it punishes a plausible colour that is not the true one, so compare with gray.",
+    of_ground_truth=0,
+    ground_truth_margin=0.25,
 )
 PSNR = MetricSpec(
     name="psnr",

@@ -12,86 +12,106 @@ import pandas as pd
 
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.recipes import get_recipe
-from colorbench.errors import UserError
+from colorbench.errors import OtherVersionError, UserError
 from colorbench.evaluation import aggregate
+from colorbench.evaluation.check_rows import TOLERANCE, apart
 from colorbench.evaluation.identity import folder_of, plain, protocol_identity
-from colorbench.evaluation.protocol import ImageProtocol, MetricSpec, ProtocolSpec, Scorer, Summary
+from colorbench.evaluation.protocol import (
+    ImageProtocol,
+    MetricSpec,
+    ProtocolSpec,
+    Scorer,
+    Summary,
+    WholeProtocol,
+)
 from colorbench.evaluation.record import CurvePart, Difference, Metric, Record
 from colorbench.evaluation.request import get_protocol
 from colorbench.evaluation.stored_rows import StoredRun, load_stored
 from colorbench.evaluation.untrusted import MEGABYTE
 
-TOLERANCE = 1e-6
-"""Relative departure that other versions of numpy may make in a sum, a quantile or a square root."""
 _LARGEST_PARAMETER = 64 * MEGABYTE
+_BOOTSTRAP = ("bootstrap", "no variation")
+"""How the ``ci_method`` of an interval begins that follows from the rows alone."""
 
 
-def same(stored: float | None, again: float | None, scale: float = 1.0) -> bool:
-    """Whether two numbers agree, or neither is there."""
+def same(stored: float | None, again: float | None) -> bool:
+    """Whether two numbers agree, or neither is there; what is allowed follows from ``again`` alone."""
     if stored is None or again is None:
         return stored is again
-    return abs(stored - again) <= TOLERANCE * max(abs(stored), abs(again), scale)
+    return abs(stored - again) <= TOLERANCE * max(1.0, abs(again))
 
 
-def score_findings(run: StoredRun) -> Iterator[str]:
-    """Columns of single scores that do not follow from the statistics beside them."""
-    for metric in run.record.metrics:
-        stored = run.columns.get(metric.name)
-        if stored is None:
-            continue
-        again = run.scores(metric.name)
-        with np.errstate(invalid="ignore"):
-            apart = np.abs(stored - again) > TOLERANCE * np.maximum(np.abs(again), 1.0)
-        apart |= np.isfinite(stored) != np.isfinite(again)
-        if apart.any():
-            id = run.rows["id"].iloc[int(np.argmax(apart))]
-            yield f"{metric.name} of {int(apart.sum())} photographs is not what their statistics give, first {id}"
+def is_bootstrap(method: str | None) -> bool:
+    """Whether an interval was drawn from the rows, and can be drawn again."""
+    return method is not None and method.removeprefix("paired ").startswith(_BOOTSTRAP)
 
 
-def metric_findings(run: StoredRun, specs: Sequence[MetricSpec], effective: Mapping[str, float]) -> Iterator[str]:
-    """Metrics that do not follow from the rows.
+def metric_of(run: StoredRun, spec: MetricSpec, effective: Mapping[str, float]) -> Metric:
+    """Return a metric as it follows from the rows.
 
     Args:
         run: the record and its rows.
-        specs: what the installed protocol says of its metrics, for bounds of intervals; may hold a name twice, with
-            the bounds of different parameters.
+        spec: of the metric.
         effective: effective numbers of images that the protocol knows itself.
     """
-    for metric in run.record.metrics:
-        candidates = [spec for spec in specs if spec.name == metric.name] or [spec_of(metric)]
-        found = [aggregate.metrics_of([spec], run.columns, effective)[0] for spec in _of_form(candidates, metric)]
-        if not found:
-            yield f"{metric.name} is of form {metric.form}, the protocol's is {candidates[0].form}"
-            continue
-        departures = [_departures(metric, again) for again in found]
-        yield from min(departures, key=len)
+    return aggregate.metrics_of([spec], run.columns, effective)[0]
 
 
-def difference_findings(run: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[tuple[str, str | None]]:
-    """(model that was subtracted, departure) of the stored differences; None: that model's record is not beside."""
-    for name in dict.fromkeys(difference.minus for difference in run.record.differences):
-        other = record_beside(run, name)
-        if other is None:
-            yield name, None
-            continue
-        again = aggregate.differences_from(name, specs, (run.sha256s, run.columns), (other.sha256s, other.columns))
-        by_metric = {difference.metric: difference for difference in again}
-        for stored in run.record.differences:
-            if stored.minus == name:
-                departure = _difference_departure(stored, by_metric.get(stored.metric))
-                if departure:
-                    yield name, departure
+def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
+    """What a record says of a metric otherwise than the installed protocol; nothing where that is not known."""
+    for name in ("title", "unit", "higher_is_better", "form", "judge", "share_of_gap"):
+        stored = getattr(metric, name)
+        known = [getattr(spec, name) for spec in specs]
+        if known and stored not in known:
+            yield f"{metric.name}: {name} {stored!r} is stored, the protocol says {known[0]!r}"
+
+
+def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[str]:
+    """Where a stored metric is not what was derived.
+
+    Args:
+        stored: in the record.
+        again: derived.
+        interval: whether the interval was derived, too, and with it what is said of it.
+    """
+    found = []
+    ends = ("ci_low", "ci_high") if interval else ()
+    for name in ("value", *ends, "effective_n"):
+        mine, theirs = getattr(stored, name), getattr(again, name)
+        if not same(mine, theirs):
+            found.append(f"{stored.name}: {name} {_shown(mine)} is stored, the rows give {_shown(theirs)}")
+    for name in ("n", "comparable", *(("ci_method", "warning") if interval else ())):
+        mine, theirs = getattr(stored, name), getattr(again, name)
+        if mine != theirs:
+            found.append(f"{stored.name}: {name} {mine!r} is stored, the rows give {theirs!r}")
+    return found
+
+
+def difference_findings(run: StoredRun, other: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
+    """Differences from another record that are not stored as both records' rows give them."""
+    name = other.record.model.name
+    again = aggregate.differences_from(name, specs, (run.sha256s, run.columns), (other.sha256s, other.columns))
+    by_metric = {difference.metric: difference for difference in again}
+    for stored in run.record.differences:
+        if stored.minus == name:
+            departure = _difference_departure(stored, by_metric.pop(stored.metric, None))
+            if departure:
+                yield departure
+    for metric in by_metric:
+        yield f"{metric} minus {name} is missing"
 
 
 def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
-    """Curves that do not follow from the arrays."""
+    """Curves that do not follow from the arrays, or are said to be others."""
     again = {curve.name: curve for curve in aggregate.curves_of(summary)}
     for curve in record.curves:
         other = again.pop(curve.name, None)
         if other is None or len(other.x) != len(curve.x):
             yield f"the curve {curve.name} is not one that the arrays give"
+        elif any(getattr(curve, key) != getattr(other, key) for key in ("title", "x_label", "y_label")):
+            yield f"the curve {curve.name} has another title or axis than the protocol gives it"
         elif curve.beside.keys() != other.beside.keys() or not all(
-            len(a) == len(b) and np.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
+            len(a) == len(b) and not apart(np.array(a), np.array(b)).any()
             for a, b in zip(_lines(curve), _lines(other), strict=True)
         ):
             yield f"the curve {curve.name} is not the one that the arrays give"
@@ -125,39 +145,48 @@ def record_beside(run: StoredRun, model: str) -> StoredRun | None:
     return None
 
 
-def scorer_of(record: Record, rows_of: Callable[[], Dataset], *, trusted: bool) -> tuple[ProtocolSpec, Scorer | None]:
-    """The installed protocol that a record names, and its scorer with the record's parameters.
-
-    Args:
-        record: whose protocol.
-        rows_of: gives the photographs as a data set.
-        trusted: whether parameters may name files and models, which are then opened. Without, only defaults, listed
-            choices and recipes are taken: a stranger's record opens nothing.
-
-    Returns:
-        The scorer is None where the parameters are not taken, and for a protocol that does not go image by image.
+def protocol_of(record: Record) -> ImageProtocol | WholeProtocol:
+    """Return the installed protocol that a record names.
 
     Raises:
-        UserError: for a protocol that is not installed, is of another version, or refuses the parameters.
+        UnknownNameError: for one that is not installed.
+        PluginError: for one that cannot be used.
+        OtherVersionError: for one of another version.
     """
     protocol = get_protocol(record.protocol.name)
     spec = protocol.spec
     if spec.version != record.protocol.version:
         what = f"protocol {spec.name} is installed in version {spec.version}, not {record.protocol.version}"
-        raise UserError(what, mend="verify with the version of colorbench that made the record")
-    parameters = record.protocol.parameters
-    if not isinstance(protocol, ImageProtocol) or not all(
-        _harmless(spec, name, value, trusted=trusted) for name, value in parameters.items()
-    ):
-        return spec, None
+        raise OtherVersionError(what, mend="verify with the version of colorbench that made the record")
+    return protocol
+
+
+def scorer_of(
+    record: Record, protocol: ImageProtocol, rows_of: Callable[[], Dataset], *, trusted: bool
+) -> Scorer | None:
+    """Return the scorer with the record's parameters; None where they are not taken.
+
+    Args:
+        record: whose protocol.
+        protocol: as installed.
+        rows_of: gives the photographs as a data set.
+        trusted: whether parameters may name files and models, which are then opened. Without, only defaults, listed
+            choices, numbers and recipes are taken: a stranger's record opens nothing.
+
+    Raises:
+        UserError: where the protocol refuses the parameters, or they give another identity.
+    """
+    spec, parameters = protocol.spec, record.protocol.parameters
+    if not all(_harmless(spec, name, value, trusted=trusted) for name, value in parameters.items()):
+        return None
     scorer = protocol.resolve(parameters, rows_of())
     identity = protocol_identity(spec.name, spec.version, scorer.identity)
     if identity != record.protocol.identity_sha256:
         mine, theirs = plain(scorer.identity), record.protocol.identity
-        apart = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
-        what = f"the parameters give another identity here: {', '.join(sorted(apart)) or 'same text, other hash'}"
+        differ = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+        what = f"the parameters give another identity here: {', '.join(sorted(differ)) or 'same text, other hash'}"
         raise UserError(what, mend="give the same files (the prior's sha256 stands in the record)")
-    return spec, scorer
+    return scorer
 
 
 def goes_image_by_image(protocol: str) -> bool:
@@ -178,8 +207,12 @@ def dataset_of(run: StoredRun) -> Dataset:
 
 def _harmless(spec: ProtocolSpec, name: str, value: Any, *, trusted: bool) -> bool:
     text = str(value)
-    if name not in spec.parameters or text == str(spec.parameters[name]) or text in spec.choices.get(name, ()):
+    if name not in spec.parameters or text == str(spec.parameters[name]):
         return True  # unknown names are refused by the protocol itself
+    if text in spec.choices.get(name, ()) or text in spec.words.get(name, ()):
+        return True
+    if _is_number(text) and _is_number(str(spec.parameters[name])):
+        return True
     if name == "recipe":
         try:
             get_recipe(text)
@@ -209,33 +242,26 @@ def spec_of(metric: Metric) -> MetricSpec:
     )
 
 
-def _of_form(specs: Sequence[MetricSpec], metric: Metric) -> list[MetricSpec]:
-    return [spec for spec in specs if spec.form == metric.form]
-
-
-def _departures(stored: Metric, again: Metric) -> list[str]:
-    width = 1.0 if stored.ci_low is None or stored.ci_high is None else abs(stored.ci_high - stored.ci_low)
-    found = []
-    for name in ("value", "ci_low", "ci_high", "effective_n"):
-        mine, theirs = getattr(stored, name), getattr(again, name)
-        if not same(mine, theirs, 0.0 if name in ("value", "effective_n") else width):
-            found.append(f"{stored.name}: {name} {_shown(mine)} is stored, the rows give {_shown(theirs)}")
-    for name in ("n", "unit", "higher_is_better", "comparable", "ci_method"):
-        mine, theirs = getattr(stored, name), getattr(again, name)
-        if mine != theirs:
-            found.append(f"{stored.name}: {name} {mine!r} is stored, the rows give {theirs!r}")
-    return found
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _difference_departure(stored: Difference, again: Difference | None) -> str | None:
     if again is None:
         return f"{stored.metric} minus {stored.minus}: the rows give no such difference"
-    width = 1.0 if stored.ci_low is None or stored.ci_high is None else abs(stored.ci_high - stored.ci_low)
     for name in ("value", "ci_low", "ci_high"):
         mine, theirs = getattr(stored, name), getattr(again, name)
-        if not same(mine, theirs, width):
+        if not same(mine, theirs):
             return f"{stored.metric} minus {stored.minus}: {name} {_shown(mine)} is stored, not {_shown(theirs)}"
-    return None if stored.n == again.n else f"{stored.metric} minus {stored.minus}: n {stored.n} is not {again.n}"
+    for name in ("n", "ci_method"):
+        mine, theirs = getattr(stored, name), getattr(again, name)
+        if mine != theirs:
+            return f"{stored.metric} minus {stored.minus}: {name} {mine!r} is stored, not {theirs!r}"
+    return None
 
 
 def _shown(value: float | None) -> str:

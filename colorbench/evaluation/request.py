@@ -10,7 +10,7 @@ from typing import Any, get_args
 from colorbench.data.dataset import Dataset
 from colorbench.data.loading import GrayPolicy
 from colorbench.data.recipes import get_recipe
-from colorbench.errors import UserError
+from colorbench.errors import PluginError, UserError
 from colorbench.evaluation import execution
 from colorbench.evaluation.anchors import ANCHORS
 from colorbench.evaluation.pictures import LEVELS, Save
@@ -136,7 +136,7 @@ def get_protocol(name: str) -> ImageProtocol | WholeProtocol:
     protocol = made() if isinstance(made, type) else made
     if not isinstance(protocol, ImageProtocol | WholeProtocol):
         mend = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
-        raise UserError(f"{name} is no protocol", mend=mend)
+        raise PluginError(f"{name} is no protocol", mend=mend)
     return protocol
 
 

@@ -11,18 +11,24 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from colorbench.data.dataset import Dataset
+from colorbench.data.loading import GrayPolicy
 from colorbench.errors import UserError
+from colorbench.evaluation.check_data import check_data
+from colorbench.evaluation.check_images import image_findings
+from colorbench.evaluation.check_model import check_model
 from colorbench.evaluation.check_numbers import check_numbers
 from colorbench.evaluation.identity import content_fingerprint, protocol_identity, run_key
+from colorbench.evaluation.protocol import ImageProtocol
 from colorbench.evaluation.provenance import version_of
 from colorbench.evaluation.recompute import goes_image_by_image
 from colorbench.evaluation.record import Record
+from colorbench.evaluation.request import get_protocol
 from colorbench.evaluation.stored_rows import LARGEST_RECORD, StoredRun, read_checked_record, read_table
 from colorbench.evaluation.untrusted import LARGEST_FILE, inside, left_out, read_plain
-from colorbench.evaluation.verification import Findings, Rerun, Verification
+from colorbench.evaluation.verification import CLAIMED, MOST_FINDINGS, Findings, Rerun, Verification
 
 REVISIONS = 100
 """Runs of other contents under equal names and sizes that are looked for (``plan.locate`` counts them)."""
@@ -66,7 +72,10 @@ def verify(
         else:
             findings.say("rows", "holds", f"{len(run.rows)} rows, checksum and columns")
             _check_photographs(run, findings)
+            _check_saved_images(run, findings)
+            check_model(run, findings)
             check_numbers(run, findings, trusted=rerun is not None)
+            check_data(run, photographs, findings)
             _check_key(run, photographs, findings)
             if rerun is not None:
                 again = rerun(run, findings)
@@ -78,6 +87,7 @@ def verify(
         holds=all(check.outcome != "fails" for check in findings.checks),
         checks=findings.checks,
         rerun=again,
+        claimed=findings.claimed + list(CLAIMED),
         colorbench_version=version_of("colorbench") or "unknown",
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -138,11 +148,45 @@ def _check_photographs(run: StoredRun, findings: Findings) -> None:
             yield "the fingerprint is not that of the rows' photographs"
         if data.n != len(rows) + len(data.skipped):
             yield f"{data.n} photographs are not {len(rows)} evaluated and {len(data.skipped)} left out"
+        if len({one.id for one in data.skipped} | set(rows["id"])) != data.n:
+            yield "an image was left out twice, or left out and evaluated"
+        if data.gray_policy not in get_args(GrayPolicy):
+            yield f"there is no gray policy {data.gray_policy[:50]!r}"
+        if data.gray_policy == "drop" and rows["gray"].any():
+            yield "gray images were evaluated, though the policy is to drop them"
+        if data.gray_policy == "keep" and any(one.reason.startswith("gray") for one in data.skipped):
+            yield "gray images were left out, though the policy is to keep them"
+        if data.overlap is not None and not 0 <= data.overlap <= len(rows):
+            yield f"{data.overlap} of {len(rows)} images cannot be training images"
+        if data.limit is not None and data.n > data.limit:
+            yield f"{data.n} images are more than the limit {data.limit}"
         gray = int(rows["gray"].sum()) + sum(one.reason.startswith("gray") for one in data.skipped)
         if gray != data.n_gray:
             yield f"{data.n_gray} gray photographs are stored, the rows tell of {gray}"
 
     findings.settle("photographs", wrong(), f"{len(rows)}, fingerprint {data.fingerprint[:12]}")
+
+
+def _check_saved_images(run: StoredRun, findings: Findings) -> None:
+    """The saved images, as far as they show anything."""
+    if not any(name.startswith("pictures/") for name in run.record.files.pictures):
+        return
+    headline = None
+    try:
+        protocol = get_protocol(run.record.protocol.name)
+        if isinstance(protocol, ImageProtocol):
+            direction = {spec.name: spec.higher_is_better for spec in protocol.spec.metrics}
+            headline = (protocol.spec.headline, direction.get(protocol.spec.headline))
+    except UserError:
+        pass
+    found: list[str] = []
+    try:
+        found += image_findings(run, headline)
+    except UserError as error:
+        found.append(str(error))
+    for one in found[:MOST_FINDINGS]:
+        findings.say("pictures", "fails", one)
+    findings.claim("saved images beyond what small copies show")
 
 
 def _check_key(run: StoredRun, photographs: Dataset | None, findings: Findings) -> None:

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from colorbench.color.bins import Decoding
-from colorbench.errors import UserError
+from colorbench.errors import UnknownNameError, UserError
 from colorbench.guard import one_line, usage_held_back
 from colorbench.models.card import ModelCard
 from colorbench.models.colorizer import Colorizer, OnDevice, Wrapped
@@ -236,7 +236,7 @@ def _source(name: str) -> _Source:
     if "/" not in name:
         near = nearest(base, (plugin.name for plugin in registered("models")))
         mend = f"did you mean {near}?" if near else "`colorbench list` shows all"
-        raise UserError(
+        raise UnknownNameError(
             f"no model {name!r}: names of models have a prefix", mend=f"{mend} For pictures: {IMAGES}FOLDER"
         )
     plugin = find("models", base)
@@ -295,7 +295,7 @@ def _resolve_tag(source: _Source) -> str | None:
     tags = tags_of(source.factory)
     if source.asked is not None and source.asked not in tags:
         mend = f"it has {', '.join(tags)}" if tags else f"it has no tags: write {source.base}"
-        raise UserError(f"{source.base} has no tag {source.asked!r}", mend=mend)
+        raise UnknownNameError(f"{source.base} has no tag {source.asked!r}", mend=mend)
     return source.asked or next(iter(tags), None)
 
 

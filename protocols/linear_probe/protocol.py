@@ -15,15 +15,17 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation.contents import contents_digest
-from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec
+from colorbench.evaluation.protocol import Derived, MetricSpec, ProtocolSpec
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
 from protocols.classes import aligned
 from protocols.linear_probe.probes import Choices, probe_all
-from protocols.linear_probe.results import summarize
+from protocols.linear_probe.results import derived, summarize
 
 ACCURACY = MetricSpec(
     name="top1",
@@ -151,6 +153,10 @@ class LinearProbeProtocol:
             seconds=probed.seconds,
         )
         return write_whole(context, self.spec, place, test, outcome)
+
+    def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
+        """Accuracy of every layer from the stored predictions; of the best layer, which of them it can be."""
+        return derived(record, arrays, ACCURACY)
 
 
 def resolve(spec: ProtocolSpec, given: Mapping[str, Any], train: Dataset) -> Choices:

@@ -11,14 +11,16 @@ from scipy import stats
 
 from colorbench.data.dataset import Dataset
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.protocol import Curve, MetricSpec, Summary
-from colorbench.evaluation.record import Difference, Metric
+from colorbench.evaluation.protocol import Curve, Derived, MetricSpec, Summary
+from colorbench.evaluation.record import Difference, Metric, Record
 from colorbench.stats.bootstrap import MINIMUM, Interval
 from colorbench.stats.clustered import two_way_variance
 from colorbench.stats.paired import paired_interval
 from protocols.linear_probe.probes import PIXELS, Probed, Probes
 
 LEVEL = 0.95
+LEAST = 1e-6
+"""Percent in which two layers' accuracies may differ and be the same."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,35 @@ def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
     }
     summary = Summary(curves=(curve,) if len(layers) > 1 else (), notes=tuple(_notes(probed, layers)))
     return Found(columns, metrics, [one for one in differences if one is not None], summary, arrays)
+
+
+def derived(record: Record, arrays: Mapping[str, np.ndarray], headline: MetricSpec) -> Derived:
+    """Accuracy of every layer from the stored predictions (n, seeds, layers), and of the best layer of one draw.
+
+    The best layer is chosen on training photographs, whose accuracy is not stored: of one draw it must be one of the
+    layers, of several draws it cannot be derived.
+
+    Raises:
+        ValueError: for arrays of other layers than the record's metrics, or a best layer that is none of them.
+    """
+    labels, predictions, pixels = arrays["labels"], arrays["predictions"], arrays["pixels"]
+    own = {"top1", "top1_pixels"}
+    layers = [metric.name for metric in record.metrics if metric.name not in own]
+    if predictions.ndim != 3 or predictions.shape[2] != len(layers):
+        raise ValueError("predictions of other layers than the metrics")
+    correct = 100.0 * (predictions == labels[:, None, None])  # (n, seeds, layers)
+    scores = {name: correct[:, :, place].mean(axis=1) for place, name in enumerate(layers)}
+    scores["top1_pixels"] = 100.0 * (pixels == labels)
+    if predictions.shape[1] == 1:
+        told = {metric.name: metric.value for metric in record.metrics}
+        best = [name for name in layers if abs(float(scores[name].mean()) - (told.get("top1") or 0.0)) < LEAST]
+        if not best:
+            raise ValueError("the best layer is none of the layers")
+        if len(best) == 1:
+            scores["top1"] = scores[best[0]]
+    specs = [_of_layer(headline, name.removeprefix("top1_"), 0) for name in layers]
+    columns = _columns({name: values[None] for name, values in scores.items()})
+    return Derived((columns,), specs=(*specs, _of_pixels(headline, 0)))
 
 
 def seed_and_image_interval(values: np.ndarray, bounds: tuple[float, float]) -> Interval | None:

@@ -66,6 +66,8 @@ KL = MetricSpec(
     lower_bound=0,
     explanation="How far the classifier's whole answer moves away from its answer on the true colours (KL divergence "
     "in nats, truth first); 0 is the same answer.",
+    of_ground_truth=0,
+    ground_truth_margin=1e-9,
 )
 LABELLED = (TOP1, MINUS_TRUTH, MINUS_GRAY, GAP_SHARE, TOP5)
 """These need the classes of the photographs."""

@@ -8,7 +8,7 @@ Folders of classes give one class a photograph, scored by top-1; the VOC devkit 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from colorbench.data.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presen
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
 from colorbench.evaluation.features import Shrinking
-from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec, Summary
+from colorbench.evaluation.protocol import Derived, MetricSpec, ProtocolSpec, Summary
 from colorbench.evaluation.record import Metric, Record
 from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
 from colorbench.metrics.average_precision import Rule, average_precision
@@ -141,7 +141,7 @@ class TransferClassificationProtocol:
         scores = torch.cat(tuned.said).double().numpy()
         labels = truth.of("test", test.rows.ids)
         rule: Any = parameters["rule"]
-        columns, metrics, notes = score(scores, labels, truth, rule)
+        columns, metrics, notes = score(scores, labels, truth.classes, rule, single=truth.single)
         outcome = Outcome(
             parameters=parameters,
             identity=identity,
@@ -153,6 +153,17 @@ class TransferClassificationProtocol:
             arrays={"scores": scores.astype(np.float32), "labels": labels},
         )
         return write_whole(context, self.spec, place, truth.test, outcome)
+
+    def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
+        """Average precision and top-1 from the stored scores and labels."""
+        scores, labels = arrays["scores"].astype(np.float64), arrays["labels"]
+        if scores.ndim != 2 or scores.shape != labels.shape or not np.isfinite(scores).all():
+            raise ValueError("scores and labels are not of the same classes")
+        rule: Any = record.protocol.parameters["rule"]
+        names = [str(index) for index in range(scores.shape[1])]
+        single = any(metric.name == TOP1.name for metric in record.metrics)
+        columns, metrics, _ = score(scores, labels, names, rule, single=single)
+        return Derived((columns,), tuple(metrics[:1]))
 
 
 def read_truth(context: Context, parameters: dict[str, str]) -> Truth:
@@ -209,30 +220,29 @@ def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Loss:
 
 
 def score(
-    scores: np.ndarray, labels: np.ndarray, truth: Truth, rule: Rule
+    scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], rule: Rule, *, single: bool
 ) -> tuple[dict[str, np.ndarray], list[Metric], list[str]]:
     """Columns of the rows, metrics and notes.
 
     Args:
         scores: (n, classes).
         labels: (n, classes) present, absent or difficult.
-        truth: for its classes.
+        classes: their names.
         rule: of average precision.
+        single: whether every photograph shows one class.
     """
     n = len(scores)
     columns: dict[str, np.ndarray] = {}
     metrics: list[Metric] = []
-    if truth.single:
+    if single:
         # Of softmax probabilities, as a ranking across photographs needs a common scale.
         scores = scores - scores.max(axis=1, keepdims=True)
         scores = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
-    each = {
-        name: float(_precision(scores[:, index], labels[:, index], rule)) for index, name in enumerate(truth.classes)
-    }
+    each = {name: float(_precision(scores[:, index], labels[:, index], rule)) for index, name in enumerate(classes)}
     value = float(np.nanmean(list(each.values()))) if not all(np.isnan(v) for v in each.values()) else float("nan")
 
     def resampled(weights: np.ndarray) -> np.ndarray:
-        of_classes = [_precision(scores[:, i], labels[:, i], rule, weights) for i in range(len(truth.classes))]
+        of_classes = [_precision(scores[:, i], labels[:, i], rule, weights) for i in range(len(classes))]
         stacked = np.stack(of_classes)
         known = ~np.isnan(stacked)
         return 100 * np.where(known, stacked, 0).sum(axis=0) / np.maximum(1, known.sum(axis=0))
@@ -243,7 +253,7 @@ def score(
         + ", ".join(f"{name} {100 * v:.1f}" for name, v in each.items() if not np.isnan(v)),
         "one training: intervals are over photographs, not over seeds of the training",
     ]
-    if truth.single:
+    if single:
         right = 100.0 * (scores.argmax(axis=1) == labels.argmax(axis=1))
         columns = {"top1": right, "top1.s0": right, "top1.s1": np.ones(n)}
         metrics += aggregate.metrics_of([TOP1], columns, {})

@@ -8,7 +8,7 @@ Mean intersection over union of one confusion matrix over the whole set, at the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,8 @@ from colorbench.data.recipes import get_recipe
 from colorbench.data.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec, Summary
-from colorbench.evaluation.record import Record
+from colorbench.evaluation.protocol import Derived, MetricSpec, ProtocolSpec, Summary
+from colorbench.evaluation.record import Metric, Record
 from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.common import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
@@ -125,19 +125,7 @@ class TransferSegmentationProtocol:
         said = (one for batch in tuned.said for one in batch)
         matrices = np.stack(list(_matrices(said, roots[1], test.rows.ids, test.rows.sizes)))  # (n, 21, 21)
         each = 100 * intersection_over_union(matrices.sum(axis=0))
-        hit, all_pixels = (matrices.trace(axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            columns = {
-                "pixel_accuracy": 100 * hit / all_pixels,
-                "pixel_accuracy.s0": 100.0 * hit,
-                "pixel_accuracy.s1": all_pixels.astype(np.float64),
-            }
-        flat = matrices.reshape(len(matrices), -1).astype(np.float64)
-
-        def resampled(weights: np.ndarray) -> np.ndarray:
-            return 100 * mean_iou((weights @ flat).reshape(-1, SEGMENTED, SEGMENTED))
-
-        metric = set_metric(MEAN_IOU, float(100 * mean_iou(matrices.sum(axis=0))), resampled, len(matrices))
+        columns, metric = score(matrices)
         occurring = [f"{name} {value:.1f}" for name, value in zip(NAMES, each, strict=True) if not np.isnan(value)]
         notes = (
             f"IoU in %: {', '.join(occurring)}",
@@ -155,6 +143,32 @@ class TransferSegmentationProtocol:
             arrays={"confusion": matrices},
         )
         return write_whole(context, self.spec, place, sets[1], outcome)
+
+    def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
+        """Mean IoU and the share of pixels that are right, from the stored confusion matrices."""
+        matrices = arrays["confusion"]
+        integers = np.issubdtype(matrices.dtype, np.integer)
+        if matrices.shape[1:] != (SEGMENTED, SEGMENTED) or not integers or (matrices < 0).any():
+            raise ValueError("no confusion matrices")
+        columns, metric = score(matrices)
+        return Derived((columns,), (metric,))
+
+
+def score(matrices: np.ndarray) -> tuple[dict[str, np.ndarray], Metric]:
+    """Columns of the rows, and mean IoU, from (n, 21, 21) confusion matrices."""
+    hit, all_pixels = (matrices.trace(axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        columns = {
+            "pixel_accuracy": 100 * hit / all_pixels,
+            "pixel_accuracy.s0": 100.0 * hit,
+            "pixel_accuracy.s1": all_pixels.astype(np.float64),
+        }
+    flat = matrices.reshape(len(matrices), -1).astype(np.float64)
+
+    def resampled(weights: np.ndarray) -> np.ndarray:
+        return 100 * mean_iou((weights @ flat).reshape(-1, SEGMENTED, SEGMENTED))
+
+    return columns, set_metric(MEAN_IOU, float(100 * mean_iou(matrices.sum(axis=0))), resampled, len(matrices))
 
 
 def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Loss:
