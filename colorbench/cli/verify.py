@@ -54,8 +54,9 @@ def verify(
     """Check that a record's numbers follow from what it stores.
 
     Checksums, the photographs' fingerprint, identity and key, and every score, metric, interval and difference, derived
-    again from the rows. That shows that nothing was changed; --rerun shows, on photographs drawn at random, that the
-    numbers are the model's. Exit code 1 if anything does not hold. Nothing is written beside the record.
+    again from the rows. That shows that the numbers agree with one another; --rerun shows, on photographs drawn at
+    random, that they are the model's. Exit code 1 if anything does not hold, 2 if --rerun could not be done. Nothing is
+    written beside the record.
     """
     from secrets import randbelow
 
@@ -82,6 +83,8 @@ def verify(
     show(console(words_to_stderr=json), found, folder)
     if not found.holds:
         raise typer.Exit(1)
+    if rerun and found.rerun is None:
+        raise typer.Exit(2)  # it was asked for, and a script must not take it for done
 
 
 def dataset_name(data: str | None) -> str | None:
@@ -125,11 +128,15 @@ def show(words: Console, found: Verification, folder: Path) -> None:
     from colorbench.cli.tables import line
 
     marks = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "unchecked": ("not checked", "yellow")}
+    wide = max(len("claimed"), *(len(check.name) for check in found.checks))
     for check in found.checks:
         mark, style = marks[check.outcome]
-        line(words, Text.assemble((f"{check.name:<12} ", ""), (f"{mark:<11} ", style), (check.detail, "")))
+        line(words, Text.assemble((f"{check.name:<{wide}}  ", ""), (f"{mark:<11}  ", style), (check.detail, "")))
+    for what in found.claimed:
+        line(words, Text.assemble((f"{'claimed':<{wide}}  ", ""), (f"{'not checked':<11}  ", "yellow"), (what, "")))
     failed = sum(check.outcome == "fails" for check in found.checks)
     if failed:
         line(words, f"{failed} of {len(found.checks)} checks fail: {folder}", style="bold red")
     else:
         line(words, f"everything that was checked holds: {folder}", style="bold")
+    line(words, found.promise)

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.errors import UserError
+from colorbench.evaluation import execution
 from colorbench.evaluation.pictures import INDEX, SIDE, KeptPicture, extreme_ids, file_names, fixed_ids
 from colorbench.evaluation.stored_rows import StoredRun
 from colorbench.evaluation.untrusted import MEGABYTE, inside, left_out, read_plain
@@ -56,7 +57,8 @@ def image_findings(run: StoredRun, headline: tuple[str, bool | None] | None) -> 
     index = read_index(run.folder)
     yield from _index_findings(run, index, names, headline)
     found: Thumbnails = {}
-    for one in index[:MOST_DECODED]:
+    evaluated = set(run.rows["id"])
+    for one in [one for one in index if one.id in evaluated][:MOST_DECODED]:
         try:
             answer, truth, gray = (_thumbnail(run.folder, name) for name in (one.answer, one.truth, one.gray))
         except UserError as error:
@@ -66,7 +68,8 @@ def image_findings(run: StoredRun, headline: tuple[str, bool | None] | None) -> 
             yield f"the saved images of {one.id} differ in size"
             continue
         found[one.id] = (answer, truth, gray)
-    yield from _thumbnail_findings(run, found)
+    with execution.numerics(1):  # the images are too small for several threads
+        yield from _thumbnail_findings(run, found)
 
 
 def read_index(folder: Path) -> list[KeptPicture]:

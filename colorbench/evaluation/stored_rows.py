@@ -101,6 +101,9 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
         UserError: for none, and for several.
     """
     if path.is_file():
+        if path.name != "record.json":
+            mend = "give a record's folder, or its record.json"
+            raise UserError("this file is no record", where=str(path), mend=mend)
         path = path.parent
     if (path / "record.json").is_file():
         return path
