@@ -190,7 +190,7 @@ def _loaded(settings: Mapping[str, Any]) -> Any:
         temperature=settings["temperature"],
         weights=None if weights is None else Path(weights),
     )
-    return model.to(execution.device_of(settings["device"]), execution.dtype_of(settings["dtype"]))
+    return model.to(execution.device_of(settings["device"]))
 
 
 def _colors(
@@ -200,6 +200,7 @@ def _colors(
 
     from colorbench.evaluation import execution
     from colorbench.models.colorizer import Inputs
+    from colorbench.models.networks import evaluation_mode, precision
 
     device = execution.device_of(settings["device"])
     truth = arrays.get("truth")
@@ -211,7 +212,8 @@ def _colors(
         sizes=tuple((int(height), int(width)) for height, width in arrays["sizes"]),
         recipe=words["recipe"],
     )
-    with execution.numerics(None):
+    dtype = execution.dtype_of(settings["dtype"])
+    with execution.numerics(None), precision(device, dtype), evaluation_mode(model.colorizer):
         colors = model.colorizer.colorize_batch(inputs)
     given = {"ab": getattr(colors, "ab", None), "rgb8": getattr(colors, "rgb8", None)}
     return {

@@ -32,8 +32,12 @@ def check_data(run: StoredRun, photographs: Dataset | None, findings: Findings) 
 def _departures(run: StoredRun, known: Mapping[str, Sample]) -> Iterator[str]:
     rows, data = run.rows, run.record.dataset
     whole = goes_image_by_image(run.record.protocol.name)  # a study, or a part of a devkit, takes some of them
-    if whole and data.n != len(known):
-        yield f"{data.n} images are stored, {len(known)} are given"
+    if whole and data.n + len(data.copies) != len(known):
+        yield f"{data.n + len(data.copies)} images are stored, {len(known)} are given"
+    contents = dict(zip(rows["id"], run.sha256s, strict=True))
+    for copy in data.copies:
+        if copy.id not in known or _sha256(known[copy.id]) != contents.get(copy.of):
+            yield f"{copy.id[:200]} is no copy of {copy.of[:200]}"
     labelled = any(sample.label is not None for sample in known.values())
     drawn = set(secrets.SystemRandom().sample(range(len(rows)), min(DECODED, len(rows))))
     for place, (id, sha256, label, gray, height, width) in enumerate(

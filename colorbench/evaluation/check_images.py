@@ -122,7 +122,7 @@ def _reason_findings(
 ) -> Iterator[str]:
     """Images that are saved for another reason than the rows give."""
     evaluated = [str(id) for id in run.rows["id"]]
-    fixed = fixed_ids([*evaluated, *(one.id for one in run.record.dataset.skipped)])
+    fixed = fixed_ids(all_ids(run))
     wanted: dict[str, list[str]] = {id: ["fixed"] for id in evaluated if id in fixed}
     for end, ids in extreme_ids(evaluated, run.columns[metric], higher_is_better).items():
         for place, id in enumerate(ids, start=1):
@@ -131,6 +131,12 @@ def _reason_findings(
     differ = [id for id in {**wanted, **stored} if wanted.get(id) != stored.get(id)]
     if differ:
         yield f"{len(differ)} images are saved for other reasons than the rows give, first {differ[0][:200]}"
+
+
+def all_ids(run: StoredRun) -> list[str]:
+    """Return the ids of all files of the set: evaluated, left out, and copies of others."""
+    data = run.record.dataset
+    return [*map(str, run.rows["id"]), *(one.id for one in (*data.skipped, *data.copies))]
 
 
 def _thumbnail(folder: Path, name: str) -> np.ndarray:

@@ -153,7 +153,7 @@ def _check_rows(
     def wrong() -> list[str]:
         found = [*check_rows.row_findings(run, known.specs), *check_rows.score_findings(run)]
         if known.by_image:
-            found += [*check_rows.copy_findings(run), *check_rows.truth_findings(run, known.specs)]
+            found += check_rows.truth_findings(run, known.specs)
             for name in dict.fromkeys(difference.minus for difference in run.record.differences):
                 other = recompute.record_beside(run, name)
                 found += [] if other is None else check_rows.weight_findings(run, other)

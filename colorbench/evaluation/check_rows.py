@@ -80,27 +80,6 @@ def score_findings(run: StoredRun) -> Iterator[str]:
             yield f"{metric.name} of {int(wrong.sum())} photographs is not what their statistics give, first {first}"
 
 
-def copy_findings(run: StoredRun) -> Iterator[str]:
-    """Copies of an image whose rows differ in what follows from the image alone."""
-    first_of: dict[str, int] = {}
-    pairs = [(first_of.setdefault(sha256, place), place) for place, sha256 in enumerate(run.sha256s)]
-    copies = np.array([pair for pair in pairs if pair[0] != pair[1]], dtype=np.int64).reshape(-1, 2)
-    if not len(copies):
-        return
-    for name in ("gray", "height", "width"):
-        values = run.rows[name].to_numpy()
-        wrong = values[copies[:, 0]] != values[copies[:, 1]]
-        if wrong.any():
-            yield f"{name} differs between copies of an image: {run.rows['id'].iloc[copies[wrong][0, 1]]}"
-    for metric in run.record.metrics:
-        if has_statistics(run, metric.name):
-            of_truth = run.statistics(metric.name)[:, 1:]
-            wrong = apart(of_truth[copies[:, 0]], of_truth[copies[:, 1]]).any(axis=1)
-            if wrong.any():
-                id = run.rows["id"].iloc[copies[wrong][0, 1]]
-                yield f"the weight of {metric.name} differs between copies of an image: {id}"
-
-
 def truth_findings(run: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
     """Predictions that equal the ground truth, from a model whose card does not say that it is shown it."""
     known = [spec for spec in specs if spec.of_ground_truth is not None and has_statistics(run, spec.name)]

@@ -3,7 +3,8 @@
 K images, drawn at random by whoever verifies, are colorized and scored once more, and every number of their rows is
 compared. The model is asked in a process of its own that is given lightness alone: random ids, scaled sizes, no true
 colors, and no way to the files of the dataset (``ask_apart``). It is asked twice, under other ids and in another order:
-an honest model's prediction cannot change.
+an honest model's prediction cannot change. ``model_check`` looks for the same at a run's first image; that check is
+quick and within the process, where a model that is bent on it can still find what it should not.
 
 On the machine that made a record the numbers come out equal. On another a network's last digits differ, and with them,
 after rounding to 8 bits, some pixels: hence a tolerance. It is wide for a pixel and narrow for a lie, and follows from
@@ -31,6 +32,7 @@ from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, 
 from colorbench.evaluation import execution, pictures, recompute
 from colorbench.evaluation.answers import checked, colorize
 from colorbench.evaluation.ask_apart import Apart
+from colorbench.evaluation.check_images import all_ids
 from colorbench.evaluation.check_model import by_name, decoding_of
 from colorbench.evaluation.check_numbers import load_arrays
 from colorbench.evaluation.identity import seed_of
@@ -174,7 +176,8 @@ def _measured(record: Record, model: LoadedModel, scorer: Scorer, samples: Seque
                 continue
             truth = Truth(batch.ids, batch.rgb8, batch.gray, batch.labels)
             if apart is None:
-                colorization = colorize(model, truth, batch.sizes, record.execution.seed, recipe.name)
+                dtype = execution.dtype_of(record.execution.dtype)
+                colorization = colorize(model, truth, batch.sizes, record.execution.seed, recipe.name, dtype)
             else:
                 colorization = _asked(apart, model, truth, batch, record, recipe.name, again)
             _score(scorer, colorization, batch, again)
@@ -350,7 +353,7 @@ def _array_departures(
 
 def _saved_departures(stored: StoredRun, again: _Again) -> Iterator[str]:
     """Saved images and predictions that are not what the model gives."""
-    names = pictures.prediction_names([*stored.rows["id"], *(one.id for one in stored.record.dataset.skipped)])
+    names = pictures.prediction_names(all_ids(stored))
     saved = stored.record.files.pictures
     for id, seen in again.seen.items():
         thumbnail = f"pictures/{pictures.file_names(id)[0]}"

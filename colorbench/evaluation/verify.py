@@ -150,6 +150,11 @@ def _check_photographs(run: StoredRun, findings: Findings) -> None:
             yield f"{data.n} photographs are not {len(rows)} evaluated and {len(data.skipped)} left out"
         if len({one.id for one in data.skipped} | set(rows["id"])) != len(rows) + len(data.skipped):
             yield "an image was left out twice, or left out and evaluated"
+        copies = [one.id for one in data.copies]
+        if len({*copies, *rows["id"]}) != len(copies) + len(rows):
+            yield "a copy of an image stands twice, or was evaluated, too"
+        if not {one.of for one in data.copies} <= set(rows["id"]):
+            yield "a file is said to be the copy of an image that was not evaluated"
         if data.gray_policy not in get_args(GrayPolicy):
             yield f"there is no gray policy {data.gray_policy[:50]!r}"
         if data.gray_policy == "drop" and rows["gray"].any():
@@ -158,8 +163,8 @@ def _check_photographs(run: StoredRun, findings: Findings) -> None:
             yield "gray images were left out, though the policy is to keep them"
         if data.overlap is not None and not 0 <= data.overlap <= len(rows):
             yield f"{data.overlap} of {len(rows)} images cannot be training images"
-        if data.limit is not None and data.n > data.limit:
-            yield f"{data.n} images are more than the limit {data.limit}"
+        if data.limit is not None and data.n + len(copies) > data.limit:
+            yield f"{data.n + len(copies)} images are more than the limit {data.limit}"
         gray = int(rows["gray"].sum()) + sum(one.reason.startswith("gray") for one in data.skipped)
         if gray != data.n_gray:
             yield f"{data.n_gray} gray photographs are stored, the rows tell of {gray}"
