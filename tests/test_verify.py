@@ -219,6 +219,7 @@ def test_columns_of_the_whole_set_are_not_measured_on_a_few(photographs, tmp_pat
         (lambda r: r["model"].update(name="evil.py:Model"), "only installed models are loaded"),
         (lambda r: r["model"].update(name="images:/"), "only installed models are loaded"),
         (lambda r: r["model"].update(name="zoo/cic@mine"), "only installed models are loaded"),
+        (lambda r: r["model"].update(name="zoo/cic[weights=/dev/zero]"), "only installed models are loaded"),
         (lambda r: r["model"].update(name="zoo/nothing"), "zoo/nothing"),
         (lambda r: r["model"].update(name="somebodys/model"), "somebodys/model"),
         (lambda r: r["protocol"].update(name="somebodys-protocol"), "somebodys-protocol"),
