@@ -382,7 +382,9 @@ def test_a_parameter_that_names_a_file_is_opened_on_demand_alone(folder, photogr
     found = {check.name: check for check in verify(folder).checks}
     assert "which only --rerun opens" in found["identity"].detail
     assert found["metrics"].outcome == "holds"
-    assert not verify(folder, rerun=rerunner(Wanted(1, photographs, seed=0))).holds
+    again = verify(folder, rerun=rerunner(Wanted(1, photographs, seed=0)))
+    assert again.rerun is None
+    assert {check.name: check.outcome for check in again.checks}["rerun"] == "unchecked"
 
 
 def test_the_command_says_a_line_a_check_and_exits_by_what_it_found(command, folder, photographs, tmp_path) -> None:
