@@ -136,7 +136,7 @@ def _reason_findings(
 def all_ids(run: StoredRun) -> list[str]:
     """Return the ids of all files of the set: evaluated, left out, and copies of others."""
     data = run.record.dataset
-    return [*map(str, run.rows["id"]), *(one.id for one in (*data.skipped, *data.copies))]
+    return [*map(str, run.rows["id"]), *(one.id for one in data.skipped), *(one.id for one in data.copies)]
 
 
 def _thumbnail(folder: Path, name: str) -> np.ndarray:

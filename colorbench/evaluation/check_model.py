@@ -50,8 +50,8 @@ def load_by_name(name: str, decode: str | None, temperature: float | None) -> Lo
 
 
 def by_name(name: str) -> bool:
-    """Whether a name is an installed model's: no file, folder, options or weights of somebody's own."""
-    return "/" in name and not any(mark in name for mark in ":@[]")
+    """Whether a name is an installed model's: no file, folder or weights of somebody's own."""
+    return "/" in name and not any(mark in name for mark in (":", "@", "weights="))
 
 
 def _elsewhere(run: StoredRun) -> str | None:

@@ -116,7 +116,7 @@ def _arrays_of(run: StoredRun, findings: Findings) -> dict[str, np.ndarray] | No
 
 def _derived_of(run: StoredRun, known: _Known, arrays: Mapping[str, np.ndarray], findings: Findings) -> Derived | None:
     """What follows from the arrays; None where the protocol does not say, or the arrays are none of its own."""
-    derives = known.scorer if known.by_image else known.protocol
+    derives: object = known.scorer if known.by_image else known.protocol
     if not isinstance(derives, DerivesFromArrays):
         if arrays:
             findings.say("arrays", "unchecked", "the protocol does not say what follows from them")

@@ -26,10 +26,10 @@ _SHARE_OF_TRUTH = 0.5
 def row_findings(run: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
     """Rows that no protocol could have stored: infinite or negative weights, scores out of the metric's bounds."""
     for side in ("height", "width"):
-        lengths = run.rows[side].to_numpy()
-        impossible = (lengths < 1) | (lengths > LARGEST_SIDE)
-        if impossible.any():
-            yield f"{side} of {int(impossible.sum())} images is impossible, first {_first(run, impossible)}"
+        sides = run.rows[side].to_numpy()
+        outside = np.asarray((sides < 1) | (sides > LARGEST_SIDE))
+        if outside.any():
+            yield f"{side} of {int(outside.sum())} images is impossible, first {_first(run, outside)}"
     own = {metric.name for metric in run.record.metrics}
     for name, column in run.columns.items():
         if name.partition(".s")[0] in own and np.isinf(column).any():
