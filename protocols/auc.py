@@ -135,9 +135,7 @@ class AucScorer:
     def score(self, colorization: Colorization) -> ScoredBatch:
         """Scores and statistics of each image; each is computed by itself, so batches leave no trace."""
         truth = colorization.truth
-        bins = truth.memo.get("nearest_bin")
-        if bins is None:
-            bins = truth.memo["nearest_bin"] = nearest_bin(truth.ab)
+        bins = truth.shared("nearest_bin", lambda: nearest_bin(truth.ab))
         as_given = self.parameters["ab"] == "float"
         given = colorization.given_rgb8
         # The ground truth is 8-bit itself: nothing was rounded where the prediction is the ground truth.

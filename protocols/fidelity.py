@@ -239,10 +239,7 @@ def _array(values: Tensor) -> np.ndarray:
 
 def _of_truth(truth: Truth, name: str, of: Callable[[Tensor], Tensor]) -> np.ndarray:
     """What follows from the photographs alone, kept for the next model; chroma is of ab, all else of rgb8."""
-    key = f"fidelity.{name}"
-    if key not in truth.memo:
-        truth.memo[key] = of(truth.ab if of is mean_chroma else truth.rgb8)
-    return _array(truth.memo[key])
+    return _array(truth.shared(f"fidelity.{name}", lambda: of(truth.ab if of is mean_chroma else truth.rgb8)))
 
 
 def _ratio(name: str, numerator: np.ndarray, denominator: np.ndarray) -> dict[str, np.ndarray]:

@@ -173,7 +173,11 @@ def _evaluate(
     )
     if not batch.ids:
         return evaluated
+    begun = time.perf_counter()
     truth = truth_of(batch, settings)
+    _ = truth.lightness  # every model needs it: made before the first one's time is taken
+    for seconds in evaluated.seconds:
+        seconds["prepare"] = time.perf_counter() - begun
     by_model: dict[int, list[int]] = {}
     for place, task in enumerate(tasks):
         by_model.setdefault(id(task.model), []).append(place)
@@ -197,17 +201,20 @@ def truth_of(batch: LoadedBatch, settings: Settings) -> Truth:
 
 
 def _score(task: Task, colorization: Colorization, settings: Settings, seconds: dict[str, float]) -> ScoredBatch:
+    costs = colorization.truth.costs
+    costs.begin()
     begun = time.perf_counter()
     scored = task.scorer.score(colorization)
     check_scores(task.spec.name, scored, len(colorization.truth.ids))
     if isinstance(task.model.colorizer, StoredPictures):
         scored = replace(scored, columns={**scored.columns, **prediction_columns(colorization)})
-    scored_at = time.perf_counter()
+    scored_at, seconds["score"] = time.perf_counter(), time.perf_counter() - begun + costs.charged
+    costs.begin()
     if task.save != "none":
         keep_thumbnails(task.folder, colorization, settings.gallery)
     if task.save == "predictions":
         keep_predictions(task.folder, colorization, settings.predictions)
-    seconds |= {"score": scored_at - begun, "write": time.perf_counter() - scored_at}
+    seconds["write"] = time.perf_counter() - scored_at + costs.charged
     return scored
 
 

@@ -226,15 +226,16 @@ def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | No
 
 def _shared(truth: Truth, i: int, kind: Literal["truth", "gray"]) -> bytes:
     """WebP of the truth or its gray version, made once for all models and protocols."""
-    key = f"thumbnail/{kind}/{i}"
-    if key not in truth.memo:
+
+    def make() -> torch.Tensor:
         if kind == "truth":
             image = _image(truth.rgb8, i)
         else:
             lab = truth.lab[i : i + 1] * truth.lab.new_tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
             image = _image(lab_to_rgb8(lab), 0)
-        truth.memo[key] = torch.frombuffer(bytearray(thumbnail(image)), dtype=torch.uint8)
-    return bytes(truth.memo[key].numpy().tobytes())
+        return torch.frombuffer(bytearray(thumbnail(image)), dtype=torch.uint8)
+
+    return bytes(truth.shared(f"thumbnail/{kind}/{i}", make).numpy().tobytes())
 
 
 def _image(rgb8: torch.Tensor, i: int) -> Image.Image:

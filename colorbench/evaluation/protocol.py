@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -151,8 +152,45 @@ class Truth:
 
     @lazy
     def memo(self) -> dict[str, Tensor]:
-        """Whatever a protocol computes from the truth alone (nearest bins, say), kept for the next model."""
+        """Whatever a protocol computes from the truth alone, kept for the next model; ``shared`` fills it."""
         return {}
+
+    @lazy
+    def costs(self) -> SharedCosts:
+        """What the values of ``memo`` took to compute."""
+        return SharedCosts()
+
+    def shared(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return what follows from the truth alone (nearest bins, say), computed once for all models.
+
+        Each model that uses it is charged for it, as if it were measured alone: otherwise the first model of a run
+        would be the slowest.
+        """
+        if key not in self.memo:
+            begun = time.perf_counter()
+            self.memo[key] = make()
+            self.costs.seconds[key] = time.perf_counter() - begun
+        elif key not in self.costs.used:
+            self.costs.charged += self.costs.seconds.get(key, 0.0)
+        self.costs.used.add(key)
+        return self.memo[key]
+
+
+@dataclass
+class SharedCosts:
+    """Seconds of what models share, and what a model that only used it is charged."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Key of ``Truth.memo`` -> seconds it took."""
+    used: set[str] = field(default_factory=set)
+    """Keys that were used since ``begin``."""
+    charged: float = 0.0
+    """Seconds of those that were there already."""
+
+    def begin(self) -> None:
+        """Begin with the next model."""
+        self.used.clear()
+        self.charged = 0.0
 
 
 def disguised(truth: Truth) -> Truth:

@@ -160,10 +160,9 @@ class SemanticScorer:
 
 def gray_pictures(truth: Truth) -> Tensor:
     """(N, 3, H, W) uint8: the photographs' own lightness with ab = 0."""
-    key = "gray_rgb8"
-    if key not in truth.memo:
-        truth.memo[key] = lab_to_rgb8(torch.cat([truth.lightness, torch.zeros_like(truth.ab)], dim=1))
-    return truth.memo[key]
+    return truth.shared(
+        "gray_rgb8", lambda: lab_to_rgb8(torch.cat([truth.lightness, torch.zeros_like(truth.ab)], dim=1))
+    )
 
 
 def divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
@@ -187,17 +186,11 @@ def among_first(logits: Tensor, wanted: Tensor, count: int) -> Tensor:
 
 
 def _logits_of_truth(truth: Truth, judge: Classifier) -> Tensor:
-    key = f"classifier {judge.key} truth"
-    if key not in truth.memo:
-        truth.memo[key] = judge.logits(truth.rgb8).cpu()
-    return truth.memo[key]
+    return truth.shared(f"classifier {judge.key} truth", lambda: judge.logits(truth.rgb8).cpu())
 
 
 def _logits_of_gray(truth: Truth, judge: Classifier) -> Tensor:
-    key = f"classifier {judge.key} gray"
-    if key not in truth.memo:
-        truth.memo[key] = judge.logits(gray_pictures(truth)).cpu()
-    return truth.memo[key]
+    return truth.shared(f"classifier {judge.key} gray", lambda: judge.logits(gray_pictures(truth)).cpu())
 
 
 def _logits(colorization: Colorization, judge: Classifier, of_truth: Tensor, of_gray: Tensor) -> Tensor:
