@@ -1,0 +1,100 @@
+"""The one fingerprint of a model: two models with equal fingerprints give equal predictions.
+
+It has the model's name, how its predictions are decoded, a hash over all that it holds (see ``state_hash``), and a hash
+over its code (see ``source_code``). Everything that is kept for later (shards, records, features, checkpoints) belongs
+to one fingerprint. A model that cannot be compared, since it holds what has no readable content, is *not reusable*: it
+is measured each time it is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from colorbench.models.colorizer import Wrapped
+from colorbench.models.loading import LoadedModel
+from colorbench.models.state_hash import state_digest
+from colorbench.models.stored import StoredPictures
+from colorbench.source_code import UnknownCode, code_digest, foreign, package_digest, top_package
+
+LIBRARY = Path(__file__).resolve().parents[1]
+NO_NUMBERS = ("cli", "reporting", "verification", "testing")
+"""Packages of colorbench that show or check numbers and make none."""
+
+
+@dataclass(frozen=True)
+class ModelFingerprint:
+    """What decides a model's predictions."""
+
+    name: str
+    """The same however the model was named: a file or folder without what lies above it."""
+    decoding: Mapping[str, Any]
+    weights: str
+    """sha256 over all that the colorizer holds; of stored images over their files."""
+    code: str
+    """sha256 over the code of its class, and what that imports from its own package or folder."""
+    reusable: bool = True
+    reasons: tuple[str, ...] = ()
+    """Why it is not reusable."""
+
+
+def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
+    """The fingerprint of a model as it is now; its weights are read, which takes about a second a gigabyte."""
+    colorizer = model.colorizer.model if isinstance(model.colorizer, Wrapped) else model.colorizer
+    name = canonical_name(model.full_name)
+    if isinstance(colorizer, StoredPictures):
+        # Their hash is that of the image files; what makes predictions of them is colorbench itself.
+        return ModelFingerprint(name, model.decoding, model.weights_sha256 or "", "")
+    code, reasons = object_code(colorizer)
+    weights, opaque = state_digest(model.colorizer, root=_folder(type(colorizer)))
+    reasons = (*reasons, *opaque)
+    vouched = getattr(model.card, "reusable", None)
+    if vouched is False:
+        reasons = (*reasons, "its card says that it is not reusable")
+    return ModelFingerprint(name, model.decoding, weights, code, not reasons or vouched is True, reasons)
+
+
+def canonical_name(name: str) -> str:
+    """A model's name without the folders above its file or folder: ``images:x`` and ``a.py:M`` wherever they lie."""
+    if ":" not in name:
+        return name
+    return ":".join(Path(side).name or side for side in name.replace("\\", "/").split(":"))
+
+
+def object_code(value: Any) -> tuple[str, tuple[str, ...]]:
+    """(sha256 of the code of an object's class, why it cannot be known)."""
+    files = set()
+    for kind in type(value).__mro__:
+        if foreign(kind.__module__) and kind.__module__ != "__main__":
+            continue
+        file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+        # The class of a notebook or a prompt has no file: what it holds tells its source.
+        if file is not None and Path(file).is_file():
+            files.add(Path(file))
+    try:
+        return code_digest(sorted(files), exclude=[LIBRARY]), ()
+    except UnknownCode as error:
+        return "", (f"its code cannot be known: {error}",)
+
+
+def protocol_code(protocol: Any) -> tuple[str, tuple[str, ...]]:
+    """(sha256 of the code and the state of a protocol or scorer, why it cannot be known)."""
+    code, reasons = object_code(protocol)
+    state, opaque = state_digest(protocol, root=_folder(type(protocol)))
+    return hashlib.sha256(f"{code} {state}".encode()).hexdigest(), (*reasons, *opaque)
+
+
+def library_code() -> str:
+    """sha256 of colorbench's own code, as far as it makes numbers."""
+    return package_digest(LIBRARY, NO_NUMBERS)
+
+
+def _folder(kind: type) -> Path | None:
+    file = getattr(sys.modules.get(kind.__module__), "__file__", None)
+    if file is None:
+        return None
+    return top_package(Path(file).resolve()) or Path(file).resolve().parent
