@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -171,10 +172,15 @@ def syntax_of(path: Path) -> Syntax:
         raise UnknownCode(f"{path.name} cannot be read: {error.strerror}") from error
 
 
+# Python 3.11 miscounts the depth of trees that several threads make at once, and then raises SystemError.
+_parser = threading.Lock()
+
+
 @lru_cache(maxsize=10_000)
 def _syntax(path: Path, stamp: tuple[int, ...]) -> Syntax:
     try:
-        tree = ast.parse(path.read_bytes())
+        with _parser:
+            tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
         return Syntax(frozenset(), frozenset(), dynamic=True, empty=False)
     imports: set[tuple[int, str]] = set()
@@ -361,7 +367,7 @@ def _record_digest(name: str) -> str:
     for line in (distribution.read_text("RECORD") or "").splitlines():
         path = line.partition(",")[0]
         # Of installers, not of the package: what they note, compiled copies, and starters with a path of this machine.
-        if ".dist-info/" in path or path.endswith(".pyc") or path.startswith(("..", "/")) or path.endswith(".pth"):
+        if ".dist-info/" in path or path.endswith((".pyc", ".pth")) or path.startswith(("..", "/")):
             continue
         lines.append(line)
     return hashlib.sha256("\n".join([distribution.version, *sorted(lines)]).encode()).hexdigest()

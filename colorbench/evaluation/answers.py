@@ -38,7 +38,9 @@ def colorize(
     Raises:
         RunError: for an answer that is no colour picture of these photographs, or a model that fails.
     """
-    return predict(model, truth, sizes, tuple(seed_of(seed, id) for id in truth.ids), recipe, dtype)
+    return predict(
+        model, truth, sizes, tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids), recipe, dtype
+    )
 
 
 def predict(

@@ -1,19 +1,25 @@
-"""What features are made of, by content: the weights of a model, and the files of a set."""
+"""What features are made of, by content: the fingerprint of a model, and the files of a set."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from torch import nn
 
 from colorbench.data.dataset import Dataset, Sample
+from colorbench.errors import RunError, UserError
 from colorbench.evaluation.files import write_atomic
 from colorbench.evaluation.identity import files_digest
+from colorbench.models.fingerprint import ModelFingerprint, library_code, model_fingerprint
 from colorbench.models.loading import LoadedModel
+from colorbench.source_code import stamp_of
 
 
 def modules_of(colorizer: object) -> dict[str, nn.Module]:
@@ -25,36 +31,51 @@ def modules_of(colorizer: object) -> dict[str, nn.Module]:
     return found or ({} if inner is None else modules_of(inner))
 
 
-def model_identity(model: LoadedModel) -> dict[str, Any]:
-    """What decides a model's features: its weights by content and its code by version."""
-    total = hashlib.sha256()
-    for name, module in sorted(modules_of(model.colorizer).items()):
-        for key, value in module.state_dict().items():
-            array = value.detach().float().cpu().contiguous().numpy()
-            total.update(f"{name}.{key} {array.shape}\n".encode())
-            total.update(array.tobytes())
-    kind = type(model.colorizer)
+def model_identity(model: LoadedModel, fingerprint: ModelFingerprint | None = None) -> dict[str, Any]:
+    """What decides a model's features: all that it holds, its code, and colorbench's.
+
+    Args:
+        model: before it is cast to another dtype.
+        fingerprint: of it, where it was made already.
+    """
+    found = fingerprint or model_fingerprint(model)
     return {
-        "class": f"{kind.__module__}.{kind.__qualname__}",
-        "weights": total.hexdigest(),
-        "file": model.weights_sha256,
-        "package": model.package,
-        "version": model.package_version,
+        "weights": found.weights,
+        "code": found.code,
+        "colorbench": library_code(),
+        # What cannot be compared is never read back.
+        **({} if found.reusable else {"once": uuid4().hex}),
     }
+
+
+def stamps_digest(dataset: Dataset) -> str:
+    """sha256 over names of the files and what changes when one is written or replaced: unread, it tells that."""
+    total = hashlib.sha256()
+    for sample in dataset.samples:
+        total.update(f"{sample.id}\0{_stamp(sample)}\n".encode())
+    return total.hexdigest()
 
 
 def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, str | None]:
     """Id -> sha256 of the file, None for one that cannot be read; files that were not touched are not read again."""
-    memo = cache / "contents" / f"{files_digest(dataset.samples, times=True)}.json"
-    try:
-        found: dict[str, str | None] = json.loads(memo.read_text())
-        if set(found) == {sample.id for sample in dataset.samples}:
-            return found
-    except (OSError, ValueError):
-        pass
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        found = dict(zip((s.id for s in dataset.samples), pool.map(_sha256, dataset.samples), strict=True))
-    write_atomic(memo, json.dumps(found).encode(), durable=False)
+    memo = cache / "contents" / f"{files_digest(dataset.samples, times=False)}.json"
+    known = _known(memo)
+    stamps = {sample.id: _stamp(sample) for sample in dataset.samples}
+    found: dict[str, str | None] = {}
+    lacking: list[Sample] = []
+    for sample in dataset.samples:
+        stamp, sha256 = known.get(sample.id, (None, None))
+        if stamp is not None and stamp == stamps[sample.id]:
+            found[sample.id] = sha256
+        else:
+            lacking.append(sample)
+    if lacking:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            found.update(zip((sample.id for sample in lacking), pool.map(_sha256, lacking), strict=True))
+        # One that was written while it was read is read again next time.
+        kept = {id: [stamps[id], sha256] for id, sha256 in found.items() if stamps[id] is not None}
+        with contextlib.suppress(RunError, UserError):  # a disk that cannot be written only costs reading again
+            write_atomic(memo, json.dumps(kept).encode(), durable=False)
     return found
 
 
@@ -63,6 +84,32 @@ def contents_digest(dataset: Dataset, cache: Path, workers: int = 2) -> str:
     contents = contents_of(dataset, cache, workers)
     lines = [f"{contents[sample.id]} {_class_of(sample, dataset)}" for sample in dataset.samples]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: dict[str, str | None]) -> None:
+    """Refuse files that are others when they are decoded than when they were hashed.
+
+    Raises:
+        RunError: naming the first.
+    """
+    for id, sha256 in zip(ids, sha256s, strict=True):
+        if contents[id] != sha256:
+            raise RunError("a file was written while it was measured", where=id, mend="run the same command again")
+
+
+def _known(memo: Path) -> dict[str, tuple[list[int] | None, str | None]]:
+    try:
+        found = json.loads(memo.read_text())
+        return {str(id): (stamp, sha256) for id, (stamp, sha256) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _stamp(sample: Sample) -> list[int] | None:
+    try:
+        return list(stamp_of(sample.path))
+    except OSError:
+        return None
 
 
 def _class_of(sample: Sample, dataset: Dataset) -> str:

@@ -197,7 +197,7 @@ def _evaluate(
 
 def truth_of(batch: LoadedBatch, settings: Settings) -> Truth:
     """The photographs of a batch on the run's device."""
-    return Truth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
+    return Truth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels, batch.sha256s)
 
 
 def _score(task: Task, colorization: Colorization, settings: Settings, seconds: dict[str, float]) -> ScoredBatch:

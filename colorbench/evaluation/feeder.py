@@ -77,7 +77,7 @@ class Feeder:
         for task in lacking:
             if self._stop.is_set() or task.folder.finished() or (lock := task.folder.lock(f"{index:05d}")) is None:
                 continue
-            if task.folder.shard(index).exists():
+            if task.folder.has(index):
                 lock.release()
                 continue
             tasks.append(task)

@@ -132,6 +132,7 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
             ),
             provenance=provenance(run.command, [task.model.package]),
             files=files,
+            fingerprint=task.located.part,
         )
 
 

@@ -1,7 +1,8 @@
 """What decides the numbers of a run, as hashes: seeds of images, identity of a protocol, key of a record.
 
-Hashed is what moves a number: model, weights, decoding, protocol, photographs, seed, dtype. Not hashed is what only
-moves the last digit or nothing: device, batch size, threads, processes; the record shows them.
+Hashed is what moves a number: model, weights, decoding, protocol, images, seed, dtype, and the code of all three that
+make it: the model's, the protocol's, colorbench's. Not hashed is what only moves the last digit or nothing: device,
+batch size, threads, processes; the record shows them.
 """
 
 from __future__ import annotations
@@ -10,16 +11,25 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
 from colorbench.data.dataset import Sample
-from colorbench.evaluation.record import SCHEMA_VERSION
+from colorbench.evaluation.provenance import version_of
+from colorbench.evaluation.record import SCHEMA_VERSION, FingerprintPart, Record
+from colorbench.models.fingerprint import ModelFingerprint, canonical_name, library_code
 
 
-def seed_of(run_seed: int, image_id: str) -> int:
-    """63-bit seed of one image: the same in any batch, order and process."""
-    digest = hashlib.sha256(f"{run_seed}\0{image_id}".encode()).digest()
+def seed_of(run_seed: int, content: str) -> int:
+    """63-bit seed of one image: the same in any batch, order and process, and under any name.
+
+    Args:
+        run_seed: of the run.
+        content: sha256 of the image's file; its id where that is not known.
+    """
+    digest = hashlib.sha256(f"{run_seed}\0{content}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
 
@@ -77,11 +87,12 @@ def run_key(
     version: str,
     classes: Sequence[str] = (),
     revision: int = 0,
+    fingerprint: Mapping[str, str] | None = None,
 ) -> str:
     """sha256 of all that decides the numbers.
 
     Args:
-        model: full name, package version, weights and decoding.
+        model: its name and decoding.
         protocol_sha256: ``protocol_identity``.
         samples: the photographs after any limit.
         gray_policy: keep or drop.
@@ -90,6 +101,7 @@ def run_key(
         version: of colorbench.
         classes: names of the photographs' classes, where they have any.
         revision: 0, but where the folder of that key holds the run of other contents under equal names and sizes.
+        fingerprint: hashes of weights and code; None in records that were made without.
     """
     return digest_of(
         {
@@ -103,8 +115,113 @@ def run_key(
             "dtype": dtype,
             "revision": revision,
             **({"classes": classes} if classes else {}),
+            **({} if fingerprint is None else {"fingerprint": fingerprint}),
         }
     )
+
+
+@dataclass(frozen=True)
+class RunFingerprint:
+    """What decides the numbers of one model under one protocol, but for the images."""
+
+    model: ModelFingerprint
+    protocol_code: str
+    protocol_sha256: str
+    gray_policy: str
+    seed: int
+    dtype: str
+    references: str = ""
+    """See ``FingerprintPart``."""
+    reasons: tuple[str, ...] = ()
+    """Why a result is not reusable."""
+
+    @property
+    def decides(self) -> dict[str, Any]:
+        """Arguments of ``run_key`` but ``samples``, ``classes`` and ``revision``."""
+        return _decides(
+            self.part(0), self.model.identity, self.protocol_sha256, self.gray_policy, self.seed, self.dtype, _version()
+        )
+
+    def part(self, revision: int) -> FingerprintPart:
+        """As a record keeps it."""
+        return FingerprintPart(
+            model=self.model.name,
+            weights=self.model.weights,
+            model_code=self.model.code,
+            protocol_code=self.protocol_code,
+            colorbench_code=library_code(),
+            references=self.references,
+            revision=revision,
+            reusable=not self.reasons,
+            reasons=list(self.reasons),
+        )
+
+
+def run_fingerprint(
+    model: ModelFingerprint,
+    protocol_sha256: str,
+    code: tuple[str, tuple[str, ...]],
+    *,
+    gray_policy: str,
+    seed: int,
+    dtype: str,
+    references: Sequence[ModelFingerprint] = (),
+) -> RunFingerprint:
+    """The fingerprint of a run.
+
+    Args:
+        model: of the model.
+        protocol_sha256: ``protocol_identity``.
+        code: ``protocol_code`` of the protocol or its scorer.
+        gray_policy: keep or drop.
+        seed: of the run.
+        dtype: in which the model computes.
+        references: models that the record gives differences from.
+    """
+    beside = digest_of([[one.name, one.weights, one.code] for one in references]) if references else ""
+    reasons = (*(() if model.reusable else model.reasons), *code[1])
+    return RunFingerprint(model, code[0], protocol_sha256, gray_policy, seed, dtype, beside, reasons)
+
+
+def decides_of(record: Record) -> dict[str, Any]:
+    """Arguments of ``run_key`` as a record tells them, but ``samples``, ``classes`` and ``revision``."""
+    name = record.model.name
+    model = {
+        "name": name if record.fingerprint is None else canonical_name(name),
+        "package": record.model.package,
+        "version": record.model.package_version,
+        "weights_sha256": record.model.weights_sha256,
+        "decoding": record.model.decoding,
+    }
+    policy, version = record.dataset.gray_policy, record.provenance.colorbench_version
+    of_run = (record.protocol.identity_sha256, policy, record.execution.seed, record.execution.dtype, version)
+    return _decides(record.fingerprint, model, *of_run)
+
+
+def _decides(
+    part: FingerprintPart | None,
+    model: Mapping[str, Any],
+    protocol_sha256: str,
+    gray_policy: str,
+    seed: int,
+    dtype: str,
+    version: str,
+) -> dict[str, Any]:
+    names = ("weights", "model_code", "protocol_code", "colorbench_code")
+    return {
+        "model": model,
+        "fingerprint": None if part is None else {name: getattr(part, name) for name in names},
+        "protocol_sha256": protocol_sha256,
+        "gray_policy": gray_policy,
+        "seed": seed,
+        "dtype": dtype,
+        "version": version,
+    }
+
+
+@cache
+def _version() -> str:
+    return version_of("colorbench") or "unknown"
 
 
 def content_fingerprint(sha256s: Iterable[str]) -> str:

@@ -75,7 +75,7 @@ def check_models(
         if (batch := images[recipe]) is None:
             continue  # the pass will say that there are none
         truth = Truth(batch.ids, batch.rgb8.to(settings.device, copy=True), batch.gray, batch.labels)
-        seeds = tuple(seed_of(settings.seed, id) for id in batch.ids)
+        seeds = tuple(seed_of(settings.seed, content) for content in batch.sha256s)
         ask = partial(check_first_batch, model, truth, batch.sizes, seeds, recipe, settings.dtype)
         found[id(model)] = residents.work(model, ask)
     return found

@@ -130,6 +130,8 @@ class Truth:
     """(N, 3, H, W) uint8."""
     gray: tuple[bool, ...] = ()
     labels: tuple[int | None, ...] = ()
+    sha256s: tuple[str, ...] = ()
+    """Of the files: what seeds are made of, where they are known."""
 
     @lazy
     def _apart(self) -> tuple[Tensor, Tensor]:

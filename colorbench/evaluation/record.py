@@ -84,6 +84,26 @@ class DatasetPart(_Part):
     """Where the photographs come from, and whom to credit for them."""
 
 
+class FingerprintPart(_Part):
+    """What decided the numbers, part by part: a result is shown again only while all of it is as it was."""
+
+    model: str
+    """Name of the model without the folders above its file or folder."""
+    weights: str
+    """sha256 of all that the model holds."""
+    model_code: str
+    protocol_code: str
+    """sha256 of the protocol's code, and of what its scorer holds."""
+    colorbench_code: str
+    references: str = ""
+    """sha256 over the fingerprints of gray, constant and truth, where differences from them are stored."""
+    revision: int = 0
+    """How many runs of other images under equal names and sizes came before, or of a model that is not reusable."""
+    reusable: bool = True
+    reasons: list[str] = []
+    """Why not, where the result is measured again whenever it is asked for."""
+
+
 class Metric(_Part):
     """One number with its uncertainty."""
 
@@ -189,6 +209,8 @@ class Record(_Part):
     execution: Execution
     provenance: Provenance
     files: Files
+    fingerprint: FingerprintPart | None = None
+    """None in records of versions before it: those are never shown in place of a new run."""
 
 
 def record_text(record: Record) -> str:

@@ -17,6 +17,7 @@ from colorbench.evaluation.pictures import LEVELS, Save
 from colorbench.evaluation.protocol import ImageProtocol, ProtocolSpec, Scorer, WholeProtocol
 from colorbench.evaluation.score_check import check_metrics
 from colorbench.models import colorizer as capabilities
+from colorbench.models.fingerprint import library_code, model_fingerprint
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.plugins import find
 
@@ -182,11 +183,7 @@ def unfit(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
 
 
 def decisive(model: LoadedModel) -> dict[str, Any]:
-    """What of a model decides its answers."""
-    return {
-        "name": model.full_name,
-        "package": model.package,
-        "version": model.package_version,
-        "weights_sha256": model.weights_sha256,
-        "decoding": model.decoding,
-    }
+    """What of a model decides its predictions, for keys of whatever is built from them."""
+    found = model_fingerprint(model)
+    decides = {"name": found.name, "weights": found.weights, "code": found.code, "decoding": found.decoding}
+    return {**decides, "colorbench": library_code()}

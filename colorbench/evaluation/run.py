@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,19 +20,17 @@ from colorbench.evaluation.anchors import ANCHORS, DIFFERENCES
 from colorbench.evaluation.engine import Listener, Progress, run_pass
 from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import Run, finish
-from colorbench.evaluation.identity import folder_of, protocol_identity
+from colorbench.evaluation.identity import folder_of, protocol_identity, run_fingerprint
 from colorbench.evaluation.lanes import lane_count
 from colorbench.evaluation.model_check import check_models
 from colorbench.evaluation.pictures import fixed_ids, prediction_names
-from colorbench.evaluation.plan import locate
+from colorbench.evaluation.plan import launch_token, locate, not_reusable
 from colorbench.evaluation.protocol import ProtocolSpec, Scorer
-from colorbench.evaluation.provenance import version_of
 from colorbench.evaluation.record import Record, read_record
 from colorbench.evaluation.request import (
     RunRequest,
     asked_protocols,
     check,
-    decisive,
     load_anchors,
     load_models,
     resolve_protocols,
@@ -45,6 +43,7 @@ from colorbench.evaluation.store import RunFolder
 from colorbench.evaluation.stored_predictions import check_predictions
 from colorbench.evaluation.whole import Context, evaluate_whole, set_aside_if_unreadable
 from colorbench.evaluation.work import Settings, Task, missing, shard_count, shard_samples
+from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint, protocol_code
 from colorbench.models.loading import LoadedModel
 from colorbench.models.stored import StoredPictures
 
@@ -121,13 +120,19 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
             processes=count,
         )
         with _nothing_left_behind(request.output, alone=count == 1) as folders:
-            tasks = _tasks(request, dataset, models, scorers, listener, folders)
+            # The weights are hashed as they are now: an object may have been trained since it was measured last.
+            prints = {id(model): model_fingerprint(model) for model in models}
+            launch = launch_token(count)
+            tasks = _tasks(request, dataset, models, scorers, prints, launch, listener, folders)
             if refused is not None and (whole or not all(task.folder.finished() for task in tasks)):
                 raise refused
+            for task in tasks:
+                if not task.folder.finished():
+                    task.located.begin()
             with Residents(settings.device) as residents:
                 begun = Run(dataset, request.limit, settings, request.command, residents)
                 _work(tasks, begun, request.anchors, listener)
-            context = Context((), {}, {}, settings, request, listener, folders)
+            context = Context((), {}, {}, settings, request, listener, folders, fingerprints=prints, launch=launch)
             records = [read_record(task.folder.path) for task in tasks]
             return records + [record for one, given in whole for record in evaluate_whole(one, given, asked, context)]
 
@@ -172,45 +177,53 @@ def _tasks(
     dataset: Dataset,
     models: Sequence[LoadedModel],
     scorers: Sequence[tuple[ProtocolSpec, Scorer]],
+    prints: Mapping[int, ModelFingerprint],
+    launch: str,
     listener: Listener,
     folders: list[RunFolder],
 ) -> list[Task]:
     """Every model under every protocol, each folder once; ``folders`` takes them as they are begun."""
     tasks: dict[Path, Task] = {}
     asked = len(request.models)
+    codes = [protocol_code(scorer) for _, scorer in scorers]
+    references = [prints[id(model)] for model in models if request.anchors and model.full_name in ANCHORS]
     for place, model in enumerate(models):
         # Nobody looks at all pictures of gray, constant and truth; a small gallery of them is of use.
         save = request.save if place < asked or request.save == "none" else "gallery"
-        for spec, scorer in scorers:
+        for (spec, scorer), code in zip(scorers, codes, strict=True):
             if (error := unfit(spec, model)) is not None:
                 if place < asked:
                     raise error
                 continue
-            decides = {
-                "model": decisive(model),
-                "protocol_sha256": protocol_identity(spec.name, spec.version, scorer.identity),
-                "gray_policy": request.gray_policy,
-                "seed": request.seed,
-                "dtype": request.dtype,
-                "version": version_of("colorbench") or "unknown",
-            }
-            folder, key = locate(
+            fingerprint = run_fingerprint(
+                prints[id(model)],
+                protocol_identity(spec.name, spec.version, scorer.identity),
+                code,
+                gray_policy=request.gray_policy,
+                seed=request.seed,
+                dtype=request.dtype,
+                references=references,
+            )
+            located = locate(
                 request.output,
-                decides=decides,
+                fingerprint,
                 protocol=spec.name,
                 dataset=dataset,
                 save=save,
-                anchors=request.anchors,
                 # An anchor is measured once for all models; only what was asked for is made anew.
                 resume=request.resume or place >= asked,
+                launch=launch,
                 say=listener.message,
             )
+            folder = located.folder
             folders.append(folder)
             if folder.finished():
                 set_aside_if_unreadable(folder, listener.message)
             if folder.finished() and folder.path not in tasks:
                 listener.message(f"{model.full_name} under {spec.name} is measured already: {folder.path}")
-            tasks.setdefault(folder.path, Task(model, spec, scorer, folder, key, save))
+            elif fingerprint.reasons and place < asked:
+                listener.message(not_reusable(model.full_name, fingerprint.reasons))
+            tasks.setdefault(folder.path, Task(model, spec, scorer, folder, located.key, save, located))
     return list(tasks.values())
 
 
@@ -270,6 +283,7 @@ def _finish(task: Task, tasks: Sequence[Task], run: Run, anchors: bool) -> bool:
     try:
         if not task.folder.finished():
             finish(task, run, beside)
+            task.located.close()
     except FileNotFoundError:
         if not task.folder.finished():  # without locks, another process may finish and clear away meanwhile
             raise

@@ -16,7 +16,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 from uuid import uuid4
@@ -67,6 +67,8 @@ class Shard:
     """Stage -> seconds."""
     copies: tuple[Copy, ...] = ()
     """Files that are not among the rows since their content is; only of a whole set, never of a stored shard."""
+    key: str = ""
+    """Of the run that it belongs to: what decides its numbers."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,8 +77,10 @@ class Shard:
 class RunFolder:
     """``<output>/<model>/<protocol>/<dataset>-<key>/``."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, key: str = "") -> None:
+        """``key`` of the run: shards of any other are not there for it."""
+        self.path, self.key = path, key
+        self._known: dict[str, tuple[tuple[int, ...], bool]] = {}
         self.shards = path / "shards"
         self.record = path / "record.json"
         self.rows = path / "rows.parquet"
@@ -99,7 +103,27 @@ class RunFolder:
             names = os.listdir(self.shards)
         except (FileNotFoundError, NotADirectoryError):
             return set()
-        return {int(name[:-4]) for name in names if name.endswith(".npz") and name[:-4].isdigit()}
+        shards = [name for name in names if name.endswith(".npz") and name[:-4].isdigit()]
+        return {int(name[:-4]) for name in shards if self._own(name)}
+
+    def has(self, index: int) -> bool:
+        """Whether a shard is there."""
+        path = self.shard(index)
+        return path.exists() and self._own(path.name)
+
+    def _own(self, name: str) -> bool:
+        """Whether a shard belongs to this run; each is looked at once."""
+        if not self.key:
+            return True
+        path = self.shards / name
+        try:
+            status = path.stat()
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+            if self._known.get(name, ((), False))[0] != stamp:
+                self._known[name] = (stamp, key_of(path) == self.key)
+        except FileNotFoundError:
+            return False
+        return self._known[name][1]
 
     def write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
         """``write_atomic`` with the unfinished file among the shards, where it is cleared away in the end."""
@@ -107,7 +131,7 @@ class RunFolder:
 
     def write_shard(self, index: int, shard: Shard) -> None:
         """Write one shard."""
-        self.write(self.shard(index), pack(shard))
+        self.write(self.shard(index), pack(replace(shard, key=self.key)))
 
     def read_shard(self, index: int, *, arrays: bool = True) -> Shard:
         """Read one shard, with its arrays or without unpacking them.
@@ -117,11 +141,16 @@ class RunFolder:
         """
         path = self.shard(index)
         try:
-            return unpack(path.read_bytes(), arrays=arrays)
+            shard = unpack(path.read_bytes(), arrays=arrays)
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
             path.unlink(missing_ok=True)
             mend = "it was removed: run the same command again"
             raise RunError("a stored shard is damaged", where=str(path), mend=mend) from error
+        if self.key and shard.key != self.key:
+            path.unlink(missing_ok=True)
+            mend = "it was removed: run the same command again"
+            raise RunError("a stored shard is of another run", where=str(path), mend=mend)
+        return shard
 
     def read_observed(self, index: int) -> np.ndarray:
         """Read what ``evaluation.units`` observed of one shard; (0, 13) where nothing is stored."""
@@ -214,6 +243,7 @@ def pack(shard: Shard) -> bytes:
         "sizes": shard.sizes,
         "skipped": shard.skipped,
         "seconds": dict(shard.seconds),
+        "key": shard.key,
     }
     parts = {"head": np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)}
     parts |= {f"column/{name}": values for name, values in shard.columns.items()}
@@ -240,7 +270,18 @@ def unpack(data: bytes, *, arrays: bool = True) -> Shard:
         arrays=unpacked,
         skipped=tuple((id, reason) for id, reason in head["skipped"]),
         seconds=head["seconds"],
+        key=head.get("key", ""),
     )
+
+
+def key_of(path: Path) -> str | None:
+    """Key of the run that a shard belongs to; None where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as parts:
+            found = json.loads(parts["head"].tobytes()).get("key", "")
+            return found if isinstance(found, str) else None
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, AttributeError):
+        return None
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:

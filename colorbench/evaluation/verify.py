@@ -20,7 +20,7 @@ from colorbench.evaluation.check_data import check_data
 from colorbench.evaluation.check_images import image_findings
 from colorbench.evaluation.check_model import check_model
 from colorbench.evaluation.check_numbers import check_numbers
-from colorbench.evaluation.identity import content_fingerprint, protocol_identity, run_key
+from colorbench.evaluation.identity import content_fingerprint, decides_of, protocol_identity, run_key
 from colorbench.evaluation.protocol import ImageProtocol
 from colorbench.evaluation.provenance import version_of
 from colorbench.evaluation.recompute import goes_image_by_image
@@ -208,21 +208,7 @@ def _check_key(run: StoredRun, photographs: Dataset | None, findings: Findings) 
     if absent:
         findings.say("key", "fails", f"{len(absent)} of the photographs are not among those given, first {min(absent)}")
         return
-    decides: dict[str, Any] = {
-        "model": {
-            "name": record.model.name,
-            "package": record.model.package,
-            "version": record.model.package_version,
-            "weights_sha256": record.model.weights_sha256,
-            "decoding": record.model.decoding,
-        },
-        "protocol_sha256": record.protocol.identity_sha256,
-        "gray_policy": record.dataset.gray_policy,
-        "seed": record.execution.seed,
-        "dtype": record.execution.dtype,
-        "version": record.provenance.colorbench_version,
-        "classes": given.class_names or (),
-    }
+    decides: dict[str, Any] = {**decides_of(record), "classes": given.class_names or ()}
     keys = (run_key(**decides, samples=given.samples, revision=revision) for revision in range(REVISIONS))
     wrong = (
         [] if record.key in keys else ["it is not the hash of model, protocol, photographs and seed that are stored"]

@@ -19,11 +19,12 @@ from colorbench.errors import RunError, UserError
 from colorbench.evaluation import aggregate
 from colorbench.evaluation.copies import copy_notes, first_places
 from colorbench.evaluation.engine import Listener
+from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import execution_part, model_part
-from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity
-from colorbench.evaluation.plan import locate
+from colorbench.evaluation.identity import content_fingerprint, plain, protocol_identity, run_fingerprint
+from colorbench.evaluation.plan import Located, locate, not_reusable
 from colorbench.evaluation.protocol import ProtocolSpec, Summary, WholeProtocol
-from colorbench.evaluation.provenance import overlap, provenance, version_of
+from colorbench.evaluation.provenance import overlap, provenance
 from colorbench.evaluation.record import (
     CopyPart,
     CurvePart,
@@ -37,10 +38,11 @@ from colorbench.evaluation.record import (
     record_text,
     storable,
 )
-from colorbench.evaluation.request import RunRequest, decisive, unfit
+from colorbench.evaluation.request import RunRequest, unfit
 from colorbench.evaluation.score_check import check_columns
 from colorbench.evaluation.store import RunFolder, Shard
 from colorbench.evaluation.work import Settings
+from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint, protocol_code
 from colorbench.models.loading import LoadedModel
 
 
@@ -61,6 +63,16 @@ class Context:
     listener: Listener
     begun: list[RunFolder] = field(default_factory=list)
     """Folders of the records that are begun: after an error those in which nothing was made are removed."""
+    code: tuple[str, tuple[str, ...]] = ("", ())
+    """``protocol_code`` of the protocol."""
+    fingerprints: Mapping[int, ModelFingerprint] = field(default_factory=dict)
+    """id of a model -> its fingerprint, taken before any of them was cast to another dtype."""
+    launch: str = ""
+    """See ``plan.launch_token``."""
+
+    def fingerprint_of(self, model: LoadedModel) -> ModelFingerprint:
+        """What decides the model's predictions."""
+        return self.fingerprints.get(id(model)) or model_fingerprint(model)
 
     @property
     def model(self) -> LoadedModel:
@@ -99,8 +111,9 @@ def evaluate_whole(
             raise error
     groups = [tuple(models)] if protocol.joint else [(model,) for model in models]
     records = []
+    code = protocol_code(protocol)
     for group in groups:
-        answer = protocol.evaluate(replace(shared, models=group, parameters=parameters, data=data))
+        answer = protocol.evaluate(replace(shared, models=group, parameters=parameters, data=data, code=code))
         if isinstance(answer, Record):
             records.append(answer)
         else:
@@ -132,6 +145,7 @@ class Place:
 
     folder: RunFolder
     key: str
+    located: Located
 
     def finished(self) -> Record | None:
         """The record that is there already."""
@@ -161,29 +175,36 @@ def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], 
         test: the photographs measured on.
     """
     request = context.request
-    folder, key = locate(
+    fingerprint = run_fingerprint(
+        context.fingerprint_of(context.model),
+        protocol_identity(spec.name, spec.version, identity),
+        context.code,
+        gray_policy=request.gray_policy,
+        seed=request.seed,
+        dtype=request.dtype,
+    )
+    located = locate(
         request.output,
-        decides={
-            "model": decisive(context.model),
-            "protocol_sha256": protocol_identity(spec.name, spec.version, identity),
-            "gray_policy": request.gray_policy,
-            "seed": request.seed,
-            "dtype": request.dtype,
-            "version": version_of("colorbench") or "unknown",
-        },
+        fingerprint,
         protocol=spec.name,
         dataset=test,
         save="none",
-        anchors=False,
         resume=request.resume,
+        launch=context.launch,
         say=context.listener.message,
     )
-    context.begun.append(folder)
-    if folder.finished():
-        set_aside_if_unreadable(folder, context.listener.message)
-    if folder.finished():
-        context.listener.message(f"{context.model.full_name} under {spec.name} is measured already: {folder.path}")
-    return Place(folder, key)
+    context.begun.append(located.folder)
+    if located.folder.finished():
+        set_aside_if_unreadable(located.folder, context.listener.message)
+    if located.folder.finished():
+        where = located.folder.path
+        context.listener.message(f"{context.model.full_name} under {spec.name} is measured already: {where}")
+    else:
+        if fingerprint.reasons:
+            context.listener.message(not_reusable(context.model.full_name, fingerprint.reasons))
+        check_writable(request.output)
+        located.begin()
+    return Place(located.folder, located.key, located)
 
 
 def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Dataset, outcome: Outcome) -> Record:
@@ -232,7 +253,9 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
             execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
             provenance=provenance(context.request.command, [context.model.package]),
             files=files,
+            fingerprint=place.located.part,
         )
     folder.write_record(record_text(record))
+    place.located.close()
     folder.clear_shards()
     return read_record(folder.path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from colorbench.evaluation.pictures import Save
 from colorbench.evaluation.protocol import ProtocolSpec, ScoredBatch, Scorer
 from colorbench.evaluation.store import SHARD, Lock, RunFolder
 from colorbench.models.loading import LoadedModel
+
+if TYPE_CHECKING:
+    from colorbench.evaluation.plan import Located
 
 Row = tuple[str, str, int | None, bool, tuple[int, int]]
 """id, sha256, label, gray, (H, W) of an evaluated photograph."""
@@ -30,6 +34,8 @@ class Task:
     folder: RunFolder
     key: str
     save: Save
+    located: Located
+    """Its fingerprint and plan."""
 
 
 @dataclass(frozen=True)

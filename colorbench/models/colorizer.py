@@ -25,7 +25,7 @@ class Inputs:
     """(N, 1, H, W) float32, CIE L in 0..100, on the run's device."""
     ids: tuple[str, ...]
     seeds: tuple[int, ...]
-    """One an image, hash(run seed, id): randomness belongs to the image, never to the batch."""
+    """One an image, hash(run seed, sha256 of the image's file): randomness belongs to the image, never to the batch."""
     truth: Tensor | None = None
     """(N, 3, H, W) uint8 true colours; only references (card.role == "reference") are ever given it."""
     sizes: tuple[tuple[int, int], ...] = ()

@@ -40,6 +40,16 @@ class ModelFingerprint:
     reusable: bool = True
     reasons: tuple[str, ...] = ()
     """Why it is not reusable."""
+    package: str | None = None
+    version: str | None = None
+    file: str | None = None
+    """sha256 of the weights file, where it is known."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a record says of the model, too."""
+        about = {"package": self.package, "version": self.version, "weights_sha256": self.file}
+        return {"name": self.name, **about, "decoding": self.decoding}
 
 
 def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
@@ -48,14 +58,16 @@ def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
     name = canonical_name(model.full_name)
     if isinstance(colorizer, StoredPictures):
         # Their hash is that of the image files; what makes predictions of them is colorbench itself.
-        return ModelFingerprint(name, model.decoding, model.weights_sha256 or "", "")
+        return ModelFingerprint(name, model.decoding, model.weights_sha256 or "", "", file=model.weights_sha256)
     code, reasons = object_code(colorizer)
     weights, opaque = state_digest(model.colorizer, root=_folder(type(colorizer)))
     reasons = (*reasons, *opaque)
     vouched = getattr(model.card, "reusable", None)
     if vouched is False:
         reasons = (*reasons, "its card says that it is not reusable")
-    return ModelFingerprint(name, model.decoding, weights, code, not reasons or vouched is True, reasons)
+    reusable = vouched is True or not reasons
+    about = (model.package, model.package_version, model.weights_sha256)
+    return ModelFingerprint(name, model.decoding, weights, code, reusable, reasons, *about)
 
 
 def canonical_name(name: str) -> str:

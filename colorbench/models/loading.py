@@ -142,7 +142,7 @@ def _by_name(name: str, weights: Path | None) -> LoadedModel:
         if weights is not None:
             raise UserError(f"{name} takes no weights file", mend="leave out the weights")
         stored = StoredPictures(Path(name.removeprefix(IMAGES)))
-        return LoadedModel(name, None, None, stored, stored.card)
+        return LoadedModel(f"{IMAGES}{short_name(stored.folder)}", None, None, stored, stored.card)
     source = _source(name)
     tag = _resolve_tag(source)
     full_name = source.base if tag is None else f"{source.base}.{tag}"
@@ -253,6 +253,7 @@ def _from_file(name: str) -> _Source:
         raise UserError(f"no model {name!r}", mend=mend)
     if not path.is_file():
         raise UserError("no such file", where=text, mend="check the path")
+    path = path.resolve()  # one file has one name, however it was given
     module = _import_file(path)
     if not hasattr(module, attribute):
         classes = [key for key, value in vars(module).items() if _defined_in(value, module)]
@@ -260,7 +261,17 @@ def _from_file(name: str) -> _Source:
         mend = f"did you mean {near}?" if near else f"it has {', '.join(classes) or 'no class'}"
         raise UserError(f"no class {attribute!r} in this file", where=text, mend=mend)
     version = f"sha256 {file_sha256(path)[:12]}"
-    return _Source(f"{text}:{attribute}", asked, getattr(module, attribute), None, version)
+    return _Source(f"{short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
+
+
+def short_name(path: Path) -> str:
+    """A file or folder as tables name it: from the current folder, or with one folder above it; never a home's name."""
+    path = path.resolve()
+    if path.is_relative_to(here := Path.cwd().resolve()) and path != here:
+        return path.relative_to(here).as_posix()
+    above = path.parent
+    private = above in (Path.home(), above.parent) or above.parent.name in ("home", "Users")
+    return path.name if private else f"{above.name}/{path.name}"
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -1,4 +1,4 @@
-"""What an object holds, as a hash: tensors and arrays wherever they lie, numbers, texts, and what its own code refers to.
+"""What an object holds, as a hash: tensors and arrays wherever they lie, numbers, texts, and what its code refers to.
 
 The walk goes through attributes, containers, networks, closures, and the attributes of classes and the globals that
 the object's own functions name. It is the same in every process that holds equal objects. What has no readable content
@@ -39,7 +39,20 @@ MOST = 1_000_000
 _INERT = (torch.device, torch.cuda.Stream, torch.cuda.Event)
 _INERT_MODULES = ("_thread", "threading", "logging", "weakref", "_weakref", "warnings", "typing", "abc", "_abc")
 # What these hold lies elsewhere and may be another thing tomorrow.
-_OUTSIDE = ("socket", "ssl", "http", "urllib", "urllib3", "requests", "httpx", "aiohttp", "grpc", "subprocess", "sqlite3")
+_OUTSIDE = (
+    "socket",
+    "ssl",
+    "http",
+    "urllib",
+    "urllib3",
+    "requests",
+    "httpx",
+    "aiohttp",
+    "grpc",
+    "subprocess",
+    "sqlite3",
+)
+_PLAIN = (enum.Enum, torch.dtype, torch.memory_format, torch.layout, re.Pattern, slice, range)
 _NETWORK_KEYS = frozenset({"training", "_is_full_backward_hook", "_non_persistent_buffers_set", "_backward_hooks"})
 _CARD = ("role", "stochastic", "working_size", "settings")
 """Fields of a card that decide something; the others are words."""
@@ -112,14 +125,18 @@ class _Walk:
             self._array(np.asarray(value), path)
         elif isinstance(value, Mapping):
             texts = all(isinstance(key, str) for key in value)
-            self._items(f"mapping {len(value)}", sorted(value.items(), key=_key) if texts else list(value.items()), path)
+            self._items(
+                f"mapping {len(value)}", sorted(value.items(), key=_key) if texts else list(value.items()), path
+            )
         elif isinstance(value, list | tuple):
             self._tokens.append(f"sequence {len(value)}")
             for place, one in enumerate(value):
                 self.visit(one, f"{path}[{place}]")
         elif isinstance(value, set | frozenset):
             self._tokens.append("set " + " ".join(sorted(state_digest(one)[0] for one in value)))
-        elif isinstance(value, enum.Enum | torch.dtype | torch.memory_format | torch.layout | re.Pattern | slice | range):
+        elif isinstance(
+            value, enum.Enum | torch.dtype | torch.memory_format | torch.layout | re.Pattern | slice | range
+        ):
             self._tokens.append(f"{kind.__qualname__} {value!r}")
         elif isinstance(value, types.ModuleType):
             self._tokens.append(f"module {value.__name__}")
@@ -288,9 +305,11 @@ def _source(one: type | types.FunctionType) -> str:
     try:
         return inspect.getsource(one)
     except (OSError, TypeError):
-        functions = [one] if isinstance(one, types.FunctionType) else [
-            value for value in vars(one).values() if isinstance(value, types.FunctionType)
-        ]
+        functions = (
+            [one]
+            if isinstance(one, types.FunctionType)
+            else [value for value in vars(one).values() if isinstance(value, types.FunctionType)]
+        )
         return " ".join(_compiled(function.__code__) for function in functions)
 
 
