@@ -194,6 +194,7 @@ def _same_contents(folder: RunFolder, dataset: Dataset, output: Path) -> bool:
         except (OSError, pyarrow.ArrowException):
             return False
         scored = dict(zip(table["id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+        scored |= {copy.id: scored.get(copy.of, "") for copy in read_record(folder.path).dataset.copies}
         skipped = len(scored) < len(dataset)
     for index in () if folder.finished() else folder.done():
         shard = folder.read_shard(index)
