@@ -9,11 +9,15 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from colorbench.source_code import UnknownCode, module_digest
 
 # The types of the loops' arithmetic, which the compiler reads and the type checker need not: one float64 or one signed
 # index in between takes half the speed.
@@ -29,16 +33,26 @@ def compiled(function: Callable[..., Any]) -> Any:
     """A function of arrays and numbers, compiled on its first call and kept from then on beside its file.
 
     Every operation is rounded by itself and in the order written, so that a pixel's answer depends neither on its place
-    nor on the machine. What a function takes from other files is frozen until its own file changes.
+    nor on the machine. What a function takes from other files is compiled into it: it is compiled anew when any file
+    that its own imports is another.
     """
     from numba import njit
 
     kernel = njit(nogil=True, fastmath={"nsz"}, error_model="numpy")(function)
     # Where compiled code can be kept nowhere, every process compiles its own.
-    with suppress(RuntimeError):
+    with suppress(RuntimeError, UnknownCode):
+        sources = _sources(function.__code__.co_filename)
         kernel.enable_caching()
+        # The compiler's own stamp is the time and size of the function's file alone.
+        kernel._cache._cache_file._source_stamp = sources
         _forgive(kernel)
     return kernel
+
+
+@cache
+def _sources(file: str) -> str:
+    """sha256 of a file of kernels and of all that it imports, but for libraries."""
+    return module_digest(Path(file))
 
 
 def _forgive(kernel: Any) -> None:

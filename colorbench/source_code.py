@@ -83,6 +83,24 @@ def package_digest(folder: Path, exclude: Sequence[str] = ()) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
+def module_digest(file: Path) -> str:
+    """sha256 of one module and of those that it imports from its own package or folder, each by itself."""
+    root = _root(file.resolve())
+    found: dict[Path, str] = {}
+    waiting = [file.resolve()]
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found[path] = f"{path.relative_to(root).as_posix()} {file_sha256(path)}"
+        for level, module in syntax_of(path).imports:
+            base = root if not level else path.parents[level - 1]
+            other = _module_in(base, module) if module else None
+            if other is not None and other.is_relative_to(root):
+                waiting.append(other)
+    return hashlib.sha256("\n".join(sorted(found.values())).encode()).hexdigest()
+
+
 def stamp_of(path: Path) -> tuple[int, ...]:
     """What changes whenever a file is written or replaced, times that were put back included."""
     status = os.stat(path)

@@ -3,7 +3,7 @@
     <cache>/contents/<names, sizes, times>.json       sha256 of every file, so that no file is read twice to know it
     <cache>/features/<model>/<key>/conv3.float32 ...  (n, dims) in the order of the samples, and ``index.json``
 
-The key follows from the weights themselves, the recipe, how maps are made smaller, and the contents of the files: the
+The key follows from the model's fingerprint, the recipe, how maps are made smaller, and the contents of the files: the
 same photographs in another place, or touched, have the same features. While they are made, ``done/`` is the ledger of
 finished shards; a killed run goes on after the last of them. Several sources (five draws of an untrained network, say)
 share one decoding.
@@ -31,13 +31,14 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.loading import LoadedBatch, load_batches
 from colorbench.data.recipes import get_recipe
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.contents import contents_of
+from colorbench.evaluation.contents import check_contents, contents_of
 from colorbench.evaluation.copies import first_places, without_copies
 from colorbench.evaluation.engine import Progress
 from colorbench.evaluation.files import write_atomic, writing
 from colorbench.evaluation.identity import digest_of, folder_of
 from colorbench.evaluation.store import SHARD, Lock, Shard
 from colorbench.evaluation.work import Settings, shard_count, shard_samples
+from colorbench.models.fingerprint import library_code
 
 Pooling = Literal["average", "bilinear"]
 Maps = Callable[[Tensor], Mapping[str, Tensor]]
@@ -83,7 +84,7 @@ class Source:
     name: str
     """Of the folder, for people."""
     identity: Mapping[str, Any]
-    """What decides the features: hash of the weights, or name and version."""
+    """What decides the features: see ``contents.model_identity``."""
     maps: Maps
     """(N, 1, H, W) lightness -> layer -> (N, C, h, w)."""
     layers: str = "blocks"
@@ -191,15 +192,24 @@ def features(
     makers = [_Maker(source, cut, order, settings, cache) for source in sources]
     lacking = {maker.key: maker for maker in makers if not maker.finished()}  # equal sources are made once
     if lacking:
-        _make(list(lacking.values()), dataset, cut, settings, progress)
+        _make(list(lacking.values()), dataset, contents, cut, settings, progress)
     return [maker.read(dataset) for maker in makers]
 
 
-def _make(makers: Sequence[_Maker], dataset: Dataset, cut: Cut, settings: Settings, progress: Progress) -> None:
+def _make(
+    makers: Sequence[_Maker],
+    dataset: Dataset,
+    contents: Mapping[str, str | None],
+    cut: Cut,
+    settings: Settings,
+    progress: Progress,
+) -> None:
     recipe = get_recipe(cut.recipe)
     samples = dataset.samples
     locks = [maker.lock() for maker in makers]
     try:
+        # Another process may have finished some before the lock was free: a reader may hold their files by now.
+        makers = [maker for maker in makers if not maker.finished()]
         done = [maker.done() for maker in makers]
         shards = [index for index in range(shard_count(len(samples))) if not all(index in there for there in done)]
         progress.listener.started(sum(len(shard_samples(samples, index)) for index in shards))
@@ -215,6 +225,7 @@ def _make(makers: Sequence[_Maker], dataset: Dataset, cut: Cut, settings: Settin
                 workers=settings.workers,
                 gray_policy=settings.gray_policy,
             ):
+                check_contents(batch.ids, batch.sha256s, contents)
                 heads.append(_head(batch, place))
                 if batch.ids:
                     lightness = rgb_to_lab(batch.rgb8.to(settings.device))[:, :1]
@@ -250,6 +261,7 @@ class _Maker:
         self.key = digest_of(
             {
                 "format": FORMAT,
+                "colorbench": library_code(),
                 "source": source.identity,
                 "layers": source.layers,
                 "recipe": cut.recipe,
@@ -267,7 +279,7 @@ class _Maker:
         self.seconds = 0.0
 
     def finished(self) -> bool:
-        return self.index.is_file()
+        return self.index.is_file() and _json(self.index).get("key") == self.key
 
     def lock(self) -> Lock:
         with writing(self.folder):
@@ -279,10 +291,12 @@ class _Maker:
         return lock
 
     def done(self) -> set[int]:
-        found = {int(path.stem) for path in self.ledger.glob("*.json")}
+        """Shards that are there; those of another key, whose folder has the same short name, are not."""
+        shards = {int(path.stem): _json(path) for path in self.ledger.glob("*.json")}
+        found = {index: shard for index, shard in shards.items() if shard.get("key") == self.key}
         if found:
-            self.layers = json.loads((self.ledger / f"{min(found):05d}.json").read_text())["layers"]
-        return found
+            self.layers = found[min(found)]["layers"]
+        return set(found)
 
     def add(self, lightness: Tensor, places: Sequence[int], ids: Sequence[str], count: int) -> None:
         """Write the rows of one batch."""
@@ -315,7 +329,7 @@ class _Maker:
             raise RunError(what, mend="give --param storage=float32")
 
     def close_shard(self, index: int, heads: Sequence[Mapping[str, Any]]) -> None:
-        whole = {"layers": self.layers, "batches": heads, "seconds": self.seconds}
+        whole = {"key": self.key, "layers": self.layers, "batches": heads, "seconds": self.seconds}
         self.seconds = 0.0
         write_atomic(self.ledger / f"{index:05d}.json", json.dumps(whole).encode(), durable=False)
 
@@ -324,6 +338,7 @@ class _Maker:
         shards = [json.loads(path.read_text()) for path in sorted(self.ledger.glob("*.json"))]
         batches = [batch for shard in shards for batch in shard["batches"]]
         whole = {
+            "key": self.key,
             "source": self.source.name,
             "layers": self.layers,
             "seconds": sum(shard["seconds"] for shard in shards),
@@ -354,6 +369,15 @@ class _Maker:
             count=len(dataset),
             storage=self.cut.storage,
         )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """What a file holds; nothing where it is damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 _HEAD = ("places", "sha256s", "gray", "sizes", "skipped")

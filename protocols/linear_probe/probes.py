@@ -25,6 +25,7 @@ from colorbench.evaluation.identity import digest_of
 from colorbench.evaluation.store import Shard, npz
 from colorbench.evaluation.whole import Context
 from colorbench.models.colorizer import HasFeatures, RandomWeights
+from colorbench.models.fingerprint import library_code
 from colorbench.models.loading import LoadedModel, load_model, model_factory, tags_of
 from colorbench.models.networks import evaluation_mode, precision
 from colorbench.plugins import split_tag
@@ -114,13 +115,15 @@ class Probed:
     seconds: Mapping[str, float]
 
 
-def probe_all(context: Context, choices: Choices, train: Dataset, test: Dataset) -> Probed:
+def probe_all(
+    context: Context, choices: Choices, train: Dataset, test: Dataset, controls: Sequence[LoadedModel]
+) -> Probed:
     """Features of the model, its controls and the lightness itself, then a classifier a layer of each."""
     begun = time.perf_counter()
     seeds = int(choices.parameters["seeds"])
     groups = {context.model.full_name: draws(context.model, seeds)}
     notes = []
-    for control in _controls(context.model, choices.parameters["controls"]):
+    for control in controls:
         groups[control.full_name] = draws(control, seeds)
         mine, theirs = context.model.card.parameters, control.card.parameters
         if mine != theirs and mine is not None:
@@ -171,7 +174,7 @@ def draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
     return found
 
 
-def _controls(model: LoadedModel, tags: str) -> list[LoadedModel]:
+def controls_of(model: LoadedModel, tags: str) -> list[LoadedModel]:
     """The models of these tags that the model's own class has; a plugin may have none."""
     wanted = [tag.strip() for tag in tags.split(",") if tag.strip()]
     name = model.full_name.partition("@")[0]
@@ -186,7 +189,7 @@ def _source(model: LoadedModel, seed: int, layers: str, context: Context) -> Sou
     colorizer = model.colorizer
     if not isinstance(colorizer, HasFeatures):
         raise UserError(f"linear-probe needs features, and {model.full_name} has none")
-    identity = model_identity(model)
+    identity = model_identity(model, context.fingerprint_of(model))
     model.to(context.settings.device)
     name = f"{model.full_name}-seed{seed}" if seed else model.full_name
     return Source(name, identity, partial(_maps, colorizer, context.settings.dtype), layers)
@@ -227,10 +230,13 @@ def _probes(
         "labels": [train.labels.tolist(), test.labels.tolist()],
         "classifier": choices.classifier,
         "seed": seed,
+        "code": [context.code[0], library_code()],
     }
-    folder = context.cache / "probes" / digest_of(decides)[:16]
+    key = digest_of(decides)
+    folder = context.cache / "probes" / key[:16]
     files = {layer: folder / f"{layer}.npz" for layer in layers}
-    found = {layer: _read(path) for layer, path in files.items() if path.is_file()}
+    kept = {layer: _read(path, key) for layer, path in files.items() if path.is_file()}
+    found = {layer: fitted for layer, fitted in kept.items() if fitted is not None}
     progress.advance(len(found))
     missing = [layer for layer in layers if layer not in found]
     if missing and choices.streamed:
@@ -247,13 +253,13 @@ def _probes(
             seed=seed,
         )
         for layer, fitted in made.items():
-            _write(files[layer], fitted)
+            _write(files[layer], fitted, key)
             progress.advance(1)
         found |= made
     elif missing:
         for layer in missing:
             found[layer] = _logistic(train, test, layer, choices, held)
-            _write(files[layer], found[layer])
+            _write(files[layer], found[layer], key)
             progress.advance(1)
     return Probes({layer: found[layer] for layer in layers}, train.layers)
 
@@ -270,8 +276,9 @@ def _logistic(train: Stored, test: Stored, layer: str, choices: Choices, held: n
     )
 
 
-def _write(path: Path, fitted: Fitted) -> None:
+def _write(path: Path, fitted: Fitted, key: str) -> None:
     about = {
+        "key": key,
         "held_accuracy": fitted.held_accuracy,
         "strength": fitted.strength,
         "tried": fitted.tried,
@@ -281,6 +288,8 @@ def _write(path: Path, fitted: Fitted) -> None:
     write_atomic(path, npz(parts), durable=False)
 
 
-def _read(path: Path) -> Fitted:
+def _read(path: Path, key: str) -> Fitted | None:
+    """A stored classifier; None for that of another key, whose folder has the same short name."""
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as parts:
-        return Fitted(predictions=parts["predictions"], **json.loads(parts["about"].tobytes()))
+        about = json.loads(parts["about"].tobytes())
+        return Fitted(predictions=parts["predictions"], **about) if about.pop("key", None) == key else None

@@ -24,7 +24,7 @@ from colorbench.evaluation.protocol import Derived, MetricSpec, ProtocolSpec
 from colorbench.evaluation.record import Record
 from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
 from protocols.classes import aligned
-from protocols.linear_probe.probes import Choices, probe_all
+from protocols.linear_probe.probes import Choices, controls_of, probe_all
 from protocols.linear_probe.results import derived, summarize
 
 ACCURACY = MetricSpec(
@@ -134,11 +134,14 @@ class LinearProbeProtocol:
             "classes": list(train.class_names or ()),
         }
         # Controls decide what stands in the record, but not the model's own numbers.
-        beside = {name: choices.parameters[name] for name in ("controls", "seeds")}
+        beside: dict[str, Any] = {name: choices.parameters[name] for name in ("controls", "seeds")}
+        controls = controls_of(context.model, choices.parameters["controls"])
+        prints = [context.fingerprint_of(control) for control in controls]
+        beside["fingerprints"] = [[one.name, one.weights, one.code] for one in prints]
         place = place_of(context, self.spec, {**identity, **beside}, test)
         if (record := place.finished()) is not None:
             return record
-        probed = probe_all(context, choices, train, test)
+        probed = probe_all(context, choices, train, test, controls)
         found = summarize(probed, test, ACCURACY)
         outcome = Outcome(
             parameters=choices.parameters,

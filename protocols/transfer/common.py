@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from colorbench.data.dataset import Dataset
 from colorbench.data.recipes import get_recipe
 from colorbench.data.voc import devkit_root, image_set
-from colorbench.evaluation.contents import contents_digest, model_identity
+from colorbench.evaluation.contents import check_contents, contents_digest, contents_of, model_identity
 from colorbench.evaluation.engine import Progress
 from colorbench.evaluation.identity import digest_of
 from colorbench.evaluation.protocol import MetricSpec
@@ -147,13 +147,16 @@ def fine_tuned(
     context.listener.started(sum(map(len, sets)))
     train, test = (load(one, recipe.name, settings, progress) for one in sets)
     test = test.without_copies()
+    check_contents(train.rows.ids, train.rows.sha256s, contents_of(sets[0], context.cache, settings.workers))
     loss = loss_of(train, plan)
     backbone = Backbone(context.model, identity["layer"], identity["tune"], plan.crop, settings.device)
     torch.manual_seed(settings.seed)
     head = head_of(backbone).to(settings.device)
-    decides = {**identity, "model": model_identity(context.model), "plan": vars(plan)}
-    checkpoint = context.cache / "transfer" / digest_of(decides)[:16] / "checkpoint.pt"
-    tune(backbone, head, train, loss, plan, checkpoint, settings.device, Progress(context.listener))
+    fingerprint = context.fingerprint_of(context.model)
+    model = model_identity(context.model, fingerprint)
+    key = digest_of({**identity, "model": model, "plan": vars(plan), "code": context.code[0]})
+    checkpoint = context.cache / "transfer" / key[:16] / "checkpoint.pt"
+    tune(backbone, head, train, loss, plan, checkpoint, key, settings.device, Progress(context.listener))
     return Tuned(train, test, answers(backbone, head, test, context, plan, ten=ten))
 
 

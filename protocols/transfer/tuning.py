@@ -112,6 +112,7 @@ def tune(
     loss: Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor],
     plan: Plan,
     checkpoint: Path,
+    key: str,
     device: torch.device,
     progress: Progress,
 ) -> None:
@@ -124,6 +125,7 @@ def tune(
         loss: (answer, places of the batch, (top, left) of the crop, (N,) bool mirrored) -> scalar.
         plan: of the training.
         checkpoint: where the state is kept after each epoch, and read from.
+        key: of all that decides the training: a checkpoint of another one is not gone on with.
         device: where it computes.
         progress: hears of every photograph.
 
@@ -137,7 +139,7 @@ def tune(
     n, size = len(photographs.lightness), photographs.lightness.shape[-1]
     each = max(1, n // plan.batch_size)
     total = plan.steps(n)
-    begin = _restore(checkpoint, backbone, head, optimizer)
+    begin = _restore(checkpoint, key, backbone, head, optimizer)
     progress.listener.started((plan.epochs - begin) * each * min(n, plan.batch_size))
     for epoch in range(begin, plan.epochs):
         rng = np.random.default_rng([plan.seed, epoch])
@@ -163,7 +165,7 @@ def tune(
                 raise RunError(what, mend="give a lower rate with --param learning_rate=...")
             optimizer.step()
             progress.advance(len(places))
-        _save(checkpoint, epoch + 1, backbone, head, optimizer)
+        _save(checkpoint, key, epoch + 1, backbone, head, optimizer)
     head.eval()
 
 
@@ -204,10 +206,13 @@ def training_overlap(train: Sequence[str], test: Sequence[str]) -> list[str]:
     return [f"{both} test photographs are also in the training set, so the numbers flatter"] if both else []
 
 
-def _save(path: Path, epoch: int, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def _save(
+    path: Path, key: str, epoch: int, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".tmp")
     state = {
+        "key": key,
         "epoch": epoch,
         "head": head.state_dict(),
         "tuned": [one.detach() for one in backbone.tuned],
@@ -217,11 +222,13 @@ def _save(path: Path, epoch: int, backbone: Backbone, head: nn.Module, optimizer
     unfinished.replace(path)
 
 
-def _restore(path: Path, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def _restore(path: Path, key: str, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Epochs that are done."""
     if not path.is_file():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)
+    if state.get("key") != key:
+        return 0
     head.load_state_dict(state["head"])
     with torch.no_grad():
         for parameter, value in zip(backbone.tuned, state["tuned"], strict=True):
