@@ -142,7 +142,7 @@ def _by_name(name: str, weights: Path | None) -> LoadedModel:
         if weights is not None:
             raise UserError(f"{name} takes no weights file", mend="leave out the weights")
         stored = StoredPictures(Path(name.removeprefix(IMAGES)))
-        return LoadedModel(f"{IMAGES}{short_name(stored.folder)}", None, None, stored, stored.card)
+        return LoadedModel(f"{IMAGES}{_short_name(stored.folder)}", None, None, stored, stored.card)
     source = _source(name)
     tag = _resolve_tag(source)
     full_name = source.base if tag is None else f"{source.base}.{tag}"
@@ -261,10 +261,10 @@ def _from_file(name: str) -> _Source:
         mend = f"did you mean {near}?" if near else f"it has {', '.join(classes) or 'no class'}"
         raise UserError(f"no class {attribute!r} in this file", where=text, mend=mend)
     version = f"sha256 {file_sha256(path)[:12]}"
-    return _Source(f"{short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
+    return _Source(f"{_short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
 
 
-def short_name(path: Path) -> str:
+def _short_name(path: Path) -> str:
     """A file or folder as tables name it: from the current folder, or with one folder above it; never a home's name."""
     path = path.resolve()
     if path.is_relative_to(here := Path.cwd().resolve()) and path != here:
