@@ -1,0 +1,149 @@
+"""``colorbench show RECORD``: what a record holds, and which part of its fingerprint is another now."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from colorbench.errors import ColorbenchError, UserError
+
+if TYPE_CHECKING:
+    from colorbench.data.dataset import Dataset
+    from colorbench.evaluation.identity import RunFingerprint
+    from colorbench.evaluation.record import Record
+
+
+def record_place(name: str) -> Path | None:
+    """Folder of the record that a path names; None where it names none."""
+    path = Path(name)
+    if path.name == "record.json" and path.is_file():
+        return path.parent
+    return path if (path / "record.json").is_file() else None
+
+
+def describe_record(folder: Path) -> dict[str, Any]:
+    """What a record holds, by heading.
+
+    Raises:
+        UserError: where it cannot be read.
+    """
+    from colorbench.evaluation.record import read_record
+
+    record = read_record(folder)
+    return {
+        "name": record.model.name,
+        "title": record.model.card.title,
+        "protocol": f"{record.protocol.name} version {record.protocol.version}",
+        "images": f"{record.dataset.name}, {record.dataset.n_evaluated} evaluated",
+        "metrics": {one.name: f"{one.value} {one.unit}".strip() for one in record.metrics},
+        "made": record.provenance.time,
+        "key": record.key,
+        "a new run": list(reuse(folder, record)),
+    }
+
+
+def reuse(folder: Path, record: Record) -> Iterator[str]:
+    """In lines, whether a run of the same command would show the record again, and what is another where not."""
+    from colorbench.evaluation.plan import differences, made_here
+    from colorbench.evaluation.store import RunFolder
+
+    part = record.fingerprint
+    if part is None:
+        yield "measures again: the record was made before fingerprints were kept"
+        return
+    if not part.reusable:
+        yield f"measures again: {', '.join(part.reasons)}"
+        return
+    own = made_here(RunFolder(folder))
+    command = record.provenance.command if own else []
+    dataset = _dataset(command)
+    found: list[str] = []
+    unknown: list[str] = []
+    name = record.model.name
+    if ":" in name and not own:
+        # Nothing that a stranger's record names is run.
+        unknown.append(f"the model: {name} is a file or folder, and the record was not made in this place")
+    else:
+        try:
+            found += differences(record, _now(record, command, dataset))
+        except ColorbenchError as error:
+            unknown.append(f"the model or the protocol: {error}")
+    if dataset is None:
+        unknown.append("the images: where they lie is not known")
+    elif _images_differ(record, dataset):
+        found.append("images (content of the dataset)")
+    if found:
+        yield f"measures again, since these are others now: {', '.join(found)}"
+    elif not unknown:
+        yield "shows this record again: nothing that decides it has changed"
+    yield from (f"not compared: {one}" for one in unknown)
+
+
+def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> RunFingerprint:
+    """The fingerprint that a run would have now."""
+    from colorbench.data.dataset import Dataset as Empty
+    from colorbench.evaluation.identity import protocol_identity, run_fingerprint
+    from colorbench.evaluation.protocol import ImageProtocol
+    from colorbench.evaluation.request import get_protocol
+    from colorbench.models.fingerprint import canonical_name, model_fingerprint, protocol_code
+    from colorbench.models.loading import load_model
+
+    asked = [one for one in _values(command, "--model", "-m") if canonical_name(one) == canonical_name(record.model.name)]
+    decoding = record.model.decoding
+    usual = load_model(asked[0] if asked else record.model.name)
+    model = usual
+    if dict(usual.decoding) != decoding and "decode" in decoding:
+        model = load_model(usual, decode=decoding["decode"], temperature=decoding.get("temperature"))
+    if dataset is not None:
+        model.prepare(tuple(sample.id for sample in dataset.samples))
+    protocol = get_protocol(record.protocol.name)
+    scorer: Any = protocol
+    identity: Any = record.protocol.identity
+    if isinstance(protocol, ImageProtocol):
+        scorer = protocol.resolve(record.protocol.parameters, dataset or Empty("", ()))
+        identity = scorer.identity
+    return run_fingerprint(
+        model_fingerprint(model),
+        protocol_identity(protocol.spec.name, protocol.spec.version, identity),
+        protocol_code(scorer),
+        gray_policy=record.dataset.gray_policy,
+        seed=record.execution.seed,
+        dtype=record.execution.dtype,
+    )
+
+
+def _dataset(command: Sequence[str]) -> Dataset | None:
+    """The images of a command, where they are still there."""
+    from colorbench.data.sources import open_dataset
+
+    given = [one.removeprefix("test=") for one in _values(command, "--data", "-d") if not one.startswith("train=")]
+    lists = _values(command, "--list")
+    with contextlib.suppress(UserError):
+        dataset = open_dataset(given[-1] if given else None, list_file=Path(lists[-1]) if lists else None)
+        limits = _values(command, "--limit")
+        return dataset.limit(int(limits[-1])) if limits else dataset
+    return None
+
+
+def _images_differ(record: Record, dataset: Dataset) -> bool:
+    import hashlib
+
+    from colorbench.evaluation.identity import content_fingerprint
+
+    left_out = {one.id for one in record.dataset.skipped} | {one.id for one in record.dataset.copies}
+    contents = set()
+    for sample in dataset.samples:
+        if sample.id not in left_out:
+            try:
+                contents.add(hashlib.sha256(sample.path.read_bytes()).hexdigest())
+            except OSError:
+                return True
+    return content_fingerprint(contents) != record.dataset.fingerprint
+
+
+def _values(command: Sequence[str], *flags: str) -> list[str]:
+    """What a command gives for a flag."""
+    found = [value for flag, value in zip(command, command[1:], strict=False) if flag in flags]
+    return found + [word.partition("=")[2] for word in command if word.partition("=")[0] in flags and "=" in word]
