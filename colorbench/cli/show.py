@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 def show(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a model, a protocol, or a set of photographs.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="Of a model, a protocol, a set of photographs, or the folder of a record."),
+    ],
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -44,9 +47,12 @@ def describe(name: str) -> dict[str, Any]:
     Raises:
         UserError: for an unknown name, suggesting the nearest of all kinds.
     """
+    from colorbench.cli.show_record import describe_record, record_place
     from colorbench.data.sources import SAMPLES
     from colorbench.plugins import nearest, registered
 
+    if (place := record_place(name)) is not None:
+        return describe_record(place)
     protocols = [plugin.name for plugin in registered("protocols")]
     if name.partition("@")[0] in protocols:
         return protocol(name)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from colorbench.errors import ColorbenchError, UserError
+from colorbench.errors import UserError
 
 if TYPE_CHECKING:
     from colorbench.data.dataset import Dataset
@@ -68,7 +68,7 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
     else:
         try:
             found += differences(record, _now(record, command, dataset))
-        except ColorbenchError as error:
+        except UserError as error:
             unknown.append(f"the model or the protocol: {error}")
     if dataset is None:
         unknown.append("the images: where they lie is not known")
@@ -90,7 +90,9 @@ def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> Run
     from colorbench.models.fingerprint import canonical_name, model_fingerprint, protocol_code
     from colorbench.models.loading import load_model
 
-    asked = [one for one in _values(command, "--model", "-m") if canonical_name(one) == canonical_name(record.model.name)]
+    asked = [
+        one for one in _values(command, "--model", "-m") if canonical_name(one) == canonical_name(record.model.name)
+    ]
     decoding = record.model.decoding
     usual = load_model(asked[0] if asked else record.model.name)
     model = usual

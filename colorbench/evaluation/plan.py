@@ -217,6 +217,11 @@ def differences(record: Record, now: RunFingerprint) -> list[str]:
     pairs = {
         "name of the model": (part.model, fresh.model),
         "weights of the model (all that it holds)": (part.weights, fresh.weights),
+        "package of the model, or its version": (
+            (record.model.package, record.model.package_version),
+            (now.model.package, now.model.version),
+        ),
+        "weights file": (record.model.weights_sha256, now.model.file),
         "code of the model": (part.model_code, fresh.model_code),
         "decoding": (old_decoding, decoding),
         "protocol, its version or parameters": (record.protocol.identity_sha256, now.protocol_sha256),
