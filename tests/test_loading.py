@@ -61,7 +61,7 @@ def ask(size: int = 8, n: int = 2) -> Inputs:
 def test_a_class_in_a_file_is_a_model(write) -> None:
     path = write(SHORT)
     loaded = load_model(f"{path}:Warm")
-    assert loaded.full_name == f"{path}:Warm"
+    assert loaded.full_name == f"{path.parent.name}/{path.name}:Warm"
     assert loaded.package is None
     ab = loaded.colorizer.colorize_batch(ask()).ab
     assert ab is not None and ab.shape == (2, 2, 8, 8) and bool((ab == 10).all())
@@ -115,9 +115,9 @@ def test_a_plain_name_is_never_looked_up_in_the_file_system(tmp_path: Path, monk
 
 def test_tags_choose_and_the_first_is_the_default(write) -> None:
     path = write(TAGGED)
-    assert load_model(f"{path}:Net").full_name == f"{path}:Net.small"
+    assert load_model(f"{path}:Net").full_name == f"{path.parent.name}/{path.name}:Net.small"
     large = load_model(f"{path}:Net.large")
-    assert (large.full_name, large.card.title) == (f"{path}:Net.large", "large")
+    assert (large.full_name, large.card.title) == (f"{path.parent.name}/{path.name}:Net.large", "large")
     assert list(tags_of(model_factory(f"{path}:Net.large"))) == ["small", "large"]
     with pytest.raises(UserError, match="has no tag 'lagre'. it has small, large"):
         load_model(f"{path}:Net.lagre")
@@ -127,10 +127,11 @@ def test_a_weights_file_of_ones_own_gives_name_and_hash(write, tmp_path: Path) -
     path, weights = write(TAGGED), tmp_path / "mine.safetensors"
     save_weights({"w": torch.ones(1)}, weights)
     loaded = load_model(f"{path}:Net", weights=weights)
-    assert loaded.full_name == f"{path}:Net@mine"
+    assert loaded.full_name == f"{path.parent.name}/{path.name}:Net@mine"
     assert loaded.weights_sha256 == file_sha256(weights)
     assert loaded.card.training_hashes == str(tmp_path / "photographs.npy")
-    assert load_model(f"{path}:Net.large", weights=weights).full_name == f"{path}:Net.large@mine"
+    named = load_model(f"{path}:Net.large", weights=weights)
+    assert named.full_name == f"{path.parent.name}/{path.name}:Net.large@mine"
     with pytest.raises(UserError, match="no such weights file"):
         load_model(f"{path}:Net", weights=tmp_path / "none.safetensors")
     for name in ("zoo/gray", f"images:{tmp_path}"):

@@ -48,7 +48,7 @@ def test_a_picture_is_given_back_as_it_was_stored(tmp_path: Path, astronaut: np.
     assert rgb8 is not None and rgb8.dtype == torch.uint8
     assert np.array_equal(rgb8[0].permute(1, 2, 0).numpy(), astronaut)
     assert loaded.card.role == "competitor"
-    assert loaded.full_name == f"images:{tmp_path}"
+    assert loaded.full_name == f"images:{tmp_path.parent.name}/{tmp_path.name}"
 
 
 def test_suffixes_do_not_matter_and_folders_do(tmp_path: Path) -> None:
