@@ -78,7 +78,11 @@ Asked = Callable[[Any, Path], RunRequest]
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Asked]:
     """Protocol -> the request of a small run."""
-    folder = tmp_path_factory.mktemp("sets")
+    return requests(tmp_path_factory.mktemp("sets"))
+
+
+def requests(folder: Path) -> dict[str, Asked]:
+    """Protocol -> the request of a small run on images below a folder."""
     write_photographs(folder / "images", 10)
     images = read_folder(folder / "images")
     classes = write_classes(folder / "train", 8), write_classes(folder / "test", 8, first=20)
