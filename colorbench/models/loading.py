@@ -30,7 +30,7 @@ from colorbench.errors import UnknownNameError, UserError
 from colorbench.guard import one_line, usage_held_back
 from colorbench.models.card import ModelCard
 from colorbench.models.colorizer import Colorizer, OnDevice, Wrapped
-from colorbench.models.names import parse_name, with_decoding
+from colorbench.models.names import parse_name, short_name, with_decoding
 from colorbench.models.networks import device_of, evaluation_mode, networks_of
 from colorbench.models.stored import StoredPictures
 from colorbench.models.weights import file_sha256
@@ -142,7 +142,7 @@ def _by_name(name: str, weights: Path | None) -> LoadedModel:
         if weights is not None:
             raise UserError(f"{name} takes no weights file", mend="leave out the weights")
         stored = StoredPictures(Path(name.removeprefix(IMAGES)))
-        return LoadedModel(f"{IMAGES}{_short_name(stored.folder)}", None, None, stored, stored.card)
+        return LoadedModel(f"{IMAGES}{short_name(stored.folder)}", None, None, stored, stored.card)
     source = _source(name)
     tag = _resolve_tag(source)
     full_name = source.base if tag is None else f"{source.base}.{tag}"
@@ -261,17 +261,7 @@ def _from_file(name: str) -> _Source:
         mend = f"did you mean {near}?" if near else f"it has {', '.join(classes) or 'no class'}"
         raise UserError(f"no class {attribute!r} in this file", where=text, mend=mend)
     version = f"sha256 {file_sha256(path)[:12]}"
-    return _Source(f"{_short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
-
-
-def _short_name(path: Path) -> str:
-    """A file or folder as tables name it: from the current folder, or with one folder above it; never a home's name."""
-    path = path.resolve()
-    if path.is_relative_to(here := Path.cwd().resolve()) and path != here:
-        return path.relative_to(here).as_posix()
-    above = path.parent
-    private = above in (Path.home(), above.parent) or above.parent.name in ("home", "Users")
-    return path.name if private else f"{above.name}/{path.name}"
+    return _Source(f"{short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
 
 
 def _import_file(path: Path) -> ModuleType:

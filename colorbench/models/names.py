@@ -79,3 +79,13 @@ def _number(text: str, where: str) -> float:
     if not math.isfinite(value):
         raise UserError(f"the temperature must be a number, not {text!r}", where=where, mend="the paper takes 0.38")
     return value
+
+
+def short_name(path: Path) -> str:
+    """A file or folder as tables name it: from the current folder, or with one folder above it; never a home's name."""
+    path = path.resolve()
+    if path.is_relative_to(here := Path.cwd().resolve()) and path != here:
+        return path.relative_to(here).as_posix()
+    above = path.parent
+    private = above in (Path.home(), above.parent) or above.parent.name in ("home", "Users")
+    return path.name if private else f"{above.name}/{path.name}"
