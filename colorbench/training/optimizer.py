@@ -37,7 +37,7 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
         n = int(count)
         torch._foreach_lerp_(list(averaged), list(current), 1 - min(decay, (n + 1) / (n + 10)))
 
-    return AveragedModel(network, multi_avg_fn=average)  # type: ignore[no-untyped-call]
+    return AveragedModel(network, multi_avg_fn=average)
 
 
 def finite(values: Iterable[Tensor]) -> bool:
