@@ -38,7 +38,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     """
     from numba import njit
 
-    kernel = njit(nogil=True, fastmath={"nsz"}, error_model="numpy")(function)
+    kernel: Any = njit(nogil=True, fastmath={"nsz"}, error_model="numpy")(function)
     # Where compiled code can be kept nowhere, every process compiles its own.
     with suppress(RuntimeError, UnknownCode):
         sources = _sources(function.__code__.co_filename)

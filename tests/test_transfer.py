@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from colorbench.metrics.confusion import mean_iou
 from engine_support import Flat, loaded
 from probe_support import Blocks, request, write_classes
 from torch import Tensor
@@ -24,6 +23,7 @@ from colorbench.metrics.average_precision import average_precision
 from colorbench.models.loading import load_model
 from protocols.transfer import TransferClassificationProtocol, TransferSegmentationProtocol
 from protocols.transfer.backbone import Backbone
+from protocols.transfer.segmentation import mean_iou
 from protocols.transfer.tuning import mirror
 
 CPU = torch.device("cpu")

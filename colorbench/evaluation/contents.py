@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -86,7 +86,7 @@ def contents_digest(dataset: Dataset, cache: Path, workers: int = 2) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
-def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: dict[str, str | None]) -> None:
+def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: Mapping[str, str | None]) -> None:
     """Refuse files that are others when they are decoded than when they were hashed.
 
     Raises:

@@ -204,7 +204,9 @@ def _asked(
     apart: Apart, model: LoadedModel, truth: Truth, batch: LoadedBatch, record: Record, recipe: str, again: _Again
 ) -> Colorization:
     """Ask twice, under other ids, sizes and in another order; the first answer, checked."""
-    own_seeds = [seed_of(record.execution.seed, id) for id in batch.ids]
+    # Records without a fingerprint are of the time when seeds followed the names of files.
+    seeded_by = batch.ids if record.fingerprint is None else batch.sha256s
+    own_seeds = [seed_of(record.execution.seed, one) for one in seeded_by]
     reference = model.card.role == "reference"  # the installed card's, which is the record's
     answers = []
     for order in (np.arange(len(batch.ids)), np.arange(len(batch.ids))[::-1]):

@@ -330,10 +330,11 @@ def _names(code: types.CodeType) -> set[str]:
 def _memory(value: Tensor | np.ndarray) -> memoryview:
     """The bytes of a tensor, on the processor."""
     if isinstance(value, np.ndarray):
-        return memoryview(np.ascontiguousarray(value).reshape(-1).view(np.uint8))
+        return np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
     plain = value.dequantize() if value.is_quantized else value
     plain = plain.cpu().resolve_conj().resolve_neg().contiguous()
-    return memoryview(plain.reshape(-1).view(torch.uint8).numpy())
+    found: memoryview = plain.reshape(-1).view(torch.uint8).numpy().data
+    return found
 
 
 def _sha256(block: memoryview) -> bytes:
