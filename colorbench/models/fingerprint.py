@@ -62,12 +62,8 @@ def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
     code, reasons = object_code(colorizer)
     weights, opaque = state_digest(model.colorizer, root=_folder(type(colorizer)))
     reasons = (*reasons, *opaque)
-    vouched = getattr(model.card, "reusable", None)
-    if vouched is False:
-        reasons = (*reasons, "its card says that it is not reusable")
-    reusable = vouched is True or not reasons
     about = (model.package, model.package_version, model.weights_sha256)
-    return ModelFingerprint(name, model.decoding, weights, code, reusable, reasons, *about)
+    return ModelFingerprint(name, model.decoding, weights, code, not reasons, reasons, *about)
 
 
 def canonical_name(name: str) -> str:
