@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -112,7 +112,6 @@ class AucScorer:
     parameters: Mapping[str, str]
     prior: Prior | None
     """None: counted on the evaluated set."""
-    thread_safe: ClassVar[bool] = True
 
     @property
     def recipe(self) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -177,7 +177,6 @@ class FidelityScorer:
     """Fidelity with its parameters resolved."""
 
     parameters: Mapping[str, str]
-    thread_safe: ClassVar[bool] = True
 
     @property
     def recipe(self) -> str:

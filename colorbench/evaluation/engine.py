@@ -1,31 +1,31 @@
 """The one pass: every photograph is decoded once, colorized once by each model, scored by every protocol.
 
-    files -> batches (threads) -> truth Lab -> each model's answer -> Colorization -> each scorer -> shard
+    claim and decode (threads) -> predict (this thread) -> score (threads) -> write a shard (one thread)
 
-A feeder thread claims shards and decodes ahead; lanes colorize and score, a batch each; this thread collects in order
-and writes. Neither a shard's limits nor its contents depend on the number of processes.
+``pipeline`` joins the stages by bounded queues. Neither a shard's limits nor its contents depend on the number of
+processes.
 """
 
 from __future__ import annotations
 
-import contextlib
-import threading
+import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from colorbench.data.dataset import Sample
 from colorbench.data.loading import LoadedBatch
 from colorbench.data.recipes import Recipe
 from colorbench.evaluation.aggregate import concatenated
 from colorbench.evaluation.answers import colorize
-from colorbench.evaluation.feeder import Feeder
-from colorbench.evaluation.lanes import Lanes
+from colorbench.evaluation.feeder import Claims
 from colorbench.evaluation.pictures import keep_predictions, keep_thumbnails
+from colorbench.evaluation.pipeline import run_pipeline
 from colorbench.evaluation.protocol import Colorization, ScoredBatch, Truth
 from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.score_check import check_scores
@@ -35,6 +35,9 @@ from colorbench.evaluation.units import observed
 from colorbench.evaluation.work import Evaluated, Settings, Task, Work, missing
 from colorbench.memory import release_freed_memory
 from colorbench.models.stored import StoredPictures
+
+SCORERS = max(2, min(4, os.cpu_count() or 1))
+"""Threads that score: at least two, so that a slow protocol does not hold up the network at once."""
 
 
 class Listener(Protocol):
@@ -58,83 +61,55 @@ def run_pass(
     progress: Progress,
     residents: Residents,
 ) -> int:
-    """Make the missing shards of tasks that share a recipe, but for those that another process holds.
+    """Make the missing shards of tasks that share a preprocessing, but for those that another process holds.
 
     Returns:
         How many shards were written.
 
     Raises:
-        RunError: a model's wrong answer, a full disk. Finished shards stay.
+        RunError: a model's wrong prediction, a full disk. Finished shards stay.
     """
     written = 0
-    order = in_order(tasks, len(samples), settings)
-    clock = _Clock(settings.lanes)
 
-    def evaluate(item: tuple[Work, LoadedBatch | None]) -> Evaluated | None:
+    def predict(item: tuple[Work, LoadedBatch | None]) -> _Predicted:
         work, batch = item
-        if batch is None:
-            return None
-        with clock.working():
-            return _evaluate(work.tasks, batch, recipe, settings, residents)
+        return _predict(work, batch, recipe, settings, residents)
 
-    with Feeder(order, samples, recipe, settings) as feeder, Lanes(settings.lanes, settings.threads) as lanes:
-        for (work, _), evaluated in lanes.map(evaluate, feeder):
-            if evaluated is None:
-                with clock.stopped():
-                    _write(work)
-                feeder.finished(work)
-                release_freed_memory()
-                written += 1
-            else:
-                work.add(evaluated, settings.lanes, clock.idle())
-                progress.advance(len(evaluated.rows) + len(evaluated.skipped))
+    def score(predicted: _Predicted) -> _Predicted:
+        torch.set_num_threads(1)  # of this thread: scoring threads share the cores with the network
+        with torch.no_grad():  # of this thread, too
+            return _score_all(predicted, settings)
+
+    def write(predicted: _Predicted) -> None:
+        nonlocal written
+        work, evaluated = predicted.work, predicted.evaluated
+        if evaluated is None:
+            _write(work)
+            claims.finished(work)
+            release_freed_memory()
+            written += 1
+        else:
+            work.add(evaluated)
+            progress.advance(len(evaluated.rows) + len(evaluated.skipped))
+
+    try:
+        with Claims(in_order(tasks, len(samples), settings), samples, recipe, settings) as claims:
+            run_pipeline(claims.batches(), predict, score, write, scorers=SCORERS)
+    finally:
+        # Torch tells the number of the last thread that set one to those that come after.
+        torch.set_num_threads(settings.threads)
     return written
 
 
-class _Clock:
-    """Tells how long lanes stood still: the time in which one had nothing to do counts as its share of all lanes."""
+@dataclass
+class _Predicted:
+    """A batch on its way: what it was, what each model predicted, and what comes of it."""
 
-    def __init__(self, lanes: int) -> None:
-        self._lanes, self._working, self._stopped = lanes, 0, False
-        self._idle, self._told, self._last = 0.0, 0.0, time.perf_counter()
-        self._lock = threading.Lock()
-
-    def idle(self) -> float:
-        """Seconds since the last call."""
-        with self._lock:
-            self._go_on()
-            new, self._told = self._idle - self._told, self._idle
-        return new
-
-    @contextlib.contextmanager
-    def working(self) -> Iterator[None]:
-        """What a lane does."""
-        self._change(working=1)
-        try:
-            yield
-        finally:
-            self._change(working=-1)
-
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """Time that is nobody's idleness."""
-        self._change(stopped=True)
-        try:
-            yield
-        finally:
-            self._change(stopped=False)
-
-    def _change(self, working: int = 0, stopped: bool | None = None) -> None:
-        with self._lock:
-            self._go_on()
-            self._working += working
-            self._stopped = self._stopped if stopped is None else stopped
-
-    def _go_on(self) -> None:
-        now = time.perf_counter()
-        if not self._stopped:
-            self._idle += (now - self._last) * (1 - self._working / self._lanes)
-        self._last = now
+    work: Work
+    evaluated: Evaluated | None
+    """None: the shard has no further batch."""
+    predictions: list[tuple[list[int], Colorization]] = field(default_factory=list)
+    """Per model: its tasks' positions, and its prediction."""
 
 
 def in_order(tasks: Sequence[Task], count: int, settings: Settings) -> list[tuple[int, list[Task]]]:
@@ -160,10 +135,13 @@ class Progress:
         self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
 
 
-def _evaluate(
-    tasks: Sequence[Task], batch: LoadedBatch, recipe: Recipe, settings: Settings, residents: Residents
-) -> Evaluated:
-    """Colorize a batch with every model and score it with every protocol."""
+def _predict(
+    work: Work, batch: LoadedBatch | None, recipe: Recipe, settings: Settings, residents: Residents
+) -> _Predicted:
+    """Colorize a batch with every model."""
+    if batch is None:
+        return _Predicted(work, None)
+    tasks = work.tasks
     evaluated = Evaluated(
         rows=list(zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)),
         skipped=[(one.id, one.reason) for one in batch.skipped],
@@ -171,28 +149,39 @@ def _evaluate(
         observed=[None] * len(tasks),
         seconds=[{} for _ in tasks],
     )
+    predicted = _Predicted(work, evaluated)
     if not batch.ids:
-        return evaluated
-    begun = time.perf_counter()
+        return predicted
+    start = time.perf_counter()
     truth = truth_of(batch, settings)
     _ = truth.lightness  # every model needs it: made before the first one's time is taken
     for seconds in evaluated.seconds:
-        seconds["prepare"] = time.perf_counter() - begun
+        seconds["prepare"] = time.perf_counter() - start
     by_model: dict[int, list[int]] = {}
-    for place, task in enumerate(tasks):
-        by_model.setdefault(id(task.model), []).append(place)
-    for places in by_model.values():
-        begun = time.perf_counter()
-        model = tasks[places[0]].model
+    for position, task in enumerate(tasks):
+        by_model.setdefault(id(task.model), []).append(position)
+    for positions in by_model.values():
+        start = time.perf_counter()
+        model = tasks[positions[0]].model
         ask = partial(colorize, model, truth, batch.sizes, settings.seed, recipe.name, settings.dtype)
-        colorization = residents.work(model, ask)
-        colorized = time.perf_counter()
-        seen = observed(colorization)
-        for place in places:
-            evaluated.observed[place] = seen
-            evaluated.seconds[place]["colorize"] = colorized - begun
-            evaluated.scored[place] = _score(tasks[place], colorization, settings, evaluated.seconds[place])
-    return evaluated
+        predicted.predictions.append((positions, residents.work(model, ask)))
+        for position in positions:
+            evaluated.seconds[position]["colorize"] = time.perf_counter() - start
+    return predicted
+
+
+def _score_all(predicted: _Predicted, settings: Settings) -> _Predicted:
+    """Score a batch of every model with every protocol; predictions are let go."""
+    evaluated, tasks = predicted.evaluated, predicted.work.tasks
+    for positions, colorization in predicted.predictions:
+        assert evaluated is not None
+        statistics = observed(colorization)
+        for position in positions:
+            evaluated.observed[position] = statistics
+            seconds = evaluated.seconds[position]
+            evaluated.scored[position] = _score(tasks[position], colorization, settings, seconds)
+    predicted.predictions = []
+    return predicted
 
 
 def truth_of(batch: LoadedBatch, settings: Settings) -> Truth:

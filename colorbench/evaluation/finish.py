@@ -199,7 +199,6 @@ def execution_part(
         device=f"{device} ({name})",
         dtype=str(settings.dtype).removeprefix("torch."),
         threads=settings.threads,
-        lanes=settings.lanes,
         batch_size=settings.batch_size,
         workers=settings.workers,
         processes=settings.processes,

@@ -326,8 +326,7 @@ class DerivesFromArrays(Protocol):
 class Scorer(Protocol):
     """A protocol with its parameters resolved: what the engine runs.
 
-    One that several threads may call at once says ``thread_safe = True`` (see ``models.colorizer.ThreadSafe``): without
-    it no batches of the pass are scored side by side.
+    ``score`` is called by several threads at once, each with another batch: it keeps no state between calls.
     """
 
     recipe: str

@@ -21,7 +21,6 @@ from colorbench.evaluation.engine import Listener, Progress, run_pass
 from colorbench.evaluation.files import check_writable
 from colorbench.evaluation.finish import Run, finish
 from colorbench.evaluation.identity import folder_of, protocol_identity, run_fingerprint
-from colorbench.evaluation.lanes import lane_count
 from colorbench.evaluation.model_check import check_models
 from colorbench.evaluation.pictures import fixed_ids, prediction_names
 from colorbench.evaluation.plan import launch_token, locate, not_reusable
@@ -235,10 +234,6 @@ def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) ->
     recipes: dict[str, list[Task]] = {}
     for task in tasks:
         recipes.setdefault(task.scorer.recipe, []).append(task)
-    runs = {
-        name: replace(run, settings=replace(settings, lanes=lane_count(group, settings)))
-        for name, group in recipes.items()
-    }
     total = sum(
         len(shard_samples(run.dataset.samples, index))
         for group in recipes.values()
@@ -250,10 +245,10 @@ def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) ->
     in_turn = sorted(tasks, key=lambda task: _turn(task.model.full_name))
     while any(not task.folder.finished() for task in tasks):
         made = sum(
-            run_pass(group, run.dataset.samples, get_recipe(name), runs[name].settings, progress, run.residents)
+            run_pass(group, run.dataset.samples, get_recipe(name), settings, progress, run.residents)
             for name, group in recipes.items()
         )
-        made += sum(_finish(task, in_turn, runs[task.scorer.recipe], anchors) for task in in_turn)
+        made += sum(_finish(task, in_turn, run, anchors) for task in in_turn)
         if not made:
             time.sleep(0.1)  # another process is at what is left
     for task in tasks:

@@ -53,8 +53,6 @@ class Settings:
     """Ids whose pictures are kept."""
     predictions: Mapping[str, str]
     """Id -> path below ``predictions/``."""
-    lanes: int = 1
-    """Batches side by side, each with an equal part of the threads."""
     rank: int = 0
     processes: int = 1
 
@@ -71,7 +69,7 @@ class Evaluated:
     observed: list[np.ndarray | None]
     """Per task: what ``units.observed`` gives."""
     seconds: list[dict[str, float]]
-    """Per task, stage -> seconds of the lane that did it."""
+    """Per task, stage -> seconds of the thread that did it."""
 
 
 @dataclass
@@ -96,22 +94,17 @@ class Work:
         self.observed = [[] for _ in self.tasks]
         self.seconds = [defaultdict(float) for _ in self.tasks]
 
-    def add(self, batch: Evaluated, lanes: int, idle: float) -> None:
-        """A batch more, done by one of ``lanes`` side by side.
-
-        Each lane's time counts as its share, its ``idle`` seconds since the last batch too, so that all stages add up
-        to the time that went by.
-        """
+    def add(self, batch: Evaluated) -> None:
+        """Add a batch."""
         self.rows += batch.rows
         self.skipped += batch.skipped
-        for place, (scored, seconds) in enumerate(zip(batch.scored, batch.seconds, strict=True)):
+        for position, (scored, seconds) in enumerate(zip(batch.scored, batch.seconds, strict=True)):
             if scored is not None:
-                self.scored[place].append(scored)
-            if (seen := batch.observed[place]) is not None:
-                self.observed[place].append(seen)
-            self.seconds[place]["decode wait"] += idle
+                self.scored[position].append(scored)
+            if (statistics := batch.observed[position]) is not None:
+                self.observed[position].append(statistics)
             for stage, spent in seconds.items():
-                self.seconds[place][stage] += spent / lanes
+                self.seconds[position][stage] += spent
 
     def release(self) -> None:
         """Give up the claims."""

@@ -102,13 +102,6 @@ class OnDevice(Protocol):
         ...
 
 
-@runtime_checkable
-class ThreadSafe(Protocol):
-    """May be called by several threads at once; a run on a processor is then up to a third faster."""
-
-    thread_safe: bool
-
-
 class Wrapped:
     """A SimpleColorizer made to look like a Colorizer, with all capabilities that it has."""
 
@@ -117,7 +110,6 @@ class Wrapped:
         self.model: Any = model
         self.card: ModelCard = model.card
         self._colorize = colorize
-        self.thread_safe = isinstance(model, ThreadSafe) and model.thread_safe
         # On the instance, each only where the model has it: ``isinstance`` looks for the attribute.
         for name in FORWARDED:
             if callable(method := getattr(model, name, None)):

@@ -21,8 +21,6 @@ LICENCE = "BSD-2-Clause"
 class OneColor:
     """The same ab for every pixel."""
 
-    thread_safe = True
-
     def __init__(self, ab: tuple[float, float], card: ModelCard) -> None:
         self.ab, self.card = ab, card
 
@@ -55,8 +53,6 @@ def constant() -> OneColor:
 
 class RandomPhotograph:
     """The colours of a training photograph that the image's seed chooses."""
-
-    thread_safe = True
 
     def __init__(self) -> None:
         with np.load(DATA / "random_ab.npz", allow_pickle=False) as file:

@@ -34,7 +34,6 @@ class TrunkColorizer:
     """Maps that the head gives."""
     presets: ClassVar[Mapping[str, Preset]]
     tags: ClassVar[Mapping[str, str]]
-    thread_safe = True
     drawn: str | None = None
     """Tag of a control, whose weights were drawn and not learned."""
 

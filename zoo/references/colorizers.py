@@ -21,7 +21,6 @@ JPEG_QUALITY = 95
 class GroundTruth:
     """The photograph itself."""
 
-    thread_safe = True
     card = ModelCard(
         title="truth: the photograph itself",
         role="reference",
@@ -37,7 +36,6 @@ class GroundTruth:
 class GroundTruthJpeg95:
     """The photograph after one more JPEG compression."""
 
-    thread_safe = True
     card = ModelCard(
         title="truth, saved as JPEG once more",
         role="reference",
@@ -54,7 +52,6 @@ class GroundTruthJpeg95:
 class HalfChroma:
     """The photograph's own colours, half as strong."""
 
-    thread_safe = True
     card = ModelCard(
         title="truth at half its chroma",
         role="reference",
