@@ -39,7 +39,7 @@ class Watched(SmallNetwork):
         self.threads: set[int] = set()
         self.gradients = False
         self.busy = 0.0
-        self.first = self.last = 0.0
+        self.began = self.ended = 0.0
 
     def colorize_batch(self, inputs: Inputs) -> Colors:
         start = time.perf_counter()
@@ -47,8 +47,8 @@ class Watched(SmallNetwork):
         self.gradients = self.gradients or torch.is_grad_enabled()
         time.sleep(0.05)
         colors = super().colorize_batch(inputs)
-        self.first, self.last = self.first or start, time.perf_counter()
-        self.busy += self.last - start
+        self.began, self.ended = self.began or start, time.perf_counter()
+        self.busy += self.ended - start
         return colors
 
 
@@ -79,7 +79,7 @@ def test_a_slow_protocol_does_not_leave_the_predicting_thread_idle(
     )
     run(request)
     # One after the other, the model would work 0.05 of every 0.13 s.
-    assert model.busy / (model.last - model.first) > 0.6
+    assert model.busy / (model.ended - model.began) > 0.6
     assert len(model.threads) == 1
     assert not model.gradients and not any(gradients)
 
