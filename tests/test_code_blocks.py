@@ -37,7 +37,7 @@ NOT_RUN = {
     "--group test pytest": "this is that command",
     "torchrun --nproc-per-node": "four GPUs, ImageNet, days",
     "colorbench train zoo/cic": "an hour and a half; tests/test_training.py trains for a few steps",
-    "--weights full/cic.safetensors": "weights of a training of days",
+    "weights=full/cic.safetensors": "weights of a training of days",
     "study build": "fetches jsPsych from the npm registry; tests/test_study_design.py builds without it",
     "study serve": "serves until it is stopped; tests/test_study_server.py serves and answers",
     "-p linear-probe": "minutes of fitting; tests/test_protocol_linear_probe.py fits small ones",

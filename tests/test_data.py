@@ -213,7 +213,7 @@ def test_labels_are_found_beside_images(tree: Path, tmp_path: Path) -> None:
         assert [(sample.id, sample.label) for sample in dataset.samples] == [("c.png", 7), ("d.png", 3)]
         assert dataset.class_names is not None and dataset.class_names[7] == "n01"
     (root / "labels.csv").write_text("file,class_index\nc.png,7\n")
-    with pytest.raises(UserError, match=r"1 of 2 photographs have no label, first 'd\.png'"):
+    with pytest.raises(UserError, match=r"1 of 2 images have no label, first 'd\.png'"):
         open_dataset(root)
     (root / "labels.csv").write_text("file,class_index\nc.png,seven\n")
     with pytest.raises(UserError, match=r"'seven' is no class index \(.*line 2"):

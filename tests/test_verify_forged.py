@@ -136,7 +136,7 @@ def grayed(folder: Path, line: dict[str, Any]) -> None:
 
 
 def other_truth(folder: Path, line: dict[str, Any]) -> None:
-    other = index_of(folder)[-1]
+    other = next(another for another in index_of(folder) if another["id"] != line["id"])
     put_image(folder, f"pictures/{line['truth']}", (folder / "pictures" / other["truth"]).read_bytes())
 
 

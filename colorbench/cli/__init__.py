@@ -30,9 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             app(args=None if arguments is None else [*arguments], prog_name="colorbench")
         finally:
-            from colorbench.guard import close_standard_output
+            if arguments is None:  # of this process alone: a caller of this function goes on printing
+                from colorbench.guard import close_standard_output
 
-            close_standard_output()
+                close_standard_output()
 
 
 def __getattr__(name: str) -> Any:
