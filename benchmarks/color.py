@@ -9,8 +9,8 @@ from skimage.data import astronaut
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.timing import compare, report
-from colorbench.color.bins import ab_bins
 from colorbench.color.encoding import soft_encode
+from colorbench.color.grid import ab_bins
 from colorbench.color.lab import rgb_to_lab
 
 

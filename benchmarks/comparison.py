@@ -22,11 +22,12 @@ import numpy as np
 
 from benchmarks.packaged import crops
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.pairing import Common, common
-from colorbench.evaluation.run import RunRequest, record_folder, run
-from colorbench.evaluation.stored_rows import load_stored
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.results.load import load_stored
+from colorbench.results.pairing import Common, common
 from colorbench.stats.bootstrap import bootstrap_weights
-from colorbench.stats.effect import effect_size, images_needed
+from colorbench.stats.effect_size import effect_size, images_needed
 from colorbench.stats.paired import paired_interval, sign_flip_p
 from colorbench.stats.ranking import rank_models
 

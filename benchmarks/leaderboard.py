@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from board_support import copy, folders, measured, synthetic
 
-from leaderboards.write import build_files
+from leaderboards.output import build_files
 
 MODELS, PHOTOGRAPHS = 8, 1000
 

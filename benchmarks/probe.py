@@ -15,7 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.run import RunRequest, run
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import run
 
 
 def main() -> None:

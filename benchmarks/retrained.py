@@ -20,13 +20,13 @@ def main() -> None:
     """Run and print."""
     import test_retrained
 
-    from colorbench.evaluation import features, work
+    from colorbench.evaluation import features, shard_job
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("protocols", nargs="*", default=list(test_retrained.PROTOCOLS))
     chosen = parser.parse_args()
-    work.SHARD = features.SHARD = 2
+    shard_job.SHARD = features.SHARD = 2
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         requests = test_retrained.requests(root / "sets")

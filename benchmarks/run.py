@@ -14,17 +14,17 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import seconds
-from colorbench import api
+from colorbench import _api
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset
-from colorbench.data.loading import load_batches
-from colorbench.data.recipes import get_recipe
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.execution import numerics
-from colorbench.evaluation.record import Record
+from colorbench.evaluation.device import numerics
 from colorbench.memory import keep_freed_memory
-from colorbench.models.colorizer import Inputs
+from colorbench.models.interfaces import Inputs
 from colorbench.models.loading import load_model
+from colorbench.results.record import Record
 
 BATCH, ROUNDS = 16, 5
 
@@ -79,7 +79,7 @@ def main(folder: str, model_name: str = "zoo/cic.small") -> None:
 
 def _run(model: str, dataset: Dataset, anchors: bool) -> Record:
     with tempfile.TemporaryDirectory() as output:
-        return api.run(model, "auc", dataset, output=Path(output), anchors=anchors, batch_size=BATCH, save="none")
+        return _api.run(model, "auc", dataset, output=Path(output), anchors=anchors, batch_size=BATCH, save="none")
 
 
 if __name__ == "__main__":

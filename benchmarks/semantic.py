@@ -16,11 +16,12 @@ from typing import Any
 
 import torch
 
-from colorbench import api
-from colorbench.data.loading import load_batches
-from colorbench.data.recipes import get_recipe
+from colorbench import _api
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
-from colorbench.models.classifiers import PACKAGED, Classifier, load_classifier
+from colorbench.models.classifier_weights import PACKAGED
+from colorbench.models.classifiers import Classifier, load_classifier
 from colorbench.models.loading import load_model
 
 
@@ -68,7 +69,7 @@ def main(folder: str, limit: str | None = None, model_name: str = "zoo/cic.small
     Classifier.logits = judging.around(logits)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as output:
         begun = time.process_time()
-        api.run(model, "semantic", dataset, output=Path(output), anchors=False, save="none", threads=1, workers=1)
+        _api.run(model, "semantic", dataset, output=Path(output), anchors=False, save="none", threads=1, workers=1)
         whole = time.process_time() - begun
     networks = colorizer.spent + classifier.spent
     ratio = whole / max(decoding, networks)

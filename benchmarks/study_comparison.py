@@ -13,8 +13,8 @@ import numpy as np
 
 from colorbench.stats.clustered import two_level_bootstrap
 from colorbench.stats.clustered_pairs import paired_resamples, share_above
-from protocols.human_study.power import blocks
-from protocols.human_study.simulation import Plan
+from protocols.human_study.power.power import blocks
+from protocols.human_study.power.simulation import Plan
 
 STUDIES = 1000
 RESAMPLES = 500

@@ -12,15 +12,14 @@ import numpy as np
 
 from colorbench.stats.clustered import (
     MINIMUM_PERSONS,
-    binomial_interval,
     crossed_bootstrap,
-    logit_bounds,
     mean_influence,
     two_level_bootstrap,
     two_way_variance,
 )
-from protocols.human_study.power import blocks
-from protocols.human_study.simulation import Plan
+from colorbench.stats.clustered_rates import binomial_interval, logit_bounds
+from protocols.human_study.power.power import blocks
+from protocols.human_study.power.simulation import Plan
 
 STUDIES = 1000
 BOOTSTRAPPED = 200

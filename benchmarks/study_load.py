@@ -27,10 +27,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from protocols.human_study.design import draw_slots
-from protocols.human_study.layout import FORM, JSPSYCH, TEXTS
-from protocols.human_study.pictures import files_of
-from protocols.human_study.schema import DataPart, Design, Exclusions, Method, Picture, Settings, StudyPhotograph
+from protocols.human_study.build.assignment import draw_slots
+from protocols.human_study.build.stimuli import files_of
+from protocols.human_study.study.paths import FORM, JSPSYCH, TEXTS
+from protocols.human_study.study.schema import DataPart, Design, Exclusions, Method, Picture, Settings, StudyPhotograph
 
 CLIENT = {
     "screen_width": 1280,

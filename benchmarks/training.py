@@ -20,19 +20,19 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from colorbench.color.bins import ab_bins
 from colorbench.color.encoding import soft_encode
+from colorbench.color.grid import ab_bins
 from colorbench.color.prior import load_prior
 from colorbench.data.sources import open_dataset
 from colorbench.memory import keep_freed_memory
-from colorbench.training.files import Journal
+from colorbench.training.image_cache import PhotographCache, build_cache, cut
+from colorbench.training.journal import Journal
 from colorbench.training.loss import rebalanced_cross_entropy
 from colorbench.training.optimizer import make_optimizer
-from colorbench.training.photographs import PhotographCache, build_cache, cut
 from colorbench.training.preset import View
 from colorbench.training.trainer import Options, Trainer
 from zoo.cic.presets import PRESETS
-from zoo.cic.training import ClassificationTraining
+from zoo.cic.training_task import ClassificationTraining
 
 SIZE, BATCH = 128, 32
 STEP = PRESETS["small"].changed(

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from colorbench import color, errors, metrics
-    from colorbench.api import load_model, run
+    from colorbench._api import run
+    from colorbench.models.loading import load_model
 
 __all__ = ["__version__", "color", "errors", "load_model", "metrics", "run"]
 _PACKAGES = ("color", "errors", "metrics")
@@ -22,9 +23,9 @@ _PACKAGES = ("color", "errors", "metrics")
 
 def __getattr__(name: str) -> Any:
     if name in ("run", "load_model"):
-        from colorbench import api
+        from colorbench import _api
 
-        return getattr(api, name)
+        return getattr(_api, name)
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 

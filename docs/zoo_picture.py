@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.data.decoding import decode
 from colorbench.data.sources import open_dataset
-from colorbench.models.colorizer import Inputs
+from colorbench.models.interfaces import Inputs
 from colorbench.models.loading import load_model
 
 MODELS = ("zoo/gray", "zoo/l2", "zoo/l2-ft", "zoo/cic-class", "zoo/cic")

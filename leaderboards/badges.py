@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from colorbench.evaluation.verification import PROMISE
-from colorbench.evaluation.wording import demonstration
+from colorbench.reporting.format import demonstration
 from colorbench.stats.bootstrap import MINIMUM
-from leaderboards.board import Badge
+from colorbench.verification.schema import PROMISE
 from leaderboards.entries import Entry
-from leaderboards.text import clean
+from leaderboards.formatting import clean
+from leaderboards.schema import Badge
 
 DEMONSTRATION = "demonstration"
 NOT_VERIFIED = "not verified"

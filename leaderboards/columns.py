@@ -12,14 +12,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from colorbench.evaluation.anchors import CONSTANT, GRAY
-from colorbench.evaluation.protocol import MetricSpec, ProtocolSpec
-from colorbench.evaluation.record import Metric, Record
-from leaderboards.board import Cell, Column
+from colorbench.evaluation.interfaces import ProtocolSpec
+from colorbench.models.reference_models import CONSTANT, GRAY
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Metric, Record
+from leaderboards.departures import not_compared
 from leaderboards.entries import Entry
-from leaderboards.judging import Pairings, baselines, improvement, standing
-from leaderboards.papers import not_compared
-from leaderboards.text import clean, name_of
+from leaderboards.formatting import clean, name_of
+from leaderboards.schema import Cell, Column
+from leaderboards.standings import Pairings, baselines, improvement, standing
 
 OPEN = 3
 """Columns of a group that the page opens with."""

@@ -9,12 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.pairing import column_key
-from colorbench.evaluation.protocol import ImageProtocol, MetricSpec
-from colorbench.evaluation.recompute import record_beside, spec_of
-from colorbench.evaluation.record import Difference
-from colorbench.evaluation.stored_rows import StoredRun
+from colorbench.evaluation.interfaces import ImageProtocol
+from colorbench.results import statistics
+from colorbench.results.load import StoredRun
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.pairing import column_key
+from colorbench.results.record import Difference
 from colorbench.stats.paired import paired_interval
+from colorbench.verification.recompute import record_beside, spec_of
 from leaderboards.entries import Entry
 from leaderboards.screening import EXACT_ROWS, differs, near_normal, protocol_of
 
@@ -118,9 +120,9 @@ def _near(stored: Difference, mine: StoredRun, theirs: StoredRun, spec: MetricSp
         return False
     if f"{spec.name}.s1" not in theirs.columns:
         return False
-    pairs = aggregate.paired_places(mine.sha256s, theirs.sha256s)
-    a = aggregate.statistics_of(mine.columns, spec)[pairs[:, 0]]
-    b = aggregate.statistics_of(theirs.columns, spec)[pairs[:, 1]]
+    pairs = statistics.paired_places(mine.sha256s, theirs.sha256s)
+    a = statistics.statistics_of(mine.columns, spec)[pairs[:, 0]]
+    b = statistics.statistics_of(theirs.columns, spec)[pairs[:, 1]]
     with np.errstate(all="ignore"):
         value = paired_interval(a, b, spec.form, resamples=1).value
         both = ~np.isnan(a + b).any(axis=1)

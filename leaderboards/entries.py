@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorbench.evaluation.check_rows import has_statistics
-from colorbench.evaluation.record import Difference, Record
-from colorbench.evaluation.stored_rows import StoredRun
-from colorbench.evaluation.verification import Verification
+from colorbench.results.load import StoredRun
+from colorbench.results.record import Difference, Record
+from colorbench.verification.check_rows import has_statistics
+from colorbench.verification.schema import Verification
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from colorbench.data.dataset import id_hash
-from colorbench.evaluation.pictures import KeptPicture
-from leaderboards.board import Board, Column
+from colorbench.results.image_index import SavedImage
 from leaderboards.entries import Entry
+from leaderboards.formatting import clean
 from leaderboards.saved_images import Kept, Size, agreed, embedded, kept_images, large_prediction
-from leaderboards.text import clean
+from leaderboards.schema import Board, Column
 
 BUDGETS: Mapping[Size, int] = {"small": 3_200_000, "large": 16_000_000}
 """Bytes of all pictures of a page, before they are written as text (a third more)."""
@@ -268,7 +268,7 @@ class _Set:
         photo = Photo(clean(self.ids.get(hash, hash[:16]), 160), hash, reasons, truth, gray, tuple(answers), scores)
         return photo, sum(len(one) * 3 // 4 for one in (truth, gray, *(a.source for a in answers)) if one)
 
-    def _answer(self, entry: Entry, picture: KeptPicture) -> str | None:
+    def _answer(self, entry: Entry, picture: SavedImage) -> str | None:
         if self.size == "large":
             large = large_prediction(entry, picture.id)
             if large is not None:

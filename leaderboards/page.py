@@ -16,18 +16,18 @@ from typing import Any
 
 from markupsafe import Markup
 
-from colorbench.evaluation.anchors import GRAY, TRUTH
-from colorbench.evaluation.html import page_environment
-from colorbench.evaluation.verification import PROMISE
-from colorbench.evaluation.wording import DECIDING_SHARE
+from colorbench.models.reference_models import GRAY, TRUTH
+from colorbench.reporting.format import DECIDING_SHARE
+from colorbench.reporting.html import page_environment
 from colorbench.stats.paired import shown
-from leaderboards import charts
+from colorbench.verification.schema import PROMISE
+from leaderboards import plots
 from leaderboards.badges import NOT_VERIFIED
-from leaderboards.board import Board, Cell, Column, Group, Row
+from leaderboards.departures import departures
 from leaderboards.entries import Entry
+from leaderboards.formatting import arrow, count, figure, name_of, ranks, span
 from leaderboards.gallery import Gallery
-from leaderboards.papers import departures
-from leaderboards.text import arrow, count, figure, name_of, ranks, span
+from leaderboards.schema import Board, Cell, Column, Group, Row
 
 ENDS = {"gray": GRAY, "truth": TRUTH}
 """Rows whose pictures stand at the ends of the gallery."""
@@ -67,7 +67,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
         script_hash=_csp_hash(script),
         data=Markup(safe_json(data)),
         anchors=anchors,
-        colors={row.id: charts.color_of(board, row) for row in board.rows},
+        colors={row.id: plots.color_of(board, row) for row in board.rows},
         plots=plots,
         galleries=galleries,
         verdicts={group.number: verdict(board, group, entries) for group in board.groups},
@@ -155,10 +155,10 @@ def safe_json(value: Any) -> str:
 def _plots(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> dict[str, Any]:
     return {
         "group": group,
-        "strips": charts.strips(board, group),
-        "curves": charts.curves(board, group, entries),
-        "costs": charts.costs(board, group),
-        "matrix": charts.matrix(board, group),
+        "strips": plots.strips(board, group),
+        "curves": plots.curves(board, group, entries),
+        "costs": plots.costs(board, group),
+        "matrix": plots.matrix(board, group),
     }
 
 

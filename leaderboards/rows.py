@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from colorbench.evaluation.record import Record
+from colorbench.results.record import Record
 from leaderboards.badges import DEMONSTRATION, badges_of
-from leaderboards.board import Badge, Cell, Column, Group, Row
-from leaderboards.describing import card_facts, source_of
 from leaderboards.entries import Entry
-from leaderboards.text import address, clean, name_of, said
+from leaderboards.formatting import address, clean, name_of, said
+from leaderboards.model_facts import card_facts, source_of
+from leaderboards.schema import Badge, Cell, Column, Group, Row
 
 
 def rows_of(by_group: Mapping[tuple[str, ...], Sequence[Entry]]) -> dict[str, str]:

@@ -21,9 +21,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from colorbench.errors import UserError
-from colorbench.evaluation.anchors import GRAY, TRUTH
-from colorbench.evaluation.pictures import INDEX, KeptPicture, prediction_names
-from colorbench.evaluation.untrusted import MEGABYTE, inside, read_plain
+from colorbench.evaluation.image_writer import prediction_names
+from colorbench.models.reference_models import GRAY, TRUTH
+from colorbench.results.image_index import INDEX, SavedImage
+from colorbench.storage.safe_read import MEGABYTE, inside, read_plain
 from leaderboards.entries import Entry
 
 Size = Literal["small", "large"]
@@ -47,7 +48,7 @@ class Kept:
     """A picture, and the record that it lies beside."""
 
     entry: Entry
-    picture: KeptPicture
+    picture: SavedImage
 
     @property
     def reasons(self) -> list[str]:
@@ -68,11 +69,11 @@ def kept_images(entries: Sequence[Entry]) -> dict[str, Kept]:
     return found
 
 
-def _index(entry: Entry) -> list[KeptPicture]:
+def _index(entry: Entry) -> list[SavedImage]:
     """The index of the pictures beside a record; empty where there is none, or it is not the record's."""
     data = _file(entry, f"pictures/{INDEX}")
     try:
-        return [] if data is None else [KeptPicture.model_validate(line) for line in json.loads(data)]
+        return [] if data is None else [SavedImage.model_validate(line) for line in json.loads(data)]
     except (ValueError, TypeError, RecursionError, ValidationError):
         return []
 

@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.check_rows import apart, has_statistics, row_findings, score_findings
-from colorbench.evaluation.identity import content_fingerprint, protocol_identity
-from colorbench.evaluation.protocol import ImageProtocol, MetricSpec
-from colorbench.evaluation.recompute import spec_of
-from colorbench.evaluation.record import Metric, Record
-from colorbench.evaluation.request import get_protocol
-from colorbench.evaluation.stored_rows import StoredRun
+from colorbench.evaluation.interfaces import ImageProtocol
+from colorbench.evaluation.resolve import get_protocol
+from colorbench.results.load import StoredRun
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Metric, Record
+from colorbench.results.run_key import protocol_identity
 from colorbench.stats import bootstrap
+from colorbench.storage.hashing import content_fingerprint
+from colorbench.verification.check_rows import apart, has_statistics, row_findings, score_findings
+from colorbench.verification.recompute import spec_of
 
 MOST = {"metrics": 200, "differences": 5000, "curves": 200, "notes": 500}
 """How many of each a record may hold. The largest honest record, of a probe, has 50 metrics."""

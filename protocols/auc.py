@@ -23,12 +23,14 @@ from colorbench.color.bins import nearest_bin
 from colorbench.color.prior import SHIPPED, Prior, load_prior, rebalancing_weights
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.protocol import Colorization, Curve, Derived, MetricSpec, ProtocolSpec, ScoredBatch, Summary
+from colorbench.evaluation.batch import Colorization
+from colorbench.evaluation.interfaces import Curve, Derived, ProtocolSpec, ScoredBatch, Summary
 from colorbench.metrics.auc import LAST, auc_statistics, pooled_statistics, weighted_histogram
+from colorbench.results.metric_spec import MetricSpec
 from colorbench.stats.bootstrap import effective_n
 
 if TYPE_CHECKING:
-    from colorbench.evaluation.record import Record
+    from colorbench.results.record import Record
 
 OF_THE_SET = "dataset"
 BLOCK = 4096

@@ -21,12 +21,14 @@ import torch
 from torch import Tensor
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.protocol import Colorization, MetricSpec, ProtocolSpec, ScoredBatch, Summary, Truth
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.interfaces import ProtocolSpec, ScoredBatch, Summary
 from colorbench.metrics.chroma import mean_chroma
 from colorbench.metrics.ciede2000 import mean_ciede2000
 from colorbench.metrics.colorfulness import cf_abs, cf_hs
-from colorbench.metrics.lightness import lightness_drift, lightness_drift_share
+from colorbench.metrics.lightness_drift import lightness_drift, lightness_drift_share
 from colorbench.metrics.psnr import ROUNDING_BOUND, mean_squared_error, psnr_of_error
+from colorbench.results.metric_spec import MetricSpec
 from colorbench.stats.bootstrap import effective_n
 
 COLORLESS = 1.0

@@ -13,12 +13,15 @@ import pandas as pd
 from engine_support import Flat, loaded, write_photographs
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.aggregate import FIXED_COLUMNS, metrics_of
-from colorbench.evaluation.identity import content_fingerprint, protocol_identity
-from colorbench.evaluation.recompute import spec_of
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.request import RunRequest, get_protocol
-from colorbench.evaluation.run import run
+from colorbench.evaluation.aggregate import metrics_of
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.resolve import get_protocol
+from colorbench.evaluation.runner import run
+from colorbench.results.metric_spec import FIXED_COLUMNS
+from colorbench.results.record import Record
+from colorbench.results.run_key import protocol_identity
+from colorbench.storage.hashing import content_fingerprint
+from colorbench.verification.recompute import spec_of
 
 COUNT = 40
 _MADE: list[Path] = []

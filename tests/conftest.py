@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.record import Record
+from colorbench.results.record import Record
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = [
@@ -60,7 +60,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture
 def only_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the check before a pass, for tests that count what a model is asked for."""
-    monkeypatch.setattr("colorbench.evaluation.run.check_models", lambda *_: {})
+    monkeypatch.setattr("colorbench.evaluation.runner.check_models", lambda *_: {})
 
 
 @pytest.fixture(scope="module")

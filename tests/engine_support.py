@@ -13,10 +13,12 @@ import torch
 from PIL import Image
 
 from colorbench.data.dataset import Dataset, Sample
-from colorbench.evaluation.protocol import Colorization, Curve, MetricSpec, ProtocolSpec, ScoredBatch, Summary
+from colorbench.evaluation.batch import Colorization
+from colorbench.evaluation.interfaces import Curve, ProtocolSpec, ScoredBatch, Summary
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Colors, Inputs
+from colorbench.models.interfaces import Colors, Inputs
 from colorbench.models.loading import LoadedModel
+from colorbench.results.metric_spec import MetricSpec
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 
@@ -198,7 +200,7 @@ class Listening:
 
 def with_protocol(patch: Any, **protocols: Any) -> None:
     """Make protocols known by name; ``patch`` is pytest's monkeypatch."""
-    patch.setattr("colorbench.evaluation.request.get_protocol", protocols.__getitem__)
+    patch.setattr("colorbench.evaluation.resolve.get_protocol", protocols.__getitem__)
 
 
 def with_anchors(patch: Any) -> dict[str, Any]:
@@ -208,5 +210,5 @@ def with_anchors(patch: Any) -> dict[str, Any]:
         "zoo/constant": Flat((10, 10), "baseline"),
         "zoo/ground-truth": TruthTeller(),
     }
-    patch.setattr("colorbench.evaluation.request.load_model", lambda name, **_: loaded(anchors[name], name))
+    patch.setattr("colorbench.evaluation.resolve.load_model", lambda name, **_: loaded(anchors[name], name))
     return anchors

@@ -38,14 +38,15 @@ from voc_support import write_devkit
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.protocol import MetricSpec
-from colorbench.evaluation.record import Record, read_record
-from colorbench.evaluation.request import get_protocol
-from colorbench.evaluation.run import RunRequest, run
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.resolve import get_protocol
+from colorbench.evaluation.runner import run
 from colorbench.models.weights import save_weights
-from protocols.human_study.analysis import analyze
-from protocols.human_study.answers import answers_of
-from protocols.human_study.records import write_records
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Record, read_record
+from protocols.human_study.analysis.fooling_rates import analyze
+from protocols.human_study.analysis.records import write_records
+from protocols.human_study.analysis.responses import answers_of
 
 STORED = Path(__file__).parent / "known_values.json"
 TIGHT = 1e-5

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.run import RunRequest
+from colorbench.evaluation.config import RunRequest
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Colors, Inputs
+from colorbench.models.interfaces import Colors, Inputs
 
 CLASSES = ("astronaut", "chelsea", "coffee")
 

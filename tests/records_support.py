@@ -16,8 +16,9 @@ import pyarrow.parquet
 import pytest
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import RunRequest, record_folder, run
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.results.record import Record
 
 RECIPE = "squash32"
 

@@ -17,18 +17,28 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "snapshots"
 MODULES = (
-    *("colorbench", "colorbench.api", "colorbench.errors", "colorbench.color", "colorbench.metrics"),
-    *("colorbench.metrics.auc", "colorbench.data.dataset", "colorbench.data.sources", "colorbench.data.recipes"),
-    *("colorbench.models.card", "colorbench.models.colorizer", "colorbench.models.loading", "colorbench.models.resize"),
-    *("colorbench.evaluation.protocol", "colorbench.evaluation.record", "colorbench.evaluation.run"),
-    *("colorbench.evaluation.whole", "colorbench.evaluation.compare", "colorbench.evaluation.verify"),
+    *("colorbench", "colorbench._api", "colorbench.errors", "colorbench.color", "colorbench.metrics"),
+    *(
+        "colorbench.metrics.auc",
+        "colorbench.data.dataset",
+        "colorbench.data.sources.folder",
+        "colorbench.data.preprocessing",
+    ),
+    *(
+        "colorbench.models.card",
+        "colorbench.models.interfaces",
+        "colorbench.models.loading",
+        "colorbench.models.resize",
+    ),
+    *("colorbench.evaluation.interfaces", "colorbench.results.record", "colorbench.evaluation.runner"),
+    *("colorbench.evaluation.build_record", "colorbench.results.compare", "colorbench.verification.checks"),
     *("colorbench.stats.bootstrap", "colorbench.stats.paired"),
 )
 """What third parties import, by README, docs and the example plugin."""
 SCHEMAS = {
-    "record": ("colorbench.evaluation.record", "Record"),
-    "comparison": ("colorbench.evaluation.comparison", "Comparison"),
-    "verification": ("colorbench.evaluation.verification", "Verification"),
+    "record": ("colorbench.results.record", "Record"),
+    "comparison": ("colorbench.results.comparison", "Comparison"),
+    "verification": ("colorbench.verification.schema", "Verification"),
     "model_card": ("colorbench.models.card", "ModelCard"),
 }
 

@@ -11,8 +11,9 @@ import pandas
 from PIL import Image
 from scipy.special import expit
 
-from protocols.human_study.design import draw_slots
-from protocols.human_study.schema import (
+from protocols.human_study.build.assignment import draw_slots
+from protocols.human_study.power.simulation import intercept
+from protocols.human_study.study.schema import (
     RESPONSES,
     Assignment,
     DataPart,
@@ -23,7 +24,6 @@ from protocols.human_study.schema import (
     Settings,
     StudyPhotograph,
 )
-from protocols.human_study.simulation import intercept
 
 METHODS = ("zoo/cic.small", "zoo/l2", "zoo/constant")
 SENTINEL = "zoo/random"

@@ -15,11 +15,12 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from colorbench.data.sources import open_dataset
-from protocols.human_study import build as building
-from protocols.human_study.build import BuildRequest, build
-from protocols.human_study.schema import Design, Slot, read_design
-from protocols.human_study.server.app import Options, Study, make_app, open_study
-from protocols.human_study.server.limits import Rate, Rates
+from protocols.human_study.build import build as building
+from protocols.human_study.build.build import BuildRequest, build
+from protocols.human_study.server.app import make_app
+from protocols.human_study.server.rate_limit import Rate, Rates
+from protocols.human_study.server.state import Options, Study, open_study
+from protocols.human_study.study.schema import Design, Slot, read_design
 
 ADMIN = "a-token-of-the-admin"
 CLIENT = {

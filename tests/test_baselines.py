@@ -16,15 +16,15 @@ from colorbench.color.bins import nearest_bin
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.decoding import decode
-from colorbench.data.recipes import get_recipe
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.metrics.auc import auc_statistics, pooled_statistics
-from colorbench.models.colorizer import Inputs
+from colorbench.models.interfaces import Inputs
 from colorbench.models.loading import LoadedModel, load_model, model_factory, tags_of
-from colorbench.plugins import registered
-from zoo.baselines import make_data
-from zoo.baselines.make_data import Statistics
+from colorbench.registry import registered
+from zoo.baselines import build_data
+from zoo.baselines.build_data import Statistics
 
 
 def every_model() -> list[str]:
@@ -172,7 +172,7 @@ def test_a_reference_without_truth_says_so(name: str, truth: Tensor) -> None:
         model.colorizer.colorize_batch(inputs)
 
 
-WEIGHTS = rebalancing_weights(load_prior().probabilities, make_data.LAMBDA)
+WEIGHTS = rebalancing_weights(load_prior().probabilities, build_data.LAMBDA)
 
 
 def stable_auc(truth: Tensor, ab: tuple[float, float]) -> float:
@@ -196,11 +196,11 @@ def counted(truth: Tensor) -> Statistics:
 
 @pytest.mark.parametrize("ab", [(0.0, 0.0), (5.5, 17.5), (-40.0, 30.0), (60.0, -70.0), (10.0, 80.0)])
 def test_the_pooled_histogram_gives_the_metric(truth: Tensor, counted: Statistics, ab: tuple[float, float]) -> None:
-    assert make_data.score(counted, [ab])[ab] == pytest.approx(stable_auc(truth, ab), abs=0.1)
+    assert build_data.score(counted, [ab])[ab] == pytest.approx(stable_auc(truth, ab), abs=0.1)
 
 
 def test_the_best_constant_is_the_best_by_the_metric_itself(truth: Tensor, counted: Statistics) -> None:
-    best, value = make_data.best_constant(counted)
+    best, value = build_data.best_constant(counted)
     assert value == pytest.approx(stable_auc(truth, best), abs=0.1)
     grid = [(float(a), float(b)) for a in range(-24, 49, 8) for b in range(-40, 57, 8)]
     around = [(best[0] + da, best[1] + db) for da in (-3, 0, 3) for db in (-3, 0, 3)]
@@ -215,7 +215,7 @@ def test_the_mean_colour_is_the_mean(truth: Tensor, counted: Statistics) -> None
 
 def test_the_data_are_made_from_a_folder_and_fit_the_models(tmp_path, photographs, monkeypatch) -> None:
     monkeypatch.setattr("sys.argv", ["make_data", "--data", str(photographs), "--output", str(tmp_path)])
-    make_data.main()
+    build_data.main()
     with np.load(tmp_path / "random_ab.npz") as file:
         thumbnails = file["ab"]
         assert file["photographs"] == 3

@@ -8,11 +8,11 @@ import pytest
 from conftest import RunCommand
 from engine_support import write_photographs
 
+from colorbench.cli.choose_records import choose_common, choose_record
 from colorbench.errors import UserError
-from colorbench.evaluation.choose_records import choose_common, choose_record
-from colorbench.evaluation.record import read_record
-from colorbench.evaluation.request import RunRequest
-from colorbench.evaluation.run import run
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import run
+from colorbench.results.record import read_record
 
 
 @pytest.fixture(scope="module")

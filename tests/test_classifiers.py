@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from colorbench.errors import RunError, UserError
-from colorbench.models.classifiers import PACKAGED, load_classifier, load_classifiers, slug
+from colorbench.models.classifier_weights import PACKAGED
+from colorbench.models.classifiers import load_classifier, load_classifiers, slug
 from colorbench.models.weights import file_sha256, save_weights
 
 SMALL = "test_resnet"

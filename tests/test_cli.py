@@ -13,10 +13,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from colorbench.cli import app, verbs
+from colorbench.cli import app, command_group
 from colorbench.cli.options import Debug, key_values
 from colorbench.errors import RunError, UserError
-from colorbench.plugins import Plugin
+from colorbench.registry import Plugin
 
 HEAVY = ("torch", "pandas", "pydantic", "numpy", "zoo", "protocols", "leaderboards", "rich", "jinja2")
 
@@ -37,16 +37,16 @@ def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
 
 
-@pytest.mark.parametrize("name", verbs.VERBS)
+@pytest.mark.parametrize("name", command_group.VERBS)
 def test_the_overview_says_what_each_verb_says_of_itself(name: str) -> None:
     done = CliRunner().invoke(app, [name, "--help"])
     assert done.exit_code == 0
-    summary = verbs.VERBS[name].summary
+    summary = command_group.VERBS[name].summary
     assert summary in " ".join(done.output.split())
     assert summary in " ".join(CliRunner().invoke(app, ["--help"]).output.split())
 
 
-@pytest.mark.parametrize("name", list(verbs.VERBS))
+@pytest.mark.parametrize("name", list(command_group.VERBS))
 def test_a_verb_costs_torch_only_when_it_works(name: str, tmp_path: Path) -> None:
     program = (
         "import sys\n"
@@ -113,7 +113,7 @@ def bring(monkeypatch: pytest.MonkeyPatch, name: str, verb: object) -> None:
     """Install a verb, as a package's entry point would; ``verb`` None: one that cannot be imported."""
     point = EntryPoint(name, f"no_such_module:{name}", "colorbench.commands")
     plugin = Plugin("commands", name, "some-package", "1.0", point)
-    monkeypatch.setattr(verbs, "plugin_verbs", lambda: {name: plugin})
+    monkeypatch.setattr(command_group, "plugin_verbs", lambda: {name: plugin})
     if verb is not None:
         monkeypatch.setattr(Plugin, "load", lambda self: verb)
 

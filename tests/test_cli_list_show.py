@@ -8,10 +8,10 @@ from importlib.metadata import EntryPoint
 import pytest
 from typer.testing import CliRunner, Result
 
-from colorbench import plugins
+from colorbench import registry
 from colorbench.cli import app
 from colorbench.models.loading import load_model, model_factory, tags_of
-from colorbench.plugins import Plugin, registered
+from colorbench.registry import Plugin, registered
 
 MODELS = [plugin.name for plugin in registered("models")]
 PROTOCOLS = [plugin.name for plugin in registered("protocols")]
@@ -53,13 +53,13 @@ def test_the_list_reads_well_when_piped() -> None:
 
 
 def test_a_broken_plugin_is_listed_with_its_error_and_breaks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = plugins.registered
+    real = registry.registered
     broken = [
         Plugin(kind, f"other/{kind}", "other", "1.0", EntryPoint("x", f"no_such_{kind}:X", f"colorbench.{kind}"))
         for kind in ("models", "protocols", "datasets")
     ]
     monkeypatch.setattr(
-        plugins, "registered", lambda kind: (*real(kind), *(plugin for plugin in broken if plugin.kind == kind))
+        registry, "registered", lambda kind: (*real(kind), *(plugin for plugin in broken if plugin.kind == kind))
     )
     found = json.loads(invoke("list", "--json").stdout)
     for kind in ("models", "protocols", "datasets"):
@@ -84,7 +84,7 @@ def test_a_models_card_is_shown_in_full(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_is_shown_in_full(name: str) -> None:
-    spec = plugins.find("protocols", name).load().spec
+    spec = registry.find("protocols", name).load().spec
     about = json.loads(invoke("show", name, "--json").stdout)
     assert set(about["parameters"]) == set(spec.parameters)
     assert set(about["metrics"]) == {metric.name for metric in spec.metrics}

@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from colorbench.cli import app
-from colorbench.color.bins import ab_bins
+from colorbench.color.grid import ab_bins
 from colorbench.color.prior import load_prior
 
 

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from colorbench.cli import app
 from colorbench.cli.run import by_role, check_roles, parameters
 from colorbench.errors import UserError
-from colorbench.evaluation.record import Record
+from colorbench.results.record import Record
 
 
 def run(*arguments: object) -> Result:

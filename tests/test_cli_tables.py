@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from colorbench.cli.tables import Closing
-from colorbench.evaluation.wording import against_constant, interval, number
+from colorbench.cli.console import Closing
+from colorbench.reporting.format import against_constant, interval, number
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
 

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from skimage.data import astronaut
 from sklearn.neighbors import NearestNeighbors
 
-from colorbench.color import bins, encoding
-from colorbench.color.bins import ab_bins, decode, nearest_bin
+from colorbench.color import bins, encoding, grid
+from colorbench.color.bins import decode, nearest_bin
 from colorbench.color.encoding import soft_encode
+from colorbench.color.grid import ab_bins
 from colorbench.color.lab import rgb_to_lab
 
 # The published set (richzhang/colorization, pts_in_hull.npy): a -> first b, last b; in steps of 10.
@@ -202,7 +203,7 @@ def test_impossible_encodings_are_refused(neighbours: int, sigma: float) -> None
 
 
 def test_what_is_kept_from_inference_serves_training() -> None:
-    for cached in (ab_bins, bins.bin_of_grid_point, encoding._offsets, encoding._tables):
+    for cached in (ab_bins, grid.bin_of_grid_point, encoding._offsets, encoding._tables):
         cached.cache_clear()
     with torch.inference_mode():
         soft_encode(torch.zeros(1, 2, 2, 2))

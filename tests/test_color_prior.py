@@ -7,8 +7,8 @@ import pytest
 import torch
 from skimage.data import coffee
 
-from colorbench.color.bins import ab_bins
 from colorbench.color.encoding import soft_encode
+from colorbench.color.grid import ab_bins
 from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import (
     Prior,

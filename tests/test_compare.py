@@ -13,10 +13,10 @@ from engine_support import read_folder, write_photographs
 from records_support import Ended, edit_record, edit_rows, ended, measure, nan_at
 
 from colorbench.errors import UserError
-from colorbench.evaluation.compare import compare, compare_paths
-from colorbench.evaluation.pairing import column_key, common, differing
-from colorbench.evaluation.stored_rows import StoredRun, find_record, load_stored
-from colorbench.stats.effect import holm
+from colorbench.results.compare import compare, compare_paths
+from colorbench.results.load import StoredRun, find_record, load_stored
+from colorbench.results.pairing import column_key, common, differing
+from colorbench.stats.effect_size import holm
 from colorbench.stats.paired import paired_interval, sign_flip_p
 
 COUNT = 40

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 KERNELS = """
-from colorbench.compiled import compiled
+from colorbench.color.compiled.jit import compiled
 from constants import SCALE
 
 @compiled

@@ -52,7 +52,7 @@ def test_no_place_at_all(tmp_path: Path) -> None:
 
 
 def test_other_errors_of_the_compiler_are_not_hidden() -> None:
-    from colorbench.compiled import compiled
+    from colorbench.color.compiled.jit import compiled
 
     def wrong(x: int) -> int:
         return x.no_such_attribute  # type: ignore[attr-defined]

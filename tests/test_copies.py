@@ -28,13 +28,14 @@ from records_support import edit_rows, measure
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.compare import compare
-from colorbench.evaluation.copies import copy_notes, first_places, without_copies
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import RunRequest, record_folder, run
-from colorbench.evaluation.store import Shard
-from colorbench.evaluation.stored_rows import load_stored
-from colorbench.evaluation.verify import verify
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.results.compare import compare
+from colorbench.results.copies import copy_notes, first_places, without_copies
+from colorbench.results.load import load_stored
+from colorbench.results.record import Record
+from colorbench.results.shard import Shard
+from colorbench.verification.checks import verify
 
 
 @pytest.fixture(scope="module")
@@ -193,9 +194,9 @@ def test_probes_and_transfer_count_an_image_once_and_tell_of_copies_in_both_sets
 def test_a_dataset_protocol_that_counts_copies_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from probe_support import CLASSES
 
-    from protocols.linear_probe import probes
+    from protocols.linear_probe import fit_probes
 
-    monkeypatch.setattr(probes.Stored, "without_copies", lambda stored: stored)
+    monkeypatch.setattr(fit_probes.Stored, "without_copies", lambda stored: stored)
     train, test = write_classes(tmp_path / "train", 12), write_classes(tmp_path / "test", 12, first=20)
     shutil.copy(tmp_path / "test" / CLASSES[0] / "025.png", tmp_path / "test" / CLASSES[0] / "again.png")
     asked = request(

@@ -11,8 +11,8 @@ from skimage.data import astronaut
 
 from colorbench.data.dataset import Sample, id_hash
 from colorbench.data.decoding import UnreadablePhotograph, decode, decode_bytes
-from colorbench.data.loading import load_batches
-from colorbench.data.recipes import get_recipe
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 

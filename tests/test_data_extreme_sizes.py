@@ -11,17 +11,17 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from colorbench.data import loading, recipes
+from colorbench.data import loader, preprocessing
 from colorbench.data.dataset import Sample
 from colorbench.data.decoding import UnreadablePhotograph, decode_bytes
-from colorbench.data.loading import load_batches
-from colorbench.data.recipes import get_recipe
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
 
 BOUNDED = """
 import resource, sys
 import numpy as np
-from colorbench.data.recipes import get_recipe
+from colorbench.data.preprocessing import get_recipe
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 for size in ((1, 60_000), (60_000, 1), (2, 8_000_000), (1, 1), (3, 60_000), (60_000, 255), (1, 257)):
     picture = np.full((*size, 3), 77, np.uint8)
@@ -50,7 +50,7 @@ def test_cropped_before_it_is_resized_is_what_resized_before_it_is_cropped_is(
     usual = whole[top : top + kept, left : left + kept]
     # The numbers of ordinary images do not move at all.
     assert np.array_equal(recipe.apply(picture), usual)
-    monkeypatch.setattr(recipes, "_LARGEST_RESIZED", 0)
+    monkeypatch.setattr(preprocessing, "_LARGEST_RESIZED", 0)
     apart = np.abs(recipe.apply(picture).astype(int) - usual)
     assert apart.max() <= 8 and apart.mean() < 0.2
 
@@ -66,9 +66,9 @@ def test_a_batch_of_images_at_their_own_sizes_is_bounded_in_pixels(
         return [len(batch.ids) for batch in load_batches(samples, get_recipe(recipe), batch_size=5)]
 
     assert sizes("native") == [5, 2]
-    monkeypatch.setattr(loading, "LARGEST_BATCH", 3 * 40 * 30 + 1)
+    monkeypatch.setattr(loader, "LARGEST_BATCH", 3 * 40 * 30 + 1)
     assert sizes("native") == [3, 3, 1] and sizes("squash64") == [5, 2]
-    monkeypatch.setattr(loading, "LARGEST_BATCH", 1)
+    monkeypatch.setattr(loader, "LARGEST_BATCH", 1)
     assert sizes("native") == [1] * 7
 
 

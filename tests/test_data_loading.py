@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from colorbench.data import loading
+from colorbench.data import loader
 from colorbench.data.dataset import Photograph, Sample
-from colorbench.data.loading import load_batches, map_ahead
-from colorbench.data.recipes import get_recipe
+from colorbench.data.loader import load_batches, map_ahead
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
 
 COUNT = 60
@@ -29,7 +29,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """For each photograph that the loader has decoded so far: how many were alive at that moment."""
     alive: list[int] = []
     seen: list[weakref.ref[Photograph]] = []
-    decode = loading.decode
+    decode = loader.decode
 
     def watched(sample: Sample) -> Photograph:
         photograph = decode(sample)
@@ -37,7 +37,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         alive.append(sum(one() is not None for one in list(seen)))
         return photograph
 
-    monkeypatch.setattr(loading, "decode", watched)
+    monkeypatch.setattr(loader, "decode", watched)
     return alive
 
 

@@ -9,8 +9,9 @@ import pytest
 from PIL import Image
 
 from colorbench.data.decoding import UnreadablePhotograph, decode
-from colorbench.data.listing import class_folders, read_list
-from colorbench.data.sources import PACKAGED, open_dataset
+from colorbench.data.sources import open_dataset
+from colorbench.data.sources.list_file import class_folders, read_list
+from colorbench.data.sources.packaged import PACKAGED
 from colorbench.errors import UserError
 
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"

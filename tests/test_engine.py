@@ -27,11 +27,12 @@ from engine_support import (
 
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation import feeder
-from colorbench.evaluation.identity import seed_of
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import RunRequest, record_folder, run
-from colorbench.models.colorizer import Colors
+from colorbench.evaluation import claims
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.predict import seed_of
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.models.interfaces import Colors
+from colorbench.results.record import Record
 from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
 
@@ -40,7 +41,7 @@ pytestmark = pytest.mark.usefixtures("only_the_pass")
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("colorbench.evaluation.work.SHARD", 16)
+    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 16)
 
 
 @pytest.fixture
@@ -98,13 +99,13 @@ def test_every_photograph_is_colorized_once_and_no_batch_crosses_a_shard(
 def test_models_and_protocols_share_the_decode(crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_protocol(monkeypatch, one=DistanceProtocol(), distance=DistanceProtocol())
     decoded: list[str] = []
-    original = feeder.load_batches
+    original = claims.load_batches
 
     def counting(samples: Any, *arguments: Any, **keywords: Any) -> Any:
         decoded.extend(sample.id for sample in samples)
         return original(samples, *arguments, **keywords)
 
-    monkeypatch.setattr(feeder, "load_batches", counting)
+    monkeypatch.setattr(claims, "load_batches", counting)
     first, second = Flat(), Flat((5, 5))
     measure(
         crops,

@@ -20,11 +20,12 @@ from engine_support import (
     write_photographs,
 )
 
-from colorbench.evaluation.aggregate import read_rows
-from colorbench.evaluation.run import RunRequest, record_folder, run
-from colorbench.models.colorizer import Colors, Inputs
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.models.interfaces import Colors, Inputs
 from colorbench.models.loading import load_model
-from colorbench.plugins import registered
+from colorbench.registry import registered
+from colorbench.results.rows import read_rows
 from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
 

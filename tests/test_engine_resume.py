@@ -29,8 +29,9 @@ from engine_support import (
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import engine
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import RunRequest, record_folder, run
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.results.record import Record
 
 pytestmark = pytest.mark.usefixtures("only_the_pass")
 
@@ -40,7 +41,7 @@ import sys, time
 from pathlib import Path
 from engine_support import DistanceProtocol, Noise, loaded, read_folder
 from colorbench.evaluation import engine, request, work
-from colorbench.evaluation.run import RunRequest, run
+from colorbench.evaluation.runner import RunRequest, run
 
 colorize = engine.colorize
 
@@ -59,7 +60,7 @@ run(RunRequest([loaded(Noise())], ["distance"], read_folder(Path(sys.argv[1])), 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("colorbench.evaluation.work.SHARD", 4)
+    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 4)
     with_protocol(monkeypatch, distance=DistanceProtocol())
 
 

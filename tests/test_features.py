@@ -17,17 +17,11 @@ from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.contents import contents_digest
-from colorbench.evaluation.engine import Progress
-from colorbench.evaluation.features import (
-    Cut,
-    Shrinking,
-    Source,
-    Stored,
-    chosen_layers,
-    features,
-)
-from colorbench.evaluation.work import Settings
+from colorbench.evaluation.config import Settings
+from colorbench.evaluation.content_hashes import contents_digest
+from colorbench.evaluation.feature_store import Stored, features
+from colorbench.evaluation.features import Cut, Shrinking, Source, chosen_layers
+from colorbench.evaluation.progress import Progress
 
 CUT = Cut("squash32", Shrinking(60))
 
@@ -115,7 +109,7 @@ def test_a_second_time_no_photograph_is_opened(
         pytest.fail("an image was opened")
 
     # Their times and places on the disk are looked at: a file that was replaced has other features.
-    monkeypatch.setattr("colorbench.evaluation.contents._sha256", opened)
+    monkeypatch.setattr("colorbench.evaluation.content_hashes._sha256", opened)
     monkeypatch.setattr("colorbench.evaluation.features.load_batches", opened)
     second = made(model, photographs, tmp_path)
     assert model.seen == 0

@@ -16,8 +16,8 @@ import torch
 from engine_support import loaded
 from torch import Tensor, nn
 
+from colorbench.models.adapters import Wrapped
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Wrapped
 from colorbench.models.fingerprint import canonical_name, model_fingerprint
 from colorbench.models.loading import load_model
 from colorbench.models.state_hash import state_digest
@@ -252,7 +252,7 @@ CODE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", CODE)
 def test_code_and_data_of_a_file_and_its_folder_are_in_the_fingerprint(kind: str, tmp_path: Path) -> None:
-    from colorbench.source_code import code_digest
+    from colorbench.storage.source_code import code_digest
 
     case = dict(CODE[kind])
     name, before, after = case.pop("file")

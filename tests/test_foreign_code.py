@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.record import Record, record_text
 from colorbench.models.card import ModelCard
 from colorbench.models.loading import load_model
+from colorbench.results.record import Record, record_text
 
 HEAD = """
 import argparse, atexit, ctypes, os, subprocess, sys
@@ -123,7 +123,7 @@ def test_a_card_that_no_record_can_hold_is_refused_before_measuring(card: ModelC
 
 
 def test_a_dictionary_on_a_card_is_looked_at_when_the_model_is_loaded() -> None:
-    from colorbench.models.colorizer import Wrapped
+    from colorbench.models.adapters import Wrapped
 
     class Model:
         card = ModelCard(title="x")

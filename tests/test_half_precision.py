@@ -8,9 +8,9 @@ from engine_support import loaded
 from test_model_check import batch
 from torch import Tensor, nn
 
-from colorbench.evaluation.answers import predict
+from colorbench.evaluation.predict import predict
+from colorbench.models.adapters import Wrapped
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Wrapped
 
 
 class WideVariance(nn.Module):

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 import pytest
 from scipy.stats import kendalltau
 
-from colorbench.evaluation.judges import judged, judges_table, scores_judged
-from colorbench.evaluation.record import Metric, Record
+from colorbench.reporting.classifier_agreement import judged, judges_table, scores_judged
+from colorbench.results.record import Metric, Record
 
 MakeRecord = Callable[..., Record]
 

@@ -10,8 +10,8 @@ import known_values
 import pytest
 from known_values import CASES, STORED
 
-from colorbench.evaluation.request import get_protocol
-from colorbench.plugins import OWN, registered
+from colorbench.evaluation.resolve import get_protocol
+from colorbench.registry import OWN, registered
 
 TABLE = json.loads(STORED.read_text())
 OWN_PROTOCOLS = [plugin.name for plugin in registered("protocols") if plugin.distribution == OWN]

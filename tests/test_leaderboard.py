@@ -15,19 +15,19 @@ from board_support import COUNT, MODELS, change, copy, folders, measured, sign, 
 from typer.testing import CliRunner
 
 from colorbench.cli import app as program
-from colorbench.cli import verbs
+from colorbench.cli import command_group
 from colorbench.errors import UserError
-from colorbench.evaluation.pairing import common
-from colorbench.evaluation.stored_rows import load_stored
+from colorbench.results.load import load_stored
+from colorbench.results.pairing import common
 from colorbench.stats.ranking import rank_models
-from leaderboards.board import Board, Improvement
-from leaderboards.building import build
-from leaderboards.collecting import collect
+from leaderboards.build import build
+from leaderboards.collect import collect
+from leaderboards.export import board_csv, board_json, board_latex, board_markdown
+from leaderboards.formatting import clean, figure, markdown, tex
 from leaderboards.gallery import galleries
+from leaderboards.output import build_files
 from leaderboards.page import clearly, page
-from leaderboards.tables import board_csv, board_json, board_latex, board_markdown
-from leaderboards.text import clean, figure, markdown, tex
-from leaderboards.write import build_files
+from leaderboards.schema import Board, Improvement
 
 STABLE = "auc_rebalanced_stable"
 
@@ -345,6 +345,8 @@ def test_the_command_writes_all_files_and_its_summary_is_its_help(results: Path,
     assert all((tmp_path / f"board.{suffix}").stat().st_size > 100 for suffix in ("html", "json", "csv", "md", "tex"))
     overview = " ".join(CliRunner().invoke(program, ["--help"]).output.split())
     help_text = " ".join(CliRunner().invoke(program, ["leaderboard", "--help"]).output.split())
-    assert verbs.OWN_PLUGINS["leaderboard"] in overview and verbs.OWN_PLUGINS["leaderboard"] in help_text
+    assert (
+        command_group.OWN_PLUGINS["leaderboard"] in overview and command_group.OWN_PLUGINS["leaderboard"] in help_text
+    )
     wrong = CliRunner().invoke(program, ["leaderboard", "build", str(results), "-o", str(tmp_path / "board.pdf")])
     assert wrong.exit_code == 2 and "must end in .html" in wrong.output

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from board_support import measured
 
-from leaderboards.write import build_files
+from leaderboards.output import build_files
 
 pytest.importorskip("playwright.sync_api")
 PATIENCE = 60_000

@@ -16,12 +16,12 @@ from typer.testing import CliRunner
 
 from colorbench.cli import app as program
 from colorbench.errors import UserError
-from colorbench.evaluation.verification import Verification
-from leaderboards.board import Board, Row
-from leaderboards.building import build
-from leaderboards.collecting import collect
+from colorbench.verification.schema import Verification
+from leaderboards.build import build
+from leaderboards.collect import collect
 from leaderboards.columns import columns_of
-from leaderboards.papers import not_compared
+from leaderboards.departures import not_compared
+from leaderboards.schema import Board, Row
 
 STABLE = "auc_rebalanced_stable"
 

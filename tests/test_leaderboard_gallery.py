@@ -15,8 +15,8 @@ import pytest
 from board_support import change, copy, folders, measured
 from PIL import Image
 
-from leaderboards.building import build
-from leaderboards.collecting import collect
+from leaderboards.build import build
+from leaderboards.collect import collect
 from leaderboards.gallery import Gallery, Photo, _farthest, galleries
 
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from colorbench.errors import UserError
-from colorbench.models.colorizer import Inputs
+from colorbench.models.interfaces import Inputs
 from colorbench.models.loading import load_model, model_factory, tags_of
 from colorbench.models.weights import file_sha256, save_weights
 
-HEAD = "import torch\nfrom colorbench.models.card import ModelCard\nfrom colorbench.models.colorizer import Colors\n"
+HEAD = "import torch\nfrom colorbench.models.card import ModelCard\nfrom colorbench.models.interfaces import Colors\n"
 SHORT = (
     HEAD
     + """

@@ -13,8 +13,10 @@ import pytest
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.feeder import Feeder
-from colorbench.evaluation.store import RunFolder, Shard, StoredArrays, npz
+from colorbench.evaluation.claims import Feeder
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.results.shard import Shard, StoredArrays
+from colorbench.storage.npz import npz
 from protocols.auc import AucProtocol
 
 
@@ -67,7 +69,7 @@ def test_putting_shards_together_holds_a_bounded_part_of_the_arrays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("protocols.auc.BLOCK", 256)
-    monkeypatch.setattr("colorbench.evaluation.store._PIECE", 1 << 18)
+    monkeypatch.setattr("colorbench.storage.npz._PIECE", 1 << 18)
     folder = RunFolder(tmp_path)
     for index in range(40):
         folder.write_shard(index, shard(index))
@@ -103,7 +105,7 @@ def test_shards_of_other_arrays_are_refused(tmp_path: Path) -> None:
 
 
 def test_finished_shards_are_forgotten(crops: Dataset) -> None:
-    from colorbench.evaluation.work import Work
+    from colorbench.evaluation.shard_job import Work
 
     feeder = Feeder.__new__(Feeder)
     work = Work(5, crops.samples, [], [])

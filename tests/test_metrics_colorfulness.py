@@ -18,7 +18,7 @@ from colorbench.metrics import (
     mean_ciede2000,
     psnr,
 )
-from colorbench.metrics.means import image_mean
+from colorbench.metrics.reductions import image_mean
 
 
 def photographs(height: int = 90, width: int = 111) -> Tensor:

@@ -16,11 +16,13 @@ from torch import Tensor, nn
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
+from colorbench.evaluation.batch import Truth
+from colorbench.evaluation.config import RunRequest
 from colorbench.evaluation.model_check import check_first_batch, check_lightness_only
-from colorbench.evaluation.protocol import Truth
-from colorbench.evaluation.run import RunRequest, run
+from colorbench.evaluation.runner import run
+from colorbench.models.adapters import Wrapped
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Colors, Inputs, Wrapped
+from colorbench.models.interfaces import Colors, Inputs
 from colorbench.models.loading import load_model
 from colorbench.models.networks import evaluation_mode, networks_of
 

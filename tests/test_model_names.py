@@ -13,13 +13,14 @@ from torch import Tensor, nn
 import colorbench
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.request import RunRequest, load_models
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.resolve import load_models
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import HasFeatures, PredictsDistribution, RandomWeights
+from colorbench.models.interfaces import HasFeatures, PredictsDistribution, RandomWeights
 from colorbench.models.loading import load_model
 from colorbench.models.names import ModelName, parse_name, split_names
 from colorbench.models.weights import load_weights, save_weights
-from zoo.cic.model import SHIPPED
+from zoo.cic.colorizer import SHIPPED
 
 CIC = "zoo/cic.untrained"
 

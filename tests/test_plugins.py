@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from colorbench import plugins
+from colorbench import registry
 from colorbench.errors import UserError
 from colorbench.models.loading import load_model
 
@@ -56,8 +56,8 @@ class Warm:
 """
 
 
-def names(kind: plugins.Kind) -> list[str]:
-    return [plugin.name for plugin in plugins.registered(kind)]
+def names(kind: registry.Kind) -> list[str]:
+    return [plugin.name for plugin in registry.registered(kind)]
 
 
 def test_our_own_models_and_protocols_come_by_the_same_door() -> None:
@@ -68,7 +68,7 @@ def test_our_own_models_and_protocols_come_by_the_same_door() -> None:
 def test_listing_imports_neither_torch_nor_a_plugin(install: Install, tmp_path: Path) -> None:
     install("costly", "model = costly_module:Model", costly_module="raise SystemExit('imported')")
     program = (
-        "import sys; from colorbench.plugins import registered\n"
+        "import sys; from colorbench.registry import registered\n"
         "print([plugin.name for plugin in registered('models')])\n"
         "print([name for name in ('torch', 'numpy', 'zoo', 'costly_module') if name in sys.modules])\n"
     )
@@ -110,7 +110,7 @@ def test_protocols_of_others_have_a_prefix_and_their_commands_none(install: Inst
     install("tools", "paint = tools_paint:paint", group="commands")
     assert {"auc", "theirs/auc"} <= set(names("protocols"))
     assert "paint" in names("commands")
-    assert plugins.find("protocols", "auc").distribution == "colorbench"
+    assert registry.find("protocols", "auc").distribution == "colorbench"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_breaks_no_other(
 ) -> None:
     install("bad-package", "model = broken:Model", broken=module)
     install("good-package", "model = working:Warm", working=WARM)
-    problem = plugins.find("models", "bad-package/model").error()
+    problem = registry.find("models", "bad-package/model").error()
     assert problem is not None
     assert words in problem
     assert "package bad-package" in problem
@@ -140,7 +140,7 @@ def test_a_plugin_that_cannot_be_imported_is_named_and_breaks_no_other(
 
 def test_a_module_that_is_not_there_is_told_without_a_line_of_the_import_system(install: Install) -> None:
     install("bad-package", "model = module_that_is_not_there:Model")
-    problem = str(plugins.find("models", "bad-package/model").error())
+    problem = str(registry.find("models", "bad-package/model").error())
     assert "No module named 'module_that_is_not_there'" in problem
     assert "(line" not in problem
 
@@ -148,7 +148,7 @@ def test_a_module_that_is_not_there_is_told_without_a_line_of_the_import_system(
 @pytest.mark.parametrize("name", ["a.b", "a/b"])
 def test_an_entry_point_with_slash_or_dot_is_shown_as_broken(install: Install, name: str) -> None:
     install("odd", f"{name} = odd_module:Warm", odd_module=WARM)
-    (plugin,) = (one for one in plugins.registered("models") if one.distribution == "odd")
+    (plugin,) = (one for one in registry.registered("models") if one.distribution == "odd")
     assert "may have no slash, dot, colon or space" in str(plugin.error())
 
 
@@ -171,12 +171,12 @@ def test_two_packages_that_claim_one_name_are_both_named(install: Install) -> No
 )
 def test_an_unknown_name_suggests_the_nearest(unknown: str, meant: str) -> None:
     with pytest.raises(UserError, match=f"no model '{unknown}'. did you mean {meant}?"):
-        plugins.find("models", unknown)
+        registry.find("models", unknown)
 
 
 def test_a_name_like_no_other_is_sent_to_the_list() -> None:
     with pytest.raises(UserError, match="`colorbench list` shows all"):
-        plugins.find("protocols", "qqqqqqqq")
+        registry.find("protocols", "qqqqqqqq")
 
 
 @pytest.mark.parametrize(
@@ -189,11 +189,11 @@ def test_a_name_like_no_other_is_sent_to_the_list() -> None:
     ],
 )
 def test_a_tag_stands_behind_the_last_part(name: str, parts: tuple[str, str | None]) -> None:
-    assert plugins.split_tag(name) == parts
+    assert registry.split_tag(name) == parts
 
 
 SHADOWED = (
-    "from colorbench.plugins import find\n"
+    "from colorbench.registry import find\n"
     "from colorbench.errors import UserError\n"
     "try:\n    find({kind!r}, {name!r}).load()\n    print('loaded')\n"
     "except UserError as error:\n    print(error)\n"
@@ -227,16 +227,16 @@ def test_a_file_of_the_users_that_hides_ours_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_that_name_without_code_is_not_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "zoo").mkdir()  # photographs of a zoo, say
-    program = "from colorbench.plugins import refuse_shadow; refuse_shadow('zoo'); print('not in the way')"
+    program = "from colorbench.registry import refuse_shadow; refuse_shadow('zoo'); print('not in the way')"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout == "not in the way\n", done.stderr
 
 
 @pytest.mark.parametrize("kind", ["models", "protocols", "datasets", "commands"])
-def test_every_entry_point_of_ours_can_be_loaded(kind: plugins.Kind) -> None:
-    ours = [plugin for plugin in plugins.registered(kind) if plugin.distribution == plugins.OWN]
+def test_every_entry_point_of_ours_can_be_loaded(kind: registry.Kind) -> None:
+    ours = [plugin for plugin in registry.registered(kind) if plugin.distribution == registry.OWN]
     declared = [
-        p for p in entry_points(group=f"colorbench.{kind}") if p.dist is not None and p.dist.name == plugins.OWN
+        p for p in entry_points(group=f"colorbench.{kind}") if p.dist is not None and p.dist.name == registry.OWN
     ]
     assert len(ours) == len(declared)
     assert {plugin.name: plugin.error() for plugin in ours} == {plugin.name: None for plugin in ours}

@@ -10,11 +10,13 @@ import torch
 from PIL import Image
 from skimage.data import astronaut, chelsea, coffee, rocket
 
-from colorbench.color.bins import ab_bins, nearest_bin
+from colorbench.color.bins import nearest_bin
+from colorbench.color.grid import ab_bins
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.protocol import Colorization, ImageProtocol, ScoredBatch, Scorer, Summary, Truth
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.interfaces import ImageProtocol, ScoredBatch, Scorer, Summary
 from colorbench.stats.bootstrap import estimate
 from protocols.auc import AucProtocol, AucScorer
 
@@ -274,8 +276,8 @@ def test_a_large_photograph_of_one_color_overflows_nothing() -> None:
 @pytest.mark.parametrize("model", ["zoo/ground-truth-jpeg95", "images"])
 def test_ab_as_given_is_refused_for_8_bit_predictions(model: str, tmp_path: Path) -> None:
     from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.request import RunRequest
-    from colorbench.evaluation.run import run
+    from colorbench.evaluation.config import RunRequest
+    from colorbench.evaluation.runner import run
 
     data = open_dataset("samples").limit(2)
     if model == "images":
@@ -292,8 +294,8 @@ def test_ab_as_given_is_refused_for_8_bit_predictions(model: str, tmp_path: Path
 
 def test_ab_as_given_takes_the_ground_truth_and_models_that_give_ab(tmp_path: Path) -> None:
     from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.request import RunRequest
-    from colorbench.evaluation.run import run
+    from colorbench.evaluation.config import RunRequest
+    from colorbench.evaluation.runner import run
 
     data = open_dataset("samples").limit(2)
     models = ("zoo/ground-truth", "zoo/gray")

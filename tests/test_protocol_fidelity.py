@@ -12,7 +12,8 @@ from torch import Tensor
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.protocol import Colorization, ImageProtocol, Scorer, Truth
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.interfaces import ImageProtocol, Scorer
 from colorbench.metrics.psnr import ROUNDING_BOUND
 from colorbench.stats.bootstrap import estimate
 from protocols.fidelity import METRICS, FidelityProtocol, FidelityScorer

@@ -16,16 +16,16 @@ from sklearn.linear_model import LogisticRegression
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.protocol import WholeProtocol
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import record_folder, run
-from colorbench.evaluation.verify import verify
-from colorbench.models.colorizer import RandomWeights
+from colorbench.evaluation.interfaces import WholeProtocol
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.models.interfaces import RandomWeights
 from colorbench.models.loading import load_model
-from protocols.classes import aligned
+from colorbench.results.record import Record
+from colorbench.verification.checks import verify
+from protocols.label_alignment import aligned
 from protocols.linear_probe import LinearProbeProtocol
-from protocols.linear_probe.classifiers import held_part, logistic, moments, rotated, standardized
-from protocols.linear_probe.results import seed_and_image_interval
+from protocols.linear_probe.linear_classifiers import held_part, logistic, moments, rotated, standardized
+from protocols.linear_probe.summarize import seed_and_image_interval
 
 SMALL = {"dims": 60, "strengths": "1,100,10000"}
 

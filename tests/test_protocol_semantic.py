@@ -14,16 +14,18 @@ from scipy.special import rel_entr, softmax
 from torch import Tensor
 from torch.nn import functional
 
-from colorbench.cli.judges import show_judges
-from colorbench.cli.tables import console
+from colorbench.cli.classifier_agreement import show_judges
+from colorbench.cli.console import console
 from colorbench.color.lab import lab_to_rgb8
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.decoding import decode
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation.aggregate import metrics_of
-from colorbench.evaluation.protocol import Colorization, ImageProtocol, Scorer, Truth
-from colorbench.evaluation.run import RunRequest, run
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.interfaces import ImageProtocol, Scorer
+from colorbench.evaluation.runner import run
 from colorbench.models.classifiers import Classifier
 from colorbench.models.weights import save_weights
 from protocols.semantic import SemanticProtocol, SemanticScorer
@@ -265,7 +267,7 @@ def measured(judges: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) 
     models = [Flat((20, 30)), Flat((-30, 10)), TruthTeller()]
     with pytest.MonkeyPatch.context() as patch:
         with_anchors(patch)
-        patch.setattr("colorbench.evaluation.run.check_models", lambda *_: {})  # the calls of the pass are counted
+        patch.setattr("colorbench.evaluation.runner.check_models", lambda *_: {})  # the calls of the pass are counted
         request = RunRequest(
             models=[loaded(model, f"test/{name}") for name, model in zip("abt", models, strict=True)],
             protocols=["semantic"],

@@ -29,17 +29,21 @@ from pydantic import ValidationError
 
 from colorbench.data.dataset import Dataset, id_hash
 from colorbench.errors import UserError
-from colorbench.evaluation.aggregate import TOO_SHORT, metrics_of, paired_places
-from colorbench.evaluation.identity import content_fingerprint
-from colorbench.evaluation.pictures import extreme_ids, fixed_ids, prediction_names, read_index
-from colorbench.evaluation.protocol import MetricSpec
-from colorbench.evaluation.provenance import overlap, provenance
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import RunRequest, record_folder, run
+from colorbench.evaluation.aggregate import TOO_SHORT, metrics_of
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.image_writer import extreme_ids, fixed_ids, prediction_names
+from colorbench.evaluation.provenance import provenance
+from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Colors
+from colorbench.models.interfaces import Colors
+from colorbench.models.training_overlap import overlap
+from colorbench.results.image_index import read_index
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Record
+from colorbench.results.statistics import paired_places
 from colorbench.stats.bootstrap import interval
 from colorbench.stats.paired import paired_interval
+from colorbench.storage.hashing import content_fingerprint
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,13 @@ import pytest
 from PIL import Image
 
 from colorbench.errors import UserError
-from colorbench.evaluation.chart import chart, ticks
-from colorbench.evaluation.identity import folder_of
-from colorbench.evaluation.pictures import KeptPicture, file_names, thumbnail, write_index
-from colorbench.evaluation.record import read_record
-from colorbench.evaluation.report import anchor_records, page, write_report
-from colorbench.evaluation.store import RunFolder
+from colorbench.evaluation.image_writer import thumbnail, write_index
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_location import folder_of
+from colorbench.reporting.page import anchor_records, page, write_report
+from colorbench.reporting.plots import chart, ticks
+from colorbench.results.image_index import SavedImage, file_names
+from colorbench.results.record import read_record
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
         for id, reasons in why.items():
             for name in file_names(id):
                 folder.write(folder.pictures / name, thumbnail(Image.fromarray(astronaut)))
-            kept.append(KeptPicture.of(id, "0", reasons, {"auc_raw": 91.234}))
+            kept.append(SavedImage.of(id, "0", reasons, {"auc_raw": 91.234}))
         write_index(folder, kept)
         folder.write_record(record.model_dump_json())
         return path

@@ -12,10 +12,11 @@ from engine_support import Listening, read_folder, write_photographs
 from test_retrained import numbers, train
 
 from colorbench.cli.show import describe
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import RunRequest, record_folder, run
-from colorbench.evaluation.verify import verify
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.card import ModelCard
+from colorbench.results.record import Record
+from colorbench.verification.checks import verify
 
 pytestmark = pytest.mark.usefixtures("only_the_pass")
 
@@ -122,9 +123,9 @@ def test_the_key_verifies(folder: Path) -> None:
 def test_another_protocol_code_is_another_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = measure(folder, "m/model.py:Model")
     with monkeypatch.context() as patch:
-        patch.setattr("colorbench.evaluation.run.protocol_code", lambda _: ("0" * 64, ()))
+        patch.setattr("colorbench.evaluation.runner.protocol_code", lambda _: ("0" * 64, ()))
         assert measure(folder, "m/model.py:Model").key != first.key
     with monkeypatch.context() as patch:
-        patch.setattr("colorbench.evaluation.identity.library_code", lambda: "0" * 64)
+        patch.setattr("colorbench.results.run_key.library_code", lambda: "0" * 64)
         assert measure(folder, "m/model.py:Model").key != first.key
         assert "code of colorbench" in said(folder, first)

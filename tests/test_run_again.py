@@ -12,10 +12,11 @@ from engine_support import DistanceProtocol, Flat, Listening, loaded, with_ancho
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.pictures import whole
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import RunRequest, record_folder, run
-from colorbench.evaluation.verify import verify
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.results.image_index import whole
+from colorbench.results.record import Record
+from colorbench.verification.checks import verify
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +24,7 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> DistanceProtocol:
     protocol = DistanceProtocol()
     with_protocol(monkeypatch, distance=protocol)
     with_anchors(monkeypatch)
-    monkeypatch.setattr("colorbench.evaluation.work.SHARD", 16)
+    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 16)
     return protocol
 
 
@@ -135,7 +136,7 @@ def test_saved_images_that_a_power_cut_emptied_are_made_again(
         raise Cut
 
     with monkeypatch.context() as patch:
-        patch.setattr("colorbench.evaluation.finish._record", cut)
+        patch.setattr("colorbench.evaluation.build_record._record", cut)
         with pytest.raises(Cut):
             measured(crops, tmp_path, save="predictions")
     predictions = sorted(tmp_path.rglob("predictions/**/*.png"))

@@ -12,8 +12,11 @@ from engine_support import DistanceProtocol, DistanceScorer, Flat, loaded, with_
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.protocol import Colorization, MetricSpec, ScoredBatch, Summary
-from colorbench.evaluation.run import RunRequest, run
+from colorbench.evaluation.batch import Colorization
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.interfaces import ScoredBatch, Summary
+from colorbench.evaluation.runner import run
+from colorbench.results.metric_spec import MetricSpec
 
 
 class Odd(DistanceProtocol):

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from colorbench.data.loading import load_batches
-from colorbench.data.recipes import get_recipe
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.protocol import Colorization, Truth
-from colorbench.models.colorizer import Inputs
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.models.interfaces import Inputs
 from colorbench.models.loading import load_model
 from colorbench.stats.paired import PairedDifference, paired_interval
 from protocols.auc import AucProtocol

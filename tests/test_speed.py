@@ -12,9 +12,11 @@ import pytest
 from engine_support import DistanceProtocol, DistanceScorer, Flat, loaded, with_protocol
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation import protocol as interfaces
-from colorbench.evaluation.protocol import Colorization, ScoredBatch
-from colorbench.evaluation.run import RunRequest, run
+from colorbench.evaluation import interfaces
+from colorbench.evaluation.batch import Colorization
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.interfaces import ScoredBatch
+from colorbench.evaluation.runner import run
 
 SLEEP = 0.05
 

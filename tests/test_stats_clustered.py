@@ -9,18 +9,15 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from colorbench.stats import clustered
-from colorbench.stats.clustered import (
+from colorbench.stats.clustered import crossed_bootstrap, mean_influence, two_level_bootstrap, two_way_variance
+from colorbench.stats.clustered_rates import (
     binomial_interval,
     clustered_difference,
     clustered_rate,
-    crossed_bootstrap,
     difference_parts,
     logit_bounds,
-    mean_influence,
-    two_level_bootstrap,
-    two_way_variance,
 )
-from protocols.human_study.simulation import Plan, simulate
+from protocols.human_study.power.simulation import Plan, simulate
 
 
 def study(seed: int, n: int = 300, persons: int = 15, images: int = 40) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

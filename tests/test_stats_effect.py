@@ -9,7 +9,7 @@ import pytest
 import scipy.stats
 
 from colorbench.stats.bootstrap import Form
-from colorbench.stats.effect import detectable_difference, difference_influence, effect_size, holm, images_needed
+from colorbench.stats.effect_size import detectable_difference, difference_influence, effect_size, holm, images_needed
 from colorbench.stats.paired import paired_interval, sign_flip_p
 
 

@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from scipy.stats import ttest_1samp
 
 from colorbench.evaluation.aggregate import NOT_RESOLVED, metrics_of
-from colorbench.evaluation.protocol import MetricSpec
+from colorbench.results.metric_spec import MetricSpec
 from colorbench.stats.fieller import share_of_gap
 
 

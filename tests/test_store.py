@@ -17,17 +17,14 @@ from hypothesis import strategies as st
 
 from colorbench.data.dataset import Sample
 from colorbench.errors import RunError
-from colorbench.evaluation.files import write_atomic
-from colorbench.evaluation.identity import (
-    content_fingerprint,
-    digest_of,
-    files_digest,
-    folder_of,
-    plain,
-    protocol_identity,
-    run_key,
-)
-from colorbench.evaluation.store import Lock, RunFolder, Shard, npz, pack, unpack
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_location import folder_of
+from colorbench.results.run_key import files_digest, protocol_identity, run_key
+from colorbench.results.shard import Shard, pack, unpack
+from colorbench.storage.atomic import write_atomic
+from colorbench.storage.hashing import content_fingerprint, digest_of, plain
+from colorbench.storage.lock import Lock
+from colorbench.storage.npz import npz
 
 SHARD = Shard(
     ids=("a/ä.jpg", "b.jpg"),

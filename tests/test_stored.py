@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from colorbench.data.recipes import get_recipe
+from colorbench.data.preprocessing import get_recipe
 from colorbench.errors import RunError, UserError
-from colorbench.models.colorizer import Inputs
+from colorbench.models.image_folder import StoredPictures
+from colorbench.models.interfaces import Inputs
 from colorbench.models.loading import load_model
-from colorbench.models.stored import StoredPictures
 
 
 def save(path: Path, picture: np.ndarray) -> None:

@@ -12,16 +12,16 @@ from engine_support import DistanceProtocol, Listening, with_protocol
 from PIL import Image, ImageOps
 
 from colorbench.color.lab import rgb_to_lab
-from colorbench.data.recipes import get_recipe
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.request import RunRequest
-from colorbench.evaluation.run import record_folder, run
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.runner import record_folder, run
 from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, WARNING
-from colorbench.evaluation.stored_rows import load_stored
-from colorbench.evaluation.wording import remarks
+from colorbench.models.image_folder import fit, same_aspect
 from colorbench.models.loading import load_model
-from colorbench.models.stored import fit, same_aspect
+from colorbench.reporting.format import remarks
+from colorbench.results.load import load_stored
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 SIDE = 72, 48
@@ -264,11 +264,11 @@ def test_honest_colorizations_have_the_lightness_of_their_images(tmp_path: Path)
 
 
 def test_a_resumed_run_tells_what_an_unbroken_one_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("colorbench.evaluation.work.SHARD", 2)
+    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 2)
     images = originals()
     folder = save(tmp_path / "out", [*swapped(images)[:4], *[image.resize((36, 24)) for image in images[4:]]])
     whole, _, _ = measured(tmp_path, images, folder)
-    from colorbench.evaluation.store import RunFolder
+    from colorbench.evaluation.run_directory import RunFolder
 
     (place,) = [path.parent for path in (tmp_path / "runs").rglob("record.json")]
     (place / "record.json").unlink()

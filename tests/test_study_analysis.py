@@ -12,18 +12,18 @@ from scipy import stats
 from study_answers import METHODS, SENTINEL, make_answers, make_design, write_study
 
 from colorbench.errors import UserError
-from colorbench.evaluation.aggregate import read_rows
-from colorbench.evaluation.pictures import read_index
-from colorbench.evaluation.record import read_record
-from colorbench.evaluation.wording import demonstration
-from protocols.human_study.analysis import Analysis, analyze, d_prime, side_bias
-from protocols.human_study.analysis_commands import write
-from protocols.human_study.answers import Answers, answers_of, read_answers
-from protocols.human_study.exclusions import apply
-from protocols.human_study.metrics import identity_of
-from protocols.human_study.paragraph import methods_paragraph
-from protocols.human_study.photographs import shrink
-from protocols.human_study.schema import Design, Exclusions
+from colorbench.reporting.format import demonstration
+from colorbench.results.image_index import read_index
+from colorbench.results.record import read_record
+from colorbench.results.rows import read_rows
+from protocols.human_study.analysis.cli import write
+from protocols.human_study.analysis.exclusions import apply
+from protocols.human_study.analysis.fooling_rates import Analysis, analyze, d_prime, side_bias
+from protocols.human_study.analysis.methods_text import methods_paragraph
+from protocols.human_study.analysis.metrics import identity_of
+from protocols.human_study.analysis.responses import Answers, answers_of, read_answers
+from protocols.human_study.analysis.shrinkage import shrink
+from protocols.human_study.study.schema import Design, Exclusions
 
 RATES = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, SENTINEL: 0.1}
 NOTHING = Exclusions(

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from colorbench.errors import UserError
-from protocols.human_study.jspsych import jspsych_files
-from protocols.human_study.server.bodies import Answer
+from protocols.human_study.build.jspsych import jspsych_files
+from protocols.human_study.server.request_schemas import Answer
 from tests.study_support import ADMIN, PRACTICE, TRIALS, body_of, build_small, copy_of, served, slot_of
 
 pytest.importorskip("playwright.sync_api")

@@ -10,11 +10,11 @@ from study_support import build_small
 
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
-from protocols.human_study import build as building
-from protocols.human_study.build import BuildRequest, build
-from protocols.human_study.schema import read_design
-from protocols.human_study.serve import serve
-from protocols.human_study.server.app import Options
+from protocols.human_study.build import build as building
+from protocols.human_study.build.build import BuildRequest, build
+from protocols.human_study.server.serve import serve
+from protocols.human_study.server.state import Options
+from protocols.human_study.study.schema import read_design
 
 REQUEST = BuildRequest(
     models=("zoo/gray",),

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from colorbench.errors import UserError
-from protocols.human_study.design import balance, draw_slots, sentinel_count
-from protocols.human_study.pictures import CLASS_BYTES, encode, files_of
-from protocols.human_study.plates import DIGITS, SIDE, digit_mask, draw_plate
-from protocols.human_study.schema import Slot
+from protocols.human_study.build.assignment import balance, draw_slots, sentinel_count
+from protocols.human_study.build.color_vision_plates import DIGITS, SIDE, digit_mask, draw_plate
+from protocols.human_study.build.stimuli import CLASS_BYTES, encode, files_of
+from protocols.human_study.study.schema import Slot
 
 SENTINEL = "zoo/random"
 
@@ -229,7 +229,7 @@ def test_a_plates_digit_stands_out_by_its_hue_and_fades_for_the_color_blind():
 def test_the_pages_files_are_packaged():
     from importlib.resources import files
 
-    from protocols.human_study.layout import FORM, TEXTS
+    from protocols.human_study.study.paths import FORM, TEXTS
 
     package = files("protocols.human_study")
     assert all((package / "form" / name).is_file() for name in FORM)
@@ -239,7 +239,7 @@ def test_the_pages_files_are_packaged():
 
 
 def test_an_npm_that_fails_is_named_with_the_way_out_and_nothing_unpinned_is_taken(tmp_path, monkeypatch):
-    from protocols.human_study import jspsych
+    from protocols.human_study.build import jspsych
 
     npm = tmp_path / "npm"
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

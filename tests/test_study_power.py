@@ -12,9 +12,9 @@ from scipy.special import expit
 from study_answers import make_design
 
 from colorbench.errors import UserError
-from protocols.human_study.planning import plan_of
-from protocols.human_study.power import Power, Sizes, participants_needed, simulated_power
-from protocols.human_study.simulation import Plan, deal, intercept, methods_of, simulate
+from protocols.human_study.power.cli import plan_of
+from protocols.human_study.power.power import Power, Sizes, participants_needed, simulated_power
+from protocols.human_study.power.simulation import Plan, deal, intercept, methods_of, simulate
 
 
 @pytest.mark.parametrize(("rate", "sd"), [(0.32, 0.894), (0.05, 2.0), (0.5, 1.0), (0.32, 0.0)])

@@ -7,13 +7,13 @@ import pandas
 import pytest
 from study_answers import METHODS, SENTINEL, make_answers, make_design
 
-from colorbench.evaluation.identity import content_fingerprint
-from colorbench.evaluation.record import read_record
-from colorbench.evaluation.stored_rows import load_stored
-from colorbench.evaluation.verify import verify
-from protocols.human_study.analysis import analyze
-from protocols.human_study.answers import answers_of
-from protocols.human_study.records import write_records
+from colorbench.results.load import load_stored
+from colorbench.results.record import read_record
+from colorbench.storage.hashing import content_fingerprint
+from colorbench.verification.checks import verify
+from protocols.human_study.analysis.fooling_rates import analyze
+from protocols.human_study.analysis.records import write_records
+from protocols.human_study.analysis.responses import answers_of
 
 RATES = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, SENTINEL: 0.1}
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protocols.human_study.schema import read_design
+from protocols.human_study.study.schema import read_design
 from tests.study_support import ADMIN, CLIENT, PRACTICE, TRIALS, Participant, body_of, build_small, copy_of, routes
 from tests.study_support import slot_of as slot
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from colorbench.errors import UserError
-from protocols.human_study.commands import app
-from protocols.human_study.export import export
-from protocols.human_study.schema import PARTICIPANTS, RESPONSES, read_design
-from protocols.human_study.server.limits import Limiter, Rate, Rates
-from protocols.human_study.server.secrets import load_secrets
-from protocols.human_study.server.store import Refusal, Store
+from protocols.human_study.cli import app
+from protocols.human_study.server.auth import load_secrets
+from protocols.human_study.server.database import Refusal, Store
+from protocols.human_study.server.rate_limit import Limiter, Rate, Rates
+from protocols.human_study.study.export import export
+from protocols.human_study.study.schema import PARTICIPANTS, RESPONSES, read_design
 from tests.study_support import ADMIN, GENEROUS, PRACTICE, TRIALS, Participant, body_of, build_small, copy_of, routes
 from tests.study_support import slot_of as slot
 
@@ -271,7 +271,7 @@ def test_the_limiter_forgets_nothing_that_counts_and_stays_small():
 
 
 def test_a_damaged_study_is_one_line(study: Path):
-    from protocols.human_study.server.app import Options, open_study
+    from protocols.human_study.server.state import Options, open_study
 
     with pytest.raises(UserError, match="no study here"):
         open_study(study / "nowhere", Options())

@@ -9,10 +9,10 @@ import pandas
 import pytest
 from study_support import Participant, build_small, copy_of, routes
 
-from protocols.human_study.export import export
-from protocols.human_study.server import store as stores
+from protocols.human_study.server import database as stores
 from protocols.human_study.server.admin import state_of
-from protocols.human_study.withdrawal import advice, note_withdrawal, outdated
+from protocols.human_study.study.export import export
+from protocols.human_study.study.withdrawal import advice, note_withdrawal, outdated
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
-from colorbench.training.files import Journal
+from colorbench.training.image_cache import build_cache, cut, open_cache
 from colorbench.training.initialization import kmeans_initialize
+from colorbench.training.journal import Journal
 from colorbench.training.loss import rebalanced_cross_entropy
-from colorbench.training.photographs import build_cache, cut, open_cache
+from colorbench.training.packaged_images import packaged_lightness
 from colorbench.training.preset import View
-from colorbench.training.samples import packaged_lightness
 from colorbench.training.schedule import trapezoid
 from zoo.cic.network import Network, layer_maps, scale_lightness
 

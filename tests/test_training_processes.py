@@ -11,7 +11,7 @@ import torch
 from training_support import TINY, Silent, make_trainer, write_photographs
 
 from colorbench.errors import UserError
-from colorbench.training.files import Journal
+from colorbench.training.journal import Journal
 
 SUPPORT = Path(__file__).with_name("training_support.py")
 

@@ -14,7 +14,8 @@ import torch
 from training_support import TINY, Silent, make_trainer, train_and_die, write_photographs
 
 from colorbench.errors import RunError, UserError
-from colorbench.training.files import Journal, load_checkpoint
+from colorbench.training.checkpoint import load_checkpoint
+from colorbench.training.journal import Journal
 from colorbench.training.preset import Preset
 
 # Each one goes on from what the one before has left. Checkpoints are saved at steps 0, 4, 8 and 12.
@@ -190,7 +191,7 @@ def test_a_full_disk_is_named_and_the_checkpoint_stays(
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("colorbench.training.files.torch.save", full)
+        monkeypatch.setattr("colorbench.training.checkpoint.torch.save", full)
 
     with pytest.raises(RunError, match="cannot write a checkpoint: No space left"):
         trainer.run(Broken(trainer, fill))

@@ -19,19 +19,19 @@ from colorbench.color.prior import from_counts, hard_counts, load_prior, rebalan
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.models.weights import save_weights
-from colorbench.training.devices import make_accelerator
-from colorbench.training.drawing import draw_prior
+from colorbench.training.accelerator import make_accelerator
 from colorbench.training.export import count_prior
-from colorbench.training.feed import Feed, Order
+from colorbench.training.figures import draw_prior
+from colorbench.training.fit import name_sources
+from colorbench.training.image_cache import PhotographCache, build_cache
+from colorbench.training.init_from import copy_weights
+from colorbench.training.loader import Feed, Order
 from colorbench.training.optimizer import make_optimizer
-from colorbench.training.photographs import PhotographCache, build_cache
 from colorbench.training.preset import Preset
 from colorbench.training.schedule import learning_rate
-from colorbench.training.start import copy_weights
-from colorbench.training.train import name_sources
 from zoo.cic import CIC
 from zoo.cic.network import Network
-from zoo.cic.training import ClassificationTraining
+from zoo.cic.training_task import ClassificationTraining
 
 
 @pytest.fixture(scope="module")

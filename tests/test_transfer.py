@@ -16,15 +16,15 @@ from voc_support import write_devkit
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.protocol import WholeProtocol
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.run import record_folder, run
+from colorbench.evaluation.interfaces import WholeProtocol
+from colorbench.evaluation.runner import record_folder, run
 from colorbench.metrics.average_precision import average_precision
 from colorbench.models.loading import load_model
+from colorbench.results.record import Record
 from protocols.transfer import TransferClassificationProtocol, TransferSegmentationProtocol
 from protocols.transfer.backbone import Backbone
+from protocols.transfer.fine_tuning import mirror
 from protocols.transfer.segmentation import mean_iou
-from protocols.transfer.tuning import mirror
 
 CPU = torch.device("cpu")
 FAST = {"epochs": 6, "batch": 8, "dims": 60, "learning_rate": 0.01}
@@ -128,7 +128,7 @@ def test_classification_learns_and_leaves_the_model_as_it_was(
 def test_the_same_seed_gives_the_same_answer_and_a_killed_training_goes_on(
     sets: tuple[Dataset, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from protocols.transfer import tuning
+    from protocols.transfer import fine_tuning
 
     forward, calls = Backbone.forward, []
 
@@ -140,7 +140,7 @@ def test_the_same_seed_gives_the_same_answer_and_a_killed_training_goes_on(
 
     whole = classified(*sets, tmp_path / "a")
     with monkeypatch.context() as patch:
-        patch.setattr(tuning.Backbone, "forward", killed)
+        patch.setattr(fine_tuning.Backbone, "forward", killed)
         with pytest.raises(KeyboardInterrupt):
             classified(*sets, tmp_path / "b")
     assert list((tmp_path / "b").rglob("checkpoint.pt"))

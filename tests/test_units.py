@@ -14,15 +14,16 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from colorbench.data.dataset import Dataset
-from colorbench.data.loading import load_batches
-from colorbench.data.recipes import get_recipe
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
 from colorbench.errors import RunError
-from colorbench.evaluation.answers import checked
-from colorbench.evaluation.protocol import Colorization, Truth
-from colorbench.evaluation.run import RunRequest, run
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.predict import checked
+from colorbench.evaluation.runner import run
 from colorbench.evaluation.units import observed, unit_notes
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Colors, Inputs
+from colorbench.models.interfaces import Colors, Inputs
 
 
 @pytest.fixture(scope="module")

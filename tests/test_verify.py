@@ -21,11 +21,11 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.rerun import TOLERANCE, Wanted, departure, rerunner
-from colorbench.evaluation.stored_rows import load_stored
-from colorbench.evaluation.untrusted import inside
-from colorbench.evaluation.verification import read_verification
-from colorbench.evaluation.verify import verify
+from colorbench.results.load import load_stored
+from colorbench.storage.safe_read import inside
+from colorbench.verification.checks import verify
+from colorbench.verification.rerun import TOLERANCE, Wanted, departure, rerunner
+from colorbench.verification.schema import read_verification
 from protocols.auc import AucProtocol
 
 COUNT = 32

@@ -19,10 +19,10 @@ from records_support import edit_record, edit_rows, measure, put_file
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.identity import content_fingerprint
-from colorbench.evaluation.store import npz
-from colorbench.evaluation.stored_rows import load_stored
-from colorbench.evaluation.verify import verify
+from colorbench.results.load import load_stored
+from colorbench.storage.hashing import content_fingerprint
+from colorbench.storage.npz import npz
+from colorbench.verification.checks import verify
 from protocols.auc import AucProtocol
 from protocols.fidelity import METRICS
 

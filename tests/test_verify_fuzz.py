@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from records_support import edit_record, measure
 
 from colorbench.errors import UserError
-from colorbench.evaluation.verify import verify
+from colorbench.verification.checks import verify
 
 FILES = ("rows.parquet", "arrays.npz", "pictures/index.json", "record.json")
 QUICK = settings(

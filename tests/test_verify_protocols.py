@@ -16,15 +16,15 @@ from study_answers import make_answers, make_design, write_study
 from voc_support import write_devkit
 
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.aggregate import read_rows
-from colorbench.evaluation.identity import content_fingerprint
-from colorbench.evaluation.run import record_folder, run
-from colorbench.evaluation.store import npz
-from colorbench.evaluation.verification import CLAIMED, Verification
-from colorbench.evaluation.verify import verify
-from protocols.human_study.analysis import analyze
-from protocols.human_study.answers import read_answers
-from protocols.human_study.records import write_records
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.results.rows import read_rows
+from colorbench.storage.hashing import content_fingerprint
+from colorbench.storage.npz import npz
+from colorbench.verification.checks import verify
+from colorbench.verification.schema import CLAIMED, Verification
+from protocols.human_study.analysis.fooling_rates import analyze
+from protocols.human_study.analysis.records import write_records
+from protocols.human_study.analysis.responses import read_answers
 
 SHIPPED = Path(__file__).parent.parent / "leaderboards" / "reference" / "records"
 SMALL = {"dims": 60, "strengths": "1,100"}
@@ -189,7 +189,7 @@ def test_a_protocol_that_is_not_installed_leaves_its_metrics_checked_by_their_ro
     folder = auc(tmp_path)
 
     def other(record: dict[str, Any]) -> None:
-        from colorbench.evaluation.identity import protocol_identity
+        from colorbench.results.run_key import protocol_identity
 
         protocol = record["protocol"]
         protocol.update(change)

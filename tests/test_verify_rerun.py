@@ -19,11 +19,11 @@ from records_support import Ended, edit_record, ended, measure
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation import file_access
-from colorbench.evaluation.ask_apart import places_of
-from colorbench.evaluation.rerun import Wanted, rerunner, same_prediction
-from colorbench.evaluation.verification import PROMISE, Verification
-from colorbench.evaluation.verify import verify
+from colorbench.verification import file_access
+from colorbench.verification.checks import verify
+from colorbench.verification.isolated_model import places_of
+from colorbench.verification.rerun import Wanted, rerunner, same_prediction
+from colorbench.verification.schema import PROMISE, Verification
 
 COUNT = 8
 MODELS = '''
@@ -35,7 +35,7 @@ import torch
 from PIL import Image
 from colorbench.color.lab import rgb_to_lab
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Colors
+from colorbench.models.interfaces import Colors
 
 ROOT = Path({root!r})
 
@@ -355,7 +355,7 @@ def test_everything_else_stays_readable(photographs, tmp_path) -> None:
 
 
 def test_the_child_is_told_no_path_by_its_command_line_or_environment(photographs, tmp_path, monkeypatch) -> None:
-    from colorbench.evaluation.ask_apart import Apart
+    from colorbench.verification.isolated_model import Apart
 
     root = str(photographs.samples[0].path.parents[1])
     monkeypatch.setenv("DATA", root)

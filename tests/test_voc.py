@@ -10,7 +10,7 @@ from PIL import Image
 from voc_support import OBJECTS, write_devkit
 
 from colorbench.data.sources import open_dataset
-from colorbench.data.voc import ABSENT, CLASSES, DIFFICULT, PRESENT, devkit_root, image_set, mask, presence
+from colorbench.data.sources.voc import ABSENT, CLASSES, DIFFICULT, PRESENT, devkit_root, image_set, mask, presence
 from colorbench.errors import UserError
 
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from colorbench.errors import RunError, UserError
-from colorbench.models import weights
-from colorbench.models.weights import check_shapes, fetch, file_sha256, load_weights, resolve, save_weights
+from colorbench.models import download
+from colorbench.models.download import fetch, resolve
+from colorbench.models.weights import check_shapes, file_sha256, load_weights, save_weights
 
 STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3).half(), "layer.count": torch.tensor(7)}
 
@@ -168,7 +169,7 @@ def test_an_address_is_downloaded_once(
         calls.append(address)
         fetch(address.replace("https://example.org", server), target, sha256)
 
-    monkeypatch.setattr(weights, "fetch", by_http)
+    monkeypatch.setattr(download, "fetch", by_http)
     source = f"https://example.org/{file.name}?download=1"
     assert same(load_weights(resolve(source, file_sha256(file))))
     monkeypatch.setenv("COLORBENCH_OFFLINE", "1")  # what is here needs no network
@@ -178,7 +179,7 @@ def test_an_address_is_downloaded_once(
         resolve(source, "0" * 64)
 
 
-@pytest.mark.parametrize("variable", weights.OFFLINE)
+@pytest.mark.parametrize("variable", download.OFFLINE)
 @pytest.mark.parametrize("source", ["https://example.org/net.safetensors", "hf:nobody/nothing/net.safetensors"])
 def test_offline_nothing_is_downloaded(
     source: str, variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

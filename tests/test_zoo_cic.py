@@ -5,18 +5,18 @@ import torch
 from safetensors.torch import load_file
 from skimage.data import astronaut
 
-from colorbench.color.bins import ab_bins
+from colorbench.color.grid import ab_bins
 from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import load_prior
-from colorbench.data.loading import load_batches
-from colorbench.data.recipes import get_recipe
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.protocol import Colorization, Truth
-from colorbench.models.colorizer import HasFeatures, Inputs, PredictsDistribution
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.models.interfaces import HasFeatures, Inputs, PredictsDistribution
 from protocols.auc import AucProtocol
 from zoo.cic import CIC, CICClass
-from zoo.cic.base import TrunkColorizer
 from zoo.cic.network import Network, scaled
+from zoo.cic.trunk_colorizer import TrunkColorizer
 from zoo.regression import L2, L2FineTuned
 
 

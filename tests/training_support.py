@@ -16,12 +16,12 @@ from PIL import Image
 from colorbench.color.prior import load_prior
 from colorbench.data.sources import open_dataset
 from colorbench.models.card import ModelCard
-from colorbench.training import files
-from colorbench.training.photographs import build_cache
+from colorbench.training import checkpoint
+from colorbench.training.image_cache import build_cache
 from colorbench.training.preset import Preset, View
 from colorbench.training.trainer import Options, Trainer
 from zoo.cic import CIC
-from zoo.cic.training import ClassificationTraining
+from zoo.cic.training_task import ClassificationTraining
 
 TINY = Preset(
     description="for tests",
@@ -133,7 +133,7 @@ def _die_while_saving(number: int, half: bool) -> None:
         file.flush()
         die()
 
-    files.torch.save = deadly  # this process ends with it
+    checkpoint.torch.save = deadly  # this process ends with it
 
 
 def main(photographs: Path, folder: Path, answers: Path) -> None:

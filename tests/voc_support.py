@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from colorbench.data.voc import CLASSES
+from colorbench.data.sources.voc import CLASSES
 
 PHOTOGRAPHS = (("astronaut", "person"), ("chelsea", "cat"), ("coffee", "diningtable"))
 OBJECTS = (

@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             app(args=None if arguments is None else [*arguments], prog_name="colorbench")
         finally:
             if arguments is None:  # of this process alone: a caller of this function goes on printing
-                from colorbench.guard import close_standard_output
+                from colorbench.models.guard import close_standard_output
 
                 close_standard_output()
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.verbs import VerbGroup
+from colorbench.cli.command_group import VerbGroup
 
 app = typer.Typer(
     name="colorbench",

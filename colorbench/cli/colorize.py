@@ -36,14 +36,14 @@ def colorize(
     """
     from time import perf_counter
 
+    from colorbench.cli.console import console
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
-    from colorbench.cli.tables import console
     from colorbench.data.decoding import UnreadablePhotograph, decode_file
-    from colorbench.evaluation.execution import device_of
-    from colorbench.evaluation.files import check_writable
-    from colorbench.evaluation.full_size import colorize_photograph
+    from colorbench.evaluation.device import device_of
+    from colorbench.evaluation.predict import colorize_photograph
     from colorbench.models.loading import load_model
+    from colorbench.storage.atomic import check_writable
 
     tell_when_interrupted(f"the pictures that are finished lie in {output}")
     words = console(words_to_stderr=True)
@@ -127,7 +127,7 @@ def write_png(path: Path, rgb: ndarray) -> None:
 
     from PIL import Image
 
-    from colorbench.evaluation.files import write_atomic
+    from colorbench.storage.atomic import write_atomic
 
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG")

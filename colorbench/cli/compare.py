@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from colorbench.cli.options import Debug, Json
-from colorbench.guard import print_result
+from colorbench.models.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.evaluation.comparison import Comparison, PairedTest
+    from colorbench.results.comparison import Comparison, PairedTest
 
 MILLION = 1_000_000
 LONGEST_NAME = 38
@@ -50,10 +50,10 @@ def compare(
     many would show such a difference, and the photographs that differ most. Where several records of a model lie under
     a folder, the newest that were measured in the same way on the same photographs are taken, and named.
     """
-    from colorbench.cli.tables import console
-    from colorbench.evaluation.choose_records import choose_common
-    from colorbench.evaluation.compare import compare as compare_runs
-    from colorbench.evaluation.stored_rows import load_stored
+    from colorbench.cli.choose_records import choose_common
+    from colorbench.cli.console import console
+    from colorbench.results.compare import compare as compare_runs
+    from colorbench.results.load import load_stored
 
     folders = choose_common(records, protocol)
     runs = [load_stored(folder) for folder in folders]
@@ -83,7 +83,7 @@ def show(words: Console, found: Comparison) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
-    from colorbench.cli.tables import line
+    from colorbench.cli.console import line
 
     protocol = f"{found.protocol} version {found.protocol_version}"
     line(words, f"{protocol} · {found.n} photographs of {found.dataset} · {found.recipe}")
@@ -112,7 +112,7 @@ def differences(tests: Sequence[PairedTest]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.evaluation.wording import interval, number
+    from colorbench.reporting.format import interval, number
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
@@ -152,7 +152,7 @@ def needed(images: int | None) -> str:
 
 def verdicts(tests: Sequence[PairedTest]) -> list[str]:
     """What the tests say, a sentence for each answer."""
-    from colorbench.evaluation.wording import number
+    from colorbench.reporting.format import number
 
     said = []
     for side, metrics in (("A", [t for t in tests if t.verdict == "a"]), ("B", [t for t in tests if t.verdict == "b"])):
@@ -180,7 +180,7 @@ def photographs(test: PairedTest) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.evaluation.wording import number
+    from colorbench.reporting.format import number
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(f"photographs that decide {test.metric} most", no_wrap=True)

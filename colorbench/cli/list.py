@@ -9,7 +9,7 @@ import typer
 
 from colorbench.cli.options import Debug, Json
 from colorbench.errors import UserError
-from colorbench.guard import print_result
+from colorbench.models.guard import print_result
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
     if json:
         print_result(jsonlib.dumps(found, indent=1, ensure_ascii=False))
         return
-    from colorbench.cli.tables import console
+    from colorbench.cli.console import console
 
     words = console(words_to_stderr=False)
     print_group(words, "models", found["models"], ("name", "role", "title"))
@@ -40,7 +40,7 @@ def models() -> list[dict[str, Any]]:
     """Every model, a row for each tag."""
     from colorbench.models.card import ModelCard
     from colorbench.models.loading import load_model, tags_of
-    from colorbench.plugins import registered
+    from colorbench.registry import registered
 
     rows: list[dict[str, Any]] = []
     for plugin in registered("models"):
@@ -63,7 +63,7 @@ def models() -> list[dict[str, Any]]:
 def protocols() -> list[dict[str, Any]]:
     """Every protocol with its presets."""
     from colorbench.cli.show import spec_of
-    from colorbench.plugins import registered
+    from colorbench.registry import registered
 
     rows: list[dict[str, Any]] = []
     for plugin in registered("protocols"):
@@ -80,8 +80,9 @@ def protocols() -> list[dict[str, Any]]:
 
 def datasets() -> list[dict[str, Any]]:
     """Sets of photographs that need no folder to be named."""
-    from colorbench.data.sources import SAMPLES, open_dataset
-    from colorbench.plugins import registered
+    from colorbench.data.sources import open_dataset
+    from colorbench.data.sources.packaged import SAMPLES
+    from colorbench.registry import registered
 
     samples = open_dataset(SAMPLES)
     rows: list[dict[str, Any]] = [{"name": SAMPLES, "photographs": len(samples), "title": samples.source}]

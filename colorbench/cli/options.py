@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from colorbench.cli.verbs import DEBUG
+from colorbench.cli.command_group import DEBUG
 from colorbench.errors import UserError
 
 
@@ -35,7 +35,7 @@ Device = Annotated[
 def _keep_standard_output(context: typer.Context, wanted: bool) -> bool:
     # Before the verb imports a plugin: what that prints must not stand among the JSON.
     if wanted and not context.resilient_parsing:
-        from colorbench.guard import standard_output_kept
+        from colorbench.models.guard import standard_output_kept
 
         context.with_resource(standard_output_kept())
     return wanted

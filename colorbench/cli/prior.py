@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from colorbench.cli.options import Debug, Json, Limit, ListFile
-from colorbench.guard import print_result
+from colorbench.models.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -45,11 +45,11 @@ def prior(
     The result can weigh rare colours in the auc protocol, and in training:
     colorbench run --protocol auc --param prior=FILE.npy
     """
-    from colorbench.cli.tables import console
+    from colorbench.cli.console import console
     from colorbench.color.prior import save_prior
     from colorbench.color.prior import smooth as smoothed
     from colorbench.errors import UserError
-    from colorbench.evaluation.files import check_writable
+    from colorbench.storage.atomic import check_writable
 
     if smooth and soft:
         raise UserError("soft counts are smooth already, and smoothing twice flattens them", mend="add --hard")
@@ -73,13 +73,13 @@ def count(data: str, list_file: Path | None, limit: int | None, recipe: str, sof
 
     import torch
 
+    from colorbench.cli.console import console
     from colorbench.cli.progress import ProgressBar
-    from colorbench.cli.tables import console
-    from colorbench.color.bins import ab_bins
+    from colorbench.color.grid import ab_bins
     from colorbench.color.lab import rgb_to_lab
     from colorbench.color.prior import from_counts, hard_counts, soft_counts
-    from colorbench.data.loading import SkippedPhotograph, load_batches
-    from colorbench.data.recipes import get_recipe
+    from colorbench.data.loader import SkippedPhotograph, load_batches
+    from colorbench.data.preprocessing import get_recipe
     from colorbench.data.sources import open_dataset
     from colorbench.errors import RunError
 
@@ -114,7 +114,7 @@ def print_prior(words: Console, prior: Prior, path: Path) -> None:
     import numpy as np
     from rich.table import Table
 
-    from colorbench.color.bins import ab_bins
+    from colorbench.color.grid import ab_bins
 
     p = prior.probabilities
     table = Table(box=None, pad_edge=False, header_style="dim")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -61,3 +63,47 @@ class ProgressBar(TransientBar):
         """``n`` more photographs are done."""
         if self._task is not None:
             self._bar.update(self._task, advance=n, beside=f"{images_per_second:.1f} images/s")
+
+
+_SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")
+
+
+class TrainingProgress(TransientBar):
+    """Listens to a training."""
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        """``quiet``: no bar, as in all but the first of several processes."""
+        super().__init__(console, quiet=quiet, speed_period=300)
+        self._task = self._bar.add_task("step", total=None, beside="")
+        self._first: tuple[int, float] | None = None
+
+    def advanced(self, step: int, steps: int) -> None:
+        """After every step."""
+        if self._first is None:
+            self._first = (step, time.monotonic())
+        self._bar.update(self._task, completed=step, total=steps)
+
+    def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
+        """Figures of the steps since the last call."""
+        words = f"{_words(figures)}  {images_per_second:.0f} images/s"
+        self._bar.update(self._task, beside=words)
+        if not self.console.is_terminal:
+            self.message(f"step {step}/{steps}  {words}{self._left(step, steps)}")
+
+    def validated(self, step: int, figures: Mapping[str, float]) -> None:
+        """Figures of the held photographs."""
+        gray = figures.get("gray_auc_rebalanced_stable")
+        beside = "" if gray is None else f"  (gray {figures['gray_auc_raw']:.2f}, {gray:.2f})"
+        self.message(f"held at step {step}: {_words(figures)}{beside}")
+
+    def _left(self, step: int, steps: int) -> str:
+        if self._first is None or step <= self._first[0] or step == steps:
+            return ""
+        pace = (time.monotonic() - self._first[1]) / (step - self._first[0])
+        minutes, seconds = divmod(round(pace * (steps - step)), 60)
+        hours, minutes = divmod(minutes, 60)
+        return f"  {hours}:{minutes:02d}:{seconds:02d} left"
+
+
+def _words(figures: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {figures[name]:.4g}" for name in _SHOWN if name in figures)

@@ -22,10 +22,10 @@ from colorbench.cli.options import (
     key_values,
 )
 from colorbench.errors import RunError, UserError
-from colorbench.guard import print_result, standard_output_kept
+from colorbench.models.guard import print_result, standard_output_kept
 
 if TYPE_CHECKING:
-    from colorbench.evaluation.record import Record
+    from colorbench.results.record import Record
 
 ROLES = ("train", "test")
 
@@ -113,14 +113,14 @@ def run(
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
 
+    from colorbench.cli.console import console
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
-    from colorbench.cli.tables import console
     from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.execution import processes
-    from colorbench.evaluation.request import get_protocol
-    from colorbench.evaluation.run import RunRequest
-    from colorbench.evaluation.run import run as measure
+    from colorbench.evaluation.config import RunRequest
+    from colorbench.evaluation.device import processes
+    from colorbench.evaluation.resolve import get_protocol
+    from colorbench.evaluation.runner import run as measure
     from colorbench.memory import keep_freed_memory
     from colorbench.models.loading import load_model
 
@@ -163,12 +163,12 @@ def run(
 
 def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, json: bool) -> None:
     """Write each record's page, print its table, and the records themselves where asked."""
-    from colorbench.cli.judges import show_judges
+    from colorbench.cli.classifier_agreement import show_judges
+    from colorbench.cli.console import Closing, console
     from colorbench.cli.show import spec_of
-    from colorbench.cli.tables import Closing, console
-    from colorbench.evaluation.judges import scores_judged
-    from colorbench.evaluation.report import write_report
-    from colorbench.evaluation.run import record_folder
+    from colorbench.evaluation.runner import record_folder
+    from colorbench.reporting.classifier_agreement import scores_judged
+    from colorbench.reporting.page import write_report
 
     closing = Closing(console(words_to_stderr=json))
     for record in asked:

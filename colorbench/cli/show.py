@@ -10,12 +10,12 @@ import typer
 
 from colorbench.cli.options import Debug, Json
 from colorbench.errors import UserError
-from colorbench.guard import print_result
+from colorbench.models.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from colorbench.evaluation.protocol import ProtocolSpec
+    from colorbench.evaluation.interfaces import ProtocolSpec
 
 
 def show(
@@ -32,7 +32,7 @@ def show(
     Of a model its card: role, size, training data, weights. Of a protocol its parameters with their defaults, its
     metrics and presets.
     """
-    from colorbench.cli.tables import console
+    from colorbench.cli.console import console
 
     about = describe(name)
     if json:
@@ -48,8 +48,8 @@ def describe(name: str) -> dict[str, Any]:
         UserError: for an unknown name, suggesting the nearest of all kinds.
     """
     from colorbench.cli.show_record import describe_record, record_place
-    from colorbench.data.sources import SAMPLES
-    from colorbench.plugins import nearest, registered
+    from colorbench.data.sources.packaged import SAMPLES
+    from colorbench.registry import nearest, registered
 
     if (place := record_place(name)) is not None:
         return describe_record(place)
@@ -68,7 +68,7 @@ def describe(name: str) -> dict[str, Any]:
 
 def model(name: str) -> dict[str, Any]:
     """A model's card, its tags and training presets."""
-    from colorbench.models import colorizer as capabilities
+    from colorbench.models import interfaces as capabilities
     from colorbench.models.loading import load_model, model_factory, tags_of
 
     loaded = load_model(name)
@@ -140,8 +140,8 @@ def spec_of(name: str) -> ProtocolSpec:
     Raises:
         UserError: for an unknown name, or a protocol that cannot be used.
     """
-    from colorbench.evaluation.protocol import ProtocolSpec
-    from colorbench.plugins import find
+    from colorbench.evaluation.interfaces import ProtocolSpec
+    from colorbench.registry import find
 
     plugin = find("protocols", name)
     spec = getattr(plugin.load(), "spec", None)
@@ -152,7 +152,8 @@ def spec_of(name: str) -> ProtocolSpec:
 
 def samples() -> dict[str, Any]:
     """The packaged photographs."""
-    from colorbench.data.sources import SAMPLES, open_dataset
+    from colorbench.data.sources import open_dataset
+    from colorbench.data.sources.packaged import SAMPLES
 
     dataset = open_dataset(SAMPLES)
     return {"name": SAMPLES, "title": dataset.source, "photographs": [sample.id for sample in dataset.samples]}

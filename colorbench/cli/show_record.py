@@ -11,8 +11,8 @@ from colorbench.errors import UserError
 
 if TYPE_CHECKING:
     from colorbench.data.dataset import Dataset
-    from colorbench.evaluation.identity import RunFingerprint
-    from colorbench.evaluation.record import Record
+    from colorbench.results.record import Record
+    from colorbench.results.run_key import RunFingerprint
 
 
 def record_place(name: str) -> Path | None:
@@ -29,7 +29,7 @@ def describe_record(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: where it cannot be read.
     """
-    from colorbench.evaluation.record import read_record
+    from colorbench.results.record import read_record
 
     record = read_record(folder)
     return {
@@ -46,8 +46,8 @@ def describe_record(folder: Path) -> dict[str, Any]:
 
 def reuse(folder: Path, record: Record) -> Iterator[str]:
     """In lines, whether a run of the same command would show the record again, and what is another where not."""
-    from colorbench.evaluation.plan import differences, made_here
-    from colorbench.evaluation.store import RunFolder
+    from colorbench.evaluation.run_directory import RunFolder
+    from colorbench.evaluation.run_location import differences, made_here
 
     part = record.fingerprint
     if part is None:
@@ -84,11 +84,11 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
 def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> RunFingerprint:
     """The fingerprint that a run would have now."""
     from colorbench.data.dataset import Dataset as Empty
-    from colorbench.evaluation.identity import protocol_identity, run_fingerprint
-    from colorbench.evaluation.protocol import ImageProtocol
-    from colorbench.evaluation.request import get_protocol
+    from colorbench.evaluation.interfaces import ImageProtocol
+    from colorbench.evaluation.resolve import get_protocol
     from colorbench.models.fingerprint import canonical_name, model_fingerprint, protocol_code
     from colorbench.models.loading import load_model
+    from colorbench.results.run_key import protocol_identity, run_fingerprint
 
     asked = [
         one for one in _values(command, "--model", "-m") if canonical_name(one) == canonical_name(record.model.name)
@@ -132,7 +132,7 @@ def _dataset(command: Sequence[str]) -> Dataset | None:
 def _images_differ(record: Record, dataset: Dataset) -> bool:
     import hashlib
 
-    from colorbench.evaluation.identity import content_fingerprint
+    from colorbench.storage.hashing import content_fingerprint
 
     left_out = {one.id for one in record.dataset.skipped} | {one.id for one in record.dataset.copies}
     contents = set()

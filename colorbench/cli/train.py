@@ -65,13 +65,13 @@ def train(
     from rich.console import Console
 
     from colorbench.cli.interrupt import tell_when_interrupted
-    from colorbench.cli.training_progress import TrainingProgress
+    from colorbench.cli.progress import TrainingProgress
     from colorbench.data.sources import open_dataset
     from colorbench.errors import UserError
     from colorbench.memory import keep_freed_memory
     from colorbench.models.loading import model_factory
-    from colorbench.training.train import Recipe, name_sources
-    from colorbench.training.train import train as train_model
+    from colorbench.training.fit import Recipe, name_sources
+    from colorbench.training.fit import train as train_model
     from colorbench.training.trainer import Options
 
     keep_freed_memory()

@@ -9,13 +9,13 @@ import typer
 
 from colorbench.cli.options import Debug, Device, Json, ListFile, Weights
 from colorbench.errors import UserError
-from colorbench.guard import print_result
+from colorbench.models.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from colorbench.data.dataset import Dataset
-    from colorbench.evaluation.verification import Verification
+    from colorbench.verification.schema import Verification
 
 
 def verify(
@@ -60,11 +60,11 @@ def verify(
     """
     from secrets import randbelow
 
-    from colorbench.cli.tables import console
-    from colorbench.evaluation.choose_records import choose_record
-    from colorbench.evaluation.files import write_atomic
-    from colorbench.evaluation.rerun import Wanted, rerunner
-    from colorbench.evaluation.verify import verify as check
+    from colorbench.cli.choose_records import choose_record
+    from colorbench.cli.console import console
+    from colorbench.storage.atomic import write_atomic
+    from colorbench.verification.checks import verify as check
+    from colorbench.verification.rerun import Wanted, rerunner
 
     folder = choose_record(record, protocol, dataset_name(data))
     if output is not None and output.resolve().parent == folder.resolve():
@@ -89,7 +89,7 @@ def verify(
 
 def dataset_name(data: str | None) -> str | None:
     """What a record calls the dataset that is given; no image is looked for."""
-    from colorbench.data.sources import SAMPLES
+    from colorbench.data.sources.packaged import SAMPLES
 
     if data is None or data == SAMPLES:
         return data
@@ -105,8 +105,9 @@ def photographs_of(
     Raises:
         UserError: where they are needed and none are given.
     """
-    from colorbench.data.sources import SAMPLES, open_dataset
-    from colorbench.evaluation.stored_rows import read_checked_record
+    from colorbench.data.sources import open_dataset
+    from colorbench.data.sources.packaged import SAMPLES
+    from colorbench.results.load import read_checked_record
 
     if data is not None or list_file is not None or labels is not None:
         return open_dataset(data, list_file=list_file, labels=labels)
@@ -125,7 +126,7 @@ def show(words: Console, found: Verification, folder: Path) -> None:
     """One line a check; what fails stands out."""
     from rich.text import Text
 
-    from colorbench.cli.tables import line
+    from colorbench.cli.console import line
 
     marks = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "unchecked": ("not checked", "yellow")}
     wide = max(len("claimed"), *(len(check.name) for check in found.checks))

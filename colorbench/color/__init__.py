@@ -9,8 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from colorbench.color.bins import ab_bins, decode, nearest_bin
+    from colorbench.color.bins import decode, nearest_bin
     from colorbench.color.encoding import SoftCode, soft_encode
+    from colorbench.color.grid import ab_bins
     from colorbench.color.lab import lab_to_rgb, lab_to_rgb8, lightness_and_ab, rgb_to_lab
     from colorbench.color.prior import Prior, load_prior, rebalancing_weights, save_prior
 

@@ -6,48 +6,17 @@ of 10 within a Chebyshev distance of 10 of the convex hull of all sRGB colours i
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Literal, get_args
 
-import numpy as np
 import torch
-from scipy.spatial import ConvexHull
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.compiled import compilable, exact_dtype, pixels_of
+from colorbench.color.compiled.jit import compilable, exact_dtype, pixels_of
+from colorbench.color.grid import GRID, MAP_EDGE, MAP_SIDE, ab_bins, bin_of_grid_point
 
-GRID = 10
 TEMPERATURE = 0.38
 
 Decoding = Literal["annealed-mean", "mean", "mode"]
-
-# The bins' grid is kept as a dense map with a margin, so that neighbourhoods never fall off it.
-MAP_EDGE = 20
-"""Grid steps from the origin to the edges of the dense map."""
-MAP_SIDE = 2 * MAP_EDGE + 1
-"""Points a side of the dense map."""
-REACH = 3
-"""Grid steps around a cell in which neighbours are looked for: what is further off is at least that far."""
-INSIDE = MAP_EDGE - REACH
-"""Grid steps from the origin within which all that is looked at lies on the map."""
-
-
-@lru_cache(maxsize=1)
-@torch.inference_mode(False)  # what is kept must serve training later, too
-def ab_bins() -> Tensor:
-    """The bins' ab values, (313, 2) float32, sorted by a, then b; (0, 0) is bin 120. Do not write into it."""
-    # The hull needs only a coarse cube: 5 values a channel already give the same 313 as 101 do.
-    axis = torch.linspace(0, 1, 17, dtype=torch.float64)
-    cube = torch.cartesian_prod(axis, axis, axis).T[:, None]  # (3, 1, 17^3)
-    ab = rgb_to_lab(cube)[1:, 0].T.numpy()
-    # Chebyshev distance <= 10 of a convex set: inside the hull of the set moved to the corners of that square.
-    corners = np.array([(-GRID, -GRID), (-GRID, GRID), (GRID, -GRID), (GRID, GRID)])
-    hull = ConvexHull((ab[:, None] + corners).reshape(-1, 2))
-    ticks = GRID * np.arange(-MAP_EDGE, MAP_EDGE + 1)
-    points = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
-    inside = (points @ hull.equations[:, :2].T + hull.equations[:, 2] <= 1e-9).all(axis=1)
-    return torch.from_numpy(points[inside].astype(np.float32))
 
 
 def nearest_bin(ab: Tensor) -> Tensor:
@@ -69,7 +38,7 @@ def nearest_bin(ab: Tensor) -> Tensor:
 
 
 def _nearest_compiled(ab: Tensor) -> Tensor | None:
-    from colorbench.color.bin_kernels import nearest
+    from colorbench.color.compiled.bins import nearest
 
     index = torch.empty((*ab.shape[:-3], 1, *ab.shape[-2:]), dtype=torch.int64)
     fine = nearest(pixels_of(ab), bin_of_grid_point(ab.device).numpy(), ab_bins().numpy(), pixels_of(index)[:, 0])
@@ -123,13 +92,3 @@ def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temper
     scaled = last if method == "mean" else last / temperature
     with torch.autocast(last.device.type, enabled=False):  # a product of matrices, and no part of a network
         return (scaled.softmax(dim=-1) @ bins).movedim(-1, 1)
-
-
-@lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve training later, too
-def bin_of_grid_point(device: torch.device) -> Tensor:
-    """(41 * 41,) int64: bin of each point of the dense map, -1 where there is none. Do not write into it."""
-    index = torch.full((MAP_SIDE * MAP_SIDE,), -1)
-    at = (ab_bins() / GRID).long() + MAP_EDGE
-    index[at[:, 0] * MAP_SIDE + at[:, 1]] = torch.arange(len(at))
-    return index.to(device)

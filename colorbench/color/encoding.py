@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.bins import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bins, bin_of_grid_point, squared_distances
-from colorbench.color.neighbours import neighbour_patterns
-from colorbench.compiled import exact_dtype, pixels_of
+from colorbench.color.bins import squared_distances
+from colorbench.color.compiled.jit import exact_dtype, pixels_of
+from colorbench.color.compiled.neighbor_table import neighbour_patterns
+from colorbench.color.grid import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bins, bin_of_grid_point
 
 if TYPE_CHECKING:
-    from colorbench.color.bin_kernels import Tables
+    from colorbench.color.compiled.bins import Tables
 
 NEIGHBOURS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
 SIGMA = 5.0
@@ -111,7 +112,7 @@ def _encode_on_cpu(ab: Tensor, count: int, sigma: float) -> SoftCode:
     the place: then the sides on which a pixel lies tell. What is left, at junctions of many borders and where a pattern
     reaches beyond the edge of the bins, is searched; so the answer is exact.
     """
-    from colorbench.color.bin_kernels import encode
+    from colorbench.color.compiled.bins import encode
 
     maps, shape = pixels_of(ab.float()), _shape(ab, count)
     # For a single map, each call of torch shows in the time.
@@ -143,7 +144,7 @@ def _offsets() -> Tensor:
 
 @lru_cache(maxsize=16)
 def _tables(count: int) -> Tables:
-    from colorbench.color.bin_kernels import PADDED, Tables
+    from colorbench.color.compiled.bins import PADDED, Tables
 
     offsets = _offsets().numpy()  # (36, 2)
     plan = neighbour_patterns(offsets, count)

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.compiled import compilable, exact_dtype, pixels_of
+from colorbench.color.compiled.jit import compilable, exact_dtype, pixels_of
 
 if TYPE_CHECKING:
-    from colorbench.color.lab_kernels import Shown
+    from colorbench.color.compiled.lab import Shown
 
 # IEC 61966-2-1 primaries with the rounded matrix of skimage.color (xyz_from_rgb).
 XYZ_FROM_RGB = np.array(
@@ -54,11 +54,11 @@ def _lab_of_8bit(rgb8: Tensor) -> Tensor:
     if rgb8.device.type != "cpu":
         table = torch.from_numpy(_linear_table()).to(rgb8.device, exact_dtype(rgb8.device))
         return _lab_of_linear(table[rgb8.int()]).float()
-    from colorbench.color import lab_kernels
+    from colorbench.color.compiled import lab as compiled_lab
 
     lab = torch.empty(rgb8.shape)
     pixels = pixels_of(lab)
-    lab_kernels.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels, pixels, 1)
+    compiled_lab.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels, pixels, 1)
     return lab
 
 
@@ -71,10 +71,10 @@ def lightness_and_ab(rgb8: Tensor) -> tuple[Tensor, Tensor]:
     if rgb8.dtype != torch.uint8 or rgb8.device.type != "cpu":
         lab = rgb_to_lab(rgb8)
         return lab[..., :1, :, :].contiguous(), lab[..., 1:, :, :].contiguous()
-    from colorbench.color import lab_kernels
+    from colorbench.color.compiled import lab as compiled_lab
 
     lightness, ab = (torch.empty((*rgb8.shape[:-3], n, *rgb8.shape[-2:])) for n in (1, 2))
-    lab_kernels.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels_of(lightness), pixels_of(ab), 0)
+    compiled_lab.rgb8_to_lab(pixels_of(rgb8), _linear_table(), _XYZ_MATRIX, pixels_of(lightness), pixels_of(ab), 0)
     return lightness, ab
 
 
@@ -113,10 +113,10 @@ def lab_to_rgb8(lab: Tensor) -> Tensor:
     _check(lab)
     if not compilable(lab):
         return (lab_to_rgb(lab.to(exact_dtype(lab.device))) * 255).round_().to(torch.uint8)
-    from colorbench.color import lab_kernels
+    from colorbench.color.compiled import lab as compiled_lab
 
     rgb8 = torch.empty(lab.shape, dtype=torch.uint8)
-    lab_kernels.lab_to_rgb8(pixels_of(lab), _shown(), pixels_of(rgb8))
+    compiled_lab.lab_to_rgb8(pixels_of(lab), _shown(), pixels_of(rgb8))
     return rgb8
 
 
@@ -138,11 +138,11 @@ def seen(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if not (compilable(lightness) and compilable(ab)):
         rgb8 = lab_to_rgb8(torch.cat([lightness, ab.to(lightness.dtype)], dim=-3))
         return rgb8, *lightness_and_ab(rgb8)
-    from colorbench.color import lab_kernels
+    from colorbench.color.compiled import lab as compiled_lab
 
     rgb8 = torch.empty((*lightness.shape[:-3], 3, *lightness.shape[-2:]), dtype=torch.uint8)
     seen_lightness, seen_ab = torch.empty(lightness.shape), torch.empty(ab.shape)
-    lab_kernels.seen(
+    compiled_lab.seen(
         pixels_of(lightness),
         pixels_of(ab),
         _shown(),
@@ -183,7 +183,7 @@ def _linear(v: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _shown() -> Shown:
-    from colorbench.color.lab_kernels import CELLS, Shown
+    from colorbench.color.compiled.lab import CELLS, Shown
 
     # Values are shown from halfway to the one below. (The curve is monotonic, and so is its inverse.)
     v = (np.arange(1, 256) - 0.5) / 255

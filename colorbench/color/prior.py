@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.bins import ab_bins, nearest_bin
+from colorbench.color.bins import nearest_bin
 from colorbench.color.encoding import NEIGHBOURS, SIGMA, soft_encode
+from colorbench.color.grid import ab_bins
 from colorbench.errors import UserError
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]

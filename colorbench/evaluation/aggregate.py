@@ -7,32 +7,29 @@ which a metric is not defined (NaN) drops out of that metric alone.
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
-from numpy.typing import ArrayLike, DTypeLike
 
-from colorbench.errors import UserError
-from colorbench.evaluation.copies import first_places, without_copies
-from colorbench.evaluation.files import atomic_file
-from colorbench.evaluation.protocol import MetricSpec, Summary
-from colorbench.evaluation.record import CurvePart, Difference, Files, Metric
-from colorbench.evaluation.score_check import COUNT as COUNT
-from colorbench.evaluation.score_check import FIXED_COLUMNS as FIXED_COLUMNS
-from colorbench.evaluation.store import RunFolder, Shard, StoredArrays, write_npz
+from colorbench.evaluation.interfaces import Summary
+from colorbench.evaluation.run_directory import RunFolder
 from colorbench.evaluation.stored_predictions import lightness_warning
 from colorbench.models.weights import file_sha256
+from colorbench.results.copies import first_places, without_copies
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import CurvePart, Difference, Files, Metric
+from colorbench.results.rows import rows_bytes
+from colorbench.results.shard import Shard, StoredArrays
+from colorbench.results.statistics import paired_places, statistics_of
 from colorbench.stats import bootstrap
 from colorbench.stats.fieller import share_of_gap
 from colorbench.stats.paired import paired_interval
+from colorbench.storage.atomic import atomic_file
+from colorbench.storage.npz import write_npz
 
 FEW = 100
 """Below this effective number of images, intervals were found to cover less than they say."""
@@ -100,16 +97,6 @@ def concatenated(
         return {}
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return whole if order is None else {name: values[list(order)] for name, values in whole.items()}
-
-
-def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.ndarray:
-    """(n, k) sufficient statistics of a metric.
-
-    Raises:
-        KeyError: naming the column that the protocol did not give.
-    """
-    names = [f"{metric.name}.s{j}" for j in range(COUNT[metric.form])]
-    return np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)
 
 
 def metrics_of(
@@ -197,15 +184,6 @@ def differences_from(
     return differences
 
 
-def paired_places(mine: Sequence[str], theirs: Sequence[str]) -> np.ndarray:
-    """(m, 2) places of equal content hashes; of a photograph that is in a set twice, the first pairs with the first."""
-    waiting: dict[str, list[int]] = {}
-    for place in reversed(range(len(theirs))):
-        waiting.setdefault(theirs[place], []).append(place)
-    found = [(place, waiting[sha256].pop()) for place, sha256 in enumerate(mine) if waiting.get(sha256)]
-    return np.array(found, dtype=np.int64).reshape(-1, 2)
-
-
 def curves_of(summary: Summary) -> list[CurvePart]:
     """Curves as a record holds them; a curve with a point that is no number is left out."""
     finite = [curve for curve in summary.curves if np.isfinite([*curve.x, *curve.y]).all()]
@@ -241,60 +219,3 @@ def write_rows(
             write_npz(file, arrays)
     hashes = {folder.arrays.name: file_sha256(folder.arrays)} if arrays else {}
     return Files(rows=file_sha256(folder.rows), arrays=hashes, pictures={})
-
-
-def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
-    """``rows.parquet``: a line per image; equal rows give equal bytes."""
-    heights, widths = np.asarray(rows.sizes, np.int32).reshape(-1, 2).T
-    labels = [0 if label is None else label for label in rows.labels]
-    table = {
-        "id": _texts(rows.ids),
-        "sha256": _texts(rows.sha256s),
-        "label": _numbers(labels, np.int64, known=[label is not None for label in rows.labels]),
-        "gray": pyarrow.Array.from_buffers(pyarrow.bool_(), len(rows.gray), [None, _bits(rows.gray)]),
-        "height": _numbers(heights, np.int32),
-        "width": _numbers(widths, np.int32),
-        **{name: _numbers(values, np.float64) for name, values in columns.items()},
-    }
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(table), buffer, compression="zstd")
-    return buffer.getvalue()
-
-
-# Columns from their buffers, and back as lists: pyarrow's ways to and from numpy import pandas, which takes longer than
-# scoring a small set.
-
-
-def _numbers(values: ArrayLike, dtype: DTypeLike, known: Sequence[bool] | None = None) -> pyarrow.Array:
-    array = np.ascontiguousarray(values, dtype)
-    valid = None if known is None else _bits(known)
-    return pyarrow.Array.from_buffers(
-        pyarrow.from_numpy_dtype(array.dtype), len(array), [valid, pyarrow.py_buffer(array)]
-    )
-
-
-def _texts(values: Sequence[str]) -> pyarrow.Array:
-    encoded = [value.encode() for value in values]
-    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
-    buffers = [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(encoded))]
-    return pyarrow.Array.from_buffers(pyarrow.string(), len(encoded), buffers)
-
-
-def _bits(values: Sequence[bool]) -> pyarrow.Buffer:
-    return pyarrow.py_buffer(np.packbits(np.asarray(values, np.bool_), bitorder="little"))
-
-
-def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Content hashes and the protocol's columns of a ``rows.parquet``.
-
-    Raises:
-        UserError: for a file that is damaged or none.
-    """
-    try:
-        table = pyarrow.parquet.ParquetFile(path).read()
-        names = [name for name in table.column_names if name not in FIXED_COLUMNS]
-        columns = {name: np.array(table[name].to_pylist(), np.float64) for name in names}
-        return table["sha256"].to_pylist(), columns
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        mend = "remove its folder, so that it is measured again"
-        raise UserError("these rows cannot be read", where=str(path), mend=mend) from error

@@ -13,44 +13,33 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
 
 from colorbench.data.dataset import Sample
-from colorbench.data.loading import LoadedBatch
-from colorbench.data.recipes import Recipe
+from colorbench.data.loader import LoadedBatch
+from colorbench.data.preprocessing import Recipe
 from colorbench.evaluation.aggregate import concatenated
-from colorbench.evaluation.answers import colorize
-from colorbench.evaluation.feeder import Claims
-from colorbench.evaluation.pictures import keep_predictions, keep_thumbnails
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.claims import Claims
+from colorbench.evaluation.config import Settings
+from colorbench.evaluation.image_writer import keep_predictions, keep_thumbnails
+from colorbench.evaluation.interfaces import ScoredBatch
 from colorbench.evaluation.pipeline import run_pipeline
-from colorbench.evaluation.protocol import Colorization, ScoredBatch, Truth
+from colorbench.evaluation.predict import colorize
+from colorbench.evaluation.progress import Progress
 from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.score_check import check_scores
-from colorbench.evaluation.store import Shard
+from colorbench.evaluation.shard_job import Evaluated, Task, Work, missing
 from colorbench.evaluation.stored_predictions import prediction_columns
 from colorbench.evaluation.units import observed
-from colorbench.evaluation.work import Evaluated, Settings, Task, Work, missing
 from colorbench.memory import release_freed_memory
-from colorbench.models.stored import StoredPictures
+from colorbench.models.image_folder import StoredPictures
+from colorbench.results.shard import Shard
 
 SCORERS = max(2, min(4, os.cpu_count() or 1))
 """Threads that score: at least two, so that a slow protocol does not hold up the network at once."""
-
-
-class Listener(Protocol):
-    """Hears how a run goes on; the command line draws it."""
-
-    def started(self, total: int) -> None:
-        """So many photographs are still to be evaluated."""
-
-    def advanced(self, n: int, images_per_second: float) -> None:
-        """``n`` more photographs are done; speed since the start."""
-
-    def message(self, text: str) -> None:
-        """One line for people."""
 
 
 def run_pass(
@@ -121,18 +110,6 @@ def in_order(tasks: Sequence[Task], count: int, settings: Settings) -> list[tupl
     own = work[settings.rank :: settings.processes]
     mine = {index for index, _ in own}
     return own + [entry for entry in reversed(work) if entry[0] not in mine]
-
-
-class Progress:
-    """Counts photographs for the listener."""
-
-    def __init__(self, listener: Listener) -> None:
-        self.listener, self.count, self.start = listener, 0, time.perf_counter()
-
-    def advance(self, n: int) -> None:
-        """``n`` more are done."""
-        self.count += n
-        self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
 
 
 def _predict(

@@ -14,36 +14,49 @@ from __future__ import annotations
 import json
 import math
 import re
-import shutil
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.dataset import Dataset
-from colorbench.data.loading import LoadedBatch, load_batches
-from colorbench.data.recipes import get_recipe
-from colorbench.errors import RunError, UserError
-from colorbench.evaluation.contents import check_contents, contents_of
-from colorbench.evaluation.copies import first_places, without_copies
-from colorbench.evaluation.engine import Progress
-from colorbench.evaluation.files import write_atomic, writing
-from colorbench.evaluation.identity import digest_of, folder_of
-from colorbench.evaluation.store import SHARD, Lock, Shard
-from colorbench.evaluation.work import Settings, shard_count, shard_samples
-from colorbench.models.fingerprint import library_code
+from colorbench.errors import UserError
+from colorbench.models.fingerprint import ModelFingerprint, library_code, model_fingerprint
+from colorbench.models.loading import LoadedModel
+
+
+def modules_of(colorizer: object) -> dict[str, nn.Module]:
+    """The networks of a colorizer: itself, or its attributes, by name."""
+    if isinstance(colorizer, nn.Module):
+        return {"": colorizer}
+    inner = getattr(colorizer, "model", None)  # the short form, wrapped
+    found = {name: value for name, value in vars(colorizer).items() if isinstance(value, nn.Module)}
+    return found or ({} if inner is None else modules_of(inner))
+
+
+def model_identity(model: LoadedModel, fingerprint: ModelFingerprint | None = None) -> dict[str, Any]:
+    """What decides a model's features: all that it holds, its code, and colorbench's.
+
+    Args:
+        model: before it is cast to another dtype.
+        fingerprint: of it, where it was made already.
+    """
+    found = fingerprint or model_fingerprint(model)
+    return {
+        "weights": found.weights,
+        "code": found.code,
+        "colorbench": library_code(),
+        # What cannot be compared is never read back.
+        **({} if found.reusable else {"once": uuid4().hex}),
+    }
+
 
 Pooling = Literal["average", "bilinear"]
 Maps = Callable[[Tensor], Mapping[str, Tensor]]
-FORMAT = 1
-"""Raised when the same key would hold other numbers."""
 DTYPES: Mapping[str, Any] = {"float16": np.float16, "float32": np.float32}
 
 
@@ -117,44 +130,6 @@ class _Chosen:
         return np.asarray(self.whole[self.places], dtype)
 
 
-Matrix = np.ndarray | _Chosen
-
-
-@dataclass(frozen=True)
-class Stored:
-    """Finished features of one source on one set."""
-
-    folder: Path
-    key: str
-    layers: Mapping[str, int]
-    """Layer -> dims, in the order of depth."""
-    rows: Shard
-    """The photographs that have features; ``skipped`` the others."""
-    places: np.ndarray
-    """(n,) where each row stands in the files."""
-    count: int
-    """Rows of the files, skipped photographs among them."""
-    storage: str
-
-    def matrix(self, layer: str) -> Matrix:
-        """(n, dims) as stored, read from the disk where it is indexed."""
-        shape = (self.count, self.layers[layer])
-        whole = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
-        return whole if len(self.places) == self.count else _Chosen(whole, self.places)
-
-    def without_copies(self) -> Stored:
-        """Return each distinct image once, for a set that is measured on."""
-        rows = without_copies(self.rows)
-        return (
-            self if rows is self.rows else replace(self, rows=rows, places=self.places[first_places(self.rows.sha256s)])
-        )
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """(n,) class of each row; -1 for none."""
-        return np.array([-1 if label is None else label for label in self.rows.labels], dtype=np.int64)
-
-
 def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
     """Of the layers that a model has, those that are asked for, in the model's order.
 
@@ -176,201 +151,6 @@ def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def features(
-    sources: Sequence[Source], dataset: Dataset, cut: Cut, settings: Settings, cache: Path, progress: Progress
-) -> list[Stored]:
-    """The features of all sources on a set: read where they are there, made in one decoding where they are not.
-
-    Raises:
-        UserError: for a recipe of mixed sizes, a layer that is not there, a source that another process is at.
-        RunError: for features that are no numbers, or that the storage cannot hold.
-    """
-    if get_recipe(cut.recipe).mixed_sizes:
-        raise UserError("features need photographs of one size", mend="choose a recipe such as squash128 or center224")
-    contents = contents_of(dataset, cache, settings.workers)
-    order = [contents[sample.id] for sample in dataset.samples]
-    makers = [_Maker(source, cut, order, settings, cache) for source in sources]
-    lacking = {maker.key: maker for maker in makers if not maker.finished()}  # equal sources are made once
-    if lacking:
-        _make(list(lacking.values()), dataset, contents, cut, settings, progress)
-    return [maker.read(dataset) for maker in makers]
-
-
-def _make(
-    makers: Sequence[_Maker],
-    dataset: Dataset,
-    contents: Mapping[str, str | None],
-    cut: Cut,
-    settings: Settings,
-    progress: Progress,
-) -> None:
-    recipe = get_recipe(cut.recipe)
-    samples = dataset.samples
-    locks = [maker.lock() for maker in makers]
-    try:
-        # Another process may have finished some before the lock was free: a reader may hold their files by now.
-        makers = [maker for maker in makers if not maker.finished()]
-        done = [maker.done() for maker in makers]
-        shards = [index for index in range(shard_count(len(samples))) if not all(index in there for there in done)]
-        progress.listener.started(sum(len(shard_samples(samples, index)) for index in shards))
-        for index in shards:
-            todo = [maker for maker, there in zip(makers, done, strict=True) if index not in there]
-            part = shard_samples(samples, index)
-            place = {sample.id: index * SHARD + i for i, sample in enumerate(part)}
-            heads: list[dict[str, Any]] = []
-            for batch in load_batches(
-                part,
-                recipe,
-                batch_size=settings.batch_size,
-                workers=settings.workers,
-                gray_policy=settings.gray_policy,
-            ):
-                check_contents(batch.ids, batch.sha256s, contents)
-                heads.append(_head(batch, place))
-                if batch.ids:
-                    lightness = rgb_to_lab(batch.rgb8.to(settings.device))[:, :1]
-                    for maker in todo:
-                        maker.add(lightness, [place[id] for id in batch.ids], batch.ids, len(samples))
-                progress.advance(len(batch.ids) + len(batch.skipped))
-            for maker in todo:
-                maker.close_shard(index, heads)
-        for maker in makers:
-            maker.close()
-    finally:
-        for lock in locks:
-            lock.release()
-
-
-def _head(batch: LoadedBatch, place: Mapping[str, int]) -> dict[str, Any]:
-    return {
-        "places": [place[id] for id in batch.ids],
-        "sha256s": batch.sha256s,
-        "gray": batch.gray,
-        "sizes": batch.sizes,
-        "skipped": [(place[id], reason) for id, reason in batch.skipped],
-    }
-
-
-class _Maker:
-    """The features of one source in the making."""
-
-    def __init__(
-        self, source: Source, cut: Cut, contents: Sequence[str | None], settings: Settings, cache: Path
-    ) -> None:
-        self.source, self.cut = source, cut
-        self.key = digest_of(
-            {
-                "format": FORMAT,
-                "colorbench": library_code(),
-                "source": source.identity,
-                "layers": source.layers,
-                "recipe": cut.recipe,
-                "shrinking": asdict(cut.shrinking),
-                "storage": cut.storage,
-                "dtype": str(settings.dtype),
-                "gray_policy": settings.gray_policy,
-                "contents": contents,
-            }
-        )
-        self.folder = cache / "features" / folder_of(source.name, "-", "-", "-").parents[1] / self.key[:16]
-        self.ledger = self.folder / "done"
-        self.index = self.folder / "index.json"
-        self.layers: dict[str, int] = {}
-        self.seconds = 0.0
-
-    def finished(self) -> bool:
-        return self.index.is_file() and _json(self.index).get("key") == self.key
-
-    def lock(self) -> Lock:
-        with writing(self.folder):
-            self.ledger.mkdir(parents=True, exist_ok=True)
-            lock = Lock.take(self.folder / "lock")
-        if lock is None:
-            what = f"another process is making the features of {self.source.name}"
-            raise UserError(what, where=str(self.folder), mend="wait until it is done, and run this again")
-        return lock
-
-    def done(self) -> set[int]:
-        """Shards that are there; those of another key, whose folder has the same short name, are not."""
-        shards = {int(path.stem): _json(path) for path in self.ledger.glob("*.json")}
-        found = {index: shard for index, shard in shards.items() if shard.get("key") == self.key}
-        if found:
-            self.layers = found[min(found)]["layers"]
-        return set(found)
-
-    def add(self, lightness: Tensor, places: Sequence[int], ids: Sequence[str], count: int) -> None:
-        """Write the rows of one batch."""
-        begun = time.perf_counter()
-        maps = self.source.maps(lightness)
-        names = chosen_layers(list(maps), self.source.layers)
-        with writing(self.folder):
-            for name in names:
-                rows = self.cut.shrinking.apply(maps[name]).cpu().numpy()  # (N, dims)
-                self._check(name, rows, ids)
-                self.layers.setdefault(name, rows.shape[1])
-                rows = rows.astype(DTYPES[self.cut.storage])
-                path = self.folder / _file(name, self.cut.storage)
-                if not path.exists():
-                    with open(path, "wb") as file:
-                        file.truncate(count * rows[0].nbytes)
-                with open(path, "r+b") as file:
-                    for start, stop in _runs(places):
-                        file.seek(places[start] * rows[0].nbytes)
-                        file.write(np.ascontiguousarray(rows[start:stop]).data)
-        self.seconds += time.perf_counter() - begun
-
-    def _check(self, layer: str, rows: np.ndarray, ids: Sequence[str]) -> None:
-        name = self.source.name
-        if not (finite := np.isfinite(rows).all(axis=1)).all():
-            what = f"{name} gives features that are no numbers (NaN or infinite) in layer {layer}"
-            raise RunError(what, where=ids[int(np.argmin(finite))], mend="check the model's weights")
-        if self.cut.storage == "float16" and np.abs(rows).max(initial=0) > np.finfo(np.float16).max:
-            what = f"features of {name} in layer {layer} are too large for float16"
-            raise RunError(what, mend="give --param storage=float32")
-
-    def close_shard(self, index: int, heads: Sequence[Mapping[str, Any]]) -> None:
-        whole = {"key": self.key, "layers": self.layers, "batches": heads, "seconds": self.seconds}
-        self.seconds = 0.0
-        write_atomic(self.ledger / f"{index:05d}.json", json.dumps(whole).encode(), durable=False)
-
-    def close(self) -> None:
-        """All shards as one index; the ledger goes."""
-        shards = [json.loads(path.read_text()) for path in sorted(self.ledger.glob("*.json"))]
-        batches = [batch for shard in shards for batch in shard["batches"]]
-        whole = {
-            "key": self.key,
-            "source": self.source.name,
-            "layers": self.layers,
-            "seconds": sum(shard["seconds"] for shard in shards),
-            **{key: [one for batch in batches for one in batch[key]] for key in _HEAD},
-        }
-        write_atomic(self.index, json.dumps(whole).encode())
-        shutil.rmtree(self.ledger, ignore_errors=True)
-
-    def read(self, dataset: Dataset) -> Stored:
-        """The finished features, with ids and labels of the set as it is asked for now."""
-        head = json.loads(self.index.read_text())
-        # Names and classes are those of the set as it is now: the contents are the same, in the same order.
-        samples = [dataset.samples[place] for place in head["places"]]
-        return Stored(
-            folder=self.folder,
-            key=self.key,
-            layers=head["layers"],
-            rows=Shard(
-                ids=tuple(sample.id for sample in samples),
-                sha256s=tuple(head["sha256s"]),
-                labels=tuple(sample.label for sample in samples),
-                gray=tuple(head["gray"]),
-                sizes=tuple((height, width) for height, width in head["sizes"]),
-                skipped=tuple((dataset.samples[place].id, reason) for place, reason in head["skipped"]),
-                seconds={"features": head["seconds"]},
-            ),
-            places=np.array(head["places"], dtype=np.int64),
-            count=len(dataset),
-            storage=self.cut.storage,
-        )
-
-
 def _json(path: Path) -> dict[str, Any]:
     """What a file holds; nothing where it is damaged."""
     try:
@@ -378,19 +158,3 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-_HEAD = ("places", "sha256s", "gray", "sizes", "skipped")
-
-
-def _file(layer: str, storage: str) -> str:
-    return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', layer)}.{storage}"
-
-
-def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(start, stop) of stretches whose places follow one another."""
-    start = 0
-    for stop in range(1, len(places) + 1):
-        if stop == len(places) or places[stop] != places[stop - 1] + 1:
-            yield start, stop
-            start = stop

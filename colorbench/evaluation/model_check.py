@@ -18,17 +18,17 @@ import numpy as np
 import torch
 
 from colorbench.data.dataset import Sample
-from colorbench.data.loading import LARGEST_BATCH, LoadedBatch, load_batches
-from colorbench.data.recipes import Recipe, get_recipe
+from colorbench.data.loader import LARGEST_BATCH, LoadedBatch, load_batches
+from colorbench.data.preprocessing import Recipe, get_recipe
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.answers import predict
-from colorbench.evaluation.identity import seed_of
-from colorbench.evaluation.protocol import Colorization, Truth, disguised
+from colorbench.evaluation.batch import Colorization, Truth, disguised
+from colorbench.evaluation.config import Settings
+from colorbench.evaluation.predict import predict, seed_of
 from colorbench.evaluation.residents import Residents
-from colorbench.evaluation.work import Settings, Task
+from colorbench.evaluation.shard_job import Task
+from colorbench.models.image_folder import StoredPictures
 from colorbench.models.loading import LoadedModel
 from colorbench.models.networks import networks_of, set_evaluation_mode
-from colorbench.models.stored import StoredPictures
 
 Kind = Literal["not deterministic", "depends on the batch", "uses more than the lightness"]
 TOLERANCE = 1e-3

@@ -14,17 +14,16 @@ import numpy as np
 import torch
 
 from colorbench.data.dataset import Sample
-from colorbench.data.loading import load_batches
-from colorbench.data.recipes import get_recipe
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.protocol import Colorization, MetricSpec, ScoredBatch, Truth
-from colorbench.evaluation.work import Settings, Task
-from colorbench.plugins import describe
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.config import Settings
+from colorbench.evaluation.interfaces import ScoredBatch
+from colorbench.evaluation.shard_job import Task
+from colorbench.registry import describe
+from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS, MetricSpec
 
-FIXED_COLUMNS = ("id", "sha256", "label", "gray", "height", "width")
-"""Columns of the rows that say which image a row is of."""
-COUNT = {"ratio": 2, "abs_difference": 3}
-"""Form of a metric -> number of its statistics."""
 MOST_TRIED = 64
 """Images that are tried until one can be read."""
 _NAME = re.compile(r"\w(?:[\w .@+:/()=%-]{0,98}[\w)%])?")

@@ -16,10 +16,10 @@ from PIL import Image
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Sample, id_hash
 from colorbench.data.decoding import Header, UnreadablePhotograph, decode, decode_file, read_header
-from colorbench.data.recipes import Recipe, get_recipe
+from colorbench.data.preprocessing import Recipe, get_recipe
 from colorbench.errors import UserError
-from colorbench.evaluation.protocol import Colorization
-from colorbench.models.stored import SIZES, Fit, Size, StoredPictures, fit, same_aspect, shown
+from colorbench.evaluation.batch import Colorization
+from colorbench.models.image_folder import SIZES, Fit, Size, StoredPictures, fit, same_aspect, shown
 
 LIGHTNESS_GAP = "lightness_gap"
 """Column of the rows: median over the pixels of |L of the prediction - L of its image|."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from colorbench.color.lab import lightness_and_ab
-from colorbench.evaluation.protocol import Colorization
+from colorbench.evaluation.batch import Colorization
 
 STRIDE = 4
 """Every fourth pixel of every fourth line is enough for means and correlations."""

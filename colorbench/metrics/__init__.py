@@ -7,7 +7,7 @@ its own module, ``colorbench.metrics.auc``.
 from colorbench.metrics.chroma import mean_chroma
 from colorbench.metrics.ciede2000 import ciede2000, mean_ciede2000
 from colorbench.metrics.colorfulness import cf_abs, cf_hs
-from colorbench.metrics.lightness import lightness_drift, lightness_drift_share
+from colorbench.metrics.lightness_drift import lightness_drift, lightness_drift_share
 from colorbench.metrics.psnr import mean_squared_error, psnr
 
 __all__ = [

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.bins import ab_bins
-from colorbench.compiled import compilable, pixels_of
+from colorbench.color.compiled.jit import compilable, pixels_of
+from colorbench.color.grid import ab_bins
 
 LAST = 150
 """The last threshold, in ab units (paper: 0 to 150)."""
@@ -132,7 +132,7 @@ class AucStatistics:
 
     @cached_property
     def _sums(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        from colorbench.metrics.auc_kernels import add_up
+        from colorbench.metrics._auc_compiled import add_up
 
         images, bins, columns = self.joint.shape
         counts, scores = np.empty((images, bins), np.int64), np.empty((images, bins), np.int64)
@@ -173,7 +173,7 @@ def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> 
 
 def _counted(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucStatistics | None:
     """The statistics by the compiled loop; None where something is wrong."""
-    from colorbench.metrics.auc_kernels import SUMS, count
+    from colorbench.metrics._auc_compiled import SUMS, count
 
     images, size = len(true_ab), len(ab_bins())
     joint = np.zeros((images, size, CEILINGS), np.int32)
@@ -217,7 +217,7 @@ def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.nda
     Raises:
         ValueError: for weights of another shape than (313,).
     """
-    from colorbench.metrics.auc_kernels import weigh
+    from colorbench.metrics._auc_compiled import weigh
 
     if weights.shape != statistics.joint.shape[1:2]:
         raise ValueError(f"expected {statistics.joint.shape[1]} weights, one a bin, got {weights.shape}")

@@ -15,7 +15,7 @@ import math
 import torch
 from torch import Tensor
 
-from colorbench.metrics.means import image_mean
+from colorbench.metrics.reductions import image_mean
 
 _TURN = 2 * math.pi
 

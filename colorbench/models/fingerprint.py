@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colorbench.models.colorizer import Wrapped
+from colorbench.models.adapters import Wrapped
+from colorbench.models.image_folder import StoredPictures
 from colorbench.models.loading import LoadedModel
 from colorbench.models.state_hash import state_digest
-from colorbench.models.stored import StoredPictures
-from colorbench.source_code import UnknownCode, code_digest, foreign, package_digest, top_package
+from colorbench.storage.source_code import UnknownCode, code_digest, foreign, package_digest, top_package
 
 LIBRARY = Path(__file__).resolve().parents[1]
 NO_NUMBERS = ("cli", "reporting", "verification", "testing")

@@ -29,7 +29,7 @@ from pydantic import BaseModel
 from torch import Tensor, nn
 
 from colorbench.models.card import ModelCard
-from colorbench.source_code import foreign, installed
+from colorbench.storage.source_code import foreign, installed
 
 BLOCK = 2**24
 """Bytes of a tensor that are hashed at a time: several threads share a large one."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from colorbench.stats.clustered import RESAMPLES, difference_parts
+from colorbench.stats.clustered import RESAMPLES
+from colorbench.stats.clustered_rates import difference_parts
 
 _BLOCK = 1 << 21  # weights held at a time
 

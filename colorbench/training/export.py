@@ -14,7 +14,7 @@ from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import Prior, from_counts, hard_counts, save_prior, smooth, soft_counts
 from colorbench.models.card import ModelCard
 from colorbench.models.weights import save_weights
-from colorbench.training.drawing import draw_prior
+from colorbench.training.figures import draw_prior
 from colorbench.training.preset import Preset
 
 

@@ -24,14 +24,15 @@ from torch.optim.swa_utils import update_bn
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.errors import RunError, UserError
-from colorbench.training.devices import Dtype, make_accelerator
-from colorbench.training.feed import Feed, Order
-from colorbench.training.files import Journal, load_checkpoint, save_checkpoint
+from colorbench.training.accelerator import Dtype, make_accelerator
+from colorbench.training.checkpoint import load_checkpoint, save_checkpoint
+from colorbench.training.image_cache import PhotographCache, cut, cut_rgb
+from colorbench.training.init_from import copy_weights
+from colorbench.training.journal import Journal
+from colorbench.training.loader import Feed, Order
 from colorbench.training.optimizer import make_optimizer, moving_average
-from colorbench.training.photographs import PhotographCache, cut, cut_rgb
 from colorbench.training.preset import Preset
 from colorbench.training.schedule import learning_rate
-from colorbench.training.start import copy_weights
 from colorbench.training.validation import MakeColorizer, Validation
 
 INITIAL_PHOTOGRAPHS = 48

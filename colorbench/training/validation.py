@@ -18,11 +18,11 @@ from colorbench.color.bins import nearest_bin
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.metrics.auc import LAST, auc, auc_statistics, pooled_statistics
-from colorbench.models.colorizer import Colorizer, Inputs
+from colorbench.models.interfaces import Colorizer, Inputs
 from colorbench.models.resize import resized
-from colorbench.training.drawing import COLORS, Line, Panel, draw_panels, draw_strip
-from colorbench.training.files import Journal
-from colorbench.training.photographs import PhotographCache
+from colorbench.training.figures import COLORS, Line, Panel, draw_panels, draw_strip
+from colorbench.training.image_cache import PhotographCache
+from colorbench.training.journal import Journal
 from colorbench.training.preset import Preset
 
 PHOTOGRAPHS = 256

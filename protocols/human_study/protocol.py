@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorbench.errors import UserError
-from colorbench.evaluation.identity import digest_of
-from colorbench.evaluation.protocol import ProtocolSpec
-from colorbench.evaluation.request import decisive
-from protocols.human_study.build import PAPER_PARTICIPANTS, PRESETS, BuildRequest, build
-from protocols.human_study.metrics import HEADLINE, METRICS, NAME, VERSION
-from protocols.human_study.schema import DESIGN
+from colorbench.evaluation.interfaces import ProtocolSpec
+from colorbench.evaluation.resolve import decisive
+from colorbench.storage.hashing import digest_of
+from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION
+from protocols.human_study.build.build import PAPER_PARTICIPANTS, PRESETS, BuildRequest, build
+from protocols.human_study.study.schema import DESIGN
 
 if TYPE_CHECKING:
-    from colorbench.evaluation.whole import Context
+    from colorbench.evaluation.interfaces import Context
 
 AUTO = "auto"
 

@@ -19,13 +19,14 @@ import numpy as np
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.contents import contents_digest
-from colorbench.evaluation.protocol import Derived, MetricSpec, ProtocolSpec
-from colorbench.evaluation.record import Record
-from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
-from protocols.classes import aligned
-from protocols.linear_probe.probes import Choices, controls_of, probe_all
-from protocols.linear_probe.results import derived, summarize
+from colorbench.evaluation.build_record import place_of, write_whole
+from colorbench.evaluation.content_hashes import contents_digest
+from colorbench.evaluation.interfaces import Context, Derived, Outcome, ProtocolSpec
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Record
+from protocols.label_alignment import aligned
+from protocols.linear_probe.fit_probes import Choices, controls_of, probe_all
+from protocols.linear_probe.summarize import derived, summarize
 
 ACCURACY = MetricSpec(
     name="top1",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from colorbench.evaluation.judges import judged
-from colorbench.evaluation.protocol import MetricSpec
+from colorbench.reporting.classifier_agreement import judged
+from colorbench.results.metric_spec import MetricSpec
 
 TOP1 = MetricSpec(
     name="top1",

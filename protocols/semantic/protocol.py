@@ -12,9 +12,12 @@ from torch import Tensor
 
 from colorbench.color.lab import lab_to_rgb8
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.judges import judged
-from colorbench.evaluation.protocol import Colorization, MetricSpec, ProtocolSpec, ScoredBatch, Summary, Truth
-from colorbench.models.classifiers import PACKAGED, Classifier, load_classifiers
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.interfaces import ProtocolSpec, ScoredBatch, Summary
+from colorbench.models.classifier_weights import PACKAGED
+from colorbench.models.classifiers import Classifier, load_classifiers
+from colorbench.reporting.classifier_agreement import judged
+from colorbench.results.metric_spec import MetricSpec
 from colorbench.stats.fieller import share_of_gap
 from protocols.semantic.labels import classes_for, has_labels
 from protocols.semantic.metrics import AGREEMENT, GAP_SHARE, SCORES, metrics, scores

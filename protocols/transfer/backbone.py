@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.contents import modules_of
-from colorbench.evaluation.features import chosen_layers
-from colorbench.models.colorizer import HasFeatures
+from colorbench.evaluation.features import chosen_layers, modules_of
+from colorbench.models.interfaces import HasFeatures
 from colorbench.models.loading import LoadedModel
 
 HEAD, ALL, DEEPEST = "head", "all", "auto"

@@ -18,18 +18,19 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from colorbench.data.dataset import Dataset
-from colorbench.data.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence
+from colorbench.data.sources.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
+from colorbench.evaluation.build_record import place_of, write_whole
 from colorbench.evaluation.features import Shrinking
-from colorbench.evaluation.protocol import Derived, MetricSpec, ProtocolSpec, Summary
-from colorbench.evaluation.record import Metric, Record
-from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
+from colorbench.evaluation.interfaces import Context, Derived, Outcome, ProtocolSpec, Summary
 from colorbench.metrics.average_precision import Rule, average_precision
-from protocols.classes import aligned
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Metric, Record
+from protocols.label_alignment import aligned
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.common import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
-from protocols.transfer.tuning import Photographs, Plan, numbers, training_overlap
+from protocols.transfer.fine_tuning import Photographs, Plan, numbers, training_overlap
+from protocols.transfer.shared import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
 
 TOP1 = MetricSpec(
     name="top1",

@@ -18,16 +18,17 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from colorbench.data.recipes import get_recipe
-from colorbench.data.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
+from colorbench.data.preprocessing import get_recipe
+from colorbench.data.sources.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.protocol import Derived, MetricSpec, ProtocolSpec, Summary
-from colorbench.evaluation.record import Metric, Record
-from colorbench.evaluation.whole import Context, Outcome, place_of, write_whole
+from colorbench.evaluation.build_record import place_of, write_whole
+from colorbench.evaluation.interfaces import Context, Derived, Outcome, ProtocolSpec, Summary
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Metric, Record
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.common import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
-from protocols.transfer.tuning import Photographs, Plan, mirror, numbers, training_overlap
+from protocols.transfer.fine_tuning import Photographs, Plan, mirror, numbers, training_overlap
+from protocols.transfer.shared import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
 
 NAMES = ("background", *CLASSES)
 MEAN_IOU = MetricSpec(

@@ -10,10 +10,10 @@ import torch
 from torch.nn.functional import interpolate
 
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Colors, Inputs
+from colorbench.models.interfaces import Colors, Inputs
 
 DATA = Path(__file__).parent / "data"
-"""Written by ``python -m zoo.baselines.make_data``."""
+"""Written by ``python -m zoo.baselines.build_data``."""
 HASHES = "zoo.baselines:data/photographs.npy"
 LICENCE = "BSD-2-Clause"
 

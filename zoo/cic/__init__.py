@@ -1,5 +1,5 @@
 """The classification network of "Colorful Image Colorization"."""
 
-from zoo.cic.model import CIC, CICClass
+from zoo.cic.colorizer import CIC, CICClass
 
 __all__ = ["CIC", "CICClass"]

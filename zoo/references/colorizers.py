@@ -12,7 +12,7 @@ from torch import Tensor
 from colorbench.color.lab import rgb_to_lab
 from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
-from colorbench.models.colorizer import Colors, Inputs
+from colorbench.models.interfaces import Colors, Inputs
 
 LICENCE = "BSD-2-Clause"
 JPEG_QUALITY = 95

@@ -1,5 +1,5 @@
 """Regression baselines of "Colorful Image Colorization": the same trunk, ab by Euclidean loss."""
 
-from zoo.regression.model import L2, L2FineTuned
+from zoo.regression.colorizer import L2, L2FineTuned
 
 __all__ = ["L2", "L2FineTuned"]

@@ -15,16 +15,17 @@ from jinja2 import Environment, Template, select_autoescape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from protocols.human_study.codebook import codebook
-from protocols.human_study.export import as_csv, as_parquet, participants_table, responses_table
-from protocols.human_study.layout import slots_by_cell
-from protocols.human_study.server.http import address_of, read_body
-from protocols.human_study.server.routes import TooOften, forget
-from protocols.human_study.server.store import Refusal
-from protocols.human_study.withdrawal import advice
+from protocols.human_study.server.database import Refusal
+from protocols.human_study.server.deletion import forget
+from protocols.human_study.server.http_errors import TooOften
+from protocols.human_study.server.middleware import address_of, read_body
+from protocols.human_study.study.codebook import codebook
+from protocols.human_study.study.export import as_csv, as_parquet, participants_table, responses_table
+from protocols.human_study.study.paths import slots_by_cell
+from protocols.human_study.study.withdrawal import advice
 
 if TYPE_CHECKING:
-    from protocols.human_study.server.app import Study
+    from protocols.human_study.server.state import Study
 
 COOKIE = "study-admin"
 HOURS = 12

@@ -9,16 +9,16 @@ from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from protocols.human_study.export import export
-from protocols.human_study.layout import EXPORTS
-from protocols.human_study.server import bodies
-from protocols.human_study.server.http import TURK, address_of, read_json, too_often
-from protocols.human_study.server.limits import Rate
-from protocols.human_study.server.store import Known, Refusal
-from protocols.human_study.withdrawal import note_withdrawal
+from protocols.human_study.server import request_schemas
+from protocols.human_study.server.database import Known, Refusal
+from protocols.human_study.server.http_errors import too_often
+from protocols.human_study.server.middleware import TURK, address_of, read_json
+from protocols.human_study.server.rate_limit import Rate
 
 if TYPE_CHECKING:
-    from protocols.human_study.server.app import Study
+    from protocols.human_study.server.state import Study
+from protocols.human_study.server.deletion import forget
+from protocols.human_study.server.http_errors import TooOften
 
 T = TypeVar("T")
 PROLIFIC = "https://app.prolific.com/submissions/complete?cc="
@@ -38,14 +38,6 @@ def _limited(request: Request, kind: str, who: str, rate: Rate) -> None:
     seconds = _study(request).limiter.wait(kind, who, rate)
     if seconds > 0:
         raise TooOften(seconds)
-
-
-class TooOften(Refusal):
-    """429, with the seconds to wait."""
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        super().__init__(429, "Too many requests; please wait.")
 
 
 def _participant(request: Request, kind: str = "requests") -> str:
@@ -84,7 +76,7 @@ async def begin(request: Request) -> Response:
     """POST api/begin: where this participant is; writes nothing about a new one."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
-    body = await read_json(request, bodies.Begin)
+    body = await read_json(request, request_schemas.Begin)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     participant = study.secrets.participant_of(token) if scheme.lower() == "bearer" else None
     known = None
@@ -104,7 +96,7 @@ async def preview(request: Request) -> Response:
     """POST api/preview: what Mechanical Turk shows before a HIT is accepted."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
-    await read_json(request, bodies.Nothing)
+    await read_json(request, request_schemas.Nothing)
     return JSONResponse({"title": study.design.title, "texts": {"consent": study.texts["consent"]}})
 
 
@@ -112,7 +104,7 @@ async def consent(request: Request) -> Response:
     """POST api/consent: a place in the study; the token that every later request shows."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
-    body = await read_json(request, bodies.Consent)
+    body = await read_json(request, request_schemas.Consent)
     who = body.who
     if not who.session:
         raise Refusal(400, "This is not what the study asks for.")
@@ -125,7 +117,7 @@ async def decline(request: Request) -> Response:
     """POST api/decline: nothing is kept of who did not consent."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
-    body = await read_json(request, bodies.Decline)
+    body = await read_json(request, request_schemas.Decline)
     code = study.options.prolific_declined_code if body.platform == "prolific" else None
     return JSONResponse({"redirect": PROLIFIC + code if code else None})
 
@@ -133,7 +125,7 @@ async def decline(request: Request) -> Response:
 async def screening(request: Request) -> Response:
     """POST api/screening: the statement about colour vision, and the plates."""
     participant = _participant(request)
-    body = await read_json(request, bodies.Screening)
+    body = await read_json(request, request_schemas.Screening)
     await _in_thread(_study(request).store.screening, participant, body)
     return JSONResponse({"kept": True})
 
@@ -154,7 +146,7 @@ async def picture(request: Request) -> Response:
 async def started(request: Request) -> Response:
     """POST api/started: the next trial's pair is being shown."""
     participant = _participant(request)
-    body = await read_json(request, bodies.Started)
+    body = await read_json(request, request_schemas.Started)
     await _in_thread(_study(request).store.started, participant, body.trial)
     return JSONResponse({"kept": True})
 
@@ -162,7 +154,7 @@ async def started(request: Request) -> Response:
 async def answer(request: Request) -> Response:
     """POST api/answers: acknowledged when the disk has it."""
     participant = _participant(request)
-    body = await read_json(request, bodies.Answer)
+    body = await read_json(request, request_schemas.Answer)
     trial = await _in_thread(_study(request).store.answer, participant, body)
     if trial.kind == "practice":
         return JSONResponse({"kept": True, "correct": body.answer == trial.fake})
@@ -173,7 +165,7 @@ async def finish(request: Request) -> Response:
     """POST api/finish: the debrief, the completion code, and the way back to the platform."""
     study = _study(request)
     participant = _participant(request)
-    body = await read_json(request, bodies.Finish)
+    body = await read_json(request, request_schemas.Finish)
     platform = await _in_thread(study.store.finish, participant)
     code, redirect, submit = study.secrets.completion_code(participant), None, None
     if platform == "prolific" and study.options.prolific_code:
@@ -188,21 +180,11 @@ async def finish(request: Request) -> Response:
 async def withdraw(request: Request) -> Response:
     """POST api/withdraw: delete everything of this participant."""
     participant = _participant(request)
-    await read_json(request, bodies.Nothing)
+    await read_json(request, request_schemas.Nothing)
     study = _study(request)
     await _in_thread(forget, study, participant)
     pending = await _in_thread(lambda: study.store.deletion_pending)
     return JSONResponse({"deleted": True, "pending": pending})
-
-
-def forget(study: Study, participant: str) -> bool:
-    """Delete a participant, from the tables that were exported too, and note that earlier analyses are outdated."""
-    found = study.store.delete(participant)
-    if found:
-        note_withdrawal(study.folder)
-    if (study.folder / EXPORTS).is_dir():
-        export(study.folder)
-    return found
 
 
 def refused_often(request: Request, error: Exception) -> Response:
@@ -211,7 +193,7 @@ def refused_often(request: Request, error: Exception) -> Response:
     return too_often(error.seconds)
 
 
-def _device(request: Request, client: bodies.Client) -> dict[str, str]:
+def _device(request: Request, client: request_schemas.Client) -> dict[str, str]:
     """Two words in place of the browser's name, which would tell people apart."""
     agent = request.headers.get("user-agent", "").lower()
     marks = (("edge", "edg/"), ("firefox", "firefox/"), ("chrome", "chrome/"), ("safari", "safari/"))

@@ -1,0 +1,143 @@
+"""Which record is meant, where a folder holds several: of one dataset and protocol, the newest.
+
+``choose_record(path, protocol, dataset)`` finds one; ``choose_common(paths, protocol)`` finds one of each path, all of
+the same protocol, parameters and images. What is taken among several is the caller's to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from colorbench.errors import UserError
+from colorbench.results.load import find_record, read_checked_record
+from colorbench.results.record import Record
+
+SHOWN = 4
+"""Names in one message."""
+
+
+class Candidate(NamedTuple):
+    """A record that could be meant."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def column(self) -> tuple[str, str, str]:
+        """What two records must have in common to be compared."""
+        return self.record.protocol.identity_sha256, self.record.dataset.fingerprint, self.record.dataset.gray_policy
+
+
+def choose_record(path: Path, protocol: str | None = None, dataset: str | None = None) -> Path:
+    """The folder of a record, from itself or a folder above it.
+
+    Args:
+        path: what was named.
+        protocol: its name, with a preset or not.
+        dataset: where several records lie there, those of this dataset are meant.
+
+    Raises:
+        UserError: for none, and for several of different models or protocols.
+    """
+    folders = folders_of(path, protocol)
+    if len(folders) == 1:
+        return folders[0]  # not read: what is wrong with it is for the caller to say
+    found = candidates(path, protocol)
+    named = [one for one in found if one.record.dataset.name == dataset]
+    return _newest(path, named or found, protocol).folder
+
+
+def choose_common(paths: Sequence[Path], protocol: str | None = None) -> list[Path]:
+    """One record's folder of each path, all of the same protocol, parameters and images where there are such.
+
+    Raises:
+        UserError: as ``choose_record``.
+    """
+    found = [candidates(path, protocol) for path in paths]
+    shared = set.intersection(*({one.column for one in each} for each in found)) if found else set()
+    fitting = [[one for one in each if one.column in shared] or each for each in found]
+    if len({one.record.protocol.name for each in fitting for one in each}) > 1 and protocol is None:
+        # A folder with one record decides for the others; otherwise the newest of several protocols would be a guess.
+        for path, each in zip(paths, fitting, strict=True):
+            _newest(path, each, protocol)
+    if not shared:
+        return [_newest(path, each, protocol).folder for path, each in zip(paths, fitting, strict=True)]
+    # The newest common measurement: of each column the oldest of its records' last ones counts.
+    ages = {
+        column: min(max(one.record.provenance.time for one in each if one.column == column) for each in fitting)
+        for column in shared
+    }
+    column = max(ages, key=lambda one: (ages[one], one))
+    return [
+        _newest(path, [one for one in each if one.column == column], protocol).folder
+        for path, each in zip(paths, fitting, strict=True)
+    ]
+
+
+def folders_of(path: Path, protocol: str | None = None) -> list[Path]:
+    """The folders of records at a path or below it, of one protocol if it is named.
+
+    Raises:
+        UserError: for a path that is no folder of records.
+    """
+    if path.is_file() or (path / "record.json").is_file() or not path.is_dir():
+        return [find_record(path)]
+    # The folder of a protocol is named by it: <model>/<protocol>/<dataset>-<key>/record.json.
+    base = (protocol or "").partition("@")[0]
+    folders = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
+    return [folder for folder in folders if not base or folder.parent.name == base]
+
+
+def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
+    """The readable records at a path or below it, of one protocol if it is named.
+
+    Raises:
+        UserError: where there is none.
+    """
+    base, _, preset = (protocol or "").partition("@")
+    found, broken = [], []
+    for folder in folders_of(path, protocol):
+        try:
+            found.append(Candidate(folder, read_checked_record(folder)[0]))
+        except UserError as error:
+            broken.append(error)
+    if broken and not found:
+        raise broken[0]
+    if preset:
+        wanted = preset_of(base, preset)
+        found = [one for one in found if wanted.items() <= one.record.protocol.parameters.items()]
+    if not found:
+        of = f" of protocol {protocol}" if protocol else ""
+        raise UserError(f"no record{of} lies here", where=str(path), mend="give a folder that `colorbench run` wrote")
+    return found
+
+
+def preset_of(protocol: str, preset: str) -> dict[str, str]:
+    """The parameters that a preset sets, as records store them.
+
+    Raises:
+        UserError: for an unknown protocol or preset.
+    """
+    from colorbench.evaluation.resolve import get_protocol
+
+    spec = get_protocol(protocol).spec
+    return {name: str(value) for name, value in spec.preset(preset).items()}
+
+
+def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Candidate:
+    """The newest of several records of one model and protocol.
+
+    Raises:
+        UserError: where they are of several.
+    """
+    protocols = sorted({one.record.protocol.name for one in found})
+    models = sorted({one.record.model.name for one in found})
+    newest = max(found, key=lambda one: (one.record.provenance.time, str(one.folder)))
+    if len(protocols) == len(models) == 1:
+        return newest
+    mend = f"name one, such as {newest.folder}"
+    if len(protocols) > 1 and protocol is None:
+        mend += f", or choose by --protocol {' or '.join(protocols[:SHOWN])}"
+    raise UserError(f"{len(found)} records lie here", where=str(path), mend=mend)

@@ -1,0 +1,145 @@
+"""The verbs: their names, where each lives, and what happens when one fails."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import typer
+from typer.core import TyperGroup
+
+from colorbench.cli import interrupt
+from colorbench.errors import RunError, UserError
+from colorbench.registry import OWN, Plugin, registered
+
+DEBUG = "colorbench.debug"
+"""Key in the context's ``meta``: whether errors show their traceback."""
+
+
+class Verb(NamedTuple):
+    """Where a verb is, and the line that the overview shows without loading it."""
+
+    module: str
+    function: str
+    summary: str
+
+
+VERBS = {
+    "run": Verb("colorbench.cli.run", "run", "Measure models on photographs."),
+    "train": Verb("colorbench.cli.train", "train", "Train a reference model from scratch."),
+    "list": Verb("colorbench.cli.list", "list_all", "List models, protocols and sets of photographs."),
+    "show": Verb("colorbench.cli.show", "show", "Show all that is known of a model or a protocol."),
+    "colorize": Verb("colorbench.cli.colorize", "colorize", "Colorize photographs, black-and-white ones too."),
+    "prior": Verb("colorbench.cli.prior", "prior", "Count how often each colour bin occurs in photographs."),
+    "compare": Verb("colorbench.cli.compare", "compare", "Compare records: which differences are real?"),
+    "verify": Verb("colorbench.cli.verify", "verify", "Check that a record's numbers follow from what it stores."),
+}
+"""Each summary is the first line of the verb's own help (a test holds them together)."""
+OWN_PLUGINS = {
+    "leaderboard": "Join records into one page that compares them fairly.",
+    "study": "Ask people: build a study, serve it, analyze it, plan its size.",
+}
+"""Summaries of the verbs that our own wings bring by the same door as any package."""
+
+# What a disk says when it cannot be written: the user's to mend, whatever call met it.
+DISK_TROUBLE = {
+    errno.ENOSPC: "free some space and run the same command again: finished work is kept",
+    errno.EDQUOT: "free some of your quota and run the same command again: finished work is kept",
+    errno.EFBIG: "raise this process's limit on the size of a file (ulimit -f), or choose another place with --output",
+    errno.EROFS: "choose another place with --output",
+    errno.EACCES: "check its permissions, or choose another place with --output",
+    errno.EPERM: "check its permissions, or choose another place with --output",
+}
+
+
+def plugin_verbs() -> dict[str, Plugin]:
+    """Verbs that installed packages bring, by name; a built-in name is never replaced."""
+    return {plugin.name: plugin for plugin in registered("commands") if plugin.name not in VERBS}
+
+
+def plugin_summary(plugin: Plugin) -> str:
+    """The overview's line for a verb that a package brings; nothing is imported for it."""
+    own = OWN_PLUGINS.get(plugin.name) if plugin.distribution == OWN else None
+    return own or f"(from package {plugin.distribution})"
+
+
+class VerbGroup(TyperGroup):
+    """Lists verbs without importing them, and says errors in one line."""
+
+    # The command and context classes of typer moved between releases, so they are named Any here.
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names, our own first."""
+        return [*VERBS, *sorted(plugin_verbs())]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Import one verb."""
+        if cmd_name in VERBS:
+            verb = VERBS[cmd_name]
+            return as_command(getattr(import_module(verb.module), verb.function), cmd_name)
+        plugin = plugin_verbs().get(cmd_name)
+        return None if plugin is None else as_command(plugin.load(), cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """The overview, from the summaries alone."""
+        rows = [(name, verb.summary) for name, verb in VERBS.items()]
+        rows += [(name, plugin_summary(plugin)) for name, plugin in sorted(plugin_verbs().items())]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find a verb; an unknown one suggests the nearest."""
+        names = self.list_commands(ctx)
+        if args and not args[0].startswith("-") and args[0] not in names:
+            near = difflib.get_close_matches(args[0], names, n=1)
+            raise UserError(
+                f"no command {args[0]!r}",
+                mend=f"did you mean `{near[0]}`?" if near else "`colorbench --help` lists them",
+            )
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb; what a user can mend ends in one line on standard error, everything else in its traceback."""
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise report(ctx, sentence(error), error.exit_code) from error
+        except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interrupt``
+            raise report(ctx, f"stopped: {interrupt.words()}", interrupt.INTERRUPTED, label="") from error
+        except OSError as error:
+            if error.errno not in DISK_TROUBLE:
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            trouble = RunError(f"cannot write: {error.strerror}{where}", mend=DISK_TROUBLE[error.errno])
+            raise report(ctx, sentence(trouble), trouble.exit_code) from error
+
+
+def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
+    """A typer command from a function, from an app of several, or as it is."""
+    if isinstance(verb, typer.Typer):
+        return typer.main.get_command(verb)
+    if hasattr(verb, "make_context"):
+        return verb
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    app.command(name)(verb)
+    return typer.main.get_command(app)
+
+
+def sentence(error: UserError) -> str:
+    """What happened, where and how to mend it; the mend is a sentence of its own."""
+    if error.mend is None:
+        return str(error)
+    return f"{str(error).removesuffix(error.mend)}{error.mend[0].upper()}{error.mend[1:]}"
+
+
+def report(ctx: Any, line: str, code: int, label: str = "error: ") -> typer.Exit:
+    """Say ``line`` on standard error, under its traceback where ``--debug`` was given; the exit to raise."""
+    if ctx.meta.get(DEBUG):
+        traceback.print_exc()
+    print(f"{label}{' '.join(line.split())}", file=sys.stderr)  # noqa: T201
+    return typer.Exit(code)

@@ -1,0 +1,159 @@
+"""The closing table of a run: every number with its interval, the rows to hold it against, and what it means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from colorbench.reporting.format import (
+    against_constant,
+    anchors,
+    demonstration,
+    few_decide,
+    interval,
+    number,
+    remarks,
+    taken_away,
+    values,
+)
+from colorbench.results.record import Difference, Metric, Record
+from colorbench.stats.paired import excludes_zero
+
+PAGE = "report.html"
+LONGEST_HEAD = len("[89.50, 91.50]")
+"""A name longer than the column's numbers would push the last columns out of 80."""
+
+
+class Closing:
+    """Prints the end of a run, a record at a time; what was said of one is not said again of the next."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._said: set[str] = set()
+
+    def show(
+        self,
+        record: Record,
+        beside: Sequence[Record],
+        explanations: Mapping[str, str],
+        headline: str,
+        folder: Path,
+    ) -> None:
+        """Print everything that a reader needs to understand one record, 80 columns wide.
+
+        Args:
+            record: the model's.
+            beside: records of other models with the same protocol on the same photographs; anchors become columns.
+            explanations: metric name -> one sentence.
+            headline: the metric that boards sort by.
+            folder: where the record lies.
+        """
+        first = demonstration(record)
+        if first and self._new(first):
+            line(self.console, first, style="bold yellow")
+            self.console.print()
+        line(self.console, heading(record))
+        self.console.print(Padding(scores(record, beside, headline), (1, 0)))
+        if (verdict := against_constant(record, headline)) is not None:
+            line(self.console, verdict)
+            self.console.print()
+        if self._new(f"{record.protocol.name} {record.protocol.version}"):
+            self.console.print(meaning(record, explanations, headline))
+        for remark in remarks(record):
+            self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
+        line(self.console, Text.assemble("record: ", (str(folder / "record.json"), "bold")))
+        if (folder / PAGE).is_file():
+            kind = "with pictures: " if record.files.pictures else "as a page: "
+            line(self.console, Text.assemble(kind, (str(folder / PAGE), "bold")))
+        self.console.print()
+
+    def _new(self, words: str) -> bool:
+        new = words not in self._said
+        self._said.add(words)
+        return new
+
+
+def line(console: Console, text: str | Text, style: str | None = None) -> None:
+    """Print one line that is never broken, so that it can be searched and copied."""
+    console.print(text, style=style, soft_wrap=True)
+
+
+def heading(record: Record) -> Text:
+    """Who was measured, how and on what."""
+    data, protocol = record.dataset, record.protocol
+    counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
+    words = f" · {protocol.name} version {protocol.version} · {counted} photographs of {data.name} · {data.recipe}"
+    return Text.assemble((record.model.name, "bold"), words)
+
+
+def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
+    """One row a metric: the model, its distance from gray or from its controls, and the anchors."""
+    # No lines between columns: every character counts in 80.
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", overflow="fold")
+    short = record.model.name.rpartition("/")[2]
+    table.add_column(short if len(short) <= LONGEST_HEAD else "the model", justify="right", no_wrap=True)
+    # In 80 characters there is no room for a second difference: ``against_constant`` says the one that counts.
+    minus = taken_away(record, narrow=True)
+    for head, _ in minus:
+        table.add_column(head, justify="right", no_wrap=True)
+    columns = [(head, values(other)) for head, other in anchors(record, beside)]
+    for head, _ in columns:
+        table.add_column(head, justify="right", no_wrap=True)
+    for metric in record.metrics:
+        cells = [title(metric, headline), with_interval(metric)]
+        cells += [with_interval(differences.get(metric.name), metric.unit) for _, differences in minus]
+        cells += [Text(number(others.get(metric.name), metric.unit)) for _, others in columns]
+        table.add_row(*cells)
+    return table
+
+
+def title(metric: Metric, headline: str) -> Text:
+    """Name over unit, direction and number of photographs; the headline stands out."""
+    size = f"n {metric.n}, eff. {metric.effective_n:.0f}" if few_decide(metric) else f"n {metric.n}"
+    arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
+    text = Text(metric.name, style="bold" if metric.name == headline else "")
+    unit = f"{metric.unit}{arrow}".strip()
+    return text.append(f"\n{unit} · {size}" if unit else f"\n{size}", style="not bold dim")
+
+
+def with_interval(measured: Metric | Difference | None, unit: str | None = None) -> Text:
+    """A value over its interval; a difference (``unit`` given) has a sign, and stands out when it excludes 0."""
+    if measured is None:
+        return Text("–")
+    signed = unit is not None
+    unit = measured.unit if isinstance(measured, Metric) else unit or ""
+    low, high = measured.ci_low, measured.ci_high
+    clear = signed and excludes_zero(low, high)
+    text = Text(number(measured.value, unit, signed=signed), style="bold" if clear or not signed else "")
+    return text.append(f"\n{interval(low, high, unit, signed=signed)}".rstrip(), style="not bold dim")
+
+
+def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> RenderableType:
+    """What each number says, for someone who meets it for the first time."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(ratio=1)
+    for metric in record.metrics:
+        words = explanations.get(metric.name, "" if len(record.metrics) > len(explanations) else metric.title)
+        if not words:
+            continue  # one of many of a kind, such as a layer's: the headline's words say what it is
+        if metric.name == headline:
+            words = f"{words.rstrip('.')}. Boards sort by this one."
+        grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(words))
+    if any(metric.ci_low is not None for metric in record.metrics):
+        low_high = "where the number would fall for 95 of 100 such sets of photographs, drawn anew"
+        grid.add_row(Text("[low, high]"), Text(low_high))
+    if any(few_decide(metric) for metric in record.metrics):
+        grid.add_row(Text("eff."), Text("how many photographs decide the number, as their weights differ"))
+    return Padding(grid, (0, 0, 1, 0))
+
+
+def console(*, words_to_stderr: bool) -> Console:
+    """Where words for people go: standard output, unless that is kept for JSON."""
+    return Console(stderr=words_to_stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)

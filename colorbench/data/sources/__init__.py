@@ -1,0 +1,5 @@
+"""Sources of datasets: folders, lists of files, the packaged samples, PASCAL VOC."""
+
+from colorbench.data.sources.folder import open_dataset
+
+__all__ = ["open_dataset"]

@@ -1,0 +1,157 @@
+"""A batch in evaluation: the ground truth, and a model's prediction with its 8-bit rendering."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from colorbench.color.lab import lab_to_rgb8, lightness_and_ab, seen
+from colorbench.evaluation.lazy import lazy
+
+if TYPE_CHECKING:
+    pass
+
+
+@dataclass(frozen=True)
+class Truth:
+    """The photographs of a batch as the recipe left them; made once, shared by all models and protocols."""
+
+    ids: tuple[str, ...]
+    rgb8: Tensor
+    """(N, 3, H, W) uint8."""
+    gray: tuple[bool, ...] = ()
+    labels: tuple[int | None, ...] = ()
+    sha256s: tuple[str, ...] = ()
+    """Of the files: what seeds are made of, where they are known."""
+
+    @lazy
+    def _apart(self) -> tuple[Tensor, Tensor]:
+        return lightness_and_ab(self.rgb8)
+
+    @property
+    def lightness(self) -> Tensor:
+        """(N, 1, H, W) float32 L in 0..100."""
+        return self._apart[0]
+
+    @property
+    def ab(self) -> Tensor:
+        """(N, 2, H, W) float32."""
+        return self._apart[1]
+
+    @lazy
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) float32 Lab."""
+        return torch.cat(self._apart, dim=1)
+
+    @lazy
+    def memo(self) -> dict[str, Tensor]:
+        """Whatever a protocol computes from the truth alone, kept for the next model; ``shared`` fills it."""
+        return {}
+
+    @lazy
+    def costs(self) -> SharedCosts:
+        """What the values of ``memo`` took to compute."""
+        return SharedCosts()
+
+    def shared(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return what follows from the truth alone (nearest bins, say), computed once for all models.
+
+        Each model that uses it is charged for it, as if it were measured alone: otherwise the first model of a run
+        would be the slowest.
+        """
+        if key not in self.memo:
+            begun = time.perf_counter()
+            self.memo[key] = make()
+            self.costs.seconds[key] = time.perf_counter() - begun
+        elif key not in self.costs.used:
+            self.costs.charged += self.costs.seconds.get(key, 0.0)
+        self.costs.used.add(key)
+        return self.memo[key]
+
+
+@dataclass
+class SharedCosts:
+    """Seconds of what models share, and what a model that only used it is charged."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Key of ``Truth.memo`` -> seconds it took."""
+    used: set[str] = field(default_factory=set)
+    """Keys that were used since ``begin``."""
+    charged: float = 0.0
+    """Seconds of those that were there already."""
+
+    def begin(self) -> None:
+        """Begin with the next model."""
+        self.used.clear()
+        self.charged = 0.0
+
+
+def disguised(truth: Truth) -> Truth:
+    """Return the same lightness under other ids and other colors; the true colors are overwritten in place.
+
+    A model that finds the true colors, wherever it looks in the process, finds the others from then on.
+    """
+    lightness, ab = truth.lightness, truth.ab
+    other = -ab + ab.new_tensor([25.0, -35.0]).view(1, 2, 1, 1)  # the opposite hue, and a color where there was none
+    truth.rgb8.copy_(lab_to_rgb8(torch.cat([lightness, other], dim=1)))
+    ab.copy_(other)
+    for made in ("lab", "memo"):
+        truth.__dict__.pop(made, None)
+    ids = tuple(f"{hashlib.sha256(id.encode(errors='replace')).hexdigest()[:12]}.png" for id in truth.ids)
+    hidden = Truth(ids, truth.rgb8)
+    hidden.__dict__["_apart"] = (lightness, ab)  # made from 8 bits again, the lightness would be another
+    return hidden
+
+
+class Colorization:
+    """A model's answer for a batch, in the forms that protocols ask for; each is made once, on first use."""
+
+    def __init__(self, truth: Truth, *, ab: Tensor | None = None, rgb8: Tensor | None = None) -> None:
+        """Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given."""
+        self.truth, self._ab, self._rgb8 = truth, ab, rgb8
+
+    @lazy
+    def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
+        truth = self.truth
+        if self._rgb8 is None:
+            assert self._ab is not None
+            return seen(truth.lightness, self._ab.float())
+        if self._rgb8 is truth.rgb8:
+            return self._rgb8, truth.lightness, truth.ab
+        return self._rgb8, *lightness_and_ab(self._rgb8)
+
+    @property
+    def rgb8(self) -> Tensor:
+        """(N, 3, H, W) uint8: what is seen, after clipping to sRGB and rounding."""
+        return self._seen[0] if self._rgb8 is None else self._rgb8
+
+    @property
+    def lightness(self) -> Tensor:
+        """(N, 1, H, W) L of what is seen."""
+        return self._seen[1]
+
+    @property
+    def ab(self) -> Tensor:
+        """(N, 2, H, W) ab of what is seen: the default of what is scored."""
+        return self._seen[2]
+
+    @lazy
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) Lab of what is seen."""
+        return torch.cat(self._seen[1:], dim=1)
+
+    @property
+    def given_rgb8(self) -> Tensor | None:
+        """(N, 3, H, W) uint8 as the model gave it; None where it gave ab."""
+        return self._rgb8
+
+    @property
+    def ab_float(self) -> Tensor:
+        """(N, 2, H, W) ab as the model gave it, out of gamut or not (the variant ``ab=float``)."""
+        return self.ab if self._ab is None else self._ab.float()

@@ -1,0 +1,402 @@
+"""The end of a run: all shards of a task -> rows, arrays, pictures, and the record, which is written last."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from colorbench.data.dataset import Dataset
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation import aggregate, image_writer
+from colorbench.evaluation.config import Settings
+from colorbench.evaluation.engine import truth_of
+from colorbench.evaluation.interfaces import Context, Outcome, ProtocolSpec
+from colorbench.evaluation.model_check import ModelFinding
+from colorbench.evaluation.predict import colorize
+from colorbench.evaluation.provenance import provenance
+from colorbench.evaluation.residents import Residents
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_location import Located, locate, not_reusable
+from colorbench.evaluation.score_check import check_columns, check_statistics
+from colorbench.evaluation.shard_job import Task, shard_count
+from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, prediction_notes
+from colorbench.evaluation.units import unit_notes
+from colorbench.models.image_folder import StoredPictures
+from colorbench.models.loading import LoadedModel
+from colorbench.models.training_overlap import overlap
+from colorbench.results import image_index
+from colorbench.results.copies import copy_notes, first_places
+from colorbench.results.record import (
+    CopyPart,
+    CurvePart,
+    DatasetPart,
+    Execution,
+    ModelPart,
+    ProtocolPart,
+    Record,
+    Skipped,
+    read_record,
+    record_text,
+    storable,
+)
+from colorbench.results.run_key import protocol_identity, run_fingerprint
+from colorbench.results.shard import Shard
+from colorbench.storage.atomic import check_writable
+from colorbench.storage.hashing import content_fingerprint, plain
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the records of one command have in common."""
+
+    dataset: Dataset
+    """After any limit."""
+    limit: int | None
+    settings: Settings
+    command: tuple[str, ...]
+    residents: Residents
+    findings: Mapping[int, Sequence[ModelFinding]] = field(default_factory=dict)
+    """id of a loaded model -> what the check before the pass found."""
+
+
+def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
+    """Make the record of a task whose shards are all there.
+
+    Args:
+        task: the model and protocol.
+        run: the command's data and settings.
+        anchors: name -> folder of the finished runs that differences are taken from, in order.
+
+    Raises:
+        RunError: if no photograph could be evaluated, a shard is damaged, or the disk is full.
+    """
+    begun = time.perf_counter()
+    with aggregate.gathered(task.folder, shard_count(len(run.dataset))) as rows:
+        if not rows.ids:
+            first = f"the first: {rows.skipped[0][0]}: {rows.skipped[0][1]}" if rows.skipped else run.dataset.name
+            mend = "give other photographs with --data"
+            raise RunError("not one photograph could be evaluated", where=first, mend=mend)
+        record = _record(task, run, anchors, rows, begun)
+    task.folder.write_record(record_text(record))
+
+
+def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard, begun: float) -> Record:
+    """The record of all rows, whose arrays and pictures are written."""
+    folder, scorer = task.folder, task.scorer
+    summary = scorer.summarize(rows.columns, rows.arrays)
+    check_columns(task.spec.name, summary.statistics or {})
+    columns = {**rows.columns, **(summary.statistics or {})}
+    check_statistics(task.spec.name, scorer.metrics, columns)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        # Compressing the arrays takes as long as all intervals.
+        stored = beside.submit(aggregate.write_rows, folder, rows, columns, rows.arrays)
+        differences = []
+        for name, other in anchors.items():
+            try:
+                theirs = rows.read_rows(other.rows)
+            except UserError as error:
+                raise RunError(f"the rows of {name} cannot be read", where=error.where, mend=error.mend) from error
+            differences += aggregate.differences_from(name, scorer.metrics, (rows.sha256s, columns), theirs)
+        metrics = aggregate.metrics_of(scorer.metrics, columns, summary.effective_n)
+        kept = _keep_pictures(task, run, rows, columns)
+        files = stored.result().model_copy(update={"pictures": kept})
+    findings = run.findings.get(id(task.model), ())
+    seconds = {**rows.seconds, "aggregate": time.perf_counter() - begun}
+    with storable(f"{task.model.full_name} under {task.spec.name}"):
+        return Record(
+            key=task.key,
+            model=model_part(task.model),
+            protocol=ProtocolPart(
+                name=task.spec.name,
+                version=task.spec.version,
+                parameters=plain(scorer.parameters),
+                identity=plain(scorer.identity),
+                identity_sha256=protocol_identity(task.spec.name, task.spec.version, scorer.identity),
+            ),
+            dataset=_dataset_part(task, run, rows),
+            metrics=metrics,
+            differences=differences,
+            curves=aggregate.curves_of(summary),
+            notes=[
+                *aggregate.demonstration(len(rows)),
+                *_prediction_notes(task, run, rows),
+                *(one.note for one in findings),
+                *_unit_notes(task, run),
+                *copy_notes(rows),
+                *summary.notes,
+            ],
+            execution=execution_part(
+                run.settings,
+                len(rows) + len(rows.copies),
+                seconds,
+                deterministic=all(one.deterministic for one in findings),
+            ),
+            provenance=provenance(run.command, [task.model.package]),
+            files=files,
+            fingerprint=task.located.part,
+        )
+
+
+def _prediction_notes(task: Task, run: Run, rows: Shard) -> list[str]:
+    """What must be known of stored predictions; nothing of other models."""
+    stored = task.model.colorizer
+    if not isinstance(stored, StoredPictures):
+        return []
+    sizes = dict(zip(rows.ids, rows.sizes, strict=True))
+    recipe = get_recipe(task.scorer.recipe)
+    return prediction_notes(stored, run.dataset.samples, recipe, sizes, rows.sha256s, rows.columns[LIGHTNESS_GAP])
+
+
+def _unit_notes(task: Task, run: Run) -> list[str]:
+    if task.model.card.role == "reference":
+        return []
+    parts = (task.folder.read_observed(index) for index in range(shard_count(len(run.dataset))))
+    return unit_notes(parts, stored=isinstance(task.model.colorizer, StoredPictures))
+
+
+def model_part(model: LoadedModel) -> ModelPart:
+    """A model as a record names it."""
+    return ModelPart(
+        name=model.full_name,
+        package=model.package,
+        package_version=model.package_version,
+        weights_sha256=model.weights_sha256,
+        decoding=plain(model.decoding),
+        card=model.card,
+    )
+
+
+def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
+    dropped = sum(reason.startswith("gray") for _, reason in rows.skipped)
+    return DatasetPart(
+        name=run.dataset.name,
+        n=len(run.dataset) - len(rows.copies),
+        n_evaluated=len(rows),
+        n_gray=sum(rows.gray) + dropped,
+        gray_policy=run.settings.gray_policy,
+        skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
+        copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
+        fingerprint=content_fingerprint(rows.sha256s),
+        recipe=task.scorer.recipe,
+        overlap=overlap(task.model.card, rows.sha256s),
+        limit=run.limit,
+        redistributable=run.dataset.redistributable,
+        source=run.dataset.source,
+    )
+
+
+def execution_part(
+    settings: Settings, n: int, seconds: Mapping[str, float], *, deterministic: bool = True
+) -> Execution:
+    """What it took; seconds are added up over processes, and stages that models share count for each.
+
+    ``deterministic``: whether the model was found to be.
+    """
+    total = sum(seconds.values())
+    device = settings.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return Execution(
+        seed=settings.seed,
+        device=f"{device} ({name})",
+        dtype=str(settings.dtype).removeprefix("torch."),
+        threads=settings.threads,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        processes=settings.processes,
+        deterministic=deterministic and (device.type == "cpu" or torch.backends.cudnn.deterministic),
+        seconds=round(total, 3),
+        images_per_second=round(n / total, 3) if total > 0 else 0.0,
+        stage_seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
+    )
+
+
+def _keep_pictures(task: Task, run: Run, rows: Shard, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Complete the saved images and list them; path below the record's folder -> sha256."""
+    if task.save == "none":
+        return {}
+    names = {metric.name: metric for metric in task.scorer.metrics}
+    headline = names.get(task.spec.headline)
+    gallery = image_writer.fixed_ids(rows.ids)
+    reasons: dict[str, list[str]] = {id: ["fixed"] for id in rows.ids if id in gallery}
+    if headline is not None and headline.name in columns:
+        ends = image_writer.extreme_ids(rows.ids, columns[headline.name], headline.higher_is_better)
+        for end, ids in ends.items():
+            for place, id in enumerate(ids, start=1):
+                reasons.setdefault(id, []).append(f"{headline.name} {end} {place}")
+    predictions: list[str] = []
+    if task.save == "predictions":
+        predictions = [*rows.ids, *(copy.id for copy in rows.copies)]
+    _colorize_again(task, run, thumbnails=reasons, predictions=predictions)
+    place_of = {id: place for place, id in enumerate(rows.ids)}
+    kept = [_kept(id, why, place_of[id], rows, columns, list(names)) for id, why in reasons.items()]
+    files = image_writer.write_index(task.folder, kept)
+    if predictions:
+        files |= image_writer.write_prediction_list(task.folder, [run.settings.predictions[id] for id in predictions])
+    return files
+
+
+def _kept(
+    id: str, reasons: list[str], place: int, rows: Shard, columns: Mapping[str, np.ndarray], metrics: Sequence[str]
+) -> image_index.SavedImage:
+    scores = {name: float(columns[name][place]) for name in metrics if name in columns}
+    return image_index.SavedImage.of(id, rows.sha256s[place], reasons, scores)
+
+
+def _colorize_again(task: Task, run: Run, *, thumbnails: Iterable[str], predictions: Iterable[str]) -> None:
+    """Colorize once more the images whose saved images are not there, or are damaged.
+
+    Which images are best and worst is known only at the end. Saved images are written without waiting for the disk, so
+    that after a power cut the shard may be there and they are empty.
+    """
+    settings, folder = run.settings, task.folder
+    small = frozenset(
+        id
+        for id in thumbnails
+        if not all(image_index.whole(folder.pictures / name) for name in image_index.file_names(id))
+    )
+    large = frozenset(id for id in predictions if not image_index.whole(folder.predictions / settings.predictions[id]))
+    samples = [sample for sample in run.dataset.samples if sample.id in small or sample.id in large]
+    if not samples:
+        return
+    recipe = get_recipe(task.scorer.recipe)
+    for batch in load_batches(
+        samples, recipe, batch_size=settings.batch_size, workers=settings.workers, gray_policy=settings.gray_policy
+    ):
+        if batch.ids:
+            truth = truth_of(batch, settings)
+            ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, recipe.name, settings.dtype)
+            answer = run.residents.work(task.model, ask)
+            image_writer.keep_thumbnails(folder, answer, small)
+            image_writer.keep_predictions(folder, answer, {id: settings.predictions[id] for id in large})
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a record is or will be."""
+
+    folder: RunFolder
+    key: str
+    located: Located
+
+    def finished(self) -> Record | None:
+        """The record that is there already."""
+        return read_record(self.folder.path) if self.folder.finished() else None
+
+
+def set_aside_if_unreadable(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Rename a finished record that cannot be read, and say so: its run is made again beside it.
+
+    Raises:
+        UserError: where the place cannot be written.
+    """
+    try:
+        read_record(folder.path)
+    except UserError as error:
+        aside = folder.set_aside()
+        say(f"{error}: it is now {aside.name}, and the run is made again")
+
+
+def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Place:
+    """The folder of the context's model under a protocol; says so where it is measured already.
+
+    Args:
+        context: model, settings, request.
+        spec: of the protocol.
+        identity: of the protocol with its parameters; what it was trained on, by content, is part of it.
+        test: the photographs measured on.
+    """
+    request = context.request
+    fingerprint = run_fingerprint(
+        context.fingerprint_of(context.model),
+        protocol_identity(spec.name, spec.version, identity),
+        context.code,
+        gray_policy=request.gray_policy,
+        seed=request.seed,
+        dtype=request.dtype,
+    )
+    located = locate(
+        request.output,
+        fingerprint,
+        protocol=spec.name,
+        dataset=test,
+        save="none",
+        resume=request.resume,
+        launch=context.launch,
+        say=context.listener.message,
+    )
+    context.begun.append(located.folder)
+    if located.folder.finished():
+        set_aside_if_unreadable(located.folder, context.listener.message)
+    if located.folder.finished():
+        where = located.folder.path
+        context.listener.message(f"{context.model.full_name} under {spec.name} is measured already: {where}")
+    else:
+        if fingerprint.reasons:
+            context.listener.message(not_reusable(context.model.full_name, fingerprint.reasons))
+        check_writable(request.output)
+        located.begin()
+    return Place(located.folder, located.key, located)
+
+
+def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Dataset, outcome: Outcome) -> Record:
+    """Write the record of one model, with its rows and arrays; returns it.
+
+    Raises:
+        RunError: for rows in which a copy of an image counts as an image.
+    """
+    folder, rows = place.folder, outcome.rows
+    if len(first_places(rows.sha256s)) < len(rows):
+        what = f"protocol {spec.name} counts copies of an image as images"
+        raise RunError(what, mend="it must pass its rows through `evaluation.copies.without_copies` before its metrics")
+    check_columns(spec.name, [*outcome.columns, *outcome.arrays])
+    files = aggregate.write_rows(folder, rows, outcome.columns, outcome.arrays)
+    curves: list[CurvePart] = aggregate.curves_of(outcome.summary)
+    with storable(f"{context.model.full_name} under {spec.name}"):
+        record = Record(
+            key=place.key,
+            model=model_part(context.model),
+            protocol=ProtocolPart(
+                name=spec.name,
+                version=spec.version,
+                parameters=plain(outcome.parameters),
+                identity=plain(outcome.identity),
+                identity_sha256=protocol_identity(spec.name, spec.version, outcome.identity),
+            ),
+            dataset=DatasetPart(
+                name=test.name,
+                n=len(test) - len(rows.copies),
+                n_evaluated=len(rows),
+                n_gray=sum(rows.gray) + sum(reason.startswith("gray") for _, reason in rows.skipped),
+                gray_policy=context.settings.gray_policy,
+                skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
+                copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
+                fingerprint=content_fingerprint(rows.sha256s),
+                recipe=outcome.recipe,
+                overlap=overlap(context.model.card, rows.sha256s),
+                limit=context.request.limit,
+                redistributable=test.redistributable,
+                source=test.source,
+            ),
+            metrics=list(outcome.metrics),
+            differences=list(outcome.differences),
+            curves=curves,
+            notes=[*aggregate.demonstration(len(rows)), *copy_notes(rows), *outcome.summary.notes],
+            execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
+            provenance=provenance(context.request.command, [context.model.package]),
+            files=files,
+            fingerprint=place.located.part,
+        )
+    folder.write_record(record_text(record))
+    place.located.close()
+    folder.clear_shards()
+    return read_record(folder.path)

@@ -1,0 +1,102 @@
+"""What a run was asked for and how it is executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+
+from colorbench.data.dataset import Dataset
+from colorbench.data.loader import GrayPolicy
+from colorbench.errors import UserError
+from colorbench.evaluation import device
+from colorbench.models.loading import LoadedModel
+
+if TYPE_CHECKING:
+    pass
+
+
+Save = Literal["none", "gallery", "predictions"]
+LEVELS: tuple[Save, ...] = get_args(Save)
+"""Each keeps what those before it keep, and more."""
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """One command: everything that ``colorbench run`` was told."""
+
+    models: Sequence[str | LoadedModel | object]
+    protocols: Sequence[str]
+    """Names, with a preset or not: ``auc``, ``auc@cic2016``."""
+    data: Dataset
+    """What is measured on: the role ``test``."""
+    roles: Mapping[str, Dataset] = field(default_factory=dict)
+    """Further sets, by role (``train``), for protocols that train something."""
+    gray_policy: GrayPolicy = "keep"
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Protocol -> parameter -> value."""
+    decode: str | None = None
+    temperature: float | None = None
+    seed: int = 0
+    batch_size: int = 16
+    device: str = "auto"
+    dtype: str = "float32"
+    threads: int | None = None
+    """None: as torch chooses."""
+    workers: int | None = None
+    """Threads that decode; None: one a core, at most 8."""
+    save: Save = "gallery"
+    output: Path = Path("runs")
+    resume: bool = True
+    anchors: bool = True
+    """Whether gray, constant and truth are run in the same pass."""
+    limit: int | None = None
+    command: tuple[str, ...] = ()
+    """The command line, for the record."""
+
+
+def check(request: RunRequest) -> None:
+    """Refuse what no run can do.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    if not request.models:
+        raise UserError("no model was named", mend="give --model, for example zoo/cic")
+    if not request.protocols:
+        raise UserError("no protocol was named", mend="give --protocol, for example auc")
+    if request.save not in LEVELS:
+        raise UserError(f"--save cannot be {request.save!r}", mend=f"choose {', '.join(LEVELS)}")
+    if request.gray_policy not in get_args(GrayPolicy):
+        raise UserError(f"gray photographs cannot be treated as {request.gray_policy!r}", mend="choose keep or drop")
+    for name, value, least in (
+        ("--batch-size", request.batch_size, 1),
+        ("--threads", request.threads, 1),
+        ("--workers", request.workers, 0),
+        ("--limit", request.limit, 1),
+    ):
+        if value is not None and value < least:
+            raise UserError(f"{name} must be at least {least}, not {value}")
+    device.dtype_of(request.dtype)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a pass is executed."""
+
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+    workers: int
+    seed: int
+    gray_policy: GrayPolicy
+    threads: int
+    gallery: frozenset[str]
+    """Ids whose pictures are kept."""
+    predictions: Mapping[str, str]
+    """Id -> path below ``predictions/``."""
+    rank: int = 0
+    processes: int = 1

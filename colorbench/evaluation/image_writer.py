@@ -1,0 +1,143 @@
+"""Pictures that are kept beside a record: small ones for people, or every answer at the recipe's size.
+
+The fixed part of a gallery is the photographs whose ids have the smallest hash: the same for every model on a set. They
+are written in the pass. A metric's best and worst are known only at the end; those few are colorized once more then.
+"""
+
+from __future__ import annotations
+
+import heapq
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from colorbench.color.lab import lab_to_rgb8
+from colorbench.data.dataset import id_hash
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.models.weights import file_sha256
+from colorbench.results.image_index import INDEX, SavedImage, file_names
+from colorbench.storage.atomic import durable_sha256, sync_folder
+
+FIXED = 24
+EXTREMES = 4
+"""How many of a metric's best, and of its worst, are kept."""
+SIDE = 160
+"""Longer side of a kept picture in pixels: a board of many models stays small."""
+
+
+def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
+    """The 24 ids of smallest hash."""
+    return frozenset(heapq.nsmallest(FIXED, ids, key=id_hash))
+
+
+def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
+    """``best`` and ``worst``: the ids at the ends of (n,) scores, the farthest first; NaN is at no end.
+
+    Ties are in the order of the ids' hashes. At most half of the photographs stand at either end.
+    """
+    if higher_is_better is None:
+        return {}
+    sign = -1.0 if higher_is_better else 1.0
+    known = [(sign * float(score), id_hash(id), id) for id, score in zip(ids, scores, strict=True) if score == score]
+    count = min(EXTREMES, len(known) // 2)
+    best = sorted(known)[:count]
+    worst = sorted(known, key=lambda entry: (-entry[0], entry[1]))[:count]
+    return {"best": [id for *_, id in best], "worst": [id for *_, id in worst]}
+
+
+def keep_thumbnails(folder: RunFolder, colorization: Colorization, wanted: frozenset[str]) -> None:
+    """Write answer, truth and gray of the wanted photographs of a batch."""
+    for i, id in enumerate(colorization.truth.ids):
+        if id in wanted:
+            answer, truth, gray = file_names(id)
+            folder.write(folder.pictures / answer, thumbnail(_image(colorization.rgb8, i)), durable=False)
+            folder.write(folder.pictures / truth, _shared(colorization.truth, i, "truth"), durable=False)
+            folder.write(folder.pictures / gray, _shared(colorization.truth, i, "gray"), durable=False)
+
+
+def prediction_names(ids: Iterable[str]) -> dict[str, str]:
+    """Id -> path below ``predictions/``: the id with the suffix .png, as ``images:DIR`` looks for it.
+
+    Photographs whose ids differ in the suffix alone keep it.
+    """
+    known = list(ids)
+    replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}
+    often = Counter(replaced.values())
+    return {id: name if often[name] == 1 else f"{id}.png" for id, name in replaced.items()}
+
+
+def keep_predictions(folder: RunFolder, colorization: Colorization, names: Mapping[str, str]) -> None:
+    """Write the predictions of a batch that have a name (see ``prediction_names``) as PNGs at the recipe's size."""
+    for i, id in enumerate(colorization.truth.ids):
+        if id not in names:
+            continue
+        buffer = io.BytesIO()
+        # Level 1: a third of the time of the default for a twentieth more bytes.
+        _image(colorization.rgb8, i).save(buffer, "PNG", compress_level=1)
+        folder.write(folder.predictions / names[id], buffer.getvalue(), durable=False)
+
+
+def thumbnail(image: Image.Image) -> bytes:
+    """A WebP of at most 160 pixels a side."""
+    small = image.copy()
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=85, method=4)
+    return buffer.getvalue()
+
+
+def write_index(folder: RunFolder, kept: Iterable[SavedImage]) -> dict[str, str]:
+    """Write ``pictures/index.json``; the sha256 of every kept file, by its path below the record's folder.
+
+    Other pictures that lie there are removed: of files that turned out to be copies of others, say.
+    """
+    lines = [picture.model_dump() for picture in sorted(kept, key=lambda picture: id_hash(picture.id))]
+    folder.write(folder.pictures / INDEX, json.dumps(lines, indent=1).encode())
+    names = {name for line in lines for name in (line["answer"], line["truth"], line["gray"])} | {INDEX}
+    for path in folder.pictures.iterdir():
+        if path.name not in names:
+            path.unlink(missing_ok=True)
+    hashes = {f"pictures/{name}": durable_sha256(folder.pictures / name) for name in sorted(names)}
+    sync_folder(folder.pictures)
+    return hashes
+
+
+def write_prediction_list(folder: RunFolder, names: Iterable[str]) -> dict[str, str]:
+    """Write ``predictions.sha256``, a line a prediction as ``sha256sum`` reads it; the sha256 of that list."""
+    lines, folders = [], set()
+    for name in names:
+        path = folder.predictions / name
+        lines.append(f"{durable_sha256(path)}  predictions/{name}\n")
+        folders.add(path.parent)
+    for one in sorted(folders):
+        sync_folder(one)
+    listing = folder.path / "predictions.sha256"
+    folder.write(listing, "".join(lines).encode())
+    return {listing.name: file_sha256(listing)}
+
+
+def _shared(truth: Truth, i: int, kind: Literal["truth", "gray"]) -> bytes:
+    """WebP of the truth or its gray version, made once for all models and protocols."""
+
+    def make() -> torch.Tensor:
+        if kind == "truth":
+            image = _image(truth.rgb8, i)
+        else:
+            lab = truth.lab[i : i + 1] * truth.lab.new_tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+            image = _image(lab_to_rgb8(lab), 0)
+        return torch.frombuffer(bytearray(thumbnail(image)), dtype=torch.uint8)
+
+    return bytes(truth.shared(f"thumbnail/{kind}/{i}", make).numpy().tobytes())
+
+
+def _image(rgb8: torch.Tensor, i: int) -> Image.Image:
+    """Image i of (N, 3, H, W) uint8."""
+    return Image.fromarray(rgb8[i].permute(1, 2, 0).contiguous().cpu().numpy())

@@ -1,0 +1,269 @@
+"""The interfaces of a protocol: a versioned way to score.
+
+An ``ImageProtocol`` goes through the engine's one pass. It scores a batch into *rows*: plain numbers per image, and
+*arrays* per image. From all rows it then makes metrics. Between the two stands nothing but what was stored, so that
+every number can be derived again from the shards.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from colorbench.data.dataset import Dataset
+from colorbench.errors import UserError
+
+if TYPE_CHECKING:
+    from colorbench.results.record import Metric, Record
+
+    pass
+from collections.abc import Sequence
+
+from colorbench.evaluation.batch import Colorization
+from colorbench.evaluation.config import RunRequest, Settings
+from colorbench.evaluation.progress import Listener
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
+from colorbench.models.loading import LoadedModel
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Difference, Metric, Record
+from colorbench.results.shard import Shard
+
+
+@dataclass(frozen=True)
+class ProtocolSpec:
+    """What a protocol is."""
+
+    name: str
+    version: int
+    """Raised by every change that can move a number."""
+    title: str
+    parameters: Mapping[str, Any]
+    """Every parameter with its default."""
+    metrics: tuple[MetricSpec, ...]
+    headline: str
+    """The metric that boards sort by."""
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """``auc@cic2016`` or ``cic2016`` -> parameters; ``preset`` and ``preset_names`` take both."""
+    parameter_help: Mapping[str, str] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The values of those parameters that have only a few."""
+    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
+    needs: tuple[str, ...] = ()
+    """Capabilities that a model must have, by interface name (``HasFeatures``)."""
+
+    @property
+    def preset_names(self) -> tuple[str, ...]:
+        """As users type them: ``auc@cic2016``."""
+        return tuple(f"{self.name}@{key.rpartition('@')[2]}" for key in self.presets)
+
+    def preset(self, name: str) -> dict[str, Any]:
+        """The parameters that a preset sets, by its name with the protocol's before it or without.
+
+        Raises:
+            UserError: for an unknown preset, naming those that there are.
+        """
+        wanted = name.removeprefix(f"{self.name}@")
+        for key, values in self.presets.items():
+            if key.rpartition("@")[2] == wanted:
+                return dict(values)
+        known = f"known: {', '.join(self.preset_names)}" if self.presets else "it has none"
+        raise UserError(f"protocol {self.name} has no preset {wanted!r}", mend=known)
+
+    def resolved(self, given: Mapping[str, Any]) -> dict[str, str]:
+        """Every parameter as text: the value given, or its default.
+
+        Raises:
+            UserError: for an unknown parameter, or a value that is none of its choices.
+        """
+        for name in given:
+            if name not in self.parameters:
+                close = difflib.get_close_matches(name, self.parameters, n=1)
+                meant = f"did you mean `{close[0]}`?" if close else f"Known: {', '.join(self.parameters)}"
+                raise UserError(f"protocol {self.name} has no parameter {name!r}", mend=meant)
+        chosen = {name: str(given.get(name, default)) for name, default in self.parameters.items()}
+        for name, values in self.choices.items():
+            if chosen[name] not in values:
+                raise UserError(f"{self.name}.{name} cannot be {chosen[name]!r}", mend=f"choose {' or '.join(values)}")
+        return chosen
+
+
+@dataclass(frozen=True)
+class ScoredBatch:
+    """Scores of a batch: one entry per image everywhere."""
+
+    columns: Mapping[str, np.ndarray]
+    """(N,) float64: the scores per image under the metric's own name, its statistics as ``<metric>.s<j>``, and
+    anything else worth a column of the rows. NaN: not defined for this image."""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """(N, ...) integer or float arrays, stored beside the rows (bin counts, score sums, histograms)."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points to draw."""
+
+    name: str
+    title: str
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Other lines over the same x, by what they are (a control, chance)."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a protocol says of all the rows beside the metrics, which the engine makes from the statistics."""
+
+    curves: tuple[Curve, ...] = ()
+    statistics: Mapping[str, np.ndarray] | None = None
+    """Column name -> (n,) values, where the statistics follow only from the whole set (``prior=dataset``)."""
+    notes: tuple[str, ...] = ()
+    """Sentences that the closing table prints."""
+    effective_n: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """What follows from the arrays of a record."""
+
+    columns: tuple[Mapping[str, np.ndarray], ...] = ()
+    """Column of the rows -> (n,) values; a column that follows in several ways stands in several mappings."""
+    metrics: tuple[Metric, ...] = ()
+    """Metrics that have no statistics in the rows."""
+    specs: tuple[MetricSpec, ...] = ()
+    """Of metrics that the protocol's spec does not name, one a layer say."""
+
+
+@runtime_checkable
+class DerivesFromArrays(Protocol):
+    """A scorer or dataset protocol whose rows follow from the arrays beside them; ``verify`` compares the two."""
+
+    def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
+        """Return all columns and metrics that follow from the arrays.
+
+        Raises:
+            KeyError, ValueError, IndexError, TypeError: for arrays of another form than the protocol stores.
+        """
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A protocol with its parameters resolved: what the engine runs.
+
+    ``score`` is called by several threads at once, each with another batch: it keeps no state between calls.
+    """
+
+    recipe: str
+    """Name of the recipe; protocols that share one share the pass."""
+    parameters: Mapping[str, Any]
+    """Every parameter, resolved."""
+    identity: Mapping[str, Any]
+    """Parameters and the sha256 of every file behind them: with name and version, what a board column is."""
+    metrics: tuple[MetricSpec, ...]
+    """The metrics of this run (intervals or comparison may be switched off by a parameter)."""
+
+    def score(self, colorization: Colorization) -> ScoredBatch:
+        """Scores of a batch; must not depend on how the images are batched."""
+        ...
+
+    def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
+        """Curves and notes from all images, in the order of their ids."""
+        ...
+
+
+@runtime_checkable
+class ImageProtocol(Protocol):
+    """A protocol that the engine's pass can run."""
+
+    spec: ProtocolSpec
+
+    def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> Scorer:
+        """Check and resolve parameters (UserError names the wrong one) into a scorer."""
+        ...
+
+
+@runtime_checkable
+class WholeProtocol(Protocol):
+    """A protocol that does not go image by image: it trains something, or asks people."""
+
+    spec: ProtocolSpec
+    roles: tuple[str, ...]
+    """Sets of photographs that it needs: ``test``, or ``train`` and ``test``."""
+    joint: bool
+    """Whether all models of a command are judged together (a study), and not each by itself."""
+
+    def evaluate(self, context: Context) -> Record | Path:
+        """Do all of it: a record, written in its folder, or a folder of another kind (a study to be run).
+
+        Raises:
+            UserError: for what the caller can mend.
+            RunError: for a run that failed; what it finished is kept.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a protocol is given."""
+
+    models: tuple[LoadedModel, ...]
+    """The model to be judged; all of the command's where the protocol is joint."""
+    parameters: Mapping[str, Any]
+    """As given, a preset's among them; ``spec.resolved`` adds the defaults."""
+    data: Mapping[str, Dataset]
+    """Role -> photographs, after any limit."""
+    settings: Settings
+    """Device, dtype, batches, seed."""
+    request: RunRequest
+    """The whole command: output, pictures to keep, limit."""
+    listener: Listener
+    begun: list[RunFolder] = field(default_factory=list)
+    """Folders of the records that are begun: after an error those in which nothing was made are removed."""
+    code: tuple[str, tuple[str, ...]] = ("", ())
+    """``protocol_code`` of the protocol."""
+    fingerprints: Mapping[int, ModelFingerprint] = field(default_factory=dict)
+    """id of a model -> its fingerprint, taken before any of them was cast to another dtype."""
+    launch: str = ""
+    """See ``plan.launch_token``."""
+
+    def fingerprint_of(self, model: LoadedModel) -> ModelFingerprint:
+        """What decides the model's predictions."""
+        return self.fingerprints.get(id(model)) or model_fingerprint(model)
+
+    @property
+    def model(self) -> LoadedModel:
+        """The one model of a protocol that is not joint."""
+        return self.models[0]
+
+    @property
+    def cache(self) -> Path:
+        """Folder below the output for what may be made again: features, probes, checkpoints."""
+        return self.request.output / ".cache"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a protocol found, to be written as a record."""
+
+    parameters: Mapping[str, Any]
+    identity: Mapping[str, Any]
+    recipe: str
+    rows: Shard
+    """A line per photograph of the role ``test``, with what was skipped."""
+    columns: Mapping[str, np.ndarray]
+    """(n,) float64 each: scores and their statistics, as an image protocol names them."""
+    metrics: Sequence[Metric]
+    differences: Sequence[Difference] = ()
+    summary: Summary = field(default_factory=Summary)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)

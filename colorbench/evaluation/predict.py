@@ -1,0 +1,188 @@
+"""Asking a model for colours, and the checks that its answer must pass before anything is scored."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
+from colorbench.errors import RunError
+from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.models.guard import one_line
+from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.loading import LoadedModel
+from colorbench.models.networks import precision
+
+FARTHEST = 10_000.0
+"""No colour is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""
+
+
+def colorize(
+    model: LoadedModel,
+    truth: Truth,
+    sizes: tuple[tuple[int, int], ...],
+    seed: int,
+    recipe: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Colorization:
+    """A model's checked answer for a batch.
+
+    Args:
+        model: only where its card says reference is it shown the truth.
+        truth: the batch.
+        sizes: (H, W) of the original photographs.
+        seed: of the run.
+        recipe: name of what the photographs went through.
+        dtype: precision of convolutions and matrix products.
+
+    Raises:
+        RunError: for an answer that is no colour picture of these photographs, or a model that fails.
+    """
+    return predict(
+        model, truth, sizes, tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids), recipe, dtype
+    )
+
+
+def predict(
+    model: LoadedModel,
+    truth: Truth,
+    sizes: tuple[tuple[int, int], ...],
+    seeds: tuple[int, ...],
+    recipe: str | None,
+    dtype: torch.dtype,
+) -> Colorization:
+    """``colorize`` with a seed per image given."""
+    inputs = Inputs(
+        # A copy: a model that writes into its input must not change the truth that it is scored against.
+        lightness=truth.lightness.clone(),
+        ids=truth.ids,
+        seeds=seeds,
+        truth=truth.rgb8 if model.card.role == "reference" else None,
+        sizes=sizes,
+        recipe=recipe,
+    )
+    mend = "--debug shows where; finished shards are kept"
+    with (
+        one_line(f"{model.full_name} failed", where=_batch(truth.ids), mend=mend, run=True),
+        precision(truth.rgb8.device, dtype),
+    ):
+        try:
+            colors = model.colorizer.colorize_batch(inputs)
+        except torch.OutOfMemoryError as error:
+            what, mend = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
+            raise RunError(what, where=_batch(truth.ids), mend=f"{mend}; finished shards are kept") from error
+    return checked(model.full_name, colors, truth)
+
+
+def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
+    """The answer as a ``Colorization`` on the truth's device.
+
+    Raises:
+        RunError: naming the model, the photograph and what is wanted.
+    """
+    first, size = truth.ids[0], tuple(truth.rgb8.shape[-2:])
+    ab, rgb8 = getattr(colors, "ab", None), getattr(colors, "rgb8", None)
+    if (ab is None) == (rgb8 is None):
+        given = "both ab and rgb8" if ab is not None else "neither ab nor rgb8"
+        raise _wrong(name, given, first, "answer with Colors(ab=...) or Colors(rgb8=...)")
+    if rgb8 is not None:
+        wanted = (len(truth.ids), 3, *size)
+        if not isinstance(rgb8, Tensor) or tuple(rgb8.shape) != wanted or rgb8.dtype != torch.uint8:
+            hint = f"rgb8 must be a tensor of {wanted} torch.uint8{_as_uint8(rgb8)}"
+            raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, hint)
+        return Colorization(truth, rgb8=rgb8.to(truth.rgb8.device))
+    wanted = (len(truth.ids), 2, *size)
+    if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
+        three = isinstance(ab, Tensor) and ab.dim() == 4 and ab.shape[1] == 3
+        hint = "; for three channels of sRGB give Colors(rgb8=...) from colorize_batch" if three else ""
+        raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab{hint}")
+    low, high = ab.detach().aminmax()
+    if not (low >= -FARTHEST and high <= FARTHEST):  # NaN is never at least anything
+        fine = ab.detach().abs().flatten(1).amax(dim=1) <= FARTHEST  # (N,)
+        bad = int((~fine).nonzero()[0])
+        finite = bool(ab[bad].isfinite().all())
+        what = f"ab farther than {FARTHEST:g} from gray" if finite else "NaN or infinity in ab"
+        raise _wrong(name, what, truth.ids[bad], "ab must be finite, about -110 to 110")
+    return Colorization(truth, ab=ab.detach().to(truth.rgb8.device))
+
+
+def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:
+    mend = f"{wanted}; finished shards are kept"
+    return RunError(f"{name} answered with {given}", where=f"photograph {id}", mend=mend)
+
+
+def _as_uint8(rgb: object) -> str:
+    """How to make 8-bit levels of floating ones, by their range."""
+    if not isinstance(rgb, Tensor) or not rgb.is_floating_point() or not rgb.numel():
+        return ""
+    low, high = (float(one) for one in rgb.detach().aminmax())
+    if low < 0 and high <= 1.01:
+        return ": of -1..1, give ((rgb + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)"
+    scaled = "(rgb * 255)" if high <= 1.01 else "rgb"
+    return f": of 0..{1 if high <= 1.01 else 255}, give {scaled}.round().clamp(0, 255).to(torch.uint8)"
+
+
+def _described(value: object) -> str:
+    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _batch(ids: tuple[str, ...]) -> str:
+    return f"photograph {ids[0]}" if len(ids) == 1 else f"photographs {ids[0]} ... {ids[-1]}"
+
+
+DEFAULT_SIDE = 256
+"""What a model without a size of its own is shown, as in the recipe ``squash256``."""
+
+
+@torch.inference_mode()
+def colorize_photograph(
+    model: LoadedModel, rgb: np.ndarray, *, id: str, seed: int = 0, device: torch.device | str = "cpu"
+) -> np.ndarray:
+    """Colours from a small copy, lightness from the photograph itself (as the paper's own demo does).
+
+    The copy is squashed to the model's working size, or 256x256; the ab that the model answers is stretched back
+    bilinearly. What falls outside sRGB is clipped, so that a saturated pixel may lose a little of its lightness.
+
+    Args:
+        model: any model, its weights on ``device``.
+        rgb: (H, W, 3) uint8 sRGB, upright. Only its lightness is used.
+        id: seeds stochastic models, and names the photograph in errors.
+        seed: of the run.
+        device: where the model runs; the large picture stays on the CPU.
+
+    Returns:
+        (H, W, 3) uint8 sRGB.
+
+    Raises:
+        RunError: for a model that fails, or an answer of the wrong shape, or with NaN or infinity.
+    """
+    height, width = rgb.shape[:2]
+    side = model.card.working_size or DEFAULT_SIDE
+    small = np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling.BICUBIC))
+    answer = colorize(model, Truth((id,), planes(small).to(device)), ((height, width),), seed)
+    ab = answer.ab_float.float().cpu()  # (1, 2, side, side)
+    ab = interpolate(ab, size=(height, width), mode="bilinear", align_corners=False)  # (1, 2, H, W)
+    lightness = rgb_to_lab(planes(rgb))[:, :1]  # (1, 1, H, W)
+    colored = lab_to_rgb8(torch.cat([lightness, ab], dim=1))  # (1, 3, H, W)
+    return np.ascontiguousarray(colored[0].permute(1, 2, 0).numpy())
+
+
+def planes(rgb: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (1, 3, H, W) uint8."""
+    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
+
+
+def seed_of(run_seed: int, content: str) -> int:
+    """63-bit seed of one image: the same in any batch, order and process, and under any name.
+
+    Args:
+        run_seed: of the run.
+        content: sha256 of the image's file; its id where that is not known.
+    """
+    digest = hashlib.sha256(f"{run_seed}\0{content}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

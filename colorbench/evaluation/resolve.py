@@ -1,0 +1,127 @@
+"""What was asked of a run, checked: names become models and scorers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from colorbench.data.dataset import Dataset
+from colorbench.data.preprocessing import get_recipe
+from colorbench.errors import PluginError, UserError
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.interfaces import ImageProtocol, ProtocolSpec, Scorer, WholeProtocol
+from colorbench.evaluation.score_check import check_metrics
+from colorbench.models import interfaces as capabilities
+from colorbench.models.fingerprint import library_code, model_fingerprint
+from colorbench.models.loading import LoadedModel, load_model
+from colorbench.models.reference_models import ANCHORS
+from colorbench.registry import find
+
+CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
+"""What each interface gives, in words."""
+
+
+Asked = list[tuple[ImageProtocol | WholeProtocol, dict[str, Any]]]
+"""Protocols with the parameters given, a preset's among them."""
+
+
+def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
+    """The scorers of those protocols that go image by image.
+
+    Raises:
+        UserError: for an unknown parameter or value.
+    """
+    found = [(one.spec, one.resolve(given, dataset)) for one, given in asked if isinstance(one, ImageProtocol)]
+    for spec, scorer in found:
+        get_recipe(scorer.recipe)  # a protocol may not know the names of recipes
+        check_metrics(spec.name, scorer.metrics)
+    return found
+
+
+def whole_protocols(asked: Asked) -> list[tuple[WholeProtocol, dict[str, Any]]]:
+    """Those protocols that do not go image by image."""
+    return [(one, given) for one, given in asked if not isinstance(one, ImageProtocol)]
+
+
+def asked_protocols(request: RunRequest) -> Asked:
+    """Every protocol of a request.
+
+    Raises:
+        UserError: for an unknown protocol or preset, and for parameters of a protocol that is not run.
+    """
+    found: Asked = []
+    used = set()
+    for asked in request.protocols:
+        name, at, preset = asked.partition("@")
+        protocol = get_protocol(name)
+        parameters = {**(protocol.spec.preset(preset) if at else {}), **request.parameters.get(name, {})}
+        if asked != name:
+            parameters |= request.parameters.get(asked, {})
+        used |= {name, asked}
+        found.append((protocol, parameters))
+    if unused := sorted(set(request.parameters) - used):
+        raise UserError(f"parameters for a protocol that is not run: {unused[0]}", mend=f"add --protocol {unused[0]}")
+    return found
+
+
+def get_protocol(name: str) -> ImageProtocol | WholeProtocol:
+    """An installed protocol by its plain name.
+
+    Raises:
+        UserError: for an unknown name or a broken plugin.
+    """
+    made = find("protocols", name).load()
+    protocol = made() if isinstance(made, type) else made
+    if not isinstance(protocol, ImageProtocol | WholeProtocol):
+        mend = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
+        raise PluginError(f"{name} is no protocol", mend=mend)
+    return protocol
+
+
+def load_models(request: RunRequest) -> list[LoadedModel]:
+    """Models asked for, each once.
+
+    Raises:
+        UserError: for a model that cannot be loaded, and a decoding for several models at once.
+    """
+    decoding: dict[str, Any] = {"decode": request.decode, "temperature": request.temperature}
+    chosen = {key: value for key, value in decoding.items() if value is not None}
+    if chosen and len(request.models) > 1:
+        key, value = next(iter(chosen.items()))
+        what = f"{key}={value} does not say which of {len(request.models)} models is meant"
+        raise UserError(what, mend=f"write it with the name: zoo/cic[{key}={value}]")
+    loaded: list[LoadedModel] = []
+    distinct = {id(model): model for model in request.models}  # the same object twice is one model
+    for model in distinct.values():
+        one = model if isinstance(model, LoadedModel) and not chosen else load_model(model, **chosen)
+        if any(one is other or one.colorizer is other.colorizer for other in loaded):
+            continue
+        if not isinstance(model, str | LoadedModel):
+            # Objects of one class, as a notebook makes them, have no names of their own.
+            same = sum(other.full_name.partition("#")[0] == one.full_name for other in loaded)
+            one = replace(one, full_name=f"{one.full_name}#{same + 1}") if same else one
+        loaded.append(one)
+    return loaded
+
+
+def load_anchors(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
+    """Gray, constant and truth, but for those that are asked for anyway."""
+    names = {model.full_name for model in asked}
+    return [load_model(name) for name in ANCHORS if name not in names]
+
+
+def unfit(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
+    """What to say where a model lacks a capability that a protocol needs; None where it has all."""
+    for need in spec.needs:
+        if not isinstance(model.colorizer, getattr(capabilities, need)):
+            what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
+            return UserError(what, mend=f"the model's class must be {need}: see colorbench/models/interfaces.py")
+    return None
+
+
+def decisive(model: LoadedModel) -> dict[str, Any]:
+    """What of a model decides its predictions, for keys of whatever is built from them."""
+    found = model_fingerprint(model)
+    decides = {"name": found.name, "weights": found.weights, "code": found.code, "decoding": found.decoding}
+    return {**decides, "colorbench": library_code()}

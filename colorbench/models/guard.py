@@ -1,0 +1,160 @@
+"""Running a stranger's code: whatever it raises becomes one line, and what it prints stays off standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from colorbench.errors import RunError, UserError
+from colorbench.registry import describe
+
+
+@contextlib.contextmanager
+def one_line(what: str, *, where: str | None = None, mend: str | None = None, run: bool = False) -> Iterator[None]:
+    """Turn what the code inside raises into one line.
+
+    Args:
+        what: how the line begins: ``"my/model failed"``.
+        where: the image or file, for the line.
+        mend: what to do.
+        run: whether the failure is that of a run (exit code 1) and not of its input (2). Code that ends the program
+            is always a failure of the run.
+
+    Raises:
+        UserError: in place of every exception but a ``KeyboardInterrupt``, which is the user's.
+    """
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        kind = RunError if run else UserError
+        raise kind(f"{what}: {describe(error)}", where=where, mend=mend) from error
+    except BaseException as error:  # SystemExit above all: scripts end the program where a file is missing
+        raise RunError(f"{what}: {ended(error)}", where=where, mend=_MEND_EXIT) from error
+
+
+_MEND_EXIT = "a model must raise an exception instead; one that reads the command line needs its options in code"
+
+
+def ended(error: BaseException) -> str:
+    """Say that code ended the program, with its exit code or last words."""
+    if not isinstance(error, SystemExit):
+        return describe(error)
+    words = " ".join(str(getattr(error, "last_words", "") or "").split())
+    place = describe(error)
+    at = place[place.rindex(" (line") :] if " (line" in place else ""
+    if isinstance(error.code, str):
+        return f"it ended the program: {' '.join(error.code.split())}{at}"
+    code = "0" if error.code is None else f"{error.code}"
+    return f"it ended the program (exit code {code}){at}" + (f": {words}" if words else "")
+
+
+@contextlib.contextmanager
+def usage_held_back() -> Iterator[None]:
+    """Hold back the usage text of a parser of options that ends the program; its last line goes into the exception.
+
+    Research code often parses ``sys.argv`` when it is imported or a model is made. The options there are colorbench's,
+    so the parser prints its usage and exits. Nothing else is held back: a progress bar is seen at once.
+    """
+    held = _HeldBack(sys.stderr)
+    with contextlib.redirect_stderr(held):
+        try:
+            yield
+        except SystemExit as error:
+            lines = [line for line in "".join(held.text).splitlines() if line.strip()]
+            error.last_words = lines[-1] if lines else ""  # type: ignore[attr-defined]
+            held.text.clear()
+            raise
+        finally:
+            held.release()
+
+
+class _HeldBack:
+    """A stream that passes everything on until a text begins with ``usage:``."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self.text: list[str] = []
+
+    def write(self, text: str) -> int:
+        if self.text or text.lstrip().lower().startswith("usage:"):
+            self.text.append(text)
+            return len(text)
+        return int(self._stream.write(text) or 0)
+
+    def release(self) -> None:
+        """Pass on what was held back."""
+        if self.text:
+            self._stream.write("".join(self.text))
+            self.text.clear()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+_results: list[tuple[Any, int | None]] = []
+"""Standard output as it was while it is kept: the stream, and a duplicate of its descriptor where it has one."""
+
+
+@contextlib.contextmanager
+def standard_output_kept() -> Iterator[None]:
+    """Send everything that is printed meanwhile to standard error: by Python, by C code, by child processes.
+
+    Standard output belongs to the result of a command, which ``print_result`` writes.
+    """
+    if _results:  # kept already
+        yield
+        return
+    saved = None
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        # Streams that tests put in place have no descriptor, or one of their own; then Python's own prints are all.
+        if sys.stdout.fileno() == 1 and sys.stderr.fileno() == 2:
+            saved = os.dup(1)
+            os.dup2(2, 1)
+    _results.append((sys.stdout, saved))
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _results.clear()
+        if saved is not None:
+            # What C code printed waits in its own buffer, and must go out before the descriptor is given back.
+            _flush_c()
+            os.dup2(saved, 1)
+            os.close(saved)
+
+
+def print_result(text: str) -> None:
+    """Write the result of a command to standard output, also while that is kept; a line end is added where none is."""
+    text = text if text.endswith("\n") else f"{text}\n"
+    stream, descriptor = _results[0] if _results else (sys.stdout, None)
+    if descriptor is None:
+        stream.write(text)
+        stream.flush()
+        return
+    with open(os.dup(descriptor), "w", encoding=stream.encoding, errors="replace") as file:
+        file.write(text)
+
+
+def close_standard_output() -> None:
+    """Send what is printed from now on to standard error: after its result a command prints nothing more.
+
+    Code of a plugin may print when the interpreter ends.
+    """
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        sys.stdout.flush()
+        if sys.stdout.fileno() == 1 and sys.stderr.fileno() == 2:
+            _flush_c()
+            os.dup2(2, 1)
+
+
+def _flush_c() -> None:
+    import ctypes
+
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).fflush(None)

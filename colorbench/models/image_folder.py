@@ -1,0 +1,170 @@
+"""``images:DIR``: the predictions that another program made, measured like any model.
+
+``data.names`` says which file belongs to which image. A prediction has the size of its image, or another size of the
+same aspect ratio, and is then resized; or the size that the preprocessing gives, which is taken as it is. Any other is
+refused: nobody knows how it was cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from colorbench.data.decoding import Header, UnreadablePhotograph, decode_file, read_header
+from colorbench.data.formats import readable
+from colorbench.data.names import match_names, nearest_name
+from colorbench.data.preprocessing import Recipe, get_recipe
+from colorbench.data.walk import check_name, walk
+from colorbench.errors import RunError, UserError
+from colorbench.models.card import ModelCard
+from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.weights import file_sha256
+
+Size = tuple[int, int]
+Fit = Literal["same", "scaled", "preprocessed", "turned", "other"]
+"""A prediction's size beside its image's: equal, of equal aspect ratio, what the preprocessing gives, turned by 90
+degrees, or none of these."""
+ASPECT_TOLERANCE = 0.01
+
+
+def fit(prediction: Size, image: Size, recipe: Recipe) -> Fit:
+    """How the size (H, W) of a prediction fits that of its image."""
+    if prediction == image:
+        return "same"
+    if recipe.size and prediction == (recipe.size, recipe.size):
+        return "preprocessed"
+    if same_aspect(prediction, image):
+        return "scaled"
+    return "turned" if same_aspect(prediction[::-1], image) else "other"
+
+
+def same_aspect(one: Size, other: Size) -> bool:
+    """Whether two sizes are of one aspect ratio, within 1 % or the rounding of both sides to whole pixels."""
+    (h, w), (height, width) = one, other
+    rounded = max((h - 1) / height, (w - 1) / width) < min((h + 1) / height, (w + 1) / width)
+    return rounded or abs(w * height / (h * width) - 1) <= ASPECT_TOLERANCE
+
+
+class StoredPictures:
+    """A folder of pictures as a colorizer."""
+
+    def __init__(self, folder: Path) -> None:
+        """Only names are read.
+
+        Raises:
+            UserError: for a folder that is missing or without pictures.
+        """
+        if not folder.is_dir():
+            raise UserError("no such folder of pictures", where=str(folder), mend="write images:FOLDER")
+        check_name(str(folder), "a folder")
+        contents = walk(folder)
+        remark = contents.remark()
+        if not contents.images:
+            known = f"known: {readable()}"
+            mend = f"{remark}. {known}" if remark else known
+            raise UserError("no images in this folder", where=str(folder), mend=mend)
+        self.folder = folder
+        self.card = ModelCard(
+            title=f"stored pictures of {folder.resolve().name}",
+            notes="Made elsewhere: its weights_sha256 is a hash over the pictures. Lossy formats cost accuracy.",
+        )
+        self.headers: dict[str, Header] = {}
+        """Id -> header of its prediction, once they are prepared."""
+        self.sha256s: dict[str, str] = {}
+        """Id -> sha256 of the bytes of its prediction."""
+        self._passed_over = [] if remark is None else [remark]
+        self.remarks: list[str] = []
+        """What a user must know of how files were found, once they are prepared."""
+        self._found: dict[str, Path] = {}
+        self._paths = {image.id: image.path for image in contents.images}
+
+    def prepare(self, ids: Iterable[str]) -> str:
+        """Find the prediction of every image; a hash over ids and predictions, which stands for the weights.
+
+        Raises:
+            RunError: if predictions are missing, unreadable, or two could be meant: with their number and the first.
+        """
+        found = self._match(tuple(ids))
+        digest = hashlib.sha256()
+        for id, path in sorted(found.items()):
+            try:
+                self.headers[id] = read_header(path)
+                self.sha256s[id] = file_sha256(path)
+                digest.update(f"{id}\0{self.sha256s[id]}\n".encode())
+            except UnreadablePhotograph as error:
+                raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), mend=_AGAIN) from error
+        self._found = found
+        return digest.hexdigest()
+
+    def path_of(self, id: str) -> Path:
+        """The file of a prediction that was prepared."""
+        return self._found[id]
+
+    def colorize_batch(self, inputs: Inputs) -> Colors:
+        """The pictures at the inputs' size."""
+        if any(id not in self._found for id in inputs.ids):
+            self._found |= self._match(inputs.ids)
+        height, width = inputs.lightness.shape[-2:]
+        sizes = inputs.sizes or (None,) * len(inputs.ids)
+        pictures = [
+            self._picture(id, (height, width), own, inputs.recipe) for id, own in zip(inputs.ids, sizes, strict=True)
+        ]
+        rgb8 = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
+        return Colors(rgb8=rgb8.to(inputs.lightness.device))
+
+    def _picture(self, id: str, size: Size, own: Size | None, recipe: str | None) -> np.ndarray:
+        """(H, W, 3) uint8 for one photograph of its own size ``own``, evaluated at ``size``."""
+        path = self._found[id]
+        try:
+            rgb = decode_file(path).rgb
+        except UnreadablePhotograph as error:
+            raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), mend=_AGAIN) from error
+        given = rgb.shape[:2]
+        if given == size:
+            return rgb
+        chosen = None if recipe is None else get_recipe(recipe)
+        if chosen is not None and own is not None and fit(given, own, chosen) in ("turned", "other"):
+            what = f"a prediction of {shown(given)} does not fit its image of {shown(own)}"
+            raise RunError(what, where=str(path), mend=SIZES)
+        if chosen is not None and chosen.kind == "center":
+            return chosen.apply(rgb)  # squashing would move the colors off what they belong to
+        return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+    def _match(self, ids: Sequence[str]) -> dict[str, Path]:
+        """Id -> file, for all of them."""
+        found = match_names(ids, self._paths, exact_wins=False)
+        where = str(self.folder)
+        if found.doubtful:
+            several, files = found.doubtful[0]
+            count = sum(len(meant) for meant, _ in found.doubtful)
+            what = f"{count} of {len(ids)} images leave in doubt which prediction is theirs"
+            first = f"{' and '.join(several[:2])} may be {' or '.join(files[:2])}"
+            mend = "keep one file for each image, under the image's path"
+            raise RunError(f"{what}, first {first}", where=where, mend=mend)
+        if found.missing:
+            first = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
+            nearest = nearest_name(found.missing[0], self._paths)
+            mend = "make them, or measure only the images that have one with --list"
+            what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}; the folder has {nearest}"
+            raise RunError(what, where=where, mend=mend)
+        self.remarks = list(self._passed_over)
+        if found.by_file_name:
+            self.remarks.append(f"{found.by_file_name} predictions were found by the name of their file alone")
+        if found.unused:
+            self.remarks.append(f"{len(found.unused)} files belong to no image of the dataset, first {found.unused[0]}")
+        return {id: self._paths[name] for id, name in found.pairs.items()}
+
+
+_AGAIN = "make it again; finished shards are kept"
+SIZES = "save predictions at the sizes of their images, not cropped, padded or turned"
+
+
+def shown(size: Size) -> str:
+    """A size as people write it: width x height."""
+    return f"{size[1]}x{size[0]}"

@@ -1,0 +1,184 @@
+"""The page of one record, ``report.html``: numbers, curve and pictures in one file that needs no other.
+
+It is made from the record's folder alone, and from the folders of gray, constant and truth beside it where they are.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from colorbench.errors import UserError
+from colorbench.evaluation.run_location import folder_of
+from colorbench.models.reference_models import ANCHORS
+from colorbench.reporting.format import (
+    anchors,
+    demonstration,
+    few_decide,
+    interval,
+    number,
+    remarks,
+    taken_away,
+    values,
+)
+from colorbench.reporting.plots import chart
+from colorbench.results.image_index import SavedImage, read_index, saved_file
+from colorbench.results.record import Record, read_record
+from colorbench.storage.atomic import write_atomic
+
+NAME = "report.html"
+FIXED_SHOWN = 12
+"""Photographs of the gallery's fixed part on the page, beside the best and the worst."""
+
+
+def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None, headline: str = "") -> Path:
+    """Write ``report.html`` into a record's folder.
+
+    Args:
+        folder: holds ``record.json`` and ``pictures/``.
+        explanations: metric name -> one sentence for a newcomer.
+        headline: the metric that boards sort by.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        UserError: where there is no record, or the page cannot be written.
+    """
+    record = read_record(folder)
+    try:
+        shown, missing = photographs(folder, record, headline), None
+    except UserError as error:
+        shown, missing = [], str(error)
+    text = page(
+        record,
+        beside=anchor_records(folder, record),
+        explanations=explanations,
+        headline=headline,
+        photographs=shown,
+        missing=missing,
+    )
+    path, data = folder / NAME, text.encode()
+    # A finished run that is only shown again, perhaps from a read-only place, writes nothing.
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomic(path, data)
+    return path
+
+
+def anchor_records(folder: Path, record: Record) -> list[Record]:
+    """Records of gray, constant and truth from the same output, with equal protocol and photographs."""
+    model, data = record.model.name, record.dataset.name
+    depth = len(folder_of(model, folder.parent.name, data, record.key).parts)
+    if len(folder.absolute().parts) <= depth:
+        return []
+    output = folder.absolute().parents[depth - 1]
+    found = []
+    for name in ANCHORS:
+        for path in sorted(output.joinpath(name, folder.parent.name).glob("*/record.json")):
+            try:
+                other = read_record(path.parent)
+            except UserError:
+                continue  # a damaged neighbor costs its own numbers only
+            same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
+            if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
+                found.append(other)
+                break
+    return found
+
+
+def photographs(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
+    """What the page shows of the kept pictures: some of the fixed part, then the headline's best and worst.
+
+    Raises:
+        UserError: where the index of the pictures is missing or is none.
+    """
+    hashes = record.files.pictures
+    kept = read_index(folder, hashes)
+    fixed = [picture for picture in kept if "fixed" in picture.reasons][:FIXED_SHOWN]
+    # "best 1", "best 2" ..., then "worst 1" ...
+    ends = sorted((picture for picture in kept if places(picture, headline)), key=lambda one: places(one, headline))
+    shown = []
+    for picture in fixed + [picture for picture in ends if picture not in fixed]:
+        score = picture.scores.get(headline)
+        words = [] if score is None else [f"{headline} {score:.2f}"]
+        files = (("gray", picture.gray), ("this model", picture.answer), ("truth", picture.truth))
+        pictures = [{"label": label, "source": embedded(folder, file, hashes)} for label, file in files]
+        shown.append({"id": picture.id, "caption": ", ".join(words + places(picture, headline)), "pictures": pictures})
+    return shown
+
+
+def places(picture: SavedImage, headline: str) -> list[str]:
+    """``best 1``, ``worst 2``: where a photograph stands by the headline, if at an end."""
+    return [reason.removeprefix(f"{headline} ") for reason in picture.reasons if reason.startswith(f"{headline} ")]
+
+
+def embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
+    """A saved image as a data address; None for what is no WebP among this record's saved images."""
+    data = saved_file(folder, f"pictures/{file}", hashes)
+    if data is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return None
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def page(
+    record: Record,
+    *,
+    beside: Sequence[Record] = (),
+    explanations: Mapping[str, str] | None = None,
+    headline: str = "",
+    photographs: Sequence[Mapping[str, Any]] = (),
+    missing: str | None = None,
+) -> str:
+    """The page as text. The same record gives the same bytes.
+
+    Args:
+        record: what to show.
+        beside: records of other models on the same photographs; gray, constant and truth are drawn.
+        explanations: metric name -> one sentence for a newcomer.
+        headline: the metric that boards sort by.
+        photographs: ``id``, ``caption`` and ``pictures`` (each a ``label`` and a ``source``: a data address, or None).
+        missing: why no pictures are shown although some were saved.
+    """
+    from colorbench.reporting.html import page_environment
+
+    environment = page_environment("colorbench.reporting")
+    environment.filters["number"] = number
+    environment.filters["interval"] = lambda m, unit, signed=False: interval(m.ci_low, m.ci_high, unit, signed=signed)
+    environment.tests["decided_by_few"] = few_decide
+    shown = anchors(record, beside)
+    return environment.get_template("report.html.jinja").render(
+        record=record,
+        headline=headline,
+        explanations=explanations or {},
+        demonstration=demonstration(record),
+        minus=[{"head": head, "differences": differences} for head, differences in taken_away(record)],
+        anchors=[{"head": head, "scores": values(other)} for head, other in shown],
+        remarks=remarks(record),
+        charts=[chart(curve, record, shown) for curve in record.curves],
+        photographs=photographs,
+        missing=missing,
+        facts=facts(record),
+    )
+
+
+def facts(record: Record) -> list[tuple[str, str]]:
+    """What made the numbers, for the foot of the page."""
+    model, data, run, made = record.model, record.dataset, record.execution, record.provenance
+    rows = [
+        ("model", f"{model.name} · {model.card.role}"),
+        ("package", " ".join(word for word in (model.package, model.package_version) if word)),
+        ("weights (sha256)", model.weights_sha256 or ""),
+        ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),
+        ("trained on", model.card.training_data or ""),
+        ("protocol", f"{record.protocol.name}, version {record.protocol.version}"),
+        ("parameters", ", ".join(f"{key} = {value}" for key, value in record.protocol.parameters.items())),
+        ("identity (sha256)", record.protocol.identity_sha256),
+        ("photographs", f"{data.name}, {data.n_evaluated} of {data.n} · fingerprint {data.fingerprint}"),
+        ("run", f"{run.device}, {run.dtype}, seed {run.seed}, batches of {run.batch_size}"),
+        ("speed", f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in all"),
+        ("colorbench", f"{made.colorbench_version} · Python {made.python} · {made.time}"),
+        ("command", " ".join(made.command)),
+    ]
+    return [(name, value) for name, value in rows if value]

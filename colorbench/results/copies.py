@@ -1,0 +1,70 @@
+"""Copies of an image: files of equal content. Each distinct image counts once.
+
+This is the only place that decides what a copy is and which file of several counts. It is applied before any metric
+is computed, so that rows, arrays, metrics, intervals, tests, curves, boards and verification all see distinct images:
+a set and the same set with copies in it give the same rows, and the same content fingerprint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from colorbench.results.shard import Copy, Shard
+
+
+def first_places(sha256s: Sequence[str]) -> np.ndarray:
+    """Return the places (m,) of the first file of each distinct content, in order.
+
+    Args:
+        sha256s: content hashes of the files.
+    """
+    seen: dict[str, int] = {}
+    for place, sha256 in enumerate(sha256s):
+        seen.setdefault(sha256, place)
+    return np.fromiter(seen.values(), np.int64, len(seen))
+
+
+def without_copies(rows: Shard) -> Shard:
+    """Return the rows with each distinct image once, and what was left out as ``copies``.
+
+    The first file of a content counts, with its id and its label. Rows without copies are returned as they are.
+    """
+    places = first_places(rows.sha256s)
+    if len(places) == len(rows):
+        return rows
+    first = {rows.sha256s[place]: int(place) for place in places}
+    copies = [
+        Copy(id, rows.ids[first[sha256]], rows.labels[place] != rows.labels[first[sha256]])
+        for place, (id, sha256) in enumerate(zip(rows.ids, rows.sha256s, strict=True))
+        if first[sha256] != place
+    ]
+    return replace(
+        rows,
+        ids=tuple(rows.ids[place] for place in places),
+        sha256s=tuple(rows.sha256s[place] for place in places),
+        labels=tuple(rows.labels[place] for place in places),
+        gray=tuple(rows.gray[place] for place in places),
+        sizes=tuple(rows.sizes[place] for place in places),
+        columns={name: values[places] for name, values in rows.columns.items()},
+        arrays={name: values[places] for name, values in rows.arrays.items()},
+        copies=(*rows.copies, *copies),
+    )
+
+
+def copy_notes(rows: Shard) -> list[str]:
+    """Return what a record says of copies: how many there were, and whether their labels differ."""
+    if not rows.copies:
+        return []
+    total = len(rows) + len(rows.copies)
+    are = "image is a copy of another" if len(rows.copies) == 1 else "images are copies of others"
+    notes = [f"{len(rows.copies)} of {total} {are} (same content): each distinct image counts once"]
+    if other := [copy for copy in rows.copies if copy.other_label]:
+        one = other[0]
+        notes.append(
+            f"{len(other)} of these copies have another label than the file that counts, "
+            f"the first being {one.id} beside {one.of}: check the labels"
+        )
+    return notes

@@ -1,0 +1,109 @@
+"""The index of the saved images of a record."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from colorbench.data.dataset import id_hash
+from colorbench.errors import UserError
+from colorbench.storage.safe_read import MEGABYTE, inside, left_out, read_plain
+
+INDEX = "index.json"
+LARGEST_PICTURE = 8 * MEGABYTE
+"""A saved image or an index that is read back; thumbnails have some 10 KB."""
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
+"""What Pillow raises for a picture that is none."""
+
+
+class SavedImage(BaseModel):
+    """One line of ``pictures/index.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    sha256: str
+    """Of the photograph's file."""
+    answer: str
+    """File name of the model's answer, beside the index."""
+    truth: str
+    gray: str
+    reasons: list[str]
+    """``fixed``, ``<metric> best 1``, ``<metric> worst 2`` ..."""
+    scores: dict[str, float | None]
+    """Metric -> this photograph's score."""
+
+    @classmethod
+    def of(cls, id: str, sha256: str, reasons: list[str], scores: Mapping[str, float]) -> SavedImage:
+        """The line of a photograph whose pictures have the names of ``file_names``; NaN scores become None."""
+        answer, truth, gray = file_names(id)
+        known = {name: score if math.isfinite(score) else None for name, score in scores.items()}
+        return cls(id=id, sha256=sha256, answer=answer, truth=truth, gray=gray, reasons=reasons, scores=known)
+
+
+def file_names(id: str) -> tuple[str, str, str]:
+    """Answer, truth and gray picture of a photograph."""
+    stem = id_hash(id)[:16]
+    return f"{stem}.webp", f"{stem}.truth.webp", f"{stem}.gray.webp"
+
+
+def whole(path: Path) -> bool:
+    """Return whether a saved image is there and complete."""
+    try:
+        with Image.open(path) as image:
+            if image.format == "PNG":
+                image.verify()  # checksums; decoding takes ten times as long, and there may be many
+            else:
+                image.load()
+    except _DAMAGED:
+        return False
+    return True
+
+
+def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> list[SavedImage]:
+    """The pictures kept beside a record; none for ``--save none``.
+
+    Args:
+        folder: of the record.
+        hashes: ``files.pictures`` of the record, to check the index by.
+
+    Raises:
+        UserError: where the record names an index that is missing, is not the one that was written, or is none.
+    """
+    name = f"pictures/{INDEX}"
+    if name not in hashes and left_out(folder, name):
+        return []
+    mend = "get the record's whole folder again, or measure again"
+    data = saved_file(folder, name, hashes)
+    if data is None:
+        raise UserError("the index of saved images is missing or was changed", where=str(folder / name), mend=mend)
+    try:
+        return [SavedImage(**line) for line in json.loads(data)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError("this is no index of saved images", where=str(folder / name), mend=mend) from error
+
+
+def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | None:
+    """The bytes of a saved file of a record; None for one outside its folder, a missing, or a changed one.
+
+    Args:
+        folder: of the record.
+        name: path below it, as an index of a stranger may give it.
+        hashes: ``files.pictures`` of the record; a file that stands there must have its hash.
+    """
+    path = inside(folder, name)
+    if path is None:
+        return None
+    try:
+        data = read_plain(path, LARGEST_PICTURE, missing="no such file", mend="")
+    except UserError:
+        return None
+    return data if hashes.get(name) in (None, sha256(data).hexdigest()) else None

@@ -1,0 +1,147 @@
+"""Records beside one another: whether they may be compared, and their rows on the same photographs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from colorbench.errors import UserError
+from colorbench.results.load import StoredRun
+from colorbench.results.record import Record
+from colorbench.results.statistics import paired_places
+from colorbench.storage.safe_read import HASH
+
+COLUMN = ("protocol name", "protocol version", "protocol identity", "photographs", "gray policy")
+"""What the parts of ``column_key`` are."""
+ROUNDING = 1e-6
+"""Relative difference that rounding makes between machines."""
+
+
+def column_key(record: Record) -> tuple[str, str, str, str, str]:
+    """What two records must share to stand in one column of a board; ``COLUMN`` names its parts."""
+    protocol, data = record.protocol, record.dataset
+    return (protocol.name, str(protocol.version), protocol.identity_sha256, data.fingerprint, data.gray_policy)
+
+
+def differing(a: Record, b: Record) -> list[str]:
+    """Why two records cannot be compared, a reason each; empty where they can.
+
+    The first is the one to say: another protocol has other parameters, too.
+    """
+    one, other = a.protocol, b.protocol
+    if one.name != other.name:
+        return [f"protocol {one.name} and {other.name}"]
+    found = []
+    if one.version != other.version:
+        found.append(f"version {one.version} and {other.version} of protocol {one.name}")
+    choices = _differing_choices(one.identity, other.identity)
+    found += [f"{one.name}.{choice}" for choice in choices]
+    if not found and one.identity_sha256 != other.identity_sha256:
+        found.append(f"identity {one.identity_sha256[:12]} and {other.identity_sha256[:12]} of protocol {one.name}")
+    if a.dataset.gray_policy != b.dataset.gray_policy:
+        found.append(f"gray photographs: {a.dataset.gray_policy} and {b.dataset.gray_policy}")
+    if a.dataset.fingerprint != b.dataset.fingerprint:
+        found.append(f"other photographs: {_photographs(a)} and {_photographs(b)}")
+    return found
+
+
+def _differing_choices(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    missing = object()
+    return [
+        f"{key} = {_short(one.get(key, 'nothing'))} and {_short(other.get(key, 'nothing'))}"
+        for key in dict.fromkeys([*one, *other])
+        if one.get(key, missing) != other.get(key, missing)
+    ]
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text[:12] if HASH.fullmatch(text) else text[:60]
+
+
+def _photographs(record: Record) -> str:
+    data = record.dataset
+    limit = "" if data.limit is None else f", limit {data.limit}"
+    return f"{data.n_evaluated} of {data.name} (fingerprint {data.fingerprint[:12]}{limit})"
+
+
+@dataclass(frozen=True)
+class Common:
+    """Several runs on the same photographs: row j is the same photograph in all."""
+
+    runs: tuple[StoredRun, ...]
+    places: np.ndarray
+    """(K, n) int: the row of each common photograph in each run."""
+
+    @property
+    def ids(self) -> list[str]:
+        """What the first run calls the photographs."""
+        return [str(id) for id in self.runs[0].rows["id"].iloc[self.places[0]]]
+
+    @property
+    def sha256s(self) -> list[str]:
+        """Content hashes of the photographs."""
+        return [str(sha256) for sha256 in self.runs[0].rows["sha256"].iloc[self.places[0]]]
+
+    def statistics(self, metric: str) -> np.ndarray:
+        """(K, n, k) of a metric.
+
+        All but the first statistic follow from the photographs alone (weights, the truth's own value). Where they
+        differ between runs by rounding only, as between a CPU and a GPU, those of the first run that agrees are taken:
+        a run that says otherwise changes nothing for the others.
+        """
+        found = np.stack([run.statistics(metric)[at] for run, at in zip(self.runs, self.places, strict=True)])
+        firsts: list[int] = []
+        for place in np.argsort(np.isnan(found).sum(axis=(1, 2)), kind="stable"):
+            of_truth = found[place, :, 1:]
+            alike = (one for one in firsts if _same_but_for_rounding(of_truth, found[one, :, 1:]))
+            first = next(alike, None)
+            if first is None:
+                firsts.append(place)
+            else:
+                # A photograph may be undefined for one model alone (PSNR of an exact match): its NaN stays.
+                kept = np.isnan(of_truth) | np.isnan(found[first, :, 1:])
+                found[place, :, 1:] = np.where(kept, of_truth, found[first, :, 1:])
+        return found
+
+    def scores(self, metric: str) -> np.ndarray:
+        """(K, n) of each photograph alone."""
+        return np.stack([run.scores(metric)[at] for run, at in zip(self.runs, self.places, strict=True)])
+
+
+def _same_but_for_rounding(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two runs' statistics of the truth agree on every photograph on which both are defined."""
+    both = ~(np.isnan(a) | np.isnan(b))
+    return bool(both.any() and np.allclose(a[both], b[both], rtol=ROUNDING, atol=0))
+
+
+def common(runs: Sequence[StoredRun]) -> Common:
+    """Pair runs by the content of their photographs, in the order of the first run's rows.
+
+    Raises:
+        UserError: naming the first choice in which two of them differ.
+        ValueError: for no run.
+    """
+    if not runs:
+        raise ValueError("no runs were given")
+    first = runs[0]
+    for other in runs[1:]:
+        reasons = differing(first.record, other.record)
+        if reasons:
+            models = f"{first.record.model.name} and {other.record.model.name}"
+            mend = "measure both in the same way on the same photographs"
+            raise UserError(f"{models} cannot be compared: {'; '.join(reasons)}", mend=mend)
+    at = np.arange(len(first.rows))
+    places = [at]
+    for other in runs[1:]:
+        pairs = paired_places(first.sha256s, other.sha256s)
+        if not np.array_equal(pairs[:, 0], at):
+            # Equal fingerprints, other rows: one of the two records tells of photographs that its rows do not hold.
+            what = f"the rows of {other.record.model.name} are not of the photographs that its record names"
+            raise UserError(what, where=str(other.folder), mend="`colorbench verify` shows which record is wrong")
+        places.append(pairs[:, 1])
+    return Common(tuple(runs), np.stack(places))

@@ -1,0 +1,186 @@
+"""What decides the numbers of a run, as hashes: seeds of images, identity of a protocol, key of a record.
+
+Hashed is what moves a number: model, weights, decoding, protocol, images, seed, dtype, and the code of all three that
+make it: the model's, the protocol's, colorbench's. Not hashed is what only moves the last digit or nothing: device,
+batch size, threads, processes; the record shows them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from colorbench.data.dataset import Sample
+from colorbench.models.fingerprint import ModelFingerprint, canonical_name, library_code
+from colorbench.results.record import SCHEMA_VERSION, FingerprintPart, Record
+from colorbench.storage.hashing import digest_of
+from colorbench.storage.versions import version_of
+
+
+def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> str:
+    """sha256 of protocol, version and resolved parameters: what a board column is."""
+    return digest_of({"name": name, "version": version, "identity": identity})
+
+
+def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
+    """sha256 over the ids and sizes of the files, and their times where asked.
+
+    Without times it is the same on every machine that holds the same files; with them it tells, unread, whether any
+    file was touched.
+    """
+    total = hashlib.sha256()
+    for sample in samples:
+        time = sample.modified if times else 0
+        total.update(f"{sample.id}\0{sample.size}\0{sample.label}\0{time}\n".encode())
+    return total.hexdigest()
+
+
+def run_key(
+    *,
+    model: Mapping[str, Any],
+    protocol_sha256: str,
+    samples: Iterable[Sample],
+    gray_policy: str,
+    seed: int,
+    dtype: str,
+    version: str,
+    classes: Sequence[str] = (),
+    revision: int = 0,
+    fingerprint: Mapping[str, str] | None = None,
+) -> str:
+    """sha256 of all that decides the numbers.
+
+    Args:
+        model: its name and decoding.
+        protocol_sha256: ``protocol_identity``.
+        samples: the photographs after any limit.
+        gray_policy: keep or drop.
+        seed: of the run.
+        dtype: in which the model computes.
+        version: of colorbench.
+        classes: names of the photographs' classes, where they have any.
+        revision: 0, but where the folder of that key holds the run of other contents under equal names and sizes.
+        fingerprint: hashes of weights and code; None in records that were made without.
+    """
+    return digest_of(
+        {
+            "schema": SCHEMA_VERSION,
+            "colorbench": version,
+            "model": model,
+            "protocol": protocol_sha256,
+            "files": files_digest(samples, times=False),
+            "gray_policy": gray_policy,
+            "seed": seed,
+            "dtype": dtype,
+            "revision": revision,
+            **({"classes": classes} if classes else {}),
+            **({} if fingerprint is None else {"fingerprint": fingerprint}),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class RunFingerprint:
+    """What decides the numbers of one model under one protocol, but for the images."""
+
+    model: ModelFingerprint
+    protocol_code: str
+    protocol_sha256: str
+    gray_policy: str
+    seed: int
+    dtype: str
+    references: str = ""
+    """See ``FingerprintPart``."""
+    reasons: tuple[str, ...] = ()
+    """Why a result is not reusable."""
+
+    @property
+    def decides(self) -> dict[str, Any]:
+        """Arguments of ``run_key`` but ``samples``, ``classes`` and ``revision``."""
+        return _decides(
+            self.part(0), self.model.identity, self.protocol_sha256, self.gray_policy, self.seed, self.dtype, _version()
+        )
+
+    def part(self, revision: int) -> FingerprintPart:
+        """As a record keeps it."""
+        return FingerprintPart(
+            model=self.model.name,
+            weights=self.model.weights,
+            model_code=self.model.code,
+            protocol_code=self.protocol_code,
+            colorbench_code=library_code(),
+            references=self.references,
+            revision=revision,
+            reusable=not self.reasons,
+            reasons=list(self.reasons),
+        )
+
+
+def run_fingerprint(
+    model: ModelFingerprint,
+    protocol_sha256: str,
+    code: tuple[str, tuple[str, ...]],
+    *,
+    gray_policy: str,
+    seed: int,
+    dtype: str,
+    references: Sequence[ModelFingerprint] = (),
+) -> RunFingerprint:
+    """The fingerprint of a run.
+
+    Args:
+        model: of the model.
+        protocol_sha256: ``protocol_identity``.
+        code: ``protocol_code`` of the protocol or its scorer.
+        gray_policy: keep or drop.
+        seed: of the run.
+        dtype: in which the model computes.
+        references: models that the record gives differences from.
+    """
+    beside = digest_of([[one.name, one.weights, one.code] for one in references]) if references else ""
+    reasons = (*(() if model.reusable else model.reasons), *code[1])
+    return RunFingerprint(model, code[0], protocol_sha256, gray_policy, seed, dtype, beside, reasons)
+
+
+def decides_of(record: Record) -> dict[str, Any]:
+    """Arguments of ``run_key`` as a record tells them, but ``samples``, ``classes`` and ``revision``."""
+    name = record.model.name
+    model = {
+        "name": name if record.fingerprint is None else canonical_name(name),
+        "package": record.model.package,
+        "version": record.model.package_version,
+        "weights_sha256": record.model.weights_sha256,
+        "decoding": record.model.decoding,
+    }
+    policy, version = record.dataset.gray_policy, record.provenance.colorbench_version
+    of_run = (record.protocol.identity_sha256, policy, record.execution.seed, record.execution.dtype, version)
+    return _decides(record.fingerprint, model, *of_run)
+
+
+def _decides(
+    part: FingerprintPart | None,
+    model: Mapping[str, Any],
+    protocol_sha256: str,
+    gray_policy: str,
+    seed: int,
+    dtype: str,
+    version: str,
+) -> dict[str, Any]:
+    names = ("weights", "model_code", "protocol_code", "colorbench_code")
+    return {
+        "model": model,
+        "fingerprint": None if part is None else {name: getattr(part, name) for name in names},
+        "protocol_sha256": protocol_sha256,
+        "gray_policy": gray_policy,
+        "seed": seed,
+        "dtype": dtype,
+        "version": version,
+    }
+
+
+@cache
+def _version() -> str:
+    return version_of("colorbench") or "unknown"

@@ -1,0 +1,169 @@
+"""The scores of one shard, as a value and as the bytes of a file."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from colorbench.errors import RunError
+from colorbench.storage.atomic import writing
+from colorbench.storage.npz import _write_header, npz
+
+SHARD = 64
+"""Photographs in a shard: what a kill can cost, and the grain in which processes share the work."""
+
+
+class Copy(NamedTuple):
+    """A file whose content is that of another file of the set; see ``evaluation.copies``."""
+
+    id: str
+    of: str
+    """Id of the file that counts."""
+    other_label: bool = False
+    """Whether the two have different labels."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The scores of one shard by one model and protocol; n images in the order of the samples."""
+
+    ids: tuple[str, ...]
+    sha256s: tuple[str, ...]
+    labels: tuple[int | None, ...]
+    gray: tuple[bool, ...]
+    sizes: tuple[tuple[int, int], ...]
+    """(H, W) of each photograph."""
+    columns: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """(n,) float64 each."""
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    """(n, ...) each."""
+    observed: np.ndarray | None = None
+    """(n, 13) what ``evaluation.units`` looks at; written, and read by ``read_observed`` alone."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """(id, reason) of the photographs that were not evaluated."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """Stage -> seconds."""
+    copies: tuple[Copy, ...] = ()
+    """Files that are not among the rows since their content is; only of a whole set, never of a stored shard."""
+    key: str = ""
+    """Of the run that it belongs to: what decides its numbers."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def pack(shard: Shard) -> bytes:
+    """A shard as the bytes of an .npz file; equal shards but for their seconds give equal bytes."""
+    head = {
+        "ids": shard.ids,
+        "sha256s": shard.sha256s,
+        "labels": shard.labels,
+        "gray": [bool(gray) for gray in shard.gray],
+        "sizes": shard.sizes,
+        "skipped": shard.skipped,
+        "seconds": dict(shard.seconds),
+        "key": shard.key,
+    }
+    parts = {"head": np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)}
+    parts |= {f"column/{name}": values for name, values in shard.columns.items()}
+    parts |= {f"array/{name}": values for name, values in shard.arrays.items()}
+    if shard.observed is not None:
+        parts["observed"] = shard.observed
+    return npz(parts)
+
+
+def unpack(data: bytes, *, arrays: bool = True) -> Shard:
+    """The reverse of ``pack``, with the arrays or without unpacking them."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as parts:
+        head: dict[str, Any] = json.loads(parts["head"].tobytes())
+        columns = {name[len("column/") :]: parts[name] for name in parts.files if name.startswith("column/")}
+        names = [name[len("array/") :] for name in parts.files if name.startswith("array/")] if arrays else []
+        unpacked = {name: parts[f"array/{name}"] for name in names}
+    return Shard(
+        ids=tuple(head["ids"]),
+        sha256s=tuple(head["sha256s"]),
+        labels=tuple(head["labels"]),
+        gray=tuple(head["gray"]),
+        sizes=tuple((height, width) for height, width in head["sizes"]),
+        columns=columns,
+        arrays=unpacked,
+        skipped=tuple((id, reason) for id, reason in head["skipped"]),
+        seconds=head["seconds"],
+        key=head.get("key", ""),
+    )
+
+
+def key_of(path: Path) -> str | None:
+    """Key of the run that a shard belongs to; None where it is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as parts:
+            found = json.loads(parts["head"].tobytes()).get("key", "")
+            return found if isinstance(found, str) else None
+    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, AttributeError):
+        return None
+
+
+class StoredArrays(Mapping[str, np.ndarray]):
+    """Arrays of a whole set on disk, (n, ...) each: read where they are indexed, released when no longer used."""
+
+    def __init__(self, files: Mapping[str, Path]) -> None:
+        """``files`` are .npy, by the name of the array."""
+        self.files = dict(files)
+
+    @classmethod
+    def gather(cls, folder: Path, shards: Iterable[tuple[Shard, np.ndarray]], count: int) -> StoredArrays:
+        """Put the arrays of shards one after another into files below ``folder``; one shard is held at a time.
+
+        Args:
+            folder: for the files; made anew.
+            shards: each with the places of the rows to take of it.
+            count: rows in all.
+
+        Raises:
+            RunError: where two shards differ in the names, types or shapes of their arrays.
+        """
+        shutil.rmtree(folder, ignore_errors=True)
+        kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+        files: dict[str, Path] = {}
+        with writing(folder), contextlib.ExitStack() as stack:
+            folder.mkdir(parents=True)
+            opened: dict[str, IO[bytes]] = {}
+            for shard, places in shards:
+                if not len(shard):
+                    continue
+                found = {name: (values.dtype, values.shape[1:]) for name, values in shard.arrays.items()}
+                if not kinds:
+                    kinds = found
+                    for i, (name, (dtype, shape)) in enumerate(kinds.items()):
+                        files[name] = folder / f"{i}.npy"  # the name of an array may be no name of a file
+                        opened[name] = stack.enter_context(open(files[name], "wb"))
+                        _write_header(opened[name], dtype, (count, *shape))
+                if found != kinds:
+                    where = shard.ids[0]
+                    raise RunError("the arrays of two shards differ in names, types or shapes", where=where)
+                for name, values in shard.arrays.items():
+                    opened[name].write(np.ascontiguousarray(values[places]).tobytes())
+        return cls(files)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        # Copy on write: what a caller changes in place stays in memory, as with any other array.
+        try:
+            return np.asarray(np.load(self.files[name], mmap_mode="c").view(np.ndarray))
+        except ValueError:  # an array without numbers cannot be mapped
+            return np.asarray(np.load(self.files[name]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.files)
+
+    def __len__(self) -> int:
+        return len(self.files)

@@ -1,0 +1,28 @@
+"""Per-image statistics in columns of rows, and pairing of rows by content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from colorbench.results.metric_spec import COUNT, MetricSpec
+
+
+def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.ndarray:
+    """(n, k) sufficient statistics of a metric.
+
+    Raises:
+        KeyError: naming the column that the protocol did not give.
+    """
+    names = [f"{metric.name}.s{j}" for j in range(COUNT[metric.form])]
+    return np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)
+
+
+def paired_places(mine: Sequence[str], theirs: Sequence[str]) -> np.ndarray:
+    """(m, 2) places of equal content hashes; of a photograph that is in a set twice, the first pairs with the first."""
+    waiting: dict[str, list[int]] = {}
+    for place in reversed(range(len(theirs))):
+        waiting.setdefault(theirs[place], []).append(place)
+    found = [(place, waiting[sha256].pop()) for place, sha256 in enumerate(mine) if waiting.get(sha256)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)

@@ -1,0 +1,191 @@
+"""Rates of clustered responses with logit intervals, and their differences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import stats
+from scipy.special import expit, logit
+
+from colorbench.stats.bootstrap import Interval
+from colorbench.stats.clustered import MINIMUM_PERSONS, TwoWayVariance, _checked, mean_influence, two_way_variance
+
+
+@dataclass(frozen=True)
+class ClusteredRate:
+    """A share of yes answers and how sure it is."""
+
+    value: float
+    """0..1; NaN for no answers."""
+    standard_error: float
+    """On the scale of the value; NaN where it is not known."""
+    interval: Interval | None
+    """None for too few persons or images."""
+    answers: int
+    persons: int
+    images: int
+    degrees_of_freedom: int
+    effective_answers: float
+    """How many independent answers would say as much: value (1 - value) / standard_error^2; NaN if not known."""
+    floored: bool
+    """Whether V fell below V_cell, which was then taken."""
+
+
+@dataclass(frozen=True)
+class ClusteredDifference:
+    """The rate of one kind of answers minus that of another."""
+
+    value: float
+    standard_error: float
+    interval: Interval | None
+    p: float
+    """Two-sided, of equal rates; NaN where there is no interval."""
+    answers: tuple[int, int]
+    """Of the first and the second kind."""
+    degrees_of_freedom: int
+    floored: bool
+
+
+def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Both ends (S,) of the interval of rates, on the logit scale.
+
+    Where all answers agree there is no variance to go by: the exact binomial interval is taken, as if each of the
+    min(persons, images) clusters had given one answer.
+
+    Args:
+        rate: (S,) in 0..1.
+        variance: of the rates.
+        level: nominal coverage.
+    """
+    freedom = np.maximum(variance.degrees_of_freedom, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(variance.total) / (rate * (1 - rate))
+        low, high = expit(logit(rate) - reach), expit(logit(rate) + reach)
+    # The rule of a zero numerator: (1 - p)^m = (1 - level) / 2.
+    share = ((1 - level) / 2) ** (1 / (freedom + 1))
+    low = np.where(rate <= 0, 0.0, np.where(rate >= 1, share, low))
+    high = np.where(rate >= 1, 1.0, np.where(rate <= 0, 1 - share, high))
+    return low, high
+
+
+def clustered_rate(
+    answers: np.ndarray, person: np.ndarray, image: np.ndarray, *, level: float = 0.95, minimum_images: int = 2
+) -> ClusteredRate:
+    """The share of yes answers with its two-way clustered interval.
+
+    Args:
+        answers: (n,) bool or 0/1.
+        person, image: (n,) whole numbers from 0, or any labels.
+        level: nominal coverage.
+        minimum_images: fewer get no interval.
+
+    Raises:
+        ValueError: for arrays of unequal length, or answers other than 0 and 1.
+    """
+    values, person, image = _checked(answers, person, image)
+    rate, influence = mean_influence(values)
+    variance = two_way_variance(influence, person, image)
+    persons, images = int(variance.persons[0]), int(variance.images[0])
+    value = float(rate[0]) if len(values) else float("nan")
+    agree = value in (0.0, 1.0)
+    error = float(np.sqrt(variance.total[0])) if min(persons, images) > 1 and not agree else float("nan")
+    found = None
+    if persons >= MINIMUM_PERSONS and images >= max(2, minimum_images):
+        low, high = logit_bounds(rate, variance, level)
+        freedom = int(variance.degrees_of_freedom[0])
+        method = f"two-way cluster-robust, t({freedom}), logit scale"
+        if agree:
+            method = f"exact binomial of {freedom + 1} answers, one a cluster"
+        found = Interval(float(low[0]), float(high[0]), method)
+    return ClusteredRate(
+        value=value,
+        standard_error=error,
+        interval=found,
+        answers=len(values),
+        persons=persons,
+        images=images,
+        degrees_of_freedom=min(persons, images) - 1,
+        effective_answers=value * (1 - value) / error**2 if error > 0 else float("nan"),
+        floored=bool(variance.raw[0] < variance.cell[0]) and not agree,
+    )
+
+
+def difference_parts(
+    answers: np.ndarray, person: np.ndarray, image: np.ndarray, first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, TwoWayVariance, np.ndarray]:
+    """Rate of the ``first`` answers minus that of the ``second``, for many studies at once.
+
+    Answers of one person, or on one image, to both kinds share a cluster: what they have in common cancels. That makes
+    it a paired comparison wherever persons or images are shared, and an unpaired one where they are not.
+
+    Args:
+        answers, person, image: (S, n).
+        first, second: (S, n) bool, which answers belong to each; never both.
+
+    Returns:
+        differences (S,), their variance, degrees of freedom (S,): the smaller of the two kinds' own.
+    """
+    rate_a, influence_a = mean_influence(answers, first)
+    rate_b, influence_b = mean_influence(answers, second)
+    counted = np.atleast_2d(first | second)
+    variance = two_way_variance(influence_a - influence_b, person, image, counted)
+    person, image = np.atleast_2d(person), np.atleast_2d(image)
+    freedom = variance.degrees_of_freedom
+    for kind in (np.atleast_2d(first), np.atleast_2d(second)):
+        study = np.broadcast_to(np.arange(len(kind))[:, None], kind.shape)[kind]
+        for codes in (person, image):
+            count = int(codes.max(initial=0)) + 1
+            seen = np.bincount(study * count + codes[kind], minlength=len(kind) * count).reshape(len(kind), count) > 0
+            freedom = np.minimum(freedom, seen.sum(axis=1) - 1)
+    return rate_a - rate_b, variance, freedom
+
+
+def clustered_difference(
+    answers: np.ndarray,
+    person: np.ndarray,
+    image: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    *,
+    level: float = 0.95,
+    minimum_images: int = 2,
+) -> ClusteredDifference:
+    """Rate of the ``first`` answers minus that of the ``second``, with interval and t test.
+
+    Args:
+        answers, person, image: (n,) as for ``clustered_rate``.
+        first, second: (n,) bool.
+        level, minimum_images: as for ``clustered_rate``.
+
+    Raises:
+        ValueError: as for ``clustered_rate``, and for an answer of both kinds.
+    """
+    values, person, image = _checked(answers, person, image)
+    first, second = np.asarray(first, bool), np.asarray(second, bool)
+    if first.shape != values.shape or second.shape != values.shape or (first & second).any():
+        raise ValueError("first and second must be (n,) bool, and no answer may be of both kinds")
+    n = (int(first.sum()), int(second.sum()))
+    if 0 in n:
+        return ClusteredDifference(float("nan"), float("nan"), None, float("nan"), n, 0, False)
+    difference, variance, freedom = difference_parts(values, person, image, first, second)
+    value, df = float(difference[0]), int(freedom[0])
+    error = float(np.sqrt(variance.total[0])) if df > 0 else float("nan")
+    found, p = None, float("nan")
+    enough = min(len(np.unique(person[kind])) for kind in (first, second)) >= MINIMUM_PERSONS
+    enough &= min(len(np.unique(image[kind])) for kind in (first, second)) >= max(2, minimum_images)
+    if enough and error > 0:
+        reach = float(stats.t.ppf((1 + level) / 2, df)) * error
+        method = f"two-way cluster-robust, t({df})"
+        found = Interval(max(-1.0, value - reach), min(1.0, value + reach), method)
+        p = 2 * float(stats.t.sf(abs(value) / error, df))
+    return ClusteredDifference(value, error, found, p, n, df, bool(variance.raw[0] < variance.cell[0]))
+
+
+def binomial_interval(
+    yes: int, n: int, *, level: float = 0.95, method: Literal["wilson", "exact"] = "wilson"
+) -> Interval:
+    """The interval that takes all answers for independent: shown beside the others, never instead of them."""
+    found = stats.binomtest(int(yes), int(n)).proportion_ci(level, method=method)
+    return Interval(float(found.low), float(found.high), f"binomial ({method})")

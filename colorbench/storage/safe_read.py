@@ -1,0 +1,115 @@
+"""Files that come from strangers: read without harm, or refused in one line.
+
+A record may be passed on by anyone. What it names is opened only where it is a plain file below the record's folder, of
+a size that a computer can hold; of a table the types and numbers are checked before anything is unpacked.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from colorbench.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+MEGABYTE = 1 << 20
+LARGEST_FILE = 2048 * MEGABYTE
+MOST_CELLS = 200_000_000
+"""Rows times columns: 1.6 GB as float64; ten million photographs of 20 columns."""
+LONGEST_ID = 4096
+"""Bytes of a path."""
+HASH = re.compile(r"[0-9a-f]{64}")
+_DAMAGED = (ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
+
+def read_plain(path: Path, most: int, *, missing: str, mend: str) -> bytes:
+    """The bytes of a plain file.
+
+    Args:
+        path: of the file.
+        most: bytes that are still read.
+        missing: what to say where there is none.
+        mend: how to mend that.
+
+    Raises:
+        UserError: where there is none, it is a pipe or a device (reading might never end), or it is too large.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(missing, where=str(path), mend=mend)
+        if status.st_size > most:
+            what = f"this file of {status.st_size / MEGABYTE:.0f} MB is too large ({most // MEGABYTE} MB at most)"
+            raise UserError(what, where=str(path), mend=mend)
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise UserError(missing, where=str(path), mend=mend) from error
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """The plain file ``name`` below a folder; None where the name, or a link on its way, leads out of it.
+
+    For every name that a record or its index of pictures gives: it may say ``../../secret`` or ``/dev/zero``.
+    """
+    pure = PurePosixPath(name)
+    if not name or "\0" in name or "\\" in name or ":" in name or pure.is_absolute() or ".." in pure.parts:
+        return None
+    try:
+        found, root = folder.joinpath(name).resolve(), folder.resolve()
+        return found if found.is_relative_to(root) and stat.S_ISREG(found.stat().st_mode) else None
+    except (OSError, ValueError, RuntimeError):  # RuntimeError: links in a circle
+        return None
+
+
+def left_out(folder: Path, name: str) -> bool:
+    """Whether nothing at all lies where a plain name below a folder leads."""
+    pure = PurePosixPath(name)
+    plain = name and name.isprintable() and not pure.is_absolute() and ".." not in pure.parts
+    return bool(plain) and not os.path.lexists(folder / name)
+
+
+class Unfit(Exception):
+    """What is wrong with rows."""
+
+
+def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
+    """The bytes of an ``arrays.npz``: arrays of ``count`` photographs, by name.
+
+    Raises:
+        Unfit: for bytes that are no such arrays, or would unpack to more than 2 GB.
+    """
+    try:
+        return _unpacked(data, count)
+    except _DAMAGED as error:
+        raise Unfit("they are damaged, too large, or of other photographs") from error
+
+
+def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = archive.infolist()
+        # What is unpacked stops at the size that a member claims, so that the claims bound the memory.
+        if sum(member.file_size for member in members) > LARGEST_FILE:
+            raise ValueError("too large")
+        for member in members:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+                shape, _, dtype = reader[version](file)
+                size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+                if dtype.hasobject or size > member.file_size or not shape or shape[0] != count:
+                    raise ValueError("not an array of these photographs")
+            with archive.open(member) as file:
+                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+    return arrays

@@ -1,0 +1,59 @@
+"""What a training leaves in its folder while it runs: one checkpoint, and tables of figures.
+
+A checkpoint is whole or not there. A table is a log: rows that a killed training wrote after its last checkpoint are
+dropped when it is resumed, since those steps are done again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from colorbench.errors import RunError, UserError
+
+FORMAT = 3
+"""Of the checkpoint; raised when an older one can no longer be gone on from."""
+
+
+def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint; the one before it stays until the new one is on the disk.
+
+    Raises:
+        RunError: if the disk refuses.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            torch.save({"format": FORMAT, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
+        raise RunError(
+            f"cannot write a checkpoint: {reason}",
+            where=str(path),
+            mend="the one before it stays; make room, then resume",
+        ) from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, onto the CPU.
+
+    Raises:
+        UserError: for a file that is damaged or of another version.
+    """
+    mend = "give another -o, or remove it to begin anew"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes the reader raise
+        what = f"the checkpoint cannot be read: {str(error).splitlines()[0]}"
+        raise UserError(what, where=str(path), mend=mend) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UserError("the checkpoint is of another version of colorbench", where=str(path), mend=mend)
+    return state

@@ -1,0 +1,164 @@
+"""Photographs for training: decoded once into one uint8 file, then cropped, mirrored and shrunk batch by batch."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from colorbench.color.lab import rgb_to_lab
+from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.decoding import UnreadablePhotograph, decode
+from colorbench.data.loader import map_ahead
+from colorbench.data.preprocessing import get_recipe
+from colorbench.errors import UserError
+from colorbench.training.preset import View
+
+HELD_SHARE = 0.035
+LEAST_HELD = 8
+
+
+@dataclass(frozen=True)
+class PhotographCache:
+    """Decoded photographs of one size, and who they are."""
+
+    pixels: np.ndarray
+    """(n, S, S, 3) uint8, a memory map."""
+    hashes: np.ndarray
+    """(n,) uint64: the first 8 bytes of each file's sha256, for the overlap check."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """(id, reason) of the files that could not be read."""
+    sources: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(n,) which of the sets each comes from."""
+
+    def split(self) -> tuple[np.ndarray, np.ndarray]:
+        """Indices to train on and indices held for every choice.
+
+        By content, so the same on every machine; copies of one photograph fall on one side.
+        """
+        ordered = np.sort(self.hashes)
+        count = min(len(ordered), max(LEAST_HELD, round(len(ordered) * HELD_SHARE)))
+        held = self.hashes <= ordered[count - 1]
+        return np.flatnonzero(~held), np.flatnonzero(held)
+
+    def drawn(self, often: Mapping[int, int]) -> np.ndarray:
+        """Indices to train on, those of set i ``often[i]`` times (once, where it is not named)."""
+        chosen, _ = self.split()
+        if not often:
+            return chosen
+        times = np.array([often.get(int(source), 1) for source in self.sources[chosen]])
+        return np.repeat(chosen, times)
+
+    def fingerprint(self, indices: np.ndarray) -> str:
+        """Hexadecimal hash of the contents of ``indices``, in this order."""
+        return sha256(self.hashes[indices].astype("<u8").tobytes()).hexdigest()[:16]
+
+
+def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: int = 2) -> PhotographCache:
+    """Decode every photograph once, squashed to ``size``; a cache of the same files is taken as it is.
+
+    Raises:
+        UserError: if none can be read.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = [sample for dataset in datasets for sample in dataset.samples]
+    counts = " ".join(str(len(dataset)) for dataset in datasets)
+    ids = "\n".join(
+        [counts, *(f"{sample.path.resolve()} {sample.size} {sample.modified} {size}" for sample in samples)]
+    )
+    listing = folder / "files.txt"
+    if listing.is_file() and listing.read_text() == ids:
+        return open_cache(folder)
+    # The listing goes first and comes last: killed in between, there is no cache.
+    listing.unlink(missing_ok=True)
+    recipe = get_recipe(f"squash{size}")
+
+    def read(sample: Sample) -> tuple[np.ndarray, int] | str:
+        try:
+            photograph = decode(sample)
+        except UnreadablePhotograph as error:
+            return str(error)
+        return recipe.apply(photograph.rgb), int(photograph.sha256[:16], 16)
+
+    path = folder / "pixels.npy"
+    pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(samples), size, size, 3))
+    _reserve(path)
+    hashes: list[int] = []
+    sources: list[int] = []
+    skipped: list[tuple[str, str]] = []
+    origin = [number for number, dataset in enumerate(datasets) for _ in dataset.samples]
+    for sample, source, answer in zip(samples, origin, map_ahead(read, samples, workers, 4 * workers), strict=True):
+        if isinstance(answer, str):
+            skipped.append((sample.id, answer))
+            continue
+        pixels[len(hashes)] = answer[0]
+        hashes.append(answer[1])
+        sources.append(source)
+    if not hashes:
+        raise UserError(
+            "none of the photographs can be read", mend=f"first reason: {skipped[0][1] if skipped else '-'}"
+        )
+    pixels.flush()
+    np.save(folder / "hashes.npy", np.array(hashes, dtype=np.uint64))
+    np.save(folder / "sources.npy", np.array(sources, dtype=np.int64))
+    (folder / "skipped.json").write_text(json.dumps(skipped))
+    listing.write_text(ids)
+    return open_cache(folder)
+
+
+def open_cache(folder: Path) -> PhotographCache:
+    """A cache that ``build_cache`` has made."""
+    hashes = np.load(folder / "hashes.npy")
+    return PhotographCache(
+        # As many rows as files were listed; the unreadable leave the last ones empty.
+        np.load(folder / "pixels.npy", mmap_mode="r")[: len(hashes)],
+        hashes,
+        tuple((id, reason) for id, reason in json.loads((folder / "skipped.json").read_text())),
+        np.load(folder / "sources.npy"),
+    )
+
+
+def cut(pixels: np.ndarray, indices: Sequence[int] | np.ndarray, view: View, rng: np.random.Generator) -> Tensor:
+    """A batch of random crops, half of them mirrored, as (N, 3, size, size) Lab float32."""
+    return rgb_to_lab(cut_rgb(pixels, indices, view, rng))
+
+
+def cut_rgb(
+    pixels: np.ndarray,
+    indices: Sequence[int] | np.ndarray,
+    view: View,
+    rng: np.random.Generator,
+    part: slice = slice(None),
+) -> Tensor:
+    """A batch of random crops, half of them mirrored, as (N, 3, size, size) uint8.
+
+    One side is drawn for a batch, a place for every photograph: so one call shrinks all of them. All is drawn for the
+    whole batch, whichever ``part`` of it is cut: so processes that share a batch draw alike.
+    """
+    side = int(rng.integers(view.low, view.high + 1))
+    tops, lefts = rng.integers(0, pixels.shape[1] - side + 1, (2, len(indices)))
+    mirrored = rng.random(len(indices)) < 0.5
+    wanted = np.asarray(indices)[part]
+    crops = np.empty((len(wanted), side, side, 3), np.uint8)
+    for crop, index, top, left, mirror in zip(crops, wanted, tops[part], lefts[part], mirrored[part], strict=True):
+        picture = pixels[index, top : top + side, left : left + side]
+        crop[:] = picture[:, ::-1] if mirror else picture
+    rgb = torch.from_numpy(crops).permute(0, 3, 1, 2)
+    if side != view.size:
+        rgb = interpolate(rgb, (view.size, view.size), mode="bilinear", antialias=True)
+    return rgb.contiguous()
+
+
+def _reserve(path: Path) -> None:
+    """Take the disk space now: a disk that fills up under a memory map kills the process without a word."""
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

@@ -1,0 +1,259 @@
+"""Ask a model in a process of its own that is given lightness and nothing else.
+
+``Apart`` starts a child with a clean environment, in an empty folder, whose command line names no path. The child may
+not read the dataset (``file_access``). Ids and seeds are random tokens, sizes are scaled: whatever the model answers,
+it answers from lightness. What crosses is arrays, never objects.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from colorbench.data.dataset import Sample
+from colorbench.errors import RunError, UserError
+
+_KEPT = (
+    *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
+    *("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_CACHE_DIR"),
+    *("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
+)
+"""Variables of the environment that a model may need; any other could name the dataset."""
+_START = (
+    "import sys, json, struct; "
+    "n, = struct.unpack('>Q', sys.stdin.buffer.read(8)); settings = json.loads(sys.stdin.buffer.read(n)); "
+    "sys.path[:] = settings.pop('path'); "
+    "from importlib.util import spec_from_file_location as spec, module_from_spec as make; "
+    "s = spec('colorbench_file_access', settings.pop('guard')); m = make(s); s.loader.exec_module(m); "
+    "guard = m.keep_away(settings.pop('roots'), map(tuple, settings.pop('inodes'))); "
+    "from colorbench.verification.isolated_model import serve; serve(settings, guard)"
+)
+LARGEST_MESSAGE = 1 << 32
+
+
+class Apart:
+    """A model in a process of its own."""
+
+    def __init__(self, model: Mapping[str, Any], samples: Iterable[Sample]) -> None:
+        """Start the process and load the model there.
+
+        Args:
+            model: ``name``, ``decode``, ``temperature``, ``weights``, ``device``, ``dtype``.
+            samples: of the dataset that the process may not read.
+
+        Raises:
+            UserError: for a model that cannot be loaded there.
+        """
+        self._folder = tempfile.TemporaryDirectory(prefix="colorbench-apart-")
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _START],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder.name,
+            env={name: os.environ[name] for name in _KEPT if name in os.environ},
+        )
+        places = places_of(samples)
+        kept = [Path(entry).resolve() for entry in sys.path]
+        settings = {
+            # The current folder may be the dataset's own: no code is looked for there.
+            "path": [str(path) for path in kept if not any(path.is_relative_to(root) for root in places["roots"])],
+            "guard": str(Path(__file__).with_name("file_access.py")),
+            **places,
+            **model,
+        }
+        try:
+            self._send(json.dumps(settings).encode())
+            answer = json.loads(self._receive())
+        except (OSError, EOFError, ValueError):
+            answer = {"error": "its process ended"}
+        if "error" in answer:
+            self.close()
+            raise UserError(f"the model cannot be asked in a process of its own: {answer['error']}")
+        self.stochastic = bool(answer["stochastic"])
+
+    def __enter__(self) -> Apart:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+        self._folder.cleanup()
+
+    def ask(
+        self, arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]
+    ) -> tuple[dict[str, np.ndarray], list[str]]:
+        """Return the model's answer, ``ab`` or ``rgb8``, and what it was refused.
+
+        Args:
+            arrays: ``lightness`` (N, 1, H, W), ``sizes`` (N, 2), ``seeds`` (N,), and ``truth`` for a reference.
+            words: ``ids`` and ``recipe``.
+
+        Raises:
+            RunError: for a model that fails.
+        """
+        try:
+            self._send(json.dumps(words).encode())
+            self._send(packed(arrays))
+            said = json.loads(self._receive())
+            data = self._receive()
+        except (OSError, EOFError, ValueError) as error:
+            raise RunError("the model's process ended", mend="try another --device, or fewer images") from error
+        refused = [str(one) for one in said.get("refused", [])]
+        if "error" in said:
+            tried = f" (it was refused: {refused[0]})" if refused else ""
+            raise RunError(f"the model failed: {said['error']}{tried}")
+        return unpacked(data), refused
+
+    def _send(self, data: bytes) -> None:
+        assert self._process.stdin is not None
+        _write(self._process.stdin, data)
+
+    def _receive(self) -> bytes:
+        assert self._process.stdout is not None
+        return _read(self._process.stdout)
+
+
+def places_of(samples: Iterable[Sample]) -> dict[str, Any]:
+    """Return the folders and the (device, inode) of the files that a model may not read."""
+    roots: set[str] = set()
+    inodes = []
+    for sample in samples:
+        path = sample.path.absolute()
+        own = path.as_posix().removesuffix("/" + sample.id)
+        roots.add(os.path.realpath(own if own != path.as_posix() else path.parent))
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        inodes.append((status.st_dev, status.st_ino))
+    return {"roots": sorted(roots), "inodes": inodes}
+
+
+def serve(settings: Mapping[str, Any], guard: Any) -> None:
+    """Load a model and answer until standard input ends: the child's side."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a model prints is no answer
+    questions = sys.stdin.buffer
+    try:
+        model = _loaded(settings)
+    except Exception as error:  # a stranger's code
+        _write(answers, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        return
+    _write(answers, json.dumps({"stochastic": model.card.stochastic}).encode())
+    warm = False
+    while True:
+        try:
+            words, arrays = json.loads(_read(questions)), unpacked(_read(questions))
+        except EOFError:
+            return
+        try:
+            if not warm:
+                # What a model reads at its first call, it reads before it has seen anything.
+                noise = np.random.default_rng(0).uniform(0, 100, arrays["lightness"].shape).astype(np.float32)
+                _colors(model, {**arrays, "lightness": noise}, words, settings)
+                guard.lock()
+                warm = True
+            found = _colors(model, arrays, words, settings)
+            said: dict[str, Any] = {"refused": guard.refused}
+        except BaseException as error:  # whatever it raises, the other side hears of it
+            found, said = {}, {"refused": guard.refused, "error": f"{type(error).__name__}: {error}"[:500]}
+        _write(answers, json.dumps(said).encode())
+        _write(answers, packed(found))
+
+
+def _loaded(settings: Mapping[str, Any]) -> Any:
+    from colorbench.evaluation import device
+    from colorbench.models.loading import load_model
+
+    weights = settings["weights"]
+    model = load_model(
+        settings["name"],
+        decode=settings["decode"],
+        temperature=settings["temperature"],
+        weights=None if weights is None else Path(weights),
+    )
+    return model.to(device.device_of(settings["device"]))
+
+
+def _colors(
+    model: Any, arrays: Mapping[str, np.ndarray], words: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, np.ndarray]:
+    import torch
+
+    from colorbench.evaluation import device
+    from colorbench.models.interfaces import Inputs
+    from colorbench.models.networks import evaluation_mode, precision
+
+    device = device.device_of(settings["device"])
+    truth = arrays.get("truth")
+    inputs = Inputs(
+        lightness=torch.from_numpy(arrays["lightness"]).to(device),
+        ids=tuple(words["ids"]),
+        seeds=tuple(int(seed) for seed in arrays["seeds"]),
+        truth=None if truth is None else torch.from_numpy(truth).to(device),
+        sizes=tuple((int(height), int(width)) for height, width in arrays["sizes"]),
+        recipe=words["recipe"],
+    )
+    dtype = device.dtype_of(settings["dtype"])
+    with device.numerics(None), precision(device, dtype), evaluation_mode(model.colorizer):
+        colors = model.colorizer.colorize_batch(inputs)
+    given = {"ab": getattr(colors, "ab", None), "rgb8": getattr(colors, "rgb8", None)}
+    return {
+        name: (value.detach().float() if name == "ab" else value).cpu().numpy()
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as bytes that hold no objects."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def unpacked(data: bytes) -> dict[str, np.ndarray]:
+    """Arrays of ``packed``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return dict(archive)
+
+
+def _write(stream: IO[bytes], data: bytes) -> None:
+    stream.write(struct.pack(">Q", len(data)))
+    stream.write(data)
+    stream.flush()
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    head = stream.read(8)
+    if len(head) < 8:
+        raise EOFError
+    (size,) = struct.unpack(">Q", head)
+    if size > LARGEST_MESSAGE:
+        raise ValueError("too large")
+    data = stream.read(size)
+    if len(data) < size:
+        raise EOFError
+    return data

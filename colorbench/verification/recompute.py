@@ -1,0 +1,264 @@
+"""Numbers of a record derived once more from its rows and arrays, to be held against what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.preprocessing import get_recipe
+from colorbench.errors import OtherVersionError, UserError
+from colorbench.evaluation import aggregate
+from colorbench.evaluation.interfaces import ImageProtocol, ProtocolSpec, Scorer, Summary, WholeProtocol
+from colorbench.evaluation.resolve import get_protocol
+from colorbench.evaluation.run_location import folder_of
+from colorbench.results.load import StoredRun, load_stored
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import CurvePart, Difference, Metric, Record
+from colorbench.results.run_key import protocol_identity
+from colorbench.storage.hashing import plain
+from colorbench.storage.safe_read import MEGABYTE
+from colorbench.verification.check_rows import TOLERANCE, apart
+
+_LARGEST_PARAMETER = 64 * MEGABYTE
+_BOOTSTRAP = ("bootstrap", "no variation")
+"""How the ``ci_method`` of an interval begins that follows from the rows alone."""
+
+
+def same(stored: float | None, again: float | None) -> bool:
+    """Whether two numbers agree, or neither is there; what is allowed follows from ``again`` alone."""
+    if stored is None or again is None:
+        return stored is again
+    return abs(stored - again) <= TOLERANCE * max(1.0, abs(again))
+
+
+def is_bootstrap(method: str | None) -> bool:
+    """Whether an interval was drawn from the rows, and can be drawn again."""
+    return method is not None and method.removeprefix("paired ").startswith(_BOOTSTRAP)
+
+
+def metric_of(run: StoredRun, spec: MetricSpec, effective: Mapping[str, float]) -> Metric:
+    """Return a metric as it follows from the rows.
+
+    Args:
+        run: the record and its rows.
+        spec: of the metric.
+        effective: effective numbers of images that the protocol knows itself.
+    """
+    return aggregate.metrics_of([spec], run.columns, effective)[0]
+
+
+def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
+    """What a record says of a metric otherwise than the installed protocol; nothing where that is not known."""
+    for name in ("title", "unit", "higher_is_better", "form", "judge", "share_of_gap"):
+        stored = getattr(metric, name)
+        known = [getattr(spec, name) for spec in specs]
+        if known and stored not in known:
+            yield f"{metric.name}: {name} {stored!r} is stored, the protocol says {known[0]!r}"
+
+
+def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[str]:
+    """Where a stored metric is not what was derived.
+
+    Args:
+        stored: in the record.
+        again: derived.
+        interval: whether the interval was derived, too, and with it what is said of it.
+    """
+    found = []
+    ends = ("ci_low", "ci_high") if interval else ()
+    for name in ("value", *ends, "effective_n"):
+        mine, theirs = getattr(stored, name), getattr(again, name)
+        if not same(mine, theirs):
+            found.append(f"{stored.name}: {name} {_shown(mine)} is stored, the rows give {_shown(theirs)}")
+    for name in ("n", "comparable", *(("ci_method", "warning") if interval else ())):
+        mine, theirs = getattr(stored, name), getattr(again, name)
+        if mine != theirs:
+            found.append(f"{stored.name}: {name} {mine!r} is stored, the rows give {theirs!r}")
+    return found
+
+
+def difference_findings(run: StoredRun, other: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
+    """Differences from another record that are not stored as both records' rows give them."""
+    name = other.record.model.name
+    again = aggregate.differences_from(name, specs, (run.sha256s, run.columns), (other.sha256s, other.columns))
+    by_metric = {difference.metric: difference for difference in again}
+    for stored in run.record.differences:
+        if stored.minus == name:
+            departure = _difference_departure(stored, by_metric.pop(stored.metric, None))
+            if departure:
+                yield departure
+    for metric in by_metric:
+        yield f"{metric} minus {name} is missing"
+
+
+def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
+    """Curves that do not follow from the arrays, or are said to be others."""
+    again = {curve.name: curve for curve in aggregate.curves_of(summary)}
+    for curve in record.curves:
+        other = again.pop(curve.name, None)
+        if other is None or len(other.x) != len(curve.x):
+            yield f"the curve {curve.name} is not one that the arrays give"
+        elif any(getattr(curve, key) != getattr(other, key) for key in ("title", "x_label", "y_label")):
+            yield f"the curve {curve.name} has another title or axis than the protocol gives it"
+        elif curve.beside.keys() != other.beside.keys() or not all(
+            len(a) == len(b) and not apart(np.array(a), np.array(b)).any()
+            for a, b in zip(_lines(curve), _lines(other), strict=True)
+        ):
+            yield f"the curve {curve.name} is not the one that the arrays give"
+    for name in again:
+        yield f"the curve {name} is missing"
+
+
+def _lines(curve: CurvePart) -> list[list[float]]:
+    return [curve.x, curve.y, *(curve.beside[name] for name in sorted(curve.beside))]
+
+
+def record_beside(run: StoredRun, model: str) -> StoredRun | None:
+    """The record of another model in the same output, with equal protocol and photographs; None where there is none.
+
+    Raises:
+        UserError: never; a damaged one counts as none.
+    """
+    record, folder = run.record, run.folder.absolute()
+    own = folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
+    if len(folder.parts) <= len(own.parts):
+        return None
+    output = folder.parents[len(own.parts) - 1]
+    for place in sorted(output.joinpath(folder_of(model, record.protocol.name, "any", record.key).parent).glob("*")):
+        try:
+            other = load_stored(place)
+        except UserError:
+            continue
+        same_protocol = other.record.protocol.identity_sha256 == record.protocol.identity_sha256
+        if same_protocol and other.record.dataset.fingerprint == record.dataset.fingerprint:
+            return other
+    return None
+
+
+def protocol_of(record: Record) -> ImageProtocol | WholeProtocol:
+    """Return the installed protocol that a record names.
+
+    Raises:
+        UnknownNameError: for one that is not installed.
+        PluginError: for one that cannot be used.
+        OtherVersionError: for one of another version.
+    """
+    protocol = get_protocol(record.protocol.name)
+    spec = protocol.spec
+    if spec.version != record.protocol.version:
+        what = f"protocol {spec.name} is installed in version {spec.version}, not {record.protocol.version}"
+        raise OtherVersionError(what, mend="verify with the version of colorbench that made the record")
+    return protocol
+
+
+def scorer_of(
+    record: Record, protocol: ImageProtocol, rows_of: Callable[[], Dataset], *, trusted: bool
+) -> Scorer | None:
+    """Return the scorer with the record's parameters; None where they are not taken.
+
+    Args:
+        record: whose protocol.
+        protocol: as installed.
+        rows_of: gives the photographs as a data set.
+        trusted: whether parameters may name files and models, which are then opened. Without, only defaults, listed
+            choices, numbers and recipes are taken: a stranger's record opens nothing.
+
+    Raises:
+        UserError: where the protocol refuses the parameters, or they give another identity.
+    """
+    spec, parameters = protocol.spec, record.protocol.parameters
+    if not all(_harmless(spec, name, value, trusted=trusted) for name, value in parameters.items()):
+        return None
+    scorer = protocol.resolve(parameters, rows_of())
+    identity = protocol_identity(spec.name, spec.version, scorer.identity)
+    if identity != record.protocol.identity_sha256:
+        mine, theirs = plain(scorer.identity), record.protocol.identity
+        differ = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+        what = f"the parameters give another identity here: {', '.join(sorted(differ)) or 'same text, other hash'}"
+        raise UserError(what, mend="give the same files (the prior's sha256 stands in the record)")
+    return scorer
+
+
+def goes_image_by_image(protocol: str) -> bool:
+    """Whether a protocol of this name is installed and goes through the engine's pass."""
+    try:
+        return isinstance(get_protocol(protocol), ImageProtocol)
+    except UserError:
+        return False
+
+
+def dataset_of(run: StoredRun) -> Dataset:
+    """The photographs of a record as a data set whose files are not at hand."""
+    labels = [None if pd.isna(label) else int(label) for label in run.rows["label"]]
+    ids = run.rows["id"]
+    samples = [Sample(id, Path(PurePosixPath(id).name), label) for id, label in zip(ids, labels, strict=True)]
+    return Dataset(run.record.dataset.name, tuple(samples))
+
+
+def _harmless(spec: ProtocolSpec, name: str, value: Any, *, trusted: bool) -> bool:
+    text = str(value)
+    if name not in spec.parameters or text == str(spec.parameters[name]):
+        return True  # unknown names are refused by the protocol itself
+    if text in spec.choices.get(name, ()) or text in spec.words.get(name, ()):
+        return True
+    if _is_number(text) and _is_number(str(spec.parameters[name])):
+        return True
+    if name == "recipe":
+        try:
+            get_recipe(text)
+        except UserError:
+            return False
+        return True
+    path = Path(text)
+    try:
+        plain_file = not path.exists() or (path.is_file() and path.stat().st_size <= _LARGEST_PARAMETER)
+    except (OSError, ValueError):
+        plain_file = False
+    return trusted and plain_file
+
+
+def spec_of(metric: Metric) -> MetricSpec:
+    """What a record says of a metric whose protocol is not installed."""
+    return MetricSpec(
+        name=metric.name,
+        title=metric.title,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        form=metric.form,
+        comparable=metric.comparable,
+        interval=metric.ci_method is not None,
+        judge=metric.judge,
+        share_of_gap=metric.share_of_gap,
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _difference_departure(stored: Difference, again: Difference | None) -> str | None:
+    if again is None:
+        return f"{stored.metric} minus {stored.minus}: the rows give no such difference"
+    for name in ("value", "ci_low", "ci_high"):
+        mine, theirs = getattr(stored, name), getattr(again, name)
+        if not same(mine, theirs):
+            return f"{stored.metric} minus {stored.minus}: {name} {_shown(mine)} is stored, not {_shown(theirs)}"
+    for name in ("n", "ci_method"):
+        mine, theirs = getattr(stored, name), getattr(again, name)
+        if mine != theirs:
+            return f"{stored.metric} minus {stored.minus}: {name} {mine!r} is stored, not {theirs!r}"
+    return None
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None or not math.isfinite(value) else f"{value:.6g}"

@@ -1,0 +1,130 @@
+"""What ``colorbench verify`` finds: the schema of its JSON, which ``verify --output`` writes and boards read.
+
+A verification belongs to one record: ``record_sha256`` is of the bytes of its ``record.json``. It says what whoever ran
+it found, so a board believes those that it is given by name (or makes itself), never one that lies beside a record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from colorbench.errors import UserError
+from colorbench.storage.safe_read import MEGABYTE, read_plain
+
+Outcome = Literal["holds", "fails", "unchecked"]
+
+PROMISE = (
+    "Verification derives the stored numbers again from the stored rows. It cannot know whether the rows were ever "
+    "measured: a submitter can invent rows that agree with one another. `colorbench verify RECORD --data DIR "
+    "--rerun N` finds that out: it measures N images again, which the verifier draws at random."
+)
+"""What verification promises and what it cannot know; also for the pages of a board."""
+CLAIMED = (
+    "dataset name, source and license",
+    "speed, hardware and threads",
+    "provenance (command, versions, commit, time)",
+)
+"""What nothing beside a record can contradict."""
+
+MOST_FINDINGS = 20
+"""Lines of one check that are kept; a damaged folder of 10,000 pictures is not said 10,000 times."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Check(_Part):
+    """One thing that was looked at; a thing may fail in several ways, each a line."""
+
+    name: str
+    """``record``, ``rows``, ``arrays``, ``pictures``, ``predictions``, ``photographs``, ``model``, ``identity``,
+    ``key``, ``scores``, ``metrics``, ``differences``, ``curves``, ``notes``, ``rerun``."""
+    outcome: Outcome
+    detail: str
+    """One line: what was found, or why it could not be looked at."""
+
+
+class Rerun(_Part):
+    """Photographs that were colorized and scored once more."""
+
+    photographs: int
+    """Drawn at random and compared."""
+    seed: int
+    """Of the draw."""
+    largest: float
+    """The largest departure of any stored number in units of max(1, |measured again|), see ``rerun.TOLERANCE``."""
+    tolerance: float
+    ids: list[str]
+
+
+class Verification(_Part):
+    """All checks of one record."""
+
+    schema_version: Literal[1] = 1
+    record_sha256: str
+    key: str | None
+    """None where the record could not be read."""
+    model: str | None
+    protocol: str | None
+    holds: bool
+    """Whether nothing failed. What is ``unchecked`` did not fail."""
+    checks: list[Check]
+    rerun: Rerun | None
+    """None where nothing was measured again."""
+    claimed: list[str] = []
+    """What was not checked and is claimed by the submitter."""
+    promise: str = PROMISE
+    colorbench_version: str
+    time: str
+    """UTC, ISO 8601."""
+
+
+def read_verification(path: Path) -> Verification:
+    """A file that ``colorbench verify --output`` wrote.
+
+    Raises:
+        UserError: where there is none, or it is none.
+    """
+    mend = "write one with `colorbench verify RECORD --output FILE`"
+    data = read_plain(path, 16 * MEGABYTE, missing="no verification here", mend=mend)
+    try:
+        return Verification.model_validate_json(data)
+    except ValueError as error:
+        raise UserError("this is no verification", where=str(path), mend=mend) from error
+
+
+@dataclass
+class Findings:
+    """Checks as they are made."""
+
+    checks: list[Check] = field(default_factory=list)
+    claimed: list[str] = field(default_factory=list)
+    """What is not checked and claimed by the submitter."""
+
+    def claim(self, what: str) -> None:
+        """Add something that the submitter claims and nothing here can contradict."""
+        if what not in self.claimed:
+            self.claimed.append(what)
+
+    def say(self, name: str, outcome: Outcome, detail: str) -> None:
+        """One line."""
+        # Details quote names from strangers: a line stays a line.
+        line = " ".join("".join(sign if sign.isprintable() else " " for sign in detail).split())
+        self.checks.append(Check(name=name, outcome=outcome, detail=line[:500]))
+
+    def settle(self, name: str, findings: Iterator[str], holds: str) -> bool:
+        """A line for each finding, or that all holds."""
+        found = list(findings)
+        for one in found[:MOST_FINDINGS]:
+            self.say(name, "fails", one)
+        if len(found) > MOST_FINDINGS:
+            self.say(name, "fails", f"and {len(found) - MOST_FINDINGS} more")
+        if not found:
+            self.say(name, "holds", holds)
+        return not found

@@ -1,0 +1,94 @@
+"""``colorbench leaderboard``: many records become one page.
+
+colorbench leaderboard build runs/ -o board.html
+colorbench leaderboard build runs/ reference -o board.html      # beside the records that ship
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from colorbench.cli.options import Debug, Json
+from colorbench.models.guard import print_result
+
+app = typer.Typer(
+    name="leaderboard",
+    help="Join records into one page that compares them fairly.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.callback()
+def leaderboard() -> None:
+    """Join records into one page that compares them fairly."""
+
+
+@app.command()
+def build(
+    ctx: typer.Context,
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULTS...", help="Folders that hold records, at any depth; `reference`: those that ship."
+        ),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")] = Path("board.html"),
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Its heading.")] = "Colorization leaderboard",
+    gallery_size: Annotated[
+        str,
+        typer.Option("--gallery-size", metavar="small|large", help="160 pixels, or 320 where predictions were kept."),
+    ] = "small",
+    embed_photographs: Annotated[
+        bool,
+        typer.Option("--embed-photographs", help="Show pictures even of sets that may not be passed on."),
+    ] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Verify every record as `colorbench verify` does, mark those that hold and exclude those that fail.",
+        ),
+    ] = False,
+    verification: Annotated[
+        list[Path] | None,
+        typer.Option("--verification", metavar="FILE", help="What `colorbench verify --output` found; repeatable."),
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Build the page, and beside it the same as .json, .csv, .md and .tex.
+
+    One file that needs no other and no network. The same records give the same bytes. Records are only compared where
+    protocol, version, every parameter and the images (by content) are equal. A record that cannot be read, that its own
+    rows contradict or whose verification fails is excluded and named; the board is written, and the exit code is 1.
+    """
+    from colorbench.cli.options import choice
+    from colorbench.errors import UserError
+    from leaderboards.output import build_files
+
+    choice(gallery_size, ("small", "large"), "--gallery-size")
+    if output.suffix not in (".html", ".htm"):
+        raise UserError(f"the page must end in .html, not {output.name!r}", mend="give for example -o board.html")
+    made = build_files(
+        results,
+        output,
+        title=title,
+        gallery_size="large" if gallery_size == "large" else "small",
+        embed_photographs=embed_photographs,
+        verify_all=verify,
+        verifications=verification or [],
+    )
+    if json:
+        print_result(made.json_text)
+    for line in made.words:
+        typer.echo(line, err=json)
+    for line in made.warnings:
+        typer.echo(line, err=True)
+    if made.excluded:
+        raise typer.Exit(1)

@@ -1,0 +1,148 @@
+"""From the places that were named to records: all that lie below, each read as data of a stranger.
+
+A record that cannot be read, or that its own rows contradict, is excluded: it costs itself only, and is named.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from colorbench.errors import UserError
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_location import folder_of
+from colorbench.results.load import StoredRun, read_checked_record, read_table
+from colorbench.results.record import Record
+from colorbench.verification.schema import Verification
+from leaderboards.differences import checked
+from leaderboards.entries import Collection, Entry, Excluded, Unfinished
+from leaderboards.formatting import clean
+from leaderboards.screening import contradictions, excessive
+
+RECORD = "record.json"
+REFERENCE = "reference"
+"""The word for the records that ship."""
+SHIPPED = Path(__file__).parent / "reference" / "records"
+
+
+def collect(
+    places: Sequence[Path],
+    *,
+    verifications: Sequence[Verification] = (),
+    verify: Callable[[Path], Verification] | None = None,
+) -> Collection:
+    """Read every record below the places; the same record twice counts once.
+
+    Args:
+        places: folders, at any depth above the records, or ``record.json`` files; ``reference`` names those that ship.
+        verifications: found by whoever asks for the board, matched by the content of the record.
+        verify: makes one for each record that has none.
+
+    Raises:
+        UserError: for a place that is not there, and where no record can be used at all.
+    """
+    known = {one.record_sha256: one for one in verifications}
+    entries: dict[str, Entry] = {}
+    unfinished: dict[Path, Unfinished] = {}
+    excluded: dict[Path, Excluded] = {}
+    places_of: dict[str, str] = {}
+    for root, folder in _folders(places):
+        where = clean(folder.relative_to(root).as_posix() if folder != root else folder.name, 300)
+        if not (folder / RECORD).is_file():
+            unfinished[folder] = _unfinished(folder, where)
+            continue
+        found = _read(folder, where, entries, known, verify)
+        if isinstance(found, Excluded):
+            excluded[folder] = found
+        else:
+            before = entries.get(found.sha256)
+            places_of.setdefault(found.sha256, where)
+            outputs = found.outputs | (before.outputs if before else frozenset())
+            entries[found.sha256] = replace(before or found, outputs=outputs)
+    kept, contradicted = checked(entries.values())
+    for entry, reason in contradicted:
+        excluded[entry.folder] = _excluded(places_of[entry.sha256], reason, entry.record)
+    if not kept:
+        named = ", ".join(str(place) for place in places)
+        why = f"; the first of {len(excluded)}: {next(iter(excluded.values())).reason}" if excluded else ""
+        mend = "give folders that `colorbench run` wrote"
+        raise UserError(f"no record that can be used lies here{why}", where=named, mend=mend)
+    return Collection(
+        tuple(sorted(kept, key=lambda entry: (entry.record.model.name, entry.record.protocol.name, entry.sha256))),
+        tuple(sorted(unfinished.values(), key=lambda one: (one.where, one.shards))),
+        tuple(sorted(excluded.values(), key=lambda one: (one.where, one.reason))),
+    )
+
+
+def _folders(places: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+    """(place named, folder of a record or of an unfinished run)."""
+    for named in places:
+        place = SHIPPED if str(named) == REFERENCE and not named.exists() else named
+        if place.is_file() and place.name == RECORD:
+            yield place.parent.parent.absolute(), place.parent.absolute()
+        elif place.is_dir():
+            root = place.absolute()
+            for folder, folders, files in os.walk(root):
+                if RECORD in files or "shards" in folders:
+                    folders.clear()
+                    yield root, Path(folder)
+                folders.sort()
+        else:
+            raise UserError("no such folder of records", where=str(named), mend="give what `colorbench run` wrote")
+
+
+def _unfinished(folder: Path, where: str) -> Unfinished:
+    parts = ("", "", "", *folder.parts)[-4:]
+    dataset = folder.name.rpartition("-")[0]
+    shards = len(RunFolder(folder).done())
+    return Unfinished(where, clean("/".join(parts[:-2]), 100), clean(parts[-2], 60), clean(dataset, 100), shards)
+
+
+def _read(
+    folder: Path,
+    where: str,
+    entries: dict[str, Entry],
+    known: dict[str, Verification],
+    verify: Callable[[Path], Verification] | None,
+) -> Entry | Excluded:
+    """Read one record, or say why it is excluded."""
+    record: Record | None = None
+
+    def no(reason: str) -> Excluded:
+        return _excluded(where, reason, record)
+
+    try:
+        record, sha256 = read_checked_record(folder)
+        if sha256 in entries:
+            return replace(entries[sha256], outputs=_outputs(folder, record))
+        too_much = excessive(record)
+        if too_much:
+            return no(too_much)
+        run = StoredRun(folder, record, read_table(folder, record), sha256)
+        wrong = list(contradictions(run))
+        if wrong:
+            return no(wrong[0] if len(wrong) == 1 else f"{wrong[0]} (and {len(wrong) - 1} more contradictions)")
+        verification = known.get(sha256) or (verify(folder) if verify else None)
+        if verification is not None and not verification.holds:
+            fails = next((one for one in verification.checks if one.outcome == "fails"), None)
+            return no("verification failed" + (f": {fails.name}: {fails.detail}" if fails else ""))
+        return Entry(folder, record, sha256, run, _outputs(folder, record), verification)
+    except UserError as error:
+        return no(error.what)
+    except Exception as error:  # whatever a stranger's file does to a library costs that file only
+        return no(f"it cannot be read ({type(error).__name__})")
+
+
+def _excluded(where: str, reason: str, record: Record | None) -> Excluded:
+    model, protocol = (clean(record.model.name, 120), clean(record.protocol.name, 60)) if record else ("", "")
+    return Excluded(where, clean(reason, 300), model, protocol)
+
+
+def _outputs(folder: Path, record: Record) -> frozenset[Path]:
+    """Return the results folder that a record lies in; its own folder where it lies elsewhere than runs put it."""
+    own = folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
+    if folder.parts[-len(own.parts) : -1] != own.parts[:-1]:
+        return frozenset([folder])
+    return frozenset([folder.parents[len(own.parts) - 1]])

@@ -1,0 +1,160 @@
+"""The board as tables for papers and programs: CSV (a line a number), Markdown and LaTeX (a table a group)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+from leaderboards.formatting import arrow, figure, markdown, ranks, span, spreadsheet, tex
+from leaderboards.schema import Board, Cell, Column, Group, Row
+
+CSV_COLUMNS = (
+    *("model", "role", "protocol", "version", "dataset", "choices", "identity_sha256", "fingerprint", "metric", "unit"),
+    *("value", "ci_low", "ci_high", "n", "effective_n", "first_rank", "last_rank"),
+    *("minus_gray", "minus_gray_low", "minus_gray_high"),
+    *("minus_constant", "minus_constant_low", "minus_constant_high"),
+    *("missing", "badges", "record_sha256"),
+)
+
+
+def board_json(board: Board) -> str:
+    """``board.json``: everything but curves and pictures; escaped to ASCII, keys in a fixed order."""
+    return json.dumps(board.plain(), indent=1, allow_nan=False) + "\n"
+
+
+def board_csv(board: Board) -> str:
+    """A line for each model and metric; numbers in full, text that no spreadsheet computes."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer)
+    writer.writerow(CSV_COLUMNS)
+    for row in board.rows:
+        records = {source.group: source.record_sha256 for source in row.sources}
+        for column in board.columns:
+            group, cell = board.groups[column.group], board.cells[row.id][column.id]
+            apart = "; ".join(f"{choice.name}={choice.value}" for choice in group.choices if choice.apart)
+            texts = [row.label, row.role, group.protocol, group.version, group.dataset, apart]
+            texts += [group.identity_sha256, group.fingerprint, column.metric, column.unit]
+            numbers = [cell.value, cell.ci_low, cell.ci_high, cell.n or None, cell.effective_n or None]
+            numbers += [cell.first_rank, cell.last_rank]
+            for difference in (cell.over_gray, cell.over_constant):
+                numbers += [difference.value, difference.ci_low, difference.ci_high] if difference else [None] * 3
+            ends = [cell.missing or "", "; ".join(badge.word for badge in row.badges), records.get(column.group, "")]
+            writer.writerow(
+                [
+                    *map(spreadsheet, texts),
+                    *("" if value is None else repr(value) for value in numbers),
+                    *map(spreadsheet, ends),
+                ]
+            )
+    return buffer.getvalue()
+
+
+def board_markdown(board: Board) -> str:
+    """A table for each group: competitors with intervals and ranks, then the bounds."""
+    parts = [f"# {markdown(board.title)}\n"]
+    for group in board.groups:
+        columns = _columns(board, group)
+        parts.append(f"## {markdown(_title(group))}\n\n{markdown(_about(group))}\n")
+        heads = ["model", *(f"{c.title} {c.unit} {arrow(c.higher_is_better)}".rstrip() for c in columns)]
+        lines = [heads, ["---", *("---:" for _ in columns)]]
+        for row in _rows(board, group):
+            name = markdown(row.label) if row.kind == "competitor" else f"*{markdown(row.label)}*"
+            lines.append([name, *(_markdown_cell(board.cells[row.id][c.id], c, row) for c in columns)])
+        shown = [[markdown(head) for head in lines[0]], *lines[1:]]
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in shown) + "\n")
+    parts.append(
+        "\\[low, high\\]: 95 % bootstrap intervals over photographs. In parentheses: the ranks that a model may have, "
+        "all models at once. In italics: bounds, never ranked.\n"
+    )
+    return "\n".join(parts)
+
+
+def _markdown_cell(cell: Cell, column: Column, row: Row) -> str:
+    if cell.value is None:
+        return "–"
+    rank = ranks(cell.first_rank, cell.last_rank)
+    limits = span(cell.ci_low, cell.ci_high, column.unit) if row.kind == "competitor" else ""
+    words = [figure(cell.value, column.unit), markdown(limits), f"({rank})" if rank else ""]
+    return " ".join(word for word in words if word)
+
+
+def board_latex(board: Board) -> str:
+    """``booktabs`` tables, a group each; needs ``\\usepackage{booktabs}``."""
+    parts = ["% \\usepackage{booktabs}"]
+    for group in board.groups:
+        columns = _columns(board, group)
+        lines = [
+            "\\begin{table}[t]",
+            "\\centering",
+            f"\\caption{{{tex(_title(group))}. {tex(_about(group))} Below each value its 95\\,\\% interval; as an "
+            "index the ranks that the model may have, all models at once. Below the line: bounds, never ranked.}",
+            f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
+            "\\toprule",
+            f"model & {' & '.join(_latex_head(column) for column in columns)} \\\\",
+            "\\midrule",
+        ]
+        rows = _rows(board, group)
+        competitors, bounds = ([r for r in rows if r.kind == kind] for kind in ("competitor", "bound"))
+        for row in competitors:
+            lines += _latex_row(board, row, columns)
+        if competitors and bounds:
+            lines.append("\\midrule")
+        for row in bounds:
+            lines += _latex_row(board, row, columns)
+        parts.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex_head(column: Column) -> str:
+    unit = f" ({tex(column.unit)})" if column.unit else ""
+    return f"{tex(column.title)}{unit} {tex(arrow(column.higher_is_better))}".rstrip()
+
+
+def _latex_row(board: Board, row: Row, columns: list[Column]) -> list[str]:
+    values, intervals = [], []
+    for column in columns:
+        cell = board.cells[row.id][column.id]
+        rank = ranks(cell.first_rank, cell.last_rank)
+        index = f"$_{{\\mathrm{{{tex(rank)}}}}}$" if rank else ""
+        values.append("--" if cell.value is None else f"{_latex_number(figure(cell.value, column.unit))}{index}")
+        limits = span(cell.ci_low, cell.ci_high, column.unit) if row.kind == "competitor" else ""
+        # In braces: a row of a table that begins with [ would be taken for an argument of \\.
+        intervals.append(f"{{\\scriptsize {_latex_number(limits)}}}" if limits else "")
+    lines = [f"{tex(row.label)} & {' & '.join(values)} \\\\"]
+    if any(intervals):
+        lines.append(f" & {' & '.join(intervals)} \\\\")
+    return lines
+
+
+def _latex_number(text: str) -> str:
+    return text.replace("−", "$-$")
+
+
+def _columns(board: Board, group: Group) -> list[Column]:
+    """The columns that the page opens with: a paper's table has room for few."""
+    return [column for column in board.of_group(group.number) if column.shown]
+
+
+def _rows(board: Board, group: Group) -> list[Row]:
+    """The models that were measured in this group, the best by its headline first."""
+    here = [row for row in board.rows if any(source.group == group.number for source in row.sources)]
+    column = next((one for one in board.of_group(group.number) if one.headline), None)
+    if column is None:
+        return here
+    sign = 1 if column.higher_is_better is False else -1
+
+    def place(row: Row) -> tuple[bool, bool, float]:
+        value = board.cells[row.id][column.id].value
+        return (row.kind != "competitor", value is None, sign * (value or 0.0))
+
+    return sorted(here, key=place)
+
+
+def _title(group: Group) -> str:
+    return f"{group.title} ({group.protocol}, version {group.version})"
+
+
+def _about(group: Group) -> str:
+    apart = "".join(f", {choice.name} = {choice.value}" for choice in group.choices if choice.apart)
+    return f"{group.n} photographs of {group.dataset}, recipe {group.recipe}{apart}."

@@ -1,0 +1,114 @@
+"""Words and numbers from strangers, made fit to be shown: short, printable, and never markup."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from typing import Any
+
+from colorbench.reporting.format import number
+
+LONGEST = 2000
+"""Characters of a text that a page shows."""
+LONGEST_NAME = 120
+READABLE = 1e6
+"""From here on a number is written with its power of ten."""
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{3,500}")
+_TEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "%": r"\%",
+    "#": r"\#",
+    "_": r"\_",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    '"': r"\textquotedbl{}",
+    "–": "--",
+    "Δ": r"$\Delta$",
+    "λ": r"$\lambda$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "×": r"$\times$",
+    "·": r"\textperiodcentered{}",
+}
+
+
+def clean(text: object, longest: int = LONGEST) -> str:
+    """One line without signs that move the cursor, turn the direction of writing or cannot be stored."""
+    signs = (" " if sign.isspace() else sign for sign in str(text)[: 4 * longest])
+    shown = "".join(sign if unicodedata.category(sign)[0] != "C" else "\ufffd" for sign in signs)
+    line = " ".join(shown.split())
+    return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def name_of(text: object) -> str:
+    """A name for a table."""
+    return clean(text, LONGEST_NAME) or "(no name)"
+
+
+def said(value: Any, longest: int = 160) -> str:
+    """A parameter's value as text; hashes are shortened."""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return clean(re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text), longest)
+
+
+def figure(value: float | None, unit: str, *, signed: bool = False) -> str:
+    """A value for a cell: readable to hundredths, or with its power of ten where it is huge."""
+    if value is not None and abs(value) >= READABLE:
+        return f"{value:{'+' if signed else ''}.2e}"
+    return number(value, unit, signed=signed).replace("-", "−")
+
+
+def span(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
+    """``[low, high]``, or nothing where no interval is honest."""
+    if low is None or high is None:
+        return ""
+    return f"[{figure(low, unit, signed=signed)}, {figure(high, unit, signed=signed)}]"
+
+
+def ranks(first: int | None, last: int | None) -> str:
+    """``2`` or ``1–3``; nothing where there is no rank."""
+    if first is None or last is None:
+        return ""
+    return str(first) if first == last else f"{first}–{last}"
+
+
+def count(value: float) -> str:
+    """A number of things, with thin spaces between thousands: 1 000."""
+    return f"{value:,.0f}".replace(",", "\u202f") if abs(value) < 1e15 else f"{value:.2e}"
+
+
+def arrow(higher_is_better: bool | None) -> str:
+    """Which direction is better."""
+    return {True: "↑", False: "↓", None: ""}[higher_is_better]
+
+
+def address(text: str | None) -> str | None:
+    """The text where all of it is a plain web address, which alone may become a link."""
+    return text if text is not None and _ADDRESS.fullmatch(text) else None
+
+
+def tex(text: object) -> str:
+    """Plain text as LaTeX."""
+    return "".join(_TEX.get(sign, sign) for sign in str(text))
+
+
+def markdown(text: object) -> str:
+    """Plain text in a cell of a Markdown table: no sign of it means anything."""
+    escaped = re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", str(text))
+    escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # A bare address or a mention would become a link of its own.
+    return escaped.replace("://", ":&#47;&#47;").replace("@", "&#64;").replace("www.", "www&#46;")
+
+
+def spreadsheet(text: object) -> str:
+    """Text of a CSV cell that no spreadsheet takes for a formula."""
+    plain = str(text)
+    return f"'{plain}" if plain[:1] in ("=", "+", "-", "@", "\t", "\r") else plain

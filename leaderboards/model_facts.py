@@ -1,0 +1,91 @@
+"""Cards and provenance of records as (heading, text), for the model pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from colorbench.results.record import DatasetPart, Record
+from leaderboards.badges import badges_of
+from leaderboards.entries import Entry
+from leaderboards.formatting import clean, count, said
+from leaderboards.schema import Source
+
+Facts = tuple[tuple[str, str], ...]
+
+
+def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
+    """What is known of a model."""
+    model, card = record.model, record.model.card
+    return _filled(
+        ("role", card.role),
+        ("paper", card.paper),
+        ("licence", card.licence),
+        ("parameters", None if card.parameters is None else count(card.parameters)),
+        ("works at", None if card.working_size is None else f"{card.working_size} pixels a side, inside"),
+        ("trained on", card.training_data),
+        ("training preset", card.preset),
+        ("overlap with these photographs", overlap(sets)),
+        ("weights, sha256", model.weights_sha256),
+        ("decoding", _pairs(model.decoding)),
+        ("settings", _pairs(card.settings)),
+        ("package", " ".join(word for word in (model.package, model.package_version) if word)),
+        ("its makers report", _pairs(card.scores)),
+        ("notes", card.notes),
+    )
+
+
+def overlap(sets: Iterable[DatasetPart]) -> str:
+    """How many of the evaluated photographs it was trained on, by content, for each set."""
+    said_of = {}
+    for data in sets:
+        known = "not known" if data.overlap is None else f"{data.overlap} of {data.n_evaluated}, by content"
+        said_of[data.fingerprint] = (clean(data.name, 60), known)
+    if len({known for _, known in said_of.values()}) == 1:
+        return next(iter(said_of.values()))[1]
+    return "; ".join(f"{name}: {known}" for name, known in said_of.values())
+
+
+def source_of(group: int, entry: Entry) -> Source:
+    """One record behind a row."""
+    record, run, made = entry.record, entry.record.execution, entry.record.provenance
+    commit = None
+    if made.git_commit:
+        commit = f"{made.git_commit[:12]}{', with changes that were not committed' if made.git_dirty else ''}"
+    facts = _filled(
+        ("record, sha256", entry.sha256),
+        ("key", record.key),
+        ("rows, sha256", record.files.rows),
+        ("measured", made.time),
+        ("colorbench", made.colorbench_version),
+        ("commit", commit),
+        ("device", f"{run.device}, {run.dtype}{', deterministic' if run.deterministic else ''}"),
+        ("seed", str(run.seed)),
+        (
+            "batches",
+            f"{run.batch_size} photographs; {run.threads} threads, {run.workers} decoders, {run.processes} processes",
+        ),
+        ("speed", f"{run.images_per_second:.4g} photographs a second, {run.seconds:.4g} s in all"),
+        ("python", f"{made.python}, {made.platform}"),
+        ("packages", ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))),
+        ("command", " ".join(made.command)),
+    )
+    checks = entry.verification.checks if entry.verification else ()
+    return Source(
+        group=group,
+        key=clean(record.key, 64),
+        record_sha256=entry.sha256,
+        badges=badges_of(entry),
+        facts=facts,
+        notes=tuple(clean(note, 400) for note in record.notes),
+        images_per_second=run.images_per_second,
+        device=clean(run.device, 80),
+        checks=tuple((clean(one.name, 40), one.outcome, clean(one.detail, 300)) for one in checks),
+    )
+
+
+def _pairs(values: dict) -> str:
+    return ", ".join(f"{clean(key, 60)} = {said(value, 80)}" for key, value in values.items())
+
+
+def _filled(*facts: tuple[str, str | None]) -> Facts:
+    return tuple((name, shown) for name, value in facts if value and (shown := clean(value)))

@@ -1,0 +1,82 @@
+"""From folders of records to the files of a board."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from colorbench.storage.atomic import write_atomic
+from colorbench.verification.checks import verify
+from colorbench.verification.schema import read_verification
+from leaderboards.build import build
+from leaderboards.collect import collect
+from leaderboards.export import board_csv, board_json, board_latex, board_markdown
+from leaderboards.gallery import galleries
+from leaderboards.page import page
+from leaderboards.saved_images import Size
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was written."""
+
+    files: tuple[Path, ...]
+    json_text: str
+    words: tuple[str, ...]
+    """Lines for whoever asked."""
+    warnings: tuple[str, ...] = ()
+    """What must not be missed: excluded records first."""
+    excluded: int = 0
+    """Records that stand nowhere on the board."""
+
+
+def build_files(
+    places: Sequence[Path],
+    output: Path,
+    *,
+    title: str = "Colorization leaderboard",
+    gallery_size: Size = "small",
+    embed_photographs: bool = False,
+    verify_all: bool = False,
+    verifications: Sequence[Path] = (),
+) -> Made:
+    """Write the page and its tables.
+
+    Args:
+        places: see ``collecting.collect``.
+        output: of the page; the tables lie beside it under the same name.
+        title: heading of the page.
+        gallery_size: of the pictures.
+        embed_photographs: also those that may not be passed on.
+        verify_all: recompute every record's numbers from what it stores.
+        verifications: files of ``colorbench verify --output``.
+
+    Raises:
+        UserError: where there is no record, or nothing can be written.
+    """
+    known = [read_verification(path) for path in verifications]
+    collection = collect(places, verifications=known, verify=verify if verify_all else None)
+    board, entries = build(collection, title=title)
+    pictures = galleries(board, entries, size=gallery_size, embed_all=embed_photographs)
+    text = board_json(board)
+    contents = {
+        output: page(board, entries, pictures),
+        output.with_suffix(".json"): text,
+        output.with_suffix(".csv"): board_csv(board),
+        output.with_suffix(".md"): board_markdown(board),
+        output.with_suffix(".tex"): board_latex(board),
+    }
+    for path, content in contents.items():
+        # Not durable: whatever is lost is made again from the records.
+        write_atomic(path, content.encode(), durable=False)
+    size, records = output.stat().st_size, len(collection.entries)
+    words = (
+        f"{len(board.competitors)} models and {len(board.bounds)} bounds from {records} records",
+        f"page: {output} ({size / 1e6:.1f} MB)",
+        f"tables: {', '.join(path.name for path in contents if path != output)}",
+    )
+    warnings = [f"! excluded: {one.where}: {one.reason}" for one in collection.excluded]
+    warnings += [f"! not finished: {one.where}" for one in collection.unfinished]
+    warnings += dict.fromkeys(f"! {one.dataset}: {one.note}" for one in pictures if one.note)
+    return Made(tuple(contents), text, words, tuple(warnings), len(collection.excluded))

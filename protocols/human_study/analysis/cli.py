@@ -1,0 +1,227 @@
+"""``colorbench study analyze`` and ``colorbench study power``."""
+
+from __future__ import annotations
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from colorbench.cli.options import Debug, Json, choice
+from colorbench.models.guard import print_result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from protocols.human_study.analysis.fooling_rates import Analysis
+
+PAGE = "analysis.html"
+
+
+def analyze(
+    study: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Where the analysis is written (STUDY/analysis)."),
+    ] = None,
+    records: Annotated[
+        Path | None,
+        typer.Option("--records", metavar="DIR", help="Where records for the board go (DIR/records of --output)."),
+    ] = None,
+    responses: Annotated[
+        Path | None,
+        typer.Option("--responses", metavar="FILE", help="Answers from this table, not from the study's exports."),
+    ] = None,
+    participants: Annotated[
+        Path | None, typer.Option("--participants", metavar="FILE", help="Participants from this table.")
+    ] = None,
+    resamples: Annotated[int, typer.Option("--resamples", min=100, metavar="N", help="Of the bootstraps.")] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the bootstraps.")] = 0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say how often each method fools people, and how sure that is.
+
+    Applies the exclusions that the design registered and no others, and shows the numbers without them beside. Writes
+    a page, tables, drawings, a methods paragraph, and one record a method for the board.
+    """
+    import sys
+
+    from colorbench.cli.console import console
+    from colorbench.storage.atomic import check_writable
+    from protocols.human_study.analysis.fooling_rates import analyze as analyzed
+    from protocols.human_study.analysis.responses import read_answers
+
+    answers = read_answers(study, responses, participants)
+    folder = output or study / "analysis"
+    check_writable(folder)
+    found = analyzed(answers, resamples=resamples, seed=seed)
+    places = write(found, study, folder, records or folder / "records", tuple(sys.argv))
+    if json:
+        from protocols.human_study.analysis.tables import as_json
+
+        print_result(jsonlib.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False))
+    print_analysis(console(words_to_stderr=json), found, folder, places)
+
+
+def write(analysis: Analysis, study: Path, folder: Path, records: Path, command: tuple[str, ...]) -> list[Path]:
+    """Write page, tables, drawings, methods paragraph and records; the records' folders."""
+    from colorbench.reporting.page import write_report
+    from colorbench.storage.atomic import write_atomic
+    from protocols.human_study.analysis import tables
+    from protocols.human_study.analysis.methods_text import findings, lines, methods_paragraph
+    from protocols.human_study.analysis.metrics import HEADLINE, METRICS
+    from protocols.human_study.analysis.plots import STYLE, drawings
+    from protocols.human_study.analysis.records import write_records
+    from protocols.human_study.analysis.report import page
+
+    text = jsonlib.dumps(tables.as_json(analysis), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    files = {
+        PAGE: page(analysis, study).encode(),
+        "analysis.json": text.encode(),
+        "rates.csv": tables.csv(tables.rates_table(analysis)),
+        "comparisons.csv": tables.csv(tables.comparisons_table(analysis)),
+        "photographs.csv": tables.csv(tables.photographs_table(analysis)),
+        "methods.txt": lines([*methods_paragraph(analysis), findings(analysis)]).encode(),
+    }
+    files |= {f"plots/{name}.svg": drawing.svg(STYLE).encode() for name, drawing in drawings(analysis).items()}
+    for name, data in files.items():
+        write_atomic(folder / name, data)
+    places = write_records(analysis, records, study, command)
+    explanations = {spec.name: spec.explanation for spec in METRICS}
+    for place in places:
+        write_report(place, explanations=explanations, headline=HEADLINE)
+    return places
+
+
+def print_analysis(words: Console, analysis: Analysis, folder: Path, places: list[Path]) -> None:
+    """The rates, the comparisons, what was left out, and where everything lies."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from protocols.human_study.analysis.methods_text import p_words, percent, points
+
+    for note in analysis.notes:
+        words.print(f"! {note}", style="yellow")
+    result, out = analysis.result, len(analysis.applied.reasons)
+    words.print(
+        f"{result.answers} answers of {result.participants} participants on {result.photographs} photographs; "
+        f"left out as registered: {out} participants, {int((~analysis.applied.kept).sum())} of "
+        f"{len(analysis.applied.kept)} answers"
+    )
+    for rule in analysis.applied.rules:
+        if rule.participants or rule.trials:
+            words.print(f"  {rule.words}: {rule.participants} participants, {rule.trials} answers", style="dim")
+    everything = {row.method: row for row in analysis.everything.methods}
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for head in ("fooling rate", "all answers", "d'", "n"):
+        table.add_column(head, justify="right", no_wrap=True)
+    for row in sorted(result.methods, key=lambda row: (row.sentinel, -row.rate.value)):
+        d = "–" if row.d_prime.value is None else f"{row.d_prime.value:.2f}"
+        before = everything[row.method].rate
+        name = Text(row.method, style="dim" if row.sentinel else "bold")
+        if row.sentinel:
+            name.append(" (sentinels)")
+        table.add_row(name, percent(row.rate.value, row.rate.interval), percent(before.value), d, str(row.rate.answers))
+    words.print(table)
+    for one in result.comparisons:
+        low_high = one.difference.interval
+        ends = f" [{points(low_high.low, signed=True)}, {points(low_high.high, signed=True)}]" if low_high else ""
+        words.print(
+            f"{one.first} minus {one.second}: {points(one.difference.value, signed=True)} points{ends}, "
+            f"{p_words(one.p_holm)} (Holm)",
+            soft_wrap=True,
+        )
+    words.print("[low, high]: 95 %, for other participants and other photographs (two-way cluster-robust)", style="dim")
+    words.print(Text.assemble("page: ", (str(folder / PAGE), "bold")), soft_wrap=True)
+    for place in places:
+        words.print(Text.assemble("record: ", (str(place / "record.json"), "bold")), soft_wrap=True)
+
+
+def power(
+    study: Annotated[
+        Path | None,
+        typer.Argument(metavar="[STUDY]", help="Take methods, participants, trials and photographs from this study."),
+    ] = None,
+    rate: Annotated[float, typer.Option("--rate", metavar="P", help="Fooling rate of the one method, 0..1.")] = 0.25,
+    effect: Annotated[
+        float, typer.Option("--effect", metavar="P", help="How much higher the other's is: 0.05 is 5 points.")
+    ] = 0.05,
+    participants: Annotated[
+        int | None, typer.Option("--participants", min=2, metavar="N", help="In the whole study (40).")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=2, metavar="N", help="A participant, sentinels included (40).")
+    ] = None,
+    sentinels: Annotated[
+        float | None,
+        typer.Option("--sentinels", min=0.0, max=1.0, metavar="SHARE", help="Of the trials, against zoo/random (0.1)."),
+    ] = None,
+    images: Annotated[
+        int | None, typer.Option("--images", "--photographs", min=2, metavar="N", help="Photographs (200).")
+    ] = None,
+    methods: Annotated[
+        int | None, typer.Option("--methods", min=2, metavar="N", help="Methods judged, sentinels' not counted (2).")
+    ] = None,
+    assignment: Annotated[
+        str | None,
+        typer.Option("--assignment", metavar="within|between", help="All methods a participant (default), or one."),
+    ] = None,
+    participant_sd: Annotated[
+        float, typer.Option("--participant-sd", min=0.0, metavar="SD", help="Between persons, logit scale.")
+    ] = 0.4,
+    image_sd: Annotated[
+        float, typer.Option("--image-sd", min=0.0, metavar="SD", help="Between photographs, logit scale.")
+    ] = 0.8,
+    shared: Annotated[
+        float,
+        typer.Option("--shared", min=0.0, max=1.0, metavar="P", help="Part of it that is common to all methods."),
+    ] = 0.5,
+    alpha: Annotated[
+        float, typer.Option("--alpha", metavar="P", help="Of the two-sided test, all pairs together.")
+    ] = 0.05,
+    target: Annotated[float, typer.Option("--target", metavar="P", help="Power to be reached.")] = 0.8,
+    studies: Annotated[int, typer.Option("--studies", min=100, metavar="N", help="Studies simulated a size.")] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the simulation.")] = 0,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Simulate a study before anyone is paid: would it find the difference?
+
+    Counts how often simulated studies find it by the test that `analyze` makes, and says how many participants are
+    needed. With three methods or more, the pair is also judged at the strictest level of Holm's correction.
+    """
+    from colorbench.cli.console import console
+    from colorbench.errors import UserError
+    from protocols.human_study.power.cli import plan_of, print_power, simulated
+
+    for flag, value in (("--alpha", alpha), ("--target", target)):
+        if not 0 < value < 1:
+            raise UserError(f"{flag} must lie between 0 and 1, not {value:g}")
+    if assignment is not None:
+        choice(assignment, ("within", "between"), "--assignment")
+    given = {
+        "participants": participants,
+        "trials": trials,
+        "sentinels": sentinels,
+        "images": images,
+        "methods": methods,
+        "assignment": assignment,
+    }
+    plan, guards = plan_of(
+        study,
+        {name: value for name, value in given.items() if value is not None},
+        rate=rate,
+        effect=effect,
+        participant_sd=participant_sd,
+        image_sd=image_sd,
+        shared=shared,
+    )
+    words = console(words_to_stderr=json)
+    answer = simulated(plan, alpha=alpha, target=target, studies=studies, seed=seed)
+    report = {"plan": {**vars(plan), "sentinels": guards}, "alpha": alpha, "target": target, "seed": seed, **answer}
+    if json:
+        print_result(jsonlib.dumps(report, indent=1, allow_nan=False))
+    print_power(words, plan, guards, report)

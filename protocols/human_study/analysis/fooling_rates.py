@@ -1,0 +1,352 @@
+"""From answers to numbers: how often each method fools people, how sure that is, and which of two fools more.
+
+Everything is made twice: from the answers that the pre-registered exclusions leave (the result), and from all of them
+(shown beside it). Sentinel trials make the row of ``zoo/random`` and enter no other number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas
+from scipy.special import ndtri
+
+from colorbench.reporting.format import number
+from colorbench.stats.bootstrap import MINIMUM, Interval
+from colorbench.stats.clustered import MINIMUM_PERSONS, RESAMPLES, crossed_bootstrap, two_level_bootstrap
+from colorbench.stats.clustered_pairs import paired_resamples, share_above
+from colorbench.stats.clustered_rates import (
+    ClusteredDifference,
+    ClusteredRate,
+    binomial_interval,
+    clustered_difference,
+    clustered_rate,
+)
+from colorbench.stats.effect_size import holm
+from protocols.human_study.analysis.exclusions import Applied, apply
+from protocols.human_study.analysis.responses import Answers
+from protocols.human_study.analysis.shrinkage import Shrunken, shrink
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """d' with the interval that follows from the rate's; None for an end without a finite value."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    corrected: bool
+    """Whether half an answer was added to each side, since all answers agreed."""
+
+
+@dataclass(frozen=True)
+class Bias:
+    """Leaning to one of the two places."""
+
+    first: ClusteredRate
+    """Share of answers that called the first picture the fake."""
+    criterion: float
+    """c = -(z(H) + z(F)) / 2, H and F the shares of "first" where the fake was first and second; 0: no bias, below 0:
+    leaning to the first."""
+    d_prime: float
+    """(z(H) - z(F)) / sqrt(2): d' without the bias."""
+
+
+@dataclass(frozen=True)
+class OtherInterval:
+    """An interval of the same rate by another way."""
+
+    name: str
+    standard_error: float
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class MethodResult:
+    """One method's row."""
+
+    method: str
+    title: str
+    sentinel: bool
+    rate: ClusteredRate
+    d_prime: Sensitivity
+    bias: Bias
+    others: tuple[OtherInterval, ...]
+    """The paper's two-level bootstrap, the crossed bootstrap, the binomial."""
+    median_reaction_ms: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method minus another."""
+
+    first: str
+    second: str
+    difference: ClusteredDifference
+    p_holm: float
+    """Adjusted for the number of pairs; NaN where nothing was tested."""
+    above: float
+    """P(A > B): share of resamples in which the first is higher, ties by half; NaN where it is not known. Participants
+    and images are drawn together for both methods where participants responded to both; between participants, each
+    method has two-level resamples of its own, as in the paper."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """All numbers from one selection of answers."""
+
+    methods: tuple[MethodResult, ...]
+    """In the design's order, the sentinels' last; a method without answers is left out."""
+    comparisons: tuple[Comparison, ...]
+    participants: int
+    answers: int
+    """To test trials."""
+    photographs: int
+    """Of the test trials."""
+
+
+@dataclass(frozen=True)
+class PhotographResult:
+    """One photograph under one method."""
+
+    method: str
+    photograph: str
+    fooled: int
+    shown: int
+    estimate: float
+    """Drawn to the method's rate (``photographs.shrink``)."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What ``colorbench study analyze`` found."""
+
+    answers: Answers
+    applied: Applied
+    result: Result
+    """After the exclusions."""
+    everything: Result
+    """Of all answers."""
+    photographs: tuple[PhotographResult, ...]
+    """After the exclusions, the most fooling first; not those of sentinels."""
+    spread: dict[str, Shrunken]
+    """Method -> how its photographs differ."""
+    notes: tuple[str, ...]
+    resamples: int
+    seed: int
+
+    @property
+    def kept(self) -> pandas.DataFrame:
+        """The responses that count."""
+        return self.answers.responses[self.applied.kept]
+
+
+def analyze(answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
+    """All numbers of a study.
+
+    Args:
+        answers: see ``read_answers``.
+        resamples, seed: of the bootstraps.
+    """
+    applied = apply(answers)
+    kept = answers.responses[applied.kept]
+    found, spread = _photographs(answers, kept)
+    result = result_of(answers, kept, resamples=resamples, seed=seed)
+    return Analysis(
+        answers=answers,
+        applied=applied,
+        result=result,
+        everything=result_of(answers, answers.responses, resamples=resamples, seed=seed),
+        photographs=found,
+        spread=spread,
+        notes=tuple(_notes(answers, kept, result)),
+        resamples=resamples,
+        seed=seed,
+    )
+
+
+def result_of(answers: Answers, table: pandas.DataFrame, *, resamples: int, seed: int) -> Result:
+    """The numbers of some of the answers."""
+    tests = table[table["kind"] == "test"]
+    rows = []
+    for method in answers.design.methods:
+        mine = table[(table["method"] == method.name) & (table["kind"] == ("sentinel" if method.sentinel else "test"))]
+        if len(mine):
+            rows.append(_method(method.name, method.title, method.sentinel, mine, resamples, seed))
+    judged = [method.name for method in answers.design.judged if (tests["method"] == method.name).any()]
+    return Result(
+        methods=tuple(rows),
+        comparisons=_comparisons(tests, judged, resamples, seed),
+        participants=tests["participant"].nunique(),
+        answers=len(tests),
+        photographs=tests["photograph"].nunique(),
+    )
+
+
+def _method(name: str, title: str, sentinel: bool, mine: pandas.DataFrame, resamples: int, seed: int) -> MethodResult:
+    fooled, person, image = _arrays(mine)
+    others = []
+    if len(np.unique(person)) > 1:
+        two_level = two_level_bootstrap(fooled, person, resamples=resamples, seed=seed)
+        crossed = crossed_bootstrap(fooled, person, image, resamples=resamples, seed=seed)
+        others += [
+            OtherInterval("two-level bootstrap", two_level.standard_error, two_level.interval),
+            OtherInterval("crossed bootstrap", crossed.standard_error, crossed.interval),
+        ]
+    share = fooled.mean()
+    independent = binomial_interval(int(fooled.sum()), len(fooled))
+    others.append(OtherInterval("binomial", math.sqrt(share * (1 - share) / len(fooled)), independent))
+    rate = clustered_rate(fooled, person, image, level=LEVEL, minimum_images=MINIMUM)
+    reaction = mine["reaction_ms"].median()
+    return MethodResult(
+        method=name,
+        title=title,
+        sentinel=sentinel,
+        rate=rate,
+        d_prime=sensitivity(rate),
+        bias=side_bias(mine),
+        others=tuple(others),
+        median_reaction_ms=None if pandas.isna(reaction) else float(reaction),
+    )
+
+
+def d_prime(rate: float) -> float:
+    """d' = sqrt(2) z(1 - rate) of two pictures of which one is chosen; infinite for a rate of 0 or 1."""
+    return float(math.sqrt(2) * ndtri(1 - rate))
+
+
+def sensitivity(rate: ClusteredRate) -> Sensitivity:
+    """d' of a rate; the ends of its interval are those of the rate, turned around."""
+    agree = rate.value in (0.0, 1.0)
+    # Hautus 1995: half an answer to each side, where d' would be infinite.
+    value = d_prime((rate.value * rate.answers + 0.5) / (rate.answers + 1) if agree else rate.value)
+    low = high = None
+    if rate.interval is not None:
+        low, high = (_finite(d_prime(end)) for end in (rate.interval.high, rate.interval.low))
+    return Sensitivity(_finite(value), low, high, agree)
+
+
+def side_bias(table: pandas.DataFrame) -> Bias:
+    """Leaning to the first or the second picture, with half an answer added to each side (Hautus 1995)."""
+    chosen, fake_first = (table[name].to_numpy() == "first" for name in ("answer", "fake"))
+    person, image = (pandas.factorize(table[name])[0] for name in ("participant", "photograph"))
+    hit = ndtri((chosen[fake_first].sum() + 0.5) / (fake_first.sum() + 1))
+    false_alarm = ndtri((chosen[~fake_first].sum() + 0.5) / ((~fake_first).sum() + 1))
+    return Bias(
+        first=clustered_rate(chosen, person, image, level=LEVEL, minimum_images=MINIMUM),
+        criterion=float(-(hit + false_alarm) / 2) + 0.0,
+        d_prime=float((hit - false_alarm) / math.sqrt(2)),
+    )
+
+
+def _comparisons(tests: pandas.DataFrame, judged: Sequence[str], resamples: int, seed: int) -> tuple[Comparison, ...]:
+    fooled, person, image = _arrays(tests)
+    method = tests["method"].to_numpy()
+    pairs = list(combinations(judged, 2))
+    found = [
+        clustered_difference(fooled, person, image, method == a, method == b, level=LEVEL, minimum_images=MINIMUM)
+        for a, b in pairs
+    ]
+    adjusted = holm([one.p for one in found])
+    return tuple(
+        Comparison(
+            first=a,
+            second=b,
+            difference=one,
+            p_holm=p,
+            above=_above(fooled, person, image, method, (a, b), resamples, seed),
+        )
+        for (a, b), one, p in zip(pairs, found, adjusted, strict=True)
+    )
+
+
+def _above(
+    fooled: np.ndarray,
+    person: np.ndarray,
+    image: np.ndarray,
+    method: np.ndarray,
+    pair: tuple[str, str],
+    resamples: int,
+    seed: int,
+) -> float:
+    """P(A > B), see ``Comparison.above``."""
+    first, second = (method == name for name in pair)
+    if len(np.intersect1d(person[first], person[second])):
+        both = first | second
+        drawn = paired_resamples(fooled[both], person[both], image[both], first[both], resamples=resamples, seed=seed)
+        return share_above(drawn)
+    # A generator for each method: their participants are others, and are drawn apart.
+    rates = [
+        two_level_bootstrap(fooled[kind], person[kind], resamples=resamples, seed=seed + turn).rates
+        for turn, kind in enumerate((first, second))
+    ]
+    return share_above(rates[0] - rates[1])
+
+
+def _photographs(answers: Answers, kept: pandas.DataFrame) -> tuple[tuple[PhotographResult, ...], dict[str, Shrunken]]:
+    tests = kept[kept["kind"] == "test"]
+    found: list[PhotographResult] = []
+    spread = {}
+    for method in answers.design.judged:
+        counts = tests[tests["method"] == method.name].groupby("photograph")["fooled"].agg(["sum", "count"])
+        if counts.empty:
+            continue
+        shrunken = shrink(counts["sum"].to_numpy(), counts["count"].to_numpy())
+        spread[method.name] = shrunken
+        numbers = zip(
+            counts.index, counts["sum"], counts["count"], shrunken.estimate, shrunken.low, shrunken.high, strict=True
+        )
+        found += [
+            PhotographResult(method.name, str(id), int(k), int(n), float(at), float(low), float(high))
+            for id, k, n, at, low, high in numbers
+        ]
+    return tuple(sorted(found, key=lambda one: (-one.estimate, -one.shown, one.photograph, one.method))), spread
+
+
+def _notes(answers: Answers, kept: pandas.DataFrame, result: Result) -> list[str]:
+    """What a reader must know first."""
+    design, notes = answers.design, []
+    if result.photographs < MINIMUM:
+        shown = "1 photograph" if result.photographs == 1 else f"{result.photographs} photographs"
+        notes.append(f"a demonstration on {shown}: it shows that everything works and measures nothing")
+    elif result.participants < MINIMUM_PERSONS:
+        people = "1 participant" if result.participants == 1 else f"{result.participants} participants"
+        notes.append(f"a demonstration on {people}: it shows that everything works and measures nothing")
+    everybody = answers.responses["participant"].nunique()
+    if everybody < design.settings.participants:
+        notes.append(
+            f"the study is not full: {everybody} of {design.settings.participants} participants have answered; "
+            "looking at results to decide when to stop makes them look surer than they are"
+        )
+    if not design.settings.sentinels:
+        notes.append("no sentinels were shown: inattentive participants cannot be told from fooled ones")
+    for row in result.methods:
+        if row.sentinel and row.rate.value > 0.25:
+            notes.append(
+                f"sentinels fooled in {number(100 * row.rate.value, '%')} % of their trials: participants were not "
+                "attentive, or the random colours happened to fit"
+            )
+    if "presentations" in kept.columns:
+        again = int((pandas.to_numeric(kept["presentations"], errors="coerce") > 1).sum())
+        if again:
+            notes.append(f"{again} answers to a pair that was shown again after the page was loaded anew; they count")
+    return notes
+
+
+def _arrays(table: pandas.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """fooled (n,) bool, person and image (n,) whole numbers."""
+    person, image = (pandas.factorize(table[name])[0] for name in ("participant", "photograph"))
+    return table["fooled"].to_numpy(bool), person, image
+
+
+def _finite(value: Any) -> float | None:
+    return float(value) if math.isfinite(value) else None

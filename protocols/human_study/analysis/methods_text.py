@@ -1,0 +1,156 @@
+"""The study in plain sentences: the methods paragraph of a paper, ready to be copied and cut."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from colorbench.reporting.format import number
+from colorbench.stats.bootstrap import Interval
+from protocols.human_study.analysis.fooling_rates import Analysis
+from protocols.human_study.study.schema import Design
+
+PLATFORMS = {"lab": "in the laboratory", "prolific": "on Prolific", "mturk": "on Amazon Mechanical Turk"}
+
+
+def methods_paragraph(analysis: Analysis) -> list[str]:
+    """Participants and task; design; exclusions; statistics: a paragraph each."""
+    return [_task(analysis), _design(analysis.answers.design), _exclusions(analysis), _statistics(analysis)]
+
+
+def findings(analysis: Analysis) -> str:
+    """The result in sentences, best method first."""
+    rows = sorted((row for row in analysis.result.methods if not row.sentinel), key=lambda row: -row.rate.value)
+    words = [
+        f"{row.method} fooled participants in {percent(row.rate.value, row.rate.interval)} of {row.rate.answers} "
+        "judgements"
+        for row in rows
+    ]
+    sentences = [f"{'; '.join(words)}."] if words else []
+    for row in analysis.result.methods:
+        if row.sentinel:
+            sentences.append(
+                f"Random colours (sentinels) fooled them in {percent(row.rate.value, row.rate.interval)} of "
+                f"{row.rate.answers}."
+            )
+    tested = [one for one in analysis.result.comparisons if one.p_holm == one.p_holm]
+    clear = [one for one in tested if one.p_holm < 0.05]
+    if tested and not clear:
+        sentences.append("No difference between methods was significant at the 5 % level.")
+    for one in clear:
+        higher, lower = (one.first, one.second) if one.difference.value > 0 else (one.second, one.first)
+        sentences.append(
+            f"{higher} fooled more often than {lower}, by {points(abs(one.difference.value))} percentage points "
+            f"({p_words(one.p_holm)}, adjusted)."
+        )
+    return " ".join(sentences)
+
+
+def percent(value: float, interval: Interval | None = None) -> str:
+    """``32.30 % [29.10, 35.70]`` from shares."""
+    words = f"{number(100 * value, '%')} %"
+    if interval is None:
+        return words
+    return f"{words} [{number(100 * interval.low, '%')}, {number(100 * interval.high, '%')}]"
+
+
+def points(value: float, *, signed: bool = False) -> str:
+    """A difference of shares in percentage points."""
+    return number(100 * value, "%", signed=signed)
+
+
+def p_words(p: float) -> str:
+    """``p = 0.013``, ``p < 0.001``; a dash for no test."""
+    if p != p:
+        return "–"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _task(analysis: Analysis) -> str:
+    answers, settings = analysis.answers, analysis.answers.design.settings
+    table = answers.responses
+    people = table["participant"].nunique()
+    where = ""
+    if "platform" in table.columns:
+        known = [PLATFORMS[name] for name in PLATFORMS if (table["platform"] == name).any()]
+        where = f" {' and '.join(known)}" if known else ""
+    sentinels = ""
+    if settings.sentinels:
+        sentinels = (
+            f", of which {settings.sentinels} were sentinels that any attentive participant should catch (colours "
+            "copied from an unrelated photograph)"
+        )
+    practice = ""
+    if settings.practice:
+        practice = f"After {settings.practice} practice pairs with feedback, which are not analysed, each"
+    return (
+        f"{people} {_plural(people, 'person', 'persons')} took part{where}. {practice or 'Each'} judged up to "
+        f"{settings.trials} pairs without feedback{sentinels}. A pair showed one photograph twice, once as it was "
+        "taken and once with colours that a method had predicted from its lightness alone, one after the other for "
+        f"{settings.exposure_ms / 1000:g} s each at {settings.size} x {settings.size} pixels; participants then had as "
+        "long as they wished to say which of the two had fake colours. Which came first was counterbalanced, and "
+        "nobody saw a photograph twice."
+    )
+
+
+def _design(design: Design) -> str:
+    settings, judged = design.settings, design.judged
+    names = ", ".join(one.name for one in judged)
+    tests = sum(not one.practice for one in design.photographs)
+    how = {
+        "within": "Every participant judged all methods equally often (within participants); photographs and methods "
+        "were crossed in a balanced design, so that every photograph was shown under every method about equally often.",
+        "between": "Every participant judged one method only (between participants); methods were assigned in turn.",
+    }[settings.assignment]
+    return (
+        f"{len(judged)} {_plural(len(judged), 'method was', 'methods were')} judged ({names}) on {tests} photographs "
+        f"of {design.data.name}. {how} The sequence of pairs was drawn from seed {design.seed} before the study began."
+    )
+
+
+def _exclusions(analysis: Analysis) -> str:
+    applied, table = analysis.applied, analysis.answers.responses
+    people, out = table["participant"].nunique(), len(applied.reasons)
+    rules = "; ".join(f"{rule.words} ({_counted(rule.participants, rule.trials)})" for rule in applied.rules)
+    if not applied.rules:
+        return f"No exclusions were registered, and none were made: all {len(table)} answers count."
+    return (
+        "Exclusions were fixed in the design file before the first participant, and no others were made. Left out "
+        f"were, in this order, participants and trials that: {rules}. {out} of {people} participants and "
+        f"{int((~applied.kept).sum())} of {len(table)} answers were left out in all; {analysis.result.answers} answers "
+        f"of {analysis.result.participants} participants on {analysis.result.photographs} photographs count. Rates "
+        "without any exclusion are reported beside."
+    )
+
+
+def _statistics(analysis: Analysis) -> str:
+    pairs = len(analysis.result.comparisons)
+    tests = ""
+    if pairs:
+        tests = (
+            " Methods were compared in pairs by t tests on the difference of their rates with the same clustered "
+            f"variance, two-sided, p values adjusted for {pairs} {_plural(pairs, 'pair', 'pairs')} by Holm's method."
+        )
+    return (
+        "The fooling rate is the share of pairs in which the real photograph was called the fake; 50 % would mean that "
+        "a method's colours cannot be told from real ones. Answers of one participant resemble one another, and so do "
+        "answers on one photograph; 95 % intervals therefore rest on a variance clustered in both ways (V_participant "
+        "+ V_photograph - V_cell, each part with the small-sample factor G / (G - 1)), on the logit scale, with the t "
+        "distribution of min(participants, photographs) - 1 degrees of freedom. They speak of other participants and "
+        f"other photographs of the same kinds.{tests} Analysis: colorbench "
+        f"{analysis.answers.design.colorbench_version}."
+    )
+
+
+def _counted(participants: int, trials: int) -> str:
+    if participants:
+        return f"{participants} {_plural(participants, 'participant', 'participants')}, {trials} trials"
+    return f"{trials} {_plural(trials, 'trial', 'trials')}"
+
+
+def _plural(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
+
+
+def lines(paragraphs: Sequence[str]) -> str:
+    """Paragraphs as a text file."""
+    return "\n\n".join(paragraphs) + "\n"

@@ -1,0 +1,314 @@
+"""The study on the board: one ``human-study`` record a method, in the form of every other protocol's."""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas
+from PIL import Image
+
+from colorbench.evaluation import aggregate, image_writer
+from colorbench.evaluation.provenance import provenance
+from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_location import folder_of
+from colorbench.models.card import ModelCard
+from colorbench.models.training_overlap import overlap
+from colorbench.results import image_index
+from colorbench.results.record import (
+    DatasetPart,
+    Difference,
+    Execution,
+    Metric,
+    ModelPart,
+    ProtocolPart,
+    Record,
+    record_text,
+)
+from colorbench.results.run_key import protocol_identity
+from colorbench.results.shard import Shard
+from colorbench.stats.bootstrap import MINIMUM, defined, effective_n
+from colorbench.stats.clustered_rates import ClusteredRate
+from colorbench.storage.hashing import content_fingerprint, digest_of, plain
+from colorbench.storage.versions import version_of
+from protocols.human_study.analysis.fooling_rates import Analysis, MethodResult
+from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION, identity_of
+from protocols.human_study.study.schema import Method
+
+
+def write_records(analysis: Analysis, root: Path, study: Path, command: tuple[str, ...] = ()) -> list[Path]:
+    """Write the record of every method with answers, the sentinels' too, below ``root``.
+
+    A record that is there already, of the same answers, stays as it is.
+
+    Args:
+        analysis: of the study.
+        root: a folder of records, as ``colorbench run --output`` makes it.
+        study: the study's folder: its pictures are kept beside the records.
+        command: the command line.
+
+    Returns:
+        The records' folders, in the order of the methods.
+    """
+    methods = {method.name: method for method in analysis.answers.design.methods}
+    return [_write(analysis, row, methods[row.method], root, study, command) for row in analysis.result.methods]
+
+
+def _write(
+    analysis: Analysis, row: MethodResult, method: Method, root: Path, study: Path, command: tuple[str, ...]
+) -> Path:
+    begun = time.perf_counter()
+    design = analysis.answers.design
+    identity = identity_of(design)
+    key = digest_of(
+        {
+            "protocol": protocol_identity(NAME, VERSION, identity),
+            "colorbench": version_of("colorbench") or "unknown",
+            "method": method.model_dump(),
+            "study": {"name": design.name, "seed": design.seed, "created": design.created},
+            "answers": analysis.answers.sha256,
+            "resamples": [analysis.resamples, analysis.seed],
+        }
+    )
+    folder = RunFolder(root / folder_of(method.name, NAME, design.data.name, key))
+    if folder.finished():
+        return folder.path
+    mine = _mine(analysis, row)
+    rows, columns = _rows(analysis, mine)
+    files = aggregate.write_rows(folder, rows, columns, {})
+    record = Record(
+        key=key,
+        model=ModelPart(
+            name=method.name,
+            package=method.package,
+            package_version=method.package_version,
+            weights_sha256=method.weights_sha256,
+            decoding=plain(method.decoding),
+            card=_card(method),
+        ),
+        protocol=ProtocolPart(
+            name=NAME,
+            version=VERSION,
+            parameters=plain(identity),
+            identity=plain(identity),
+            identity_sha256=protocol_identity(NAME, VERSION, identity),
+        ),
+        dataset=_dataset(analysis, method, rows),
+        metrics=_metrics(row, columns),
+        differences=_differences(analysis, row.method),
+        curves=[],
+        notes=_notes(analysis, row),
+        execution=_execution(len(rows), analysis, time.perf_counter() - begun),
+        provenance=provenance(command, [method.package]),
+        files=files.model_copy(update={"pictures": _keep_pictures(folder, analysis, row, rows, columns, study)}),
+    )
+    folder.write_record(record_text(record))
+    folder.clear_shards()
+    return folder.path
+
+
+def _mine(analysis: Analysis, row: MethodResult) -> pandas.DataFrame:
+    kept = analysis.kept
+    return kept[(kept["method"] == row.method) & (kept["kind"] == ("sentinel" if row.sentinel else "test"))]
+
+
+def _rows(analysis: Analysis, mine: pandas.DataFrame) -> tuple[Shard, dict[str, np.ndarray]]:
+    """One row per test image of the study, in the design's order, and its columns; NaN where no response counts.
+
+    All images have a row, so that the records of one study are of one set of images whichever few had no response.
+    """
+    design = analysis.answers.design
+    counts = mine.assign(chosen=mine["answer"] == "first").groupby("photograph")[["fooled", "chosen"]]
+    known = design.tests
+    ids = [one.id for one in known]
+    sums, n = counts.sum().reindex(ids), counts.size().reindex(ids).to_numpy(np.float64)
+    columns: dict[str, np.ndarray] = {}
+    for metric, column in ((HEADLINE, "fooled"), ("first_chosen", "chosen")):
+        total = 100.0 * sums[column].to_numpy(np.float64)
+        columns |= {metric: total / n, f"{metric}.s0": total, f"{metric}.s1": n}
+    size = design.settings.size
+    shard = Shard(
+        ids=tuple(ids),
+        sha256s=tuple(one.sha256 for one in known),
+        labels=(None,) * len(ids),
+        gray=(False,) * len(ids),
+        sizes=((size, size),) * len(ids),
+    )
+    return shard, columns
+
+
+def _card(method: Method) -> ModelCard:
+    """The card as the design holds it."""
+    card = dict(method.card) or {"title": method.title, "role": method.role}
+    return ModelCard.model_validate(card)
+
+
+def _dataset(analysis: Analysis, method: Method, rows: Shard) -> DatasetPart:
+    design = analysis.answers.design
+    return DatasetPart(
+        name=design.data.name,
+        n=len(rows),
+        n_evaluated=len(rows),
+        n_gray=0,
+        gray_policy="keep",
+        skipped=[],
+        fingerprint=content_fingerprint(rows.sha256s),
+        recipe=design.settings.recipe,
+        overlap=overlap(_card(method), rows.sha256s),
+        limit=None,
+        redistributable=design.data.redistributable,
+    )
+
+
+def _metrics(row: MethodResult, columns: dict[str, np.ndarray]) -> list[Metric]:
+    """The three metrics of a method."""
+    statistics = np.stack([columns[f"{HEADLINE}.s0"], columns[f"{HEADLINE}.s1"]], axis=1)
+    n, effective = int(defined(statistics).sum()), effective_n(statistics, "ratio")
+    d = row.d_prime
+    values = {
+        HEADLINE: _percent(row.rate),
+        "d_prime": (d.value, d.low, d.high, f"{_method(row.rate)}, turned into d'" if d.low is not None else None),
+        "first_chosen": _percent(row.bias.first),
+    }
+    return [
+        Metric(
+            name=spec.name,
+            title=spec.title,
+            value=values[spec.name][0],
+            unit=spec.unit,
+            higher_is_better=spec.higher_is_better,
+            # An interval has two ends: where d' is open to one side, the rate's tells what is known.
+            ci_low=values[spec.name][1] if None not in values[spec.name][1:3] else None,
+            ci_high=values[spec.name][2] if None not in values[spec.name][1:3] else None,
+            ci_method=values[spec.name][3] if None not in values[spec.name][1:3] else None,
+            n=n,
+            effective_n=effective,
+            form=spec.form,
+            comparable=spec.comparable,
+        )
+        for spec in METRICS
+    ]
+
+
+def _percent(rate: ClusteredRate) -> tuple[float | None, float | None, float | None, str | None]:
+    value = 100 * rate.value if math.isfinite(rate.value) else None
+    if rate.interval is None:
+        return value, None, None, None
+    return value, 100 * rate.interval.low, 100 * rate.interval.high, _method(rate)
+
+
+def _method(rate: ClusteredRate) -> str | None:
+    if rate.interval is None:
+        return None
+    return f"{rate.interval.method} ({rate.persons} participants, {rate.images} photographs), 95 %"
+
+
+def _differences(analysis: Analysis, method: str) -> list[Difference]:
+    """This method minus every other, from the study's own comparisons."""
+    found = []
+    for comparison in analysis.result.comparisons:
+        one = comparison.difference
+        if method not in (comparison.first, comparison.second) or not math.isfinite(one.value):
+            continue
+        sign = 1 if method == comparison.first else -1
+        ends = sorted(sign * 100 * end for end in (one.interval.low, one.interval.high)) if one.interval else None
+        found.append(
+            Difference(
+                metric=HEADLINE,
+                minus=comparison.second if sign > 0 else comparison.first,
+                value=sign * 100 * one.value,
+                ci_low=ends[0] if ends else None,
+                ci_high=ends[1] if ends else None,
+                ci_method=f"{one.interval.method}, 95 %" if one.interval else None,
+                n=sum(one.answers),
+            )
+        )
+    return found
+
+
+def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
+    rate, design = row.rate, analysis.answers.design
+    what = "sentinel trials" if row.sentinel else f"{design.settings.assignment} participants"
+    counted = f"{rate.answers} answers of {rate.persons} participants on {rate.images} photographs ({what})"
+    left_out = len(analysis.applied.reasons)
+    excluded = f"pre-registered exclusions left out {left_out} participants"
+    # A demonstration is said first: tables look for it there.
+    first = aggregate.demonstration(len(analysis.answers.design.tests)) or [
+        note for note in analysis.notes if note.startswith("a demonstration on ")
+    ]
+    if not first and rate.images < MINIMUM:
+        first = [f"a demonstration on {rate.images} photographs: it shows that everything works and measures nothing"]
+    rest = [note for note in analysis.notes if not note.startswith("a demonstration on ")]
+    return [*first, counted, excluded, *rest]
+
+
+def _execution(n: int, analysis: Analysis, seconds: float) -> Execution:
+    """People have no device; what is shown is what made the numbers."""
+    return Execution(
+        seed=analysis.seed,
+        device=f"participants' own screens; analyzed on cpu ({platform.machine()})",
+        dtype="float32",
+        threads=1,
+        batch_size=1,
+        workers=0,
+        processes=1,
+        deterministic=True,
+        seconds=round(seconds, 3),
+        images_per_second=round(n / seconds, 3) if seconds > 0 else 0.0,
+        stage_seconds={"aggregate": round(seconds, 3)},
+    )
+
+
+def _keep_pictures(
+    folder: RunFolder,
+    analysis: Analysis,
+    row: MethodResult,
+    rows: Shard,
+    columns: dict[str, np.ndarray],
+    study: Path,
+) -> dict[str, str]:
+    """Small pictures of a fixed part, of the most and of the least fooling photographs; path -> sha256.
+
+    The ends are by the estimates drawn to the mean: the raw share of a photograph with three answers is mostly luck.
+    Where the study's pictures are gone, none are kept.
+    """
+    files = {
+        (one.photograph, one.method): Path(study) / "pictures" / one.file for one in analysis.answers.design.pictures
+    }
+    estimates = {one.photograph: one.estimate for one in analysis.photographs if one.method == row.method}
+    answered = tuple(np.array(rows.ids)[~np.isnan(columns[HEADLINE])].tolist())
+    reasons: dict[str, list[str]] = {id: ["fixed"] for id in answered if id in image_writer.fixed_ids(answered)}
+    scores = np.array([estimates.get(id, math.nan) for id in answered])
+    for end, ids in image_writer.extreme_ids(answered, scores, higher_is_better=True).items():
+        for place, id in enumerate(ids, start=1):
+            reasons.setdefault(id, []).append(f"{HEADLINE} {end} {place}")
+    place_of = {id: place for place, id in enumerate(rows.ids)}
+    kept = []
+    for id, why in reasons.items():
+        fake, real = files.get((id, row.method)), files.get((id, None))
+        if fake is None or real is None or not (fake.is_file() and real.is_file()):
+            continue
+        answer, truth, gray = image_index.file_names(id)
+        with Image.open(fake) as image:
+            folder.write(folder.pictures / answer, image_writer.thumbnail(image.convert("RGB")), durable=False)
+        with Image.open(real) as image:
+            folder.write(folder.pictures / truth, image_writer.thumbnail(image.convert("RGB")), durable=False)
+            folder.write(folder.pictures / gray, image_writer.thumbnail(_gray(image.convert("RGB"))), durable=False)
+        place = place_of[id]
+        score = float(columns[HEADLINE][place])
+        kept.append(image_index.SavedImage.of(id, rows.sha256s[place], why, {HEADLINE: score}))
+    return image_writer.write_index(folder, kept) if kept else {}
+
+
+def _gray(image: Image.Image) -> Image.Image:
+    """What the methods were given: the lightness alone."""
+    import torch
+
+    from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
+
+    rgb8 = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None]
+    lab = rgb_to_lab(rgb8) * torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)
+    return Image.fromarray(lab_to_rgb8(lab)[0].permute(1, 2, 0).contiguous().numpy())

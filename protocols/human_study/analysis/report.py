@@ -1,0 +1,112 @@
+"""``analysis.html``: the study's numbers, drawings and photographs in one page that needs no other file."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from colorbench.reporting.format import number
+from protocols.human_study.analysis.fooling_rates import Analysis, MethodResult, PhotographResult
+from protocols.human_study.analysis.methods_text import findings, methods_paragraph, p_words, percent, points
+from protocols.human_study.analysis.plots import color, drawings
+
+SHOWN = 6
+"""Photographs of a method at either end."""
+SIDE = 200
+"""Pixels a side of a photograph on the page."""
+CAPTIONS = {
+    "photographs": "Every photograph of a method, drawn to the method's rate as far as chance would spread them; the "
+    "band is the 95 % of each photograph.",
+    "participants": "How often each participant was fooled, all methods together.",
+    "session": "Blocks of the session, with 95 % intervals. A fall is learning: the answers of later trials then come "
+    "from better judges.",
+    "reaction-times": "Columns: the fake was seen. Line: the real photograph was called the fake.",
+}
+
+
+def page(analysis: Analysis, study: Path) -> str:
+    """The page as text; equal analyses give equal bytes.
+
+    Args:
+        analysis: what to show.
+        study: the study's folder, for its pictures; photographs without pictures are named only.
+    """
+    from colorbench.reporting.html import page_environment
+
+    environment = page_environment("protocols.human_study")
+    environment.filters |= {"percent": percent, "points": points, "p_words": p_words, "number": number}
+    made = drawings(analysis)
+    result = analysis.result
+    places = {row.method: place for place, row in enumerate(result.methods)}
+    notes = list(analysis.notes)
+    return environment.get_template("analysis.html.jinja").render(
+        design=analysis.answers.design,
+        result=result,
+        everything={row.method: row for row in analysis.everything.methods},
+        rows=sorted(result.methods, key=lambda row: (row.sentinel, -row.rate.value)),
+        demonstration=next((note for note in notes if note.startswith("a demonstration on ")), None),
+        notes=[note for note in notes if not note.startswith("a demonstration on ")],
+        findings=findings(analysis),
+        paragraphs=methods_paragraph(analysis),
+        applied=analysis.applied,
+        left_out=int((~analysis.applied.kept).sum()),
+        total=len(analysis.answers.responses),
+        rates_plot=made["rates"].svg() if "rates" in made else "",
+        plots=[(made[name], made[name].svg(), words) for name, words in CAPTIONS.items() if name in made],
+        legend=[(row.method, color(places[row.method], row)) for row in result.methods if not row.sentinel],
+        photographs=[_ends(analysis, row, study) for row in result.methods if not row.sentinel],
+        facts=_facts(analysis),
+    )
+
+
+def _ends(analysis: Analysis, row: MethodResult, study: Path) -> dict[str, Any]:
+    """The most and the least fooling photographs of a method, with their pictures."""
+    files = {(one.photograph, one.method): study / "pictures" / one.file for one in analysis.answers.design.pictures}
+    mine = [one for one in analysis.photographs if one.method == row.method]
+    count = min(SHOWN, len(mine) // 2)
+    spread = analysis.spread[row.method]
+    return {
+        "method": row.method,
+        "most": [_shown(one, files) for one in mine[:count]],
+        "least": [_shown(one, files) for one in mine[::-1][:count]],
+        "alike": spread.deviation == 0,
+        "deviation": spread.deviation,
+    }
+
+
+def _shown(one: PhotographResult, files: Mapping[tuple[str, str | None], Path]) -> dict[str, Any]:
+    pair = (("this method", files.get((one.photograph, one.method))), ("real", files.get((one.photograph, None))))
+    pictures = [{"label": label, "source": _embedded(file)} for label, file in pair if file and file.is_file()]
+    return {"id": one.photograph, "one": one, "pictures": pictures}
+
+
+def _embedded(path: Path) -> str:
+    """A small WebP as a data address."""
+    buffer = io.BytesIO()
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+        small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+        small.save(buffer, "WEBP", quality=82, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _facts(analysis: Analysis) -> list[tuple[str, str]]:
+    design = analysis.answers.design
+    settings = design.settings
+    rows = [
+        ("study", f"{design.name}, built {design.created} by colorbench {design.colorbench_version}"),
+        ("preset", settings.preset or ""),
+        ("assignment", settings.assignment),
+        ("session", f"{settings.practice} practice, {settings.trials} trials, {settings.sentinels} of them sentinels"),
+        ("pictures", f"{settings.size} px, recipe {settings.recipe}, {settings.exposure_ms} ms each"),
+        ("photographs", f"{design.data.name} · fingerprint {design.data.fingerprint}"),
+        ("design seed", str(design.seed)),
+        ("answers (sha256)", analysis.answers.sha256),
+        ("bootstraps", f"{analysis.resamples} resamples, seed {analysis.seed}"),
+    ]
+    return [(name, value) for name, value in rows if value]

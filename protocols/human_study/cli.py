@@ -1,0 +1,261 @@
+"""``colorbench study``: build, serve, export, analyze and power; each verb imports what it needs when it is called.
+
+colorbench study build --models zoo/cic,zoo/l2 --data photographs/ --participants 60 -o STUDY
+colorbench study serve STUDY
+colorbench study analyze STUDY
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from colorbench.cli.options import Debug, Device
+from protocols.human_study.analysis import cli
+
+app = typer.Typer(
+    name="study",
+    help="Ask people: build a study, serve it, analyze it, plan its size.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    add_completion=False,
+)
+Folder = Annotated[Path, typer.Argument(metavar="STUDY", help="The folder that `study build` wrote.")]
+
+
+@app.command()
+def build(
+    ctx: typer.Context,
+    models: Annotated[
+        list[str],
+        typer.Option("--models", "--model", "-m", metavar="NAME", help="To be judged; several: again, or by commas."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder, a new one.")],
+    data: Annotated[
+        str | None, typer.Option("--data", "-d", metavar="DIR", help="Photographs: a folder, or a set by name.")
+    ] = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="Only the photographs that FILE names, one a line.")
+    ] = None,
+    participants: Annotated[
+        int | None,
+        typer.Option("--participants", min=1, metavar="N", help="Places in the study, all methods together."),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option("--trials", min=2, metavar="N", help="A participant's judgements, sentinels among them.")
+    ] = 40,
+    assignment: Annotated[
+        str | None,
+        typer.Option(
+            "--assignment",
+            metavar="within|between",
+            help="Everybody judges every method, or one method a participant [default: within].",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="cic2016", help="The session of the paper, 40 people a method.")
+    ] = None,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", min=1, metavar="N", help="Photographs in the tests [default: up to 200]."),
+    ] = None,
+    practice: Annotated[
+        int, typer.Option("--practice", min=0, metavar="N", help="Trials with feedback before the others.")
+    ] = 10,
+    sentinels: Annotated[
+        float, typer.Option("--sentinels", metavar="SHARE", help="Share of trials against zoo/random.")
+    ] = 0.1,
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME", help="From file to picture: center256 (default) or squash256."),
+    ] = None,
+    exposure: Annotated[
+        int, typer.Option("--exposure", min=50, metavar="MS", help="How long each picture is seen.")
+    ] = 1000,
+    plates: Annotated[int, typer.Option("--plates", metavar="N", help="Colour-vision plates, screening only.")] = 5,
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="What participants read on top.")] = (
+        "Real or fake colors?"
+    ),
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Everything random follows from it.")] = 0,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Photographs at a time.")
+    ] = (16),
+    device: Device = "auto",
+    threads: Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Build a study: colorize, draw the design, write the pages.
+
+    Consent, instructions and debrief are then in STUDY/texts to be edited. Nothing in the pages or in the pictures'
+    names, sizes or order tells which picture is real.
+    """
+    from colorbench.cli.console import console
+    from colorbench.cli.interrupt import tell_when_interrupted
+    from colorbench.cli.options import choice
+    from colorbench.cli.progress import ProgressBar
+    from colorbench.data.sources import open_dataset
+    from protocols.human_study.build.assignment import balance
+    from protocols.human_study.build.build import PRESETS, BuildRequest
+    from protocols.human_study.build.build import build as build_study
+
+    tell_when_interrupted("finished colorizations are kept; the same command goes on from there")
+    if preset is not None:
+        choice(preset, tuple(PRESETS), "--preset")
+    wanted = assignment or ("between" if preset else "within")
+    request = BuildRequest(
+        models=model_names(models),
+        data=open_dataset(data, list_file=list_file),
+        output=output,
+        participants=participants,
+        trials=trials,
+        assignment=choice(wanted, ("within", "between"), "--assignment"),
+        images=images,
+        practice=practice,
+        sentinel_share=sentinels,
+        recipe=recipe or ("squash256" if preset else "center256"),
+        seed=seed,
+        title=title,
+        preset=preset,
+        plates=plates,
+        exposure_ms=exposure,
+        batch_size=batch_size,
+        device=device,
+        threads=threads,
+        command=("colorbench", *sys.argv[1:]),
+    )
+    with ProgressBar(console(words_to_stderr=True)) as bar:
+        for remark in request.data.remarks:
+            bar.message(f"{request.data.name}: {remark}")
+        design = build_study(request, bar)
+    settings = design.settings
+    typer.echo(f"a study for {settings.participants} participants is in {output}")
+    typer.echo(
+        f"  {len(design.judged)} methods, {settings.assignment}; {settings.trials} trials each "
+        f"({settings.sentinels} sentinels) after {settings.practice} for practice; "
+        f"{sum(not one.practice for one in design.photographs)} photographs"
+    )
+    for what, (fewest, most) in balance(design.slots).items():
+        typer.echo(f"  {what}: {fewest} to {most}" if fewest != most else f"  {what}: {fewest}")
+    typer.echo(f"edit {output / 'texts'} (consent.md at least), then: colorbench study serve {output}")
+
+
+@app.command()
+def serve(
+    study: Folder,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0: any that is free.")] = 8642,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="What participants type, behind a reverse proxy: https://..."),
+    ] = None,
+    prolific_code: Annotated[
+        str | None, typer.Option("--prolific-code", metavar="CODE", help="Completion code of the study on Prolific.")
+    ] = None,
+    prolific_declined_code: Annotated[
+        str | None,
+        typer.Option("--prolific-declined-code", metavar="CODE", help="Its code for those who do not consent."),
+    ] = None,
+    lease: Annotated[
+        float, typer.Option("--lease", min=1, metavar="MINUTES", help="A place left alone so long goes to another.")
+    ] = 30.0,
+    arrivals: Annotated[
+        float, typer.Option("--arrivals", min=1, metavar="N", help="Arrivals from one address at once, a second 1/60.")
+    ] = 120.0,
+    admin_token: Annotated[
+        str | None,
+        typer.Option("--admin-token", metavar="TOKEN", envvar="COLORBENCH_ADMIN_TOKEN", help="Instead of a drawn one."),
+    ] = None,
+    allow_placeholder_texts: Annotated[
+        bool,
+        typer.Option("--allow-placeholder-texts", help="Serve texts that nobody edited, to try the study out."),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve a study to its participants.
+
+    One process and one file: no answer is acknowledged before the disk has it. Stop it whenever you like, start it
+    again, and participants go on where they were.
+    """
+    from colorbench.errors import UserError
+
+    try:
+        from protocols.human_study.server.rate_limit import Rate, Rates
+        from protocols.human_study.server.serve import serve as serve_study
+        from protocols.human_study.server.state import Options
+    except ModuleNotFoundError as error:
+        what = f"serving a study needs {error.name}"
+        raise UserError(what, mend="in a clone: uv run --extra study colorbench study serve STUDY") from error
+    if public_url is not None and not public_url.startswith(("https://", "http://")):
+        raise UserError(f"--public-url is no address: {public_url!r}", mend="write https://study.example.org")
+    if admin_token is not None and len(admin_token) < 16:
+        raise UserError("the admin's token is too short to keep anybody out", mend="give at least 16 characters")
+    options = Options(
+        public_url=public_url,
+        prolific_code=prolific_code,
+        prolific_declined_code=prolific_declined_code,
+        lease_minutes=lease,
+        rates=Rates(arrivals=Rate(arrivals, arrivals / 60)),
+    )
+    serve_study(
+        study,
+        host=host,
+        port=port,
+        options=options,
+        admin_token=admin_token,
+        say=_say,
+        allow_placeholder_texts=allow_placeholder_texts,
+    )
+
+
+@app.command()
+def export(study: Folder, debug: Debug = False) -> None:
+    """Write the tables of answers to STUDY/exports, as CSV and Parquet; the study may be served meanwhile."""
+    from protocols.human_study.study.export import export as export_tables
+
+    for path in export_tables(study):
+        typer.echo(path)
+    _advise(study)
+
+
+def model_names(given: list[str]) -> list[str]:
+    """``["a,b", "c"]`` -> ["a", "b", "c"]; a folder may have a comma in its name."""
+    from colorbench.models.names import split_names
+
+    names = []
+    for text in given:
+        stored = text.startswith("images:") and Path(text.removeprefix("images:")).exists()
+        names += [text] if stored else split_names(text)
+    return list(dict.fromkeys(names))
+
+
+def _advise(study: Path) -> None:
+    """Tell what a withdrawal leaves to be remade."""
+    from protocols.human_study.study.withdrawal import advice
+
+    for line in advice(study):
+        typer.echo(line, err=True)
+
+
+def _say(line: str) -> None:
+    typer.echo(line)
+    sys.stdout.flush()
+
+
+@wraps(cli.analyze)
+def _analyze(study: Path, responses: Path | None = None, **options: Any) -> None:
+    from protocols.human_study.study.export import export as export_tables
+    from protocols.human_study.study.paths import DATA, DATABASE
+
+    if responses is None and (study / DATA / DATABASE).is_file():
+        export_tables(study)  # the answers as of now, not as of the last export
+    cli.analyze(study=study, responses=responses, **options)
+    _advise(study)
+
+
+app.command("analyze")(_analyze)
+app.command()(cli.power)

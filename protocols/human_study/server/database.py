@@ -1,0 +1,367 @@
+"""The answers, in one SQLite file: nothing is acknowledged before the disk has it.
+
+Nothing is written before consent. With it a participant gets a place of the design on a lease that every request
+renews; a place whose lease ran out goes to the next participant, and the answers given on it so far are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Literal
+
+from protocols.human_study.server.auth import Secrets
+from protocols.human_study.server.request_schemas import Answer, Screening
+from protocols.human_study.study.paths import DATABASE
+from protocols.human_study.study.schema import Design, Slot, Trial
+
+Stage = Literal["new", "consented", "ready", "complete"]
+ENDED_PER_SLOT = 50
+"""So many participants may give up a place before it is given no more: what is written stays bounded."""
+
+_BUSY_MS = 5000
+_READER_SECONDS = 1.0
+"""So long a deletion waits for a reader; the other participants wait with it."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS participants (
+  participant TEXT PRIMARY KEY,
+  worker_hash TEXT NOT NULL UNIQUE,
+  session_hash TEXT NOT NULL,
+  platform TEXT NOT NULL,
+  slot TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('active', 'complete', 'expired')),
+  seen REAL NOT NULL,
+  consented REAL NOT NULL,
+  finished REAL,
+  loads INTEGER NOT NULL,
+  color_vision TEXT,
+  plates TEXT,
+  client TEXT NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS one_participant_a_slot ON participants (slot) WHERE status != 'expired';
+CREATE TABLE IF NOT EXISTS answers (
+  participant TEXT NOT NULL REFERENCES participants ON DELETE CASCADE,
+  trial INTEGER NOT NULL,
+  answered REAL NOT NULL,
+  presentations INTEGER NOT NULL,
+  body TEXT NOT NULL,
+  PRIMARY KEY (participant, trial)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS started (
+  participant TEXT NOT NULL REFERENCES participants ON DELETE CASCADE,
+  trial INTEGER NOT NULL,
+  times INTEGER NOT NULL,
+  PRIMARY KEY (participant, trial)
+) WITHOUT ROWID;
+"""
+
+
+class Refusal(Exception):
+    """What is not done, with an HTTP status and a sentence for the participant."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        self.status, self.detail = status, detail
+        super().__init__(detail)
+
+
+@dataclass(frozen=True)
+class Known:
+    """Where a participant is."""
+
+    participant: str
+    stage: Stage
+    next: int
+    """Index of the first trial without an answer."""
+    slot: Slot
+
+
+class Store:
+    """The study's participants and answers; safe to call from any thread of one process."""
+
+    def __init__(
+        self,
+        folder: Path,
+        design: Design,
+        secrets: Secrets,
+        *,
+        lease_seconds: float = 1800.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open or make the database in ``folder``."""
+        self.design, self.secrets, self.lease_seconds, self.clock = design, secrets, lease_seconds, clock
+        self.slots = {slot.id: slot for slot in design.slots}
+        self._lock, self._closed = threading.Lock(), False
+        self._db = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
+        self._db.row_factory = sqlite3.Row
+        # WAL with FULL: every commit waits for the disk. secure_delete: what is withdrawn leaves no trace in the file.
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
+            self._db.execute(f"PRAGMA {pragma}")
+        self._db.executescript(_SCHEMA)
+        # A deletion that an earlier server could not finish is finished now.
+        self._log_holds_deleted = not self._empty_log()
+
+    @property
+    def deletion_pending(self) -> bool:
+        """Whether the write-ahead log may still hold deleted data, because another program reads the database.
+
+        Emptying the log is tried again at every change, at every look at this and when the server stops.
+        """
+        with self._lock:
+            if not self._closed:
+                self._finish_deletion()
+            return self._log_holds_deleted
+
+    def close(self) -> None:
+        """Close the database."""
+        with self._lock:
+            if not self._closed:
+                self._finish_deletion()
+            self._closed = True
+            self._db.close()
+
+    def _finish_deletion(self) -> None:
+        if self._log_holds_deleted:
+            self._log_holds_deleted = not self._empty_log()
+
+    def _empty_log(self, seconds: float = 0.0) -> bool:
+        """Move the write-ahead log into the database and cut it to nothing; False where a reader is in the way.
+
+        Args:
+            seconds: for how long to wait for the reader.
+        """
+        self._db.execute(f"PRAGMA busy_timeout={round(1000 * seconds)}")
+        try:
+            (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError:  # another program checkpoints
+            busy = 1
+        finally:
+            self._db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        return not busy
+
+    def find(self, platform: str, worker: str, session: str) -> str | None:
+        """The participant of a worker; None for a new one.
+
+        Raises:
+            Refusal: for a worker who is known, where the session is not the one that consented.
+        """
+        digest, proof = self._hashes(platform, worker, session)
+        with self._lock:
+            row = self._db.execute(
+                "SELECT participant, session_hash FROM participants WHERE worker_hash = ?", (digest,)
+            ).fetchone()
+        if row is None:
+            return None
+        # The laboratory's ids are no secrets: only the browser that began, with its token, may go on.
+        if row["session_hash"] != proof or (platform == "lab" and worker):
+            raise Refusal(409, "You have taken part already, or began in another browser. Please go on there.")
+        return str(row["participant"])
+
+    def open(self, participant: str) -> Known:
+        """Count a load of the page, and where the participant is.
+
+        Raises:
+            Refusal: for one who is not known, or whose place was given to another.
+        """
+        with self._transaction() as db:
+            row = self._alive(db, participant)
+            db.execute("UPDATE participants SET loads = loads + 1 WHERE participant = ?", (participant,))
+            return self._known(db, row)
+
+    def known(self, participant: str) -> Known:
+        """Where the participant is; renews the lease.
+
+        Raises:
+            Refusal: see ``open``.
+        """
+        with self._transaction() as db:
+            return self._known(db, self._alive(db, participant))
+
+    def trial_of(self, participant: str, index: int) -> Trial:
+        """A trial that the participant may look at: it is in the session and not answered yet.
+
+        Raises:
+            Refusal: for any other.
+        """
+        with self._lock:
+            row = self._db.execute(
+                "SELECT slot, status, (SELECT count(*) FROM answers a WHERE a.participant = p.participant) AS done "
+                "FROM participants p WHERE participant = ?",
+                (participant,),
+            ).fetchone()
+        if row is None:
+            raise Refusal(401, "Nobody of this name takes part.")
+        trials = self.slots[row["slot"]].trials
+        if row["status"] != "active" or not row["done"] <= index < len(trials):
+            raise Refusal(404, "There is no such picture.")
+        return trials[index]
+
+    def consent(self, platform: str, worker: str, session: str, client: dict[str, Any]) -> str:
+        """Give a new participant a place; the same one again for the same session.
+
+        Raises:
+            Refusal: where all places are taken.
+        """
+        digest, proof = self._hashes(platform, worker, session)
+        with self._transaction() as db:
+            row = db.execute(
+                "SELECT participant, session_hash FROM participants WHERE worker_hash = ?", (digest,)
+            ).fetchone()
+            if row is not None:
+                if row["session_hash"] != proof:
+                    raise Refusal(409, "You have taken part already.")
+                return str(row["participant"])
+            now = self.clock()
+            expired = (now - self.lease_seconds,)
+            db.execute("UPDATE participants SET status = 'expired' WHERE status = 'active' AND seen < ?", expired)
+            (total,) = db.execute("SELECT count(*) FROM participants").fetchone()
+            taken = {slot for (slot,) in db.execute("SELECT slot FROM participants WHERE status != 'expired'")}
+            free = next((slot.id for slot in self.design.slots if slot.id not in taken), None)
+            if free is None or total >= ENDED_PER_SLOT * len(self.design.slots):
+                raise Refusal(409, "All places in this study are taken at the moment. Thank you for coming.")
+            participant = token_hex(6)
+            db.execute(
+                "INSERT INTO participants VALUES (?, ?, ?, ?, ?, 'active', ?, ?, NULL, 1, NULL, NULL, ?)",
+                (participant, digest, proof, platform, free, now, now, json.dumps(client)),
+            )
+        return participant
+
+    def screening(self, participant: str, body: Screening) -> None:
+        """Keep the first answers about colour vision; later ones change nothing.
+
+        Raises:
+            Refusal: see ``open``.
+        """
+        with self._transaction() as db:
+            self._alive(db, participant)
+            db.execute(
+                "UPDATE participants SET color_vision = ?, plates = ? WHERE participant = ? AND color_vision IS NULL",
+                (body.color_vision, json.dumps(body.plates[: len(self.design.plates)]), participant),
+            )
+
+    def started(self, participant: str, index: int) -> None:
+        """Count that the next trial's pair is being shown.
+
+        Raises:
+            Refusal: for a trial that is not the next.
+        """
+        with self._transaction() as db:
+            known = self._known(db, self._alive(db, participant))
+            if index != known.next or known.stage != "ready":
+                raise Refusal(409, "This is not the next trial.")
+            db.execute(
+                "INSERT INTO started VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1", (participant, index)
+            )
+
+    def answer(self, participant: str, body: Answer) -> Trial:
+        """Keep an answer; when this returns, the disk has it. The same answer again changes nothing.
+
+        Raises:
+            Refusal: for a trial that is not the next, and for another answer to one that is answered.
+        """
+        with self._transaction() as db:
+            known = self._known(db, self._alive(db, participant))
+            text = body.model_dump_json()
+            kept = db.execute(
+                "SELECT body FROM answers WHERE participant = ? AND trial = ?", (participant, body.trial)
+            ).fetchone()
+            if kept is not None and kept["body"] != text:
+                raise Refusal(409, "This trial has another answer already.")
+            if kept is None:
+                if body.trial != known.next or known.stage != "ready":
+                    raise Refusal(409, "This is not the next trial.")
+                times = db.execute(
+                    "SELECT times FROM started WHERE participant = ? AND trial = ?", (participant, body.trial)
+                ).fetchone()
+                shown = 1 if times is None else times["times"]
+                values = (participant, body.trial, self.clock(), shown, text)
+                db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", values)
+            return known.slot.trials[body.trial]
+
+    def finish(self, participant: str) -> str:
+        """Mark a session complete; the platform that it came from.
+
+        Raises:
+            Refusal: while answers are missing.
+        """
+        with self._transaction() as db:
+            row = self._alive(db, participant)
+            known = self._known(db, row)
+            platform = str(row["platform"])
+            if known.stage == "complete":
+                return platform
+            if known.next < len(known.slot.trials):
+                raise Refusal(409, "Not all pairs are answered yet.")
+            db.execute(
+                "UPDATE participants SET status = 'complete', finished = ? WHERE participant = ?",
+                (self.clock(), participant),
+            )
+        return platform
+
+    def delete(self, participant: str) -> bool:
+        """Delete a participant with all answers; whether there was one.
+
+        Where a reader keeps the write-ahead log from being emptied, ``deletion_pending`` tells, and
+        it is emptied later.
+        """
+        with self._transaction() as db:
+            found = db.execute("DELETE FROM participants WHERE participant = ?", (participant,)).rowcount
+        with self._lock:
+            if found:
+                self._log_holds_deleted = not self._empty_log(_READER_SECONDS)
+        return bool(found)
+
+    def rows(self, table: Literal["participants", "answers"]) -> list[dict[str, Any]]:
+        """A whole table, in the order of consent and of trials."""
+        order = {"participants": "consented, participant", "answers": "participant, trial"}[table]
+        with self._lock:
+            return [dict(row) for row in self._db.execute(f"SELECT * FROM {table} ORDER BY {order}")]
+
+    def _hashes(self, platform: str, worker: str, session: str) -> tuple[str, str]:
+        # Without an id, the session (a number that the page drew) is the id.
+        return self.secrets.worker_hash(platform, worker or f"\0{session}"), self.secrets.worker_hash(
+            f"{platform} session", session
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+            self._finish_deletion()
+
+    def _alive(self, db: sqlite3.Connection, participant: str) -> sqlite3.Row:
+        """The participant's row, the lease renewed; one whose lease ran out goes on if the place is still free."""
+        row: sqlite3.Row | None = db.execute(
+            "SELECT * FROM participants WHERE participant = ?", (participant,)
+        ).fetchone()
+        if row is None:
+            raise Refusal(401, "Your answers are not here: you withdrew, or they were deleted.")
+        if row["status"] == "expired":
+            query = "SELECT 1 FROM participants WHERE slot = ? AND status != 'expired'"
+            if db.execute(query, (row["slot"],)).fetchone():
+                raise Refusal(410, "You were away for long, and your place was given to another. Thank you for coming.")
+            db.execute("UPDATE participants SET status = 'active' WHERE participant = ?", (participant,))
+        if row["status"] != "complete":
+            db.execute("UPDATE participants SET seen = ? WHERE participant = ?", (self.clock(), participant))
+        return row
+
+    def _known(self, db: sqlite3.Connection, row: sqlite3.Row) -> Known:
+        participant = row["participant"]
+        (done,) = db.execute("SELECT count(*) FROM answers WHERE participant = ?", (participant,)).fetchone()
+        stage: Stage = "ready" if row["color_vision"] is not None else "consented"
+        if row["status"] == "complete":
+            stage = "complete"
+        return Known(participant, stage, done, self.slots[row["slot"]])

@@ -1,0 +1,96 @@
+"""``study serve``: the study's server, until it is stopped."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from colorbench.errors import UserError
+from colorbench.storage.lock import Lock
+from protocols.human_study.server.admin import PENDING
+from protocols.human_study.server.app import make_app
+from protocols.human_study.server.state import Options, Study, open_study
+from protocols.human_study.server.texts import check_texts
+from protocols.human_study.study.export import export
+from protocols.human_study.study.paths import DATA, TEXTS, TEXTS_FOLDER
+from protocols.human_study.study.schema import read_design
+from protocols.human_study.study.withdrawal import advice
+
+
+def serve(
+    folder: Path,
+    *,
+    host: str,
+    port: int,
+    options: Options,
+    admin_token: str | None,
+    say: Callable[[str], None],
+    allow_placeholder_texts: bool = False,
+) -> None:
+    """Serve a study until it is stopped; its tables are then exported.
+
+    Raises:
+        UserError: for a folder that is no study, texts that still hold a placeholder (unless they are allowed), an
+            address that is in use, or a study that is served already.
+    """
+    import socket
+
+    import uvicorn
+
+    read_design(folder)
+    if not allow_placeholder_texts:
+        check_texts(Path(folder) / TEXTS_FOLDER, TEXTS)
+    data = Path(folder) / DATA
+    data.mkdir(exist_ok=True)
+    lock = Lock.take(data / "served.lock")
+    if lock is None:
+        raise UserError("this study is served already", where=str(folder), mend="stop that server first")
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+    except OSError as error:
+        listening.close()
+        raise UserError(f"cannot listen on {host}:{port}: {error.strerror}", mend="choose another --port") from error
+    study = open_study(folder, options, admin_token)
+    for line in _greeting(study, f"http://{host}:{listening.getsockname()[1]}"):
+        say(line)
+    config = uvicorn.Config(
+        make_app(study),
+        log_level="warning",
+        access_log=False,  # a log of requests would keep the addresses that the study promises not to keep
+        server_header=False,
+        proxy_headers=options.public_url is not None,
+        forwarded_allow_ips="127.0.0.1,::1",
+        timeout_keep_alive=30,
+        limit_concurrency=2000,
+        h11_max_incomplete_event_size=16 * 1024,
+    )
+    # Ctrl-C ends the serving, not the process: the tables are exported then.
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        listening.close()
+        lock.release()
+    written = export(folder)
+    say(f"stopped; the tables are in {written[0].parent}")
+    for line in [*([PENDING] if study.store.deletion_pending else []), *advice(folder)]:
+        say(line)
+
+
+def _greeting(study: Study, local: str) -> list[str]:
+    address = (study.options.public_url or local).rstrip("/")
+    lines = [
+        f"participants: {address}/",
+        f"admin:        {address}/admin   token: {study.secrets.admin_token}",
+        "stop with Ctrl-C; answers are safe at any moment",
+    ]
+    if study.options.public_url is None:
+        lines.insert(2, "only this machine reaches it: put an https proxy in front and give --public-url to go online")
+    return lines

@@ -1,0 +1,126 @@
+"""A study that is being served: its files, database, secrets and limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib.resources import files as resources
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from colorbench.errors import UserError
+from protocols.human_study.server.auth import Secrets, load_secrets
+from protocols.human_study.server.database import Store
+from protocols.human_study.server.rate_limit import Limiter, Rates
+from protocols.human_study.server.texts import read_texts
+from protocols.human_study.study.paths import (
+    DATA,
+    FORM,
+    FORM_FOLDER,
+    JSPSYCH,
+    PICTURES,
+    TEXTS,
+    TEXTS_FOLDER,
+    plate_name,
+)
+from protocols.human_study.study.schema import Design, read_design
+
+_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css"}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a study is served."""
+
+    public_url: str | None = None
+    """What participants type, where a reverse proxy stands in front."""
+    prolific_code: str | None = None
+    """Completion code of the study on Prolific."""
+    prolific_declined_code: str | None = None
+    """Its code for those who did not consent."""
+    lease_minutes: float = 30.0
+    """After so long without a sign of life a participant's place goes to another."""
+    rates: Rates = field(default_factory=Rates)
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that the routes need; only ``store`` changes."""
+
+    folder: Path
+    design: Design
+    store: Store
+    secrets: Secrets
+    texts: dict[str, str]
+    files: dict[str, tuple[bytes, str]]
+    """Name -> content and type, of all that is served as it lies: no path is ever made from a request."""
+    pictures: dict[tuple[str, str | None], Path]
+    """Photograph and method (None: the real one) -> file."""
+    options: Options
+    limiter: Limiter
+
+    @property
+    def https(self) -> bool:
+        """Whether participants come by https."""
+        return (self.options.public_url or "").startswith("https://")
+
+    @property
+    def base(self) -> str:
+        """Path of the public address, without a slash at its end."""
+        return urlsplit(self.options.public_url or "").path.rstrip("/")
+
+
+def open_study(folder: Path, options: Options, admin_token: str | None = None) -> Study:
+    """A study's folder, ready to be served.
+
+    Raises:
+        UserError: for a folder that holds no whole study.
+    """
+    design = read_design(folder)
+    folder = Path(folder)
+    data = folder / DATA
+    data.mkdir(exist_ok=True)
+    secrets = load_secrets(data, admin_token)
+    plates = tuple(plate_name(number) for number in range(len(design.plates)))
+    pictures = {(one.photograph, one.method): folder / PICTURES / one.file for one in design.pictures}
+    files = {name: _file(folder / FORM_FOLDER / name) for name in (*FORM, *JSPSYCH, *plates)}
+    files["admin.css"] = ((resources("protocols.human_study") / "templates" / "admin.css").read_bytes(), "text/css")
+    for path in pictures.values():
+        if not path.is_file():
+            raise UserError("a picture of the study is missing", where=str(path), mend="build the study again")
+    return Study(
+        folder=folder,
+        design=design,
+        store=Store(data, design, secrets, lease_seconds=60 * options.lease_minutes),
+        secrets=secrets,
+        texts=read_texts(folder / TEXTS_FOLDER, TEXTS),
+        files=files,
+        pictures=pictures,
+        options=options,
+        limiter=Limiter(),
+    )
+
+
+async def _asset(request: Request) -> Response:
+    """A file of the form, by its name in a fixed table."""
+    name = request.path_params.get("name", "index.html")
+    if name == "favicon.ico":
+        return Response(status_code=204)
+    found = request.app.state.study.files.get(name)
+    if found is None:
+        return _missing(request, Exception())
+    content, kind = found
+    return Response(content, media_type=kind)
+
+
+def _missing(request: Request, error: Exception) -> Response:
+    return JSONResponse({"detail": "There is nothing here."}, status_code=404)
+
+
+def _file(path: Path) -> tuple[bytes, str]:
+    try:
+        return path.read_bytes(), _TYPES[path.suffix]
+    except FileNotFoundError as error:
+        raise UserError("a file of the study is missing", where=str(path), mend="build the study again") from error

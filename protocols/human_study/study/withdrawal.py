@@ -1,0 +1,51 @@
+"""What a withdrawal leaves to be done: analyses and records that were made before it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from colorbench.storage.atomic import write_atomic
+from protocols.human_study.study.paths import DATA
+
+NOTED = "withdrawals.json"
+ANALYSIS = "analysis"
+RECORDS = "records"
+
+
+def note_withdrawal(folder: Path) -> None:
+    """Note in a study's folder that somebody withdrew, and when; nothing of who it was."""
+    noted = _noted(folder)
+    after = {"withdrawals": noted.get("withdrawals", 0) + 1, "last": time.time()}
+    write_atomic(Path(folder) / DATA / NOTED, json.dumps(after).encode())
+
+
+def outdated(folder: Path) -> list[Path]:
+    """Analyses and records in a study's folder that were made before the last withdrawal."""
+    last = _noted(folder).get("last")
+    if last is None:
+        return []
+    analysis, records = Path(folder) / ANALYSIS, Path(folder) / RECORDS
+    found = [*analysis.glob("*.html"), *analysis.rglob("record.json"), *records.rglob("record.json")]
+    return sorted({path.parent for path in found if path.stat().st_mtime < last})
+
+
+def advice(folder: Path) -> list[str]:
+    """Lines that tell what to remake or remove after a withdrawal; none where nothing is left to do."""
+    stale = outdated(folder)
+    lines = [f"made before a participant withdrew: {path}" for path in stale]
+    if lines:
+        lines.append(
+            f"run `colorbench study analyze {folder}` again and remove the records above; also replace copies of "
+            "tables, analyses and records elsewhere"
+        )
+    return lines
+
+
+def _noted(folder: Path) -> dict[str, float]:
+    try:
+        noted = json.loads((Path(folder) / DATA / NOTED).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return noted if isinstance(noted, dict) else {}

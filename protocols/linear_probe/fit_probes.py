@@ -1,0 +1,296 @@
+"""From a model to the answers of its probes, with the controls beside it: features, classifiers, both kept on disk."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.data.dataset import Dataset
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.feature_store import Stored, features
+from colorbench.evaluation.features import Cut, Shrinking, Source, model_identity
+from colorbench.evaluation.interfaces import Context
+from colorbench.evaluation.progress import Progress
+from colorbench.models.fingerprint import library_code
+from colorbench.models.interfaces import HasFeatures, RandomWeights
+from colorbench.models.loading import LoadedModel, load_model, model_factory, tags_of
+from colorbench.models.networks import evaluation_mode, precision
+from colorbench.registry import split_tag
+from colorbench.results.shard import Shard
+from colorbench.storage.atomic import write_atomic
+from colorbench.storage.hashing import digest_of
+from colorbench.storage.npz import npz
+from protocols.linear_probe.linear_classifiers import Fitted, Schedule, held_part, logistic, moments, sgd, standardized
+
+PIXELS = "pixels"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Parameters, resolved."""
+
+    parameters: Mapping[str, str]
+
+    @cached_property
+    def cut(self) -> Cut:
+        """How photographs become rows of numbers."""
+        p = self.parameters
+        pooling: Any = p["pooling"]
+        return Cut(p["recipe"], Shrinking(int(p["dims"]), pooling), p["storage"])
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the classifiers are trained by mini-batches."""
+        return self.parameters["classifier"] == "sgd"
+
+    @property
+    def schedule(self) -> Schedule:
+        """Of the streamed classifiers: the rate falls after 2/7 of the steps, as 40,000 are of 140,000."""
+        p = self.parameters
+        steps = int(p["steps"])
+        return Schedule(
+            steps=steps,
+            batch_size=int(p["batch"]),
+            learning_rate=float(p["learning_rate"]),
+            drop_every=max(1, round(steps * 2 / 7)),
+            weight_decay=float(p["weight_decay"]),
+        )
+
+    @property
+    def classifier(self) -> dict[str, Any]:
+        """What decides a classifier, given its features."""
+        p = self.parameters
+        if self.streamed:
+            return {"name": "sgd", **asdict(self.schedule), "normalization": p["normalization"], "held": p["held"]}
+        return {"name": "logistic (L-BFGS, squared norm)", "strengths": p["strengths"], "held": p["held"]}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the numbers of a model; the controls beside it do not."""
+        p = self.parameters
+        names = ("layers", "recipe", "dims", "pooling", "storage")
+        return {**{name: p[name] for name in names}, "classifier": self.classifier, "standardized": "training part"}
+
+    @property
+    def strengths(self) -> list[float]:
+        """Values of C."""
+        return [float(text) for text in self.parameters["strengths"].split(",") if text.strip()]
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The probes of one network on one pair of sets."""
+
+    layers: Mapping[str, Fitted]
+    dims: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """All probes of a run; ``rows`` are the test photographs."""
+
+    rows: Shard
+    labels: np.ndarray
+    """(n,) true classes of the test photographs."""
+    classes: int
+    training_counts: np.ndarray
+    """(classes,) photographs."""
+    model: Sequence[Probes]
+    """One; one a seed for a model whose weights are drawn."""
+    controls: Mapping[str, Sequence[Probes]]
+    """Full name of the control -> one a seed."""
+    pixels: Probes
+    repeated: int
+    """Test photographs that are in the training set too, by content."""
+    notes: Sequence[str]
+    seconds: Mapping[str, float]
+
+
+def probe_all(
+    context: Context, choices: Choices, train: Dataset, test: Dataset, controls: Sequence[LoadedModel]
+) -> Probed:
+    """Features of the model, its controls and the lightness itself, then a classifier a layer of each."""
+    begun = time.perf_counter()
+    seeds = int(choices.parameters["seeds"])
+    groups = {context.model.full_name: draws(context.model, seeds)}
+    notes = []
+    for control in controls:
+        groups[control.full_name] = draws(control, seeds)
+        mine, theirs = context.model.card.parameters, control.card.parameters
+        if mine != theirs and mine is not None:
+            notes.append(f"{control.full_name} has {theirs} weights, the model {mine}: not the same network")
+    layers = choices.parameters["layers"]
+    sources = [Source(PIXELS, {"source": "lightness"}, _lightness, "all")]
+    sources += [_source(model, seed, layers, context) for group in groups.values() for seed, model in group]
+    progress = Progress(context.listener)
+    stored = {
+        role: features(sources, one, choices.cut, context.settings, context.cache, progress)
+        for role, one in (("train", train), ("test", test))
+    }
+    stored["test"] = [one.without_copies() for one in stored["test"]]
+    made = time.perf_counter()
+    _check(stored["train"][0], stored["test"][0], train)
+    answers = []
+    total = sum(len(one.layers) for one in stored["train"])
+    context.listener.started(total)
+    fitted = Progress(context.listener)
+    for source, one, other in zip(sources, stored["train"], stored["test"], strict=True):
+        answers.append(_probes(source.name, one, other, choices, train, context, fitted))
+    first = stored["test"][0]
+    iterator = iter(answers[1:])
+    by_name = {name: [next(iterator) for _ in group] for name, group in groups.items()}
+    return Probed(
+        rows=first.rows,
+        labels=first.labels,
+        classes=len(train.class_names or ()),
+        training_counts=np.bincount(stored["train"][0].labels, minlength=len(train.class_names or ())),
+        model=by_name.pop(context.model.full_name),
+        controls=by_name,
+        pixels=answers[0],
+        repeated=len(set(first.rows.sha256s) & set(stored["train"][0].rows.sha256s)),
+        notes=notes,
+        seconds={"features": made - begun, "classifiers": time.perf_counter() - made},
+    )
+
+
+def draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
+    """(seed, model): the model itself, and other draws of its weights where they are random."""
+    found = [(0, model)]
+    if isinstance(model.colorizer, RandomWeights):
+        for seed in range(1, seeds):
+            other = model.colorizer.redrawn(seed)
+            if other is not None:
+                values = {**vars(model), "colorizer": other}
+                found.append((seed, LoadedModel(**values)))
+    return found
+
+
+def controls_of(model: LoadedModel, tags: str) -> list[LoadedModel]:
+    """The models of these tags that the model's own class has; a plugin may have none."""
+    wanted = [tag.strip() for tag in tags.split(",") if tag.strip()]
+    name = model.full_name.partition("@")[0]
+    if model.package is None or not wanted:
+        return []
+    base, own = split_tag(name)
+    known = tags_of(model_factory(base))
+    return [load_model(f"{base}.{tag}") for tag in wanted if tag in known and tag != own]
+
+
+def _source(model: LoadedModel, seed: int, layers: str, context: Context) -> Source:
+    colorizer = model.colorizer
+    if not isinstance(colorizer, HasFeatures):
+        raise UserError(f"linear-probe needs features, and {model.full_name} has none")
+    identity = model_identity(model, context.fingerprint_of(model))
+    model.to(context.settings.device)
+    name = f"{model.full_name}-seed{seed}" if seed else model.full_name
+    return Source(name, identity, partial(_maps, colorizer, context.settings.dtype), layers)
+
+
+def _maps(colorizer: HasFeatures, dtype: torch.dtype, lightness: Tensor) -> dict[str, Tensor]:
+    with evaluation_mode(colorizer), precision(lightness.device, dtype):
+        return colorizer.features(lightness.contiguous(memory_format=torch.channels_last))
+
+
+def _lightness(lightness: Tensor) -> dict[str, Tensor]:
+    return {PIXELS: lightness}
+
+
+def _check(train: Stored, test: Stored, dataset: Dataset) -> None:
+    """Refuse sets of which too much could not be read."""
+    classes = len(dataset.class_names or ())
+    for role, one in (("train", train), ("test", test)):
+        if not len(one.rows):
+            first = f"the first: {one.rows.skipped[0][0]}: {one.rows.skipped[0][1]}" if one.rows.skipped else role
+            raise RunError(f"not one photograph in the role {role!r} could be read", where=first)
+    counts = np.bincount(train.labels, minlength=classes)
+    if counts.min() < 2:
+        name = (dataset.class_names or ())[int(counts.argmin())]
+        what = f"of class {name!r} only {counts.min()} training photographs could be read, and two are needed"
+        raise RunError(what, mend="mend the files, or leave the class out of both sets")
+
+
+def _probes(
+    name: str, train: Stored, test: Stored, choices: Choices, dataset: Dataset, context: Context, progress: Progress
+) -> Probes:
+    """The classifiers of one source, those that are there already read."""
+    seed, layers = context.settings.seed, list(train.layers)
+    held = held_part(train.labels, float(choices.parameters["held"]), seed)
+    decides = {
+        "train": train.key,
+        "test": test.key,
+        "labels": [train.labels.tolist(), test.labels.tolist()],
+        "classifier": choices.classifier,
+        "seed": seed,
+        "code": [context.code[0], library_code()],
+    }
+    key = digest_of(decides)
+    folder = context.cache / "probes" / key[:16]
+    files = {layer: folder / f"{layer}.npz" for layer in layers}
+    kept = {layer: _read(path, key) for layer, path in files.items() if path.is_file()}
+    found = {layer: fitted for layer, fitted in kept.items() if fitted is not None}
+    progress.advance(len(found))
+    missing = [layer for layer in layers if layer not in found]
+    if missing and choices.streamed:
+        made = sgd(
+            train,
+            test,
+            missing,
+            labels=train.labels,
+            classes=len(dataset.class_names or ()),
+            held=held,
+            schedule=choices.schedule,
+            batch_norm=choices.parameters["normalization"] == "batch",
+            device=context.settings.device,
+            seed=seed,
+        )
+        for layer, fitted in made.items():
+            _write(files[layer], fitted, key)
+            progress.advance(1)
+        found |= made
+    elif missing:
+        for layer in missing:
+            found[layer] = _logistic(train, test, layer, choices, held)
+            _write(files[layer], found[layer], key)
+            progress.advance(1)
+    return Probes({layer: found[layer] for layer in layers}, train.layers)
+
+
+def _logistic(train: Stored, test: Stored, layer: str, choices: Choices, held: np.ndarray) -> Fitted:
+    matrix = train.matrix(layer)
+    mean, deviation = moments(matrix)
+    return logistic(
+        standardized(matrix, mean, deviation),
+        train.labels,
+        standardized(test.matrix(layer), mean, deviation),
+        strengths=choices.strengths,
+        held=held,
+    )
+
+
+def _write(path: Path, fitted: Fitted, key: str) -> None:
+    about = {
+        "key": key,
+        "held_accuracy": fitted.held_accuracy,
+        "strength": fitted.strength,
+        "tried": fitted.tried,
+        "converged": fitted.converged,
+    }
+    parts = {"predictions": fitted.predictions, "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
+    write_atomic(path, npz(parts), durable=False)
+
+
+def _read(path: Path, key: str) -> Fitted | None:
+    """A stored classifier; None for that of another key, whose folder has the same short name."""
+    with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as parts:
+        about = json.loads(parts["about"].tobytes())
+        return Fitted(predictions=parts["predictions"], **about) if about.pop("key", None) == key else None

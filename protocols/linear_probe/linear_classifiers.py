@@ -1,0 +1,267 @@
+"""Linear classifiers on stored features: one for each layer.
+
+``logistic``  scikit-learn's multinomial logistic regression (L-BFGS, squared-norm penalty), its strength chosen on a
+              held part of the training photographs and then fitted on all of them. For sets that fit in memory.
+``sgd``       softmax regression by mini-batches read from the disk, all layers in one pass, with the schedule of the
+              released code. For large sets.
+
+Both see features with mean 0 and variance 1 over the training part, divided by the square root of their number: a
+photograph then has a norm of about 1, and one grid of strengths serves every layer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from colorbench.evaluation.feature_store import Matrix, Stored
+
+BLOCK = 512  # rows that are widened to float32 at a time
+MAX_ITERATIONS = 300
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """One layer's classifier, by what it answers."""
+
+    predictions: np.ndarray
+    """(n_test,) int class indices."""
+    held_accuracy: float
+    """Share of the held training photographs that were right, by the classifier that did not see them; in 0..1."""
+    strength: float | None = None
+    """C of scikit-learn (larger: less regularization), where it was chosen."""
+    tried: Mapping[str, float] | None = None
+    """C -> accuracy on the held part."""
+    converged: bool = True
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps of ``sgd``."""
+
+    steps: int
+    batch_size: int = 256
+    learning_rate: float = 0.01
+    drop_every: int = 40_000
+    """Steps after which the rate falls to a tenth."""
+    weight_decay: float = 5e-4
+    """Of the weights, not of the bias."""
+    momentum: float = 0.9
+
+
+def held_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """(n,) bool: the photographs held from fitting, the same share of every class (at least one, never all).
+
+    Args:
+        labels: (n,) classes.
+        share: in 0..1.
+        seed: of the draw.
+    """
+    rng = np.random.default_rng(seed)
+    held = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        count = min(len(places) - 1, max(1, round(share * len(places))))
+        held[rng.permutation(places)[:count]] = True
+    return held
+
+
+def moments(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (dims,) float64 of (n, dims), in two passes; a constant feature has deviation 0."""
+    n = len(matrix)
+    mean, square = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1])
+    for i in range(0, n, BLOCK):
+        mean += matrix[i : i + BLOCK].sum(axis=0, dtype=np.float64)
+    mean /= n
+    for i in range(0, n, BLOCK):
+        off = matrix[i : i + BLOCK].astype(np.float32) - mean.astype(np.float32)
+        square += np.einsum("ij,ij->j", off, off, dtype=np.float64)
+    return mean, np.sqrt(square / n)
+
+
+def standardized(matrix: Matrix, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """(n, dims) float32 with mean 0 and variance 1, over the root of dims; constant features are 0."""
+    dims = matrix.shape[1]
+    # What varies by little more than float32 rounds is constant: dividing by it would only blow up rounding.
+    known = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-6)
+    scale = np.where(known, 1 / np.where(known, deviation, 1), 0) / np.sqrt(dims)
+    shift, scale = mean.astype(np.float32), scale.astype(np.float32)
+    out = np.empty(matrix.shape, dtype=np.float32)
+    for i in range(0, len(matrix), BLOCK):
+        np.subtract(matrix[i : i + BLOCK], shift, out=out[i : i + BLOCK], casting="unsafe", dtype=np.float32)
+        out[i : i + BLOCK] *= scale
+    return out
+
+
+def logistic(
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, *, strengths: Sequence[float], held: np.ndarray
+) -> Fitted:
+    """Multinomial logistic regression, its strength chosen on the held part.
+
+    Strengths are tried from the strongest regularization on, each begun where the last ended; the search ends when two
+    in a row were worse than the best. Of equal ones the stronger regularization is taken.
+
+    Args:
+        train: (n, dims) standardized.
+        labels: (n,) classes.
+        test: (m, dims).
+        strengths: values of C.
+        held: (n,) bool.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    train, test = rotated(train, test)
+    model = LogisticRegression(max_iter=MAX_ITERATIONS, tol=1e-4, warm_start=True)
+    fit, fit_labels = train[~held], labels[~held]
+    held_rows, held_labels = train[held], labels[held]
+    tried: dict[float, float] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whether it converged is read below, and noted
+        for strength in sorted(strengths):
+            model.set_params(C=strength)
+            model.fit(fit, fit_labels)
+            tried[strength] = float((model.predict(held_rows) == held_labels).mean())
+            if all(score < max(tried.values()) for score in list(tried.values())[-2:]):
+                break
+        best = max(tried, key=lambda strength: (tried[strength], -strength))
+        del fit
+        model = LogisticRegression(C=best, max_iter=MAX_ITERATIONS, tol=1e-4)
+        model.fit(train, labels)
+    return Fitted(
+        predictions=np.asarray(model.predict(test), dtype=np.int64),
+        held_accuracy=tried[best],
+        strength=best,
+        tried={f"{strength:g}": score for strength, score in tried.items()},
+        converged=int(np.max(model.n_iter_)) < MAX_ITERATIONS,
+    )
+
+
+def rotated(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both matrices in axes that span the training rows, where those are far fewer than the dims; else as they are.
+
+    Nothing is lost: with a squared-norm penalty the weights lie in that span, and no length changes. An iteration then
+    costs by the number of photographs, not of dims.
+
+    Args:
+        train: (n, dims).
+        test: (m, dims).
+    """
+    n, dims = train.shape
+    if n > min(dims / 2, 4000):
+        return train, test
+    values, vectors = np.linalg.eigh((train @ train.T).astype(np.float64))
+    # Below this, an axis is the rounding of float32.
+    keep = values > values[-1] * 1e-6
+    if not keep.any():
+        return train[:, :1], test[:, :1]  # features that tell nothing: the commonest class is all that is left
+    scale = np.sqrt(values[keep])
+    axes = (vectors[:, keep] / scale).astype(np.float32)  # (n, r); train.T @ axes are the axes themselves
+    return (vectors[:, keep] * scale).astype(np.float32), (test @ train.T) @ axes
+
+
+def sgd(
+    train: Stored,
+    test: Stored,
+    layers: Sequence[str],
+    *,
+    labels: np.ndarray,
+    classes: int,
+    held: np.ndarray,
+    schedule: Schedule,
+    batch_norm: bool,
+    device: torch.device,
+    seed: int,
+) -> dict[str, Fitted]:
+    """Softmax regression on all layers at once by streamed mini-batches; the held part is never trained on.
+
+    The released code's: plain SGD with momentum, weights of a normal distribution (0.01), biases at twice the rate and
+    without decay, batch normalization without scale and shift in place of fixed moments where ``batch_norm``.
+
+    Args:
+        train, test: stored features.
+        layers: to probe.
+        labels: (n,) classes of the training rows.
+        classes: how many.
+        held: (n,) bool.
+        schedule: steps and rates.
+        batch_norm: how features are normalized.
+        device: where it is computed.
+        seed: of weights and order.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    heads: dict[str, nn.Sequential] = {}
+    for layer in layers:
+        dims = train.layers[layer]
+        linear = nn.Linear(dims, classes)
+        linear.weight.data = 0.01 * torch.randn(classes, dims, generator=generator)
+        linear.bias.data.zero_()
+        norm = nn.BatchNorm1d(dims, affine=False) if batch_norm else _Fixed(*moments(train.matrix(layer)))
+        heads[layer] = nn.Sequential(norm, linear).to(device)
+    weights = [head[1].weight for head in heads.values()]
+    biases = [head[1].bias for head in heads.values()]
+    groups = [
+        {"params": weights, "weight_decay": schedule.weight_decay, "times": 1},
+        {"params": biases, "weight_decay": 0.0, "times": 2},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum)
+    places = np.flatnonzero(~held)
+    targets = torch.from_numpy(labels).to(device)
+    matrices = {layer: train.matrix(layer) for layer in layers}
+    order = np.empty(0, dtype=np.int64)
+    rng = np.random.default_rng(seed)
+    with torch.enable_grad():
+        for step in range(schedule.steps):
+            if len(order) < min(schedule.batch_size, len(places)):
+                order = rng.permutation(places)
+            # In the order of the file, so that the disk is read forwards.
+            picked, order = np.sort(order[: schedule.batch_size]), order[schedule.batch_size :]
+            rate = schedule.learning_rate * 0.1 ** (step // schedule.drop_every)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["times"]
+            optimizer.zero_grad(set_to_none=True)
+            target = targets[torch.from_numpy(picked).to(device)]
+            for layer, head in heads.items():
+                rows = torch.from_numpy(matrices[layer][picked].astype(np.float32)).to(device)
+                cross_entropy(head(rows), target).backward()
+            optimizer.step()
+    found = {}
+    for layer, head in heads.items():
+        head.eval()
+        mine = _predicted(head, matrices[layer], np.flatnonzero(held), device)
+        matrix = test.matrix(layer)
+        found[layer] = Fitted(
+            predictions=_predicted(head, matrix, np.arange(len(matrix)), device),
+            held_accuracy=float((mine == labels[held]).mean()),
+        )
+    return found
+
+
+class _Fixed(nn.Module):
+    """Standardization by the moments of the training part."""
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        super().__init__()
+        scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=deviation > 0)
+        self.register_buffer("mean", torch.from_numpy(mean).float())
+        self.register_buffer("scale", torch.from_numpy(scale).float())
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x - self.mean) * self.scale
+
+
+@torch.no_grad()
+def _predicted(head: nn.Module, matrix: Matrix, places: np.ndarray, device: torch.device) -> np.ndarray:
+    answers = [
+        head(torch.from_numpy(matrix[places[i : i + BLOCK]].astype(np.float32)).to(device)).argmax(dim=1).cpu().numpy()
+        for i in range(0, len(places), BLOCK)
+    ]
+    return np.concatenate(answers) if answers else np.empty(0, dtype=np.int64)

@@ -1,0 +1,231 @@
+"""From the answers of probes to metrics, differences from the controls, and accuracy against depth."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import stats
+
+from colorbench.data.dataset import Dataset
+from colorbench.evaluation import aggregate
+from colorbench.evaluation.interfaces import Curve, Derived, Summary
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Difference, Metric, Record
+from colorbench.stats.bootstrap import MINIMUM, Interval
+from colorbench.stats.clustered import two_way_variance
+from colorbench.stats.paired import paired_interval
+from protocols.linear_probe.fit_probes import PIXELS, Probed, Probes
+
+LEVEL = 0.95
+LEAST = 1e-6
+"""Percent in which two layers' accuracies may differ and be the same."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the record holds."""
+
+    columns: Mapping[str, np.ndarray]
+    metrics: Sequence[Metric]
+    differences: Sequence[Difference]
+    summary: Summary
+    arrays: Mapping[str, np.ndarray]
+
+
+def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
+    """Metrics with intervals over photographs, and over seeds where weights are drawn.
+
+    Args:
+        probed: the answers.
+        test: the photographs, for their name.
+        headline: of the best layer; those of each layer are like it.
+    """
+    layers = list(probed.model[0].layers)
+    mine = _correct(probed.model, probed.labels)
+    pixels = _correct([probed.pixels], probed.labels)
+    lightness = pixels[PIXELS]
+    specs = [headline, *(_of_layer(headline, layer, probed.model[0].dims[layer]) for layer in layers)]
+    scores = {headline.name: _best(probed.model, mine), **{f"top1_{layer}": mine[layer] for layer in layers}}
+    raw = _of_pixels(headline, probed.pixels.dims[PIXELS])
+    columns = _columns({**scores, raw.name: lightness})
+    metrics = aggregate.metrics_of([*specs, raw], columns, {})
+    if len(probed.model) > 1:
+        metrics = [_over_seeds(metric, scores.get(metric.name), headline) for metric in metrics]
+    differences = [_difference(name, PIXELS, values, lightness) for name, values in scores.items()]
+    lines: dict[str, tuple[float, ...]] = {}
+    for control, probes in probed.controls.items():
+        theirs = _correct(probes, probed.labels)
+        best = _best(probes, theirs)
+        for name, values in scores.items():
+            layer = name.removeprefix("top1_")
+            against = best if name == headline.name else theirs.get(layer)
+            if against is not None:
+                differences.append(_difference(name, control, values, against))
+        if all(layer in theirs for layer in layers):
+            lines[_short(control)] = tuple(float(theirs[layer].mean()) for layer in layers)
+    lines[PIXELS] = (float(lightness.mean()),) * len(layers)
+    curve = Curve(
+        name="depth",
+        title="Probe against depth",
+        x_label=f"layer, 1 = {layers[0]} ... {len(layers)} = {layers[-1]}",
+        y_label="% named rightly",
+        x=tuple(float(place) for place in range(1, len(layers) + 1)),
+        y=tuple(float(mine[layer].mean()) for layer in layers),
+        beside=lines,
+    )
+    arrays = {
+        "labels": probed.labels.astype(np.int32),
+        "predictions": np.stack(
+            [np.stack([one.layers[layer].predictions for layer in layers], axis=1) for one in probed.model], axis=1
+        ).astype(np.int32),
+        "pixels": probed.pixels.layers[PIXELS].predictions.astype(np.int32),
+    }
+    summary = Summary(curves=(curve,) if len(layers) > 1 else (), notes=tuple(_notes(probed, layers)))
+    return Found(columns, metrics, [one for one in differences if one is not None], summary, arrays)
+
+
+def derived(record: Record, arrays: Mapping[str, np.ndarray], headline: MetricSpec) -> Derived:
+    """Accuracy of every layer from the stored predictions (n, seeds, layers), and of the best layer of one draw.
+
+    The best layer is chosen on training photographs, whose accuracy is not stored: of one draw it must be one of the
+    layers, of several draws it cannot be derived.
+
+    Raises:
+        ValueError: for arrays of other layers than the record's metrics, or a best layer that is none of them.
+    """
+    labels, predictions, pixels = arrays["labels"], arrays["predictions"], arrays["pixels"]
+    own = {"top1", "top1_pixels"}
+    layers = [metric.name for metric in record.metrics if metric.name not in own]
+    if predictions.ndim != 3 or predictions.shape[2] != len(layers):
+        raise ValueError("predictions of other layers than the metrics")
+    correct = 100.0 * (predictions == labels[:, None, None])  # (n, seeds, layers)
+    scores = {name: correct[:, :, place].mean(axis=1) for place, name in enumerate(layers)}
+    scores["top1_pixels"] = 100.0 * (pixels == labels)
+    if predictions.shape[1] == 1:
+        told = {metric.name: metric.value for metric in record.metrics}
+        best = [name for name in layers if abs(float(scores[name].mean()) - (told.get("top1") or 0.0)) < LEAST]
+        if not best:
+            raise ValueError("the best layer is none of the layers")
+        if len(best) == 1:
+            scores["top1"] = scores[best[0]]
+    specs = [_of_layer(headline, name.removeprefix("top1_"), 0) for name in layers]
+    columns = _columns({name: values[None] for name, values in scores.items()})
+    return Derived((columns,), specs=(*specs, _of_pixels(headline, 0)))
+
+
+def seed_and_image_interval(values: np.ndarray, bounds: tuple[float, float]) -> Interval | None:
+    """Interval of the mean of (S, n) values over seeds and images, both drawn from many.
+
+    Two-way clustered variance (seeds, images), Student's t with as many degrees of freedom as the fewer has, less one.
+    """
+    seeds, n = values.shape
+    if n < MINIMUM or seeds < 2:
+        return None
+    mean = float(values.mean())
+    person, image = (grid.ravel() for grid in np.meshgrid(np.arange(seeds), np.arange(n), indexing="ij"))
+    variance = two_way_variance((values - mean).ravel() / values.size, person, image)
+    freedom = min(seeds, n) - 1
+    reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(max(0.0, float(variance.total[0]))))
+    low, high = max(bounds[0], mean - reach), min(bounds[1], mean + reach)
+    return Interval(low, high, f"two-way (seeds x photographs), t({freedom})")
+
+
+def _correct(probes: Sequence[Probes], labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Layer -> (S, n), 100 where the class was named rightly and 0 where not."""
+    return {
+        layer: np.stack([100.0 * (one.layers[layer].predictions == labels) for one in probes])
+        for layer in probes[0].layers
+    }
+
+
+def best_layer(probes: Probes) -> str:
+    """The layer of highest accuracy on the held training photographs; of equal ones the shallower."""
+    return max(probes.layers, key=lambda layer: probes.layers[layer].held_accuracy)
+
+
+def _best(probes: Sequence[Probes], correct: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(S, n) of each seed's best layer."""
+    return np.stack([correct[best_layer(one)][seed] for seed, one in enumerate(probes)])
+
+
+def _of_layer(headline: MetricSpec, layer: str, dims: int) -> MetricSpec:
+    words = f"Share of test photographs whose class a linear classifier names from the {dims} numbers of {layer}."
+    return replace(headline, name=f"top1_{layer}", title=f"Probe, {layer}", explanation=words)
+
+
+def _of_pixels(headline: MetricSpec, dims: int) -> MetricSpec:
+    words = f"The same from the lightness itself, {dims} pixels: what no network is needed for."
+    return replace(headline, name="top1_pixels", title="Probe, pixels", explanation=words, comparable=False)
+
+
+def _columns(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Columns of the rows: the mean over seeds, and its statistics."""
+    columns: dict[str, np.ndarray] = {}
+    for name, values in scores.items():
+        mean = values.mean(axis=0)
+        columns |= {name: mean, f"{name}.s0": mean, f"{name}.s1": np.ones_like(mean)}
+    return columns
+
+
+def _over_seeds(metric: Metric, values: np.ndarray | None, spec: MetricSpec) -> Metric:
+    if values is None:
+        return metric
+    found = seed_and_image_interval(values, (spec.lower_bound or 0.0, spec.upper_bound or 100.0))
+    if found is None:
+        return metric
+    changes = {"ci_low": found.low, "ci_high": found.high, "ci_method": f"{found.method}, 95 %"}
+    return metric.model_copy(update=changes)
+
+
+def _difference(name: str, minus: str, mine: np.ndarray, theirs: np.ndarray) -> Difference:
+    """Mine (S, n) minus theirs (S', n) on the same photographs; where one has a single draw, it meets every other."""
+    draws = max(len(mine), len(theirs))
+    if len(mine) != len(theirs) and min(len(mine), len(theirs)) > 1:
+        draws = min(len(mine), len(theirs))
+    values = np.broadcast_to(mine[:draws], (draws, mine.shape[1])) - theirs[:draws]
+    if draws == 1:
+        ones = np.ones(values.shape[1])
+        pair = paired_interval(np.stack([mine[0], ones], 1), np.stack([theirs[0], ones], 1), "ratio")
+        found = pair.interval
+    else:
+        found = seed_and_image_interval(values, (-100.0, 100.0))
+    return Difference(
+        metric=name,
+        minus=minus,
+        value=float(values.mean()),
+        ci_low=found.low if found else None,
+        ci_high=found.high if found else None,
+        ci_method=f"paired {found.method}, 95 %" if found else None,
+        n=values.shape[1],
+    )
+
+
+def _short(control: str) -> str:
+    return control.rpartition(".")[2]
+
+
+def _notes(probed: Probed, layers: Sequence[str]) -> list[str]:
+    """What a reader must know beside the numbers."""
+    best = [best_layer(one) for one in probed.model]
+    counts = probed.training_counts
+    notes = [
+        f"{probed.classes} classes, {int(counts.sum())} training photographs ({counts.min()} to {counts.max()} a "
+        f"class); best layer, by the held part of them: {', '.join(dict.fromkeys(best))}",
+        "who always names the commonest class of the test photographs is right on "
+        f"{100 * np.bincount(probed.labels).max() / len(probed.labels):.1f} %",
+    ]
+    chosen = {layer: probed.model[0].layers[layer].strength for layer in layers}
+    if all(value is not None for value in chosen.values()):
+        told = ", ".join(f"{layer} {value:g}" for layer, value in chosen.items())
+        notes.append(f"C chosen on the held part: {told}, pixels {probed.pixels.layers[PIXELS].strength:g}")
+    networks = [*probed.model, *(one for probes in probed.controls.values() for one in probes), probed.pixels]
+    if unfinished := sum(not fitted.converged for one in networks for fitted in one.layers.values()):
+        notes.append(f"classifiers that stopped before they had converged: {unfinished}")
+    if probed.repeated:
+        notes.append(f"{probed.repeated} test photographs are also in the training set, so the numbers flatter")
+    if len(probed.model) > 1:
+        notes.append(f"means over {len(probed.model)} draws of the weights; intervals are over draws and photographs")
+    return [*notes, *probed.notes]

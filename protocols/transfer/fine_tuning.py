@@ -1,0 +1,237 @@
+"""The fine-tuning loop: photographs held in memory, random crops and mirrors, one checkpoint that it goes on from.
+
+What an epoch draws follows from the seed and its number alone, so that a training that was killed and goes on is the
+training that was not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from colorbench.color.lab import rgb_to_lab
+from colorbench.data.dataset import Dataset
+from colorbench.data.loader import load_batches
+from colorbench.data.preprocessing import get_recipe
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.config import Settings
+from colorbench.evaluation.progress import Progress
+from colorbench.results.copies import first_places, without_copies
+from colorbench.results.shard import Shard
+from colorbench.training.schedule import trapezoid
+from protocols.transfer.backbone import Backbone
+
+STRIDE = 8
+"""Crops are multiples of it: the networks of the paper halve their maps three times."""
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """A set in memory."""
+
+    rows: Shard
+    lightness: Tensor
+    """(n, 1, S, S) float16 L in 0..100."""
+
+    def without_copies(self) -> Photographs:
+        """Return each distinct image once, for a set that is measured on."""
+        rows = without_copies(self.rows)
+        return self if rows is self.rows else Photographs(rows, self.lightness[first_places(self.rows.sha256s)])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how fast."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    """Of the head."""
+    below: float
+    """Rate of the colorizer's own weights, as a share of the head's."""
+    weight_decay: float
+    crop: int
+    """Side of the training crops; the whole photograph is S."""
+    seed: int
+
+    def steps(self, n: int) -> int:
+        """Of n photographs."""
+        return self.epochs * max(1, n // self.batch_size)
+
+
+def load(dataset: Dataset, recipe_name: str, settings: Settings, progress: Progress) -> Photographs:
+    """All photographs of a set through a recipe.
+
+    Raises:
+        UserError: for a recipe of mixed sizes.
+        RunError: where not one can be read.
+    """
+    recipe = get_recipe(recipe_name)
+    if recipe.mixed_sizes or recipe.size % STRIDE:
+        raise UserError(
+            f"transfer cannot use the recipe {recipe_name}", mend="choose one such as squash128: 8 divides it"
+        )
+    kept: dict[str, list[Any]] = {"ids": [], "sha256s": [], "labels": [], "gray": [], "sizes": [], "skipped": []}
+    maps = []
+    for batch in load_batches(
+        dataset.samples,
+        recipe,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        gray_policy=settings.gray_policy,
+    ):
+        for name, values in kept.items():
+            values.extend(getattr(batch, name))
+        if batch.ids:
+            maps.append(rgb_to_lab(batch.rgb8)[:, :1].half())
+        progress.advance(len(batch.ids) + len(batch.skipped))
+    if not maps:
+        first = f"the first: {kept['skipped'][0][0]}: {kept['skipped'][0][1]}" if kept["skipped"] else dataset.source
+        raise RunError("not one photograph could be read", where=first)
+    rows = Shard(
+        ids=tuple(kept["ids"]),
+        sha256s=tuple(kept["sha256s"]),
+        labels=tuple(kept["labels"]),
+        gray=tuple(kept["gray"]),
+        sizes=tuple(kept["sizes"]),
+        skipped=tuple((id, reason) for id, reason in kept["skipped"]),
+    )
+    return Photographs(rows, torch.cat(maps))
+
+
+def tune(
+    backbone: Backbone,
+    head: nn.Module,
+    photographs: Photographs,
+    loss: Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor],
+    plan: Plan,
+    checkpoint: Path,
+    key: str,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    """Train the head, and the backbone as far as it is tuned, in place.
+
+    Args:
+        backbone: gives maps.
+        head: maps -> answer.
+        photographs: of the role ``train``.
+        loss: (answer, places of the batch, (top, left) of the crop, (N,) bool mirrored) -> scalar.
+        plan: of the training.
+        checkpoint: where the state is kept after each epoch, and read from.
+        key: of all that decides the training: a checkpoint of another one is not gone on with.
+        device: where it computes.
+        progress: hears of every photograph.
+
+    Raises:
+        RunError: for a loss that is not finite.
+    """
+    groups = [{"params": list(head.parameters()), "times": 1.0}]
+    if backbone.tuned:
+        groups.append({"params": backbone.tuned, "times": plan.below})
+    optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    n, size = len(photographs.lightness), photographs.lightness.shape[-1]
+    each = max(1, n // plan.batch_size)
+    total = plan.steps(n)
+    begin = _restore(checkpoint, key, backbone, head, optimizer)
+    progress.listener.started((plan.epochs - begin) * each * min(n, plan.batch_size))
+    for epoch in range(begin, plan.epochs):
+        rng = np.random.default_rng([plan.seed, epoch])
+        torch.manual_seed(int(rng.integers(2**31)))  # of the dropout
+        order = rng.permutation(n)
+        head.train()
+        for index in range(each):
+            step = epoch * each + index
+            rate = plan.learning_rate * trapezoid(step, total, warmup=max(1, total // 20), decay=0.5)
+            for group in optimizer.param_groups:
+                group["lr"] = rate * group["times"]
+            places = order[index * plan.batch_size : (index + 1) * plan.batch_size]
+            top, left = (int(rng.integers(0, size - plan.crop + 1)) for _ in range(2))
+            mirrored = rng.random(len(places)) < 0.5
+            batch = photographs.lightness[torch.from_numpy(places), :, top : top + plan.crop, left : left + plan.crop]
+            batch = mirror(batch.to(device).float(), mirrored)
+            with torch.enable_grad():
+                value = loss(head(backbone(batch)), places, (top, left), mirrored)
+                optimizer.zero_grad(set_to_none=True)
+                value.backward()
+            if not torch.isfinite(value):
+                what = f"the loss is not finite in epoch {epoch + 1}"
+                raise RunError(what, mend="give a lower rate with --param learning_rate=...")
+            optimizer.step()
+            progress.advance(len(places))
+        _save(checkpoint, key, epoch + 1, backbone, head, optimizer)
+    head.eval()
+
+
+def mirror(batch: Tensor, mirrored: np.ndarray) -> Tensor:
+    """(N, ..., W) with those turned over that (N,) says."""
+    chosen = torch.from_numpy(mirrored).to(batch.device).view(-1, *[1] * (batch.dim() - 1))
+    return torch.where(chosen, batch.flip(-1), batch)
+
+
+def crop_of(size: int, share: float) -> int:
+    """Side of a training crop: a share of the photograph's, rounded to a multiple of 8."""
+    return max(STRIDE, min(size, round(share * size / STRIDE) * STRIDE))
+
+
+def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """Parameters as numbers.
+
+    Raises:
+        UserError: for one that is none, or beyond its limits.
+    """
+    found = {}
+    for key, (low, high) in limits.items():
+        try:
+            value = float(parameters[key])
+        except ValueError:
+            value = float("nan")
+        if not low <= value <= high:
+            raise UserError(
+                f"{name}.{key} cannot be {parameters[key]!r}", mend=f"give a number from {low:g} to {high:g}"
+            )
+        found[key] = value
+    return found
+
+
+def training_overlap(train: Sequence[str], test: Sequence[str]) -> list[str]:
+    """A note where photographs are in both sets, by content."""
+    both = len(set(train) & set(test))
+    return [f"{both} test photographs are also in the training set, so the numbers flatter"] if both else []
+
+
+def _save(
+    path: Path, key: str, epoch: int, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    state = {
+        "key": key,
+        "epoch": epoch,
+        "head": head.state_dict(),
+        "tuned": [one.detach() for one in backbone.tuned],
+        "optimizer": optimizer.state_dict(),
+    }
+    torch.save(state, unfinished)
+    unfinished.replace(path)
+
+
+def _restore(path: Path, key: str, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Epochs that are done."""
+    if not path.is_file():
+        return 0
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state.get("key") != key:
+        return 0
+    head.load_state_dict(state["head"])
+    with torch.no_grad():
+        for parameter, value in zip(backbone.tuned, state["tuned"], strict=True):
+            parameter.copy_(value)
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["epoch"])

@@ -1,0 +1,219 @@
+"""What both transfer protocols share: parameters, data, and a training that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from colorbench.data.dataset import Dataset
+from colorbench.data.preprocessing import get_recipe
+from colorbench.data.sources.voc import devkit_root, image_set
+from colorbench.evaluation.content_hashes import check_contents, contents_digest, contents_of
+from colorbench.evaluation.features import model_identity
+from colorbench.evaluation.interfaces import Context
+from colorbench.evaluation.progress import Progress
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.record import Metric
+from colorbench.stats.bootstrap import MINIMUM, weight_blocks
+from colorbench.storage.hashing import digest_of
+from protocols.transfer.backbone import Backbone
+from protocols.transfer.fine_tuning import Photographs, Plan, crop_of, load, tune
+
+DEFAULTS: Mapping[str, Any] = {
+    "tune": "head",
+    "layer": "auto",
+    "recipe": "squash128",
+    "crop": 0.875,
+    "epochs": 20,
+    "batch": 32,
+    "learning_rate": 1e-3,
+    "below": 0.1,
+    "weight_decay": 0.01,
+    "train_set": "auto",
+    "test_set": "auto",
+}
+HELP: Mapping[str, str] = {
+    "tune": "head (the colorizer stays frozen), a block such as conv5 (it and all above), or all",
+    "layer": "map that the head stands on; auto: the deepest block of lowest resolution",
+    "recipe": "from file to the pixels the network sees",
+    "crop": "side of the random training crops, as a share of the photograph's",
+    "epochs": "passes over the training photographs",
+    "batch": "photographs in a step",
+    "learning_rate": "of the head (AdamW, rising over 5 % of the steps, falling over the last half)",
+    "below": "rate of the colorizer's own weights, as a share of the head's",
+    "weight_decay": "of AdamW",
+    "train_set": "list of a VOC devkit to train on",
+    "test_set": "list of a VOC devkit to measure on",
+}
+LIMITS: Mapping[str, tuple[float, float]] = {
+    "crop": (0.1, 1),
+    "epochs": (1, 10_000),
+    "batch": (2, 4096),
+    "learning_rate": (1e-8, 10),
+    "below": (0, 10),
+    "weight_decay": (0, 10),
+}
+RESAMPLES = 1000
+
+
+def voc_sets(
+    context: Context, kind: str, parameters: dict[str, str], defaults: tuple[str, str]
+) -> tuple[Dataset, Dataset] | None:
+    """Both sets where both roles are a devkit's folder, its lists written into the parameters; None for other data."""
+    roots = {role: devkit_root(context.request.roles.get(role, context.request.data)) for role in ("train", "test")}
+    if None in roots.values():
+        return None
+    found = []
+    for role, default in zip(("train", "test"), defaults, strict=True):
+        key = f"{role}_set"
+        if parameters[key] == "auto":
+            parameters[key] = default
+        given = context.request.roles.get(role, context.request.data)
+        root = roots[role]
+        assert root is not None
+        chosen = image_set(given, root, kind, parameters[key])
+        limit = context.request.limit
+        found.append(chosen if limit is None else chosen.limit(limit))
+    return found[0], found[1]
+
+
+def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:
+    """The training of these parameters on photographs of ``size`` pixels."""
+    return Plan(
+        epochs=int(figures["epochs"]),
+        batch_size=int(figures["batch"]),
+        learning_rate=figures["learning_rate"],
+        below=figures["below"],
+        weight_decay=figures["weight_decay"],
+        crop=crop_of(size, figures["crop"]),
+        seed=seed,
+    )
+
+
+def identity_of(context: Context, parameters: Mapping[str, str], train: Dataset, truth: Any) -> dict[str, Any]:
+    """What decides the numbers of a model: parameters, training photographs by content, and what is said of them."""
+    return {
+        **parameters,
+        "training_photographs": contents_digest(train, context.cache, context.settings.workers),
+        "truth_sha256": digest_of(truth),
+        "optimizer": "AdamW; warm-up 5 %, linear fall over the last half; frozen normalization",
+    }
+
+
+Loss = Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor]
+"""(answers of the head, places of the batch's photographs, corner of its crop, which are mirrored) -> scalar."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a fine-tuned network says of the test photographs."""
+
+    train: Photographs
+    test: Photographs
+    said: list[Tensor]
+    """Of the head, batch by batch, on the CPU."""
+
+
+def fine_tuned(
+    context: Context,
+    identity: Mapping[str, Any],
+    figures: Mapping[str, float],
+    sets: tuple[Dataset, Dataset],
+    head_of: Callable[[Backbone], nn.Module],
+    loss_of: Callable[[Photographs, Plan], Loss],
+    *,
+    ten: bool = False,
+) -> Tuned:
+    """Load both sets, train a head (and what lies below it, as ``tune`` says), and ask it of the test photographs.
+
+    The training has a checkpoint whose name follows from all that decides it.
+
+    Args:
+        context: of the run.
+        identity: resolved parameters, and what else decides the numbers.
+        figures: the parameters that are numbers.
+        sets: to train on, to measure on.
+        head_of: makes the head; called with the seed set.
+        loss_of: makes the loss from the training photographs; refuses those that cannot be trained on.
+        ten: ask of ten crops.
+    """
+    settings, recipe = context.settings, get_recipe(identity["recipe"])
+    plan = plan_of(figures, recipe.size, settings.seed)
+    progress = Progress(context.listener)
+    context.listener.started(sum(map(len, sets)))
+    train, test = (load(one, recipe.name, settings, progress) for one in sets)
+    test = test.without_copies()
+    check_contents(train.rows.ids, train.rows.sha256s, contents_of(sets[0], context.cache, settings.workers))
+    loss = loss_of(train, plan)
+    backbone = Backbone(context.model, identity["layer"], identity["tune"], plan.crop, settings.device)
+    torch.manual_seed(settings.seed)
+    head = head_of(backbone).to(settings.device)
+    fingerprint = context.fingerprint_of(context.model)
+    model = model_identity(context.model, fingerprint)
+    key = digest_of({**identity, "model": model, "plan": vars(plan), "code": context.code[0]})
+    checkpoint = context.cache / "transfer" / key[:16] / "checkpoint.pt"
+    tune(backbone, head, train, loss, plan, checkpoint, key, settings.device, Progress(context.listener))
+    return Tuned(train, test, answers(backbone, head, test, context, plan, ten=ten))
+
+
+def set_metric(
+    spec: MetricSpec, value: float, resampled: Callable[[np.ndarray], np.ndarray], n: int, form: Any = "ratio"
+) -> Metric:
+    """A metric of the whole set, with the bootstrap's percentiles over photographs.
+
+    Args:
+        spec: its facts.
+        value: over all photographs.
+        resampled: weights (B, n) -> values (B,).
+        n: photographs.
+        form: as in the spec.
+    """
+    low = high = None
+    if n >= MINIMUM and np.isfinite(value):
+        found = np.concatenate([resampled(weights) for weights in weight_blocks(n, RESAMPLES, 0)])
+        # A photograph that is drawn twice helps its own rank, and rare classes drop out: the mean of the resamples
+        # lies off the value, and is put back there.
+        found = found - np.nanmean(found) + value
+        least, most = (-np.inf if spec.lower_bound is None else spec.lower_bound), spec.upper_bound or np.inf
+        low, high = (float(np.clip(end, least, most)) for end in np.nanquantile(found, [0.025, 0.975]))
+    return Metric(
+        name=spec.name,
+        title=spec.title,
+        value=float(value) if np.isfinite(value) else None,
+        unit=spec.unit,
+        higher_is_better=spec.higher_is_better,
+        ci_low=low,
+        ci_high=high,
+        ci_method=None if low is None else "bootstrap percentile, bias removed, 95 %",
+        n=n,
+        effective_n=float(n),
+        form=form,
+        comparable=spec.comparable,
+    )
+
+
+@torch.no_grad()
+def answers(
+    backbone: Backbone, head: nn.Module, photographs: Photographs, context: Context, plan: Plan, *, ten: bool = False
+) -> list[Tensor]:
+    """What the head says of each photograph, batch by batch, on the CPU; of ten crops the mean.
+
+    Ten crops are the four corners and the middle, and their mirror images, as jeffdonahue/voc-classification tests.
+    """
+    size, device, found = photographs.lightness.shape[-1], context.settings.device, []
+    edge = size - plan.crop
+    corners = [(0, 0), (0, edge), (edge, 0), (edge, edge), (edge // 2, edge // 2)]
+    for start in range(0, len(photographs.lightness), context.settings.batch_size):
+        batch = photographs.lightness[start : start + context.settings.batch_size].to(device).float()
+        if ten:
+            views = [batch[..., top : top + plan.crop, left : left + plan.crop] for top, left in corners]
+            said = torch.stack([head(backbone(one)) for view in views for one in (view, view.flip(-1))]).mean(dim=0)
+        else:
+            said = head(backbone(batch))
+        found.append(said.cpu())
+    return found

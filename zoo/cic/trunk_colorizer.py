@@ -1,0 +1,129 @@
+"""What all models on the paper's trunk share: weights, working size, features."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from colorbench.errors import UserError
+from colorbench.models.card import ModelCard
+from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.resize import at_working_size
+from colorbench.models.weights import check_shapes, load_weights
+from colorbench.training.initialization import kmeans_initialize
+from colorbench.training.packaged_images import packaged_lightness
+from colorbench.training.preset import Preset
+from zoo.cic.network import Network, layer_maps, scale_lightness
+
+SMALL = 256 * 256
+"""From so many pixels on, torch's routine was found to be the same for one photograph as for several."""
+PAPER = "Zhang, Isola, Efros: Colorful Image Colorization. ECCV 2016, arXiv:1603.08511"
+
+
+class TrunkColorizer:
+    """A network on the paper's trunk with its card; a family says what its outputs mean."""
+
+    shipped: ClassVar[Path]
+    """Weights of the tag ``small``."""
+    outputs: ClassVar[int]
+    """Maps that the head gives."""
+    presets: ClassVar[Mapping[str, Preset]]
+    tags: ClassVar[Mapping[str, str]]
+    drawn: str | None = None
+    """Tag of a control, whose weights were drawn and not learned."""
+
+    def __init__(self, network: Network, card: ModelCard) -> None:
+        self.network, self.card = network.eval().to(memory_format=torch.channels_last), card
+
+    @classmethod
+    def load(cls, tag: str, weights: Path | None = None) -> Self:
+        """The model of a tag; or with ``weights``, a file that ``colorbench train`` wrote, beside its card.
+
+        Raises:
+            UserError: for weights without a card, or that do not fit.
+        """
+        if tag == "small" or weights is not None:
+            return cls._trained(weights or cls.shipped)
+        return cls._control(tag, seed=0)
+
+    def redrawn(self, seed: int) -> Self | None:
+        """A control with weights from another seed (0: the tag's own); None where the weights are learned."""
+        return None if self.drawn is None else self._control(self.drawn, seed)
+
+    @classmethod
+    def _control(cls, tag: str, seed: int) -> Self:
+        preset = cls.presets["small"]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = Network(preset.width, cls.outputs)
+            if tag == "kmeans":
+                kmeans_initialize(network.trunk, scale_lightness(packaged_lightness(96)), seed)
+        about = "untrained" if tag == "untrained" else "k-means initialization, nothing learned"
+        control = cls(
+            network,
+            ModelCard(
+                title=f"CIC network, {about} (width {network.width:g})",
+                paper=PAPER,
+                licence="BSD-2-Clause",
+                working_size=preset.working_size,
+                parameters=network.parameter_count,
+                notes="A control: what the architecture answers before it has learned any colour.",
+            ),
+        )
+        control.drawn = tag
+        return control
+
+    @classmethod
+    def _trained(cls, path: Path) -> Self:
+        description = path.with_suffix(".json")
+        if not description.is_file():
+            raise UserError("these weights have no card", where=str(path), mend=f"put {description.name} beside them")
+        card = ModelCard(**json.loads(description.read_text()))
+        state = load_weights(path, sha256=card.weights_sha256)
+        network = Network(card.settings["width"], cls.outputs)
+        # Convolutions are stored in half precision, which halves the file; all arithmetic is in float32.
+        check_shapes(state, network.state_dict(), path)
+        network.load_state_dict({name: value.float() for name, value in state.items()})
+        return cls(network, card)
+
+    def to(self, device: torch.device) -> Self:
+        """Move the network."""
+        self.network.to(device)
+        return self
+
+    def colorize_batch(self, inputs: Inputs) -> Colors:
+        """Colours at the inputs' size, worked out at the card's working size."""
+        size = self.card.working_size
+        if size is None:
+            h, w = inputs.lightness.shape[-2:]
+            size = max(8, round(min(h, w) / 8) * 8)
+        return Colors(ab=at_working_size(self.colorize, inputs.lightness, size))
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        """(N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4) ab; H and W multiples of 8."""
+        raise NotImplementedError
+
+    def answer(self, lightness: Tensor) -> Tensor:
+        """(N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4) float32, as the network gives it."""
+        shown = _in_company(lightness).contiguous(memory_format=torch.channels_last)
+        out: Tensor = self.network(shown)
+        return out[: len(lightness)].float()
+
+    def features(self, lightness: Tensor) -> dict[str, Tensor]:
+        """(N, 1, H, W) -> name -> (N, C, h, w) after every convolution's ReLU; ``conv1`` .. ``conv8`` close blocks."""
+        maps = layer_maps(self.network.trunk, scale_lightness(_in_company(lightness)))
+        return {name: values[: len(lightness)] for name, values in maps.items()}
+
+
+def _in_company(lightness: Tensor) -> Tensor:
+    """A small photograph alone twice: torch convolves such a batch by another routine, which rounds differently.
+
+    So a photograph's colours do not depend on how many others are in its batch: on processors tried, to the last bit.
+    """
+    alone = len(lightness) == 1 and lightness.numel() < SMALL
+    return lightness.expand(2, -1, -1, -1) if alone else lightness

@@ -1,0 +1,41 @@
+"""The regression models of the paper's table 1: ``zoo/l2``, "Ours (L2)", and ``zoo/l2-ft``, "Ours (L2, ft)"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from zoo.cic.colorizer import SHIPPED as CLASSIFICATION_WEIGHTS
+from zoo.cic.trunk_colorizer import TrunkColorizer
+from zoo.regression.presets import FINE_TUNING_PRESETS, PRESETS
+from zoo.regression.training_task import AB_SCALE, RegressionTraining
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+class L2(TrunkColorizer):
+    """Regression of ab with the Euclidean loss (paper, equation 1), trained from scratch."""
+
+    tags = {
+        "small": "shipped weights: width 0.2, trained on a CPU",
+        "untrained": "width 0.2, random weights as torch draws them: a control",
+    }
+    presets = PRESETS
+    training = RegressionTraining
+    shipped = WEIGHTS / "l2-small.safetensors"
+    outputs = 2
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        """(N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4) ab; H and W multiples of 8."""
+        return self.answer(lightness) * AB_SCALE
+
+
+class L2FineTuned(L2):
+    """The same regression, begun from the trunk of the full classification network."""
+
+    tags = {"small": "shipped weights: width 0.2, trained on a CPU"}
+    presets = FINE_TUNING_PRESETS
+    shipped = WEIGHTS / "l2-ft-small.safetensors"
+    initial = CLASSIFICATION_WEIGHTS
+    """What `colorbench train` begins from, unless it is told otherwise; the head is new."""
