@@ -48,14 +48,14 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
     environment.tests["decided_by_few"] = few
     style, script = _asset("board.css"), _asset("board.js")
     anchors = {word: _end(board, name) for word, name in ENDS.items()}
-    plots = [_plots(board, group, entries) for group in board.groups]
+    drawn = [_plots(board, group, entries) for group in board.groups]
     data = {
         "columns": {c.id: {"title": c.title, "unit": c.unit, "better": c.higher_is_better} for c in board.columns},
         "rows": {row.id: row.label for row in board.rows},
         "anchors": anchors,
         "competitors": [row.id for row in board.competitors],
         "galleries": [[{"id": photo.id, "scores": photo.scores} for photo in one.photos] for one in galleries],
-        "charts": [drawing["data"] for drawing in _drawings(plots)],
+        "charts": [drawing["data"] for drawing in _drawings(drawn)],
     }
     return environment.get_template("board.html.jinja").render(
         board=board,
@@ -68,7 +68,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
         data=Markup(safe_json(data)),
         anchors=anchors,
         colors={row.id: plots.color_of(board, row) for row in board.rows},
-        plots=plots,
+        plots=drawn,
         galleries=galleries,
         verdicts={group.number: verdict(board, group, entries) for group in board.groups},
         spans={group.number: sum(column.shown for column in board.of_group(group.number)) for group in board.groups},

@@ -40,7 +40,7 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from engine_support import DistanceProtocol, Noise, loaded, read_folder
-from colorbench.evaluation import engine, request, work
+from colorbench.evaluation import engine, resolve, shard_job
 from colorbench.evaluation.runner import RunRequest, run
 
 colorize = engine.colorize
@@ -50,9 +50,9 @@ def slowly(*arguments):  # not within the model: another model's shards would no
     return colorize(*arguments)
 
 engine.colorize = slowly
-work.SHARD = 4
+shard_job.SHARD = 4
 protocol = DistanceProtocol()
-request.get_protocol = lambda name: protocol
+resolve.get_protocol = lambda name: protocol
 run(RunRequest([loaded(Noise())], ["distance"], read_folder(Path(sys.argv[1])), output=Path(sys.argv[2]),
     anchors=False, device="cpu", workers=1))
 """

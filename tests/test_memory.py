@@ -13,7 +13,7 @@ import pytest
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.claims import Feeder
+from colorbench.evaluation.claims import Claims
 from colorbench.evaluation.run_directory import RunFolder
 from colorbench.results.shard import Shard, StoredArrays
 from colorbench.storage.npz import npz
@@ -107,11 +107,11 @@ def test_shards_of_other_arrays_are_refused(tmp_path: Path) -> None:
 def test_finished_shards_are_forgotten(crops: Dataset) -> None:
     from colorbench.evaluation.shard_job import Work
 
-    feeder = Feeder.__new__(Feeder)
+    claims = Claims.__new__(Claims)
     work = Work(5, crops.samples, [], [])
-    feeder._claimed = {5: work}
-    feeder.finished(work)
-    assert feeder._claimed == {}
+    claims._claimed = {5: work}
+    claims.finished(work)
+    assert claims._claimed == {}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc and asks glibc")

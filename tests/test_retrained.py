@@ -122,7 +122,7 @@ def test_killed_trained_again_and_resumed_it_is_the_new_models_number(
     protocol: str, asked: dict[str, Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 2)
-    monkeypatch.setattr("colorbench.evaluation.features.SHARD", 2)
+    monkeypatch.setattr("colorbench.evaluation.feature_store.SHARD", 2)
     check(protocol, asked[protocol], tmp_path, KILLS)
 
 

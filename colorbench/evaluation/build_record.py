@@ -49,6 +49,7 @@ from colorbench.results.record import (
     record_text,
     storable,
 )
+from colorbench.results.rows import read_rows
 from colorbench.results.run_key import protocol_identity, run_fingerprint
 from colorbench.results.shard import Shard
 from colorbench.storage.atomic import check_writable
@@ -103,7 +104,7 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
         differences = []
         for name, other in anchors.items():
             try:
-                theirs = rows.read_rows(other.rows)
+                theirs = read_rows(other.rows)
             except UserError as error:
                 raise RunError(f"the rows of {name} cannot be read", where=error.where, mend=error.mend) from error
             differences += aggregate.differences_from(name, scorer.metrics, (rows.sha256s, columns), theirs)
@@ -233,9 +234,7 @@ def _keep_pictures(task: Task, run: Run, rows: Shard, columns: Mapping[str, np.n
         for end, ids in ends.items():
             for place, id in enumerate(ids, start=1):
                 reasons.setdefault(id, []).append(f"{headline.name} {end} {place}")
-    predictions: list[str] = []
-    if task.save == "predictions":
-        predictions = [*rows.ids, *(copy.id for copy in rows.copies)]
+    predictions = [*rows.ids, *(copy.id for copy in rows.copies)] if task.save == "predictions" else []
     _colorize_again(task, run, thumbnails=reasons, predictions=predictions)
     place_of = {id: place for place, id in enumerate(rows.ids)}
     kept = [_kept(id, why, place_of[id], rows, columns, list(names)) for id, why in reasons.items()]
@@ -255,8 +254,7 @@ def _kept(
 def _colorize_again(task: Task, run: Run, *, thumbnails: Iterable[str], predictions: Iterable[str]) -> None:
     """Colorize once more the images whose saved images are not there, or are damaged.
 
-    Which images are best and worst is known only at the end. Saved images are written without waiting for the disk, so
-    that after a power cut the shard may be there and they are empty.
+    Which are best and worst is known only at the end; after a power cut a shard may be there and its images be empty.
     """
     settings, folder = run.settings, task.folder
     small = frozenset(

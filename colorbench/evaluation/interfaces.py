@@ -8,22 +8,15 @@ every number can be derived again from the shards.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-
-if TYPE_CHECKING:
-    from colorbench.results.record import Metric, Record
-
-    pass
-from collections.abc import Sequence
-
 from colorbench.evaluation.batch import Colorization
 from colorbench.evaluation.config import RunRequest, Settings
 from colorbench.evaluation.progress import Listener

@@ -180,7 +180,7 @@ def serve(settings: Mapping[str, Any], guard: Any) -> None:
 
 
 def _loaded(settings: Mapping[str, Any]) -> Any:
-    from colorbench.evaluation import device
+    from colorbench.evaluation.device import device_of
     from colorbench.models.loading import load_model
 
     weights = settings["weights"]
@@ -190,7 +190,7 @@ def _loaded(settings: Mapping[str, Any]) -> Any:
         temperature=settings["temperature"],
         weights=None if weights is None else Path(weights),
     )
-    return model.to(device.device_of(settings["device"]))
+    return model.to(device_of(settings["device"]))
 
 
 def _colors(
@@ -198,11 +198,11 @@ def _colors(
 ) -> dict[str, np.ndarray]:
     import torch
 
-    from colorbench.evaluation import device
+    from colorbench.evaluation.device import device_of, dtype_of, numerics
     from colorbench.models.interfaces import Inputs
     from colorbench.models.networks import evaluation_mode, precision
 
-    device = device.device_of(settings["device"])
+    device = device_of(settings["device"])
     truth = arrays.get("truth")
     inputs = Inputs(
         lightness=torch.from_numpy(arrays["lightness"]).to(device),
@@ -212,8 +212,8 @@ def _colors(
         sizes=tuple((int(height), int(width)) for height, width in arrays["sizes"]),
         recipe=words["recipe"],
     )
-    dtype = device.dtype_of(settings["dtype"])
-    with device.numerics(None), precision(device, dtype), evaluation_mode(model.colorizer):
+    dtype = dtype_of(settings["dtype"])
+    with numerics(None), precision(device, dtype), evaluation_mode(model.colorizer):
         colors = model.colorizer.colorize_batch(inputs)
     given = {"ab": getattr(colors, "ab", None), "rgb8": getattr(colors, "rgb8", None)}
     return {

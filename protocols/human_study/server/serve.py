@@ -53,6 +53,7 @@ def serve(
         listening.bind((host, port))
     except OSError as error:
         listening.close()
+        lock.release()
         raise UserError(f"cannot listen on {host}:{port}: {error.strerror}", mend="choose another --port") from error
     study = open_study(folder, options, admin_token)
     for line in _greeting(study, f"http://{host}:{listening.getsockname()[1]}"):
