@@ -162,11 +162,11 @@ def test_an_output_that_is_a_file_is_named(photographs: Path, tmp_path: Path) ->
 
 
 def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
-    """The interrupt comes in the second shard; what the first holds is not made again."""
+    """The interrupt comes after the first shard; what that holds is not made again."""
     folder = tmp_path / "photographs"
     folder.mkdir()
-    for i in range(70):
-        Image.new("RGB", (16, 16), (3 * i, 100, 50)).save(folder / f"{i:02d}.png")
+    for i in range(240):
+        Image.new("RGB", (16, 16), (i, 100, 50)).save(folder / f"{i:03d}.png")
     (tmp_path / "slow.py").write_text(
         "import pathlib, time, torch\n"
         "from colorbench.models.card import ModelCard\n"
@@ -203,7 +203,8 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "as a page: " in done.stdout and "with pictures" not in done.stdout  # none were asked for
     checked = 2 * 4  # images that each of the two runs tries the model with before its pass
-    assert sum(map(int, (tmp_path / "calls").read_text().split())) == 70 + checked
+    # What was predicted ahead of the shards that are written is made again; the first shard is not.
+    assert sum(map(int, (tmp_path / "calls").read_text().split())) <= 2 * 240 - 64 + checked
 
 
 @pytest.mark.parametrize(

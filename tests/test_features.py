@@ -110,7 +110,7 @@ def test_a_second_time_no_photograph_is_opened(
 
     # Their times and places on the disk are looked at: a file that was replaced has other features.
     monkeypatch.setattr("colorbench.evaluation.content_hashes._sha256", opened)
-    monkeypatch.setattr("colorbench.evaluation.features.load_batches", opened)
+    monkeypatch.setattr("colorbench.evaluation.feature_store.load_batches", opened)
     second = made(model, photographs, tmp_path)
     assert model.seen == 0
     np.testing.assert_array_equal(first.matrix("conv1"), second.matrix("conv1"))

@@ -75,19 +75,25 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_made_again(crops: Dataset
     assert len(list(path.parent.glob("record.unreadable-*"))) == 1, "what was there is kept"
 
 
-def test_a_damaged_anchor_does_not_end_a_finished_run(crops: Dataset, tmp_path: Path) -> None:
+def test_a_damaged_anchor_does_not_end_a_finished_run(
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = measured(crops, tmp_path, anchors=True)
     gray = record_folder(tmp_path, records[1])
     (gray / "record.json").write_text("{")
+    with_anchors(monkeypatch)  # fresh ones: what a model remembers is part of its fingerprint
     again = measured(crops, tmp_path, anchors=True)
     assert again[0] == records[0]
     assert again[1].metrics == records[1].metrics
 
 
-def test_rows_of_an_anchor_that_cannot_be_read_are_named(crops: Dataset, tmp_path: Path) -> None:
+def test_rows_of_an_anchor_that_cannot_be_read_are_named(
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     records = measured(crops, tmp_path, anchors=True)
     rows = record_folder(tmp_path, records[1]) / "rows.parquet"
     rows.write_bytes(rows.read_bytes()[:100])
+    with_anchors(monkeypatch)
     other = loaded(Flat((30, 5)), "test/other")
     with pytest.raises(RunError, match=r"rows of zoo/gray cannot be read.*rows\.parquet"):
         run(RunRequest(models=[other], protocols=["distance"], data=crops, output=tmp_path, save="none", workers=0))

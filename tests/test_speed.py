@@ -12,7 +12,7 @@ import pytest
 from engine_support import DistanceProtocol, DistanceScorer, Flat, loaded, with_protocol
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation import interfaces
+from colorbench.evaluation import batch
 from colorbench.evaluation.batch import Colorization
 from colorbench.evaluation.config import RunRequest
 from colorbench.evaluation.interfaces import ScoredBatch
@@ -50,8 +50,8 @@ def test_what_models_share_and_what_warms_up_does_not_slow_the_first(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_protocol(monkeypatch, distance=Sharing())
-    real = interfaces.lightness_and_ab
-    monkeypatch.setattr(interfaces, "lightness_and_ab", lambda rgb8: (time.sleep(SLEEP), real(rgb8))[1])
+    real = batch.lightness_and_ab
+    monkeypatch.setattr(batch, "lightness_and_ab", lambda rgb8: (time.sleep(SLEEP), real(rgb8))[1])
     models = [loaded(Flat((i, i)), f"test/{i}") for i in range(3)]
     values: dict[str, Any] = {"anchors": False, "save": "none", "device": "cpu", "workers": 0, "batch_size": 8}
     records = run(RunRequest(models=models, protocols=["distance"], data=crops, output=tmp_path, **values))

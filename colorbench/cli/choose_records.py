@@ -66,8 +66,7 @@ def choose_common(paths: Sequence[Path], protocol: str | None = None) -> list[Pa
         return [_newest(path, each, protocol).folder for path, each in zip(paths, fitting, strict=True)]
     # The newest common measurement: of each column the oldest of its records' last ones counts.
     ages = {
-        column: min(max(one.record.provenance.time for one in each if one.column == column) for each in fitting)
-        for column in shared
+        column: min(max(_age(one) for one in each if one.column == column) for each in fitting) for column in shared
     }
     column = max(ages, key=lambda one: (ages[one], one))
     return [
@@ -126,6 +125,11 @@ def preset_of(protocol: str, preset: str) -> dict[str, str]:
     return {name: str(value) for name, value in spec.preset(preset).items()}
 
 
+def _age(one: Candidate) -> tuple[str, int]:
+    """When a record was made; of records of one second, the file's own time decides."""
+    return one.record.provenance.time, (one.folder / "record.json").stat().st_mtime_ns
+
+
 def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Candidate:
     """The newest of several records of one model and protocol.
 
@@ -134,7 +138,7 @@ def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Can
     """
     protocols = sorted({one.record.protocol.name for one in found})
     models = sorted({one.record.model.name for one in found})
-    newest = max(found, key=lambda one: (one.record.provenance.time, str(one.folder)))
+    newest = max(found, key=lambda one: _age(one))
     if len(protocols) == len(models) == 1:
         return newest
     mend = f"name one, such as {newest.folder}"
