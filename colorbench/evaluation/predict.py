@@ -38,7 +38,7 @@ def colorize(
         sizes: (H, W) of the original photographs.
         seed: of the run.
         recipe: name of what the photographs went through.
-        dtype: precision of convolutions and matrix products.
+        dtype: precision of convolutions and matrix products; an image that it cannot hold is predicted in float32.
 
     Raises:
         RunError: for an answer that is no colour picture of these photographs, or a model that fails.
@@ -76,7 +76,24 @@ def predict(
         except torch.OutOfMemoryError as error:
             what, mend = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
             raise RunError(what, where=_batch(truth.ids), mend=f"{mend}; finished shards are kept") from error
+    if dtype != torch.float32 and (overflowed := _overflowed(colors)) is not None:
+        exact = predict(model, truth, sizes, seeds, recipe, torch.float32).ab_float
+        assert colors.ab is not None
+        # Image by image, so that no prediction depends on what else is in its batch.
+        colors = Colors(ab=torch.where(overflowed[:, None, None, None], exact, colors.ab.detach().float()))
     return checked(model.full_name, colors, truth)
+
+
+def _overflowed(colors: Colors) -> Tensor | None:
+    """Return which predictions, (N,) bool, half precision could not hold; None where it held all.
+
+    Activations of a network may be larger than float16 can be (65504); such an image is predicted in float32.
+    """
+    ab = getattr(colors, "ab", None)
+    if not isinstance(ab, Tensor) or ab.dim() != 4 or not ab.is_floating_point():
+        return None
+    overflowed = ~ab.detach().isfinite().flatten(1).all(dim=1)
+    return overflowed if bool(overflowed.any()) else None
 
 
 def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
