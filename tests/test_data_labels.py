@@ -101,6 +101,7 @@ REFUSED = {
     "NUL": (HEAD + "00.png,1\n01.png\0,1\n", r"NUL bytes \(.*line 3"),
     "utf-16 without a mark": ((HEAD + "00.png,1\n").encode("utf-16-le"), "NUL bytes"),
     "latin-1": (HEAD.encode() + b"gr\xfcn.png,1\n", "no text file in UTF-8"),
+    "two labels in two spellings": (HEAD + "00.png,1\n.\\\\00.png,2\n", "has two classes, 1 and 2"),
     "two labels": (HEAD + "00.png,1\n00.png,2\n", "'00.png' has two classes, 1 and 2"),
     "two labels in two ways": (HEAD + "./00.png,1\n00.JPG,2\n01.png,1\n", "'00.png' may be meant by"),
     "two columns": ("file,class_index,class_index\n00.png,1,2\n", "two columns of one name"),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -164,3 +166,73 @@ def test_a_record_is_written_only_if_it_can_be_read_again(make_record: Any) -> N
     curve = good.curves[0].model_copy(update={"beside": {"chance": [math.nan]}})
     with pytest.raises(RunError, match="no record can hold"):
         record_text(good.model_copy(update={"curves": [curve]}))
+
+
+SETTINGS = {
+    "working directory": ("os.chdir('/')", os.getcwd),
+    "default dtype": ("torch.set_default_dtype(torch.float16)", torch.get_default_dtype),
+    "default device": ("torch.set_default_device('meta')", lambda: torch.zeros(1).device),
+    "matrix products": ("torch.set_float32_matmul_precision('medium')", torch.get_float32_matmul_precision),
+    "TF32": ("torch.backends.cudnn.allow_tf32 = False", lambda: torch.backends.cudnn.allow_tf32),
+    "determinism": ("torch.use_deterministic_algorithms(True)", torch.are_deterministic_algorithms_enabled),
+    "half files": ("from PIL import ImageFile; ImageFile.LOAD_TRUNCATED_IMAGES = True", lambda: _takes_half_files()),
+    "numpy's errors": ("import numpy; numpy.seterr(all='raise')", np.geterr),
+}
+
+
+def _takes_half_files() -> bool:
+    from PIL import ImageFile
+
+    return bool(ImageFile.LOAD_TRUNCATED_IMAGES)
+
+
+@pytest.mark.parametrize("moment", ["import", "constructor", "prediction"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_what_a_model_sets_for_the_process_is_put_back(write, setting: str, moment: str) -> None:
+    from colorbench.evaluation.batch import Truth
+    from colorbench.evaluation.predict import colorize
+
+    code, state = SETTINGS[setting]
+    before = state()
+    text = {
+        "import": code + MODEL,
+        "constructor": f"{MODEL}    def __init__(self):\n        {code}\n",
+        "prediction": MODEL.replace("        return", f"        {code}\n        return"),
+    }[moment]
+    model = load_model(write(text))
+    colorize(model, Truth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), ((8, 8),), 0)
+    assert state() == before
+
+
+def test_a_tensor_that_a_model_writes_into_again_keeps_its_first_prediction() -> None:
+    from colorbench.evaluation.batch import Truth
+    from colorbench.evaluation.predict import colorize
+
+    class Model:
+        card = ModelCard(title="one buffer")
+        buffer = torch.empty(1, 2, 8, 8)
+
+        def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
+            return self.buffer.copy_(lightness.repeat(1, 2, 1, 1))
+
+    model = load_model(Model())
+    black = colorize(model, Truth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), ((8, 8),), 0)
+    white = colorize(model, Truth(("b",), torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)), ((8, 8),), 0)
+    assert float(black.ab_float.max()) < 1 < 99 < float(white.ab_float.min())
+
+
+@pytest.mark.parametrize("change", ["to('meta')", "to_sparse()", "to(torch.float8_e4m3fn)"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_tensor_without_values_is_one_line(change: str, dtype: torch.dtype) -> None:
+    from colorbench.evaluation.batch import Truth
+    from colorbench.evaluation.predict import colorize
+
+    class Model:
+        card = ModelCard(title="x")
+
+        def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
+            return eval(f"ab.{change}", {"ab": lightness.repeat(1, 2, 1, 1), "torch": torch})
+
+    truth = Truth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(RunError, match="must be an ordinary"):
+        colorize(load_model(Model()), truth, ((8, 8),), 0, None, dtype)

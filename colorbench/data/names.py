@@ -71,6 +71,13 @@ def match_names(ids: Sequence[str], names: Iterable[str], *, exact_wins: bool) -
     return found
 
 
+def parts_of(name: str) -> Parts:
+    """Return the parts of a path: one way to write an accent, one kind of slash, no drive, no "." and no root."""
+    plain = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
+    plain = re.sub("^[A-Za-z]:/", "", plain)
+    return tuple(part for part in plain.split("/") if part not in ("", "."))
+
+
 def nearest_name(id: str, names: Iterable[str]) -> str | None:
     """The name to show beside an id that has none: one that differs in upper and lower case alone, or the first."""
     first = None
@@ -92,10 +99,7 @@ class _Name:
 
     @classmethod
     def of(cls, text: str) -> _Name:
-        # One way to write an accent, one kind of slash, no drive, no "." and no root.
-        plain = unicodedata.normalize("NFC", text.strip()).replace("\\", "/")
-        plain = re.sub("^[A-Za-z]:/", "", plain)
-        path = tuple(part for part in plain.split("/") if part not in ("", "."))
+        path = parts_of(text)
         return cls(text, path, (*path[:-1], without_suffix(path[-1])) if path else path)
 
 

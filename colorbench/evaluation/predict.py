@@ -90,8 +90,10 @@ def _overflowed(colors: Colors) -> Tensor | None:
     Activations of a network may be larger than float16 can be (65504); such an image is predicted in float32.
     """
     ab = getattr(colors, "ab", None)
-    if not isinstance(ab, Tensor) or ab.dim() != 4 or not ab.is_floating_point():
+    if not isinstance(ab, Tensor) or ab.dim() != 4 or not ab.is_floating_point() or ab.layout != torch.strided:
         return None
+    if ab.is_meta or ab.dtype.itemsize < 2:
+        return None  # refused by `checked`
     overflowed = ~ab.detach().isfinite().flatten(1).all(dim=1)
     return overflowed if bool(overflowed.any()) else None
 
@@ -112,12 +114,14 @@ def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
         if not isinstance(rgb8, Tensor) or tuple(rgb8.shape) != wanted or rgb8.dtype != torch.uint8:
             hint = f"rgb8 must be a tensor of {wanted} torch.uint8{_as_uint8(rgb8)}"
             raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, hint)
-        return Colorization(truth, rgb8=rgb8.to(truth.rgb8.device))
+        _check_storage(name, "rgb8", rgb8, first)
+        return Colorization(truth, rgb8=rgb8.to(truth.rgb8.device, copy=True))
     wanted = (len(truth.ids), 2, *size)
     if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
         three = isinstance(ab, Tensor) and ab.dim() == 4 and ab.shape[1] == 3
         hint = "; for three channels of sRGB give Colors(rgb8=...) from colorize_batch" if three else ""
         raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab{hint}")
+    _check_storage(name, "ab", ab, first)
     low, high = ab.detach().aminmax()
     if not (low >= -FARTHEST and high <= FARTHEST):  # NaN is never at least anything
         fine = ab.detach().abs().flatten(1).amax(dim=1) <= FARTHEST  # (N,)
@@ -125,7 +129,21 @@ def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
         finite = bool(ab[bad].isfinite().all())
         what = f"ab farther than {FARTHEST:g} from gray" if finite else "NaN or infinity in ab"
         raise _wrong(name, what, truth.ids[bad], "ab must be finite, about -110 to 110")
-    return Colorization(truth, ab=ab.detach().to(truth.rgb8.device))
+    # A copy: a model may write its next prediction into the same tensor, while this one is still being scored.
+    return Colorization(truth, ab=ab.detach().to(truth.rgb8.device, copy=True))
+
+
+def _check_storage(name: str, of: str, tensor: Tensor, first: str) -> None:
+    """Refuse tensors of the right shape that have no values to score: sparse, without data, in 8-bit floats."""
+    kind = None
+    if tensor.layout != torch.strided:
+        kind = f"a {tensor.layout} tensor"
+    elif tensor.is_meta:
+        kind = "a tensor on the device meta, which has no values"
+    elif tensor.is_floating_point() and tensor.dtype.itemsize < 2:
+        kind = f"a tensor of {tensor.dtype}"
+    if kind is not None:
+        raise _wrong(name, f"{of} in {kind}", first, f"{of} must be an ordinary (dense) tensor, of float32 say")
 
 
 def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:

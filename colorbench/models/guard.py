@@ -1,4 +1,8 @@
-"""Running a stranger's code: whatever it raises becomes one line, and what it prints stays off standard output."""
+"""Running a stranger's code.
+
+Whatever it raises becomes one line, what it prints stays off standard output, and what it changes for the whole process
+(working directory, default dtype, TF32 ...) is put back.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,18 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import ImageFile
+from torch.backends import cuda, cudnn
+
 from colorbench.errors import RunError, UserError
 from colorbench.registry import describe
 
 
 @contextlib.contextmanager
 def one_line(what: str, *, where: str | None = None, mend: str | None = None, run: bool = False) -> Iterator[None]:
-    """Turn what the code inside raises into one line.
+    """Turn what the code inside raises into one line, and put back what it changes for the process.
 
     Args:
         what: how the line begins: ``"my/model failed"``.
@@ -27,7 +36,8 @@ def one_line(what: str, *, where: str | None = None, mend: str | None = None, ru
         UserError: in place of every exception but a ``KeyboardInterrupt``, which is the user's.
     """
     try:
-        yield
+        with process_state_kept():
+            yield
     except (UserError, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -35,6 +45,37 @@ def one_line(what: str, *, where: str | None = None, mend: str | None = None, ru
         raise kind(f"{what}: {describe(error)}", where=where, mend=mend) from error
     except BaseException as error:  # SystemExit above all: scripts end the program where a file is missing
         raise RunError(f"{what}: {ended(error)}", where=where, mend=_MEND_EXIT) from error
+
+
+@contextlib.contextmanager
+def process_state_kept() -> Iterator[None]:
+    """Put back what code changes for the whole process, where another model's or a protocol's numbers depend on it.
+
+    The working directory, the defaults of torch for dtype and device, the precision of matrix products, numpy's error
+    handling, and whether Pillow takes half a file for an image. Research code sets these when it is imported.
+    """
+    folder = os.getcwd()
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    precise, deterministic = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    flags = [(cudnn, "deterministic"), (cudnn, "benchmark"), (cudnn, "allow_tf32"), (cuda.matmul, "allow_tf32")]
+    flags.append((ImageFile, "LOAD_TRUNCATED_IMAGES"))
+    before = [getattr(owner, name) for owner, name in flags]
+    errors = np.geterr()
+    try:
+        yield
+    finally:
+        if os.getcwd() != folder:
+            os.chdir(folder)
+        torch.set_default_dtype(dtype)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
+        torch.set_float32_matmul_precision(precise)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        for (owner, name), value in zip(flags, before, strict=True):
+            if getattr(owner, name) != value:
+                setattr(owner, name, value)
+        np.seterr(**errors)
 
 
 _MEND_EXIT = "a model must raise an exception instead; one that reads the command line needs its options in code"

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from colorbench.errors import UnknownNameError, UserError
-from colorbench.models.guard import one_line, usage_held_back
+from colorbench.models.guard import one_line, process_state_kept, usage_held_back
 from colorbench.models.names import short_name
 from colorbench.models.weights import file_sha256
 from colorbench.registry import OWN, find, nearest, registered, split_tag
@@ -48,7 +48,8 @@ def _source(name: str) -> _Source:
             f"no model {name!r}: names of models have a prefix", mend=f"{mend} For pictures: {IMAGES}FOLDER"
         )
     plugin = find("models", base)
-    factory = plugin.load()
+    with process_state_kept():
+        factory = plugin.load()
     return _Source(base, asked, factory, plugin.distribution, _version(plugin.distribution, plugin.version, factory))
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from colorbench.data.names import Parts, parts_of
 from colorbench.errors import UserError
 
 LARGEST_INDEX = 999_999
@@ -83,11 +84,14 @@ def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     """
     table: dict[str, int] = {}
     names: dict[int, str] = {}
+    written: dict[Parts, str] = {}  # path -> as it is first written
     for where, file, number, synset in _rows(path):
         index = _class_index(number, where)
         name = synset or str(index)
-        if table.setdefault(file, index) != index:
-            raise UserError(f"{short(file)} has two classes, {table[file]} and {index}", where=where, mend="remove one")
+        table.setdefault(file, index)
+        # 00.png and ./00.png are one file.
+        if (first := table[written.setdefault(parts_of(file), file)]) != index:
+            raise UserError(f"{short(file)} has two classes, {first} and {index}", where=where, mend="remove one")
         if names.setdefault(index, name) != name:
             raise UserError(f"class {index} has two names, {short(names[index])} and {short(name)}", where=where)
     if not table:
