@@ -55,13 +55,13 @@ def coverage(
     """Share of the samples whose interval holds the population's |a| - |b|."""
     population, truth = shifted(rows, means, n)
     rng = np.random.default_rng(seed)
-    held, percentile, disagree = 0, 0, 0
+    covered, percentile, disagree = 0, 0, 0
     for _ in range(samples):
         a, b = statistics(population[rng.integers(0, len(population), n)])
         # One seed: the weights of the resamples are drawn once.
         found = paired_interval(a, b, "abs_difference", resamples=RESAMPLES).interval
         assert found is not None
-        held += found.low <= truth <= found.high
+        covered += found.low <= truth <= found.high
         if beside:
             drawn = np.concatenate(
                 [
@@ -73,7 +73,7 @@ def coverage(
             percentile += low <= truth <= high
             p = sign_flip_p(a, b, "abs_difference", flips=399)
             disagree += (p <= 0.05) == (found.low <= 0 <= found.high)
-    return {"covers": held / samples, "percentile": percentile / samples, "disagree": disagree / samples}
+    return {"covers": covered / samples, "percentile": percentile / samples, "disagree": disagree / samples}
 
 
 def of_images(folder: Path, count: int = 650) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""AuC of a 256 x 256 photograph against the plain loop over 151 thresholds: ``uv run python -m benchmarks.auc``."""
+"""AuC of a 256 x 256 image against the plain loop over 151 thresholds: ``uv run python -m benchmarks.auc``."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ if __name__ == "__main__":
     predicted = truth * 0.4 + 5
     weights = torch.from_numpy(rebalancing_weights(load_prior().probabilities, 0.1)).float()
     difference = abs(float(auc(predicted[None], truth[None])[0]) - plain(predicted, truth))
-    ours, theirs = compare(lambda: auc(predicted[None], truth[None]), lambda: plain(predicted, truth))
-    report(f"raw AuC of 256 x 256 (difference {difference:.1e} points)", ours, theirs, "loop over 151 thresholds", 10)
+    ours, reference = compare(lambda: auc(predicted[None], truth[None]), lambda: plain(predicted, truth))
+    report(
+        f"raw AuC of 256 x 256 (difference {difference:.1e} points)", ours, reference, "loop over 151 thresholds", 10
+    )
 
     def all_statistics() -> object:
         return auc_statistics(predicted[None], truth[None], nearest_bin(truth[None]))
@@ -37,5 +39,5 @@ if __name__ == "__main__":
         squared = nearest_bin(truth)
         return plain(predicted, truth), plain(predicted, truth, weights[squared])
 
-    ours, theirs = compare(all_statistics, both_loops)
-    report("every stored statistic of 256 x 256", ours, theirs, "raw and rebalanced loops", 10)
+    ours, reference = compare(all_statistics, both_loops)
+    report("every stored statistic of 256 x 256", ours, reference, "raw and rebalanced loops", 10)

@@ -15,18 +15,18 @@ from colorbench.color.lab import rgb_to_lab
 
 
 def lab() -> None:
-    """sRGB to Lab of a 256 x 256 photograph, against scikit-image in float64."""
-    picture = astronaut()[100:356, 100:356].copy()
-    tensor = torch.from_numpy(picture).permute(2, 0, 1).contiguous()
-    ours, theirs = compare(lambda: rgb_to_lab(tensor), lambda: rgb2lab(picture.astype(np.float64) / 255))
-    error = np.abs(rgb_to_lab(tensor).permute(1, 2, 0).numpy() - rgb2lab(picture)).max()
-    report(f"Lab of 256 x 256 (largest error {error:.1e})", ours, theirs, "scikit-image float64", 3)
+    """sRGB to Lab of a 256 x 256 image, against scikit-image in float64."""
+    image = astronaut()[100:356, 100:356].copy()
+    tensor = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+    ours, reference = compare(lambda: rgb_to_lab(tensor), lambda: rgb2lab(image.astype(np.float64) / 255))
+    error = np.abs(rgb_to_lab(tensor).permute(1, 2, 0).numpy() - rgb2lab(image)).max()
+    report(f"Lab of 256 x 256 (largest error {error:.1e})", ours, reference, "scikit-image float64", 3)
 
 
-def encoding(place: int, title: str, maps: int = 1) -> None:
-    """Soft encoding of 64 x 64 maps, K = 10, against nearest neighbours of scikit-learn into a dense target."""
-    picture = astronaut()[place : place + 256, place : place + 256].copy()
-    ab = rgb_to_lab(torch.from_numpy(picture).permute(2, 0, 1))[1:, ::4, ::4].expand(maps, 2, 64, 64).contiguous()
+def encoding(position: int, title: str, maps: int = 1) -> None:
+    """Soft encoding of 64 x 64 maps, K = 10, against nearest neighbors of scikit-learn into a dense target."""
+    image = astronaut()[position : position + 256, position : position + 256].copy()
+    ab = rgb_to_lab(torch.from_numpy(image).permute(2, 0, 1))[1:, ::4, ::4].expand(maps, 2, 64, 64).contiguous()
     points = ab.permute(0, 2, 3, 1).reshape(-1, 2).numpy()
     tree = NearestNeighbors(n_neighbors=10, algorithm="ball_tree").fit(ab_bins().numpy())
     rows = np.arange(len(points))[:, None]
@@ -39,10 +39,13 @@ def encoding(place: int, title: str, maps: int = 1) -> None:
         return target
 
     rounds = 30 if maps == 1 else 4
-    ours, theirs = compare(lambda: soft_encode(ab), dense, rounds=rounds, repeats=10 if maps == 1 else 3)
-    report(f"soft encoding of {maps} x 64 x 64, {title}", ours, theirs, "scikit-learn, dense", 50)
-    ours, theirs = compare(lambda: soft_encode(ab), dense, rounds=rounds)
-    print(f"  each call just after the other's: {ours * 1e3:.3f} and {theirs * 1e3:.3f} ms, {theirs / ours:.1f} times")
+    ours, reference = compare(lambda: soft_encode(ab), dense, rounds=rounds, repeats=10 if maps == 1 else 3)
+    report(f"soft encoding of {maps} x 64 x 64, {title}", ours, reference, "scikit-learn, dense", 50)
+    ours, reference = compare(lambda: soft_encode(ab), dense, rounds=rounds)
+    print(
+        f"  each call just after the other's: {ours * 1e3:.3f} and {reference * 1e3:.3f} ms, "
+        f"{reference / ours:.1f} times"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """Whether the statistics of comparison keep their word on real rows: ``uv run python -m benchmarks.comparison``.
 
-    --data DIR         photographs to measure the models on [default: crops of the packaged ones]
+    --data DIR         images to measure the models on [default: crops of the packaged ones]
     --output DIR       where their records are kept, and read again the next time
     --simulations N    of each kind [1000]
     --part NAME        nulls, ranks, power or speed, alone
 
-Rows are measured with real models; what is simulated is the set of photographs, drawn from theirs with replacement.
+Rows are measured with real models; what is simulated is the set of images, drawn from theirs with replacement.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ import numpy as np
 
 from benchmarks.packaged import crops
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.results.load import load_stored
-from colorbench.results.pairing import Common, common
+from colorbench.results.pairing import PairedRuns, common
 from colorbench.stats.bootstrap import bootstrap_weights
 from colorbench.stats.effect_size import effect_size, images_needed
 from colorbench.stats.paired import paired_interval, sign_flip_p
@@ -38,10 +38,16 @@ RESAMPLES = 300
 FLIPS = 199
 
 
-def rows(data: Path, output: Path) -> Common:
+def rows(data: Path, output: Path) -> PairedRuns:
     """Every model's rows under ``auc``."""
-    request = RunRequest(
-        models=MODELS, protocols=("auc",), data=open_dataset(data), output=output, save="none", anchors=False, threads=1
+    request = RunConfig(
+        models=MODELS,
+        protocols=("auc",),
+        data=open_dataset(data),
+        output=output,
+        save="none",
+        baselines=False,
+        threads=1,
     )
     return common([load_stored(record_folder(output, record)) for record in run(request)])
 
@@ -60,14 +66,14 @@ def percent(hits: int, trials: int) -> str:
     return f"{100 * share:5.1f} % (se {100 * math.sqrt(share * (1 - share) / trials):.1f})"
 
 
-def nulls(together: Common, trials: int) -> None:
+def nulls(together: PairedRuns, trials: int) -> None:
     """How often two models without a difference are told apart, at 5 %."""
     print("\nNo difference, rejected at 5 %: sign-flip; paired interval")
     names = [stored.record.model.name for stored in together.runs]
     for metric, (first, second) in itertools.product(METRICS, PAIRS):
         a, b = together.statistics(metric)[[names.index(first), names.index(second)]]
         level = np.full(2, b[:, 0].sum() / b[:, 1].sum())
-        for kind in ("swapped", "centred"):
+        for kind in ("swapped", "centerd"):
             rng = np.random.default_rng(0)
             found = np.zeros(2, dtype=int)
             for trial in range(trials):
@@ -83,7 +89,7 @@ def nulls(together: Common, trials: int) -> None:
             print(f"  {metric:22} {first} - {second:14} {kind}: {rates}")
 
 
-def ranks(together: Common, trials: int) -> None:
+def ranks(together: PairedRuns, trials: int) -> None:
     """How often the rank intervals hold all models' true ranks at once."""
     print("\nRank intervals that hold all true ranks at once: as shipped; with the standard errors of the data alone")
     for metric in METRICS:
@@ -132,9 +138,9 @@ def plain(statistics: np.ndarray, seed: int) -> np.ndarray:
     return np.asarray((ratios[:, None] - ratios[None]) / errors > np.quantile(largest, 0.95))
 
 
-def power(together: Common, trials: int) -> None:
-    """Whether the number of photographs said to be needed shows the difference in 80 of 100 sets."""
-    print("\nPower of the sign-flip test at 5 % with as many photographs as are said to be needed (wanted: 80 %)")
+def power(together: PairedRuns, trials: int) -> None:
+    """Whether the number of images said to be needed shows the difference in 80 of 100 sets."""
+    print("\nPower of the sign-flip test at 5 % with as many images as are said to be needed (wanted: 80 %)")
     for metric in METRICS:
         for a, b in itertools.combinations(together.statistics(metric), 2):
             needed = images_needed(effect_size(a, b, "ratio"))
@@ -144,10 +150,10 @@ def power(together: Common, trials: int) -> None:
             for trial in range(trials):
                 drawn = rng.integers(0, len(a), needed)
                 hits += sign_flip_p(a[drawn], b[drawn], flips=FLIPS, seed=trial) <= 0.05
-            print(f"  {metric:22} {needed:5} photographs: {percent(hits, trials)}")
+            print(f"  {metric:22} {needed:5} images: {percent(hits, trials)}")
 
 
-def speed(together: Common, trials: int) -> None:
+def speed(together: PairedRuns, trials: int) -> None:
     """CPU seconds of all pairs at once, against an interval for each pair."""
     print("\nCPU seconds: all pairs at once; an interval of each pair in turn")
     rng = np.random.default_rng(0)
@@ -160,17 +166,17 @@ def speed(together: Common, trials: int) -> None:
         one = cpu(
             lambda s=statistics, k=few: [paired_interval(s[i], s[0], "ratio") for i in range(1, k)]  # type: ignore[misc]
         ) / (few - 1)
-        theirs = one * models * (models - 1) / 2
+        reference = one * models * (models - 1) / 2
         print(
-            f"  {models} models, {n} photographs: {ours:.2f}; {theirs:.2f} (from {few - 1}): {theirs / ours:.0f} times"
+            f"  {models} models, {n} images: {ours:.2f}; {reference:.2f} (from {few - 1}): {reference / ours:.0f} times"
         )
 
 
 def cpu(work: Callable[[], object]) -> float:
     """CPU seconds of one call."""
-    begun = time.process_time()
+    started = time.process_time()
     work()
-    return time.process_time() - begun
+    return time.process_time() - started
 
 
 PARTS = {"nulls": nulls, "ranks": ranks, "power": power, "speed": speed}
@@ -185,7 +191,7 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as scratch:
         folder = given.data or crops(Path(scratch) / "crops", 240)
         measured = rows(folder, given.output or Path(scratch) / "runs")
-        print(f"{len(measured.ids)} photographs of {folder.name}, {len(measured.runs)} models")
+        print(f"{len(measured.ids)} images of {folder.name}, {len(measured.runs)} models")
         for name, part in PARTS.items():
             if given.part in (None, name):
                 part(measured, given.simulations)

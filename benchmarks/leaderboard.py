@@ -1,8 +1,8 @@
 """Building a board: ``uv run python -m benchmarks.leaderboard [RECORDS]``.
 
-The aims: 8 models x 1000 photographs in under 20 s on two cores and under 1 GB; a page of 8 models with 24 photographs
-under 5 MB. The first is timed on records whose rows are drawn again from real ones; the second takes pictures of a
-real run, here of crops of packaged photographs, or RECORDS (a folder of ``colorbench run``).
+The aims: 8 models x 1000 images in under 20 s on two cores and under 1 GB; a page of 8 models with 24 images
+under 5 MB. The first is timed on records whose rows are drawn again from real ones; the second takes images of a
+real run, here of crops of packaged images, or RECORDS (a folder of ``colorbench run``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from board_support import copy, folders, measured, synthetic
 
 from leaderboards.output import build_files
 
-MODELS, PHOTOGRAPHS = 8, 1000
+MODELS, IMAGES = 8, 1000
 
 
 def main(records: str | None = None) -> None:
@@ -33,19 +33,19 @@ def main(records: str | None = None) -> None:
         for i in range(MODELS):
             source = competitors[i % len(competitors)]
             target = folder / "many" / f"m{i}" / source.parent.name / "x"
-            synthetic(source, target, f"lab/m{i}", n=PHOTOGRAPHS, shift=0.001 * i, seed=i)
-            copy(source, folder / "pictured" / f"m{i}" / source.parent.name / "x", model__name=f"lab/m{i}")
+            synthetic(source, target, f"lab/m{i}", n=IMAGES, shift=0.001 * i, seed=i)
+            copy(source, folder / "imaged" / f"m{i}" / source.parent.name / "x", model__name=f"lab/m{i}")
         wall, cpu = time.perf_counter(), time.process_time()
         build_files([folder / "many"], folder / "many.html")
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(
-            f"{MODELS} models x {PHOTOGRAPHS} photographs: {wall:.1f} s ({cpu:.1f} s of CPU, {os.cpu_count()} cores, "
+            f"{MODELS} models x {IMAGES} images: {wall:.1f} s ({cpu:.1f} s of CPU, {os.cpu_count()} cores, "
             f"aim under 20), peak {peak:.2f} GB (aim under 1, with everything that making the records took)"
         )
-        build_files([folder / "pictured"], folder / "pictured.html", embed_photographs=True)
-        size = (folder / "pictured.html").stat().st_size / 1e6
-        print(f"page of {MODELS} models and 24 photographs: {size:.2f} MB (aim under 5)")
+        build_files([folder / "imaged"], folder / "imaged.html", embed_images=True)
+        size = (folder / "imaged.html").stat().st_size / 1e6
+        print(f"page of {MODELS} models and 24 images: {size:.2f} MB (aim under 5)")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Many small photographs from the few that are packaged: crops at random places."""
+"""Many small images from the few that are packaged: crops at random places."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from PIL import Image
 from colorbench.data.sources import open_dataset
 
 SIDE = 96
-"""Of a crop, in pixels of photographs about 500 wide."""
+"""Of a crop, in pixels of images about 500 wide."""
 
 
 def crops(folder: Path, count: int, seed: int = 0) -> Path:
-    """Write ``count`` crops of the packaged photographs, all alike in turn, as PNG files; the folder."""
+    """Write ``count`` crops of the packaged images, all alike in turn, as PNG files; the folder."""
     rng = np.random.default_rng(seed)
     originals = [Image.open(sample.path).convert("RGB") for sample in open_dataset().samples]
     folder.mkdir(parents=True, exist_ok=True)
-    for place in range(count):
-        original = originals[place % len(originals)]
+    for position in range(count):
+        original = originals[position % len(originals)]
         left, top = (int(rng.integers(0, side - SIDE)) for side in original.size)
-        original.crop((left, top, left + SIDE, top + SIDE)).save(folder / f"{place:04d}.png")
+        original.crop((left, top, left + SIDE, top + SIDE)).save(folder / f"{position:04d}.png")
     return folder

@@ -1,9 +1,9 @@
-"""A second probe against the first: what it costs to look at photographs again.
+"""A second probe against the first: what it costs to look at images again.
 
 python -m benchmarks.probe --train imagenette/train --test imagenette/val --limit 300
 
 Runs the linear probe of ``zoo/cic`` twice with different held parts in a folder of its own, so that the second finds
-features but no classifiers. Opponent: the first run, which decodes and passes every photograph through the network.
+features but no classifiers. Opponent: the first run, which decodes and passes every image through the network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import run
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=300)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        first = RunRequest(
+        first = RunConfig(
             models=["zoo/cic"],
             protocols=["linear-probe"],
             data=open_dataset(given.test),
@@ -37,10 +37,10 @@ def main() -> None:
             limit=given.limit,
         )
         seconds = []
-        for held in (0.1, 0.15):
-            begun = time.process_time()
-            run(replace(first, parameters={"linear-probe": {"controls": "", "held": held}}))
-            seconds.append(time.process_time() - begun)
+        for covered in (0.1, 0.15):
+            started = time.process_time()
+            run(replace(first, parameters={"linear-probe": {"controls": "", "held": covered}}))
+            seconds.append(time.process_time() - started)
     print(f"first probe   {seconds[0]:7.1f} s of CPU: decoding, network, classifiers")
     print(f"second probe  {seconds[1]:7.1f} s of CPU: classifiers ({seconds[0] / seconds[1]:.1f} times less)")
 

@@ -31,10 +31,10 @@ def main() -> None:
         root = Path(folder)
         requests = test_retrained.requests(root / "sets")
         for protocol in chosen.protocols:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             (root / protocol).mkdir()
             test_retrained.check(protocol, requests[protocol], root / protocol, chosen.kills)
-            print(f"{protocol}: {chosen.kills} of {chosen.kills}, {time.perf_counter() - begun:.1f} s", flush=True)
+            print(f"{protocol}: {chosen.kills} of {chosen.kills}, {time.perf_counter() - started:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A whole run against its parts: ``uv run python -m benchmarks.run FOLDER_OF_PHOTOGRAPHS``.
+"""A whole run against its parts: ``uv run python -m benchmarks.run FOLDER_OF_IMAGES``.
 
 The aim: at most 1.5 times the larger of (decoding, resizing and Lab alone) and (the network alone). All in turn in one
 process, medians; a first run is not counted, since it loads what a process loads once.
@@ -18,11 +18,11 @@ from colorbench import _api
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 from colorbench.evaluation.device import numerics
 from colorbench.memory import keep_freed_memory
-from colorbench.models.interfaces import Inputs
+from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loading import load_model
 from colorbench.results.record import Record
 
@@ -30,21 +30,21 @@ BATCH, ROUNDS = 16, 5
 
 
 def main(folder: str, model_name: str = "zoo/cic.small") -> None:
-    """Time the parts alone, and whole runs with and without the anchors."""
+    """Time the parts alone, and whole runs with and without the baselines."""
     keep_freed_memory()  # as the command line does
     dataset = open_dataset(folder)
-    recipe = get_recipe("squash256")
+    preprocessing = get_preprocessing("squash256")
     model = load_model(model_name)
-    loaded = load_batches(dataset.samples, recipe, batch_size=BATCH, workers=2)
+    loaded = load_batches(dataset.samples, preprocessing, batch_size=BATCH, workers=2)
     inputs = [
-        Inputs(rgb_to_lab(batch.rgb8)[:, :1].contiguous(), batch.ids, tuple(range(len(batch.ids))))
+        ColorizerInput(rgb_to_lab(batch.rgb8)[:, :1].contiguous(), batch.ids, tuple(range(len(batch.ids))))
         for batch in loaded
         if batch.ids
     ]
     records: list[Record] = []
 
     def prepare() -> None:
-        for batch in load_batches(dataset.samples, recipe, batch_size=BATCH, workers=2):
+        for batch in load_batches(dataset.samples, preprocessing, batch_size=BATCH, workers=2):
             rgb_to_lab(batch.rgb8)
 
     def forward() -> None:
@@ -52,34 +52,32 @@ def main(folder: str, model_name: str = "zoo/cic.small") -> None:
             for one in inputs:
                 model.colorizer.colorize_batch(one)
 
-    def whole(anchors: bool) -> None:
-        records.append(_run(model_name, dataset, anchors))
+    def full(baselines: bool) -> None:
+        records.append(_run(model_name, dataset, baselines))
 
     ways = {
         "decode + resize + Lab alone": prepare,
         "network alone": forward,
-        "whole run, the model alone": lambda: whole(False),
-        "whole run, with gray, constant and truth": lambda: whole(True),
+        "whole run, the model alone": lambda: full(False),
+        "whole run, with gray, constant and truth": lambda: full(True),
     }
-    print(f"the first run of this process: {seconds(lambda: whole(False)):.2f} s")
+    print(f"the first run of this process: {seconds(lambda: full(False)):.2f} s")
     forward()
     rounds = [{name: seconds(work) for name, work in ways.items()} for _ in range(ROUNDS)]
     times = {name: statistics.median(round[name] for round in rounds) for name in ways}
     n = sum(len(one.ids) for one in inputs)
     larger = max(list(times.values())[:2])
-    print(f"{n} photographs, {torch.get_num_threads()} threads, {model.full_name}, median of {ROUNDS} in turn")
+    print(f"{n} images, {torch.get_num_threads()} threads, {model.full_name}, median of {ROUNDS} in turn")
     print("(a whole run: aim at most 1.5 times the larger part)")
     for name, spent in times.items():
-        print(
-            f"{name}: {spent:.2f} s, {1e3 * spent / n:.1f} ms a photograph, {spent / larger:.2f} times the larger part"
-        )
+        print(f"{name}: {spent:.2f} s, {1e3 * spent / n:.1f} ms an image, {spent / larger:.2f} times the larger part")
     stages = records[-2].execution.stage_seconds  # of the last run of the model alone
     print("of the model alone: " + ", ".join(f"{k} {100 * v / sum(stages.values()):.0f} %" for k, v in stages.items()))
 
 
-def _run(model: str, dataset: Dataset, anchors: bool) -> Record:
+def _run(model: str, dataset: Dataset, baselines: bool) -> Record:
     with tempfile.TemporaryDirectory() as output:
-        return _api.run(model, "auc", dataset, output=Path(output), anchors=anchors, batch_size=BATCH, save="none")
+        return _api.run(model, "auc", dataset, output=Path(output), baselines=baselines, batch_size=BATCH, save="none")
 
 
 if __name__ == "__main__":

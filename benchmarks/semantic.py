@@ -1,8 +1,8 @@
-"""A semantic run against its parts: ``uv run python -m benchmarks.semantic FOLDER_OF_PHOTOGRAPHS [LIMIT]``.
+"""A semantic run against its parts: ``uv run python -m benchmarks.semantic FOLDER_OF_IMAGES [LIMIT]``.
 
 The aim: at most 1.5 times the larger of decoding and (colorizer + classifier forward), in one run. CPU time of one
 thread each, so that it holds on a busy machine too: the network's is taken inside the run, around every forward pass
-of colorizer and classifier (truth and gray are judged, too), decoding's around the reading of the same photographs.
+of colorizer and classifier (truth and gray are judged, too), decoding's around the reading of the same images.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 
 from colorbench import _api
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 from colorbench.models.classifier_weights import PACKAGED
 from colorbench.models.classifiers import Classifier, load_classifier
@@ -35,11 +35,11 @@ class Stopwatch:
         """The same function, timed."""
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
-            begun = time.thread_time()
+            started = time.thread_time()
             try:
                 return work(*arguments, **keywords)
             finally:
-                self.spent += time.thread_time() - begun
+                self.spent += time.thread_time() - started
                 self.calls += 1
 
         return timed
@@ -50,10 +50,10 @@ def main(folder: str, limit: str | None = None, model_name: str = "zoo/cic.small
     torch.set_num_threads(1)
     dataset = open_dataset(folder)
     dataset = dataset if limit is None else dataset.limit(int(limit))
-    begun = time.thread_time()
-    for _ in load_batches(dataset.samples, get_recipe("native"), batch_size=16, workers=0):
+    started = time.thread_time()
+    for _ in load_batches(dataset.samples, get_preprocessing("native"), batch_size=16, workers=0):
         pass
-    decoding = time.thread_time() - begun
+    decoding = time.thread_time() - started
 
     colorizer, classifier, judging = Stopwatch(), Stopwatch(), Stopwatch()
     model = load_model(model_name)
@@ -68,21 +68,21 @@ def main(folder: str, limit: str | None = None, model_name: str = "zoo/cic.small
     Classifier.__init__ = with_stopwatch  # type: ignore[method-assign]
     Classifier.logits = judging.around(logits)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as output:
-        begun = time.process_time()
-        _api.run(model, "semantic", dataset, output=Path(output), anchors=False, save="none", threads=1, workers=1)
-        whole = time.process_time() - begun
+        started = time.process_time()
+        _api.run(model, "semantic", dataset, output=Path(output), baselines=False, save="none", threads=1, workers=1)
+        full = time.process_time() - started
     networks = colorizer.spent + classifier.spent
-    ratio = whole / max(decoding, networks)
+    ratio = full / max(decoding, networks)
     parts = {
         "decoding": decoding,
         "colorizer": colorizer.spent,
-        f"classifier ({classifier.calls} pictures)": classifier.spent,
+        f"classifier ({classifier.calls} images)": classifier.spent,
         "resizing and normalizing": judging.spent - classifier.spent,
     }
-    parts["all else (Lab, scores, loading weights, record)"] = whole - sum(parts.values())
-    print(f"{len(dataset)} photographs, {model.full_name}, CPU time of one run: {whole:.1f} s")
+    parts["all else (Lab, scores, loading weights, record)"] = full - sum(parts.values())
+    print(f"{len(dataset)} images, {model.full_name}, CPU time of one run: {full:.1f} s")
     for part, spent in parts.items():
-        print(f"  {part}: {spent:.2f} s ({100 * spent / whole:.0f} %)")
+        print(f"  {part}: {spent:.2f} s ({100 * spent / full:.0f} %)")
     verdict = "reached" if ratio <= 1.5 else "MISSED"
     print(f"{ratio:.2f} times the larger of decoding and (colorizer + classifier) (aim at most 1.5, {verdict})")
 

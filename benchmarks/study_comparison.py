@@ -30,26 +30,26 @@ SETTINGS = [
 def calibration(plan: Plan, studies: int, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, float]:
     """Of simulated studies, the share with an extreme P and the coverage, for both ways of drawing."""
     extreme: dict[str, list[bool]] = {"together": [], "apart": []}
-    held: dict[str, list[bool]] = {"together": [], "apart": []}
+    covered: dict[str, list[bool]] = {"together": [], "apart": []}
     for block in blocks(plan, studies, seed):
-        for number, (fooled, person, image, method) in enumerate(
-            zip(block.fooled, block.person, block.image, block.method, strict=True)
+        for number, (fooled, participant, image, method) in enumerate(
+            zip(block.fooled, block.participant, block.image, block.method, strict=True)
         ):
             first = method == 0
             apart = [
-                two_level_bootstrap(fooled[kind], person[kind], resamples=resamples, seed=2 * number + turn).rates
+                two_level_bootstrap(fooled[kind], participant[kind], resamples=resamples, seed=2 * number + turn).rates
                 for turn, kind in enumerate((first, ~first))
             ]
             drawn = {
-                "together": paired_resamples(fooled, person, image, first, resamples=resamples, seed=number),
+                "together": paired_resamples(fooled, participant, image, first, resamples=resamples, seed=number),
                 "apart": apart[0] - apart[1],
             }
             for name, differences in drawn.items():
                 extreme[name].append(abs(share_above(differences) - 0.5) > 0.475)
                 low, high = np.quantile(differences, [0.025, 0.975])
-                held[name].append(bool(low <= -plan.effect <= high))
+                covered[name].append(bool(low <= -plan.effect <= high))
     found = {f"{name} extreme": float(np.mean(values)) for name, values in extreme.items()}
-    return found | {f"{name} covers": float(np.mean(values)) for name, values in held.items()}
+    return found | {f"{name} covers": float(np.mean(values)) for name, values in covered.items()}
 
 
 if __name__ == "__main__":

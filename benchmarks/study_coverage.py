@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from colorbench.stats.clustered import (
-    MINIMUM_PERSONS,
+    MINIMUM_PARTICIPANTS,
     crossed_bootstrap,
     mean_influence,
     two_level_bootstrap,
@@ -27,8 +27,8 @@ BOOTSTRAPPED = 200
 AIM = (0.93, 0.97)
 SETTINGS = [(images, *sds) for images in (200, 60) for sds in ((0.4, 0.8), (0.8, 0.4))]
 BEYOND = [
-    ("10 people", Plan(rate=0.32, participants=MINIMUM_PERSONS, images=200)),
-    ("4 or 5 answers a person", Plan(rate=0.32, tests=9)),
+    ("10 people", Plan(rate=0.32, participants=MINIMUM_PARTICIPANTS, images=200)),
+    ("4 or 5 answers a participant", Plan(rate=0.32, tests=9)),
     ("no clustering", Plan(rate=0.32, participant_sd=0, image_sd=0)),
     ("a rate of .03", Plan(rate=0.03)),
     ("sd 1.5 both ways", Plan(rate=0.32, participant_sd=1.5, image_sd=1.5)),
@@ -37,23 +37,23 @@ BEYOND = [
 
 def coverage(plan: Plan, studies: int = STUDIES, seed: int = 0) -> dict[str, float]:
     """Share of the studies whose interval holds the first method's rate, by name; ``width`` is the mean width."""
-    held: dict[str, list[bool]] = {name: [] for name in ("clustered", "binomial", "two-level", "crossed")}
+    covered: dict[str, list[bool]] = {name: [] for name in ("clustered", "binomial", "two-level", "crossed")}
     widths = []
     for block in blocks(plan, studies, seed):
-        mine = block.method == 0
-        rate, influence = mean_influence(block.fooled, mine)
-        low, high = logit_bounds(rate, two_way_variance(influence, block.person, block.image, mine))
-        held["clustered"] += ((low <= plan.rate) & (plan.rate <= high)).tolist()
+        measured = block.method == 0
+        rate, influence = mean_influence(block.fooled, measured)
+        low, high = logit_bounds(rate, two_way_variance(influence, block.participant, block.image, measured))
+        covered["clustered"] += ((low <= plan.rate) & (plan.rate <= high)).tolist()
         widths += (high - low).tolist()
-        for fooled, person, image, own in zip(block.fooled, block.person, block.image, mine, strict=True):
+        for fooled, participant, image, own in zip(block.fooled, block.participant, block.image, measured, strict=True):
             independent = binomial_interval(int(fooled[own].sum()), int(own.sum()))
-            held["binomial"].append(independent.low <= plan.rate <= independent.high)
-            if len(held["crossed"]) < BOOTSTRAPPED:
-                paper = two_level_bootstrap(fooled[own], person[own], resamples=1000).interval
-                crossed = crossed_bootstrap(fooled[own], person[own], image[own], resamples=1000).interval
-                held["two-level"].append(paper.low <= plan.rate <= paper.high)
-                held["crossed"].append(crossed.low <= plan.rate <= crossed.high)
-    return {**{name: float(np.mean(values)) for name, values in held.items()}, "width": float(np.mean(widths))}
+            covered["binomial"].append(independent.low <= plan.rate <= independent.high)
+            if len(covered["crossed"]) < BOOTSTRAPPED:
+                paper = two_level_bootstrap(fooled[own], participant[own], resamples=1000).interval
+                crossed = crossed_bootstrap(fooled[own], participant[own], image[own], resamples=1000).interval
+                covered["two-level"].append(paper.low <= plan.rate <= paper.high)
+                covered["crossed"].append(crossed.low <= plan.rate <= crossed.high)
+    return {**{name: float(np.mean(values)) for name, values in covered.items()}, "width": float(np.mean(widths))}
 
 
 def line(what: str, found: dict[str, float], *, aimed: bool) -> str:
@@ -74,18 +74,18 @@ if __name__ == "__main__":
         plan = Plan(rate=0.32, effect=0.0, images=images, participant_sd=participant_sd, image_sd=image_sd, methods=1)
         what = f"{images} images, sd {participant_sd:g} people, {image_sd:g} images"
         print(line(what, coverage(plan), aimed=True), flush=True)
-    print("\nand beyond the aim, one method of two (18 answers a person unless said)")
+    print("\nand beyond the aim, one method of two (18 answers a participant unless said)")
     for what, plan in BEYOND:
         print(line(what, coverage(plan), aimed=False), flush=True)
     block = next(blocks(Plan(rate=0.32, effect=0.0, methods=1), 1, 0))
-    answers = (block.fooled[0], block.person[0], block.image[0])
+    study_data = (block.fooled[0], block.participant[0], block.image[0])
     for name, work in (
-        ("two-level", lambda: two_level_bootstrap(answers[0], answers[1])),
-        ("crossed", lambda: crossed_bootstrap(*answers)),
+        ("two-level", lambda: two_level_bootstrap(study_data[0], study_data[1])),
+        ("crossed", lambda: crossed_bootstrap(*study_data)),
     ):
-        begun = time.process_time()
+        started = time.process_time()
         work()
-        spent = time.process_time() - begun
+        spent = time.process_time() - started
         print(
             f"10,000 {name} resamples of 40 x 36 answers: {spent:.2f} s (aim 2, {'reached' if spent < 2 else 'MISSED'})"
         )

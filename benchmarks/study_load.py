@@ -30,7 +30,7 @@ import numpy as np
 from protocols.human_study.build.assignment import draw_slots
 from protocols.human_study.build.stimuli import files_of
 from protocols.human_study.study.paths import FORM, JSPSYCH, TEXTS
-from protocols.human_study.study.schema import DataPart, Design, Exclusions, Method, Picture, Settings, StudyPhotograph
+from protocols.human_study.study.schema import DataPart, Design, Exclusions, Method, Stimulus, StudyImage, StudySettings
 
 CLIENT = {
     "screen_width": 1280,
@@ -45,26 +45,26 @@ CLIENT = {
 def write_study(folder: Path, participants: int, trials: int) -> None:
     """A study without colorizers: the server is what is measured."""
     methods, sentinel = ["bench/a", "bench/b"], "zoo/random"
-    photographs = [f"{i}.png" for i in range(trials)]
+    images = [f"{i}.png" for i in range(trials)]
     slots = draw_slots(
         participants=participants,
         trials=trials,
         sentinels=max(1, trials // 10),
         methods=methods,
         sentinel_method=sentinel,
-        photographs=photographs,
+        images=images,
         practice=[],
         assignment="within",
         seed=0,
     )
-    pictures, rng = [], np.random.default_rng(0)
-    (folder / "pictures").mkdir(parents=True)
-    for photograph in photographs:
+    stimuli, rng = [], np.random.default_rng(0)
+    (folder / "stimuli").mkdir(parents=True)
+    for image in images:
         versions = {name: rng.integers(0, 256, (16, 16, 3), dtype=np.uint8) for name in ("", *methods, sentinel)}
         for name, data in files_of(versions).items():
             file = f"{rng.bytes(8).hex()}.png"
-            (folder / "pictures" / file).write_bytes(data)
-            pictures.append(Picture(file=file, photograph=photograph, method=name or None, sha256="0" * 64))
+            (folder / "stimuli" / file).write_bytes(data)
+            stimuli.append(Stimulus(file=file, image=image, method=name or None, sha256="0" * 64))
     for part, names in (("form", (*FORM, *JSPSYCH)), ("texts", [f"{name}.md" for name in TEXTS])):
         (folder / part).mkdir()
         for name in names:
@@ -75,14 +75,14 @@ def write_study(folder: Path, participants: int, trials: int) -> None:
         seed=0,
         created="",
         colorbench_version="",
-        settings=Settings(
+        settings=StudySettings(
             participants=participants, trials=trials, sentinels=max(1, trials // 10), practice=0, plates=0
         ),
         exclusions=Exclusions(),
         data=DataPart(name="load", n=trials, fingerprint="", redistributable=True),
         methods=[Method(name=name, title=name, sentinel=name == sentinel) for name in (*methods, sentinel)],
-        photographs=[StudyPhotograph(id=name, sha256="0" * 64) for name in photographs],
-        pictures=pictures,
+        images=[StudyImage(id=name, sha256="0" * 64) for name in images],
+        stimuli=stimuli,
         plates=[],
         slots=slots,
     )
@@ -116,7 +116,7 @@ class Participant:
     async def post(self, name: str, body: object) -> httpx.Response:
         """Send until it is answered."""
         while True:
-            begun = time.perf_counter()
+            started = time.perf_counter()
             try:
                 reply = await self.client.post(f"/api/{name}", json=body, headers=self.headers)
             except httpx.HTTPError:
@@ -127,7 +127,7 @@ class Participant:
                 self.retried += 1
                 await asyncio.sleep(0.2)
                 continue
-            self.waits.append(time.perf_counter() - begun)
+            self.waits.append(time.perf_counter() - started)
             assert reply.status_code == 200, (name, reply.status_code, reply.text)
             return reply
 
@@ -142,7 +142,7 @@ class Participant:
         for trial in range(trials):
             body = {
                 "trial": trial,
-                "answer": rng.choice(("first", "second")),
+                "response": rng.choice(("first", "second")),
                 "reaction_ms": round(rng.uniform(200, 3000), 2),
                 "exposure_first_ms": 1000.0,
                 "exposure_second_ms": 1000.0,
@@ -150,7 +150,7 @@ class Participant:
                 "focus_losses": 0,
                 "input": "key",
             }
-            await self.post("answers", body)
+            await self.post("study_data", body)
             self.acknowledged[trial] = body
         await self.post("finish", {"submit_to": ""})
 
@@ -162,13 +162,13 @@ async def run(
     waits: list[float] = []
     limits = httpx.Limits(max_connections=participants)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits) as client:
-        people = [Participant(number, client, waits) for number in range(participants)]
+        simulated = [Participant(number, client, waits) for number in range(participants)]
         process = await asyncio.to_thread(start, folder, port)
-        playing = asyncio.gather(*(person.play(trials) for person in people))
+        playing = asyncio.gather(*(simulated_one.play(trials) for simulated_one in simulated))
         killed = 0
         for number in range(kills):
             share = (number + 0.5 + random.random() / 2) / (kills + 1)
-            while sum(len(person.acknowledged) for person in people) < share * participants * trials:
+            while sum(len(simulated_one.acknowledged) for simulated_one in simulated) < share * participants * trials:
                 if playing.done():
                     break
                 await asyncio.sleep(0.005)
@@ -179,7 +179,7 @@ async def run(
         await playing
         process.send_signal(signal.SIGKILL)  # even the last stop is no orderly one
         process.wait()
-    return people, killed, waits
+    return simulated, killed, waits
 
 
 def main() -> None:
@@ -192,23 +192,27 @@ def main() -> None:
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place) / "study"
+    with tempfile.TemporaryDirectory() as position:
+        folder = Path(position) / "study"
         write_study(folder, chosen.participants, chosen.trials)
-        begun = time.perf_counter()
-        people, killed, waits = asyncio.run(run(folder, port, chosen.participants, chosen.trials, chosen.kills))
-        seconds = time.perf_counter() - begun
+        started = time.perf_counter()
+        simulated, killed, waits = asyncio.run(run(folder, port, chosen.participants, chosen.trials, chosen.kills))
+        seconds = time.perf_counter() - started
         with closing(sqlite3.connect(folder / "data" / "study.sqlite")) as database:
-            rows = database.execute("SELECT participant, trial, body FROM answers").fetchall()
+            rows = database.execute("SELECT participant, trial, body FROM responses").fetchall()
             complete = database.execute("SELECT count(*) FROM participants WHERE status = 'complete'").fetchone()[0]
             sound = database.execute("PRAGMA integrity_check").fetchone()[0]
     there = [(participant, trial) for participant, trial, _ in rows]
     kept = {(participant, trial): json.loads(body) for participant, trial, body in rows}
-    given = {(person.id, trial): body for person in people for trial, body in person.acknowledged.items()}
+    given = {
+        (simulated_one.id, trial): body
+        for simulated_one in simulated
+        for trial, body in simulated_one.acknowledged.items()
+    }
     lost = [key for key, body in given.items() if kept.get(key) != body]
-    print(f"participants            {len(people)}, {chosen.trials} answers each, {os.cpu_count()} cores")
+    print(f"participants            {len(simulated)}, {chosen.trials} answers each, {os.cpu_count()} cores")
     print(f"killed by SIGKILL       {killed} times while they answered, and once at the end")
-    print(f"sent again              {sum(person.retried for person in people)} requests")
+    print(f"sent again              {sum(simulated_one.retried for simulated_one in simulated)} requests")
     print(f"acknowledged            {len(given)}")
     print(f"lost or changed         {len(lost)}")
     print(f"there more than once    {len(there) - len(set(there))}")
@@ -218,7 +222,7 @@ def main() -> None:
     median, late = 1000 * np.quantile(waits, [0.5, 0.99])
     print(f"waiting for an answer   median {median:.0f} ms, 99 % {late:.0f} ms")
     print(f"in all                  {seconds:.0f} s with the restarts")
-    if lost or len(there) != len(set(there)) or killed < chosen.kills or len(given) != len(people) * chosen.trials:
+    if lost or len(there) != len(set(there)) or killed < chosen.kills or len(given) != len(simulated) * chosen.trials:
         raise SystemExit("not as it must be")
 
 

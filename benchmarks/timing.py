@@ -9,31 +9,31 @@ from collections.abc import Callable
 
 def seconds(work: Callable[[], object]) -> float:
     """Wall-clock seconds of one call."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     work()
-    return time.perf_counter() - begun
+    return time.perf_counter() - started
 
 
 def compare(
-    ours: Callable[[], object], theirs: Callable[[], object], *, rounds: int = 30, repeats: int = 1
+    ours: Callable[[], object], reference: Callable[[], object], *, rounds: int = 30, repeats: int = 1
 ) -> tuple[float, float]:
     """Median seconds of a call of both, in turn, so that a machine whose speed drifts treats them alike.
 
     With ``repeats``, a turn is so many calls in a row, of which the first is left out: it finds its code and tables
     gone from the caches, which for work of a tenth of a millisecond is most of its time.
     """
-    ours(), theirs()
+    ours(), reference()
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
-        for work, kept in zip((ours, theirs), times, strict=True):
+        for work, kept in zip((ours, reference), times, strict=True):
             turn = [seconds(work) for _ in range(repeats)]
             kept += turn[1:] or turn
     return statistics.median(times[0]), statistics.median(times[1])
 
 
-def report(what: str, ours: float, theirs: float, opponent: str, aim: float) -> None:
+def report(what: str, ours: float, reference: float, opponent: str, aim: float) -> None:
     """One line: both times, their ratio and the aim."""
-    ratio = theirs / ours
+    ratio = reference / ours
     verdict = "reached" if ratio >= aim else "MISSED"
-    times = f"{ours * 1e3:.3f} ms; {opponent}: {theirs * 1e3:.3f} ms"
+    times = f"{ours * 1e3:.3f} ms; {opponent}: {reference * 1e3:.3f} ms"
     print(f"{what}: {times}; {ratio:.1f} times faster (aim {aim:g}, {verdict})")

@@ -1,7 +1,7 @@
 """The cost of a training step, and what initialization is worth: ``uv run python -m benchmarks.training DIR``.
 
-DIR holds photographs to train on. All times are CPU time of the process; ratios are of one run. The opponent makes
-dense (N, 313, H, W) targets with scikit-learn's nearest neighbours, as public implementations do.
+DIR holds images to train on. All times are CPU time of the process; ratios are of one run. The opponent makes
+dense (N, 313, H, W) targets with scikit-learn's nearest neighbors, as public implementations do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from colorbench.color.grid import ab_bins
 from colorbench.color.prior import load_prior
 from colorbench.data.sources import open_dataset
 from colorbench.memory import keep_freed_memory
-from colorbench.training.image_cache import PhotographCache, build_cache, cut
+from colorbench.training.image_cache import ImageCache, build_cache, cut
 from colorbench.training.journal import Journal
 from colorbench.training.loss import rebalanced_cross_entropy
 from colorbench.training.optimizer import make_optimizer
@@ -79,7 +79,7 @@ def tree() -> NearestNeighbors:
     return NearestNeighbors(n_neighbors=10, algorithm="ball_tree").fit(ab_bins().numpy())
 
 
-def stepper(kind: type[ClassificationTraining], cache: PhotographCache) -> Callable[[], None]:
+def stepper(kind: type[ClassificationTraining], cache: ImageCache) -> Callable[[], None]:
     """One whole step: crops, forward, loss, backward, optimizer."""
     torch.manual_seed(0)
     task = kind(STEP, load_prior()).to(memory_format=torch.channels_last)
@@ -98,14 +98,14 @@ def stepper(kind: type[ClassificationTraining], cache: PhotographCache) -> Calla
 
 def cpu_seconds(work: Callable[[], object]) -> float:
     """CPU time of one call."""
-    begun = time.process_time()
+    started = time.process_time()
     work()
-    return time.process_time() - begun
+    return time.process_time() - started
 
 
-def times(cache: PhotographCache, rounds: int = 4) -> None:
+def times(cache: ImageCache, rounds: int = 4) -> None:
     """Share of encoding and loss in a step, and the step against dense targets."""
-    ours, theirs = stepper(ClassificationTraining, cache), stepper(DenseTraining, cache)
+    ours, reference = stepper(ClassificationTraining, cache), stepper(DenseTraining, cache)
     weights = torch.ones(313)
     lab = cut(cache.pixels, list(range(BATCH)), STEP.views[0], np.random.default_rng(0))
     shape = (BATCH, 313, SIZE // 4, SIZE // 4)
@@ -116,8 +116,8 @@ def times(cache: PhotographCache, rounds: int = 4) -> None:
         torch.autograd.grad(rebalanced_cross_entropy(logits, target, weights).loss, logits)
 
     def medians() -> tuple[float, float, float]:
-        ours(), theirs(), loss_alone()  # what is made once is made now
-        found = [(cpu_seconds(ours), cpu_seconds(theirs), cpu_seconds(loss_alone)) for _ in range(rounds)]
+        ours(), reference(), loss_alone()  # what is made once is made now
+        found = [(cpu_seconds(ours), cpu_seconds(reference), cpu_seconds(loss_alone)) for _ in range(rounds)]
         step, dense, loss = (statistics.median(column) for column in zip(*found, strict=True))
         print(f"  step {step:.3f} s; encoding + loss {loss * 1e3:.0f} ms, {100 * loss / step:.1f} % (aim at most 10 %)")
         print(f"  with dense targets {dense:.3f} s: {dense / step:.2f} times slower (aim at least 1.3)")
@@ -153,11 +153,11 @@ def _peak(kind: str, folder: Path) -> int:
 
 def memory(folder: Path) -> None:
     """Peak memory, ours and dense."""
-    ours, theirs = peak("sparse", folder), peak("dense", folder)
+    ours, reference = peak("sparse", folder), peak("dense", folder)
     target = BATCH * 313 * (SIZE // 4) ** 2 * 4
     print(
-        f"peak memory: {ours / 2**20:.0f} MiB; with dense targets {theirs / 2**20:.0f} MiB, "
-        f"{(theirs - ours) / 2**20:.0f} more (aim at least the target, {target / 2**20:.0f})"
+        f"peak memory: {ours / 2**20:.0f} MiB; with dense targets {reference / 2**20:.0f} MiB, "
+        f"{(reference - ours) / 2**20:.0f} more (aim at least the target, {target / 2**20:.0f})"
     )
 
 
@@ -169,7 +169,7 @@ class _Silent:
     def validated(self, step: int, figures: Mapping[str, float]) -> None: ...
 
 
-def initialization(cache: PhotographCache) -> None:
+def initialization(cache: ImageCache) -> None:
     """Loss curves of both initializations, and the share of the time that steps wait for data."""
     waiting = []
     for head in ("prior", "kmeans"):
@@ -181,10 +181,12 @@ def initialization(cache: PhotographCache) -> None:
                 options = Options(Path(folder), log_every=20, validate_every=60)
                 Trainer(task, preset, cache, options).run(_Silent())
                 rows = Journal(Path(folder) / "log.csv").rows()
-                (held,) = Journal(Path(folder) / "validation.csv").rows()
+                (covered,) = Journal(Path(folder) / "validation.csv").rows()
             waiting += [row["waiting"] for row in rows[1:]]
             curve = ", ".join(f"{row['step']:.0f}: {row['loss']:.3f}" for row in rows)
-            print(f"start {start}, head {head}: loss at {curve}; held loss {held['loss']:.3f}, KL {held['kl']:.3f}")
+            print(
+                f"start {start}, head {head}: loss at {curve}; held loss {covered['loss']:.3f}, KL {covered['kl']:.3f}"
+            )
     print(f"waiting for data: {100 * max(waiting):.1f} % of the time of a step, the largest of all (aim under 5 %)")
 
 
@@ -195,7 +197,7 @@ def main(folder: str) -> None:
         cache = build_cache([open_dataset(folder)], Path(scratch) / "cache", 128)
         times(cache)
         initialization(cache)
-        link = Path(scratch) / "photographs"
+        link = Path(scratch) / "images"
         link.symlink_to(Path(folder).resolve())
         memory(link)
 

@@ -1,7 +1,7 @@
 """colorbench: evaluation, benchmarking and a reference model zoo for automatic image colorizers.
 
     import colorbench
-    record = colorbench.run("zoo/cic", "auc", "my-photographs/")
+    record = colorbench.run("zoo/cic", "auc", "my-images/")
 
 Importing the package imports no torch; what is used is loaded on first use.
 """

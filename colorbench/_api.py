@@ -10,10 +10,10 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.loader import GrayPolicy
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunRequest, Save
+from colorbench.evaluation.config import RunConfig, Save
 from colorbench.evaluation.runner import run as run_request
 from colorbench.models.loading import LoadedModel, load_model
-from colorbench.models.reference_models import ANCHORS
+from colorbench.models.reference_models import BASELINES
 from colorbench.results.record import Record
 
 __all__ = ["load_model", "run"]
@@ -38,7 +38,7 @@ def run(  # type: ignore[overload-overlap]
     workers: int | None = None,
     save: Save = "gallery",
     output: Path | str = "runs",
-    anchors: bool = True,
+    baselines: bool = True,
 ) -> list[Record]: ...
 @overload
 def run(
@@ -59,7 +59,7 @@ def run(
     workers: int | None = None,
     save: Save = "gallery",
     output: Path | str = "runs",
-    anchors: bool = True,
+    baselines: bool = True,
 ) -> Record: ...
 def run(
     model: str | LoadedModel | object | Sequence[str | LoadedModel | object],
@@ -79,7 +79,7 @@ def run(
     workers: int | None = None,
     save: Save = "gallery",
     output: Path | str = "runs",
-    anchors: bool = True,
+    baselines: bool = True,
 ) -> Record | list[Record]:
     """Measure one model, or several in one pass, under one protocol.
 
@@ -88,24 +88,24 @@ def run(
             object or class with a ``card`` and ``colorize`` or ``colorize_batch``, or an ``nn.Module`` with a ``card``.
             A list of these gives a list of records.
         protocol: a name, with a preset or not.
-        data: a folder or another source that ``--data`` takes; None: the packaged photographs.
+        data: a folder or another source that ``--data`` takes; None: the packaged images.
         parameters: of the protocol.
         decode, temperature: of the one model named, where it predicts a distribution.
-        gray_policy, limit, seed, batch_size, device, dtype, threads, workers, save, output, anchors: as the flags
+        gray_policy, limit, seed, batch_size, device, dtype, threads, workers, save, output, baselines: as the flags
             of ``colorbench run``.
 
     Raises:
-        UserError: for anything that the caller can mend.
+        UserError: for anything that the caller can fix.
 
     Example:
         >>> import colorbench
-        >>> record = colorbench.run("zoo/gray", "auc", "photographs/", anchors=False)
+        >>> record = colorbench.run("zoo/gray", "auc", "images/", baselines=False)
         >>> [metric.name for metric in record.metrics]
         ['auc_raw', 'auc_rebalanced', 'auc_rebalanced_stable']
     """
     dataset = data if isinstance(data, Dataset) else open_dataset(None if data is None else str(data))
     models: tuple[Any, ...] = tuple(model) if isinstance(model, list | tuple) else (model,)
-    request = RunRequest(
+    request = RunConfig(
         models=models,
         protocols=(protocol,),
         data=dataset,
@@ -121,13 +121,13 @@ def run(
         workers=workers,
         save=save,
         output=Path(output),
-        anchors=anchors,
+        baselines=baselines,
         limit=limit,
     )
     records = run_request(request)
     if not records:
-        raise UserError(f"{protocol} gives no record here: it asks people", mend="see `colorbench study build`")
+        raise UserError(f"{protocol} gives no record here: it asks people", hint="see `colorbench study build`")
     if not isinstance(model, list | tuple):
         return records[0]
     wanted = {one if isinstance(one, str) else getattr(one, "full_name", None) for one in models}
-    return [one for one in records if one.model.name not in ANCHORS or one.model.name in wanted]
+    return [one for one in records if one.model.name not in BASELINES or one.model.name in wanted]

@@ -1,20 +1,20 @@
-"""The one exception for what a user can mend; every other exception is a bug and shows its traceback."""
+"""The one exception for what a user can fix; every other exception is a bug and shows its traceback."""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can mend, said in one line: what happened, where, how to mend it.
+    """Something the user can fix, said in one line: what happened, where, how to fix it.
 
     ``exit_code`` is what the command line ends with: 2 for wrong usage or input, 1 for a run that failed.
     """
 
     exit_code = 2
 
-    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None) -> None:
-        self.what, self.where, self.mend = what, where, mend
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = what, where, hint
         line = what if where is None else f"{what} ({where})"
-        super().__init__(line if mend is None else f"{line}. {mend}")
+        super().__init__(line if hint is None else f"{line}. {hint}")
 
 
 class UnknownNameError(UserError):

@@ -67,7 +67,7 @@ class Plugin:
             raise PluginError(
                 f"{self.name} cannot be imported: {describe(error)}",
                 where=self.where,
-                mend=f"mend or uninstall {self.distribution}; everything else works without it",
+                hint=f"hint or uninstall {self.distribution}; everything else works without it",
             ) from error
 
     def error(self) -> str | None:
@@ -106,16 +106,16 @@ def find(kind: Kind, name: str) -> Plugin:
                 raise PluginError(plugin.problem, where=plugin.where)
             return plugin
     near = nearest(name, (plugin.name for plugin in known))
-    mend = f"did you mean {near}?" if near else "`colorbench list` shows all"
-    raise UnknownNameError(f"no {kind.removesuffix('s')} {name!r}", mend=mend)
+    hint = f"did you mean {near}?" if near else "`colorbench list` shows all"
+    raise UnknownNameError(f"no {kind.removesuffix('s')} {name!r}", hint=hint)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: near as a whole, or in its last part (``grey`` -> ``zoo/gray``)."""
+    """The known name that was probably meant: near as a whole, or in its last part (``gray`` -> ``zoo/gray``)."""
     names = list(known)
-    whole = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
-    if whole:
-        return whole[0]
+    full = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    if full:
+        return full[0]
     by_last = {other.rpartition("/")[2]: other for other in reversed(names)}
     last = difflib.get_close_matches(name.rpartition("/")[2].lower(), by_last, n=1)
     return by_last[last[0]] if last else None
@@ -146,19 +146,19 @@ def refuse_shadow(package: str) -> None:
         raise UserError(
             f"{in_the_way.name} hides colorbench's own package {package!r}",
             where=str(in_the_way),
-            mend="rename it, or start colorbench from another folder",
+            hint="rename it, or start colorbench from another folder",
         )
 
 
 def describe(error: BaseException) -> str:
     """An exception in one line: its type, its words, and the line of the user's code that raised it."""
-    words = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _elsewhere(frame.filename)]
-    return f"{words} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else words
+    return f"{message} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else message
 
 
 def _elsewhere(file: str) -> bool:
-    """Whether code is Python's own or this library's: the line to mend is in neither."""
+    """Whether code is Python's own or this library's: the line to fix is in neither."""
     path, standard = Path(file), Path(sysconfig.get_paths()["stdlib"])
     if path.is_relative_to(standard):
         return "site-packages" not in path.parts

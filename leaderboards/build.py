@@ -14,7 +14,7 @@ from colorbench.stats.bootstrap import MINIMUM
 from colorbench.storage.versions import version_of
 from leaderboards.columns import columns_of, fill
 from leaderboards.entries import Collection, Entry
-from leaderboards.formatting import clean, name_of, said
+from leaderboards.formatting import clean, name_of, stated
 from leaderboards.rows import row_of, rows_of, sorted_rows
 from leaderboards.schema import Board, Cell, Choice, Column, Group
 from leaderboards.screening import protocol_of
@@ -82,13 +82,13 @@ def _group(
     key = keys[number]
     records = [entry.record for entry in by_group[key]]
     record = records[0]
-    mine = _choices(records)
+    candidate = _choices(records)
     siblings = [
         _choices([entry.record for entry in by_group[other]]) for other in keys if other[0] == key[0] and other != key
     ]
     choices = []
-    for name in dict.fromkeys([*mine, *(choice for other in siblings for choice in other)]):
-        value = mine.get(name, "not a choice")
+    for name in dict.fromkeys([*candidate, *(choice for other in siblings for choice in other)]):
+        value = candidate.get(name, "not a choice")
         choices.append(
             Choice(clean(name, 60), value, any(other.get(name, "not a choice") != value for other in siblings))
         )
@@ -100,7 +100,7 @@ def _group(
         identity_sha256=clean(record.protocol.identity_sha256, 64),
         dataset=name_of(_commonest(one.dataset.name for one in records)),
         fingerprint=clean(record.dataset.fingerprint, 64),
-        recipe=clean(_commonest(one.dataset.recipe for one in records), 60),
+        preprocessing=clean(_commonest(one.dataset.preprocessing for one in records), 60),
         gray_policy=clean(record.dataset.gray_policy, 20),
         n=record.dataset.n_evaluated,
         # One source that forbids it is enough.
@@ -109,7 +109,7 @@ def _group(
         records=len(records),
         choices=tuple(choices),
         headline=headline,
-        demonstration=record.dataset.n_evaluated < MINIMUM,
+        too_few_images=record.dataset.n_evaluated < MINIMUM,
         installed=spec is not None,
     )
 
@@ -121,9 +121,9 @@ def _choices(records: Sequence[Record]) -> dict[str, str]:
     cut = "" if limit is None else f" (limit {limit})"
     return {
         "version": str(first.protocol.version),
-        **{str(key): said(value) for key, value in first.protocol.identity.items()},
-        "gray photographs": clean(first.dataset.gray_policy, 20),
-        "photographs": clean(f"{first.dataset.n_evaluated} of {name}{cut}, {first.dataset.fingerprint[:8]}", 120),
+        **{str(key): stated(value) for key, value in first.protocol.identity.items()},
+        "gray images": clean(first.dataset.gray_policy, 20),
+        "images": clean(f"{first.dataset.n_evaluated} of {name}{cut}, {first.dataset.fingerprint[:8]}", 120),
     }
 
 
@@ -144,4 +144,4 @@ def _absent(row: str, group: Group, collection: Collection, placed: Mapping[str,
             return f"this run was not finished ({one.shards} pieces are done)"
     if any(choice.apart for choice in group.choices):
         return "not measured with these choices"
-    return f"not measured by {group.protocol} on these photographs"
+    return f"not measured by {group.protocol} on these images"

@@ -44,9 +44,9 @@ def build(
         str,
         typer.Option("--gallery-size", metavar="small|large", help="160 pixels, or 320 where predictions were kept."),
     ] = "small",
-    embed_photographs: Annotated[
+    embed_images: Annotated[
         bool,
-        typer.Option("--embed-photographs", help="Show pictures even of sets that may not be passed on."),
+        typer.Option("--embed-images", help="Show images even of sets that may not be passed on."),
     ] = False,
     verify: Annotated[
         bool,
@@ -74,19 +74,19 @@ def build(
 
     choice(gallery_size, ("small", "large"), "--gallery-size")
     if output.suffix not in (".html", ".htm"):
-        raise UserError(f"the page must end in .html, not {output.name!r}", mend="give for example -o board.html")
+        raise UserError(f"the page must end in .html, not {output.name!r}", hint="give for example -o board.html")
     made = build_files(
         results,
         output,
         title=title,
         gallery_size="large" if gallery_size == "large" else "small",
-        embed_photographs=embed_photographs,
+        embed_images=embed_images,
         verify_all=verify,
         verifications=verification or [],
     )
     if json:
         print_result(made.json_text)
-    for line in made.words:
+    for line in made.message:
         typer.echo(line, err=json)
     for line in made.warnings:
         typer.echo(line, err=True)

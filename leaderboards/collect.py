@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from colorbench.errors import UserError
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of
-from colorbench.results.load import StoredRun, read_checked_record, read_table
+from colorbench.results.load import LoadedRun, read_checked_record, read_table
 from colorbench.results.record import Record
 from colorbench.verification.schema import Verification
 from leaderboards.differences import checked
@@ -28,7 +28,7 @@ SHIPPED = Path(__file__).parent / "reference" / "records"
 
 
 def collect(
-    places: Sequence[Path],
+    positions: Sequence[Path],
     *,
     verifications: Sequence[Verification] = (),
     verify: Callable[[Path], Verification] | None = None,
@@ -47,8 +47,8 @@ def collect(
     entries: dict[str, Entry] = {}
     unfinished: dict[Path, Unfinished] = {}
     excluded: dict[Path, Excluded] = {}
-    places_of: dict[str, str] = {}
-    for root, folder in _folders(places):
+    positions_of: dict[str, str] = {}
+    for root, folder in _folders(positions):
         where = clean(folder.relative_to(root).as_posix() if folder != root else folder.name, 300)
         if not (folder / RECORD).is_file():
             unfinished[folder] = _unfinished(folder, where)
@@ -58,45 +58,45 @@ def collect(
             excluded[folder] = found
         else:
             before = entries.get(found.sha256)
-            places_of.setdefault(found.sha256, where)
+            positions_of.setdefault(found.sha256, where)
             outputs = found.outputs | (before.outputs if before else frozenset())
             entries[found.sha256] = replace(before or found, outputs=outputs)
-    kept, contradicted = checked(entries.values())
+    saved, contradicted = checked(entries.values())
     for entry, reason in contradicted:
-        excluded[entry.folder] = _excluded(places_of[entry.sha256], reason, entry.record)
-    if not kept:
-        named = ", ".join(str(place) for place in places)
+        excluded[entry.folder] = _excluded(positions_of[entry.sha256], reason, entry.record)
+    if not saved:
+        named = ", ".join(str(position) for position in positions)
         why = f"; the first of {len(excluded)}: {next(iter(excluded.values())).reason}" if excluded else ""
-        mend = "give folders that `colorbench run` wrote"
-        raise UserError(f"no record that can be used lies here{why}", where=named, mend=mend)
+        hint = "give folders that `colorbench run` wrote"
+        raise UserError(f"no record that can be used lies here{why}", where=named, hint=hint)
     return Collection(
-        tuple(sorted(kept, key=lambda entry: (entry.record.model.name, entry.record.protocol.name, entry.sha256))),
+        tuple(sorted(saved, key=lambda entry: (entry.record.model.name, entry.record.protocol.name, entry.sha256))),
         tuple(sorted(unfinished.values(), key=lambda one: (one.where, one.shards))),
         tuple(sorted(excluded.values(), key=lambda one: (one.where, one.reason))),
     )
 
 
-def _folders(places: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
+def _folders(positions: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
     """(place named, folder of a record or of an unfinished run)."""
-    for named in places:
-        place = SHIPPED if str(named) == REFERENCE and not named.exists() else named
-        if place.is_file() and place.name == RECORD:
-            yield place.parent.parent.absolute(), place.parent.absolute()
-        elif place.is_dir():
-            root = place.absolute()
+    for named in positions:
+        position = SHIPPED if str(named) == REFERENCE and not named.exists() else named
+        if position.is_file() and position.name == RECORD:
+            yield position.parent.parent.absolute(), position.parent.absolute()
+        elif position.is_dir():
+            root = position.absolute()
             for folder, folders, files in os.walk(root):
                 if RECORD in files or "shards" in folders:
                     folders.clear()
                     yield root, Path(folder)
                 folders.sort()
         else:
-            raise UserError("no such folder of records", where=str(named), mend="give what `colorbench run` wrote")
+            raise UserError("no such folder of records", where=str(named), hint="give what `colorbench run` wrote")
 
 
 def _unfinished(folder: Path, where: str) -> Unfinished:
     parts = ("", "", "", *folder.parts)[-4:]
     dataset = folder.name.rpartition("-")[0]
-    shards = len(RunFolder(folder).done())
+    shards = len(RunDirectory(folder).done())
     return Unfinished(where, clean("/".join(parts[:-2]), 100), clean(parts[-2], 60), clean(dataset, 100), shards)
 
 
@@ -120,7 +120,7 @@ def _read(
         too_much = excessive(record)
         if too_much:
             return no(too_much)
-        run = StoredRun(folder, record, read_table(folder, record), sha256)
+        run = LoadedRun(folder, record, read_table(folder, record), sha256)
         wrong = list(contradictions(run))
         if wrong:
             return no(wrong[0] if len(wrong) == 1 else f"{wrong[0]} (and {len(wrong) - 1} more contradictions)")

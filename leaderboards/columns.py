@@ -53,11 +53,11 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
         spec: of the installed protocol; None where it is not installed in this version.
     """
     often: Counter[Meaning] = Counter()
-    places: dict[str, Counter[int]] = defaultdict(Counter)
+    positions: dict[str, Counter[int]] = defaultdict(Counter)
     for entry in entries.values():
-        for place, metric in enumerate(entry.record.metrics):
+        for position, metric in enumerate(entry.record.metrics):
             often[meaning_of(metric, spec)] += 1
-            places[metric.name][place] += 1
+            positions[metric.name][position] += 1
     known = _known(spec)
     of_protocol = list(known)
 
@@ -68,8 +68,8 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
             as_installed = meaning.comparable == known[name].comparable
             return (0, of_protocol.index(name), 0, "", not as_installed, -often[meaning], repr(meaning))
         total = sum(count for other, count in often.items() if other.name == name)
-        place = min(places[name], key=lambda at: (-places[name][at], at))
-        return (1, -total, place, name, False, -often[meaning], repr(meaning))
+        position = min(positions[name], key=lambda at: (-positions[name][at], at))
+        return (1, -total, position, name, False, -often[meaning], repr(meaning))
 
     meanings = sorted(often, key=order)
     if not meanings:
@@ -81,7 +81,7 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
     return [
         (
             Column(
-                id=f"g{number}c{place}",
+                id=f"g{number}c{position}",
                 group=number,
                 metric=name_of(meaning.name),
                 title=name_of(meaning.title),
@@ -94,7 +94,7 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
             ),
             meaning,
         )
-        for place, meaning in enumerate([headline, *(one for one in meanings if one != headline)])
+        for position, meaning in enumerate([headline, *(one for one in meanings if one != headline)])
     ]
 
 
@@ -107,8 +107,8 @@ def fill(
     usable = {row: entries[row] for row, metric in alike.items() if metric.value is not None}
     first = next(iter(alike.values()))
     reason = not_compared(next(iter(entries.values())).record.protocol.name, meaning.name)
-    place = standing(usable, first, reason, pairings)
-    bounds = {name: baselines(name, usable.values()) for name in (GRAY, CONSTANT)}
+    position = standing(usable, first, reason, pairings)
+    references = {name: baselines(name, usable.values()) for name in (GRAY, CONSTANT)}
     cells = {}
     for row, entry in entries.items():
         metric = having.get(row)
@@ -121,7 +121,7 @@ def fill(
             why = clean(metric.warning, 200) if metric.warning else "not defined for any of these images"
             cells[row] = Cell(missing=why, n=metric.n)
         else:
-            low, high = place.ranks.get(row, (None, None))
+            low, high = position.ranks.get(row, (None, None))
             cells[row] = Cell(
                 value=metric.value,
                 ci_low=metric.ci_low,
@@ -131,14 +131,18 @@ def fill(
                 effective_n=metric.effective_n,
                 first_rank=low,
                 last_rank=high,
-                over_gray=improvement(entry, GRAY, bounds[GRAY], metric, pairings),
-                over_constant=improvement(entry, CONSTANT, bounds[CONSTANT], metric, pairings),
+                over_gray=improvement(entry, GRAY, references[GRAY], metric, pairings),
+                over_constant=improvement(entry, CONSTANT, references[CONSTANT], metric, pairings),
                 warning=clean(metric.warning, 200) if metric.warning else None,
-                unranked=place.apart.get(row),
+                unranked=position.apart.get(row),
                 recomputed=entry.recomputable(metric.name),
             )
     judged = replace(
-        column, ranked=len(place.ranks), unranked=place.unranked, detectable=place.detectable, beats=place.beats
+        column,
+        ranked=len(position.ranks),
+        unranked=position.unranked,
+        detectable=position.detectable,
+        beats=position.beats,
     )
     return judged, cells
 

@@ -22,34 +22,34 @@ class Departure(NamedTuple):
 COMMON = (
     Departure(
         "what is scored",
-        "the picture that is seen: ab clipped to sRGB and rounded to 8 bits",
+        "the image that is seen: ab clipped to sRGB and rounded to 8 bits",
         "the predicted ab",
         "BigColor and DeOldify score saved JPEG files; CT2 prints scores against two truths, one of them sent through "
         "8-bit Lab and back",
     ),
     Departure(
         "size",
-        "=recipe",
+        "=preprocessing",
         "not stated; 256 × 256 by its later code",
         "DDColor and CT2 squash to 256 × 256, ColTran takes the central square, BigColor the shorter side: mean "
-        "colourfulness moves by 0.5 to 0.7 between them",
+        "colorfulness moves by 0.5 to 0.7 between them",
     ),
     Departure(
         "Lab",
         "CIE Lab, D65, 2° observer, as scikit-image computes it",
         "scikit-image",
-        "DDColor uses OpenCV's: in float it moves 1.6 % of random colours into another bin, in 8 bits 9.8 %",
+        "DDColor uses OpenCV's: in float it moves 1.6 % of random colors into another bin, in 8 bits 9.8 %",
     ),
     Departure(
-        "gray photographs",
+        "gray images",
         "=gray",
         "not stated",
-        "BigColor trains without pictures of low colourfulness; ColorFormer's PSNR leaves out gray pictures, COCO-LC "
-        "leaves black-and-white photographs out of the test",
+        "BigColor trains without images of low colorfulness; ColorFormer's PSNR leaves out gray images, COCO-LC "
+        "leaves black-and-white images out of the test",
     ),
     Departure(
         "uncertainty",
-        "95 % intervals by bootstrap over photographs; ranks by one max-t value for all pairs",
+        "95 % intervals by bootstrap over images; ranks by one max-t value for all pairs",
         "none for this table",
         "none in the tables of DDColor, CT2, ColorFormer, BigColor",
     ),
@@ -65,44 +65,44 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
         ),
         Departure(
             "rebalancing",
-            "λ = 0 is shown; models are compared at λ = 0.1, where rare colours weigh more only up to a limit",
+            "λ = 0 is shown; models are compared at λ = 0.1, where rare colors weigh more only up to a limit",
             "λ = 0, pure inverse frequency",
-            "none reports it; at λ = 0, 650 photographs count as about 45 and intervals are too short",
+            "none reports it; at λ = 0, 650 images count as about 45 and intervals are too short",
         ),
         Departure(
-            "prior of the colours",
+            "prior of the colors",
             "=prior",
             "ImageNet training pixels, smoothed; its making was never published",
             "re-implementations recompute it; from the evaluated set itself the score falls with the size of the set",
         ),
-        Departure("pooling", "sums over photographs are divided once", "not stated", "third-party code does both"),
+        Departure("pooling", "sums over images are divided once", "not stated", "third-party code does both"),
         Departure("ab", "=ab", "as predicted", "out-of-gamut answers gain or lose by clipping"),
     ),
     "fidelity": (
         Departure(
             "PSNR",
-            "mean over photographs, RGB",
+            "mean over images, RGB",
             "not reported",
-            "of one set of weights 20.9, 22.6 and 27.0 dB were published, on other photographs and averages; "
+            "of one set of weights 20.9, 22.6 and 27.0 dB were published, on other images and averages; "
             "DDColor's sample configuration crops 4 pixels of border",
         ),
         Departure(
             "an exact match",
             "=psnr_infinite",
             "not reported",
-            "ColorFormer's code drops infinite values (the gray photographs) from the mean",
+            "ColorFormer's code drops infinite values (the gray images) from the mean",
         ),
         Departure(
-            "colourfulness",
+            "colorfulness",
             "both forms: cf_hs as Hasler and Süsstrunk defined it, cf_abs with absolute opponent channels",
             "not reported",
-            "CT2, ColorFormer and DDColor compute cf_abs (about 8 % less); ColorFormer drops pictures below 1",
+            "CT2, ColorFormer and DDColor compute cf_abs (about 8 % less); ColorFormer drops images below 1",
         ),
         Departure(
             "ΔCF",
-            "both: the distance of means, and the mean distance per photograph",
+            "both: the distance of means, and the mean distance per image",
             "not reported",
-            "papers table the distance of means, in which dull and garish pictures cancel out; for the same outputs "
+            "papers table the distance of means, in which dull and garish images cancel out; for the same outputs "
             "of CT2 0.27 and 2.17 were published, with another mean of the truth",
         ),
         Departure(
@@ -110,14 +110,14 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
             "not part of it: no interval, and values of different n must not be compared",
             "not reported",
             "DDColor, CT2 and ColorFormer use torchvision's Inception, DeOldify that of TensorFlow; 5,000 and 50,000 "
-            "photographs give 3.92 and 0.96 for the same model",
+            "images give 3.92 and 0.96 for the same model",
         ),
     ),
     "semantic": (
         Departure(
             "classifier",
             "=classifier",
-            "VGG-16, trained on colour photographs, not adapted",
+            "VGG-16, trained on color images, not adapted",
             "OpenVINO repeats it with Caffe's VGG-16: 57.8 % top-1 for the paper's model, 71.0 % for the truth",
         ),
     ),
@@ -130,8 +130,8 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
         ),
         Departure(
             "interval",
-            "people and photographs are both resampled",
-            "people, then their answers; photographs never",
+            "people and images are both resampled",
+            "people, then their answers; images never",
             "plain binomial errors are up to half as long",
         ),
     ),
@@ -172,7 +172,7 @@ NOT_COMPARED: Mapping[str, Mapping[str, str]] = {
 def not_compared(protocol: str, metric: str) -> str:
     """Return why models are not compared by a metric whose protocol says that they must not be."""
     known = NOT_COMPARED.get(protocol, {})
-    # Where several classifiers judge, a metric's name ends in the classifier's.
+    # Where there are several classifiers, a metric's name ends in the classifier's.
     base = max((name for name in known if metric == name or metric.startswith(f"{name}_")), key=len, default="")
     return known.get(base, "shown, not compared: its protocol says that models must not be compared by it")
 
@@ -182,7 +182,7 @@ def departures(protocol: str, given: Mapping[str, str]) -> list[Departure]:
 
     Args:
         protocol: name.
-        given: parameter -> value as the record has it, ``gray`` and ``recipe`` among them.
+        given: parameter -> value as the record has it, ``gray`` and ``preprocessing`` among them.
 
     Returns:
         Empty for a protocol of which nothing is known here.

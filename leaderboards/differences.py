@@ -11,7 +11,7 @@ import numpy as np
 from colorbench.evaluation import aggregate
 from colorbench.evaluation.interfaces import ImageProtocol
 from colorbench.results import statistics
-from colorbench.results.load import StoredRun
+from colorbench.results.load import LoadedRun
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.pairing import column_key
 from colorbench.results.record import Difference
@@ -33,18 +33,18 @@ def checked(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, st
     others: dict[tuple[tuple[str, ...], str], list[Entry]] = defaultdict(list)
     for entry in everyone:
         others[(column_key(entry.record), entry.record.model.name)].append(entry)
-    kept, wrong = [], []
+    saved, wrong = [], []
     for entry in everyone:
         if not isinstance(protocol_of(entry.record), ImageProtocol):
             # A study's or probe's differences come from more than the rows: they are its own.
-            kept.append(replace(entry, differences=tuple(entry.record.differences)))
+            saved.append(replace(entry, differences=tuple(entry.record.differences)))
             continue
         found, reason = _of(entry, others)
         if reason is None:
-            kept.append(replace(entry, differences=tuple(found)))
+            saved.append(replace(entry, differences=tuple(found)))
         else:
             wrong.append((entry, reason))
-    return kept, wrong
+    return saved, wrong
 
 
 def _of(entry: Entry, others: Others) -> tuple[list[Difference], str | None]:
@@ -82,7 +82,7 @@ def _specs(entry: Entry) -> list[MetricSpec]:
 
 
 def _derived(
-    stored: Sequence[Difference], mine: StoredRun, theirs: StoredRun, specs: Sequence[MetricSpec]
+    stored: Sequence[Difference], candidate: LoadedRun, counterpart: LoadedRun, specs: Sequence[MetricSpec]
 ) -> tuple[list[Difference], str | None]:
     """Return the differences as the rows of both give them, and how the first stored one departs from that.
 
@@ -94,35 +94,35 @@ def _derived(
         spec = by_name.get(one.metric)
         if spec is None:
             return [], f"{one.metric} minus {one.minus} is stored, and the rows give no such difference"
-        if len(mine.rows) > EXACT_ROWS and _near(one, mine, theirs, spec):
+        if len(candidate.rows) > EXACT_ROWS and _near(one, candidate, counterpart, spec):
             found.append(one)
             continue
         with np.errstate(all="ignore"):
             again = aggregate.differences_from(
-                one.minus, [spec], (mine.sha256s, mine.columns), (theirs.sha256s, theirs.columns)
+                one.minus, [spec], (candidate.sha256s, candidate.columns), (counterpart.sha256s, counterpart.columns)
             )
         ends = ("value", "ci_low", "ci_high") if again and again[0].ci_method == one.ci_method else ("value",)
         if not again or any(differs(getattr(one, end), getattr(again[0], end)) for end in ends):
-            given = _said(again[0]) if again else "none"
-            return [], f"{one.metric} minus {one.minus}: {_said(one)} is stored, the rows give {given}"
+            given = _stated(again[0]) if again else "none"
+            return [], f"{one.metric} minus {one.minus}: {_stated(one)} is stored, the rows give {given}"
         found.append(one if len(ends) > 1 else again[0])
     return found, None
 
 
-def _said(one: Difference) -> str:
+def _stated(one: Difference) -> str:
     ends = "" if one.ci_low is None or one.ci_high is None else f" [{one.ci_low:.6g}, {one.ci_high:.6g}]"
     return f"{one.value:.6g}{ends}"
 
 
-def _near(stored: Difference, mine: StoredRun, theirs: StoredRun, spec: MetricSpec) -> bool:
+def _near(stored: Difference, candidate: LoadedRun, counterpart: LoadedRun, spec: MetricSpec) -> bool:
     """Return whether a difference has the right value, and an interval near the normal approximation's."""
     if spec.form != "ratio" or stored.ci_low is None or stored.ci_high is None:
         return False
-    if f"{spec.name}.s1" not in theirs.columns:
+    if f"{spec.name}.s1" not in counterpart.columns:
         return False
-    pairs = statistics.paired_places(mine.sha256s, theirs.sha256s)
-    a = statistics.statistics_of(mine.columns, spec)[pairs[:, 0]]
-    b = statistics.statistics_of(theirs.columns, spec)[pairs[:, 1]]
+    pairs = statistics.paired_positions(candidate.sha256s, counterpart.sha256s)
+    a = statistics.statistics_of(candidate.columns, spec)[pairs[:, 0]]
+    b = statistics.statistics_of(counterpart.columns, spec)[pairs[:, 1]]
     with np.errstate(all="ignore"):
         value = paired_interval(a, b, spec.form, resamples=1).value
         both = ~np.isnan(a + b).any(axis=1)

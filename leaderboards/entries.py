@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorbench.results.load import StoredRun
+from colorbench.results.load import LoadedRun
 from colorbench.results.record import Difference, Record
 from colorbench.verification.check_rows import has_statistics
 from colorbench.verification.schema import Verification
@@ -19,7 +19,7 @@ class Entry:
     record: Record
     sha256: str
     """Of the bytes of ``record.json``."""
-    run: StoredRun
+    run: LoadedRun
     outputs: frozenset[Path] = frozenset()
     """The results folders that it lies in, which records of one run share."""
     verification: Verification | None = None

@@ -19,7 +19,7 @@ CSV_COLUMNS = (
 
 
 def board_json(board: Board) -> str:
-    """``board.json``: everything but curves and pictures; escaped to ASCII, keys in a fixed order."""
+    """``board.json``: everything but curves and images; escaped to ASCII, keys in a fixed order."""
     return json.dumps(board.plain(), indent=1, allow_nan=False) + "\n"
 
 
@@ -64,7 +64,7 @@ def board_markdown(board: Board) -> str:
         shown = [[markdown(head) for head in lines[0]], *lines[1:]]
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in shown) + "\n")
     parts.append(
-        "\\[low, high\\]: 95 % bootstrap intervals over photographs. In parentheses: the ranks that a model may have, "
+        "\\[low, high\\]: 95 % bootstrap intervals over images. In parentheses: the ranks that a model may have, "
         "all models at once. In italics: bounds, never ranked.\n"
     )
     return "\n".join(parts)
@@ -75,8 +75,8 @@ def _markdown_cell(cell: Cell, column: Column, row: Row) -> str:
         return "–"
     rank = ranks(cell.first_rank, cell.last_rank)
     limits = span(cell.ci_low, cell.ci_high, column.unit) if row.kind == "competitor" else ""
-    words = [figure(cell.value, column.unit), markdown(limits), f"({rank})" if rank else ""]
-    return " ".join(word for word in words if word)
+    message = [figure(cell.value, column.unit), markdown(limits), f"({rank})" if rank else ""]
+    return " ".join(word for word in message if word)
 
 
 def board_latex(board: Board) -> str:
@@ -95,12 +95,12 @@ def board_latex(board: Board) -> str:
             "\\midrule",
         ]
         rows = _rows(board, group)
-        competitors, bounds = ([r for r in rows if r.kind == kind] for kind in ("competitor", "bound"))
+        competitors, references = ([r for r in rows if r.kind == kind] for kind in ("competitor", "reference"))
         for row in competitors:
             lines += _latex_row(board, row, columns)
-        if competitors and bounds:
+        if competitors and references:
             lines.append("\\midrule")
-        for row in bounds:
+        for row in references:
             lines += _latex_row(board, row, columns)
         parts.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"]))
     return "\n\n".join(parts) + "\n"
@@ -144,11 +144,11 @@ def _rows(board: Board, group: Group) -> list[Row]:
         return here
     sign = 1 if column.higher_is_better is False else -1
 
-    def place(row: Row) -> tuple[bool, bool, float]:
+    def position(row: Row) -> tuple[bool, bool, float]:
         value = board.cells[row.id][column.id].value
         return (row.kind != "competitor", value is None, sign * (value or 0.0))
 
-    return sorted(here, key=place)
+    return sorted(here, key=position)
 
 
 def _title(group: Group) -> str:
@@ -157,4 +157,4 @@ def _title(group: Group) -> str:
 
 def _about(group: Group) -> str:
     apart = "".join(f", {choice.name} = {choice.value}" for choice in group.choices if choice.apart)
-    return f"{group.n} photographs of {group.dataset}, recipe {group.recipe}{apart}."
+    return f"{group.n} images of {group.dataset}, preprocessing {group.preprocessing}{apart}."

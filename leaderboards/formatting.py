@@ -53,7 +53,7 @@ def name_of(text: object) -> str:
     return clean(text, LONGEST_NAME) or "(no name)"
 
 
-def said(value: Any, longest: int = 160) -> str:
+def stated(value: Any, longest: int = 160) -> str:
     """A parameter's value as text; hashes are shortened."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return clean(re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text), longest)

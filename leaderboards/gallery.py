@@ -1,7 +1,7 @@
-"""The gallery: the same photographs across models, beside truth and gray, as small pictures inside the page.
+"""The gallery: the same images across models, beside truth and gray, as small images inside the page.
 
-Pictures are the WebPs that runs keep (24 photographs that are the same for every model, and each metric's best and
-worst), or, for ``large``, the kept predictions. They come from strangers: each is opened as a picture of a known
+Images are the WebPs that runs keep (24 images that are the same for every model, and each metric's best and
+worst), or, for ``large``, the kept predictions. They come from strangers: each is opened as an image of a known
 format and size, and left out if it is anything else or not the file that the record was made with.
 """
 
@@ -22,25 +22,25 @@ from leaderboards.saved_images import Kept, Size, agreed, embedded, kept_images,
 from leaderboards.schema import Board, Column
 
 BUDGETS: Mapping[Size, int] = {"small": 3_200_000, "large": 16_000_000}
-"""Bytes of all pictures of a page, before they are written as text (a third more)."""
-PHOTOGRAPHS = 24
+"""Bytes of all images of a page, before they are written as text (a third more)."""
+IMAGES = 24
 EACH_END = 4
-"""Photographs taken for being best, worst, and most disputed; the rest is the fixed sample."""
+"""Images taken for being best, worst, and most disputed; the rest is the fixed sample."""
 
 
 @dataclass(frozen=True)
-class Picture:
+class Thumbnail:
     """One answer."""
 
     row: str
     """Of the board; ``truth`` and ``gray`` are not rows."""
     source: str | None
-    """A data address; None where no picture may be shown or was kept."""
+    """A data address; None where no image may be shown or was kept."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """One photograph across models."""
+    """One image across models."""
 
     id: str
     sha256: str
@@ -48,42 +48,42 @@ class Photo:
     """Why it was chosen: ``sample``, ``best``, ``worst``, ``most disputed``."""
     truth: str | None
     gray: str | None
-    answers: tuple[Picture, ...]
+    predictions: tuple[Thumbnail, ...]
     scores: Mapping[str, Mapping[str, float]]
-    """Column -> row -> this photograph's own score."""
+    """Column -> row -> this image's own score."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The photographs of one set."""
+    """The images of one set."""
 
     dataset: str
     groups: tuple[int, ...]
     columns: tuple[Column, ...]
-    """Metrics by which its photographs can be put in order."""
+    """Metrics by which its images can be put in order."""
     photos: tuple[Photo, ...]
     embedded: bool
-    """Whether pictures are shown."""
+    """Whether images are shown."""
     note: str | None
-    """Why there are no pictures, or fewer."""
+    """Why there are no images, or fewer."""
     credit: str
-    """Where the photographs come from, where pictures are shown."""
+    """Where the images come from, where images are shown."""
 
 
 def galleries(
     board: Board, entries: Mapping[str, Mapping[int, Entry]], *, size: Size = "small", embed_all: bool = False
 ) -> list[Gallery]:
-    """A gallery for every set of photographs on the board that its groups share.
+    """A gallery for every set of images on the board that its groups share.
 
     Args:
         board: see ``building.build``.
         entries: row -> group -> the record behind it.
-        size: of the pictures.
-        embed_all: also pictures of photographs that may not be passed on.
+        size: of the images.
+        embed_all: also images of images that may not be passed on.
     """
     sets: dict[tuple[str, str, str], list[int]] = {}
     for group in board.groups:
-        sets.setdefault((group.fingerprint, group.recipe, group.gray_policy), []).append(group.number)
+        sets.setdefault((group.fingerprint, group.preprocessing, group.gray_policy), []).append(group.number)
     made = []
     budget = BUDGETS[size] // max(1, len(sets))
     for groups in sets.values():
@@ -94,7 +94,7 @@ def galleries(
 
 
 class _Set:
-    """Scores and kept pictures of one set of photographs."""
+    """Scores and kept images of one set of images."""
 
     def __init__(
         self, board: Board, entries: Mapping[str, Mapping[int, Entry]], groups: Sequence[int], size: Size
@@ -105,12 +105,12 @@ class _Set:
             row.id: [entries[row.id][number] for number in groups if number in entries[row.id]] for row in board.rows
         }
         self.entries = {row: found for row, found in self.entries.items() if found}
-        self.kept = {row: kept_images(found) for row, found in self.entries.items()}
+        self.saved = {row: kept_images(found) for row, found in self.entries.items()}
         self.by_image: dict[str, list[Kept]] = defaultdict(list)
         """Content hash -> what each record saved of the image."""
         for entry in (entry for found in self.entries.values() for entry in found):
-            for hash, kept in kept_images([entry]).items():
-                self.by_image[hash].append(kept)
+            for hash, saved in kept_images([entry]).items():
+                self.by_image[hash].append(saved)
         self.ids: dict[str, str] = {}
         """Content hash -> what most records call the image."""
         self.metrics: dict[str, dict[str, dict[str, float]]] = {}
@@ -143,15 +143,15 @@ class _Set:
 
     @property
     def headline(self) -> Column | None:
-        """The first metric by which photographs are best and worst."""
+        """The first metric by which images are best and worst."""
         directed = [c for number in self.groups for c in self.board.of_group(number) if c.id in self.metrics]
         directed = [column for column in directed if column.higher_is_better is not None]
         return next((column for column in directed if column.headline), next(iter(directed), None))
 
     def gallery(self, embed_all: bool, budget: int) -> Gallery:
-        """The chosen photographs with their pictures."""
+        """The chosen images with their images."""
         allowed = embed_all or all(self.board.groups[number].redistributable for number in self.groups)
-        pictured = {hash for kept in self.kept.values() for hash in kept}
+        pictured = {hash for saved in self.saved.values() for hash in saved}
         chosen = self._chosen(pictured if allowed and pictured else set(self.ids))
         if allowed:
             self._leave_out_the_outvoted([hash for hash, _ in chosen])
@@ -159,16 +159,16 @@ class _Set:
         if not allowed:
             note = (
                 "Thumbnails are off: redistribution rights of these images are unknown or not given. Ids and scores "
-                "only. Whoever may pass the images on adds --embed-photographs."
+                "only. Whoever may pass the images on adds --embed-images."
             )
         elif not pictured:
-            note = "These records were made without pictures (--save none): ids and scores only."
+            note = "These records were made without images (--save none): ids and scores only."
         photos: list[Photo] = []
         spent = 0
         for hash, reasons in chosen:
-            photo, size = self._photo(hash, reasons, pictures=allowed)
+            photo, size = self._photo(hash, reasons, thumbnails=allowed)
             if photos and spent + size > budget:
-                note = f"{len(photos)} of {len(chosen)} photographs, so that the page stays small enough to be mailed."
+                note = f"{len(photos)} of {len(chosen)} images, so that the page stays small enough to be mailed."
                 break
             photos.append(photo)
             spent += size
@@ -178,20 +178,20 @@ class _Set:
             )
             note = f"{note} {what} is shown." if note else f"{what} is shown."
         columns = [c for number in self.groups for c in self.board.of_group(number) if c.id in self.metrics]
-        shown = any(picture.source for photo in photos for picture in photo.answers)
+        shown = any(thumbnail.source for photo in photos for thumbnail in photo.predictions)
         if allowed and pictured and not shown:
-            note = "The pictures beside these records are not those that they were made with."
+            note = "The images beside these records are not those that they were made with."
         sources = dict.fromkeys(self.board.groups[number].source for number in self.groups)
         credit = "; ".join(source for source in sources if source) if shown else ""
         return Gallery(self.group.dataset, tuple(self.groups), tuple(columns), tuple(photos), shown, note, credit)
 
     def _chosen(self, among: set[str]) -> list[tuple[str, tuple[str, ...]]]:
-        """(content hash, why) of the photographs to show: the fixed sample first, then the ends."""
-        often = {hash: sum(hash in kept for kept in self.kept.values()) for hash in among}
+        """(content hash, why) of the images to show: the fixed sample first, then the ends."""
+        often = {hash: sum(hash in saved for saved in self.saved.values()) for hash in among}
         ends = self._ends(among, often)
         # Part of the fixed sample is what most records say is: one record's index decides nothing.
         marked = {
-            hash: [("fixed" in kept[hash].reasons) for kept in self.kept.values() if hash in kept] for hash in among
+            hash: [("fixed" in saved[hash].reasons) for saved in self.saved.values() if hash in saved] for hash in among
         }
         fixed = [hash for hash in among if marked[hash] and 2 * sum(marked[hash]) >= len(marked[hash])]
         if not fixed:
@@ -201,7 +201,7 @@ class _Set:
             hash for hash in dict.fromkeys(hash for hashes in ends.values() for hash in hashes) if hash not in fixed
         ]
         # The ends have their places, whether or not they are of the fixed sample, which fills what is left.
-        room = PHOTOGRAPHS - len({hash for hashes in ends.values() for hash in hashes})
+        room = IMAGES - len({hash for hashes in ends.values() for hash in hashes})
         plain = [hash for hash in fixed if not any(hash in hashes for hashes in ends.values())][:room]
         chosen = [hash for hash in fixed if hash in plain or any(hash in hashes for hashes in ends.values())] + extra
         reasons = {hash: [reason for reason, hashes in ends.items() if hash in hashes] for hash in chosen}
@@ -242,22 +242,22 @@ class _Set:
             for kind in ("truth", "gray")
             for sha256 in agreed(kind, self.by_image[hash], self.size).outvoted
         }
-        for hash, kept in self.by_image.items():
-            self.by_image[hash] = [one for one in kept if one.entry.sha256 not in outvoted]
+        for hash, saved in self.by_image.items():
+            self.by_image[hash] = [one for one in saved if one.entry.sha256 not in outvoted]
 
-    def _photo(self, hash: str, reasons: tuple[str, ...], *, pictures: bool) -> tuple[Photo, int]:
-        answers: list[Picture] = []
+    def _photo(self, hash: str, reasons: tuple[str, ...], *, thumbnails: bool) -> tuple[Photo, int]:
+        predictions: list[Thumbnail] = []
         truth: str | None = None
         gray: str | None = None
         for row, found in self.entries.items():
-            kept = self.kept[row].get(hash)
+            saved = self.saved[row].get(hash)
             source = None
-            if pictures and kept is not None:
-                entry, picture = kept.entry, kept.picture
-                source = self._answer(entry, picture)
+            if thumbnails and saved is not None:
+                entry, thumbnail = saved.entry, saved.thumbnail
+                source = self._prediction(entry, thumbnail)
             if found:
-                answers.append(Picture(row, source))
-        if pictures:
+                predictions.append(Thumbnail(row, source))
+        if thumbnails:
             found_truth = agreed("truth", self.by_image[hash], self.size)
             truth, gray = found_truth.source, agreed("gray", self.by_image[hash], self.size).source
             self.disputed += found_truth.disputed
@@ -265,22 +265,22 @@ class _Set:
             column: {row: _rounded(of[hash]) for row, of in rows.items() if hash in of}
             for column, rows in self.metrics.items()
         }
-        photo = Photo(clean(self.ids.get(hash, hash[:16]), 160), hash, reasons, truth, gray, tuple(answers), scores)
-        return photo, sum(len(one) * 3 // 4 for one in (truth, gray, *(a.source for a in answers)) if one)
+        photo = Photo(clean(self.ids.get(hash, hash[:16]), 160), hash, reasons, truth, gray, tuple(predictions), scores)
+        return photo, sum(len(one) * 3 // 4 for one in (truth, gray, *(a.source for a in predictions)) if one)
 
-    def _answer(self, entry: Entry, picture: SavedImage) -> str | None:
+    def _prediction(self, entry: Entry, thumbnail: SavedImage) -> str | None:
         if self.size == "large":
-            large = large_prediction(entry, picture.id)
+            large = large_prediction(entry, thumbnail.id)
             if large is not None:
                 return large
-        return embedded(entry, picture.answer, self.size)
+        return embedded(entry, thumbnail.prediction, self.size)
 
 
-def _farthest(places: Mapping[str, float], count: int) -> list[str]:
+def _farthest(positions: Mapping[str, float], count: int) -> list[str]:
     """Return the ``count`` images of lowest place; none of those that tie with the first that is left out."""
-    order = sorted(places, key=lambda hash: (places[hash], hash))
+    order = sorted(positions, key=lambda hash: (positions[hash], hash))
     chosen = order[:count]
-    return [hash for hash in chosen if len(order) <= count or places[hash] < places[order[count]]]
+    return [hash for hash in chosen if len(order) <= count or positions[hash] < positions[order[count]]]
 
 
 def _rounded(value: float) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from colorbench.results.record import DatasetPart, Record
 from leaderboards.badges import badges_of
 from leaderboards.entries import Entry
-from leaderboards.formatting import clean, count, said
+from leaderboards.formatting import clean, count, stated
 from leaderboards.schema import Source
 
 Facts = tuple[tuple[str, str], ...]
@@ -19,12 +19,12 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
     return _filled(
         ("role", card.role),
         ("paper", card.paper),
-        ("licence", card.licence),
+        ("license", card.license),
         ("parameters", None if card.parameters is None else count(card.parameters)),
         ("works at", None if card.working_size is None else f"{card.working_size} pixels a side, inside"),
         ("trained on", card.training_data),
         ("training preset", card.preset),
-        ("overlap with these photographs", overlap(sets)),
+        ("overlap with these images", overlap(sets)),
         ("weights, sha256", model.weights_sha256),
         ("decoding", _pairs(model.decoding)),
         ("settings", _pairs(card.settings)),
@@ -35,14 +35,14 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
 
 
 def overlap(sets: Iterable[DatasetPart]) -> str:
-    """How many of the evaluated photographs it was trained on, by content, for each set."""
-    said_of = {}
+    """How many of the evaluated images it was trained on, by content, for each set."""
+    stated_of = {}
     for data in sets:
         known = "not known" if data.overlap is None else f"{data.overlap} of {data.n_evaluated}, by content"
-        said_of[data.fingerprint] = (clean(data.name, 60), known)
-    if len({known for _, known in said_of.values()}) == 1:
-        return next(iter(said_of.values()))[1]
-    return "; ".join(f"{name}: {known}" for name, known in said_of.values())
+        stated_of[data.fingerprint] = (clean(data.name, 60), known)
+    if len({known for _, known in stated_of.values()}) == 1:
+        return next(iter(stated_of.values()))[1]
+    return "; ".join(f"{name}: {known}" for name, known in stated_of.values())
 
 
 def source_of(group: int, entry: Entry) -> Source:
@@ -62,9 +62,9 @@ def source_of(group: int, entry: Entry) -> Source:
         ("seed", str(run.seed)),
         (
             "batches",
-            f"{run.batch_size} photographs; {run.threads} threads, {run.workers} decoders, {run.processes} processes",
+            f"{run.batch_size} images; {run.threads} threads, {run.workers} decoders, {run.processes} processes",
         ),
-        ("speed", f"{run.images_per_second:.4g} photographs a second, {run.seconds:.4g} s in all"),
+        ("speed", f"{run.images_per_second:.4g} images a second, {run.seconds:.4g} s in all"),
         ("python", f"{made.python}, {made.platform}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))),
         ("command", " ".join(made.command)),
@@ -84,7 +84,7 @@ def source_of(group: int, entry: Entry) -> Source:
 
 
 def _pairs(values: dict) -> str:
-    return ", ".join(f"{clean(key, 60)} = {said(value, 80)}" for key, value in values.items())
+    return ", ".join(f"{clean(key, 60)} = {stated(value, 80)}" for key, value in values.items())
 
 
 def _filled(*facts: tuple[str, str | None]) -> Facts:

@@ -23,7 +23,7 @@ class Made:
 
     files: tuple[Path, ...]
     json_text: str
-    words: tuple[str, ...]
+    message: tuple[str, ...]
     """Lines for whoever asked."""
     warnings: tuple[str, ...] = ()
     """What must not be missed: excluded records first."""
@@ -32,12 +32,12 @@ class Made:
 
 
 def build_files(
-    places: Sequence[Path],
+    positions: Sequence[Path],
     output: Path,
     *,
     title: str = "Colorization leaderboard",
     gallery_size: Size = "small",
-    embed_photographs: bool = False,
+    embed_images: bool = False,
     verify_all: bool = False,
     verifications: Sequence[Path] = (),
 ) -> Made:
@@ -47,8 +47,8 @@ def build_files(
         places: see ``collecting.collect``.
         output: of the page; the tables lie beside it under the same name.
         title: heading of the page.
-        gallery_size: of the pictures.
-        embed_photographs: also those that may not be passed on.
+        gallery_size: of the images.
+        embed_images: also those that may not be passed on.
         verify_all: recompute every record's numbers from what it stores.
         verifications: files of ``colorbench verify --output``.
 
@@ -56,12 +56,12 @@ def build_files(
         UserError: where there is no record, or nothing can be written.
     """
     known = [read_verification(path) for path in verifications]
-    collection = collect(places, verifications=known, verify=verify if verify_all else None)
+    collection = collect(positions, verifications=known, verify=verify if verify_all else None)
     board, entries = build(collection, title=title)
-    pictures = galleries(board, entries, size=gallery_size, embed_all=embed_photographs)
+    thumbnails = galleries(board, entries, size=gallery_size, embed_all=embed_images)
     text = board_json(board)
     contents = {
-        output: page(board, entries, pictures),
+        output: page(board, entries, thumbnails),
         output.with_suffix(".json"): text,
         output.with_suffix(".csv"): board_csv(board),
         output.with_suffix(".md"): board_markdown(board),
@@ -71,12 +71,12 @@ def build_files(
         # Not durable: whatever is lost is made again from the records.
         write_atomic(path, content.encode(), durable=False)
     size, records = output.stat().st_size, len(collection.entries)
-    words = (
-        f"{len(board.competitors)} models and {len(board.bounds)} bounds from {records} records",
+    message = (
+        f"{len(board.competitors)} models and {len(board.references)} bounds from {records} records",
         f"page: {output} ({size / 1e6:.1f} MB)",
         f"tables: {', '.join(path.name for path in contents if path != output)}",
     )
     warnings = [f"! excluded: {one.where}: {one.reason}" for one in collection.excluded]
     warnings += [f"! not finished: {one.where}" for one in collection.unfinished]
-    warnings += dict.fromkeys(f"! {one.dataset}: {one.note}" for one in pictures if one.note)
-    return Made(tuple(contents), text, words, tuple(warnings), len(collection.excluded))
+    warnings += dict.fromkeys(f"! {one.dataset}: {one.note}" for one in thumbnails if one.note)
+    return Made(tuple(contents), text, message, tuple(warnings), len(collection.excluded))

@@ -1,7 +1,7 @@
-"""The page: board, plots and pictures as one HTML file that needs no other and sends nothing anywhere.
+"""The page: board, plots and images as one HTML file that needs no other and sends nothing anywhere.
 
 All text passes jinja's escaping; the data for the script is JSON in which no tag can begin. The page's policy (CSP)
-allows its own one style and one script, by their hashes, and pictures that are inside it: a browser refuses all else.
+allows its own one style and one script, by their hashes, and images that are inside it: a browser refuses all else.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from leaderboards.gallery import Gallery
 from leaderboards.schema import Board, Cell, Column, Group, Row
 
 ENDS = {"gray": GRAY, "truth": TRUTH}
-"""Rows whose pictures stand at the ends of the gallery."""
+"""Rows whose images stand at the ends of the gallery."""
 
 
 def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Sequence[Gallery]) -> str:
@@ -47,12 +47,12 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
     environment.filters["clearly"] = clearly
     environment.tests["decided_by_few"] = few
     style, script = _asset("board.css"), _asset("board.js")
-    anchors = {word: _end(board, name) for word, name in ENDS.items()}
+    baselines = {word: _end(board, name) for word, name in ENDS.items()}
     drawn = [_plots(board, group, entries) for group in board.groups]
     data = {
         "columns": {c.id: {"title": c.title, "unit": c.unit, "better": c.higher_is_better} for c in board.columns},
         "rows": {row.id: row.label for row in board.rows},
-        "anchors": anchors,
+        "baselines": baselines,
         "competitors": [row.id for row in board.competitors],
         "galleries": [[{"id": photo.id, "scores": photo.scores} for photo in one.photos] for one in galleries],
         "charts": [drawing["data"] for drawing in _drawings(drawn)],
@@ -66,7 +66,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
         style_hash=_csp_hash(style),
         script_hash=_csp_hash(script),
         data=Markup(safe_json(data)),
-        anchors=anchors,
+        baselines=baselines,
         colors={row.id: plots.color_of(board, row) for row in board.rows},
         plots=drawn,
         galleries=galleries,
@@ -79,7 +79,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
 
 def _end(board: Board, name: str) -> str:
     """The row whose scores stand under the gray or true image; none where rows of that name disagree."""
-    rows = [row.id for row in board.bounds if row.name == name]
+    rows = [row.id for row in board.references if row.name == name]
     for column in board.columns:
         values = [value for row in rows if (value := board.cells[row][column.id].value) is not None]
         if values and not all(math.isclose(value, values[0], rel_tol=1e-4, abs_tol=1e-4) for value in values):
@@ -88,21 +88,21 @@ def _end(board: Board, name: str) -> str:
 
 
 def few(cell: Cell) -> bool:
-    """Whether far fewer photographs decide the number than were measured."""
+    """Whether far fewer images decide the number than were measured."""
     return cell.effective_n < DECIDING_SHARE * cell.n
 
 
 def clearly(cell: Cell, column: Column, row: Row) -> str:
     """Classes of a difference from gray: whether it is clear and, of a model, which way.
 
-    Ahead is only what is ahead of the best single colour, too, where that was measured: a beige beats gray.
+    Ahead is only what is ahead of the best single color, too, where that was measured: a beige beats gray.
     """
     if cell.over_gray is None or not cell.over_gray.clear:
         return ""
-    if column.higher_is_better is None or row.kind == "bound":
+    if column.higher_is_better is None or row.kind == "reference":
         return " clear"
-    bounds = [bound for bound in (cell.over_gray, cell.over_constant) if bound is not None]
-    if all(bound.shows(column.higher_is_better) == "better" for bound in bounds):
+    references = [reference for reference in (cell.over_gray, cell.over_constant) if reference is not None]
+    if all(reference.shows(column.higher_is_better) == "better" for reference in references):
         return " clear ahead"
     return " clear behind" if cell.over_gray.shows(column.higher_is_better) == "worse" else " clear"
 
@@ -112,9 +112,9 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None:
         return "No metric."
-    if group.demonstration:
-        photographs = "1 photograph" if group.n == 1 else f"{group.n} photographs"
-        return f"A demonstration on {photographs}: it shows that everything works and measures nothing."
+    if group.too_few_images:
+        images = "1 image" if group.n == 1 else f"{group.n} images"
+        return f"A demonstration on {images}: it shows that everything works and measures nothing."
     if column.unranked:
         return f"Nobody is ranked by {column.title}: {column.unranked}."
     if column.ranked == 1:
@@ -123,20 +123,20 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
     first = [row for row, cell in cells.items() if cell.first_rank == 1]
     names = f"{', '.join(row.label for row in first[:6])}{f' and {len(first) - 6} more' if len(first) > 6 else ''}"
     if len(first) == 1:
-        said = f"{names} is ahead of every other by {column.title}."
+        stated = f"{names} is ahead of every other by {column.title}."
     elif len(first) == column.ranked:
-        said = f"By {column.title} no model is shown to be ahead of all others: {names}."
+        stated = f"By {column.title} no model is shown to be ahead of all others: {names}."
     else:
-        said = f"By {column.title} any of these may be first: {names}."
+        stated = f"By {column.title} any of these may be first: {names}."
     below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number], column)})
     if below:
         who = "It is" if len(first) == 1 else "Not all of them are"
         not_shown = "not shown to be better than" if len(first) == 1 else "shown to be better than"
-        said += f" {who} {not_shown} {' or '.join(below)}."
+        stated += f" {who} {not_shown} {' or '.join(below)}."
     if column.detectable is not None:
         size = f"{figure(column.detectable, column.unit)} {column.unit}".rstrip()
-        said += f" A difference of {size} between two models would usually show."
-    return said
+        stated += f" A difference of {size} between two models would usually show."
+    return stated
 
 
 def _not_beaten(entry: Entry, column: Column) -> list[str]:
@@ -173,11 +173,11 @@ def _drawings(plots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _departures(group: Group) -> list[Any]:
     chosen = {choice.name: choice.value for choice in group.choices}
     given = {**chosen, "gray": {"keep": "kept", "drop": "left out"}.get(group.gray_policy, group.gray_policy)}
-    return departures(group.protocol, {**given, "recipe": group.recipe})
+    return departures(group.protocol, {**given, "preprocessing": group.preprocessing})
 
 
 def _sizes(board: Board, column: str) -> str:
-    """The number of photographs of a column: one, or from to."""
+    """The number of images of a column: one, or from to."""
     sizes = [cells[column].n for cells in board.cells.values() if cells[column].value is not None]
     if not sizes:
         return "0"

@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from colorbench.models.reference_models import ANCHORS
+from colorbench.models.reference_models import BASELINES
 from colorbench.reporting.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, ticks
 from colorbench.results.record import CurvePart
 from leaderboards.entries import Entry
@@ -18,11 +18,11 @@ from leaderboards.formatting import clean, figure, span
 from leaderboards.schema import Board, Column, Group, Row
 
 COLORS = 8
-"""Competitors with a colour of their own: the best by the headline; the others are drawn thin."""
+"""Competitors with a color of their own: the best by the headline; the others are drawn thin."""
 LARGEST = 1e9
 """A number beyond this is not drawn: it would flatten all others."""
 MOST_POINTS = 400
-LEAST_COST, MOST_COST = 1e-3, 1e12
+MINIMUM_COST, MOST_COST = 1e-3, 1e12
 """Images per second and parameters that a model can have."""
 MOST_BESIDE = 4
 """Other lines that one record's curve may bring."""
@@ -37,11 +37,11 @@ MOST_MATRIX = 14
 
 
 def color_of(board: Board, row: Row) -> str:
-    """Class of a row's colour: its place among the competitors, or what bound it is."""
-    if row.kind == "bound":
-        return ANCHORS.get(row.name, "bound")
-    place = [one.id for one in board.competitors].index(row.id)
-    return f"s{place}" if place < COLORS else "sx"
+    """Class of a row's color: its place among the competitors, or what bound it is."""
+    if row.kind == "reference":
+        return BASELINES.get(row.name, "reference")
+    position = [one.id for one in board.competitors].index(row.id)
+    return f"s{position}" if position < COLORS else "sx"
 
 
 def strips(board: Board, group: Group) -> list[dict[str, Any]]:
@@ -55,8 +55,8 @@ def _strip(board: Board, column: Column) -> dict[str, Any] | None:
     shown = [(row, board.cells[row.id][column.id]) for row in board.rows]
     shown = [(row, cell) for row, cell in shown if cell.value is not None and abs(cell.value) < LARGEST]
     competitors = [(row, cell) for row, cell in shown if row.kind == "competitor"]
-    bounds = [(row, cell) for row, cell in shown if row.kind == "bound"]
-    dots = competitors or bounds
+    references = [(row, cell) for row, cell in shown if row.kind == "reference"]
+    dots = competitors or references
     if not dots:
         return None
     sign = 1 if column.higher_is_better is False else -1
@@ -65,10 +65,10 @@ def _strip(board: Board, column: Column) -> dict[str, Any] | None:
         x for _, cell in dots for x in (cell.value, cell.ci_low, cell.ci_high) if x is not None and abs(x) < LARGEST
     ]
     # Baselines always fit in; a reference only where it does not squeeze all else into a corner.
-    ends += [cell.value for row, cell in bounds if row.role == "baseline" and cell.value is not None]
+    ends += [cell.value for row, cell in references if row.role == "baseline" and cell.value is not None]
     low, high = min(ends), max(ends)
     room = (high - low) or abs(high) or 1.0
-    near = [cell.value for row, cell in bounds if row.role == "reference" and cell.value is not None]
+    near = [cell.value for row, cell in references if row.role == "reference" and cell.value is not None]
     near = [value for value in near if low - 1.5 * room <= value <= high + 1.5 * room]
     low, high = min([low, *near]), max([high, *near])
     # To the next round numbers, so that the ends of the scale have names.
@@ -84,11 +84,11 @@ def _strip(board: Board, column: Column) -> dict[str, Any] | None:
         {
             "label": row.label,
             "value": figure(cell.value, column.unit),
-            "color": ANCHORS.get(row.name, "bound"),
+            "color": BASELINES.get(row.name, "reference"),
             "at": across(cell.value or 0.0),
             "inside": low <= (cell.value or 0.0) <= high,
         }
-        for row, cell in bounds
+        for row, cell in references
     ]
     return {
         "title": column.title,
@@ -109,7 +109,7 @@ def _strip(board: Board, column: Column) -> dict[str, Any] | None:
             }
             for row, cell in dots
         ],
-        "bounds": lines,
+        "references": lines,
         "ticks": [{"at": across(x), "label": f"{x:g}".replace("-", "−")} for x in ticks(low, high, 6)],
     }
 
@@ -124,12 +124,12 @@ def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]
                 # What the axes mean is part of what a curve is: no record decides it for another.
                 key = (curve.name, curve.title, curve.x_label, curve.y_label)
                 found.setdefault(key, []).append((row, curve))
-    order = {column.metric: place for place, column in enumerate(board.of_group(group.number))}
+    order = {column.metric: position for position, column in enumerate(board.of_group(group.number))}
 
-    def place(key: tuple[str, ...]) -> tuple[int, int, tuple[str, ...]]:
+    def position(key: tuple[str, ...]) -> tuple[int, int, tuple[str, ...]]:
         return (order.get(key[0], len(order)), -len(found[key]), key)
 
-    return [_curves(board, found[key]) for key in sorted(found, key=place)]
+    return [_curves(board, found[key]) for key in sorted(found, key=position)]
 
 
 def _drawable(curve: CurvePart) -> bool:
@@ -146,7 +146,7 @@ def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> dict[str, A
             drawable = len(ys) == len(curve.x) and all(abs(y) < LARGEST for y in ys)
             if drawable and line not in beside and len(beside) < 3 * COLORS:
                 beside[line] = None
-                lines.append((line[0], "bound", curve.x, ys))
+                lines.append((line[0], "reference", curve.x, ys))
     lines = [(label, color, *_thinned(xs, ys)) for label, color, xs, ys in lines]
     xs = [x for line in lines for x in line[2]]
     return _drawing(
@@ -172,8 +172,8 @@ def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], lis
     """At most 400 points, the first and the last among them."""
     if len(xs) <= MOST_POINTS:
         return list(xs), list(ys)
-    places = sorted({round(i * (len(xs) - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)})
-    return [xs[i] for i in places], [ys[i] for i in places]
+    positions = sorted({round(i * (len(xs) - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)})
+    return [xs[i] for i in positions], [ys[i] for i in positions]
 
 
 def costs(board: Board, group: Group) -> list[dict[str, Any]]:
@@ -186,7 +186,7 @@ def costs(board: Board, group: Group) -> list[dict[str, Any]]:
     }
     sizes = {row.id: float(row.parameters or 0) for row in board.rows}
     drawn = [
-        _scatter(board, column, speeds, "Quality against speed", "photographs a second, decoding and scoring included"),
+        _scatter(board, column, speeds, "Quality against speed", "images a second, decoding and scoring included"),
         _scatter(board, column, sizes, "Quality against size", "parameters"),
     ]
     return [one for one in drawn if one is not None]
@@ -198,7 +198,7 @@ def _scatter(
     points = []
     for row in board.competitors:
         cell, cost = board.cells[row.id][column.id], costs.get(row.id, 0.0)
-        if cell.value is not None and abs(cell.value) < LARGEST and LEAST_COST < cost < MOST_COST:
+        if cell.value is not None and abs(cell.value) < LARGEST and MINIMUM_COST < cost < MOST_COST:
             points.append((row, cell, math.log10(cost)))
     if len(points) < 2:
         return None
@@ -209,9 +209,9 @@ def _scatter(
         if y is not None and abs(y) < LARGEST
     ]
     levels = []
-    for row in board.bounds:
+    for row in board.references:
         value = board.cells[row.id][column.id].value
-        if row.role == "baseline" and value is not None and abs(value) < LARGEST and row.name in ANCHORS:
+        if row.role == "baseline" and value is not None and abs(value) < LARGEST and row.name in BASELINES:
             levels.append((row, value))
             ys.append(value)
     low, high = min(x for *_, x in points), max(x for *_, x in points)

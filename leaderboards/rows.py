@@ -12,7 +12,7 @@ from typing import Any
 from colorbench.results.record import Record
 from leaderboards.badges import DEMONSTRATION, badges_of
 from leaderboards.entries import Entry
-from leaderboards.formatting import address, clean, name_of, said
+from leaderboards.formatting import address, clean, name_of, stated
 from leaderboards.model_facts import card_facts, source_of
 from leaderboards.schema import Badge, Cell, Column, Group, Row
 
@@ -45,15 +45,15 @@ def _apart(members: Sequence[tuple[tuple[str, ...], Entry]]) -> list[list[tuple[
     buckets: list[tuple[set[Any], list[tuple[tuple[str, ...], Entry]]]] = []
     for key, entry in members:
         run = entry.record.execution
-        places = {(output, run.dtype, run.seed) for output in entry.outputs}
+        positions = {(output, run.dtype, run.seed) for output in entry.outputs}
         joined = [(key, entry)]
         rest = []
         for known, those in buckets:
-            if known & places:
-                places, joined = places | known, those + joined
+            if known & positions:
+                positions, joined = positions | known, those + joined
             else:
                 rest.append((known, those))
-        buckets = [*rest, (places, joined)]
+        buckets = [*rest, (positions, joined)]
     split: list[list[tuple[tuple[str, ...], Entry]]] = []
     for _, those in buckets:
         split += [those] if _one_each(those) else [[one] for one in those]
@@ -86,7 +86,7 @@ def row_of(id: str, found: Mapping[int, Entry], placed: Mapping[str, Mapping[int
         id=id,
         name=name_of(record.model.name),
         label=_label(id, placed),
-        kind="competitor" if card.role == "competitor" else "bound",
+        kind="competitor" if card.role == "competitor" else "reference",
         role=card.role,
         title=clean(card.title, 200),
         parameters=card.parameters if card.parameters is None or 0 < card.parameters < 1e15 else None,
@@ -102,7 +102,7 @@ def _row_badges(entries: Sequence[Entry]) -> tuple[Badge, ...]:
     found: dict[str, list[Badge]] = defaultdict(list)
     for entry in entries:
         for badge in badges_of(entry):
-            # How few photographs there are is said of the group.
+            # How few images there are is said of the group.
             if badge.word != DEMONSTRATION:
                 found[badge.word].append(badge)
     shown = []
@@ -124,7 +124,7 @@ def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
         return {
             "": name_of(model.name),
             "decoding": ", ".join(
-                f"{clean(key, 20)} {said(value, 30)}" for key, value in sorted(model.decoding.items())
+                f"{clean(key, 20)} {stated(value, 30)}" for key, value in sorted(model.decoding.items())
             ),
             "weights": f"weights {clean(model.weights_sha256, 8)}" if model.weights_sha256 else "no weights",
             "version": f"version {clean(model.package_version, 40)}" if model.package_version else "no version",
@@ -134,18 +134,18 @@ def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
             "record": f"record {placed[row][min(placed[row])].sha256[:8]}",
         }
 
-    mine = about(id)
+    candidate = about(id)
     others = [about(row) for row in placed if row != id]
-    others = [other for other in others if other[""] == mine[""]]
-    words = []
-    for trait in list(mine)[1:]:
+    others = [other for other in others if other[""] == candidate[""]]
+    message = []
+    for trait in list(candidate)[1:]:
         if not others:
             break
-        if any(other[trait] != mine[trait] for other in others):
-            words.append(mine[trait])
-            others = [other for other in others if other[trait] == mine[trait]]
-    words = [word for word in words if word]
-    return f"{mine['']} ({', '.join(words)})" if words else mine[""]
+        if any(other[trait] != candidate[trait] for other in others):
+            message.append(candidate[trait])
+            others = [other for other in others if other[trait] == candidate[trait]]
+    message = [word for word in message if word]
+    return f"{candidate['']} ({', '.join(message)})" if message else candidate[""]
 
 
 def sorted_rows(
@@ -154,7 +154,7 @@ def sorted_rows(
     by_id = {column.id: column for column in columns}
     headlines = [by_id[group.headline] for group in groups if group.headline]
 
-    def place(row: Row) -> tuple[Any, ...]:
+    def position(row: Row) -> tuple[Any, ...]:
         values: list[tuple[bool, float]] = []
         for column in headlines:
             value = cells[row.id][column.id].value
@@ -163,4 +163,4 @@ def sorted_rows(
             )
         return (row.kind != "competitor", row.role == "reference", *values, row.label, row.id)
 
-    return sorted(rows, key=place)
+    return sorted(rows, key=position)

@@ -45,33 +45,33 @@ _REFERENCE = {"truth": (TRUTH, "reference"), "gray": (GRAY, "baseline")}
 
 @dataclass(frozen=True)
 class Kept:
-    """A picture, and the record that it lies beside."""
+    """An image, and the record that it lies beside."""
 
     entry: Entry
-    picture: SavedImage
+    thumbnail: SavedImage
 
     @property
     def reasons(self) -> list[str]:
         """Why the run kept it."""
-        return self.picture.reasons
+        return self.thumbnail.reasons
 
 
 def kept_images(entries: Sequence[Entry]) -> dict[str, Kept]:
-    """Content hash -> kept picture, of all records of a row on a set."""
+    """Content hash -> kept image, of all records of a row on a set."""
     found: dict[str, Kept] = {}
     for entry in entries:
         images = set(zip(entry.run.sha256s, entry.run.rows["id"], strict=True))
-        for picture in _index(entry):
-            if (picture.sha256, picture.id) not in images:
+        for thumbnail in _index(entry):
+            if (thumbnail.sha256, thumbnail.id) not in images:
                 continue
-            if picture.sha256 not in found or "fixed" in picture.reasons:
-                found[picture.sha256] = Kept(entry, picture)
+            if thumbnail.sha256 not in found or "fixed" in thumbnail.reasons:
+                found[thumbnail.sha256] = Kept(entry, thumbnail)
     return found
 
 
 def _index(entry: Entry) -> list[SavedImage]:
-    """The index of the pictures beside a record; empty where there is none, or it is not the record's."""
-    data = _file(entry, f"pictures/{INDEX}")
+    """The index of the images beside a record; empty where there is none, or it is not the record's."""
+    data = _file(entry, f"thumbnails/{INDEX}")
     try:
         return [] if data is None else [SavedImage.model_validate(line) for line in json.loads(data)]
     except (ValueError, TypeError, RecursionError, ValidationError):
@@ -80,19 +80,19 @@ def _index(entry: Entry) -> list[SavedImage]:
 
 def _file(entry: Entry, name: str) -> bytes | None:
     """A file that the record names by its checksum."""
-    expected, path = entry.record.files.pictures.get(name), inside(entry.folder, name)
+    expected, path = entry.record.files.saved_images.get(name), inside(entry.folder, name)
     if expected is None or path is None:
         return None
     try:
-        data = read_plain(path, _LARGEST_FILE, missing="", mend="")
+        data = read_plain(path, _LARGEST_FILE, missing="", hint="")
     except UserError:
         return None
     return data if sha256(data).hexdigest() == expected else None
 
 
 def embedded(entry: Entry, name: str, size: Size) -> str | None:
-    """A kept picture as a data address."""
-    data = _file(entry, f"pictures/{PurePosixPath(name).name}")
+    """A kept image as a data address."""
+    data = _file(entry, f"thumbnails/{PurePosixPath(name).name}")
     return None if data is None else _checked(data, size)
 
 
@@ -110,7 +110,7 @@ def large_prediction(entry: Entry, id: str) -> str | None:
     if path is None:
         return None
     try:
-        data = read_plain(path, _LARGEST_FILE, missing="", mend="")
+        data = read_plain(path, _LARGEST_FILE, missing="", hint="")
     except UserError:
         return None
     line = f"{sha256(data).hexdigest()}  predictions/{name}\n"
@@ -119,7 +119,7 @@ def large_prediction(entry: Entry, id: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _checked(data: bytes, size: Size) -> str | None:
-    """Bytes of a WebP or PNG as a WebP that is no larger than the page wants; None where they are no picture."""
+    """Bytes of a WebP or PNG as a WebP that is no larger than the page wants; None where they are no image."""
     side = SIDES[size]
     try:
         with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
@@ -149,7 +149,7 @@ class Agreement(NamedTuple):
     """sha256 of the records that show something else than the record of the ground truth (of gray)."""
 
 
-def agreed(kind: Kind, kept: Iterable[Kept], size: Size) -> Agreement:
+def agreed(kind: Kind, saved: Iterable[Kept], size: Size) -> Agreement:
     """Return the ground truth or grayscale version of an image.
 
     Whoever sorts first, or comes in numbers, decides nothing. It is the image of a record of the ground truth (of gray)
@@ -158,7 +158,9 @@ def agreed(kind: Kind, kept: Iterable[Kept], size: Size) -> Agreement:
     """
     name, role = _REFERENCE[kind]
     shown = [
-        (one, data) for one in sorted(kept, key=lambda one: one.entry.sha256) if (data := _saved(one, kind)) is not None
+        (one, data)
+        for one in sorted(saved, key=lambda one: one.entry.sha256)
+        if (data := _saved(one, kind)) is not None
     ]
     own = [
         (one, data)
@@ -176,15 +178,15 @@ def agreed(kind: Kind, kept: Iterable[Kept], size: Size) -> Agreement:
     others = {one.entry.sha256: _same_image(other, data) for one, other in shown if one.entry.sha256 not in names}
     if own and not again and 2 * sum(others.values()) < len(others):
         return Agreement(None, disputed=True)
-    large = large_prediction(first.entry, first.picture.id) if size == "large" and own else None
+    large = large_prediction(first.entry, first.thumbnail.id) if size == "large" and own else None
     outvoted = frozenset(sha256 for sha256, same in others.items() if not same)
     return Agreement(large or _checked(data, size), outvoted=outvoted)
 
 
-def _saved(kept: Kept, kind: Kind) -> bytes | None:
+def _saved(saved: Kept, kind: Kind) -> bytes | None:
     """Return the bytes of an image that the record names by its checksum, where they can be shown."""
-    name = kept.picture.truth if kind == "truth" else kept.picture.gray
-    data = _file(kept.entry, f"pictures/{PurePosixPath(name).name}")
+    name = saved.thumbnail.truth if kind == "truth" else saved.thumbnail.gray
+    data = _file(saved.entry, f"thumbnails/{PurePosixPath(name).name}")
     return data if data is not None and _checked(data, "small") is not None else None
 
 

@@ -1,6 +1,6 @@
-"""The board as plain data: groups of columns, rows of models, a cell for each; no picture and no markup.
+"""The board as plain data: groups of columns, rows of models, a cell for each; no image and no markup.
 
-A *group* is what records must share to stand in one column: protocol, version, resolved parameters, photographs (by
+A *group* is what records must share to stand in one column: protocol, version, resolved parameters, images (by
 content) and what becomes of gray ones. A *column* is one metric of a group. A *row* is one model with one set of
 weights, one version and one way of decoding. Text is shown as ``text.clean`` leaves it; numbers are the records' own.
 """
@@ -15,7 +15,7 @@ from colorbench.stats.paired import excludes_zero, shown
 from leaderboards.entries import Excluded, Unfinished
 
 SCHEMA_VERSION = 1
-Kind = Literal["competitor", "bound"]
+Kind = Literal["competitor", "reference"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Badge:
 
 @dataclass(frozen=True)
 class Improvement:
-    """A paired difference from a bound on the same photographs."""
+    """A paired difference from a bound on the same images."""
 
     value: float
     ci_low: float | None
@@ -61,7 +61,7 @@ class Cell:
     last_rank: int | None = None
     over_gray: Improvement | None = None
     over_constant: Improvement | None = None
-    """From the best single colour, which beats gray, too."""
+    """From the best single color, which beats gray, too."""
     warning: str | None = None
     missing: str | None = None
     """Why there is no value; None where there is one."""
@@ -92,7 +92,7 @@ class Column:
     unranked: str | None = None
     """Why nobody is ranked."""
     detectable: float | None = None
-    """The smallest difference that these photographs show with 80 % probability among these models."""
+    """The smallest difference that these images show with 80 % probability among these models."""
     beats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Row -> rows that it is significantly better than."""
 
@@ -118,18 +118,18 @@ class Group:
     identity_sha256: str
     dataset: str
     fingerprint: str
-    recipe: str
+    preprocessing: str
     gray_policy: str
     n: int
     redistributable: bool
     source: str
-    """Where the photographs come from, and whom to credit for them."""
+    """Where the images come from, and whom to credit for them."""
     records: int
     choices: tuple[Choice, ...]
     headline: str | None
     """Id of the column that it is sorted by."""
-    demonstration: bool
-    """Fewer than 30 photographs."""
+    too_few_images: bool
+    """Fewer than 30 images."""
     installed: bool
     """Whether the protocol is known here in the same version."""
 
@@ -172,7 +172,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Board:
-    """Everything that the page and the tables show, but for pictures and curves."""
+    """Everything that the page and the tables show, but for images and curves."""
 
     title: str
     groups: tuple[Group, ...]
@@ -193,9 +193,9 @@ class Board:
         return tuple(row for row in self.rows if row.kind == "competitor")
 
     @property
-    def bounds(self) -> tuple[Row, ...]:
+    def references(self) -> tuple[Row, ...]:
         """Rows that only say what a number is worth."""
-        return tuple(row for row in self.rows if row.kind == "bound")
+        return tuple(row for row in self.rows if row.kind == "reference")
 
     def of_group(self, group: int) -> tuple[Column, ...]:
         """The columns of a group."""

@@ -16,7 +16,7 @@ import numpy as np
 from colorbench.evaluation import aggregate
 from colorbench.evaluation.interfaces import ImageProtocol
 from colorbench.evaluation.resolve import get_protocol
-from colorbench.results.load import StoredRun
+from colorbench.results.load import LoadedRun
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Metric, Record
 from colorbench.results.run_key import protocol_identity
@@ -75,7 +75,7 @@ def _too_large(value: Any) -> bool:
     return isinstance(value, int) and abs(value) > LARGEST_INTEGER
 
 
-def contradictions(run: StoredRun) -> Iterator[str]:
+def contradictions(run: LoadedRun) -> Iterator[str]:
     """Yield what a record says that its own content or the installed protocol contradicts."""
     record, data = run.record, run.record.dataset
     named = record.protocol
@@ -104,11 +104,11 @@ def _other_facts(record: Record, specs: Sequence[MetricSpec]) -> Iterator[str]:
         spec = known.get(metric.name)
         for what in ("unit", "higher_is_better", "form", "share_of_gap"):
             if spec is not None and getattr(metric, what) != getattr(spec, what):
-                mine, theirs = getattr(metric, what), getattr(spec, what)
-                yield f"{metric.name}: {what} {mine!r} is stored, the protocol's is {theirs!r}"
+                candidate, counterpart = getattr(metric, what), getattr(spec, what)
+                yield f"{metric.name}: {what} {candidate!r} is stored, the protocol's is {counterpart!r}"
 
 
-def _metric_findings(run: StoredRun, metric: Metric, specs: Sequence[MetricSpec], *, derived: bool) -> Iterator[str]:
+def _metric_findings(run: LoadedRun, metric: Metric, specs: Sequence[MetricSpec], *, derived: bool) -> Iterator[str]:
     """Yield in what a stored metric differs from what the rows give.
 
     Args:
@@ -135,15 +135,15 @@ def _metric_findings(run: StoredRun, metric: Metric, specs: Sequence[MetricSpec]
     spec = replace(spec, interval=spec.interval and checked and not near)
     again = aggregate.metrics_of([spec], run.columns, effective)[0]
     if differs(metric.value, again.value):
-        yield f"{metric.name}: the value {_said(metric.value)} is stored, the rows give {_said(again.value)}"
+        yield f"{metric.name}: the value {_stated(metric.value)} is stored, the rows give {_stated(again.value)}"
         return
     if metric.n != again.n:
         yield f"{metric.name}: n {metric.n} is stored, the rows give {again.n}"
     if near or not checked:
         return
     if metric.ci_method != again.ci_method or not _same_interval(metric, again, run.scores(metric.name)):
-        stored = f"[{_said(metric.ci_low)}, {_said(metric.ci_high)}]"
-        given = f"[{_said(again.ci_low)}, {_said(again.ci_high)}]"
+        stored = f"[{_stated(metric.ci_low)}, {_stated(metric.ci_high)}]"
+        given = f"[{_stated(again.ci_low)}, {_stated(again.ci_high)}]"
         yield f"{metric.name}: the interval {stored} is stored, the rows give {given}"
 
 
@@ -159,7 +159,7 @@ def _same_interval(stored: Metric, again: Metric, scores: np.ndarray) -> bool:
         return False
     low, high = max(again.ci_low, float(known.min())), min(again.ci_high, float(known.max()))  # type: ignore[type-var]
     ends = ((stored.ci_low, again.ci_low, low), (stored.ci_high, again.ci_high, high))
-    return all(not differs(mine, derived) or not differs(mine, cut) for mine, derived, cut in ends)
+    return all(not differs(candidate, derived) or not differs(candidate, cut) for candidate, derived, cut in ends)
 
 
 def _near(metric: Metric, statistics: np.ndarray) -> bool:
@@ -183,5 +183,5 @@ def differs(stored: float | None, again: float | None) -> bool:
     return bool(apart(np.array([stored]), np.array([again]))[0])
 
 
-def _said(value: float | None) -> str:
+def _stated(value: float | None) -> str:
     return "none" if value is None or not math.isfinite(value) else f"{value:.6g}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from colorbench.errors import UserError
-from colorbench.results.pairing import Common, common
+from colorbench.results.pairing import PairedRuns, common
 from colorbench.results.record import Metric
 from colorbench.stats.bootstrap import MINIMUM, as_ratio
 from colorbench.stats.paired import paired_interval
@@ -59,7 +59,7 @@ def standing(entries: Mapping[str, Entry], metric: Metric, not_compared: str, pa
     together = pairings.of(list(entries.values()))
     if together is None:
         return none("the rows of these records cannot be put on the same images")
-    if len(together.places[0]) < MINIMUM:
+    if len(together.positions[0]) < MINIMUM:
         return none(f"fewer than {MINIMUM} images")
     statistics = together.statistics(metric.name)  # (K, n, k)
     defined = ~np.isnan(statistics).any(axis=2)
@@ -71,22 +71,22 @@ def standing(entries: Mapping[str, Entry], metric: Metric, not_compared: str, pa
         summable = np.isfinite(squares) & (pairs[..., 1].sum(axis=1) != 0)
     competitors = set(_competitors(entries))
     names: list[str] = []
-    places: list[int] = []
+    positions: list[int] = []
     apart: dict[str, str] = {}
-    for place, row in enumerate(entries):
+    for position, row in enumerate(entries):
         if row not in competitors:
             continue
-        if lacking[place]:
-            apart[row] = f"not ranked: undefined on {lacking[place]} images on which most records are defined"
-        elif not summable[place]:
+        if lacking[position]:
+            apart[row] = f"not ranked: undefined on {lacking[position]} images on which most records are defined"
+        elif not summable[position]:
             apart[row] = "not ranked: its statistics cannot be added up"
         else:
             names.append(row)
-            places.append(place)
+            positions.append(position)
     if not names:
         return none("no competitor is defined on the images of most records", apart)
     with np.errstate(all="ignore"):
-        found = rank_models(statistics[places][:, usual], metric.form, higher_is_better=metric.higher_is_better)
+        found = rank_models(statistics[positions][:, usual], metric.form, higher_is_better=metric.higher_is_better)
     if found is None:
         return none(f"fewer than {MINIMUM} images on which it is defined for most records", apart)
     return Standing(
@@ -103,12 +103,12 @@ def _competitors(entries: Mapping[str, Entry]) -> list[str]:
 
 
 class Pairings:
-    """The rows of records put on the same photographs, each set of records once."""
+    """The rows of records put on the same images, each set of records once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, ...], Common | None] = {}
+        self._known: dict[tuple[str, ...], PairedRuns | None] = {}
 
-    def of(self, entries: Sequence[Entry]) -> Common | None:
+    def of(self, entries: Sequence[Entry]) -> PairedRuns | None:
         """Their rows; None where there are none, or they do not fit."""
         key = tuple(entry.sha256 for entry in entries)
         if key not in self._known:
@@ -116,7 +116,7 @@ class Pairings:
         return self._known[key]
 
 
-def _paired(entries: Sequence[Entry]) -> Common | None:
+def _paired(entries: Sequence[Entry]) -> PairedRuns | None:
     try:
         return common([entry.run for entry in entries]) if entries else None
     except UserError:
@@ -124,7 +124,7 @@ def _paired(entries: Sequence[Entry]) -> Common | None:
 
 
 def improvement(
-    entry: Entry, bound: str, of: Sequence[Entry], metric: Metric, pairings: Pairings
+    entry: Entry, reference: str, of: Sequence[Entry], metric: Metric, pairings: Pairings
 ) -> Improvement | None:
     """Return this model minus gray or the constant color on the same images.
 
@@ -139,12 +139,12 @@ def improvement(
         The difference that the model's record states and both records' rows give, or that the rows give where it states
         none. None of a baseline from itself, and where records of the baseline do not agree.
     """
-    if entry.record.model.name == bound:
+    if entry.record.model.name == reference:
         return None
     for stored in entry.differences:
-        if stored.metric == metric.name and stored.minus == bound:
+        if stored.metric == metric.name and stored.minus == reference:
             return Improvement(stored.value, stored.ci_low, stored.ci_high)
-    if any(stored.minus == bound for stored in entry.record.differences) or not metric.comparable:
+    if any(stored.minus == reference for stored in entry.record.differences) or not metric.comparable:
         return None  # stated, and confirmed by no record that is here
     of = [one for one in of if one.outputs & entry.outputs] or of
     if not of or not entry.recomputable(metric.name) or not _agree(of, metric, pairings):
@@ -152,9 +152,9 @@ def improvement(
     both = pairings.of([entry, of[0]])
     if both is None:
         return None
-    mine, theirs = both.statistics(metric.name)
+    candidate, counterpart = both.statistics(metric.name)
     with np.errstate(all="ignore"):
-        found = paired_interval(mine, theirs, metric.form)
+        found = paired_interval(candidate, counterpart, metric.form)
     if not math.isfinite(found.value):
         return None
     limits = found.interval
@@ -172,9 +172,9 @@ def _agree(entries: Sequence[Entry], metric: Metric, pairings: Pairings) -> bool
     return bool(np.allclose(statistics, statistics[:1], rtol=1e-4, atol=1e-6, equal_nan=True))
 
 
-def baselines(bound: str, entries: Iterable[Entry]) -> list[Entry]:
+def baselines(reference: str, entries: Iterable[Entry]) -> list[Entry]:
     """Return the records of a baseline by that name."""
-    return [e for e in entries if e.record.model.name == bound and e.record.model.card.role == "baseline"]
+    return [e for e in entries if e.record.model.name == reference and e.record.model.card.role == "baseline"]
 
 
 def _finite(value: float | None) -> float | None:

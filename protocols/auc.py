@@ -1,13 +1,13 @@
-"""The ``auc`` protocol: area under the cumulative curve of colour error, raw and rebalanced (paper, table 1).
+"""The ``auc`` protocol: area under the cumulative curve of color error, raw and rebalanced (paper, table 1).
 
     colorbench run --protocol auc
     colorbench run --protocol auc --param auc.prior=prior_probs.npy
 
-Rebalanced scores weigh a pixel by how rare the bin of its *true* colour is, E_prior[w] = 1, and are pooled: numerator
-and denominator are summed over the photographs before dividing. ``auc_rebalanced`` (lambda 0) is the paper's; there a
-few pixels of the rarest colours carry the sum, so models are compared by ``auc_rebalanced_stable`` (lambda 0.1).
+Rebalanced scores weigh a pixel by how rare the bin of its *true* color is, E_prior[w] = 1, and are pooled: numerator
+and denominator are summed over the images before dividing. ``auc_rebalanced`` (lambda 0) is the paper's; there a
+few pixels of the rarest colors carry the sum, so models are compared by ``auc_rebalanced_stable`` (lambda 0.1).
 
-What is stored of every photograph, by bin, gives any other weights later without running a model again.
+What is stored of every image, by bin, gives any other weights later without running a model again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from colorbench.color.bins import nearest_bin
 from colorbench.color.prior import SHIPPED, Prior, load_prior, rebalancing_weights
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import Colorization
-from colorbench.evaluation.interfaces import Curve, Derived, ProtocolSpec, ScoredBatch, Summary
+from colorbench.evaluation.batch import Prediction
+from colorbench.evaluation.interfaces import BatchScores, Curve, Derived, ProtocolSpec, Summary
 from colorbench.metrics.auc import LAST, auc_statistics, pooled_statistics, weighted_histogram
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.stats.bootstrap import effective_n
@@ -37,7 +37,7 @@ BLOCK = 4096
 """Images whose stored arrays are held at a time when a set is summed up: 40 MB."""
 LAMBDAS = {"auc_rebalanced": 0.0, "auc_rebalanced_stable": 0.1}
 """Share of the uniform distribution in the weights. Fixed: other values would be other metrics. At 0.1 and with 650
-photographs, 95 % intervals cover 93-96 %; at 0 the rarest bins weigh 10^5 times the common ones."""
+images, 95 % intervals cover 93-96 %; at 0 the rarest bins weigh 10^5 times the common ones."""
 
 
 RAW = MetricSpec(
@@ -47,7 +47,7 @@ RAW = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of pixels whose colour is within a distance of the truth, averaged over distances 0 to 150; "
+    explanation="Share of pixels whose color is within a distance of the truth, averaged over distances 0 to 150; "
     "gray scores high, since most of nature is nearly gray.",
     of_ground_truth=100,
     # A quarter of a point: one pixel in four off by one unit of ab, as rounding to 8 bits moves it.
@@ -57,7 +57,7 @@ REBALANCED = replace(
     RAW,
     name="auc_rebalanced",
     title="AuC rebalanced (λ = 0)",
-    explanation="AuC in which rare colours weigh as the paper weighs them: pure inverse frequency, so that a few "
+    explanation="AuC in which rare colors weigh as the paper weighs them: pure inverse frequency, so that a few "
     "pixels decide. Shown, not compared.",
     comparable=False,
 )
@@ -65,7 +65,7 @@ STABLE = replace(
     RAW,
     name="auc_rebalanced_stable",
     title="AuC rebalanced (λ = 0.1)",
-    explanation="AuC in which rare colours weigh more, up to a limit: the score that models are compared by.",
+    explanation="AuC in which rare colors weigh more, up to a limit: the score that models are compared by.",
 )
 
 
@@ -75,22 +75,22 @@ class AucProtocol:
     spec = ProtocolSpec(
         name="auc",
         version=1,
-        title="Area under the curve of colour error",
-        parameters={"prior": SHIPPED, "recipe": "squash256", "convention": "trapezoid", "ab": "rgb8"},
+        title="Area under the curve of color error",
+        parameters={"prior": SHIPPED, "preprocessing": "squash256", "convention": "trapezoid", "ab": "rgb8"},
         metrics=(RAW, REBALANCED, STABLE),
         headline="auc_rebalanced_stable",
         presets={
             # The closest reading of the paper, which names neither size nor rule: gray, known in print, fixes them.
             # The paper compares ab as predicted; its prior, of ImageNet, is given by prior=FILE.
-            "auc@cic2016": {"recipe": "squash256", "convention": "trapezoid", "ab": "float"},
+            "auc@cic2016": {"preprocessing": "squash256", "convention": "trapezoid", "ab": "float"},
             "auc@exact": {"convention": "exact"},
         },
         choices={"convention": ("trapezoid", "exact"), "ab": ("rgb8", "float")},
-        words={"prior": (SHIPPED, OF_THE_SET)},
+        message={"prior": (SHIPPED, OF_THE_SET)},
         parameter_help={
             "prior": f"share of each bin among natural pixels: `{SHIPPED}` (ships), a .npy file of 313 numbers, or "
             f"`{OF_THE_SET}` (counted on the evaluated set: no interval, never compared)",
-            "recipe": "from file to evaluated pixels: squash256, center256, native",
+            "preprocessing": "from file to evaluated pixels: squash256, center256, native",
             "convention": "trapezoid (thresholds 0, 1 ... 150, d <= t) or exact (the integral)",
             "ab": "rgb8 (what is seen: clipped to sRGB, rounded to 8 bits) or float (as the model gave it; refused for "
             "models that give 8-bit RGB)",
@@ -116,9 +116,9 @@ class AucScorer:
     """None: counted on the evaluated set."""
 
     @property
-    def recipe(self) -> str:
-        """Name of the recipe."""
-        return self.parameters["recipe"]
+    def preprocessing(self) -> str:
+        """Name of the preprocessing."""
+        return self.parameters["preprocessing"]
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -133,7 +133,7 @@ class AucScorer:
             return (RAW, REBALANCED, STABLE)
         return (RAW, *(replace(metric, comparable=False, interval=False) for metric in (REBALANCED, STABLE)))
 
-    def score(self, colorization: Colorization) -> ScoredBatch:
+    def score(self, colorization: Prediction) -> BatchScores:
         """Scores and statistics of each image; each is computed by itself, so batches leave no trace."""
         truth = colorization.truth
         bins = truth.shared("nearest_bin", lambda: nearest_bin(truth.ab))
@@ -142,7 +142,7 @@ class AucScorer:
         # The ground truth is 8-bit itself: nothing was rounded where the prediction is the ground truth.
         if as_given and given is not None and given is not truth.rgb8 and not torch.equal(given, truth.rgb8):
             what = "auc.ab=float scores ab as the model gave it, and these predictions are 8-bit RGB"
-            raise UserError(what, mend="score them with auc.ab=rgb8 (the default of `auc`)")
+            raise UserError(what, hint="score them with auc.ab=rgb8 (the default of `auc`)")
         predicted = colorization.ab_float if as_given else colorization.ab
         statistics = auc_statistics(predicted, truth.ab, bins)
         arrays = {
@@ -155,7 +155,7 @@ class AucScorer:
         for name, weights in self._weights(self.prior).items():
             columns |= self._columns(name, arrays, weights)
             arrays[f"{name}.histogram"] = weighted_histogram(statistics, weights)
-        return ScoredBatch(columns, arrays)
+        return BatchScores(columns, arrays)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
         """Curves over the thresholds, effective numbers of images and, with a prior of the set, its statistics."""
@@ -218,7 +218,7 @@ class AucScorer:
         if self.parameters["convention"] == "trapezoid":
             scores, full = arrays["bin_scores"], 2 * LAST
         else:
-            # Counts are stored in 32 bits, which hold 150 times a bin's pixels of no large photograph.
+            # Counts are stored in 32 bits, which hold 150 times a bin's pixels of no large image.
             scores, full = LAST * counts.astype(np.int64) - arrays["bin_distance"], LAST
         pooled = pooled_statistics(scores, counts, full, weights)
         return {name: pooled[:, 0] / pooled[:, 1], f"{name}.s0": pooled[:, 0], f"{name}.s1": pooled[:, 1]}
@@ -233,9 +233,9 @@ class AucScorer:
 
 def _blocks(arrays: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.ndarray]]:
     """Arrays of a bounded number of images at a time: those of a large set are on disk and do not fit in memory."""
-    whole = {name: arrays[name] for name in ("bin_counts", "bin_scores", "bin_distance")}
+    full = {name: arrays[name] for name in ("bin_counts", "bin_scores", "bin_distance")}
     for start in range(0, n, BLOCK):
-        yield {name: values[start : start + BLOCK] for name, values in whole.items()}
+        yield {name: values[start : start + BLOCK] for name, values in full.items()}
 
 
 def _totals(

@@ -1,13 +1,13 @@
-"""The ``fidelity`` protocol: how near a colorization is to the true colours, and how colourful it is.
+"""The ``fidelity`` protocol: how near a colorization is to the true colors, and how colorful it is.
 
     colorbench run --protocol fidelity
     colorbench run --protocol fidelity --param fidelity.psnr_infinite=drop
 
-All is measured on the 8-bit picture that is seen. Closeness to one truth rewards caution: a gray answer does well in
-PSNR and in colour difference, so read both beside the gray row and beside the colourfulness of the photographs.
+All is measured on the 8-bit image that is seen. Closeness to one truth rewards caution: a gray answer does well in
+PSNR and in color difference, so read both beside the gray row and beside the colorfulness of the images.
 
-Photographs that are gray themselves are the run's business (``--gray keep|drop``); this protocol decides only what an
-infinite PSNR counts and which photographs have no chroma to be compared with.
+Images that are gray themselves are the run's business (``--gray keep|drop``); this protocol decides only what an
+infinite PSNR counts and which images have no chroma to be compared with.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.batch import Colorization, Truth
-from colorbench.evaluation.interfaces import ProtocolSpec, ScoredBatch, Summary
+from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.evaluation.interfaces import BatchScores, ProtocolSpec, Summary
 from colorbench.metrics.chroma import mean_chroma
 from colorbench.metrics.ciede2000 import mean_ciede2000
 from colorbench.metrics.colorfulness import cf_abs, cf_hs
@@ -32,16 +32,16 @@ from colorbench.results.metric_spec import MetricSpec
 from colorbench.stats.bootstrap import effective_n
 
 COLORLESS = 1.0
-"""Mean chroma below which a photograph has no chroma to be compared with; 2 % of 500 ImageNet photographs."""
+"""Mean chroma below which an image has no chroma to be compared with; 2 % of 500 ImageNet images."""
 
 DIFFERENCE = MetricSpec(
     name="ciede2000",
-    title="Colour difference",
+    title="Color difference",
     unit="ΔE00",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Mean CIEDE2000 distance from the true colours, as the eye weighs it: about 1 is just noticeable side "
-    "by side; it punishes a plausible colour that is not the true one, so compare with gray.",
+    explanation="Mean CIEDE2000 distance from the true colors, as the eye weighs it: about 1 is just noticeable side "
+    "by side; it punishes a plausible color that is not the true one, so compare with gray.",
     of_ground_truth=0,
     ground_truth_margin=0.25,
 )
@@ -51,7 +51,7 @@ PSNR = MetricSpec(
     unit="dB",
     higher_is_better=True,
     lower_bound=0,
-    explanation="Squared error in RGB on a log scale, the mean over photographs; a gray answer scores as well as "
+    explanation="Squared error in RGB on a log scale, the mean over images; a gray answer scores as well as "
     "published colorizers (about 23 dB on ImageNet), so compare with the gray row.",
 )
 CHROMA = MetricSpec(
@@ -60,7 +60,7 @@ CHROMA = MetricSpec(
     unit="ab",
     higher_is_better=None,
     lower_bound=0,
-    explanation="Mean distance of the colours from gray; neither more nor less is better in itself.",
+    explanation="Mean distance of the colors from gray; neither more nor less is better in itself.",
 )
 CHROMA_RATIO = MetricSpec(
     name="chroma_ratio",
@@ -68,7 +68,7 @@ CHROMA_RATIO = MetricSpec(
     unit="%",
     higher_is_better=None,
     lower_bound=0,
-    explanation="Chroma in percent of the photographs' own, those without colour left out: 100 is as strong as the "
+    explanation="Chroma in percent of the images' own, those without color left out: 100 is as strong as the "
     "truth, less is dull, more is garish.",
 )
 DRIFT = MetricSpec(
@@ -78,7 +78,7 @@ DRIFT = MetricSpec(
     higher_is_better=None,
     lower_bound=0,
     upper_bound=100,
-    explanation="Mean distance of the lightness that is seen from the one given, after colours that no screen shows "
+    explanation="Mean distance of the lightness that is seen from the one given, after colors that no screen shows "
     "are clipped and rounded to 8 bits.",
 )
 DRIFT_SHARE = replace(
@@ -86,14 +86,14 @@ DRIFT_SHARE = replace(
     name="lightness_drift_share",
     title="Drift > 1 L",
     unit="%",
-    explanation="Share of pixels whose lightness moved by more than 1 of 100: how often the model asks for colours "
+    explanation="Share of pixels whose lightness moved by more than 1 of 100: how often the model asks for colors "
     "that no screen shows.",
 )
 
 
 @dataclass(frozen=True)
 class Colorfulness:
-    """One of the forms of colourfulness in use, with the metrics made of it."""
+    """One of the forms of colorfulness in use, with the metrics made of it."""
 
     name: str
     of: Callable[[Tensor], Tensor]
@@ -105,11 +105,11 @@ class Colorfulness:
 def _colorfulness(name: str, of: Callable[[Tensor], Tensor], short: str, form: str) -> Colorfulness:
     itself = MetricSpec(
         name=name,
-        title=f"Colourfulness {short}",
+        title=f"Colorfulness {short}",
         unit="",
         higher_is_better=None,
         lower_bound=0,
-        explanation=f"How vivid the pictures are, {form}; 0 is gray, and only nearness to the photographs' own counts.",
+        explanation=f"How vivid the images are, {form}; 0 is gray, and only nearness to the images' own counts.",
     )
     of_means = replace(
         itself,
@@ -117,15 +117,15 @@ def _colorfulness(name: str, of: Callable[[Tensor], Tensor], short: str, form: s
         title=f"ΔCF {short} of means",
         higher_is_better=False,
         form="abs_difference",
-        explanation=f"Distance of the mean colourfulness ({short}) from the photographs' mean, as papers table it: "
-        "pictures too dull and too vivid cancel out.",
+        explanation=f"Distance of the mean colorfulness ({short}) from the images' mean, as papers table it: "
+        "images too dull and too vivid cancel out.",
     )
     per_image = replace(
         of_means,
         name=f"delta_{name}_per_image",
         title=f"ΔCF {short} per image",
         form="ratio",
-        explanation=f"Mean over photographs of the distance in colourfulness ({short}) from the photograph's own: "
+        explanation=f"Mean over images of the distance in colorfulness ({short}) from the image's own: "
         "nothing cancels out.",
     )
     return Colorfulness(name, of, (itself, of_means, per_image))
@@ -147,20 +147,20 @@ METRICS = (
 
 
 class FidelityProtocol:
-    """Nearness to the truth, and colourfulness, through the engine's one pass."""
+    """Nearness to the truth, and colorfulness, through the engine's one pass."""
 
     spec = ProtocolSpec(
         name="fidelity",
         version=1,
-        title="Fidelity to the true colours",
-        parameters={"recipe": "squash256", "psnr_infinite": "cap"},
+        title="Fidelity to the true colors",
+        parameters={"preprocessing": "squash256", "psnr_infinite": "cap"},
         metrics=METRICS,
         headline=DIFFERENCE.name,
         choices={"psnr_infinite": ("cap", "drop")},
         parameter_help={
-            "recipe": "from file to evaluated pixels: squash256, center256, native",
-            "psnr_infinite": f"cap (no photograph counts more than {ROUNDING_BOUND:.2f} dB, the error of rounding to "
-            "8 bits) or drop (photographs matched exactly are left out of PSNR, others are not capped)",
+            "preprocessing": "from file to evaluated pixels: squash256, center256, native",
+            "psnr_infinite": f"cap (no image counts more than {ROUNDING_BOUND:.2f} dB, the error of rounding to "
+            "8 bits) or drop (images matched exactly are left out of PSNR, others are not capped)",
         },
     )
 
@@ -181,9 +181,9 @@ class FidelityScorer:
     parameters: Mapping[str, str]
 
     @property
-    def recipe(self) -> str:
-        """Name of the recipe."""
-        return self.parameters["recipe"]
+    def preprocessing(self) -> str:
+        """Name of the preprocessing."""
+        return self.parameters["preprocessing"]
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -196,14 +196,14 @@ class FidelityScorer:
         capped = replace(PSNR, upper_bound=ROUNDING_BOUND)
         return tuple(capped if metric is PSNR and self._capped else metric for metric in METRICS)
 
-    def score(self, colorization: Colorization) -> ScoredBatch:
+    def score(self, colorization: Prediction) -> BatchScores:
         """Scores of each image; each is computed by itself, so batches leave no trace."""
-        seen, truth = colorization.rgb8, colorization.truth
-        mse = _array(mean_squared_error(seen, truth.rgb8))
+        rendered, truth = colorization.rgb8, colorization.truth
+        mse = _array(mean_squared_error(rendered, truth.rgb8))
         columns = {"mse": mse, **_mean("psnr", self._psnr(mse))}
         columns |= _mean("ciede2000", _array(mean_ciede2000(colorization.lab, truth.lab)))
         for form in COLORFULNESS:
-            columns |= _colorfulness_columns(form, _array(form.of(seen)), _of_truth(truth, form.name, form.of))
+            columns |= _colorfulness_columns(form, _array(form.of(rendered)), _of_truth(truth, form.name, form.of))
         chroma, true_chroma = _array(mean_chroma(colorization.ab)), _of_truth(truth, "chroma", mean_chroma)
         columns |= _mean("mean_chroma", chroma)
         colored = true_chroma >= COLORLESS
@@ -211,7 +211,7 @@ class FidelityScorer:
         lightness = colorization.lightness
         columns |= _mean("lightness_drift", _array(lightness_drift(lightness, truth.lightness)))
         columns |= _mean("lightness_drift_share", _array(lightness_drift_share(lightness, truth.lightness)))
-        return ScoredBatch(columns)
+        return BatchScores(columns)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
         """Effective numbers of images, and the other ways in which PSNR is averaged elsewhere."""
@@ -238,8 +238,8 @@ def _array(values: Tensor) -> np.ndarray:
     return values.double().cpu().numpy()
 
 
-def _of_truth(truth: Truth, name: str, of: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """What follows from the photographs alone, kept for the next model; chroma is of ab, all else of rgb8."""
+def _of_truth(truth: GroundTruth, name: str, of: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """What follows from the images alone, kept for the next model; chroma is of ab, all else of rgb8."""
     return _array(truth.shared(f"fidelity.{name}", lambda: of(truth.ab if of is mean_chroma else truth.rgb8)))
 
 
@@ -253,11 +253,11 @@ def _mean(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
     return _ratio(name, values, np.where(np.isnan(values), np.nan, 1.0))
 
 
-def _colorfulness_columns(form: Colorfulness, seen: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+def _colorfulness_columns(form: Colorfulness, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
     itself, of_means, per_image = (metric.name for metric in form.metrics)
-    distance = np.abs(seen - true)
-    sums = {f"{of_means}.s0": seen, f"{of_means}.s1": true, f"{of_means}.s2": np.ones_like(seen)}
-    return {**_mean(itself, seen), of_means: distance, **sums, **_mean(per_image, distance)}
+    distance = np.abs(rendered - true)
+    sums = {f"{of_means}.s0": rendered, f"{of_means}.s1": true, f"{of_means}.s2": np.ones_like(rendered)}
+    return {**_mean(itself, rendered), of_means: distance, **sums, **_mean(per_image, distance)}
 
 
 def _psnr_notes(mse: np.ndarray, psnr: np.ndarray, capped: bool) -> tuple[str, ...]:
@@ -271,5 +271,5 @@ def _psnr_notes(mse: np.ndarray, psnr: np.ndarray, capped: bool) -> tuple[str, .
         )
     if exact:
         became = f"count as {ROUNDING_BOUND:.2f} dB" if capped else "are left out of PSNR"
-        notes.append(f"{exact} of {len(mse)} pictures equal the truth exactly and {became}")
+        notes.append(f"{exact} of {len(mse)} images equal the truth exactly and {became}")
     return tuple(notes)

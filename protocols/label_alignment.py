@@ -1,4 +1,4 @@
-"""Two sets of photographs with one numbering of their classes: what probes and transfer begin with."""
+"""Two sets of images with one numbering of their classes: what probes and transfer begin with."""
 
 from __future__ import annotations
 
@@ -8,49 +8,47 @@ from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
 
 
-def aligned(train: Dataset, test: Dataset, *, least: int = 2) -> tuple[Dataset, Dataset]:
+def aligned(train: Dataset, test: Dataset, *, minimum: int = 2) -> tuple[Dataset, Dataset]:
     """Both sets with one numbering of the classes, in the order of their names.
 
     Args:
         train, test: with classes.
-        least: training photographs that each class needs.
+        least: training images that each class needs.
 
     Raises:
         UserError: for sets without classes, fewer than two, or classes of the test set that training never shows.
     """
     for role, one in (("train", train), ("test", test)):
         if one.class_names is None or any(sample.label is None for sample in one.samples):
-            mend = "give a folder a class, or a labels.csv beside the photographs"
-            raise UserError(f"the photographs in the role {role!r} have no classes", where=one.source, mend=mend)
+            hint = "give a folder a class, or a labels.csv beside the images"
+            raise UserError(f"the images in the role {role!r} have no classes", where=one.source, hint=hint)
     shown, asked = occurring(train), occurring(test)
     names = sorted(shown)
     if len(names) < 2:
-        what = f"the training photographs show {len(names)} class: there is nothing to tell apart"
-        raise UserError(what, where=train.source, mend="give at least two classes")
+        what = f"the training images show {len(names)} class: there is nothing to tell apart"
+        raise UserError(what, where=train.source, hint="give at least two classes")
     if not shown & asked:
         what = f"no class is in both sets: train has {names[0]!r} ..., test has {min(asked, default='none')!r} ..."
-        raise UserError(what, where=test.source, mend="folders or synsets must have the same names in both")
+        raise UserError(what, where=test.source, hint="folders or synsets must have the same names in both")
     if unknown := sorted(asked - shown):
-        what = f"{len(unknown)} classes of the test photographs are absent from training, first {unknown[0]!r}"
-        raise UserError(what, where=train.source, mend="add photographs of them to --data train=DIR")
+        what = f"{len(unknown)} classes of the test images are absent from training, first {unknown[0]!r}"
+        raise UserError(what, where=train.source, hint="add images of them to --data train=DIR")
     both = renumbered(train, names), renumbered(test, names)
     counts = [sum(sample.label == index for sample in both[0].samples) for index in range(len(names))]
-    if min(counts) < least:
-        what = (
-            f"class {names[counts.index(min(counts))]!r} has {min(counts)} training photograph, and {least} are needed"
-        )
-        raise UserError(what, where=train.source, mend="add photographs of it to --data train=DIR")
+    if min(counts) < minimum:
+        what = f"class {names[counts.index(min(counts))]!r} has {min(counts)} training image, and {minimum} are needed"
+        raise UserError(what, where=train.source, hint="add images of it to --data train=DIR")
     return both
 
 
 def occurring(dataset: Dataset) -> set[str]:
-    """Names of the classes that have a photograph."""
+    """Names of the classes that have an image."""
     assert dataset.class_names is not None
     return {dataset.class_names[sample.label] for sample in dataset.samples if sample.label is not None}
 
 
 def renumbered(dataset: Dataset, names: list[str]) -> Dataset:
-    """The same photographs with the numbers that ``names`` gives the classes."""
+    """The same images with the numbers that ``names`` gives the classes."""
     assert dataset.class_names is not None
     number = {name: index for index, name in enumerate(names)}
     samples = tuple(

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from engine_support import Flat, loaded, write_photographs
+from engine_support import Flat, loaded, write_images
 
 from colorbench.data.dataset import Dataset
 from colorbench.evaluation.aggregate import metrics_of
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.resolve import get_protocol
 from colorbench.evaluation.runner import run
 from colorbench.results.metric_spec import FIXED_COLUMNS
@@ -29,16 +29,16 @@ MODELS = {"lab/warm": (10.0, 10.0), "lab/yellow": (0.0, 20.0), "lab/blue": (0.0,
 
 
 def measured(folder: Path) -> Path:
-    """A real run: three flat colors, gray, constant and truth by ``auc`` on 40 crops of packaged photographs.
+    """A real run: three flat colors, gray, constant and truth by ``auc`` on 40 crops of packaged images.
 
     It is made once for all tests, which leave it as it is.
     """
     if _MADE:
         return _MADE[0]
-    photographs = write_photographs(folder / "photographs", COUNT)
-    data = Dataset("crops", photographs.samples, redistributable=True, source="crops by <us>")
+    images = write_images(folder / "images", COUNT)
+    data = Dataset("crops", images.samples, redistributable=True, source="crops by <us>")
     models = [loaded(Flat(ab), name) for name, ab in MODELS.items()]
-    run(RunRequest(models=models, protocols=["auc"], data=data, output=folder / "runs", command=("colorbench", "run")))
+    run(RunConfig(models=models, protocols=["auc"], data=data, output=folder / "runs", command=("colorbench", "run")))
     _MADE.append(folder / "runs")
     return folder / "runs"
 
@@ -64,10 +64,10 @@ def change(folder: Path, **changes: Any) -> None:
     record = json.loads(path.read_text())
     for name, value in changes.items():
         *parts, last = name.split("__")
-        place = record
+        position = record
         for part in parts:
-            place = place[part]
-        place[last] = value
+            position = position[part]
+        position[last] = value
     path.write_text(json.dumps(record))
 
 
@@ -102,9 +102,9 @@ def derive(folder: Path, **changes: Any) -> None:
 
 
 def synthetic(source: Path, target: Path, name: str, *, n: int, shift: float = 0.0, seed: int = 0) -> Path:
-    """A record of ``n`` photographs whose rows are real ones, drawn again with a little noise of this model's own.
+    """A record of ``n`` images whose rows are real ones, drawn again with a little noise of this model's own.
 
-    Records of equal ``n`` are of the same (invented) photographs.
+    Records of equal ``n`` are of the same (invented) images.
     """
     target.mkdir(parents=True)
     rows = pd.read_parquet(source / "rows.parquet")
@@ -117,5 +117,5 @@ def synthetic(source: Path, target: Path, name: str, *, n: int, shift: float = 0
     drawn["sha256"] = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
     shutil.copy(source / "record.json", target / "record.json")
     rewrite(target, drawn)
-    derive(target, model__name=name, files__arrays={}, files__pictures={}, dataset__n_gray=0)
+    derive(target, model__name=name, files__arrays={}, files__images={}, dataset__n_gray=0)
     return target

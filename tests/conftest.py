@@ -1,4 +1,4 @@
-"""What many tests share: real photographs, records to show, and the command line as a user meets it."""
+"""What many tests share: real images, records to show, and the command line as a user meets it."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ RunCommand = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def astronaut() -> np.ndarray:
-    """(512, 512, 3) uint8: a real photograph that scikit-image carries."""
+    """(512, 512, 3) uint8: a real image that scikit-image carries."""
     import skimage.data
 
     return skimage.data.astronaut()
 
 
 @pytest.fixture(scope="session")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of three real photographs, small, in two formats and one folder below."""
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three real images, small, in two formats and one folder below."""
     import skimage.data
 
-    folder = tmp_path_factory.mktemp("photographs")
+    folder = tmp_path_factory.mktemp("images")
     (folder / "animals").mkdir()
     for name, file in (("astronaut", "astronaut.png"), ("coffee", "coffee.jpg"), ("chelsea", "animals/chelsea.png")):
         Image.fromarray(getattr(skimage.data, name)()).resize((96, 64)).save(folder / file)
@@ -51,10 +51,10 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
-    """Forty small crops of real photographs."""
-    from engine_support import write_photographs
+    """Forty small crops of real images."""
+    from engine_support import write_images
 
-    return write_photographs(tmp_path_factory.mktemp("crops"), 40)
+    return write_images(tmp_path_factory.mktemp("crops"), 40)
 
 
 @pytest.fixture
@@ -149,8 +149,8 @@ def record_values(model: str, n: int, scale: float, title: str, data: dict[str, 
         "protocol": {
             "name": "auc",
             "version": 1,
-            "parameters": {"prior": "photographs"},
-            "identity": {"prior": "photographs"},
+            "parameters": {"prior": "images"},
+            "identity": {"prior": "images"},
             "identity_sha256": "1" * 64,
         },
         "dataset": {
@@ -161,7 +161,7 @@ def record_values(model: str, n: int, scale: float, title: str, data: dict[str, 
             "gray_policy": "keep",
             "skipped": [],
             "fingerprint": "2" * 64,
-            "recipe": "squash256",
+            "preprocessing": "squash256",
             "overlap": None,
             "limit": None,
             "redistributable": False,
@@ -195,7 +195,7 @@ def record_values(model: str, n: int, scale: float, title: str, data: dict[str, 
             }
         ],
         # As the engine writes it.
-        "notes": [f"a demonstration on {n} photographs: it shows that everything works and measures nothing"]
+        "notes": [f"a demonstration on {n} images: it shows that everything works and measures nothing"]
         if n < 30
         else [],
         "execution": {
@@ -221,5 +221,5 @@ def record_values(model: str, n: int, scale: float, title: str, data: dict[str, 
             "command": ["colorbench", "run"],
             "time": "2026-01-02T03:04:05Z",
         },
-        "files": {"rows": "3" * 64, "arrays": {}, "pictures": {}},
+        "files": {"rows": "3" * 64, "arrays": {}, "saved_images": {}},
     }

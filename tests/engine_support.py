@@ -1,4 +1,4 @@
-"""What the tests of the engine share: photographs, models and a protocol worked out by hand."""
+"""What the tests of the engine share: images, models and a protocol worked out by hand."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import torch
 from PIL import Image
 
 from colorbench.data.dataset import Dataset, Sample
-from colorbench.evaluation.batch import Colorization
-from colorbench.evaluation.interfaces import Curve, ProtocolSpec, ScoredBatch, Summary
+from colorbench.evaluation.batch import Prediction
+from colorbench.evaluation.interfaces import BatchScores, Curve, ProtocolSpec, Summary
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.loading import LoadedModel
 from colorbench.results.metric_spec import MetricSpec
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 
 
-def write_photographs(folder: Path, count: int, side: int = 48) -> Dataset:
-    """``count`` different crops of packaged photographs as JPEG files, in two folders."""
+def write_images(folder: Path, count: int, side: int = 48) -> Dataset:
+    """``count`` different crops of packaged images as JPEG files, in two folders."""
     import skimage.data
 
     originals = [Image.fromarray(getattr(skimage.data, name)()) for name in NAMES]
@@ -39,7 +39,7 @@ def write_photographs(folder: Path, count: int, side: int = 48) -> Dataset:
 
 
 def read_folder(folder: Path) -> Dataset:
-    """The photographs of a folder, sorted by id."""
+    """The images of a folder, sorted by id."""
     paths = sorted(folder.rglob("*.jpg"), key=lambda path: path.relative_to(folder).as_posix())
     return Dataset("crops", tuple(sample_of(path, folder) for path in paths))
 
@@ -54,16 +54,16 @@ class Flat:
     """Answers with one ab everywhere, and remembers what it was shown."""
 
     def __init__(self, ab: tuple[float, float] = (0.0, 0.0), role: Any = "competitor") -> None:
-        self.ab, self.card, self.seen = ab, ModelCard(title="one colour", role=role), []
+        self.ab, self.card, self.seen = ab, ModelCard(title="one color", role=role), []
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         self.seen.append(inputs)
         n, _, h, w = inputs.lightness.shape
-        return Colors(ab=torch.tensor(self.ab, dtype=torch.float32).view(1, 2, 1, 1).expand(n, 2, h, w))
+        return ColorPrediction(ab=torch.tensor(self.ab, dtype=torch.float32).view(1, 2, 1, 1).expand(n, 2, h, w))
 
     @property
     def ids(self) -> list[str]:
-        """Every photograph that was colorized, in the order of the calls."""
+        """Every image that was colorized, in the order of the calls."""
         return list(itertools.chain.from_iterable(inputs.ids for inputs in self.seen))
 
 
@@ -72,19 +72,19 @@ class TruthTeller:
 
     card = ModelCard(title="the truth", role="reference")
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
-        return Colors(rgb8=inputs.truth)
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        return ColorPrediction(rgb8=inputs.truth)
 
 
 class Noise:
-    """A stochastic model: its colours follow from the seeds alone."""
+    """A stochastic model: its colors follow from the seeds alone."""
 
     card = ModelCard(title="noise", stochastic=True)
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         h, w = inputs.lightness.shape[-2:]
         draws = [torch.randn(2, h, w, generator=torch.Generator().manual_seed(seed)) for seed in inputs.seeds]
-        return Colors(ab=20 * torch.stack(draws))
+        return ColorPrediction(ab=20 * torch.stack(draws))
 
 
 class SmallNetwork:
@@ -97,9 +97,9 @@ class SmallNetwork:
         self.first = torch.randn(16, 1, 3, 3, generator=generator)
         self.second = torch.randn(2, 16, 3, 3, generator=generator)
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         hidden = torch.nn.functional.conv2d(inputs.lightness / 100 - 0.5, self.first, padding=1).relu()
-        return Colors(ab=10 * torch.nn.functional.conv2d(hidden, self.second, padding=1))
+        return ColorPrediction(ab=10 * torch.nn.functional.conv2d(hidden, self.second, padding=1))
 
 
 def loaded(colorizer: Any, name: str = "test/model", **changes: Any) -> LoadedModel:
@@ -120,7 +120,7 @@ def loaded(colorizer: Any, name: str = "test/model", **changes: Any) -> LoadedMo
 class DistanceScorer:
     """Mean distance in ab, and the chroma of what is seen, which is not defined for gray answers."""
 
-    recipe: str
+    preprocessing: str
     parameters: Mapping[str, Any]
     calls: list[int] = field(default_factory=list)
     metrics = (
@@ -132,18 +132,18 @@ class DistanceScorer:
     def identity(self) -> Mapping[str, Any]:
         return self.parameters
 
-    def score(self, colorization: Colorization) -> ScoredBatch:
+    def score(self, colorization: Prediction) -> BatchScores:
         self.calls.append(len(colorization.truth.ids))
         # In float64 and image by image, so that no sum depends on the batch.
         rows = [self._row(a, t) for a, t in zip(colorization.ab, colorization.truth.ab, strict=True)]
         columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
         lightness = (colorization.truth.lightness / 10).round().clamp(0, 10).long().flatten(1)
         counts = np.stack([np.bincount(image.cpu().numpy(), minlength=11) for image in lightness])
-        return ScoredBatch(columns, {"lightness": counts})
+        return BatchScores(columns, {"lightness": counts})
 
-    def _row(self, answer: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
-        distance = (answer.double() - truth.double()).norm(dim=0).mean().item()
-        chroma = answer.double().norm(dim=0).mean().item()
+    def _row(self, prediction: torch.Tensor, truth: torch.Tensor) -> dict[str, float]:
+        distance = (prediction.double() - truth.double()).norm(dim=0).mean().item()
+        chroma = prediction.double().norm(dim=0).mean().item()
         chroma = chroma if chroma > 1 else float("nan")
         return {
             "distance": distance,
@@ -167,7 +167,7 @@ class DistanceProtocol:
         name="distance",
         version=1,
         title="Distance",
-        parameters={"recipe": "squash64", "free": 0},
+        parameters={"preprocessing": "squash64", "free": 0},
         metrics=DistanceScorer.metrics,
         headline="distance",
         presets={"distance@other": {"free": 1}},
@@ -178,7 +178,7 @@ class DistanceProtocol:
 
     def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> DistanceScorer:
         chosen = {**self.spec.parameters, **parameters}
-        self.scorers.append(DistanceScorer(chosen["recipe"], chosen))
+        self.scorers.append(DistanceScorer(chosen["preprocessing"], chosen))
         return self.scorers[-1]
 
 
@@ -203,12 +203,12 @@ def with_protocol(patch: Any, **protocols: Any) -> None:
     patch.setattr("colorbench.evaluation.resolve.get_protocol", protocols.__getitem__)
 
 
-def with_anchors(patch: Any) -> dict[str, Any]:
+def with_baselines(patch: Any) -> dict[str, Any]:
     """Stand-ins for gray, constant and truth, by name."""
-    anchors = {
+    baselines = {
         "zoo/gray": Flat((0, 0), "baseline"),
         "zoo/constant": Flat((10, 10), "baseline"),
         "zoo/ground-truth": TruthTeller(),
     }
-    patch.setattr("colorbench.evaluation.resolve.load_model", lambda name, **_: loaded(anchors[name], name))
-    return anchors
+    patch.setattr("colorbench.evaluation.resolve.load_model", lambda name, **_: loaded(baselines[name], name))
+    return baselines

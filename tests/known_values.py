@@ -33,12 +33,12 @@ import pandas
 import timm
 import torch
 from probe_support import write_classes
-from study_answers import SENTINEL, make_answers, make_design
+from study_predictions import SENTINEL, make_design, make_predictions
 from voc_support import write_devkit
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.resolve import get_protocol
 from colorbench.evaluation.runner import run
 from colorbench.models.weights import save_weights
@@ -46,7 +46,7 @@ from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Record, read_record
 from protocols.human_study.analysis.fooling_rates import analyze
 from protocols.human_study.analysis.records import write_records
-from protocols.human_study.analysis.responses import answers_of
+from protocols.human_study.analysis.responses import predictions_of
 
 STORED = Path(__file__).parent / "known_values.json"
 TIGHT = 1e-5
@@ -74,7 +74,7 @@ class Case:
     """What ``images_for`` makes."""
     models: tuple[str, ...]
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    anchors: bool = False
+    baselines: bool = False
 
     @property
     def plain(self) -> str:
@@ -93,7 +93,7 @@ SHIPPED = (
 )
 TWO = ("zoo/cic", "zoo/half-chroma")
 PROBE = {
-    "recipe": "squash32",
+    "preprocessing": "squash32",
     "dims": 60,
     "strengths": "1,100",
     "seeds": 2,
@@ -101,22 +101,30 @@ PROBE = {
     "batch": 32,
     "layers": "conv1,conv5",
 }
-TRANSFER = {"recipe": "squash32", "epochs": 2, "batch": 8, "learning_rate": 0.01}
+TRANSFER = {"preprocessing": "squash32", "epochs": 2, "batch": 8, "learning_rate": 0.01}
 CASES = (
-    Case("auc", "default", "samples", SHIPPED, anchors=True),
+    Case("auc", "default", "samples", SHIPPED, baselines=True),
     Case("auc@cic2016", "auc@cic2016", "samples", ("zoo/cic",)),
     Case("auc@exact", "auc@exact", "samples", TWO),
     Case("auc", "prior=dataset", "samples", ("zoo/half-chroma",), {"prior": "dataset"}),
-    Case("auc", "center64", "samples", ("zoo/half-chroma",), {"recipe": "center64"}),
-    Case("auc", "intervals", "crops", ("zoo/half-chroma", "zoo/l2"), {"recipe": "squash32"}, anchors=True),
-    Case("auc", "native", "crops", ("zoo/mean-color",), {"recipe": "native"}),
-    Case("fidelity", "default", "samples", TWO, anchors=True),
+    Case("auc", "center64", "samples", ("zoo/half-chroma",), {"preprocessing": "center64"}),
+    Case("auc", "intervals", "crops", ("zoo/half-chroma", "zoo/l2"), {"preprocessing": "squash32"}, baselines=True),
+    Case("auc", "native", "crops", ("zoo/mean-color",), {"preprocessing": "native"}),
+    Case("fidelity", "default", "samples", TWO, baselines=True),
     Case("fidelity", "psnr_infinite=drop", "samples", ("zoo/ground-truth",), {"psnr_infinite": "drop"}),
-    Case("fidelity", "intervals", "crops", ("zoo/half-chroma", "zoo/l2"), {"recipe": "squash32"}, anchors=True),
-    Case("semantic", "default", "labelled", ("zoo/half-chroma",)),
-    Case("semantic", "crop=timm", "labelled few", ("zoo/half-chroma",), {"crop": "timm"}),
-    Case("semantic", "labels=ignore", "labelled few", ("zoo/half-chroma",), {"labels": "ignore", "recipe": "squash64"}),
-    Case("semantic", "two classifiers", "labelled few", ("zoo/half-chroma",), {"classifiers": "packaged and drawn"}),
+    Case(
+        "fidelity", "intervals", "crops", ("zoo/half-chroma", "zoo/l2"), {"preprocessing": "squash32"}, baselines=True
+    ),
+    Case("semantic", "default", "labeled", ("zoo/half-chroma",)),
+    Case("semantic", "crop=timm", "labeled few", ("zoo/half-chroma",), {"crop": "timm"}),
+    Case(
+        "semantic",
+        "labels=ignore",
+        "labeled few",
+        ("zoo/half-chroma",),
+        {"labels": "ignore", "preprocessing": "squash64"},
+    ),
+    Case("semantic", "two classifiers", "labeled few", ("zoo/half-chroma",), {"classifiers": "packaged and drawn"}),
     Case(
         "linear-probe",
         "classifier=logistic",
@@ -155,8 +163,8 @@ def computed(cases: tuple[Case, ...] = CASES) -> Values:
     found: Values = {}
     with tempfile.TemporaryDirectory() as name:
         images = cache(partial(images_for, Path(name) / "images"))
-        for place, case in enumerate(cases):
-            records = records_of(case, images, Path(name) / str(place))
+        for position, case in enumerate(cases):
+            records = records_of(case, images, Path(name) / str(position))
             protocol = get_protocol(case.plain)
             entry = found.setdefault(case.plain, {}).setdefault(
                 str(protocol.spec.version), {"made_with": platform(), "cases": {}}
@@ -173,7 +181,7 @@ def images_for(folder: Path, kind: str) -> tuple[Dataset, Dataset]:
     elif kind == "crops":
         write_classes(folder, 11, side=40)
         data = open_dataset(folder)
-    elif kind.startswith("labelled"):
+    elif kind.startswith("labeled"):
         crops = write_classes(folder / "images", 3 if "few" in kind else 11, side=96)
         rows = [f"{sample.id},{label}" for sample, label in zip(crops.samples, LABELS, strict=False)]
         (folder / "labels.csv").write_text("\n".join(["file,class_index", *rows]))
@@ -195,7 +203,7 @@ def records_of(case: Case, images: Callable[[str], tuple[Dataset, Dataset]], fol
         folder.mkdir()
         parameters["classifiers"] = f"tf_efficientnet_lite0,test_resnet:{drawn_classifier(folder)}"
     return run(
-        RunRequest(
+        RunConfig(
             models=case.models,
             protocols=[case.protocol],
             data=test,
@@ -207,7 +215,7 @@ def records_of(case: Case, images: Callable[[str], tuple[Dataset, Dataset]], fol
             workers=0,
             batch_size=8,
             save="none",
-            anchors=case.anchors,
+            baselines=case.baselines,
         )
     )
 
@@ -224,16 +232,18 @@ def drawn_classifier(folder: Path) -> Path:
 def study_records(folder: Path, assignment: Any) -> list[Record]:
     """A study that nobody took part in: each response follows from a hash, so that no generator decides it."""
     design = make_design(participants=18, trials=20, sentinels=2, images=36, assignment=assignment)
-    table = make_answers(design, {name.name: 0.2 for name in design.methods})
+    table = make_predictions(design, {name.name: 0.2 for name in design.methods})
     rates = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, SENTINEL: 0.1}
-    for place, row in table.iterrows():
+    for position, row in table.iterrows():
         digest = sha256(f"{row['slot']} {row['trial']}".encode()).digest()
         fooled = digest[0] / 256 < rates[row["method"]]
-        table.loc[place, "answer"] = {"first": "second", "second": "first"}[row["fake"]] if fooled else row["fake"]
-        table.loc[place, ["fooled", "correct"]] = [fooled, not fooled]
-        table.loc[place, "reaction_ms"] = 90.0 + 10 * digest[1]
-        table.loc[place, ["exposure_first_ms", "exposure_second_ms"]] = [1000.0, 1000.0]
-    found = analyze(answers_of(design, table, pandas.DataFrame(), "here"), resamples=200)
+        table.loc[position, "prediction"] = (
+            {"first": "second", "second": "first"}[row["fake"]] if fooled else row["fake"]
+        )
+        table.loc[position, ["fooled", "correct"]] = [fooled, not fooled]
+        table.loc[position, "reaction_ms"] = 90.0 + 10 * digest[1]
+        table.loc[position, ["exposure_first_ms", "exposure_second_ms"]] = [1000.0, 1000.0]
+    found = analyze(predictions_of(design, table, pandas.DataFrame(), "here"), resamples=200)
     return [read_record(one) for one in write_records(found, folder, folder)]
 
 

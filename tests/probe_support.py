@@ -1,4 +1,4 @@
-"""What the tests of probes and transfer share: photographs in classes, and a small network with features."""
+"""What the tests of probes and transfer share: images in classes, and a small network with features."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 
 CLASSES = ("astronaut", "chelsea", "coffee")
 
 
 def write_classes(folder: Path, count: int, *, first: int = 0, side: int = 32, classes: Any = CLASSES) -> Dataset:
-    """``count`` different crops of each of some packaged photographs, a folder each."""
+    """``count`` different crops of each of some packaged images, a folder each."""
     import skimage.data
 
     for name in classes:
@@ -32,7 +32,7 @@ def write_classes(folder: Path, count: int, *, first: int = 0, side: int = 32, c
 
 
 class Blocks(nn.Module):
-    """Two blocks of random convolutions; remembers how many photographs it was shown."""
+    """Two blocks of random convolutions; remembers how many images it was shown."""
 
     def __init__(self, seed: int = 0, *, random: bool = False) -> None:
         super().__init__()
@@ -49,9 +49,9 @@ class Blocks(nn.Module):
     def redrawn(self, seed: int) -> Blocks | None:
         return Blocks(seed, random=True).eval() if self.random else None
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         n, _, h, w = inputs.lightness.shape
-        return Colors(ab=torch.zeros(n, 2, h, w))
+        return ColorPrediction(ab=torch.zeros(n, 2, h, w))
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
         self.seen += len(lightness)
@@ -64,18 +64,18 @@ class Blocks(nn.Module):
         return maps
 
 
-def request(model: Any, protocol: str, train: Dataset, test: Dataset, output: Path, **changes: Any) -> RunRequest:
-    """One run on small photographs."""
+def request(model: Any, protocol: str, train: Dataset, test: Dataset, output: Path, **changes: Any) -> RunConfig:
+    """One run on small images."""
     parameters = changes.pop("parameters", {})
     values = {
         "models": [model],
         "protocols": [protocol],
         "data": test,
         "roles": {"train": train},
-        "parameters": {protocol.partition("@")[0]: {"recipe": "squash32", **parameters}},
+        "parameters": {protocol.partition("@")[0]: {"preprocessing": "squash32", **parameters}},
         "output": output,
         "device": "cpu",
         "workers": 0,
         "batch_size": 8,
     }
-    return RunRequest(**{**values, **changes})
+    return RunConfig(**{**values, **changes})

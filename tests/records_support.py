@@ -1,4 +1,4 @@
-"""Real records to compare and verify: real models on crops of packaged photographs, small and few."""
+"""Real records to compare and verify: real models on crops of packaged images, small and few."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ import pyarrow.parquet
 import pytest
 
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.results.record import Record
 
-RECIPE = "squash32"
+PREPROCESSING = "squash32"
 
 
 def measure(
@@ -30,19 +30,19 @@ def measure(
     *,
     protocol: str = "auc",
     parameters: Mapping[str, Any] | None = None,
-    anchors: bool = False,
+    baselines: bool = False,
     save: Any = "none",
     **settings: Any,
 ) -> dict[str, Path]:
     """Model name -> folder of its record."""
-    request = RunRequest(
+    request = RunConfig(
         models=models,
         protocols=(protocol,),
         data=data,
-        parameters={protocol: {"recipe": RECIPE, **(parameters or {})}},
+        parameters={protocol: {"preprocessing": PREPROCESSING, **(parameters or {})}},
         output=output,
         save=save,
-        anchors=anchors,
+        baselines=baselines,
         threads=1,
         workers=0,
         **settings,
@@ -125,6 +125,6 @@ def record_of(folder: Path) -> Record:
     return Record.model_validate_json((folder / "record.json").read_bytes())
 
 
-def nan_at(values: np.ndarray, place: int) -> None:
+def nan_at(values: np.ndarray, position: int) -> None:
     """Make one value undefined."""
-    values[place] = np.nan
+    values[position] = np.nan

@@ -1,4 +1,4 @@
-"""What the tests of the human study share: a small study of real photographs, and its server in a thread."""
+"""What the tests of the human study share: a small study of real images, and its server in a thread."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PRACTICE, TRIALS = 2, 4
 
 
 def build_small(folder: Path, patch: Any) -> Path:
-    """A study of the packaged photographs, colorized by the engine: two methods, four trials, short exposures."""
+    """A study of the packaged images, colorized by the engine: two methods, four trials, short exposures."""
     # Only the tests with a browser need jsPsych, and fetch it.
     patch.setattr(building, "jspsych_files", dict)
     request = BuildRequest(
@@ -57,7 +57,7 @@ def build_small(folder: Path, patch: Any) -> Path:
 
 
 def copy_of(study: Path, folder: Path, **settings: Any) -> Path:
-    """A study's folder to be served, with some settings changed; pictures and truth are the same."""
+    """A study's folder to be served, with some settings changed; images and truth are the same."""
     shutil.copytree(study, folder, ignore=shutil.ignore_patterns("data", "exports"))
     if settings:
         path = folder / "design.json"
@@ -114,20 +114,20 @@ class Participant:
     def post(self, name: str, body: Any = None) -> Any:
         return self.client.post(f"/api/{name}", json={} if body is None else body, headers=self.headers())
 
-    def picture(self, trial: int, place: int) -> Any:
-        return self.client.get(f"/api/pictures/{trial}/{place}", headers=self.headers())
+    def stimulus(self, trial: int, position: int) -> Any:
+        return self.client.get(f"/api/stimuli/{trial}/{position}", headers=self.headers())
 
     def begin(self) -> Any:
-        answer = self.post("begin", {"who": self.who})
-        if answer.status_code == 200:
-            self.token = answer.json()["token"] or self.token
-        return answer
+        response = self.post("begin", {"who": self.who})
+        if response.status_code == 200:
+            self.token = response.json()["token"] or self.token
+        return response
 
     def consent(self) -> Any:
-        answer = self.post("consent", {"who": self.who, "adult": True, "agreed": True, "client": CLIENT})
-        if answer.status_code == 200:
-            self.token = answer.json()["token"]
-        return answer
+        response = self.post("consent", {"who": self.who, "adult": True, "agreed": True, "client": CLIENT})
+        if response.status_code == 200:
+            self.token = response.json()["token"]
+        return response
 
     def join(self) -> Participant:
         """Up to the first trial."""
@@ -135,20 +135,20 @@ class Participant:
         assert self.post("screening", {"color_vision": "normal", "plates": ["2", "none"]}).status_code == 200
         return self
 
-    def answer(self, trial: int, **changes: Any) -> Any:
-        return self.post("answers", body_of(trial, **changes))
+    def response(self, trial: int, **changes: Any) -> Any:
+        return self.post("responses", body_of(trial, **changes))
 
     def play(self, count: int = PRACTICE + TRIALS) -> Participant:
         """All answers, in turn."""
         for trial in range(count):
-            assert self.answer(trial).status_code == 200
+            assert self.response(trial).status_code == 200
         return self
 
 
 def body_of(trial: int, **changes: Any) -> dict[str, Any]:
     """An answer as the page sends it."""
     body = {
-        "trial": trial, "answer": "first", "reaction_ms": 512.5, "exposure_first_ms": 1000.1,
+        "trial": trial, "response": "first", "reaction_ms": 512.5, "exposure_first_ms": 1000.1,
         "exposure_second_ms": 999.9, "frame_ms": 16.7, "focus_losses": 0, "input": "mouse",
     }  # fmt: skip
     return {**body, **changes}

@@ -1,4 +1,4 @@
-"""Every registered model on a real photograph, and each baseline and reference against what it says it is."""
+"""Every registered model on a real image, and each baseline and reference against what it says it is."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from colorbench.color.bins import nearest_bin
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.decoding import decode
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.metrics.auc import auc_statistics, pooled_statistics
-from colorbench.models.interfaces import Inputs
+from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loading import LoadedModel, load_model, model_factory, tags_of
 from colorbench.registry import registered
 from zoo.baselines import build_data
@@ -40,14 +40,14 @@ def loaded(name: str) -> LoadedModel:
 
 @pytest.fixture(scope="module")
 def truth() -> Tensor:
-    """(7, 3, 64, 96) uint8: the packaged photographs."""
-    pictures = [Image.fromarray(decode(sample).rgb).resize((96, 64)) for sample in open_dataset("samples").samples]
-    return torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]).transpose(0, 3, 1, 2).copy())
+    """(7, 3, 64, 96) uint8: the packaged images."""
+    images = [Image.fromarray(decode(sample).rgb).resize((96, 64)) for sample in open_dataset("samples").samples]
+    return torch.from_numpy(np.stack([np.asarray(image) for image in images]).transpose(0, 3, 1, 2).copy())
 
 
-def shown(truth: Tensor, model: LoadedModel, seeds: range | None = None) -> Inputs:
+def shown(truth: Tensor, model: LoadedModel, seeds: range | None = None) -> ColorizerInput:
     """What the engine shows this model."""
-    return Inputs(
+    return ColorizerInput(
         lightness=rgb_to_lab(truth)[:, :1].contiguous(),
         ids=tuple(f"{i}.png" for i in range(len(truth))),
         seeds=tuple(seeds or range(len(truth))),
@@ -57,7 +57,7 @@ def shown(truth: Tensor, model: LoadedModel, seeds: range | None = None) -> Inpu
 
 
 @torch.no_grad()
-def ab_of(model: LoadedModel, inputs: Inputs) -> Tensor:
+def ab_of(model: LoadedModel, inputs: ColorizerInput) -> Tensor:
     """(N, 2, H, W), from whichever form the answer has; its type and size checked."""
     colors = model.colorizer.colorize_batch(inputs)
     n, _, h, w = inputs.lightness.shape
@@ -72,7 +72,7 @@ def ab_of(model: LoadedModel, inputs: Inputs) -> Tensor:
 
 
 @pytest.mark.parametrize("name", every_model())
-def test_every_model_colorizes_real_photographs(name: str, truth: Tensor) -> None:
+def test_every_model_colorizes_real_images(name: str, truth: Tensor) -> None:
     model, given = loaded(name), truth[:3]
     inputs = shown(given, model)
     before = inputs.lightness.clone()
@@ -82,7 +82,7 @@ def test_every_model_colorizes_real_photographs(name: str, truth: Tensor) -> Non
     assert torch.equal(inputs.lightness, before)
     assert torch.equal(ab_of(model, inputs), ab)
     alone = [
-        ab_of(model, Inputs(inputs.lightness[i : i + 1], inputs.ids[i : i + 1], inputs.seeds[i : i + 1],
+        ab_of(model, ColorizerInput(inputs.lightness[i : i + 1], inputs.ids[i : i + 1], inputs.seeds[i : i + 1],
                             None if inputs.truth is None else inputs.truth[i : i + 1], inputs.sizes[i : i + 1]))
         for i in (2, 0, 1)
     ]  # fmt: skip
@@ -96,7 +96,7 @@ def test_every_card_is_complete(name: str) -> None:
     model = loaded(name)
     assert model.full_name == name
     assert model.package == "colorbench"
-    assert model.card.title and model.card.licence
+    assert model.card.title and model.card.license
     assert model.card.notes
     roles = {"gray": "baseline", "mean-color": "baseline", "constant": "baseline", "random": "baseline"}
     roles |= {"ground-truth": "reference", "ground-truth-jpeg95": "reference", "half-chroma": "reference"}
@@ -111,7 +111,7 @@ def test_only_stochastic_models_hear_the_seed(name: str, truth: Tensor) -> None:
     assert torch.equal(first, second) != model.card.stochastic
 
 
-def test_gray_has_no_colour_and_mean_and_constant_have_one(truth: Tensor) -> None:
+def test_gray_has_no_color_and_mean_and_constant_have_one(truth: Tensor) -> None:
     for name in ("gray", "mean-color", "constant"):
         model = loaded(f"zoo/{name}")
         ab = ab_of(model, shown(truth, model))
@@ -120,14 +120,14 @@ def test_gray_has_no_colour_and_mean_and_constant_have_one(truth: Tensor) -> Non
     assert loaded("zoo/constant").card.settings != loaded("zoo/mean-color").card.settings
 
 
-def test_the_photographs_behind_a_baseline_are_known_by_their_hashes() -> None:
+def test_the_images_behind_a_baseline_are_known_by_their_hashes() -> None:
     for name in ("mean-color", "constant", "random"):
         package, _, path = str(loaded(f"zoo/{name}").card.training_hashes).partition(":")
         with resources.files(package).joinpath(path).open("rb") as file:
             hashes = np.load(file)
         assert hashes.dtype == np.uint64
         assert len(np.unique(hashes)) > 17_000
-        assert f"{len(hashes)} photographs" in str(loaded(f"zoo/{name}").card.training_data)
+        assert f"{len(hashes)} images" in str(loaded(f"zoo/{name}").card.training_data)
 
 
 def test_random_gives_the_thumbnail_that_the_seed_chooses(truth: Tensor) -> None:
@@ -135,12 +135,12 @@ def test_random_gives_the_thumbnail_that_the_seed_chooses(truth: Tensor) -> None
     thumbnails = model.colorizer.thumbnails  # type: ignore[attr-defined]
     assert thumbnails.shape == (512, 2, 16, 16)
     ab = ab_of(model, shown(truth[:2], model, range(511, 513)))
-    for answer, index in zip(ab, (511, 0), strict=True):
+    for prediction, index in zip(ab, (511, 0), strict=True):
         for channel in range(2):
-            picture = Image.fromarray(thumbnails[index, channel].float().numpy())
-            oracle = np.asarray(picture.resize((96, 64), Image.Resampling.BILINEAR))
-            assert np.abs(answer[channel].numpy() - oracle).max() < 1e-3
-    # Photographs, not one repeated, and colours as photographs have them.
+            image = Image.fromarray(thumbnails[index, channel].float().numpy())
+            oracle = np.asarray(image.resize((96, 64), Image.Resampling.BILINEAR))
+            assert np.abs(prediction[channel].numpy() - oracle).max() < 1e-3
+    # Images, not one repeated, and colors as images have them.
     assert len(thumbnails.flatten(1).unique(dim=0)) == 512
     assert 5 < float(thumbnails.float().norm(dim=1).mean()) < 25
 
@@ -153,21 +153,21 @@ def test_references_show_the_truth_its_copy_and_half_of_it(truth: Tensor) -> Non
     half = loaded("zoo/half-chroma")
     assert torch.equal(ab_of(half, shown(truth, half)) * 2, ab)
     jpeg = loaded("zoo/ground-truth-jpeg95")
-    answer = jpeg.colorizer.colorize_batch(shown(truth, jpeg)).rgb8
-    assert answer is not None
-    for picture, original in zip(answer, truth, strict=True):
+    prediction = jpeg.colorizer.colorize_batch(shown(truth, jpeg)).rgb8
+    assert prediction is not None
+    for image, original in zip(prediction, truth, strict=True):
         file = io.BytesIO()
         Image.fromarray(original.permute(1, 2, 0).numpy()).save(
             file, "JPEG", quality=95
         )  # 4:2:0 is Pillow's own choice
-        assert np.array_equal(picture.permute(1, 2, 0).numpy(), np.asarray(Image.open(file)))
-    assert 0 < float((answer.float() - truth.float()).abs().mean()) < 8
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(Image.open(file)))
+    assert 0 < float((prediction.float() - truth.float()).abs().mean()) < 8
 
 
 @pytest.mark.parametrize("name", ["zoo/ground-truth", "zoo/ground-truth-jpeg95", "zoo/half-chroma"])
 def test_a_reference_without_truth_says_so(name: str, truth: Tensor) -> None:
     model = loaded(name)
-    inputs = Inputs(rgb_to_lab(truth)[:, :1], tuple("abcdefg"), tuple(range(7)))
+    inputs = ColorizerInput(rgb_to_lab(truth)[:, :1], tuple("abcdefg"), tuple(range(7)))
     with pytest.raises(UserError, match="none are known here"):
         model.colorizer.colorize_batch(inputs)
 
@@ -176,18 +176,18 @@ WEIGHTS = rebalancing_weights(load_prior().probabilities, build_data.LAMBDA)
 
 
 def stable_auc(truth: Tensor, ab: tuple[float, float]) -> float:
-    """The metric itself, of one colour as it is seen: what the histogram must agree with."""
+    """The metric itself, of one color as it is seen: what the histogram must agree with."""
     lab = rgb_to_lab(truth)
-    answer = torch.tensor(ab).view(1, 2, 1, 1).expand(len(truth), 2, *truth.shape[-2:])
-    seen = rgb_to_lab(lab_to_rgb8(torch.cat([lab[:, :1], answer], dim=1)))[:, 1:]
-    statistics = auc_statistics(seen, lab[:, 1:], nearest_bin(lab[:, 1:].contiguous()))
+    prediction = torch.tensor(ab).view(1, 2, 1, 1).expand(len(truth), 2, *truth.shape[-2:])
+    rendered = rgb_to_lab(lab_to_rgb8(torch.cat([lab[:, :1], prediction], dim=1)))[:, 1:]
+    statistics = auc_statistics(rendered, lab[:, 1:], nearest_bin(lab[:, 1:].contiguous()))
     sums = pooled_statistics(statistics.doubled_scores, statistics.counts, 300, WEIGHTS).sum(axis=0)
     return float(sums[0] / sums[1])
 
 
 @pytest.fixture(scope="module")
 def counted(truth: Tensor) -> Statistics:
-    """What ``make_data`` counts on the packaged photographs."""
+    """What ``make_data`` counts on the packaged images."""
     statistics = Statistics.empty(WEIGHTS)
     for part in truth.split(3):
         statistics.add(rgb_to_lab(part))
@@ -207,29 +207,29 @@ def test_the_best_constant_is_the_best_by_the_metric_itself(truth: Tensor, count
     assert stable_auc(truth, best) >= max(stable_auc(truth, ab) for ab in grid + around) - 0.05
 
 
-def test_the_mean_colour_is_the_mean(truth: Tensor, counted: Statistics) -> None:
+def test_the_mean_color_is_the_mean(truth: Tensor, counted: Statistics) -> None:
     oracle = rgb_to_lab(truth.double() / 255)[:, 1:].mean(dim=(0, 2, 3))
     assert counted.mean_ab == pytest.approx(oracle.tolist(), abs=1e-4)
-    assert counted.photographs == len(truth)
+    assert counted.images == len(truth)
 
 
-def test_the_data_are_made_from_a_folder_and_fit_the_models(tmp_path, photographs, monkeypatch) -> None:
-    monkeypatch.setattr("sys.argv", ["make_data", "--data", str(photographs), "--output", str(tmp_path)])
+def test_the_data_are_made_from_a_folder_and_fit_the_models(tmp_path, images, monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["make_data", "--data", str(images), "--output", str(tmp_path)])
     build_data.main()
     with np.load(tmp_path / "random_ab.npz") as file:
         thumbnails = file["ab"]
-        assert file["photographs"] == 3
+        assert file["images"] == 3
     assert (thumbnails.shape, thumbnails.dtype) == ((3, 2, 16, 16), np.int8)
-    # Each is the 16 x 16 means of one of the photographs.
+    # Each is the 16 x 16 means of one of the images.
     blocks = []
-    for sample in open_dataset(photographs).samples:
-        rgb = get_recipe("squash128").apply(decode(sample).rgb)
+    for sample in open_dataset(images).samples:
+        rgb = get_preprocessing("squash128").apply(decode(sample).rgb)
         lab = rgb_to_lab(torch.from_numpy(rgb.transpose(2, 0, 1).copy())).numpy()
         blocks.append(lab[1:].reshape(2, 16, 8, 16, 8).mean(axis=(2, 4)))
     for thumbnail in thumbnails:
         assert min(np.abs(thumbnail - block).max() for block in blocks) < 0.51
     for file_name in ("constant.json", "mean_color.json"):
         assert (tmp_path / file_name).is_file()
-    hashes = sorted(int(decode(sample).sha256[:16], 16) for sample in open_dataset(photographs).samples)
-    assert np.load(tmp_path / "photographs.npy").tolist() == hashes
+    hashes = sorted(int(decode(sample).sha256[:16], 16) for sample in open_dataset(images).samples)
+    assert np.load(tmp_path / "training_hashes.npy").tolist() == hashes
     assert (tmp_path / "random_ab.npz").stat().st_size < 1_000_000

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from conftest import RunCommand
-from engine_support import write_photographs
+from engine_support import write_images
 
 from colorbench.cli.choose_records import choose_common, choose_record
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import run
 from colorbench.results.record import read_record
 
@@ -19,18 +19,18 @@ from colorbench.results.record import read_record
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Gray and half-chroma on two datasets, the second later; half-chroma alone on a third, last, under a preset."""
     folder = tmp_path_factory.mktemp("runs")
-    small = {"auc": {"recipe": "squash16"}}
+    small = {"auc": {"preprocessing": "squash16"}}
     for name, models, protocol in (
         ("early", ["zoo/gray", "zoo/half-chroma"], "auc"),
         ("late", ["zoo/gray", "zoo/half-chroma"], "auc"),
         ("alone", ["zoo/half-chroma"], "auc@exact"),
     ):
-        data = write_photographs(folder / name, {"early": 3, "late": 4, "alone": 5}[name])
+        data = write_images(folder / name, {"early": 3, "late": 4, "alone": 5}[name])
         data = type(data)(name, data.samples)
         run(
-            RunRequest(
+            RunConfig(
                 models=models, protocols=[protocol], data=data, parameters=small, output=folder / "runs",
-                anchors=False, save="none", workers=0, threads=1,
+                baselines=False, save="none", workers=0, threads=1,
             )
         )  # fmt: skip
     return folder / "runs"
@@ -71,12 +71,12 @@ def test_several_models_are_no_choice(runs: Path) -> None:
         ("zoo/gray", "auc@other", "protocol auc has no preset 'other'. known: auc@cic2016, auc@exact"),
     ],
 )
-def test_what_is_not_there(runs: Path, place: str, protocol: str | None, words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        choose_record(runs / place, protocol)
+def test_what_is_not_there(runs: Path, position: str, protocol: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        choose_record(runs / position, protocol)
 
 
-def test_nothing_in_common_is_said_by_the_comparison(runs: Path, colorbench: RunCommand) -> None:
+def test_nothing_in_common_is_stated_by_the_comparison(runs: Path, colorbench: RunCommand) -> None:
     (alone,) = [path for path in (runs / "zoo/half-chroma/auc").iterdir() if path.name.startswith("alone")]
     done = colorbench("compare", alone, runs / "zoo/gray")
     assert done.returncode == 2

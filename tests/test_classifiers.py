@@ -1,4 +1,4 @@
-"""Classifiers that judge: their weights, preprocessing and answers against timm itself, and what cannot be had."""
+"""Classifiers that classifier: their weights, preprocessing and answers against timm itself, and what cannot be had."""
 
 from pathlib import Path
 
@@ -29,12 +29,12 @@ def write_small(path: Path, seed: int = 0, scale: float = 30.0) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         state = timm.create_model(SMALL).state_dict()
-    state["fc.weight"] = state["fc.weight"] * scale  # answers that differ from picture to picture
+    state["fc.weight"] = state["fc.weight"] * scale  # answers that differ from image to image
     save_weights(state, path)
     return path
 
 
-def pictures(*names: str, side: int = 120) -> Tensor:
+def images(*names: str, side: int = 120) -> Tensor:
     """(N, 3, side, side) uint8."""
     cut = [np.asarray(Image.fromarray(getattr(skimage.data, name)()).resize((side, side))) for name in names]
     return torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2)
@@ -47,7 +47,7 @@ def test_the_packaged_classifier_knows_a_cat_and_a_cup() -> None:
     assert synsets is not None and len(synsets) == classifier.n_classes == 1000
     cats = {synsets[name] for name in ("n02123045", "n02123159", "n02124075")}  # tabby, tiger cat, Egyptian cat
     cups = {synsets[name] for name in ("n07920052", "n07930864", "n03063599")}  # espresso, cup, coffee mug
-    cat, cup = classifier.logits(pictures("chelsea", "coffee", side=300)).argmax(dim=1).tolist()
+    cat, cup = classifier.logits(images("chelsea", "coffee", side=300)).argmax(dim=1).tolist()
     assert cat in cats
     assert cup in cups
     # (x - 127) / 128 of 0 .. 255.
@@ -56,7 +56,7 @@ def test_the_packaged_classifier_knows_a_cat_and_a_cup() -> None:
     assert white.unique().tolist() == pytest.approx([1.0])
 
 
-def test_the_whole_picture_is_squashed_by_pillows_bicubic(small: Path) -> None:
+def test_the_full_image_is_squashed_by_pillows_bicubic(small: Path) -> None:
     classifier = load_classifier(f"{SMALL}:{small}")
     rgb = skimage.data.coffee()[:200, :311]
     config = timm.get_pretrained_cfg(SMALL)
@@ -77,7 +77,7 @@ def test_crop_timm_is_timms_own_preprocessing(small: Path) -> None:
 def test_a_file_gives_timms_network_with_its_weights(small: Path) -> None:
     classifier = load_classifier(f"{SMALL}:{small}")
     network = timm.create_model(SMALL, checkpoint_path=str(small)).eval()
-    seen = pictures("astronaut", "chelsea")
+    seen = images("astronaut", "chelsea")
     shown = torch.stack([classifier.preprocessing.apply(one.permute(1, 2, 0).numpy()) for one in seen])
     with torch.no_grad():
         torch.testing.assert_close(classifier.logits(seen), network(shown), rtol=1e-4, atol=1e-4)
@@ -85,9 +85,9 @@ def test_a_file_gives_timms_network_with_its_weights(small: Path) -> None:
     assert classifier.identity["weights_sha256"] == file_sha256(small)
 
 
-def test_an_answer_does_not_depend_on_the_batch(small: Path) -> None:
+def test_an_prediction_does_not_depend_on_the_batch(small: Path) -> None:
     classifier = load_classifier(f"{SMALL}:{small}")
-    seen = pictures("astronaut", "chelsea", "coffee", "rocket")
+    seen = images("astronaut", "chelsea", "coffee", "rocket")
     together = classifier.logits(seen)
     assert torch.equal(together, torch.cat([classifier.logits(seen[i : i + 1]) for i in range(4)]))
     assert torch.equal(together, torch.cat([classifier.logits(seen[:3]), classifier.logits(seen[3:])]))
@@ -122,8 +122,8 @@ def test_several_are_told_apart_by_name_and_file(small: Path, tmp_path: Path) ->
         (f"{SMALL}:nowhere.safetensors", "no such weights file.*nowhere.safetensors"),
     ],
 )
-def test_what_cannot_be_had_is_named(name: str, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_what_cannot_be_had_is_named(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         load_classifier(name)
 
 
@@ -141,7 +141,7 @@ def test_offline_nothing_is_downloaded(switch: str, monkeypatch: pytest.MonkeyPa
     assert load_classifier(PACKAGED).name == PACKAGED
 
 
-def test_a_network_that_answers_with_nan_is_named(tmp_path: Path) -> None:
+def test_a_network_that_predictions_with_nan_is_named(tmp_path: Path) -> None:
     broken = write_small(tmp_path / "broken.safetensors", scale=float("nan"))
     with pytest.raises(RunError, match="test_resnet:broken answered with NaN"):
-        load_classifier(f"{SMALL}:{broken}").logits(pictures("coffee"))
+        load_classifier(f"{SMALL}:{broken}").logits(images("coffee"))

@@ -60,9 +60,9 @@ def test_a_verb_costs_torch_only_when_it_works(name: str, tmp_path: Path) -> Non
 
 
 def test_an_unknown_verb_suggests_the_nearest(colorbench) -> None:
-    done = colorbench("colourize")
+    done = colorbench("colorize")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: no command 'colourize'. Did you mean `colorize`?\n"
+    assert done.stderr == "error: no command 'colorize'. Did you mean `colorize`?\n"
 
 
 @pytest.fixture
@@ -82,14 +82,14 @@ def failing(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (UserError("no folder", where="/x", mend="check the path"), 2, "error: no folder (/x). Check the path\n"),
+        (UserError("no folder", where="/x", hint="check the path"), 2, "error: no folder (/x). Check the path\n"),
         (RunError("the disk\nis full"), 1, "error: the disk is full\n"),
         (OSError(28, "No space left on device", "/x"), 1, "error: cannot write: No space left on device (/x). Free "),
         (PermissionError(13, "Permission denied", "/x"), 1, "error: cannot write: Permission denied (/x). Check "),
         (KeyboardInterrupt(), 130, "stopped: "),
     ],
 )
-def test_what_a_user_can_mend_is_one_line(failing, error: BaseException, code: int, line: str) -> None:
+def test_what_a_user_can_hint_is_one_line(failing, error: BaseException, code: int, line: str) -> None:
     done = failing(error)
     assert done.exit_code == code
     assert done.stderr.startswith(line)

@@ -88,7 +88,7 @@ def test_a_protocol_is_shown_in_full(name: str) -> None:
     about = json.loads(invoke("show", name, "--json").stdout)
     assert set(about["parameters"]) == set(spec.parameters)
     assert set(about["metrics"]) == {metric.name for metric in spec.metrics}
-    assert [key for key, words in about["metrics"].items() if "Boards sort" in words] == [spec.headline]
+    assert [key for key, message in about["metrics"].items() if "Boards sort" in message] == [spec.headline]
     text = invoke("show", name).stdout
     for metric in spec.metrics:
         assert metric.name in text
@@ -118,7 +118,7 @@ def test_the_samples_are_named() -> None:
     [
         ("aucc", "Did you mean auc?"),
         ("gray", "Did you mean zoo/gray?"),
-        ("zoo/grey", "Did you mean zoo/gray?"),
+        ("zoo/gray", "Did you mean zoo/gray?"),
         ("zoo/cic.large", "zoo/cic has no tag 'large'. It has small"),
         ("auc@nonsense", "protocol auc has no preset 'nonsense'. Known: auc@cic2016"),
         ("human-study@x", "protocol human-study has no preset 'x'. Known: human-study@cic2016"),
@@ -127,8 +127,8 @@ def test_the_samples_are_named() -> None:
         ("qqqq", "`colorbench list` shows all"),
     ],
 )
-def test_an_unknown_name_is_one_line_with_a_suggestion(name: str, words: str) -> None:
+def test_an_unknown_name_is_one_line_with_a_suggestion(name: str, message: str) -> None:
     done = invoke("show", name)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert words in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1

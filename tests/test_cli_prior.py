@@ -22,14 +22,14 @@ def prior(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory, astronaut: np.ndarray) -> Path:
-    """A folder with one photograph, small enough for an oracle that looks at every bin."""
+    """A folder with one image, small enough for an oracle that looks at every bin."""
     folder = tmp_path_factory.mktemp("one")
     Image.fromarray(astronaut).save(folder / "astronaut.png")
     return folder
 
 
 def test_hard_counts_are_shares_of_nearest_bins(one: Path, tmp_path: Path) -> None:
-    done = prior("--data", one, "-o", tmp_path / "p.npy", "--hard", "--recipe", "squash64")
+    done = prior("--data", one, "-o", tmp_path / "p.npy", "--hard", "--preprocessing", "squash64")
     assert done.exit_code == 0, done.output
     pixels = np.asarray(Image.open(one / "astronaut.png").resize((64, 64), Image.Resampling.BICUBIC))
     ab = skimage.color.rgb2lab(pixels)[..., 1:].reshape(-1, 1, 2)
@@ -61,9 +61,9 @@ def test_smoothing_twice_is_refused(one: Path, tmp_path: Path) -> None:
 
 def test_a_file_that_is_there_is_kept(one: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.npy"
-    path.write_text("mine")
+    path.write_text("candidate")
     assert prior("--data", one, "-o", path).exit_code == 2
-    assert path.read_text() == "mine"
+    assert path.read_text() == "candidate"
     assert prior("--data", one, "-o", path, "--overwrite").exit_code == 0
     assert load_prior(path).images == 1
 
@@ -83,17 +83,17 @@ def test_json_is_alone_on_standard_output(one: Path, tmp_path: Path) -> None:
     assert "entropy" in done.stderr
 
 
-def test_damaged_photographs_are_counted_as_left_out(one: Path, tmp_path: Path) -> None:
+def test_damaged_images_are_counted_as_left_out(one: Path, tmp_path: Path) -> None:
     folder = tmp_path / "two"
     folder.mkdir()
     (folder / "good.png").write_bytes((one / "astronaut.png").read_bytes())
-    (folder / "bad.jpg").write_bytes(b"no picture")
+    (folder / "bad.jpg").write_bytes(b"no image")
     done = prior("--data", folder, "-o", tmp_path / "p.npy")
     assert "left out 1, the first being bad.jpg" in done.stdout
     (folder / "good.png").unlink()
     done = prior("--data", folder, "-o", tmp_path / "q.npy")
     assert done.exit_code == 1
-    assert "not one photograph could be read (the first: bad.jpg" in done.stderr
+    assert "not one image could be read (the first: bad.jpg" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -101,12 +101,14 @@ def test_damaged_photographs_are_counted_as_left_out(one: Path, tmp_path: Path) 
     [
         (["--data", "nowhere", "-o", "p.npy"], "nowhere"),
         (["--data", "samples", "-o", "p.txt"], "write --output p.npy"),
-        (["--data", "samples", "-o", "p.npy", "--recipe", "round"], "unknown recipe 'round'"),
+        (["--data", "samples", "-o", "p.npy", "--preprocessing", "round"], "unknown preprocessing 'round'"),
     ],
 )
-def test_wrong_usage_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], words: str) -> None:
+def test_wrong_usage_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], message: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     done = prior(*flags)
     assert (done.exit_code, done.stdout) == (2, "")
-    assert words.lower() in done.stderr.lower()
+    assert message.lower() in done.stderr.lower()
     assert done.stderr.count("\n") == 1

@@ -24,17 +24,17 @@ def run(*arguments: object) -> Result:
 
 
 @pytest.fixture(scope="module")
-def finished(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
-    """A run of two protocols with anchors, and its output."""
+def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """A run of two protocols with baselines, and its output."""
     output = tmp_path_factory.mktemp("runs")
-    done = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", photographs, "-o", output)
+    done = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", images, "-o", output)
     assert done.exit_code == 0, done.output
     return done, output
 
 
-def test_it_begins_by_saying_that_three_photographs_measure_nothing(finished) -> None:
+def test_it_begins_by_saying_that_three_images_measure_nothing(finished) -> None:
     first = finished[0].stdout.splitlines()[0]
-    assert first == "a demonstration on 3 photographs: it shows that everything works and measures nothing"
+    assert first == "a demonstration on 3 images: it shows that everything works and measures nothing"
 
 
 def test_gray_constant_and_truth_stand_beside_the_model(finished) -> None:
@@ -54,57 +54,57 @@ def test_every_metric_is_explained(finished) -> None:
 def test_records_and_pages_lie_where_it_says(finished) -> None:
     text, output = finished[0].stdout, finished[1]
     for protocol in ("auc", "fidelity"):
-        (path,) = output.glob(f"zoo/cic.untrained/{protocol}/photographs*/record.json")
+        (path,) = output.glob(f"zoo/cic.untrained/{protocol}/images*/record.json")
         assert f"record: {path}" in text.splitlines()
-        assert f"with pictures: {path.parent / 'report.html'}" in text.splitlines()
+        assert f"with images: {path.parent / 'report.html'}" in text.splitlines()
         record = Record.model_validate_json(path.read_text())
         assert record.dataset.n_evaluated == 3
         page = (path.parent / "report.html").read_text()
-        # Three photographs, each as gray, answer and truth.
+        # Three images, each as gray, answer and truth.
         assert page.count("data:image/webp;base64,") == 9
         assert "<th>gray</th><th>constant</th><th>truth</th>" in page
 
 
-def test_the_same_command_shows_the_finished_run(finished, photographs: Path) -> None:
+def test_the_same_command_shows_the_finished_run(finished, images: Path) -> None:
     output = finished[1]
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
-    again = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", photographs, "-o", output)
+    again = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", images, "-o", output)
     assert again.stdout == finished[0].stdout
     assert "is measured already" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == before
 
 
-def test_json_is_the_record_alone(finished, photographs: Path) -> None:
-    one = run("-m", "zoo/cic.untrained", "-p", "auc", "-d", photographs, "-o", finished[1], "--json")
+def test_json_is_the_record_alone(finished, images: Path) -> None:
+    one = run("-m", "zoo/cic.untrained", "-p", "auc", "-d", images, "-o", finished[1], "--json")
     record = Record.model_validate_json(one.stdout)
     assert (record.model.name, record.protocol.name) == ("zoo/cic.untrained", "auc")
     assert "auc_raw" in one.stderr
-    flags = ("-p", "auc", "-p", "fidelity", "-d", photographs, "-o", finished[1], "--json")
+    flags = ("-p", "auc", "-p", "fidelity", "-d", images, "-o", finished[1], "--json")
     several = run("-m", "zoo/gray", "-m", "zoo/cic.untrained", *flags)
     made = [(entry["model"]["name"], entry["protocol"]["name"]) for entry in json.loads(several.stdout)]
     assert made == [(m, p) for m in ("zoo/gray", "zoo/cic.untrained") for p in ("auc", "fidelity")]
 
 
-def test_without_anchors_nothing_else_is_measured(photographs: Path, tmp_path: Path) -> None:
-    done = run("-m", "zoo/half-chroma", "-p", "auc", "-d", photographs, "-o", tmp_path, "--no-anchors", "--limit", 2)
+def test_without_baselines_nothing_else_is_measured(images: Path, tmp_path: Path) -> None:
+    done = run("-m", "zoo/half-chroma", "-p", "auc", "-d", images, "-o", tmp_path, "--no-baselines", "--limit", 2)
     assert done.exit_code == 0, done.output
     records = list(tmp_path.rglob("record.json"))
     assert [path.parts[-4] for path in records] == ["half-chroma"]
     assert Record.model_validate_json(records[0].read_text()).dataset.limit == 2
 
 
-def test_parameters_reach_the_protocol(photographs: Path, tmp_path: Path) -> None:
-    flags = ("-d", photographs, "-o", tmp_path, "--no-anchors", "--json", "--param", "convention=exact")
+def test_parameters_reach_the_protocol(images: Path, tmp_path: Path) -> None:
+    flags = ("-d", images, "-o", tmp_path, "--no-baselines", "--json", "--param", "convention=exact")
     record = Record.model_validate_json(run("-m", "zoo/gray", "-p", "auc", *flags).stdout)
     assert record.protocol.parameters["convention"] == "exact"
-    preset = run("-m", "zoo/gray", "-p", "auc@exact", "-d", photographs, "-o", tmp_path, "--no-anchors", "--json")
+    preset = run("-m", "zoo/gray", "-p", "auc@exact", "-d", images, "-o", tmp_path, "--no-baselines", "--json")
     assert Record.model_validate_json(preset.stdout).protocol.identity_sha256 == record.protocol.identity_sha256
 
 
 @pytest.mark.parametrize(
     ("flags", "code", "words"),
     [
-        (["-m", "zoo/grey", "-p", "auc"], 2, "Did you mean zoo/gray?"),
+        (["-m", "zoo/gray", "-p", "auc"], 2, "Did you mean zoo/gray?"),
         (["-m", "cic", "-p", "auc"], 2, "zoo/cic"),
         (["-m", "zoo/gray", "-p", "acu"], 2, "Did you mean auc?"),
         (["-m", "zoo/gray", "-p", "auc@cic2017"], 2, "no preset 'cic2017'"),
@@ -121,7 +121,7 @@ def test_parameters_reach_the_protocol(photographs: Path, tmp_path: Path) -> Non
         (["-m", "zoo/gray", "-p", "auc", "--weights", "x.safetensors"], 2, "weights"),
         (["-m", "zoo/gray", "-p", "auc", "--device", "abacus"], 2, "no device is called 'abacus'"),
         (["-m", "zoo/gray", "-p", "auc", "--dtype", "float8"], 2, "unknown dtype 'float8'"),
-        (["-m", "zoo/gray", "-p", "auc", "-d", "broken"], 1, "not one photograph could be evaluated"),
+        (["-m", "zoo/gray", "-p", "auc", "-d", "broken"], 1, "not one image could be evaluated"),
         (["-m", "images:empty", "-p", "auc"], 2, "empty"),
         (["-m", "models.py:NaN", "-p", "auc", "-d", "one"], 1, "NaN"),
         (["-m", "models.py:Wrong", "-p", "auc", "-d", "one"], 1, "(1, 2, 256, 256)"),
@@ -129,13 +129,13 @@ def test_parameters_reach_the_protocol(photographs: Path, tmp_path: Path) -> Non
     ],
 )
 def test_what_cannot_be_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: Path, flags: list[str], code: int, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Path, flags: list[str], code: int, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("empty", "broken", "one"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "broken" / "a.jpg").write_bytes(b"no picture")
-    (tmp_path / "one" / "a.jpg").write_bytes((photographs / "coffee.jpg").read_bytes())
+    (tmp_path / "broken" / "a.jpg").write_bytes(b"no image")
+    (tmp_path / "one" / "a.jpg").write_bytes((images / "coffee.jpg").read_bytes())
     (tmp_path / "models.py").write_text(
         "import torch\n"
         "from colorbench.models.card import ModelCard\n"
@@ -147,23 +147,23 @@ def test_what_cannot_be_is_one_line(
         "    def colorize(self, lightness):\n"
         "        return lightness\n"
     )
-    done = run(*flags, "--no-anchors")
+    done = run(*flags, "--no-baselines")
     assert (done.exit_code, done.stdout) == (code, ""), done.output
-    assert words in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")
 
 
-def test_an_output_that_is_a_file_is_named(photographs: Path, tmp_path: Path) -> None:
-    (tmp_path / "runs").write_text("mine")
-    done = run("-m", "zoo/gray", "-p", "auc", "-d", photographs, "-o", tmp_path / "runs")
+def test_an_output_that_is_a_file_is_named(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("candidate")
+    done = run("-m", "zoo/gray", "-p", "auc", "-d", images, "-o", tmp_path / "runs")
     assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
     assert str(tmp_path / "runs") in done.stderr
 
 
 def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
     """The interrupt comes after the first shard; what that holds is not made again."""
-    folder = tmp_path / "photographs"
+    folder = tmp_path / "images"
     folder.mkdir()
     for i in range(240):
         Image.new("RGB", (16, 16), (i, 100, 50)).save(folder / f"{i:03d}.png")
@@ -179,8 +179,8 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
         "        pathlib.Path('calls').open('a').write(f'{len(lightness)} ')\n"
         "        return torch.zeros(len(lightness), 2, *lightness.shape[-2:])\n"
     )
-    command = [sys.executable, "-m", "colorbench", "run", "-m", "slow.py:Slow", "-p", "auc", "-d", "photographs"]
-    command += ["--no-anchors", "--save", "none", "--param", "recipe=squash16"]
+    command = [sys.executable, "-m", "colorbench", "run", "-m", "slow.py:Slow", "-p", "auc", "-d", "images"]
+    command += ["--no-baselines", "--save", "none", "--param", "preprocessing=squash16"]
     process = subprocess.Popen(
         command,
         cwd=tmp_path,
@@ -194,14 +194,14 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
     while not (tmp_path / "ready").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, words = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert words.splitlines()[-1] == "stopped: what is finished is kept; the same command goes on from there"
-    assert "Traceback" not in words
+    assert message.splitlines()[-1] == "stopped: what is finished is kept; the same command goes on from there"
+    assert "Traceback" not in message
     (tmp_path / "go").touch()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "as a page: " in done.stdout and "with pictures" not in done.stdout  # none were asked for
+    assert "as a page: " in done.stdout and "with images" not in done.stdout  # none were asked for
     checked = 2 * 4  # images that each of the two runs tries the model with before its pass
     # What was predicted ahead of the shards that are written is made again; the first shard is not.
     assert sum(map(int, (tmp_path / "calls").read_text().split())) <= 2 * 240 - 64 + checked

@@ -24,7 +24,7 @@ import pytest
 import typer
 from PIL import Image
 from probe_support import write_classes
-from study_answers import METHODS, SENTINEL, make_answers, make_design, write_study
+from study_predictions import METHODS, SENTINEL, make_design, make_predictions, write_study
 from voc_support import write_devkit
 
 from colorbench.cli import app
@@ -60,21 +60,21 @@ class Block(NamedTuple):
 def blocks(document: str) -> Iterator[Block]:
     """Fenced blocks, and indented ones that hold commands."""
     lines = (REPOSITORY / document).read_text(encoding="utf-8").splitlines()
-    language, begun, held = None, 0, []
+    language, started, held = None, 0, []
     for number, line in enumerate([*lines, ""], start=1):
         fence = re.fullmatch(r"\s*```(\w*)\s*", line)
         if language is not None and fence:
-            yield Block(f"{document}:{begun}", language, "\n".join(held))
+            yield Block(f"{document}:{started}", language, "\n".join(held))
             language, held = None, []
         elif fence:
-            language, begun = fence[1], number + 1
+            language, started = fence[1], number + 1
         elif language is not None:
             held.append(line)
         elif line.startswith("    ") and (held or line.split()[0] in PROGRAMS):
-            begun = begun if held else number
+            started = started if held else number
             held.append(line[4:])
         elif held:
-            yield Block(f"{document}:{begun}", "sh", "\n".join(held))
+            yield Block(f"{document}:{started}", "sh", "\n".join(held))
             held = []
     assert language is None, f"{document}: a code block does not end"
 
@@ -109,10 +109,10 @@ def test_every_command_has_options_that_there_are(document: str) -> None:
 
 def colorbench_arguments(command: str) -> Iterator[list[str]]:
     """What each ``colorbench`` of a command line is given."""
-    words = [word for word in shlex.split(command, comments=True) if word != "..."]
-    for place, word in enumerate(words):
-        if word == "colorbench" and (place == 0 or words[place - 1] != "-m" or "torchrun" in words):
-            rest = words[place + 1 :]
+    message = [word for word in shlex.split(command, comments=True) if word != "..."]
+    for position, word in enumerate(message):
+        if word == "colorbench" and (position == 0 or message[position - 1] != "-m" or "torchrun" in message):
+            rest = message[position + 1 :]
             yield rest[: rest.index("&&")] if "&&" in rest else rest
 
 
@@ -139,15 +139,15 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home folder with what the text speaks of, and the programs that it calls."""
     home = tmp_path_factory.mktemp("home")
     write_classes(home / "crops", 1, side=64)
-    for folder in ("photographs", "answers", "old"):
+    for folder in ("images", "predictions", "old"):
         (home / folder).mkdir()
         for path in (home / "crops").rglob("*.png"):
             image = Image.open(path)
             gray = image.convert("L")
-            shown = {"photographs": image, "answers": Image.blend(image, gray.convert("RGB"), 0.5), "old": gray}
+            shown = {"images": image, "predictions": Image.blend(image, gray.convert("RGB"), 0.5), "old": gray}
             shown[folder].save(home / folder / f"{path.parent.name}.{'jpg' if folder == 'old' else 'png'}")
     (home / "ilsvrc_val").mkdir()
-    shutil.copytree(home / "photographs", home / "ilsvrc_val" / "images")
+    shutil.copytree(home / "images", home / "ilsvrc_val" / "images")
     (home / "ilsvrc_val" / "labels.csv").write_text(
         "file,class_index\nastronaut.png,834\nchelsea.png,281\ncoffee.png,967\n"
     )
@@ -157,7 +157,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_devkit(home / "VOCdevkit", count=6, year=year)
     design = make_design(participants=6, trials=10, sentinels=1, images=12)
     rates = dict(zip((*METHODS, SENTINEL), (0.4, 0.3, 0.2, 0.1), strict=True))
-    write_study(home / "STUDY", design, make_answers(design, rates))
+    write_study(home / "STUDY", design, make_predictions(design, rates))
     programs = home / "bin"
     programs.mkdir()
     run = f'exec "{sys.executable}" -P -c "import sys; from colorbench.cli import main; main()" "$@"'
@@ -232,5 +232,5 @@ def test_the_model_of_the_readme_is_measured_by_its_file(home: Path) -> None:
     if not (home / "warm.py").exists():
         (block,) = [block for block in ALL if block.text.startswith("# warm.py\n")]
         (home / "warm.py").write_text(block.text)
-    done = run_shell(f"{command} --no-anchors --data photographs -o warm-runs", home)
+    done = run_shell(f"{command} --no-baselines --data images -o warm-runs", home)
     assert done.returncode == 0, done.stderr

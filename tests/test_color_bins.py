@@ -28,7 +28,7 @@ def image_of(points: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 
 def dense_reference(points: np.ndarray, neighbours: int, sigma: float = 5.0) -> np.ndarray:
-    """The public implementations' way: scikit-learn's nearest neighbours into a dense (n, 313) target."""
+    """The public implementations' way: scikit-learn's nearest neighbors into a dense (n, 313) target."""
     bins = ab_bins().double().numpy()
     distance, index = NearestNeighbors(n_neighbors=neighbours).fit(bins).kneighbors(points)
     weights = np.exp(-(distance**2) / (2 * sigma**2))
@@ -52,8 +52,8 @@ def test_the_construction_gives_the_published_bins_in_the_published_order() -> N
     assert ab_bins()[120].tolist() == [0, 0]
 
 
-@pytest.mark.parametrize("neighbours", [1, 5, 10])
-def test_soft_encoding_of_a_photograph_equals_scikit_learn(neighbours: int) -> None:
+@pytest.mark.parametrize("neighbors", [1, 5, 10])
+def test_soft_encoding_of_a_image_equals_scikit_learn(neighbours: int) -> None:
     ab = rgb_to_lab(torch.from_numpy(astronaut()[:400:3, :400:3].copy()).permute(2, 0, 1))[1:]
     points = ab.permute(1, 2, 0).reshape(-1, 2)
     ranked = ((points.double()[:, None] - ab_bins().double()) ** 2).sum(-1).sort(dim=1)[0]
@@ -76,16 +76,16 @@ def test_soft_encoding_equals_brute_force_anywhere_in_the_plane(a: float, b: flo
     assert (dense - brute_force(point, neighbours)).abs().max() < 1e-5
 
 
-@pytest.mark.parametrize("neighbours", [5, 10])
+@pytest.mark.parametrize("neighbors", [5, 10])
 def test_ties_go_to_the_lower_index(neighbours: int) -> None:
     half = torch.arange(-40, 41, 5.0)
-    points = torch.cartesian_prod(half, half)  # bin centres, edges and corners of grid cells: ties everywhere
+    points = torch.cartesian_prod(half, half)  # bin centers, edges and corners of grid cells: ties everywhere
     dense = soft_encode(image_of(points), neighbours).dense()[:, 0]
     assert (dense - brute_force(points, neighbours)).abs().max() < 1e-6
     assert torch.equal(dense > 0, brute_force(points, neighbours) > 0)
 
 
-@pytest.mark.parametrize("neighbours", range(1, 13))
+@pytest.mark.parametrize("neighbors", range(1, 13))
 def test_every_way_finds_the_same(neighbours: int) -> None:
     """Compiled, by tensors as on a GPU, and by all distances: over the whole gamut, its edge and beyond."""
     ab = (torch.rand(2, 150, 40, generator=torch.Generator().manual_seed(neighbours)) - 0.5) * 260
@@ -108,12 +108,12 @@ def test_any_width_of_the_weights(sigma: float) -> None:
 
 def test_maps_of_any_shape_and_type() -> None:
     ab = torch.randn(3, 2, 2, 5, 7, generator=torch.Generator().manual_seed(0)) * 40
-    whole = soft_encode(ab)
-    assert whole.indices.shape == (3, 2, 5, 7, 10)
+    full = soft_encode(ab)
+    assert full.indices.shape == (3, 2, 5, 7, 10)
     one = soft_encode(ab[1, 1].clone().requires_grad_())
-    assert torch.equal(one.indices, whole.indices[1, 1]) and torch.equal(one.weights, whole.weights[1, 1])
+    assert torch.equal(one.indices, full.indices[1, 1]) and torch.equal(one.weights, full.weights[1, 1])
     turned = soft_encode(ab.transpose(-1, -2))
-    assert torch.equal(turned.weights.transpose(-2, -3), whole.weights)
+    assert torch.equal(turned.weights.transpose(-2, -3), full.weights)
     half = soft_encode(ab.bfloat16())
     assert half.weights.dtype == torch.bfloat16
     assert soft_encode(torch.zeros(4, 2, 0, 3)).indices.shape == (4, 0, 3, 10)
@@ -196,9 +196,9 @@ def test_unknown_decodings_are_refused(method: str, temperature: float) -> None:
         decode(torch.zeros(1, 313, 1, 1), method, temperature)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("neighbours", "sigma"), [(0, 5.0), (314, 5.0), (10, 0.0)])
+@pytest.mark.parametrize(("neighbors", "sigma"), [(0, 5.0), (314, 5.0), (10, 0.0)])
 def test_impossible_encodings_are_refused(neighbours: int, sigma: float) -> None:
-    with pytest.raises(ValueError, match="neighbours"):
+    with pytest.raises(ValueError, match="neighbors"):
         soft_encode(torch.zeros(2, 1, 1), neighbours, sigma)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import lab2rgb, rgb2lab
 
-from colorbench.color.lab import lab_to_rgb, lab_to_rgb8, lightness_and_ab, rgb_to_lab, seen
+from colorbench.color.lab import lab_to_rgb, lab_to_rgb8, lightness_and_ab, rendered, rgb_to_lab
 
 
 def cube(step: int) -> np.ndarray:
@@ -68,32 +68,32 @@ def test_what_is_seen_is_clipped_rounded_and_converted_back(dtype: torch.dtype) 
     rgb = torch.randint(0, 256, (2, 3, 40, 30), dtype=torch.uint8, generator=generator)
     lightness = rgb_to_lab(rgb)[:, :1].to(dtype)
     ab = 60 * torch.randn(2, 2, 40, 30, generator=generator, dtype=dtype)  # in and out of the gamut
-    shown, *found = seen(lightness, ab)
+    shown, *found = rendered(lightness, ab)
     assert torch.equal(shown, lab_to_rgb8(torch.cat([lightness, ab], dim=1)))
     assert torch.equal(torch.cat(found, dim=1), rgb_to_lab(shown))
 
 
 def test_lightness_and_ab_are_lab_in_two() -> None:
     rgb = torch.randint(0, 256, (2, 3, 40, 30), dtype=torch.uint8, generator=torch.Generator().manual_seed(3))
-    for picture in (rgb, rgb.double() / 255):
-        lightness, ab = lightness_and_ab(picture)
-        assert torch.equal(torch.cat([lightness, ab], dim=1), rgb_to_lab(picture))
+    for image in (rgb, rgb.double() / 255):
+        lightness, ab = lightness_and_ab(image)
+        assert torch.equal(torch.cat([lightness, ab], dim=1), rgb_to_lab(image))
         assert lightness.is_contiguous() and ab.is_contiguous()
 
 
 @pytest.mark.parametrize("shape", [(3, 2, 8, 8), (2, 1, 8, 8), (2, 2, 4, 4), (2, 8, 8)])
-def test_colors_that_do_not_fit_the_photographs_are_refused(shape: tuple[int, ...]) -> None:
+def test_colors_that_do_not_fit_the_images_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="does not fit"):
-        seen(torch.zeros(2, 1, 8, 8), torch.zeros(shape))
+        rendered(torch.zeros(2, 1, 8, 8), torch.zeros(shape))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8, 8), (1, 8, 8), (2, 1, 8), (8, 8)])
 def test_a_lightness_that_is_none_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="does not fit"):
-        seen(torch.zeros(shape), torch.zeros(2, 2, 8, 8))
+        rendered(torch.zeros(shape), torch.zeros(2, 2, 8, 8))
 
 
-def test_a_pixel_does_not_know_its_place() -> None:
+def test_a_pixel_does_not_know_its_position() -> None:
     rgb = torch.randint(0, 256, (3, 37, 53), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
     lab = rgb_to_lab(rgb)
     for row, column in ((0, 0), (17, 29), (36, 52)):

@@ -26,18 +26,18 @@ OFFICIAL = Path(__file__).resolve().parents[2] / "shared" / "reference" / "prior
 needs_official = pytest.mark.skipif(not OFFICIAL.is_file(), reason="the authors' prior is not at hand")
 
 
-def photograph() -> torch.Tensor:
+def image() -> torch.Tensor:
     return rgb_to_lab(torch.from_numpy(coffee()[::4, ::4].copy()).permute(2, 0, 1))[None, 1:]
 
 
 @needs_official
 @pytest.mark.parametrize(
-    ("lam", "least", "most", "median"), [(0.5, 0.0965, 6.175, 5.999), (0.0, 0.01588, 5.26e5, 34.05), (1.0, 1, 1, 1)]
+    ("lam", "minimum", "most", "median"), [(0.5, 0.0965, 6.175, 5.999), (0.0, 0.01588, 5.26e5, 34.05), (1.0, 1, 1, 1)]
 )
-def test_weights_of_the_official_prior(lam: float, least: float, most: float, median: float) -> None:
+def test_weights_of_the_official_prior(lam: float, minimum: float, most: float, median: float) -> None:
     prior = load_prior(OFFICIAL)
     weights = rebalancing_weights(prior.probabilities, lam)
-    assert weights.min() == pytest.approx(least, rel=1e-3)
+    assert weights.min() == pytest.approx(minimum, rel=1e-3)
     assert weights.max() == pytest.approx(most, rel=1e-3)
     assert np.median(weights) == pytest.approx(median, rel=1e-3)
 
@@ -64,20 +64,20 @@ def test_the_shipped_prior_is_gray_first_and_floored() -> None:
 
 
 def test_soft_counts_are_the_summed_soft_encodings() -> None:
-    ab = photograph()
+    ab = image()
     dense = soft_encode(ab).dense().double().sum((0, 1, 2))
     assert torch.allclose(soft_counts(ab), dense, atol=1e-6)
 
 
 def test_hard_counts_count_the_nearest_bins() -> None:
-    ab = photograph()
+    ab = image()
     points = ab.permute(0, 2, 3, 1).reshape(-1, 1, 2)
     brute = ((points - ab_bins()) ** 2).sum(-1).argmin(1).bincount(minlength=313)
     assert torch.equal(hard_counts(ab), brute.double())
 
 
 def test_smoothing_keeps_mass_and_flattens() -> None:
-    hard = from_counts(hard_counts(photograph()), "hard", "coffee", images=1)
+    hard = from_counts(hard_counts(image()), "hard", "coffee", images=1)
     smoothed = smooth(hard)
     assert smoothed.kind == "smoothed" and smoothed.probabilities.sum() == pytest.approx(1)
     assert smoothed.entropy > hard.entropy
@@ -91,7 +91,7 @@ def test_smoothing_twice_is_refused(kind: str) -> None:
 
 
 def test_a_prior_survives_the_disk(tmp_path: Path) -> None:
-    prior = from_counts(hard_counts(photograph()), "hard", "coffee.npy", images=1)
+    prior = from_counts(hard_counts(image()), "hard", "coffee.npy", images=1)
     save_prior(prior, tmp_path / "coffee.npy")
     back = load_prior(tmp_path / "coffee.npy")
     assert back.kind == "hard" and back.images == 1 and back.sha256 == prior.sha256

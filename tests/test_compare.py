@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_support import read_folder, write_photographs
+from engine_support import read_folder, write_images
 from records_support import Ended, edit_record, edit_rows, ended, measure, nan_at
 
 from colorbench.errors import UserError
 from colorbench.results.compare import compare, compare_paths
-from colorbench.results.load import StoredRun, find_record, load_stored
+from colorbench.results.load import LoadedRun, find_record, load_stored
 from colorbench.results.pairing import column_key, common, differing
 from colorbench.stats.effect_size import holm
 from colorbench.stats.paired import paired_interval, sign_flip_p
@@ -27,11 +27,11 @@ MODELS = ("zoo/gray", "zoo/constant", "zoo/half-chroma", "zoo/cic.small")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders of real records, by model."""
     root = tmp_path_factory.mktemp("compare")
-    return measure(root / "runs", write_photographs(root / "photographs", COUNT), MODELS)
+    return measure(root / "runs", write_images(root / "images", COUNT), MODELS)
 
 
 @pytest.fixture(scope="module")
-def stored(measured: dict[str, Path]) -> dict[str, StoredRun]:
+def stored(measured: dict[str, Path]) -> dict[str, LoadedRun]:
     return {name.rpartition("/")[2]: load_stored(folder) for name, folder in measured.items()}
 
 
@@ -41,7 +41,7 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     return lambda *arguments: ended(capsys, arguments)
 
 
-def copied(run: StoredRun, folder: Path) -> Path:
+def copied(run: LoadedRun, folder: Path) -> Path:
     shutil.copytree(run.folder, folder)
     return folder
 
@@ -74,32 +74,32 @@ def test_three_models_are_compared_pair_by_pair_and_ranked(stored) -> None:
     assert ranks["zoo/half-chroma"] == (1, 1)
 
 
-def test_photographs_are_paired_by_content_whatever_they_are_called(measured, stored, tmp_path) -> None:
+def test_images_are_paired_by_content_whatever_they_are_called(measured, stored, tmp_path) -> None:
     other = tmp_path / "renamed"
-    write_photographs(other, COUNT)
-    for place, path in enumerate(sorted(other.rglob("*.jpg"), reverse=True)):
-        path.rename(other / f"new{place:03d}.jpg")
+    write_images(other, COUNT)
+    for position, path in enumerate(sorted(other.rglob("*.jpg"), reverse=True)):
+        path.rename(other / f"new{position:03d}.jpg")
     renamed = load_stored(measure(tmp_path / "runs", read_folder(other), ["zoo/gray"])["zoo/gray"])
     assert renamed.sha256s != stored["gray"].sha256s
     again = compare([stored["half-chroma"], renamed], metrics=["auc_raw"]).tests[0]
     expected = compare([stored["half-chroma"], stored["gray"]], metrics=["auc_raw"]).tests[0]
     assert (again.difference, again.ci_low, again.p) == (expected.difference, expected.ci_low, expected.p)
-    assert [one.id for one in again.photographs] == [one.id for one in expected.photographs]
+    assert [one.id for one in again.images] == [one.id for one in expected.images]
 
 
-def test_the_photographs_named_are_those_that_move_the_difference_most(stored) -> None:
+def test_the_images_named_are_those_that_move_the_difference_most(stored) -> None:
     a, b = stored["cic.small"], stored["constant"]
     found = compare([a, b], metrics=["auc_rebalanced_stable"]).tests[0]
     moved = (a.statistics(found.metric) - b.statistics(found.metric))[:, 0]
     ids = a.rows["id"].to_numpy()
     ahead, behind = min(3, (moved > 0).sum()), min(3, (moved < 0).sum())
     order = np.argsort(moved)
-    assert [one.id for one in found.photographs] == [*ids[order[::-1][:ahead]], *ids[order[:behind]]]
-    first = found.photographs[0]
-    place = list(ids).index(first.id)
-    assert (first.a, first.b) == (a.scores(found.metric)[place], b.scores(found.metric)[place])
-    assert found.photographs[0].weight == pytest.approx(
-        100 * a.statistics(found.metric)[place, 1] / a.statistics(found.metric)[:, 1].sum()
+    assert [one.id for one in found.images] == [*ids[order[::-1][:ahead]], *ids[order[:behind]]]
+    first = found.images[0]
+    position = list(ids).index(first.id)
+    assert (first.a, first.b) == (a.scores(found.metric)[position], b.scores(found.metric)[position])
+    assert found.images[0].weight == pytest.approx(
+        100 * a.statistics(found.metric)[position, 1] / a.statistics(found.metric)[:, 1].sum()
     )
 
 
@@ -117,7 +117,7 @@ def test_a_model_does_not_differ_from_its_own_copy(stored, tmp_path) -> None:
 
 
 def test_lower_is_better_turns_the_verdict_not_the_difference(tmp_path) -> None:
-    data = write_photographs(tmp_path / "photographs", 32)
+    data = write_images(tmp_path / "images", 32)
     folders = measure(tmp_path / "runs", data, ["zoo/gray", "zoo/half-chroma"], protocol="fidelity")
     runs = [load_stored(folder) for folder in folders.values()]
     tests = {test.metric: test for test in compare(runs).tests}
@@ -133,10 +133,10 @@ def test_lower_is_better_turns_the_verdict_not_the_difference(tmp_path) -> None:
     assert of_means.verdict == "b"
 
 
-def test_what_few_photographs_decide_is_compared_only_on_demand(stored) -> None:
+def test_what_few_images_decide_is_compared_only_on_demand(stored) -> None:
     pair = [stored["half-chroma"], stored["gray"]]
     assert "auc_rebalanced" not in {test.metric for test in compare(pair).tests}
-    with pytest.raises(UserError, match="too few photographs decide it.*--allow-unstable"):
+    with pytest.raises(UserError, match="too few images decide it.*--allow-unstable"):
         compare(pair, metrics=["auc_rebalanced"])
     found = compare(pair, allow_unstable=True)
     assert found.tests[-1].metric == "auc_rebalanced"
@@ -145,13 +145,13 @@ def test_what_few_photographs_decide_is_compared_only_on_demand(stored) -> None:
         compare(pair, metrics=["fid"])
 
 
-def test_fewer_than_30_photographs_are_not_tested(tmp_path) -> None:
-    data = write_photographs(tmp_path / "photographs", 12)
+def test_fewer_than_30_images_are_not_tested(tmp_path) -> None:
+    data = write_images(tmp_path / "images", 12)
     folders = measure(tmp_path / "runs", data, ["zoo/gray", "zoo/half-chroma", "zoo/constant"])
     found = compare([load_stored(folder) for folder in folders.values()])
     for test in found.tests:
         assert test.verdict == "untested"
-        assert test.untested == "12 photographs: fewer than 30 are not tested"
+        assert test.untested == "12 images: fewer than 30 are not tested"
         assert (test.p, test.p_holm, test.ci_low, test.effect_size, test.images_needed) == (None,) * 5
         assert test.difference is not None
         assert test.a_better + test.b_better + test.equal == 12
@@ -159,7 +159,7 @@ def test_fewer_than_30_photographs_are_not_tested(tmp_path) -> None:
 
 
 def test_a_prior_of_the_set_carries_no_test(tmp_path) -> None:
-    data = write_photographs(tmp_path / "photographs", 32)
+    data = write_images(tmp_path / "images", 32)
     folders = measure(tmp_path / "runs", data, ["zoo/gray", "zoo/half-chroma"], parameters={"prior": "dataset"})
     runs = [load_stored(folder) for folder in folders.values()]
     found = {test.metric: test for test in compare(runs, allow_unstable=True).tests}
@@ -170,15 +170,15 @@ def test_a_prior_of_the_set_carries_no_test(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"limit": 35}, r"other photographs: 40 of crops \(.*35 of crops \(.*limit 35"),
+        ({"limit": 35}, r"other images: 40 of crops \(.*35 of crops \(.*limit 35"),
         ({"parameters": {"convention": "exact"}}, r"auc\.convention = trapezoid and exact$"),
-        ({"parameters": {"recipe": "squash48"}}, r"auc\.recipe = squash32 and squash48$"),
-        ({"gray_policy": "drop"}, "gray photographs: keep and drop"),
+        ({"parameters": {"preprocessing": "squash48"}}, r"auc\.preprocessing = squash32 and squash48$"),
+        ({"gray_policy": "drop"}, "gray images: keep and drop"),
         ({"protocol": "fidelity"}, "protocol auc and fidelity$"),
     ],
 )
 def test_records_made_otherwise_are_refused_and_the_choice_is_named(stored, tmp_path, settings, reason) -> None:
-    data = write_photographs(tmp_path / "photographs", COUNT)
+    data = write_images(tmp_path / "images", COUNT)
     folder = measure(tmp_path / "runs", data, ["zoo/gray"], **settings)["zoo/gray"]
     other = load_stored(folder)
     with pytest.raises(UserError, match="zoo/half-chroma and zoo/gray cannot be compared") as error:
@@ -197,10 +197,10 @@ def test_another_version_of_the_protocol_is_refused(stored, tmp_path) -> None:
         compare([stored["half-chroma"], load_stored(folder)])
 
 
-def test_rows_of_other_photographs_under_an_equal_fingerprint_are_refused(stored, tmp_path) -> None:
+def test_rows_of_other_images_under_an_equal_fingerprint_are_refused(stored, tmp_path) -> None:
     folder = copied(stored["gray"], tmp_path / "forged")
     edit_rows(folder, lambda columns: columns["sha256"].__setitem__(3, "f" * 64))
-    with pytest.raises(UserError, match="not of the photographs that its record names"):
+    with pytest.raises(UserError, match="not of the images that its record names"):
         common([stored["half-chroma"], load_stored(folder)])
 
 
@@ -211,10 +211,10 @@ def test_denominators_that_differ_by_rounding_are_one(stored, tmp_path) -> None:
     assert found.p is not None
     edit_rows(folder, lambda columns: columns["auc_raw.s1"].__imul__(1.01))
     found = compare([stored["half-chroma"], load_stored(folder)], metrics=["auc_raw"]).tests[0]
-    assert "weigh the photographs differently" in found.untested
+    assert "weigh the images differently" in found.untested
 
 
-def test_a_photograph_that_is_not_defined_for_one_counts_for_neither(stored, tmp_path) -> None:
+def test_a_image_that_is_not_defined_for_one_counts_for_neither(stored, tmp_path) -> None:
     folder = copied(stored["gray"], tmp_path / "hole")
     edit_rows(folder, lambda columns: [nan_at(columns[name], 5) for name in ("auc_raw.s0", "auc_raw.s1", "auc_raw")])
     test = compare([stored["half-chroma"], load_stored(folder)], metrics=["auc_raw"]).tests[0]
@@ -252,8 +252,8 @@ def test_the_command_prints_and_gives_json(command, measured, monkeypatch) -> No
     assert "A = zoo/half-chroma   B = zoo/gray" in shown.stdout
     assert "A is better: auc_rebalanced_stable, auc_raw" in shown.stdout
     assert max(map(len, shown.stdout.splitlines())) <= 80
-    answer = command("compare", *pair, "--json", "--metric", "auc_raw")
-    found = json.loads(answer.stdout)
+    prediction = command("compare", *pair, "--json", "--metric", "auc_raw")
+    found = json.loads(prediction.stdout)
     assert [test["metric"] for test in found["tests"]] == ["auc_raw"]
     assert found == json.loads(compare_paths(pair, metrics=["auc_raw"]).model_dump_json())
     refused = command("compare", *pair, "--metric", "auc_rebalanced")

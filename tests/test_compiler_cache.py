@@ -41,12 +41,12 @@ def test_damaged_files_are_compiled_anew(tmp_path: Path) -> None:
     works(tmp_path)
     kept = [path for path in tmp_path.rglob("*.nb?") if path.is_file()]
     assert kept
-    for place, path in enumerate(kept):
-        path.write_bytes([b"", b"garbage", path.read_bytes()[: path.stat().st_size // 2]][place % 3])
+    for position, path in enumerate(kept):
+        path.write_bytes([b"", b"garbage", path.read_bytes()[: path.stat().st_size // 2]][position % 3])
     works(tmp_path)
 
 
-def test_no_place_at_all(tmp_path: Path) -> None:
+def test_no_position_at_all(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     works(tmp_path / "file" / "cache", HOME="/nonexistent")
 

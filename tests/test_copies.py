@@ -16,9 +16,9 @@ from engine_support import (
     SmallNetwork,
     loaded,
     read_folder,
-    with_anchors,
+    with_baselines,
     with_protocol,
-    write_photographs,
+    write_images,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,10 +28,10 @@ from records_support import edit_rows, measure
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.results.compare import compare
-from colorbench.results.copies import copy_notes, first_places, without_copies
+from colorbench.results.copies import copy_notes, first_positions, without_copies
 from colorbench.results.load import load_stored
 from colorbench.results.record import Record
 from colorbench.results.shard import Shard
@@ -41,7 +41,7 @@ from colorbench.verification.checks import verify
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """40 different images."""
-    return write_photographs(tmp_path_factory.mktemp("plain"), 40)
+    return write_images(tmp_path_factory.mktemp("plain"), 40)
 
 
 @pytest.fixture(scope="module")
@@ -59,9 +59,9 @@ def copied(plain: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 
 def under(protocol: str, dataset: Dataset, output: Path, model: Any, **changes: Any) -> list[Record]:
-    values: dict[str, Any] = {"anchors": True, "save": "predictions", "device": "cpu", "workers": 1, **changes}
+    values: dict[str, Any] = {"baselines": True, "save": "predictions", "device": "cpu", "workers": 1, **changes}
     given = model if hasattr(model, "full_name") else loaded(model)
-    return run(RunRequest(models=[given], protocols=[protocol], data=dataset, output=output, **values))
+    return run(RunConfig(models=[given], protocols=[protocol], data=dataset, output=output, **values))
 
 
 def numbers(record: Record) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def test_the_first_file_of_a_content_counts(contents: list[str]) -> None:
     )
     distinct = without_copies(rows)
     expected = [i for i in range(n) if contents[i] not in contents[:i]]
-    assert first_places(contents).tolist() == expected
+    assert first_positions(contents).tolist() == expected
     assert distinct.labels == tuple(expected)
     assert distinct.columns["x"].tolist() == expected
     assert distinct.arrays["y"][:, 0].tolist() == [2 * i for i in expected]
@@ -104,8 +104,11 @@ def test_the_first_file_of_a_content_counts(contents: list[str]) -> None:
 def test_a_set_and_the_set_with_copies_give_the_same_numbers(
     plain: Dataset, copied: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: str
 ) -> None:
-    with_anchors(monkeypatch)
-    changes: dict[str, Any] = {"parameters": {protocol.partition("-")[0]: {"recipe": "squash32"}}, "save": "none"}
+    with_baselines(monkeypatch)
+    changes: dict[str, Any] = {
+        "parameters": {protocol.partition("-")[0]: {"preprocessing": "squash32"}},
+        "save": "none",
+    }
     if protocol == "distance":
         with_protocol(monkeypatch, distance=DistanceProtocol())
     if protocol == "auc-of-the-set":
@@ -114,14 +117,14 @@ def test_a_set_and_the_set_with_copies_give_the_same_numbers(
     one = under(name, plain, tmp_path / "plain", SmallNetwork(), **changes)
     other = under(name, copied, tmp_path / "copied", SmallNetwork(), **changes)
     assert [numbers(record) for record in other] == [numbers(record) for record in one]
-    mine = other[0]
-    assert mine.dataset.n == mine.dataset.n_evaluated == 40
-    assert len(mine.dataset.copies) == 71
-    assert {(copy.id, copy.of) for copy in mine.dataset.copies} >= {("c/again.jpg", plain.samples[30].id)}
-    assert "71 of 111 images are copies of others (same content): each distinct image counts once" in mine.notes
+    candidate = other[0]
+    assert candidate.dataset.n == candidate.dataset.n_evaluated == 40
+    assert len(candidate.dataset.copies) == 71
+    assert {(copy.id, copy.of) for copy in candidate.dataset.copies} >= {("c/again.jpg", plain.samples[30].id)}
+    assert "71 of 111 images are copies of others (same content): each distinct image counts once" in candidate.notes
     assert not any("cop" in note for note in one[0].notes)
     assert one[0].dataset.copies == []
-    table = pyarrow.parquet.read_table(record_folder(tmp_path / "copied", mine) / "rows.parquet")
+    table = pyarrow.parquet.read_table(record_folder(tmp_path / "copied", candidate) / "rows.parquet")
     assert table["id"].to_pylist() == [sample.id for sample in plain.samples]
 
 
@@ -131,7 +134,7 @@ def test_everybody_agrees_on_records_of_sets_with_copies(plain: Dataset, copied:
     one = measure(tmp_path / "plain", plain, models)
     other = measure(tmp_path / "copied", copied, models)
     for folder in other.values():
-        found = verify(folder, photographs=copied)
+        found = verify(folder, images=copied)
         assert found.holds, [check for check in found.checks if check.outcome == "fails"]
     first = compare([load_stored(one[name]) for name in models])
     second = compare([load_stored(other[name]) for name in models])
@@ -145,14 +148,14 @@ def test_every_file_keeps_its_prediction_and_the_gallery_shows_distinct_images(
     plain: Dataset, copied: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_protocol(monkeypatch, distance=DistanceProtocol())
-    (record,) = under("distance", copied, tmp_path / "copied", Noise(), anchors=False)
-    (other,) = under("distance", plain, tmp_path / "plain", Noise(), anchors=False, save="gallery")
+    (record,) = under("distance", copied, tmp_path / "copied", Noise(), baselines=False)
+    (other,) = under("distance", plain, tmp_path / "plain", Noise(), baselines=False, save="gallery")
     folder = record_folder(tmp_path / "copied", record)
     listed = (folder / "predictions.sha256").read_text().splitlines()
     assert len(listed) == len(list((folder / "predictions").rglob("*.png"))) == 111
-    assert record.files.pictures.keys() - {"predictions.sha256"} == other.files.pictures.keys()
-    kept = {path.name for path in (folder / "pictures").iterdir()}
-    assert kept == {name.removeprefix("pictures/") for name in record.files.pictures if "/" in name}
+    assert record.files.saved_images.keys() - {"predictions.sha256"} == other.files.saved_images.keys()
+    kept = {path.name for path in (folder / "thumbnails").iterdir()}
+    assert kept == {name.removeprefix("thumbnails/") for name in record.files.saved_images if "/" in name}
 
 
 def test_copies_with_other_labels_are_told(
@@ -162,7 +165,7 @@ def test_copies_with_other_labels_are_told(
     labels = {"c/again.jpg": 1}
     labelled = [replace(sample, label=labels.get(sample.id, 0)) for sample in copied.samples]
     dataset = replace(copied, samples=tuple(labelled), class_names=("a", "b"))
-    (record,) = under("distance", dataset, tmp_path, Noise(), anchors=False, save="none")
+    (record,) = under("distance", dataset, tmp_path, Noise(), baselines=False, save="none")
     assert any("1 of these copies have another label" in note and "c/again.jpg" in note for note in record.notes)
 
 
@@ -188,7 +191,7 @@ def test_probes_and_transfer_count_an_image_once_and_tell_of_copies_in_both_sets
     assert other.dataset.n == 36 and len(other.dataset.copies) == 40
     assert "40 of 76 images are copies of others (same content): each distinct image counts once" in other.notes
     assert verify(record_folder(tmp_path / "other", other)).holds == verify(record_folder(tmp_path / "one", one)).holds
-    assert any("1 test photographs are also in the training set" in note for note in other.notes)
+    assert any("1 test images are also in the training set" in note for note in other.notes)
 
 
 def test_a_dataset_protocol_that_counts_copies_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +199,7 @@ def test_a_dataset_protocol_that_counts_copies_is_refused(tmp_path: Path, monkey
 
     from protocols.linear_probe import fit_probes
 
-    monkeypatch.setattr(fit_probes.Stored, "without_copies", lambda stored: stored)
+    monkeypatch.setattr(fit_probes.FeatureStore, "without_copies", lambda stored: stored)
     train, test = write_classes(tmp_path / "train", 12), write_classes(tmp_path / "test", 12, first=20)
     shutil.copy(tmp_path / "test" / CLASSES[0] / "025.png", tmp_path / "test" / CLASSES[0] / "again.png")
     asked = request(

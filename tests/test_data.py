@@ -10,13 +10,13 @@ from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from colorbench.data.dataset import Sample, id_hash
-from colorbench.data.decoding import UnreadablePhotograph, decode, decode_bytes
+from colorbench.data.decoding import UnreadableImage, decode, decode_bytes
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 
-PHOTOGRAPH = np.ascontiguousarray(astronaut()[:120, 100:260])  # (120, 160, 3)
+IMAGE = np.ascontiguousarray(astronaut()[:120, 100:260])  # (120, 160, 3)
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -28,21 +28,21 @@ def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes
 # --- decoding
 
 
-def test_a_plain_photograph_comes_out_as_it_is() -> None:
-    assert np.array_equal(decode_bytes(encoded(Image.fromarray(PHOTOGRAPH))), PHOTOGRAPH)
+def test_a_plain_image_comes_out_as_it_is() -> None:
+    assert np.array_equal(decode_bytes(encoded(Image.fromarray(IMAGE))), IMAGE)
 
 
 @pytest.mark.parametrize(("orientation", "turn"), [(6, 3), (8, 1), (3, 2)])
 def test_exif_rotation_is_applied(orientation: int, turn: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    content = encoded(Image.fromarray(PHOTOGRAPH), "PNG", exif=exif)
-    assert np.array_equal(decode_bytes(content), np.rot90(PHOTOGRAPH, turn))
+    content = encoded(Image.fromarray(IMAGE), "PNG", exif=exif)
+    assert np.array_equal(decode_bytes(content), np.rot90(IMAGE, turn))
 
 
 def test_cmyk_becomes_rgb() -> None:
-    content = encoded(Image.fromarray(PHOTOGRAPH).convert("CMYK"), "TIFF")
-    assert np.abs(decode_bytes(content).astype(int) - PHOTOGRAPH).max() <= 1
+    content = encoded(Image.fromarray(IMAGE).convert("CMYK"), "TIFF")
+    assert np.abs(decode_bytes(content).astype(int) - IMAGE).max() <= 1
 
 
 def test_16_bits_are_scaled_not_clipped() -> None:
@@ -53,14 +53,14 @@ def test_16_bits_are_scaled_not_clipped() -> None:
 
 
 def test_transparency_lies_on_white() -> None:
-    rgba = np.dstack([PHOTOGRAPH, np.full(PHOTOGRAPH.shape[:2], 255, np.uint8)])
+    rgba = np.dstack([IMAGE, np.full(IMAGE.shape[:2], 255, np.uint8)])
     rgba[:10, :, 3] = 0
     rgb = decode_bytes(encoded(Image.fromarray(rgba)))
-    assert (rgb[:10] == 255).all() and np.array_equal(rgb[10:], PHOTOGRAPH[10:])
+    assert (rgb[:10] == 255).all() and np.array_equal(rgb[10:], IMAGE[10:])
 
 
 def test_palettes_are_looked_up_and_transparent_entries_are_white() -> None:
-    palette = Image.fromarray(PHOTOGRAPH).quantize(32)
+    palette = Image.fromarray(IMAGE).quantize(32)
     assert np.array_equal(decode_bytes(encoded(palette)), np.asarray(palette.convert("RGB")))
     index = int(np.asarray(palette)[5, 5])
     assert decode_bytes(encoded(palette, transparency=index))[5, 5].tolist() == [255, 255, 255]
@@ -68,13 +68,13 @@ def test_palettes_are_looked_up_and_transparent_entries_are_white() -> None:
 
 def test_a_foreign_profile_is_converted_to_srgb() -> None:
     # A profile with the channels of Lab is no RGB profile: it must be ignored, as viewers do.
-    broken = encoded(Image.fromarray(PHOTOGRAPH), icc_profile=b"no profile at all")
-    assert np.array_equal(decode_bytes(broken), PHOTOGRAPH)
+    broken = encoded(Image.fromarray(IMAGE), icc_profile=b"no profile at all")
+    assert np.array_equal(decode_bytes(broken), IMAGE)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    assert np.array_equal(decode_bytes(encoded(Image.fromarray(PHOTOGRAPH), icc_profile=srgb)), PHOTOGRAPH)
+    assert np.array_equal(decode_bytes(encoded(Image.fromarray(IMAGE), icc_profile=srgb)), IMAGE)
     linear = linear_profile(srgb)
-    converted = decode_bytes(encoded(Image.fromarray(PHOTOGRAPH), icc_profile=linear))
-    assert converted.mean() > PHOTOGRAPH.mean() + 20  # linear light looks darker until it is converted
+    converted = decode_bytes(encoded(Image.fromarray(IMAGE), icc_profile=linear))
+    assert converted.mean() > IMAGE.mean() + 20  # linear light looks darker until it is converted
 
 
 def linear_profile(srgb: bytes) -> bytes:
@@ -97,75 +97,75 @@ def linear_profile(srgb: bytes) -> bytes:
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA"])
 def test_gray_files_are_rgb_and_known_as_gray(tmp_path: Path, mode: str) -> None:
-    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(PHOTOGRAPH).convert(mode)))
-    photograph = decode(Sample("a.png", tmp_path / "a.png"))
-    assert photograph.rgb.shape == PHOTOGRAPH.shape and photograph.gray
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(IMAGE).convert(mode)))
+    image = decode(Sample("a.png", tmp_path / "a.png"))
+    assert image.rgb.shape == IMAGE.shape and image.gray
 
 
 def test_one_colored_pixel_is_not_gray(tmp_path: Path) -> None:
-    picture = np.full((40, 40, 3), 90, np.uint8)
-    picture[33, 7] = 90, 90, 93
-    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(picture)))
+    image = np.full((40, 40, 3), 90, np.uint8)
+    image[33, 7] = 90, 90, 93
+    (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(image)))
     assert not decode(Sample("a.png", tmp_path / "a.png")).gray
 
 
 def test_the_first_frame_counts() -> None:
-    frames = [Image.fromarray(PHOTOGRAPH), Image.fromarray(255 - PHOTOGRAPH)]
+    frames = [Image.fromarray(IMAGE), Image.fromarray(255 - IMAGE)]
     content = encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:])
-    assert np.array_equal(decode_bytes(content), PHOTOGRAPH)
+    assert np.array_equal(decode_bytes(content), IMAGE)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
         (b"", "empty"),
-        (b"hello, I am no picture", "no picture"),
-        (encoded(Image.fromarray(PHOTOGRAPH), "JPEG")[:1500], "damaged"),
-        (encoded(Image.fromarray(PHOTOGRAPH))[:5000], "damaged"),
+        (b"hello, I am no image", "no image"),
+        (encoded(Image.fromarray(IMAGE), "JPEG")[:1500], "damaged"),
+        (encoded(Image.fromarray(IMAGE))[:5000], "damaged"),
     ],
 )
 def test_unreadable_files_say_why(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
-    with pytest.raises(UnreadablePhotograph, match=reason):
+    with pytest.raises(UnreadableImage, match=reason):
         decode(Sample("a.jpg", tmp_path / "a.jpg"))
 
 
 def test_too_many_pixels_are_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(UnreadablePhotograph, match="too many pixels"):
-        decode_bytes(encoded(Image.fromarray(PHOTOGRAPH)))
+    with pytest.raises(UnreadableImage, match="too many pixels"):
+        decode_bytes(encoded(Image.fromarray(IMAGE)))
 
 
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
-    with pytest.raises(UnreadablePhotograph, match="cannot read"):
+    with pytest.raises(UnreadableImage, match="cannot read"):
         decode(Sample("a.jpg", tmp_path / "a.jpg"))
 
 
 def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
-    content = encoded(Image.fromarray(PHOTOGRAPH), "JPEG")
+    content = encoded(Image.fromarray(IMAGE), "JPEG")
     (tmp_path / "a.jpg").write_bytes(content)
     assert decode(Sample("a.jpg", tmp_path / "a.jpg")).sha256 == hashlib.sha256(content).hexdigest()
 
 
-# --- recipes
+# --- preprocessings
 
 
-def test_recipes() -> None:
+def test_preprocessings() -> None:
     assert np.array_equal(
-        get_recipe("squash256").apply(PHOTOGRAPH),
-        np.asarray(Image.fromarray(PHOTOGRAPH).resize((256, 256), Image.Resampling.BICUBIC)),
+        get_preprocessing("squash256").apply(IMAGE),
+        np.asarray(Image.fromarray(IMAGE).resize((256, 256), Image.Resampling.BICUBIC)),
     )
-    center = get_recipe("center64").apply(PHOTOGRAPH)
-    shrunk = np.asarray(Image.fromarray(PHOTOGRAPH).resize((85, 64), Image.Resampling.BICUBIC))
+    center = get_preprocessing("center64").apply(IMAGE)
+    shrunk = np.asarray(Image.fromarray(IMAGE).resize((85, 64), Image.Resampling.BICUBIC))
     assert np.array_equal(center, shrunk[:, 10:74])
-    assert get_recipe("native").apply(PHOTOGRAPH) is PHOTOGRAPH
-    assert get_recipe("native").mixed_sizes and not get_recipe("center64").mixed_sizes
+    assert get_preprocessing("native").apply(IMAGE) is IMAGE
+    assert get_preprocessing("native").mixed_sizes and not get_preprocessing("center64").mixed_sizes
 
 
 @pytest.mark.parametrize("name", ["squash", "squash0", "Squash256", "crop256", "center-3", ""])
-def test_unknown_recipes_are_refused(name: str) -> None:
-    with pytest.raises(UserError, match="unknown recipe"):
-        get_recipe(name)
+def test_unknown_preprocessings_are_refused(name: str) -> None:
+    with pytest.raises(UserError, match="unknown preprocessing"):
+        get_preprocessing(name)
 
 
 # --- sources
@@ -173,15 +173,15 @@ def test_unknown_recipes_are_refused(name: str) -> None:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """An ImageFolder tree of two classes with five photographs."""
+    """An ImageFolder tree of two classes with five images."""
     for i, name in enumerate(("cat/a.jpg", "cat/b.JPEG", "dog/c.png", "dog/d.png", "dog/e.webp")):
         path = tmp_path / "set" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.roll(PHOTOGRAPH, 10 * i, axis=1)).save(path)
+        Image.fromarray(np.roll(IMAGE, 10 * i, axis=1)).save(path)
     return tmp_path / "set"
 
 
-def test_folders_are_classes_where_all_pictures_lie_one_down(tree: Path) -> None:
+def test_folders_are_classes_where_all_images_lie_one_down(tree: Path) -> None:
     dataset = open_dataset(tree)
     assert [sample.id for sample in dataset.samples] == [
         "cat/a.jpg",
@@ -192,11 +192,11 @@ def test_folders_are_classes_where_all_pictures_lie_one_down(tree: Path) -> None
     ]
     assert [sample.label for sample in dataset.samples] == [0, 0, 1, 1, 1]
     assert dataset.class_names == ("cat", "dog")
-    Image.fromarray(PHOTOGRAPH).save(tree / "loose.png")
+    Image.fromarray(IMAGE).save(tree / "loose.png")
     assert open_dataset(tree).class_names is None
 
 
-def test_packaged_photographs_are_real_and_colored() -> None:
+def test_packaged_images_are_real_and_colored() -> None:
     dataset = open_dataset()
     assert len(dataset) >= 6 and dataset.redistributable
     assert not any(decode(sample).gray for sample in dataset.samples)
@@ -229,7 +229,7 @@ def test_lists_in_the_papers_form(tree: Path, tmp_path: Path) -> None:
     listing.write_text("/synset/d.png 818\n")
     assert open_dataset(tree / "dog", list_file=listing).samples[0].path.name == "d.png"
     listing.write_text("cat/a.jpg\nnot/there.png\n")
-    with pytest.raises(UserError, match=r"1 of 2 listed photographs are not there, first 'not/there\.png'"):
+    with pytest.raises(UserError, match=r"1 of 2 listed images are not there, first 'not/there\.png'"):
         open_dataset(tree, list_file=listing)
     listing.write_text("cat/a.jpg\ncat/a.jpg\n")
     with pytest.raises(UserError, match="listed twice"):
@@ -240,7 +240,7 @@ def test_lists_in_the_papers_form(tree: Path, tmp_path: Path) -> None:
         open_dataset(tree, list_file=listing)
 
 
-def test_bad_places_are_named(tree: Path, tmp_path: Path) -> None:
+def test_bad_positions_are_named(tree: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no folder"):
         open_dataset(tmp_path / "missing")
     with pytest.raises(UserError, match="a file, not a folder"):
@@ -263,34 +263,34 @@ def test_a_limit_takes_the_ids_of_smallest_hash(tree: Path) -> None:
 
 def test_batches_keep_order_whatever_the_number_of_workers(tree: Path) -> None:
     samples = open_dataset(tree).samples
-    recipe = get_recipe("squash32")
-    plain = list(load_batches(samples, recipe, batch_size=2, workers=0))
+    preprocessing = get_preprocessing("squash32")
+    plain = list(load_batches(samples, preprocessing, batch_size=2, workers=0))
     for workers in (1, 4):
-        threaded = list(load_batches(samples, recipe, batch_size=2, workers=workers))
+        threaded = list(load_batches(samples, preprocessing, batch_size=2, workers=workers))
         assert [batch.ids for batch in threaded] == [batch.ids for batch in plain]
         assert all(np.array_equal(a.rgb8, b.rgb8) for a, b in zip(plain, threaded, strict=True))
     assert [len(batch.ids) for batch in plain] == [2, 2, 1]
     for batch in plain:
         for i, id in enumerate(batch.ids):
             rgb = decode(next(sample for sample in samples if sample.id == id)).rgb
-            assert np.array_equal(batch.rgb8[i].permute(1, 2, 0), recipe.apply(rgb))
+            assert np.array_equal(batch.rgb8[i].permute(1, 2, 0), preprocessing.apply(rgb))
             assert batch.sizes[i] == rgb.shape[:2]
 
 
 def test_skips_are_reported_with_their_reason_even_at_the_end(tree: Path) -> None:
     (tree / "dog" / "z.png").write_bytes(b"nothing")
-    Image.fromarray(PHOTOGRAPH).convert("L").save(tree / "cat" / "gray.png")
+    Image.fromarray(IMAGE).convert("L").save(tree / "cat" / "gray.png")
     samples = open_dataset(tree).samples
-    batches = list(load_batches(samples, get_recipe("squash16"), batch_size=2, workers=2, gray_policy="drop"))
+    batches = list(load_batches(samples, get_preprocessing("squash16"), batch_size=2, workers=2, gray_policy="drop"))
     skipped = {one.id: one.reason for batch in batches for one in batch.skipped}
     assert skipped.keys() == {"cat/gray.png", "dog/z.png"} and "policy" in skipped["cat/gray.png"]
     assert sum(len(batch.ids) for batch in batches) == 5
-    kept = list(load_batches(samples, get_recipe("squash16"), batch_size=9, workers=1))
+    kept = list(load_batches(samples, get_preprocessing("squash16"), batch_size=9, workers=1))
     assert dict(zip(kept[0].ids, kept[0].gray, strict=True))["cat/gray.png"]
 
 
-def test_photographs_of_different_sizes_are_not_batched_together(tmp_path: Path) -> None:
+def test_images_of_different_sizes_are_not_batched_together(tmp_path: Path) -> None:
     for i, width in enumerate((160, 160, 100, 160)):
-        Image.fromarray(PHOTOGRAPH[:, :width]).save(tmp_path / f"{i}.png")
-    batches = load_batches(open_dataset(tmp_path).samples, get_recipe("native"), batch_size=8, workers=1)
+        Image.fromarray(IMAGE[:, :width]).save(tmp_path / f"{i}.png")
+    batches = load_batches(open_dataset(tmp_path).samples, get_preprocessing("native"), batch_size=8, workers=1)
     assert [batch.ids for batch in batches] == [("0.png", "1.png"), ("2.png",), ("3.png",)]

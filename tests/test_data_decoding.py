@@ -13,9 +13,9 @@ import skimage.data
 from PIL import Image, ImageCms, features
 from skimage.color import rgb2lab
 
-from colorbench.data.decoding import UnreadablePhotograph, decode_bytes, is_gray
+from colorbench.data.decoding import UnreadableImage, decode_bytes, is_gray
 
-PHOTOGRAPH = np.ascontiguousarray(skimage.data.astronaut()[:120, 100:260])  # (120, 160, 3)
+IMAGE = np.ascontiguousarray(skimage.data.astronaut()[:120, 100:260])  # (120, 160, 3)
 
 
 def encoded(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
@@ -40,9 +40,12 @@ def profile(space: bytes, tags: dict[bytes, bytes]) -> bytes:
     def xyz(values: object) -> bytes:
         return b"XYZ " + bytes(4) + struct.pack(">3i", *(round(float(v) * 65536) for v in values))
 
-    def text(words: str) -> bytes:
+    def text(message: str) -> bytes:
         return (
-            b"mluc" + bytes(4) + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(words), 28) + words.encode("utf-16-be")
+            b"mluc"
+            + bytes(4)
+            + struct.pack(">II4sII", 1, 12, b"enUS", 2 * len(message), 28)
+            + message.encode("utf-16-be")
         )
 
     tags = {b"desc": text("a test"), b"cprt": text("none"), b"wtpt": xyz((0.9642, 1, 0.8249)), **tags}
@@ -77,7 +80,7 @@ def difference(a: np.ndarray, b: np.ndarray) -> int:
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
 def test_display_p3_becomes_srgb(format: str) -> None:
-    content = encoded(Image.fromarray(PHOTOGRAPH), format, icc_profile=matrix_profile(P3_TO_XYZ, SRGB_CURVE))
+    content = encoded(Image.fromarray(IMAGE), format, icc_profile=matrix_profile(P3_TO_XYZ, SRGB_CURVE))
     stored = np.asarray(Image.open(io.BytesIO(content)))
     linear = to_linear(stored / 255) @ P3_TO_XYZ.T @ np.linalg.inv(SRGB_TO_XYZ).T
     expected = np.round(255 * from_linear(np.clip(linear, 0, 1)))
@@ -86,8 +89,8 @@ def test_display_p3_becomes_srgb(format: str) -> None:
 
 
 def test_srgb_under_another_name_changes_no_pixel() -> None:
-    content = encoded(Image.fromarray(PHOTOGRAPH), icc_profile=matrix_profile(SRGB_TO_XYZ, SRGB_CURVE))
-    assert np.array_equal(decode_bytes(content), PHOTOGRAPH)
+    content = encoded(Image.fromarray(IMAGE), icc_profile=matrix_profile(SRGB_TO_XYZ, SRGB_CURVE))
+    assert np.array_equal(decode_bytes(content), IMAGE)
 
 
 def test_a_gray_profile_is_converted_too() -> None:
@@ -97,16 +100,16 @@ def test_a_gray_profile_is_converted_too() -> None:
     assert difference(rgb[..., 1], np.round(255 * from_linear(ramp / 255))) <= 2 and is_gray(rgb)
 
 
-def test_a_profile_for_another_kind_of_picture_is_ignored() -> None:
-    gray = np.asarray(Image.fromarray(PHOTOGRAPH).convert("L"))
+def test_a_profile_for_another_kind_of_image_is_ignored() -> None:
+    gray = np.asarray(Image.fromarray(IMAGE).convert("L"))
     content = encoded(Image.fromarray(gray), icc_profile=matrix_profile(P3_TO_XYZ, SRGB_CURVE))
     assert np.array_equal(decode_bytes(content), np.dstack([gray] * 3))
 
 
 def test_lab_files_become_srgb() -> None:
     lab = ImageCms.buildTransform(ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB")
-    content = encoded(ImageCms.applyTransform(Image.fromarray(PHOTOGRAPH), lab), "TIFF")
-    colors = rgb2lab(decode_bytes(content)), rgb2lab(PHOTOGRAPH)
+    content = encoded(ImageCms.applyTransform(Image.fromarray(IMAGE), lab), "TIFF")
+    colors = rgb2lab(decode_bytes(content)), rgb2lab(IMAGE)
     # Lab in 8 bits is that coarse.
     assert np.linalg.norm(colors[0] - colors[1], axis=-1).mean() < 1
 
@@ -122,7 +125,7 @@ def test_cmyk_goes_by_the_plain_formula() -> None:
 
 
 def png16(values: np.ndarray, color_type: int) -> bytes:
-    """A PNG of 16 bits: (H, W) gray (0) or (H, W, 3) colour (2)."""
+    """A PNG of 16 bits: (H, W) gray (0) or (H, W, 3) color (2)."""
 
     def chunk(name: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
@@ -141,7 +144,7 @@ def test_16_bits_are_scaled_by_one_rule_in_color_and_gray() -> None:
     assert np.array_equal(gray, np.dstack([expected[..., 0]] * 3))
 
 
-def test_a_dark_photograph_of_16_bits_stays_dark() -> None:
+def test_a_dark_image_of_16_bits_stays_dark() -> None:
     assert (decode_bytes(png16(np.full((8, 8), 250, np.uint16), 0)) == 1).all()
 
 
@@ -154,7 +157,7 @@ def test_floats_are_read_as_0_to_1() -> None:
 def test_floats_without_a_known_white_are_unreadable(worst: float) -> None:
     values = np.full((4, 4), 0.5, np.float32)
     values[1, 2] = worst
-    with pytest.raises(UnreadablePhotograph, match="white is not known"):
+    with pytest.raises(UnreadableImage, match="white is not known"):
         decode_bytes(encoded(Image.fromarray(values), "TIFF"))
 
 
@@ -164,13 +167,13 @@ def test_floats_without_a_known_white_are_unreadable(worst: float) -> None:
 def test_half_transparent_pixels_are_mixed_with_white() -> None:
     alpha = np.tile(np.linspace(0, 255, 160).astype(np.uint8), (120, 1))
     weight = alpha[..., None] / 255
-    expected = np.round(weight * PHOTOGRAPH + (1 - weight) * 255)
-    assert difference(decode_bytes(encoded(Image.fromarray(np.dstack([PHOTOGRAPH, alpha])))), expected) <= 1
+    expected = np.round(weight * IMAGE + (1 - weight) * 255)
+    assert difference(decode_bytes(encoded(Image.fromarray(np.dstack([IMAGE, alpha])))), expected) <= 1
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_transparent_color_is_white(mode: str) -> None:
-    image = Image.fromarray(PHOTOGRAPH).convert(mode)
+    image = Image.fromarray(IMAGE).convert(mode)
     key = image.getpixel((5, 5))
     rgb = decode_bytes(encoded(image, transparency=key))
     plain = np.asarray(image.convert("RGB"))
@@ -183,8 +186,8 @@ def test_a_transparent_color_is_white(mode: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_is_undone(orientation: int) -> None:
-    # How the camera would have stored the upright picture (EXIF 2.3, tag 0x0112: where row 0 and column 0 lie).
-    up = PHOTOGRAPH
+    # How the camera would have stored the upright image (EXIF 2.3, tag 0x0112: where row 0 and column 0 lie).
+    up = IMAGE
     stored = {
         1: up,
         2: up[:, ::-1],
@@ -205,11 +208,9 @@ def test_every_orientation_is_undone(orientation: int) -> None:
 )
 @pytest.mark.parametrize("format", ["PNG", "WEBP"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_broken_exif_costs_no_photograph(exif: bytes, format: str) -> None:
-    content = encoded(
-        Image.fromarray(PHOTOGRAPH), format, exif=exif, **({"lossless": True} if format == "WEBP" else {})
-    )
-    assert np.array_equal(decode_bytes(content), PHOTOGRAPH)
+def test_broken_exif_costs_no_image(exif: bytes, format: str) -> None:
+    content = encoded(Image.fromarray(IMAGE), format, exif=exif, **({"lossless": True} if format == "WEBP" else {}))
+    assert np.array_equal(decode_bytes(content), IMAGE)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "JPEG2000", "GIF", "BMP", "AVIF"])
@@ -217,34 +218,34 @@ def test_broken_exif_costs_no_photograph(exif: bytes, format: str) -> None:
 def test_damaged_files_decode_or_say_why_but_never_crash(format: str) -> None:
     if format == "AVIF" and not features.check("avif"):
         pytest.skip("this Pillow has no AVIF")
-    whole = encoded(Image.fromarray(PHOTOGRAPH[:64, :64]), format)
+    full = encoded(Image.fromarray(IMAGE[:64, :64]), format)
     rng, reasons = random.Random(0), list[str]()
     for attempt in range(80):
-        content = bytearray(whole)
+        content = bytearray(full)
         for _ in range(rng.randint(1, 6)):
             content[rng.randrange(min(len(content), rng.choice([100, 300, len(content)])))] = rng.randrange(256)
         try:
             rgb = decode_bytes(bytes(content[: rng.randrange(len(content))] if attempt % 5 == 0 else content))
             assert rgb.ndim == 3 and rgb.shape[2] == 3 and rgb.dtype == np.uint8
-        except UnreadablePhotograph as error:
+        except UnreadableImage as error:
             reasons.append(str(error))
     assert len(reasons) > 10 and all(reason and "\n" not in reason for reason in reasons)
 
 
 @pytest.mark.parametrize("progressive", [False, True])
 def test_half_a_jpeg_is_unreadable(progressive: bool) -> None:
-    content = encoded(Image.fromarray(PHOTOGRAPH), "JPEG", progressive=progressive)
-    with pytest.raises(UnreadablePhotograph, match="truncated"):
+    content = encoded(Image.fromarray(IMAGE), "JPEG", progressive=progressive)
+    with pytest.raises(UnreadableImage, match="truncated"):
         decode_bytes(content[: len(content) // 2])
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_pillows_limit_of_pixels_holds_even_where_it_only_warns(monkeypatch: pytest.MonkeyPatch) -> None:
-    content, pixels = encoded(Image.fromarray(PHOTOGRAPH)), PHOTOGRAPH.shape[0] * PHOTOGRAPH.shape[1]
+    content, pixels = encoded(Image.fromarray(IMAGE)), IMAGE.shape[0] * IMAGE.shape[1]
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels)
-    assert np.array_equal(decode_bytes(content), PHOTOGRAPH)
+    assert np.array_equal(decode_bytes(content), IMAGE)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pixels - 1)
-    with pytest.raises(UnreadablePhotograph, match="too many pixels"):
+    with pytest.raises(UnreadableImage, match="too many pixels"):
         decode_bytes(content)
 
 

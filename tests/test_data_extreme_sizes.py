@@ -13,9 +13,9 @@ from PIL import Image
 
 from colorbench.data import loader, preprocessing
 from colorbench.data.dataset import Sample
-from colorbench.data.decoding import UnreadablePhotograph, decode_bytes
+from colorbench.data.decoding import UnreadableImage, decode_bytes
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 
 BOUNDED = """
@@ -24,9 +24,9 @@ import numpy as np
 from colorbench.data.preprocessing import get_recipe
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 for size in ((1, 60_000), (60_000, 1), (2, 8_000_000), (1, 1), (3, 60_000), (60_000, 255), (1, 257)):
-    picture = np.full((*size, 3), 77, np.uint8)
+    image = np.full((*size, 3), 77, np.uint8)
     for name in ("center256", "center224", "center1024", "squash256"):
-        made = get_recipe(name).apply(picture)
+        made = get_recipe(name).apply(image)
         assert made.shape == (int(name[6:]), int(name[6:]), 3) and (made == 77).all(), (size, name)
 """
 
@@ -42,16 +42,16 @@ def test_memory_is_bounded_by_what_is_kept() -> None:
 def test_cropped_before_it_is_resized_is_what_resized_before_it_is_cropped_is(
     size: tuple[int, int], kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    picture = np.asarray(Image.fromarray(skimage.data.coffee()).resize(size[::-1]))
-    recipe = get_recipe(f"center{kept}")
+    image = np.asarray(Image.fromarray(skimage.data.coffee()).resize(size[::-1]))
+    chosen = get_preprocessing(f"center{kept}")
     height, width = (max(kept, round(side * kept / min(size))) for side in size)
-    whole = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+    full = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
     top, left = (height - kept) // 2, (width - kept) // 2
-    usual = whole[top : top + kept, left : left + kept]
+    usual = full[top : top + kept, left : left + kept]
     # The numbers of ordinary images do not move at all.
-    assert np.array_equal(recipe.apply(picture), usual)
+    assert np.array_equal(chosen.apply(image), usual)
     monkeypatch.setattr(preprocessing, "_LARGEST_RESIZED", 0)
-    apart = np.abs(recipe.apply(picture).astype(int) - usual)
+    apart = np.abs(chosen.apply(image).astype(int) - usual)
     assert apart.max() <= 8 and apart.mean() < 0.2
 
 
@@ -62,8 +62,8 @@ def test_a_batch_of_images_at_their_own_sizes_is_bounded_in_pixels(
         Image.new("RGB", (40, 30), (i, 0, 0)).save(tmp_path / f"{i}.png")
     samples = open_dataset(tmp_path).samples
 
-    def sizes(recipe: str) -> list[int]:
-        return [len(batch.ids) for batch in load_batches(samples, get_recipe(recipe), batch_size=5)]
+    def sizes(chosen: str) -> list[int]:
+        return [len(batch.ids) for batch in load_batches(samples, get_preprocessing(chosen), batch_size=5)]
 
     assert sizes("native") == [5, 2]
     monkeypatch.setattr(loader, "LARGEST_BATCH", 3 * 40 * 30 + 1)
@@ -73,12 +73,12 @@ def test_a_batch_of_images_at_their_own_sizes_is_bounded_in_pixels(
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 60_000), (60_000, 1)])
-@pytest.mark.parametrize("recipe", ["native", "squash16", "center16"])
-def test_extreme_shapes_are_loaded(tmp_path: Path, size: tuple[int, int], recipe: str) -> None:
+@pytest.mark.parametrize("chosen", ["native", "squash16", "center16"])
+def test_extreme_shapes_are_loaded(tmp_path: Path, size: tuple[int, int], chosen: str) -> None:
     Image.new("RGB", size, (200, 10, 10)).save(tmp_path / "a.png")
-    (batch,) = load_batches([Sample("a.png", tmp_path / "a.png")], get_recipe(recipe), batch_size=4)
+    (batch,) = load_batches([Sample("a.png", tmp_path / "a.png")], get_preprocessing(chosen), batch_size=4)
     assert batch.sizes == (size[::-1],)
-    assert batch.rgb8.shape[2:] == (size[::-1] if recipe == "native" else (16, 16))
+    assert batch.rgb8.shape[2:] == (size[::-1] if chosen == "native" else (16, 16))
     assert (batch.rgb8[0, :, 0, 0].numpy() == (200, 10, 10)).all()
 
 
@@ -87,5 +87,5 @@ def test_a_decompression_bomb_is_left_out_before_it_unpacks(tmp_path: Path) -> N
     Image.new("1", (20_000, 20_000)).save(tmp_path / "bomb.png")
     content = (tmp_path / "bomb.png").read_bytes()
     assert len(content) < 100_000
-    with pytest.raises(UnreadablePhotograph, match="too many pixels"):
+    with pytest.raises(UnreadableImage, match="too many pixels"):
         decode_bytes(content)

@@ -62,7 +62,7 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("table", WRITTEN.values(), ids=WRITTEN)
-def test_names_and_numbers_as_people_write_them(folder: Path, table: str | bytes) -> None:
+def test_names_and_numbers_as_participants_write_them(folder: Path, table: str | bytes) -> None:
     assert labels(folder, table) == {"00.png": 5, "01.png": 7}
 
 
@@ -111,8 +111,8 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("table", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_is_wrong_is_one_short_line(folder: Path, table: str | bytes, words: str) -> None:
-    with pytest.raises(UserError, match=words) as caught:
+def test_what_is_wrong_is_one_short_line(folder: Path, table: str | bytes, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
         labels(folder, table)
     assert len(str(caught.value)) < 500 and str(caught.value).isprintable()
 

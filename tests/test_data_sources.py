@@ -1,4 +1,4 @@
-"""Where photographs come from: folders with links and odd names, lists, tables of classes, the packaged samples."""
+"""Where images come from: folders with links and odd names, lists, tables of classes, the packaged samples."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from colorbench.data.decoding import UnreadablePhotograph, decode
+from colorbench.data.decoding import UnreadableImage, decode
 from colorbench.data.sources import open_dataset
 from colorbench.data.sources.list_file import class_folders, read_list
 from colorbench.data.sources.packaged import PACKAGED
@@ -24,12 +24,12 @@ def put(*paths: Path) -> None:
         path.write_bytes(b"never read: a set is opened by names, sizes and times")
 
 
-def ids(place: Path, **options: Path) -> list[str]:
-    return [sample.id for sample in open_dataset(place, **options).samples]
+def ids(position: Path, **options: Path) -> list[str]:
+    return [sample.id for sample in open_dataset(position, **options).samples]
 
 
-def labels(place: Path, **options: Path) -> dict[str, int | None]:
-    return {sample.id: sample.label for sample in open_dataset(place, **options).samples}
+def labels(position: Path, **options: Path) -> dict[str, int | None]:
+    return {sample.id: sample.label for sample in open_dataset(position, **options).samples}
 
 
 # --- folders
@@ -67,7 +67,7 @@ def test_a_dangling_link_is_kept_and_then_unreadable_but_a_pipe_is_not_opened(tm
     os.mkfifo(tmp_path / "c.jpg")
     dataset = open_dataset(tmp_path)
     assert [sample.id for sample in dataset.samples] == ["a.jpg", "b.jpg"]
-    with pytest.raises(UnreadablePhotograph, match="No such file"):
+    with pytest.raises(UnreadableImage, match="No such file"):
         decode(dataset.samples[1])
 
 
@@ -97,14 +97,14 @@ def test_a_path_is_a_folder_even_where_it_is_called_samples(tmp_path: Path, monk
 
 
 def test_one_folder_is_no_class(tmp_path: Path) -> None:
-    put(tmp_path / "pictures" / "a.jpg", tmp_path / "pictures" / "b.jpg")
-    assert labels(tmp_path) == {"pictures/a.jpg": None, "pictures/b.jpg": None}
+    put(tmp_path / "images" / "a.jpg", tmp_path / "images" / "b.jpg")
+    assert labels(tmp_path) == {"thumbnails/a.jpg": None, "thumbnails/b.jpg": None}
 
 
-# --- the packaged photographs
+# --- the packaged images
 
 
-def test_packaged_photographs_are_opened_without_the_packages_that_carry_them() -> None:
+def test_packaged_images_are_opened_without_the_packages_that_carry_them() -> None:
     # Importing scikit-learn takes seconds, and `colorbench list` would pay for them.
     code = (
         "import sys; from colorbench.data.sources import open_dataset; print(len(open_dataset('samples')));"
@@ -234,14 +234,14 @@ def test_the_papers_test_list(tmp_path: Path) -> None:
     synsets = class_folders(listed)
     assert len(listed) == 10_000 and synsets is not None and len(synsets) == 1000
     assert all(synsets) and list(synsets) == sorted(synsets)
-    place = tmp_path / "val" / listed[0].name.rsplit("/", 1)[-1]
-    put(place)
-    with pytest.raises(UserError, match="9999 of 10000 listed photographs are not there"):
-        open_dataset(place.parent, list_file=REFERENCE / "ctest10k.txt")
+    position = tmp_path / "val" / listed[0].name.rsplit("/", 1)[-1]
+    put(position)
+    with pytest.raises(UserError, match="9999 of 10000 listed images are not there"):
+        open_dataset(position.parent, list_file=REFERENCE / "ctest10k.txt")
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the labelled photographs are not at hand")
-def test_real_photographs_with_a_table_of_classes() -> None:
+@pytest.mark.skipif(not DATA.is_dir(), reason="the labeled images are not at hand")
+def test_real_images_with_a_table_of_classes() -> None:
     dataset = open_dataset(DATA / "ilsvrc_val650")
     assert len(dataset) == 650 and dataset.name == "ilsvrc_val650"
     assert dataset.class_names is not None and dataset.class_names[472] == "n02951358"

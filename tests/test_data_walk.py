@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from colorbench.cli import app
 from colorbench.cli.colorize import targets
 from colorbench.data import formats
-from colorbench.data.decoding import UnreadablePhotograph, decode_file
+from colorbench.data.decoding import UnreadableImage, decode_file
 from colorbench.data.sources import open_dataset
 from colorbench.data.walk import walk
 from colorbench.errors import UserError
-from colorbench.models.image_folder import StoredPictures
+from colorbench.models.image_folder import ImageFolderModel
 
 
 def pixel() -> bytes:
@@ -46,7 +46,7 @@ def seen_by_all(folder: Path, output: Path) -> list[str]:
     assert [image.id for image in walk(folder).images] == found
     plan = targets([folder], output, overwrite=False)
     assert sorted(path.relative_to(folder).as_posix() for path in plan) == found
-    StoredPictures(folder).prepare(found)
+    ImageFolderModel(folder).prepare(found)
     return found
 
 
@@ -103,7 +103,7 @@ def test_a_plugin_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: py
         open_dataset(tmp_path)
     head = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
     (tmp_path / "a.jpg").write_bytes(head + b"\0" * 99)  # as telephones save it
-    with pytest.raises(UnreadablePhotograph, match="pip install pillow-heif"):
+    with pytest.raises(UnreadableImage, match="pip install pillow-heif"):
         decode_file(tmp_path / "a.jpg")
     formats.load_plugin.cache_clear()
 
@@ -171,17 +171,17 @@ def test_the_bytes_decide_the_format_and_the_suffix_which_files_are_images(
         ("turned\u202egnp.png".encode(), "control characters"),
     ],
 )
-def test_a_name_that_no_record_could_hold_is_one_line_everywhere(tmp_path: Path, name: bytes, words: str) -> None:
+def test_a_name_that_no_record_could_hold_is_one_line_everywhere(tmp_path: Path, name: bytes, message: str) -> None:
     try:
         put(tmp_path / "in" / os.fsdecode(name))
     except OSError:
         pytest.skip("this file system takes UTF-8 only")
     for read in (
         open_dataset,
-        StoredPictures,
+        ImageFolderModel,
         lambda folder: targets([folder], tmp_path / "out", overwrite=False),
     ):
-        with pytest.raises(UserError, match=words) as caught:
+        with pytest.raises(UserError, match=message) as caught:
             read(tmp_path / "in")
         assert str(caught.value).isprintable()
     # Beside images it does no harm as long as it is none itself.
@@ -242,22 +242,20 @@ def test_a_folder_that_vanishes_or_fails_while_it_is_read_is_one_line(
         (["cats/more/x.png"], "cats/more/x.png lies deeper than the class folders"),
     ],
 )
-def test_it_is_told_why_folders_are_not_taken_for_classes(tmp_path: Path, stray: list[str], words: str) -> None:
+def test_it_is_told_why_folders_are_not_taken_for_classes(tmp_path: Path, stray: list[str], message: str) -> None:
     put(tmp_path / "cats" / "a.png", tmp_path / "dogs" / "b.png")
     assert open_dataset(tmp_path).class_names == ("cats", "dogs")
     put(*(tmp_path / name for name in stray))
     dataset = open_dataset(tmp_path)
     assert dataset.class_names is None
     (line,) = dataset.remarks
-    assert words in line and "no classes are taken from the 2 folders" in line
+    assert message in line and "no classes are taken from the 2 folders" in line
 
 
 def test_ordinary_folders_are_read_without_a_remark(tmp_path: Path) -> None:
-    put(
-        tmp_path / "flat" / "a.png", tmp_path / "deep" / "x" / "y" / "a.png", tmp_path / "labelled" / "images" / "a.png"
-    )
-    (tmp_path / "labelled" / "labels.csv").write_text("file,class_index\na.png,0\n")
-    for name in ("flat", "deep", "labelled"):
+    put(tmp_path / "flat" / "a.png", tmp_path / "deep" / "x" / "y" / "a.png", tmp_path / "labeled" / "images" / "a.png")
+    (tmp_path / "labeled" / "labels.csv").write_text("file,class_index\na.png,0\n")
+    for name in ("flat", "deep", "labeled"):
         assert open_dataset(tmp_path / name).remarks == ()
     (tmp_path / "flat" / "labels.csv").write_text("file,class_index\na.png,0\n")
     assert open_dataset(tmp_path / "flat").remarks == ()  # it is used
@@ -272,13 +270,13 @@ def test_commands_tell_it(tmp_path: Path, astronaut: np.ndarray) -> None:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(astronaut[:32, :32]).save(folder / name)
     passed, dropped = "2 other files were passed over: 1 .tga, 1 .txt", "cover.png lies above the class folders"
-    run = ["run", "-m", "zoo/gray", "-p", "auc", "--no-anchors", "--save", "none", "-o", str(tmp_path / "runs")]
-    for words, told in (
+    run = ["run", "-m", "zoo/gray", "-p", "auc", "--no-baselines", "--save", "none", "-o", str(tmp_path / "runs")]
+    for message, told in (
         ([*run, "--data", str(folder)], (passed, dropped)),
         (["prior", "--data", str(folder), "-o", str(tmp_path / "p.npy")], (passed, dropped)),
         (["colorize", str(folder), "-m", "zoo/gray", "-o", str(tmp_path / "out")], (passed,)),
     ):
-        done = CliRunner().invoke(app, words)
+        done = CliRunner().invoke(app, message)
         assert done.exit_code == 0, done.output
         told_lines = " ".join(done.output.split())
         assert all(line in told_lines for line in told), done.output

@@ -8,9 +8,20 @@ import subprocess
 import sys
 from pathlib import Path
 
-from engine_support import write_photographs
+from engine_support import write_images
 
-RUN = ["run", "-m", "zoo/half-chroma", "-p", "auc", "-d", "photographs", "--param", "recipe=squash16", "--no-anchors"]
+RUN = [
+    "run",
+    "-m",
+    "zoo/half-chroma",
+    "-p",
+    "auc",
+    "-d",
+    "images",
+    "--param",
+    "preprocessing=squash16",
+    "--no-baselines",
+]
 
 
 def run(folder: Path, limit: int | None = None) -> subprocess.CompletedProcess[str]:
@@ -30,8 +41,8 @@ def run(folder: Path, limit: int | None = None) -> subprocess.CompletedProcess[s
 
 
 def test_a_file_that_grows_too_large(tmp_path: Path) -> None:
-    write_photographs(tmp_path / "photographs", 70)
-    # Room for a shard of 6 photographs, none for one of 64.
+    write_images(tmp_path / "images", 70)
+    # Room for a shard of 6 images, none for one of 64.
     done = run(tmp_path, limit=30_000)
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
@@ -43,7 +54,7 @@ def test_a_file_that_grows_too_large(tmp_path: Path) -> None:
 
 
 def test_no_room_for_anything(tmp_path: Path) -> None:
-    write_photographs(tmp_path / "photographs", 3)
+    write_images(tmp_path / "images", 3)
     done = run(tmp_path, limit=4)
     assert done.returncode in (1, 2) and "Traceback" not in done.stderr
     assert done.stderr.count("error:") == 1, done.stderr

@@ -30,10 +30,10 @@ def test_there_are_examples_and_none_is_skipped() -> None:
 
 @pytest.mark.parametrize("name", modules_with_examples())
 def test_examples_of_docstrings_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Examples may name the folder photographs/; what they write goes to a temporary folder.
-    (tmp_path / "photographs").mkdir()
+    # Examples may name the folder images/; what they write goes to a temporary folder.
+    (tmp_path / "images").mkdir()
     for sample in open_dataset("samples").samples[:2]:
-        shutil.copy(sample.path, tmp_path / "photographs")
+        shutil.copy(sample.path, tmp_path / "images")
     monkeypatch.chdir(tmp_path)
     done = doctest.testmod(import_module(name), optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert done.attempted > 0 and done.failed == 0, done

@@ -1,4 +1,4 @@
-"""The one pass: what models are shown, what is checked, and that nothing depends on how photographs are batched."""
+"""The one pass: what models are shown, what is checked, and that nothing depends on how images are batched."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from engine_support import (
     TruthTeller,
     loaded,
     read_folder,
-    with_anchors,
+    with_baselines,
     with_protocol,
-    write_photographs,
+    write_images,
 )
 
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import claims
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import seed_of
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.models.interfaces import Colors
+from colorbench.models.interfaces import ColorPrediction
 from colorbench.results.record import Record
 from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
@@ -52,18 +52,18 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> DistanceProtocol:
 
 
 def measure(dataset: Dataset, output: Path, *models: Any, listener: Any = None, **changes: Any) -> list[Record]:
-    """Run models under the test's protocol, without anchors unless asked."""
+    """Run models under the test's protocol, without baselines unless asked."""
     values: dict[str, Any] = {
         "models": [model if hasattr(model, "full_name") else loaded(model) for model in models],
         "protocols": ["distance"],
         "data": dataset,
         "output": output,
-        "anchors": False,
+        "baselines": False,
         "save": "none",
         "device": "cpu",
         "workers": 1,
     }
-    return run(RunRequest(**{**values, **changes}), listener)
+    return run(RunConfig(**{**values, **changes}), listener)
 
 
 def rows(output: Path, record: Record) -> pd.DataFrame:
@@ -85,7 +85,7 @@ def test_a_reference_that_repeats_the_truth_is_at_distance_zero(
     assert record.metrics[0].value == 0
 
 
-def test_every_photograph_is_colorized_once_and_no_batch_crosses_a_shard(
+def test_every_image_is_colorized_once_and_no_batch_crosses_a_shard(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol
 ) -> None:
     model, listener = Flat(), Listening()
@@ -131,7 +131,7 @@ def test_seeds_belong_to_contents(crops: Dataset, tmp_path: Path, protocol: Dist
 
 
 @pytest.mark.parametrize("model", [Flat((7, -3)), Noise(), TruthTeller()], ids=["constant", "stochastic", "truth"])
-def test_arithmetic_on_fixed_answers_does_not_depend_on_batches(
+def test_arithmetic_on_fixed_predictions_does_not_depend_on_batches(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol, model: Any
 ) -> None:
     written = []
@@ -151,8 +151,8 @@ def test_our_protocols_leave_no_trace_of_the_batch(
     written = []
     for size in (1, 5, 16):
         output = tmp_path / str(size)
-        recipe = {"distance": {"recipe": "squash64"}}
-        (record,) = measure(crops, output, Noise(), batch_size=size, limit=11, parameters=recipe)
+        preprocessing = {"distance": {"preprocessing": "squash64"}}
+        (record,) = measure(crops, output, Noise(), batch_size=size, limit=11, parameters=preprocessing)
         files = [record_folder(output, record) / name for name in ("rows.parquet", "arrays.npz")]
         assert files[0].exists()
         written.append([path.read_bytes() for path in files if path.exists()])
@@ -191,51 +191,51 @@ def test_rows_are_what_the_files_and_the_model_say(crops: Dataset, tmp_path: Pat
 
 
 class Wrong(Flat):
-    """Answers wrongly from the 20th photograph on."""
+    """Answers wrongly from the 20th image on."""
 
     def __init__(self, spoil: Any) -> None:
         super().__init__()
         self.spoil = spoil
 
-    def colorize_batch(self, inputs: Any) -> Colors:
+    def colorize_batch(self, inputs: Any) -> ColorPrediction:
         right = super().colorize_batch(inputs)
         return self.spoil(right.ab.clone()) if len(self.ids) > 20 else right
 
 
-def nan_in_the_third(ab: torch.Tensor) -> Colors:
+def nan_in_the_third(ab: torch.Tensor) -> ColorPrediction:
     ab[2, 1, 7, 7] = float("nan")
-    return Colors(ab=ab)
+    return ColorPrediction(ab=ab)
 
 
 WRONG = {
     "NaN": (nan_in_the_third, "NaN or infinity", 2),
-    "infinity": (lambda ab: Colors(ab=ab / 0 + float("inf")), "NaN or infinity", 0),
-    "no color": (lambda ab: Colors(ab=ab + 1e6), "farther than", 0),
-    "size": (lambda ab: Colors(ab=ab[..., ::2, ::2]), "(4, 2, 32, 32)", 0),
-    "count": (lambda ab: Colors(ab=ab[:1]), "(1, 2, 64, 64)", 0),
-    "whole numbers": (lambda ab: Colors(ab=ab.long()), "torch.int64", 0),
-    "numpy": (lambda ab: Colors(ab=ab.numpy()), "ndarray", 0),
-    "rgb as floats": (lambda ab: Colors(rgb8=ab[:, [0, 0, 1]]), "torch.float32", 0),
-    "both": (lambda ab: Colors(ab=ab, rgb8=ab), "both ab and rgb8", 0),
-    "neither": (lambda ab: Colors(), "neither ab nor rgb8", 0),
+    "infinity": (lambda ab: ColorPrediction(ab=ab / 0 + float("inf")), "NaN or infinity", 0),
+    "no color": (lambda ab: ColorPrediction(ab=ab + 1e6), "farther than", 0),
+    "size": (lambda ab: ColorPrediction(ab=ab[..., ::2, ::2]), "(4, 2, 32, 32)", 0),
+    "count": (lambda ab: ColorPrediction(ab=ab[:1]), "(1, 2, 64, 64)", 0),
+    "whole numbers": (lambda ab: ColorPrediction(ab=ab.long()), "torch.int64", 0),
+    "numpy": (lambda ab: ColorPrediction(ab=ab.numpy()), "ndarray", 0),
+    "rgb as floats": (lambda ab: ColorPrediction(rgb8=ab[:, [0, 0, 1]]), "torch.float32", 0),
+    "both": (lambda ab: ColorPrediction(ab=ab, rgb8=ab), "both ab and rgb8", 0),
+    "neither": (lambda ab: ColorPrediction(), "neither ab nor rgb8", 0),
     "nothing": (lambda ab: None, "neither ab nor rgb8", 0),
     "an exception": (lambda ab: ab.no_such_thing, "AttributeError", 0),
 }
 
 
 @pytest.mark.parametrize("case", WRONG, ids=list(WRONG))
-def test_a_wrong_answer_is_one_line_and_keeps_the_finished_shards(
+def test_a_wrong_prediction_is_one_line_and_keeps_the_finished_shards(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol, case: str
 ) -> None:
-    spoil, words, place = WRONG[case]
+    spoil, message, position = WRONG[case]
     with pytest.raises(RunError) as caught:
         measure(crops, tmp_path, Wrong(spoil), batch_size=4)
     line = str(caught.value)
     assert caught.value.exit_code == 1
     assert "\n" not in line
     assert "test/model" in line
-    assert words in line
-    assert crops.samples[20 + place].id in line
+    assert message in line
+    assert crops.samples[20 + position].id in line
     assert [path.name for path in tmp_path.rglob("*.npz")] == ["00000.npz"], "the first shard was finished"
     again = Wrong(spoil)
     with pytest.raises(RunError):
@@ -262,24 +262,22 @@ def test_a_model_that_writes_into_its_input_changes_no_truth(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol
 ) -> None:
     class Vandal(Flat):
-        def colorize_batch(self, inputs: Any) -> Colors:
-            answer = super().colorize_batch(inputs)
+        def colorize_batch(self, inputs: Any) -> ColorPrediction:
+            prediction = super().colorize_batch(inputs)
             inputs.lightness.zero_()
-            return answer
+            return prediction
 
     (honest,) = measure(crops, tmp_path / "a", Flat())
     (spoiled,) = measure(crops, tmp_path / "b", Vandal())
     assert spoiled.metrics == honest.metrics
 
 
-def test_photographs_that_cannot_be_read_are_named_and_cost_no_other(
-    tmp_path: Path, protocol: DistanceProtocol
-) -> None:
-    whole = write_photographs(tmp_path / "whole", 34)
-    write_photographs(tmp_path / "broken", 34)
-    (tmp_path / "broken" / "a" / "000.jpg").write_bytes(b"this is no photograph")
+def test_images_that_cannot_be_read_are_named_and_cost_no_other(tmp_path: Path, protocol: DistanceProtocol) -> None:
+    full = write_images(tmp_path / "full", 34)
+    write_images(tmp_path / "broken", 34)
+    (tmp_path / "broken" / "a" / "000.jpg").write_bytes(b"this is no image")
     broken = read_folder(tmp_path / "broken")
-    (all_good,) = measure(whole, tmp_path / "runs", Flat())
+    (all_good,) = measure(full, tmp_path / "runs", Flat())
     (one_bad,) = measure(broken, tmp_path / "runs", Flat())
     assert [skipped.id for skipped in one_bad.dataset.skipped] == ["a/000.jpg"]
     assert one_bad.dataset.skipped[0].reason
@@ -289,16 +287,16 @@ def test_photographs_that_cannot_be_read_are_named_and_cost_no_other(
     )
 
 
-def test_a_set_without_one_good_photograph_fails(tmp_path: Path, protocol: DistanceProtocol) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"this is no photograph")
-    with pytest.raises(RunError, match=r"not one photograph could be evaluated \(the first: a.jpg"):
+def test_a_set_without_one_good_image_fails(tmp_path: Path, protocol: DistanceProtocol) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"this is no image")
+    with pytest.raises(RunError, match=r"not one image could be evaluated \(the first: a.jpg"):
         measure(read_folder(tmp_path), tmp_path / "runs", Flat())
 
 
-def test_gray_photographs_are_counted_or_dropped(tmp_path: Path, protocol: DistanceProtocol) -> None:
+def test_gray_images_are_counted_or_dropped(tmp_path: Path, protocol: DistanceProtocol) -> None:
     from PIL import Image
 
-    write_photographs(tmp_path / "set", 6)
+    write_images(tmp_path / "set", 6)
     Image.open(tmp_path / "set" / "a" / "000.jpg").convert("L").save(tmp_path / "set" / "gray.jpg")
     data = read_folder(tmp_path / "set")
     (kept,) = measure(data, tmp_path / "runs", Flat(), gray_policy="keep")
@@ -308,22 +306,22 @@ def test_gray_photographs_are_counted_or_dropped(tmp_path: Path, protocol: Dista
     assert [skipped.id for skipped in dropped.dataset.skipped] == ["gray.jpg"]
 
 
-def test_anchors_run_in_the_same_pass_and_are_kept_for_the_next_model(
+def test_baselines_run_in_the_same_pass_and_are_kept_for_the_next_model(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    anchors = with_anchors(monkeypatch)
-    records = measure(crops, tmp_path, Flat((3, 4)), anchors=True)
+    baselines = with_baselines(monkeypatch)
+    records = measure(crops, tmp_path, Flat((3, 4)), baselines=True)
     assert [record.model.name for record in records] == ["test/model", "zoo/gray", "zoo/constant", "zoo/ground-truth"]
     differences = [(difference.metric, difference.minus) for difference in records[0].differences]
     # Gray has no chroma, so that there is none to differ from.
     assert differences == [("distance", "zoo/gray"), ("distance", "zoo/constant"), ("chroma", "zoo/constant")]
     assert [difference.minus for difference in records[2].differences] == ["zoo/gray"]
     assert records[1].differences == []
-    assert len(anchors["zoo/gray"].ids) == 40
-    anchors = with_anchors(monkeypatch)  # loaded anew, as another command would
-    again = measure(crops, tmp_path, loaded(Flat((6, 8)), "test/other"), anchors=True)
+    assert len(baselines["zoo/gray"].ids) == 40
+    baselines = with_baselines(monkeypatch)  # loaded anew, as another command would
+    again = measure(crops, tmp_path, loaded(Flat((6, 8)), "test/other"), baselines=True)
     assert again[1:] == records[1:]
-    assert anchors["zoo/gray"].ids == []
+    assert baselines["zoo/gray"].ids == []
 
 
 def test_limit_takes_the_ids_of_smallest_hash(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:
@@ -342,18 +340,18 @@ def test_limit_takes_the_ids_of_smallest_hash(crops: Dataset, tmp_path: Path, pr
         ({"threads": 0}, "--threads must be at least 1"),
         ({"limit": 0}, "--limit must be at least 1"),
         ({"save": "everything"}, "--save cannot be 'everything'"),
-        ({"gray_policy": "love"}, "gray photographs"),
+        ({"gray_policy": "love"}, "gray images"),
         ({"dtype": "int4"}, "unknown dtype 'int4'"),
         ({"device": "abacus"}, "no device is called 'abacus'"),
         ({"protocols": ["distance@none"]}, "no preset 'none'.*distance@other"),
         ({"parameters": {"auc": {"prior": "x"}}}, "parameters for a protocol that is not run: auc"),
-        ({"data": Dataset("empty", ())}, "there are no photographs"),
+        ({"data": Dataset("empty", ())}, "there are no images"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_in_one_line(
-    crops: Dataset, tmp_path: Path, protocol: DistanceProtocol, changes: dict[str, Any], words: str
+    crops: Dataset, tmp_path: Path, protocol: DistanceProtocol, changes: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UserError, match=words) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         measure(crops, tmp_path, Flat(), **changes)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)

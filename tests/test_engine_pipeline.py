@@ -17,12 +17,12 @@ from engine_support import (
     loaded,
     read_folder,
     with_protocol,
-    write_photographs,
+    write_images,
 )
 
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.loading import load_model
 from colorbench.registry import registered
 from colorbench.results.rows import read_rows
@@ -42,7 +42,7 @@ class Watched(SmallNetwork):
         self.busy = 0.0
         self.began = self.ended = 0.0
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         start = time.perf_counter()
         self.threads.add(threading.get_ident())
         self.gradients = self.gradients or torch.is_grad_enabled()
@@ -66,14 +66,14 @@ def test_a_slow_protocol_does_not_leave_the_predicting_thread_idle(
 
     monkeypatch.setattr(DistanceScorer, "score", slowly)
     with_protocol(monkeypatch, distance=DistanceProtocol())
-    write_photographs(tmp_path / "photographs", 40)
+    write_images(tmp_path / "images", 40)
     model = Watched()
-    request = RunRequest(
+    request = RunConfig(
         models=[loaded(model)],
         protocols=["distance"],
-        data=read_folder(tmp_path / "photographs"),
+        data=read_folder(tmp_path / "images"),
         output=tmp_path / "runs",
-        anchors=False,
+        baselines=False,
         save="none",
         device="cpu",
         batch_size=2,
@@ -92,21 +92,21 @@ def test_what_our_own_models_give_does_not_depend_on_batches_or_threads(
     names = [plugin.name for plugin in registered("models") if plugin.name.startswith("zoo/")]
     assert len(names) >= 11
     with_protocol(monkeypatch, auc=AucProtocol(), fidelity=FidelityProtocol())
-    write_photographs(tmp_path / "photographs", 5)
-    (tmp_path / "photographs" / "a" / "001.jpg").write_bytes(b"no image")
+    write_images(tmp_path / "images", 5)
+    (tmp_path / "images" / "a" / "001.jpg").write_bytes(b"no image")
     rows: list[list[np.ndarray]] = []
     for threads, batch_size in ((1, 1), (2, 3), (1, 4)):
-        request = RunRequest(
+        request = RunConfig(
             models=[load_model(name) for name in names],
             protocols=["auc", "fidelity"],
-            data=read_folder(tmp_path / "photographs"),
+            data=read_folder(tmp_path / "images"),
             output=tmp_path / f"{threads} {batch_size}",
-            anchors=False,
+            baselines=False,
             save="none",
             device="cpu",
             threads=threads,
             batch_size=batch_size,
-            parameters={"auc": {"recipe": "squash64"}, "fidelity": {"recipe": "squash64"}},
+            parameters={"auc": {"preprocessing": "squash64"}, "fidelity": {"preprocessing": "squash64"}},
         )
         records = run(request)
         assert [len(record.dataset.skipped) for record in records] == [1] * 2 * len(names)

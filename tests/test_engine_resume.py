@@ -21,15 +21,15 @@ from engine_support import (
     Noise,
     loaded,
     read_folder,
-    with_anchors,
+    with_baselines,
     with_protocol,
-    write_photographs,
+    write_images,
 )
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import engine
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.results.record import Record
 
@@ -54,7 +54,7 @@ shard_job.SHARD = 4
 protocol = DistanceProtocol()
 resolve.get_protocol = lambda name: protocol
 run(RunRequest([loaded(Noise())], ["distance"], read_folder(Path(sys.argv[1])), output=Path(sys.argv[2]),
-    anchors=False, device="cpu", workers=1))
+    baselines=False, device="cpu", workers=1))
 """
 
 
@@ -65,9 +65,9 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure(dataset: Dataset, output: Path, model: Any, listener: Any = None, **changes: Any) -> Record:
-    values: dict[str, Any] = {"anchors": False, "save": "none", "device": "cpu", "workers": 1, **changes}
+    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 1, **changes}
     given = model if hasattr(model, "full_name") else loaded(model)
-    return run(RunRequest([given], ["distance"], dataset, output=output, **values), listener)[0]
+    return run(RunConfig([given], ["distance"], dataset, output=output, **values), listener)[0]
 
 
 def child(data: Path, output: Path, seconds: float, **environment: str) -> subprocess.Popen[bytes]:
@@ -125,10 +125,10 @@ def test_a_killed_run_goes_on_in_two_processes_and_gives_the_same_rows(
     other.communicate()
     assert 0 < len(shown) < 40 - 4 * finished, "both did a part"
 
-    whole = measure(crops, tmp_path / "whole", Noise(), save="gallery")
+    full = measure(crops, tmp_path / "full", Noise(), save="gallery")
     (resumed,) = [Record.model_validate_json(path.read_text()) for path in output.rglob("record.json")]
-    assert resumed.files == whole.files, "the same bytes in rows, arrays and pictures"
-    assert resumed.metrics == whole.metrics
+    assert resumed.files == full.files, "the same bytes in rows, arrays and images"
+    assert resumed.metrics == full.metrics
     assert resumed.execution.processes == 2
     assert not list(output.rglob("*.tmp"))
     assert not list(output.rglob("shards"))
@@ -156,7 +156,7 @@ def test_a_run_stopped_at_any_write_gives_the_same_rows(
     for name in writes:
         monkeypatch.setattr(os, name, counted(name))
     few = Dataset("crops", crops.samples[:9])
-    whole = measure(few, tmp_path / "whole", Noise(), save="gallery")
+    full = measure(few, tmp_path / "full", Noise(), save="gallery")
     total = 10**9 - left[0]
     assert total > 30
     for stop in range(0, total, 3):
@@ -170,7 +170,7 @@ def test_a_run_stopped_at_any_write_gives_the_same_rows(
             pytest.fail("it was to be stopped")
         left[0] = 10**9
         resumed = measure(few, output, Noise(), save="gallery")
-        assert resumed.files == whole.files, f"stopped at write {stop} of {total}"
+        assert resumed.files == full.files, f"stopped at write {stop} of {total}"
         assert not list(output.rglob("*.tmp"))
 
 
@@ -204,10 +204,10 @@ def test_what_decides_the_numbers_decides_the_folder(crops: Dataset, tmp_path: P
     assert len({record_folder(tmp_path, record) for record in [base, *others]}) == 11
 
 
-def test_a_copy_of_the_photographs_has_the_same_record(tmp_path: Path) -> None:
-    here = write_photographs(tmp_path / "here", 6)
+def test_a_copy_of_the_images_has_the_same_record(tmp_path: Path) -> None:
+    here = write_images(tmp_path / "here", 6)
     first = measure(here, tmp_path / "runs", Flat())
-    write_photographs(tmp_path / "there", 6)
+    write_images(tmp_path / "there", 6)
     for path in (tmp_path / "there").rglob("*.jpg"):
         os.utime(path, (1, 1))
     model, listener = Flat(), Listening()
@@ -218,7 +218,7 @@ def test_a_copy_of_the_photographs_has_the_same_record(tmp_path: Path) -> None:
 
 
 def test_other_contents_under_equal_names_and_sizes_are_measured_anew(tmp_path: Path) -> None:
-    data = write_photographs(tmp_path / "set", 6)
+    data = write_images(tmp_path / "set", 6)
     first = measure(data, tmp_path / "runs", Flat())
     # A comment in the file changes its bytes and not its length.
     path = data.samples[2].path
@@ -247,17 +247,17 @@ def test_no_resume_measures_again_and_overwrites_no_record(crops: Dataset, tmp_p
     assert measure(small, tmp_path, models[2]) == first
 
 
-def test_pictures_or_differences_that_a_stored_record_lacks_are_made(
+def test_images_or_differences_that_a_stored_record_lacks_are_made(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_anchors(monkeypatch)
+    with_baselines(monkeypatch)
     small = Dataset("crops", crops.samples[:5])
     bare = measure(small, tmp_path, Flat())
-    with_pictures = measure(small, tmp_path, Flat(), save="gallery")
-    compared = measure(small, tmp_path, Flat(), save="gallery", anchors=True)
-    assert bare.files.pictures == {}
-    assert with_pictures.files.pictures
-    assert [record.differences == [] for record in (bare, with_pictures, compared)] == [True, True, False]
+    with_thumbnails = measure(small, tmp_path, Flat(), save="gallery")
+    compared = measure(small, tmp_path, Flat(), save="gallery", baselines=True)
+    assert bare.files.saved_images == {}
+    assert with_thumbnails.files.saved_images
+    assert [record.differences == [] for record in (bare, with_thumbnails, compared)] == [True, True, False]
     assert measure(small, tmp_path, Flat(), save="none") == bare
 
 
@@ -307,9 +307,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
 
 
 @pytest.mark.parametrize("place", ["runs", "runs/test", "runs/test/model/distance"])
-def test_a_file_in_the_way_is_named(crops: Dataset, tmp_path: Path, place: str) -> None:
-    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / place).write_text("in the way")
+def test_a_file_in_the_way_is_named(crops: Dataset, tmp_path: Path, position: str) -> None:
+    (tmp_path / position).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / position).write_text("in the way")
     with pytest.raises(UserError, match="a file stands where a folder is needed"):
         measure(crops, tmp_path / "runs", Flat())
 

@@ -55,16 +55,16 @@ def test_one_line_names_it() -> None:
 
 def test_it_is_listed_with_its_title(installed: Path, tmp_path: Path) -> None:
     models = {row["name"]: row for row in json.loads(run(installed, tmp_path, "list", "--json"))["models"]}
-    assert models["warm-colors/warm"]["title"] == "one warm colour everywhere"
+    assert models["warm-colors/warm"]["title"] == "one warm color everywhere"
     assert "error" not in models["warm-colors/warm"]
     assert "zoo/gray" in models
 
 
 def test_it_is_measured_like_any_other(installed: Path, tmp_path: Path) -> None:
-    said = run(
+    stated = run(
         installed, tmp_path, "run", "-m", "warm-colors/warm", "-p", "auc", "--limit", "2", "--save", "none", "--json"
     )
-    record = json.loads(said)[0] if said.lstrip().startswith("[") else json.loads(said)
+    record = json.loads(stated)[0] if stated.lstrip().startswith("[") else json.loads(stated)
     assert record["model"]["name"] == "warm-colors/warm"
     assert (record["model"]["package"], record["model"]["package_version"]) == ("warm-colors", "0.1.0")
     metrics = {metric["name"]: metric["value"] for metric in record["metrics"]}

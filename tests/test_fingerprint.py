@@ -16,7 +16,7 @@ import torch
 from engine_support import loaded
 from torch import Tensor, nn
 
-from colorbench.models.adapters import Wrapped
+from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.card import ModelCard
 from colorbench.models.fingerprint import canonical_name, model_fingerprint
 from colorbench.models.loading import load_model
@@ -107,9 +107,9 @@ def test_what_a_model_holds_is_in_its_fingerprint_wherever_it_lies(kind: str) ->
     assert one.weights != other.weights
 
 
-def test_weights_that_are_changed_in_place_are_seen_and_moving_them_is_not() -> None:
+def test_weights_that_are_changed_in_position_are_seen_and_moving_them_is_not() -> None:
     held = network()
-    model = loaded(Wrapped(Holder([held])))
+    model = loaded(SimpleColorizerAdapter(Holder([held])))
     before = model_fingerprint(model)
     held.to(memory_format=torch.channels_last)
     held.train()

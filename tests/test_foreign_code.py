@@ -55,13 +55,13 @@ ENDS = {
 
 @pytest.mark.parametrize("case", ENDS)
 def test_a_model_that_ends_the_program_is_one_line_and_exit_code_1(
-    write, case: str, photographs: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    write, case: str, images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from colorbench.cli import main
 
-    monkeypatch.chdir(photographs.parent)
+    monkeypatch.chdir(images.parent)
     name = write(ENDS[case])
-    command = ["run", "-m", name, "-p", "auc", "--data", str(photographs), "--no-anchors", "-o", str(photographs / "o")]
+    command = ["run", "-m", name, "-p", "auc", "--data", str(images), "--no-baselines", "-o", str(images / "o")]
     monkeypatch.setattr("sys.argv", ["colorbench", *command])
     with pytest.raises(SystemExit) as ended:
         main(command)
@@ -73,7 +73,7 @@ def test_a_model_that_ends_the_program_is_one_line_and_exit_code_1(
     assert ("halt" if case == "a base exception" else "it ended the program") in err.replace("\n", " ")
 
 
-def test_what_a_model_prints_never_reaches_the_json(write, photographs: Path, colorbench: Any) -> None:
+def test_what_a_model_prints_never_reaches_the_json(write, images: Path, colorbench: Any) -> None:
     loud = """
 print("at import")
 atexit.register(print, "at the end")
@@ -83,11 +83,11 @@ os.system("echo from a child at import")
         "        print('in python'); os.write(1, b'raw\\n'); subprocess.run(['echo', 'child'])\n"
         "        ctypes.CDLL(None).puts(b'from c')\n        return",
     )
-    done = colorbench("run", "-m", write(loud), "-p", "auc", "--data", photographs, "--json", "--no-anchors")
+    done = colorbench("run", "-m", write(loud), "-p", "auc", "--data", images, "--json", "--no-baselines")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["model"]["card"]["title"] == "x"
-    for words in ("at import", "at the end", "from a child", "in python", "raw", "child", "from c"):
-        assert words in done.stderr
+    for message in ("at import", "at the end", "from a child", "in python", "raw", "child", "from c"):
+        assert message in done.stderr
 
 
 def card(**values: Any) -> ModelCard:
@@ -125,7 +125,7 @@ def test_a_card_that_no_record_can_hold_is_refused_before_measuring(card: ModelC
 
 
 def test_a_dictionary_on_a_card_is_looked_at_when_the_model_is_loaded() -> None:
-    from colorbench.models.adapters import Wrapped
+    from colorbench.models.adapters import SimpleColorizerAdapter
 
     class Model:
         card = ModelCard(title="x")
@@ -133,7 +133,7 @@ def test_a_dictionary_on_a_card_is_looked_at_when_the_model_is_loaded() -> None:
         def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
             return lightness
 
-    assert isinstance(load_model(Model()).colorizer, Wrapped)
+    assert isinstance(load_model(Model()).colorizer, SimpleColorizerAdapter)
     Model.card.scores["later"] = math.nan
     with pytest.raises(UserError, match="cannot be stored"):
         load_model(Model())

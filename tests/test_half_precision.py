@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_support import loaded, write_photographs
+from engine_support import loaded, write_images
 from test_model_check import batch
 from torch import Tensor, nn
 
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import predict
 from colorbench.evaluation.runner import run
-from colorbench.models.adapters import Wrapped
+from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.card import ModelCard
 from colorbench.models.loading import load_model
 
@@ -39,7 +39,9 @@ def test_half_precision_stays_near_and_rounds_no_weight(dtype: torch.dtype) -> N
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with torch.no_grad():
         exact, half = (
-            predict(loaded(Wrapped(network)), batch(), ((32, 40),) * 3, (1, 2, 3), "native", one).ab_float
+            predict(
+                loaded(SimpleColorizerAdapter(network)), batch(), ((32, 40),) * 3, (1, 2, 3), "native", one
+            ).ab_float
             for one in (torch.float32, dtype)
         )
     assert exact.abs().max() > 5, "the normalization counts"
@@ -56,15 +58,15 @@ SHIPPED = ["zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.sm
 @pytest.mark.parametrize("name", SHIPPED)
 def test_half_precision_hardly_moves_a_shipped_model(name: str, dtype: str, tmp_path: Path) -> None:
     """On real crops, all three scores; and the weights are afterwards what they were."""
-    data = write_photographs(tmp_path / "images", 6, side=128)
+    data = write_images(tmp_path / "images", 6, side=128)
     model = load_model(name)
     before = [tensor.clone() for tensor in model.colorizer.network.state_dict().values()]
     scores = {}
     for kind in ("float32", dtype):
         (record,) = run(
-            RunRequest(
+            RunConfig(
                 models=[model], protocols=["auc"], data=data, output=tmp_path / kind, dtype=kind,
-                device="cpu", anchors=False, save="none", parameters={"auc": {"recipe": "squash128"}},
+                device="cpu", baselines=False, save="none", parameters={"auc": {"preprocessing": "squash128"}},
             )
         )  # fmt: skip
         scores[kind] = [metric.value for metric in record.metrics]

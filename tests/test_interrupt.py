@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_support import write_photographs
+from engine_support import write_images
 
 REPOSITORY = Path(__file__).parent.parent
 PROGRAM = "from colorbench.cli import main; print('begun', flush=True); main()"
@@ -35,22 +35,22 @@ def interrupted(arguments: list[str], folder: Path, after: float, times: int = 1
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
             time.sleep(0.005)
-    _, words = process.communicate(timeout=120)
-    return process.returncode, words
+    _, message = process.communicate(timeout=120)
+    return process.returncode, message
 
 
 # From the first import to the writing of the record; each a process of its own, so only a few here.
 @pytest.mark.parametrize("after", [0.15, 0.6, 1.5, 3.0, 6.0])
 @pytest.mark.parametrize("times", [1, 3])
 def test_at_any_moment(after: float, times: int, tmp_path: Path) -> None:
-    write_photographs(tmp_path / "photographs", 80)
-    run = ["run", "-m", "zoo/cic", "-p", "auc", "-d", "photographs", "--param", "recipe=squash64"]
-    code, words = interrupted(run, tmp_path, after, times)
+    write_images(tmp_path / "images", 80)
+    run = ["run", "-m", "zoo/cic", "-p", "auc", "-d", "images", "--param", "preprocessing=squash64"]
+    code, message = interrupted(run, tmp_path, after, times)
     if code == 0:  # this machine was done before
         return
-    assert code == 130, words
-    lines = [line for line in words.splitlines() if not line.startswith("photographs ")]
-    assert len(lines) == 1 and lines[0].startswith("stopped: "), words
+    assert code == 130, message
+    lines = [line for line in message.splitlines() if not line.startswith("images ")]
+    assert len(lines) == 1 and lines[0].startswith("stopped: "), message
 
 
 def test_ignored_interrupts_stay_ignored(tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def test_every_version_metric_preset_and_choice_has_values(protocol: str) -> Non
     spec = get_protocol(protocol).spec
     entry = TABLE.get(protocol, {}).get(str(spec.version))
     assert entry is not None, f"{protocol} version {spec.version} has no values: run python tests/known_values.py"
-    mine = [case for case in CASES if case.plain == protocol]
-    assert {case.name for case in mine} <= set(entry["cases"])
+    candidate = [case for case in CASES if case.plain == protocol]
+    assert {case.name for case in candidate} <= set(entry["cases"])
     valued = {
         name
         for models in entry["cases"].values()
@@ -46,12 +46,12 @@ def test_every_version_metric_preset_and_choice_has_values(protocol: str) -> Non
     assert {metric.name for metric in spec.metrics} <= valued
     if protocol != MADE_BY_BUILDING:
         presets = {f"{protocol}@{name.rpartition('@')[2]}" for name in spec.presets}
-        assert presets <= {case.protocol for case in mine}
+        assert presets <= {case.protocol for case in candidate}
     # Each value that a parameter may have, be it by default, by a preset or by a case.
     for parameter, choices in spec.choices.items():
         tried = {
             str({**spec.parameters, **spec.presets.get(case.protocol, {}), **case.parameters}[parameter])
-            for case in mine
+            for case in candidate
         }
         missing = {value for value in choices if (protocol, parameter, value) not in EQUIVALENT} - tried
         assert not missing, f"no case has {parameter}={missing}"

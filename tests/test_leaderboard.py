@@ -44,12 +44,12 @@ def copied(results: Path, tmp_path: Path) -> Path:
     return shutil.copytree(results, tmp_path / "runs")
 
 
-def board_of(*places: Path) -> Board:
-    return build(collect(places))[0]
+def board_of(*positions: Path) -> Board:
+    return build(collect(positions))[0]
 
 
-def rendered(*places: Path, embed_all: bool = False) -> str:
-    board, entries = build(collect(places))
+def rendered(*positions: Path, embed_all: bool = False) -> str:
+    board, entries = build(collect(positions))
     return page(board, entries, galleries(board, entries, embed_all=embed_all))
 
 
@@ -69,30 +69,30 @@ def test_only_competitors_are_ranked_and_as_the_statistics_say(results: Path) ->
     assert all(found[name].first_rank is None for name in ("zoo/gray", "zoo/constant", "zoo/ground-truth"))
     detectable = next(one.detectable for one in board.columns if one.id == column)
     assert detectable == pytest.approx(expected.detectable)
-    assert [row.kind for row in board.rows] == ["competitor"] * 3 + ["bound"] * 3
+    assert [row.kind for row in board.rows] == ["competitor"] * 3 + ["reference"] * 3
 
 
-def test_a_metric_that_few_photographs_decide_ranks_nobody(results: Path) -> None:
+def test_a_metric_that_few_images_decide_ranks_nobody(results: Path) -> None:
     board = board_of(results)
     column = next(one for one in board.columns if one.metric == "auc_rebalanced")
     assert column.ranked == 0 and column.unranked is not None and not column.compared
     assert all(cells[column.id].first_rank is None for cells in board.cells.values())
 
 
-@pytest.mark.parametrize("bound", ["over_gray", "over_constant"])
-def test_a_difference_from_a_bound_is_the_same_from_the_record_and_from_the_rows(copied: Path, bound: str) -> None:
+@pytest.mark.parametrize("reference", ["over_gray", "over_constant"])
+def test_a_difference_from_a_bound_is_the_same_from_the_record_and_from_the_rows(copied: Path, reference: str) -> None:
     def differences() -> dict[str, Improvement | None]:
         board = board_of(copied)
-        return {row.name: getattr(board.cells[row.id][column_of(board, STABLE)], bound) for row in board.rows}
+        return {row.name: getattr(board.cells[row.id][column_of(board, STABLE)], reference) for row in board.rows}
 
-    said = differences()
+    stated = differences()
     for folder in folders(copied).values():
         change(folder, differences=[])
     computed = differences()
-    assert said["lab/warm"] is not None
-    assert computed["zoo/gray" if bound == "over_gray" else "zoo/constant"] is None
+    assert stated["lab/warm"] is not None
+    assert computed["zoo/gray" if reference == "over_gray" else "zoo/constant"] is None
     for name in MODELS:
-        one, other = said[name], computed[name]
+        one, other = stated[name], computed[name]
         assert one is not None and other is not None
         assert (one.value, one.ci_low, one.ci_high) == pytest.approx((other.value, other.ci_low, other.ci_high))
 
@@ -117,7 +117,7 @@ def test_what_is_ahead_of_gray_but_not_of_a_beige_is_not_marked_as_ahead() -> No
     [
         ({"protocol__identity": {"convention": "exact"}}, "convention"),
         ({"protocol__version": 2}, "version"),
-        ({"dataset__gray_policy": "drop"}, "gray photographs"),
+        ({"dataset__gray_policy": "drop"}, "gray images"),
     ],
 )
 def test_what_is_measured_otherwise_stands_apart_and_names_the_choice(
@@ -159,13 +159,13 @@ def test_badges_tell_what_must_be_known_first(results: Path, tmp_path: Path) -> 
     assert "2 of 42" in half.badges[0].meaning
 
 
-def test_fewer_than_30_photographs_rank_nobody(results: Path, tmp_path: Path) -> None:
-    for place, name in enumerate(MODELS):
-        synthetic(folders(results)[name], tmp_path / f"{place}" / "auc" / "x", name, n=29, seed=place)
+def test_fewer_than_30_images_rank_nobody(results: Path, tmp_path: Path) -> None:
+    for position, name in enumerate(MODELS):
+        synthetic(folders(results)[name], tmp_path / f"{position}" / "auc" / "x", name, n=29, seed=position)
     board = board_of(tmp_path)
-    assert board.groups[0].demonstration
+    assert board.groups[0].too_few_images
     assert all(column.ranked == 0 for column in board.columns)
-    assert "A demonstration on 29 photographs" in rendered(tmp_path)
+    assert "A demonstration on 29 images" in rendered(tmp_path)
 
 
 def test_damaged_and_unfinished_runs_are_named_and_harm_nothing(copied: Path) -> None:
@@ -253,8 +253,8 @@ def test_no_text_of_a_stranger_becomes_markup(hostile: Path, results: Path) -> N
 
 
 def test_names_that_move_the_cursor_or_turn_the_writing_are_never_shown(results: Path, tmp_path: Path) -> None:
-    for place, mark in enumerate("\x1b\x00\u202e"):
-        copy(folders(results)["lab/warm"], tmp_path / str(place) / "auc" / "x", model__name=f"lab/a{mark}b")
+    for position, mark in enumerate("\x1b\x00\u202e"):
+        copy(folders(results)["lab/warm"], tmp_path / str(position) / "auc" / "x", model__name=f"lab/a{mark}b")
     text = rendered(results, tmp_path)
     assert not any(sign in text for sign in "\x1b\x00\u202e")
 
@@ -266,10 +266,10 @@ def test_text_is_escaped_for_where_it_goes() -> None:
     assert (figure(1.7e308, "%"), figure(-0.5, "%", signed=True)) == ("1.70e+308", "−0.50")
 
 
-def test_pictures_that_may_not_be_passed_on_stay_out(copied: Path) -> None:
+def test_thumbnails_that_may_not_be_passed_on_stay_out(copied: Path) -> None:
     text = rendered(copied)
     assert text.count("data:image/webp") > 24 * 4
-    assert text.count("Credits: crops by &lt;us&gt;.") == 1, "whoever shows pictures says whose they are"
+    assert text.count("Credits: crops by &lt;us&gt;.") == 1, "whoever shows images says whose they are"
     for folder in folders(copied).values():
         change(folder, dataset__redistributable=False)
     text = rendered(copied)
@@ -282,23 +282,25 @@ def test_pictures_that_may_not_be_passed_on_stay_out(copied: Path) -> None:
     assert rendered(copied, embed_all=True).count("data:image/webp") > 24 * 4
 
 
-def test_a_picture_that_is_not_the_record_s_is_not_shown(copied: Path) -> None:
-    whole = rendered(copied).count("data:image/webp")
+def test_a_thumbnail_that_is_not_the_record_s_is_not_shown(copied: Path) -> None:
+    full = rendered(copied).count("data:image/webp")
     folder = folders(copied)["lab/warm"]
-    index = json.loads((folder / "pictures" / "index.json").read_text())
-    (folder / "pictures" / index[0]["answer"]).write_bytes(b"<svg onload=alert(1)>")
-    assert rendered(copied).count("data:image/webp") == whole - 1
-    # An index that was rewritten is not the record's: none of its pictures is opened.
-    index[1]["answer"] = "../../../../secret.webp"
-    (folder / "pictures" / "index.json").write_text(json.dumps(index))
+    index = json.loads((folder / "thumbnails" / "index.json").read_text())
+    (folder / "thumbnails" / index[0]["prediction"]).write_bytes(b"<svg onload=alert(1)>")
+    assert rendered(copied).count("data:image/webp") == full - 1
+    # An index that was rewritten is not the record's: none of its images is opened.
+    index[1]["prediction"] = "../../../../secret.webp"
+    (folder / "thumbnails" / "index.json").write_text(json.dumps(index))
     board, entries = build(collect([copied]))
     warm = next(row.id for row in board.rows if row.name == "lab/warm")
-    answers = [answer for photo in galleries(board, entries)[0].photos for answer in photo.answers]
-    assert {answer.row for answer in answers if answer.source is None} >= {warm}
-    assert {answer.row for answer in answers if answer.source} == {row.id for row in board.rows} - {warm}
+    predictions = [prediction for photo in galleries(board, entries)[0].photos for prediction in photo.predictions]
+    assert {prediction.row for prediction in predictions if prediction.source is None} >= {warm}
+    assert {prediction.row for prediction in predictions if prediction.source} == {row.id for row in board.rows} - {
+        warm
+    }
 
 
-def test_photographs_are_chosen_for_what_the_scores_say(results: Path) -> None:
+def test_images_are_chosen_for_what_the_scores_say(results: Path) -> None:
     board, entries = build(collect([results]))
     (made,) = galleries(board, entries)
     assert len(made.photos) == 24 and made.embedded
@@ -330,7 +332,7 @@ def test_sixty_models_and_a_single_one(results: Path, tmp_path: Path) -> None:
     assert "One model alone" in alone
 
 
-def test_ten_thousand_photographs(results: Path, tmp_path: Path) -> None:
+def test_ten_thousand_images(results: Path, tmp_path: Path) -> None:
     for i, name in enumerate(MODELS):
         synthetic(folders(results)[name], tmp_path / f"{i}" / "auc" / "x", name, n=10_000, seed=i)
     text = rendered(tmp_path)

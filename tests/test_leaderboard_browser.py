@@ -45,7 +45,7 @@ class Reader:
         return [url for url in self.requests if not url.startswith((self.address, "data:", "blob:"))]
 
 
-def test_a_reader_sorts_searches_and_looks_at_pictures(board: Path, browser: Any, tmp_path: Path) -> None:
+def test_a_reader_sorts_searches_and_looks_at_thumbnails(board: Path, browser: Any, tmp_path: Path) -> None:
     reader = Reader(browser, board, accept_downloads=True)
     page = reader.page
 
@@ -85,7 +85,7 @@ def test_a_reader_sorts_searches_and_looks_at_pictures(board: Path, browser: Any
     page.select_option("[data-order]", "best")
     assert float(scores.first.inner_text()) > worst
 
-    page.locator(".photo").first.locator('button.picture[data-key="gray"]').click()
+    page.locator(".photo").first.locator('button.image[data-key="gray"]').click()
     viewer = page.locator("#viewer")
     assert viewer.is_visible() and page.inner_text("#viewer-now") == "A: gray"
     shown = page.get_attribute("#viewer-img", "src")
@@ -96,9 +96,9 @@ def test_a_reader_sorts_searches_and_looks_at_pictures(board: Path, browser: Any
     assert "mean distance in ab 0.0" in page.inner_text("#viewer-now")
     page.locator('[data-act="flip"]').click()
     assert float(page.inner_text("#viewer-now").split(" in ab ")[1].split()[0]) > 1
-    photograph = page.inner_text("#viewer-h")
+    image = page.inner_text("#viewer-h")
     page.locator('[data-act="next"]').click()
-    assert page.inner_text("#viewer-h") != photograph
+    assert page.inner_text("#viewer-h") != image
     page.keyboard.press("Escape")
     assert not viewer.is_visible()
 
@@ -118,7 +118,7 @@ def test_it_is_accessible_and_fits_a_phone(board: Path, browser: Any, width: int
     )
     assert reader.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     reader.page.evaluate("document.querySelectorAll('details.card').forEach((card) => { card.open = true; })")
-    reader.page.locator("button.picture").first.click()
+    reader.page.locator("button.image").first.click()
     for _ in range(2):  # with the viewer, and without
         found = axe.Axe().run(reader.page).response["violations"]
         serious = [

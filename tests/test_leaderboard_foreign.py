@@ -35,14 +35,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(results: Path) -> dict[str, Any]:
     """What a board says of these records where no other lies beside them."""
-    return said(board_of(results))
+    return stated(board_of(results))
 
 
-def board_of(*places: Path) -> Board:
-    return build(collect(places))[0]
+def board_of(*positions: Path) -> Board:
+    return build(collect(positions))[0]
 
 
-def said(board: Board, names: set[str] | None = None) -> dict[str, Any]:
+def stated(board: Board, names: set[str] | None = None) -> dict[str, Any]:
     """Everything that a board says of columns and rows of its largest group."""
     group = max(board.groups, key=lambda group: group.records)
     columns = board.of_group(group.number)
@@ -53,7 +53,7 @@ def said(board: Board, names: set[str] | None = None) -> dict[str, Any]:
     }
     return {
         "columns": [(c.metric, c.title, c.unit, c.higher_is_better, c.headline, c.unranked) for c in columns],
-        "group": (group.dataset, group.n, group.recipe, group.title),
+        "group": (group.dataset, group.n, group.preprocessing, group.title),
         "cells": cells,
         "badges": {row.id: [badge.word for badge in row.badges] for row in board.rows if row.id in cells},
     }
@@ -135,23 +135,23 @@ def test_a_record_that_contradicts_itself_costs_itself_only(
 ) -> None:
     forge, reason = CONTRADICTIONS[kind]
     if kind == "difference":  # told from the records of its own results folder
-        shutil.copytree(results, tmp_path / "theirs")
-        folder = folders(tmp_path / "theirs")["lab/warm"]
+        shutil.copytree(results, tmp_path / "counterpart")
+        folder = folders(tmp_path / "counterpart")["lab/warm"]
         change(folder, notes=["another record"])
     else:
-        folder = forged(results, tmp_path / "theirs")
+        folder = forged(results, tmp_path / "counterpart")
     forge(folder)
-    board = board_of(tmp_path / "theirs", results)
-    assert said(board) == alone
+    board = board_of(tmp_path / "counterpart", results)
+    assert stated(board) == alone
     assert len(board.excluded) == 1 and reason in board.excluded[0].reason, board.excluded
 
 
 def test_excluded_records_are_named_and_the_exit_code_tells(results: Path, tmp_path: Path) -> None:
-    folder = forged(results, tmp_path / "theirs")
+    folder = forged(results, tmp_path / "counterpart")
     metric(folder, value=80.0)
     output = tmp_path / "board.html"
-    places = [str(results), str(tmp_path / "theirs")]
-    done = CliRunner().invoke(program, ["leaderboard", "build", *places, "-o", str(output), "--json"])
+    positions = [str(results), str(tmp_path / "counterpart")]
+    done = CliRunner().invoke(program, ["leaderboard", "build", *positions, "-o", str(output), "--json"])
     assert done.exit_code == 1
     assert "! excluded: aaa/first/auc/x" in done.stderr and "the value 80 is stored" in done.stderr
     assert json.loads(done.stdout)["excluded"][0]["model"] == "aaa/first"
@@ -159,14 +159,14 @@ def test_excluded_records_are_named_and_the_exit_code_tells(results: Path, tmp_p
     assert "Excluded records" in text and "the value 80 is stored" in text and ">80.00<" not in text
     assert "It cannot know whether the rows were ever measured" in text and "not verified" in text
     with pytest.raises(UserError, match="the value 80 is stored"):
-        collect([tmp_path / "theirs"])
+        collect([tmp_path / "counterpart"])
 
 
 def test_a_record_that_fails_verification_is_not_ranked(results: Path, tmp_path: Path) -> None:
     def fails(folder: Path) -> Verification:
         checks = [{"name": "curves", "outcome": "fails", "detail": "not these"}] if "warm" in str(folder) else []
-        whole = {"record_sha256": "0" * 64, "key": None, "model": None, "protocol": None, "rerun": None}
-        return Verification(**whole, holds=not checks, checks=checks, colorbench_version="0", time="now")
+        full = {"record_sha256": "0" * 64, "key": None, "model": None, "protocol": None, "rerun": None}
+        return Verification(**full, holds=not checks, checks=checks, colorbench_version="0", time="now")
 
     found = collect([results], verify=fails)
     assert [(one.model, one.reason) for one in found.excluded] == [
@@ -178,11 +178,11 @@ def test_a_record_that_fails_verification_is_not_ranked(results: Path, tmp_path:
 
 
 def test_a_record_undefined_on_images_takes_them_from_nobody(results: Path, tmp_path: Path) -> None:
-    folder = forged(results, tmp_path / "theirs")
+    folder = forged(results, tmp_path / "counterpart")
     rows(folder, lambda table: table.loc.__setitem__((slice(0, 20), f"{STABLE}.s0"), np.nan))
     rows(folder, lambda table: table.__setitem__(STABLE, table[f"{STABLE}.s0"] / table[f"{STABLE}.s1"]))
     derive(folder)
-    board, before = board_of(tmp_path / "theirs", results), board_of(results)
+    board, before = board_of(tmp_path / "counterpart", results), board_of(results)
     assert not board.excluded
     column = next(column for column in board.columns if column.metric == STABLE)
     row = next(row for row in board.rows if row.name == "aaa/first")
@@ -196,14 +196,14 @@ def test_a_record_undefined_on_images_takes_them_from_nobody(results: Path, tmp_
 def test_other_weights_of_the_same_images_change_no_other_comparison(results: Path, tmp_path: Path) -> None:
     """A further model widens the ranks of all; what its weights are must not matter to them."""
     honest = forged(results, tmp_path / "honest")
-    folder = forged(results, tmp_path / "theirs")
+    folder = forged(results, tmp_path / "counterpart")
     weights = [f"{STABLE}.s0", f"{STABLE}.s1"]
     rows(folder, lambda table: table.__setitem__(weights, table[weights].mul(np.linspace(1, 9, len(table)), axis=0)))
     for one in (honest, folder):
         derive(one)
     found = []
-    for place in (tmp_path / "honest", tmp_path / "theirs"):
-        board = board_of(place, results)
+    for position in (tmp_path / "honest", tmp_path / "counterpart"):
+        board = board_of(position, results)
         column = next(column for column in board.columns if column.metric == STABLE)
         found.append({row.name: board.cells[row.id][column.id] for row in board.rows if row.name in MODELS})
     for name, cell in found[0].items():
@@ -218,14 +218,14 @@ def test_other_weights_of_the_same_images_change_no_other_comparison(results: Pa
 
 def test_the_same_name_key_and_weights_take_nobody_s_row(results: Path, tmp_path: Path) -> None:
     """Honest auc and exact auc are one row; a stranger's auc record of that name stands in a row of its own."""
-    mine = shutil.copytree(results, tmp_path / "mine")
-    exact = folders(mine)["lab/warm"].parent / "crops-exact"
-    copy(folders(mine)["lab/warm"], exact, protocol__identity={"convention": "exact"})
+    candidate = shutil.copytree(results, tmp_path / "candidate")
+    exact = folders(candidate)["lab/warm"].parent / "crops-exact"
+    copy(folders(candidate)["lab/warm"], exact, protocol__identity={"convention": "exact"})
     sign(exact)
-    before = next(row for row in board_of(mine).rows if row.name == "lab/warm")
+    before = next(row for row in board_of(candidate).rows if row.name == "lab/warm")
     for number in range(4):  # one of them has the smaller hash
-        copy(folders(results)["lab/warm"], tmp_path / "theirs" / str(number) / "x", notes=[f"note {number}"])
-    board = board_of(tmp_path / "theirs", mine)
+        copy(folders(results)["lab/warm"], tmp_path / "counterpart" / str(number) / "x", notes=[f"note {number}"])
+    board = board_of(tmp_path / "counterpart", candidate)
     after = [row for row in board.rows if row.name == "lab/warm"]
     assert len(after) == 5 and len({row.label for row in after}) == 5
     together = [row for row in after if len(row.sources) == 2]
@@ -237,10 +237,10 @@ def _named(board: Board, name: str) -> Row:
 
 
 def test_a_forged_baseline_changes_no_difference(results: Path, tmp_path: Path, alone: dict[str, Any]) -> None:
-    gray = copy(folders(results)["lab/blue"], tmp_path / "theirs" / "x", model__name="zoo/gray")
+    gray = copy(folders(results)["lab/blue"], tmp_path / "counterpart" / "x", model__name="zoo/gray")
     change(gray, model__card=json.loads((folders(results)["zoo/gray"] / "record.json").read_text())["model"]["card"])
-    board = board_of(tmp_path / "theirs", results)
-    assert said(board, set(MODELS))["cells"] == {
+    board = board_of(tmp_path / "counterpart", results)
+    assert stated(board, set(MODELS))["cells"] == {
         row: cells for row, cells in alone["cells"].items() if row in {_named(board, name).id for name in MODELS}
     }
 
@@ -269,9 +269,9 @@ def test_of_an_unknown_protocol_no_record_decides_what_a_column_means(results: P
     honest = shutil.copytree(results, tmp_path / "honest")
     for folder in folders(honest).values():
         unknown(folder)
-    other = unknown(forged(results, tmp_path / "theirs"))
+    other = unknown(forged(results, tmp_path / "counterpart"))
     metric(other, title="Error", unit="dB", higher_is_better=False, comparable=False)
-    board, before = board_of(tmp_path / "theirs", honest), board_of(honest)
+    board, before = board_of(tmp_path / "counterpart", honest), board_of(honest)
     assert not board.excluded
     columns = [column for column in board.columns if column.metric == STABLE]
     assert [(c.title, c.unit, c.higher_is_better) for c in columns] == [
@@ -285,9 +285,9 @@ def test_of_an_unknown_protocol_no_record_decides_what_a_column_means(results: P
 
 
 def test_an_installed_protocol_names_its_metrics(results: Path, tmp_path: Path) -> None:
-    folder = forged(results, tmp_path / "theirs")
+    folder = forged(results, tmp_path / "counterpart")
     metric(folder, title="AuC of somebody else")
-    board, entries = build(collect([tmp_path / "theirs"]))
+    board, entries = build(collect([tmp_path / "counterpart"]))
     assert [column.title for column in board.columns if column.metric == STABLE] == ["AuC rebalanced (λ = 0.1)"]
     alone = {row: found[0] for row, found in entries.items()}
     assert {column.title for column, _ in columns_of(0, alone, None)} >= {"AuC of somebody else"}

@@ -31,8 +31,8 @@ def alone(results: Path) -> Gallery:
     return gallery_of(results)
 
 
-def gallery_of(*places: Path) -> Gallery:
-    board, entries = build(collect(places))
+def gallery_of(*positions: Path) -> Gallery:
+    board, entries = build(collect(positions))
     (made,) = galleries(board, entries)
     return made
 
@@ -40,7 +40,7 @@ def gallery_of(*places: Path) -> Gallery:
 def repaint(folder: Path, ending: str, paint: Image.Image | bytes) -> None:
     """Put another image in place of some saved ones, with the checksums that belong to it."""
     files = json.loads((folder / "record.json").read_text())["files"]
-    for path in sorted((folder / "pictures").glob(f"*{ending}")):
+    for path in sorted((folder / "thumbnails").glob(f"*{ending}")):
         if isinstance(paint, bytes):
             data = paint
         else:
@@ -49,7 +49,7 @@ def repaint(folder: Path, ending: str, paint: Image.Image | bytes) -> None:
                 paint.resize(image.size).save(buffer, "WEBP")
             data = buffer.getvalue()
         path.write_bytes(data)
-        files["pictures"][f"pictures/{path.name}"] = hashlib.sha256(data).hexdigest()
+        files["thumbnails"][f"thumbnails/{path.name}"] = hashlib.sha256(data).hexdigest()
     change(folder, files=files)
 
 
@@ -74,7 +74,7 @@ def ends(gallery: Gallery) -> Iterator[np.ndarray]:
 
 def shown(photo: Photo) -> Iterator[tuple[str, str]]:
     """Row and image of each model that has one."""
-    yield from ((answer.row, answer.source) for answer in photo.answers if answer.source)
+    yield from ((prediction.row, prediction.source) for prediction in photo.predictions if prediction.source)
 
 
 def is_red(color: np.ndarray) -> bool:
@@ -82,28 +82,28 @@ def is_red(color: np.ndarray) -> bool:
 
 
 def same_ends(one: Gallery, other: Gallery) -> bool:
-    mine, theirs = ({p.sha256: (p.truth, p.gray) for p in gallery.photos} for gallery in (one, other))
-    return all(mine[hash] == theirs[hash] for hash in mine.keys() & theirs.keys())
+    candidate, counterpart = ({p.sha256: (p.truth, p.gray) for p in gallery.photos} for gallery in (one, other))
+    return all(candidate[hash] == counterpart[hash] for hash in candidate.keys() & counterpart.keys())
 
 
-def test_a_stranger_s_picture_never_stands_as_truth(results: Path, tmp_path: Path, alone: Gallery) -> None:
+def test_a_stranger_s_thumbnail_never_stands_as_truth(results: Path, tmp_path: Path, alone: Gallery) -> None:
     """Whoever sorts first decides nothing, nor does one whose files are not those that it lists."""
-    forged(results, tmp_path / "theirs", "aaa/first")
-    other = copy(folders(results)["lab/warm"], tmp_path / "theirs" / "0" / "x", model__name="aaa/bytes")
-    for path in (other / "pictures").glob("*.truth.webp"):
+    forged(results, tmp_path / "counterpart", "aaa/first")
+    other = copy(folders(results)["lab/warm"], tmp_path / "counterpart" / "0" / "x", model__name="aaa/bytes")
+    for path in (other / "thumbnails").glob("*.truth.webp"):
         path.write_bytes(b"RIFF")
-    made = gallery_of(tmp_path / "theirs", results)
+    made = gallery_of(tmp_path / "counterpart", results)
     assert len(made.photos) == len(alone.photos) and same_ends(made, alone)
     assert all(photo.truth and photo.gray for photo in made.photos)
 
 
 def test_many_forgers_or_a_forged_reference_can_only_hide_the_truth(results: Path, tmp_path: Path) -> None:
-    for place in range(7):
-        forged(results, tmp_path / "many", f"aaa/f{place}")
+    for position in range(7):
+        forged(results, tmp_path / "many", f"aaa/f{position}")
     forged(results, tmp_path / "reference", "zoo/ground-truth", "zoo/ground-truth", of=("truth",))
-    for place in ("many", "reference"):
-        made = gallery_of(tmp_path / place, results)
-        assert not any(is_red(color) for color in ends(made)), place
+    for position in ("many", "reference"):
+        made = gallery_of(tmp_path / position, results)
+        assert not any(is_red(color) for color in ends(made)), position
         assert "disagree about what" in (made.note or "")
 
 
@@ -114,22 +114,22 @@ def test_a_forged_reference_that_forges_gray_too_is_outvoted(results: Path, tmp_
 
 
 def test_without_a_reference_all_records_must_agree(results: Path, tmp_path: Path) -> None:
-    mine = shutil.copytree(results / "lab", tmp_path / "mine" / "lab")
-    assert all(photo.truth for photo in gallery_of(mine).photos)
-    forged(results, tmp_path / "theirs", "aaa/first")
-    made = gallery_of(mine, tmp_path / "theirs")
+    candidate = shutil.copytree(results / "lab", tmp_path / "candidate" / "lab")
+    assert all(photo.truth for photo in gallery_of(candidate).photos)
+    forged(results, tmp_path / "counterpart", "aaa/first")
+    made = gallery_of(candidate, tmp_path / "counterpart")
     assert not any(photo.truth or photo.gray for photo in made.photos)
 
 
 def test_another_encoder_s_file_of_the_same_image_agrees(results: Path, tmp_path: Path, alone: Gallery) -> None:
     folder = copy(folders(results)["zoo/ground-truth"], tmp_path / "a" / "x")
     files = json.loads((folder / "record.json").read_text())["files"]
-    for path in (folder / "pictures").glob("*.truth.webp"):
+    for path in (folder / "thumbnails").glob("*.truth.webp"):
         buffer = io.BytesIO()
         with Image.open(path) as image:
             image.save(buffer, "WEBP", quality=80)
         path.write_bytes(buffer.getvalue())
-        files["pictures"][f"pictures/{path.name}"] = hashlib.sha256(buffer.getvalue()).hexdigest()
+        files["thumbnails"][f"thumbnails/{path.name}"] = hashlib.sha256(buffer.getvalue()).hexdigest()
     change(folder, files=files)
     made = gallery_of(tmp_path / "a", results)
     assert made.note == alone.note and all(photo.truth for photo in made.photos)
@@ -147,15 +147,15 @@ def _damaged_profile() -> bytes:
 def test_damaged_and_huge_images_and_a_rewritten_index_cost_their_own_record(
     results: Path, tmp_path: Path, alone: Gallery
 ) -> None:
-    damaged = copy(folders(results)["lab/warm"], tmp_path / "theirs" / "0" / "x", model__name="aaa/damaged")
+    damaged = copy(folders(results)["lab/warm"], tmp_path / "counterpart" / "0" / "x", model__name="aaa/damaged")
     repaint(damaged, ".webp", _damaged_profile())
-    heavy = copy(folders(results)["lab/warm"], tmp_path / "theirs" / "1" / "x", model__name="aaa/heavy")
+    heavy = copy(folders(results)["lab/warm"], tmp_path / "counterpart" / "1" / "x", model__name="aaa/heavy")
     buffer = io.BytesIO()
     Image.new("RGB", (8, 8)).save(buffer, "WEBP")
     chunk = b"JUNK" + (2_000_000).to_bytes(4, "little") + b"\0" * 2_000_000
-    whole = buffer.getvalue() + chunk
-    repaint(heavy, ".webp", whole[:4] + (len(whole) - 8).to_bytes(4, "little") + whole[8:])
-    made = gallery_of(tmp_path / "theirs", results)
+    full = buffer.getvalue() + chunk
+    repaint(heavy, ".webp", full[:4] + (len(full) - 8).to_bytes(4, "little") + full[8:])
+    made = gallery_of(tmp_path / "counterpart", results)
     assert len(made.photos) == len(alone.photos) and same_ends(made, alone)
     before = {photo.sha256: dict(shown(photo)) for photo in alone.photos}
     for photo in made.photos:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from colorbench.errors import UserError
-from colorbench.models.interfaces import Inputs
+from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loading import load_model, model_factory, tags_of
 from colorbench.models.weights import file_sha256, save_weights
 
@@ -32,7 +32,7 @@ class Net(torch.nn.Module):
         super().__init__()
         self.tag, self.weights = tag, weights
         self.dropout = torch.nn.Dropout(0.9)
-        self.card = ModelCard(title=tag, training_hashes="photographs.npy" if weights else "package:photographs.npy")
+        self.card = ModelCard(title=tag, training_hashes="training_hashes.npy" if weights else "package:images.npy")
     @classmethod
     def load(cls, tag, weights=None):
         return cls(tag, weights)
@@ -54,8 +54,8 @@ def write(tmp_path: Path):
     return file
 
 
-def ask(size: int = 8, n: int = 2) -> Inputs:
-    return Inputs(torch.full((n, 1, size, size), 50.0), tuple("ab"[:n]), tuple(range(n)))
+def ask(size: int = 8, n: int = 2) -> ColorizerInput:
+    return ColorizerInput(torch.full((n, 1, size, size), 50.0), tuple("ab"[:n]), tuple(range(n)))
 
 
 def test_a_class_in_a_file_is_a_model(write) -> None:
@@ -73,8 +73,8 @@ def test_an_edited_file_is_another_model(write) -> None:
 
 
 def test_a_file_may_import_its_neighbours(write) -> None:
-    write("AB = 7.0\n", "neighbour_of_model.py")
-    path = write(f"from neighbour_of_model import AB\n{SHORT.replace('10.0', 'AB')}")
+    write("AB = 7.0\n", "neighbor_of_model.py")
+    path = write(f"from neighbor_of_model import AB\n{SHORT.replace('10.0', 'AB')}")
     ab = load_model(f"{path}:Warm").colorizer.colorize_batch(ask()).ab
     assert ab is not None and bool((ab == 7).all())
     sys.path.remove(str(path.parent.resolve()))
@@ -92,9 +92,9 @@ def test_a_file_may_import_its_neighbours(write) -> None:
         ("model.py:Warm.big", "has no tag 'big'.*it has no tags"),
     ],
 )
-def test_a_name_of_a_file_that_gives_no_model(write, name: str, words: str) -> None:
+def test_a_name_of_a_file_that_gives_no_model(write, name: str, message: str) -> None:
     folder = write(SHORT).parent
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         load_model(f"{folder}/{name}")
 
 
@@ -129,7 +129,7 @@ def test_a_weights_file_of_ones_own_gives_name_and_hash(write, tmp_path: Path) -
     loaded = load_model(f"{path}:Net", weights=weights)
     assert loaded.full_name == f"{path.parent.name}/{path.name}:Net@mine"
     assert loaded.weights_sha256 == file_sha256(weights)
-    assert loaded.card.training_hashes == str(tmp_path / "photographs.npy")
+    assert loaded.card.training_hashes == str(tmp_path / "training_hashes.npy")
     named = load_model(f"{path}:Net.large", weights=weights)
     assert named.full_name == f"{path.parent.name}/{path.name}:Net.large@mine"
     with pytest.raises(UserError, match="no such weights file"):
@@ -144,7 +144,7 @@ def test_a_network_is_measured_in_eval_mode_and_can_be_moved(write) -> None:
     ab = loaded.colorizer.colorize_batch(ask()).ab
     assert ab is not None and bool((ab == 1).all())  # dropout would leave zeros
     moved = []
-    loaded.colorizer.to = lambda *place: moved.append(place)  # type: ignore[attr-defined]
+    loaded.colorizer.to = lambda *position: moved.append(position)  # type: ignore[attr-defined]
     loaded.to(torch.device("cpu"))
     assert moved == [(torch.device("cpu"),)]
 
@@ -160,9 +160,9 @@ def test_a_network_is_measured_in_eval_mode_and_can_be_moved(write) -> None:
         ("tags = {'a': 'x'}", r"must be a class with tags and load\(tag\)"),
     ],
 )
-def test_an_incomplete_model_is_named_with_what_it_lacks(write, body: str, words: str) -> None:
+def test_an_incomplete_model_is_named_with_what_it_lacks(write, body: str, message: str) -> None:
     path = write(f"{HEAD}class Bad:\n    {body}\n")
-    with pytest.raises(UserError, match=words) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load_model(f"{path}:Bad")
     assert "Bad" in str(caught.value)
 
@@ -179,8 +179,8 @@ def test_decoding_is_chosen_and_written_down() -> None:
     assert warmer.decoding == {"decode": "annealed-mean", "temperature": 0.5}
     mode = load_model("zoo/cic.untrained", decode="mode")
     assert mode.decoding == {"decode": "mode"}
-    answers = [model.colorizer.colorize_batch(ask(64, 1)).ab for model in (usual, warmer, mode)]
-    assert all(not torch.equal(a, b) for a, b in zip(answers, answers[1:], strict=False))  # type: ignore[arg-type]
+    predictions = [model.colorizer.colorize_batch(ask(64, 1)).ab for model in (usual, warmer, mode)]
+    assert all(not torch.equal(a, b) for a, b in zip(predictions, predictions[1:], strict=False))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,6 @@ def test_decoding_is_chosen_and_written_down() -> None:
         ("zoo/cic.untrained", {"decode": "mean", "temperature": 0.5}, "decode=mean has no temperature"),
     ],
 )
-def test_a_decoding_that_cannot_be_is_refused(name: str, choice: dict, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_a_decoding_that_cannot_be_is_refused(name: str, choice: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         load_model(name, **choice)

@@ -14,7 +14,7 @@ from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation import aggregate
 from colorbench.evaluation.claims import Claims
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.results.shard import Shard, StoredArrays
 from colorbench.storage.npz import npz
 from protocols.auc import AucProtocol
@@ -29,8 +29,8 @@ def shard(index: int, n: int = 64) -> Shard:
     for name in ("auc_raw", "auc_rebalanced", "auc_rebalanced_stable"):
         share = rng.random(n)
         columns |= {name: 100 * share, f"{name}.s0": 100 * share * pixels, f"{name}.s1": pixels}
-    places = [*range(index * n, (index + 1) * n)]
-    contents = [max(0, place - n) if i in (3, 9) and index else place for i, place in enumerate(places)]
+    positions = [*range(index * n, (index + 1) * n)]
+    contents = [max(0, position - n) if i in (3, 9) and index else position for i, position in enumerate(positions)]
     arrays = {
         "bin_counts": counts,
         "bin_scores": counts * 300.0,
@@ -40,7 +40,7 @@ def shard(index: int, n: int = 64) -> Shard:
         "auc_rebalanced_stable.histogram": np.ones((n, 152)),
     }
     return Shard(
-        ids=tuple(f"{place:07d}.jpg" for place in places),
+        ids=tuple(f"{position:07d}.jpg" for position in positions),
         sha256s=tuple(f"{content:064x}" for content in contents),
         labels=(None,) * n,
         gray=(False,) * n,
@@ -51,7 +51,7 @@ def shard(index: int, n: int = 64) -> Shard:
     )
 
 
-def peak_of(folder: RunFolder, count: int) -> int:
+def peak_of(folder: RunDirectory, count: int) -> int:
     """Most bytes held at once while ``count`` shards become arrays, rows and a summary."""
     scorer = AucProtocol().resolve({}, Dataset("none", ()))
     tracemalloc.start()
@@ -70,7 +70,7 @@ def test_putting_shards_together_holds_a_bounded_part_of_the_arrays(
 ) -> None:
     monkeypatch.setattr("protocols.auc.BLOCK", 256)
     monkeypatch.setattr("colorbench.storage.npz._PIECE", 1 << 18)
-    folder = RunFolder(tmp_path)
+    folder = RunDirectory(tmp_path)
     for index in range(40):
         folder.write_shard(index, shard(index))
     few, many = peak_of(folder, 10), peak_of(folder, 40)
@@ -81,7 +81,7 @@ def test_putting_shards_together_holds_a_bounded_part_of_the_arrays(
 
 
 def test_arrays_on_disk_are_those_of_the_shards(tmp_path: Path) -> None:
-    folder, parts = RunFolder(tmp_path), [shard(index) for index in range(3)]
+    folder, parts = RunDirectory(tmp_path), [shard(index) for index in range(3)]
     for index, part in enumerate(parts):
         folder.write_shard(index, part)
     expected = aggregate.without_copies(aggregate.merge(parts))
@@ -105,10 +105,10 @@ def test_shards_of_other_arrays_are_refused(tmp_path: Path) -> None:
 
 
 def test_finished_shards_are_forgotten(crops: Dataset) -> None:
-    from colorbench.evaluation.shard_job import Work
+    from colorbench.evaluation.shard_job import ShardJob
 
     claims = Claims.__new__(Claims)
-    work = Work(5, crops.samples, [], [])
+    work = ShardJob(5, crops.samples, [], [])
     claims._claimed = {5: work}
     claims.finished(work)
     assert claims._claimed == {}

@@ -20,13 +20,13 @@ from colorbench.metrics.auc import (
 THRESHOLDS = range(151)
 
 
-def photographs() -> Tensor:
-    """(3, 2, 96, 80) ab of three photographs."""
+def images() -> Tensor:
+    """(3, 2, 96, 80) ab of three images."""
     rgb = np.stack([image()[20:212:2, 40:200:2] for image in (astronaut, chelsea, coffee)])
     return rgb_to_lab(torch.from_numpy(rgb).permute(0, 3, 1, 2))[:, 1:]
 
 
-def answers(truth: Tensor) -> dict[str, Tensor]:
+def predictions(truth: Tensor) -> dict[str, Tensor]:
     noise = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     return {
         "gray": torch.zeros_like(truth),
@@ -59,33 +59,33 @@ def auc_by_loop(predicted: Tensor, truth: Tensor, convention: Convention) -> Ten
 
 
 @pytest.mark.parametrize("convention", ["trapezoid", "exact", "points", "floor"])
-@pytest.mark.parametrize("answer", answers(torch.zeros(1, 2, 1, 1)))
-def test_equals_the_loop_over_thresholds(answer: str, convention: Convention) -> None:
-    truth = photographs()
-    predicted = answers(truth)[answer]
+@pytest.mark.parametrize("prediction", predictions(torch.zeros(1, 2, 1, 1)))
+def test_equals_the_loop_over_thresholds(prediction: str, convention: Convention) -> None:
+    truth = images()
+    predicted = predictions(truth)[prediction]
     expected = auc_by_loop(predicted, truth, convention)
     torch.testing.assert_close(auc(predicted, truth, convention), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("convention", ["trapezoid", "exact", "points", "floor"])
 def test_truth_gives_100_and_hopeless_colors_0(convention: Convention) -> None:
-    truth = photographs()
+    truth = images()
     assert auc(truth, truth, convention).tolist() == [100, 100, 100]
     assert auc(truth + 200, truth, convention).tolist() == [0, 0, 0]
 
 
-@pytest.mark.parametrize(("a", "b", "whole"), [(3, 4, 5), (-6, 8, 10), (20, -21, 29), (90, 120, 150), (7, 0, 7)])
-def test_a_distance_that_is_a_whole_number_is_within_that_threshold(a: int, b: int, whole: int) -> None:
+@pytest.mark.parametrize(("a", "b", "full"), [(3, 4, 5), (-6, 8, 10), (20, -21, 29), (90, 120, 150), (7, 0, 7)])
+def test_a_distance_that_is_a_full_number_is_within_that_threshold(a: int, b: int, full: int) -> None:
     # 2 * area of a step at d = 5 by the trapezoid: 301 - 2 * 5 of 300.
     predicted = torch.tensor([a, b], dtype=torch.float32).view(1, 2, 1, 1)
     truth = torch.zeros(1, 2, 1, 1)
-    assert ab_distance(predicted, truth).item() == whole
-    assert auc(predicted, truth).item() == 100 * (301 - 2 * whole) / 300
+    assert ab_distance(predicted, truth).item() == full
+    assert auc(predicted, truth).item() == 100 * (301 - 2 * full) / 300
     farther = predicted * (1 + 1e-5)
-    assert auc(farther, truth).item() == 100 * max(0, 299 - 2 * whole) / 300
+    assert auc(farther, truth).item() == 100 * max(0, 299 - 2 * full) / 300
 
 
-def test_whole_distances_between_colors_off_the_origin() -> None:
+def test_full_distances_between_colors_off_the_origin() -> None:
     """Every integer vector, at places whose sums and differences float32 holds exactly."""
     steps = torch.arange(-110, 111, dtype=torch.float32)
     difference = torch.stack(torch.meshgrid(steps, steps, indexing="ij"))[None]
@@ -97,7 +97,7 @@ def test_whole_distances_between_colors_off_the_origin() -> None:
 
 
 def test_half_precision_is_compared_as_float32_and_float64_as_it_is() -> None:
-    truth = photographs()
+    truth = images()
     half = (truth / 2).half()
     assert torch.equal(auc(half, truth), auc(half.float(), truth))
     assert ab_distance(truth.double(), truth).dtype == torch.float64
@@ -107,7 +107,7 @@ def test_half_precision_is_compared_as_float32_and_float64_as_it_is() -> None:
 
 
 def test_nan_and_unequal_shapes_are_refused_and_infinity_is_far() -> None:
-    truth = photographs()
+    truth = images()
     broken = truth.clone()
     broken[1, 0, 5, 5] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
@@ -121,8 +121,8 @@ def test_nan_and_unequal_shapes_are_refused_and_infinity_is_far() -> None:
 
 
 def test_statistics_are_the_counts_of_a_loop_over_pixels() -> None:
-    truth = photographs()[:, :, ::4, ::4].contiguous()
-    predicted = answers(truth)["far"]
+    truth = images()[:, :, ::4, ::4].contiguous()
+    predicted = predictions(truth)["far"]
     bins = nearest_bin(truth)
     statistics = auc_statistics(predicted, truth, bins)
     joint = np.zeros((3, 313, 152), np.int64)
@@ -139,10 +139,10 @@ def test_statistics_are_the_counts_of_a_loop_over_pixels() -> None:
     assert statistics.pixels.tolist() == [24 * 20] * 3
 
 
-@pytest.mark.parametrize("answer", ["gray", "truth", "near", "far", "beyond the last threshold"])
-def test_the_compiled_loop_counts_as_tensors_do(answer: str) -> None:
-    truth = photographs()
-    predicted, bins = answers(truth)[answer], nearest_bin(truth)
+@pytest.mark.parametrize("prediction", ["gray", "truth", "near", "far", "beyond the last threshold"])
+def test_the_compiled_loop_counts_as_tensors_do(prediction: str) -> None:
+    truth = images()
+    predicted, bins = predictions(truth)[prediction], nearest_bin(truth)
     compiled = auc_statistics(predicted, truth, bins)
     # A float64 goes the way of tensors; values that came from float32 give the distances of float64, so near ones.
     tensors = auc_statistics(predicted.double(), truth.double(), bins)
@@ -151,8 +151,8 @@ def test_the_compiled_loop_counts_as_tensors_do(answer: str) -> None:
 
 
 def test_unweighted_statistics_are_the_raw_score() -> None:
-    truth = photographs()
-    predicted = answers(truth)["far"]
+    truth = images()
+    predicted = predictions(truth)["far"]
     statistics = auc_statistics(predicted, truth, nearest_bin(truth))
     trapezoid = pooled_statistics(statistics.doubled_scores, statistics.counts, 300)
     assert trapezoid[:, 1].tolist() == [1, 1, 1]
@@ -161,10 +161,10 @@ def test_unweighted_statistics_are_the_raw_score() -> None:
     np.testing.assert_allclose(exact[:, 0], auc(predicted, truth, "exact").numpy(), rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("answer", ["gray", "half chroma", "far"])
-def test_rebalanced_score_and_curve_equal_the_weighted_loop(answer: str) -> None:
-    truth = photographs()
-    predicted = answers(truth)[answer]
+@pytest.mark.parametrize("prediction", ["gray", "half chroma", "far"])
+def test_rebalanced_score_and_curve_equal_the_weighted_loop(prediction: str) -> None:
+    truth = images()
+    predicted = predictions(truth)[prediction]
     bins = nearest_bin(truth)
     weights = np.random.default_rng(0).lognormal(0, 3, 313)
     weight = torch.from_numpy(weights)[bins]  # (N, H, W)
@@ -173,11 +173,11 @@ def test_rebalanced_score_and_curve_equal_the_weighted_loop(answer: str) -> None
     curve = curve_by_loop(predicted, truth, weight)
     expected = 100 * torch.trapezoid(curve, dim=1) / 150
     np.testing.assert_allclose(pooled[:, 0] / pooled[:, 1], expected.numpy(), rtol=0, atol=1e-6)
-    mine = weighted_histogram(statistics, weights).cumsum(axis=1)[:, :151] / pooled[:, 1:]
-    np.testing.assert_allclose(mine, curve.numpy(), rtol=0, atol=1e-12)
+    candidate = weighted_histogram(statistics, weights).cumsum(axis=1)[:, :151] / pooled[:, 1:]
+    np.testing.assert_allclose(candidate, curve.numpy(), rtol=0, atol=1e-12)
 
 
-def test_pooling_divides_sums_and_gives_large_and_small_photographs_one_voice() -> None:
+def test_pooling_divides_sums_and_gives_large_and_small_images_one_voice() -> None:
     weights = np.zeros(313)
     weights[:2] = 1, 3
     counts = np.zeros((2, 313), np.int64)
@@ -193,8 +193,8 @@ def test_pooling_divides_sums_and_gives_large_and_small_photographs_one_voice() 
 
 
 def test_batching_changes_nothing_at_all() -> None:
-    truth = photographs()
-    predicted = answers(truth)["near"]
+    truth = images()
+    predicted = predictions(truth)["near"]
     bins = nearest_bin(truth)
     together = auc_statistics(predicted, truth, bins)
     weights = np.random.default_rng(1).lognormal(0, 3, 313)
@@ -211,8 +211,8 @@ def test_batching_changes_nothing_at_all() -> None:
 
 
 def test_the_order_of_the_pixels_changes_nothing_at_all() -> None:
-    truth = photographs()
-    predicted = answers(truth)["near"]
+    truth = images()
+    predicted = predictions(truth)["near"]
     order = torch.randperm(truth[0, 0].numel(), generator=torch.Generator().manual_seed(0))
     mixed_truth, mixed = (x.flatten(2)[..., order].view(x.shape) for x in (truth, predicted))
     plain = auc_statistics(predicted, truth, nearest_bin(truth))
@@ -222,7 +222,7 @@ def test_the_order_of_the_pixels_changes_nothing_at_all() -> None:
 
 
 def test_bins_that_do_not_exist_are_refused() -> None:
-    truth = photographs()
+    truth = images()
     bins = nearest_bin(truth)
     for wrong in (-1, 313):
         broken = bins.clone()
@@ -235,15 +235,15 @@ def test_bins_that_do_not_exist_are_refused() -> None:
 
 @pytest.mark.parametrize("shape", [(1,), (312,), (314,), (313, 1)])
 def test_weights_of_another_number_of_bins_are_refused(shape: tuple[int, ...]) -> None:
-    truth = photographs()
+    truth = images()
     with pytest.raises(ValueError, match="313 weights"):
         weighted_histogram(auc_statistics(truth, truth, nearest_bin(truth)), np.ones(shape))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gives_the_same_numbers() -> None:
-    truth = photographs()
-    predicted = answers(truth)["near"]
+    truth = images()
+    predicted = predictions(truth)["near"]
     bins = nearest_bin(truth)
     host, device = (auc_statistics(predicted.to(d), truth.to(d), bins.to(d)) for d in ("cpu", "cuda"))
     assert np.array_equal(host.joint, device.joint)

@@ -1,4 +1,4 @@
-"""CIEDE2000: the published pairs, and scikit-image on photographs."""
+"""CIEDE2000: the published pairs, and scikit-image on images."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def pixels(lab: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(lab.T))[None, :, None]
 
 
-def photographs() -> np.ndarray:
+def images() -> np.ndarray:
     """(3, 90, 111, 3) uint8: an odd number of pixels across."""
     return np.stack([image()[40:220:2, 30:252:2] for image in (astronaut, chelsea, coffee)])
 
@@ -70,8 +70,8 @@ def test_all_34_published_pairs_both_ways() -> None:
 
 
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-10), (torch.float32, 2e-4)])
-def test_agrees_with_scikit_image_on_photographs(dtype: torch.dtype, atol: float) -> None:
-    lab = rgb2lab(photographs())
+def test_agrees_with_scikit_image_on_images(dtype: torch.dtype, atol: float) -> None:
+    lab = rgb2lab(images())
     other = np.roll(lab, 1, axis=0)
     found = ciede2000(*(torch.from_numpy(x).movedim(-1, 1).to(dtype) for x in (lab, other)))
     assert found.dtype == dtype
@@ -79,7 +79,7 @@ def test_agrees_with_scikit_image_on_photographs(dtype: torch.dtype, atol: float
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_agrees_with_scikit_image_on_random_colours(dtype: torch.dtype) -> None:
+def test_agrees_with_scikit_image_on_random_colors(dtype: torch.dtype) -> None:
     rng = np.random.default_rng(0)
     one, other = (rng.uniform((0, -110, -110), (100, 110, 110), (20_000, 3)) for _ in range(2))
     found = ciede2000(pixels(one).to(dtype), pixels(other).to(dtype)).flatten().numpy()
@@ -89,13 +89,13 @@ def test_agrees_with_scikit_image_on_random_colours(dtype: torch.dtype) -> None:
     assert (dtype == torch.float32) or wrong.max() < 1e-10
 
 
-def test_equal_colours_differ_by_nothing() -> None:
-    lab = rgb_to_lab(torch.from_numpy(photographs()).movedim(-1, 1))
+def test_equal_colors_differ_by_nothing() -> None:
+    lab = rgb_to_lab(torch.from_numpy(images()).movedim(-1, 1))
     assert mean_ciede2000(lab, lab).tolist() == [0, 0, 0]
 
 
 def test_mean_of_each_image() -> None:
-    lab = rgb_to_lab(torch.from_numpy(photographs()).movedim(-1, 1))
+    lab = rgb_to_lab(torch.from_numpy(images()).movedim(-1, 1))
     plain = [ciede2000(lab[i : i + 1], lab[:1]).double().mean().item() for i in range(3)]
     found = mean_ciede2000(lab, lab[:1].expand_as(lab))
     assert found.dtype == torch.float64
@@ -103,7 +103,7 @@ def test_mean_of_each_image() -> None:
 
 
 def test_a_pixel_without_a_number_makes_its_image_and_no_other_undefined() -> None:
-    lab = rgb_to_lab(torch.from_numpy(photographs()).movedim(-1, 1))
+    lab = rgb_to_lab(torch.from_numpy(images()).movedim(-1, 1))
     broken = lab.clone()
     broken[1, 2, 3, 4] = torch.nan
     assert mean_ciede2000(broken, lab).isnan().tolist() == [False, True, False]

@@ -1,4 +1,4 @@
-"""Colourfulness, chroma and lightness drift against plain numpy; and that no metric knows of the batch."""
+"""Colorfulness, chroma and lightness drift against plain numpy; and that no metric knows of the batch."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ from colorbench.metrics import (
 from colorbench.metrics.reductions import image_mean
 
 
-def photographs(height: int = 90, width: int = 111) -> Tensor:
+def images(height: int = 90, width: int = 111) -> Tensor:
     """(3, 3, height, width) uint8."""
     rgb = np.stack(
         [image()[40 : 40 + 2 * height : 2, 30 : 30 + 2 * width : 2] for image in (astronaut, chelsea, coffee)]
@@ -41,7 +41,7 @@ def colorfulness_by_numpy(image: np.ndarray, absolute: bool) -> float:
 
 @pytest.mark.parametrize(("metric", "absolute"), [(cf_hs, False), (cf_abs, True)])
 def test_colorfulness_agrees_with_numpy(metric: Callable[[Tensor], Tensor], absolute: bool) -> None:
-    rgb8 = photographs()
+    rgb8 = images()
     oracle = [colorfulness_by_numpy(image.numpy(), absolute) for image in rgb8]
     np.testing.assert_allclose(metric(rgb8).numpy(), oracle, rtol=1e-12)
 
@@ -56,11 +56,11 @@ def test_the_two_forms_differ_where_opponents_meet() -> None:
 
 @pytest.mark.parametrize("metric", [cf_hs, cf_abs])
 def test_gray_has_no_colorfulness_at_all(metric: Callable[[Tensor], Tensor]) -> None:
-    assert metric(photographs()[:, :1].expand(-1, 3, -1, -1)).tolist() == [0, 0, 0]
+    assert metric(images()[:, :1].expand(-1, 3, -1, -1)).tolist() == [0, 0, 0]
 
 
-def test_chroma_agrees_with_numpy_and_halves_with_the_colour() -> None:
-    ab = rgb_to_lab(photographs())[:, 1:]
+def test_chroma_agrees_with_numpy_and_halves_with_the_color() -> None:
+    ab = rgb_to_lab(images())[:, 1:]
     a, b = ab.double().numpy().transpose(1, 0, 2, 3)
     oracle = np.hypot(a, b).mean(axis=(1, 2))
     np.testing.assert_allclose(mean_chroma(ab).numpy(), oracle, rtol=0, atol=1e-6)
@@ -69,13 +69,13 @@ def test_chroma_agrees_with_numpy_and_halves_with_the_colour() -> None:
 
 def test_lightness_drift_counts_size_and_share() -> None:
     given = torch.full((2, 1, 2, 4), 50.0)
-    seen = given.clone()
-    seen[0, 0, 0, :2] += torch.tensor([3.0, -1.0])
-    assert lightness_drift(seen, given).tolist() == [0.5, 0]
-    assert lightness_drift_share(seen, given).tolist() == [12.5, 0]  # exactly 1 is not more than 1
-    assert lightness_drift_share(seen, given, above=0.5).tolist() == [25, 0]
-    seen[1, 0, 0, 0] = torch.nan
-    assert lightness_drift_share(seen, given).isnan().tolist() == [False, True]
+    rendered = given.clone()
+    rendered[0, 0, 0, :2] += torch.tensor([3.0, -1.0])
+    assert lightness_drift(rendered, given).tolist() == [0.5, 0]
+    assert lightness_drift_share(rendered, given).tolist() == [12.5, 0]  # exactly 1 is not more than 1
+    assert lightness_drift_share(rendered, given, above=0.5).tolist() == [25, 0]
+    rendered[1, 0, 0, 0] = torch.nan
+    assert lightness_drift_share(rendered, given).isnan().tolist() == [False, True]
 
 
 def test_image_mean_is_the_mean_in_any_order() -> None:
@@ -102,19 +102,19 @@ BATCHED: dict[str, Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]] = {
 @pytest.mark.parametrize("size", [(64, 64), (37, 53)])
 @pytest.mark.parametrize("metric", BATCHED.values(), ids=BATCHED)
 def test_no_metric_depends_on_the_batch(metric: Callable[..., Tensor], size: tuple[int, int]) -> None:
-    truth = photographs(*size)[[0, 1, 2, 0, 1, 2, 0, 1]]
-    answer = (truth.roll(1, 0) // 2 + truth // 2).contiguous()
-    images = (answer, truth, rgb_to_lab(answer), rgb_to_lab(truth))
-    together = metric(*images)
+    truth = images(*size)[[0, 1, 2, 0, 1, 2, 0, 1]]
+    prediction = (truth.roll(1, 0) // 2 + truth // 2).contiguous()
+    arguments = (prediction, truth, rgb_to_lab(prediction), rgb_to_lab(truth))
+    together = metric(*arguments)
     assert together.dtype == torch.float64
     assert together.shape == (8,)
     for start, stop in [(i, i + 1) for i in range(8)] + [(0, 5), (5, 8)]:
-        assert torch.equal(metric(*(image[start:stop].clone() for image in images)), together[start:stop])
-    assert torch.equal(metric(*(image.contiguous(memory_format=torch.channels_last) for image in images)), together)
+        assert torch.equal(metric(*(image[start:stop].clone() for image in arguments)), together[start:stop])
+    assert torch.equal(metric(*(image.contiguous(memory_format=torch.channels_last) for image in arguments)), together)
 
 
 def test_what_it_refuses() -> None:
-    rgb8 = photographs()
+    rgb8 = images()
     for wrong in (rgb8.float(), rgb8[0], rgb8[:, :1], rgb8[:, :, :0]):
         with pytest.raises(ValueError, match="expected"):
             cf_hs(wrong)

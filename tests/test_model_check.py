@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
-from colorbench.evaluation.batch import Truth
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.batch import GroundTruth
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.model_check import check_first_batch, check_lightness_only
 from colorbench.evaluation.runner import run
-from colorbench.models.adapters import Wrapped
+from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.loading import load_model
 from colorbench.models.networks import evaluation_mode, networks_of
 
@@ -34,14 +34,14 @@ class Short:
         return lightness.repeat(1, 2, 1, 1) - 50
 
 
-def batch(n: int = 3) -> Truth:
+def batch(n: int = 3) -> GroundTruth:
     generator = torch.Generator().manual_seed(0)
     rgb8 = torch.randint(0, 256, (n, 3, 32, 40), generator=generator, dtype=torch.uint8)
-    return Truth(tuple(f"a/{i}.jpg" for i in range(n)), rgb8)
+    return GroundTruth(tuple(f"a/{i}.jpg" for i in range(n)), rgb8)
 
 
 def kinds(model: Any, n: int = 3, dtype: torch.dtype = torch.float32) -> list[str]:
-    given = loaded(model if hasattr(model, "colorize_batch") else Wrapped(model), "my/model")
+    given = loaded(model if hasattr(model, "colorize_batch") else SimpleColorizerAdapter(model), "my/model")
     with torch.no_grad():
         found = check_first_batch(given, batch(n), ((32, 40),) * n, tuple(range(1, n + 1)), "native", dtype)
     return [one.kind for one in found]
@@ -58,7 +58,7 @@ class Reads(Short):
         frame = sys._getframe()
         while frame is not None:
             for value in frame.f_locals.values():
-                if isinstance(value, Truth) and len(value.ids) == len(lightness):
+                if isinstance(value, GroundTruth) and len(value.ids) == len(lightness):
                     return value.ab
             frame = frame.f_back  # type: ignore[assignment]
         return super().colorize(lightness)
@@ -67,13 +67,13 @@ class Reads(Short):
 class KnowsIds:
     card = ModelCard(title="looks its predictions up by id")
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         values = torch.tensor([float({"a/0.jpg": 3}.get(id, 9)) for id in inputs.ids]).view(-1, 1, 1, 1)
-        return Colors(ab=values.expand(-1, 2, *inputs.lightness.shape[-2:]))
+        return ColorPrediction(ab=values.expand(-1, 2, *inputs.lightness.shape[-2:]))
 
 
 class FailsOnOtherIds(KnowsIds):
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         assert all(id.startswith("a/") for id in inputs.ids)
         return super().colorize_batch(inputs)
 
@@ -84,9 +84,9 @@ class Remembers(Short):
     last: Tensor | None = None
 
     def colorize(self, lightness: Tensor) -> Tensor:
-        mine = super().colorize(lightness)
-        before, self.last = self.last, mine.mean()
-        return mine if before is None else mine + 0.5 * before
+        candidate = super().colorize(lightness)
+        before, self.last = self.last, candidate.mean()
+        return candidate if before is None else candidate + 0.5 * before
 
 
 class Counts(Short):
@@ -153,12 +153,12 @@ def test_a_model_that_always_fails_fails_the_check() -> None:
         kinds(SimpleNamespace(card=Short.card, colorize=lambda lightness: 1 / 0))
 
 
-def test_a_whole_batch_is_asked_again_under_other_colors() -> None:
+def test_a_full_batch_is_asked_again_under_other_colors() -> None:
     # What a verifier calls: only the last image is looked up.
     class Late(KnowsIds):
-        def colorize_batch(self, inputs: Inputs) -> Colors:
+        def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
             values = torch.tensor([float(id == "a/2.jpg") for id in inputs.ids]).view(-1, 1, 1, 1)
-            return Colors(ab=values.expand(-1, 2, *inputs.lightness.shape[-2:]))
+            return ColorPrediction(ab=values.expand(-1, 2, *inputs.lightness.shape[-2:]))
 
     def found(model: Any) -> Any:
         return check_lightness_only(loaded(model), batch(), ((32, 40),) * 3, (1, 2, 3), "native")
@@ -180,15 +180,15 @@ def test_the_record_says_what_was_found(crops: Dataset, tmp_path: Path, monkeypa
     with_protocol(monkeypatch, distance=DistanceProtocol())
 
     def record(model: Any, name: str) -> Any:
-        short = loaded(Wrapped(model), name)
-        return run(RunRequest([short], ["distance"], crops.limit(4), output=tmp_path, anchors=False, save="none"))[0]
+        short = loaded(SimpleColorizerAdapter(model), name)
+        return run(RunConfig([short], ["distance"], crops.limit(4), output=tmp_path, baselines=False, save="none"))[0]
 
     honest = record(Short(), "test/honest")
     assert honest.execution.deterministic and not any("determin" in note for note in honest.notes)
-    for model, words in ((Unseeded(), "not deterministic"), (OfTheBatch(), "depends on the batch")):
+    for model, message in ((Unseeded(), "not deterministic"), (OfTheBatch(), "depends on the batch")):
         found = record(model, f"test/{type(model).__name__}")
         assert not found.execution.deterministic
-        assert sum(note.startswith(words) for note in found.notes) == 1
+        assert sum(note.startswith(message) for note in found.notes) == 1
     looks = record(Reads(), "test/reads")
     assert any(note.startswith("uses more than the lightness") for note in looks.notes)
 
@@ -235,7 +235,7 @@ def closure() -> Any:
         lambda: SimpleNamespace(run=closure()),
         lambda: SimpleNamespace(run=functools.partial(closure(), 1)),
         lambda: SimpleNamespace(run=network().forward),
-        lambda: Wrapped(SimpleNamespace(card=Short.card, colorize=closure())),
+        lambda: SimpleColorizerAdapter(SimpleNamespace(card=Short.card, colorize=closure())),
     ],
 )
 def test_networks_are_found_wherever_they_are_kept(held: Any) -> None:
@@ -270,7 +270,9 @@ def test_a_run_puts_networks_back_into_their_own_mode(
 
     model = Keeps()
     weights = {name: value.clone() for name, value in model.net.state_dict().items()}
-    asked = RunRequest([loaded(Wrapped(model))], ["distance"], crops.limit(4), output=tmp_path, anchors=False)
+    asked = RunConfig(
+        [loaded(SimpleColorizerAdapter(model))], ["distance"], crops.limit(4), output=tmp_path, baselines=False
+    )
     record = run(asked)[0]
     assert model.modes == {False} and record.execution.deterministic
     assert not any("deterministic" in note or "the batch" in note for note in record.notes)

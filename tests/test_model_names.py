@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import colorbench
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.resolve import load_models
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import HasFeatures, PredictsDistribution, RandomWeights
@@ -53,8 +53,8 @@ def test_options_stand_in_brackets(text: str, expected: ModelName) -> None:
         ("zoo/gray[decode=mode]", "predicts no distribution"),
     ],
 )
-def test_a_wrong_option_is_one_line(text: str, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_a_wrong_option_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         load_model(text)
 
 
@@ -93,7 +93,7 @@ def test_a_loaded_model_is_decoded_as_asked_and_stays_what_it_is() -> None:
 
 def test_a_decoding_for_several_models_is_refused(crops: Dataset) -> None:
     with pytest.raises(UserError, match=r"decode=mode does not say which of 2 models.*zoo/cic\[decode=mode\]"):
-        load_models(RunRequest([CIC, "zoo/l2"], ["auc"], crops, decode="mode"))
+        load_models(RunConfig([CIC, "zoo/l2"], ["auc"], crops, decode="mode"))
 
 
 def test_a_run_obeys_the_decoding_of_a_loaded_model(
@@ -102,10 +102,10 @@ def test_a_run_obeys_the_decoding_of_a_loaded_model(
     with_protocol(monkeypatch, distance=DistanceProtocol())
     loaded = load_model(CIC)
     found: Any = colorbench.run(
-        [loaded, f"{CIC}[decode=mode]"], "distance", crops.limit(2), output=tmp_path, anchors=False, save="none"
+        [loaded, f"{CIC}[decode=mode]"], "distance", crops.limit(2), output=tmp_path, baselines=False, save="none"
     )
     again: Any = colorbench.run(
-        loaded, "distance", crops.limit(2), decode="mode", output=tmp_path, anchors=False, save="none"
+        loaded, "distance", crops.limit(2), decode="mode", output=tmp_path, baselines=False, save="none"
     )
     assert [one.model.decoding["decode"] for one in found] == ["annealed-mean", "mode"]
     assert found[1] == again != found[0]
@@ -169,7 +169,7 @@ def test_objects_classes_and_networks_are_models(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_protocol(monkeypatch, distance=DistanceProtocol())
-    options: dict[str, Any] = {"output": tmp_path, "anchors": False, "save": "none"}
+    options: dict[str, Any] = {"output": tmp_path, "baselines": False, "save": "none"}
     nets = [Net(1.0), Net(2.0)]
     records = colorbench.run([Plain, Plain(), *nets, nets[0]], "distance", crops.limit(2), **options)
     names = [record.model.name for record in records]

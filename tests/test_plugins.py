@@ -106,7 +106,7 @@ def test_an_editable_install_is_another_model_after_every_edit(install: Install,
 
 
 def test_protocols_of_others_have_a_prefix_and_their_commands_none(install: Install) -> None:
-    install("theirs", "auc = theirs_auc:Auc", group="protocols")
+    install("reference", "auc = theirs_auc:Auc", group="protocols")
     install("tools", "paint = tools_paint:paint", group="commands")
     assert {"auc", "theirs/auc"} <= set(names("protocols"))
     assert "paint" in names("commands")
@@ -124,13 +124,13 @@ def test_protocols_of_others_have_a_prefix_and_their_commands_none(install: Inst
     ],
 )
 def test_a_plugin_that_cannot_be_imported_is_named_and_breaks_no_other(
-    install: Install, module: str, words: str
+    install: Install, module: str, message: str
 ) -> None:
     install("bad-package", "model = broken:Model", broken=module)
     install("good-package", "model = working:Warm", working=WARM)
     problem = registry.find("models", "bad-package/model").error()
     assert problem is not None
-    assert words in problem
+    assert message in problem
     assert "package bad-package" in problem
     with pytest.raises(UserError, match="bad-package/model cannot be imported"):
         load_model("bad-package/model")
@@ -163,7 +163,7 @@ def test_two_packages_that_claim_one_name_are_both_named(install: Install) -> No
 @pytest.mark.parametrize(
     ("unknown", "meant"),
     [
-        ("zoo/grey", "zoo/gray"),
+        ("zoo/gray", "zoo/gray"),
         ("zoo/cci", "zoo/cic"),
         ("zo/half-chroma", "zoo/half-chroma"),
         ("x/Constant", "zoo/constant"),
@@ -213,9 +213,9 @@ def in_folder(folder: Path, kind: str, name: str) -> str:
 def test_a_folder_of_the_users_that_hides_ours_is_named(tmp_path: Path, kind: str, name: str, package: str) -> None:
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
-    answer = in_folder(tmp_path, kind, name)
-    assert f"{package} hides colorbench's own package '{package}' ({tmp_path.resolve() / package})" in answer
-    assert "rename it, or start colorbench from another folder" in answer
+    prediction = in_folder(tmp_path, kind, name)
+    assert f"{package} hides colorbench's own package '{package}' ({tmp_path.resolve() / package})" in prediction
+    assert "rename it, or start colorbench from another folder" in prediction
 
 
 def test_a_file_of_the_users_that_hides_ours_is_named(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_a_file_of_the_users_that_hides_ours_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_that_name_without_code_is_not_in_the_way(tmp_path: Path) -> None:
-    (tmp_path / "zoo").mkdir()  # photographs of a zoo, say
+    (tmp_path / "zoo").mkdir()  # images of a zoo, say
     program = "from colorbench.registry import refuse_shadow; refuse_shadow('zoo'); print('not in the way')"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout == "not in the way\n", done.stderr

@@ -62,15 +62,15 @@ def test_only_what_a_launcher_started_shares_a_run(
         ({**BATCH, "SLURM_STEP_ID": "0", "SLURM_NTASKS": "4(x2)"}, r"SLURM_NTASKS=4\(x2\)"),
     ],
 )
-def test_what_cannot_be_is_named(variables: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_is_named(variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         processes()
 
 
 @pytest.mark.parametrize(("name", "value"), [("LOCAL_RANK", "x"), ("LOCAL_RANK", "-1"), ("SLURM_LOCALID", "1.5")])
-def test_a_place_on_the_machine_that_is_none(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_position_on_the_machine_that_is_none(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"{name}={value}"):
         device_of("auto")

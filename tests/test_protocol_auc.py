@@ -15,8 +15,8 @@ from colorbench.color.grid import ab_bins
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import Colorization, Truth
-from colorbench.evaluation.interfaces import ImageProtocol, ScoredBatch, Scorer, Summary
+from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.evaluation.interfaces import BatchScores, ImageProtocol, Scorer, Summary
 from colorbench.stats.bootstrap import estimate
 from protocols.auc import AucProtocol, AucScorer
 
@@ -27,29 +27,29 @@ NONE = Dataset("none", ())
 METRICS = ("auc_raw", "auc_rebalanced", "auc_rebalanced_stable")
 
 
-def photographs() -> torch.Tensor:
+def images() -> torch.Tensor:
     """(4, 3, 96, 80) uint8."""
-    pictures = [image()[20:212:2, 40:200:2] for image in (astronaut, chelsea, coffee, rocket)]
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
+    images = [image()[20:212:2, 40:200:2] for image in (astronaut, chelsea, coffee, rocket)]
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
 
 
-def truth_of(rgb8: torch.Tensor) -> Truth:
-    return Truth(tuple(f"{i}.png" for i in range(len(rgb8))), rgb8)
+def truth_of(rgb8: torch.Tensor) -> GroundTruth:
+    return GroundTruth(tuple(f"{i}.png" for i in range(len(rgb8))), rgb8)
 
 
-def half_chroma(truth: Truth) -> Colorization:
-    return Colorization(truth, ab=truth.ab / 2)
+def half_chroma(truth: GroundTruth) -> Prediction:
+    return Prediction(truth, ab=truth.ab / 2)
 
 
-def gray(truth: Truth) -> Colorization:
-    return Colorization(truth, ab=torch.zeros_like(truth.ab))
+def gray(truth: GroundTruth) -> Prediction:
+    return Prediction(truth, ab=torch.zeros_like(truth.ab))
 
 
 def scorer(**parameters: Any) -> AucScorer:
     return AucProtocol().resolve(parameters, NONE)
 
 
-def together(batches: list[ScoredBatch]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def together(batches: list[BatchScores]) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Columns and arrays of all images, as the engine joins them."""
     columns = {name: np.concatenate([b.columns[name] for b in batches]) for name in batches[0].columns}
     arrays = {name: np.concatenate([b.arrays[name] for b in batches]) for name in batches[0].arrays}
@@ -60,7 +60,7 @@ def pooled(columns: dict[str, np.ndarray], name: str) -> float:
     return estimate(np.stack([columns[f"{name}.s0"], columns[f"{name}.s1"]], axis=1), "ratio")
 
 
-def summary_of(scorer: AucScorer, batch: ScoredBatch) -> Summary:
+def summary_of(scorer: AucScorer, batch: BatchScores) -> Summary:
     return scorer.summarize(*together([batch]))
 
 
@@ -90,17 +90,17 @@ def test_it_is_what_the_engine_runs() -> None:
 def test_scores_and_curves_equal_the_plain_loop(name: str, lam: float | None, convention: str, tmp_path: Path) -> None:
     prior = load_prior(made_prior(tmp_path / "p.npy")).probabilities
     weights = np.ones(313) if lam is None else rebalancing_weights(prior, lam)
-    truth = truth_of(photographs())
-    answer = half_chroma(truth)
+    truth = truth_of(images())
+    prediction = half_chroma(truth)
     auc = scorer(prior=tmp_path / "p.npy", convention=convention)
-    columns, arrays = together([auc.score(answer)])
+    columns, arrays = together([auc.score(prediction)])
 
     weight = torch.from_numpy(weights)[nearest_bin(truth.ab)]
-    curves = curve_by_loop(answer.ab, truth.ab, weight)
+    curves = curve_by_loop(prediction.ab, truth.ab, weight)
     if convention == "trapezoid":
         numerator = 100 * np.trapezoid(curves[:, 0], axis=1) / 150
     else:
-        distance = ((answer.ab - truth.ab) ** 2).sum(dim=1).sqrt().double()
+        distance = ((prediction.ab - truth.ab) ** 2).sum(dim=1).sqrt().double()
         numerator = 100 * (weight * (1 - distance.clamp(max=150) / 150)).mean(dim=(1, 2)).numpy()
     denominator = curves[:, 1, 0]
     np.testing.assert_allclose(columns[name], numerator / denominator, rtol=0, atol=1e-6)
@@ -114,28 +114,28 @@ def test_scores_and_curves_equal_the_plain_loop(name: str, lam: float | None, co
 
 
 def test_truth_gives_100_everywhere() -> None:
-    truth = truth_of(photographs())
+    truth = truth_of(images())
     for convention in ("trapezoid", "exact"):
-        columns = scorer(convention=convention).score(Colorization(truth, rgb8=truth.rgb8)).columns
+        columns = scorer(convention=convention).score(Prediction(truth, rgb8=truth.rgb8)).columns
         for name in METRICS:
             np.testing.assert_allclose(columns[name], 100, rtol=1e-12)
 
 
 def test_batches_leave_no_trace() -> None:
-    truth = truth_of(photographs())
+    truth = truth_of(images())
     auc = scorer()
-    whole = together([auc.score(half_chroma(truth))])
+    full = together([auc.score(half_chroma(truth))])
     parts = []
     for start, end in ((0, 1), (1, 4)):
         parts.append(auc.score(half_chroma(replace(truth, ids=truth.ids[start:end], rgb8=truth.rgb8[start:end]))))
-    for all_at_once, joined in zip(whole, together(parts), strict=True):
+    for all_at_once, joined in zip(full, together(parts), strict=True):
         assert all_at_once.keys() == joined.keys()
         for name in all_at_once:
             assert np.array_equal(all_at_once[name], joined[name]), name
 
 
 def test_what_is_stored_gives_the_other_convention() -> None:
-    truth = truth_of(photographs())
+    truth = truth_of(images())
     stored = scorer().score(half_chroma(truth)).arrays
     exact = scorer(convention="exact").score(half_chroma(truth))
     score = 100 * (1 - stored["bin_distance"].sum(axis=1) / (150 * stored["bin_counts"].sum(axis=1)))
@@ -144,8 +144,8 @@ def test_what_is_stored_gives_the_other_convention() -> None:
 
 
 def test_colors_that_no_screen_shows_are_scored_as_seen_unless_asked() -> None:
-    truth = truth_of(photographs())
-    wild = Colorization(truth, ab=truth.ab + 300)
+    truth = truth_of(images())
+    wild = Prediction(truth, ab=truth.ab + 300)
     assert (scorer(ab="float").score(wild).columns["auc_raw"] == 0).all()
     assert (scorer().score(wild).columns["auc_raw"] > 0).all()
 
@@ -153,14 +153,14 @@ def test_colors_that_no_screen_shows_are_scored_as_seen_unless_asked() -> None:
 def test_the_bins_of_the_truth_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     monkeypatch.setattr("protocols.auc.nearest_bin", lambda ab: calls.append(1) or nearest_bin(ab))
-    truth = truth_of(photographs())
-    for answer in (gray(truth), half_chroma(truth)):
-        scorer().score(answer)
+    truth = truth_of(images())
+    for prediction in (gray(truth), half_chroma(truth)):
+        scorer().score(prediction)
     assert len(calls) == 1
 
 
 def test_a_prior_of_the_set_itself_follows_from_the_stored_counts() -> None:
-    truth = truth_of(photographs())
+    truth = truth_of(images())
     auc = scorer(prior="dataset")
     batch = auc.score(half_chroma(truth))
     assert not any(name.startswith("auc_rebalanced") for name in batch.columns)
@@ -187,7 +187,7 @@ def test_a_prior_is_known_by_its_content(tmp_path: Path) -> None:
 
 def test_bins_that_the_prior_does_not_know_are_told(tmp_path: Path) -> None:
     p = np.load(made_prior(tmp_path / "p.npy"))
-    truth = truth_of(photographs())
+    truth = truth_of(images())
     occurring = int(nearest_bin(truth.ab).flatten().mode().values)
     p[occurring] = 0
     np.save(tmp_path / "p.npy", p / p.sum())
@@ -203,7 +203,7 @@ def test_bins_that_the_prior_does_not_know_are_told(tmp_path: Path) -> None:
     ("parameters", "message"),
     [
         ({"prio": "dataset"}, "did you mean `prior`"),
-        ({"threshold": 1}, "Known: prior, recipe, convention, ab"),
+        ({"threshold": 1}, "Known: prior, preprocessing, convention, ab"),
         ({"convention": "simpson"}, "choose trapezoid or exact"),
         ({"ab": "rgb16"}, "choose rgb8 or float"),
         ({"prior": "nowhere.npy"}, "no prior 'nowhere.npy'"),
@@ -222,9 +222,9 @@ def test_presets_are_sets_of_parameters_that_resolve(preset: str) -> None:
     assert resolved.identity != scorer().identity
 
 
-def test_no_photographs_have_no_curve() -> None:
+def test_no_images_have_no_curve() -> None:
     auc = scorer()
-    columns, arrays = together([auc.score(gray(truth_of(photographs())))])
+    columns, arrays = together([auc.score(gray(truth_of(images())))])
     empty = auc.summarize({k: v[:0] for k, v in columns.items()}, {k: v[:0] for k, v in arrays.items()})
     assert empty == Summary()
 
@@ -234,28 +234,26 @@ KNOWN = {1: {"gray": (81.184017, 63.376091, 65.076361), "half chroma": (90.59537
 searched, 151 thresholds looped over). Whoever moves a number raises the version."""
 
 
-@pytest.mark.parametrize("answer", [gray, half_chroma])
-def test_known_answers_of_this_version(answer: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("prediction", [gray, half_chroma])
+def test_known_predictions_of_this_version(prediction: Any, tmp_path: Path) -> None:
     auc = scorer(prior=made_prior(tmp_path / "p.npy"))
-    columns, _ = together([auc.score(answer(truth_of(photographs())))])
-    known = KNOWN[AucProtocol.spec.version][answer.__name__.replace("_", " ")]
+    columns, _ = together([auc.score(prediction(truth_of(images())))])
+    known = KNOWN[AucProtocol.spec.version][prediction.__name__.replace("_", " ")]
     assert [pooled(columns, name) for name in METRICS] == pytest.approx(known, abs=1e-5)
 
 
-@pytest.mark.skipif(
-    not (ILSVRC.is_dir() and OFFICIAL.is_file()), reason="the 650 validation photographs are not at hand"
-)
-def test_gray_meets_the_known_figures_on_650_photographs() -> None:
+@pytest.mark.skipif(not (ILSVRC.is_dir() and OFFICIAL.is_file()), reason="the 650 validation images are not at hand")
+def test_gray_meets_the_known_figures_on_650_images() -> None:
     """Figures of an independent plain implementation (see the README of the data)."""
     official, own = scorer(prior=OFFICIAL), scorer(prior="dataset")
     scored = []
     files = sorted(ILSVRC.iterdir())
     for start in range(0, len(files), 10):
-        pictures = [
+        images = [
             np.asarray(Image.open(file).convert("RGB").resize((256, 256), Image.Resampling.BICUBIC))
             for file in files[start : start + 10]
         ]
-        scored.append(official.score(gray(truth_of(torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)))))
+        scored.append(official.score(gray(truth_of(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)))))
     columns, arrays = together(scored)
     assert len(columns["auc_raw"]) == 650
     assert [pooled(columns, name) for name in METRICS] == pytest.approx([89.011, 57.825, 67.884], abs=0.02)
@@ -264,19 +262,19 @@ def test_gray_meets_the_known_figures_on_650_photographs() -> None:
     assert pooled(dict(statistics), "auc_rebalanced") == pytest.approx(59.406, abs=0.02)
 
 
-def test_a_large_photograph_of_one_color_overflows_nothing() -> None:
+def test_a_large_image_of_one_color_overflows_nothing() -> None:
     """15 million pixels in one bin: 150 times as many are more than 32 bits hold."""
     rgb8 = torch.tensor([200, 40, 60], dtype=torch.uint8).view(1, 3, 1, 1).expand(1, 3, 3900, 3900).contiguous()
     truth = truth_of(rgb8)
     for convention in ("exact", "trapezoid"):
-        columns = scorer(convention=convention).score(Colorization(truth, rgb8=rgb8)).columns
+        columns = scorer(convention=convention).score(Prediction(truth, rgb8=rgb8)).columns
         assert [columns[name][0] for name in METRICS] == pytest.approx([100, 100, 100])
 
 
 @pytest.mark.parametrize("model", ["zoo/ground-truth-jpeg95", "images"])
 def test_ab_as_given_is_refused_for_8_bit_predictions(model: str, tmp_path: Path) -> None:
     from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.config import RunRequest
+    from colorbench.evaluation.config import RunConfig
     from colorbench.evaluation.runner import run
 
     data = open_dataset("samples").limit(2)
@@ -288,16 +286,18 @@ def test_ab_as_given_is_refused_for_8_bit_predictions(model: str, tmp_path: Path
                 image.convert("L").convert("RGB").save(path)
         model = f"images:{tmp_path / 'images'}"
     with pytest.raises(UserError, match=r"auc.ab=float scores ab as the model gave it.*8-bit RGB") as error:
-        run(RunRequest(models=(model,), protocols=("auc@cic2016",), data=data, anchors=False, output=tmp_path / "runs"))
+        run(
+            RunConfig(models=(model,), protocols=("auc@cic2016",), data=data, baselines=False, output=tmp_path / "runs")
+        )
     assert "auc.ab=rgb8" in str(error.value)
 
 
 def test_ab_as_given_takes_the_ground_truth_and_models_that_give_ab(tmp_path: Path) -> None:
     from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.config import RunRequest
+    from colorbench.evaluation.config import RunConfig
     from colorbench.evaluation.runner import run
 
     data = open_dataset("samples").limit(2)
     models = ("zoo/ground-truth", "zoo/gray")
-    request = RunRequest(models=models, protocols=("auc@cic2016",), data=data, anchors=False, output=tmp_path)
+    request = RunConfig(models=models, protocols=("auc@cic2016",), data=data, baselines=False, output=tmp_path)
     assert run(request)[0].metrics[0].value == 100

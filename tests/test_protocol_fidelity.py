@@ -12,7 +12,7 @@ from torch import Tensor
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.interfaces import ImageProtocol, Scorer
 from colorbench.metrics.psnr import ROUNDING_BOUND
 from colorbench.stats.bootstrap import estimate
@@ -25,23 +25,23 @@ def scorer(**parameters: str) -> FidelityScorer:
     return FidelityProtocol().resolve(parameters, NOTHING)
 
 
-def photographs(height: int = 48, width: int = 64) -> Tensor:
+def images(height: int = 48, width: int = 64) -> Tensor:
     """(4, 3, height, width) uint8; the last one is gray."""
     images = [image()[40 : 40 + 3 * height : 3, 30 : 30 + 3 * width : 3] for image in (astronaut, chelsea, coffee)]
     rgb8 = torch.from_numpy(np.stack(images)).movedim(-1, 1)
     return torch.cat([rgb8, rgb8[:1, 1:2].expand(-1, 3, -1, -1)]).contiguous()
 
 
-def truth_of(rgb8: Tensor) -> Truth:
-    return Truth(tuple(f"{i}.png" for i in range(len(rgb8))), rgb8)
+def truth_of(rgb8: Tensor) -> GroundTruth:
+    return GroundTruth(tuple(f"{i}.png" for i in range(len(rgb8))), rgb8)
 
 
-def some_truth() -> Truth:
-    return truth_of(photographs())
+def some_truth() -> GroundTruth:
+    return truth_of(images())
 
 
-def gray(truth: Truth) -> Colorization:
-    return Colorization(truth, ab=torch.zeros_like(truth.ab))
+def gray(truth: GroundTruth) -> Prediction:
+    return Prediction(truth, ab=torch.zeros_like(truth.ab))
 
 
 def values(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -53,9 +53,9 @@ def values(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
     }
 
 
-def by_numpy(seen: np.ndarray, true: np.ndarray) -> dict[str, float]:
+def by_numpy(rendered: np.ndarray, true: np.ndarray) -> dict[str, float]:
     """One image, (H, W, 3) uint8 each, by the libraries that are trusted."""
-    lab, true_lab = rgb2lab(seen), rgb2lab(true)
+    lab, true_lab = rgb2lab(rendered), rgb2lab(true)
 
     def colorfulness(rgb: np.ndarray, change: np.ufunc) -> float:
         r, g, b = rgb.astype(float).transpose(2, 0, 1)
@@ -64,11 +64,11 @@ def by_numpy(seen: np.ndarray, true: np.ndarray) -> dict[str, float]:
 
     chroma, true_chroma = (np.hypot(x[..., 1], x[..., 2]).mean() for x in (lab, true_lab))
     drift = np.abs(lab[..., 0] - true_lab[..., 0])
-    hs, true_hs = colorfulness(seen, np.positive), colorfulness(true, np.positive)
-    absolute, true_absolute = colorfulness(seen, np.absolute), colorfulness(true, np.absolute)
+    hs, true_hs = colorfulness(rendered, np.positive), colorfulness(true, np.positive)
+    absolute, true_absolute = colorfulness(rendered, np.absolute), colorfulness(true, np.absolute)
     return {
         "ciede2000": deltaE_ciede2000(lab, true_lab).mean(),
-        "psnr": min(peak_signal_noise_ratio(true, seen, data_range=255), ROUNDING_BOUND),
+        "psnr": min(peak_signal_noise_ratio(true, rendered, data_range=255), ROUNDING_BOUND),
         "cf_hs": hs,
         "delta_cf_hs_of_means": hs - true_hs,  # signed: the absolute is taken of the sum
         "delta_cf_hs_per_image": abs(hs - true_hs),
@@ -87,15 +87,17 @@ def by_numpy(seen: np.ndarray, true: np.ndarray) -> dict[str, float]:
 def test_every_metric_agrees_with_the_trusted_libraries(strength: float) -> None:
     """Too vivid (much is clipped) and too dull answers."""
     truth = some_truth()
-    answer = Colorization(truth, ab=strength * truth.ab + torch.tensor([4.0, -7.0])[:, None, None])
+    prediction = Prediction(truth, ab=strength * truth.ab + torch.tensor([4.0, -7.0])[:, None, None])
     oracle = [
-        by_numpy(seen, true)
-        for seen, true in zip(answer.rgb8.movedim(1, -1).numpy(), truth.rgb8.movedim(1, -1).numpy(), strict=True)
+        by_numpy(rendered, true)
+        for rendered, true in zip(
+            prediction.rgb8.movedim(1, -1).numpy(), truth.rgb8.movedim(1, -1).numpy(), strict=True
+        )
     ]
     expected = {name: abs(np.mean([image[name] for image in oracle])) for name in oracle[0]}
-    # The fourth photograph is gray and has no chroma to compare with.
+    # The fourth image is gray and has no chroma to compare with.
     expected["chroma_ratio"] = 100 * sum(i["chroma"] for i in oracle[:3]) / sum(i["true_chroma"] for i in oracle[:3])
-    found = values(scorer().score(answer).columns)
+    found = values(scorer().score(prediction).columns)
     assert found.keys() == {metric.name for metric in METRICS}
     for name, value in found.items():
         # One pixel whose drift is 1 within rounding may be counted either way: 100 / (4 * 48 * 64) % = 0.008 %.
@@ -104,7 +106,7 @@ def test_every_metric_agrees_with_the_trusted_libraries(strength: float) -> None
 
 def test_the_column_of_a_metric_is_its_value_for_that_image_alone() -> None:
     truth = some_truth()
-    columns = scorer().score(Colorization(truth, ab=0.7 * truth.ab)).columns
+    columns = scorer().score(Prediction(truth, ab=0.7 * truth.ab)).columns
     for i in range(4):
         alone = values({name: column[i : i + 1] for name, column in columns.items()})
         for name, value in alone.items():
@@ -113,7 +115,7 @@ def test_the_column_of_a_metric_is_its_value_for_that_image_alone() -> None:
 
 def test_truth_is_perfect_and_moves_nothing() -> None:
     truth = some_truth()
-    found = values(scorer().score(Colorization(truth, rgb8=truth.rgb8)).columns)
+    found = values(scorer().score(Prediction(truth, rgb8=truth.rgb8)).columns)
     deltas = [name for name in found if name.startswith(("delta", "lightness"))]
     assert len(deltas) == 6
     assert all(found[name] == 0 for name in ("ciede2000", *deltas))
@@ -121,12 +123,12 @@ def test_truth_is_perfect_and_moves_nothing() -> None:
     assert found["chroma_ratio"] == pytest.approx(100)
 
 
-def test_gray_answer_has_no_colour_and_half_chroma_half() -> None:
+def test_gray_prediction_has_no_color_and_half_chroma_half() -> None:
     truth = some_truth()
     dull = values(scorer().score(gray(truth)).columns)
     # Not quite 0: the three channels of some grays round to 8 bits differently.
     assert max(dull["cf_hs"], dull["cf_abs"], dull["mean_chroma"]) < 0.1
-    half = values(scorer().score(Colorization(truth, ab=truth.ab / 2)).columns)
+    half = values(scorer().score(Prediction(truth, ab=truth.ab / 2)).columns)
     assert half["chroma_ratio"] == pytest.approx(50, abs=0.5)  # rounding to 8 bits
     assert dull["ciede2000"] > half["ciede2000"] > 1
     assert dull["psnr"] < half["psnr"]
@@ -137,16 +139,16 @@ def test_infinite_psnr_is_capped_or_dropped_by_name() -> None:
     exact_and_near = truth.rgb8.clone()
     exact_and_near[1, 0, 0, 0] ^= 1  # one step in one value: 87.8 dB, above the cap
     exact_and_near[2] = exact_and_near[2].flip(0)
-    answer = Colorization(truth, rgb8=exact_and_near)
+    prediction = Prediction(truth, rgb8=exact_and_near)
 
     capped = scorer(psnr_infinite="cap")
-    columns = capped.score(answer).columns
+    columns = capped.score(prediction).columns
     assert columns["psnr"][[0, 1, 3]].tolist() == [ROUNDING_BOUND] * 3
     assert columns["psnr"][2] < 20
     assert next(m for m in capped.metrics if m.name == "psnr").upper_bound == ROUNDING_BOUND
 
     dropped = scorer(psnr_infinite="drop")
-    columns = dropped.score(answer).columns
+    columns = dropped.score(prediction).columns
     oracle = [peak_signal_noise_ratio(truth.rgb8[i].numpy(), exact_and_near[i].numpy(), data_range=255) for i in (1, 2)]
     assert np.isnan(columns["psnr"]).tolist() == [True, False, False, True]
     assert columns["psnr"][1:3] == pytest.approx(oracle)
@@ -165,10 +167,10 @@ def test_notes_tell_the_other_averages_of_psnr_and_what_became_of_exact_matches(
             np.mean((t.double() - g.double()).numpy() ** 2) for t, g in zip(truth.rgb8, gray(truth).rgb8, strict=True)
         ]
         assert f"of the mean squared error {10 * np.log10(255**2 / np.mean(errors)):.2f} dB" in other
-        # The fourth photograph is gray, so that a gray answer meets it exactly.
-        assert exact == f"1 of 4 pictures equal the truth exactly and {became}"
-    same = s.score(Colorization(truth, rgb8=truth.rgb8)).columns
-    assert s.summarize(same, {}).notes == ("4 of 4 pictures equal the truth exactly and are left out of PSNR",)
+        # The fourth image is gray, so that a gray answer meets it exactly.
+        assert exact == f"1 of 4 images equal the truth exactly and {became}"
+    same = s.score(Prediction(truth, rgb8=truth.rgb8)).columns
+    assert s.summarize(same, {}).notes == ("4 of 4 images equal the truth exactly and are left out of PSNR",)
 
 
 def test_effective_n_counts_images_with_a_value() -> None:
@@ -177,26 +179,26 @@ def test_effective_n_counts_images_with_a_value() -> None:
     found = s.summarize(s.score(gray(truth)).columns, {}).effective_n
     assert found["ciede2000"] == found["delta_cf_hs_of_means"] == 4
     assert found["psnr"] == pytest.approx(3)
-    assert 1 < found["chroma_ratio"] < 3  # colourful photographs weigh more
+    assert 1 < found["chroma_ratio"] < 3  # colorful images weigh more
 
 
 @pytest.mark.parametrize("size", [(48, 64), (32, 32)])
-def test_stored_answers_score_the_same_in_any_batch(size: tuple[int, int]) -> None:
-    true = photographs(*size)[[0, 1, 2, 3, 2, 1, 0, 2]]
-    seen = (true.roll(1, 0) // 3 + true // 2).contiguous()
+def test_stored_predictions_score_the_same_in_any_batch(size: tuple[int, int]) -> None:
+    true = images(*size)[[0, 1, 2, 3, 2, 1, 0, 2]]
+    rendered = (true.roll(1, 0) // 3 + true // 2).contiguous()
     s = scorer()
-    together = s.score(Colorization(truth_of(true), rgb8=seen)).columns
+    together = s.score(Prediction(truth_of(true), rgb8=rendered)).columns
     for start, stop in [(i, i + 1) for i in range(8)] + [(0, 5), (5, 8)]:
-        part = s.score(Colorization(truth_of(true[start:stop].clone()), rgb8=seen[start:stop].clone())).columns
+        part = s.score(Prediction(truth_of(true[start:stop].clone()), rgb8=rendered[start:stop].clone())).columns
         for name, column in together.items():
             np.testing.assert_array_equal(part[name], column[start:stop], err_msg=name)
 
 
 def test_the_truth_is_measured_once_for_all_models() -> None:
     truth = some_truth()
-    fresh = scorer().score(Colorization(truth, ab=truth.ab / 2)).columns
-    assert truth.memo
-    again = scorer().score(Colorization(truth, ab=truth.ab / 2)).columns
+    fresh = scorer().score(Prediction(truth, ab=truth.ab / 2)).columns
+    assert truth.cached
+    again = scorer().score(Prediction(truth, ab=truth.ab / 2)).columns
     for name, column in fresh.items():
         np.testing.assert_array_equal(column, again[name], err_msg=name)
 
@@ -212,8 +214,8 @@ def test_it_is_what_the_engine_asks_for() -> None:
     protocol = FidelityProtocol()
     assert isinstance(protocol, ImageProtocol)
     assert isinstance(scorer(), Scorer)
-    assert scorer().recipe == "squash256"
-    assert scorer(recipe="native").recipe == "native"
+    assert scorer().preprocessing == "squash256"
+    assert scorer(preprocessing="native").preprocessing == "native"
     names = [metric.name for metric in protocol.spec.metrics]
     assert len(set(names)) == len(names)
     assert protocol.spec.headline in names

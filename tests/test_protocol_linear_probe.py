@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.interfaces import WholeProtocol
+from colorbench.evaluation.interfaces import DatasetProtocol
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.interfaces import RandomWeights
 from colorbench.models.loading import load_model
@@ -24,7 +24,7 @@ from colorbench.results.record import Record
 from colorbench.verification.checks import verify
 from protocols.label_alignment import aligned
 from protocols.linear_probe import LinearProbeProtocol
-from protocols.linear_probe.linear_classifiers import held_part, logistic, moments, rotated, standardized
+from protocols.linear_probe.linear_classifiers import logistic, moments, rotated, standardized, validation_part
 from protocols.linear_probe.summarize import seed_and_image_interval
 
 SMALL = {"dims": 60, "strengths": "1,100,10000"}
@@ -48,7 +48,7 @@ def values(record: Record) -> dict[str, float | None]:
 
 
 def test_it_goes_through_the_general_door() -> None:
-    assert isinstance(LinearProbeProtocol(), WholeProtocol)
+    assert isinstance(LinearProbeProtocol(), DatasetProtocol)
 
 
 def test_standardized_rows_have_mean_0_and_variance_1_over_the_root_of_dims() -> None:
@@ -81,16 +81,16 @@ def test_features_that_tell_nothing_leave_the_commonest_class() -> None:
     assert not train.any()
     labels = np.repeat([0, 1], [20, 30])
     short, short_test = rotated(train, train[:10])
-    fitted = logistic(short, labels, short_test, strengths=(1, 100), held=held_part(labels, 0.2, seed=0))
+    fitted = logistic(short, labels, short_test, strengths=(1, 100), validation=validation_part(labels, 0.2, seed=0))
     assert (fitted.predictions == 1).all()
 
 
 def test_the_held_part_is_a_share_of_every_class() -> None:
     labels = np.repeat([0, 1, 2], [50, 10, 2])
-    held = held_part(labels, 0.1, seed=0)
-    assert [int(held[labels == label].sum()) for label in range(3)] == [5, 1, 1]
-    assert (held == held_part(labels, 0.1, seed=0)).all()
-    assert (held != held_part(labels, 0.1, seed=1)).any()
+    validation = validation_part(labels, 0.1, seed=0)
+    assert [int(validation[labels == label].sum()) for label in range(3)] == [5, 1, 1]
+    assert (validation == validation_part(labels, 0.1, seed=0)).all()
+    assert (validation != validation_part(labels, 0.1, seed=1)).any()
 
 
 def test_regularization_is_chosen_on_the_held_part_alone() -> None:
@@ -98,18 +98,20 @@ def test_regularization_is_chosen_on_the_held_part_alone() -> None:
     labels = rng.integers(0, 2, 200)
     train = rng.normal(size=(200, 30)).astype(np.float32)
     train[:, 0] += 2 * labels
-    held = held_part(labels, 0.25, seed=0)
-    found = logistic(train, labels, train[:5], strengths=(1e-3, 1e-1, 10), held=held)
+    validation = validation_part(labels, 0.25, seed=0)
+    found = logistic(train, labels, train[:5], strengths=(1e-3, 1e-1, 10), validation=validation)
     assert found.tried is not None
     for strength, score in found.tried.items():
-        alone = LogisticRegression(C=float(strength), max_iter=300).fit(train[~held], labels[~held])
-        assert score == pytest.approx(float((alone.predict(train[held]) == labels[held]).mean()), abs=0.021)
-    assert found.held_accuracy == max(found.tried.values())
-    assert f"{found.strength:g}" == next(key for key, score in found.tried.items() if score == found.held_accuracy)
+        alone = LogisticRegression(C=float(strength), max_iter=300).fit(train[~validation], labels[~validation])
+        assert score == pytest.approx(float((alone.predict(train[validation]) == labels[validation]).mean()), abs=0.021)
+    assert found.validation_accuracy == max(found.tried.values())
+    assert f"{found.strength:g}" == next(
+        key for key, score in found.tried.items() if score == found.validation_accuracy
+    )
 
 
 def test_an_interval_over_seeds_that_alone_differ_is_students() -> None:
-    # Every photograph answers as its seed does: nothing but the five seeds is known.
+    # Every image answers as its seed does: nothing but the five seeds is known.
     rates = np.array([40.0, 44.0, 47.0, 51.0, 43.0])
     found = seed_and_image_interval(np.repeat(rates[:, None], 60, axis=1), (0, 100))
     assert found is not None
@@ -129,7 +131,7 @@ def test_a_record_of_a_model_with_learned_weights(sets: tuple[Dataset, Dataset],
     record = probed(sets, tmp_path)
     found = values(record)
     assert list(found) == ["top1", "top1_conv1", "top1_conv2", "top1_pixels"]
-    # Crops of three pictures, 60 numbers of random filters: above chance, a third, and no more is asked.
+    # Crops of three images, 60 numbers of random filters: above chance, a third, and no more is asked.
     assert all(value is not None and value > 45 for value in found.values()), found
     assert found["top1"] in (found["top1_conv1"], found["top1_conv2"])
     assert all(metric.ci_low is not None and metric.ci_low < metric.ci_high for metric in record.metrics)
@@ -155,7 +157,7 @@ def test_a_second_probe_shows_the_network_nothing(sets: tuple[Dataset, Dataset],
     assert record_folder(tmp_path, other) != record_folder(tmp_path, first)
 
 
-def test_the_same_seed_gives_the_same_answer(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_prediction(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     one, other = (probed(sets, tmp_path / name) for name in "ab")
     assert values(one) == values(other)
     assert one.files == other.files
@@ -185,7 +187,7 @@ def test_streamed_classifiers_agree_with_those_in_memory(sets: tuple[Dataset, Da
         sets, tmp_path, parameters={"classifier": "sgd", "steps": 300, "batch": 32, "learning_rate": 0.05}
     )
     for name, value in values(streamed).items():
-        assert value == pytest.approx(in_memory[name], abs=12)  # 36 photographs, another penalty
+        assert value == pytest.approx(in_memory[name], abs=12)  # 36 images, another penalty
     assert streamed.protocol.identity["classifier"]["name"] == "sgd"
 
 
@@ -234,13 +236,13 @@ def test_a_role_that_is_missing(sets: tuple[Dataset, Dataset], tmp_path: Path) -
         ({"strengths": "1,x"}, "positive numbers"),
         ({"pooling": "max"}, "cannot be 'max'"),
         ({"layers": "conv9"}, "no layer is called 'conv9'"),
-        ({"recipe": "native"}, "one size"),
+        ({"preprocessing": "native"}, "one size"),
     ],
 )
 def test_parameters_that_cannot_be(
-    sets: tuple[Dataset, Dataset], tmp_path: Path, parameters: dict[str, Any], words: str
+    sets: tuple[Dataset, Dataset], tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         probed(sets, tmp_path, parameters=parameters)
 
 
@@ -253,7 +255,7 @@ def test_classes_that_do_not_match(sets: tuple[Dataset, Dataset]) -> None:
     train, test = sets
     with pytest.raises(UserError, match="no class is in both sets"):
         aligned(train, named(test, ("x", "y", "z")))
-    with pytest.raises(UserError, match="1 classes of the test photographs are absent from training, first 'coffee'"):
+    with pytest.raises(UserError, match="1 classes of the test images are absent from training, first 'coffee'"):
         aligned(named(train, train.class_names, keep=2), test)
     with pytest.raises(UserError, match="nothing to tell apart"):
         aligned(named(train, train.class_names, keep=1), test)

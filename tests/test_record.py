@@ -1,4 +1,4 @@
-"""From rows to a record: values, intervals, differences, notes, pictures, and where it all comes from."""
+"""From rows to a record: values, intervals, differences, notes, images, and where it all comes from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from engine_support import (
     Noise,
     TruthTeller,
     loaded,
-    with_anchors,
+    with_baselines,
     with_protocol,
 )
 from hypothesis import given
@@ -30,17 +30,17 @@ from pydantic import ValidationError
 from colorbench.data.dataset import Dataset, id_hash
 from colorbench.errors import UserError
 from colorbench.evaluation.aggregate import TOO_SHORT, metrics_of
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.image_writer import extreme_ids, fixed_ids, prediction_names
 from colorbench.evaluation.provenance import provenance
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colors
+from colorbench.models.interfaces import ColorPrediction
 from colorbench.models.training_overlap import overlap
 from colorbench.results.image_index import read_index
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Record
-from colorbench.results.statistics import paired_places
+from colorbench.results.statistics import paired_positions
 from colorbench.stats.bootstrap import interval
 from colorbench.stats.paired import paired_interval
 from colorbench.storage.hashing import content_fingerprint
@@ -52,9 +52,9 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure(dataset: Dataset, output: Path, model: Any, **changes: Any) -> list[Record]:
-    values: dict[str, Any] = {"anchors": False, "save": "none", "device": "cpu", "workers": 1, **changes}
+    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 1, **changes}
     given = model if hasattr(model, "full_name") else loaded(model)
-    return run(RunRequest([given], ["distance"], dataset, output=output, **values))
+    return run(RunConfig([given], ["distance"], dataset, output=output, **values))
 
 
 def table_of(output: Path, record: Record) -> pd.DataFrame:
@@ -81,10 +81,10 @@ def test_values_and_intervals_follow_from_the_rows(crops: Dataset, tmp_path: Pat
     assert record.notes == ["all is well"]
 
 
-def test_few_photographs_have_no_interval_and_say_so_first(crops: Dataset, tmp_path: Path) -> None:
+def test_few_images_have_no_interval_and_say_so_first(crops: Dataset, tmp_path: Path) -> None:
     (record,) = measure(crops, tmp_path, Noise(), limit=29)
     assert record.notes == [
-        "a demonstration on 29 photographs: it shows that everything works and measures nothing",
+        "a demonstration on 29 images: it shows that everything works and measures nothing",
         "all is well",
     ]
     assert all(metric.value is not None for metric in record.metrics)
@@ -92,11 +92,11 @@ def test_few_photographs_have_no_interval_and_say_so_first(crops: Dataset, tmp_p
     assert all(metric.warning is None for metric in record.metrics)
 
 
-def test_photographs_without_a_value_drop_out_of_that_metric_alone(crops: Dataset, tmp_path: Path) -> None:
+def test_images_without_a_value_drop_out_of_that_metric_alone(crops: Dataset, tmp_path: Path) -> None:
     class HalfGray(Flat):
         def colorize_batch(self, inputs: Any) -> Any:
             colored = torch.tensor([id.startswith("b/") for id in inputs.ids])
-            return Colors(ab=super().colorize_batch(inputs).ab * colored.view(-1, 1, 1, 1))
+            return ColorPrediction(ab=super().colorize_batch(inputs).ab * colored.view(-1, 1, 1, 1))
 
     (record,) = measure(crops, tmp_path, HalfGray((30, 0)))
     distance, chroma = record.metrics
@@ -105,7 +105,7 @@ def test_photographs_without_a_value_drop_out_of_that_metric_alone(crops: Datase
     assert chroma.value == pytest.approx(table["chroma"][table["id"].str.startswith("b/")].mean())
 
 
-def test_a_metric_that_no_photograph_has_is_no_number(crops: Dataset, tmp_path: Path) -> None:
+def test_a_metric_that_no_image_has_is_no_number(crops: Dataset, tmp_path: Path) -> None:
     (record,) = measure(crops, tmp_path, Flat())
     chroma = record.metrics[1]
     assert (chroma.value, chroma.n, chroma.effective_n, chroma.ci_low) == (None, 0, 0, None)
@@ -125,34 +125,34 @@ def test_a_metric_without_an_honest_interval_has_none() -> None:
     assert (metric.value, metric.ci_low, metric.effective_n, metric.warning) == (19.5, None, 12.5, None)
 
 
-def test_differences_are_paired_on_the_same_photographs(
+def test_differences_are_paired_on_the_same_images(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with_anchors(monkeypatch)
-    mine, gray, constant, truth = measure(crops, tmp_path, Noise(), anchors=True)
-    a, b = statistics(table_of(tmp_path, mine), "distance"), statistics(table_of(tmp_path, gray), "distance")
+    with_baselines(monkeypatch)
+    measured, gray, constant, truth = measure(crops, tmp_path, Noise(), baselines=True)
+    a, b = statistics(table_of(tmp_path, measured), "distance"), statistics(table_of(tmp_path, gray), "distance")
     expected = paired_interval(a, b, "ratio")
-    found = mine.differences[0]
+    found = measured.differences[0]
     assert (found.metric, found.minus, found.n) == ("distance", "zoo/gray", 40)
-    assert found.value == expected.value == pytest.approx(mine.metrics[0].value - gray.metrics[0].value)
+    assert found.value == expected.value == pytest.approx(measured.metrics[0].value - gray.metrics[0].value)
     assert expected.interval is not None
     assert (found.ci_low, found.ci_high) == (expected.interval.low, expected.interval.high)
     assert truth.metrics[0].value == 0
 
 
 @given(st.lists(st.sampled_from("abcd"), max_size=8), st.lists(st.sampled_from("abcd"), max_size=8))
-def test_pairing_by_content_gives_each_photograph_one_partner(mine: list[str], theirs: list[str]) -> None:
-    pairs = paired_places(mine, theirs).tolist()
-    assert all(mine[i] == theirs[j] for i, j in pairs)
+def test_pairing_by_content_gives_each_image_one_partner(measured: list[str], reference: list[str]) -> None:
+    pairs = paired_positions(measured, reference).tolist()
+    assert all(measured[i] == reference[j] for i, j in pairs)
     assert len({i for i, _ in pairs}) == len({j for _, j in pairs}) == len(pairs)
-    assert len(pairs) == sum(min(mine.count(letter), theirs.count(letter)) for letter in "abcd")
+    assert len(pairs) == sum(min(measured.count(letter), reference.count(letter)) for letter in "abcd")
 
 
 def test_the_record_is_read_back_as_it_was_and_its_files_are_what_it_says(crops: Dataset, tmp_path: Path) -> None:
     (record,) = measure(crops, tmp_path, Flat((5, 5)), save="predictions", command=("colorbench", "run"))
     folder = record_folder(tmp_path, record)
     assert Record.model_validate_json((folder / "record.json").read_text()) == record
-    named = {"rows.parquet": record.files.rows, **record.files.arrays, **record.files.pictures}
+    named = {"rows.parquet": record.files.rows, **record.files.arrays, **record.files.saved_images}
     assert {name: sha256((folder / name).read_bytes()).hexdigest() for name in named} == named
     kept = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     listed = dict(line.split("  ")[::-1] for line in (folder / "predictions.sha256").read_text().splitlines())
@@ -177,7 +177,7 @@ def test_what_the_record_says_of_the_data(crops: Dataset, tmp_path: Path) -> Non
     hashes = [sha256(sample.path.read_bytes()).hexdigest() for sample in crops.limit(7).samples]
     assert data.fingerprint == content_fingerprint(hashes)
     assert (data.name, data.n, data.n_evaluated, data.n_gray, data.limit) == ("crops", 7, 7, 0, 7)
-    assert (data.recipe, data.overlap, data.skipped) == ("squash64", None, [])
+    assert (data.preprocessing, data.overlap, data.skipped) == ("squash64", None, [])
 
 
 def test_the_curve_is_kept(crops: Dataset, tmp_path: Path) -> None:
@@ -190,35 +190,35 @@ def test_the_curve_is_kept(crops: Dataset, tmp_path: Path) -> None:
     assert (arrays["lightness"].sum(axis=1) == 64 * 64).all()
 
 
-# Pictures
+# Images
 
 
-def test_the_gallery_shows_the_same_photographs_for_every_model(crops: Dataset, tmp_path: Path) -> None:
+def test_the_gallery_shows_the_same_images_for_every_model(crops: Dataset, tmp_path: Path) -> None:
     shown = []
     for model in (loaded(Flat((40, 40)), "test/a"), loaded(Noise(), "test/b")):
         (record,) = measure(crops, tmp_path, model, save="gallery")
         index = read_index(record_folder(tmp_path, record))
-        shown.append({picture.id for picture in index if "fixed" in picture.reasons})
+        shown.append({image.id for image in index if "fixed" in image.reasons})
     assert shown[0] == shown[1] == set(sorted((s.id for s in crops.samples), key=id_hash)[:24])
 
 
-def test_the_gallery_shows_answer_truth_and_gray(crops: Dataset, tmp_path: Path) -> None:
+def test_the_gallery_shows_prediction_truth_and_gray(crops: Dataset, tmp_path: Path) -> None:
     (record,) = measure(crops, tmp_path, Flat((60, 0)), save="gallery")
-    folder = record_folder(tmp_path, record) / "pictures"
-    for picture in read_index(folder.parent):
-        answer, truth, gray = (
+    folder = record_folder(tmp_path, record) / "thumbnails"
+    for image in read_index(folder.parent):
+        prediction, truth, gray = (
             np.asarray(Image.open(folder / name).convert("RGB"), dtype=float)
-            for name in (picture.answer, picture.truth, picture.gray)
+            for name in (image.prediction, image.truth, image.gray)
         )
-        original = Image.open(next(s.path for s in crops.samples if s.id == picture.id)).convert("RGB")
+        original = Image.open(next(s.path for s in crops.samples if s.id == image.id)).convert("RGB")
         assert np.abs(truth - np.asarray(original.resize((64, 64), Image.Resampling.BICUBIC))).mean() < 8
         assert np.ptp(gray, axis=2).max() <= 4
-        assert answer[..., 0].mean() > answer[..., 1].mean() + 20, "ab = (60, 0) is pink"
+        assert prediction[..., 0].mean() > prediction[..., 1].mean() + 20, "ab = (60, 0) is pink"
 
 
 def test_the_gallery_holds_the_best_and_the_worst(crops: Dataset, tmp_path: Path) -> None:
     (record,) = measure(crops, tmp_path, Flat(), save="gallery")
-    index = {reason: picture for picture in read_index(record_folder(tmp_path, record)) for reason in picture.reasons}
+    index = {reason: image for image in read_index(record_folder(tmp_path, record)) for reason in image.reasons}
     ranked = table_of(tmp_path, record).sort_values("distance")["id"].tolist()
     assert [index[f"distance best {i}"].id for i in (1, 2, 3, 4)] == ranked[:4]
     assert [index[f"distance worst {i}"].id for i in (1, 2, 3, 4)] == ranked[:-5:-1]
@@ -235,7 +235,7 @@ def test_extremes_leave_out_what_has_no_score_and_break_ties_by_hash() -> None:
     assert len(fixed_ids(ids)) == 6
 
 
-def test_predictions_are_the_answers_pixel_by_pixel(crops: Dataset, tmp_path: Path) -> None:
+def test_predictions_are_the_predictions_pixel_by_pixel(crops: Dataset, tmp_path: Path) -> None:
     (record,) = measure(crops, tmp_path, TruthTeller(), save="predictions", limit=3)
     for sample in crops.limit(3).samples:
         stored = Image.open(record_folder(tmp_path, record) / "predictions" / Path(sample.id).with_suffix(".png"))
@@ -249,7 +249,7 @@ def test_stored_predictions_score_as_the_model_that_made_them(
     (record,) = measure(crops, tmp_path, Noise(), save="predictions", limit=5)
     name = f"images:{record_folder(tmp_path, record) / 'predictions'}"
     (stored,) = run(
-        RunRequest([name], ["distance"], crops, output=tmp_path, anchors=False, save="none", device="cpu", limit=5)
+        RunConfig([name], ["distance"], crops, output=tmp_path, baselines=False, save="none", device="cpu", limit=5)
     )
     rows = table_of(tmp_path, stored)
     assert rows.pop("lightness_gap").max() < 5  # what clipping and rounding leave
@@ -268,7 +268,7 @@ def test_names_of_predictions_are_unique() -> None:
 # Where it comes from
 
 
-def test_overlap_counts_evaluated_photographs_among_the_training_photographs(tmp_path: Path) -> None:
+def test_overlap_counts_evaluated_images_among_the_training_images(tmp_path: Path) -> None:
     hashes = [sha256(bytes([i])).hexdigest() for i in range(6)]
     path = tmp_path / "hashes.npy"
     first_eight_bytes = [bytes.fromhex(hash)[:8] for hash in hashes[:4]]
@@ -281,12 +281,12 @@ def test_overlap_counts_evaluated_photographs_among_the_training_photographs(tmp
 
 def test_unreadable_training_hashes_are_named(tmp_path: Path) -> None:
     path = tmp_path / "hashes.npy"
-    for content, words in ((None, "cannot be read"), (b"nonsense", "cannot be read"), (np.zeros(3), "uint64")):
+    for content, message in ((None, "cannot be read"), (b"nonsense", "cannot be read"), (np.zeros(3), "uint64")):
         if isinstance(content, bytes):
             path.write_bytes(content)
         elif content is not None:
             np.save(path, content)
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=message):
             overlap(ModelCard(title="x", training_hashes=str(path)), ["0" * 64])
     with pytest.raises(UserError, match="no_such_package"):
         overlap(ModelCard(title="x", training_hashes="no_such_package:hashes.npy"), ["0" * 64])
@@ -315,7 +315,7 @@ def test_a_notebook_measures_with_one_call(crops: Dataset, tmp_path: Path) -> No
     import colorbench
 
     record = colorbench.run(
-        loaded(Flat()), "distance", crops, parameters={"free": 4}, output=tmp_path, anchors=False, limit=3
+        loaded(Flat()), "distance", crops, parameters={"free": 4}, output=tmp_path, baselines=False, limit=3
     )
     assert record.protocol.parameters["free"] == 4
     assert record.dataset.n_evaluated == 3

@@ -15,9 +15,9 @@ from PIL import Image
 
 from colorbench.errors import UserError
 from colorbench.evaluation.image_writer import thumbnail, write_index
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of
-from colorbench.reporting.page import anchor_records, page, write_report
+from colorbench.reporting.page import baseline_records, page, write_report
 from colorbench.reporting.plots import chart, ticks
 from colorbench.results.image_index import SavedImage, file_names
 from colorbench.results.record import read_record
@@ -25,18 +25,18 @@ from colorbench.results.record import read_record
 
 @pytest.fixture
 def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
-    """Write a record with two pictures where ``colorbench run`` would; returns its folder."""
+    """Write a record with two images where ``colorbench run`` would; returns its folder."""
 
     def write(model: str = "zoo/cic.small", **changes) -> Path:
         record = make_record(model, **changes)
         path = tmp_path / "runs" / folder_of(model, "auc", "holiday", record.key)
-        folder = RunFolder(path)
+        folder = RunDirectory(path)
         path.mkdir(parents=True)
         kept = []
         why = {"a.jpg": ["fixed", "auc_raw worst 1"], "b<i>.jpg": ["auc_raw best 1"], "c.jpg": ["psnr best 1"]}
         for id, reasons in why.items():
             for name in file_names(id):
-                folder.write(folder.pictures / name, thumbnail(Image.fromarray(astronaut)))
+                folder.write(folder.thumbnails / name, thumbnail(Image.fromarray(astronaut)))
             kept.append(SavedImage.of(id, "0", reasons, {"auc_raw": 91.234}))
         write_index(folder, kept)
         folder.write_record(record.model_dump_json())
@@ -48,19 +48,19 @@ def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
 def test_the_page_needs_no_other_file(stored) -> None:
     text = write_report(stored(), headline="auc_raw").read_text()
     sources = re.findall(r'(?:src|href)="([^"]*)"', text)
-    # Two of three photographs, for psnr is not the headline; each once, as gray, answer and truth.
+    # Two of three images, for psnr is not the headline; each once, as gray, answer and truth.
     assert len(sources) == 6
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
     assert "url(" not in text
     assert "<script" not in text
-    picture = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
-    assert (picture.format, picture.size) == ("WEBP", (160, 160))
+    image = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
+    assert (image.format, image.size) == ("WEBP", (160, 160))
 
 
 def test_the_page_shows_every_number_with_its_interval(stored) -> None:
     text = write_report(stored(), explanations={"auc_raw": "How near."}, headline="auc_raw").read_text()
-    for words in ("90.46", "[89.50, 91.50]", "+1.25", "[+0.75, +1.75]", "68.12", "eff. 37", "How near."):
-        assert words in text
+    for message in ("90.46", "[89.50, 91.50]", "+1.25", "[+0.75, +1.75]", "68.12", "eff. 37", "How near."):
+        assert message in text
     assert "auc_raw 91.23, best 1" in text
     assert "interval too short" in text
 
@@ -77,7 +77,7 @@ def test_where_nothing_is_taken_from_gray_the_controls_are(make_record) -> None:
     assert "<th>minus" not in nothing and "Bold differences" not in nothing
 
 
-def test_differences_from_gray_and_from_the_best_single_colour_stand_side_by_side(make_record) -> None:
+def test_differences_from_gray_and_from_the_best_single_color_stand_side_by_side(make_record) -> None:
     record = make_record()
     constant = record.differences[0].model_copy(update={"minus": "zoo/constant", "value": -0.5})
     other = constant.model_copy(update={"minus": "zoo/random"})
@@ -96,15 +96,15 @@ def test_gray_constant_and_truth_are_found_beside_it(stored) -> None:
     assert text.count("<polyline") == 3
 
 
-def test_whoever_shows_pictures_says_whose_they_are(stored) -> None:
-    folder = stored(source="pictures by <A. Photographer>, CC BY 2.0")
-    assert "Credits: pictures by &lt;A. Photographer&gt;, CC BY 2.0." in write_report(folder).read_text()
+def test_whoever_shows_images_says_whose_they_are(stored) -> None:
+    folder = stored(source="images by <A. Imageer>, CC BY 2.0")
+    assert "Credits: images by &lt;A. Imageer&gt;, CC BY 2.0." in write_report(folder).read_text()
 
 
-def test_records_on_other_photographs_do_not_stand_beside_it(stored, make_record) -> None:
+def test_records_on_other_images_do_not_stand_beside_it(stored, make_record) -> None:
     folder = stored()
     stored("zoo/gray", fingerprint="f" * 64)
-    assert anchor_records(folder, make_record()) == []
+    assert baseline_records(folder, make_record()) == []
 
 
 def test_what_others_wrote_is_escaped(make_record) -> None:
@@ -124,9 +124,9 @@ def test_the_same_record_gives_the_same_bytes(stored) -> None:
     assert write_report(folder).read_bytes() == write_report(folder).read_bytes()
 
 
-def test_few_photographs_are_called_a_demonstration(make_record) -> None:
-    assert "A demonstration on 14 photographs: it shows that everything works" in page(make_record(n=14))
-    assert "demonstration" not in page(make_record(n=30))
+def test_few_images_are_called_a_demonstration(make_record) -> None:
+    assert "A demonstration on 14 images: it shows that everything works" in page(make_record(n=14))
+    assert "too_few_images" not in page(make_record(n=30))
 
 
 @pytest.mark.parametrize("content", [None, "{}", "nonsense"])
@@ -169,14 +169,14 @@ def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None
 
 
 def edit_index(folder: Path, **changes: object) -> None:
-    """Change the first line of the index of pictures."""
-    path = folder / "pictures" / "index.json"
+    """Change the first line of the index of images."""
+    path = folder / "thumbnails" / "index.json"
     lines = json.loads(path.read_text())
     lines[0] |= changes
     path.write_text(json.dumps(lines))
 
 
-@pytest.mark.parametrize("how", ["above", "absolute", "link", "no picture"])
+@pytest.mark.parametrize("how", ["above", "absolute", "link", "no image"])
 def test_no_file_outside_the_record_comes_into_the_page(
     stored, tmp_path: Path, astronaut: np.ndarray, how: str
 ) -> None:
@@ -184,29 +184,27 @@ def test_no_file_outside_the_record_comes_into_the_page(
     folder = stored()
     secret = tmp_path / "secret.webp"
     secret.write_bytes(thumbnail(Image.fromarray(255 - astronaut)))
-    name = {"above": "../" * 6 + "secret.webp", "absolute": str(secret), "link": "link.webp", "no picture": "x.webp"}[
-        how
-    ]
-    (folder / "pictures" / "link.webp").symlink_to(secret)
-    (folder / "pictures" / "x.webp").write_bytes(b"private words, no picture")
-    for kind in ("answer", "truth", "gray"):
+    name = {"above": "../" * 6 + "secret.webp", "absolute": str(secret), "link": "link.webp", "no image": "x.webp"}[how]
+    (folder / "thumbnails" / "link.webp").symlink_to(secret)
+    (folder / "thumbnails" / "x.webp").write_bytes(b"private words, no image")
+    for kind in ("prediction", "truth", "gray"):
         edit_index(folder, **{kind: name})
     text = write_report(folder, headline="auc_raw").read_text()
     assert base64.b64encode(secret.read_bytes()).decode() not in text
-    assert base64.b64encode(b"private words, no picture").decode()[:20] not in text
+    assert base64.b64encode(b"private words, no image").decode()[:20] not in text
     assert text.count("missing, or changed since it was saved") == 3
 
 
-def test_pictures_and_an_index_that_were_changed_are_not_shown(stored, astronaut: np.ndarray) -> None:
+def test_images_and_an_index_that_were_changed_are_not_shown(stored, astronaut: np.ndarray) -> None:
     folder = stored()
     record = read_record(folder)
-    files = [path for path in (folder / "pictures").iterdir() if path.is_file()]
-    hashes = {f"pictures/{path.name}": sha256(path.read_bytes()).hexdigest() for path in files}
-    named = record.files.model_copy(update={"pictures": hashes})
+    files = [path for path in (folder / "thumbnails").iterdir() if path.is_file()]
+    hashes = {f"thumbnails/{path.name}": sha256(path.read_bytes()).hexdigest() for path in files}
+    named = record.files.model_copy(update={"saved_images": hashes})
     (folder / "record.json").write_text(record.model_copy(update={"files": named}).model_dump_json())
     assert "missing, or changed" not in write_report(folder, headline="auc_raw").read_text()
-    first = json.loads((folder / "pictures" / "index.json").read_text())[0]["truth"]
-    (folder / "pictures" / first).write_bytes(thumbnail(Image.fromarray(255 - astronaut)))
+    first = json.loads((folder / "thumbnails" / "index.json").read_text())[0]["truth"]
+    (folder / "thumbnails" / first).write_bytes(thumbnail(Image.fromarray(255 - astronaut)))
     assert write_report(folder, headline="auc_raw").read_text().count("missing, or changed") == 1
     edit_index(folder, scores={"auc_raw": 99.9})
     assert "index of saved images is missing or was changed" in write_report(folder, headline="auc_raw").read_text()
@@ -217,19 +215,19 @@ def test_pictures_and_an_index_that_were_changed_are_not_shown(stored, astronaut
     [None, b"", b"[", b"{}", b"[1]", b'[{"id": 3}]', b"\xff\xfe", b"[" * 100_000, b'{"id": "a"}', b"null"],
     ids=["missing", "empty", "cut", "table", "number", "other", "binary", "deep", "keys", "null"],
 )
-def test_a_missing_or_odd_index_costs_the_pictures_only(stored, index: bytes | None) -> None:
+def test_a_missing_or_odd_index_costs_the_images_only(stored, index: bytes | None) -> None:
     folder = stored()
     record = read_record(folder)
-    path = folder / "pictures" / "index.json"
+    path = folder / "thumbnails" / "index.json"
     if index is None:
         path.unlink()
-        named = record.files.model_copy(update={"pictures": {"pictures/index.json": "0" * 64}})
+        named = record.files.model_copy(update={"saved_images": {"thumbnails/index.json": "0" * 64}})
         (folder / "record.json").write_text(record.model_copy(update={"files": named}).model_dump_json())
     else:
         path.write_bytes(index)
     text = write_report(folder, headline="auc_raw").read_text()
     assert "90.46" in text and "<img" not in text
-    assert ("saved images are not shown" in text) == (index != b"{}")  # an empty table names no picture
+    assert ("saved images are not shown" in text) == (index != b"{}")  # an empty table names no image
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "folder", "other schema"])
@@ -237,7 +235,7 @@ def test_a_damaged_record_in_a_neighboring_folder_costs_its_own_numbers_only(
     stored, tmp_path: Path, damage: str
 ) -> None:
     folder, neighbor = stored(), stored("zoo/gray")
-    assert [one.model.name for one in anchor_records(folder, read_record(folder))] == ["zoo/gray"]
+    assert [one.model.name for one in baseline_records(folder, read_record(folder))] == ["zoo/gray"]
     record = neighbor / "record.json"
     text = record.read_text()
     record.unlink()
@@ -249,5 +247,5 @@ def test_a_damaged_record_in_a_neighboring_folder_costs_its_own_numbers_only(
                 damage
             ]
         )
-    assert anchor_records(folder, read_record(folder)) == []
+    assert baseline_records(folder, read_record(folder)) == []
     assert "90.46" in write_report(folder, headline="auc_raw").read_text()

@@ -14,7 +14,7 @@ from colorbench.models.resize import at_working_size
 
 @pytest.fixture(scope="module")
 def lightness(astronaut: np.ndarray) -> Tensor:
-    """(1, 1, 300, 512) L of a real photograph."""
+    """(1, 1, 300, 512) L of a real image."""
     return rgb_to_lab(torch.from_numpy(astronaut[:300].transpose(2, 0, 1).copy())[None])[:, :1]
 
 
@@ -47,10 +47,10 @@ def test_overshoot_is_no_lightness() -> None:
     at_working_size(model, edge, 20)
 
 
-@pytest.mark.parametrize("answer", [16, 64])
-def test_ab_of_any_size_comes_back_bilinear(lightness: Tensor, answer: int) -> None:
+@pytest.mark.parametrize("prediction", [16, 64])
+def test_ab_of_any_size_comes_back_bilinear(lightness: Tensor, prediction: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    small = torch.randn(1, 2, answer, answer, generator=generator) * 40
+    small = torch.randn(1, 2, prediction, prediction, generator=generator) * 40
     ab = at_working_size(lambda shown: small, lightness, 64)
     for channel in range(2):
         image = Image.fromarray(small[0, channel].numpy())
@@ -66,7 +66,7 @@ def test_a_model_that_works_at_the_given_size_is_left_alone(lightness: Tensor) -
     assert torch.equal(at_working_size(model, lightness, (300, 512)), torch.cat([lightness, -lightness], dim=1))
 
 
-def test_a_large_answer_is_averaged_not_sampled() -> None:
+def test_a_large_prediction_is_averaged_not_sampled() -> None:
     fine = torch.zeros(1, 2, 64, 64)
     fine[..., ::2] = 10  # stripes of one pixel
     ab = at_working_size(lambda shown: fine, torch.full((1, 1, 16, 16), 50.0), 64)

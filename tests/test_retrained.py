@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from engine_support import Listening, read_folder, write_photographs
+from engine_support import Listening, read_folder, write_images
 from probe_support import request, write_classes
 from voc_support import write_devkit
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.loading import load_model
 from colorbench.results.record import Record
@@ -73,7 +73,7 @@ class Killing(Listening):
             raise Killed
 
 
-Asked = Callable[[Any, Path], RunRequest]
+Asked = Callable[[Any, Path], RunConfig]
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +84,16 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Asked]:
 
 def requests(folder: Path) -> dict[str, Asked]:
     """Protocol -> the request of a small run on images below a folder."""
-    write_photographs(folder / "images", 10)
+    write_images(folder / "images", 10)
     images = read_folder(folder / "images")
     classes = write_classes(folder / "train", 8), write_classes(folder / "test", 8, first=20)
     devkit = open_dataset(write_devkit(folder / "voc", count=12))
 
     def of_images(protocol: str, **parameters: str) -> Asked:
-        def made(model: Any, output: Path) -> RunRequest:
-            common = {"anchors": False, "save": "none", "device": "cpu", "workers": 0, "batch_size": 2}
-            chosen = {protocol: {"recipe": "squash64", **parameters}}
-            return RunRequest([model], [protocol], images, output=output, parameters=chosen, **common)
+        def made(model: Any, output: Path) -> RunConfig:
+            common = {"baselines": False, "save": "none", "device": "cpu", "workers": 0, "batch_size": 2}
+            chosen = {protocol: {"preprocessing": "squash64", **parameters}}
+            return RunConfig([model], [protocol], images, output=output, parameters=chosen, **common)
 
         return made
 
@@ -131,7 +131,7 @@ def check(protocol: str, asked: Asked, folder: Path, kills: int) -> None:
     draw = random.Random(protocol)
     counted = Killing(10**9)
     first = train(folder / "model", seed=0)
-    old = run(asked(load_model(first), folder / "whole"), counted)[0]
+    old = run(asked(load_model(first), folder / "full"), counted)[0]
     new = run(asked(load_model(train(folder / "model", seed=1)), folder / "fresh"))[0]
     assert numbers(new) != numbers(old), "the two models must differ"
     for index in range(kills):
@@ -175,11 +175,11 @@ def test_a_shard_of_another_model_is_not_used(
     for seed in (0, 1):
         with pytest.raises(Killed):
             run(asked["auc"](load_model(train(tmp_path / "model", seed=seed)), tmp_path / "runs"), Killing(3 - seed))
-    old, begun = sorted(
+    old, started = sorted(
         {path.parent for path in (tmp_path / "runs").rglob("*.npz")}, key=lambda one: len(list(one.iterdir()))
     )[::-1]
     for path in old.glob("*.npz"):
-        (begun / path.name).write_bytes(path.read_bytes())
+        (started / path.name).write_bytes(path.read_bytes())
     resumed = run(asked["auc"](load_model(train(tmp_path / "model", seed=1)), tmp_path / "runs"))[0]
     assert numbers(resumed) == numbers(new)
-    assert record_folder(tmp_path / "runs", resumed) == begun.parent
+    assert record_folder(tmp_path / "runs", resumed) == started.parent

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from engine_support import Listening, read_folder, write_photographs
+from engine_support import Listening, read_folder, write_images
 from test_retrained import numbers, train
 
 from colorbench.cli.show import describe
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.card import ModelCard
 from colorbench.results.record import Record
@@ -36,15 +36,15 @@ class Opaque:
 def measure(folder: Path, model: Any, listener: Any = None, **changes: Any) -> Record:
     values: dict[str, Any] = {
         "output": folder / "runs",
-        "parameters": {"auc": {"recipe": "squash64"}},
+        "parameters": {"auc": {"preprocessing": "squash64"}},
         "command": ("colorbench", "run", "-m", str(model), "--data", str(folder / "set")),
         **changes,
     }
-    common = {"anchors": False, "save": "none", "device": "cpu", "workers": 0}
-    return run(RunRequest([model], ["auc"], read_folder(folder / "set"), **common, **values), listener)[0]
+    common = {"baselines": False, "save": "none", "device": "cpu", "workers": 0}
+    return run(RunConfig([model], ["auc"], read_folder(folder / "set"), **common, **values), listener)[0]
 
 
-def said(folder: Path, record: Record) -> str:
+def stated(folder: Path, record: Record) -> str:
     """What ``show`` says of a new run."""
     return " ".join(describe(str(record_folder(folder / "runs", record)))["a new run"])
 
@@ -59,7 +59,7 @@ def change(path: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    write_photographs(tmp_path / "set", 4)
+    write_images(tmp_path / "set", 4)
     train(tmp_path / "m", seed=0)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -67,24 +67,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_changed_is_named(folder: Path) -> None:
     first = measure(folder, "m/model.py:Model")
-    assert said(folder, first) == "shows this record again: nothing that decides it has changed"
+    assert stated(folder, first) == "shows this record again: nothing that decides it has changed"
     listener = Listening()
     assert measure(folder, "./m/model.py:Model", listener) == first
     assert "measured already" in listener.messages[0]
     train(folder / "m", seed=1)
-    assert said(folder, first).endswith("weights of the model (all that it holds)")
+    assert stated(folder, first).endswith("weights of the model (all that it holds)")
     second = measure(folder, "m/model.py:Model")
     assert numbers(second) != numbers(first)
     code = folder / "m" / "model.py"
     code.write_text(code.read_text().replace("40 *", "30 *"))
-    assert "code of the model" in said(folder, second)
+    assert "code of the model" in stated(folder, second)
 
 
 def test_files_that_were_replaced_with_their_times_put_back_are_measured_anew(folder: Path) -> None:
     path = read_folder(folder / "set").samples[1].path
     first = measure(folder, "m/model.py:Model")
     change(path)
-    assert "images (content of the dataset)" in said(folder, first)
+    assert "images (content of the dataset)" in stated(folder, first)
     second = measure(folder, "m/model.py:Model")
     assert second.dataset.fingerprint != first.dataset.fingerprint
     change(path)
@@ -99,15 +99,15 @@ def test_a_model_that_is_not_reusable_is_measured_each_time(folder: Path) -> Non
     assert first.key != second.key
     assert numbers(first) == numbers(second)
     assert second.fingerprint is not None and not second.fingerprint.reusable
-    assert "measures again" in said(folder, second)
+    assert "measures again" in stated(folder, second)
 
 
 def test_a_record_that_was_copied_runs_nothing_that_it_names(folder: Path) -> None:
     record = measure(folder, "m/model.py:Model")
-    place = record_folder(folder / "runs", record)
-    copied = folder / "copied" / "a" / "b" / place.name
+    position = record_folder(folder / "runs", record)
+    copied = folder / "copied" / "a" / "b" / position.name
     copied.mkdir(parents=True)
-    for one in place.iterdir():
+    for one in position.iterdir():
         if one.is_file():
             (copied / one.name).write_bytes(one.read_bytes())
     (folder / "m" / "model.py").write_text("raise SystemExit('it was run')")
@@ -116,7 +116,7 @@ def test_a_record_that_was_copied_runs_nothing_that_it_names(folder: Path) -> No
 
 def test_the_key_verifies(folder: Path) -> None:
     record = measure(folder, "m/model.py:Model")
-    found = verify(record_folder(folder / "runs", record), photographs=read_folder(folder / "set"))
+    found = verify(record_folder(folder / "runs", record), images=read_folder(folder / "set"))
     assert {check.name: check.outcome for check in found.checks}["key"] == "holds"
 
 
@@ -128,4 +128,4 @@ def test_another_protocol_code_is_another_key(folder: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr("colorbench.results.run_key.library_code", lambda: "0" * 64)
         assert measure(folder, "m/model.py:Model").key != first.key
-        assert "code of colorbench" in said(folder, first)
+        assert "code of colorbench" in stated(folder, first)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_support import DistanceProtocol, Flat, Listening, loaded, with_anchors, with_protocol
+from engine_support import DistanceProtocol, Flat, Listening, loaded, with_baselines, with_protocol
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.results.image_index import whole
+from colorbench.results.image_index import full
 from colorbench.results.record import Record
 from colorbench.verification.checks import verify
 
@@ -23,15 +23,15 @@ from colorbench.verification.checks import verify
 def protocol(monkeypatch: pytest.MonkeyPatch) -> DistanceProtocol:
     protocol = DistanceProtocol()
     with_protocol(monkeypatch, distance=protocol)
-    with_anchors(monkeypatch)
+    with_baselines(monkeypatch)
     monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 16)
     return protocol
 
 
 def measured(dataset: Dataset, output: Path, model: Any = None, listener: Any = None, **changes: Any) -> list[Record]:
-    values: dict[str, Any] = {"anchors": False, "save": "none", "device": "cpu", "workers": 0, **changes}
+    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 0, **changes}
     given = loaded(Flat((10, 10)) if model is None else model)
-    return run(RunRequest(models=[given], protocols=["distance"], data=dataset, output=output, **values), listener)
+    return run(RunConfig(models=[given], protocols=["distance"], data=dataset, output=output, **values), listener)
 
 
 def read_only(patch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def read_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Path, "write_bytes", refuse)
 
 
-def test_a_finished_run_is_shown_from_a_read_only_place(
+def test_a_finished_run_is_shown_from_a_read_only_position(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (record,) = measured(crops, tmp_path)
@@ -75,28 +75,28 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_made_again(crops: Dataset
     assert len(list(path.parent.glob("record.unreadable-*"))) == 1, "what was there is kept"
 
 
-def test_a_damaged_anchor_does_not_end_a_finished_run(
+def test_a_damaged_baseline_does_not_end_a_finished_run(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = measured(crops, tmp_path, anchors=True)
+    records = measured(crops, tmp_path, baselines=True)
     gray = record_folder(tmp_path, records[1])
     (gray / "record.json").write_text("{")
-    with_anchors(monkeypatch)  # fresh ones: what a model remembers is part of its fingerprint
-    again = measured(crops, tmp_path, anchors=True)
+    with_baselines(monkeypatch)  # fresh ones: what a model remembers is part of its fingerprint
+    again = measured(crops, tmp_path, baselines=True)
     assert again[0] == records[0]
     assert again[1].metrics == records[1].metrics
 
 
-def test_rows_of_an_anchor_that_cannot_be_read_are_named(
+def test_rows_of_an_baseline_that_cannot_be_read_are_named(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    records = measured(crops, tmp_path, anchors=True)
+    records = measured(crops, tmp_path, baselines=True)
     rows = record_folder(tmp_path, records[1]) / "rows.parquet"
     rows.write_bytes(rows.read_bytes()[:100])
-    with_anchors(monkeypatch)
+    with_baselines(monkeypatch)
     other = loaded(Flat((30, 5)), "test/other")
     with pytest.raises(RunError, match=r"rows of zoo/gray cannot be read.*rows\.parquet"):
-        run(RunRequest(models=[other], protocols=["distance"], data=crops, output=tmp_path, save="none", workers=0))
+        run(RunConfig(models=[other], protocols=["distance"], data=crops, output=tmp_path, save="none", workers=0))
 
 
 class Failing(Flat):
@@ -114,11 +114,11 @@ class Failing(Flat):
 
 def test_a_run_that_fails_before_its_first_shard_leaves_no_folder(crops: Dataset, tmp_path: Path) -> None:
     output = tmp_path / "runs"
-    with pytest.raises(UserError, match="unknown recipe '256'"):
-        measured(crops, output, parameters={"distance": {"recipe": "256"}}, anchors=True)
+    with pytest.raises(UserError, match="unknown preprocessing '256'"):
+        measured(crops, output, parameters={"distance": {"preprocessing": "256"}}, baselines=True)
     assert list(output.iterdir()) == []
     with pytest.raises(RunError, match="no more"):
-        measured(crops, output, Failing(0), anchors=True)
+        measured(crops, output, Failing(0), baselines=True)
     assert list(output.iterdir()) == []
 
 
@@ -135,18 +135,18 @@ def test_saved_images_that_a_power_cut_emptied_are_made_again(
 ) -> None:
     """The shards reached the disk, the images beside them did not: they are there, and empty, cut or full of zeros."""
 
-    class Cut(Exception):
+    class FeatureSpec(Exception):
         pass
 
     def cut(*_: Any) -> None:
-        raise Cut
+        raise FeatureSpec
 
     with monkeypatch.context() as patch:
         patch.setattr("colorbench.evaluation.build_record._record", cut)
-        with pytest.raises(Cut):
+        with pytest.raises(FeatureSpec):
             measured(crops, tmp_path, save="predictions")
     predictions = sorted(tmp_path.rglob("predictions/**/*.png"))
-    thumbnails = sorted(tmp_path.rglob("pictures/*.webp"))
+    thumbnails = sorted(tmp_path.rglob("thumbnails/*.webp"))
     assert len(predictions) == 40 and len(thumbnails) == 72
     for path in (predictions[0], thumbnails[0]):
         path.write_bytes(b"")
@@ -161,8 +161,8 @@ def test_saved_images_that_a_power_cut_emptied_are_made_again(
     model = Flat((10, 10))
     (record,) = measured(crops, tmp_path, model, save="predictions")
     assert len(set(model.ids)) < 20, "only those, and the best and worst"
-    assert all(whole(path) for path in predictions)
-    kept = [path for path in record_folder(tmp_path, record).joinpath("pictures").iterdir() if path.suffix == ".webp"]
-    assert len(kept) >= 72 and all(whole(path) for path in kept)
+    assert all(full(path) for path in predictions)
+    kept = [path for path in record_folder(tmp_path, record).joinpath("thumbnails").iterdir() if path.suffix == ".webp"]
+    assert len(kept) >= 72 and all(full(path) for path in kept)
     outcomes = {check.name: check.outcome for check in verify(record_folder(tmp_path, record)).checks}
-    assert (outcomes["pictures"], outcomes["predictions"]) == ("holds", "holds")
+    assert (outcomes["saved images"], outcomes["predictions"]) == ("holds", "holds")

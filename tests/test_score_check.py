@@ -12,9 +12,9 @@ from engine_support import DistanceProtocol, DistanceScorer, Flat, loaded, with_
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.batch import Colorization
-from colorbench.evaluation.config import RunRequest
-from colorbench.evaluation.interfaces import ScoredBatch, Summary
+from colorbench.evaluation.batch import Prediction
+from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.interfaces import BatchScores, Summary
 from colorbench.evaluation.runner import run
 from colorbench.results.metric_spec import MetricSpec
 
@@ -32,11 +32,11 @@ class Odd(DistanceProtocol):
         class Scorer(DistanceScorer):
             metrics = protocol.odd or DistanceScorer.metrics
 
-            def score(self, colorization: Colorization) -> ScoredBatch:
+            def score(self, colorization: Prediction) -> BatchScores:
                 scored, n = super().score(colorization), len(colorization.truth.ids)
                 columns = {name: make(n) for name, make in protocol.columns.items()}
                 arrays = {name: make(n) for name, make in protocol.arrays.items()}
-                found = ScoredBatch({**scored.columns, **columns}, {**scored.arrays, **arrays})
+                found = BatchScores({**scored.columns, **columns}, {**scored.arrays, **arrays})
                 return found if n == 1 else replace(found, columns={**found.columns, **protocol.last})
 
             def summarize(self, columns: Any, arrays: Any) -> Summary:
@@ -49,8 +49,8 @@ class Odd(DistanceProtocol):
 def measured(dataset: Dataset, output: Path, patch: pytest.MonkeyPatch, protocol: Odd) -> Flat:
     model = Flat((10, 10))
     with_protocol(patch, distance=protocol)
-    values: dict[str, Any] = {"anchors": False, "save": "none", "device": "cpu", "workers": 1}
-    run(RunRequest(models=[loaded(model)], protocols=["distance"], data=dataset, output=output, **values))
+    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 1}
+    run(RunConfig(models=[loaded(model)], protocols=["distance"], data=dataset, output=output, **values))
     return model
 
 
@@ -64,14 +64,14 @@ ODD_NAMES = ["", " ", "a\nb", "a\tb", "\x1b[31mred", "a\u202eb", "x" * 101, "a,b
 @pytest.mark.parametrize("name", ["id", "sha256", "label", "gray", "height", "width", *ODD_NAMES])
 @pytest.mark.parametrize("place", ["column", "metric"])
 def test_a_name_that_the_rows_cannot_hold_is_refused_before_the_pass(
-    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, place: str
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, position: str
 ) -> None:
     metric = MetricSpec(name, "odd", "", None)
     odd = {
         "column": Odd(columns={name: numbers}),
         "array": Odd(arrays={name: numbers}),
         "metric": Odd(metrics=(*DistanceScorer.metrics, metric)),
-    }[place]
+    }[position]
     with pytest.raises(UserError, match=r"protocol distance: .*(cannot be the name of a column|is taken)") as caught:
         measured(crops, tmp_path, monkeypatch, odd)
     assert "\n" not in str(caught.value)
@@ -87,17 +87,17 @@ def test_a_name_that_the_rows_cannot_hold_is_refused_before_the_pass(
     ],
 )
 def test_metrics_whose_columns_collide_are_refused(
-    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], words: str
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], message: str
 ) -> None:
     odd = Odd(metrics=tuple(MetricSpec(name, name, "", None) for name in names))
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         measured(crops, tmp_path, monkeypatch, odd)
 
 
 @pytest.mark.parametrize(
     ("odd", "words"),
     [
-        (Odd(columns={"x": lambda n: np.ones(n + 1)}), "gave 2 values of x for 1 photographs"),
+        (Odd(columns={"x": lambda n: np.ones(n + 1)}), "gave 2 values of x for 1 images"),
         (Odd(columns={"x": lambda n: np.ones((n, 2))}), "gave column x in 2 dimensions"),
         (Odd(columns={"x": lambda n: np.float64(3)}), "gave one value of x"),
         (Odd(columns={"x": lambda n: np.array(["a"] * n)}), "gave x as <U1, not as numbers"),
@@ -106,9 +106,9 @@ def test_metrics_whose_columns_collide_are_refused(
     ],
 )
 def test_scores_that_are_no_numbers_are_refused_before_the_model_is_asked(
-    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: Odd, words: str
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: Odd, message: str
 ) -> None:
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         measured(crops, tmp_path, monkeypatch, odd)
     assert list(tmp_path.iterdir()) == []
 

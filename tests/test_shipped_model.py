@@ -1,4 +1,4 @@
-"""What the shipped weights can do, on real ImageNet validation photographs that no training has seen."""
+"""What the shipped weights can do, on real ImageNet validation images that no training has seen."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.batch import Colorization, Truth
-from colorbench.models.interfaces import Inputs
+from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loading import load_model
 from colorbench.stats.paired import PairedDifference, paired_interval
 from protocols.auc import AucProtocol
 
-PHOTOGRAPHS = Path(__file__).resolve().parents[2] / "shared" / "data" / "ilsvrc_val650"
+IMAGES = Path(__file__).resolve().parents[2] / "shared" / "data" / "ilsvrc_val650"
 METRIC = "auc_rebalanced_stable"
 TRAINED = ("zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.small")
 
-pytestmark = pytest.mark.skipif(not PHOTOGRAPHS.is_dir(), reason="the validation photographs are not at hand")
+pytestmark = pytest.mark.skipif(not IMAGES.is_dir(), reason="the validation images are not at hand")
 
 
 @pytest.fixture(scope="module")
 def statistics() -> dict[str, np.ndarray]:
-    """Row, with a metric after ": " for the raw one -> (n, 2) statistics, all on the same photographs."""
-    dataset = open_dataset(PHOTOGRAPHS)
+    """Row, with a metric after ": " for the raw one -> (n, 2) statistics, all on the same images."""
+    dataset = open_dataset(IMAGES)
     scorer = AucProtocol().resolve({}, dataset)
     names = (*TRAINED, "zoo/cic.untrained", "zoo/gray", "zoo/constant")
     models = {name: load_model(name).colorizer for name in names}
@@ -37,15 +37,15 @@ def statistics() -> dict[str, np.ndarray]:
     found: dict[str, list[np.ndarray]] = {}
     before: Tensor | None = None
     with torch.inference_mode():
-        for batch in load_batches(dataset.samples, get_recipe("squash256"), batch_size=13, workers=1):
-            truth = Truth(batch.ids, batch.rgb8)
+        for batch in load_batches(dataset.samples, get_preprocessing("squash256"), batch_size=13, workers=1):
+            truth = GroundTruth(batch.ids, batch.rgb8)
             another = truth.lightness.roll(1, dims=0) if before is None else before
             before = truth.lightness
             shown = {name: (model, truth.lightness) for name, model in models.items()}
-            shown["another photograph"] = (models["zoo/cic.small"], another[: len(batch.ids)])
+            shown["another image"] = (models["zoo/cic.small"], another[: len(batch.ids)])
             for name, (model, lightness) in shown.items():
-                colors = model.colorize_batch(Inputs(lightness, batch.ids, (0,) * len(batch.ids)))
-                columns = scorer.score(Colorization(truth, ab=colors.ab)).columns
+                colors = model.colorize_batch(ColorizerInput(lightness, batch.ids, (0,) * len(batch.ids)))
+                columns = scorer.score(Prediction(truth, ab=colors.ab)).columns
                 for metric, row in ((METRIC, name), ("auc_raw", f"{name}: raw")):
                     found.setdefault(row, []).append(np.stack([columns[f"{metric}.s{j}"] for j in (0, 1)], axis=1))
     return {name: np.concatenate(parts) for name, parts in found.items()}
@@ -63,7 +63,7 @@ def beats(difference: PairedDifference) -> bool:
 
 
 @pytest.mark.parametrize("decoding", ["", ", mean", ", mode"])
-def test_however_decoded_the_shipped_model_beats_what_looks_at_no_picture(
+def test_however_decoded_the_shipped_model_beats_what_looks_at_no_image(
     minus: Callable[[str, str], PairedDifference], decoding: str
 ) -> None:
     for rival in ("zoo/gray", "zoo/constant"):
@@ -86,10 +86,10 @@ def test_rebalancing_costs_in_common_colors(minus: Callable[[str, str], PairedDi
     assert beats(minus(f"{name}: raw", "zoo/cic.small: raw"))
 
 
-def test_the_shipped_model_beats_itself_fed_another_photograph(
+def test_the_shipped_model_beats_itself_fed_another_image(
     minus: Callable[[str, str], PairedDifference],
 ) -> None:
-    difference = minus("zoo/cic.small", "another photograph")
+    difference = minus("zoo/cic.small", "another image")
     assert beats(difference), difference
 
 

@@ -32,14 +32,14 @@ def test_an_interface_is_as_it_was(name: str, found: dict[str, str]) -> None:
 @pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)
 def test_help_shows_every_option_at_any_width(path: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     (command,) = [command for name, command in commands() if name == path]
-    said = []
+    stated = []
     for width in ("60", "200"):
         monkeypatch.setenv("COLUMNS", width)
         done = CliRunner().invoke(app, [*path, "--help"])
         assert done.exit_code == 0, done.output
-        said.append(" ".join(done.output.split()))
+        stated.append(" ".join(done.output.split()))
     for one in command.params:
         for name in (*one.opts, *one.secondary_opts) if one.param_type_name == "option" else ():
-            assert all(f"{name} " in words or f"{name}," in words for words in said), name
+            assert all(f"{name} " in message or f"{name}," in message for message in stated), name
     first = next(options(command)).split(". ")[0]
-    assert all(first in words for words in said)
+    assert all(first in message for message in stated)

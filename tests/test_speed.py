@@ -13,9 +13,9 @@ from engine_support import DistanceProtocol, DistanceScorer, Flat, loaded, with_
 
 from colorbench.data.dataset import Dataset
 from colorbench.evaluation import batch
-from colorbench.evaluation.batch import Colorization
-from colorbench.evaluation.config import RunRequest
-from colorbench.evaluation.interfaces import ScoredBatch
+from colorbench.evaluation.batch import Prediction
+from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.interfaces import BatchScores
 from colorbench.evaluation.runner import run
 
 SLEEP = 0.05
@@ -28,7 +28,7 @@ class Sharing(DistanceProtocol):
         warm: list[bool] = []
 
         class Scorer(DistanceScorer):
-            def score(self, colorization: Colorization) -> ScoredBatch:
+            def score(self, colorization: Prediction) -> BatchScores:
                 if not warm:
                     time.sleep(10 * SLEEP)
                     warm.append(True)
@@ -53,8 +53,8 @@ def test_what_models_share_and_what_warms_up_does_not_slow_the_first(
     real = batch.lightness_and_ab
     monkeypatch.setattr(batch, "lightness_and_ab", lambda rgb8: (time.sleep(SLEEP), real(rgb8))[1])
     models = [loaded(Flat((i, i)), f"test/{i}") for i in range(3)]
-    values: dict[str, Any] = {"anchors": False, "save": "none", "device": "cpu", "workers": 0, "batch_size": 8}
-    records = run(RunRequest(models=models, protocols=["distance"], data=crops, output=tmp_path, **values))
+    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 0, "batch_size": 8}
+    records = run(RunConfig(models=models, protocols=["distance"], data=crops, output=tmp_path, **values))
     stages = [record.execution.stage_seconds for record in records]
     batches = 5
     for stage in stages:

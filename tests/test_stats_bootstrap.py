@@ -48,10 +48,10 @@ def test_every_resample_draws_n_images_evenly() -> None:
 
 
 def test_a_seed_fixes_the_draw_and_blocks_do_not_change_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = bootstrap_weights(40, 100, seed=1)
-    assert not np.array_equal(whole, bootstrap_weights(40, 100, seed=2))
+    full = bootstrap_weights(40, 100, seed=1)
+    assert not np.array_equal(full, bootstrap_weights(40, 100, seed=2))
     monkeypatch.setattr("colorbench.stats.bootstrap._BLOCK", 40 * 7)
-    assert np.array_equal(whole, bootstrap_weights(40, 100, seed=1))
+    assert np.array_equal(full, bootstrap_weights(40, 100, seed=1))
 
 
 def test_ten_thousand_images_need_little_memory() -> None:
@@ -108,8 +108,10 @@ def test_intervals_of_an_absolute_difference_cover_it_away_from_0_and_at_0() -> 
     for truth in (0.0, 2.0):
         hits = 0
         for trial in range(200):
-            mine, theirs = rng.normal(10 - truth, 4, 60), rng.normal(10, 4, 60)
-            found = interval(np.stack([mine, theirs, np.ones(60)], 1), "abs_difference", resamples=300, seed=trial)
+            measured, reference = rng.normal(10 - truth, 4, 60), rng.normal(10, 4, 60)
+            found = interval(
+                np.stack([measured, reference, np.ones(60)], 1), "abs_difference", resamples=300, seed=trial
+            )
             assert found is not None
             assert 0 <= found.low <= found.high
             hits += found.low <= truth <= found.high

@@ -1,4 +1,4 @@
-"""Effect size, photographs needed, several tests, and the tests of no difference, against scipy and simulation."""
+"""Effect size, images needed, several tests, and the tests of no difference, against scipy and simulation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from colorbench.stats.paired import paired_interval, sign_flip_p
 
 
 def means(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
-    """Two models whose scores are means over photographs."""
+    """Two models whose scores are means over images."""
     hard = rng.normal(60, 12, n)
     return tuple(np.stack([hard + g + rng.normal(0, 4, n), np.ones(n)], axis=1) for g in (gain, 0))  # type: ignore[return-value]
 
@@ -25,20 +25,20 @@ def test_the_effect_size_of_a_mean_is_cohens_d() -> None:
     assert effect_size(a, b, "ratio") == pytest.approx(difference.mean() / difference.std())
 
 
-def test_a_photograph_of_twice_the_weight_counts_as_two() -> None:
+def test_a_image_of_twice_the_weight_counts_as_two() -> None:
     a, b = means(np.random.default_rng(0), 40, 2)
     twice = np.concatenate([a, a[:10]]), np.concatenate([b, b[:10]])
     heavy = a.copy(), b.copy()
     for one in heavy:
         one[:10] *= 2
-    # The value is the same; of the influence the same sum falls on one photograph instead of two.
+    # The value is the same; of the influence the same sum falls on one image instead of two.
     merged = difference_influence(*twice, "ratio")
     merged = np.concatenate([merged[:10] + merged[40:], merged[10:40]])
     np.testing.assert_allclose(difference_influence(*heavy, "ratio"), merged, atol=1e-12)
 
 
 @pytest.mark.parametrize("form", ["ratio", "abs_difference"])
-def test_influence_is_the_derivative_by_the_photographs_weights(form: Form) -> None:
+def test_influence_is_the_derivative_by_the_images_weights(form: Form) -> None:
     rng = np.random.default_rng(1)
     truth = rng.normal(40, 5, 30)
     if form == "ratio":
@@ -59,7 +59,7 @@ def test_influence_is_the_derivative_by_the_photographs_weights(form: Form) -> N
     np.testing.assert_allclose(difference_influence(a, b, form), slopes, atol=1e-5)
 
 
-def test_photographs_needed_show_the_difference_in_80_of_100_sets() -> None:
+def test_images_needed_show_the_difference_in_80_of_100_sets() -> None:
     rng = np.random.default_rng(2)
     needed = images_needed(2 / math.sqrt(32))  # differences of mean 2 and standard deviation sqrt(32)
     assert needed == math.ceil(32 / 4 * (1.959964 + 0.841621) ** 2)
@@ -130,12 +130,12 @@ def test_the_paired_interval_agrees_with_scipys_bootstrap_t() -> None:
     a, b = means(rng, 60, 1.5)
     # The percentile interval of scipy, which is what ours becomes without studentizing, at this n nearly the same.
     x = a[:, 0] - b[:, 0]
-    theirs = scipy.stats.bootstrap((x,), np.mean, n_resamples=9999, method="percentile", rng=0).confidence_interval
+    reference = scipy.stats.bootstrap((x,), np.mean, n_resamples=9999, method="percentile", rng=0).confidence_interval
     ours = paired_interval(a, b, "ratio", resamples=9999).interval
     assert ours is not None
-    half = (theirs.high - theirs.low) / 2
-    assert ours.low == pytest.approx(theirs.low, abs=0.12 * half)
-    assert ours.high == pytest.approx(theirs.high, abs=0.12 * half)
+    half = (reference.high - reference.low) / 2
+    assert ours.low == pytest.approx(reference.low, abs=0.12 * half)
+    assert ours.high == pytest.approx(reference.high, abs=0.12 * half)
 
 
 def test_the_absolute_interval_agrees_with_scipys_percentiles_far_from_0() -> None:
@@ -146,11 +146,11 @@ def test_the_absolute_interval_agrees_with_scipys_percentiles_far_from_0() -> No
     def apart(x: np.ndarray, y: np.ndarray, t: np.ndarray) -> float:
         return abs((x - t).mean()) - abs((y - t).mean())
 
-    theirs = scipy.stats.bootstrap(
+    reference = scipy.stats.bootstrap(
         (a[:, 0], b[:, 0], truth), apart, n_resamples=9999, method="percentile", paired=True, vectorized=False, rng=0
     ).confidence_interval
     ours = paired_interval(a, b, "abs_difference", resamples=9999).interval
     assert ours is not None
-    half = (theirs.high - theirs.low) / 2
-    assert ours.low == pytest.approx(theirs.low, abs=0.12 * half)
-    assert ours.high == pytest.approx(theirs.high, abs=0.12 * half)
+    half = (reference.high - reference.low) / 2
+    assert ours.low == pytest.approx(reference.low, abs=0.12 * half)
+    assert ours.high == pytest.approx(reference.high, abs=0.12 * half)

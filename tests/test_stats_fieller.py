@@ -10,9 +10,9 @@ from colorbench.results.metric_spec import MetricSpec
 from colorbench.stats.fieller import share_of_gap
 
 
-def answers(n: int, *, share: float, rng: np.random.Generator, sets: int = 1) -> np.ndarray:
+def predictions(n: int, *, share: float, rng: np.random.Generator, sets: int = 1) -> np.ndarray:
     """(sets, n, 2) model minus gray and truth minus gray of right (1) and wrong (0) answers, as classifiers give them:
-    most photographs are known in gray too, some are lost without colours, a few are known in gray alone."""
+    most images are known in gray too, some are lost without colors, a few are known in gray alone."""
     kind = rng.random((sets, n))
     gap = np.where(kind < 0.15, 1.0, np.where(kind < 0.19, -1.0, 0.0))
     closed = np.where(rng.random((sets, n)) < share, gap, 0.0)
@@ -22,7 +22,7 @@ def answers(n: int, *, share: float, rng: np.random.Generator, sets: int = 1) ->
 
 def test_the_limits_are_where_the_paired_test_of_the_share_turns() -> None:
     """A share r is inside exactly where a t test of "the mean of x - r y is 0" does not reject it."""
-    pairs = answers(650, share=0.4, rng=np.random.default_rng(3))[0]
+    pairs = predictions(650, share=0.4, rng=np.random.default_rng(3))[0]
     found = share_of_gap(pairs)
 
     def rejected_by(r: float) -> float:
@@ -41,17 +41,17 @@ def test_95_of_100_intervals_hold_the_share(n: int, share: float) -> None:
     """Where the gap is not resolved the set is unbounded or all shares, and counts as holding it when it does: so
     coverage is asked of the defining inequality for all sets, and of the interval for those that have one."""
     sets = 800
-    pairs = answers(n, share=share, rng=np.random.default_rng(n), sets=sets)
+    pairs = predictions(n, share=share, rng=np.random.default_rng(n), sets=sets)
     found = [share_of_gap(one) for one in pairs]
     bounded = [one.interval for one in found if one.interval is not None]
-    held = sum(one.low <= share <= one.high for one in bounded)
+    covered = sum(one.low <= share <= one.high for one in bounded)
     unbounded_held = sum(
         ttest_1samp(pair[:, 0] - share * pair[:, 1], 0).pvalue >= 0.05
         for pair, one in zip(pairs, found, strict=True)
         if one.interval is None
     )
     # 800 sets: a standard error of 0.8 points.
-    assert 0.93 <= (held + unbounded_held) / sets <= 0.97
+    assert 0.93 <= (covered + unbounded_held) / sets <= 0.97
     if n == 650:
         assert len(bounded) == sets
 
@@ -65,7 +65,7 @@ def test_a_gap_that_touches_0_gives_no_share() -> None:
 
 
 def test_gray_closes_nothing_and_truth_all_of_the_gap() -> None:
-    pairs = answers(100, share=0.5, rng=np.random.default_rng(1))[0]
+    pairs = predictions(100, share=0.5, rng=np.random.default_rng(1))[0]
     gray = share_of_gap(np.stack([0 * pairs[:, 1], pairs[:, 1]], axis=1))
     truth = share_of_gap(np.stack([pairs[:, 1], pairs[:, 1]], axis=1))
     assert gray.interval is not None and truth.interval is not None
@@ -74,7 +74,7 @@ def test_gray_closes_nothing_and_truth_all_of_the_gap() -> None:
 
 
 def test_images_without_a_value_do_not_count_and_few_images_give_none() -> None:
-    pairs = answers(300, share=0.5, rng=np.random.default_rng(2))[0]
+    pairs = predictions(300, share=0.5, rng=np.random.default_rng(2))[0]
     some = pairs.copy()
     some[::2] = np.nan
     assert share_of_gap(some) == share_of_gap(pairs[1::2])
@@ -87,7 +87,7 @@ def test_images_without_a_value_do_not_count_and_few_images_give_none() -> None:
 
 def test_a_record_says_that_the_gap_is_not_resolved() -> None:
     spec = MetricSpec("share", "share", "%", True, comparable=False, share_of_gap=True)
-    resolved = answers(650, share=0.4, rng=np.random.default_rng(3))[0]
+    resolved = predictions(650, share=0.4, rng=np.random.default_rng(3))[0]
     for pairs, is_resolved in ((resolved, True), (resolved * [1, 0], False)):
         columns = {"share.s0": 100 * pairs[:, 0], "share.s1": pairs[:, 1]}
         metric = metrics_of([spec], columns, {"share": 650.0})[0]

@@ -1,4 +1,4 @@
-"""Differences between two models on the same photographs."""
+"""Differences between two models on the same images."""
 
 import itertools
 import math
@@ -61,7 +61,7 @@ def test_unequal_denominators_agree_with_a_loop_over_resamples() -> None:
     center, error = difference_and_error(a, b)
     t = []
     for weights in bootstrap_weights(50, 200, seed=9):
-        drawn = np.repeat(np.arange(50), weights)  # the same photographs for both
+        drawn = np.repeat(np.arange(50), weights)  # the same images for both
         difference, spread = difference_and_error(a[drawn], b[drawn])
         t.append((difference - center) / spread)
     low, high = np.quantile(t, [0.025, 0.975])
@@ -98,7 +98,7 @@ def test_a_model_and_itself_differ_by_exactly_0() -> None:
     assert (found.interval.low, found.interval.high) == (0, 0)
 
 
-def test_only_photographs_defined_for_both_count() -> None:
+def test_only_images_defined_for_both_count() -> None:
     a, b = two_models(np.random.default_rng(0), 60, 1)
     kept = np.ones(60, bool)
     kept[[2, 30]] = False
@@ -109,7 +109,7 @@ def test_only_photographs_defined_for_both_count() -> None:
     assert found.n == 58
 
 
-def test_fewer_than_30_photographs_get_no_interval() -> None:
+def test_fewer_than_30_images_get_no_interval() -> None:
     a, b = two_models(np.random.default_rng(0), 29, 1)
     assert paired_interval(a, b, "ratio").interval is None
     assert paired_interval(a, b, "ratio").n == 29

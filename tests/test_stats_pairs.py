@@ -11,18 +11,18 @@ from protocols.human_study.power.simulation import Plan
 def responses(shift: float, seed: int = 0) -> tuple[np.ndarray, ...]:
     """24 participants of very different rates, 20 responses to each of two methods."""
     rng = np.random.default_rng(seed)
-    person = np.repeat(np.arange(24), 40)
+    participant = np.repeat(np.arange(24), 40)
     image = np.concatenate([rng.permutation(100)[:40] for _ in range(24)])
     first = np.tile(np.repeat([True, False], 20), 24)
-    rate = np.clip(rng.random(24), 0.1, 0.8)[person] + shift * first
-    return rng.random(len(person)) < rate, person, image, first
+    rate = np.clip(rng.random(24), 0.1, 0.8)[participant] + shift * first
+    return rng.random(len(participant)) < rate, participant, image, first
 
 
 def test_what_participants_do_to_both_methods_cancels() -> None:
-    fooled, person, image, first = responses(0.0)
-    together = paired_resamples(fooled, person, image, first, resamples=800)
+    fooled, participant, image, first = responses(0.0)
+    together = paired_resamples(fooled, participant, image, first, resamples=800)
     apart = [
-        two_level_bootstrap(fooled[kind], person[kind], resamples=800, seed=s).rates
+        two_level_bootstrap(fooled[kind], participant[kind], resamples=800, seed=s).rates
         for s, kind in ((1, first), (2, ~first))
     ]
     assert together.std() < 0.6 * (apart[0] - apart[1]).std()
@@ -30,9 +30,9 @@ def test_what_participants_do_to_both_methods_cancels() -> None:
 
 
 def test_a_difference_shows_and_turns_around() -> None:
-    fooled, person, image, first = responses(0.15, seed=3)
-    above = share_above(paired_resamples(fooled, person, image, first, resamples=800))
-    below = share_above(paired_resamples(fooled, person, image, ~first, resamples=800))
+    fooled, participant, image, first = responses(0.15, seed=3)
+    above = share_above(paired_resamples(fooled, participant, image, first, resamples=800))
+    below = share_above(paired_resamples(fooled, participant, image, ~first, resamples=800))
     assert above > 0.99 and below < 0.01
     assert share_above(np.array([0.0, 1.0, -1.0])) == 0.5
 

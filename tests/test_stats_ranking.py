@@ -15,7 +15,7 @@ from colorbench.stats.ranking import FEWEST, rank_models
 def models(
     rng: np.random.Generator, n: int, gains: list[float] | np.ndarray, *, own_weights: bool = False
 ) -> np.ndarray:
-    """(K, n, 2) statistics of models that share photographs of unequal weight and difficulty."""
+    """(K, n, 2) statistics of models that share images of unequal weight and difficulty."""
     weights, hard = rng.lognormal(0, 1, n), rng.normal(60, 12, n)
     rows = []
     for gain in gains:
@@ -57,15 +57,15 @@ def test_the_critical_value_is_that_of_a_plain_loop(own_weights: bool) -> None:
 
 def test_small_blocks_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     statistics = models(np.random.default_rng(1), 64, [0, 1, 3, 3, 5])
-    whole = rank_models(statistics, "ratio", higher_is_better=True, resamples=150)
+    full = rank_models(statistics, "ratio", higher_is_better=True, resamples=150)
     monkeypatch.setattr("colorbench.stats.ranking._WEIGHTS", 64 * 40)
     monkeypatch.setattr("colorbench.stats.ranking._CELLS", 200)
     monkeypatch.setattr("colorbench.stats.bootstrap._BLOCK", 64 * 7)
     parts = rank_models(statistics, "ratio", higher_is_better=True, resamples=150)
-    assert whole is not None
+    assert full is not None
     assert parts is not None
-    assert parts.critical == pytest.approx(whole.critical, rel=1e-10)
-    assert np.array_equal(parts.ranks, whole.ranks)
+    assert parts.critical == pytest.approx(full.critical, rel=1e-10)
+    assert np.array_equal(parts.ranks, full.ranks)
 
 
 def test_ranks_count_who_is_significantly_better_and_worse() -> None:
@@ -119,7 +119,7 @@ def test_equal_models_tie_and_hide_no_other_difference() -> None:
     assert found is not None
     assert found.ranks.tolist() == [[2, 3], [2, 3], [1, 1]]
     assert (found.low[0, 1], found.high[0, 1]) == (0, 0)
-    # Two that differ on a few photographs cannot be told apart, and leave the others' critical value alone.
+    # Two that differ on a few images cannot be told apart, and leave the others' critical value alone.
     almost = a.copy()
     almost[: int(FEWEST) - 2, 0] += 5
     beside = rank_models(np.stack([a, almost, c]), "ratio", higher_is_better=True, resamples=300)
@@ -174,7 +174,7 @@ def test_the_detectable_difference_is_detected_in_80_of_100_sets() -> None:
     assert 0.68 <= seen / 200 <= 0.92  # a standard error of 2.8 points, and one of the first set's own
 
 
-def test_photographs_that_are_not_defined_for_all_count_for_none() -> None:
+def test_images_that_are_not_defined_for_all_count_for_none() -> None:
     statistics = models(np.random.default_rng(0), 60, [0, 1, 2])
     holed = statistics.copy()
     holed[1, 4], holed[2, 9, 0] = np.nan, np.nan
@@ -187,7 +187,7 @@ def test_photographs_that_are_not_defined_for_all_count_for_none() -> None:
     assert (found.critical, found.detectable) == (expected.critical, expected.detectable)
 
 
-def test_too_few_photographs_and_impossible_numbers_get_no_ranks() -> None:
+def test_too_few_images_and_impossible_numbers_get_no_ranks() -> None:
     statistics = models(np.random.default_rng(0), 40, [0, 1])
     assert rank_models(statistics[:, :29], "ratio", higher_is_better=True) is None
     assert rank_models(statistics[:0], "ratio", higher_is_better=True) is None
@@ -211,7 +211,7 @@ def test_a_model_alone_is_first() -> None:
     assert found.detectable is None
 
 
-def test_sixty_models_on_ten_thousand_photographs_need_little_memory() -> None:
+def test_sixty_models_on_ten_thousand_images_need_little_memory() -> None:
     statistics = models(np.random.default_rng(0), 10_000, np.linspace(0, 3, 60))
     tracemalloc.start()
     found = rank_models(statistics, "ratio", higher_is_better=True, resamples=200)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from colorbench.data.dataset import Sample
 from colorbench.errors import RunError
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of
 from colorbench.results.run_key import files_digest, protocol_identity, run_key
 from colorbench.results.shard import Shard, pack, unpack
@@ -43,15 +43,15 @@ def same(one: Shard, other: Shard) -> None:
     for name in ("ids", "sha256s", "labels", "gray", "sizes", "skipped"):
         assert getattr(one, name) == getattr(other, name)
     assert dict(one.seconds) == dict(other.seconds)
-    for mine, theirs in ((one.columns, other.columns), (one.arrays, other.arrays)):
-        assert list(mine) == list(theirs)
-        for name in mine:
-            np.testing.assert_array_equal(mine[name], theirs[name])
-            assert mine[name].dtype == theirs[name].dtype
+    for measured, reference in ((one.columns, other.columns), (one.arrays, other.arrays)):
+        assert list(measured) == list(reference)
+        for name in measured:
+            np.testing.assert_array_equal(measured[name], reference[name])
+            assert measured[name].dtype == reference[name].dtype
 
 
 def test_a_shard_comes_back_as_it_was(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDirectory(tmp_path)
     folder.write_shard(7, SHARD)
     assert folder.done() == {7}
     same(folder.read_shard(7), SHARD)
@@ -86,7 +86,7 @@ def test_numpy_reads_the_arrays(tmp_path: Path) -> None:
 
 
 def test_a_damaged_shard_is_named_and_removed(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDirectory(tmp_path)
     folder.write_shard(0, SHARD)
     path = folder.shard(0)
     path.write_bytes(path.read_bytes()[:-40])
@@ -111,7 +111,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path, monkeypatch: pytes
 
 
 def test_of_many_that_write_the_record_one_does(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path)
+    folder = RunDirectory(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         wrote = list(pool.map(folder.write_record, [str(i) for i in range(8)]))
     assert sum(wrote) == 1
@@ -128,7 +128,7 @@ def test_where_there_are_no_hard_links_the_record_is_still_written_once(
         raise OSError(errno.EPERM, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    folder = RunFolder(tmp_path)
+    folder = RunDirectory(tmp_path)
     assert folder.write_record("first")
     assert not folder.write_record("second")
     assert folder.record.read_text() == "first"
@@ -189,9 +189,9 @@ def test_a_number_in_the_key_is_not_a_text() -> None:
 
 
 def test_identity_does_not_depend_on_the_order_of_parameters() -> None:
-    one = protocol_identity("auc", 1, {"prior": "sha256:0", "recipe": "squash256"})
-    assert one == protocol_identity("auc", 1, {"recipe": "squash256", "prior": "sha256:0"})
-    assert one != protocol_identity("auc", 2, {"recipe": "squash256", "prior": "sha256:0"})
+    one = protocol_identity("auc", 1, {"prior": "sha256:0", "preprocessing": "squash256"})
+    assert one == protocol_identity("auc", 1, {"preprocessing": "squash256", "prior": "sha256:0"})
+    assert one != protocol_identity("auc", 2, {"preprocessing": "squash256", "prior": "sha256:0"})
 
 
 def test_plain_data_of_numpy_and_paths() -> None:

@@ -12,10 +12,10 @@ from engine_support import DistanceProtocol, Listening, with_protocol
 from PIL import Image, ImageOps
 
 from colorbench.color.lab import rgb_to_lab
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, WARNING
 from colorbench.models.image_folder import fit, same_aspect
@@ -35,9 +35,9 @@ def originals(count: int = 8, size: tuple[int, int] = SIDE) -> list[Image.Image]
 
     made = []
     for i in range(count):
-        whole = Image.fromarray(getattr(skimage.data, NAMES[i % 4])())
+        full = Image.fromarray(getattr(skimage.data, NAMES[i % 4])())
         left, top = 40 * (i // 4), 30 * (i // 4)
-        made.append(whole.crop((left, top, left + 240, top + 240)).resize(size))
+        made.append(full.crop((left, top, left + 240, top + 240)).resize(size))
     return made
 
 
@@ -54,33 +54,33 @@ def save(root: Path, images: Sequence[Image.Image], suffix: str = ".png", **opti
 
 
 def measured(
-    tmp_path: Path, images: Sequence[Image.Image], predictions: Path, recipe: str = "squash64", **more: object
+    tmp_path: Path, images: Sequence[Image.Image], predictions: Path, preprocessing: str = "squash64", **more: object
 ) -> tuple[list[str], list[str], Path]:
     """Notes of the record, what the terminal was told, and the record's folder."""
     if not (tmp_path / "images").exists():
         save(tmp_path / "images", images, compress_level=9)  # other bytes than predictions of equal pixels
     listener = Listening()
-    request = RunRequest(
+    request = RunConfig(
         models=[f"images:{predictions}"],
         protocols=["distance"],
         data=open_dataset(tmp_path / "images"),
-        parameters={"distance": {"recipe": recipe}},
+        parameters={"distance": {"preprocessing": preprocessing}},
         device="cpu",
         output=tmp_path / "runs",
         save="none",
-        anchors=False,
+        baselines=False,
         threads=1,
         **more,  # type: ignore[arg-type]
     )
     (record,) = run(request, listener)
-    notes = [note for note in record.notes if "demonstration" not in note and note != "all is well"]
+    notes = [note for note in record.notes if "too_few_images" not in note and note != "all is well"]
     return notes, listener.messages, record_folder(tmp_path / "runs", record)
 
 
-@pytest.mark.parametrize("recipe", ["squash64", "center32", "native"])
-def test_predictions_of_their_images_are_measured_without_a_word(tmp_path: Path, recipe: str) -> None:
+@pytest.mark.parametrize("preprocessing", ["squash64", "center32", "native"])
+def test_predictions_of_their_images_are_measured_without_a_word(tmp_path: Path, preprocessing: str) -> None:
     images = originals()
-    notes, _, folder = measured(tmp_path, images, save(tmp_path / "out", images), recipe)
+    notes, _, folder = measured(tmp_path, images, save(tmp_path / "out", images), preprocessing)
     assert notes == []
     rows = load_stored(folder)
     assert rows.columns[LIGHTNESS_GAP].max() == 0
@@ -99,44 +99,44 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
     "one of them": (lambda i, one: one.crop((0, 0, 40, 48)) if i == 3 else one, "native", "1 of 8 .*first 03.png"),
     "turned": (lambda _, one: one.transpose(Image.Transpose.ROTATE_90), "squash64", "8 of 8 .*turned by 90"),
     "turned and smaller": (lambda _, one: one.rotate(90, expand=True).resize((24, 36)), "native", "turned"),
-    "whole where its center is wanted": (lambda _, one: one.resize((32, 32)), "center32", "recipe=squash32"),
+    "whole where its center is wanted": (lambda _, one: one.resize((32, 32)), "center32", "preprocessing=squash32"),
     "center where the whole is wanted": (
         lambda _, one: ImageOps.fit(one, (32, 32)),
         "squash32",
-        r"do not show the whole image, squashed to 32x32.*measure with recipe=center32",
+        r"do not show the whole image, squashed to 32x32.*measure with preprocessing=center32",
     ),
     "cut out without resizing": (lambda _, one: one.crop((20, 8, 52, 40)), "squash32", "but a crop"),
 }
 
 
-@pytest.mark.parametrize(("change", "recipe", "words"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("change", "preprocessing", "words"), REFUSED.values(), ids=REFUSED)
 def test_what_was_cut_or_turned_is_refused_before_any_work(
-    tmp_path: Path, change: Change, recipe: str, words: str
+    tmp_path: Path, change: Change, preprocessing: str, message: str
 ) -> None:
     images = originals()
     folder = save(tmp_path / "out", [change(i, image) for i, image in enumerate(images)])
-    with pytest.raises(UserError, match=words) as caught:
-        measured(tmp_path, images, folder, recipe)
+    with pytest.raises(UserError, match=message) as caught:
+        measured(tmp_path, images, folder, preprocessing)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "runs").rglob("*.npz"))
 
 
-@pytest.mark.parametrize("recipe", ["squash32", "native", "center32"])
-def test_a_rotation_that_a_model_did_not_apply_is_refused(tmp_path: Path, recipe: str) -> None:
+@pytest.mark.parametrize("preprocessing", ["squash32", "native", "center32"])
+def test_a_rotation_that_a_model_did_not_apply_is_refused(tmp_path: Path, preprocessing: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # stored lying, seen standing
     images = originals()
     save(tmp_path / "images", images, ".jpg", exif=exif, quality=95)
     for name, turn in (("lying", None), ("standing", Image.Transpose.ROTATE_270)):
         save(tmp_path / name, [image if turn is None else image.transpose(turn) for image in images])
-    notes, _, _ = measured(tmp_path, images, tmp_path / "standing", recipe)
+    notes, _, _ = measured(tmp_path, images, tmp_path / "standing", preprocessing)
     assert notes == []
     with pytest.raises(UserError, match="8 of 8 predictions are turned by 90 degrees"):
-        measured(tmp_path, images, tmp_path / "lying", recipe)
+        measured(tmp_path, images, tmp_path / "lying", preprocessing)
 
 
 def center32(image: Image.Image) -> Image.Image:
-    return Image.fromarray(get_recipe("center32").apply(np.asarray(image)))
+    return Image.fromarray(get_preprocessing("center32").apply(np.asarray(image)))
 
 
 TOLD: dict[str, tuple[Change, str, Sequence[str]]] = {
@@ -164,16 +164,16 @@ TOLD: dict[str, tuple[Change, str, Sequence[str]]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "recipe", "words"), TOLD.values(), ids=TOLD)
+@pytest.mark.parametrize(("change", "preprocessing", "words"), TOLD.values(), ids=TOLD)
 def test_what_was_resized_or_stored_otherwise_is_counted(
-    tmp_path: Path, change: Change, recipe: str, words: Sequence[str]
+    tmp_path: Path, change: Change, preprocessing: str, message: Sequence[str]
 ) -> None:
     images = originals()
     folder = save(tmp_path / "out", [change(i, image) for i, image in enumerate(images)])
-    notes, _, _ = measured(tmp_path, images, folder, recipe)
+    notes, _, _ = measured(tmp_path, images, folder, preprocessing)
     notes = [note for note in notes if "lightness" not in note]  # of images this small, resizing moves it
-    assert len(notes) == len(words)
-    for note, pattern in zip(notes, words, strict=True):
+    assert len(notes) == len(message)
+    for note, pattern in zip(notes, message, strict=True):
         assert re.search(pattern, note), note
 
 
@@ -206,7 +206,7 @@ def swapped(images: list[Image.Image]) -> list[Image.Image]:
     return [*images[1:], images[0]]
 
 
-@pytest.mark.parametrize("recipe", ["squash64", "native", "center32"])
+@pytest.mark.parametrize("preprocessing", ["squash64", "native", "center32"])
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -220,13 +220,13 @@ def swapped(images: list[Image.Image]) -> list[Image.Image]:
     ids=["one off", "reversed", "upside down", "mirrored", "white", "inverted"],
 )
 def test_another_lightness_is_told_explained_and_marked(
-    tmp_path: Path, recipe: str, change: Callable[[list[Image.Image]], list[Image.Image]], words: str
+    tmp_path: Path, preprocessing: str, change: Callable[[list[Image.Image]], list[Image.Image]], message: str
 ) -> None:
 
     images = originals()
-    notes, _, folder = measured(tmp_path, images, save(tmp_path / "out", change(images)), recipe)
+    notes, _, folder = measured(tmp_path, images, save(tmp_path / "out", change(images)), preprocessing)
     assert re.match(r"[5-8] of 8 predictions do not have the lightness of their image", notes[0]), notes
-    assert any(re.search(words, note) for note in notes), notes
+    assert any(re.search(message, note) for note in notes), notes
     stored = load_stored(folder)
     assert all(metric.warning == WARNING for metric in stored.record.metrics)
     assert sum(WARNING in line for line in remarks(stored.record)) == 1  # one line for all metrics
@@ -259,7 +259,7 @@ def test_honest_colorizations_have_the_lightness_of_their_images(tmp_path: Path)
         ("jpeg", made, ".jpg"),
         ("gray", [image.convert("L") for image in images], ".png"),
     ):
-        notes, _, _ = measured(tmp_path, images, save(tmp_path / name, predictions, suffix), recipe="native")
+        notes, _, _ = measured(tmp_path, images, save(tmp_path / name, predictions, suffix), preprocessing="native")
         assert not any("lightness" in note for note in notes), (name, notes)
 
 
@@ -267,24 +267,24 @@ def test_a_resumed_run_tells_what_an_unbroken_one_tells(tmp_path: Path, monkeypa
     monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 2)
     images = originals()
     folder = save(tmp_path / "out", [*swapped(images)[:4], *[image.resize((36, 24)) for image in images[4:]]])
-    whole, _, _ = measured(tmp_path, images, folder)
-    from colorbench.evaluation.run_directory import RunFolder
+    full, _, _ = measured(tmp_path, images, folder)
+    from colorbench.evaluation.run_directory import RunDirectory
 
-    (place,) = [path.parent for path in (tmp_path / "runs").rglob("record.json")]
-    (place / "record.json").unlink()
-    written = RunFolder.write_shard
+    (position,) = [path.parent for path in (tmp_path / "runs").rglob("record.json")]
+    (position / "record.json").unlink()
+    written = RunDirectory.write_shard
 
-    def killed(self: RunFolder, index: int, shard: object) -> None:
+    def killed(self: RunDirectory, index: int, shard: object) -> None:
         if index == 2:
             raise KeyboardInterrupt
         written(self, index, shard)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(RunFolder, "write_shard", killed)
+    monkeypatch.setattr(RunDirectory, "write_shard", killed)
     with pytest.raises(KeyboardInterrupt):
         measured(tmp_path, images, folder)
-    monkeypatch.setattr(RunFolder, "write_shard", written)
-    assert measured(tmp_path, images, folder)[0] == whole
-    assert len(whole) >= 3
+    monkeypatch.setattr(RunDirectory, "write_shard", written)
+    assert measured(tmp_path, images, folder)[0] == full
+    assert len(full) >= 3
 
 
 def test_how_files_were_found_is_told(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ def test_aspect_ratios(prediction: tuple[int, int], image: tuple[int, int], same
     assert same_aspect(prediction, image) is same
     assert same_aspect(prediction[::-1], image[::-1]) is same
     if not same:
-        assert fit(prediction, image, get_recipe("native")) in ("other", "turned")
+        assert fit(prediction, image, get_preprocessing("native")) in ("other", "turned")
 
 
 def test_a_dangling_link_among_predictions_is_one_line(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import pandas
 import pytest
 from conftest import RunCommand
 from scipy import stats
-from study_answers import METHODS, SENTINEL, make_answers, make_design, write_study
+from study_responses import METHODS, SENTINEL, make_design, make_study_data, write_study
 
 from colorbench.errors import UserError
-from colorbench.reporting.format import demonstration
+from colorbench.reporting.format import too_few_images
 from colorbench.results.image_index import read_index
 from colorbench.results.record import read_record
 from colorbench.results.rows import read_rows
@@ -21,7 +21,7 @@ from protocols.human_study.analysis.exclusions import apply
 from protocols.human_study.analysis.fooling_rates import Analysis, analyze, d_prime, side_bias
 from protocols.human_study.analysis.methods_text import methods_paragraph
 from protocols.human_study.analysis.metrics import identity_of
-from protocols.human_study.analysis.responses import Answers, answers_of, read_answers
+from protocols.human_study.analysis.responses import StudyData, read_study_data, study_data_of
 from protocols.human_study.analysis.shrinkage import shrink
 from protocols.human_study.study.schema import Design, Exclusions
 
@@ -29,7 +29,7 @@ RATES = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, SENTINEL: 0
 NOTHING = Exclusions(
     complete_only=False,
     min_sentinel_correct=None,
-    max_same_place=None,
+    max_same_position=None,
     min_reaction_ms=None,
     max_exposure_error_ms=None,
     max_focus_losses=None,
@@ -43,16 +43,16 @@ def design() -> Design:
 
 @pytest.fixture(scope="module")
 def responses(design: Design) -> pandas.DataFrame:
-    return make_answers(design, RATES, seed=1)
+    return make_study_data(design, RATES, seed=1)
 
 
 @pytest.fixture(scope="module")
 def found(design: Design, responses: pandas.DataFrame) -> Analysis:
-    return analyze(answers_of(design, responses, pandas.DataFrame(), "here"), resamples=500)
+    return analyze(study_data_of(design, responses, pandas.DataFrame(), "here"), resamples=500)
 
 
-def answers(design: Design, table: pandas.DataFrame, people: pandas.DataFrame | None = None) -> Answers:
-    return answers_of(design, table, pandas.DataFrame() if people is None else people, "here")
+def study_data(design: Design, table: pandas.DataFrame, participants: pandas.DataFrame | None = None) -> StudyData:
+    return study_data_of(design, table, pandas.DataFrame() if participants is None else participants, "here")
 
 
 def test_rates_are_the_shares_of_test_trials_and_sentinels_a_row_of_their_own(
@@ -61,24 +61,24 @@ def test_rates_are_the_shares_of_test_trials_and_sentinels_a_row_of_their_own(
     tests = responses[responses["kind"] == "test"]
     assert [row.method for row in found.everything.methods] == [*METHODS, SENTINEL]
     for row in found.everything.methods[:-1]:
-        mine = tests[tests["method"] == row.method]
-        assert row.rate.value == (mine["answer"] != mine["fake"]).mean()
-        assert (row.rate.answers, row.rate.persons) == (len(mine), 24)
+        candidate = tests[tests["method"] == row.method]
+        assert row.rate.value == (candidate["response"] != candidate["fake"]).mean()
+        assert (row.rate.study_data, row.rate.participants) == (len(candidate), 24)
     sentinels = found.everything.methods[-1]
-    assert sentinels.sentinel and sentinels.rate.answers == 24 * 4
+    assert sentinels.sentinel and sentinels.rate.study_data == 24 * 4
     assert sentinels.rate.value == responses[responses["kind"] == "sentinel"]["fooled"].mean()
-    assert found.everything.answers == len(tests) == 24 * 36
+    assert found.everything.study_data == len(tests) == 24 * 36
     assert SENTINEL not in {one.first for one in found.result.comparisons} | {
         one.second for one in found.result.comparisons
     }
-    assert {one.method for one in found.photographs} == set(METHODS)
+    assert {one.method for one in found.images} == set(METHODS)
 
 
 def test_the_order_of_rows_and_practice_change_nothing(design: Design, responses: pandas.DataFrame) -> None:
     mixed = responses.sample(frac=1, random_state=0)
     without = responses[responses["kind"] != "practice"]
-    one, other = (analyze(answers(design, table), resamples=200) for table in (mixed, without))
-    assert one.result == other.result and one.answers.sha256 == other.answers.sha256
+    one, other = (analyze(study_data(design, table), resamples=200) for table in (mixed, without))
+    assert one.result == other.result and one.study_data.sha256 == other.study_data.sha256
 
 
 def test_comparisons_turn_around_and_are_adjusted(found: Analysis) -> None:
@@ -109,11 +109,11 @@ def test_d_prime_has_the_rates_interval_turned_around(found: Analysis) -> None:
         assert row.d_prime.high == pytest.approx(d_prime(row.rate.interval.low))
 
 
-def test_a_leaning_to_the_first_picture_shows(design: Design) -> None:
-    table = make_answers(design, RATES, first_bias=1.0, seed=2)
+def test_a_leaning_to_the_first_stimulus_shows(design: Design) -> None:
+    table = make_study_data(design, RATES, first_bias=1.0, seed=2)
     tests = table[(table["kind"] == "test") & (table["method"] == "zoo/cic.small")]
     bias = side_bias(tests)
-    chosen, fake = tests["answer"] == "first", tests["fake"] == "first"
+    chosen, fake = tests["response"] == "first", tests["fake"] == "first"
     hit, alarm = ((chosen & side).sum() + 0.5 for side in (fake, ~fake))
     z = [stats.norm.ppf(count / (side.sum() + 1)) for count, side in ((hit, fake), (alarm, ~fake))]
     assert bias.criterion == pytest.approx(-sum(z) / 2)
@@ -124,28 +124,28 @@ def test_a_leaning_to_the_first_picture_shows(design: Design) -> None:
 def test_only_registered_exclusions_are_made(responses: pandas.DataFrame) -> None:
     design = make_design(participants=24, exclusions=NOTHING)
     spoilt = responses.assign(status="expired", reaction_ms=1.0, focus_losses=9, exposure_first_ms=5000.0)
-    applied = apply(answers(design, spoilt))
+    applied = apply(study_data(design, spoilt))
     assert applied.kept.all() and applied.rules == () and applied.reasons == {}
 
 
 def spoil(table: pandas.DataFrame, rule: str) -> pandas.DataFrame:
     """Make the participant of slot s002 (or a few of their trials) break one rule."""
-    table, mine = table.copy(), table["slot"] == "s002"
+    table, candidate = table.copy(), table["slot"] == "s002"
     if rule == "complete_only":
-        table.loc[mine, "status"] = "expired"
+        table.loc[candidate, "status"] = "expired"
     elif rule == "min_sentinel_correct":
-        sentinels = mine & (table["kind"] == "sentinel")
+        sentinels = candidate & (table["kind"] == "sentinel")
         wrong = table["fake"].map({"first": "second", "second": "first"})
-        table.loc[sentinels, "answer"] = wrong[sentinels]
-    elif rule == "max_same_place":
-        table.loc[mine & (table["kind"] == "test"), "answer"] = "second"
+        table.loc[sentinels, "response"] = wrong[sentinels]
+    elif rule == "max_same_position":
+        table.loc[candidate & (table["kind"] == "test"), "response"] = "second"
     elif rule == "min_reaction_ms":
-        table.loc[mine & table["trial"].isin((5, 6)), "reaction_ms"] = 99.9
+        table.loc[candidate & table["trial"].isin((5, 6)), "reaction_ms"] = 99.9
     elif rule == "max_exposure_error_ms":
-        table.loc[mine & (table["trial"] == 5), "exposure_first_ms"] = 1101.0
-        table.loc[mine & (table["trial"] == 6), "exposure_second_ms"] = 899.0
+        table.loc[candidate & (table["trial"] == 5), "exposure_first_ms"] = 1101.0
+        table.loc[candidate & (table["trial"] == 6), "exposure_second_ms"] = 899.0
     elif rule == "max_focus_losses":
-        table.loc[mine & table["trial"].isin((5, 6)), "focus_losses"] = 1
+        table.loc[candidate & table["trial"].isin((5, 6)), "focus_losses"] = 1
     return table
 
 
@@ -154,18 +154,18 @@ def spoil(table: pandas.DataFrame, rule: str) -> pandas.DataFrame:
     [
         ("complete_only", True, 40),
         ("min_sentinel_correct", 0.5, 40),
-        ("max_same_place", 0.95, 40),
+        ("max_same_position", 0.95, 40),
         ("min_reaction_ms", 100.0, 2),
         ("max_exposure_error_ms", 100.0, 2),
         ("max_focus_losses", 0, 2),
     ],
 )
 def test_each_rule_leaves_out_what_it_says(design: Design, rule: str, limit: float, trials: int) -> None:
-    calm = make_answers(design, dict.fromkeys(RATES, 0.02), participant_sd=0, image_sd=0, seed=3)
+    calm = make_study_data(design, dict.fromkeys(RATES, 0.02), participant_sd=0, image_sd=0, seed=3)
     one = make_design(participants=24, exclusions=NOTHING.model_copy(update={rule: limit}))
-    whole, spoilt = (apply(answers(one, table)) for table in (calm, spoil(calm, rule)))
-    assert whole.kept.all()
-    table = answers(one, spoil(calm, rule)).responses
+    full, spoilt = (apply(study_data(one, table)) for table in (calm, spoil(calm, rule)))
+    assert full.kept.all()
+    table = study_data(one, spoil(calm, rule)).responses
     assert set(table["slot"][~spoilt.kept]) == {"s002"}
     assert (~spoilt.kept).sum() == trials
     assert [(done.name, done.trials) for done in spoilt.rules] == [(rule, trials)]
@@ -175,59 +175,59 @@ def test_each_rule_leaves_out_what_it_says(design: Design, rule: str, limit: flo
 def test_limits_themselves_and_unmeasured_values_stay(design: Design, responses: pandas.DataFrame) -> None:
     edge = responses.assign(reaction_ms=100.0, exposure_first_ms=1100.0, exposure_second_ms=np.nan)
     rules = NOTHING.model_copy(update={"min_reaction_ms": 100.0, "max_exposure_error_ms": 100.0})
-    assert apply(answers(make_design(participants=24, exclusions=rules), edge)).kept.all()
+    assert apply(study_data(make_design(participants=24, exclusions=rules), edge)).kept.all()
 
 
-def test_colour_vision_goes_by_the_participants_own_words(design: Design, responses: pandas.DataFrame) -> None:
+def test_color_vision_goes_by_the_participants_own_message(design: Design, responses: pandas.DataFrame) -> None:
     one = make_design(participants=24, exclusions=NOTHING.model_copy(update={"color_vision": True}))
     ids = responses["participant"].unique()
-    people = pandas.DataFrame({"participant": ids, "color_vision": ["deficient", "unsure", *["normal"] * 22]})
-    assert apply(answers(one, responses, people)).reasons == {ids[0]: "color_vision"}
+    participants = pandas.DataFrame({"participant": ids, "color_vision": ["deficient", "unsure", *["normal"] * 22]})
+    assert apply(study_data(one, responses, participants)).reasons == {ids[0]: "color_vision"}
     with pytest.raises(UserError, match="table of participants is missing"):
-        apply(answers(one, responses))
+        apply(study_data(one, responses))
 
 
 def test_exclusions_are_counted_once_in_their_order(design: Design, responses: pandas.DataFrame) -> None:
     twice = spoil(spoil(responses, "complete_only"), "min_reaction_ms")
-    applied = apply(answers(design, twice))
+    applied = apply(study_data(design, twice))
     rules = {rule.name: rule for rule in applied.rules}
     assert rules["complete_only"].trials == 40 and rules["min_reaction_ms"].trials == 0
     assert sum(rule.trials for rule in applied.rules) == (~applied.kept).sum()
     assert sum(rule.participants for rule in applied.rules) == len(applied.reasons)
 
 
-def test_answers_of_another_study_are_refused(design: Design, responses: pandas.DataFrame) -> None:
+def test_responses_of_another_study_are_refused(design: Design, responses: pandas.DataFrame) -> None:
     other = make_design(participants=24, seed=5)
     with pytest.raises(UserError, match="another pair than the design holds"):
-        answers(other, responses)
+        study_data(other, responses)
     with pytest.raises(UserError, match="two answers of participant"):
-        answers(design, pandas.concat([responses, responses.iloc[[20]]]))
+        study_data(design, pandas.concat([responses, responses.iloc[[20]]]))
     with pytest.raises(UserError, match="lack the column 'answer'"):
-        answers(design, responses.drop(columns="answer"))
+        study_data(design, responses.drop(columns="response"))
     with pytest.raises(UserError, match="an answer is first or second, not 'left'"):
-        answers(design, responses.assign(answer="left"))
+        study_data(design, responses.assign(response="left"))
     with pytest.raises(UserError, match="not one answer"):
-        answers(design, responses[responses["kind"] == "practice"])
+        study_data(design, responses[responses["kind"] == "practice"])
 
 
-def test_csv_and_parquet_are_the_same_answers(tmp_path: Path, design: Design, responses: pandas.DataFrame) -> None:
+def test_csv_and_parquet_are_the_same_responses(tmp_path: Path, design: Design, responses: pandas.DataFrame) -> None:
     # "12e456789012" is an id and no number.
     renamed = responses.assign(participant=responses["participant"].where(responses["slot"] != "s001", "12e456789012"))
     folder = write_study(tmp_path / "study", design, renamed)
-    from_csv = read_answers(folder)
+    from_csv = read_study_data(folder)
     typed = renamed.astype({"trial": "Int64", "focus_losses": "Int64", "reaction_ms": "Float64", "fooled": "boolean"})
     typed.to_parquet(folder / "exports" / "responses.parquet")
-    from_parquet = read_answers(folder)
+    from_parquet = read_study_data(folder)
     assert from_csv.sha256 == from_parquet.sha256
     assert "12e456789012" in set(from_csv.responses["participant"])
-    assert read_answers(folder, folder / "exports" / "responses.csv").sha256 == from_csv.sha256
+    assert read_study_data(folder, folder / "exports" / "responses.csv").sha256 == from_csv.sha256
     (folder / "exports" / "responses.parquet").unlink()
     (folder / "exports" / "responses.csv").unlink()
     with pytest.raises(UserError, match="nobody has answered yet"):
-        read_answers(folder)
+        read_study_data(folder)
 
 
-def test_photographs_are_drawn_to_the_mean_as_far_as_chance_goes() -> None:
+def test_images_are_drawn_to_the_mean_as_far_as_chance_goes() -> None:
     rng = np.random.default_rng(0)
     alike = shrink(rng.binomial(8, 0.3, 200), np.full(200, 8))
     assert alike.deviation < 0.08
@@ -257,33 +257,35 @@ def test_between_and_within_are_never_one_column(design: Design) -> None:
 
 def test_between_participants_are_compared_unpaired() -> None:
     design = make_design(participants=60, assignment="between", images=80)
-    found = analyze(answers(design, make_answers(design, RATES, seed=4)), resamples=200)
-    assert all(row.rate.persons <= 20 for row in found.result.methods[:-1])
+    found = analyze(study_data(design, make_study_data(design, RATES, seed=4)), resamples=200)
+    assert all(row.rate.participants <= 20 for row in found.result.methods[:-1])
     first = found.result.comparisons[0].difference
-    assert first.degrees_of_freedom == min(row.rate.persons for row in found.result.methods[:2]) - 1
+    assert first.degrees_of_freedom == min(row.rate.participants for row in found.result.methods[:2]) - 1
     assert first.p < 0.05
     assert "one method only (between participants)" in " ".join(methods_paragraph(found))
 
 
 def test_a_tiny_study_is_a_demonstration() -> None:
     design = make_design(participants=3, trials=10, sentinels=1, images=12, exclusions=NOTHING)
-    found = analyze(answers(design, make_answers(design, RATES)), resamples=200)
-    assert found.notes[0].startswith("a demonstration on 12 photographs")
+    found = analyze(study_data(design, make_study_data(design, RATES)), resamples=200)
+    assert found.notes[0].startswith("a demonstration on 12 images")
     assert all(row.rate.interval is None for row in found.result.methods)
     assert all(math.isnan(one.p_holm) for one in found.result.comparisons)
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, design: Design, responses: pandas.DataFrame) -> Path:
-    """A study with pictures, analyzed: its folder."""
-    folder = write_study(tmp_path_factory.mktemp("a") / "study", design, responses, pictures=True)
-    write(analyze(read_answers(folder), resamples=300), folder, folder / "analysis", folder / "records", ("analyze",))
+    """A study with images, analyzed: its folder."""
+    folder = write_study(tmp_path_factory.mktemp("a") / "study", design, responses, stimuli=True)
+    write(
+        analyze(read_study_data(folder), resamples=300), folder, folder / "analysis", folder / "records", ("analyze",)
+    )
     return folder
 
 
 def test_records_stand_beside_every_other_protocols(written: Path, found: Analysis) -> None:
-    places = sorted((written / "records").rglob("record.json"))
-    records = {record.model.name: record for record in (read_record(place.parent) for place in places)}
+    positions = sorted((written / "records").rglob("record.json"))
+    records = {record.model.name: record for record in (read_record(position.parent) for position in positions)}
     assert set(records) == {*METHODS, SENTINEL}
     assert len({record.protocol.identity_sha256 for record in records.values()}) == 1
     assert len({record.dataset.fingerprint for record in records.values()}) == 1
@@ -297,40 +299,40 @@ def test_records_stand_beside_every_other_protocols(written: Path, found: Analys
     )
     assert metric.ci_method is not None and "two-way cluster-robust" in metric.ci_method
     assert record.protocol.parameters["assignment"] == "within"
-    assert demonstration(record) is None
+    assert too_few_images(record) is None
     assert [one.minus for one in record.differences] == ["zoo/cic.small", "zoo/constant"]
     assert record.differences[0].value == pytest.approx(-100 * found.result.comparisons[0].difference.value)
-    place = next(place for place in places if read_record(place.parent).model.name == "zoo/l2").parent
-    hashes, columns = read_rows(place / "rows.parquet")
+    position = next(position for position in positions if read_record(position.parent).model.name == "zoo/l2").parent
+    hashes, columns = read_rows(position / "rows.parquet")
     assert len(hashes) == metric.n
     assert columns["fooling_rate.s0"].sum() / columns["fooling_rate.s1"].sum() == pytest.approx(metric.value)
-    reasons = [reason for picture in read_index(place) for reason in picture.reasons]
+    reasons = [reason for stimulus in read_index(position) for reason in stimulus.reasons]
     assert reasons.count("fixed") == 24 and "fooling_rate best 1" in reasons and "fooling_rate worst 4" in reasons
-    assert (place / "report.html").is_file()
+    assert (position / "report.html").is_file()
 
 
-def test_equal_answers_leave_the_records_alone_and_others_make_new_ones(
+def test_equal_responses_leave_the_records_alone_and_others_make_new_ones(
     written: Path, design: Design, responses: pandas.DataFrame
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in (written / "records").rglob("record.json")}
-    again = analyze(read_answers(written), resamples=300)
+    again = analyze(read_study_data(written), resamples=300)
     write(again, written, written / "analysis", written / "records", ())
     assert {path: path.stat().st_mtime_ns for path in (written / "records").rglob("record.json")} == before
-    fewer = answers(design, responses[responses["slot"] != "s001"])
-    places = write(analyze(fewer, resamples=300), written, written / "less", written / "less" / "records", ())
-    assert not {place.name for place in places} & {path.parent.name for path in before}
+    fewer = study_data(design, responses[responses["slot"] != "s001"])
+    positions = write(analyze(fewer, resamples=300), written, written / "less", written / "less" / "records", ())
+    assert not {position.name for position in positions} & {path.parent.name for path in before}
 
 
 def test_the_page_says_everything_and_needs_nothing(written: Path) -> None:
     page = (written / "analysis" / "analysis.html").read_text()
     intervals = ["two-way cluster-robust", "two-level bootstrap", "crossed bootstrap", "binomial"]
     rules = ["sentinels, not in any method", "caught fewer than 50 % of the sentinels"]
-    for words in (*intervals, *rules, "Holm", "Most fooling"):
-        assert words in page, words
+    for message in (*intervals, *rules, "Holm", "Most fooling"):
+        assert message in page, message
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
     assert page.count("data:image/webp") >= 2 * 6 * 3
     names = {path.name for path in (written / "analysis").rglob("*") if path.is_file()}
-    assert {"analysis.json", "rates.csv", "comparisons.csv", "photographs.csv", "methods.txt", "rates.svg"} <= names
+    assert {"analysis.json", "rates.csv", "comparisons.csv", "images.csv", "methods.txt", "rates.svg"} <= names
 
 
 def test_tables_hold_what_the_page_shows(written: Path, found: Analysis) -> None:
@@ -338,15 +340,15 @@ def test_tables_hold_what_the_page_shows(written: Path, found: Analysis) -> None
     row = rates[(rates["method"] == "zoo/l2") & (rates["selection"] == "registered")].set_index("interval")
     assert list(row.index) == ["two-way cluster", "two-level bootstrap", "crossed bootstrap", "binomial"]
     assert row["rate_percent"].unique().tolist() == pytest.approx([100 * found.result.methods[1].rate.value])
-    # Photographs count in the first and third; the crossed bootstrap counts the noise of answers three times.
+    # Images count in the first and third; the crossed bootstrap counts the noise of answers three times.
     assert row.loc["crossed bootstrap", "standard_error"] > row.loc["two-way cluster", "standard_error"]
     data = json.loads((written / "analysis" / "analysis.json").read_text())
-    assert data["registered"]["answers"] == found.result.answers
+    assert data["registered"]["responses"] == found.result.study_data
     assert sum(rule["trials"] for rule in data["exclusions"]) == len(found.applied.kept) - found.applied.kept.sum()
-    photographs = pandas.read_csv(written / "analysis" / "photographs.csv")
-    assert photographs["shown"].sum() == found.result.answers
+    images = pandas.read_csv(written / "analysis" / "images.csv")
+    assert images["shown"].sum() == found.result.study_data
     text = (written / "analysis" / "methods.txt").read_text()
-    assert "24 persons took part in the laboratory" in text and "Holm's method" in text
+    assert "24 participants took part in the laboratory" in text and "Holm's method" in text
 
 
 def test_the_command_prints_rates_and_writes_beside_the_study(

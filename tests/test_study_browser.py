@@ -10,7 +10,7 @@ import pytest
 
 from colorbench.errors import UserError
 from protocols.human_study.build.jspsych import jspsych_files
-from protocols.human_study.server.request_schemas import Answer
+from protocols.human_study.server.request_schemas import Response
 from tests.study_support import ADMIN, PRACTICE, TRIALS, body_of, build_small, copy_of, served, slot_of
 
 pytest.importorskip("playwright.sync_api")
@@ -31,7 +31,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Person:
+class Participant:
     """Somebody at a browser."""
 
     def __init__(self, browser: Any, address: str, **window: Any) -> None:
@@ -63,7 +63,7 @@ class Person:
         self.page.get_by_label("Yes, as far as I know").check()
         self.press("Continue")
         for number in (1, 2):
-            self.page.get_by_text(f"Picture {number} of 2").wait_for()
+            self.page.get_by_text(f"Image {number} of 2").wait_for()
             self.page.get_by_label("3", exact=True).check(force=True)
             self.press("Continue")
 
@@ -92,75 +92,82 @@ class Person:
         return self.page.locator(".code").inner_text()
 
 
-def rows_of(study: Any, table: str = "answers") -> list[Any]:
+def rows_of(study: Any, table: str = "responses") -> list[Any]:
     return [{**row, **json.loads(row.get("body", "{}"))} for row in study.store.rows(table)]
 
 
 def test_a_session_by_mouse_and_keys_with_a_reload_in_the_middle(built: Path, browser: Any, tmp_path: Path):
     with served(copy_of(built, tmp_path / "study")) as (address, study):
-        person = Person(browser, address)
-        person.consent()
-        person.screening()
-        told = person.practice()
-        person.press("Start")
-        person.choose("key")
-        person.page.get_by_text(f"Pair 2 of {TRIALS}").wait_for()
-        person.page.reload()
-        person.page.get_by_text("Welcome back").wait_for()
-        person.press("Go on")
+        visitor = Participant(browser, address)
+        visitor.consent()
+        visitor.screening()
+        told = visitor.practice()
+        visitor.press("Start")
+        visitor.choose("key")
+        visitor.page.get_by_text(f"Pair 2 of {TRIALS}").wait_for()
+        visitor.page.reload()
+        visitor.page.get_by_text("Welcome back").wait_for()
+        visitor.press("Go on")
         for index in range(1, TRIALS):
-            person.page.get_by_text(f"Pair {index + 1} of {TRIALS}").wait_for()
-            person.choose("key" if index % 2 else "mouse")
-        code = person.end()
+            visitor.page.get_by_text(f"Pair {index + 1} of {TRIALS}").wait_for()
+            visitor.choose("key" if index % 2 else "mouse")
+        code = visitor.end()
         (participant,) = rows_of(study, "participants")
-        answers = rows_of(study)
+        responses = rows_of(study)
         trials = slot_of(study, participant["participant"]).trials
         assert code == study.secrets.completion_code(participant["participant"])
         assert participant["status"] == "complete" and participant["loads"] == 2
-        assert [answer["trial"] for answer in answers] == list(range(ALL))
-        assert [answer["input"] for answer in answers] == ["mouse", "mouse", "key", "key", "mouse", "key"]
-        assert [answer["answer"] for answer in answers] == ["first", "first", "second", "second", "first", "second"]
-        assert [answer["presentations"] for answer in answers] == [1, 1, 1, 2, 1, 1]
+        assert [response["trial"] for response in responses] == list(range(ALL))
+        assert [response["input"] for response in responses] == ["mouse", "mouse", "key", "key", "mouse", "key"]
+        assert [response["response"] for response in responses] == [
+            "first",
+            "first",
+            "second",
+            "second",
+            "first",
+            "second",
+        ]
+        assert [response["presentations"] for response in responses] == [1, 1, 1, 2, 1, 1]
         assert told == [
             f"{'Right' if trial.fake == 'first' else 'Not this time'}: the {trial.fake} one had fake colors."
             for trial in trials[:PRACTICE]
         ]
-        assert all(answer["reaction_ms"] > 0 and answer["focus_losses"] == 0 for answer in answers)
-        assert person.troubles == [] and person.foreign == []
-        person.page.goto(address)  # who finished sees the code again, not a second session
-        assert person.end() == code
-        person.context.close()
+        assert all(response["reaction_ms"] > 0 and response["focus_losses"] == 0 for response in responses)
+        assert visitor.troubles == [] and visitor.foreign == []
+        visitor.page.goto(address)  # who finished sees the code again, not a second session
+        assert visitor.end() == code
+        visitor.context.close()
 
 
-def test_each_picture_is_seen_for_its_time_within_two_frames(built: Path, browser: Any, tmp_path: Path):
+def test_each_stimulus_is_seen_for_its_time_within_two_frames(built: Path, browser: Any, tmp_path: Path):
     folder = copy_of(built, tmp_path / "study", exposure_ms=1000, lead_ms=300, gap_ms=200)
     with served(folder) as (address, study):
-        person = Person(browser, address)
-        person.consent()
-        person.screening()
+        visitor = Participant(browser, address)
+        visitor.consent()
+        visitor.screening()
         # An observer of its own in the page: it notes in every frame what is on.
-        person.page.evaluate(
+        visitor.page.evaluate(
             """() => { window.seen = []; window.all = []; const look = (now) => {
               all.push(now); const on = document.querySelector("canvas.on");
               if (on) { const i = [...on.parentNode.querySelectorAll("canvas")].indexOf(on); seen.push([i, now]); }
               requestAnimationFrame(look); }; requestAnimationFrame(look); }"""
         )
-        person.practice()
-        answers, seen = rows_of(study), person.page.evaluate("window.seen")
-        gap = max(person.page.evaluate("all.slice(1).map((now, i) => now - all[i])"))
-        person.context.close()
+        visitor.practice()
+        responses, seen = rows_of(study), visitor.page.evaluate("window.seen")
+        gap = max(visitor.page.evaluate("all.slice(1).map((now, i) => now - all[i])"))
+        visitor.context.close()
     spans, last = [], None
-    for place, now in seen:
-        if place != last:  # the two take turns
+    for position, now in seen:
+        if position != last:  # the two take turns
             spans.append([now, now])
         spans[-1][1] = now
-        last = place
-    recorded = [answer[f"exposure_{place}_ms"] for answer in answers for place in ("first", "second")]
-    frame = max(answer["frame_ms"] for answer in answers)
+        last = position
+    recorded = [response[f"exposure_{position}_ms"] for response in responses for position in ("first", "second")]
+    frame = max(response["frame_ms"] for response in responses)
     assert len(spans) == len(recorded) == 2 * PRACTICE
-    for (begun, ended), measured in zip(spans, recorded, strict=True):
+    for (started, ended), measured in zip(spans, recorded, strict=True):
         # The observer sees the frames in which it is on: the time from the first to the last is a frame or two short.
-        assert measured - 2 * max(gap, frame) - 1 <= ended - begun <= measured + frame + 1
+        assert measured - 2 * max(gap, frame) - 1 <= ended - started <= measured + frame + 1
     errors = sorted(abs(measured - 1000) for measured in recorded)
     assert errors[len(errors) // 2 - 1] <= 2 * frame + 0.1
     assert errors[-1] <= 2 * max(gap, frame) + 0.1  # where a busy machine drops frames, by no more than it dropped
@@ -169,20 +176,22 @@ def test_each_picture_is_seen_for_its_time_within_two_frames(built: Path, browse
 def test_two_at_once_on_a_phone_and_by_keyboard_alone(built: Path, browser: Any, tmp_path: Path):
     with served(copy_of(built, tmp_path / "study")) as (address, study):
         phone = {"viewport": {"width": 360, "height": 640}, "has_touch": True, "is_mobile": True}
-        one = Person(browser, f"{address}/?PROLIFIC_PID=P1&STUDY_ID=S&SESSION_ID=X1", **phone)
-        two = Person(browser, f"{address}/?participant=L2", viewport={"width": 640, "height": 400})  # as at 200 % zoom
+        one = Participant(browser, f"{address}/?PROLIFIC_PID=P1&STUDY_ID=S&SESSION_ID=X1", **phone)
+        two = Participant(
+            browser, f"{address}/?participant=L2", viewport={"width": 640, "height": 400}
+        )  # as at 200 % zoom
         one.consent()
         by_keyboard(two.page, ["Tab", "Space", "Tab", "Space", "Tab", "Enter"])
         one.screening()
         two.page.get_by_text("Your color vision").wait_for()
         by_keyboard(two.page, ["Tab", "Space", "Tab", "Enter"])
         for number in (1, 2):
-            two.page.get_by_text(f"Picture {number} of 2").wait_for()
+            two.page.get_by_text(f"Image {number} of 2").wait_for()
             by_keyboard(two.page, ["Tab", "Space", "Tab", "Enter"])
         two.page.get_by_role("button", name="Start").wait_for()
         by_keyboard(two.page, ["Tab", "Enter"])
-        for person in (one, two):
-            wide = person.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        for visitor in (one, two):
+            wide = visitor.page.evaluate("document.documentElement.scrollWidth - innerWidth")
             assert wide <= 0, "nothing sticks out at the side"
         one.practice("touch")
         for _ in range(PRACTICE):
@@ -193,14 +202,14 @@ def test_two_at_once_on_a_phone_and_by_keyboard_alone(built: Path, browser: Any,
         two.page.get_by_text("Practice is over").wait_for()
         by_keyboard(two.page, ["Tab", "Enter"])
         for index in range(TRIALS):
-            for person, how in ((one, "touch"), (two, "key")):
-                person.page.get_by_text(f"Pair {index + 1} of {TRIALS}").wait_for()
-                person.choose(how)
+            for visitor, how in ((one, "touch"), (two, "key")):
+                visitor.page.get_by_text(f"Pair {index + 1} of {TRIALS}").wait_for()
+                visitor.choose(how)
         one.end(), two.end()
-        people = {row["platform"]: row["participant"] for row in rows_of(study, "participants")}
-        kinds = {row["input"] for row in rows_of(study) if row["participant"] == people["prolific"]}
+        participants = {row["platform"]: row["participant"] for row in rows_of(study, "participants")}
+        kinds = {row["input"] for row in rows_of(study) if row["participant"] == participants["prolific"]}
         assert kinds == {"touch"}
-        assert {row["input"] for row in rows_of(study) if row["participant"] == people["lab"]} == {"key"}
+        assert {row["input"] for row in rows_of(study) if row["participant"] == participants["lab"]} == {"key"}
         assert len({row["slot"] for row in rows_of(study, "participants")}) == 2 and len(rows_of(study)) == 2 * ALL
         assert one.troubles + two.troubles == []
         one.context.close()
@@ -216,27 +225,27 @@ def test_losing_the_connection_loses_nothing_and_leaving_the_window_is_counted(
     built: Path, browser: Any, tmp_path: Path
 ):
     with served(copy_of(built, tmp_path / "study")) as (address, study):
-        person = Person(browser, address)
-        person.consent()
-        person.screening()
-        person.press("Start")
-        person.page.get_by_role("button", name="The first").wait_for()
-        person.page.evaluate("Document.prototype.hasFocus = () => false; window.dispatchEvent(new Event('blur'))")
-        person.context.set_offline(True)
-        person.choose("key")
-        person.page.get_by_text("The connection is interrupted").wait_for()
+        visitor = Participant(browser, address)
+        visitor.consent()
+        visitor.screening()
+        visitor.press("Start")
+        visitor.page.get_by_role("button", name="The first").wait_for()
+        visitor.page.evaluate("Document.prototype.hasFocus = () => false; window.dispatchEvent(new Event('blur'))")
+        visitor.context.set_offline(True)
+        visitor.choose("key")
+        visitor.page.get_by_text("The connection is interrupted").wait_for()
         assert rows_of(study) == []
-        person.context.set_offline(False)
-        person.page.get_by_role("button", name="Next pair").wait_for()
-        (answer,) = rows_of(study)
-        assert answer["focus_losses"] == 1 and answer["answer"] == "second"
-        person.context.close()
+        visitor.context.set_offline(False)
+        visitor.page.get_by_role("button", name="Next pair").wait_for()
+        (response,) = rows_of(study)
+        assert response["focus_losses"] == 1 and response["response"] == "second"
+        visitor.context.close()
 
 
 def test_preview_decline_and_withdrawal(built: Path, browser: Any, tmp_path: Path):
     with served(copy_of(built, tmp_path / "study")) as (address, study):
         turk = f"{address}/?hitId=H&turkSubmitTo=https%3A%2F%2Fworkersandbox.mturk.com&assignmentId="
-        preview = Person(browser, f"{turk}ASSIGNMENT_ID_NOT_AVAILABLE")
+        preview = Participant(browser, f"{turk}ASSIGNMENT_ID_NOT_AVAILABLE")
         preview.page.get_by_text("This is a preview").wait_for()
         preview.page.goto(f"{turk}A1&workerId=W1")
         preview.press("No, thank you")
@@ -259,25 +268,25 @@ def test_the_turk_gets_its_form_and_the_admin_a_page(built: Path, browser: Any, 
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     with served(copy_of(built, tmp_path / "study")) as (address, study):
         query = "?hitId=H&assignmentId=A1&workerId=W1&turkSubmitTo=https%3A%2F%2Fwww.mturk.com"
-        person = Person(browser, f"{address}/{query}")
-        assert serious(axe, person.page) == []
-        person.consent()
-        assert serious(axe, person.page) == []
-        person.screening()
-        person.page.get_by_role("button", name="Start").wait_for()
-        assert serious(axe, person.page) == []
+        visitor = Participant(browser, f"{address}/{query}")
+        assert serious(axe, visitor.page) == []
+        visitor.consent()
+        assert serious(axe, visitor.page) == []
+        visitor.screening()
+        visitor.page.get_by_role("button", name="Start").wait_for()
+        assert serious(axe, visitor.page) == []
         (row,) = rows_of(study, "participants")
         for trial in range(ALL):
-            study.store.answer(row["participant"], Answer(**body_of(trial)))
-        person.page.reload()
-        person.press("Go on")
-        form = person.page.locator("form[method=post]")
+            study.store.response(row["participant"], Response(**body_of(trial)))
+        visitor.page.reload()
+        visitor.press("Go on")
+        form = visitor.page.locator("form[method=post]")
         assert form.get_attribute("action") == "https://www.mturk.com/mturk/externalSubmit"
         assert form.locator("[name=assignmentId]").input_value() == "A1"
-        assert form.locator("[name=code]").input_value() == person.end()
-        assert serious(axe, person.page) == []
-        person.context.close()
-        admin = Person(browser, f"{address}/admin")
+        assert form.locator("[name=code]").input_value() == visitor.end()
+        assert serious(axe, visitor.page) == []
+        visitor.context.close()
+        admin = Participant(browser, f"{address}/admin")
         admin.troubles.clear()  # the browser notes the 401 that comes with the form
         assert serious(axe, admin.page) == []
         admin.page.get_by_label("Token").fill(ADMIN)

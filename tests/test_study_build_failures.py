@@ -28,7 +28,7 @@ REQUEST = BuildRequest(
     workers=0,
     title="The first title",
 )
-POINTS = ("jspsych_files", "draw_slots", "_colorize", "_write_pictures", "draw_plate", "write_texts", "key_table")
+POINTS = ("jspsych_files", "draw_slots", "_colorize", "_write_stimuli", "draw_plate", "write_texts", "key_table")
 
 
 def files_of(folder: Path) -> set[str]:
@@ -75,14 +75,14 @@ def test_a_text_edited_after_a_kill_is_kept_and_another_is_made_anew(
     assert (output / "texts" / "debrief.md").read_text() == "# Our own\n"
 
 
-@pytest.mark.parametrize("name", ["pictures/mine.png", "form/index.html", "key.csv"])
+@pytest.mark.parametrize("name", ["thumbnails/mine.png", "form/index.html", "key.csv"])
 def test_files_of_somebody_else_are_not_replaced(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
-    path.write_text("mine")
+    path.write_text("candidate")
     with pytest.raises(UserError, match="in this folder already"):
         build(replace(REQUEST, output=tmp_path))
-    assert path.read_text() == "mine" and files_of(tmp_path) == {name}
+    assert path.read_text() == "candidate" and files_of(tmp_path) == {name}
 
 
 def test_placeholder_and_empty_texts_are_not_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

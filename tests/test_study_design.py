@@ -1,4 +1,4 @@
-"""The design of a study: who sees what, balanced and seeded; and the files of its pictures."""
+"""The design of a study: who sees what, balanced and seeded; and the files of its images."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from protocols.human_study.study.schema import Slot
 SENTINEL = "zoo/random"
 
 
-def draw(participants=40, trials=40, sentinels=4, methods=3, photographs=40, practice=10, assignment="within", seed=0):
+def draw(participants=40, trials=40, sentinels=4, methods=3, images=40, practice=10, assignment="within", seed=0):
     return draw_slots(
         participants=participants,
         trials=trials,
         sentinels=sentinels,
         methods=[f"m{i}" for i in range(methods)],
         sentinel_method=SENTINEL,
-        photographs=[f"p{i}" for i in range(photographs)],
+        images=[f"p{i}" for i in range(images)],
         practice=[f"x{i}" for i in range(practice)],
         assignment=assignment,
         seed=seed,
     )
 
 
-def judged(slot: Slot):
+def rated(slot: Slot):
     return [trial for trial in slot.trials if trial.kind == "test"]
 
 
@@ -49,7 +49,7 @@ def judged(slot: Slot):
     assignment=st.sampled_from(("within", "between")),
     seed=st.integers(0, 1000),
 )
-def test_every_session_is_complete_and_shows_no_photograph_twice(
+def test_every_session_is_complete_and_shows_no_image_twice(
     participants, methods, tests, sentinels, spare, assignment, seed
 ):
     trials = tests + sentinels
@@ -58,14 +58,14 @@ def test_every_session_is_complete_and_shows_no_photograph_twice(
     for slot in slots:
         kinds = Counter(trial.kind for trial in slot.trials)
         assert kinds == Counter({"practice": 4, "test": tests, **({"sentinel": sentinels} if sentinels else {})})
-        assert len({trial.photograph for trial in slot.trials}) == len(slot.trials)
+        assert len({trial.image for trial in slot.trials}) == len(slot.trials)
         assert [trial.kind for trial in slot.trials[:4]] == ["practice"] * 4
         assert slot.trials[4].kind == "test"
         assert all((trial.method == SENTINEL) == (trial.kind == "sentinel") for trial in slot.trials)
-        assert all(trial.photograph.startswith("x") == (trial.kind == "practice") for trial in slot.trials)
-        firsts = sum(trial.fake == "first" for trial in judged(slot))
+        assert all(trial.image.startswith("x") == (trial.kind == "practice") for trial in slot.trials)
+        firsts = sum(trial.fake == "first" for trial in rated(slot))
         assert abs(2 * firsts - tests) <= 3  # each method's odd trial may go either way
-        per_method = Counter(trial.method for trial in judged(slot))
+        per_method = Counter(trial.method for trial in rated(slot))
         if assignment == "between":
             assert per_method == {slot.cell: tests}
         elif tests >= methods:
@@ -73,22 +73,20 @@ def test_every_session_is_complete_and_shows_no_photograph_twice(
 
 
 def test_where_the_numbers_allow_it_is_a_latin_square():
-    slots = draw(participants=30, trials=40, sentinels=4, methods=3, photographs=40)
-    pairs = Counter(
-        (trial.photograph, trial.method) for slot in slots for trial in slot.trials if trial.kind != "practice"
-    )
+    slots = draw(participants=30, trials=40, sentinels=4, methods=3, images=40)
+    pairs = Counter((trial.image, trial.method) for slot in slots for trial in slot.trials if trial.kind != "practice")
     assert {pairs[f"p{i}", f"m{j}"] for i in range(40) for j in range(3)} == {9}
     assert {pairs[f"p{i}", SENTINEL] for i in range(40)} == {3}
-    assert all(set(Counter(trial.method for trial in judged(slot)).values()) == {12} for slot in slots)
+    assert all(set(Counter(trial.method for trial in rated(slot)).values()) == {12} for slot in slots)
 
 
 @pytest.mark.parametrize(
-    ("participants", "methods", "photographs", "assignment"),
+    ("participants", "methods", "images", "assignment"),
     [(60, 4, 200, "within"), (40, 5, 53, "within"), (120, 3, 200, "between")],
 )
-def test_where_they_do_not_it_is_as_even_as_it_can_be(participants, methods, photographs, assignment):
-    found = balance(draw(participants, 40, 4, methods, photographs, assignment=assignment))
-    fewest, most = found["trials of a photograph under a method"]
+def test_where_they_do_not_it_is_as_even_as_it_can_be(participants, methods, images, assignment):
+    found = balance(draw(participants, 40, 4, methods, images, assignment=assignment))
+    fewest, most = found["trials of an image under a method"]
     assert most - fewest <= 1
     fewest, most = found["trials of a method"]
     assert most - fewest <= 1
@@ -99,18 +97,18 @@ def test_where_they_do_not_it_is_as_even_as_it_can_be(participants, methods, pho
 @given(
     participants=st.integers(6, 40),
     methods=st.integers(1, 6),
-    photographs=st.integers(40, 160),
+    images=st.integers(40, 160),
     assignment=st.sampled_from(("within", "between")),
     seed=st.integers(0, 1000),
 )
-def test_every_method_meets_every_photograph_equally_often_wherever_the_study_ends(
-    participants, methods, photographs, assignment, seed
+def test_every_method_meets_every_image_equally_often_wherever_the_study_ends(
+    participants, methods, images, assignment, seed
 ):
     """Between, a method that more participants judge has more trials: the evenness is each method's own."""
-    slots = draw(participants, 40, 4, methods, photographs, assignment=assignment, seed=seed)
-    pairs = Counter((trial.method, trial.photograph) for slot in slots for trial in judged(slot))
+    slots = draw(participants, 40, 4, methods, images, assignment=assignment, seed=seed)
+    pairs = Counter((trial.method, trial.image) for slot in slots for trial in rated(slot))
     for method in {method for method, _ in pairs}:
-        times = [pairs[method, f"p{i}"] for i in range(photographs)]
+        times = [pairs[method, f"p{i}"] for i in range(images)]
         assert max(times) - min(times) <= 1
 
 
@@ -118,17 +116,17 @@ def test_fakes_come_first_as_often_as_second_for_every_method_and_participant():
     slots = draw(participants=30)
     for slot in slots:
         lead = Counter()
-        for trial in judged(slot):
+        for trial in rated(slot):
             lead[trial.method] += 1 if trial.fake == "first" else -1
         assert set(lead.values()) == {0}
     for kind in ("practice", "sentinel"):
-        places = Counter(trial.fake for slot in slots for trial in slot.trials if trial.kind == kind)
-        assert abs(places["first"] - places["second"]) <= 2
+        positions = Counter(trial.fake for slot in slots for trial in slot.trials if trial.kind == kind)
+        assert abs(positions["first"] - positions["second"]) <= 2
 
 
 def test_no_method_gathers_at_one_end_of_the_session():
     for slot in draw(participants=12, methods=4):
-        order = [trial.method for trial in judged(slot)]
+        order = [trial.method for trial in rated(slot)]
         assert all(len(set(order[i : i + 4])) == 4 for i in range(0, 36, 4))
 
 
@@ -144,9 +142,9 @@ def test_everything_follows_from_the_seed():
 
 
 def test_sentinels_are_spread_over_the_session():
-    places = np.array([[i for i, t in enumerate(slot.trials[10:]) if t.kind == "sentinel"] for slot in draw(40)])
-    assert places.shape == (40, 4) and places.min() >= 1
-    means = places.mean(axis=0)  # one in each quarter: about 5, 15, 25, 35
+    positions = np.array([[i for i, t in enumerate(slot.trials[10:]) if t.kind == "sentinel"] for slot in draw(40)])
+    assert positions.shape == (40, 4) and positions.min() >= 1
+    means = positions.mean(axis=0)  # one in each quarter: about 5, 15, 25, 35
     assert np.abs(means - [5, 15, 25, 35]).max() < 3
 
 
@@ -158,18 +156,18 @@ def test_a_tenth_are_sentinels_as_in_the_paper():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"photographs": 39}, "40 trials need 40 photographs"),
+        ({"images": 39}, "40 trials need 40 images"),
         ({"methods": 37}, "cannot hold 37 methods"),
         ({"methods": 3, "participants": 2, "assignment": "between"}, "2 participants cannot judge 3 methods"),
         ({"sentinels": 40}, "leave none"),
     ],
 )
-def test_what_cannot_be_drawn_is_said_in_one_line(changes, words):
-    with pytest.raises(UserError, match=words):
+def test_what_cannot_be_drawn_is_stated_in_one_line(changes, message):
+    with pytest.raises(UserError, match=message):
         draw(**changes)
 
 
-def test_all_files_of_a_photograph_have_one_size_and_hold_nothing_but_the_picture(astronaut: np.ndarray):
+def test_all_files_of_a_image_have_one_size_and_hold_nothing_but_the_stimulus(astronaut: np.ndarray):
     real = np.asarray(Image.fromarray(astronaut).resize((256, 256)))
     gray = np.repeat(real.mean(axis=2, keepdims=True).astype(np.uint8), 3, axis=2)
     assert abs(len(encode(real)) - len(encode(gray))) > CLASS_BYTES, "this test needs files that differ in size"
@@ -209,7 +207,7 @@ def test_a_plates_digit_stands_out_by_its_hue_and_fades_for_the_color_blind():
     dots = [plate.min(axis=2) < 0.95 for plate in plates]
 
     def contrast(plate: np.ndarray, there: np.ndarray) -> tuple[float, float]:
-        """Distance of the mean colours of digit and ground: in lightness, and in ab."""
+        """Distance of the mean colors of digit and ground: in lightness, and in ab."""
         lab = rgb2lab(plate)
         apart = lab[mask & there].mean(axis=0) - lab[~mask & there].mean(axis=0)
         return abs(apart[0]), float(np.hypot(*apart[1:]))

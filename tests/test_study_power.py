@@ -9,7 +9,7 @@ import pytest
 from conftest import RunCommand
 from scipy import stats
 from scipy.special import expit
-from study_answers import make_design
+from study_responses import make_design
 
 from colorbench.errors import UserError
 from protocols.human_study.power.cli import plan_of
@@ -23,10 +23,10 @@ def test_the_intercept_gives_the_mean_rate(rate: float, sd: float) -> None:
     assert expit(intercept(rate, sd) + sd * z).mean() == pytest.approx(rate, abs=1e-5)
 
 
-@pytest.mark.parametrize(("persons", "tests", "images"), [(40, 36, 200), (40, 36, 60), (7, 5, 5), (11, 9, 10)])
-def test_nobody_sees_a_photograph_twice_and_all_are_seen_alike(persons: int, tests: int, images: int) -> None:
-    dealt = deal(3, persons, tests, images, np.random.default_rng(0))
-    assert dealt.shape == (3, persons, tests)
+@pytest.mark.parametrize(("participants", "tests", "images"), [(40, 36, 200), (40, 36, 60), (7, 5, 5), (11, 9, 10)])
+def test_nobody_sees_a_image_twice_and_all_are_seen_alike(participants: int, tests: int, images: int) -> None:
+    dealt = deal(3, participants, tests, images, np.random.default_rng(0))
+    assert dealt.shape == (3, participants, tests)
     for one in dealt:
         assert all(len(set(hand)) == tests for hand in one.tolist())
         seen = np.bincount(one.ravel(), minlength=images)
@@ -45,14 +45,14 @@ def test_methods_are_shared_out_evenly() -> None:
     assert np.bincount(between[0, :, 0]).tolist() == [10, 10, 10, 10]
 
 
-def test_simulated_people_have_the_rates_asked_for() -> None:
+def test_simulated_participants_have_the_rates_asked_for() -> None:
     plan = Plan(rate=0.2, effect=0.1, participants=40, images=200, methods=3)
     block = simulate(plan, 300, np.random.default_rng(0))
     for method, rate in ((0, 0.2), (1, 0.3), (2, 0.3)):
         of_study = [fooled[own == method].mean() for fooled, own in zip(block.fooled, block.method, strict=True)]
         error = np.std(of_study) / math.sqrt(300)
         assert np.mean(of_study) == pytest.approx(rate, abs=4 * error)
-    # Persons' rates are spread as the deviation says: none of it, and the binomial alone is left.
+    # Participants' rates are spread as the deviation says: none of it, and the binomial alone is left.
     for sd in (0.0, 1.0):
         one = simulate(Plan(effect=0.0, participant_sd=sd, image_sd=0.0, images=400), 200, np.random.default_rng(1))
         shares = one.fooled.reshape(200, 40, 36).mean(axis=2)
@@ -105,7 +105,7 @@ def test_participants_needed_are_found_within_two_percent() -> None:
     assert participants_needed(theoretical(), Plan(), most=100) is None
 
 
-def test_more_people_do_not_help_where_photographs_are_few() -> None:
+def test_more_participants_do_not_help_where_images_are_few() -> None:
     sizes = Sizes(Plan(rate=0.25, effect=0.03, images=40, shared=0.0, tests=20), studies=100)
     assert participants_needed(sizes, sizes.plan, most=160) is None
     assert set(sizes.found) == {10, 20, 40, 80, 160}
@@ -124,33 +124,33 @@ def test_a_plan_comes_from_a_study(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "truth", "words"),
     [
-        ({"trials": 300}, {}, "300 trials need 300 photographs"),
+        ({"trials": 300}, {}, "300 trials need 300 images"),
         ({"sentinels": 1.0}, {}, "leave none"),
         ({}, {"rate": 0.9, "effect": 0.2}, "cannot be"),
         ({"trials": 3, "methods": 5}, {}, "cannot hold 5 methods"),
         ({"participants": 3, "assignment": "between"}, {}, "too few"),
     ],
 )
-def test_plans_that_cannot_be_are_refused(given: dict, truth: dict, words: str) -> None:
-    with pytest.raises(UserError, match=words):
+def test_plans_that_cannot_be_are_refused(given: dict, truth: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         plan_of(None, given, **truth)
 
 
-def test_the_command_prints_every_assumption_and_the_answer(colorbench: RunCommand) -> None:
+def test_the_command_prints_every_assumption_and_the_response(colorbench: RunCommand) -> None:
     flags = "--rate 0.3 --effect 0.15 --participants 30 --trials 20 --images 80 --methods 3 --participant-sd 0.35"
     more = "--image-sd 0.7 --shared 0.4 --studies 100 --json"
     done = colorbench("study", "power", *flags.split(), *more.split())
     assert done.returncode == 0, done.stderr
-    words = " ".join(done.stderr.split())
+    message = " ".join(done.stderr.split())
     for part in (
-        "30 participants, 20 trials each (2 of them sentinels; 18 count, 6 of each method), 80 photographs, 3 methods",
+        "30 participants, 20 trials each (2 of them sentinels; 18 count, 6 of each method), 80 images, 3 methods",
         "fooling rates 30 % and 45 %",
-        "participants 0.35, photographs 0.7, of whose variance 40 %",
+        "participants 0.35, images 0.7, of whose variance 40 %",
         "the strictest of 3 pairs by Holm at 0.017",
         "for 80 % power: about",
     ):
-        assert part in words, done.stderr
+        assert part in message, done.stderr
     report = json.loads(done.stdout)
-    assert report["plan"]["image_sd"] == 0.7 and report["answer"]["participants"] == 30
-    assert 0.5 < report["answer"]["power"]["alone"] <= 1
+    assert report["plan"]["image_sd"] == 0.7 and report["response"]["participants"] == 30
+    assert 0.5 < report["response"]["power"]["alone"] <= 1
     assert report["needed"]["alone"] <= report["needed"]["strictest"]

@@ -39,15 +39,15 @@ def study(built: Path, tmp_path: Path) -> Path:
     return copy_of(built, tmp_path / "study")
 
 
-def test_the_engine_colorized_the_very_photographs_of_the_design(built: Path):
+def test_the_engine_colorized_the_very_images_of_the_design(built: Path):
     import numpy as np
     from PIL import Image
     from skimage.color import rgb2lab
 
     design = read_design(built)
-    files = {(one.photograph, one.method): built / "pictures" / one.file for one in design.pictures}
-    tests = [one.id for one in design.photographs if not one.practice]
-    assert len(tests) == TRIALS and len(design.photographs) == ALL
+    files = {(one.image, one.method): built / "stimuli" / one.file for one in design.stimuli}
+    tests = [one.id for one in design.images if not one.practice]
+    assert len(tests) == TRIALS and len(design.images) == ALL
     for id in tests:
         real = rgb2lab(np.asarray(Image.open(files[id, None])) / 255)
         gray = rgb2lab(np.asarray(Image.open(files[id, "zoo/gray"])) / 255)
@@ -62,37 +62,37 @@ def test_the_engine_colorized_the_very_photographs_of_the_design(built: Path):
 
 def test_a_session_from_consent_to_the_tables(study: Path):
     with routes(study) as client:
-        person = Participant(client, worker="L01")
-        assert person.begin().json()["stage"] == "new"
+        participant = Participant(client, worker="L01")
+        assert participant.begin().json()["stage"] == "new"
         assert client.study.store.rows("participants") == []  # nothing is written before consent
-        person.join()
-        trials = slot(client.study, person.id).trials
+        participant.join()
+        trials = slot(client.study, participant.id).trials
         for index, trial in enumerate(trials):
-            assert person.post("started", {"trial": index}).status_code == 200
-            reply = person.answer(index, answer="second").json()
+            assert participant.post("started", {"trial": index}).status_code == 200
+            reply = participant.response(index, response="second").json()
             expected = {"kept": True, "correct": trial.fake == "second"} if trial.kind == "practice" else {"kept": True}
             assert reply == expected
-        code = person.post("finish", {"submit_to": ""}).json()["code"]
-        assert person.post("finish", {"submit_to": ""}).json()["code"] == code and len(code) == 10
-        assert person.begin().json()["stage"] == "complete"
+        code = participant.post("finish", {"submit_to": ""}).json()["code"]
+        assert participant.post("finish", {"submit_to": ""}).json()["code"] == code and len(code) == 10
+        assert participant.begin().json()["stage"] == "complete"
         responses = pandas.read_parquet(io.BytesIO(client.get("/admin/responses.parquet", headers=BEARER).content))
-        people = pandas.read_csv(io.BytesIO(client.get("/admin/participants.csv", headers=BEARER).content))
-    assert list(responses.columns) == list(RESPONSES) and list(people.columns) == list(PARTICIPANTS)
-    assert responses["photograph"].tolist() == [trial.photograph for trial in trials]
+        participants = pandas.read_csv(io.BytesIO(client.get("/admin/participants.csv", headers=BEARER).content))
+    assert list(responses.columns) == list(RESPONSES) and list(participants.columns) == list(PARTICIPANTS)
+    assert responses["image"].tolist() == [trial.image for trial in trials]
     assert responses["correct"].tolist() == [trial.fake == "second" for trial in trials]
     assert (responses["fooled"] == ~responses["correct"]).all() and (responses["presentations"] == 1).all()
-    row = people.iloc[0]
+    row = participants.iloc[0]
     design = read_design(study)
     assert (row["status"], row["answered"], row["sentinels"]) == ("complete", ALL, 1)
     assert row["plates_correct"] == sum(a == b for a, b in zip(["2", "none"], design.plates, strict=True))
     written = export(study)
     assert {path.name for path in written} >= {"responses.csv", "responses.parquet", "codebook.md"}
     assert len(pandas.read_csv(study / "exports" / "responses.csv")) == ALL
-    words = (study / "exports" / "codebook.md").read_text()
-    assert all(f"`{name}`" in words for name in (*RESPONSES, *PARTICIPANTS))
+    message = (study / "exports" / "codebook.md").read_text()
+    assert all(f"`{name}`" in message for name in (*RESPONSES, *PARTICIPANTS))
 
 
-def test_analyze_takes_the_answers_as_of_now_and_says_who_is_left_out(study: Path, monkeypatch: pytest.MonkeyPatch):
+def test_analyze_takes_the_responses_as_of_now_and_says_who_is_left_out(study: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("COLUMNS", "120")
 
     def analyze() -> str:
@@ -111,31 +111,31 @@ def test_analyze_takes_the_answers_as_of_now_and_says_who_is_left_out(study: Pat
     assert f"did not finish the session: 1 participants, {TRIALS} answers" in told
 
 
-def test_an_answer_may_arrive_twice_and_counts_once(study: Path):
+def test_an_response_may_arrive_twice_and_counts_once(study: Path):
     with routes(study) as client:
-        person = Participant(client).join()
-        assert person.answer(0).json() == person.answer(0).json()
-        assert person.answer(0, answer="second").status_code == 409  # another answer to the same trial
-        assert person.answer(2).status_code == 409  # not the next one
-        assert person.answer(1).status_code == 200
-        assert person.answer(0).status_code == 200  # a late repetition
-        assert len(client.study.store.rows("answers")) == 2
-        assert person.post("finish", {"submit_to": ""}).status_code == 409
+        participant = Participant(client).join()
+        assert participant.response(0).json() == participant.response(0).json()
+        assert participant.response(0, response="second").status_code == 409  # another answer to the same trial
+        assert participant.response(2).status_code == 409  # not the next one
+        assert participant.response(1).status_code == 200
+        assert participant.response(0).status_code == 200  # a late repetition
+        assert len(client.study.store.rows("responses")) == 2
+        assert participant.post("finish", {"submit_to": ""}).status_code == 409
 
 
-def test_a_reload_goes_on_where_the_answers_end_and_is_counted(study: Path):
+def test_a_reload_goes_on_where_the_responses_end_and_is_counted(study: Path):
     with routes(study) as client:
-        person = Participant(client).join().play(3)
-        person.post("started", {"trial": 3})
-        assert person.begin().json()["next"] == 3
-        person.post("started", {"trial": 3})
-        person.answer(3)
+        participant = Participant(client).join().play(3)
+        participant.post("started", {"trial": 3})
+        assert participant.begin().json()["next"] == 3
+        participant.post("started", {"trial": 3})
+        participant.response(3)
         row = client.study.store.rows("participants")[0]
-        answers = {answer["trial"]: answer["presentations"] for answer in client.study.store.rows("answers")}
-    assert row["loads"] == 2 and answers[3] == 2 and answers[2] == 1
+        responses = {response["trial"]: response["presentations"] for response in client.study.store.rows("responses")}
+    assert row["loads"] == 2 and responses[3] == 2 and responses[2] == 1
 
 
-def test_a_place_left_alone_goes_to_another_and_comes_back_only_if_free(study: Path):
+def test_a_position_left_alone_goes_to_another_and_comes_back_only_if_free(study: Path):
     now = [1000.0]
     design = read_design(study)
     data = study / "data"
@@ -161,9 +161,9 @@ def test_a_place_left_alone_goes_to_another_and_comes_back_only_if_free(study: P
 
 def test_a_consent_that_arrives_twice_is_one_and_a_worker_takes_part_once(study: Path):
     with routes(study) as client:
-        person = Participant(client, "P1", "secret session", "prolific")
-        token = person.consent().json()["token"]
-        assert person.consent().json()["token"] == token
+        participant = Participant(client, "P1", "secret session", "prolific")
+        token = participant.consent().json()["token"]
+        assert participant.consent().json()["token"] == token
         again = Participant(client, "P1", "secret session", "prolific")  # another browser, the platform's own session
         assert again.begin().json()["token"] == token
         stranger = Participant(client, "P1", "guessed", "prolific")
@@ -179,35 +179,36 @@ def test_a_consent_that_arrives_twice_is_one_and_a_worker_takes_part_once(study:
 def test_platforms_get_their_way_back(study: Path):
     codes = {"prolific_code": "C0DE", "prolific_declined_code": "N0PE"}
     with routes(study, **codes) as client:
-        person = Participant(client, "P1", "s", "prolific").join().play()
-        answer = person.post("finish", {"submit_to": "https://www.mturk.com"}).json()
+        participant = Participant(client, "P1", "s", "prolific").join().play()
+        response = participant.post("finish", {"submit_to": "https://www.mturk.com"}).json()
         assert (
-            answer["redirect"] == "https://app.prolific.com/submissions/complete?cc=C0DE" and answer["submit"] is None
+            response["redirect"] == "https://app.prolific.com/submissions/complete?cc=C0DE"
+            and response["submit"] is None
         )
         declined = client.post("/api/decline", json={"platform": "prolific"}).json()["redirect"]
         assert declined == "https://app.prolific.com/submissions/complete?cc=N0PE"
         assert client.post("/api/decline", json={"platform": "lab"}).json()["redirect"] is None
         turk = Participant(client, "A1", "assignment", "mturk").join().play()
-        for place, wanted in {
+        for position, wanted in {
             "https://www.mturk.com": "https://www.mturk.com/mturk/externalSubmit",
             "https://workersandbox.mturk.com/": "https://workersandbox.mturk.com/mturk/externalSubmit",
             "https://www.mturk.com.evil.example": None,
             "javascript:alert(1)": None,
             "http://www.mturk.com": None,
         }.items():
-            assert turk.post("finish", {"submit_to": place}).json()["submit"] == wanted
+            assert turk.post("finish", {"submit_to": position}).json()["submit"] == wanted
 
 
-def test_withdrawing_deletes_everything_and_frees_the_place(study: Path):
+def test_withdrawing_deletes_everything_and_frees_the_position(study: Path):
     with routes(study) as client:
-        person = Participant(client, "L1").join().play(2)
+        participant = Participant(client, "L1").join().play(2)
         export(study)
-        assert person.post("withdraw").status_code == 200
-        assert client.study.store.rows("participants") == [] and client.study.store.rows("answers") == []
+        assert participant.post("withdraw").status_code == 200
+        assert client.study.store.rows("participants") == [] and client.study.store.rows("responses") == []
         assert pandas.read_csv(study / "exports" / "responses.csv").empty
-        assert person.answer(2).status_code == 401
+        assert participant.response(2).status_code == 401
         found = b"".join(path.read_bytes() for path in (study / "data").glob("study.sqlite*"))
-        assert person.id.encode() not in found
+        assert participant.id.encode() not in found
         assert Participant(client).join().begin().json()["next"] == 0
 
 
@@ -222,21 +223,21 @@ def test_no_worker_and_no_address_is_kept(study: Path):
 
 def test_the_admins_page_shows_progress_and_deletes(study: Path):
     with routes(study) as client:
-        person = Participant(client, "L1").join().play()
-        person.post("finish", {"submit_to": ""})
+        participant = Participant(client, "L1").join().play()
+        participant.post("finish", {"submit_to": ""})
         assert client.get("/admin").status_code == 401
         assert client.post("/admin/login", data={"token": "wrong"}).status_code == 401
         reply = client.post("/admin/login", data={"token": ADMIN})
         cookie = reply.headers["set-cookie"].lower()
         assert reply.status_code == 303 and all(word in cookie for word in ("httponly", "samesite=strict"))
         page = client.get("/admin").text
-        assert "1 of 6" in page and person.id in page
-        stranger = client.post("/admin/delete", data={"participant": person.id, "form": "x"})
+        assert "1 of 6" in page and participant.id in page
+        stranger = client.post("/admin/delete", data={"participant": participant.id, "form": "x"})
         assert stranger.status_code == 403 and len(client.study.store.rows("participants")) == 1
         form = client.study.secrets.form_token()
-        assert client.post("/admin/delete", data={"participant": person.id, "form": form}).status_code == 303
-        assert client.post("/admin/delete", data={"participant": person.id, "form": form}).status_code == 404
-        assert client.study.store.rows("answers") == []
+        assert client.post("/admin/delete", data={"participant": participant.id, "form": form}).status_code == 303
+        assert client.post("/admin/delete", data={"participant": participant.id, "form": form}).status_code == 404
+        assert client.study.store.rows("responses") == []
 
 
 def test_texts_are_what_the_researcher_wrote_and_carry_no_script(study: Path):
@@ -247,13 +248,13 @@ def test_texts_are_what_the_researcher_wrote_and_carry_no_script(study: Path):
 
 
 def test_who_asks_too_often_waits(study: Path):
-    rates = Rates(arrivals=Rate(3, 0.5), requests=Rate(1e6, 1e6), pictures=Rate(4, 0.1), logins=Rate(2, 0.1))
+    rates = Rates(arrivals=Rate(3, 0.5), requests=Rate(1e6, 1e6), stimuli=Rate(4, 0.1), logins=Rate(2, 0.1))
     with routes(study, rates=rates) as client:
-        person = Participant(client).join()
-        assert [person.begin().status_code for _ in range(3)] == [200, 200, 429]
-        reply = person.begin()
+        participant = Participant(client).join()
+        assert [participant.begin().status_code for _ in range(3)] == [200, 200, 429]
+        reply = participant.begin()
         assert reply.status_code == 429 and int(reply.headers["retry-after"]) >= 1
-        assert [person.picture(0, 1).status_code for _ in range(5)][3:] == [200, 429]
+        assert [participant.stimulus(0, 1).status_code for _ in range(5)][3:] == [200, 429]
         wrong = [client.get("/admin/responses.csv", headers={"Authorization": "Bearer x"}).status_code for _ in "123"]
         assert wrong == [401, 401, 429]
 
@@ -275,8 +276,8 @@ def test_a_damaged_study_is_one_line(study: Path):
 
     with pytest.raises(UserError, match="no study here"):
         open_study(study / "nowhere", Options())
-    next((study / "pictures").iterdir()).unlink()
-    with pytest.raises(UserError, match="picture of the study is missing"):
+    next((study / "stimuli").iterdir()).unlink()
+    with pytest.raises(UserError, match="image of the study is missing"):
         open_study(study, Options())
 
 
@@ -291,7 +292,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
     max_leaves=6,
 )
-POSTS = ("begin", "consent", "decline", "screening", "started", "answers", "finish", "preview")
+POSTS = ("begin", "consent", "decline", "screening", "started", "responses", "finish", "preview")
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -300,21 +301,23 @@ QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCh
     name=st.sampled_from(POSTS), body=st.binary(max_size=200), kind=st.sampled_from(("application/json", "text/html"))
 )
 def test_any_bytes_get_a_status_and_never_an_error(client, name, body, kind):
-    http, person = client
-    before = len(http.study.store.rows("answers")), len(http.study.store.rows("participants"))
-    reply = http.post(f"/api/{name}", content=body, headers={**person.headers(), "Content-Type": kind})
+    http, participant = client
+    before = len(http.study.store.rows("responses")), len(http.study.store.rows("participants"))
+    reply = http.post(f"/api/{name}", content=body, headers={**participant.headers(), "Content-Type": kind})
     assert reply.status_code in ((415,) if kind == "text/html" else (200, 400, 409))
-    assert before == (len(http.study.store.rows("answers")), len(http.study.store.rows("participants")))
+    assert before == (len(http.study.store.rows("responses")), len(http.study.store.rows("participants")))
 
 
 @QUICK
 @given(name=st.sampled_from(POSTS), body=JSON)
 def test_any_json_gets_a_status_and_never_an_error(client, name, body):
-    http, person = client
+    http, participant = client
     text = json.dumps(body)
-    reply = http.post(f"/api/{name}", content=text, headers={**person.headers(), "Content-Type": "application/json"})
+    reply = http.post(
+        f"/api/{name}", content=text, headers={**participant.headers(), "Content-Type": "application/json"}
+    )
     assert reply.status_code in (200, 400, 409), reply.text
-    if name == "answers":
+    if name == "responses":
         assert reply.status_code == 400  # nothing random is an answer
 
 
@@ -323,11 +326,13 @@ def test_any_json_gets_a_status_and_never_an_error(client, name, body):
     field=st.sampled_from(sorted(set(body_of(0)) - {"trial"})),
     value=st.none() | st.text(max_size=5) | st.integers() | st.floats() | st.lists(st.integers(), max_size=2),
 )
-def test_an_answer_with_one_wrong_field_is_refused(client, field, value):
-    http, person = client
+def test_an_response_with_one_wrong_field_is_refused(client, field, value):
+    http, participant = client
     body = body_of(10_000)  # a trial that does not exist, so that nothing good is kept either
     body[field] = value
     text = json.dumps(body)
-    reply = http.post("/api/answers", content=text, headers={**person.headers(), "Content-Type": "application/json"})
+    reply = http.post(
+        "/api/responses", content=text, headers={**participant.headers(), "Content-Type": "application/json"}
+    )
     assert reply.status_code in (400, 409)
-    assert http.study.store.rows("answers") == []
+    assert http.study.store.rows("responses") == []

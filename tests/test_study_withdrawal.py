@@ -37,7 +37,7 @@ def reader_of(study: Path) -> sqlite3.Connection:
     """A program that reads the database and does not let go."""
     connection = sqlite3.connect(study / "data" / "study.sqlite", isolation_level=None)
     connection.execute("BEGIN")
-    connection.execute("SELECT count(*) FROM answers").fetchone()
+    connection.execute("SELECT count(*) FROM responses").fetchone()
     return connection
 
 
@@ -47,10 +47,10 @@ def test_data_behind_a_reader_goes_as_soon_as_it_lets_go(
 ) -> None:
     monkeypatch.setattr(stores, "_READER_SECONDS", 0.05)
     with routes(study) as client:
-        person = Participant(client, "L1").join().play(2)
+        participant = Participant(client, "L1").join().play(2)
         reader = reader_of(study)
-        assert person.post("withdraw").json() == {"deleted": True, "pending": True}
-        assert person.id.encode() in stored(study)
+        assert participant.post("withdraw").json() == {"deleted": True, "pending": True}
+        assert participant.id.encode() in stored(study)
         assert client.study.store.deletion_pending
         assert any("write-ahead log" in notice for notice in state_of(client.study)["notices"])
         reader.execute("COMMIT")
@@ -60,8 +60,8 @@ def test_data_behind_a_reader_goes_as_soon_as_it_lets_go(
         elif next_step == "change":
             Participant(client, "L2").join()
         if next_step != "stop":
-            assert person.id.encode() not in stored(study)
-    assert person.id.encode() not in stored(study)
+            assert participant.id.encode() not in stored(study)
+    assert participant.id.encode() not in stored(study)
     assert not client.study.store.deletion_pending
 
 
@@ -69,16 +69,16 @@ def test_the_next_server_finishes_what_the_last_one_could_not(study: Path, monke
     monkeypatch.setattr(stores, "_READER_SECONDS", 0.05)
     reader = None
     with routes(study) as client:
-        person = Participant(client, "L1").join().play(2)
+        participant = Participant(client, "L1").join().play(2)
         reader = reader_of(study)
-        person.post("withdraw")
-    assert client.study.store.deletion_pending and person.id.encode() in stored(study)
+        participant.post("withdraw")
+    assert client.study.store.deletion_pending and participant.id.encode() in stored(study)
     # The reader is not the last to close: it leaves the log as it is.
     with routes(study) as client:
         assert client.study.store.deletion_pending
         reader.execute("COMMIT")
         assert not client.study.store.deletion_pending
-        assert person.id.encode() not in stored(study)
+        assert participant.id.encode() not in stored(study)
     reader.close()
 
 
@@ -89,10 +89,10 @@ def test_analyses_and_records_of_before_are_named(study: Path) -> None:
         path.write_text("{}")
         os.utime(path, (1e9, 1e9))
     with routes(study) as client:
-        person = Participant(client, "L1").join().play(2)
+        participant = Participant(client, "L1").join().play(2)
         export(study)
         assert advice(study) == [] and state_of(client.study)["notices"] == []
-        person.post("withdraw")
+        participant.post("withdraw")
         assert any("study analyze" in notice for notice in state_of(client.study)["notices"])
     new.mkdir(parents=True)
     (new / "record.json").write_text("{}")

@@ -1,4 +1,4 @@
-"""Loss, initialization, photographs, and the command from a folder to measured weights."""
+"""Loss, initialization, images, and the command from a folder to measured weights."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from skimage.data import coffee
-from training_support import TINY, Silent, make_trainer, write_photographs
+from training_support import TINY, Silent, make_trainer, write_images
 
 from colorbench.color.encoding import soft_encode
 from colorbench.color.lab import rgb_to_lab
@@ -28,8 +28,8 @@ from zoo.cic.network import Network, layer_maps, scale_lightness
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photographs(tmp_path_factory.mktemp("photographs"))
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 def test_the_sparse_loss_and_its_gradient_equal_the_dense_definition() -> None:
@@ -53,7 +53,7 @@ def test_the_sparse_loss_and_its_gradient_equal_the_dense_definition() -> None:
     assert kl.item() == pytest.approx(unweighted.item(), rel=1e-4)
 
 
-def test_the_loss_is_computed_in_float32_whatever_the_network_answers_in() -> None:
+def test_the_loss_is_computed_in_float32_whatever_the_network_predictions_in() -> None:
     torch.manual_seed(0)
     logits = torch.randn(2, 313, 4, 4).bfloat16()
     target = soft_encode(torch.randn(2, 2, 4, 4) * 20)
@@ -96,32 +96,32 @@ def test_the_schedule_rises_stays_and_falls() -> None:
     assert factors[99] == pytest.approx(1 / 40)
 
 
-def test_crops_keep_photographs_real(photographs: Path, tmp_path: Path) -> None:
-    cache = build_cache([open_dataset(photographs)], tmp_path, 40)
+def test_crops_keep_images_real(images: Path, tmp_path: Path) -> None:
+    cache = build_cache([open_dataset(images)], tmp_path, 40)
     assert len(cache.pixels) == 72 and [id for id, _ in cache.skipped] == ["broken.jpg"]
-    whole = cut(cache.pixels, [3], View(begin=0, size=40, low=40, high=40, batch_size=1), np.random.default_rng(0))
+    full = cut(cache.pixels, [3], View(begin=0, size=40, low=40, high=40, batch_size=1), np.random.default_rng(0))
     expected = rgb_to_lab(torch.from_numpy(cache.pixels[3].copy()).permute(2, 0, 1))
-    assert torch.equal(whole[0], expected) or torch.equal(whole[0], expected.flip(-1))
-    again = build_cache([open_dataset(photographs)], tmp_path, 40)
+    assert torch.equal(full[0], expected) or torch.equal(full[0], expected.flip(-1))
+    again = build_cache([open_dataset(images)], tmp_path, 40)
     assert np.array_equal(again.pixels, cache.pixels) and np.array_equal(again.hashes, cache.hashes)
 
 
-def test_held_photographs_are_not_trained_on(photographs: Path, tmp_path: Path) -> None:
-    chosen, held = build_cache([open_dataset(photographs)], tmp_path, 40).split()
-    assert len(held) > 0 and not set(chosen) & set(held) and len(chosen) + len(held) == 72
+def test_held_images_are_not_trained_on(images: Path, tmp_path: Path) -> None:
+    chosen, validation = build_cache([open_dataset(images)], tmp_path, 40).split()
+    assert len(validation) > 0 and not set(chosen) & set(validation) and len(chosen) + len(validation) == 72
 
 
-def test_training_lowers_the_loss_and_shows_how_good_it_got(photographs: Path, tmp_path: Path) -> None:
+def test_training_lowers_the_loss_and_shows_how_good_it_got(images: Path, tmp_path: Path) -> None:
     listener = Silent()
     preset = TINY.changed({"steps": 60, "average": 0.9})
-    make_trainer(photographs, tmp_path, preset, validate_every=20).run(listener)
+    make_trainer(images, tmp_path, preset, validate_every=20).run(listener)
     kl = [figures["kl"] for figures in listener.figures]
     assert np.mean(kl[-5:]) < np.mean(kl[:5]) - 0.1
     rows = Journal(tmp_path / "validation.csv").rows()
     assert [row["step"] for row in rows] == [20, 40, 60]
-    assert rows[-1]["kl"] == pytest.approx(listener.held[-1]["kl"], rel=1e-5) and rows[-1]["kl"] < rows[0]["kl"]
+    assert rows[-1]["kl"] == pytest.approx(listener.validation[-1]["kl"], rel=1e-5) and rows[-1]["kl"] < rows[0]["kl"]
     # Gray is scored as the protocol scores it: by its mean chroma.
-    cache = open_cache(tmp_path / "photographs")
+    cache = open_cache(tmp_path / "images")
     truth = rgb_to_lab(torch.from_numpy(cache.pixels[cache.split()[1]].transpose(0, 3, 1, 2).copy()))[:, 1:]
     chroma = float(truth.norm(dim=1).mean())
     assert rows[0]["gray_auc_raw"] == pytest.approx(100 - chroma / 1.5, abs=0.4)
@@ -129,26 +129,26 @@ def test_training_lowers_the_loss_and_shows_how_good_it_got(photographs: Path, t
         assert Image.open(tmp_path / name).size == size
 
 
-def test_too_few_photographs_are_refused(photographs: Path, tmp_path: Path) -> None:
+def test_too_few_images_are_refused(images: Path, tmp_path: Path) -> None:
     few = tmp_path / "few"
     few.mkdir()
-    for path in sorted(photographs.glob("coffee*.jpg"))[:5]:
+    for path in sorted(images.glob("coffee*.jpg"))[:5]:
         (few / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match="0 photographs are too few"):
+    with pytest.raises(UserError, match="0 images are too few"):
         make_trainer(few, tmp_path / "out")
 
 
 def test_the_command_trains_and_its_weights_can_be_measured(
-    photographs: Path, tmp_path: Path, colorbench: Callable[..., subprocess.CompletedProcess[str]]
+    images: Path, tmp_path: Path, colorbench: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    arguments = ("train", "zoo/cic", "--data", photographs, "--steps", 3, "--output", tmp_path / "mine")
+    arguments = ("train", "zoo/cic", "--data", images, "--steps", 3, "--output", tmp_path / "candidate")
     arguments = (*arguments, "--param", "width=0.125", "--dtype", "bfloat16", "--batch-size", 4, "--accumulate", 2)
-    arguments = (*arguments, "--often", f"{photographs.name}=2")
+    arguments = (*arguments, "--repeat", f"{images.name}=2")
     trained = colorbench(*arguments)
     assert trained.returncode == 0, trained.stderr
     assert "skipped 1 unreadable" in trained.stderr and "step 3/3" in trained.stderr
     assert "held at step 3" in trained.stderr
-    weights = tmp_path / "mine" / "cic.safetensors"
+    weights = tmp_path / "candidate" / "cic.safetensors"
     card = json.loads(weights.with_suffix(".json").read_text())
     assert "1 unreadable files skipped" in card["training_data"] and "drawn 2 times" in card["training_data"]
     assert "width 0.125 instead of 0.2" in card["notes"] and "3 steps, seed 0, bfloat16" in card["notes"]
@@ -158,13 +158,13 @@ def test_the_command_trains_and_its_weights_can_be_measured(
     assert again.returncode == 0 and "training is finished (3 steps)" in again.stderr
     assert weights.read_bytes() == content
     measured = colorbench(
-        "run", "--model", "zoo/cic", "--weights", weights, "--protocol", "auc", "--data", photographs, "--limit", 9,
-        "--no-anchors", "--json", "--output", tmp_path / "runs",
+        "run", "--model", "zoo/cic", "--weights", weights, "--protocol", "auc", "--data", images, "--limit", 9,
+        "--no-baselines", "--json", "--output", tmp_path / "runs",
     )  # fmt: skip
     assert measured.returncode == 0, measured.stderr
     record = json.loads(measured.stdout)
     assert record["model"]["name"] == "zoo/cic@cic" and record["model"]["card"]["preset"] == "small"
-    # Most of these photographs were trained on, and the record says how many.
+    # Most of these images were trained on, and the record says how many.
     assert 0 < record["dataset"]["overlap"] <= 9
-    refused = colorbench("train", "zoo/gray", "--data", photographs)
+    refused = colorbench("train", "zoo/gray", "--data", images)
     assert refused.returncode == 2 and "cannot be trained" in refused.stderr

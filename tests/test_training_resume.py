@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_support import TINY, Silent, make_trainer, train_and_die, write_photographs
+from training_support import TINY, Silent, make_trainer, train_and_die, write_images
 
 from colorbench.errors import RunError, UserError
 from colorbench.training.checkpoint import load_checkpoint
@@ -32,8 +32,8 @@ MOMENTS = (
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photographs(tmp_path_factory.mktemp("photographs"))
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.fixture(scope="module")
@@ -60,46 +60,46 @@ def figures(folder: Path) -> list[dict[str, float]]:
 
 
 def test_killed_at_any_moment_it_ends_in_the_same_weights(
-    photographs: Path, tmp_path: Path, processes: ForkServerContext
+    images: Path, tmp_path: Path, processes: ForkServerContext
 ) -> None:
-    whole = make_trainer(photographs, tmp_path / "whole").run(Silent())
+    full = make_trainer(images, tmp_path / "full").run(Silent())
     killed = tmp_path / "killed"
     for moment, number in MOMENTS:
-        child = processes.Process(target=train_and_die, args=(photographs, killed, moment, number))
+        child = processes.Process(target=train_and_die, args=(images, killed, moment, number))
         child.start()
         child.join(300)
         assert child.exitcode == -signal.SIGKILL, (moment, number)
     assert (killed / "checkpoint.partial").exists()
-    resumed = make_trainer(photographs, killed)
+    resumed = make_trainer(images, killed)
     state = resumed.run(Silent())
-    assert all(torch.equal(state[name], whole[name]) for name in whole)
+    assert all(torch.equal(state[name], full[name]) for name in full)
     # Steps that were done twice stand once in the tables, with the same figures.
-    assert figures(killed) == figures(tmp_path / "whole") and len(figures(killed)) == 12 + 2
+    assert figures(killed) == figures(tmp_path / "full") and len(figures(killed)) == 12 + 2
 
 
 def test_killed_from_outside_it_ends_in_the_same_weights(
-    photographs: Path, tmp_path: Path, processes: ForkServerContext
+    images: Path, tmp_path: Path, processes: ForkServerContext
 ) -> None:
-    whole = make_trainer(photographs, tmp_path / "whole").run(Silent())
+    full = make_trainer(images, tmp_path / "full").run(Silent())
     killed = tmp_path / "killed"
     for rows in (2, 6):
-        child = processes.Process(target=train_and_die, args=(photographs, killed, "never", 0))
+        child = processes.Process(target=train_and_die, args=(images, killed, "never", 0))
         child.start()
         deadline = time.monotonic() + 300
         while len(Journal(killed / "log.csv").rows()) < rows and child.is_alive() and time.monotonic() < deadline:
             time.sleep(0.002)
         child.kill()
         child.join()
-    state = make_trainer(photographs, killed).run(Silent())
-    assert all(torch.equal(state[name], whole[name]) for name in whole)
+    state = make_trainer(images, killed).run(Silent())
+    assert all(torch.equal(state[name], full[name]) for name in full)
 
 
-def test_a_finished_training_can_be_lengthened_and_does_nothing_otherwise(photographs: Path, tmp_path: Path) -> None:
-    make_trainer(photographs, tmp_path, TINY.changed({"steps": 3})).run(Silent())
+def test_a_finished_training_can_be_lengthened_and_does_nothing_otherwise(images: Path, tmp_path: Path) -> None:
+    make_trainer(images, tmp_path, TINY.changed({"steps": 3})).run(Silent())
     content = (tmp_path / "checkpoint.pt").read_bytes()
-    again = make_trainer(photographs, tmp_path, TINY.changed({"steps": 3}))
+    again = make_trainer(images, tmp_path, TINY.changed({"steps": 3}))
     assert again.begin() and (tmp_path / "checkpoint.pt").read_bytes() == content
-    longer = make_trainer(photographs, tmp_path, TINY.changed({"steps": 5}))
+    longer = make_trainer(images, tmp_path, TINY.changed({"steps": 5}))
     assert not longer.begin()
     longer.run(Silent())
     assert longer.step == 5 and longer.history == ["from step 3: steps 5 instead of 3"]
@@ -111,23 +111,23 @@ def test_a_finished_training_can_be_lengthened_and_does_nothing_otherwise(photog
         ({"width": 0.25}, {}, "other settings: width 0.25 instead of 0.125"),
         ({"batch_size": 2}, {}, "other settings: views"),
         ({}, {"seed": 1}, "other seed"),
-        ({}, {"often": {0: 2}}, "other photographs"),
+        ({}, {"repeats": {0: 2}}, "other images"),
         ({}, {"resume": False}, "a training already"),
     ],
 )
 def test_what_would_be_another_training_is_not_gone_on_with(
-    photographs: Path, tmp_path: Path, change: dict, options: dict, words: str
+    images: Path, tmp_path: Path, change: dict, options: dict, message: str
 ) -> None:
-    make_trainer(photographs, tmp_path, TINY.changed({"steps": 1})).run(Silent())
-    other = make_trainer(photographs, tmp_path, TINY.changed({"steps": 1, **change}), **options)
-    with pytest.raises(UserError, match=words):
+    make_trainer(images, tmp_path, TINY.changed({"steps": 1})).run(Silent())
+    other = make_trainer(images, tmp_path, TINY.changed({"steps": 1, **change}), **options)
+    with pytest.raises(UserError, match=message):
         other.begin()
 
 
-def test_a_damaged_checkpoint_is_named(photographs: Path, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_named(images: Path, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"nothing that torch knows")
     with pytest.raises(UserError, match="checkpoint cannot be read"):
-        make_trainer(photographs, tmp_path).begin()
+        make_trainer(images, tmp_path).begin()
 
 
 class Broken(Silent):
@@ -143,10 +143,8 @@ class Broken(Silent):
 
 
 @pytest.mark.parametrize("preset", [TINY, TINY.model_copy(update={"clip": None})])
-def test_what_is_not_finite_stops_with_the_last_good_checkpoint(
-    photographs: Path, tmp_path: Path, preset: Preset
-) -> None:
-    trainer = make_trainer(photographs, tmp_path, preset)
+def test_what_is_not_finite_stops_with_the_last_good_checkpoint(images: Path, tmp_path: Path, preset: Preset) -> None:
+    trainer = make_trainer(images, tmp_path, preset)
     with pytest.raises(RunError, match="not finite at step 6"):
         trainer.run(Broken(trainer, lambda t: t.task.weights.fill_(float("nan"))))
     state = load_checkpoint(trainer.checkpoint)
@@ -161,31 +159,29 @@ def test_what_is_not_finite_stops_with_the_last_good_checkpoint(
         RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
     ],
 )
-def test_out_of_memory_names_the_batch_and_keeps_the_checkpoint(
-    photographs: Path, tmp_path: Path, error: Exception
-) -> None:
+def test_out_of_memory_names_the_batch_and_keeps_the_checkpoint(images: Path, tmp_path: Path, error: Exception) -> None:
     def full(*_: object) -> None:
         raise error
 
-    trainer = make_trainer(photographs, tmp_path)
-    with pytest.raises(RunError, match="out of memory at step 6 with 4 photographs of 24 pixels.*--accumulate 2"):
+    trainer = make_trainer(images, tmp_path)
+    with pytest.raises(RunError, match="out of memory at step 6 with 4 images of 24 pixels.*--accumulate 2"):
         trainer.run(Broken(trainer, lambda t: t.task.network.register_forward_pre_hook(full)))
     assert load_checkpoint(trainer.checkpoint)["step"] == 4
 
 
-def test_other_errors_of_the_network_are_not_called_memory(photographs: Path, tmp_path: Path) -> None:
+def test_other_errors_of_the_network_are_not_called_memory(images: Path, tmp_path: Path) -> None:
     def mistaken(*_: object) -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
-    trainer = make_trainer(photographs, tmp_path)
+    trainer = make_trainer(images, tmp_path)
     with pytest.raises(RuntimeError, match="mat1"):
         trainer.run(Broken(trainer, lambda t: t.task.network.register_forward_pre_hook(mistaken)))
 
 
 def test_a_full_disk_is_named_and_the_checkpoint_stays(
-    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer = make_trainer(photographs, tmp_path)
+    trainer = make_trainer(images, tmp_path)
 
     def fill(_: object) -> None:
         def full(*_: object) -> None:

@@ -1,4 +1,4 @@
-"""Presets as data, what of them reaches the loss, the optimizer and the card; photographs by folder and by step."""
+"""Presets as data, what of them reaches the loss, the optimizer and the card; images by folder and by step."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from training_support import TINY, write_photographs
+from training_support import TINY, write_images
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import from_counts, hard_counts, load_prior, rebalancing_weights, smooth
@@ -23,7 +23,7 @@ from colorbench.training.accelerator import make_accelerator
 from colorbench.training.export import count_prior
 from colorbench.training.figures import draw_prior
 from colorbench.training.fit import name_sources
-from colorbench.training.image_cache import PhotographCache, build_cache
+from colorbench.training.image_cache import ImageCache, build_cache
 from colorbench.training.init_from import copy_weights
 from colorbench.training.loader import Feed, Order
 from colorbench.training.optimizer import make_optimizer
@@ -35,8 +35,8 @@ from zoo.cic.training_task import ClassificationTraining
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_photographs(tmp_path_factory.mktemp("photographs"))
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_images(tmp_path_factory.mktemp("images"))
 
 
 @pytest.mark.parametrize(
@@ -74,17 +74,17 @@ def test_departures_are_told_and_impossible_settings_refused() -> None:
         "((begin 0 size 176 low 176 high 176 batch_size 40))",
     ]
     assert paper.departures(paper) == []
-    for changes, words in (
+    for changes, message in (
         ({"widht": 1}, "widht"),
         ({"lam": 2}, "lam"),
-        ({"cache_size": 128}, "crops of 176..176 do not fit photographs of 128"),
+        ({"cache_size": 128}, "crops of 176..176 do not fit images of 128"),
     ):
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=message):
             paper.changed(changes)
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
-    """A vivid photograph, and one without colour: L and ab."""
+    """A vivid image, and one without color: L and ab."""
     from skimage.data import coffee
 
     rgb = torch.from_numpy(coffee()[100:148, 100:148].copy()).permute(2, 0, 1)
@@ -102,7 +102,7 @@ def gradient(preset: Preset, lightness: torch.Tensor, ab: torch.Tensor) -> torch
     return task.network.head.weight.grad
 
 
-def test_the_gray_mask_takes_the_gradient_and_not_the_place_in_the_batch() -> None:
+def test_the_gray_mask_takes_the_gradient_and_not_the_position_in_the_batch() -> None:
     lightness, ab = batch()
     masked = TINY.changed({"gray_mask": 5.0})
     alone = gradient(TINY, lightness[:1], ab[:1])
@@ -140,20 +140,20 @@ def test_the_prior_is_soft_or_hard_and_smoothed_once() -> None:
     rng = np.random.default_rng(0)
     from skimage.data import astronaut
 
-    picture = astronaut()
-    pixels = np.stack([picture[t : t + 40, t : t + 40] for t in rng.integers(0, 400, 5)])
+    image = astronaut()
+    pixels = np.stack([image[t : t + 40, t : t + 40] for t in rng.integers(0, 400, 5)])
     indices = np.array([0, 1, 2, 2, 2])
     ab = rgb_to_lab(torch.from_numpy(pixels[indices][:, ::2, ::2].transpose(0, 3, 1, 2).copy()))[:, 1:].contiguous()
     hard = from_counts(hard_counts(ab), "hard", "x", images=3)
     found = count_prior(pixels, indices, TINY.changed({"prior": "smoothed"}), "x")
-    # A photograph that is drawn three times counts three times, and is one photograph.
+    # An image that is drawn three times counts three times, and is one image.
     assert np.allclose(found.probabilities, smooth(hard).probabilities) and found.images == 3
     soft = count_prior(pixels, indices, TINY, "x")
     assert soft.kind == "soft" and soft.entropy > hard.entropy
     assert count_prior(pixels, indices, TINY.changed({"prior_floor": 1e-5}), "x").probabilities.min() > 9e-6
 
 
-def test_every_photograph_comes_once_a_round_and_the_chosen_ones_more_often() -> None:
+def test_every_image_comes_once_a_round_and_the_chosen_ones_more_often() -> None:
     indices = np.repeat(np.arange(10), [1] * 8 + [5] * 2)
     preset = TINY.changed({"batch_size": 6})
     order = Order(indices, preset, steps=12, seed=0)
@@ -174,31 +174,31 @@ def test_parts_of_a_batch_are_the_batch() -> None:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 255, (20, 40, 40, 3), np.uint8)
     order, cpu = Order(np.arange(20), TINY, 12, 0), torch.device("cpu")
-    whole, halves = (
+    full, halves = (
         Feed(pixels, order, parts=[(0, 1)], device=cpu),
         Feed(pixels, order, parts=[(0, 2), (1, 2)], device=cpu),
     )
     for step in (0, 1, 7):
-        assert torch.equal(torch.cat(halves.take(step)), whole.take(step)[0])
-    whole.close(), halves.close()
+        assert torch.equal(torch.cat(halves.take(step)), full.take(step)[0])
+    full.close(), halves.close()
 
 
-def test_copies_of_a_photograph_are_never_on_both_sides() -> None:
+def test_copies_of_a_image_are_never_on_both_sides() -> None:
     hashes = np.repeat(np.arange(100, dtype=np.uint64), 3)
-    chosen, held = PhotographCache(np.zeros(300), hashes).split()
-    assert len(held) >= 8 and len(chosen) + len(held) == 300
-    assert not set(hashes[chosen]) & set(hashes[held])
+    chosen, validation = ImageCache(np.zeros(300), hashes).split()
+    assert len(validation) >= 8 and len(chosen) + len(validation) == 300
+    assert not set(hashes[chosen]) & set(hashes[validation])
 
 
-def test_an_unfinished_cache_is_made_again_and_skips_are_remembered(photographs: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(photographs)
-    whole = build_cache([dataset], tmp_path, 24)
+def test_an_unfinished_cache_is_made_again_and_skips_are_remembered(images: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(images)
+    full = build_cache([dataset], tmp_path, 24)
     (tmp_path / "files.txt").unlink()  # as when it was killed in between
-    np.save(tmp_path / "hashes.npy", whole.hashes[:3])
+    np.save(tmp_path / "hashes.npy", full.hashes[:3])
     again = build_cache([dataset], tmp_path, 24)
-    assert np.array_equal(again.hashes, whole.hashes)
+    assert np.array_equal(again.hashes, full.hashes)
     taken = build_cache([dataset], tmp_path, 24)  # as it is
-    assert [id for id, _ in taken.skipped] == ["broken.jpg"] and np.array_equal(taken.pixels, whole.pixels)
+    assert [id for id, _ in taken.skipped] == ["broken.jpg"] and np.array_equal(taken.pixels, full.pixels)
 
 
 def test_folders_are_named_as_far_as_they_differ(tmp_path: Path) -> None:
@@ -209,15 +209,15 @@ def test_folders_are_named_as_far_as_they_differ(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8)).save(folder / "x.png")
         given.append((folder, open_dataset(folder)))
     sources = name_sources(given, {"misc": 5, "b/train": 2})
-    assert [(s.name, s.often) for s in sources] == [("a/train", 1), ("b/train", 2), ("misc", 5)]
-    for often, words in (
+    assert [(s.name, s.repeats) for s in sources] == [("a/train", 1), ("b/train", 2), ("misc", 5)]
+    for repeats, message in (
         ({"train": 2}, "several"),
         ({"d": 2}, "none"),
         ({"misc": 0}, "whole number"),
         ({"misc": 1.5}, "whole number"),
     ):
-        with pytest.raises(UserError, match=words):
-            name_sources(given, often)
+        with pytest.raises(UserError, match=message):
+            name_sources(given, repeats)
     with pytest.raises(UserError, match="twice"):
         name_sources([given[0], given[0]], {})
 
@@ -236,12 +236,12 @@ def test_a_regression_begins_from_the_trunk_of_a_classification(tmp_path: Path) 
 
 
 def test_devices_and_precisions_that_are_not_there_are_refused() -> None:
-    for device, dtype, words in (
+    for device, dtype, message in (
         ("cpu", "float16", "needs a GPU"),
         ("cpu", "int8", "float32, bfloat16, float16"),
         ("tpu", "float32", "no device"),
     ):
-        with pytest.raises(UserError, match=words):
+        with pytest.raises(UserError, match=message):
             make_accelerator(device, dtype)
 
 
@@ -259,7 +259,7 @@ def test_the_prior_is_drawn_with_common_bins_larger(tmp_path: Path) -> None:
 def test_the_command_shows_presets(colorbench: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     shown = json.loads(colorbench("show", "zoo/cic", "--json").stdout)["training presets"]
     assert set(shown) == {"small", "paper", "released"}
-    assert "neighbours=5" in shown["paper"] and "gray_mask=5," in shown["released"]
+    assert "neighbors=5" in shown["paper"] and "gray_mask=5," in shown["released"]
 
 
 def test_rebalancing_off_weighs_all_alike() -> None:

@@ -16,7 +16,7 @@ from voc_support import write_devkit
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.interfaces import WholeProtocol
+from colorbench.evaluation.interfaces import DatasetProtocol
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.metrics.average_precision import average_precision
 from colorbench.models.loading import load_model
@@ -68,8 +68,8 @@ def names_of(backbone: Backbone) -> set[str]:
 
 
 def test_both_go_through_the_general_door() -> None:
-    assert isinstance(TransferClassificationProtocol(), WholeProtocol)
-    assert isinstance(TransferSegmentationProtocol(), WholeProtocol)
+    assert isinstance(TransferClassificationProtocol(), DatasetProtocol)
+    assert isinstance(TransferSegmentationProtocol(), DatasetProtocol)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_classification_learns_and_leaves_the_model_as_it_was(
     assert low is not None and high is not None and low <= value(record, "map") <= high
 
 
-def test_the_same_seed_gives_the_same_answer_and_a_killed_training_goes_on(
+def test_the_same_seed_gives_the_same_prediction_and_a_killed_training_goes_on(
     sets: tuple[Dataset, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from protocols.transfer import fine_tuning
@@ -138,15 +138,15 @@ def test_the_same_seed_gives_the_same_answer_and_a_killed_training_goes_on(
             raise KeyboardInterrupt
         return forward(self, lightness)
 
-    whole = classified(*sets, tmp_path / "a")
+    full = classified(*sets, tmp_path / "a")
     with monkeypatch.context() as patch:
         patch.setattr(fine_tuning.Backbone, "forward", killed)
         with pytest.raises(KeyboardInterrupt):
             classified(*sets, tmp_path / "b")
     assert list((tmp_path / "b").rglob("checkpoint.pt"))
     resumed = classified(*sets, tmp_path / "b")
-    assert resumed.files == whole.files
-    assert resumed.metrics == whole.metrics
+    assert resumed.files == full.files
+    assert resumed.metrics == full.metrics
 
 
 def test_settings_are_part_of_the_identity(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:
@@ -173,9 +173,9 @@ def test_voc_is_scored_by_map_without_what_is_difficult(devkit: Dataset, tmp_pat
 
 
 def test_segmentation_is_one_count_over_the_set(devkit: Dataset, tmp_path: Path) -> None:
-    # Of its own training photographs: 12 teach no more than that it learns at all.
+    # Of its own training images: 12 teach no more than that it learns at all.
     record = segmented(devkit, tmp_path, test_set="train", crop=1, tune="all", epochs=60)
-    assert any("12 test photographs are also in the training set" in note for note in record.notes)
+    assert any("12 test images are also in the training set" in note for note in record.notes)
     with np.load(record_folder(tmp_path, record) / "arrays.npz") as arrays:
         matrices = arrays["confusion"]
     assert matrices.shape == (12, 21, 21)
@@ -201,7 +201,7 @@ def test_segmentation_needs_masks(sets: tuple[Dataset, Dataset], tmp_path: Path)
     ],
 )
 def test_parameters_that_cannot_be(
-    sets: tuple[Dataset, Dataset], tmp_path: Path, parameters: dict[str, Any], words: str
+    sets: tuple[Dataset, Dataset], tmp_path: Path, parameters: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=message):
         classified(*sets, tmp_path, parameters=parameters)

@@ -45,7 +45,7 @@ def test_stepwise_is_that_of_scikit_learn_ties_and_all(seed: int) -> None:
 
 
 @pytest.mark.parametrize("rule", ["voc07", "voc10", "sklearn"])
-def test_a_weight_is_a_photograph_more_often(rule: Rule) -> None:
+def test_a_weight_is_a_image_more_often(rule: Rule) -> None:
     rng = np.random.default_rng(0)
     scores, positive = rng.integers(0, 9, 30).astype(float), rng.random(30) < 0.4
     weights = rng.integers(0, 3, (4, 30))
@@ -63,11 +63,11 @@ def test_without_a_positive_there_is_none() -> None:
 
 def test_confusion_is_that_of_scikit_learn_without_void() -> None:
     rng = np.random.default_rng(0)
-    truth, answer = rng.integers(0, 6, (9, 11)), rng.integers(0, 5, (9, 11))
+    truth, prediction = rng.integers(0, 6, (9, 11)), rng.integers(0, 5, (9, 11))
     truth[truth == 5] = 255
     counted = truth != 255
-    expected = sklearn_confusion(truth[counted], answer[counted], labels=range(5))
-    np.testing.assert_array_equal(confusion(truth, answer, 5), expected)
+    expected = sklearn_confusion(truth[counted], prediction[counted], labels=range(5))
+    np.testing.assert_array_equal(confusion(truth, prediction, 5), expected)
     with pytest.raises(ValueError, match="true label"):
         confusion(np.full((2, 2), 7), np.zeros((2, 2), int), 5)
 

@@ -15,31 +15,31 @@ from torch.nn.functional import avg_pool2d, interpolate
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError
-from colorbench.evaluation.batch import Colorization, Truth
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import checked
 from colorbench.evaluation.runner import run
 from colorbench.evaluation.units import observed, unit_notes
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 
 
 @pytest.fixture(scope="module")
-def truths(crops: Dataset) -> list[Truth]:
-    batches = load_batches(crops.samples[:12], get_recipe("squash64"), batch_size=4)
-    return [Truth(batch.ids, batch.rgb8, batch.gray, batch.labels) for batch in batches]
+def truths(crops: Dataset) -> list[GroundTruth]:
+    batches = load_batches(crops.samples[:12], get_preprocessing("squash64"), batch_size=4)
+    return [GroundTruth(batch.ids, batch.rgb8, batch.gray, batch.labels) for batch in batches]
 
 
-def timid(truth: Truth) -> Tensor:
+def timid(truth: GroundTruth) -> Tensor:
     """What a good network gives: the true colors, blurred and half as strong."""
     return 0.5 * interpolate(avg_pool2d(truth.ab, 8), truth.ab.shape[-2:], mode="bilinear")
 
 
-def notes(truths: list[Truth], *, ab: Any = None, rgb8: Any = None) -> list[str]:
+def notes(truths: list[GroundTruth], *, ab: Any = None, rgb8: Any = None) -> list[str]:
     given = (
-        Colorization(t, ab=ab(timid(t))) if ab else Colorization(t, rgb8=rgb8(Colorization(t, ab=timid(t)).rgb8))
+        Prediction(t, ab=ab(timid(t))) if ab else Prediction(t, rgb8=rgb8(Prediction(t, ab=timid(t)).rgb8))
         for t in truths
     )
     return unit_notes([observed(one) for one in given])
@@ -57,9 +57,11 @@ def notes(truths: list[Truth], *, ab: Any = None, rgb8: Any = None) -> list[str]
         (lambda ab: ab.flip(1), r"\(b, a\), swap its channels"),
     ],
 )
-def test_other_units_of_ab_are_recognized(truths: list[Truth], change: Callable[[Tensor], Tensor], words: str) -> None:
+def test_other_units_of_ab_are_recognized(
+    truths: list[GroundTruth], change: Callable[[Tensor], Tensor], message: str
+) -> None:
     (note,) = notes(truths, ab=change)
-    assert re.search(words, note), note
+    assert re.search(message, note), note
 
 
 @pytest.mark.parametrize(
@@ -72,10 +74,10 @@ def test_other_units_of_ab_are_recognized(truths: list[Truth], change: Callable[
     ],
 )
 def test_other_ranges_and_orders_of_rgb_are_recognized(
-    truths: list[Truth], change: Callable[[Tensor], Tensor], words: str
+    truths: list[GroundTruth], change: Callable[[Tensor], Tensor], message: str
 ) -> None:
     (note,) = notes(truths, rgb8=change)
-    assert words in note
+    assert message in note
 
 
 @pytest.mark.parametrize(
@@ -91,10 +93,10 @@ def test_other_ranges_and_orders_of_rgb_are_recognized(
         lambda ab: torch.randn(ab.shape, generator=torch.Generator().manual_seed(0)) * 10,
     ],
 )
-def test_no_false_alarm(truths: list[Truth], change: Callable[[Tensor], Tensor]) -> None:
+def test_no_false_alarm(truths: list[GroundTruth], change: Callable[[Tensor], Tensor]) -> None:
     assert notes(truths, ab=change) == []
     assert notes(truths, rgb8=lambda rgb: rgb) == []
-    assert unit_notes([observed(Colorization(t, rgb8=t.rgb8)) for t in truths]) == []
+    assert unit_notes([observed(Prediction(t, rgb8=t.rgb8)) for t in truths]) == []
 
 
 def test_the_record_tells_it(crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,11 +105,11 @@ def test_the_record_tells_it(crops: Dataset, tmp_path: Path, monkeypatch: pytest
     class Normalized:
         card = ModelCard(title="ab / 110")
 
-        def colorize_batch(self, inputs: Inputs) -> Colors:
-            return Colors(ab=(inputs.lightness - 50).repeat(1, 2, 1, 1) / 3 / 110)
+        def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+            return ColorPrediction(ab=(inputs.lightness - 50).repeat(1, 2, 1, 1) / 3 / 110)
 
-    request = RunRequest(
-        [loaded(Normalized())], ["distance"], crops.limit(6), output=tmp_path, anchors=False, save="none"
+    request = RunConfig(
+        [loaded(Normalized())], ["distance"], crops.limit(6), output=tmp_path, baselines=False, save="none"
     )
     assert sum("multiply by 110" in note for note in run(request)[0].notes) == 1
 
@@ -115,13 +117,13 @@ def test_the_record_tells_it(crops: Dataset, tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("colors", "words"),
     [
-        (Colors(rgb8=torch.rand(1, 3, 8, 8)), r"\(rgb \* 255\)\.round"),
-        (Colors(rgb8=torch.rand(1, 3, 8, 8) * 255), r"of 0\.\.255, give rgb\.round"),
-        (Colors(rgb8=torch.rand(1, 3, 8, 8) * 2 - 1), r"of -1\.\.1, give \(\(rgb \+ 1\)"),
-        (Colors(ab=torch.rand(1, 3, 8, 8)), "three channels of sRGB"),
+        (ColorPrediction(rgb8=torch.rand(1, 3, 8, 8)), r"\(rgb \* 255\)\.round"),
+        (ColorPrediction(rgb8=torch.rand(1, 3, 8, 8) * 255), r"of 0\.\.255, give rgb\.round"),
+        (ColorPrediction(rgb8=torch.rand(1, 3, 8, 8) * 2 - 1), r"of -1\.\.1, give \(\(rgb \+ 1\)"),
+        (ColorPrediction(ab=torch.rand(1, 3, 8, 8)), "three channels of sRGB"),
     ],
 )
-def test_what_is_refused_tells_how_to_give_it(colors: Colors, words: str) -> None:
-    truth = Truth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(RunError, match=words):
+def test_what_is_refused_tells_how_to_give_it(colors: ColorPrediction, message: str) -> None:
+    truth = GroundTruth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    with pytest.raises(RunError, match=message):
         checked("my/model", colors, truth)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_support import write_photographs
+from engine_support import write_images
 from PIL import Image
 from records_support import edit_record, edit_rows, measure, put_file
 
@@ -30,18 +30,18 @@ COUNT = 32
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("forged") / "crops"
-    write_photographs(folder, COUNT)
+    write_images(folder, COUNT)
     return open_dataset(folder)
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory, photographs: Dataset) -> Path:
+def output(tmp_path_factory: pytest.TempPathFactory, images: Dataset) -> Path:
     folder = tmp_path_factory.mktemp("forged") / "runs"
-    measure(folder, photographs, ["zoo/random", "zoo/half-chroma"], anchors=True, save="gallery")
-    measure(folder, photographs, ["zoo/random"], protocol="fidelity", anchors=True, save="predictions")
-    measure(folder, photographs, ["zoo/mean-color"], parameters={"prior": "dataset"})
+    measure(folder, images, ["zoo/random", "zoo/half-chroma"], baselines=True, save="gallery")
+    measure(folder, images, ["zoo/random"], protocol="fidelity", baselines=True, save="predictions")
+    measure(folder, images, ["zoo/mean-color"], parameters={"prior": "dataset"})
     return folder
 
 
@@ -84,13 +84,13 @@ def follow(folder: Path) -> None:
 def without_files(folder: Path) -> None:
     """Pass a record on without arrays and images, which is allowed."""
     (folder / "arrays.npz").unlink(missing_ok=True)
-    shutil.rmtree(folder / "pictures", ignore_errors=True)
+    shutil.rmtree(folder / "thumbnails", ignore_errors=True)
     shutil.rmtree(folder / "predictions", ignore_errors=True)
 
 
 def put_image(folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
-    edit_record(folder, lambda record: record["files"]["pictures"].update({name: sha256(data).hexdigest()}))
+    edit_record(folder, lambda record: record["files"]["saved_images"].update({name: sha256(data).hexdigest()}))
 
 
 def webp(pixels: np.ndarray) -> bytes:
@@ -100,14 +100,14 @@ def webp(pixels: np.ndarray) -> bytes:
 
 
 def index_of(folder: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads((folder / "pictures" / "index.json").read_text())
+    found: list[dict[str, Any]] = json.loads((folder / "thumbnails" / "index.json").read_text())
     return found
 
 
 def put_index(folder: Path, change: Callable[[list[dict[str, Any]]], None]) -> None:
     lines = index_of(folder)
     change(lines)
-    put_image(folder, "pictures/index.json", json.dumps(lines).encode())
+    put_image(folder, "thumbnails/index.json", json.dumps(lines).encode())
 
 
 # Saved images.
@@ -117,43 +117,43 @@ def put_index(folder: Path, change: Callable[[list[dict[str, Any]]], None]) -> N
 def test_saved_images_that_are_the_truths_are_found(copy, protocol) -> None:
     folder = copy("zoo/random", protocol)
     for line in index_of(folder):
-        truth = (folder / "pictures" / line["truth"]).read_bytes()
-        put_image(folder, f"pictures/{line['answer']}", truth)
-    lines = failing(folder)["pictures"]
+        truth = (folder / "thumbnails" / line["truth"]).read_bytes()
+        put_image(folder, f"thumbnails/{line['prediction']}", truth)
+    lines = failing(folder)["saved images"]
     assert any("lies 0.0 from its saved ground truth, the rows say" in line for line in lines)
 
 
 def test_one_saved_image_that_is_the_truths_is_found(copy) -> None:
     folder = copy("zoo/random", "fidelity")
-    scores = {line["answer"]: (line["scores"]["ciede2000"], line["truth"]) for line in index_of(folder)}
-    answer, (_, truth) = max(scores.items(), key=lambda item: item[1][0])
-    put_image(folder, f"pictures/{answer}", (folder / "pictures" / truth).read_bytes())
-    assert len(failing(folder)["pictures"]) == 1
+    scores = {line["prediction"]: (line["scores"]["ciede2000"], line["truth"]) for line in index_of(folder)}
+    prediction, (_, truth) = max(scores.items(), key=lambda item: item[1][0])
+    put_image(folder, f"thumbnails/{prediction}", (folder / "thumbnails" / truth).read_bytes())
+    assert len(failing(folder)["saved images"]) == 1
 
 
 def grayed(folder: Path, line: dict[str, Any]) -> None:
-    put_image(folder, f"pictures/{line['truth']}", (folder / "pictures" / line["gray"]).read_bytes())
+    put_image(folder, f"thumbnails/{line['truth']}", (folder / "thumbnails" / line["gray"]).read_bytes())
 
 
 def other_truth(folder: Path, line: dict[str, Any]) -> None:
     other = next(another for another in index_of(folder) if another["id"] != line["id"])
-    put_image(folder, f"pictures/{line['truth']}", (folder / "pictures" / other["truth"]).read_bytes())
+    put_image(folder, f"thumbnails/{line['truth']}", (folder / "thumbnails" / other["truth"]).read_bytes())
 
 
 def colored_gray(folder: Path, line: dict[str, Any]) -> None:
-    put_image(folder, f"pictures/{line['gray']}", (folder / "pictures" / line["truth"]).read_bytes())
+    put_image(folder, f"thumbnails/{line['gray']}", (folder / "thumbnails" / line["truth"]).read_bytes())
 
 
 def giant(folder: Path, line: dict[str, Any]) -> None:
-    put_image(folder, f"pictures/{line['answer']}", webp(np.zeros((400, 400, 3), np.uint8)))
+    put_image(folder, f"thumbnails/{line['prediction']}", webp(np.zeros((400, 400, 3), np.uint8)))
 
 
 def another_size(folder: Path, line: dict[str, Any]) -> None:
-    put_image(folder, f"pictures/{line['answer']}", webp(np.zeros((16, 16, 3), np.uint8)))
+    put_image(folder, f"thumbnails/{line['prediction']}", webp(np.zeros((16, 16, 3), np.uint8)))
 
 
 def no_image(folder: Path, line: dict[str, Any]) -> None:
-    put_image(folder, f"pictures/{line['answer']}", b"RIFF\x10\x00\x00\x00WEBPnothing")
+    put_image(folder, f"thumbnails/{line['prediction']}", b"RIFF\x10\x00\x00\x00WEBPnothing")
 
 
 @pytest.mark.parametrize("change", [grayed, other_truth, colored_gray, giant, another_size, no_image])
@@ -161,7 +161,7 @@ def test_saved_images_that_do_not_belong_together_are_found(copy, change) -> Non
     folder = copy("zoo/random", "fidelity")
     lines = sorted(index_of(folder), key=lambda line: -line["scores"]["ciede2000"])
     change(folder, lines[0])
-    assert "pictures" in failing(folder)
+    assert "saved images" in failing(folder)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_saved_images_that_do_not_belong_together_are_found(copy, change) -> Non
         (lambda lines: lines[0].update(sha256="0" * 64), "another sha256 than the rows"),
         (lambda lines: lines[0].update(id=lines[1]["id"]), "stands twice"),
         (lambda lines: lines[0].update(id="invented.jpg"), "not evaluated"),
-        (lambda lines: lines[0].update(answer=lines[1]["answer"]), "the files of another image"),
+        (lambda lines: lines[0].update(prediction=lines[1]["prediction"]), "the files of another image"),
         (lambda lines: lines[0].update(truth="../../secret.webp"), "the files of another image"),
         (lambda lines: lines[0].update(reasons=["auc_rebalanced_stable best 1"]), "saved for other reasons"),
         (lambda lines: lines.pop(), "saved for other reasons"),
@@ -180,10 +180,10 @@ def test_saved_images_that_do_not_belong_together_are_found(copy, change) -> Non
         (lambda lines: lines[0].update(surprise=1), "no index of saved images"),
     ],
 )
-def test_an_index_that_contradicts_the_rows_is_found(copy, change, words) -> None:
+def test_an_index_that_contradicts_the_rows_is_found(copy, change, message) -> None:
     folder = copy("zoo/random", "auc")
     put_index(folder, change)
-    assert any(words in line for line in failing(folder)["pictures"])
+    assert any(message in line for line in failing(folder)["saved images"])
 
 
 # Rows and arrays.
@@ -222,7 +222,7 @@ def test_one_array_that_was_changed_is_found(copy, name) -> None:
     assert failing(folder)
 
 
-def test_scores_that_contradict_the_arrays_of_the_whole_set_are_found(copy) -> None:
+def test_scores_that_contradict_the_arrays_of_the_full_set_are_found(copy) -> None:
     folder = copy("zoo/mean-color", "auc")
     assert failing(folder) == {}
 
@@ -311,7 +311,7 @@ def test_predictions_that_equal_the_truth_are_found_under_any_name(copy, protoco
         without_files(folder)
     found = failing(folder)
     assert any("equal the truth: only a reference is shown it" in line for line in found["scores"])
-    assert not files or any("saved predictions equal the ground truth" in line for line in found["pictures"])
+    assert not files or any("saved predictions equal the ground truth" in line for line in found["saved images"])
 
 
 @pytest.mark.parametrize(
@@ -367,11 +367,11 @@ def test_a_model_of_somebodys_own_is_claimed(copy) -> None:
         ({"package": "numpy", "package_version": "1.0"}, None),
     ],
 )
-def test_an_invented_model_is_found_or_left_unchecked(copy, change, words) -> None:
+def test_an_invented_model_is_found_or_left_unchecked(copy, change, message) -> None:
     folder = copy("zoo/random", "auc")
     edit_record(folder, lambda record: record["model"].update(change))
     found = failing(folder).get("model", [])
-    assert found == [] if words is None else any(words in line for line in found)
+    assert found == [] if message is None else any(message in line for line in found)
 
 
 # What is said of the numbers.
@@ -385,7 +385,7 @@ def test_an_invented_model_is_found_or_left_unchecked(copy, change, words) -> No
         (lambda r: r["metrics"][0].update(title="AuC of the future"), "metrics", "title"),
         (lambda r: r["metrics"][0].update(n=31), "metrics", "n 31 is stored"),
         (lambda r: r["metrics"][0].update(effective_n=3200.0), "metrics", "effective_n 3200"),
-        (lambda r: r["metrics"][0].update(judge="a friend"), "metrics", "judge"),
+        (lambda r: r["metrics"][0].update(classifier="a friend"), "metrics", "classifier"),
         (lambda r: r["metrics"][0].update(share_of_gap=True), "metrics", "share_of_gap"),
         (lambda r: r["metrics"][2].update(warning=None), "metrics", "warning None is stored"),
         (lambda r: r["metrics"][0].update(ci_low=r["metrics"][0]["value"] - 0.01), "metrics", "ci_low"),
@@ -402,17 +402,17 @@ def test_an_invented_model_is_found_or_left_unchecked(copy, change, words) -> No
         (lambda r: r["curves"].pop(0), "curves", "auc_raw is missing"),
         (lambda r: r["curves"].append({**r["curves"][0], "name": "more"}), "curves", "more"),
         (lambda r: r["notes"].insert(0, "a demonstration on 5 images: x"), "notes", "this is not so"),
-        (lambda r: r["dataset"].update(recipe="native"), "identity", "recipe"),
-        (lambda r: r["dataset"].update(gray_policy="perhaps"), "photographs", "no gray policy"),
-        (lambda r: r["dataset"].update(limit=3), "photographs", "more than the limit"),
+        (lambda r: r["dataset"].update(preprocessing="native"), "identity", "preprocessing"),
+        (lambda r: r["dataset"].update(gray_policy="perhaps"), "dataset", "no gray policy"),
+        (lambda r: r["dataset"].update(limit=3), "dataset", "more than the limit"),
         (lambda r: r["dataset"].update(overlap=40), "model", "overlap"),
         (lambda r: r["dataset"].update(overlap=None), "model", "overlap"),
     ],
 )
-def test_what_is_said_of_a_number_is_derived_again(copy, change, check, words) -> None:
+def test_what_is_stated_of_a_number_is_derived_again(copy, change, check, message) -> None:
     folder = copy("zoo/random", "auc")
     edit_record(folder, change)
-    assert any(words in line for line in failing(folder).get(check, [])), failing(folder)
+    assert any(message in line for line in failing(folder).get(check, [])), failing(folder)
 
 
 # What is said of the images.
@@ -420,42 +420,44 @@ def test_what_is_said_of_a_number_is_derived_again(copy, change, check, words) -
 
 def invented_skip(record: dict[str, Any], id: str) -> None:
     record["dataset"]["n"] += 1
-    record["dataset"]["skipped"].append({"id": id, "reason": "the picture is damaged"})
+    record["dataset"]["skipped"].append({"id": id, "reason": "the image is damaged"})
 
 
-def test_images_that_were_left_out_for_no_reason_are_found(copy, photographs) -> None:
+def test_images_that_were_left_out_for_no_reason_are_found(copy, images) -> None:
     folder = copy("zoo/random", "fidelity")
     without_files(folder)
     edit_record(folder, lambda record: invented_skip(record, "nowhere.jpg"))
-    assert any("not among the images given" in line for line in failing(folder, photographs=photographs)["data"])
+    assert any("not among the images given" in line for line in failing(folder, images=images)["data"])
     edit_record(folder, lambda record: record["dataset"]["skipped"].append(record["dataset"]["skipped"][0]))
-    assert any("left out twice" in line for line in failing(folder)["photographs"])
+    assert any("left out twice" in line for line in failing(folder)["saved images"])
 
 
-def test_an_image_that_is_left_out_though_it_can_be_read_is_found(copy, photographs) -> None:
+def test_an_image_that_is_left_out_though_it_can_be_read_is_found(copy, images) -> None:
     folder = copy("zoo/random", "fidelity")
     without_files(folder)
     worst = ""
 
     def drop(columns: dict[str, Any]) -> None:
         nonlocal worst
-        place = int(np.argmax(columns["ciede2000"]))
-        worst = columns["id"][place]
+        position = int(np.argmax(columns["ciede2000"]))
+        worst = columns["id"][position]
         for name in list(columns):
             values = columns[name]
             columns[name] = (
-                np.delete(values, place) if isinstance(values, np.ndarray) else values[:place] + values[place + 1 :]
+                np.delete(values, position)
+                if isinstance(values, np.ndarray)
+                else values[:position] + values[position + 1 :]
             )
 
     edit_rows(folder, drop)
 
     def change(record: dict[str, Any]) -> None:
         record["dataset"]["n_evaluated"] -= 1
-        record["dataset"]["skipped"].append({"id": worst, "reason": "the picture is damaged"})
+        record["dataset"]["skipped"].append({"id": worst, "reason": "the image is damaged"})
 
     edit_record(folder, change)
     follow(folder)
-    assert any("and can be evaluated" in line for line in failing(folder, photographs=photographs)["data"])
+    assert any("and can be evaluated" in line for line in failing(folder, images=images)["data"])
 
 
 @pytest.mark.parametrize(
@@ -468,10 +470,10 @@ def test_an_image_that_is_left_out_though_it_can_be_read_is_found(copy, photogra
         ("sha256", "0" * 64, "another content"),
     ],
 )
-def test_rows_that_tell_of_other_images_are_found(copy, photographs, column, value, words) -> None:
+def test_rows_that_tell_of_other_images_are_found(copy, images, column, value, message) -> None:
     folder = copy("zoo/random", "fidelity")
     without_files(folder)
     edit_rows(folder, lambda columns: columns[column].__setitem__(4, value))
     follow(folder)
     edit_record(folder, lambda record: record["dataset"].update(n_gray=int(column == "gray")))
-    assert any(words in line for line in failing(folder, photographs=photographs)["data"])
+    assert any(message in line for line in failing(folder, images=images)["data"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_support import write_photographs
+from engine_support import write_images
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from records_support import edit_record, measure
@@ -17,7 +17,7 @@ from records_support import edit_record, measure
 from colorbench.errors import UserError
 from colorbench.verification.checks import verify
 
-FILES = ("rows.parquet", "arrays.npz", "pictures/index.json", "record.json")
+FILES = ("rows.parquet", "arrays.npz", "thumbnails/index.json", "record.json")
 QUICK = settings(
     max_examples=12,
     deadline=None,
@@ -35,7 +35,7 @@ VALUES = st.recursive(
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz")
-    return measure(folder / "runs", write_photographs(folder / "a", 4), ["zoo/gray"], save="gallery")["zoo/gray"]
+    return measure(folder / "runs", write_images(folder / "a", 4), ["zoo/gray"], save="gallery")["zoo/gray"]
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def put(folder: Path, name: str, data: bytes) -> None:
         if name == "rows.parquet":
             files["rows"] = digest
         else:
-            files["arrays" if name.endswith(".npz") else "pictures"][name] = digest
+            files["arrays" if name.endswith(".npz") else "saved_images"][name] = digest
 
     if name != "record.json":
         edit_record(folder, follow)
@@ -94,7 +94,7 @@ def paths(value: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @QUICK
 @given(data=st.data())
-@pytest.mark.parametrize("name", ["record.json", "pictures/index.json"])
+@pytest.mark.parametrize("name", ["record.json", "thumbnails/index.json"])
 def test_values_of_another_kind_are_a_finding(honest: Path, record: Path, name: str, data: st.DataObject) -> None:
     folder = fresh(honest, record)
     values = json.loads((folder / name).read_text())
@@ -114,7 +114,7 @@ def test_the_record_that_is_damaged_here_holds_untouched(honest: Path) -> None:
 @pytest.mark.parametrize("deep", [10, 1000, 100_000])
 def test_depth_is_bounded(honest: Path, record: Path, deep: int) -> None:
     folder = fresh(honest, record)
-    put(folder, "pictures/index.json", b"[" * deep + b"]" * deep)
+    put(folder, "thumbnails/index.json", b"[" * deep + b"]" * deep)
     assert not verified(folder)
     put(folder, "record.json", b'{"key":' * deep + b"1" + b"}" * deep)
     assert not verified(folder)

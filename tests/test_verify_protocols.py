@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_support import loaded, write_photographs
+from engine_support import loaded, write_images
 from probe_support import Blocks, request, write_classes
 from records_support import edit_record, measure, put_file
-from study_answers import make_answers, make_design, write_study
+from study_predictions import make_design, make_predictions, write_study
 from voc_support import write_devkit
 
 from colorbench.data.sources import open_dataset
@@ -24,7 +24,7 @@ from colorbench.verification.checks import verify
 from colorbench.verification.schema import CLAIMED, Verification
 from protocols.human_study.analysis.fooling_rates import analyze
 from protocols.human_study.analysis.records import write_records
-from protocols.human_study.analysis.responses import read_answers
+from protocols.human_study.analysis.responses import read_predictions
 
 SHIPPED = Path(__file__).parent.parent / "leaderboards" / "reference" / "records"
 SMALL = {"dims": 60, "strengths": "1,100"}
@@ -32,22 +32,22 @@ FAST = {"epochs": 2, "batch": 8, "dims": 60, "learning_rate": 0.01}
 
 
 def auc(folder: Path) -> Path:
-    return measure(folder / "runs", write_photographs(folder / "a", 31), ["zoo/random"], save="gallery")["zoo/random"]
+    return measure(folder / "runs", write_images(folder / "a", 31), ["zoo/random"], save="gallery")["zoo/random"]
 
 
 def auc_of_the_set(folder: Path) -> Path:
-    data = write_photographs(folder / "a", 31)
+    data = write_images(folder / "a", 31)
     return measure(folder / "runs", data, ["zoo/mean-color"], parameters={"prior": "dataset"})["zoo/mean-color"]
 
 
 def fidelity(folder: Path) -> Path:
-    data = write_photographs(folder / "a", 31)
-    places = measure(folder / "runs", data, ["zoo/random"], protocol="fidelity", anchors=True, save="predictions")
-    return places["zoo/random"]
+    data = write_images(folder / "a", 31)
+    positions = measure(folder / "runs", data, ["zoo/random"], protocol="fidelity", baselines=True, save="predictions")
+    return positions["zoo/random"]
 
 
 def semantic(folder: Path) -> Path:
-    data = write_photographs(folder / "a", 6)
+    data = write_images(folder / "a", 6)
     parameters = {"labels": "ignore"}
     return measure(folder / "runs", data, ["zoo/random"], protocol="semantic", parameters=parameters)["zoo/random"]
 
@@ -90,12 +90,12 @@ def transfer_segmentation(folder: Path) -> Path:
 def human_study(folder: Path) -> Path:
     design = make_design(participants=24)
     rates = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, "zoo/random": 0.1}
-    study = write_study(folder / "study", design, make_answers(design, rates, seed=1), pictures=True)
-    place = write_records(analyze(read_answers(study), resamples=200), folder / "records", study)[1]
+    study = write_study(folder / "study", design, make_predictions(design, rates, seed=1), images=True)
+    position = write_records(analyze(read_predictions(study), resamples=200), folder / "records", study)[1]
     # The design's images exist by name only, and its fingerprint is invented.
-    fingerprint = content_fingerprint(read_rows(place / "rows.parquet")[0])
-    edit_record(place, lambda record: record["dataset"].update(fingerprint=fingerprint))
-    return place
+    fingerprint = content_fingerprint(read_rows(position / "rows.parquet")[0])
+    edit_record(position, lambda record: record["dataset"].update(fingerprint=fingerprint))
+    return position
 
 
 MAKERS = (
@@ -138,11 +138,11 @@ def test_an_honest_record_of_every_protocol_holds(make: Callable[[Path], Path], 
     # And every one of its numbers is looked at: a value moved in any metric that is derived is found.
     names = [metric["name"] for metric in json.loads((folder / "record.json").read_text())["metrics"]]
     claimed = {name for name in names if name in found.claimed}
-    for place, name in enumerate(names[:3]):
-        edit_record(folder, lambda record, place=place: moved(record["metrics"][place], 0.01))
+    for position, name in enumerate(names[:3]):
+        edit_record(folder, lambda record, position=position: moved(record["metrics"][position], 0.01))
         lines = [line for _, line in wrong(verify(folder))]
         assert any(line.startswith(f"{name}: value") for line in lines) != (name in claimed), (name, lines)
-        edit_record(folder, lambda record, place=place: moved(record["metrics"][place], -0.01))
+        edit_record(folder, lambda record, position=position: moved(record["metrics"][position], -0.01))
 
 
 def moved(metric: dict[str, Any], by: float) -> None:
@@ -171,7 +171,7 @@ def test_the_shipped_records_hold(folder: Path) -> None:
     found = verify(folder.parent)
     assert wrong(found) == []
     outcomes = {check.name: check.outcome for check in found.checks}
-    for name in ("record", "rows", "photographs", "model", "identity", "scores", "metrics"):
+    for name in ("record", "rows", "images", "model", "identity", "scores", "metrics"):
         assert outcomes[name] == "holds", name
     assert outcomes.get("differences", "holds") == "holds"
 
@@ -184,7 +184,7 @@ def test_the_shipped_records_hold(folder: Path) -> None:
     ],
 )
 def test_a_protocol_that_is_not_installed_leaves_its_metrics_checked_by_their_rows(
-    change: dict[str, Any], words: str, tmp_path: Path
+    change: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
     folder = auc(tmp_path)
 
@@ -199,7 +199,7 @@ def test_a_protocol_that_is_not_installed_leaves_its_metrics_checked_by_their_ro
     edit_record(folder, other)
     found = verify(folder)
     assert wrong(found) == []
-    assert any(check.outcome == "unchecked" and words in check.detail for check in found.checks)
+    assert any(check.outcome == "unchecked" and message in check.detail for check in found.checks)
     assert "title, unit and direction of auc_raw" in found.claimed
     edit_record(folder, lambda record: record["metrics"][0].update(value=99.0))
     assert "metrics" in dict(wrong(verify(folder)))

@@ -14,14 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_support import write_photographs
+from engine_support import write_images
 from records_support import Ended, edit_record, ended, measure
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.verification import file_access
 from colorbench.verification.checks import verify
-from colorbench.verification.isolated_model import places_of
+from colorbench.verification.isolated_model import positions_of
 from colorbench.verification.rerun import Wanted, rerunner, same_prediction
 from colorbench.verification.schema import PROMISE, Verification
 
@@ -145,27 +145,27 @@ class ByOrder(Cheat):
 
 
 @pytest.fixture(scope="module")
-def photographs(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     folder = tmp_path_factory.mktemp("rerun") / "crops"
-    write_photographs(folder, COUNT)
+    write_images(folder, COUNT)
     links = folder.parent / "links"
     links.mkdir()
-    for place, path in enumerate(sorted(folder.rglob("*.jpg"))):
-        os.link(path, links / f"{place}.jpg")
+    for position, path in enumerate(sorted(folder.rglob("*.jpg"))):
+        os.link(path, links / f"{position}.jpg")
     return open_dataset(folder)
 
 
 @pytest.fixture(scope="module")
-def models(photographs: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def models(images: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("models") / "models.py"
-    path.write_text(MODELS.replace("{root!r}", repr(str(photographs.samples[0].path.parents[1]))))
+    path.write_text(MODELS.replace("{root!r}", repr(str(images.samples[0].path.parents[1]))))
     return path
 
 
 @pytest.fixture(scope="module")
-def output(photographs: Dataset, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def output(images: Dataset, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rerun") / "runs"
-    measure(folder, photographs, [f"{models}:Honest", "zoo/ground-truth", "zoo/half-chroma"], protocol="fidelity")
+    measure(folder, images, [f"{models}:Honest", "zoo/ground-truth", "zoo/half-chroma"], protocol="fidelity")
     return folder
 
 
@@ -179,46 +179,42 @@ def record_of(output: Path, model: str) -> Path:
     return found
 
 
-def again(
-    folder: Path, photographs: Dataset, model: str | None = None, **settings: Any
-) -> tuple[Verification, list[str]]:
-    found = verify(folder, rerun=rerunner(Wanted(COUNT, photographs, seed=5, model=model, device="cpu", **settings)))
+def again(folder: Path, images: Dataset, model: str | None = None, **settings: Any) -> tuple[Verification, list[str]]:
+    found = verify(folder, rerun=rerunner(Wanted(COUNT, images, seed=5, model=model, device="cpu", **settings)))
     return found, [check.detail for check in found.checks if (check.name, check.outcome) == ("rerun", "fails")]
 
 
-def test_an_honest_model_of_a_file_and_a_reference_hold(output, photographs, models) -> None:
-    found, wrong = again(record_of(output, "models.py-Honest"), photographs, f"{models}:Honest", batch_size=3)
+def test_an_honest_model_of_a_file_and_a_reference_hold(output, images, models) -> None:
+    found, wrong = again(record_of(output, "models.py-Honest"), images, f"{models}:Honest", batch_size=3)
     assert wrong == []
     assert found.rerun is not None
     assert found.rerun.largest < 1e-4
-    assert again(record_of(output, "half-chroma"), photographs)[1] == []
+    assert again(record_of(output, "half-chroma"), images)[1] == []
 
 
 @pytest.mark.parametrize("name", ["Frames", "Objects", "Named", "Searched", "Kept"])
-def test_a_model_that_copies_the_truth_comes_out_otherwise(output, photographs, models, name, tmp_path) -> None:
+def test_a_model_that_copies_the_truth_comes_out_otherwise(output, images, models, name, tmp_path) -> None:
     folder = shutil.copytree(record_of(output, "ground-truth"), tmp_path / "record")
     card = {"title": "a network"}
     edit_record(
         folder, lambda r: r["model"].update(name=f"{models}:{name}", package=None, package_version=None, card=card)
     )
-    _, wrong = again(folder, photographs, f"{models}:{name}")
-    assert any(line.startswith(f"ciede2000 of {COUNT} photographs came out otherwise") for line in wrong), wrong
+    _, wrong = again(folder, images, f"{models}:{name}")
+    assert any(line.startswith(f"ciede2000 of {COUNT} images came out otherwise") for line in wrong), wrong
     if name in ("Searched", "Kept"):
         assert any("the model was refused" in line for line in wrong)
 
 
 @pytest.mark.parametrize("name", ["ByName", "ByOrder"])
 def test_a_model_whose_prediction_follows_the_name_or_the_order_is_found(
-    output, photographs, models, name, tmp_path
+    output, images, models, name, tmp_path
 ) -> None:
     folder = shutil.copytree(record_of(output, "models.py-Honest"), tmp_path / "record")
-    _, wrong = again(folder, photographs, f"{models}:{name}")
+    _, wrong = again(folder, images, f"{models}:{name}")
     assert any("changes with the image's name, size or place in the batch" in line for line in wrong)
 
 
-def test_a_lie_to_one_side_is_found_though_each_row_is_within_its_tolerance(
-    output, photographs, models, tmp_path
-) -> None:
+def test_a_lie_to_one_side_is_found_though_each_row_is_within_its_tolerance(output, images, models, tmp_path) -> None:
     from records_support import edit_rows
 
     folder = shutil.copytree(record_of(output, "models.py-Honest"), tmp_path / "record")
@@ -228,7 +224,7 @@ def test_a_lie_to_one_side_is_found_though_each_row_is_within_its_tolerance(
         columns["ciede2000"] *= 0.999
 
     edit_rows(folder, a_little)
-    _, wrong = again(folder, photographs, f"{models}:Honest")
+    _, wrong = again(folder, images, f"{models}:Honest")
     assert any("on one side" in line for line in wrong)
 
 
@@ -243,10 +239,8 @@ def test_predictions_are_compared_image_by_image() -> None:
     assert not same_prediction(one, other, 0)
 
 
-def test_a_model_that_is_not_here_was_not_checked_and_the_exit_code_tells(
-    output, photographs, command, tmp_path
-) -> None:
-    data = photographs.samples[0].path.parents[1]
+def test_a_model_that_is_not_here_was_not_checked_and_the_exit_code_tells(output, images, command, tmp_path) -> None:
+    data = images.samples[0].path.parents[1]
     ended = command("verify", record_of(output, "models.py-Honest"), "--data", data, "--rerun", 2)
     assert ended.returncode == 2
     assert "rerun        not checked  only installed models are loaded" in ended.stdout
@@ -322,12 +316,12 @@ ATTEMPTS = {
 
 @pytest.mark.parametrize("locked", [False, True])
 @pytest.mark.parametrize("attempt", ATTEMPTS)
-def test_no_way_leads_to_the_files_of_the_dataset(photographs, tmp_path, attempt, locked) -> None:
-    places = places_of(photographs.samples)
-    beside = sorted((Path(places["roots"][0]).parent / "links").glob("*.jpg"))[0]
+def test_no_way_leads_to_the_files_of_the_dataset(images, tmp_path, attempt, locked) -> None:
+    positions = positions_of(images.samples)
+    beside = sorted((Path(positions["roots"][0]).parent / "links").glob("*.jpg"))[0]
     program = TRY.replace("_ATTEMPT_", f"bool({ATTEMPTS[attempt]})")
     guard = str(Path(file_access.__file__).parent)
-    head = f"GUARD, ROOTS, INODES = {guard!r}, {places['roots']!r}, {places['inodes']!r}\n"
+    head = f"GUARD, ROOTS, INODES = {guard!r}, {positions['roots']!r}, {positions['inodes']!r}\n"
     head += f"BESIDE, LOCK = {str(beside)!r}, {locked}\n"
     done = subprocess.run([sys.executable, "-I", "-c", head + program], cwd=tmp_path, capture_output=True, text=True)
     if attempt in ("native code", "another program") and sys.platform != "linux":
@@ -336,14 +330,14 @@ def test_no_way_leads_to_the_files_of_the_dataset(photographs, tmp_path, attempt
     assert any(word in done.stderr for word in ("PermissionError", "FileNotFoundError", "CalledProcessError"))
 
 
-def test_everything_else_stays_readable(photographs, tmp_path) -> None:
-    (tmp_path / "own.txt").write_text("mine")
-    places = places_of(photographs.samples)
+def test_everything_else_stays_readable(images, tmp_path) -> None:
+    (tmp_path / "own.txt").write_text("recomputed")
+    positions = positions_of(images.samples)
     program = f"""
         import sys
         sys.path.insert(0, {str(Path(file_access.__file__).parent)!r})
         import file_access
-        guard = file_access.keep_away({places["roots"]!r}, map(tuple, {places["inodes"]!r}))
+        guard = file_access.keep_away({positions["roots"]!r}, map(tuple, {positions["inodes"]!r}))
         guard.lock()
         import json, sqlite3, decimal
         print(open("own.txt").read(), len(open("/proc/self/status").read()) > 0, guard.refused)
@@ -354,10 +348,10 @@ def test_everything_else_stays_readable(photographs, tmp_path) -> None:
     assert done.stdout == "mine True []\n", done.stderr
 
 
-def test_the_child_is_told_no_path_by_its_command_line_or_environment(photographs, tmp_path, monkeypatch) -> None:
+def test_the_child_is_told_no_path_by_its_command_line_or_environment(images, tmp_path, monkeypatch) -> None:
     from colorbench.verification.isolated_model import Apart
 
-    root = str(photographs.samples[0].path.parents[1])
+    root = str(images.samples[0].path.parents[1])
     monkeypatch.setenv("DATA", root)
     model = {
         "name": "zoo/gray",
@@ -367,7 +361,7 @@ def test_the_child_is_told_no_path_by_its_command_line_or_environment(photograph
         "device": "cpu",
         "dtype": "float32",
     }
-    with Apart(model, photographs.samples) as apart:
+    with Apart(model, images.samples) as apart:
         process = Path(f"/proc/{apart._process.pid}")
         if process.exists():
             assert root.encode() not in (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
@@ -377,6 +371,6 @@ def test_the_child_is_told_no_path_by_its_command_line_or_environment(photograph
             "sizes": np.array([[8, 8]]),
             "seeds": np.array([0]),
         }
-        found, refused = apart.ask(arrays, {"ids": ["x"], "recipe": "native"})
+        found, refused = apart.ask(arrays, {"ids": ["x"], "preprocessing": "native"})
     assert (found["ab"].shape, refused) == ((1, 2, 8, 8), [])
     assert json.dumps(found["ab"].max().item()) == "0.0"

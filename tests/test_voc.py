@@ -19,7 +19,7 @@ def year(tmp_path: Path) -> Path:
     return write_devkit(tmp_path, count=12)
 
 
-def test_a_list_chooses_photographs(year: Path) -> None:
+def test_a_list_chooses_images(year: Path) -> None:
     dataset = open_dataset(year)
     assert devkit_root(dataset) == year
     chosen = image_set(dataset, year, "Main", "test")
@@ -28,8 +28,8 @@ def test_a_list_chooses_photographs(year: Path) -> None:
     assert all(sample.path.suffix == ".jpg" for sample in chosen.samples)
 
 
-def test_another_folder_is_no_devkit(photographs: Path) -> None:
-    assert devkit_root(open_dataset(photographs)) is None
+def test_another_folder_is_no_devkit(images: Path) -> None:
+    assert devkit_root(open_dataset(images)) is None
 
 
 def test_several_years_are_too_many(tmp_path: Path) -> None:
@@ -39,7 +39,7 @@ def test_several_years_are_too_many(tmp_path: Path) -> None:
         devkit_root(open_dataset(tmp_path))
 
 
-def test_what_is_on_a_photograph(year: Path) -> None:
+def test_what_is_on_a_image(year: Path) -> None:
     found = presence(year, ["000000", "000001", "000002"])
     for row, objects in zip(found, OBJECTS[:3], strict=True):
         easy = {name for name, difficult in objects if not difficult}
@@ -54,7 +54,7 @@ def test_a_mask_holds_classes_and_void(year: Path) -> None:
     assert labels.dtype == np.uint8 and set(np.unique(labels)) == {0, 1 + CLASSES.index("person"), 255}
 
 
-def test_a_mask_in_colours_is_refused(year: Path) -> None:
+def test_a_mask_in_colors_is_refused(year: Path) -> None:
     path = year / "SegmentationClass" / "000000.png"
     Image.open(path).convert("RGB").save(path)
     with pytest.raises(UserError, match="palette"):
@@ -72,5 +72,5 @@ def test_what_is_missing_is_named(year: Path) -> None:
     with pytest.raises(UserError, match="damaged"):
         presence(year, ["000002"])
     (year / "JPEGImages" / "000003.jpg").unlink()
-    with pytest.raises(UserError, match="1 of 6 listed photographs are not there, first 000003.jpg"):
+    with pytest.raises(UserError, match="1 of 6 listed images are not there, first 000003.jpg"):
         image_set(open_dataset(year), year, "Main", "test")

@@ -124,13 +124,13 @@ def test_shapes_are_compared_before_anything_is_loaded(file: Path) -> None:
     wanted = {"layer.weight": torch.zeros(2, 4), "layer.bias": torch.zeros(2), "layer.scale": torch.zeros(2)}
     with pytest.raises(UserError) as caught:
         check_shapes(STATE, wanted, file)
-    for words in (
+    for message in (
         "2 missing (the first: layer.bias)",
         "1 unknown (the first: layer.count)",
         "1 of another shape (the first: layer.weight is (2, 3), the network's (2, 4))",
         "net.safetensors",
     ):
-        assert words in str(caught.value)
+        assert message in str(caught.value)
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def server(file: Path) -> Iterator[str]:
         running.shutdown()
 
 
-def test_a_download_is_whole_checked_or_not_there(server: str, file: Path, tmp_path: Path) -> None:
+def test_a_download_is_full_checked_or_not_there(server: str, file: Path, tmp_path: Path) -> None:
     target = tmp_path / "cache" / "net.safetensors"
     with pytest.raises(UserError, match="expected 0000"):
         fetch(f"{server}/{file.name}", target, "0" * 64)

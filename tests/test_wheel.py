@@ -41,7 +41,7 @@ def test_every_file_of_the_four_packages_is_in_the_wheel(wheel: Path) -> None:
     }
     assert here - inside == set()
     assert {path for path in inside if path.split("/")[0] in WINGS} - here == set()
-    assert "colorbench/color/data/photographs.npy" in inside
+    assert "colorbench/color/data/shipped_prior.npy" in inside
     assert any(path.startswith("zoo/") and path.endswith(".safetensors") for path in inside)
 
 

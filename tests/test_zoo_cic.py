@@ -9,10 +9,10 @@ from colorbench.color.grid import ab_bins
 from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import load_prior
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.batch import Colorization, Truth
-from colorbench.models.interfaces import HasFeatures, Inputs, PredictsDistribution
+from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.models.interfaces import ColorizerInput, HasFeatures, PredictsDistribution
 from protocols.auc import AucProtocol
 from zoo.cic import CIC, CICClass
 from zoo.cic.network import Network, scaled
@@ -26,7 +26,7 @@ def test_the_full_network_has_the_published_number_of_parameters() -> None:
     assert network.parameter_count + ab_bins().numel() == 32_236_011
 
 
-def test_the_full_network_answers_at_a_quarter_of_its_input() -> None:
+def test_the_full_network_predictions_at_a_quarter_of_its_input() -> None:
     with torch.device("meta"):
         assert Network(1.0)(torch.zeros(1, 1, 176, 176)).shape == (1, 313, 44, 44)
 
@@ -61,18 +61,18 @@ def test_storing_filters_in_half_precision_moves_scores_by_less_than_2_hundredth
     for one in (model, moved):
         scorer = AucProtocol().resolve({}, open_dataset())
         sums = torch.zeros(2, dtype=torch.float64)
-        for batch in load_batches(open_dataset().samples, get_recipe("squash256"), batch_size=3, workers=1):
-            truth = Truth(batch.ids, batch.rgb8)
+        for batch in load_batches(open_dataset().samples, get_preprocessing("squash256"), batch_size=3, workers=1):
+            truth = GroundTruth(batch.ids, batch.rgb8)
             with torch.inference_mode():
-                ab = one.colorize_batch(Inputs(truth.lightness, batch.ids, (0,) * len(batch.ids))).ab
-            columns = scorer.score(Colorization(truth, ab=ab)).columns
+                ab = one.colorize_batch(ColorizerInput(truth.lightness, batch.ids, (0,) * len(batch.ids))).ab
+            columns = scorer.score(Prediction(truth, ab=ab)).columns
             sums += torch.tensor([columns[f"auc_rebalanced_stable.s{j}"].sum() for j in (0, 1)])
         scores.append(float(sums[0] / sums[1]))
     assert scores[0] != scores[1] and abs(scores[0] - scores[1]) < 0.02
 
 
 @pytest.mark.parametrize("family", [L2, L2FineTuned])
-def test_the_regression_answers_colors_and_features(family: type[L2], lightness: torch.Tensor) -> None:
+def test_the_regression_predictions_colors_and_features(family: type[L2], lightness: torch.Tensor) -> None:
     model = family.load("small")
     assert not isinstance(model, PredictsDistribution) and isinstance(model, HasFeatures)
     with torch.no_grad():
@@ -86,15 +86,15 @@ def test_a_head_rounds_alike_for_all_batches_and_threads(family: type[TrunkColor
     """The answers themselves, since rounding to 8 bits hides most of what they differ by."""
     network = family.load("small").network
     lightness = 100 * torch.rand(32, 1, 96, 96, generator=torch.Generator().manual_seed(0))
-    before, answers = torch.get_num_threads(), []
+    before, predictions = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
             with torch.no_grad():
-                answers += [torch.cat([network(part) for part in lightness.split(size)]) for size in (2, 5, 16, 32)]
+                predictions += [torch.cat([network(part) for part in lightness.split(size)]) for size in (2, 5, 16, 32)]
     finally:
         torch.set_num_threads(before)
-    assert all(torch.equal(answers[0], answer) for answer in answers[1:])
+    assert all(torch.equal(predictions[0], prediction) for prediction in predictions[1:])
 
 
 def test_the_euclidean_loss_is_half_the_squared_distance_in_units() -> None:
@@ -107,8 +107,8 @@ def test_the_euclidean_loss_is_half_the_squared_distance_in_units() -> None:
     assert loss.item() == pytest.approx(0.5 * 11**2 / 27.5**2) and figures["rmse"].item() == pytest.approx(11)
     summed = L2.training(preset.changed({"reduction": "sum"}), load_prior())
     summed.load_state_dict(task.state_dict())
-    whole, _ = summed(torch.full((2, 1, 16, 16), 50.0), torch.full((2, 2, 16, 16), 11.0))
-    assert whole.item() == pytest.approx(16 * loss.item())  # 4 x 4 targets a photograph
+    full, _ = summed(torch.full((2, 1, 16, 16), 50.0), torch.full((2, 2, 16, 16), 11.0))
+    assert full.item() == pytest.approx(16 * loss.item())  # 4 x 4 targets an image
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +148,9 @@ def test_decoding_is_a_choice_of_the_run(lightness: torch.Tensor) -> None:
     assert model.with_decoding("mode", None).decoding == {"decode": "mode"}
 
 
-def test_the_shipped_model_looks_at_the_photograph(lightness: torch.Tensor) -> None:
+def test_the_shipped_model_looks_at_the_image(lightness: torch.Tensor) -> None:
     model = CIC.load("small")
     with torch.no_grad():
-        ab = model.colorize_batch(Inputs(lightness, ("a",), (0,))).ab
+        ab = model.colorize_batch(ColorizerInput(lightness, ("a",), (0,))).ab
     assert ab is not None and ab.shape == (1, 2, 256, 256)
     assert float(ab.std(dim=(2, 3)).max()) > 3  # one tint for all would have no spread

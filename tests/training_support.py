@@ -1,4 +1,4 @@
-"""What the tests of training share: a tiny preset, real photographs, and trainings in processes of their own."""
+"""What the tests of training share: a tiny preset, real images, and trainings in processes of their own."""
 
 from __future__ import annotations
 
@@ -46,23 +46,23 @@ TINY = Preset(
 )
 
 
-def write_photographs(folder: Path) -> Path:
-    """Seventy-two real crops as JPEG files, and one file that is no picture."""
+def write_images(folder: Path) -> Path:
+    """Seventy-two real crops as JPEG files, and one file that is no image."""
     import skimage.data
 
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("astronaut", "chelsea", "coffee"):
-        picture = getattr(skimage.data, name)()
+        image = getattr(skimage.data, name)()
         for i in range(24):
             top, left = 40 * (i // 5), 45 * (i % 5)
-            Image.fromarray(picture[top : top + 90, left : left + 90]).save(folder / f"{name}{i}.jpg")
-    (folder / "broken.jpg").write_bytes(b"no picture")
+            Image.fromarray(image[top : top + 90, left : left + 90]).save(folder / f"{name}{i}.jpg")
+    (folder / "broken.jpg").write_bytes(b"no image")
     return folder
 
 
-def make_trainer(photographs: Path, folder: Path, preset: Preset = TINY, **options: Any) -> Trainer:
+def make_trainer(images: Path, folder: Path, preset: Preset = TINY, **options: Any) -> Trainer:
     """A training of the tiny network; ``options`` of ``Options``."""
-    cache = build_cache([open_dataset(photographs)], folder / "photographs", preset.cache_size)
+    cache = build_cache([open_dataset(images)], folder / "images", preset.cache_size)
     torch.manual_seed(0)
     task = ClassificationTraining(preset, load_prior())
     settings = {"checkpoint_every": 4, "log_every": 1, "validate_every": 6, **options}
@@ -75,7 +75,7 @@ class Silent:
 
     def __init__(self) -> None:
         self.figures: list[dict[str, float]] = []
-        self.held: list[dict[str, float]] = []
+        self.validation: list[dict[str, float]] = []
 
     def advanced(self, step: int, steps: int) -> None:
         return
@@ -84,7 +84,7 @@ class Silent:
         self.figures.append(dict(figures))
 
     def validated(self, step: int, figures: Mapping[str, float]) -> None:
-        self.held.append(dict(figures))
+        self.validation.append(dict(figures))
 
 
 class Deadly(Silent):
@@ -108,13 +108,13 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def train_and_die(photographs: Path, folder: Path, moment: str, number: int) -> None:
+def train_and_die(images: Path, folder: Path, moment: str, number: int) -> None:
     """Train in this process until it is killed, at the ``number``-th save ("half", "unnamed") or at a step."""
     torch.set_num_threads(1)
     if moment in ("half", "unnamed"):
         _die_while_saving(number, moment == "half")
     listener = Deadly(number if moment == "step" else None, number if moment == "validation" else None)
-    make_trainer(photographs, folder).run(listener)
+    make_trainer(images, folder).run(listener)
 
 
 def _die_while_saving(number: int, half: bool) -> None:
@@ -126,9 +126,9 @@ def _die_while_saving(number: int, half: bool) -> None:
         if saves < number:
             save(state, file)
             return
-        whole = io.BytesIO()
-        save(state, whole)
-        content = whole.getvalue()
+        full = io.BytesIO()
+        save(state, full)
+        content = full.getvalue()
         file.write(content[: len(content) // 2] if half else content)
         file.flush()
         die()
@@ -136,13 +136,13 @@ def _die_while_saving(number: int, half: bool) -> None:
     checkpoint.torch.save = deadly  # this process ends with it
 
 
-def main(photographs: Path, folder: Path, answers: Path) -> None:
+def main(images: Path, folder: Path, predictions: Path) -> None:
     """One of several processes that torchrun starts: train, and keep what this process ends with."""
     torch.set_num_threads(1)
-    trainer = make_trainer(photographs, folder)
+    trainer = make_trainer(images, folder)
     state = trainer.run(Silent())
     gradients = {name: p.grad for name, p in trainer.task.named_parameters()}
-    torch.save({"gradients": gradients, "state": state}, answers / f"rank{trainer.accelerator.process_index}.pt")
+    torch.save({"gradients": gradients, "state": state}, predictions / f"rank{trainer.accelerator.process_index}.pt")
 
 
 if __name__ == "__main__":

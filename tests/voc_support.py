@@ -1,4 +1,4 @@
-"""A miniature VOC devkit, written from packaged photographs in the devkit's exact form."""
+"""A miniature VOC devkit, written from packaged images in the devkit's exact form."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from PIL import Image
 
 from colorbench.data.sources.voc import CLASSES
 
-PHOTOGRAPHS = (("astronaut", "person"), ("chelsea", "cat"), ("coffee", "diningtable"))
+IMAGES = (("astronaut", "person"), ("chelsea", "cat"), ("coffee", "diningtable"))
 OBJECTS = (
     (("person", False), ("tvmonitor", True)),
     (("cat", False), ("cat", True)),
     (("diningtable", False), ("bottle", True), ("person", False)),
 )
-"""Of the first photographs, then repeated: (class, difficult)."""
+"""Of the first images, then repeated: (class, difficult)."""
 
 
 def write_devkit(folder: Path, *, count: int, year: str = "VOC2007", side: int = 48) -> Path:
-    """``count`` photographs; even ones to train on, odd ones to test. Returns the year's folder."""
+    """``count`` images; even ones to train on, odd ones to test. Returns the year's folder."""
     import skimage.data
 
     root = folder / year
     for name in ("JPEGImages", "Annotations", "ImageSets/Main", "ImageSets/Segmentation", "SegmentationClass"):
         (root / name).mkdir(parents=True)
     for i in range(count):
-        name, label = PHOTOGRAPHS[i % 3]
+        name, label = IMAGES[i % 3]
         original = Image.fromarray(getattr(skimage.data, name)())
         left, top = (41 * i) % (original.width - 140), (29 * i) % (original.height - 140)
-        photograph = original.crop((left, top, left + 140, top + 120)).resize((side, side - 8))
-        photograph.save(root / "JPEGImages" / f"{i:06d}.jpg", quality=95)
+        image = original.crop((left, top, left + 140, top + 120)).resize((side, side - 8))
+        image.save(root / "JPEGImages" / f"{i:06d}.jpg", quality=95)
         (root / "Annotations" / f"{i:06d}.xml").write_text(annotation(i, year, OBJECTS[i % 3], side))
         labels = np.zeros((side - 8, side), dtype=np.uint8)
         labels[8:28, 10:34] = 255  # the border that the devkit draws around a thing
         labels[10:26, 12:32] = 1 + CLASSES.index(label)
-        picture = Image.fromarray(labels, mode="P")
-        picture.putpalette([value for index in range(256) for value in color(index)])
-        picture.save(root / "SegmentationClass" / f"{i:06d}.png")
+        mask = Image.fromarray(labels, mode="P")
+        mask.putpalette([value for index in range(256) for value in color(index)])
+        mask.save(root / "SegmentationClass" / f"{i:06d}.png")
     for kind, parts in (("Main", ("trainval", "test")), ("Segmentation", ("train", "val"))):
         for start, part in enumerate(parts):
             ids = [f"{i:06d}" for i in range(start, count, 2)]
@@ -63,7 +63,7 @@ def annotation(i: int, year: str, objects: tuple[tuple[str, bool], ...], side: i
 def color(index: int) -> tuple[int, ...]:
     """The devkit's palette: the bits of the index, spread over red, green and blue from the highest on."""
     rgb = [0, 0, 0]
-    for place in range(8):
+    for position in range(8):
         for channel in range(3):
-            rgb[channel] |= (index >> (3 * place + channel) & 1) << (7 - place)
+            rgb[channel] |= (index >> (3 * position + channel) & 1) << (7 - position)
     return tuple(rgb)

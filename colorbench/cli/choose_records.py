@@ -109,7 +109,7 @@ def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
         found = [one for one in found if wanted.items() <= one.record.protocol.parameters.items()]
     if not found:
         of = f" of protocol {protocol}" if protocol else ""
-        raise UserError(f"no record{of} lies here", where=str(path), mend="give a folder that `colorbench run` wrote")
+        raise UserError(f"no record{of} lies here", where=str(path), hint="give a folder that `colorbench run` wrote")
     return found
 
 
@@ -141,7 +141,7 @@ def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Can
     newest = max(found, key=lambda one: _age(one))
     if len(protocols) == len(models) == 1:
         return newest
-    mend = f"name one, such as {newest.folder}"
+    hint = f"name one, such as {newest.folder}"
     if len(protocols) > 1 and protocol is None:
-        mend += f", or choose by --protocol {' or '.join(protocols[:SHOWN])}"
-    raise UserError(f"{len(found)} records lie here", where=str(path), mend=mend)
+        hint += f", or choose by --protocol {' or '.join(protocols[:SHOWN])}"
+    raise UserError(f"{len(found)} records lie here", where=str(path), hint=hint)

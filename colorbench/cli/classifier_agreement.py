@@ -1,4 +1,4 @@
-"""The closing table of several judges: one score of all models by each, and whether they agree on the order."""
+"""The closing table of several classifiers: one score of all models by each, and whether they agree on the order."""
 
 from __future__ import annotations
 
@@ -12,35 +12,38 @@ from rich.table import Table
 from rich.text import Text
 
 from colorbench.cli.console import line
-from colorbench.reporting.classifier_agreement import JudgesTable, judges_table
-from colorbench.reporting.format import demonstration, number
+from colorbench.reporting.classifier_agreement import ClassifiersTable, classifiers_table
+from colorbench.reporting.format import number, too_few_images
 from colorbench.results.record import Record
 
 
-def show_judges(console: Console, records: Sequence[Record], score: str) -> None:
-    """Print the table of one protocol's records, where there are enough judges and models for one.
+def show_classifiers(console: Console, records: Sequence[Record], score: str) -> None:
+    """Print the table of one protocol's records, where there are enough classifiers and models for one.
 
     Args:
         console: where words go.
-        records: of one protocol on the same photographs.
+        records: of one protocol on the same images.
         score: ``agreement``, ``top1`` ...
     """
-    table = judges_table(records, score)
-    if table is None or any(demonstration(record) for record in records):
+    table = classifiers_table(records, score)
+    if table is None or any(too_few_images(record) for record in records):
         return
-    line(console, Text.assemble(("Does the verdict depend on the judge?", "bold"), f" {table.score}, value and rank"))
+    line(
+        console,
+        Text.assemble(("Does the verdict depend on the classifier?", "bold"), f" {table.score}, value and rank"),
+    )
     console.print(Padding(values(table), (1, 0)))
     for sentence in sentences(table):
         console.print(Text(sentence))
     console.print()
 
 
-def values(table: JudgesTable) -> Table:
-    """A row a model, a column a judge: value and rank."""
+def values(table: ClassifiersTable) -> Table:
+    """A row a model, a column a classifier: value and rank."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     shown.add_column("", overflow="fold")
-    for judge in table.judges:
-        shown.add_column(judge, justify="right", overflow="fold")
+    for classifier in table.classifiers:
+        shown.add_column(classifier, justify="right", overflow="fold")
     order = table.ranks.mean(axis=1).argsort(kind="stable")
     for row in order:
         cells = [
@@ -51,21 +54,21 @@ def values(table: JudgesTable) -> Table:
     return shown
 
 
-def sentences(table: JudgesTable) -> Iterator[str]:
-    """How far each two judges agree on the order of the models."""
+def sentences(table: ClassifiersTable) -> Iterator[str]:
+    """How far each two classifiers agree on the order of the models."""
     count = len(table.models) * (len(table.models) - 1) // 2
-    for one, other in itertools.combinations(range(len(table.judges)), 2):
+    for one, other in itertools.combinations(range(len(table.classifiers)), 2):
         tau, disputed = table.correlation(one, other), table.disputed(one, other)
-        names = f"{table.judges[one]} and {table.judges[other]}"
+        names = f"{table.classifiers[one]} and {table.classifiers[other]}"
         if math.isnan(tau):
             yield f"{names}: no order to compare, one of them gives all models the same."
             continue
-        words = f"{names}: rank correlation {tau:.2f} (Kendall's tau-b, {len(table.models)} models); "
+        terminal = f"{names}: rank correlation {tau:.2f} (Kendall's tau-b, {len(table.models)} models); "
         if not disputed:
-            yield f"{words}no two models in opposite orders."
+            yield f"{terminal}no two models in opposite orders."
             continue
         pairs = ", ".join(f"{a} / {b}" for a, b in disputed[:3])
         more = " ..." if len(disputed) > 3 else ""
-        yield f"{words}{len(disputed)} of {count} pairs of models in opposite orders: {pairs}{more}."
+        yield f"{terminal}{len(disputed)} of {count} pairs of models in opposite orders: {pairs}{more}."
     if len(table.models) < 5:
         yield f"Of {len(table.models)} models an order says little; name more with --model."

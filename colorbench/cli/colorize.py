@@ -1,4 +1,4 @@
-"""``colorbench colorize``: colours for photographs at their full size, black-and-white ones too."""
+"""``colorbench colorize``: colors for images at their full size, black-and-white ones too."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 def colorize(
     ctx: typer.Context,
-    photographs: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Photographs, or folders of them.")],
+    images: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Images, or folders of them.")],
     model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A name that `colorbench list` shows.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the PNG files are written.")],
     weights: Weights = None,
     decode: Decode = None,
     temperature: Temperature = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For models that draw their colours at random.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace pictures that are there already.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For models that draw their colors at random.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that are there already.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Colorize photographs, black-and-white ones too.
+    """Colorize images, black-and-white ones too.
 
-    The photograph's own lightness is kept at its full size; only the colours come from the model. Each result is
+    The image's own lightness is kept at its full size; only the colors come from the model. Each result is
     written as DIR/NAME.png, upright.
     """
     from time import perf_counter
@@ -39,85 +39,85 @@ def colorize(
     from colorbench.cli.console import console
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
-    from colorbench.data.decoding import UnreadablePhotograph, decode_file
+    from colorbench.data.decoding import UnreadableImage, decode_file
     from colorbench.evaluation.device import device_of
-    from colorbench.evaluation.predict import colorize_photograph
+    from colorbench.evaluation.predict import colorize_image
     from colorbench.models.loading import load_model
     from colorbench.storage.atomic import check_writable
 
-    tell_when_interrupted(f"the pictures that are finished lie in {output}")
-    words = console(words_to_stderr=True)
-    plan = targets(photographs, output, overwrite=overwrite, say=lambda line: words.print(line, soft_wrap=True))
+    tell_when_interrupted(f"the images that are finished lie in {output}")
+    terminal = console(text_to_stderr=True)
+    plan = targets(images, output, overwrite=overwrite, say=lambda line: terminal.print(line, soft_wrap=True))
     check_writable(output)
-    place = device_of(device)
-    loaded = load_model(model, weights=weights, decode=decode, temperature=temperature, device=place)
+    position = device_of(device)
+    loaded = load_model(model, weights=weights, decode=decode, temperature=temperature, device=position)
     failed: list[str] = []
-    begun = perf_counter()
-    with ProgressBar(words) as bar:
+    started = perf_counter()
+    with ProgressBar(terminal) as bar:
         bar.started(len(plan))
         for done, (source, target) in enumerate(plan.items(), start=1):
             try:
                 rgb = decode_file(source).rgb
-            except UnreadablePhotograph as error:
+            except UnreadableImage as error:
                 failed.append(f"{source}: {error}")
                 bar.message(f"left out: {failed[-1]}")
             else:
-                write_png(target, colorize_photograph(loaded, rgb, id=source.name, seed=seed, device=place))
-            bar.advanced(1, done / (perf_counter() - begun))
+                write_png(target, colorize_image(loaded, rgb, id=source.name, seed=seed, device=position))
+            bar.advanced(1, done / (perf_counter() - started))
     typer.echo(f"colorized {len(plan) - len(failed)} of {len(plan)} with {loaded.full_name}: {output}")
     if failed:
-        raise RunError(f"photographs that could not be read: {len(failed)}", where=failed[0])
+        raise RunError(f"images that could not be read: {len(failed)}", where=failed[0])
 
 
 def targets(
-    photographs: list[Path], output: Path, *, overwrite: bool, say: Callable[[str], None] = lambda line: None
+    images: list[Path], output: Path, *, overwrite: bool, say: Callable[[str], None] = lambda line: None
 ) -> dict[Path, Path]:
-    """Photograph -> its PNG below ``output``; below a folder, the folders in it are kept.
+    """Image -> its PNG below ``output``; below a folder, the folders in it are kept.
 
     Args:
-        photographs: files, whatever their suffix, and folders, of which ``data.walk`` takes the images.
+        images: files, whatever their suffix, and folders, of which ``data.walk`` takes the images.
         output: a folder.
         overwrite: whether files that are there are replaced.
         say: is told what was passed over.
 
     Raises:
-        UserError: for a path that is not there, an empty folder, two photographs with one target, a photograph that
-            would be replaced by its own result, and (without ``overwrite``) pictures that are there already.
+        UserError: for a path that is not there, an empty folder, two images with one target, an image that
+            would be replaced by its own result, and (without ``overwrite``) images that are there already.
     """
     from colorbench.data.walk import check_name, walk
 
     plan: dict[Path, Path] = {}
-    for given in photographs:
+    for given in images:
         if given.is_dir():
             contents = walk(given)
             found = [image.path for image in contents.images]
             if (remark := contents.remark()) is not None:
                 say(f"{given}: {remark}")
             if output.resolve() != given.resolve():
-                # Results that lie below the folder they were made from are no photographs to colorize.
+                # Results that lie below the folder they were made from are no images to colorize.
                 found = [path for path in found if not path.resolve().is_relative_to(output.resolve())]
             if not found:
-                raise UserError("no images in this folder", where=str(given), mend=remark or "give another")
+                raise UserError("no images in this folder", where=str(given), hint=remark or "give another")
             plan |= {path: (output / path.relative_to(given)).with_suffix(".png") for path in found}
         elif given.is_file():
             check_name(str(given))
             plan[given] = output / f"{given.stem}.png"
         else:
-            raise UserError("no such photograph", where=str(given), mend="check the path")
+            raise UserError("no such image", where=str(given), hint="check the path")
     sources: dict[Path, Path] = {}
     for source, target in plan.items():
         if target in sources and sources[target].resolve() != source.resolve():
             raise UserError(
-                f"{sources[target]} and {source} would both become {target}", mend="colorize them into two folders"
+                f"{sources[target]} and {source} would both become {target}", hint="colorize them into two folders"
             )
         sources[target] = source
         if target.exists() and target.resolve() == source.resolve():
-            what = "a photograph would be replaced by its own result"
-            raise UserError(what, where=str(source), mend="give another --output")
+            what = "an image would be replaced by its own result"
+            raise UserError(what, where=str(source), hint="give another --output")
     there = [target for target in sources if target.exists()]
     if there and not overwrite:
-        mend = "give another --output, or --overwrite to replace them"
-        raise UserError(f"pictures that are there already: {len(there)}", where=str(there[0]), mend=mend)
+        hint = "give another --output, or --overwrite to replace them"
+        raise UserError(f"images that are there already: {len(there)}", where=str(there[0]), hint=hint)
     return {source: target for target, source in sources.items()}
 
 

@@ -30,12 +30,12 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "run": Verb("colorbench.cli.run", "run", "Measure models on photographs."),
+    "run": Verb("colorbench.cli.run", "run", "Measure models on images."),
     "train": Verb("colorbench.cli.train", "train", "Train a reference model from scratch."),
-    "list": Verb("colorbench.cli.list", "list_all", "List models, protocols and sets of photographs."),
+    "list": Verb("colorbench.cli.list", "list_all", "List models, protocols and sets of images."),
     "show": Verb("colorbench.cli.show", "show", "Show all that is known of a model or a protocol."),
-    "colorize": Verb("colorbench.cli.colorize", "colorize", "Colorize photographs, black-and-white ones too."),
-    "prior": Verb("colorbench.cli.prior", "prior", "Count how often each colour bin occurs in photographs."),
+    "colorize": Verb("colorbench.cli.colorize", "colorize", "Colorize images, black-and-white ones too."),
+    "prior": Verb("colorbench.cli.prior", "prior", "Count how often each color bin occurs in images."),
     "compare": Verb("colorbench.cli.compare", "compare", "Compare records: which differences are real?"),
     "verify": Verb("colorbench.cli.verify", "verify", "Check that a record's numbers follow from what it stores."),
 }
@@ -46,7 +46,7 @@ OWN_PLUGINS = {
 }
 """Summaries of the verbs that our own wings bring by the same door as any package."""
 
-# What a disk says when it cannot be written: the user's to mend, whatever call met it.
+# What a disk says when it cannot be written: the user's to fix, whatever call met it.
 DISK_TROUBLE = {
     errno.ENOSPC: "free some space and run the same command again: finished work is kept",
     errno.EDQUOT: "free some of your quota and run the same command again: finished work is kept",
@@ -99,23 +99,23 @@ class VerbGroup(TyperGroup):
             near = difflib.get_close_matches(args[0], names, n=1)
             raise UserError(
                 f"no command {args[0]!r}",
-                mend=f"did you mean `{near[0]}`?" if near else "`colorbench --help` lists them",
+                hint=f"did you mean `{near[0]}`?" if near else "`colorbench --help` lists them",
             )
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a verb; what a user can mend ends in one line on standard error, everything else in its traceback."""
+        """Run a verb; what a user can fix ends in one line on standard error, everything else in its traceback."""
         try:
             return super().invoke(ctx)
         except UserError as error:
             raise report(ctx, sentence(error), error.exit_code) from error
         except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interrupt``
-            raise report(ctx, f"stopped: {interrupt.words()}", interrupt.INTERRUPTED, label="") from error
+            raise report(ctx, f"stopped: {interrupt.terminal()}", interrupt.INTERRUPTED, label="") from error
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise
             where = f" ({error.filename})" if error.filename else ""
-            trouble = RunError(f"cannot write: {error.strerror}{where}", mend=DISK_TROUBLE[error.errno])
+            trouble = RunError(f"cannot write: {error.strerror}{where}", hint=DISK_TROUBLE[error.errno])
             raise report(ctx, sentence(trouble), trouble.exit_code) from error
 
 
@@ -131,10 +131,10 @@ def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
 
 
 def sentence(error: UserError) -> str:
-    """What happened, where and how to mend it; the mend is a sentence of its own."""
-    if error.mend is None:
+    """What happened, where and how to fix it; the hint is a sentence of its own."""
+    if error.hint is None:
         return str(error)
-    return f"{str(error).removesuffix(error.mend)}{error.mend[0].upper()}{error.mend[1:]}"
+    return f"{str(error).removesuffix(error.hint)}{error.hint[0].upper()}{error.hint[1:]}"
 
 
 def report(ctx: Any, line: str, code: int, label: str = "error: ") -> typer.Exit:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MILLION = 1_000_000
 LONGEST_NAME = 38
-"""Of a photograph's id in a table of 80 columns."""
+"""Of an image's id in a table of 80 columns."""
 
 
 def compare(
@@ -38,17 +38,17 @@ def compare(
         typer.Option("--protocol", "-p", metavar="NAME", help="Which one, where a folder holds records of several."),
     ] = None,
     allow_unstable: Annotated[
-        bool, typer.Option("--allow-unstable", help="Also by metrics that very few photographs decide.")
+        bool, typer.Option("--allow-unstable", help="Also by metrics that very few images decide.")
     ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Compare records: which differences are real?
 
-    Every pair is compared on the same photographs: the difference with its interval (paired bootstrap), p of no
-    difference (sign-flip, adjusted for the number of tests by Holm), on how many photographs either is better, how
-    many would show such a difference, and the photographs that differ most. Where several records of a model lie under
-    a folder, the newest that were measured in the same way on the same photographs are taken, and named.
+    Every pair is compared on the same images: the difference with its interval (paired bootstrap), p of no
+    difference (sign-flip, adjusted for the number of tests by Holm), on how many images either is better, how
+    many would show such a difference, and the images that differ most. Where several records of a model lie under
+    a folder, the newest that were measured in the same way on the same images are taken, and named.
     """
     from colorbench.cli.choose_records import choose_common
     from colorbench.cli.console import console
@@ -64,7 +64,7 @@ def compare(
     if json:
         print_result(found.model_dump_json(indent=1))
     else:
-        show(console(words_to_stderr=False), found)
+        show(console(text_to_stderr=False), found)
 
 
 def headline_of(protocol: str) -> str | None:
@@ -78,7 +78,7 @@ def headline_of(protocol: str) -> str | None:
         return None
 
 
-def show(words: Console, found: Comparison) -> None:
+def show(terminal: Console, found: Comparison) -> None:
     """Print a comparison, 80 columns wide."""
     from rich.padding import Padding
     from rich.text import Text
@@ -86,25 +86,25 @@ def show(words: Console, found: Comparison) -> None:
     from colorbench.cli.console import line
 
     protocol = f"{found.protocol} version {found.protocol_version}"
-    line(words, f"{protocol} · {found.n} photographs of {found.dataset} · {found.recipe}")
+    line(terminal, f"{protocol} · {found.n} images of {found.dataset} · {found.preprocessing}")
     for a, b in dict.fromkeys((test.a, test.b) for test in found.tests):
         tests = [test for test in found.tests if (test.a, test.b) == (a, b)]
-        words.print()
-        line(words, Text.assemble("A = ", (a, "bold"), "   B = ", (b, "bold")))
-        words.print(Padding(differences(tests), (1, 0)))
+        terminal.print()
+        line(terminal, Text.assemble("A = ", (a, "bold"), "   B = ", (b, "bold")))
+        terminal.print(Padding(differences(tests), (1, 0)))
         for verdict in verdicts(tests):
-            words.print(Padding(Text.assemble(("→ ", "dim"), verdict), (0, 0, 0, 1)))
-        if tests[0].photographs:
-            words.print()
-            words.print(photographs(tests[0]))
+            terminal.print(Padding(Text.assemble(("→ ", "dim"), verdict), (0, 0, 0, 1)))
+        if tests[0].images:
+            terminal.print()
+            terminal.print(images(tests[0]))
     if found.ranks:
-        words.print()
-        words.print(ranks(found))
-    words.print()
+        terminal.print()
+        terminal.print(ranks(found))
+    terminal.print()
     for remark in dict.fromkeys([*found.remarks, *(test.warning for test in found.tests if test.warning)]):
-        words.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
+        terminal.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
     if any(test.p is not None for test in found.tests):
-        words.print(meaning(len([test for test in found.tests if test.p is not None])))
+        terminal.print(meaning(len([test for test in found.tests if test.p is not None])))
 
 
 def differences(tests: Sequence[PairedTest]) -> Table:
@@ -144,7 +144,7 @@ def p_value(p: float | None) -> str:
 
 
 def needed(images: int | None) -> str:
-    """A number of photographs."""
+    """A number of images."""
     if images is None:
         return "–"
     return f"{images:,}" if images <= MILLION else "> 1 million"
@@ -154,12 +154,12 @@ def verdicts(tests: Sequence[PairedTest]) -> list[str]:
     """What the tests say, a sentence for each answer."""
     from colorbench.reporting.format import number
 
-    said = []
+    stated = []
     for side, metrics in (("A", [t for t in tests if t.verdict == "a"]), ("B", [t for t in tests if t.verdict == "b"])):
         for word, undirected in (("better", False), ("higher", True)):
             names = [test.metric for test in metrics if (test.higher_is_better is None) == undirected]
             if names:
-                said.append(f"{side} is {word}: {', '.join(names)}")
+                stated.append(f"{side} is {word}: {', '.join(names)}")
     undecided = [
         test.metric
         if test.detectable is None
@@ -168,25 +168,25 @@ def verdicts(tests: Sequence[PairedTest]) -> list[str]:
         if test.verdict == "undecided"
     ]
     if undecided:
-        said.append(f"no difference is shown: {', '.join(undecided)}")
+        stated.append(f"no difference is shown: {', '.join(undecided)}")
     for reason in dict.fromkeys(test.untested for test in tests if test.untested):
         names = [test.metric for test in tests if test.untested == reason]
-        said.append(f"not tested: {', '.join(names)} ({reason})")
-    return said
+        stated.append(f"not tested: {', '.join(names)} ({reason})")
+    return stated
 
 
-def photographs(test: PairedTest) -> Table:
-    """The photographs that move a difference most."""
+def images(test: PairedTest) -> Table:
+    """The images that move a difference most."""
     from rich.table import Table
     from rich.text import Text
 
     from colorbench.reporting.format import number
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(f"photographs that decide {test.metric} most", no_wrap=True)
+    table.add_column(f"images that decide {test.metric} most", no_wrap=True)
     for head in ("A", "B", "weight"):
         table.add_column(head, justify="right", no_wrap=True)
-    for one in test.photographs:
+    for one in test.images:
         name = one.id if len(one.id) <= LONGEST_NAME else f"…{one.id[1 - LONGEST_NAME :]}"
         # Ids come from other people's files: printed as they are, but for what would move the cursor.
         shown = "".join(sign if sign.isprintable() else "?" for sign in name)
@@ -221,6 +221,6 @@ def meaning(tests: int) -> Text:
     several = f", adjusted for {tests} tests (Holm)" if tests > 1 else ""
     return Text(
         f"p: how often models without a difference would differ so much{several}. d: the difference in units of its "
-        "spread from photograph to photograph. needed: photographs that show such a difference with 80 % probability.",
+        "spread from image to image. needed: images that show such a difference with 80 % probability.",
         style="dim",
     )

@@ -11,14 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from colorbench.reporting.format import (
-    against_constant,
-    anchors,
-    demonstration,
-    few_decide,
+    baselines,
+    difference_from,
+    difference_from_constant_color,
     interval,
+    low_effective_n,
     number,
     remarks,
-    taken_away,
+    too_few_images,
     values,
 )
 from colorbench.results.record import Difference, Metric, Record
@@ -29,12 +29,12 @@ LONGEST_HEAD = len("[89.50, 91.50]")
 """A name longer than the column's numbers would push the last columns out of 80."""
 
 
-class Closing:
+class ResultPrinter:
     """Prints the end of a run, a record at a time; what was said of one is not said again of the next."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._said: set[str] = set()
+        self._stated: set[str] = set()
 
     def show(
         self,
@@ -48,18 +48,18 @@ class Closing:
 
         Args:
             record: the model's.
-            beside: records of other models with the same protocol on the same photographs; anchors become columns.
+            beside: records of other models with the same protocol on the same images; baselines become columns.
             explanations: metric name -> one sentence.
             headline: the metric that boards sort by.
             folder: where the record lies.
         """
-        first = demonstration(record)
+        first = too_few_images(record)
         if first and self._new(first):
             line(self.console, first, style="bold yellow")
             self.console.print()
         line(self.console, heading(record))
         self.console.print(Padding(scores(record, beside, headline), (1, 0)))
-        if (verdict := against_constant(record, headline)) is not None:
+        if (verdict := difference_from_constant_color(record, headline)) is not None:
             line(self.console, verdict)
             self.console.print()
         if self._new(f"{record.protocol.name} {record.protocol.version}"):
@@ -68,13 +68,13 @@ class Closing:
             self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
         line(self.console, Text.assemble("record: ", (str(folder / "record.json"), "bold")))
         if (folder / PAGE).is_file():
-            kind = "with pictures: " if record.files.pictures else "as a page: "
+            kind = "with images: " if record.files.saved_images else "as a page: "
             line(self.console, Text.assemble(kind, (str(folder / PAGE), "bold")))
         self.console.print()
 
-    def _new(self, words: str) -> bool:
-        new = words not in self._said
-        self._said.add(words)
+    def _new(self, terminal: str) -> bool:
+        new = terminal not in self._stated
+        self._stated.add(terminal)
         return new
 
 
@@ -87,22 +87,22 @@ def heading(record: Record) -> Text:
     """Who was measured, how and on what."""
     data, protocol = record.dataset, record.protocol
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
-    words = f" · {protocol.name} version {protocol.version} · {counted} photographs of {data.name} · {data.recipe}"
-    return Text.assemble((record.model.name, "bold"), words)
+    terminal = f" · {protocol.name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
+    return Text.assemble((record.model.name, "bold"), terminal)
 
 
 def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
-    """One row a metric: the model, its distance from gray or from its controls, and the anchors."""
+    """One row a metric: the model, its distance from gray or from its controls, and the baselines."""
     # No lines between columns: every character counts in 80.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
     short = record.model.name.rpartition("/")[2]
     table.add_column(short if len(short) <= LONGEST_HEAD else "the model", justify="right", no_wrap=True)
     # In 80 characters there is no room for a second difference: ``against_constant`` says the one that counts.
-    minus = taken_away(record, narrow=True)
+    minus = difference_from(record, narrow=True)
     for head, _ in minus:
         table.add_column(head, justify="right", no_wrap=True)
-    columns = [(head, values(other)) for head, other in anchors(record, beside)]
+    columns = [(head, values(other)) for head, other in baselines(record, beside)]
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for metric in record.metrics:
@@ -114,8 +114,8 @@ def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
 
 
 def title(metric: Metric, headline: str) -> Text:
-    """Name over unit, direction and number of photographs; the headline stands out."""
-    size = f"n {metric.n}, eff. {metric.effective_n:.0f}" if few_decide(metric) else f"n {metric.n}"
+    """Name over unit, direction and number of images; the headline stands out."""
+    size = f"n {metric.n}, eff. {metric.effective_n:.0f}" if low_effective_n(metric) else f"n {metric.n}"
     arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
     text = Text(metric.name, style="bold" if metric.name == headline else "")
     unit = f"{metric.unit}{arrow}".strip()
@@ -140,20 +140,20 @@ def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> R
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
     for metric in record.metrics:
-        words = explanations.get(metric.name, "" if len(record.metrics) > len(explanations) else metric.title)
-        if not words:
+        terminal = explanations.get(metric.name, "" if len(record.metrics) > len(explanations) else metric.title)
+        if not terminal:
             continue  # one of many of a kind, such as a layer's: the headline's words say what it is
         if metric.name == headline:
-            words = f"{words.rstrip('.')}. Boards sort by this one."
-        grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(words))
+            terminal = f"{terminal.rstrip('.')}. Boards sort by this one."
+        grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(terminal))
     if any(metric.ci_low is not None for metric in record.metrics):
-        low_high = "where the number would fall for 95 of 100 such sets of photographs, drawn anew"
+        low_high = "where the number would fall for 95 of 100 such sets of images, drawn anew"
         grid.add_row(Text("[low, high]"), Text(low_high))
-    if any(few_decide(metric) for metric in record.metrics):
-        grid.add_row(Text("eff."), Text("how many photographs decide the number, as their weights differ"))
+    if any(low_effective_n(metric) for metric in record.metrics):
+        grid.add_row(Text("eff."), Text("how many images decide the number, as their weights differ"))
     return Padding(grid, (0, 0, 1, 0))
 
 
-def console(*, words_to_stderr: bool) -> Console:
+def console(*, text_to_stderr: bool) -> Console:
     """Where words for people go: standard output, unless that is kept for JSON."""
-    return Console(stderr=words_to_stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)
+    return Console(stderr=text_to_stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)

@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
-_words = "nothing was left half done"
+_message = "nothing was left half done"
 
 
-def tell_when_interrupted(words: str) -> None:
+def tell_when_interrupted(terminal: str) -> None:
     """Set what is said of the work done so far when the process is interrupted from now on."""
-    global _words
-    _words = words
+    global _message
+    _message = terminal
 
 
-def words() -> str:
+def terminal() -> str:
     """What is said of the work done so far."""
-    return _words
+    return _message
 
 
 @contextlib.contextmanager
@@ -65,7 +65,7 @@ def _exit(signum: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
     # Written past Python's buffers: the interrupted code may be in the middle of a print.
     terminal = os.isatty(2)
-    line = f"{chr(10) + chr(27) + '[?25h' if terminal else ''}stopped: {_words}\n"  # a progress bar hides the cursor
+    line = f"{chr(10) + chr(27) + '[?25h' if terminal else ''}stopped: {_message}\n"  # a progress bar hides the cursor
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
     os._exit(INTERRUPTED)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> None:
-    """List models, protocols and sets of photographs.
+    """List models, protocols and sets of images.
 
     Those of other installed packages too; one that cannot be used is shown with its error.
     """
@@ -28,12 +28,12 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
         return
     from colorbench.cli.console import console
 
-    words = console(words_to_stderr=False)
-    print_group(words, "models", found["models"], ("name", "role", "title"))
-    print_group(words, "protocols", found["protocols"], ("name", "version", "title"))
-    print_group(words, "photographs", found["datasets"], ("name", "photographs", "title"))
-    words.print("Also: FILE.py:CLASS, images:DIR (pictures that are there already), and any folder of photographs.")
-    words.print("`colorbench show NAME` says more of each.")
+    terminal = console(text_to_stderr=False)
+    print_group(terminal, "models", found["models"], ("name", "role", "title"))
+    print_group(terminal, "protocols", found["protocols"], ("name", "version", "title"))
+    print_group(terminal, "images", found["datasets"], ("name", "images", "title"))
+    terminal.print("Also: FILE.py:CLASS, images:DIR (images that are there already), and any folder of images.")
+    terminal.print("`colorbench show NAME` says more of each.")
 
 
 def models() -> list[dict[str, Any]]:
@@ -53,9 +53,9 @@ def models() -> list[dict[str, Any]]:
         except UserError as error:
             rows.append({"name": plugin.name, "error": str(error)})
             continue
-        for place, (tag, title) in enumerate(tags.items() if tags else [("", card.title)]):
+        for position, (tag, title) in enumerate(tags.items() if tags else [("", card.title)]):
             name = f"{plugin.name}.{tag}" if tag else plugin.name
-            default = {"default_of": plugin.name} if tags and place == 0 else {}
+            default = {"default_of": plugin.name} if tags and position == 0 else {}
             rows.append({"name": name, "role": card.role, "title": title, **default})
     return rows
 
@@ -79,13 +79,13 @@ def protocols() -> list[dict[str, Any]]:
 
 
 def datasets() -> list[dict[str, Any]]:
-    """Sets of photographs that need no folder to be named."""
+    """Sets of images that need no folder to be named."""
     from colorbench.data.sources import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
     from colorbench.registry import registered
 
     samples = open_dataset(SAMPLES)
-    rows: list[dict[str, Any]] = [{"name": SAMPLES, "photographs": len(samples), "title": samples.source}]
+    rows: list[dict[str, Any]] = [{"name": SAMPLES, "images": len(samples), "title": samples.source}]
     for plugin in registered("datasets"):
         problem = plugin.error()
         rows.append(
@@ -94,7 +94,7 @@ def datasets() -> list[dict[str, Any]]:
     return rows
 
 
-def print_group(words: Console, title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+def print_group(terminal: Console, title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     """One kind of thing, a line each."""
     from rich.padding import Padding
     from rich.table import Table
@@ -111,5 +111,5 @@ def print_group(words: Console, title: str, rows: Sequence[dict[str, Any]], colu
         notes += [f"presets: {', '.join(row['presets'])}"] if row.get("presets") else []
         last = str(row[columns[-1]]) + (f" ({'; '.join(notes)})" if notes else "")
         table.add_row(*(Text(str(row.get(column, ""))) for column in columns[:-1]), Text(last))
-    words.print(Text(title, style="bold"))
-    words.print(Padding(table, (0, 0, 1, 2)))
+    terminal.print(Text(title, style="bold"))
+    terminal.print(Padding(table, (0, 0, 1, 2)))

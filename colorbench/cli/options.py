@@ -51,10 +51,10 @@ Json = Annotated[
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, metavar="N", help="Only N photographs: a fixed random part of the set."),
+    typer.Option("--limit", min=1, metavar="N", help="Only N images: a fixed random part of the set."),
 ]
 ListFile = Annotated[
-    Path | None, typer.Option("--list", metavar="FILE", help="Only the photographs that FILE names, one a line.")
+    Path | None, typer.Option("--list", metavar="FILE", help="Only the images that FILE names, one a line.")
 ]
 Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Of the one model named: weights from this file.")
@@ -64,7 +64,7 @@ Decode = Annotated[
     typer.Option(
         "--decode",
         metavar="annealed-mean|mean|mode",
-        help="Of the one model named: how a distribution becomes a colour.",
+        help="Of the one model named: how a distribution becomes a color.",
     ),
 ]
 Temperature = Annotated[
@@ -82,9 +82,9 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"{flag} wants key=value, got {pair!r}", mend=f"write for example {flag} step=1")
+            raise UserError(f"{flag} wants key=value, got {pair!r}", hint=f"write for example {flag} step=1")
         if key in values:
-            raise UserError(f"{flag} {key} is given twice", mend="give it once")
+            raise UserError(f"{flag} {key} is given twice", hint="give it once")
         values[key] = literal(text)
     return values
 
@@ -107,5 +107,5 @@ def choice(value: str, allowed: tuple[str, ...], flag: str) -> Any:
         UserError: for anything that is not ``allowed``.
     """
     if value not in allowed:
-        raise UserError(f"{flag} cannot be {value!r}", mend=f"choose {', '.join(allowed)}")
+        raise UserError(f"{flag} cannot be {value!r}", hint=f"choose {', '.join(allowed)}")
     return value

@@ -1,4 +1,4 @@
-"""``colorbench prior``: count the prior of the colour bins on a set of photographs."""
+"""``colorbench prior``: count the prior of the color bins on a set of images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BATCH = 16
 
 def prior(
     ctx: typer.Context,
-    data: Annotated[str, typer.Option("--data", "-d", metavar="DIR", help="Photographs: a folder, or a set by name.")],
+    data: Annotated[str, typer.Option("--data", "-d", metavar="DIR", help="Images: a folder, or a set by name.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.npy", help="Where to; FILE.json is written beside it.")
     ],
@@ -31,8 +31,8 @@ def prior(
     smooth: Annotated[
         bool, typer.Option("--smooth", help="Smooth the counts (sigma 5); only with --hard: soft ones are smooth.")
     ] = False,
-    recipe: Annotated[
-        str, typer.Option("--recipe", metavar="NAME", help="How photographs become pixels.")
+    preprocessing: Annotated[
+        str, typer.Option("--preprocessing", metavar="NAME", help="How images become pixels.")
     ] = "squash256",
     list_file: ListFile = None,
     limit: Limit = None,
@@ -40,9 +40,9 @@ def prior(
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Count how often each colour bin occurs in photographs.
+    """Count how often each color bin occurs in images.
 
-    The result can weigh rare colours in the auc protocol, and in training:
+    The result can weigh rare colors in the auc protocol, and in training:
     colorbench run --protocol auc --param prior=FILE.npy
     """
     from colorbench.cli.console import console
@@ -52,23 +52,25 @@ def prior(
     from colorbench.storage.atomic import check_writable
 
     if smooth and soft:
-        raise UserError("soft counts are smooth already, and smoothing twice flattens them", mend="add --hard")
+        raise UserError("soft counts are smooth already, and smoothing twice flattens them", hint="add --hard")
     if output.suffix != ".npy":
-        raise UserError(f"a prior is a .npy file, not {output.name!r}", mend=f"write --output {output.stem}.npy")
+        raise UserError(f"a prior is a .npy file, not {output.name!r}", hint=f"write --output {output.stem}.npy")
     if output.exists() and not overwrite:
-        raise UserError("this file is there already", where=str(output), mend="--overwrite replaces it")
+        raise UserError("this file is there already", where=str(output), hint="--overwrite replaces it")
     check_writable(output.parent)
-    words = console(words_to_stderr=json)
-    counted = count(data, list_file, limit, recipe, soft, words)
+    terminal = console(text_to_stderr=json)
+    counted = count(data, list_file, limit, preprocessing, soft, terminal)
     result = smoothed(counted) if smooth else counted
     save_prior(result, output)
     if json:
         print_result(output.with_suffix(".json").read_text())
-    print_prior(words, result, output)
+    print_prior(terminal, result, output)
 
 
-def count(data: str, list_file: Path | None, limit: int | None, recipe: str, soft: bool, words: Console) -> Prior:
-    """The prior of a set; every photograph weighs the same, gray ones too."""
+def count(
+    data: str, list_file: Path | None, limit: int | None, preprocessing: str, soft: bool, terminal: Console
+) -> Prior:
+    """The prior of a set; every image weighs the same, gray ones too."""
     from time import perf_counter
 
     import torch
@@ -78,38 +80,38 @@ def count(data: str, list_file: Path | None, limit: int | None, recipe: str, sof
     from colorbench.color.grid import ab_bins
     from colorbench.color.lab import rgb_to_lab
     from colorbench.color.prior import from_counts, hard_counts, soft_counts
-    from colorbench.data.loader import SkippedPhotograph, load_batches
-    from colorbench.data.preprocessing import get_recipe
+    from colorbench.data.loader import SkippedImage, load_batches
+    from colorbench.data.preprocessing import get_preprocessing
     from colorbench.data.sources import open_dataset
     from colorbench.errors import RunError
 
     dataset = open_dataset(data, list_file=list_file)
     for remark in dataset.remarks:
-        words.print(f"{dataset.name}: {remark}", soft_wrap=True, markup=False)
+        terminal.print(f"{dataset.name}: {remark}", soft_wrap=True, markup=False)
     if limit is not None:
         dataset = dataset.limit(limit)
     counts_of = soft_counts if soft else hard_counts
     counts = torch.zeros(len(ab_bins()), dtype=torch.float64)
-    images, begun = 0, perf_counter()
-    skipped: list[SkippedPhotograph] = []
-    with ProgressBar(console(words_to_stderr=True)) as bar:
+    images, started = 0, perf_counter()
+    skipped: list[SkippedImage] = []
+    with ProgressBar(console(text_to_stderr=True)) as bar:
         bar.started(len(dataset))
-        for batch in load_batches(dataset.samples, get_recipe(recipe), batch_size=BATCH, workers=1):
-            for photograph in batch.rgb8:
-                ab = rgb_to_lab(photograph[None])[:, 1:]
+        for batch in load_batches(dataset.samples, get_preprocessing(preprocessing), batch_size=BATCH, workers=1):
+            for image in batch.rgb8:
+                ab = rgb_to_lab(image[None])[:, 1:]
                 counts += counts_of(ab) / ab[0, 0].numel()
             images += len(batch.ids)
             skipped += batch.skipped
-            bar.advanced(len(batch.ids) + len(batch.skipped), images / (perf_counter() - begun))
+            bar.advanced(len(batch.ids) + len(batch.skipped), images / (perf_counter() - started))
     if not images:
         where = f"the first: {skipped[0].id}: {skipped[0].reason}" if skipped else dataset.name
-        raise RunError("not one photograph could be read", where=where)
+        raise RunError("not one image could be read", where=where)
     if skipped:
-        words.print(f"left out {len(skipped)}, the first being {skipped[0].id}: {skipped[0].reason}", soft_wrap=True)
+        terminal.print(f"left out {len(skipped)}, the first being {skipped[0].id}: {skipped[0].reason}", soft_wrap=True)
     return from_counts(counts, "soft" if soft else "hard", dataset.name, images=images)
 
 
-def print_prior(words: Console, prior: Prior, path: Path) -> None:
+def print_prior(terminal: Console, prior: Prior, path: Path) -> None:
     """The commonest bins, how even the prior is, and where it lies."""
     import numpy as np
     from rich.table import Table
@@ -123,11 +125,11 @@ def print_prior(words: Console, prior: Prior, path: Path) -> None:
     for index in np.argsort(-p, kind="stable")[:TOP]:
         a, b = ab_bins()[index].tolist()
         table.add_row(f"({a:.0f}, {b:.0f})", f"{100 * p[index]:.2f} %")
-    words.print(f"{prior.kind} prior of {prior.images} photographs of {prior.name}; of {len(p)} bins the commonest:")
-    words.print(table)
-    words.print(
+    terminal.print(f"{prior.kind} prior of {prior.images} images of {prior.name}; of {len(p)} bins the commonest:")
+    terminal.print(table)
+    terminal.print(
         f"entropy {prior.entropy:.3f} nats, as of {np.exp(prior.entropy):.1f} equally common bins; "
         f"{int((p == 0).sum())} bins never occur",
         soft_wrap=True,
     )
-    words.print(f"written: {path} and {path.with_suffix('.json').name}", soft_wrap=True)
+    terminal.print(f"written: {path} and {path.with_suffix('.json').name}", soft_wrap=True)

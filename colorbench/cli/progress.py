@@ -54,13 +54,13 @@ class ProgressBar(TransientBar):
         self._task: TaskID | None = None
 
     def started(self, total: int) -> None:
-        """So many photographs are still to be evaluated."""
+        """So many images are still to be evaluated."""
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task("photographs", total=total, beside="")
+        self._task = self._bar.add_task("images", total=total, beside="")
 
     def advanced(self, n: int, images_per_second: float) -> None:
-        """``n`` more photographs are done."""
+        """``n`` more images are done."""
         if self._task is not None:
             self._bar.update(self._task, advance=n, beside=f"{images_per_second:.1f} images/s")
 
@@ -85,16 +85,16 @@ class TrainingProgress(TransientBar):
 
     def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
         """Figures of the steps since the last call."""
-        words = f"{_words(figures)}  {images_per_second:.0f} images/s"
-        self._bar.update(self._task, beside=words)
+        terminal = f"{_message(figures)}  {images_per_second:.0f} images/s"
+        self._bar.update(self._task, beside=terminal)
         if not self.console.is_terminal:
-            self.message(f"step {step}/{steps}  {words}{self._left(step, steps)}")
+            self.message(f"step {step}/{steps}  {terminal}{self._left(step, steps)}")
 
     def validated(self, step: int, figures: Mapping[str, float]) -> None:
-        """Figures of the held photographs."""
+        """Figures of the held images."""
         gray = figures.get("gray_auc_rebalanced_stable")
         beside = "" if gray is None else f"  (gray {figures['gray_auc_raw']:.2f}, {gray:.2f})"
-        self.message(f"held at step {step}: {_words(figures)}{beside}")
+        self.message(f"held at step {step}: {_message(figures)}{beside}")
 
     def _left(self, step: int, steps: int) -> str:
         if self._first is None or step <= self._first[0] or step == steps:
@@ -105,5 +105,5 @@ class TrainingProgress(TransientBar):
         return f"  {hours}:{minutes:02d}:{seconds:02d} left"
 
 
-def _words(figures: Mapping[str, float]) -> str:
+def _message(figures: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {figures[name]:.4g}" for name in _SHOWN if name in figures)

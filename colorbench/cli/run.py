@@ -1,4 +1,4 @@
-"""``colorbench run``: measure models on photographs."""
+"""``colorbench run``: measure models on images."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(
             "--data",
             "-d",
             metavar="[ROLE=]DIR",
-            help="Photographs: a folder, or a set by name [default: samples]; by role (train=DIR) to train a probe on.",
+            help="Images: a folder, or a set by name [default: samples]; by role (train=DIR) to train a probe on.",
         ),
     ] = None,
     list_file: ListFile = None,
@@ -59,7 +59,7 @@ def run(
     ] = None,
     limit: Limit = None,
     gray: Annotated[
-        str, typer.Option("--gray", metavar="keep|drop", help="What to do with photographs without colour.")
+        str, typer.Option("--gray", metavar="keep|drop", help="What to do with images without color.")
     ] = "keep",
     param: Annotated[
         list[str] | None,
@@ -68,25 +68,21 @@ def run(
     weights: Weights = None,
     decode: Decode = None,
     temperature: Temperature = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For models that draw their colours at random.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For models that draw their colors at random.")] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where records are kept.")] = Path(
         "runs"
     ),
     save: Annotated[
         str,
-        typer.Option(
-            "--save", metavar="none|gallery|predictions", help="Pictures to keep: none, a few small ones, all."
-        ),
+        typer.Option("--save", metavar="none|gallery|predictions", help="Images to keep: none, a few small ones, all."),
     ] = "gallery",
-    anchors: Annotated[
-        bool, typer.Option("--anchors/--no-anchors", help="Measure gray, constant and truth in the same pass.")
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Measure gray, constant and truth in the same pass.")
     ] = True,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Go on from what is there, or measure anew.")
     ] = True,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Photographs at a time.")
-    ] = 16,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Images at a time.")] = 16,
     device: Device = "auto",
     dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[
@@ -94,18 +90,16 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            "--workers", "-j", min=0, metavar="N", help="Threads that read photographs [default: one a core]."
-        ),
+        typer.Option("--workers", "-j", min=0, metavar="N", help="Threads that read images [default: one a core]."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Measure models on photographs.
+    """Measure models on images.
 
-    Every model is scored by every protocol, in one pass over the photographs. It ends with a table in which each
-    number is explained, and writes OUTPUT/MODEL/PROTOCOL/DATASET-KEY/ with record.json, the rows, pictures and a page
+    Every model is scored by every protocol, in one pass over the images. It ends with a table in which each
+    number is explained, and writes OUTPUT/MODEL/PROTOCOL/DATASET-KEY/ with record.json, the rows, images and a page
     (report.html). A run that was stopped goes on where it was when the same command is given again.
     """
     import os
@@ -117,7 +111,7 @@ def run(
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
     from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.config import RunRequest
+    from colorbench.evaluation.config import RunConfig
     from colorbench.evaluation.device import processes
     from colorbench.evaluation.resolve import get_protocol
     from colorbench.evaluation.runner import run as measure
@@ -134,11 +128,11 @@ def run(
     check_options(named, {"weights": weights, "decode": decode, "temperature": temperature})
     with standard_output_kept():  # what a plugin prints is no result
         loaded = [load_model(name, decode=decode, temperature=temperature, weights=weights) for name in named]
-    request = RunRequest(
+    request = RunConfig(
         models=loaded,
         protocols=protocols,
         data=open_dataset(sets.get("test"), list_file=list_file, labels=labels),
-        roles={role: open_dataset(place) for role, place in sets.items() if role != "test"},
+        roles={role: open_dataset(position) for role, position in sets.items() if role != "test"},
         gray_policy=choice(gray, ("keep", "drop"), "--gray"),
         parameters=parameters(param or [], protocols),
         seed=seed,
@@ -150,11 +144,11 @@ def run(
         save=choice(save, ("none", "gallery", "predictions"), "--save"),
         output=output,
         resume=resume,
-        anchors=anchors,
+        baselines=baselines,
         limit=limit,
         command=("colorbench", *sys.argv[1:]),
     )
-    with standard_output_kept(), ProgressBar(console(words_to_stderr=True)) as bar:
+    with standard_output_kept(), ProgressBar(console(text_to_stderr=True)) as bar:
         records = measure(request, bar)
     if processes()[0] == 0:  # of several processes one speaks
         names = {one.full_name for one in loaded}
@@ -163,14 +157,14 @@ def run(
 
 def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, json: bool) -> None:
     """Write each record's page, print its table, and the records themselves where asked."""
-    from colorbench.cli.classifier_agreement import show_judges
-    from colorbench.cli.console import Closing, console
+    from colorbench.cli.classifier_agreement import show_classifiers
+    from colorbench.cli.console import ResultPrinter, console
     from colorbench.cli.show import spec_of
     from colorbench.evaluation.runner import record_folder
-    from colorbench.reporting.classifier_agreement import scores_judged
+    from colorbench.reporting.classifier_agreement import scores_classified
     from colorbench.reporting.page import write_report
 
-    closing = Closing(console(words_to_stderr=json))
+    closing = ResultPrinter(console(text_to_stderr=json))
     for record in asked:
         spec = spec_of(record.protocol.name)
         explanations = {metric.name: metric.explanation for metric in spec.metrics if metric.explanation}
@@ -188,43 +182,43 @@ def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, js
         closing.show(record, beside, explanations, spec.headline, folder)
     for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
         alike = [record for record in records if record.protocol.identity_sha256 == identity]
-        for score in scores_judged(alike)[:1]:
-            show_judges(closing.console, alike, score)
+        for score in scores_classified(alike)[:1]:
+            show_classifiers(closing.console, alike, score)
     if json:
         texts = [record.model_dump_json(indent=1) for record in asked]
         print_result(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
 
 
 def by_role(data: Sequence[str]) -> dict[str, str]:
-    """The sets of photographs by role; ``DIR`` alone is ``test=DIR``.
+    """The sets of images by role; ``DIR`` alone is ``test=DIR``.
 
     Raises:
         UserError: for two sets of one role.
     """
     found: dict[str, str] = {}
     for given in data:
-        role, equals, place = given.partition("=")
+        role, equals, position = given.partition("=")
         # A folder may have "=" in its name.
         known = bool(equals) and role in ROLES and not Path(given).exists()
-        role, place = (role, place) if known else ("test", given)
+        role, position = (role, position) if known else ("test", given)
         if role in found:
-            raise UserError("--data is given twice", where=given, mend="measure one set of photographs at a time")
-        found[role] = place
+            raise UserError("--data is given twice", where=given, hint="measure one set of images at a time")
+        found[role] = position
     return found
 
 
 def check_roles(sets: Mapping[str, str], needed: Collection[str]) -> None:
-    """Refuse photographs to train on where no protocol trains anything, and a role that one lacks.
+    """Refuse images to train on where no protocol trains anything, and a role that one lacks.
 
     Raises:
         UserError: saying so.
     """
     if "train" in sets and "train" not in needed:
-        mend = "give the photographs as --data DIR"
-        raise UserError("these protocols train nothing", where=f"train={sets['train']}", mend=mend)
+        hint = "give the images as --data DIR"
+        raise UserError("these protocols train nothing", where=f"train={sets['train']}", hint=hint)
     if lacking := [role for role in ROLES if role in needed and role not in sets]:
-        mend = f"give {' '.join(f'--data {role}=DIR' for role in ROLES if role in needed)}"
-        raise UserError(f"there are no photographs in the role {lacking[0]!r}", mend=mend)
+        hint = f"give {' '.join(f'--data {role}=DIR' for role in ROLES if role in needed)}"
+        raise UserError(f"there are no images in the role {lacking[0]!r}", hint=hint)
 
 
 def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
@@ -236,7 +230,7 @@ def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
     for key, value in options.items():
         if value is not None and len(models) > 1:
             what = f"--{key} does not say which of {len(models)} models is meant"
-            raise UserError(what, mend=f"write it with the name: -m '{models[0]}[{key}={value}]'")
+            raise UserError(what, hint=f"write it with the name: -m '{models[0]}[{key}={value}]'")
 
 
 def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -251,10 +245,10 @@ def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str
         if dot and name in {*protocols, *(chosen.partition("@")[0] for chosen in protocols)}:
             found.setdefault(name, {})[rest] = value
         elif dot:
-            raise UserError(f"--param {key}: protocol {name!r} is not run", mend=f"choose {' or '.join(protocols)}")
+            raise UserError(f"--param {key}: protocol {name!r} is not run", hint=f"choose {' or '.join(protocols)}")
         elif len(protocols) == 1:
             found.setdefault(protocols[0], {})[key] = value
         else:
             what = f"--param {key} does not say which of {len(protocols)} protocols is meant"
-            raise UserError(what, mend=f"write for example --param {protocols[0]}.{key}=...")
+            raise UserError(what, hint=f"write for example --param {protocols[0]}.{key}=...")
     return found

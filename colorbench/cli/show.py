@@ -22,7 +22,7 @@ def show(
     ctx: typer.Context,
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="Of a model, a protocol, a set of photographs, or the folder of a record."),
+        typer.Argument(metavar="NAME", help="Of a model, a protocol, a set of images, or the folder of a record."),
     ],
     json: Json = False,
     debug: Debug = False,
@@ -38,7 +38,7 @@ def show(
     if json:
         print_result(jsonlib.dumps(about, indent=1, ensure_ascii=False, default=str))
     else:
-        print_about(console(words_to_stderr=False), about)
+        print_about(console(text_to_stderr=False), about)
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -47,12 +47,12 @@ def describe(name: str) -> dict[str, Any]:
     Raises:
         UserError: for an unknown name, suggesting the nearest of all kinds.
     """
-    from colorbench.cli.show_record import describe_record, record_place
+    from colorbench.cli.show_record import describe_record, record_position
     from colorbench.data.sources.packaged import SAMPLES
     from colorbench.registry import nearest, registered
 
-    if (place := record_place(name)) is not None:
-        return describe_record(place)
+    if (position := record_position(name)) is not None:
+        return describe_record(position)
     protocols = [plugin.name for plugin in registered("protocols")]
     if name.partition("@")[0] in protocols:
         return protocol(name)
@@ -62,7 +62,7 @@ def describe(name: str) -> dict[str, Any]:
         return model(name)
     near = nearest(name, [*protocols, *(plugin.name for plugin in registered("models")), SAMPLES])
     raise UserError(
-        f"nothing is called {name!r}", mend=f"did you mean {near}?" if near else "`colorbench list` shows all"
+        f"nothing is called {name!r}", hint=f"did you mean {near}?" if near else "`colorbench list` shows all"
     )
 
 
@@ -72,9 +72,9 @@ def model(name: str) -> dict[str, Any]:
     from colorbench.models.loading import load_model, model_factory, tags_of
 
     loaded = load_model(name)
-    answers = [
-        words
-        for capability, words in (
+    predictions = [
+        terminal
+        for capability, terminal in (
             (capabilities.PredictsDistribution, "predicts a distribution (--decode, --temperature)"),
             (capabilities.HasFeatures, "has features"),
         )
@@ -90,7 +90,7 @@ def model(name: str) -> dict[str, Any]:
         **{key.replace("_", " "): value for key, value in card.items() if key != "role"},
         "weights sha256": loaded.weights_sha256,
         "decoding": dict(loaded.decoding) or None,
-        "can": answers or None,
+        "can": predictions or None,
         "tags": dict(tags_of(factory)) or None,
         "training presets": {key: str(preset) for key, preset in (getattr(factory, "presets", None) or {}).items()}
         or None,
@@ -146,26 +146,26 @@ def spec_of(name: str) -> ProtocolSpec:
     plugin = find("protocols", name)
     spec = getattr(plugin.load(), "spec", None)
     if not isinstance(spec, ProtocolSpec):
-        raise UserError(f"protocol {name} has no spec", where=plugin.where, mend="mend or uninstall that package")
+        raise UserError(f"protocol {name} has no spec", where=plugin.where, hint="hint or uninstall that package")
     return spec
 
 
 def samples() -> dict[str, Any]:
-    """The packaged photographs."""
+    """The packaged images."""
     from colorbench.data.sources import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
 
     dataset = open_dataset(SAMPLES)
-    return {"name": SAMPLES, "title": dataset.source, "photographs": [sample.id for sample in dataset.samples]}
+    return {"name": SAMPLES, "title": dataset.source, "images": [sample.id for sample in dataset.samples]}
 
 
-def print_about(words: Console, about: Mapping[str, Any]) -> None:
+def print_about(terminal: Console, about: Mapping[str, Any]) -> None:
     """Headings on the left, what they hold on the right."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    words.print(Text.assemble((about["name"], "bold"), f" · {about['title']}"), soft_wrap=True)
+    terminal.print(Text.assemble((about["name"], "bold"), f" · {about['title']}"), soft_wrap=True)
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
@@ -173,7 +173,7 @@ def print_about(words: Console, about: Mapping[str, Any]) -> None:
         if heading in ("name", "title") or value is None:
             continue
         table.add_row(heading, Text("\n".join(lines(value))))
-    words.print(Padding(table, (1, 0, 0, 0)))
+    terminal.print(Padding(table, (1, 0, 0, 0)))
 
 
 def lines(value: Any) -> Iterable[str]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from colorbench.results.run_key import RunFingerprint
 
 
-def record_place(name: str) -> Path | None:
+def record_position(name: str) -> Path | None:
     """Folder of the record that a path names; None where it names none."""
     path = Path(name)
     if path.name == "record.json" and path.is_file():
@@ -46,7 +46,7 @@ def describe_record(folder: Path) -> dict[str, Any]:
 
 def reuse(folder: Path, record: Record) -> Iterator[str]:
     """In lines, whether a run of the same command would show the record again, and what is another where not."""
-    from colorbench.evaluation.run_directory import RunFolder
+    from colorbench.evaluation.run_directory import RunDirectory
     from colorbench.evaluation.run_location import differences, made_here
 
     part = record.fingerprint
@@ -56,7 +56,7 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
     if not part.reusable:
         yield f"measures again: {', '.join(part.reasons)}"
         return
-    own = made_here(RunFolder(folder))
+    own = made_here(RunDirectory(folder))
     command = record.provenance.command if own else []
     dataset = _dataset(command)
     found: list[str] = []

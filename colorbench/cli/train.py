@@ -1,4 +1,4 @@
-"""``colorbench train``: train a reference model from scratch, from folders of photographs."""
+"""``colorbench train``: train a reference model from scratch, from folders of images."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from colorbench.cli.options import Debug, key_values
 def train(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="Model to train, such as zoo/cic.")],
-    data: Annotated[list[Path], typer.Option("--data", "-d", metavar="DIR", help="Photographs: a folder; repeatable.")],
+    data: Annotated[list[Path], typer.Option("--data", "-d", metavar="DIR", help="Images: a folder; repeatable.")],
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="Settings; `colorbench show MODEL` lists them.")
     ] = "small",
     steps: Annotated[int | None, typer.Option(min=1, help="Steps in all (default: the preset's).")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", "-b", min=1, help="Photographs in a step, over all processes and micro-batches."),
+        typer.Option("--batch-size", "-b", min=1, help="Images in a step, over all processes and micro-batches."),
     ] = None,
     param: Annotated[
         list[str] | None,
         typer.Option("--param", metavar="KEY=VALUE", help="Another setting of the preset, such as learning_rate=1e-3."),
     ] = None,
-    often: Annotated[
+    repeats: Annotated[
         list[str] | None,
-        typer.Option("--often", metavar="DIR=TIMES", help="Draw the photographs of one --data folder so often."),
+        typer.Option("--repeat", metavar="DIR=TIMES", help="Draw the images of one --data folder so often."),
     ] = None,
     initial: Annotated[
-        Path | None, typer.Option("--initial", metavar="FILE", help="Begin from these weights (same trunk and width).")
+        Path | None,
+        typer.Option("--init-from", metavar="FILE", help="Begin from these weights (same trunk and width)."),
     ] = None,
     dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
     accumulate: Annotated[int, typer.Option(min=1, help="Micro-batches in a step: less memory.")] = 1,
@@ -39,9 +40,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
     device: Annotated[str, typer.Option(metavar="NAME", help="`cpu`, `cuda`, `cuda:1`, `mps` or `auto`.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")] = None,
-    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Threads that decode photographs.")] = 2,
+    workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Threads that decode images.")] = 2,
     validate_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between looks at held photographs (default: 20 in all).")
+        int | None, typer.Option(min=1, help="Steps between looks at held images (default: 20 in all).")
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the last checkpoint.")] = True,
@@ -70,7 +71,7 @@ def train(
     from colorbench.errors import UserError
     from colorbench.memory import keep_freed_memory
     from colorbench.models.loading import model_factory
-    from colorbench.training.fit import Recipe, name_sources
+    from colorbench.training.fit import TrainingConfig, name_sources
     from colorbench.training.fit import train as train_model
     from colorbench.training.trainer import Options
 
@@ -79,9 +80,9 @@ def train(
     factory = model_factory(model)
     presets = getattr(factory, "presets", None)
     if not presets or not hasattr(factory, "training"):
-        raise UserError(f"{model} cannot be trained", mend="`colorbench list` shows the models; zoo/cic can")
+        raise UserError(f"{model} cannot be trained", hint="`colorbench list` shows the models; zoo/cic can")
     if preset not in presets:
-        raise UserError(f"{model} has no preset {preset!r}", mend=f"choose from {', '.join(presets)}")
+        raise UserError(f"{model} has no preset {preset!r}", hint=f"choose from {', '.join(presets)}")
     changes: dict[str, Any] = key_values(param or [], "--param")
     changes |= {key: value for key, value in (("steps", steps), ("batch_size", batch_size)) if value is not None}
     torch.set_num_threads(threads or torch.get_num_threads())
@@ -89,12 +90,12 @@ def train(
         mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     settings = presets[preset].changed(changes) if changes else presets[preset]
-    recipe = Recipe(
+    config = TrainingConfig(
         model,
         factory,
         preset,
         settings,
-        name_sources([(folder, open_dataset(folder)) for folder in data], key_values(often or [], "--often")),
+        name_sources([(folder, open_dataset(folder)) for folder in data], key_values(repeats or [], "--repeat")),
         Options(
             output,
             seed=seed,
@@ -111,4 +112,4 @@ def train(
         workers,
     )
     with TrainingProgress(Console(file=sys.stderr), quiet=os.environ.get("RANK", "0") != "0") as progress:
-        train_model(recipe, progress)
+        train_model(config, progress)

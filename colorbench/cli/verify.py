@@ -23,10 +23,10 @@ def verify(
     record: Annotated[
         Path, typer.Argument(metavar="RECORD", help="A record's folder, or a folder under which exactly one lies.")
     ],
-    rerun: Annotated[int, typer.Option("--rerun", min=0, metavar="K", help="Measure K random photographs again.")] = 0,
+    rerun: Annotated[int, typer.Option("--rerun", min=0, metavar="K", help="Measure K random images again.")] = 0,
     data: Annotated[
         str | None,
-        typer.Option("--data", "-d", metavar="DIR", help="The photographs: checks the key, and serves --rerun."),
+        typer.Option("--data", "-d", metavar="DIR", help="The images: checks the key, and serves --rerun."),
     ] = None,
     list_file: ListFile = None,
     labels: Annotated[
@@ -53,8 +53,8 @@ def verify(
 ) -> None:
     """Check that a record's numbers follow from what it stores.
 
-    Checksums, the photographs' fingerprint, identity and key, and every score, metric, interval and difference, derived
-    again from the rows. That shows that the numbers agree with one another; --rerun shows, on photographs drawn at
+    Checksums, the images' fingerprint, identity and key, and every score, metric, interval and difference, derived
+    again from the rows. That shows that the numbers agree with one another; --rerun shows, on images drawn at
     random, that they are the model's. Exit code 1 if anything does not hold, 2 if --rerun could not be done. Nothing is
     written beside the record.
     """
@@ -68,19 +68,19 @@ def verify(
 
     folder = choose_record(record, protocol, dataset_name(data))
     if output is not None and output.resolve().parent == folder.resolve():
-        raise UserError("nothing is written into a record's folder", where=str(output), mend="give another --output")
-    photographs = photographs_of(folder, data, list_file, labels, needed=rerun > 0)
+        raise UserError("nothing is written into a record's folder", where=str(output), hint="give another --output")
+    images = images_of(folder, data, list_file, labels, needed=rerun > 0)
     again = None
-    if rerun and photographs is not None:
+    if rerun and images is not None:
         drawn = randbelow(1 << 31) if seed is None else seed
-        again = rerunner(Wanted(rerun, photographs, drawn, model, weights, device))
-    found = check(folder, photographs=photographs, rerun=again)
+        again = rerunner(Wanted(rerun, images, drawn, model, weights, device))
+    found = check(folder, images=images, rerun=again)
     text = found.model_dump_json(indent=1) + "\n"
     if output is not None:
         write_atomic(output, text.encode())
     if json:
         print_result(text)
-    show(console(words_to_stderr=json), found, folder)
+    show(console(text_to_stderr=json), found, folder)
     if not found.holds:
         raise typer.Exit(1)
     if rerun and found.rerun is None:
@@ -97,10 +97,10 @@ def dataset_name(data: str | None) -> str | None:
     return root.parent.name if root.name == "images" else root.name
 
 
-def photographs_of(
+def images_of(
     folder: Path, data: str | None, list_file: Path | None, labels: Path | None, *, needed: bool
 ) -> Dataset | None:
-    """The photographs of a record: those given, or the packaged ones for a record of those.
+    """The images of a record: those given, or the packaged ones for a record of those.
 
     Raises:
         UserError: where they are needed and none are given.
@@ -118,11 +118,11 @@ def photographs_of(
     if name == SAMPLES:
         return open_dataset()
     if needed:
-        raise UserError("--rerun needs the photographs", where=name, mend="give them with --data DIR")
+        raise UserError("--rerun needs the images", where=name, hint="give them with --data DIR")
     return None
 
 
-def show(words: Console, found: Verification, folder: Path) -> None:
+def show(terminal: Console, found: Verification, folder: Path) -> None:
     """One line a check; what fails stands out."""
     from rich.text import Text
 
@@ -132,12 +132,12 @@ def show(words: Console, found: Verification, folder: Path) -> None:
     wide = max(len("claimed"), *(len(check.name) for check in found.checks))
     for check in found.checks:
         mark, style = marks[check.outcome]
-        line(words, Text.assemble((f"{check.name:<{wide}}  ", ""), (f"{mark:<11}  ", style), (check.detail, "")))
+        line(terminal, Text.assemble((f"{check.name:<{wide}}  ", ""), (f"{mark:<11}  ", style), (check.detail, "")))
     for what in found.claimed:
-        line(words, Text.assemble((f"{'claimed':<{wide}}  ", ""), (f"{'not checked':<11}  ", "yellow"), (what, "")))
+        line(terminal, Text.assemble((f"{'claimed':<{wide}}  ", ""), (f"{'not checked':<11}  ", "yellow"), (what, "")))
     failed = sum(check.outcome == "fails" for check in found.checks)
     if failed:
-        line(words, f"{failed} of {len(found.checks)} checks fail: {folder}", style="bold red")
+        line(terminal, f"{failed} of {len(found.checks)} checks fail: {folder}", style="bold red")
     else:
-        line(words, f"everything that was checked holds: {folder}", style="bold")
-    line(words, found.promise)
+        line(terminal, f"everything that was checked holds: {folder}", style="bold")
+    line(terminal, found.promise)

@@ -1,7 +1,7 @@
 """The Q = 313 quantized ab values: construction, the nearest, decoding (paper, section 2.2).
 
 The paper's authors never released their construction. This one gives exactly their set, in their order: the multiples
-of 10 within a Chebyshev distance of 10 of the convex hull of all sRGB colours in ab.
+of 10 within a Chebyshev distance of 10 of the convex hull of all sRGB colors in ab.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def nearest_bin(ab: Tensor) -> Tensor:
         ab: (..., 2, H, W) floating.
 
     Returns:
-        (..., H, W) int64. Half of the bins' outermost ring is the nearest of no sRGB colour (52 of 313).
+        (..., H, W) int64. Half of the bins' outermost ring is the nearest of no sRGB color (52 of 313).
 
     Raises:
         ValueError: for NaN or infinity.
@@ -54,7 +54,7 @@ def _nearest_by_tensors(ab: Tensor) -> Tensor | None:
     index = bin_of_grid_point(ab.device)[(row * MAP_SIDE + column).long()]
     outside = index < 0
     if bool(outside.any()):
-        # The grid point is no bin: only colours outside the sRGB gamut come here.
+        # The grid point is no bin: only colors outside the sRGB gamut come here.
         index[outside] = squared_distances(a[outside], b[outside]).argmin(dim=1)
     return index
 

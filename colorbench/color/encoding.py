@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 NEIGHBOURS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
 SIGMA = 5.0
 
-_FAST = 12  # the most neighbours that the fast ways find
+_FAST = 12  # the most neighbors that the fast ways find
 
 
 class SoftCode(NamedTuple):
@@ -45,14 +45,14 @@ def soft_encode(ab: Tensor, neighbours: int = NEIGHBOURS, sigma: float = SIGMA) 
 
     Args:
         ab: (..., 2, H, W) floating.
-        neighbours: K, 1 to 313.
+        neighbors: K, 1 to 313.
         sigma: standard deviation in ab units.
 
     Raises:
         ValueError: for K outside 1..313 or sigma not positive.
     """
     if not 1 <= neighbours <= len(ab_bins()) or sigma <= 0:
-        raise ValueError(f"neighbours must be 1..{len(ab_bins())} and sigma positive, got {neighbours} and {sigma}")
+        raise ValueError(f"neighbors must be 1..{len(ab_bins())} and sigma positive, got {neighbours} and {sigma}")
     # Below sigma 1, weights leave the range of float32.
     plain = neighbours > _FAST or ab.dtype == torch.float64 or sigma < 1
     if not plain and ab.device.type == "cpu":

@@ -13,13 +13,13 @@ from colorbench.color.lab import rgb_to_lab
 
 GRID = 10
 
-# The bins' grid is kept as a dense map with a margin, so that neighbourhoods never fall off it.
+# The bins' grid is kept as a dense map with a margin, so that neighborhoods never fall off it.
 MAP_EDGE = 20
 """Grid steps from the origin to the edges of the dense map."""
 MAP_SIDE = 2 * MAP_EDGE + 1
 """Points a side of the dense map."""
 REACH = 3
-"""Grid steps around a cell in which neighbours are looked for: what is further off is at least that far."""
+"""Grid steps around a cell in which neighbors are looked for: what is further off is at least that far."""
 INSIDE = MAP_EDGE - REACH
 """Grid steps from the origin within which all that is looked at lies on the map."""
 

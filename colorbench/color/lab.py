@@ -120,8 +120,8 @@ def lab_to_rgb8(lab: Tensor) -> Tensor:
     return rgb8
 
 
-def seen(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What is seen of colours on the lightness of a photograph, after clipping and rounding to 8 bits.
+def rendered(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What is seen of colors on the lightness of an image, after clipping and rounding to 8 bits.
 
     Args:
         lightness: (..., 1, H, W) floating.
@@ -141,18 +141,18 @@ def seen(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     from colorbench.color.compiled import lab as compiled_lab
 
     rgb8 = torch.empty((*lightness.shape[:-3], 3, *lightness.shape[-2:]), dtype=torch.uint8)
-    seen_lightness, seen_ab = torch.empty(lightness.shape), torch.empty(ab.shape)
-    compiled_lab.seen(
+    rendered_lightness, rendered_ab = torch.empty(lightness.shape), torch.empty(ab.shape)
+    compiled_lab.rendered(
         pixels_of(lightness),
         pixels_of(ab),
         _shown(),
         _linear_table(),
         _XYZ_MATRIX,
         pixels_of(rgb8),
-        pixels_of(seen_lightness),
-        pixels_of(seen_ab),
+        pixels_of(rendered_lightness),
+        pixels_of(rendered_ab),
     )
-    return rgb8, seen_lightness, seen_ab
+    return rgb8, rendered_lightness, rendered_ab
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
@@ -162,7 +162,7 @@ def _power(x: Tensor, exponent: float) -> Tensor:
 
 
 def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
-    """(..., 3, H, W) times a 3 x 3 matrix over the channels; plane by plane, so that no pixel knows its neighbours."""
+    """(..., 3, H, W) times a 3 x 3 matrix over the channels; plane by plane, so that no pixel knows its neighbors."""
     x, y, z = planes.unbind(-3)
     out = torch.empty_like(planes)
     for row, (i, j, k) in enumerate(matrix.tolist()):

@@ -19,7 +19,7 @@ from colorbench.color.grid import ab_bins
 from colorbench.errors import UserError
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]
-SHIPPED = "photographs"
+SHIPPED = "shipped"
 FLOOR = 1e-5
 
 
@@ -33,7 +33,7 @@ class Prior:
     """hard: counts of nearest bins; soft: mean soft encoding; smoothed: hard, then smoothed; unknown: not told."""
     name: str
     images: int | None = None
-    """Number of photographs it was counted on."""
+    """Number of images it was counted on."""
     notes: str = ""
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ class Prior:
                 f"a prior must be {len(ab_bins())} numbers of at least 0 that sum to 1, "
                 f"got shape {p.shape} with sum {p.sum():.6g}",
                 where=self.name,
-                mend="make one with `colorbench prior`",
+                hint="make one with `colorbench prior`",
             )
 
     @property
@@ -89,7 +89,7 @@ def smooth(prior: Prior, sigma: float = SIGMA) -> Prior:
         raise UserError(
             f"the prior is {prior.kind}, and only hard counts may be smoothed: soft encoding smooths already",
             where=prior.name,
-            mend="count with --hard, or leave out --smooth",
+            hint="count with --hard, or leave out --smooth",
         )
     bins = ab_bins().double().numpy()
     squared = ((bins[:, None] - bins) ** 2).sum(-1)
@@ -126,26 +126,26 @@ def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: floa
 
 
 def load_prior(name: str | Path = SHIPPED) -> Prior:
-    """The prior that ships (``photographs``), or one from a ``.npy`` file of (313,) and the ``.json`` beside it.
+    """The prior that ships (``images``), or one from a ``.npy`` file of (313,) and the ``.json`` beside it.
 
     Raises:
         UserError: for a missing file, one that is no array of 313 numbers, or a damaged description.
     """
     if name == SHIPPED:
         resource = files("colorbench.color") / "data"
-        with (resource / "photographs.npy").open("rb") as file:
+        with (resource / "shipped_prior.npy").open("rb") as file:
             probabilities = np.load(file, allow_pickle=False)
-        about = json.loads((resource / "photographs.json").read_text())
+        about = json.loads((resource / "shipped_prior.json").read_text())
         return Prior(probabilities, about["kind"], SHIPPED, about["images"], about["notes"])
     path = Path(name)
     if not path.is_file():
         raise UserError(
-            f"no prior {str(name)!r}", mend=f"give `{SHIPPED}`, `dataset`, or a .npy file made by `colorbench prior`"
+            f"no prior {str(name)!r}", hint=f"give `{SHIPPED}`, `dataset`, or a .npy file made by `colorbench prior`"
         )
     try:
         probabilities = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64).squeeze()
     except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"cannot read a prior: {error}", where=str(path), mend="give a .npy file") from error
+        raise UserError(f"cannot read a prior: {error}", where=str(path), hint="give a .npy file") from error
     description = path.with_suffix(".json")
     if not description.is_file():
         return Prior(probabilities, "unknown", path.name)

@@ -1,4 +1,4 @@
-"""What a set of photographs is: samples with ids, known before any file is opened."""
+"""What a set of images is: samples with ids, known before any file is opened."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Sample:
-    """One photograph that has not been read yet."""
+    """One image that has not been read yet."""
 
     id: str
     """POSIX path below the root of its set; unique in the set."""
@@ -33,7 +33,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     """Name of class i (a synset, a folder), where the set has labels."""
     redistributable: bool = False
-    """Whether its photographs may be embedded in pages that are passed on."""
+    """Whether its images may be embedded in pages that are passed on."""
     source: str = ""
     """Where it comes from, in words, for the record."""
     remarks: tuple[str, ...] = field(default=(), compare=False)
@@ -49,8 +49,8 @@ class Dataset:
 
 
 @dataclass(frozen=True)
-class Photograph:
-    """A decoded photograph."""
+class DecodedImage:
+    """A decoded image."""
 
     id: str
     rgb: np.ndarray
@@ -58,7 +58,7 @@ class Photograph:
     sha256: str
     """Of the file's bytes: what pairs records with one another."""
     gray: bool
-    """Whether the photograph itself has no colour (all channels equal within 2 of 255)."""
+    """Whether the image itself has no color (all channels equal within 2 of 255)."""
     label: int | None = None
 
 

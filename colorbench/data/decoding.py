@@ -1,15 +1,15 @@
 """One file to upright 8-bit sRGB; what every odd format becomes is decided here and nowhere else.
 
-- Rotation in EXIF is applied: a photograph is evaluated as it is seen. Broken EXIF is ignored, as viewers do.
+- Rotation in EXIF is applied: an image is evaluated as it is seen. Broken EXIF is ignored, as viewers do.
 - An embedded profile is converted to sRGB (Display P3, Adobe RGB, gray and CMYK ones; perceptual intent). One that
-  moves no colour by more than 2 of 255 is sRGB under whatever name, and the pixels stay as they are; one that cannot
-  be read, or is meant for another kind of picture, is ignored.
+  moves no color by more than 2 of 255 is sRGB under whatever name, and the pixels stay as they are; one that cannot
+  be read, or is meant for another kind of image, is ignored.
 - CMYK without a profile goes by Pillow's formula, (255 - C)(255 - K)/255: it names no inks, so nothing better is known.
-- 16 bits are scaled to 8, not clipped: gray by dividing by 257, colour by its high byte (at most 1 of 255 apart).
+- 16 bits are scaled to 8, not clipped: gray by dividing by 257, color by its high byte (at most 1 of 255 apart).
   Floats are read as 0..1. Values beyond such a range have no known white: unreadable.
 - Transparency lies on white, as a page shows it; what is hidden below it may be anything. Palettes are looked up.
 - Of many frames the first counts.
-- Truncated, empty, oversized and other unreadable files raise ``UnreadablePhotograph`` with one line.
+- Truncated, empty, oversized and other unreadable files raise ``UnreadableImage`` with one line.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from colorbench.data.dataset import Photograph, Sample
+from colorbench.data.dataset import DecodedImage, Sample
 from colorbench.data.formats import load_plugins, missing_plugin
 
-GRAY_TOLERANCE = 2  # of 255: JPEG's chroma rounding leaves as much in a photograph without colour
+GRAY_TOLERANCE = 2  # of 255: JPEG's chroma rounding leaves as much in an image without color
 _SAME_COLOR = 2  # of 255: two writings of the sRGB curve differ by as much after rounding
 
 # Pillow's readers raise all of these for damaged files (RuntimeError: AVIF). MemoryError is not among them: a machine
@@ -60,8 +60,8 @@ _UPRIGHT = {
 """What undoes each orientation of EXIF (tag 0x0112)."""
 
 
-class UnreadablePhotograph(Exception):
-    """A file that is no readable picture; says why in one line. The engine counts it as skipped."""
+class UnreadableImage(Exception):
+    """A file that is no readable image; says why in one line. The engine counts it as skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def read_header(path: Path) -> Header:
     """Read the header of an image file.
 
     Raises:
-        UnreadablePhotograph: as ``decode``.
+        UnreadableImage: as ``decode``.
     """
     try:
         with path.open("rb") as file:
@@ -94,12 +94,12 @@ def read_header(path: Path) -> Header:
             exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
             sideways = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except OSError as error:
-        reason = error.strerror or "the file is no picture of a known format"
-        raise UnreadablePhotograph(f"cannot read the file: {reason}") from error
+        reason = error.strerror or "the file is no image of a known format"
+        raise UnreadableImage(f"cannot read the file: {reason}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UnreadablePhotograph("the picture has too many pixels") from error
+        raise UnreadableImage("the image has too many pixels") from error
     except _DAMAGE as error:
-        raise UnreadablePhotograph(f"the picture is damaged: {' '.join(str(error).split())}") from error
+        raise UnreadableImage(f"the image is damaged: {' '.join(str(error).split())}") from error
     name = image.format or ""
     lossy = name in _LOSSY or (name == "WEBP" and b"VP8 " in head)
     sixteen = image.mode.startswith("I") or (name == "PNG" and head[24:25] == b"\x10")
@@ -107,21 +107,21 @@ def read_header(path: Path) -> Header:
     return Header(size, name, image.mode, lossy, sixteen)
 
 
-def decode(sample: Sample) -> Photograph:
-    """Read and decode one photograph; the file is read once, for its pixels and its hash.
+def decode(sample: Sample) -> DecodedImage:
+    """Read and decode one image; the file is read once, for its pixels and its hash.
 
     Raises:
-        UnreadablePhotograph: for a file that is missing, damaged or no picture.
+        UnreadableImage: for a file that is missing, damaged or no image.
     """
     try:
         content = sample.path.read_bytes()
     except OSError as error:
-        raise UnreadablePhotograph(f"cannot read the file: {error.strerror}") from error
+        raise UnreadableImage(f"cannot read the file: {error.strerror}") from error
     rgb = decode_bytes(content)
-    return Photograph(sample.id, rgb, hashlib.sha256(content).hexdigest(), is_gray(rgb), sample.label)
+    return DecodedImage(sample.id, rgb, hashlib.sha256(content).hexdigest(), is_gray(rgb), sample.label)
 
 
-def decode_file(path: Path) -> Photograph:
+def decode_file(path: Path) -> DecodedImage:
     """``decode`` for a path alone; its id is the file's name."""
     return decode(Sample(path.name, path))
 
@@ -130,28 +130,28 @@ def decode_bytes(content: bytes) -> np.ndarray:
     """(H, W, 3) uint8 sRGB, upright, of a file's bytes.
 
     Raises:
-        UnreadablePhotograph: for bytes that are damaged or no picture.
+        UnreadableImage: for bytes that are damaged or no image.
     """
     if not content:
-        raise UnreadablePhotograph("the file is empty")
+        raise UnreadableImage("the file is empty")
     try:
         image = open_image(io.BytesIO(content))
         _check_pixels(image)
         image.load()
         return np.asarray(_to_srgb(image))
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise UnreadablePhotograph("the picture has too many pixels") from error
+        raise UnreadableImage("the image has too many pixels") from error
     except UnidentifiedImageError as error:
-        raise UnreadablePhotograph("the file is no picture of a known format") from error
+        raise UnreadableImage("the file is no image of a known format") from error
     except _DAMAGE as error:
-        raise UnreadablePhotograph(f"the picture is damaged: {' '.join(str(error).split())}") from error
+        raise UnreadableImage(f"the image is damaged: {' '.join(str(error).split())}") from error
 
 
 def open_image(file: BinaryIO) -> Image.Image:
     """Pillow's image of an open file, its pixels not yet decoded; the format is that of the bytes, not of a name.
 
     Raises:
-        UnreadablePhotograph: for a format that needs a plugin which is not installed.
+        UnreadableImage: for a format that needs a plugin which is not installed.
         UnidentifiedImageError: for bytes that are no image.
     """
     try:
@@ -160,7 +160,7 @@ def open_image(file: BinaryIO) -> Image.Image:
         file.seek(0)
         # Telephones and messengers save HEIC under names in .jpg.
         if (wanted := missing_plugin(file.read(32))) is not None:
-            raise UnreadablePhotograph(f"this format needs a plugin: pip install {wanted}") from None
+            raise UnreadableImage(f"this format needs a plugin: pip install {wanted}") from None
         if not load_plugins():
             raise
         file.seek(0)
@@ -171,12 +171,12 @@ def _check_pixels(image: Image.Image) -> None:
     # Pillow only warns up to twice its limit. Its warning is not turned into an error here: filters of warnings belong
     # to the whole process, and several threads that change them leave them changed.
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-        raise UnreadablePhotograph("the picture has too many pixels")
+        raise UnreadableImage("the image has too many pixels")
 
 
 def is_gray(rgb: np.ndarray) -> bool:
     """Whether all three channels of (H, W, 3) are equal within 2 of 255, everywhere."""
-    # A few rows settle nearly every photograph.
+    # A few rows settle nearly every image.
     for part in (rgb[:: max(1, len(rgb) // 8)], rgb):
         red, green, blue = (part[..., channel].astype(np.int16) for channel in range(3))
         spread = max(int(np.abs(red - green).max()), int(np.abs(green - blue).max()), int(np.abs(red - blue).max()))
@@ -190,7 +190,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
     profile = image.info.get("icc_profile")
     see_through = image.has_transparency_data
     if image.mode == "RGB" and not profile and not see_through:
-        return image  # nearly every photograph
+        return image  # nearly every image
     if image.mode == "F" or image.mode.startswith("I"):
         image = _eight_bits(image)
     elif see_through:
@@ -206,7 +206,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it copies every picture, and fails where it cannot write the EXIF anew.
+    # Not ImageOps.exif_transpose: it copies every image, and fails where it cannot write the EXIF anew.
     try:
         method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DAMAGE:
@@ -219,13 +219,13 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     white = 1 if image.mode == "F" else 65535
     # Not "between 0 and white": NaN must fail, too.
     if not (values.min() >= 0 and values.max() <= white):
-        raise UnreadablePhotograph(f"values of the picture lie beyond 0..{white}, and its white is not known")
+        raise UnreadableImage(f"values of the image lie beyond 0..{white}, and its white is not known")
     return Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
 
 
 @lru_cache(maxsize=32)  # a set has few profiles; lcms transforms may be shared by threads
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From a profile's colours to sRGB; None where pixels stay as they are."""
+    """From a profile's colors to sRGB; None where pixels stay as they are."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         # As exact as lcms is: optimized, it takes dark tones of some gray curves 10 of 255 too low, and is no faster.

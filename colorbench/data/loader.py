@@ -1,4 +1,4 @@
-"""Photographs in batches of equal size, decoded ahead by threads; the only place that feeds the engine pictures."""
+"""Images in batches of equal size, decoded ahead by threads; the only place that feeds the engine images."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from colorbench.data.dataset import Sample
-from colorbench.data.decoding import UnreadablePhotograph, decode
-from colorbench.data.preprocessing import Recipe
+from colorbench.data.decoding import UnreadableImage, decode
+from colorbench.data.preprocessing import Preprocessing
 
 LARGEST_BATCH = 1 << 24
 """Pixels in a batch of images at their own sizes: sixteen of 1024 x 1024, fewer of larger ones."""
@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 GrayPolicy = Literal["keep", "drop"]
 
 
-class SkippedPhotograph(NamedTuple):
-    """A photograph that is not evaluated, and why."""
+class SkippedImage(NamedTuple):
+    """An image that is not evaluated, and why."""
 
     id: str
     reason: str
@@ -33,22 +33,22 @@ class SkippedPhotograph(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """Photographs of one size, in the order of their samples. Empty where only skips are left to report."""
+    """Images of one size, in the order of their samples. Empty where only skips are left to report."""
 
     ids: tuple[str, ...]
     sha256s: tuple[str, ...]
     gray: tuple[bool, ...]
     labels: tuple[int | None, ...]
     sizes: tuple[tuple[int, int], ...]
-    """(H, W) of the photographs before the recipe."""
+    """(H, W) of the images before the preprocessing."""
     rgb8: Tensor
     """(N, 3, H, W) uint8."""
-    skipped: tuple[SkippedPhotograph, ...] = ()
+    skipped: tuple[SkippedImage, ...] = ()
     """Those passed over since the batch before."""
 
 
 class _Loaded(NamedTuple):
-    """What is kept of a photograph: its pixels only as the recipe leaves them, however large the file."""
+    """What is kept of an image: its pixels only as the preprocessing leaves them, however large the file."""
 
     id: str
     sha256: str
@@ -63,7 +63,7 @@ class _Pending:
     """What will be the next batch."""
 
     loaded: list[_Loaded] = field(default_factory=list)
-    skipped: list[SkippedPhotograph] = field(default_factory=list)
+    skipped: list[SkippedImage] = field(default_factory=list)
 
     def takes_another(self) -> bool:
         """Whether one more image of the same size leaves the batch small enough for memory."""
@@ -85,23 +85,28 @@ class _Pending:
 
 
 def load_batches(
-    samples: Sequence[Sample], recipe: Recipe, *, batch_size: int, workers: int = 1, gray_policy: GrayPolicy = "keep"
+    samples: Sequence[Sample],
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    workers: int = 1,
+    gray_policy: GrayPolicy = "keep",
 ) -> Iterator[LoadedBatch]:
-    """Decode, apply the recipe and batch, in the order of ``samples``.
+    """Decode, apply the preprocessing and batch, in the order of ``samples``.
 
-    How photographs fall into batches depends on the samples, the recipe and ``batch_size`` alone. Batches hold up to
-    ``batch_size`` photographs of one size; a photograph of another size begins the next. At their own sizes
-    (``native``) a batch holds no more than ``LARGEST_BATCH`` pixels, or one photograph.
+    How images fall into batches depends on the samples, the preprocessing and ``batch_size`` alone. Batches hold up to
+    ``batch_size`` images of one size; an image of another size begins the next. At their own sizes
+    (``native``) a batch holds no more than ``LARGEST_BATCH`` pixels, or one image.
 
     Args:
         samples: what to load.
-        recipe: applied to each.
-        batch_size: largest number of photographs in a batch.
+        preprocessing: applied to each.
+        batch_size: largest number of images in a batch.
         workers: threads that decode ahead; 0 decodes in the caller's.
-        gray_policy: ``drop`` passes over photographs that have no colour themselves.
+        gray_policy: ``drop`` passes over images that have no color themselves.
 
     Yields:
-        Batches; the last is empty where photographs were passed over after the one before.
+        Batches; the last is empty where images were passed over after the one before.
 
     Raises:
         ValueError: for a batch size below 1 or a negative number of workers.
@@ -109,24 +114,26 @@ def load_batches(
     if batch_size < 1 or workers < 0:
         raise ValueError(f"batch size {batch_size} must be at least 1 and workers {workers} at least 0")
     pending = _Pending()
-    for sample, answer in zip(samples, _ahead(samples, recipe, workers, batch_size), strict=True):
-        if isinstance(answer, str):
-            pending.skipped.append(SkippedPhotograph(sample.id, answer))
+    for sample, prediction in zip(samples, _ahead(samples, preprocessing, workers, batch_size), strict=True):
+        if isinstance(prediction, str):
+            pending.skipped.append(SkippedImage(sample.id, prediction))
             continue
-        if gray_policy == "drop" and answer.gray:
-            pending.skipped.append(SkippedPhotograph(sample.id, "gray photograph, left out by policy"))
+        if gray_policy == "drop" and prediction.gray:
+            pending.skipped.append(SkippedImage(sample.id, "gray image, left out by policy"))
             continue
-        if pending.loaded and pending.loaded[0].pixels.shape != answer.pixels.shape:
+        if pending.loaded and pending.loaded[0].pixels.shape != prediction.pixels.shape:
             yield pending.take()
-        pending.loaded.append(answer)
-        if len(pending.loaded) == batch_size or (recipe.mixed_sizes and not pending.takes_another()):
+        pending.loaded.append(prediction)
+        if len(pending.loaded) == batch_size or (preprocessing.mixed_sizes and not pending.takes_another()):
             yield pending.take()
     if pending.loaded or pending.skipped:
         yield pending.take()
 
 
-def _ahead(samples: Sequence[Sample], recipe: Recipe, workers: int, batch_size: int) -> Iterator[_Loaded | str]:
-    return map_ahead(lambda sample: _load(sample, recipe), samples, workers, batch_size + workers)
+def _ahead(
+    samples: Sequence[Sample], preprocessing: Preprocessing, workers: int, batch_size: int
+) -> Iterator[_Loaded | str]:
+    return map_ahead(lambda sample: _load(sample, preprocessing), samples, workers, batch_size + workers)
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
@@ -151,20 +158,20 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
                 future.cancel()
 
 
-def _load(sample: Sample, recipe: Recipe) -> _Loaded | str:
+def _load(sample: Sample, preprocessing: Preprocessing) -> _Loaded | str:
     try:
-        photograph = decode(sample)
-    except UnreadablePhotograph as error:
+        image = decode(sample)
+    except UnreadableImage as error:
         return str(error)
-    pixels = np.ascontiguousarray(recipe.apply(photograph.rgb))  # a crop would keep the whole picture alive
-    height, width = photograph.rgb.shape[:2]
-    return _Loaded(photograph.id, photograph.sha256, photograph.gray, photograph.label, (height, width), pixels)
+    pixels = np.ascontiguousarray(preprocessing.apply(image.rgb))  # a crop would keep the whole image alive
+    height, width = image.rgb.shape[:2]
+    return _Loaded(image.id, image.sha256, image.gray, image.label, (height, width), pixels)
 
 
-def _channels_first(pictures: Sequence[np.ndarray]) -> Tensor:
-    """(N, 3, h, w) of pictures (h, w, 3) of one size; (0, 3, 0, 0) of none."""
-    h, w, _ = pictures[0].shape if pictures else (0, 0, 3)
-    batch = np.empty((len(pictures), 3, h, w), np.uint8)
-    for place, picture in enumerate(pictures):
-        batch[place] = picture.transpose(2, 0, 1)
+def _channels_first(images: Sequence[np.ndarray]) -> Tensor:
+    """(N, 3, h, w) of images (h, w, 3) of one size; (0, 3, 0, 0) of none."""
+    h, w, _ = images[0].shape if images else (0, 0, 3)
+    batch = np.empty((len(images), 3, h, w), np.uint8)
+    for position, image in enumerate(images):
+        batch[position] = image.transpose(2, 0, 1)
     return torch.from_numpy(batch)

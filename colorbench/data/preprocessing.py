@@ -1,4 +1,4 @@
-"""From a decoded photograph to the pixels that are evaluated. The recipe's name is part of every result."""
+"""From a decoded image to the pixels that are evaluated. The preprocessing's name is part of every result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAME = re.compile(r"(squash|center)([1-9]\d{0,4})")
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Preprocessing:
     """A named transform of uint8 sRGB."""
 
     name: str
@@ -27,17 +27,17 @@ class Recipe:
 
     @property
     def mixed_sizes(self) -> bool:
-        """Whether its pictures differ in size, so that not all of them can be batched."""
+        """Whether its images differ in size, so that not all of them can be batched."""
         return self.kind == "native"
 
     @property
     def description(self) -> str:
         """In words, for the record's reader."""
         if self.kind == "native":
-            return "the photograph at its own size"
+            return "the image at its own size"
         if self.kind == "center":
             return (
-                f"short side to {self.size} by Pillow's bicubic (antialiased), centre crop of {self.size} x {self.size}"
+                f"short side to {self.size} by Pillow's bicubic (antialiased), center crop of {self.size} x {self.size}"
             )
         return f"squashed to {self.size} x {self.size} by Pillow's bicubic (antialiased)"
 
@@ -56,18 +56,20 @@ class Recipe:
         return _resized(rgb, height, width)[top : top + self.size, left : left + self.size]
 
 
-def get_recipe(name: str) -> Recipe:
-    """The recipe of a name: ``squash256``, ``center256`` (any number of pixels) or ``native``.
+def get_preprocessing(name: str) -> Preprocessing:
+    """The preprocessing of a name: ``squash256``, ``center256`` (any number of pixels) or ``native``.
 
     Raises:
         UserError: for another name.
     """
     if name == "native":
-        return Recipe(name, "native")
+        return Preprocessing(name, "native")
     if match := _NAME.fullmatch(name):
         kind: Literal["squash", "center"] = "squash" if match[1] == "squash" else "center"
-        return Recipe(name, kind, int(match[2]))
-    raise UserError(f"unknown recipe {name!r}", mend="choose squash256, center256 (any number of pixels) or native")
+        return Preprocessing(name, kind, int(match[2]))
+    raise UserError(
+        f"unknown preprocessing {name!r}", hint="choose squash256, center256 (any number of pixels) or native"
+    )
 
 
 def _resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:

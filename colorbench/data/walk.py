@@ -28,7 +28,7 @@ LEFT_BY_SYSTEMS = frozenset(
 )
 _SPECIAL = "special file"
 _NAMED = 6  # suffixes in a line
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_MISSING_CAPABILITY = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """Half a surrogate pair stands for a byte that is not UTF-8; the others are no part of a line of text."""
 
 
@@ -72,7 +72,7 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
                 found = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
         except OSError as error:
             raise UserError(
-                f"cannot read this folder: {error.strerror}", where=ascii(folder)[1:-1], mend="make it readable"
+                f"cannot read this folder: {error.strerror}", where=ascii(folder)[1:-1], hint="make it readable"
             ) from error
         deeper = []
         for entry in found:
@@ -100,9 +100,9 @@ def check_name(name: str, of: str = "an image") -> str:
     Raises:
         UserError: for a name that is not UTF-8 or has control characters.
     """
-    if not name.isprintable() and (unfit := _UNFIT.search(name)):
-        what = "is not UTF-8" if "\ud800" <= unfit[0] <= "\udfff" else "has control characters"
-        raise UserError(f"the name of {of} {what}", where=ascii(name), mend="rename it")
+    if not name.isprintable() and (missing_capability := _MISSING_CAPABILITY.search(name)):
+        what = "is not UTF-8" if "\ud800" <= missing_capability[0] <= "\udfff" else "has control characters"
+        raise UserError(f"the name of {of} {what}", where=ascii(name), hint="rename it")
     return name
 
 

@@ -1,4 +1,4 @@
-"""From rows to numbers: metrics with intervals, differences from other models on the same photographs.
+"""From rows to numbers: metrics with intervals, differences from other models on the same images.
 
 Everything here follows from what was stored. Images count by their statistics (``<metric>.s0``, ``.s1`` ...): one on
 which a metric is not defined (NaN) drops out of that metric alone.
@@ -16,15 +16,15 @@ from dataclasses import replace
 import numpy as np
 
 from colorbench.evaluation.interfaces import Summary
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.stored_predictions import lightness_warning
 from colorbench.models.weights import file_sha256
-from colorbench.results.copies import first_places, without_copies
+from colorbench.results.copies import first_positions, without_copies
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import CurvePart, Difference, Files, Metric
 from colorbench.results.rows import rows_bytes
 from colorbench.results.shard import Shard, StoredArrays
-from colorbench.results.statistics import paired_places, statistics_of
+from colorbench.results.statistics import paired_positions, statistics_of
 from colorbench.stats import bootstrap
 from colorbench.stats.fieller import share_of_gap
 from colorbench.stats.paired import paired_interval
@@ -33,12 +33,12 @@ from colorbench.storage.npz import write_npz
 
 FEW = 100
 """Below this effective number of images, intervals were found to cover less than they say."""
-TOO_SHORT = "interval too short: it covers less than 95 %, since {n:.0f} photographs decide"
+TOO_SHORT = "interval too short: it covers less than 95 %, since {n:.0f} images decide"
 NOT_RESOLVED = "gap not resolved: the gap's own interval touches 0, so that no share of it is given"
 
 
 @contextlib.contextmanager
-def gathered(folder: RunFolder, count: int) -> Iterator[Shard]:
+def gathered(folder: RunDirectory, count: int) -> Iterator[Shard]:
     """All shards of a run as one, each distinct image once; the arrays stay on disk while the context lasts.
 
     Shards are read one after another, first without their arrays, then with them. What is held is a line for each
@@ -52,7 +52,7 @@ def gathered(folder: RunFolder, count: int) -> Iterator[Shard]:
         RunError: for a damaged shard, or shards that do not fit together.
     """
     rows = merge(folder.read_shard(index, arrays=False) for index in range(count))
-    distinct = first_places(rows.sha256s)
+    distinct = first_positions(rows.sha256s)
     scratch = folder.shards / "arrays"
 
     def parts() -> Iterator[tuple[Shard, np.ndarray]]:
@@ -95,8 +95,8 @@ def concatenated(
     """Columns or arrays of all parts, (n, ...); in another order where one is given."""
     if not parts:
         return {}
-    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return whole if order is None else {name: values[list(order)] for name, values in whole.items()}
+    full = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return full if order is None else {name: values[list(order)] for name, values in full.items()}
 
 
 def metrics_of(
@@ -142,7 +142,7 @@ def _metric(spec: MetricSpec, statistics: np.ndarray, effective: float | None) -
         form=spec.form,
         comparable=spec.comparable,
         warning=warning,
-        judge=spec.judge,
+        classifier=spec.classifier,
         share_of_gap=spec.share_of_gap,
     )
 
@@ -150,22 +150,22 @@ def _metric(spec: MetricSpec, statistics: np.ndarray, effective: float | None) -
 def differences_from(
     other: str,
     specs: Sequence[MetricSpec],
-    mine: tuple[Sequence[str], Mapping[str, np.ndarray]],
-    theirs: tuple[Sequence[str], Mapping[str, np.ndarray]],
+    candidate: tuple[Sequence[str], Mapping[str, np.ndarray]],
+    reference: tuple[Sequence[str], Mapping[str, np.ndarray]],
 ) -> list[Difference]:
     """Paired differences of every comparable metric, mine minus theirs.
 
     Args:
         other: the other model's name.
         specs: metrics of both.
-        mine, theirs: content hashes and columns of the rows; photographs are paired by content.
+        mine, theirs: content hashes and columns of the rows; images are paired by content.
     """
-    pairs = paired_places(mine[0], theirs[0])
+    pairs = paired_positions(candidate[0], reference[0])
     differences = []
     for spec in specs:
-        if not spec.comparable or f"{spec.name}.s0" not in theirs[1]:
+        if not spec.comparable or f"{spec.name}.s0" not in reference[1]:
             continue
-        a, b = statistics_of(mine[1], spec)[pairs[:, 0]], statistics_of(theirs[1], spec)[pairs[:, 1]]
+        a, b = statistics_of(candidate[1], spec)[pairs[:, 0]], statistics_of(reference[1], spec)[pairs[:, 1]]
         found = paired_interval(a, b, spec.form)
         if not math.isfinite(found.value):
             continue
@@ -201,21 +201,21 @@ def curves_of(summary: Summary) -> list[CurvePart]:
     ]
 
 
-def demonstration(n: int) -> list[str]:
-    """What must be said first of so few photographs that nothing is measured; nothing for 30 and more."""
+def too_few_images(n: int) -> list[str]:
+    """What must be said first of so few images that nothing is measured; nothing for 30 and more."""
     if n >= bootstrap.MINIMUM:
         return []
-    photographs = "1 photograph" if n == 1 else f"{n} photographs"
-    return [f"a demonstration on {photographs}: it shows that everything works and measures nothing"]
+    images = "1 image" if n == 1 else f"{n} images"
+    return [f"a demonstration on {images}: it shows that everything works and measures nothing"]
 
 
 def write_rows(
-    folder: RunFolder, rows: Shard, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]
+    folder: RunDirectory, rows: Shard, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]
 ) -> Files:
-    """Write ``rows.parquet`` and, where there are arrays, ``arrays.npz``; their hashes, without any pictures' yet."""
+    """Write ``rows.parquet`` and, where there are arrays, ``arrays.npz``; their hashes, without any images' yet."""
     folder.write(folder.rows, rows_bytes(rows, columns))
     if arrays:
         with atomic_file(folder.arrays, scratch=folder.shards) as file:
             write_npz(file, arrays)
     hashes = {folder.arrays.name: file_sha256(folder.arrays)} if arrays else {}
-    return Files(rows=file_sha256(folder.rows), arrays=hashes, pictures={})
+    return Files(rows=file_sha256(folder.rows), arrays=hashes, saved_images={})

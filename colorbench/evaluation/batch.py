@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from colorbench.color.lab import lab_to_rgb8, lightness_and_ab, seen
+from colorbench.color.lab import lab_to_rgb8, lightness_and_ab, rendered
 from colorbench.evaluation.lazy import lazy
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Truth:
-    """The photographs of a batch as the recipe left them; made once, shared by all models and protocols."""
+class GroundTruth:
+    """The images of a batch as the preprocessing left them; made once, shared by all models and protocols."""
 
     ids: tuple[str, ...]
     rgb8: Tensor
@@ -50,7 +50,7 @@ class Truth:
         return torch.cat(self._apart, dim=1)
 
     @lazy
-    def memo(self) -> dict[str, Tensor]:
+    def cached(self) -> dict[str, Tensor]:
         """Whatever a protocol computes from the truth alone, kept for the next model; ``shared`` fills it."""
         return {}
 
@@ -65,14 +65,14 @@ class Truth:
         Each model that uses it is charged for it, as if it were measured alone: otherwise the first model of a run
         would be the slowest.
         """
-        if key not in self.memo:
-            begun = time.perf_counter()
-            self.memo[key] = make()
-            self.costs.seconds[key] = time.perf_counter() - begun
+        if key not in self.cached:
+            started = time.perf_counter()
+            self.cached[key] = make()
+            self.costs.seconds[key] = time.perf_counter() - started
         elif key not in self.costs.used:
             self.costs.charged += self.costs.seconds.get(key, 0.0)
         self.costs.used.add(key)
-        return self.memo[key]
+        return self.cached[key]
 
 
 @dataclass
@@ -92,7 +92,7 @@ class SharedCosts:
         self.charged = 0.0
 
 
-def disguised(truth: Truth) -> Truth:
+def disguised(truth: GroundTruth) -> GroundTruth:
     """Return the same lightness under other ids and other colors; the true colors are overwritten in place.
 
     A model that finds the true colors, wherever it looks in the process, finds the others from then on.
@@ -101,18 +101,18 @@ def disguised(truth: Truth) -> Truth:
     other = -ab + ab.new_tensor([25.0, -35.0]).view(1, 2, 1, 1)  # the opposite hue, and a color where there was none
     truth.rgb8.copy_(lab_to_rgb8(torch.cat([lightness, other], dim=1)))
     ab.copy_(other)
-    for made in ("lab", "memo"):
+    for made in ("lab", "cached"):
         truth.__dict__.pop(made, None)
     ids = tuple(f"{hashlib.sha256(id.encode(errors='replace')).hexdigest()[:12]}.png" for id in truth.ids)
-    hidden = Truth(ids, truth.rgb8)
+    hidden = GroundTruth(ids, truth.rgb8)
     hidden.__dict__["_apart"] = (lightness, ab)  # made from 8 bits again, the lightness would be another
     return hidden
 
 
-class Colorization:
+class Prediction:
     """A model's answer for a batch, in the forms that protocols ask for; each is made once, on first use."""
 
-    def __init__(self, truth: Truth, *, ab: Tensor | None = None, rgb8: Tensor | None = None) -> None:
+    def __init__(self, truth: GroundTruth, *, ab: Tensor | None = None, rgb8: Tensor | None = None) -> None:
         """Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given."""
         self.truth, self._ab, self._rgb8 = truth, ab, rgb8
 
@@ -121,7 +121,7 @@ class Colorization:
         truth = self.truth
         if self._rgb8 is None:
             assert self._ab is not None
-            return seen(truth.lightness, self._ab.float())
+            return rendered(truth.lightness, self._ab.float())
         if self._rgb8 is truth.rgb8:
             return self._rgb8, truth.lightness, truth.ab
         return self._rgb8, *lightness_and_ab(self._rgb8)

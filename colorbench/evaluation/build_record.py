@@ -1,4 +1,4 @@
-"""The end of a run: all shards of a task -> rows, arrays, pictures, and the record, which is written last."""
+"""The end of a run: all shards of a task -> rows, arrays, images, and the record, which is written last."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ import torch
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import aggregate, image_writer
-from colorbench.evaluation.config import Settings
+from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.engine import truth_of
-from colorbench.evaluation.interfaces import Context, Outcome, ProtocolSpec
+from colorbench.evaluation.interfaces import ProtocolContext, ProtocolResult, ProtocolSpec
 from colorbench.evaluation.model_check import ModelFinding
 from colorbench.evaluation.predict import colorize
 from colorbench.evaluation.provenance import provenance
 from colorbench.evaluation.residents import Residents
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import Located, locate, not_reusable
 from colorbench.evaluation.score_check import check_columns, check_statistics
-from colorbench.evaluation.shard_job import Task, shard_count
+from colorbench.evaluation.shard_job import EvaluationTask, shard_count
 from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, prediction_notes
 from colorbench.evaluation.units import unit_notes
-from colorbench.models.image_folder import StoredPictures
+from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
 from colorbench.models.training_overlap import overlap
 from colorbench.results import image_index
-from colorbench.results.copies import copy_notes, first_places
+from colorbench.results.copies import copy_notes, first_positions
 from colorbench.results.record import (
     CopyPart,
     CurvePart,
@@ -63,36 +63,38 @@ class Run:
     dataset: Dataset
     """After any limit."""
     limit: int | None
-    settings: Settings
+    settings: ExecutionConfig
     command: tuple[str, ...]
     residents: Residents
     findings: Mapping[int, Sequence[ModelFinding]] = field(default_factory=dict)
     """id of a loaded model -> what the check before the pass found."""
 
 
-def finish(task: Task, run: Run, anchors: Mapping[str, RunFolder]) -> None:
+def finish(task: EvaluationTask, run: Run, baselines: Mapping[str, RunDirectory]) -> None:
     """Make the record of a task whose shards are all there.
 
     Args:
         task: the model and protocol.
         run: the command's data and settings.
-        anchors: name -> folder of the finished runs that differences are taken from, in order.
+        baselines: name -> folder of the finished runs that differences are taken from, in order.
 
     Raises:
-        RunError: if no photograph could be evaluated, a shard is damaged, or the disk is full.
+        RunError: if no image could be evaluated, a shard is damaged, or the disk is full.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with aggregate.gathered(task.folder, shard_count(len(run.dataset))) as rows:
         if not rows.ids:
             first = f"the first: {rows.skipped[0][0]}: {rows.skipped[0][1]}" if rows.skipped else run.dataset.name
-            mend = "give other photographs with --data"
-            raise RunError("not one photograph could be evaluated", where=first, mend=mend)
-        record = _record(task, run, anchors, rows, begun)
+            hint = "give other images with --data"
+            raise RunError("not one image could be evaluated", where=first, hint=hint)
+        record = _record(task, run, baselines, rows, started)
     task.folder.write_record(record_text(record))
 
 
-def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard, begun: float) -> Record:
-    """The record of all rows, whose arrays and pictures are written."""
+def _record(
+    task: EvaluationTask, run: Run, baselines: Mapping[str, RunDirectory], rows: Shard, started: float
+) -> Record:
+    """The record of all rows, whose arrays and images are written."""
     folder, scorer = task.folder, task.scorer
     summary = scorer.summarize(rows.columns, rows.arrays)
     check_columns(task.spec.name, summary.statistics or {})
@@ -102,17 +104,17 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
         # Compressing the arrays takes as long as all intervals.
         stored = beside.submit(aggregate.write_rows, folder, rows, columns, rows.arrays)
         differences = []
-        for name, other in anchors.items():
+        for name, other in baselines.items():
             try:
-                theirs = read_rows(other.rows)
+                reference = read_rows(other.rows)
             except UserError as error:
-                raise RunError(f"the rows of {name} cannot be read", where=error.where, mend=error.mend) from error
-            differences += aggregate.differences_from(name, scorer.metrics, (rows.sha256s, columns), theirs)
+                raise RunError(f"the rows of {name} cannot be read", where=error.where, hint=error.hint) from error
+            differences += aggregate.differences_from(name, scorer.metrics, (rows.sha256s, columns), reference)
         metrics = aggregate.metrics_of(scorer.metrics, columns, summary.effective_n)
-        kept = _keep_pictures(task, run, rows, columns)
-        files = stored.result().model_copy(update={"pictures": kept})
+        saved = _save_images(task, run, rows, columns)
+        files = stored.result().model_copy(update={"saved_images": saved})
     findings = run.findings.get(id(task.model), ())
-    seconds = {**rows.seconds, "aggregate": time.perf_counter() - begun}
+    seconds = {**rows.seconds, "aggregate": time.perf_counter() - started}
     with storable(f"{task.model.full_name} under {task.spec.name}"):
         return Record(
             key=task.key,
@@ -129,7 +131,7 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
             differences=differences,
             curves=aggregate.curves_of(summary),
             notes=[
-                *aggregate.demonstration(len(rows)),
+                *aggregate.too_few_images(len(rows)),
                 *_prediction_notes(task, run, rows),
                 *(one.note for one in findings),
                 *_unit_notes(task, run),
@@ -148,21 +150,23 @@ def _record(task: Task, run: Run, anchors: Mapping[str, RunFolder], rows: Shard,
         )
 
 
-def _prediction_notes(task: Task, run: Run, rows: Shard) -> list[str]:
+def _prediction_notes(task: EvaluationTask, run: Run, rows: Shard) -> list[str]:
     """What must be known of stored predictions; nothing of other models."""
     stored = task.model.colorizer
-    if not isinstance(stored, StoredPictures):
+    if not isinstance(stored, ImageFolderModel):
         return []
     sizes = dict(zip(rows.ids, rows.sizes, strict=True))
-    recipe = get_recipe(task.scorer.recipe)
-    return prediction_notes(stored, run.dataset.samples, recipe, sizes, rows.sha256s, rows.columns[LIGHTNESS_GAP])
+    preprocessing = get_preprocessing(task.scorer.preprocessing)
+    return prediction_notes(
+        stored, run.dataset.samples, preprocessing, sizes, rows.sha256s, rows.columns[LIGHTNESS_GAP]
+    )
 
 
-def _unit_notes(task: Task, run: Run) -> list[str]:
+def _unit_notes(task: EvaluationTask, run: Run) -> list[str]:
     if task.model.card.role == "reference":
         return []
     parts = (task.folder.read_observed(index) for index in range(shard_count(len(run.dataset))))
-    return unit_notes(parts, stored=isinstance(task.model.colorizer, StoredPictures))
+    return unit_notes(parts, stored=isinstance(task.model.colorizer, ImageFolderModel))
 
 
 def model_part(model: LoadedModel) -> ModelPart:
@@ -177,7 +181,7 @@ def model_part(model: LoadedModel) -> ModelPart:
     )
 
 
-def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
+def _dataset_part(task: EvaluationTask, run: Run, rows: Shard) -> DatasetPart:
     dropped = sum(reason.startswith("gray") for _, reason in rows.skipped)
     return DatasetPart(
         name=run.dataset.name,
@@ -188,7 +192,7 @@ def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
         skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
         copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
         fingerprint=content_fingerprint(rows.sha256s),
-        recipe=task.scorer.recipe,
+        preprocessing=task.scorer.preprocessing,
         overlap=overlap(task.model.card, rows.sha256s),
         limit=run.limit,
         redistributable=run.dataset.redistributable,
@@ -197,7 +201,7 @@ def _dataset_part(task: Task, run: Run, rows: Shard) -> DatasetPart:
 
 
 def execution_part(
-    settings: Settings, n: int, seconds: Mapping[str, float], *, deterministic: bool = True
+    settings: ExecutionConfig, n: int, seconds: Mapping[str, float], *, deterministic: bool = True
 ) -> Execution:
     """What it took; seconds are added up over processes, and stages that models share count for each.
 
@@ -221,7 +225,7 @@ def execution_part(
     )
 
 
-def _keep_pictures(task: Task, run: Run, rows: Shard, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
+def _save_images(task: EvaluationTask, run: Run, rows: Shard, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
     """Complete the saved images and list them; path below the record's folder -> sha256."""
     if task.save == "none":
         return {}
@@ -232,26 +236,26 @@ def _keep_pictures(task: Task, run: Run, rows: Shard, columns: Mapping[str, np.n
     if headline is not None and headline.name in columns:
         ends = image_writer.extreme_ids(rows.ids, columns[headline.name], headline.higher_is_better)
         for end, ids in ends.items():
-            for place, id in enumerate(ids, start=1):
-                reasons.setdefault(id, []).append(f"{headline.name} {end} {place}")
+            for position, id in enumerate(ids, start=1):
+                reasons.setdefault(id, []).append(f"{headline.name} {end} {position}")
     predictions = [*rows.ids, *(copy.id for copy in rows.copies)] if task.save == "predictions" else []
     _colorize_again(task, run, thumbnails=reasons, predictions=predictions)
-    place_of = {id: place for place, id in enumerate(rows.ids)}
-    kept = [_kept(id, why, place_of[id], rows, columns, list(names)) for id, why in reasons.items()]
-    files = image_writer.write_index(task.folder, kept)
+    location_of = {id: position for position, id in enumerate(rows.ids)}
+    saved = [_saved(id, why, location_of[id], rows, columns, list(names)) for id, why in reasons.items()]
+    files = image_writer.write_index(task.folder, saved)
     if predictions:
         files |= image_writer.write_prediction_list(task.folder, [run.settings.predictions[id] for id in predictions])
     return files
 
 
-def _kept(
-    id: str, reasons: list[str], place: int, rows: Shard, columns: Mapping[str, np.ndarray], metrics: Sequence[str]
+def _saved(
+    id: str, reasons: list[str], position: int, rows: Shard, columns: Mapping[str, np.ndarray], metrics: Sequence[str]
 ) -> image_index.SavedImage:
-    scores = {name: float(columns[name][place]) for name in metrics if name in columns}
-    return image_index.SavedImage.of(id, rows.sha256s[place], reasons, scores)
+    scores = {name: float(columns[name][position]) for name in metrics if name in columns}
+    return image_index.SavedImage.of(id, rows.sha256s[position], reasons, scores)
 
 
-def _colorize_again(task: Task, run: Run, *, thumbnails: Iterable[str], predictions: Iterable[str]) -> None:
+def _colorize_again(task: EvaluationTask, run: Run, *, thumbnails: Iterable[str], predictions: Iterable[str]) -> None:
     """Colorize once more the images whose saved images are not there, or are damaged.
 
     Which are best and worst is known only at the end; after a power cut a shard may be there and its images be empty.
@@ -260,29 +264,35 @@ def _colorize_again(task: Task, run: Run, *, thumbnails: Iterable[str], predicti
     small = frozenset(
         id
         for id in thumbnails
-        if not all(image_index.whole(folder.pictures / name) for name in image_index.file_names(id))
+        if not all(image_index.is_complete(folder.thumbnails / name) for name in image_index.file_names(id))
     )
-    large = frozenset(id for id in predictions if not image_index.whole(folder.predictions / settings.predictions[id]))
+    large = frozenset(
+        id for id in predictions if not image_index.is_complete(folder.predictions / settings.predictions[id])
+    )
     samples = [sample for sample in run.dataset.samples if sample.id in small or sample.id in large]
     if not samples:
         return
-    recipe = get_recipe(task.scorer.recipe)
+    preprocessing = get_preprocessing(task.scorer.preprocessing)
     for batch in load_batches(
-        samples, recipe, batch_size=settings.batch_size, workers=settings.workers, gray_policy=settings.gray_policy
+        samples,
+        preprocessing,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        gray_policy=settings.gray_policy,
     ):
         if batch.ids:
             truth = truth_of(batch, settings)
-            ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, recipe.name, settings.dtype)
-            answer = run.residents.work(task.model, ask)
-            image_writer.keep_thumbnails(folder, answer, small)
-            image_writer.keep_predictions(folder, answer, {id: settings.predictions[id] for id in large})
+            ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
+            prediction = run.residents.work(task.model, ask)
+            image_writer.keep_thumbnails(folder, prediction, small)
+            image_writer.keep_predictions(folder, prediction, {id: settings.predictions[id] for id in large})
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """Where a record is or will be."""
 
-    folder: RunFolder
+    folder: RunDirectory
     key: str
     located: Located
 
@@ -291,7 +301,7 @@ class Place:
         return read_record(self.folder.path) if self.folder.finished() else None
 
 
-def set_aside_if_unreadable(folder: RunFolder, say: Callable[[str], None]) -> None:
+def set_aside_if_unreadable(folder: RunDirectory, say: Callable[[str], None]) -> None:
     """Rename a finished record that cannot be read, and say so: its run is made again beside it.
 
     Raises:
@@ -304,14 +314,14 @@ def set_aside_if_unreadable(folder: RunFolder, say: Callable[[str], None]) -> No
         say(f"{error}: it is now {aside.name}, and the run is made again")
 
 
-def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Place:
+def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Position:
     """The folder of the context's model under a protocol; says so where it is measured already.
 
     Args:
         context: model, settings, request.
         spec: of the protocol.
         identity: of the protocol with its parameters; what it was trained on, by content, is part of it.
-        test: the photographs measured on.
+        test: the images measured on.
     """
     request = context.request
     fingerprint = run_fingerprint(
@@ -332,7 +342,7 @@ def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], 
         launch=context.launch,
         say=context.listener.message,
     )
-    context.begun.append(located.folder)
+    context.started.append(located.folder)
     if located.folder.finished():
         set_aside_if_unreadable(located.folder, context.listener.message)
     if located.folder.finished():
@@ -343,25 +353,27 @@ def place_of(context: Context, spec: ProtocolSpec, identity: Mapping[str, Any], 
             context.listener.message(not_reusable(context.model.full_name, fingerprint.reasons))
         check_writable(request.output)
         located.begin()
-    return Place(located.folder, located.key, located)
+    return Position(located.folder, located.key, located)
 
 
-def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Dataset, outcome: Outcome) -> Record:
+def write_result(
+    context: ProtocolContext, spec: ProtocolSpec, position: Position, test: Dataset, outcome: ProtocolResult
+) -> Record:
     """Write the record of one model, with its rows and arrays; returns it.
 
     Raises:
         RunError: for rows in which a copy of an image counts as an image.
     """
-    folder, rows = place.folder, outcome.rows
-    if len(first_places(rows.sha256s)) < len(rows):
+    folder, rows = position.folder, outcome.rows
+    if len(first_positions(rows.sha256s)) < len(rows):
         what = f"protocol {spec.name} counts copies of an image as images"
-        raise RunError(what, mend="it must pass its rows through `evaluation.copies.without_copies` before its metrics")
+        raise RunError(what, hint="it must pass its rows through `evaluation.copies.without_copies` before its metrics")
     check_columns(spec.name, [*outcome.columns, *outcome.arrays])
     files = aggregate.write_rows(folder, rows, outcome.columns, outcome.arrays)
     curves: list[CurvePart] = aggregate.curves_of(outcome.summary)
     with storable(f"{context.model.full_name} under {spec.name}"):
         record = Record(
-            key=place.key,
+            key=position.key,
             model=model_part(context.model),
             protocol=ProtocolPart(
                 name=spec.name,
@@ -379,7 +391,7 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
                 skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
                 copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
                 fingerprint=content_fingerprint(rows.sha256s),
-                recipe=outcome.recipe,
+                preprocessing=outcome.preprocessing,
                 overlap=overlap(context.model.card, rows.sha256s),
                 limit=context.request.limit,
                 redistributable=test.redistributable,
@@ -388,13 +400,13 @@ def write_whole(context: Context, spec: ProtocolSpec, place: Place, test: Datase
             metrics=list(outcome.metrics),
             differences=list(outcome.differences),
             curves=curves,
-            notes=[*aggregate.demonstration(len(rows)), *copy_notes(rows), *outcome.summary.notes],
+            notes=[*aggregate.too_few_images(len(rows)), *copy_notes(rows), *outcome.summary.notes],
             execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
             provenance=provenance(context.request.command, [context.model.package]),
             files=files,
-            fingerprint=place.located.part,
+            fingerprint=position.located.part,
         )
     folder.write_record(record_text(record))
-    place.located.close()
+    position.located.close()
     folder.clear_shards()
     return read_record(folder.path)

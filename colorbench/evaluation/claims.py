@@ -6,20 +6,24 @@ from collections.abc import Iterator, Sequence
 
 from colorbench.data.dataset import Sample
 from colorbench.data.loader import LoadedBatch, load_batches
-from colorbench.data.preprocessing import Recipe
-from colorbench.evaluation.config import Settings
-from colorbench.evaluation.shard_job import Task, Work, shard_samples
+from colorbench.data.preprocessing import Preprocessing
+from colorbench.evaluation.config import ExecutionConfig
+from colorbench.evaluation.shard_job import EvaluationTask, ShardJob, shard_samples
 
 
 class Claims:
     """The shards that this process has claimed: taken one after another, given up when written or at the end."""
 
     def __init__(
-        self, order: Sequence[tuple[int, list[Task]]], samples: Sequence[Sample], recipe: Recipe, settings: Settings
+        self,
+        order: Sequence[tuple[int, list[EvaluationTask]]],
+        samples: Sequence[Sample],
+        preprocessing: Preprocessing,
+        settings: ExecutionConfig,
     ) -> None:
         """Take the shards to try, with the tasks that lack them, in order."""
-        self.order, self.samples, self.recipe, self.settings = order, samples, recipe, settings
-        self._claimed: dict[int, Work] = {}
+        self.order, self.samples, self.preprocessing, self.settings = order, samples, preprocessing, settings
+        self._claimed: dict[int, ShardJob] = {}
 
     def __enter__(self) -> Claims:
         return self
@@ -29,7 +33,7 @@ class Claims:
             work.release()
         self._claimed.clear()
 
-    def batches(self) -> Iterator[tuple[Work, LoadedBatch | None]]:
+    def batches(self) -> Iterator[tuple[ShardJob, LoadedBatch | None]]:
         """Yield (shard, batch), and (shard, None) after a shard's last batch."""
         config = self.settings
         for index, lacking in self.order:
@@ -37,7 +41,7 @@ class Claims:
                 continue
             for batch in load_batches(
                 work.samples,
-                self.recipe,
+                self.preprocessing,
                 batch_size=config.batch_size,
                 workers=config.workers,
                 gray_policy=config.gray_policy,
@@ -45,12 +49,12 @@ class Claims:
                 yield work, batch
             yield work, None
 
-    def finished(self, work: Work) -> None:
+    def finished(self, work: ShardJob) -> None:
         """Give up the claims of a shard that is written, and forget it: a large set has many."""
         work.release()
         self._claimed.pop(work.index, None)
 
-    def _claim(self, index: int, lacking: list[Task]) -> Work | None:
+    def _claim(self, index: int, lacking: list[EvaluationTask]) -> ShardJob | None:
         """Claim the shard for those tasks that still lack it and that no other process works on."""
         tasks, locks = [], []
         for task in lacking:
@@ -63,5 +67,5 @@ class Claims:
             locks.append(lock)
         if not tasks:
             return None
-        work = self._claimed[index] = Work(index, shard_samples(self.samples, index), tasks, locks)
+        work = self._claimed[index] = ShardJob(index, shard_samples(self.samples, index), tasks, locks)
         return work

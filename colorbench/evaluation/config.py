@@ -25,7 +25,7 @@ LEVELS: tuple[Save, ...] = get_args(Save)
 
 
 @dataclass(frozen=True)
-class RunRequest:
+class RunConfig:
     """One command: everything that ``colorbench run`` was told."""
 
     models: Sequence[str | LoadedModel | object]
@@ -51,40 +51,40 @@ class RunRequest:
     save: Save = "gallery"
     output: Path = Path("runs")
     resume: bool = True
-    anchors: bool = True
+    baselines: bool = True
     """Whether gray, constant and truth are run in the same pass."""
     limit: int | None = None
     command: tuple[str, ...] = ()
     """The command line, for the record."""
 
 
-def check(request: RunRequest) -> None:
+def check(request: RunConfig) -> None:
     """Refuse what no run can do.
 
     Raises:
         UserError: naming the flag.
     """
     if not request.models:
-        raise UserError("no model was named", mend="give --model, for example zoo/cic")
+        raise UserError("no model was named", hint="give --model, for example zoo/cic")
     if not request.protocols:
-        raise UserError("no protocol was named", mend="give --protocol, for example auc")
+        raise UserError("no protocol was named", hint="give --protocol, for example auc")
     if request.save not in LEVELS:
-        raise UserError(f"--save cannot be {request.save!r}", mend=f"choose {', '.join(LEVELS)}")
+        raise UserError(f"--save cannot be {request.save!r}", hint=f"choose {', '.join(LEVELS)}")
     if request.gray_policy not in get_args(GrayPolicy):
-        raise UserError(f"gray photographs cannot be treated as {request.gray_policy!r}", mend="choose keep or drop")
-    for name, value, least in (
+        raise UserError(f"gray images cannot be treated as {request.gray_policy!r}", hint="choose keep or drop")
+    for name, value, minimum in (
         ("--batch-size", request.batch_size, 1),
         ("--threads", request.threads, 1),
         ("--workers", request.workers, 0),
         ("--limit", request.limit, 1),
     ):
-        if value is not None and value < least:
-            raise UserError(f"{name} must be at least {least}, not {value}")
+        if value is not None and value < minimum:
+            raise UserError(f"{name} must be at least {minimum}, not {value}")
     device.dtype_of(request.dtype)
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExecutionConfig:
     """How a pass is executed."""
 
     device: torch.device
@@ -95,7 +95,7 @@ class Settings:
     gray_policy: GrayPolicy
     threads: int
     gallery: frozenset[str]
-    """Ids whose pictures are kept."""
+    """Ids whose images are kept."""
     predictions: Mapping[str, str]
     """Id -> path below ``predictions/``."""
     rank: int = 0

@@ -26,8 +26,8 @@ def stamps_digest(dataset: Dataset) -> str:
 
 def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, str | None]:
     """Id -> sha256 of the file, None for one that cannot be read; files that were not touched are not read again."""
-    memo = cache / "contents" / f"{files_digest(dataset.samples, times=False)}.json"
-    known = _known(memo)
+    cached = cache / "contents" / f"{files_digest(dataset.samples, times=False)}.json"
+    known = _known(cached)
     stamps = {sample.id: _stamp(sample) for sample in dataset.samples}
     found: dict[str, str | None] = {}
     lacking: list[Sample] = []
@@ -41,9 +41,9 @@ def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, st
         with ThreadPoolExecutor(max(1, workers)) as pool:
             found.update(zip((sample.id for sample in lacking), pool.map(_sha256, lacking), strict=True))
         # One that was written while it was read is read again next time.
-        kept = {id: [stamps[id], sha256] for id, sha256 in found.items() if stamps[id] is not None}
+        saved = {id: [stamps[id], sha256] for id, sha256 in found.items() if stamps[id] is not None}
         with contextlib.suppress(RunError, UserError):  # a disk that cannot be written only costs reading again
-            write_atomic(memo, json.dumps(kept).encode(), durable=False)
+            write_atomic(cached, json.dumps(saved).encode(), durable=False)
     return found
 
 
@@ -62,12 +62,12 @@ def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: Mapping
     """
     for id, sha256 in zip(ids, sha256s, strict=True):
         if contents[id] != sha256:
-            raise RunError("a file was written while it was measured", where=id, mend="run the same command again")
+            raise RunError("a file was written while it was measured", where=id, hint="run the same command again")
 
 
-def _known(memo: Path) -> dict[str, tuple[list[int] | None, str | None]]:
+def _known(cached: Path) -> dict[str, tuple[list[int] | None, str | None]]:
     try:
-        found = json.loads(memo.read_text())
+        found = json.loads(cached.read_text())
         return {str(id): (stamp, sha256) for id, (stamp, sha256) in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

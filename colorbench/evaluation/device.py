@@ -35,7 +35,7 @@ def processes() -> tuple[int, int]:
         rank, count = -1, 0
     if not 0 <= rank < count:
         found = ", ".join(f"{name}={os.environ[name]}" for name in names)
-        raise UserError(f"no process has this rank: {found}", mend=f"unset {' and '.join(names)} for a process alone")
+        raise UserError(f"no process has this rank: {found}", hint=f"unset {' and '.join(names)} for a process alone")
     return rank, count
 
 
@@ -50,7 +50,7 @@ def _torch_variables() -> tuple[str, str] | None:
     if len(given) == 1:
         (other,) = set(names) - set(given)
         what = f"{given[0]}={os.environ[given[0]]} is set and {other} is not"
-        raise UserError(what, mend=f"start with torchrun, which sets both, or unset {given[0]}")
+        raise UserError(what, hint=f"start with torchrun, which sets both, or unset {given[0]}")
     return names if given else None
 
 
@@ -75,7 +75,7 @@ def local_rank() -> int:
     for name in ("LOCAL_RANK", "SLURM_LOCALID"):
         if text := os.environ.get(name):
             if not text.isdecimal():
-                raise UserError(f"{name}={text} is no place among processes", mend=f"unset {name} for a process alone")
+                raise UserError(f"{name}={text} is no place among processes", hint=f"unset {name} for a process alone")
             return int(text)
     return 0
 
@@ -95,9 +95,9 @@ def device_of(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"no device is called {name!r}", mend="give auto, cpu, cuda or cuda:1") from error
+        raise UserError(f"no device is called {name!r}", hint="give auto, cpu, cuda or cuda:1") from error
     if device.type == "cuda" and (device.index or 0) >= gpus:
-        raise UserError(f"there is no {name} here: torch sees {gpus} GPUs", mend="use --device cpu")
+        raise UserError(f"there is no {name} here: torch sees {gpus} GPUs", hint="use --device cpu")
     return device
 
 
@@ -108,7 +108,7 @@ def dtype_of(name: str) -> torch.dtype:
         UserError: for any but float32, bfloat16 and float16.
     """
     if name not in DTYPES:
-        raise UserError(f"unknown dtype {name!r}", mend=f"choose {', '.join(DTYPES)}")
+        raise UserError(f"unknown dtype {name!r}", hint=f"choose {', '.join(DTYPES)}")
     return DTYPES[name]
 
 

@@ -1,4 +1,4 @@
-"""The one pass: every photograph is decoded once, colorized once by each model, scored by every protocol.
+"""The one pass: every image is decoded once, colorized once by each model, scored by every protocol.
 
     claim and decode (threads) -> predict (this thread) -> score (threads) -> write a shard (one thread)
 
@@ -19,23 +19,23 @@ import torch
 
 from colorbench.data.dataset import Sample
 from colorbench.data.loader import LoadedBatch
-from colorbench.data.preprocessing import Recipe
+from colorbench.data.preprocessing import Preprocessing
 from colorbench.evaluation.aggregate import concatenated
-from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.claims import Claims
-from colorbench.evaluation.config import Settings
+from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.image_writer import keep_predictions, keep_thumbnails
-from colorbench.evaluation.interfaces import ScoredBatch
+from colorbench.evaluation.interfaces import BatchScores
 from colorbench.evaluation.pipeline import run_pipeline
 from colorbench.evaluation.predict import colorize
-from colorbench.evaluation.progress import Progress
+from colorbench.evaluation.progress import ThroughputMeter
 from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.score_check import check_scores
-from colorbench.evaluation.shard_job import Evaluated, Task, Work, missing
+from colorbench.evaluation.shard_job import Evaluated, EvaluationTask, ShardJob, missing
 from colorbench.evaluation.stored_predictions import prediction_columns
 from colorbench.evaluation.units import observed
 from colorbench.memory import release_freed_memory
-from colorbench.models.image_folder import StoredPictures
+from colorbench.models.image_folder import ImageFolderModel
 from colorbench.results.shard import Shard
 
 SCORERS = max(2, min(4, os.cpu_count() or 1))
@@ -43,11 +43,11 @@ SCORERS = max(2, min(4, os.cpu_count() or 1))
 
 
 def run_pass(
-    tasks: Sequence[Task],
+    tasks: Sequence[EvaluationTask],
     samples: Sequence[Sample],
-    recipe: Recipe,
-    settings: Settings,
-    progress: Progress,
+    preprocessing: Preprocessing,
+    settings: ExecutionConfig,
+    progress: ThroughputMeter,
     residents: Residents,
 ) -> int:
     """Make the missing shards of tasks that share a preprocessing, but for those that another process holds.
@@ -60,9 +60,9 @@ def run_pass(
     """
     written = 0
 
-    def predict(item: tuple[Work, LoadedBatch | None]) -> _Predicted:
+    def predict(item: tuple[ShardJob, LoadedBatch | None]) -> _Predicted:
         work, batch = item
-        return _predict(work, batch, recipe, settings, residents)
+        return _predict(work, batch, preprocessing, settings, residents)
 
     def score(predicted: _Predicted) -> _Predicted:
         torch.set_num_threads(1)  # of this thread: scoring threads share the cores with the network
@@ -82,7 +82,7 @@ def run_pass(
             progress.advance(len(evaluated.rows) + len(evaluated.skipped))
 
     try:
-        with Claims(in_order(tasks, len(samples), settings), samples, recipe, settings) as claims:
+        with Claims(in_order(tasks, len(samples), settings), samples, preprocessing, settings) as claims:
             run_pipeline(claims.batches(), predict, score, write, scorers=SCORERS)
     finally:
         # Torch tells the number of the last thread that set one to those that come after.
@@ -94,26 +94,32 @@ def run_pass(
 class _Predicted:
     """A batch on its way: what it was, what each model predicted, and what comes of it."""
 
-    work: Work
+    work: ShardJob
     evaluated: Evaluated | None
     """None: the shard has no further batch."""
-    predictions: list[tuple[list[int], Colorization]] = field(default_factory=list)
+    predictions: list[tuple[list[int], Prediction]] = field(default_factory=list)
     """Per model: its tasks' positions, and its prediction."""
 
 
-def in_order(tasks: Sequence[Task], count: int, settings: Settings) -> list[tuple[int, list[Task]]]:
+def in_order(
+    tasks: Sequence[EvaluationTask], count: int, settings: ExecutionConfig
+) -> list[tuple[int, list[EvaluationTask]]]:
     """The missing shards: every w-th first, which are this process's own, then the others', from the far end.
 
     Processes that start at different moments see different shards missing, so that no fixed part would cover all.
     """
     work = missing(tasks, count)
     own = work[settings.rank :: settings.processes]
-    mine = {index for index, _ in own}
-    return own + [entry for entry in reversed(work) if entry[0] not in mine]
+    candidate = {index for index, _ in own}
+    return own + [entry for entry in reversed(work) if entry[0] not in candidate]
 
 
 def _predict(
-    work: Work, batch: LoadedBatch | None, recipe: Recipe, settings: Settings, residents: Residents
+    work: ShardJob,
+    batch: LoadedBatch | None,
+    preprocessing: Preprocessing,
+    settings: ExecutionConfig,
+    residents: Residents,
 ) -> _Predicted:
     """Colorize a batch with every model."""
     if batch is None:
@@ -140,14 +146,14 @@ def _predict(
     for positions in by_model.values():
         start = time.perf_counter()
         model = tasks[positions[0]].model
-        ask = partial(colorize, model, truth, batch.sizes, settings.seed, recipe.name, settings.dtype)
+        ask = partial(colorize, model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
         predicted.predictions.append((positions, residents.work(model, ask)))
         for position in positions:
             evaluated.seconds[position]["colorize"] = time.perf_counter() - start
     return predicted
 
 
-def _score_all(predicted: _Predicted, settings: Settings) -> _Predicted:
+def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:
     """Score a batch of every model with every protocol; predictions are let go."""
     evaluated, tasks = predicted.evaluated, predicted.work.tasks
     for positions, colorization in predicted.predictions:
@@ -161,20 +167,22 @@ def _score_all(predicted: _Predicted, settings: Settings) -> _Predicted:
     return predicted
 
 
-def truth_of(batch: LoadedBatch, settings: Settings) -> Truth:
-    """The photographs of a batch on the run's device."""
-    return Truth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels, batch.sha256s)
+def truth_of(batch: LoadedBatch, settings: ExecutionConfig) -> GroundTruth:
+    """The images of a batch on the run's device."""
+    return GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels, batch.sha256s)
 
 
-def _score(task: Task, colorization: Colorization, settings: Settings, seconds: dict[str, float]) -> ScoredBatch:
+def _score(
+    task: EvaluationTask, colorization: Prediction, settings: ExecutionConfig, seconds: dict[str, float]
+) -> BatchScores:
     costs = colorization.truth.costs
     costs.begin()
-    begun = time.perf_counter()
+    started = time.perf_counter()
     scored = task.scorer.score(colorization)
     check_scores(task.spec.name, scored, len(colorization.truth.ids))
-    if isinstance(task.model.colorizer, StoredPictures):
+    if isinstance(task.model.colorizer, ImageFolderModel):
         scored = replace(scored, columns={**scored.columns, **prediction_columns(colorization)})
-    scored_at, seconds["score"] = time.perf_counter(), time.perf_counter() - begun + costs.charged
+    scored_at, seconds["score"] = time.perf_counter(), time.perf_counter() - started + costs.charged
     costs.begin()
     if task.save != "none":
         keep_thumbnails(task.folder, colorization, settings.gallery)
@@ -184,10 +192,10 @@ def _score(task: Task, colorization: Colorization, settings: Settings, seconds: 
     return scored
 
 
-def _write(work: Work) -> None:
+def _write(work: ShardJob) -> None:
     """Write the shard of every task, its rows in the order of the samples."""
-    place_of = {sample.id: place for place, sample in enumerate(work.samples)}
-    order = sorted(range(len(work.rows)), key=lambda i: place_of[work.rows[i][0]])
+    location_of = {sample.id: position for position, sample in enumerate(work.samples)}
+    order = sorted(range(len(work.rows)), key=lambda i: location_of[work.rows[i][0]])
     rows = [work.rows[i] for i in order]
     for task, scored, seen, seconds in zip(work.tasks, work.scored, work.observed, work.seconds, strict=True):
         shard = Shard(

@@ -18,16 +18,16 @@ from torch import Tensor
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset
 from colorbench.data.loader import LoadedBatch, load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import Settings
+from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.content_hashes import check_contents, contents_of
-from colorbench.evaluation.features import DTYPES, Cut, Source, _Chosen, _json, chosen_layers
-from colorbench.evaluation.progress import Progress
+from colorbench.evaluation.features import DTYPES, FeatureSpec, Source, _Chosen, _json, chosen_layers
+from colorbench.evaluation.progress import ThroughputMeter
 from colorbench.evaluation.run_location import folder_of
 from colorbench.evaluation.shard_job import shard_count, shard_samples
 from colorbench.models.fingerprint import library_code
-from colorbench.results.copies import first_places, without_copies
+from colorbench.results.copies import first_positions, without_copies
 from colorbench.results.shard import SHARD, Shard
 from colorbench.storage.atomic import write_atomic, writing
 from colorbench.storage.hashing import digest_of
@@ -41,7 +41,7 @@ Matrix = np.ndarray | _Chosen
 
 
 @dataclass(frozen=True)
-class Stored:
+class FeatureStore:
     """Finished features of one source on one set."""
 
     folder: Path
@@ -49,24 +49,26 @@ class Stored:
     layers: Mapping[str, int]
     """Layer -> dims, in the order of depth."""
     rows: Shard
-    """The photographs that have features; ``skipped`` the others."""
-    places: np.ndarray
+    """The images that have features; ``skipped`` the others."""
+    positions: np.ndarray
     """(n,) where each row stands in the files."""
     count: int
-    """Rows of the files, skipped photographs among them."""
+    """Rows of the files, skipped images among them."""
     storage: str
 
     def matrix(self, layer: str) -> Matrix:
         """(n, dims) as stored, read from the disk where it is indexed."""
         shape = (self.count, self.layers[layer])
-        whole = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
-        return whole if len(self.places) == self.count else _Chosen(whole, self.places)
+        full = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
+        return full if len(self.positions) == self.count else _Chosen(full, self.positions)
 
-    def without_copies(self) -> Stored:
+    def without_copies(self) -> FeatureStore:
         """Return each distinct image once, for a set that is measured on."""
         rows = without_copies(self.rows)
         return (
-            self if rows is self.rows else replace(self, rows=rows, places=self.places[first_places(self.rows.sha256s)])
+            self
+            if rows is self.rows
+            else replace(self, rows=rows, positions=self.positions[first_positions(self.rows.sha256s)])
         )
 
     @cached_property
@@ -76,19 +78,26 @@ class Stored:
 
 
 def features(
-    sources: Sequence[Source], dataset: Dataset, cut: Cut, settings: Settings, cache: Path, progress: Progress
-) -> list[Stored]:
+    sources: Sequence[Source],
+    dataset: Dataset,
+    cut: FeatureSpec,
+    settings: ExecutionConfig,
+    cache: Path,
+    progress: ThroughputMeter,
+) -> list[FeatureStore]:
     """The features of all sources on a set: read where they are there, made in one decoding where they are not.
 
     Raises:
-        UserError: for a recipe of mixed sizes, a layer that is not there, a source that another process is at.
+        UserError: for a preprocessing of mixed sizes, a layer that is not there, a source that another process is at.
         RunError: for features that are no numbers, or that the storage cannot hold.
     """
-    if get_recipe(cut.recipe).mixed_sizes:
-        raise UserError("features need photographs of one size", mend="choose a recipe such as squash128 or center224")
+    if get_preprocessing(cut.preprocessing).mixed_sizes:
+        raise UserError(
+            "features need images of one size", hint="choose a preprocessing such as squash128 or center224"
+        )
     contents = contents_of(dataset, cache, settings.workers)
     order = [contents[sample.id] for sample in dataset.samples]
-    makers = [_Maker(source, cut, order, settings, cache) for source in sources]
+    makers = [_FeatureWriter(source, cut, order, settings, cache) for source in sources]
     lacking = {maker.key: maker for maker in makers if not maker.finished()}  # equal sources are made once
     if lacking:
         _make(list(lacking.values()), dataset, contents, cut, settings, progress)
@@ -96,14 +105,14 @@ def features(
 
 
 def _make(
-    makers: Sequence[_Maker],
+    makers: Sequence[_FeatureWriter],
     dataset: Dataset,
     contents: Mapping[str, str | None],
-    cut: Cut,
-    settings: Settings,
-    progress: Progress,
+    cut: FeatureSpec,
+    settings: ExecutionConfig,
+    progress: ThroughputMeter,
 ) -> None:
-    recipe = get_recipe(cut.recipe)
+    preprocessing = get_preprocessing(cut.preprocessing)
     samples = dataset.samples
     locks = [maker.lock() for maker in makers]
     try:
@@ -115,21 +124,21 @@ def _make(
         for index in shards:
             todo = [maker for maker, there in zip(makers, done, strict=True) if index not in there]
             part = shard_samples(samples, index)
-            place = {sample.id: index * SHARD + i for i, sample in enumerate(part)}
+            position = {sample.id: index * SHARD + i for i, sample in enumerate(part)}
             heads: list[dict[str, Any]] = []
             for batch in load_batches(
                 part,
-                recipe,
+                preprocessing,
                 batch_size=settings.batch_size,
                 workers=settings.workers,
                 gray_policy=settings.gray_policy,
             ):
                 check_contents(batch.ids, batch.sha256s, contents)
-                heads.append(_head(batch, place))
+                heads.append(_head(batch, position))
                 if batch.ids:
                     lightness = rgb_to_lab(batch.rgb8.to(settings.device))[:, :1]
                     for maker in todo:
-                        maker.add(lightness, [place[id] for id in batch.ids], batch.ids, len(samples))
+                        maker.add(lightness, [position[id] for id in batch.ids], batch.ids, len(samples))
                 progress.advance(len(batch.ids) + len(batch.skipped))
             for maker in todo:
                 maker.close_shard(index, heads)
@@ -140,21 +149,21 @@ def _make(
             lock.release()
 
 
-def _head(batch: LoadedBatch, place: Mapping[str, int]) -> dict[str, Any]:
+def _head(batch: LoadedBatch, position: Mapping[str, int]) -> dict[str, Any]:
     return {
-        "places": [place[id] for id in batch.ids],
+        "positions": [position[id] for id in batch.ids],
         "sha256s": batch.sha256s,
         "gray": batch.gray,
         "sizes": batch.sizes,
-        "skipped": [(place[id], reason) for id, reason in batch.skipped],
+        "skipped": [(position[id], reason) for id, reason in batch.skipped],
     }
 
 
-class _Maker:
+class _FeatureWriter:
     """The features of one source in the making."""
 
     def __init__(
-        self, source: Source, cut: Cut, contents: Sequence[str | None], settings: Settings, cache: Path
+        self, source: Source, cut: FeatureSpec, contents: Sequence[str | None], settings: ExecutionConfig, cache: Path
     ) -> None:
         self.source, self.cut = source, cut
         self.key = digest_of(
@@ -163,7 +172,7 @@ class _Maker:
                 "colorbench": library_code(),
                 "source": source.identity,
                 "layers": source.layers,
-                "recipe": cut.recipe,
+                "preprocessing": cut.preprocessing,
                 "shrinking": asdict(cut.shrinking),
                 "storage": cut.storage,
                 "dtype": str(settings.dtype),
@@ -186,7 +195,7 @@ class _Maker:
             lock = Lock.take(self.folder / "lock")
         if lock is None:
             what = f"another process is making the features of {self.source.name}"
-            raise UserError(what, where=str(self.folder), mend="wait until it is done, and run this again")
+            raise UserError(what, where=str(self.folder), hint="wait until it is done, and run this again")
         return lock
 
     def done(self) -> set[int]:
@@ -197,9 +206,9 @@ class _Maker:
             self.layers = found[min(found)]["layers"]
         return set(found)
 
-    def add(self, lightness: Tensor, places: Sequence[int], ids: Sequence[str], count: int) -> None:
+    def add(self, lightness: Tensor, positions: Sequence[int], ids: Sequence[str], count: int) -> None:
         """Write the rows of one batch."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         maps = self.source.maps(lightness)
         names = chosen_layers(list(maps), self.source.layers)
         with writing(self.folder):
@@ -213,45 +222,45 @@ class _Maker:
                     with open(path, "wb") as file:
                         file.truncate(count * rows[0].nbytes)
                 with open(path, "r+b") as file:
-                    for start, stop in _runs(places):
-                        file.seek(places[start] * rows[0].nbytes)
+                    for start, stop in _runs(positions):
+                        file.seek(positions[start] * rows[0].nbytes)
                         file.write(np.ascontiguousarray(rows[start:stop]).data)
-        self.seconds += time.perf_counter() - begun
+        self.seconds += time.perf_counter() - started
 
     def _check(self, layer: str, rows: np.ndarray, ids: Sequence[str]) -> None:
         name = self.source.name
         if not (finite := np.isfinite(rows).all(axis=1)).all():
             what = f"{name} gives features that are no numbers (NaN or infinite) in layer {layer}"
-            raise RunError(what, where=ids[int(np.argmin(finite))], mend="check the model's weights")
+            raise RunError(what, where=ids[int(np.argmin(finite))], hint="check the model's weights")
         if self.cut.storage == "float16" and np.abs(rows).max(initial=0) > np.finfo(np.float16).max:
             what = f"features of {name} in layer {layer} are too large for float16"
-            raise RunError(what, mend="give --param storage=float32")
+            raise RunError(what, hint="give --param storage=float32")
 
     def close_shard(self, index: int, heads: Sequence[Mapping[str, Any]]) -> None:
-        whole = {"key": self.key, "layers": self.layers, "batches": heads, "seconds": self.seconds}
+        full = {"key": self.key, "layers": self.layers, "batches": heads, "seconds": self.seconds}
         self.seconds = 0.0
-        write_atomic(self.ledger / f"{index:05d}.json", json.dumps(whole).encode(), durable=False)
+        write_atomic(self.ledger / f"{index:05d}.json", json.dumps(full).encode(), durable=False)
 
     def close(self) -> None:
         """All shards as one index; the ledger goes."""
         shards = [json.loads(path.read_text()) for path in sorted(self.ledger.glob("*.json"))]
         batches = [batch for shard in shards for batch in shard["batches"]]
-        whole = {
+        full = {
             "key": self.key,
             "source": self.source.name,
             "layers": self.layers,
             "seconds": sum(shard["seconds"] for shard in shards),
             **{key: [one for batch in batches for one in batch[key]] for key in _HEAD},
         }
-        write_atomic(self.index, json.dumps(whole).encode())
+        write_atomic(self.index, json.dumps(full).encode())
         shutil.rmtree(self.ledger, ignore_errors=True)
 
-    def read(self, dataset: Dataset) -> Stored:
+    def read(self, dataset: Dataset) -> FeatureStore:
         """The finished features, with ids and labels of the set as it is asked for now."""
         head = json.loads(self.index.read_text())
         # Names and classes are those of the set as it is now: the contents are the same, in the same order.
-        samples = [dataset.samples[place] for place in head["places"]]
-        return Stored(
+        samples = [dataset.samples[position] for position in head["positions"]]
+        return FeatureStore(
             folder=self.folder,
             key=self.key,
             layers=head["layers"],
@@ -261,26 +270,26 @@ class _Maker:
                 labels=tuple(sample.label for sample in samples),
                 gray=tuple(head["gray"]),
                 sizes=tuple((height, width) for height, width in head["sizes"]),
-                skipped=tuple((dataset.samples[place].id, reason) for place, reason in head["skipped"]),
+                skipped=tuple((dataset.samples[position].id, reason) for position, reason in head["skipped"]),
                 seconds={"features": head["seconds"]},
             ),
-            places=np.array(head["places"], dtype=np.int64),
+            positions=np.array(head["positions"], dtype=np.int64),
             count=len(dataset),
             storage=self.cut.storage,
         )
 
 
-_HEAD = ("places", "sha256s", "gray", "sizes", "skipped")
+_HEAD = ("positions", "sha256s", "gray", "sizes", "skipped")
 
 
 def _file(layer: str, storage: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_.-]', '-', layer)}.{storage}"
 
 
-def _runs(places: Sequence[int]) -> Iterator[tuple[int, int]]:
+def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
     """(start, stop) of stretches whose places follow one another."""
     start = 0
-    for stop in range(1, len(places) + 1):
-        if stop == len(places) or places[stop] != places[stop - 1] + 1:
+    for stop in range(1, len(positions) + 1):
+        if stop == len(positions) or positions[stop] != positions[stop - 1] + 1:
             yield start, stop
             start = stop

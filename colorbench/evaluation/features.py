@@ -1,12 +1,12 @@
-"""Features of photographs, made once: cached by content, resumable, read from disk without touching the photographs.
+"""Features of images, made once: cached by content, resumable, read from disk without touching the images.
 
     <cache>/contents/<names, sizes, times>.json       sha256 of every file, so that no file is read twice to know it
     <cache>/features/<model>/<key>/conv3.float32 ...  (n, dims) in the order of the samples, and ``index.json``
 
-The key follows from the model's fingerprint, the recipe, how maps are made smaller, and the contents of the files: the
-same photographs in another place, or touched, have the same features. While they are made, ``done/`` is the ledger of
-finished shards; a killed run goes on after the last of them. Several sources (five draws of an untrained network, say)
-share one decoding.
+The key follows from the model's fingerprint, the preprocessing, how maps are made smaller, and the contents of the
+files: the same images in another place, or touched, have the same features. While they are made, ``done/`` is the
+ledger of finished shards; a killed run goes on after the last of them. Several sources (five draws of an untrained
+network, say) share one decoding.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ def model_identity(model: LoadedModel, fingerprint: ModelFingerprint | None = No
     }
 
 
-Pooling = Literal["average", "bilinear"]
+PoolingMethod = Literal["average", "bilinear"]
 Maps = Callable[[Tensor], Mapping[str, Tensor]]
 DTYPES: Mapping[str, Any] = {"float16": np.float16, "float32": np.float32}
 
 
 @dataclass(frozen=True)
-class Shrinking:
+class Pooling:
     """How a map becomes a row of numbers."""
 
     dims: int = 9000
     """About how many."""
-    pooling: Pooling = "average"
+    pooling: PoolingMethod = "average"
     """``average``: means over equal areas (the ECCV paper); ``bilinear``: interpolated (the released code)."""
 
     def side(self, channels: int, height: int, width: int) -> int:
@@ -105,29 +105,29 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Cut:
+class FeatureSpec:
     """What is cut out of every source, the same for all."""
 
-    recipe: str
-    shrinking: Shrinking
+    preprocessing: str
+    shrinking: Pooling
     storage: str = "float32"
 
 
 class _Chosen:
     """Some rows of a matrix on disk; only those that are asked for are read."""
 
-    def __init__(self, whole: np.ndarray, places: np.ndarray) -> None:
-        self.whole, self.places, self.shape = whole, places, (len(places), whole.shape[1])
+    def __init__(self, full: np.ndarray, positions: np.ndarray) -> None:
+        self.full, self.positions, self.shape = full, positions, (len(positions), full.shape[1])
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.positions)
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        found: np.ndarray = self.whole[self.places[rows]]
+        found: np.ndarray = self.full[self.positions[rows]]
         return found
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.asarray(self.whole[self.places], dtype)
+        return np.asarray(self.full[self.positions], dtype)
 
 
 def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
@@ -145,9 +145,9 @@ def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
         return [name for name in names if name not in within]
     wanted = [name.strip() for name in layers.split(",") if name.strip()]
     if unknown := [name for name in wanted if name not in names]:
-        raise UserError(f"no layer is called {unknown[0]!r}", mend=f"choose blocks, all, or of {', '.join(names)}")
+        raise UserError(f"no layer is called {unknown[0]!r}", hint=f"choose blocks, all, or of {', '.join(names)}")
     if not wanted:
-        raise UserError("no layer was chosen", mend=f"choose blocks, all, or of {', '.join(names)}")
+        raise UserError("no layer was chosen", hint=f"choose blocks, all, or of {', '.join(names)}")
     return [name for name in names if name in wanted]
 
 

@@ -1,6 +1,6 @@
-"""Pictures that are kept beside a record: small ones for people, or every answer at the recipe's size.
+"""Images that are kept beside a record: small ones for people, or every answer at the preprocessing's size.
 
-The fixed part of a gallery is the photographs whose ids have the smallest hash: the same for every model on a set. They
+The fixed part of a gallery is the images whose ids have the smallest hash: the same for every model on a set. They
 are written in the pass. A metric's best and worst are known only at the end; those few are colorized once more then.
 """
 
@@ -20,8 +20,8 @@ from PIL import Image
 
 from colorbench.color.lab import lab_to_rgb8
 from colorbench.data.dataset import id_hash
-from colorbench.evaluation.batch import Colorization, Truth
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.models.weights import file_sha256
 from colorbench.results.image_index import INDEX, SavedImage, file_names
 from colorbench.storage.atomic import durable_sha256, sync_folder
@@ -30,7 +30,7 @@ FIXED = 24
 EXTREMES = 4
 """How many of a metric's best, and of its worst, are kept."""
 SIDE = 160
-"""Longer side of a kept picture in pixels: a board of many models stays small."""
+"""Longer side of a kept image in pixels: a board of many models stays small."""
 
 
 def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
@@ -41,7 +41,7 @@ def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
 def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
     """``best`` and ``worst``: the ids at the ends of (n,) scores, the farthest first; NaN is at no end.
 
-    Ties are in the order of the ids' hashes. At most half of the photographs stand at either end.
+    Ties are in the order of the ids' hashes. At most half of the images stand at either end.
     """
     if higher_is_better is None:
         return {}
@@ -53,20 +53,20 @@ def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool |
     return {"best": [id for *_, id in best], "worst": [id for *_, id in worst]}
 
 
-def keep_thumbnails(folder: RunFolder, colorization: Colorization, wanted: frozenset[str]) -> None:
-    """Write answer, truth and gray of the wanted photographs of a batch."""
+def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: frozenset[str]) -> None:
+    """Write answer, truth and gray of the wanted images of a batch."""
     for i, id in enumerate(colorization.truth.ids):
         if id in wanted:
-            answer, truth, gray = file_names(id)
-            folder.write(folder.pictures / answer, thumbnail(_image(colorization.rgb8, i)), durable=False)
-            folder.write(folder.pictures / truth, _shared(colorization.truth, i, "truth"), durable=False)
-            folder.write(folder.pictures / gray, _shared(colorization.truth, i, "gray"), durable=False)
+            prediction, truth, gray = file_names(id)
+            folder.write(folder.thumbnails / prediction, thumbnail(_image(colorization.rgb8, i)), durable=False)
+            folder.write(folder.thumbnails / truth, _shared(colorization.truth, i, "truth"), durable=False)
+            folder.write(folder.thumbnails / gray, _shared(colorization.truth, i, "gray"), durable=False)
 
 
 def prediction_names(ids: Iterable[str]) -> dict[str, str]:
     """Id -> path below ``predictions/``: the id with the suffix .png, as ``images:DIR`` looks for it.
 
-    Photographs whose ids differ in the suffix alone keep it.
+    Images whose ids differ in the suffix alone keep it.
     """
     known = list(ids)
     replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}
@@ -74,8 +74,8 @@ def prediction_names(ids: Iterable[str]) -> dict[str, str]:
     return {id: name if often[name] == 1 else f"{id}.png" for id, name in replaced.items()}
 
 
-def keep_predictions(folder: RunFolder, colorization: Colorization, names: Mapping[str, str]) -> None:
-    """Write the predictions of a batch that have a name (see ``prediction_names``) as PNGs at the recipe's size."""
+def keep_predictions(folder: RunDirectory, colorization: Prediction, names: Mapping[str, str]) -> None:
+    """Write predictions that have a name (see ``prediction_names``) as PNGs, at the preprocessing's size."""
     for i, id in enumerate(colorization.truth.ids):
         if id not in names:
             continue
@@ -94,23 +94,23 @@ def thumbnail(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def write_index(folder: RunFolder, kept: Iterable[SavedImage]) -> dict[str, str]:
-    """Write ``pictures/index.json``; the sha256 of every kept file, by its path below the record's folder.
+def write_index(folder: RunDirectory, saved: Iterable[SavedImage]) -> dict[str, str]:
+    """Write ``thumbnails/index.json``; the sha256 of every kept file, by its path below the record's folder.
 
-    Other pictures that lie there are removed: of files that turned out to be copies of others, say.
+    Other images that lie there are removed: of files that turned out to be copies of others, say.
     """
-    lines = [picture.model_dump() for picture in sorted(kept, key=lambda picture: id_hash(picture.id))]
-    folder.write(folder.pictures / INDEX, json.dumps(lines, indent=1).encode())
-    names = {name for line in lines for name in (line["answer"], line["truth"], line["gray"])} | {INDEX}
-    for path in folder.pictures.iterdir():
+    lines = [image.model_dump() for image in sorted(saved, key=lambda image: id_hash(image.id))]
+    folder.write(folder.thumbnails / INDEX, json.dumps(lines, indent=1).encode())
+    names = {name for line in lines for name in (line["prediction"], line["truth"], line["gray"])} | {INDEX}
+    for path in folder.thumbnails.iterdir():
         if path.name not in names:
             path.unlink(missing_ok=True)
-    hashes = {f"pictures/{name}": durable_sha256(folder.pictures / name) for name in sorted(names)}
-    sync_folder(folder.pictures)
+    hashes = {f"thumbnails/{name}": durable_sha256(folder.thumbnails / name) for name in sorted(names)}
+    sync_folder(folder.thumbnails)
     return hashes
 
 
-def write_prediction_list(folder: RunFolder, names: Iterable[str]) -> dict[str, str]:
+def write_prediction_list(folder: RunDirectory, names: Iterable[str]) -> dict[str, str]:
     """Write ``predictions.sha256``, a line a prediction as ``sha256sum`` reads it; the sha256 of that list."""
     lines, folders = [], set()
     for name in names:
@@ -124,7 +124,7 @@ def write_prediction_list(folder: RunFolder, names: Iterable[str]) -> dict[str, 
     return {listing.name: file_sha256(listing)}
 
 
-def _shared(truth: Truth, i: int, kind: Literal["truth", "gray"]) -> bytes:
+def _shared(truth: GroundTruth, i: int, kind: Literal["truth", "gray"]) -> bytes:
     """WebP of the truth or its gray version, made once for all models and protocols."""
 
     def make() -> torch.Tensor:

@@ -17,10 +17,10 @@ import numpy as np
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import Colorization
-from colorbench.evaluation.config import RunRequest, Settings
-from colorbench.evaluation.progress import Listener
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.batch import Prediction
+from colorbench.evaluation.config import ExecutionConfig, RunConfig
+from colorbench.evaluation.progress import ProgressListener
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
 from colorbench.models.loading import LoadedModel
 from colorbench.results.metric_spec import MetricSpec
@@ -46,7 +46,7 @@ class ProtocolSpec:
     parameter_help: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The values of those parameters that have only a few."""
-    words: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    message: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
     needs: tuple[str, ...] = ()
     """Capabilities that a model must have, by interface name (``HasFeatures``)."""
@@ -67,7 +67,7 @@ class ProtocolSpec:
             if key.rpartition("@")[2] == wanted:
                 return dict(values)
         known = f"known: {', '.join(self.preset_names)}" if self.presets else "it has none"
-        raise UserError(f"protocol {self.name} has no preset {wanted!r}", mend=known)
+        raise UserError(f"protocol {self.name} has no preset {wanted!r}", hint=known)
 
     def resolved(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Every parameter as text: the value given, or its default.
@@ -79,16 +79,16 @@ class ProtocolSpec:
             if name not in self.parameters:
                 close = difflib.get_close_matches(name, self.parameters, n=1)
                 meant = f"did you mean `{close[0]}`?" if close else f"Known: {', '.join(self.parameters)}"
-                raise UserError(f"protocol {self.name} has no parameter {name!r}", mend=meant)
+                raise UserError(f"protocol {self.name} has no parameter {name!r}", hint=meant)
         chosen = {name: str(given.get(name, default)) for name, default in self.parameters.items()}
         for name, values in self.choices.items():
             if chosen[name] not in values:
-                raise UserError(f"{self.name}.{name} cannot be {chosen[name]!r}", mend=f"choose {' or '.join(values)}")
+                raise UserError(f"{self.name}.{name} cannot be {chosen[name]!r}", hint=f"choose {' or '.join(values)}")
         return chosen
 
 
 @dataclass(frozen=True)
-class ScoredBatch:
+class BatchScores:
     """Scores of a batch: one entry per image everywhere."""
 
     columns: Mapping[str, np.ndarray]
@@ -156,8 +156,8 @@ class Scorer(Protocol):
     ``score`` is called by several threads at once, each with another batch: it keeps no state between calls.
     """
 
-    recipe: str
-    """Name of the recipe; protocols that share one share the pass."""
+    preprocessing: str
+    """Name of the preprocessing; protocols that share one share the pass."""
     parameters: Mapping[str, Any]
     """Every parameter, resolved."""
     identity: Mapping[str, Any]
@@ -165,7 +165,7 @@ class Scorer(Protocol):
     metrics: tuple[MetricSpec, ...]
     """The metrics of this run (intervals or comparison may be switched off by a parameter)."""
 
-    def score(self, colorization: Colorization) -> ScoredBatch:
+    def score(self, colorization: Prediction) -> BatchScores:
         """Scores of a batch; must not depend on how the images are batched."""
         ...
 
@@ -186,27 +186,27 @@ class ImageProtocol(Protocol):
 
 
 @runtime_checkable
-class WholeProtocol(Protocol):
+class DatasetProtocol(Protocol):
     """A protocol that does not go image by image: it trains something, or asks people."""
 
     spec: ProtocolSpec
     roles: tuple[str, ...]
-    """Sets of photographs that it needs: ``test``, or ``train`` and ``test``."""
+    """Sets of images that it needs: ``test``, or ``train`` and ``test``."""
     joint: bool
     """Whether all models of a command are judged together (a study), and not each by itself."""
 
-    def evaluate(self, context: Context) -> Record | Path:
+    def evaluate(self, context: ProtocolContext) -> Record | Path:
         """Do all of it: a record, written in its folder, or a folder of another kind (a study to be run).
 
         Raises:
-            UserError: for what the caller can mend.
+            UserError: for what the caller can fix.
             RunError: for a run that failed; what it finished is kept.
         """
         ...
 
 
 @dataclass(frozen=True)
-class Context:
+class ProtocolContext:
     """All that a protocol is given."""
 
     models: tuple[LoadedModel, ...]
@@ -214,13 +214,13 @@ class Context:
     parameters: Mapping[str, Any]
     """As given, a preset's among them; ``spec.resolved`` adds the defaults."""
     data: Mapping[str, Dataset]
-    """Role -> photographs, after any limit."""
-    settings: Settings
+    """Role -> images, after any limit."""
+    settings: ExecutionConfig
     """Device, dtype, batches, seed."""
-    request: RunRequest
-    """The whole command: output, pictures to keep, limit."""
-    listener: Listener
-    begun: list[RunFolder] = field(default_factory=list)
+    request: RunConfig
+    """The whole command: output, images to keep, limit."""
+    listener: ProgressListener
+    started: list[RunDirectory] = field(default_factory=list)
     """Folders of the records that are begun: after an error those in which nothing was made are removed."""
     code: tuple[str, tuple[str, ...]] = ("", ())
     """``protocol_code`` of the protocol."""
@@ -245,14 +245,14 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProtocolResult:
     """What a protocol found, to be written as a record."""
 
     parameters: Mapping[str, Any]
     identity: Mapping[str, Any]
-    recipe: str
+    preprocessing: str
     rows: Shard
-    """A line per photograph of the role ``test``, with what was skipped."""
+    """A line per image of the role ``test``, with what was skipped."""
     columns: Mapping[str, np.ndarray]
     """(n,) float64 each: scores and their statistics, as an image protocol names them."""
     metrics: Sequence[Metric]

@@ -19,14 +19,14 @@ import torch
 
 from colorbench.data.dataset import Sample
 from colorbench.data.loader import LARGEST_BATCH, LoadedBatch, load_batches
-from colorbench.data.preprocessing import Recipe, get_recipe
+from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.batch import Colorization, Truth, disguised
-from colorbench.evaluation.config import Settings
+from colorbench.evaluation.batch import GroundTruth, Prediction, disguised
+from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.predict import predict, seed_of
 from colorbench.evaluation.residents import Residents
-from colorbench.evaluation.shard_job import Task
-from colorbench.models.image_folder import StoredPictures
+from colorbench.evaluation.shard_job import EvaluationTask
+from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
 from colorbench.models.networks import networks_of, set_evaluation_mode
 
@@ -57,7 +57,7 @@ class ModelFinding:
 
 
 def check_models(
-    tasks: Sequence[Task], samples: Sequence[Sample], settings: Settings, residents: Residents
+    tasks: Sequence[EvaluationTask], samples: Sequence[Sample], settings: ExecutionConfig, residents: Residents
 ) -> dict[int, list[ModelFinding]]:
     """Check every model of unfinished tasks once, on the first image that can be read; id of the model -> findings.
 
@@ -67,23 +67,25 @@ def check_models(
     found: dict[int, list[ModelFinding]] = {}
     images: dict[str, LoadedBatch | None] = {}
     for task in tasks:
-        model, recipe = task.model, task.scorer.recipe
+        model, preprocessing = task.model, task.scorer.preprocessing
         if id(model) in found or task.folder.finished():
             continue
-        if recipe not in images:
-            images[recipe] = _first_readable(samples, get_recipe(recipe), settings)
-        if (batch := images[recipe]) is None:
+        if preprocessing not in images:
+            images[preprocessing] = _first_readable(samples, get_preprocessing(preprocessing), settings)
+        if (batch := images[preprocessing]) is None:
             continue  # the pass will say that there are none
-        truth = Truth(batch.ids, batch.rgb8.to(settings.device, copy=True), batch.gray, batch.labels)
+        truth = GroundTruth(batch.ids, batch.rgb8.to(settings.device, copy=True), batch.gray, batch.labels)
         seeds = tuple(seed_of(settings.seed, content) for content in batch.sha256s)
-        ask = partial(check_first_batch, model, truth, batch.sizes, seeds, recipe, settings.dtype)
+        ask = partial(check_first_batch, model, truth, batch.sizes, seeds, preprocessing, settings.dtype)
         found[id(model)] = residents.work(model, ask)
     return found
 
 
-def _first_readable(samples: Sequence[Sample], recipe: Recipe, settings: Settings) -> LoadedBatch | None:
+def _first_readable(
+    samples: Sequence[Sample], preprocessing: Preprocessing, settings: ExecutionConfig
+) -> LoadedBatch | None:
     for sample in samples[:MOST_TRIED]:
-        for batch in load_batches([sample], recipe, batch_size=1, workers=0, gray_policy=settings.gray_policy):
+        for batch in load_batches([sample], preprocessing, batch_size=1, workers=0, gray_policy=settings.gray_policy):
             if batch.ids:
                 return batch
     return None
@@ -91,10 +93,10 @@ def _first_readable(samples: Sequence[Sample], recipe: Recipe, settings: Setting
 
 def check_first_batch(
     model: LoadedModel,
-    truth: Truth,
+    truth: GroundTruth,
     sizes: tuple[tuple[int, int], ...],
     seeds: tuple[int, ...],
-    recipe: str | None,
+    preprocessing: str | None,
     dtype: torch.dtype = torch.float32,
 ) -> list[ModelFinding]:
     """Ask a model for the first image of a batch in several ways and compare: four images are colorized at most twice.
@@ -102,7 +104,7 @@ def check_first_batch(
     Args:
         model: on the device of ``truth``.
         truth: one image or more, of which only the first is used. Its tensors are overwritten: give a copy.
-        sizes, seeds, recipe, dtype: as ``predict`` takes them.
+        sizes, seeds, preprocessing, dtype: as ``predict`` takes them.
 
     Raises:
         RunError: for a model that fails with the image alone and within a batch.
@@ -111,10 +113,10 @@ def check_first_batch(
         stack.enter_context(_random_state_kept())
         one, sizes, seeds = _first(truth), sizes[:1], seeds[:1]
 
-        def alone() -> Colorization:
-            return predict(model, one, sizes, seeds, recipe, dtype)
+        def alone() -> Prediction:
+            return predict(model, one, sizes, seeds, preprocessing, dtype)
 
-        together = _batch_of_two(model, one, sizes, seeds, recipe, dtype)
+        together = _batch_of_two(model, one, sizes, seeds, preprocessing, dtype)
         first = _tried(alone)
         if any(module.training for network in networks_of(model.colorizer) for module in network.modules()):
             # A network that was made by the first call, or put into training mode by it.
@@ -122,30 +124,30 @@ def check_first_batch(
             first = _tried(alone)
         # A large image is asked for alone, as in the pass: two might not fit into memory.
         pair = _tried(together) if 2 * one.rgb8[0, 0].numel() <= LARGEST_BATCH else None
-        if isinstance(first, RunError) and not isinstance(pair, Colorization):
+        if isinstance(first, RunError) and not isinstance(pair, Prediction):
             raise first
         if isinstance(first, RunError):
             return [ModelFinding("depends on the batch", None, f"depends on the batch: an image alone fails: {first}")]
-        if isinstance(model.colorizer, StoredPictures):
+        if isinstance(model.colorizer, ImageFolderModel):
             return []  # images are found by their ids
         hidden = one if model.card.role == "reference" else disguised(one)
-        again = _tried(lambda: predict(model, hidden, sizes, seeds, recipe, dtype))
+        again = _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype))
         return _compared(
             first,
             pair,
             again,
             # Only where the two differ is a third needed, to tell a model that draws anew from one that looks.
-            lambda: _tried(lambda: predict(model, hidden, sizes, seeds, recipe, dtype)),
+            lambda: _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype)),
             TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE,
         )
 
 
 def check_lightness_only(
     model: LoadedModel,
-    truth: Truth,
+    truth: GroundTruth,
     sizes: tuple[tuple[int, int], ...],
     seeds: tuple[int, ...],
-    recipe: str | None,
+    preprocessing: str | None,
     dtype: torch.dtype = torch.float32,
 ) -> ModelFinding | None:
     """Ask a model for a batch, and again under other ids and other true colors; None where the predictions agree.
@@ -153,23 +155,23 @@ def check_lightness_only(
     Args:
         model: on the device of ``truth``.
         truth: the batch. Its tensors are overwritten: give a copy.
-        sizes, seeds, recipe, dtype: as ``predict`` takes them.
+        sizes, seeds, preprocessing, dtype: as ``predict`` takes them.
 
     Raises:
         RunError: for a model that fails with the images as they are.
     """
     with _random_state_kept():
-        first = predict(model, truth, sizes, seeds, recipe, dtype)
-        first = first if model.card.role == "reference" else _kept(first)
+        first = predict(model, truth, sizes, seeds, preprocessing, dtype)
+        first = first if model.card.role == "reference" else _saved(first)
         hidden = disguised(truth)
-        again = _tried(lambda: predict(model, hidden, sizes, seeds, recipe, dtype))
+        again = _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype))
         if isinstance(again, RunError):
             return _of_more(None, str(again))
         apart = difference(first, again)
         return _of_more(apart) if apart > (TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE) else None
 
 
-def difference(one: Colorization, other: Colorization) -> float:
+def difference(one: Prediction, other: Prediction) -> float:
     """Return the mean absolute difference of two predictions: in ab, or in 8-bit levels where both are RGB."""
     if one.given_rgb8 is not None and other.given_rgb8 is not None:
         return float((one.given_rgb8.float() - other.given_rgb8.float()).abs().mean())
@@ -177,10 +179,10 @@ def difference(one: Colorization, other: Colorization) -> float:
 
 
 def _compared(
-    first: Colorization,
-    pair: Colorization | RunError | None,
-    again: Colorization | RunError,
-    once_more: Callable[[], Colorization | RunError],
+    first: Prediction,
+    pair: Prediction | RunError | None,
+    again: Prediction | RunError,
+    once_more: Callable[[], Prediction | RunError],
     tolerance: float,
 ) -> list[ModelFinding]:
     found = []
@@ -190,76 +192,76 @@ def _compared(
         last = once_more()
         between = None if isinstance(last, RunError) else difference(again, last)
         if between is None or between > tolerance:
-            words = "not deterministic: the first image, asked for twice, got two predictions"
-            note = f"{words} that differ by {apart:.3g} on average: numbers change from run to run"
+            message = "not deterministic: the first image, asked for twice, got two predictions"
+            note = f"{message} that differ by {apart:.3g} on average: numbers change from run to run"
             found.append(ModelFinding("not deterministic", apart, note))
         else:
             found.append(_of_more(apart))
-    if not isinstance(pair, Colorization):
+    if not isinstance(pair, Prediction):
         return found  # it takes one image at a time, and is asked so with --batch-size 1
     apart = difference(first, pair)
     if apart > tolerance and not any(one.kind == "not deterministic" for one in found):
-        words = "depends on the batch: the first image alone and beside another got two predictions"
+        message = "depends on the batch: the first image alone and beside another got two predictions"
         note = (
-            f"{words} that differ by {apart:.3g} on average: numbers change with --batch-size and the order of images"
+            f"{message} that differ by {apart:.3g} on average: numbers change with --batch-size and the order of images"
         )
         found.append(ModelFinding("depends on the batch", apart, note))
     return found
 
 
 def _of_more(apart: float | None, failure: str = "") -> ModelFinding:
-    words = "uses more than the lightness: under another id and other true colors with the same lightness"
+    message = "uses more than the lightness: under another id and other true colors with the same lightness"
     happened = f"it fails: {failure}" if apart is None else f"its prediction differs by {apart:.3g} on average"
-    return ModelFinding("uses more than the lightness", apart, f"{words}, {happened}")
+    return ModelFinding("uses more than the lightness", apart, f"{message}, {happened}")
 
 
-def _first(truth: Truth) -> Truth:
-    return Truth(truth.ids[:1], truth.rgb8[:1], truth.gray[:1], truth.labels[:1])
+def _first(truth: GroundTruth) -> GroundTruth:
+    return GroundTruth(truth.ids[:1], truth.rgb8[:1], truth.gray[:1], truth.labels[:1])
 
 
 def _batch_of_two(
     model: LoadedModel,
-    one: Truth,
+    one: GroundTruth,
     sizes: tuple[tuple[int, int], ...],
     seeds: tuple[int, ...],
-    recipe: str | None,
+    preprocessing: str | None,
     dtype: torch.dtype,
-) -> Callable[[], Colorization]:
+) -> Callable[[], Prediction]:
     # Its negative, upside down: of the same size, and nothing like it. The id is one that the model can look up.
-    two = Truth(one.ids * 2, torch.cat([one.rgb8, 255 - one.rgb8.flip(-2)]), one.gray * 2, one.labels * 2)
+    two = GroundTruth(one.ids * 2, torch.cat([one.rgb8, 255 - one.rgb8.flip(-2)]), one.gray * 2, one.labels * 2)
 
-    def ask() -> Colorization:
-        return _kept(predict(model, two, sizes * 2, (seeds[0], seeds[0] ^ 1), recipe, dtype), 1)
+    def ask() -> Prediction:
+        return _saved(predict(model, two, sizes * 2, (seeds[0], seeds[0] ^ 1), preprocessing, dtype), 1)
 
     return ask
 
 
-def _kept(prediction: Colorization, count: int | None = None) -> Colorization:
+def _saved(prediction: Prediction, count: int | None = None) -> Prediction:
     """The first images of a prediction, in tensors of their own."""
     truth = prediction.truth
-    part = Truth(truth.ids[:count], truth.rgb8[:count].clone())
+    part = GroundTruth(truth.ids[:count], truth.rgb8[:count].clone())
     if prediction.given_rgb8 is not None:
-        return Colorization(part, rgb8=prediction.given_rgb8[:count].clone())
-    return Colorization(part, ab=prediction.ab_float[:count].clone())
+        return Prediction(part, rgb8=prediction.given_rgb8[:count].clone())
+    return Prediction(part, ab=prediction.ab_float[:count].clone())
 
 
-def _tried(ask: Callable[[], Colorization]) -> Colorization | RunError:
+def _tried(ask: Callable[[], Prediction]) -> Prediction | RunError:
     try:
-        return _kept(ask())
+        return _saved(ask())
     except RunError as error:
         return error
     except UserError as error:  # what a model itself says of its input
-        return RunError(error.what, where=error.where, mend=error.mend)
+        return RunError(error.what, where=error.where, hint=error.hint)
 
 
 @contextlib.contextmanager
 def _random_state_kept() -> Iterator[None]:
     """Leave the generators of the process as they were, so that a pass draws what it would have drawn."""
-    mine, numpys = random.getstate(), np.random.get_state()
+    candidate, numpys = random.getstate(), np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=list(devices)):
         try:
             yield
         finally:
-            random.setstate(mine)
+            random.setstate(candidate)
             np.random.set_state(numpys)

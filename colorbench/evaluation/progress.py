@@ -6,23 +6,23 @@ import time
 from typing import Protocol
 
 
-class Listener(Protocol):
+class ProgressListener(Protocol):
     """Hears how a run goes on; the command line draws it."""
 
     def started(self, total: int) -> None:
-        """So many photographs are still to be evaluated."""
+        """So many images are still to be evaluated."""
 
     def advanced(self, n: int, images_per_second: float) -> None:
-        """``n`` more photographs are done; speed since the start."""
+        """``n`` more images are done; speed since the start."""
 
     def message(self, text: str) -> None:
         """One line for people."""
 
 
-class Progress:
-    """Counts photographs for the listener."""
+class ThroughputMeter:
+    """Counts images for the listener."""
 
-    def __init__(self, listener: Listener) -> None:
+    def __init__(self, listener: ProgressListener) -> None:
         self.listener, self.count, self.start = listener, 0, time.perf_counter()
 
     def advance(self, n: int) -> None:
@@ -31,7 +31,7 @@ class Progress:
         self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
 
 
-class Silent:
+class NullProgress:
     """A listener that says nothing."""
 
     def started(self, total: int) -> None:

@@ -1,4 +1,4 @@
-"""Where a run comes from, and whether its photographs were in the model's training set. Nothing here fails a run."""
+"""Where a run comes from, and whether its images were in the model's training set. Nothing here fails a run."""
 
 from __future__ import annotations
 

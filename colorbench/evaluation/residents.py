@@ -17,7 +17,7 @@ import torch
 from colorbench.models.loading import LoadedModel
 from colorbench.models.networks import device_of, evaluation_mode
 
-Answer = TypeVar("Answer")
+Prediction = TypeVar("Prediction")
 
 
 class Residents:
@@ -41,7 +41,7 @@ class Residents:
         finally:
             self._stack.close()
 
-    def work(self, model: LoadedModel, do: Callable[[], Answer]) -> Answer:
+    def work(self, model: LoadedModel, do: Callable[[], Prediction]) -> Prediction:
         """Return what ``do`` returns while the model lies on the device.
 
         Raises:
@@ -49,7 +49,7 @@ class Residents:
         """
         try:
             self._fetch(model)
-            answer = do()
+            prediction = do()
         except Exception as error:
             if not (_out_of_memory(error) and len(self._homes) > 1 and not self.one_at_a_time):
                 raise
@@ -59,10 +59,10 @@ class Residents:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._fetch(model)
-            answer = do()
+            prediction = do()
         if self.one_at_a_time:
             self._all_home()
-        return answer
+        return prediction
 
     def _fetch(self, model: LoadedModel) -> None:
         with self._lock:  # batches side by side

@@ -7,22 +7,22 @@ from dataclasses import replace
 from typing import Any
 
 from colorbench.data.dataset import Dataset
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import PluginError, UserError
-from colorbench.evaluation.config import RunRequest
-from colorbench.evaluation.interfaces import ImageProtocol, ProtocolSpec, Scorer, WholeProtocol
+from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
 from colorbench.evaluation.score_check import check_metrics
 from colorbench.models import interfaces as capabilities
 from colorbench.models.fingerprint import library_code, model_fingerprint
 from colorbench.models.loading import LoadedModel, load_model
-from colorbench.models.reference_models import ANCHORS
+from colorbench.models.reference_models import BASELINES
 from colorbench.registry import find
 
 CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
 """What each interface gives, in words."""
 
 
-Asked = list[tuple[ImageProtocol | WholeProtocol, dict[str, Any]]]
+Asked = list[tuple[ImageProtocol | DatasetProtocol, dict[str, Any]]]
 """Protocols with the parameters given, a preset's among them."""
 
 
@@ -34,17 +34,17 @@ def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec
     """
     found = [(one.spec, one.resolve(given, dataset)) for one, given in asked if isinstance(one, ImageProtocol)]
     for spec, scorer in found:
-        get_recipe(scorer.recipe)  # a protocol may not know the names of recipes
+        get_preprocessing(scorer.preprocessing)  # a protocol may not know the names of preprocessings
         check_metrics(spec.name, scorer.metrics)
     return found
 
 
-def whole_protocols(asked: Asked) -> list[tuple[WholeProtocol, dict[str, Any]]]:
+def dataset_protocols(asked: Asked) -> list[tuple[DatasetProtocol, dict[str, Any]]]:
     """Those protocols that do not go image by image."""
     return [(one, given) for one, given in asked if not isinstance(one, ImageProtocol)]
 
 
-def asked_protocols(request: RunRequest) -> Asked:
+def asked_protocols(request: RunConfig) -> Asked:
     """Every protocol of a request.
 
     Raises:
@@ -61,11 +61,11 @@ def asked_protocols(request: RunRequest) -> Asked:
         used |= {name, asked}
         found.append((protocol, parameters))
     if unused := sorted(set(request.parameters) - used):
-        raise UserError(f"parameters for a protocol that is not run: {unused[0]}", mend=f"add --protocol {unused[0]}")
+        raise UserError(f"parameters for a protocol that is not run: {unused[0]}", hint=f"add --protocol {unused[0]}")
     return found
 
 
-def get_protocol(name: str) -> ImageProtocol | WholeProtocol:
+def get_protocol(name: str) -> ImageProtocol | DatasetProtocol:
     """An installed protocol by its plain name.
 
     Raises:
@@ -73,13 +73,13 @@ def get_protocol(name: str) -> ImageProtocol | WholeProtocol:
     """
     made = find("protocols", name).load()
     protocol = made() if isinstance(made, type) else made
-    if not isinstance(protocol, ImageProtocol | WholeProtocol):
-        mend = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
-        raise PluginError(f"{name} is no protocol", mend=mend)
+    if not isinstance(protocol, ImageProtocol | DatasetProtocol):
+        hint = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
+        raise PluginError(f"{name} is no protocol", hint=hint)
     return protocol
 
 
-def load_models(request: RunRequest) -> list[LoadedModel]:
+def load_models(request: RunConfig) -> list[LoadedModel]:
     """Models asked for, each once.
 
     Raises:
@@ -90,7 +90,7 @@ def load_models(request: RunRequest) -> list[LoadedModel]:
     if chosen and len(request.models) > 1:
         key, value = next(iter(chosen.items()))
         what = f"{key}={value} does not say which of {len(request.models)} models is meant"
-        raise UserError(what, mend=f"write it with the name: zoo/cic[{key}={value}]")
+        raise UserError(what, hint=f"write it with the name: zoo/cic[{key}={value}]")
     loaded: list[LoadedModel] = []
     distinct = {id(model): model for model in request.models}  # the same object twice is one model
     for model in distinct.values():
@@ -105,22 +105,22 @@ def load_models(request: RunRequest) -> list[LoadedModel]:
     return loaded
 
 
-def load_anchors(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
+def load_baselines(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
     """Gray, constant and truth, but for those that are asked for anyway."""
     names = {model.full_name for model in asked}
-    return [load_model(name) for name in ANCHORS if name not in names]
+    return [load_model(name) for name in BASELINES if name not in names]
 
 
-def unfit(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
+def missing_capability(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
     """What to say where a model lacks a capability that a protocol needs; None where it has all."""
     for need in spec.needs:
         if not isinstance(model.colorizer, getattr(capabilities, need)):
             what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
-            return UserError(what, mend=f"the model's class must be {need}: see colorbench/models/interfaces.py")
+            return UserError(what, hint=f"the model's class must be {need}: see colorbench/models/interfaces.py")
     return None
 
 
-def decisive(model: LoadedModel) -> dict[str, Any]:
+def deciding_identity(model: LoadedModel) -> dict[str, Any]:
     """What of a model decides its predictions, for keys of whatever is built from them."""
     found = model_fingerprint(model)
     decides = {"name": found.name, "weights": found.weights, "code": found.code, "decoding": found.decoding}

@@ -1,7 +1,7 @@
 """The folder of one run while it is made: shards, locks and files that are either whole or not there.
 
 ``shards/`` is the ledger of what is done. A shard is named by its place in the order of the samples and holds the same
-photographs whatever the number of processes, so that any process may do any missing one, and doing one twice gives
+images whatever the number of processes, so that any process may do any missing one, and doing one twice gives
 the same file. A lock on a shard only saves that second time: it is the kernel's (``flock``), dies with its process, and
 where a file system has none, work is done twice and nothing else changes. When the record is written the shards go.
 """
@@ -25,7 +25,7 @@ from colorbench.storage.atomic import sync_folder, write_atomic, writing
 from colorbench.storage.lock import Lock
 
 
-class RunFolder:
+class RunDirectory:
     """``<output>/<model>/<protocol>/<dataset>-<key>/``."""
 
     def __init__(self, path: Path, key: str = "") -> None:
@@ -36,7 +36,7 @@ class RunFolder:
         self.record = path / "record.json"
         self.rows = path / "rows.parquet"
         self.arrays = path / "arrays.npz"
-        self.pictures = path / "pictures"
+        self.thumbnails = path / "thumbnails"
         self.predictions = path / "predictions"
         self.plan = path / "plan.json"
 
@@ -95,12 +95,12 @@ class RunFolder:
             shard = unpack(path.read_bytes(), arrays=arrays)
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
             path.unlink(missing_ok=True)
-            mend = "it was removed: run the same command again"
-            raise RunError("a stored shard is damaged", where=str(path), mend=mend) from error
+            hint = "it was removed: run the same command again"
+            raise RunError("a stored shard is damaged", where=str(path), hint=hint) from error
         if self.key and shard.key != self.key:
             path.unlink(missing_ok=True)
-            mend = "it was removed: run the same command again"
-            raise RunError("a stored shard is of another run", where=str(path), mend=mend)
+            hint = "it was removed: run the same command again"
+            raise RunError("a stored shard is of another run", where=str(path), hint=hint)
         return shard
 
     def read_observed(self, index: int) -> np.ndarray:

@@ -25,7 +25,7 @@ from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import LEVELS, Save
 from colorbench.evaluation.content_hashes import contents_of, stamps_digest
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.results.record import FingerprintPart, Record, read_record
 from colorbench.results.run_key import RunFingerprint, run_key
 from colorbench.storage.atomic import check_writable
@@ -70,7 +70,7 @@ class Plan:
 class Located:
     """Where a run belongs."""
 
-    folder: RunFolder
+    folder: RunDirectory
     key: str
     part: FingerprintPart
     plan: Plan
@@ -118,7 +118,7 @@ def locate(
         key = run_key(
             **fingerprint.decides, samples=dataset.samples, classes=dataset.class_names or (), revision=revision
         )
-        folder = RunFolder(output / folder_of(part.model, protocol, dataset.name, key), key)
+        folder = RunDirectory(output / folder_of(part.model, protocol, dataset.name, key), key)
         if not resume and not folder.finished() and not wanted.launch:
             folder.clear_shards()
         elif not resume and not wanted.launch:
@@ -144,7 +144,7 @@ def not_reusable(model: str, reasons: Sequence[str]) -> str:
     return f"{model} is measured anew each time: {reasons[0]}{more}"
 
 
-def made_here(folder: RunFolder) -> bool:
+def made_here(folder: RunDirectory) -> bool:
     """Whether a record was written in its place by a run on this machine, and not copied or unpacked."""
     try:
         plan = _read(folder.plan)
@@ -153,7 +153,9 @@ def made_here(folder: RunFolder) -> bool:
         return False
 
 
-def _taken(folder: RunFolder, wanted: Plan, dataset: Dataset, output: Path, say: Callable[[str], None]) -> Plan | None:
+def _taken(
+    folder: RunDirectory, wanted: Plan, dataset: Dataset, output: Path, say: Callable[[str], None]
+) -> Plan | None:
     """The plan of a folder that is empty or holds, wholly or in part, what is wanted; None for another's."""
     plan, finished = _read(folder.plan), folder.finished()
     if finished:
@@ -191,15 +193,15 @@ def _read(path: Path) -> Plan | None:
     except NotADirectoryError as error:
         raise UserError("a file stands where a folder is needed", where=str(path.parent)) from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError("this plan cannot be read", where=str(path), mend="move its folder away") from error
+        raise UserError("this plan cannot be read", where=str(path), hint="move its folder away") from error
 
 
-def _write(folder: RunFolder, plan: Plan) -> None:
+def _write(folder: RunDirectory, plan: Plan) -> None:
     check_writable(folder.path)
     folder.write(folder.plan, json.dumps(asdict(plan)).encode())
 
 
-def _same_contents(folder: RunFolder, dataset: Dataset, output: Path) -> bool:
+def _same_contents(folder: RunDirectory, dataset: Dataset, output: Path) -> bool:
     """Whether all that was scored here was scored on the contents that the files have now."""
     scored: dict[str, str] = {}
     skipped = False

@@ -1,7 +1,7 @@
-"""``run(request)``: models x protocols on photographs, from names to records.
+"""``run(request)``: models x protocols on images, from names to records.
 
 Every model under every protocol is a task with a folder of its own. Finished ones are read; of the others the missing
-shards are made, in one pass for each recipe; whoever finds all shards of a task there makes its record.
+shards are made, in one pass for each preprocessing; whoever finds all shards of a task there makes its record.
 """
 
 from __future__ import annotations
@@ -14,34 +14,34 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.data.dataset import Dataset
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import UserError
 from colorbench.evaluation import device
 from colorbench.evaluation.build_record import Run, finish, set_aside_if_unreadable
-from colorbench.evaluation.config import RunRequest, Settings, check
+from colorbench.evaluation.config import ExecutionConfig, RunConfig, check
 from colorbench.evaluation.engine import run_pass
 from colorbench.evaluation.image_writer import fixed_ids, prediction_names
-from colorbench.evaluation.interfaces import Context, ProtocolSpec, Scorer, WholeProtocol
+from colorbench.evaluation.interfaces import DatasetProtocol, ProtocolContext, ProtocolSpec, Scorer
 from colorbench.evaluation.model_check import check_models
-from colorbench.evaluation.progress import Listener, Progress, Silent
+from colorbench.evaluation.progress import NullProgress, ProgressListener, ThroughputMeter
 from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.resolve import (
     asked_protocols,
-    load_anchors,
+    dataset_protocols,
+    load_baselines,
     load_models,
+    missing_capability,
     resolve_protocols,
-    unfit,
-    whole_protocols,
 )
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of, launch_token, locate, not_reusable
 from colorbench.evaluation.score_check import check_scorers
-from colorbench.evaluation.shard_job import Task, missing, shard_count, shard_samples
+from colorbench.evaluation.shard_job import EvaluationTask, missing, shard_count, shard_samples
 from colorbench.evaluation.stored_predictions import check_predictions
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint, protocol_code
-from colorbench.models.image_folder import StoredPictures
+from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
-from colorbench.models.reference_models import ANCHORS, DIFFERENCES
+from colorbench.models.reference_models import BASELINES, DIFFERENCES
 from colorbench.results.record import (
     Record,
     read_record,
@@ -49,53 +49,53 @@ from colorbench.results.record import (
 from colorbench.results.run_key import protocol_identity, run_fingerprint
 from colorbench.storage.atomic import check_writable
 
-__all__ = ["Listener", "RunRequest", "record_folder", "run"]
+__all__ = ["ProgressListener", "RunConfig", "record_folder", "run"]
 
 
-def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
+def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Record]:
     """Measure models and return their records, finished ones without running anything.
 
     With several processes each returns when all is done, by whichever of them.
 
     Returns:
-        The records of the models asked for, a model's protocols together, then those of the anchors.
+        The records of the models asked for, a model's protocols together, then those of the baselines.
 
     Raises:
         UserError: for anything in the request that cannot be.
         RunError: for a run that failed; finished shards are kept, and the same command goes on from there.
     """
-    listener = listener or Silent()
+    listener = listener or NullProgress()
     check(request)
     rank, count = device.processes()
     if count > 1 and not request.resume:
-        raise UserError("--no-resume is for one process", mend="remove the run's folder, or give another --output")
+        raise UserError("--no-resume is for one process", hint="remove the run's folder, or give another --output")
     refused = _refused(request.output)
     dataset = request.data if request.limit is None else request.data.limit(request.limit)
     if not dataset.samples:
-        raise UserError("there are no photographs", where=dataset.source or dataset.name, mend="check --data")
+        raise UserError("there are no images", where=dataset.source or dataset.name, hint="check --data")
     if rank == 0:
         for given in (request.data, *request.roles.values()):
             for remark in given.remarks:
                 listener.message(f"{given.name}: {remark}")
     protocols = asked_protocols(request)
-    scorers, whole = resolve_protocols(protocols, dataset), whole_protocols(protocols)
-    if whole and count > 1:
+    scorers, full = resolve_protocols(protocols, dataset), dataset_protocols(protocols)
+    if full and count > 1:
         raise UserError(
-            f"{whole[0][0].spec.name} runs in one process",
-            mend="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
+            f"{full[0][0].spec.name} runs in one process",
+            hint="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
         )
-    # Gray, constant and truth stand beside scores of colours; what trains something has controls of its own.
+    # Gray, constant and truth stand beside scores of colors; what trains something has controls of its own.
     asked = load_models(request)
     request = replace(request, models=asked)
-    models = [*asked, *load_anchors(asked)] if scorers and request.anchors else asked
+    models = [*asked, *load_baselines(asked)] if scorers and request.baselines else asked
     ids = tuple(sample.id for sample in dataset.samples)
     for model in models:
-        model.prepare(ids)  # stored pictures are hashed: their content is part of the key
-        if isinstance(model.colorizer, StoredPictures):
-            recipes = [scorer.recipe for _, scorer in scorers]
-            check_predictions(model.colorizer, dataset.samples, recipes, listener.message)
+        model.prepare(ids)  # stored images are hashed: their content is part of the key
+        if isinstance(model.colorizer, ImageFolderModel):
+            preprocessings = [scorer.preprocessing for _, scorer in scorers]
+            check_predictions(model.colorizer, dataset.samples, preprocessings, listener.message)
     with device.numerics(request.threads) as threads:
-        settings = Settings(
+        settings = ExecutionConfig(
             device=device.device_of(request.device),
             dtype=device.dtype_of(request.dtype),
             batch_size=request.batch_size,
@@ -113,17 +113,21 @@ def run(request: RunRequest, listener: Listener | None = None) -> list[Record]:
             prints = {id(model): model_fingerprint(model) for model in models}
             launch = launch_token(count)
             tasks = _tasks(request, dataset, models, scorers, prints, launch, listener, folders)
-            if refused is not None and (whole or not all(task.folder.finished() for task in tasks)):
+            if refused is not None and (full or not all(task.folder.finished() for task in tasks)):
                 raise refused
             for task in tasks:
                 if not task.folder.finished():
                     task.located.begin()
             with Residents(settings.device) as residents:
-                begun = Run(dataset, request.limit, settings, request.command, residents)
-                _work(tasks, begun, request.anchors, listener)
-            context = Context((), {}, {}, settings, request, listener, folders, fingerprints=prints, launch=launch)
+                started = Run(dataset, request.limit, settings, request.command, residents)
+                _work(tasks, started, request.baselines, listener)
+            context = ProtocolContext(
+                (), {}, {}, settings, request, listener, folders, fingerprints=prints, launch=launch
+            )
             records = [read_record(task.folder.path) for task in tasks]
-            return records + [record for one, given in whole for record in evaluate_whole(one, given, asked, context)]
+            return records + [
+                record for one, given in full for record in run_dataset_protocol(one, given, asked, context)
+            ]
 
 
 def _refused(output: Path) -> UserError | None:
@@ -142,12 +146,12 @@ def _refused(output: Path) -> UserError | None:
 
 
 @contextlib.contextmanager
-def _nothing_left_behind(output: Path, *, alone: bool) -> Iterator[list[RunFolder]]:
+def _nothing_left_behind(output: Path, *, alone: bool) -> Iterator[list[RunDirectory]]:
     """Collect the folders of a run; after an error those in which nothing was made are removed.
 
     A board would take them for runs that were not finished. Of several processes another may be about to fill them.
     """
-    folders: list[RunFolder] = []
+    folders: list[RunDirectory] = []
     try:
         yield folders
     except BaseException:
@@ -157,31 +161,31 @@ def _nothing_left_behind(output: Path, *, alone: bool) -> Iterator[list[RunFolde
 
 
 def record_folder(output: Path, record: Record) -> Path:
-    """Where the record lies, with its rows and pictures."""
+    """Where the record lies, with its rows and images."""
     return output / folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
 
 
 def _tasks(
-    request: RunRequest,
+    request: RunConfig,
     dataset: Dataset,
     models: Sequence[LoadedModel],
     scorers: Sequence[tuple[ProtocolSpec, Scorer]],
     prints: Mapping[int, ModelFingerprint],
     launch: str,
-    listener: Listener,
-    folders: list[RunFolder],
-) -> list[Task]:
+    listener: ProgressListener,
+    folders: list[RunDirectory],
+) -> list[EvaluationTask]:
     """Every model under every protocol, each folder once; ``folders`` takes them as they are begun."""
-    tasks: dict[Path, Task] = {}
+    tasks: dict[Path, EvaluationTask] = {}
     asked = len(request.models)
     codes = [protocol_code(scorer) for _, scorer in scorers]
-    references = [prints[id(model)] for model in models if request.anchors and model.full_name in ANCHORS]
-    for place, model in enumerate(models):
-        # Nobody looks at all pictures of gray, constant and truth; a small gallery of them is of use.
-        save = request.save if place < asked or request.save == "none" else "gallery"
+    references = [prints[id(model)] for model in models if request.baselines and model.full_name in BASELINES]
+    for position, model in enumerate(models):
+        # Nobody looks at all images of gray, constant and truth; a small gallery of them is of use.
+        save = request.save if position < asked or request.save == "none" else "gallery"
         for (spec, scorer), code in zip(scorers, codes, strict=True):
-            if (error := unfit(spec, model)) is not None:
-                if place < asked:
+            if (error := missing_capability(spec, model)) is not None:
+                if position < asked:
                     raise error
                 continue
             fingerprint = run_fingerprint(
@@ -199,8 +203,8 @@ def _tasks(
                 protocol=spec.name,
                 dataset=dataset,
                 save=save,
-                # An anchor is measured once for all models; only what was asked for is made anew.
-                resume=request.resume or place >= asked,
+                # An baseline is measured once for all models; only what was asked for is made anew.
+                resume=request.resume or position >= asked,
                 launch=launch,
                 say=listener.message,
             )
@@ -210,35 +214,35 @@ def _tasks(
                 set_aside_if_unreadable(folder, listener.message)
             if folder.finished() and folder.path not in tasks:
                 listener.message(f"{model.full_name} under {spec.name} is measured already: {folder.path}")
-            elif fingerprint.reasons and place < asked:
+            elif fingerprint.reasons and position < asked:
                 listener.message(not_reusable(model.full_name, fingerprint.reasons))
-            tasks.setdefault(folder.path, Task(model, spec, scorer, folder, located.key, save, located))
+            tasks.setdefault(folder.path, EvaluationTask(model, spec, scorer, folder, located.key, save, located))
     return list(tasks.values())
 
 
-def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) -> None:
+def _work(tasks: Sequence[EvaluationTask], run: Run, baselines: bool, listener: ProgressListener) -> None:
     """Make whatever is not there, until every record is."""
     settings = run.settings
     check_scorers(tasks, run.dataset.samples, settings)
     run = replace(run, findings=check_models(tasks, run.dataset.samples, settings, run.residents))
-    recipes: dict[str, list[Task]] = {}
+    preprocessings: dict[str, list[EvaluationTask]] = {}
     for task in tasks:
-        recipes.setdefault(task.scorer.recipe, []).append(task)
+        preprocessings.setdefault(task.scorer.preprocessing, []).append(task)
     total = sum(
         len(shard_samples(run.dataset.samples, index))
-        for group in recipes.values()
+        for group in preprocessings.values()
         for index, _ in missing(group, len(run.dataset))
     )
     listener.started(-(-total // settings.processes))
-    progress = Progress(listener)
-    # Anchors first: differences are taken from their rows.
+    progress = ThroughputMeter(listener)
+    # Baselines first: differences are taken from their rows.
     in_turn = sorted(tasks, key=lambda task: _turn(task.model.full_name))
     while any(not task.folder.finished() for task in tasks):
         made = sum(
-            run_pass(group, run.dataset.samples, get_recipe(name), settings, progress, run.residents)
-            for name, group in recipes.items()
+            run_pass(group, run.dataset.samples, get_preprocessing(name), settings, progress, run.residents)
+            for name, group in preprocessings.items()
         )
-        made += sum(_finish(task, in_turn, run, anchors) for task in in_turn)
+        made += sum(_finish(task, in_turn, run, baselines) for task in in_turn)
         if not made:
             time.sleep(0.1)  # another process is at what is left
     for task in tasks:
@@ -246,15 +250,15 @@ def _work(tasks: Sequence[Task], run: Run, anchors: bool, listener: Listener) ->
 
 
 def _turn(model: str) -> int:
-    names = list(ANCHORS)
+    names = list(BASELINES)
     return names.index(model) if model in names else len(names)
 
 
-def _finish(task: Task, tasks: Sequence[Task], run: Run, anchors: bool) -> bool:
-    """Make the record, if all shards are there, nobody else is at it and the anchors' records are made."""
+def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, baselines: bool) -> bool:
+    """Make the record, if all shards are there, nobody else is at it and the baselines' records are made."""
     if task.folder.finished() or len(task.folder.done()) < shard_count(len(run.dataset)):
         return False
-    earlier = DIFFERENCES[: _turn(task.model.full_name)] if anchors else ()
+    earlier = DIFFERENCES[: _turn(task.model.full_name)] if baselines else ()
     beside = {
         other.model.full_name: other.folder
         for other in tasks
@@ -277,13 +281,13 @@ def _finish(task: Task, tasks: Sequence[Task], run: Run, anchors: bool) -> bool:
     return True
 
 
-def _same_protocol(one: Task, other: Task) -> bool:
+def _same_protocol(one: EvaluationTask, other: EvaluationTask) -> bool:
     a, b = ((task.spec.name, task.spec.version, task.scorer.identity) for task in (one, other))
     return protocol_identity(*a) == protocol_identity(*b)
 
 
-def evaluate_whole(
-    protocol: WholeProtocol, parameters: Mapping[str, Any], models: Sequence[LoadedModel], shared: Context
+def run_dataset_protocol(
+    protocol: DatasetProtocol, parameters: Mapping[str, Any], models: Sequence[LoadedModel], shared: ProtocolContext
 ) -> list[Record]:
     """Run one protocol on all models asked for; folders that are no records are named to the listener.
 
@@ -294,25 +298,25 @@ def evaluate_whole(
         shared: settings, request and listener; the rest is filled in here.
 
     Raises:
-        UserError: for a role without photographs, or a model that lacks what the protocol needs.
+        UserError: for a role without images, or a model that lacks what the protocol needs.
     """
     request, spec = shared.request, protocol.spec
     given = {"test": request.data, **request.roles}
     for role in protocol.roles:
         if role not in given:
-            mend = f"give {' '.join(f'--data {one}=DIR' for one in protocol.roles)}"
-            raise UserError(f"{spec.name} needs photographs in the role {role!r}", mend=mend)
+            hint = f"give {' '.join(f'--data {one}=DIR' for one in protocol.roles)}"
+            raise UserError(f"{spec.name} needs images in the role {role!r}", hint=hint)
     data = {role: one if request.limit is None else one.limit(request.limit) for role, one in given.items()}
     for model in models:
-        if (error := unfit(spec, model)) is not None:
+        if (error := missing_capability(spec, model)) is not None:
             raise error
     groups = [tuple(models)] if protocol.joint else [(model,) for model in models]
     records = []
     code = protocol_code(protocol)
     for group in groups:
-        answer = protocol.evaluate(replace(shared, models=group, parameters=parameters, data=data, code=code))
-        if isinstance(answer, Record):
-            records.append(answer)
+        prediction = protocol.evaluate(replace(shared, models=group, parameters=parameters, data=data, code=code))
+        if isinstance(prediction, Record):
+            records.append(prediction)
         else:
-            shared.listener.message(f"{spec.name}: {answer}")
+            shared.listener.message(f"{spec.name}: {prediction}")
     return records

@@ -15,12 +15,12 @@ import torch
 
 from colorbench.data.dataset import Sample
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.batch import Colorization, Truth
-from colorbench.evaluation.config import Settings
-from colorbench.evaluation.interfaces import ScoredBatch
-from colorbench.evaluation.shard_job import Task
+from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.evaluation.config import ExecutionConfig
+from colorbench.evaluation.interfaces import BatchScores
+from colorbench.evaluation.shard_job import EvaluationTask
 from colorbench.registry import describe
 from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS, MetricSpec
 
@@ -43,7 +43,7 @@ def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
     if wrong is None and (statistics := [name for name in names if _STATISTIC.search(name)]):
         wrong = f"the metric {statistics[0]!r} has the name of another metric's statistics"
     if wrong is not None:
-        raise UserError(f"protocol {protocol}: {wrong}", mend="its author must choose other names")
+        raise UserError(f"protocol {protocol}: {wrong}", hint="its author must choose other names")
 
 
 def check_columns(protocol: str, columns: Iterable[str]) -> None:
@@ -53,10 +53,10 @@ def check_columns(protocol: str, columns: Iterable[str]) -> None:
         RunError: naming the protocol and the column.
     """
     if (wrong := _wrong_name(columns)) is not None:
-        raise RunError(f"protocol {protocol}: {wrong}", mend="its author must choose other names")
+        raise RunError(f"protocol {protocol}: {wrong}", hint="its author must choose other names")
 
 
-def check_scores(protocol: str, scored: ScoredBatch, count: int) -> None:
+def check_scores(protocol: str, scored: BatchScores, count: int) -> None:
     """Refuse scores of a batch that the rows cannot hold.
 
     Args:
@@ -71,7 +71,7 @@ def check_scores(protocol: str, scored: ScoredBatch, count: int) -> None:
     for name, values in (*scored.columns.items(), *scored.arrays.items()):
         if np.ndim(values) == 0 or len(values) != count:
             given = "one value" if np.ndim(values) == 0 else f"{len(values)} values"
-            raise RunError(f"protocol {protocol} gave {given} of {name} for {count} photographs")
+            raise RunError(f"protocol {protocol} gave {given} of {name} for {count} images")
         if np.asarray(values).dtype.kind not in "biuf":
             raise RunError(f"protocol {protocol} gave {name} as {np.asarray(values).dtype}, not as numbers")
     for name, values in scored.columns.items():
@@ -89,11 +89,11 @@ def check_statistics(protocol: str, metrics: Sequence[MetricSpec], columns: Iter
     for metric in metrics:
         for j in range(COUNT[metric.form]):
             if (name := f"{metric.name}.s{j}") not in there:
-                mend = f"its scorer must give it in `columns`, or in the summary's `statistics`; form {metric.form}"
-                raise RunError(f"protocol {protocol} gave no column {name}", mend=mend)
+                hint = f"its scorer must give it in `columns`, or in the summary's `statistics`; form {metric.form}"
+                raise RunError(f"protocol {protocol} gave no column {name}", hint=hint)
 
 
-def check_scorers(tasks: Sequence[Task], samples: Sequence[Sample], settings: Settings) -> None:
+def check_scorers(tasks: Sequence[EvaluationTask], samples: Sequence[Sample], settings: ExecutionConfig) -> None:
     """Score a gray prediction of the first image that can be read, with every protocol of the unfinished tasks.
 
     That finds names that the rows cannot hold before hours of work, and loads what scoring needs (compiled routines, a
@@ -103,33 +103,33 @@ def check_scorers(tasks: Sequence[Task], samples: Sequence[Sample], settings: Se
         RunError: naming the protocol.
     """
     done: set[int] = set()
-    images: dict[str, Truth | None] = {}
+    images: dict[str, GroundTruth | None] = {}
     for task in tasks:
         if id(task.scorer) in done or task.folder.finished():
             continue
         done.add(id(task.scorer))
-        recipe = task.scorer.recipe
-        if recipe not in images:
-            images[recipe] = _first_readable(samples, recipe, settings)
-        if (truth := images[recipe]) is None:
+        preprocessing = task.scorer.preprocessing
+        if preprocessing not in images:
+            images[preprocessing] = _first_readable(samples, preprocessing, settings)
+        if (truth := images[preprocessing]) is None:
             continue  # the pass will say that there are none
         try:
-            scored = task.scorer.score(Colorization(truth, ab=torch.zeros_like(truth.ab)))
+            scored = task.scorer.score(Prediction(truth, ab=torch.zeros_like(truth.ab)))
             check_scores(task.spec.name, scored, 1)
         except UserError:
             raise
         except Exception as error:
             what = f"protocol {task.spec.name} failed: {describe(error)}"
-            raise RunError(what, where=f"photograph {truth.ids[0]}", mend="--debug shows where") from error
+            raise RunError(what, where=f"image {truth.ids[0]}", hint="--debug shows where") from error
 
 
-def _first_readable(samples: Sequence[Sample], recipe: str, settings: Settings) -> Truth | None:
+def _first_readable(samples: Sequence[Sample], preprocessing: str, settings: ExecutionConfig) -> GroundTruth | None:
     for sample in samples[:MOST_TRIED]:
         for batch in load_batches(
-            [sample], get_recipe(recipe), batch_size=1, workers=0, gray_policy=settings.gray_policy
+            [sample], get_preprocessing(preprocessing), batch_size=1, workers=0, gray_policy=settings.gray_policy
         ):
             if batch.ids:
-                return Truth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
+                return GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
     return None
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from colorbench.data.dataset import Sample
 from colorbench.evaluation.config import Save
-from colorbench.evaluation.interfaces import ProtocolSpec, ScoredBatch, Scorer
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.interfaces import BatchScores, ProtocolSpec, Scorer
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.models.loading import LoadedModel
 from colorbench.results.shard import SHARD
 from colorbench.storage.lock import Lock
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 
 Row = tuple[str, str, int | None, bool, tuple[int, int]]
-"""id, sha256, label, gray, (H, W) of an evaluated photograph."""
+"""id, sha256, label, gray, (H, W) of an evaluated image."""
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """One model under one protocol, and where its record is made."""
 
     model: LoadedModel
     spec: ProtocolSpec
     scorer: Scorer
-    folder: RunFolder
+    folder: RunDirectory
     key: str
     save: Save
     located: Located
@@ -46,8 +46,8 @@ class Evaluated:
     rows: list[Row]
     skipped: list[tuple[str, str]]
     """(id, reason)."""
-    scored: list[ScoredBatch | None]
-    """Per task; None where no photograph was left."""
+    scored: list[BatchScores | None]
+    """Per task; None where no image was left."""
     observed: list[np.ndarray | None]
     """Per task: what ``units.observed`` gives."""
     seconds: list[dict[str, float]]
@@ -55,16 +55,16 @@ class Evaluated:
 
 
 @dataclass
-class Work:
+class ShardJob:
     """A shard in the making: the tasks that lack it, and what they scored so far."""
 
     index: int
     samples: Sequence[Sample]
-    tasks: list[Task]
+    tasks: list[EvaluationTask]
     locks: list[Lock]
     rows: list[Row] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    scored: list[list[ScoredBatch]] = field(default_factory=list)
+    scored: list[list[BatchScores]] = field(default_factory=list)
     """Per task, per batch."""
     observed: list[list[np.ndarray]] = field(default_factory=list)
     """Per task, per batch."""
@@ -95,17 +95,17 @@ class Work:
 
 
 def shard_samples(samples: Sequence[Sample], index: int) -> Sequence[Sample]:
-    """The photographs of one shard."""
+    """The images of one shard."""
     return samples[index * SHARD : (index + 1) * SHARD]
 
 
 def shard_count(count: int) -> int:
-    """How many shards ``count`` photographs make."""
+    """How many shards ``count`` images make."""
     return -(-count // SHARD)
 
 
-def missing(tasks: Iterable[Task], count: int) -> list[tuple[int, list[Task]]]:
-    """(shard, the tasks that lack it) for every shard of ``count`` photographs that is not complete."""
+def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list[EvaluationTask]]]:
+    """(shard, the tasks that lack it) for every shard of ``count`` images that is not complete."""
     done = [(task, task.folder.done()) for task in tasks if not task.folder.finished()]
     lacking = ((index, [task for task, there in done if index not in there]) for index in range(shard_count(count)))
     return [(index, lack) for index, lack in lacking if lack]

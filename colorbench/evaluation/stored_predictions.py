@@ -15,11 +15,11 @@ from PIL import Image
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Sample, id_hash
-from colorbench.data.decoding import Header, UnreadablePhotograph, decode, decode_file, read_header
-from colorbench.data.preprocessing import Recipe, get_recipe
+from colorbench.data.decoding import Header, UnreadableImage, decode, decode_file, read_header
+from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import Colorization
-from colorbench.models.image_folder import SIZES, Fit, Size, StoredPictures, fit, same_aspect, shown
+from colorbench.evaluation.batch import Prediction
+from colorbench.models.image_folder import SIZES, Fit, ImageFolderModel, Size, fit, same_aspect, shown
 
 LIGHTNESS_GAP = "lightness_gap"
 """Column of the rows: median over the pixels of |L of the prediction - L of its image|."""
@@ -39,14 +39,14 @@ _SIDE = 32
 
 
 def check_predictions(
-    stored: StoredPictures, samples: Sequence[Sample], recipes: Iterable[str], say: Callable[[str], None]
+    stored: ImageFolderModel, samples: Sequence[Sample], preprocessings: Iterable[str], say: Callable[[str], None]
 ) -> None:
     """Refuse predictions that cannot be those of their images.
 
     Args:
         stored: prepared for all samples.
         samples: the images.
-        recipes: the preprocessing of every protocol of the run.
+        preprocessings: the preprocessing of every protocol of the run.
         say: is told how files were found.
 
     Raises:
@@ -55,61 +55,61 @@ def check_predictions(
     for remark in stored.remarks:
         say(f"{stored.folder}: {remark}")
     sizes = {sample.id: size for sample in samples if (size := _upright_size(sample)) is not None}
-    for recipe in map(get_recipe, sorted(set(recipes))):
-        fits = {id: fit(stored.headers[id].size, size, recipe) for id, size in sizes.items()}
+    for preprocessing in map(get_preprocessing, sorted(set(preprocessings))):
+        fits = {id: fit(stored.headers[id].size, size, preprocessing) for id, size in sizes.items()}
         for kind, what in (
             ("turned", "are turned by 90 degrees against their image (EXIF orientation?)"),
             ("other", "have another aspect ratio than their image"),
         ):
             if found := [id for id, one in fits.items() if one == kind]:
                 first = f"{shown(stored.headers[found[0]].size)} for an image of {shown(sizes[found[0]])}"
-                hint = f"{SIZES}; or as {recipe.name} gives them" if recipe.size else SIZES
+                hint = f"{SIZES}; or as {preprocessing.name} gives them" if preprocessing.size else SIZES
                 what = f"{len(found)} of {len(samples)} predictions {what}, first {found[0]}: {first}"
-                raise UserError(what, where=str(stored.folder), mend=hint)
-        _refuse_other_preprocessing(stored, samples, recipe, sizes, fits)
+                raise UserError(what, where=str(stored.folder), hint=hint)
+        _refuse_other_preprocessing(stored, samples, preprocessing, sizes, fits)
 
 
 def _refuse_other_preprocessing(
-    stored: StoredPictures,
+    stored: ImageFolderModel,
     samples: Sequence[Sample],
-    recipe: Recipe,
+    preprocessing: Preprocessing,
     sizes: Mapping[str, Size],
     fits: Mapping[str, Fit],
 ) -> None:
     """Refuse predictions that were cropped where the whole image was to be squashed, or the other way round."""
-    side = (recipe.size, recipe.size)
+    side = (preprocessing.size, preprocessing.size)
     unclear = [s for s in samples if fits.get(s.id) == "preprocessed" and not same_aspect(side, sizes[s.id])]
     looked_at = sorted(unclear, key=lambda sample: id_hash(sample.id))[:_LOOKED_AT]
-    found = [sample.id for sample in looked_at if _shows_another_part(stored, sample, recipe)]
+    found = [sample.id for sample in looked_at if _shows_another_part(stored, sample, preprocessing)]
     if found:
-        other = get_recipe(f"{'center' if recipe.kind == 'squash' else 'squash'}{recipe.size}")
+        other = get_preprocessing(f"{'center' if preprocessing.kind == 'squash' else 'squash'}{preprocessing.size}")
         kinds = {"squash": "the whole image, squashed", "center": "its center"}
         what = (
-            f"{len(found)} of {len(looked_at)} predictions that were looked at do not show {kinds[recipe.kind]} "
-            f"to {shown(side)}, but {'a crop' if recipe.kind == 'squash' else 'the whole'}, first {found[0]}"
+            f"{len(found)} of {len(looked_at)} predictions that were looked at do not show {kinds[preprocessing.kind]} "
+            f"to {shown(side)}, but {'a crop' if preprocessing.kind == 'squash' else 'the full'}, first {found[0]}"
         )
-        raise UserError(what, where=str(stored.folder), mend=f"measure with recipe={other.name}, or {SIZES}")
+        raise UserError(what, where=str(stored.folder), hint=f"measure with preprocessing={other.name}, or {SIZES}")
 
 
-def _shows_another_part(stored: StoredPictures, sample: Sample, recipe: Recipe) -> bool:
+def _shows_another_part(stored: ImageFolderModel, sample: Sample, preprocessing: Preprocessing) -> bool:
     try:
         rgb, prediction = decode(sample).rgb, _lightness(decode_file(stored.path_of(sample.id)).rgb)
-    except UnreadablePhotograph:
+    except UnreadableImage:
         return False  # the pass says so
-    n = recipe.size
-    parts = [get_recipe(f"{'center' if recipe.kind == 'squash' else 'squash'}{n}").apply(rgb)]
+    n = preprocessing.size
+    parts = [get_preprocessing(f"{'center' if preprocessing.kind == 'squash' else 'squash'}{n}").apply(rgb)]
     height, width = rgb.shape[:2]
-    if recipe.kind == "squash" and min(height, width) >= n:
+    if preprocessing.kind == "squash" and min(height, width) >= n:
         top, left = (height - n) // 2, (width - n) // 2
         parts.append(rgb[top : top + n, left : left + n])
-    own = _gap(prediction, _lightness(recipe.apply(rgb)))
+    own = _gap(prediction, _lightness(preprocessing.apply(rgb)))
     return own > OTHER_MEDIAN and min(_gap(prediction, _lightness(part)) for part in parts) < own / 2
 
 
 # --- in the pass
 
 
-def prediction_columns(colorization: Colorization) -> dict[str, np.ndarray]:
+def prediction_columns(colorization: Prediction) -> dict[str, np.ndarray]:
     """The columns that rows of stored predictions have beside the protocol's."""
     apart = (colorization.lightness - colorization.truth.lightness).abs().flatten(1)  # (N, H * W)
     return {LIGHTNESS_GAP: apart.median(dim=1).values.double().cpu().numpy()}
@@ -128,9 +128,9 @@ def lightness_warning(columns: Mapping[str, np.ndarray]) -> str | None:
 
 
 def prediction_notes(
-    stored: StoredPictures,
+    stored: ImageFolderModel,
     samples: Sequence[Sample],
-    recipe: Recipe,
+    preprocessing: Preprocessing,
     sizes: Mapping[str, Size],
     sha256s: Sequence[str],
     gaps: np.ndarray,
@@ -140,7 +140,7 @@ def prediction_notes(
     Args:
         stored: prepared for all samples.
         samples: the images, in order.
-        recipe: the preprocessing.
+        preprocessing: the preprocessing.
         sizes: id -> (H, W) of every evaluated image, in the order of ``gaps``.
         sha256s: of the files of the images, in the same order.
         gaps: (n,) the column ``lightness_gap``.
@@ -148,11 +148,19 @@ def prediction_notes(
     same = [id for id, sha256 in zip(sizes, sha256s, strict=True) if stored.sha256s[id] == sha256]
     copied = f"{len(same)} of {len(sizes)} predictions are the files of their images, true colors and all"
     copies = [f"{copied} (first {same[0]})"] if same else []
-    return [*copies, *_lightness_notes(stored, samples, recipe, list(sizes), gaps), *_file_notes(stored, recipe, sizes)]
+    return [
+        *copies,
+        *_lightness_notes(stored, samples, preprocessing, list(sizes), gaps),
+        *_file_notes(stored, preprocessing, sizes),
+    ]
 
 
 def _lightness_notes(
-    stored: StoredPictures, samples: Sequence[Sample], recipe: Recipe, ids: Sequence[str], gaps: np.ndarray
+    stored: ImageFolderModel,
+    samples: Sequence[Sample],
+    preprocessing: Preprocessing,
+    ids: Sequence[str],
+    gaps: np.ndarray,
 ) -> Iterator[str]:
     other = [id for id, gap in zip(ids, gaps, strict=True) if gap > OTHER_LIGHTNESS]
     median = float(np.median(gaps)) if len(gaps) else 0.0
@@ -163,24 +171,24 @@ def _lightness_notes(
         f"above {OTHER_LIGHTNESS:g}); over all images the median is {median:.1f}: "
         + ("these do not look like colorizations of these images" if median > OTHER_MEDIAN else f"first {other[0]}")
     )
-    yield from _explanations(stored, samples, recipe, other)
+    yield from _explanations(stored, samples, preprocessing, other)
 
 
 def _explanations(
-    stored: StoredPictures, samples: Sequence[Sample], recipe: Recipe, other: Sequence[str]
+    stored: ImageFolderModel, samples: Sequence[Sample], preprocessing: Preprocessing, other: Sequence[str]
 ) -> Iterator[str]:
     """Why predictions have another lightness, as far as looking at some of them tells."""
-    place = {sample.id: i for i, sample in enumerate(samples)}
+    position = {sample.id: i for i, sample in enumerate(samples)}
     # With their neighbors: often every file is one name off.
-    pool = {near for id in other[:_LOOKED_AT] for near in (place[id] - 1, place[id], place[id] + 1)}
-    images = {samples[i].id: _thumbnail(samples[i], recipe) for i in sorted(pool) if 0 <= i < len(samples)}
+    pool = {near for id in other[:_LOOKED_AT] for near in (position[id] - 1, position[id], position[id] + 1)}
+    images = {samples[i].id: _thumbnail(samples[i], preprocessing) for i in sorted(pool) if 0 <= i < len(samples)}
     known = {id: image for id, image in images.items() if image is not None}
     shuffled: list[tuple[str, str]] = []
     turned: list[tuple[str, str]] = []
     looked_at = 0
     for id in other[:_LOOKED_AT]:
         file = stored.path_of(id)
-        prediction = _thumbnail(Sample(id, file), recipe if recipe.kind == "center" else None)
+        prediction = _thumbnail(Sample(id, file), preprocessing if preprocessing.kind == "center" else None)
         if prediction is None or id not in known:
             continue
         looked_at += 1
@@ -213,14 +221,14 @@ _FORMATS: dict[str, Callable[[Header], bool]] = {
 """What is told of the predictions of which this is true."""
 
 
-def _file_notes(stored: StoredPictures, recipe: Recipe, sizes: Mapping[str, Size]) -> Iterator[str]:
+def _file_notes(stored: ImageFolderModel, preprocessing: Preprocessing, sizes: Mapping[str, Size]) -> Iterator[str]:
     headers = {id: stored.headers[id] for id in sizes}
-    fits = {id: fit(headers[id].size, size, recipe) for id, size in sizes.items()}
+    fits = {id: fit(headers[id].size, size, preprocessing) for id, size in sizes.items()}
     if scaled := [id for id, one in fits.items() if one == "scaled"]:
         first = f"{scaled[0]} has {shown(headers[scaled[0]].size)}, its image {shown(sizes[scaled[0]])}"
         yield f"{len(scaled)} of {len(headers)} predictions were resized to another size (first: {first})"
     if count := sum(one == "preprocessed" for one in fits.values()):
-        yield f"{count} of {len(headers)} predictions were stored as {recipe.name} gives them, and taken as they are"
+        yield f"{count} of {len(headers)} predictions were stored as {preprocessing.name} gives them: used unchanged"
     for what, is_so in _FORMATS.items():
         if found := [id for id, header in headers.items() if is_so(header)]:
             yield f"{len(found)} of {len(headers)} predictions {what} (first {found[0]})"
@@ -229,18 +237,18 @@ def _file_notes(stored: StoredPictures, recipe: Recipe, sizes: Mapping[str, Size
 def _upright_size(sample: Sample) -> Size | None:
     try:
         return read_header(sample.path).size
-    except UnreadablePhotograph:
+    except UnreadableImage:
         return None  # left out by the pass
 
 
-def _thumbnail(sample: Sample, recipe: Recipe | None) -> np.ndarray | None:
-    """(32, 32) lightness of what a recipe keeps of an image; None for one that cannot be read."""
+def _thumbnail(sample: Sample, preprocessing: Preprocessing | None) -> np.ndarray | None:
+    """(32, 32) lightness of what a preprocessing keeps of an image; None for one that cannot be read."""
     try:
         rgb = decode(sample).rgb
-    except UnreadablePhotograph:
+    except UnreadableImage:
         return None
-    if recipe is not None and rgb.shape[:2] != (recipe.size, recipe.size):
-        rgb = recipe.apply(rgb)
+    if preprocessing is not None and rgb.shape[:2] != (preprocessing.size, preprocessing.size):
+        rgb = preprocessing.apply(rgb)
     return _lightness(np.asarray(Image.fromarray(rgb).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)))
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from colorbench.color.lab import lightness_and_ab
-from colorbench.evaluation.batch import Colorization
+from colorbench.evaluation.batch import Prediction
 
 STRIDE = 4
 """Every fourth pixel of every fourth line is enough for means and correlations."""
@@ -40,13 +40,13 @@ NORMALIZED = 1.7 / 110
 shipped models it is at most 1.6 (zoo/cic on vivid images); nothing tells a timid model times 0.02 from these."""
 
 
-def observed(prediction: Colorization) -> np.ndarray:
+def observed(prediction: Prediction) -> np.ndarray:
     """Return a line of ``COLUMNS`` for each prediction of a batch, (N, 13) float64; NaN where one is not defined."""
     truth, rgb8 = prediction.truth, prediction.given_rgb8
-    whole = prediction.ab if rgb8 is not None else prediction.ab_float
-    ab, true = (_thinned(one).double().flatten(2) for one in (whole, truth.ab))  # (N, 2, P)
+    full = prediction.ab if rgb8 is not None else prediction.ab_float
+    ab, true = (_thinned(one).double().flatten(2) for one in (full, truth.ab))  # (N, 2, P)
     missing = torch.full((len(ab),), torch.nan, dtype=torch.float64, device=ab.device)
-    values = (rgb8 if rgb8 is not None else whole).flatten(1)
+    values = (rgb8 if rgb8 is not None else full).flatten(1)
     lightness, reversed_ = missing, missing
     if rgb8 is not None:
         wanted, given = _thinned(truth.lightness), _thinned(prediction.lightness)
@@ -93,22 +93,22 @@ def _of_ab(table: dict[str, np.ndarray]) -> list[str]:
     size, true_size = (float(np.sqrt(table[name].mean())) for name in ("square", "true_square"))
     seen = f"ab of all predictions lies in {low:.3g}..{high:.3g}"
     if low == high or (table["high"] - table["low"]).max() < 1e-6 or true_size < 1:
-        return []  # one color, and photographs without color: nothing to compare
+        return []  # one color, and images without color: nothing to compare
     if low >= 0 and high <= 1 and all(0.35 < mean < 0.65 for mean in means):
         return [f"{seen}, with a mean near 0.5: if the network gives (ab + 128) / 255, multiply by 255, subtract 128"]
     if max(-low, high) <= 1 and size < NORMALIZED * true_size:
-        words = "no prediction left -1..1, and CIE ab reaches 100"
-        return [f"{words} ({seen}): if the network gives normalized ab, multiply by 110"]
+        message = "no prediction left -1..1, and CIE ab reaches 100"
+        return [f"{message} ({seen}): if the network gives normalized ab, multiply by 110"]
     if low > -10 and all(90 < mean < 165 for mean in means):
         offset = 128 if np.mean(means) > 119 else 110
-        words = f"with a mean of {means[0]:.0f} and {means[1]:.0f}, where gray is 0"
-        return [f"{seen}, {words}: if the network gives ab + {offset} (8-bit Lab), subtract {offset}"]
+        message = f"with a mean of {means[0]:.0f} and {means[1]:.0f}, where gray is 0"
+        return [f"{seen}, {message}: if the network gives ab + {offset} (8-bit Lab), subtract {offset}"]
     if size > 150:
-        words = f"{size:.0f} from gray on average, where no sRGB color is farther than 134"
-        return [f"{seen}, {words}: if it was scaled twice, leave one out"]
+        message = f"{size:.0f} from gray on average, where no sRGB color is farther than 134"
+        return [f"{seen}, {message}: if it was scaled twice, leave one out"]
     if _swapped(table):
-        words = "the first channel follows the true b, and the second the true a, better than the other way round"
-        return [f"{words}: if the network gives (b, a), swap its channels"]
+        message = "the first channel follows the true b, and the second the true a, better than the other way round"
+        return [f"{message}: if the network gives (b, a), swap its channels"]
     return []
 
 
@@ -132,12 +132,12 @@ def _of_rgb(table: dict[str, np.ndarray], stored: bool) -> list[str]:
     as_given, as_bgr = table["lightness"][colorful], table["lightness_bgr"][colorful]
     nearer = len(as_given) and as_bgr.mean() < 0.5 * as_given.mean() and (as_bgr < as_given).mean() > 0.8
     if nearer and as_given.mean() > 1:
-        words = f"lightness is off by {as_given.mean():.1f}, and by {as_bgr.mean():.1f} with red and blue exchanged"
-        return [f"{words}: if the predictions are BGR, as OpenCV reads and writes, reverse their channels"]
+        message = f"lightness is off by {as_given.mean():.1f}, and by {as_bgr.mean():.1f} with red and blue exchanged"
+        return [f"{message}: if the predictions are BGR, as OpenCV reads and writes, reverse their channels"]
     gap = float(table["lightness"].mean())
     if gap > 15 and not stored:
-        words = f"the lightness of the predictions is off by {gap:.1f} on average, where a colorization keeps it"
-        return [f"{words}: check the range of rgb (8-bit sRGB, 0..255), its order, and that it is of the same image"]
+        message = f"the lightness of the predictions is off by {gap:.1f} on average, where a colorization keeps it"
+        return [f"{message}: check the range of rgb (8-bit sRGB, 0..255), its order, and that it is of the same image"]
     return []
 
 

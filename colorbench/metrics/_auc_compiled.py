@@ -10,7 +10,7 @@ from colorbench.color.compiled.jit import compiled, f32, f64, i32, i64, u32, u64
 
 _BLOCK = 1024
 SUMS = 4
-"""Sums that neighbouring pixels take in turn: adding to one that was just written has to wait for it."""
+"""Sums that neighboring pixels take in turn: adding to one that was just written has to wait for it."""
 _ZERO, _ONE = f32(0), f32(1)
 
 

@@ -1,4 +1,4 @@
-"""Area under the cumulative curve of colour error (AuC; paper, section 3.1), raw and rebalanced.
+"""Area under the cumulative curve of color error (AuC; paper, section 3.1), raw and rebalanced.
 
 ``F(t)`` is the share of pixels whose predicted ab lies within a Euclidean distance ``d <= t`` of the truth. The score
 is the area under ``F`` for t in 0..150, in percent of the largest possible; the truth gives 100. The paper names
@@ -188,7 +188,7 @@ def pooled_statistics(
 ) -> np.ndarray:
     """Statistics whose sums over images give the (rebalanced) AuC in percent, as S0 / S1.
 
-    An image's pixels count 1/pixels each, so that large photographs count no more than small ones. Without weights
+    An image's pixels count 1/pixels each, so that large images count no more than small ones. Without weights
     S1 is the number of images: the mean of the images' scores.
 
     Args:
@@ -210,7 +210,7 @@ def pooled_statistics(
 
 
 def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.ndarray:
-    """(N, 152) share of each image's pixels by ceil(d), each pixel weighing as the bin of its true colour.
+    """(N, 152) share of each image's pixels by ceil(d), each pixel weighing as the bin of its true color.
 
     Summed over images and accumulated over its columns, this is the numerator of the rebalanced curve F(0) ... F(150).
 

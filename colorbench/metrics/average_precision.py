@@ -6,7 +6,7 @@
 
 scikit-learn counts; the two rules of the challenge follow from its precision and recall.
 
-Photographs of equal score are ranked together: at such a place precision and recall are those after all of them, so
+Images of equal score are ranked together: at such a place precision and recall are those after all of them, so
 that the order of a file never counts.
 """
 

@@ -1,4 +1,4 @@
-"""Chroma: how far colours lie from gray in Lab."""
+"""Chroma: how far colors lie from gray in Lab."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def mean_chroma(ab: Tensor) -> Tensor:
         ab: (N, 2, H, W) floating.
 
     Returns:
-        (N,) float64; a gray picture has up to 0.006, as matrix and white point are rounded.
+        (N,) float64; a gray image has up to 0.006, as matrix and white point are rounded.
 
     Raises:
         ValueError: if the second dimension is not 2.

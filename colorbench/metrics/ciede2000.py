@@ -1,7 +1,7 @@
-"""CIEDE2000, the colour difference of the CIE (CIE 142-2001), as Sharma, Wu and Dalal (2005) made it unambiguous.
+"""CIEDE2000, the color difference of the CIE (CIE 142-2001), as Sharma, Wu and Dalal (2005) made it unambiguous.
 
 It corrects the Euclidean distance in Lab for what the eye sees: less weight on chroma differences between saturated
-colours, a factor for hue, and a rotation in the blues. About 1 is a difference just seen side by side. All three
+colors, a factor for hue, and a rotation in the blues. About 1 is a difference just seen side by side. All three
 parametric factors (kL, kC, kH) are 1, as in scikit-image.
 
 Reference: G. Sharma, W. Wu, E. N. Dalal, "The CIEDE2000 Color-Difference Formula: Implementation Notes, Supplementary
@@ -21,7 +21,7 @@ _TURN = 2 * math.pi
 
 
 def ciede2000(lab_a: Tensor, lab_b: Tensor) -> Tensor:
-    """Colour difference of every pixel; symmetric, 0 for equal colours, lower is better.
+    """Color difference of every pixel; symmetric, 0 for equal colors, lower is better.
 
     Args:
         lab_a: (N, 3, H, W) floating Lab; float16 and bfloat16 are compared as float32.
@@ -61,7 +61,7 @@ def _difference(one: Tensor, other: Tensor) -> Tensor:
     """(3, ...) and (3, ...) -> (...)."""
     (l1, a1, b1), (l2, a2, b2) = one.unbind(0), other.unbind(0)
 
-    # Chroma and hue, with a stretched where colours are dull (2-7).
+    # Chroma and hue, with a stretched where colors are dull (2-7).
     g = 1.5 - 0.5 * _saturation(((a1 * a1 + b1 * b1).sqrt_() + (a2 * a2 + b2 * b2).sqrt_()).mul_(0.5))  # 1 + G
     a1, a2 = a1 * g, a2 * g
     c1, c2 = (a1 * a1 + b1 * b1).sqrt_(), (a2 * a2 + b2 * b2).sqrt_()
@@ -74,7 +74,7 @@ def _difference(one: Tensor, other: Tensor) -> Tensor:
     dl, dc = l2 - l1, c2 - c1  # (8, 9)
     dh = 2 * (c1 * c2).sqrt_() * torch.sin(0.5 * delta_h)  # (11)
 
-    # The mean hue halves the shorter way (14). Where a colour has no hue it should be the other's, but then dh is 0 and
+    # The mean hue halves the shorter way (14). Where a color has no hue it should be the other's, but then dh is 0 and
     # all that follows from the mean hue is multiplied by it.
     h = h1 + 0.5 * delta_h
     h = h - _TURN * (h / _TURN).floor_()
@@ -92,13 +92,13 @@ def _difference(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _saturation(chroma: Tensor) -> Tensor:
-    """sqrt(C^7 / (C^7 + 25^7)), 0 for dull colours and 1 for vivid ones."""
+    """sqrt(C^7 / (C^7 + 25^7)), 0 for dull colors and 1 for vivid ones."""
     squared = chroma * chroma
     c7 = chroma * squared * squared * squared
     return (c7 / (c7 + 25.0**7)).sqrt_()
 
 
 def _hue(a: Tensor, b: Tensor) -> Tensor:
-    """Angle in 0..2 pi; 0 where there is no colour."""
+    """Angle in 0..2 pi; 0 where there is no color."""
     angle = torch.atan2(b, a)
     return angle + _TURN * (angle < 0).to(angle.dtype)

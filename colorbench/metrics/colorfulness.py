@@ -1,14 +1,14 @@
-"""Colourfulness, in the two forms that are in use under one name.
+"""Colorfulness, in the two forms that are in use under one name.
 
 Both look at two opponent channels of 8-bit sRGB, rg = R - G and yb = (R + G) / 2 - B, and give
 ``sqrt(std_rg^2 + std_yb^2) + 0.3 sqrt(mean_rg^2 + mean_yb^2)`` with the population's standard deviation:
 
 - ``cf_hs``, the published one, on the signed channels. D. Hasler, S. Suesstrunk, "Measuring colourfulness in natural
-  images", SPIE 5007, 2003: the metric M^(3). About 15 is slightly, 33 moderately, 59 quite, 109 extremely colourful.
+  images", SPIE 5007, 2003: the metric M^(3). About 15 is slightly, 33 moderately, 59 quite, 109 extremely colorful.
 - ``cf_abs`` takes absolute values of both channels first. It came from a tutorial (PyImageSearch, "Computing image
   colorfulness") into the evaluation code of CT2, ColorFormer and DDColor, whose tables report it.
 
-On 500 ImageNet photographs the means are 39.3 and 36.2: a figure without the form's name says little.
+On 500 ImageNet images the means are 39.3 and 36.2: a figure without the form's name says little.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 def cf_hs(rgb8: Tensor) -> Tensor:
-    """Colourfulness of each image after Hasler and Suesstrunk; 0 for gray, neither direction is better.
+    """Colorfulness of each image after Hasler and Suesstrunk; 0 for gray, neither direction is better.
 
     Args:
         rgb8: (N, 3, H, W) uint8.
@@ -38,7 +38,7 @@ def cf_hs(rgb8: Tensor) -> Tensor:
 
 
 def cf_abs(rgb8: Tensor) -> Tensor:
-    """Colourfulness of each image with absolute opponent channels; arguments and errors as ``cf_hs``.
+    """Colorfulness of each image with absolute opponent channels; arguments and errors as ``cf_hs``.
 
     The sign of a hue is lost, so that deviations shrink and means grow: red beside green does not deviate at all.
     """
@@ -64,5 +64,5 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and population variance of each row, (N,) float64, from exact sums of whole numbers."""
     n = x.shape[1]
     mean = x.sum(dim=1, dtype=torch.float64) / n
-    # |x| <= 510, so squares are exact in float32 and their sum is below 2^53 for any photograph.
+    # |x| <= 510, so squares are exact in float32 and their sum is below 2^53 for any image.
     return mean, ((x * x).sum(dim=1, dtype=torch.float64) / n - mean * mean).clamp_min(0)

@@ -11,13 +11,13 @@ from torch import Tensor
 from colorbench.metrics.reductions import image_mean
 
 
-def lightness_drift(seen: Tensor, given: Tensor) -> Tensor:
+def lightness_drift(rendered: Tensor, given: Tensor) -> Tensor:
     """Mean absolute difference of lightness of each image, in units of L (0..100).
 
     Rounding to 8 bits alone moves L a little in almost every pixel, so that only the truth itself has 0.
 
     Args:
-        seen: (N, 1, H, W) CIE L of the picture that is seen.
+        seen: (N, 1, H, W) CIE L of the image that is seen.
         given: (N, 1, H, W) CIE L that the model was given.
 
     Returns:
@@ -26,20 +26,20 @@ def lightness_drift(seen: Tensor, given: Tensor) -> Tensor:
     Raises:
         ValueError: for unequal shapes.
     """
-    return image_mean(_drift(seen, given))
+    return image_mean(_drift(rendered, given))
 
 
-def lightness_drift_share(seen: Tensor, given: Tensor, above: float = 1.0) -> Tensor:
+def lightness_drift_share(rendered: Tensor, given: Tensor, above: float = 1.0) -> Tensor:
     """Share of each image's pixels whose lightness moved by more than ``above``, in percent.
 
     Arguments and errors as ``lightness_drift``; (N,) float64, 0..100, NaN where a pixel is NaN.
     """
-    drift = _drift(seen, given)
+    drift = _drift(rendered, given)
     # Comparing alone would count NaN among the pixels that kept their lightness.
     return 100 * image_mean((drift > above) + 0 * drift)
 
 
-def _drift(seen: Tensor, given: Tensor) -> Tensor:
-    if seen.shape != given.shape:
-        raise ValueError(f"lightness of unequal shape: {tuple(seen.shape)} and {tuple(given.shape)}")
-    return (seen - given).abs_()
+def _drift(rendered: Tensor, given: Tensor) -> Tensor:
+    if rendered.shape != given.shape:
+        raise ValueError(f"lightness of unequal shape: {tuple(rendered.shape)} and {tuple(given.shape)}")
+    return (rendered - given).abs_()

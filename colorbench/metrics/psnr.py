@@ -1,7 +1,7 @@
 """Peak signal-to-noise ratio on 8-bit sRGB.
 
 ``PSNR = 10 log10(255^2 / MSE)`` in dB, the mean squared error over the three channels and all pixels of one image.
-Averages of it over a set hide a choice: for the same gray answers to 500 photographs, the mean of the images' PSNR, the
+Averages of it over a set hide a choice: for the same gray answers to 500 images, the mean of the images' PSNR, the
 median and the PSNR of the mean MSE were 25.1, 22.7 and 20.4 dB, and one exact match makes a mean infinite. So this file
 gives values per image, and the choice stands where the averaging is done.
 """
@@ -15,7 +15,7 @@ from torch import Tensor
 
 ROUNDING_BOUND = 10 * math.log10(12 * 255**2)
 """58.92 dB: the PSNR of an error of rounding to 8 bits, uniform within half a step, whose variance is 1/12. Above it
-two pictures differ by less than the rounding that made them 8-bit pictures."""
+two images differ by less than the rounding that made them 8-bit images."""
 
 
 def mean_squared_error(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:

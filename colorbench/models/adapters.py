@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import FORWARDED, Colorizer, Colors, Inputs
+from colorbench.models.interfaces import FORWARDED, Colorizer, ColorizerInput, ColorPrediction
 
 
-class Wrapped:
+class SimpleColorizerAdapter:
     """A SimpleColorizer made to look like a Colorizer, with all capabilities that it has."""
 
     def __init__(self, model: Any, colorize: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -31,11 +31,11 @@ class Wrapped:
         """The model's own, where it predicts a distribution."""
         return getattr(self.model, "decoding", None) or {}
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """The short form's answer; its shape and values are checked by the engine."""
         colorize = self.model.colorize if self._colorize is None else self._colorize
-        return Colors(ab=colorize(inputs.lightness))
+        return ColorPrediction(ab=colorize(inputs.lightness))
 
     def _redrawn(self, seed: int) -> Colorizer | None:
         other = self.model.redrawn(seed)
-        return other if other is None or hasattr(other, "colorize_batch") else Wrapped(other)
+        return other if other is None or hasattr(other, "colorize_batch") else SimpleColorizerAdapter(other)

@@ -20,8 +20,8 @@ class ModelCard(BaseModel):
     """competitor, baseline (gray, constant, random, mean) or reference (shown the truth)."""
     paper: str | None = None
     """Citation or address."""
-    licence: str | None = None
-    """Licence of code and weights."""
+    license: str | None = None
+    """License of code and weights."""
     stochastic: bool = False
     """Whether the answer depends on the seed."""
     working_size: int | None = None
@@ -35,7 +35,7 @@ class ModelCard(BaseModel):
     training_data: str | None = None
     """What it was trained on, in words."""
     training_hashes: str | None = None
-    """File (package:path) with the content hashes of the training photographs, for the overlap check."""
+    """File (package:path) with the content hashes of the training images, for the overlap check."""
     preset: str | None = None
     """Training preset, and every departure from it in ``notes``."""
     scores: dict[str, float] = Field(default_factory=dict)
@@ -56,5 +56,7 @@ class ModelCard(BaseModel):
             return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         except ValueError as error:  # half of a surrogate pair is no text, an object no JSON
             return " ".join(str(error).split())
-        mine, stored = vars(self), vars(again)
-        return next((f"{name}: {mine[name]!r} is not kept" for name in stored if mine.get(name) != stored[name]), None)
+        candidate, stored = vars(self), vars(again)
+        return next(
+            (f"{name}: {candidate[name]!r} is not kept" for name in stored if candidate.get(name) != stored[name]), None
+        )

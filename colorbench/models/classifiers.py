@@ -1,11 +1,12 @@
-"""Image classifiers that judge colorizations: timm's architectures with weights whose content is known by its hash.
+"""Image classifiers that classifier colorizations: timm's architectures with weights whose content is known by its
+hash.
 
     tf_efficientnet_lite0            weights that a Python package among the dependencies carries: no download
     resnet50, resnet50.a1_in1k       timm's published weights, downloaded once
     resnet18:weights.safetensors     an architecture with a weights file of one's own (also https://... or hf:...)
 
-A classifier always computes in float32, on a CPU one picture at a time: that is no slower than a batch, and an answer
-then does not depend on which pictures were judged together.
+A classifier always computes in float32, on a CPU one image at a time: that is no slower than a batch, and an answer
+then does not depend on which images were judged together.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ Crop = Literal["none", "timm"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an 8-bit picture of any size to what a classifier is shown."""
+    """From an 8-bit image of any size to what a classifier is shown."""
 
     crop: Crop
-    """``none``: the whole picture, squashed by Pillow's bicubic (antialiased); ``timm``: as timm evaluates it."""
+    """``none``: the whole image, squashed by Pillow's bicubic (antialiased); ``timm``: as timm evaluates it."""
     size: tuple[int, int]
     """(H, W)."""
     mean: tuple[float, ...]
@@ -49,20 +50,20 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str
     crop_share: float
-    """Side of the centre crop over that of the resized picture; 1 for the whole."""
+    """Side of the center crop over that of the resized image; 1 for the whole."""
     crop_mode: str
 
     def apply(self, rgb8: np.ndarray) -> Tensor:
         """(h, w, 3) uint8 -> (3, H, W) float32, normalized."""
-        picture = Image.fromarray(rgb8)
+        image = Image.fromarray(rgb8)
         if self.crop == "timm":
-            shown = _timm_transform(self)(picture)
+            shown = _timm_transform(self)(image)
             assert isinstance(shown, Tensor)
             return shown
         height, width = self.size
-        if picture.size != (width, height):
-            picture = picture.resize((width, height), Image.Resampling.BICUBIC)
-        values = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float().div_(255)  # (3, H, W)
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BICUBIC)
+        values = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)  # (3, H, W)
         return values.sub_(torch.tensor(self.mean)[:, None, None]).div_(torch.tensor(self.std)[:, None, None])
 
 
@@ -131,16 +132,16 @@ class Classifier:
         device = rgb8.device
         if next(self._network.parameters()).device != device:
             self._network.to(device)
-        pictures = rgb8.permute(0, 2, 3, 1).cpu().numpy()  # (N, h, w, 3)
-        shown = torch.stack([self.preprocessing.apply(np.ascontiguousarray(one)) for one in pictures])
+        images = rgb8.permute(0, 2, 3, 1).cpu().numpy()  # (N, h, w, 3)
+        shown = torch.stack([self.preprocessing.apply(np.ascontiguousarray(one)) for one in images])
         shown = shown.to(device, memory_format=torch.channels_last)
         with torch.no_grad():
             at_once = 1 if device.type == "cpu" else len(shown)
             parts = [shown[start : start + at_once] for start in range(0, len(shown), at_once)]
             found = torch.cat([self._network(part) for part in parts])
         if not bool(found.isfinite().all()):
-            mend = "give other weights"
-            raise RunError(f"classifier {self.name} answered with NaN or infinity", mend=mend)
+            hint = "give other weights"
+            raise RunError(f"classifier {self.name} answered with NaN or infinity", hint=hint)
         return found
 
 
@@ -152,13 +153,13 @@ def load_classifiers(names: str, *, crop: Crop = "none") -> tuple[Classifier, ..
     """
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked:
-        raise UserError("no classifier was named", mend=f"give for example classifiers={PACKAGED}")
+        raise UserError("no classifier was named", hint=f"give for example classifiers={PACKAGED}")
     loaded = tuple(load_classifier(name, crop=crop) for name in asked)
     seen: dict[str, str] = {}
     for one, name in zip(loaded, asked, strict=True):
         if slug(one.name) in seen:
             twice = f"{seen[slug(one.name)]!r} and {name!r}"
-            raise UserError(f"two classifiers have one name: {twice}", mend="name each once, and their files apart")
+            raise UserError(f"two classifiers have one name: {twice}", hint="name each once, and their files apart")
         seen[slug(one.name)] = name
     return loaded
 
@@ -168,7 +169,7 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
 
     Args:
         name: see the head of this file.
-        crop: ``none`` shows the whole picture, ``timm`` what timm's own evaluation shows.
+        crop: ``none`` shows the whole image, ``timm`` what timm's own evaluation shows.
 
     Raises:
         UserError: for an unknown name, a network that is no classifier, weights that are missing or do not fit, and a
@@ -176,11 +177,11 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
         RunError: for a download that fails.
     """
     if crop not in get_args(Crop):
-        raise UserError(f"crop cannot be {crop!r}", mend=f"choose {' or '.join(get_args(Crop))}")
+        raise UserError(f"crop cannot be {crop!r}", hint=f"choose {' or '.join(get_args(Crop))}")
     architecture, colon, source = name.partition(":")
     config = _config(architecture)
     if not config.num_classes:
-        raise UserError(f"{architecture} is no classifier: it has no classes", mend="name one that was trained on them")
+        raise UserError(f"{architecture} is no classifier: it has no classes", hint="name one that was trained on them")
     preprocessing = _preprocessing(config, crop)
     if colon:
         path, known_as = resolve(source), f"{architecture}:{Path(source.partition('@')[0]).stem}"
@@ -212,16 +213,16 @@ def _config(architecture: str) -> Any:
     base, dot, tag = architecture.partition(".")
     if not timm.is_model(base):
         near = nearest(base, timm.list_models())
-        mend = f"did you mean {near}?" if near else "timm.list_models(pretrained=True) names them"
-        raise UserError(f"timm has no classifier {base!r}", mend=mend)
+        hint = f"did you mean {near}?" if near else "timm.list_models(pretrained=True) names them"
+        raise UserError(f"timm has no classifier {base!r}", hint=hint)
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{base}.*")]
     if dot and tag not in tags:
-        mend = f"it has {', '.join(tags)}" if tags else f"it has none: give a file, {base}:FILE"
-        raise UserError(f"timm has no weights {tag!r} for {base}", mend=mend)
+        hint = f"it has {', '.join(tags)}" if tags else f"it has none: give a file, {base}:FILE"
+        raise UserError(f"timm has no weights {tag!r} for {base}", hint=hint)
     config = timm.get_pretrained_cfg(architecture)
     if config is None:
-        what = f"timm does not say how pictures are prepared for {architecture}"
-        raise UserError(what, mend="name an architecture that it has published weights for")
+        what = f"timm does not say how images are prepared for {architecture}"
+        raise UserError(what, hint="name an architecture that it has published weights for")
     return config
 
 
@@ -231,15 +232,15 @@ def _preprocessing(config: Any, crop: Crop) -> Preprocessing:
     known: Any = timm_config
     data = known.resolve_data_config(pretrained_cfg=config.to_dict())
     size: Sequence[int] = data["input_size"][1:]
-    whole = crop == "none"
+    full = crop == "none"
     return Preprocessing(
         crop=crop,
         size=(size[0], size[1]),
         mean=tuple(data["mean"]),
         std=tuple(data["std"]),
-        interpolation="bicubic" if whole else data["interpolation"],
-        crop_share=1.0 if whole else data["crop_pct"],
-        crop_mode="whole" if whole else data["crop_mode"],
+        interpolation="bicubic" if full else data["interpolation"],
+        crop_share=1.0 if full else data["crop_pct"],
+        crop_mode="full" if full else data["crop_mode"],
     )
 
 

@@ -34,11 +34,11 @@ def resolve(source: str | Path, sha256: str | None = None) -> Path:
     elif text.startswith("https://"):
         path = _from_address(text, sha256)
     elif "://" in text:
-        raise UserError("weights are downloaded by https only", where=text, mend="give https://..., hf:... or a path")
+        raise UserError("weights are downloaded by https only", where=text, hint="give https://..., hf:... or a path")
     else:
         path = Path(source)
         if not path.is_file():
-            raise UserError("no such weights file", where=text, mend="check the path")
+            raise UserError("no such weights file", where=text, hint="check the path")
     if sha256 is not None:
         check_sha256(path, sha256)
     return path
@@ -60,16 +60,16 @@ def fetch(address: str, target: Path, sha256: str | None = None) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         part = Path(folder) / target.name
         try:
-            with urllib.request.urlopen(address, timeout=60) as answer, part.open("wb") as file:
-                while block := answer.read(2**20):
+            with urllib.request.urlopen(address, timeout=60) as prediction, part.open("wb") as file:
+                while block := prediction.read(2**20):
                     file.write(block)
-                expected = answer.headers["Content-Length"]
+                expected = prediction.headers["Content-Length"]
         except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             raise RunError(
-                f"the download failed: {error}", where=address, mend="check the address and the network"
+                f"the download failed: {error}", where=address, hint="check the address and the network"
             ) from error
         if expected is not None and part.stat().st_size != int(expected):
-            raise RunError("the download broke off", where=address, mend="try again")
+            raise RunError("the download broke off", where=address, hint="try again")
         if sha256 is not None:
             check_sha256(part, sha256)
         part.replace(target)
@@ -95,23 +95,23 @@ def _from_hub(source: str) -> Path:
         RepositoryNotFoundError,
     )
 
-    place, _, revision = source.removeprefix("hf:").partition("@")
-    parts = place.split("/", 2)
+    position, _, revision = source.removeprefix("hf:").partition("@")
+    parts = position.split("/", 2)
     if len(parts) != 3 or not all(parts):
         raise UserError("a file on the hub is hf:OWNER/REPOSITORY/FILE[@REVISION]", where=source)
     try:
         found = hf_hub_download("/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=offline())
     except LocalEntryNotFoundError as error:
         _refuse_offline(source)
-        raise RunError("the download failed", where=source, mend="check the network") from error
+        raise RunError("the download failed", where=source, hint="check the network") from error
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
-        raise UserError("no such file on the hub", where=source, mend="check owner, repository and file") from error
+        raise UserError("no such file on the hub", where=source, hint="check owner, repository and file") from error
     except (HfHubHTTPError, OSError) as error:
-        raise RunError(f"the download failed: {error}", where=source, mend="check the network") from error
+        raise RunError(f"the download failed: {error}", where=source, hint="check the network") from error
     return Path(found)
 
 
 def _refuse_offline(source: str) -> None:
     if offline():
-        mend = f"download it once without {' and '.join(OFFLINE)}, or give a local file"
-        raise UserError("these weights are not here yet, and downloads are switched off", where=source, mend=mend)
+        hint = f"download it once without {' and '.join(OFFLINE)}, or give a local file"
+        raise UserError("these weights are not here yet, and downloads are switched off", where=source, hint=hint)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from colorbench.models.adapters import Wrapped
-from colorbench.models.image_folder import StoredPictures
+from colorbench.models.adapters import SimpleColorizerAdapter
+from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
 from colorbench.models.state_hash import state_digest
 from colorbench.storage.source_code import UnknownCode, code_digest, foreign, package_digest, top_package
@@ -54,9 +54,9 @@ class ModelFingerprint:
 
 def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
     """The fingerprint of a model as it is now; its weights are read, which takes about a second a gigabyte."""
-    colorizer = model.colorizer.model if isinstance(model.colorizer, Wrapped) else model.colorizer
+    colorizer = model.colorizer.model if isinstance(model.colorizer, SimpleColorizerAdapter) else model.colorizer
     name = canonical_name(model.full_name)
-    if isinstance(colorizer, StoredPictures):
+    if isinstance(colorizer, ImageFolderModel):
         # Their hash is that of the image files; what makes predictions of them is colorbench itself.
         return ModelFingerprint(name, model.decoding, model.weights_sha256 or "", "", file=model.weights_sha256)
     code, reasons = object_code(colorizer)

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from colorbench.data.decoding import Header, UnreadablePhotograph, decode_file, read_header
+from colorbench.data.decoding import Header, UnreadableImage, decode_file, read_header
 from colorbench.data.formats import readable
 from colorbench.data.names import match_names, nearest_name
-from colorbench.data.preprocessing import Recipe, get_recipe
+from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.data.walk import check_name, walk
 from colorbench.errors import RunError, UserError
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.weights import file_sha256
 
 Size = tuple[int, int]
@@ -33,11 +33,11 @@ degrees, or none of these."""
 ASPECT_TOLERANCE = 0.01
 
 
-def fit(prediction: Size, image: Size, recipe: Recipe) -> Fit:
+def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
     """How the size (H, W) of a prediction fits that of its image."""
     if prediction == image:
         return "same"
-    if recipe.size and prediction == (recipe.size, recipe.size):
+    if preprocessing.size and prediction == (preprocessing.size, preprocessing.size):
         return "preprocessed"
     if same_aspect(prediction, image):
         return "scaled"
@@ -51,28 +51,28 @@ def same_aspect(one: Size, other: Size) -> bool:
     return rounded or abs(w * height / (h * width) - 1) <= ASPECT_TOLERANCE
 
 
-class StoredPictures:
-    """A folder of pictures as a colorizer."""
+class ImageFolderModel:
+    """A folder of images as a colorizer."""
 
     def __init__(self, folder: Path) -> None:
         """Only names are read.
 
         Raises:
-            UserError: for a folder that is missing or without pictures.
+            UserError: for a folder that is missing or without images.
         """
         if not folder.is_dir():
-            raise UserError("no such folder of pictures", where=str(folder), mend="write images:FOLDER")
+            raise UserError("no such folder of images", where=str(folder), hint="write images:FOLDER")
         check_name(str(folder), "a folder")
         contents = walk(folder)
         remark = contents.remark()
         if not contents.images:
             known = f"known: {readable()}"
-            mend = f"{remark}. {known}" if remark else known
-            raise UserError("no images in this folder", where=str(folder), mend=mend)
+            hint = f"{remark}. {known}" if remark else known
+            raise UserError("no images in this folder", where=str(folder), hint=hint)
         self.folder = folder
         self.card = ModelCard(
-            title=f"stored pictures of {folder.resolve().name}",
-            notes="Made elsewhere: its weights_sha256 is a hash over the pictures. Lossy formats cost accuracy.",
+            title=f"stored images of {folder.resolve().name}",
+            notes="Made elsewhere: its weights_sha256 is a hash over the images. Lossy formats cost accuracy.",
         )
         self.headers: dict[str, Header] = {}
         """Id -> header of its prediction, once they are prepared."""
@@ -97,8 +97,8 @@ class StoredPictures:
                 self.headers[id] = read_header(path)
                 self.sha256s[id] = file_sha256(path)
                 digest.update(f"{id}\0{self.sha256s[id]}\n".encode())
-            except UnreadablePhotograph as error:
-                raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), mend=_AGAIN) from error
+            except UnreadableImage as error:
+                raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), hint=_AGAIN) from error
         self._found = found
         return digest.hexdigest()
 
@@ -106,32 +106,33 @@ class StoredPictures:
         """The file of a prediction that was prepared."""
         return self._found[id]
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
-        """The pictures at the inputs' size."""
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        """The images at the inputs' size."""
         if any(id not in self._found for id in inputs.ids):
             self._found |= self._match(inputs.ids)
         height, width = inputs.lightness.shape[-2:]
         sizes = inputs.sizes or (None,) * len(inputs.ids)
-        pictures = [
-            self._picture(id, (height, width), own, inputs.recipe) for id, own in zip(inputs.ids, sizes, strict=True)
+        images = [
+            self._image(id, (height, width), own, inputs.preprocessing)
+            for id, own in zip(inputs.ids, sizes, strict=True)
         ]
-        rgb8 = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
-        return Colors(rgb8=rgb8.to(inputs.lightness.device))
+        rgb8 = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
+        return ColorPrediction(rgb8=rgb8.to(inputs.lightness.device))
 
-    def _picture(self, id: str, size: Size, own: Size | None, recipe: str | None) -> np.ndarray:
-        """(H, W, 3) uint8 for one photograph of its own size ``own``, evaluated at ``size``."""
+    def _image(self, id: str, size: Size, own: Size | None, preprocessing: str | None) -> np.ndarray:
+        """(H, W, 3) uint8 for one image of its own size ``own``, evaluated at ``size``."""
         path = self._found[id]
         try:
             rgb = decode_file(path).rgb
-        except UnreadablePhotograph as error:
-            raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), mend=_AGAIN) from error
+        except UnreadableImage as error:
+            raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), hint=_AGAIN) from error
         given = rgb.shape[:2]
         if given == size:
             return rgb
-        chosen = None if recipe is None else get_recipe(recipe)
+        chosen = None if preprocessing is None else get_preprocessing(preprocessing)
         if chosen is not None and own is not None and fit(given, own, chosen) in ("turned", "other"):
             what = f"a prediction of {shown(given)} does not fit its image of {shown(own)}"
-            raise RunError(what, where=str(path), mend=SIZES)
+            raise RunError(what, where=str(path), hint=SIZES)
         if chosen is not None and chosen.kind == "center":
             return chosen.apply(rgb)  # squashing would move the colors off what they belong to
         return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BICUBIC))
@@ -145,14 +146,14 @@ class StoredPictures:
             count = sum(len(meant) for meant, _ in found.doubtful)
             what = f"{count} of {len(ids)} images leave in doubt which prediction is theirs"
             first = f"{' and '.join(several[:2])} may be {' or '.join(files[:2])}"
-            mend = "keep one file for each image, under the image's path"
-            raise RunError(f"{what}, first {first}", where=where, mend=mend)
+            hint = "keep one file for each image, under the image's path"
+            raise RunError(f"{what}, first {first}", where=where, hint=hint)
         if found.missing:
             first = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
             nearest = nearest_name(found.missing[0], self._paths)
-            mend = "make them, or measure only the images that have one with --list"
+            hint = "make them, or measure only the images that have one with --list"
             what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}; the folder has {nearest}"
-            raise RunError(what, where=where, mend=mend)
+            raise RunError(what, where=where, hint=hint)
         self.remarks = list(self._passed_over)
         if found.by_file_name:
             self.remarks.append(f"{found.by_file_name} predictions were found by the name of their file alone")

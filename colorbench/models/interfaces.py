@@ -17,7 +17,7 @@ from colorbench.models.card import ModelCard
 
 
 @dataclass(frozen=True)
-class Inputs:
+class ColorizerInput:
     """What a colorizer is shown: a batch of equal size."""
 
     lightness: Tensor
@@ -26,21 +26,21 @@ class Inputs:
     seeds: tuple[int, ...]
     """One an image, hash(run seed, sha256 of the image's file): randomness belongs to the image, never to the batch."""
     truth: Tensor | None = None
-    """(N, 3, H, W) uint8 true colours; only references (card.role == "reference") are ever given it."""
+    """(N, 3, H, W) uint8 true colors; only references (card.role == "reference") are ever given it."""
     sizes: tuple[tuple[int, int], ...] = ()
-    """(H, W) of each original photograph."""
-    recipe: str | None = None
-    """Name of the recipe that the photographs went through; stored pictures go through the same."""
+    """(H, W) of each original image."""
+    preprocessing: str | None = None
+    """Name of the preprocessing that the images went through; stored images go through the same."""
 
 
 @dataclass(frozen=True)
-class Colors:
+class ColorPrediction:
     """A colorizer's answer: exactly one of the two."""
 
     ab: Tensor | None = None
     """(N, 2, H, W) float, CIE ab."""
     rgb8: Tensor | None = None
-    """(N, 3, H, W) uint8 sRGB, for models that answer in RGB and for stored pictures."""
+    """(N, 3, H, W) uint8 sRGB, for models that answer in RGB and for stored images."""
 
 
 @runtime_checkable
@@ -49,8 +49,8 @@ class Colorizer(Protocol):
 
     card: ModelCard
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
-        """Colours for a batch."""
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        """Colors for a batch."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 zoo/cic.small        installed: prefix/name, and a tag where the model has several
 my_model.py:Warm     a class in a file, for a one-off
-images:answers/      pictures that another program made
+images:answers/      images that another program made
 
 Each may have options in brackets: zoo/cic[decode=mode,weights=mine.safetensors]
 """
@@ -22,10 +22,10 @@ from torch import nn
 
 from colorbench.color.bins import Decoding
 from colorbench.errors import UnknownNameError, UserError
-from colorbench.models.adapters import Wrapped
+from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.card import ModelCard
-from colorbench.models.guard import one_line, usage_held_back
-from colorbench.models.image_folder import StoredPictures
+from colorbench.models.guard import one_line, usage_deferred
+from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.interfaces import Colorizer, OnDevice
 from colorbench.models.names import parse_name, short_name, with_decoding
 from colorbench.models.networks import device_of, evaluation_mode, networks_of
@@ -47,7 +47,7 @@ class LoadedModel:
     colorizer: Colorizer
     card: ModelCard
     weights_sha256: str | None = None
-    """Of the weights file; of stored pictures, over all of them, once they are prepared."""
+    """Of the weights file; of stored images, over all of them, once they are prepared."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
     """decode and temperature, where the model predicts a distribution."""
     undecoded_name: str | None = None
@@ -56,12 +56,12 @@ class LoadedModel:
     """Before one was chosen."""
 
     def prepare(self, ids: tuple[str, ...]) -> None:
-        """What must be known before a run on the photographs ``ids``: stored pictures are looked up and hashed.
+        """What must be known before a run on the images ``ids``: stored images are looked up and hashed.
 
         Raises:
-            RunError: if pictures are missing.
+            RunError: if images are missing.
         """
-        if isinstance(self.colorizer, StoredPictures):
+        if isinstance(self.colorizer, ImageFolderModel):
             self.weights_sha256 = self.colorizer.prepare(ids)
 
     def to(self, device: torch.device) -> LoadedModel:
@@ -119,7 +119,7 @@ def load_model(
         temperature = _either("temperature", asked.temperature, temperature)
         loaded = _by_name(asked.name, _either("weights", asked.weights, weights))
     elif weights is not None:
-        raise UserError("a model that is loaded takes no weights file", mend="give the model by name")
+        raise UserError("a model that is loaded takes no weights file", hint="give the model by name")
     else:
         loaded = model if isinstance(model, LoadedModel) else _of_object(model)
     loaded = _decoded(loaded, decode, temperature)
@@ -128,15 +128,15 @@ def load_model(
 
 def _either(key: str, in_brackets: Any, beside: Any) -> Any:
     if in_brackets is not None and beside is not None and in_brackets != beside:
-        raise UserError(f"{key} is given twice: {in_brackets} and {beside}", mend="give it once")
+        raise UserError(f"{key} is given twice: {in_brackets} and {beside}", hint="give it once")
     return beside if in_brackets is None else in_brackets
 
 
 def _by_name(name: str, weights: Path | None) -> LoadedModel:
     if name.startswith(IMAGES):
         if weights is not None:
-            raise UserError(f"{name} takes no weights file", mend="leave out the weights")
-        stored = StoredPictures(Path(name.removeprefix(IMAGES)))
+            raise UserError(f"{name} takes no weights file", hint="leave out the weights")
+        stored = ImageFolderModel(Path(name.removeprefix(IMAGES)))
         return LoadedModel(f"{IMAGES}{short_name(stored.folder)}", None, None, stored, stored.card)
     source = _source(name)
     tag = _resolve_tag(source)
@@ -161,7 +161,7 @@ def _of_object(model: object) -> LoadedModel:
     module = "notebook" if kind.__module__ in ("__main__", "builtins") else kind.__module__
     name = f"{module}:{kind.__qualname__.replace('<locals>.', '')}"
     if inspect.isclass(model):
-        with one_line(f"{name} cannot be made", mend="give an object of the class"), usage_held_back():
+        with one_line(f"{name} cannot be made", hint="give an object of the class"), usage_deferred():
             model = model()
     colorizer = as_colorizer(model, name)
     return LoadedModel(name, None, None, colorizer, colorizer.card, colorizer.card.weights_sha256)
@@ -188,25 +188,25 @@ def as_colorizer(model: Any, name: str) -> Colorizer:
     Raises:
         UserError: naming the model and what it lacks.
     """
-    mend = "a model has a `card` and a method `colorize` or `colorize_batch`: see examples/plugin"
-    with one_line(f"{name} gives no card", mend=mend):
+    hint = "a model has a `card` and a method `colorize` or `colorize_batch`: see examples/plugin"
+    with one_line(f"{name} gives no card", hint=hint):
         card = getattr(model, "card", None)
     if card is None:
-        raise UserError(f"{name} has no card", mend=mend)
+        raise UserError(f"{name} has no card", hint=hint)
     if not isinstance(card, ModelCard):
         what = f"the card of {name} is a {type(card).__name__}, not a ModelCard"
-        raise UserError(what, mend="write card = ModelCard(title=...), from colorbench.models.card")
+        raise UserError(what, hint="write card = ModelCard(title=...), from colorbench.models.card")
     if (trouble := card.not_storable()) is not None:
         raise UserError(
-            f"the card of {name} cannot be stored: {trouble}", mend="a record holds finite numbers and text"
+            f"the card of {name} cannot be stored: {trouble}", hint="a record holds finite numbers and text"
         )
     if callable(getattr(model, "colorize_batch", None)):
         return model  # type: ignore[no-any-return]
     if callable(getattr(model, "colorize", None)):
-        return Wrapped(model)
+        return SimpleColorizerAdapter(model)
     if isinstance(model, nn.Module):
-        return Wrapped(model, model)
-    raise UserError(f"{name} has neither colorize nor colorize_batch", mend=mend)
+        return SimpleColorizerAdapter(model, model)
+    raise UserError(f"{name} has neither colorize nor colorize_batch", hint=hint)
 
 
 def _resolve_tag(source: _Source) -> str | None:
@@ -217,8 +217,8 @@ def _resolve_tag(source: _Source) -> str | None:
     """
     tags = tags_of(source.factory)
     if source.asked is not None and source.asked not in tags:
-        mend = f"it has {', '.join(tags)}" if tags else f"it has no tags: write {source.base}"
-        raise UnknownNameError(f"{source.base} has no tag {source.asked!r}", mend=mend)
+        hint = f"it has {', '.join(tags)}" if tags else f"it has no tags: write {source.base}"
+        raise UnknownNameError(f"{source.base} has no tag {source.asked!r}", hint=hint)
     return source.asked or next(iter(tags), None)
 
 
@@ -227,15 +227,15 @@ def _made(source: _Source, full_name: str, tag: str | None, weights: Path | None
     make = source.factory if tag is None else getattr(source.factory, "load", None)
     if not callable(make):
         wanted = "a class or function that makes a model" if tag is None else "a class with tags and load(tag)"
-        raise UserError(f"{full_name} must be {wanted}", mend="see examples/plugin")
+        raise UserError(f"{full_name} must be {wanted}", hint="see examples/plugin")
     keywords = {}
     if weights is not None:
         if "weights" not in _parameters(make):
-            raise UserError(f"{source.base} takes no weights file", mend="leave out the weights")
+            raise UserError(f"{source.base} takes no weights file", hint="leave out the weights")
         if not weights.is_file():
-            raise UserError("no such weights file", where=str(weights), mend="check the path")
+            raise UserError("no such weights file", where=str(weights), hint="check the path")
         keywords = {"weights": weights}
-    with one_line(f"{full_name} cannot be made", mend="--debug shows where"), usage_held_back():
+    with one_line(f"{full_name} cannot be made", hint="--debug shows where"), usage_deferred():
         return make(*(() if tag is None else (tag,)), **keywords)
 
 
@@ -267,18 +267,18 @@ def _decoded(loaded: LoadedModel, decode: str | None, temperature: float | None)
     colorizer: Any = loaded.colorizer
     if not callable(getattr(colorizer, "with_decoding", None)):
         what = f"{loaded.full_name} predicts no distribution, so it has no decoding to choose"
-        raise UserError(what, mend="leave out decode and temperature")
+        raise UserError(what, hint="leave out decode and temperature")
     if decode is not None and decode not in get_args(Decoding):
-        raise UserError(f"unknown decoding {decode!r}", mend=f"choose from {', '.join(get_args(Decoding))}")
+        raise UserError(f"unknown decoding {decode!r}", hint=f"choose from {', '.join(get_args(Decoding))}")
     if temperature is not None and not 0 < temperature < float("inf"):
-        raise UserError(f"the temperature must be positive, got {temperature}", mend="the paper takes 0.38")
+        raise UserError(f"the temperature must be positive, got {temperature}", hint="the paper takes 0.38")
     with one_line(f"{loaded.full_name} cannot be decoded so"):
         other = colorizer.with_decoding(decode, temperature)
     changed = replace(loaded, colorizer=as_colorizer(other, loaded.full_name))
     decoding = _decoding(changed)
     if temperature is not None and "temperature" not in decoding:
         what = f"decode={decoding.get('decode', decode)} has no temperature"
-        raise UserError(what, mend="leave out the temperature, or decode with annealed-mean")
+        raise UserError(what, hint="leave out the temperature, or decode with annealed-mean")
     name = loaded.undecoded_name or loaded.full_name
     first = loaded.usual_decoding if loaded.usual_decoding is not None else usual
     return replace(
@@ -302,5 +302,5 @@ def _decoding(loaded: LoadedModel) -> dict[str, Any]:
         json.dumps(decoding, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         what = f"the decoding of {loaded.full_name} cannot be stored: {describe(error)}"
-        raise UserError(what, mend="a record holds finite numbers and text") from error
+        raise UserError(what, hint="a record holds finite numbers and text") from error
     return decoding

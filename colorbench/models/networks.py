@@ -24,12 +24,12 @@ _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), np.ndarr
 
 def networks_of(model: object) -> list[nn.Module]:
     """Return the networks that a model holds, the outermost of each, in the order in which they are found."""
-    return [value for value in _held(model) if isinstance(value, nn.Module)]
+    return [value for value in _contained(model) if isinstance(value, nn.Module)]
 
 
 def device_of(model: object) -> torch.device | None:
     """Return where a model's first tensor lies; None for a model without tensors."""
-    for value in _held(model):
+    for value in _contained(model):
         tensors = [value] if isinstance(value, Tensor) else (*value.parameters(), *value.buffers())
         for tensor in tensors:
             return tensor.device
@@ -63,7 +63,7 @@ def _restore(modes: Iterable[tuple[nn.Module, bool]]) -> None:
         module.training = training
 
 
-def _held(model: object) -> Iterator[nn.Module | Tensor]:
+def _contained(model: object) -> Iterator[nn.Module | Tensor]:
     """Networks and loose tensors reached from a model, each once; submodules of a network are not named again."""
     seen: set[int] = set()
     within: set[int] = set()  # modules that a network found earlier has registered

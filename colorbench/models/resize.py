@@ -1,4 +1,4 @@
-"""For models that work at a size of their own: the engine gives the recipe's size and wants it back."""
+"""For models that work at a size of their own: the engine gives the preprocessing's size and wants it back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: 
     """
     working = (size, size) if isinstance(size, int) else size
     given = (lightness.shape[-2], lightness.shape[-1])
-    # Bicubic overshoots at edges, and no photograph has an L below 0 or above 100.
+    # Bicubic overshoots at edges, and no image has an L below 0 or above 100.
     shown = lightness if given == working else resized(lightness, working, "bicubic").clamp(0, 100)
     return resized(model(shown), given, "bilinear")
 

@@ -66,8 +66,8 @@ def state_digest(*values: Any, root: Path | None = None) -> tuple[str, tuple[str
         root: folder of their code; paths below it count from there, so that another machine gives the same hash.
     """
     walk = _Walk(root, {type(value).__module__.partition(".")[0] for value in values})
-    for place, value in enumerate(values):
-        walk.visit(value, str(place) if len(values) > 1 else "")
+    for position, value in enumerate(values):
+        walk.visit(value, str(position) if len(values) > 1 else "")
     return walk.digest(), tuple(walk.opaque)
 
 
@@ -130,8 +130,8 @@ class _Walk:
             )
         elif isinstance(value, list | tuple):
             self._tokens.append(f"sequence {len(value)}")
-            for place, one in enumerate(value):
-                self.visit(one, f"{path}[{place}]")
+            for position, one in enumerate(value):
+                self.visit(one, f"{path}[{position}]")
         elif isinstance(value, set | frozenset):
             self._tokens.append("set " + " ".join(sorted(state_digest(one)[0] for one in value)))
         elif isinstance(
@@ -204,20 +204,20 @@ class _Walk:
             return
         self._tokens.append(f"object {_name(kind)}")
         self.visit(kind, path)
-        held = dict(getattr(value, "__dict__", None) or {})
+        contained = dict(getattr(value, "__dict__", None) or {})
         for one in kind.__mro__:
             slots = one.__dict__.get("__slots__", ())
             names = (slots,) if isinstance(slots, str) else slots
-            held |= {name: getattr(value, name) for name in names if name != "__dict__" and hasattr(value, name)}
+            contained |= {name: getattr(value, name) for name in names if name != "__dict__" and hasattr(value, name)}
         if isinstance(value, torch.jit.ScriptModule):
             self.visit(value.state_dict(), path)
             self._tokens.append(str(getattr(value, "code", "")))
         elif isinstance(value, nn.Module):
-            hollow = {key for key, one in held.items() if key.endswith("_hooks") and not one}
-            held = {key: one for key, one in held.items() if key not in _NETWORK_KEYS | hollow}
-            self._items("network", list(held.items()), path)
-        elif held or getattr(value, "__dict__", None) is not None:
-            self._items("attributes", sorted(held.items(), key=_key), path)
+            hollow = {key for key, one in contained.items() if key.endswith("_hooks") and not one}
+            contained = {key: one for key, one in contained.items() if key not in _NETWORK_KEYS | hollow}
+            self._items("network", list(contained.items()), path)
+        elif contained or getattr(value, "__dict__", None) is not None:
+            self._items("attributes", sorted(contained.items(), key=_key), path)
         elif kind is not object and not any(hasattr(one, "__slots__") for one in kind.__mro__[:-1]):
             self._reduced(value, path)
 

@@ -15,7 +15,7 @@ from colorbench.models.card import ModelCard
 
 
 def overlap(card: ModelCard, sha256s: Iterable[str]) -> int | None:
-    """How many photographs are among the model's training photographs, by content; None: not known.
+    """How many images are among the model's training images, by content; None: not known.
 
     Args:
         card: its ``training_hashes`` names a file, ``package:path``: a .npy of (n,) uint64, each the first 8 bytes,
@@ -39,9 +39,9 @@ def _training_hashes(name: str) -> np.ndarray:
         data = resources.files(package).joinpath(path).read_bytes() if colon else Path(name).read_bytes()
         hashes = np.load(BytesIO(data), allow_pickle=False)
     except (OSError, ImportError, ValueError) as error:
-        mend = "reinstall the model's package, or mend `training_hashes` in its card"
-        what = f"the hashes of the training photographs cannot be read: {error}"
-        raise UserError(what, where=name, mend=mend) from error
+        hint = "reinstall the model's package, or hint `training_hashes` in its card"
+        what = f"the hashes of the training images cannot be read: {error}"
+        raise UserError(what, where=name, hint=hint) from error
     if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
-        raise UserError("the hashes of the training photographs must be a .npy of (n,) uint64", where=name)
+        raise UserError("the hashes of the training images must be a .npy of (n,) uint64", where=name)
     return hashes

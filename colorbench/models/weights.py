@@ -33,7 +33,7 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
         UserError: for a file that is missing, damaged, of another kind or with another hash.
     """
     if not path.is_file():
-        raise UserError("no such weights file", where=str(path), mend="check the path")
+        raise UserError("no such weights file", where=str(path), hint="check the path")
     if sha256 is not None:
         check_sha256(path, sha256)
     if path.suffix == ".safetensors":
@@ -43,8 +43,8 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
             raise _damaged(path, error) from error
     if path.suffix in PICKLED:
         return _load_pickled(path)
-    mend = f"give a .safetensors file (or {', '.join(PICKLED)})"
-    raise UserError(f"weights cannot be a {path.suffix or 'nameless'} file", where=str(path), mend=mend)
+    hint = f"give a .safetensors file (or {', '.join(PICKLED)})"
+    raise UserError(f"weights cannot be a {path.suffix or 'nameless'} file", where=str(path), hint=hint)
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
@@ -58,7 +58,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
     # Cloned: safetensors refuses tensors that share memory, as tied weights do.
     data = save({name: value.detach().cpu().contiguous().clone() for name, value in state.items()})
     path.parent.mkdir(parents=True, exist_ok=True)
-    _write_whole(path, data)
+    _write_full(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -79,7 +79,7 @@ def check_sha256(path: Path, sha256: str) -> None:
         raise UserError(
             f"the weights have sha256 {found}, expected {sha256}",
             where=str(path),
-            mend="get the file again, or give the hash that belongs to it",
+            hint="get the file again, or give the hash that belongs to it",
         )
 
 
@@ -107,8 +107,8 @@ def check_shapes(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path
         if names
     ]
     if troubles:
-        mend = "give the weights of this architecture and width"
-        raise UserError(f"the weights do not fit the network: {'; '.join(troubles)}", where=str(path), mend=mend)
+        hint = "give the weights of this architecture and width"
+        raise UserError(f"the weights do not fit the network: {'; '.join(troubles)}", where=str(path), hint=hint)
 
 
 def _load_pickled(path: Path) -> dict[str, Tensor]:
@@ -116,22 +116,22 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Whatever else such a file holds would be run to be read.
-        mend = "keep only its state dict, with colorbench.models.weights.save_weights"
-        raise UserError("the file holds more than tensors, or is damaged", where=str(path), mend=mend) from error
+        hint = "keep only its state dict, with colorbench.models.weights.save_weights"
+        raise UserError("the file holds more than tensors, or is damaged", where=str(path), hint=hint) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise _damaged(path, error) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        held = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__
-        mend = "keep only its state dict, with colorbench.models.weights.save_weights"
-        raise UserError(f"the file holds no plain state dict, but: {held}", where=str(path), mend=mend)
+        contained = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__
+        hint = "keep only its state dict, with colorbench.models.weights.save_weights"
+        raise UserError(f"the file holds no plain state dict, but: {contained}", where=str(path), hint=hint)
     return dict(state)
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"the weights cannot be read: {error}", where=str(path), mend="get the file again")
+    return UserError(f"the weights cannot be read: {error}", where=str(path), hint="get the file again")
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_full(path: Path, data: bytes) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
         part.write_bytes(data)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from colorbench.models.reference_models import ANCHORS, CONSTANT, GRAY
+from colorbench.models.reference_models import BASELINES, CONSTANT, GRAY
 from colorbench.results.record import Difference, Metric, Record
 from colorbench.stats.paired import shown
 
 DECIDING_SHARE = 0.95
-"""The effective number of photographs is worth showing below this share of all."""
+"""The effective number of images is worth showing below this share of all."""
 
 
-def demonstration(record: Record) -> str | None:
-    """What must be said first of a run on too few photographs to measure anything; the record's notes hold it."""
+def too_few_images(record: Record) -> str | None:
+    """What must be said first of a run on too few images to measure anything; the record's notes hold it."""
     return next((note for note in record.notes if note.startswith("a demonstration on ")), None)
 
 
@@ -33,8 +33,8 @@ def interval(low: float | None, high: float | None, unit: str, *, signed: bool =
     return f"[{number(low, unit, signed=signed)}, {number(high, unit, signed=signed)}]"
 
 
-def few_decide(metric: Metric) -> bool:
-    """Whether far fewer photographs decide the number than were measured."""
+def low_effective_n(metric: Metric) -> bool:
+    """Whether far fewer images decide the number than were measured."""
     return metric.effective_n < DECIDING_SHARE * metric.n
 
 
@@ -43,10 +43,10 @@ def values(record: Record) -> dict[str, float | None]:
     return {metric.name: metric.value for metric in record.metrics}
 
 
-def taken_away(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[str, Difference]]]:
+def difference_from(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[str, Difference]]]:
     """What is shown as "minus": head of the column, and the difference by metric name.
 
-    From gray and, unless there is only ``narrow`` room, the best single colour; where nothing is taken from gray
+    From gray and, unless there is only ``narrow`` room, the best single color; where nothing is taken from gray
     (probes, transfer), from each control.
     """
     names = list(dict.fromkeys(difference.minus for difference in record.differences))
@@ -56,10 +56,10 @@ def taken_away(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[
     return [(f"minus {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
 
 
-def against_constant(record: Record, headline: str) -> str | None:
-    """Whether the headline is better than that of the best single colour: gray is beaten by many a beige.
+def difference_from_constant_color(record: Record, headline: str) -> str | None:
+    """Whether the headline is better than that of the best single color: gray is beaten by many a beige.
 
-    None where that was not asked, the metric has no better or worse, or too few photographs were measured for an
+    None where that was not asked, the metric has no better or worse, or too few images were measured for an
     interval.
     """
     metric = next((metric for metric in record.metrics if metric.name == headline), None)
@@ -70,38 +70,38 @@ def against_constant(record: Record, headline: str) -> str | None:
     if difference.ci_low is None or difference.ci_high is None:
         return None
     it_is = shown(difference.ci_low, difference.ci_high, metric.higher_is_better)
-    said = f"{it_is} than" if it_is else "not told apart from"
+    stated = f"{it_is} than" if it_is else "not told apart from"
     value = number(difference.value, metric.unit, signed=True)
     limits = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
     # An interval that is too short for the value is so for its difference.
     doubt = ", but see the warning below" if metric.warning else ""
-    return f"{headline}: {said} the best single colour, {value} {limits}{doubt}"
+    return f"{headline}: {stated} the best single color, {value} {limits}{doubt}"
 
 
-def anchors(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
-    """Of the records on the same photographs, the gray, constant and true one, with the heads of their columns."""
+def baselines(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
+    """Of the records on the same images, the gray, constant and true one, with the heads of their columns."""
     others = {other.model.name: other for other in beside if other.model.name != record.model.name}
-    return [(head, others[name]) for name, head in ANCHORS.items() if name in others]
+    return [(head, others[name]) for name, head in BASELINES.items() if name in others]
 
 
 def remarks(record: Record) -> list[str]:
     """What a reader must know before believing the numbers."""
     data = record.dataset
-    words = [note for note in record.notes if note != demonstration(record)]
+    message = [note for note in record.notes if note != too_few_images(record)]
     warned: dict[str, list[str]] = {}
     for metric in record.metrics:
         if metric.warning:
             warned.setdefault(metric.warning, []).append(metric.name)
     for warning, names in warned.items():
         every = len(names) == len(record.metrics) > 1
-        words.append(f"{'all metrics' if every else ', '.join(names)}: {warning}")
+        message.append(f"{'all metrics' if every else ', '.join(names)}: {warning}")
     if data.n_gray:
-        words.append(f"photographs that have no colour themselves: {data.n_gray} (policy: {data.gray_policy})")
+        message.append(f"images that have no color themselves: {data.n_gray} (policy: {data.gray_policy})")
     if data.skipped:
         first = data.skipped[0]
-        words.append(f"photographs left out: {len(data.skipped)}, the first being {first.id}: {first.reason}")
+        message.append(f"images left out: {len(data.skipped)}, the first being {first.id}: {first.reason}")
     if data.overlap:
-        words.append(f"photographs that the model was trained on: {data.overlap}, so its numbers flatter it")
+        message.append(f"images that the model was trained on: {data.overlap}, so its numbers flatter it")
     if record.execution.dtype != "float32":
-        words.append(f"computed in {record.execution.dtype}, not float32")
-    return words
+        message.append(f"computed in {record.execution.dtype}, not float32")
+    return message

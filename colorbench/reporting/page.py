@@ -1,4 +1,4 @@
-"""The page of one record, ``report.html``: numbers, curve and pictures in one file that needs no other.
+"""The page of one record, ``report.html``: numbers, curve and images in one file that needs no other.
 
 It is made from the record's folder alone, and from the folders of gray, constant and truth beside it where they are.
 """
@@ -12,15 +12,15 @@ from typing import Any
 
 from colorbench.errors import UserError
 from colorbench.evaluation.run_location import folder_of
-from colorbench.models.reference_models import ANCHORS
+from colorbench.models.reference_models import BASELINES
 from colorbench.reporting.format import (
-    anchors,
-    demonstration,
-    few_decide,
+    baselines,
+    difference_from,
     interval,
+    low_effective_n,
     number,
     remarks,
-    taken_away,
+    too_few_images,
     values,
 )
 from colorbench.reporting.plots import chart
@@ -30,14 +30,14 @@ from colorbench.storage.atomic import write_atomic
 
 NAME = "report.html"
 FIXED_SHOWN = 12
-"""Photographs of the gallery's fixed part on the page, beside the best and the worst."""
+"""Images of the gallery's fixed part on the page, beside the best and the worst."""
 
 
 def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None, headline: str = "") -> Path:
     """Write ``report.html`` into a record's folder.
 
     Args:
-        folder: holds ``record.json`` and ``pictures/``.
+        folder: holds ``record.json`` and ``thumbnails/``.
         explanations: metric name -> one sentence for a newcomer.
         headline: the metric that boards sort by.
 
@@ -49,15 +49,15 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
     """
     record = read_record(folder)
     try:
-        shown, missing = photographs(folder, record, headline), None
+        shown, missing = images(folder, record, headline), None
     except UserError as error:
         shown, missing = [], str(error)
     text = page(
         record,
-        beside=anchor_records(folder, record),
+        beside=baseline_records(folder, record),
         explanations=explanations,
         headline=headline,
-        photographs=shown,
+        images=shown,
         missing=missing,
     )
     path, data = folder / NAME, text.encode()
@@ -67,15 +67,15 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
     return path
 
 
-def anchor_records(folder: Path, record: Record) -> list[Record]:
-    """Records of gray, constant and truth from the same output, with equal protocol and photographs."""
+def baseline_records(folder: Path, record: Record) -> list[Record]:
+    """Records of gray, constant and truth from the same output, with equal protocol and images."""
     model, data = record.model.name, record.dataset.name
     depth = len(folder_of(model, folder.parent.name, data, record.key).parts)
     if len(folder.absolute().parts) <= depth:
         return []
     output = folder.absolute().parents[depth - 1]
     found = []
-    for name in ANCHORS:
+    for name in BASELINES:
         for path in sorted(output.joinpath(name, folder.parent.name).glob("*/record.json")):
             try:
                 other = read_record(path.parent)
@@ -88,35 +88,35 @@ def anchor_records(folder: Path, record: Record) -> list[Record]:
     return found
 
 
-def photographs(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
-    """What the page shows of the kept pictures: some of the fixed part, then the headline's best and worst.
+def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
+    """What the page shows of the kept images: some of the fixed part, then the headline's best and worst.
 
     Raises:
-        UserError: where the index of the pictures is missing or is none.
+        UserError: where the index of the images is missing or is none.
     """
-    hashes = record.files.pictures
-    kept = read_index(folder, hashes)
-    fixed = [picture for picture in kept if "fixed" in picture.reasons][:FIXED_SHOWN]
+    hashes = record.files.saved_images
+    saved = read_index(folder, hashes)
+    fixed = [image for image in saved if "fixed" in image.reasons][:FIXED_SHOWN]
     # "best 1", "best 2" ..., then "worst 1" ...
-    ends = sorted((picture for picture in kept if places(picture, headline)), key=lambda one: places(one, headline))
+    ends = sorted((image for image in saved if positions(image, headline)), key=lambda one: positions(one, headline))
     shown = []
-    for picture in fixed + [picture for picture in ends if picture not in fixed]:
-        score = picture.scores.get(headline)
-        words = [] if score is None else [f"{headline} {score:.2f}"]
-        files = (("gray", picture.gray), ("this model", picture.answer), ("truth", picture.truth))
-        pictures = [{"label": label, "source": embedded(folder, file, hashes)} for label, file in files]
-        shown.append({"id": picture.id, "caption": ", ".join(words + places(picture, headline)), "pictures": pictures})
+    for image in fixed + [image for image in ends if image not in fixed]:
+        score = image.scores.get(headline)
+        message = [] if score is None else [f"{headline} {score:.2f}"]
+        files = (("gray", image.gray), ("this model", image.prediction), ("truth", image.truth))
+        images = [{"label": label, "source": embedded(folder, file, hashes)} for label, file in files]
+        shown.append({"id": image.id, "caption": ", ".join(message + positions(image, headline)), "images": images})
     return shown
 
 
-def places(picture: SavedImage, headline: str) -> list[str]:
-    """``best 1``, ``worst 2``: where a photograph stands by the headline, if at an end."""
-    return [reason.removeprefix(f"{headline} ") for reason in picture.reasons if reason.startswith(f"{headline} ")]
+def positions(image: SavedImage, headline: str) -> list[str]:
+    """``best 1``, ``worst 2``: where an image stands by the headline, if at an end."""
+    return [reason.removeprefix(f"{headline} ") for reason in image.reasons if reason.startswith(f"{headline} ")]
 
 
 def embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
     """A saved image as a data address; None for what is no WebP among this record's saved images."""
-    data = saved_file(folder, f"pictures/{file}", hashes)
+    data = saved_file(folder, f"thumbnails/{file}", hashes)
     if data is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return None
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
@@ -128,36 +128,36 @@ def page(
     beside: Sequence[Record] = (),
     explanations: Mapping[str, str] | None = None,
     headline: str = "",
-    photographs: Sequence[Mapping[str, Any]] = (),
+    images: Sequence[Mapping[str, Any]] = (),
     missing: str | None = None,
 ) -> str:
     """The page as text. The same record gives the same bytes.
 
     Args:
         record: what to show.
-        beside: records of other models on the same photographs; gray, constant and truth are drawn.
+        beside: records of other models on the same images; gray, constant and truth are drawn.
         explanations: metric name -> one sentence for a newcomer.
         headline: the metric that boards sort by.
-        photographs: ``id``, ``caption`` and ``pictures`` (each a ``label`` and a ``source``: a data address, or None).
-        missing: why no pictures are shown although some were saved.
+        images: ``id``, ``caption`` and ``images`` (each a ``label`` and a ``source``: a data address, or None).
+        missing: why no images are shown although some were saved.
     """
     from colorbench.reporting.html import page_environment
 
     environment = page_environment("colorbench.reporting")
     environment.filters["number"] = number
     environment.filters["interval"] = lambda m, unit, signed=False: interval(m.ci_low, m.ci_high, unit, signed=signed)
-    environment.tests["decided_by_few"] = few_decide
-    shown = anchors(record, beside)
+    environment.tests["decided_by_few"] = low_effective_n
+    shown = baselines(record, beside)
     return environment.get_template("report.html.jinja").render(
         record=record,
         headline=headline,
         explanations=explanations or {},
-        demonstration=demonstration(record),
-        minus=[{"head": head, "differences": differences} for head, differences in taken_away(record)],
-        anchors=[{"head": head, "scores": values(other)} for head, other in shown],
+        too_few_images=too_few_images(record),
+        minus=[{"head": head, "differences": differences} for head, differences in difference_from(record)],
+        baselines=[{"head": head, "scores": values(other)} for head, other in shown],
         remarks=remarks(record),
         charts=[chart(curve, record, shown) for curve in record.curves],
-        photographs=photographs,
+        images=images,
         missing=missing,
         facts=facts(record),
     )
@@ -175,7 +175,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("protocol", f"{record.protocol.name}, version {record.protocol.version}"),
         ("parameters", ", ".join(f"{key} = {value}" for key, value in record.protocol.parameters.items())),
         ("identity (sha256)", record.protocol.identity_sha256),
-        ("photographs", f"{data.name}, {data.n_evaluated} of {data.n} · fingerprint {data.fingerprint}"),
+        ("images", f"{data.name}, {data.n_evaluated} of {data.n} · fingerprint {data.fingerprint}"),
         ("run", f"{run.device}, {run.dtype}, seed {run.seed}, batches of {run.batch_size}"),
         ("speed", f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in all"),
         ("colorbench", f"{made.colorbench_version} · Python {made.python} · {made.time}"),

@@ -6,24 +6,24 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from colorbench.models.reference_models import ANCHORS
+from colorbench.models.reference_models import BASELINES
 from colorbench.results.record import CurvePart, Record
 
 WIDTH, HEIGHT = 420, 290
 LEFT, RIGHT, TOP, BOTTOM = 44, 406, 26, 240
-COLORS = {name: place for place, name in enumerate(ANCHORS, start=1)}
+COLORS = {name: position for position, name in enumerate(BASELINES, start=1)}
 """Class of a line in the charts; the model's own is 0."""
 
 
 def chart(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]]) -> dict[str, Any]:
-    """One curve of the model and the same curve of the anchors, in the coordinates of the drawing."""
+    """One curve of the model and the same curve of the baselines, in the coordinates of the drawing."""
     lines = [(record.model.name, 0, curve)]
     for head, other in shown:
         same = [candidate for candidate in other.curves if candidate.name == curve.name]
         lines += [(head, COLORS[other.model.name], candidate) for candidate in same]
     lines += [
-        (label, 1 + place % 3, curve.model_copy(update={"y": line}))
-        for place, (label, line) in enumerate(curve.beside.items())
+        (label, 1 + position % 3, curve.model_copy(update={"y": line}))
+        for position, (label, line) in enumerate(curve.beside.items())
     ]
     xs = [x for _, _, line in lines for x in line.x] or [0.0, 1.0]
     ys = [y for _, _, line in lines for y in line.y] or [0.0, 1.0]

@@ -1,8 +1,8 @@
-"""``compare``: are these differences real? Two records or more, on the same photographs.
+"""``compare``: are these differences real? Two records or more, on the same images.
 
 Every pair is compared by every metric asked for: the difference with its interval (paired bootstrap), p of no
-difference (signs of the photographs' differences flipped), adjusted for the number of tests (Holm), and what a reader
-asks next: how large, on how many photographs, how many it takes to see it, on which ones.
+difference (signs of the images' differences flipped), adjusted for the number of tests (Holm), and what a reader
+asks next: how large, on how many images, how many it takes to see it, on which ones.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Literal
 import numpy as np
 
 from colorbench.errors import UserError
-from colorbench.results.comparison import Comparison, PairedTest, PhotographPair, RankInterval, Side
-from colorbench.results.load import StoredRun, find_record, load_stored
-from colorbench.results.pairing import Common, common
+from colorbench.results.comparison import Comparison, ImagePair, PairedTest, RankInterval, Side
+from colorbench.results.load import LoadedRun, find_record, load_stored
+from colorbench.results.pairing import PairedRuns, common
 from colorbench.results.record import Metric
 from colorbench.stats.bootstrap import MINIMUM, defined, estimate
 from colorbench.stats.effect_size import (
@@ -34,13 +34,13 @@ from colorbench.stats.paired import paired_interval, shown, sign_flip_p
 from colorbench.stats.ranking import rank_models
 
 SHOWN = 3
-"""Photographs that are named at either end."""
+"""Images that are named at either end."""
 _EQUAL = 1e-9
-"""Relative difference below which two scores of a photograph are equal."""
+"""Relative difference below which two scores of an image are equal."""
 
 
 def compare(
-    runs: Sequence[StoredRun],
+    runs: Sequence[LoadedRun],
     *,
     metrics: Sequence[str] = (),
     headline: str | None = None,
@@ -52,16 +52,16 @@ def compare(
         runs: at least two, as ``load_stored`` gives them.
         metrics: names; none: all that may be compared and of which one direction is better.
         headline: the metric to put first.
-        allow_unstable: also compare by metrics that too few photographs decide.
+        allow_unstable: also compare by metrics that too few images decide.
 
     Raises:
         UserError: for fewer than two, records that cannot be compared (naming the choice in which they differ), and
             metrics that are unknown or may not be compared.
     """
     if len(runs) < 2:
-        raise UserError("one record cannot be compared", mend="name two or more")
+        raise UserError("one record cannot be compared", hint="name two or more")
     if len({run.record_sha256 for run in runs}) < len(runs):
-        raise UserError("a record is named twice", mend="name different ones")
+        raise UserError("a record is named twice", hint="name different ones")
     together = common(runs)
     labels = _labels(runs)
     chosen = _metrics(runs, metrics, headline, allow_unstable)
@@ -77,7 +77,7 @@ def compare(
         identity_sha256=record.protocol.identity_sha256,
         dataset=record.dataset.name,
         fingerprint=record.dataset.fingerprint,
-        recipe=record.dataset.recipe,
+        preprocessing=record.dataset.preprocessing,
         n=len(together.ids),
         sides=[
             Side(
@@ -108,11 +108,11 @@ def compare_paths(
     return compare(runs, metrics=metrics, headline=headline, allow_unstable=allow_unstable)
 
 
-def _labels(runs: Sequence[StoredRun]) -> list[str]:
+def _labels(runs: Sequence[LoadedRun]) -> list[str]:
     names = [run.record.model.name for run in runs]
     often = Counter(names)
 
-    def apart(run: StoredRun) -> str:
+    def apart(run: LoadedRun) -> str:
         name, decoding = run.record.model.name, run.record.model.decoding
         if often[name] == 1:
             return name
@@ -125,32 +125,32 @@ def _labels(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def _metrics(
-    runs: Sequence[StoredRun], asked: Sequence[str], headline: str | None, allow_unstable: bool
+    runs: Sequence[LoadedRun], asked: Sequence[str], headline: str | None, allow_unstable: bool
 ) -> list[Metric]:
     """Those to compare by: the headline first, unstable ones last."""
     shared = [metric for metric in runs[0].record.metrics if all(_has(run, metric) for run in runs)]
     known = {metric.name: metric for metric in shared}
     for name in asked:
         if name not in known:
-            raise UserError(f"the records have no metric {name!r} in common", mend=f"they have {', '.join(known)}")
+            raise UserError(f"the records have no metric {name!r} in common", hint=f"they have {', '.join(known)}")
         if not (allow_unstable or all(run.metric(name).comparable for run in runs)):
-            what = f"{name} is shown, not compared: too few photographs decide it"
-            raise UserError(what, mend="--allow-unstable compares by it all the same")
+            what = f"{name} is shown, not compared: too few images decide it"
+            raise UserError(what, hint="--allow-unstable compares by it all the same")
     if asked:
         return [known[name] for name in dict.fromkeys(asked)]
     usable = [
         metric for metric in shared if metric.higher_is_better is not None and (metric.comparable or allow_unstable)
     ]
     if not usable:
-        raise UserError("these records have no metric to compare by", mend="name one with --metric")
+        raise UserError("these records have no metric to compare by", hint="name one with --metric")
     return sorted(usable, key=lambda metric: (not metric.comparable, metric.name != headline))
 
 
-def _has(run: StoredRun, metric: Metric) -> bool:
+def _has(run: LoadedRun, metric: Metric) -> bool:
     return any(other.name == metric.name and other.form == metric.form for other in run.record.metrics)
 
 
-def _test(together: Common, labels: Sequence[str], i: int, j: int, metric: Metric) -> PairedTest:
+def _test(together: PairedRuns, labels: Sequence[str], i: int, j: int, metric: Metric) -> PairedTest:
     """Everything about one pair by one metric; ``p_holm`` and the verdict follow when all are there."""
     a, b = together.statistics(metric.name)[[i, j]]
     both = defined(a) & defined(b)
@@ -188,32 +188,32 @@ def _test(together: Common, labels: Sequence[str], i: int, j: int, metric: Metri
         detectable=_finite(detectable_difference(error)),
         verdict="untested",
         untested=untested,
-        warning=None if metric.comparable else f"{metric.name} is unstable: very few photographs decide it",
-        photographs=_farthest(together, scores, b, metric),
+        warning=None if metric.comparable else f"{metric.name} is unstable: very few images decide it",
+        images=_farthest(together, scores, b, metric),
     )
 
 
 def _untested(
-    together: Common, pair: tuple[int, int], metric: Metric, n: int, a: np.ndarray, b: np.ndarray
+    together: PairedRuns, pair: tuple[int, int], metric: Metric, n: int, a: np.ndarray, b: np.ndarray
 ) -> str | None:
     """Why two models are not tested by a metric; None where they are."""
     if n < MINIMUM:
-        photographs = "1 photograph" if n == 1 else f"{n} photographs"
-        return f"{photographs}: fewer than {MINIMUM} are not tested"
-    for place in pair:
-        record = together.runs[place].record
-        found = together.runs[place].metric(metric.name)
+        images = "1 image" if n == 1 else f"{n} images"
+        return f"{images}: fewer than {MINIMUM} are not tested"
+    for position in pair:
+        record = together.runs[position].record
+        found = together.runs[position].metric(metric.name)
         if found.ci_low is None and found.value is not None and record.dataset.n_evaluated >= MINIMUM:
-            return f"{metric.name} carries no interval: it holds for this set of photographs alone"
+            return f"{metric.name} carries no interval: it holds for this set of images alone"
     if not np.isfinite([a.sum(axis=0), b.sum(axis=0)]).all():
         return "the statistics are no numbers to be added up"
     if not np.array_equal(a[:, 1:], b[:, 1:]):
-        return "the two records weigh the photographs differently"
+        return "the two records weigh the images differently"
     return None
 
 
 def _apart(scores: np.ndarray, both: np.ndarray, metric: Metric) -> np.ndarray:
-    """(m,) how much better (higher, where neither direction is) a's score is, of the photographs defined for both."""
+    """(m,) how much better (higher, where neither direction is) a's score is, of the images defined for both."""
     a, b = scores[:, both]
     with np.errstate(invalid="ignore"):
         apart = b - a if metric.higher_is_better is False else a - b
@@ -222,24 +222,24 @@ def _apart(scores: np.ndarray, both: np.ndarray, metric: Metric) -> np.ndarray:
     return np.where(np.abs(apart) <= _EQUAL * scale, 0.0, apart)
 
 
-def _farthest(together: Common, scores: np.ndarray, b: np.ndarray, metric: Metric) -> list[PhotographPair]:
-    """The photographs that move the difference most (score times weight), in favour of a and then of b."""
+def _farthest(together: PairedRuns, scores: np.ndarray, b: np.ndarray, metric: Metric) -> list[ImagePair]:
+    """The images that move the difference most (score times weight), in favor of a and then of b."""
     sign = -1.0 if metric.higher_is_better is False else 1.0
     weights = b[:, -1] / np.nansum(b[:, -1])
     with np.errstate(invalid="ignore"):
         apart = sign * (scores[0] - scores[1]) * weights
-    order = [int(place) for place in np.argsort(-apart, kind="stable") if np.isfinite(apart[place])]
-    ahead = [place for place in order if apart[place] > 0][:SHOWN]
-    behind = [place for place in reversed(order) if apart[place] < 0][:SHOWN]
+    order = [int(position) for position in np.argsort(-apart, kind="stable") if np.isfinite(apart[position])]
+    ahead = [position for position in order if apart[position] > 0][:SHOWN]
+    behind = [position for position in reversed(order) if apart[position] < 0][:SHOWN]
     return [
-        PhotographPair(
-            id=together.ids[place],
-            sha256=together.sha256s[place],
-            a=float(scores[0, place]),
-            b=float(scores[1, place]),
-            weight=float(100 * weights[place]),
+        ImagePair(
+            id=together.ids[position],
+            sha256=together.sha256s[position],
+            a=float(scores[0, position]),
+            b=float(scores[1, position]),
+            weight=float(100 * weights[position]),
         )
-        for place in ahead + behind
+        for position in ahead + behind
     ]
 
 
@@ -259,7 +259,7 @@ def _verdict(test: PairedTest, p_holm: float) -> Literal["a", "b", "undecided"]:
     return "a" if a_is == "better" else "b"
 
 
-def _ranks(together: Common, labels: Sequence[str], metrics: Sequence[Metric]) -> list[RankInterval]:
+def _ranks(together: PairedRuns, labels: Sequence[str], metrics: Sequence[Metric]) -> list[RankInterval]:
     """Rank intervals of three models or more."""
     found: list[RankInterval] = []
     for metric in metrics:
@@ -274,21 +274,21 @@ def _ranks(together: Common, labels: Sequence[str], metrics: Sequence[Metric]) -
     return found
 
 
-def _remarks(runs: Sequence[StoredRun], labels: Sequence[str]) -> list[str]:
+def _remarks(runs: Sequence[LoadedRun], labels: Sequence[str]) -> list[str]:
     """What a reader must know before believing the differences."""
-    words = []
+    message = []
     for run, label in zip(runs, labels, strict=True):
         record = run.record
         if record.execution.dtype != "float32":
-            words.append(f"{label} was computed in {record.execution.dtype}, not float32")
+            message.append(f"{label} was computed in {record.execution.dtype}, not float32")
         if record.dataset.overlap:
-            words.append(f"{label} was trained on {record.dataset.overlap} of these photographs")
+            message.append(f"{label} was trained on {record.dataset.overlap} of these images")
         if record.model.card.role == "reference":
-            words.append(f"{label} is a reference: it was shown the truth")
+            message.append(f"{label} is a reference: it was shown the truth")
     versions = sorted({run.record.provenance.colorbench_version for run in runs})
     if len(versions) > 1:
-        words.append(f"measured with different versions of colorbench: {', '.join(versions)}")
-    return words
+        message.append(f"measured with different versions of colorbench: {', '.join(versions)}")
+    return message
 
 
 def _value(statistics: np.ndarray, metric: Metric) -> float | None:

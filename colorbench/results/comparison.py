@@ -24,15 +24,15 @@ class Side(_Part):
     record_sha256: str
 
 
-class PhotographPair(_Part):
-    """One photograph under two models."""
+class ImagePair(_Part):
+    """One image under two models."""
 
     id: str
     sha256: str
     a: float
     b: float
     weight: float
-    """Share of the metric's weight that this photograph has, in percent."""
+    """Share of the metric's weight that this image has, in percent."""
 
 
 class PairedTest(_Part):
@@ -44,7 +44,7 @@ class PairedTest(_Part):
     unit: str
     higher_is_better: bool | None
     n: int
-    """Photographs on which the metric is defined for both."""
+    """Images on which the metric is defined for both."""
     value_a: float | None
     value_b: float | None
     difference: float | None
@@ -57,21 +57,21 @@ class PairedTest(_Part):
     p_holm: float | None
     """Adjusted for all tests of this comparison."""
     effect_size: float | None
-    """The difference in units of its spread from photograph to photograph."""
+    """The difference in units of its spread from image to image."""
     a_better: int
     b_better: int
     equal: int
-    """Photographs on which either is better, or (where neither direction is better) higher."""
+    """Images on which either is better, or (where neither direction is better) higher."""
     images_needed: int | None
-    """Photographs that would show a difference of this size with 80 % probability, at 5 %."""
+    """Images that would show a difference of this size with 80 % probability, at 5 %."""
     detectable: float | None
-    """The smallest difference that these photographs show with 80 % probability."""
+    """The smallest difference that these images show with 80 % probability."""
     verdict: Literal["a", "b", "undecided", "untested"]
     """Which is better (higher, where neither direction is); ``undecided``: no difference was shown."""
     untested: str | None
     warning: str | None
-    photographs: list[PhotographPair]
-    """Those that move the difference most (score times weight): in favour of a, then in favour of b."""
+    images: list[ImagePair]
+    """Those that move the difference most (score times weight): in favor of a, then in favor of b."""
 
 
 class RankInterval(_Part):
@@ -93,7 +93,7 @@ class Comparison(_Part):
     identity_sha256: str
     dataset: str
     fingerprint: str
-    recipe: str
+    preprocessing: str
     n: int
     sides: list[Side]
     tests: list[PairedTest]

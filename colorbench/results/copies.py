@@ -15,15 +15,15 @@ import numpy as np
 from colorbench.results.shard import Copy, Shard
 
 
-def first_places(sha256s: Sequence[str]) -> np.ndarray:
+def first_positions(sha256s: Sequence[str]) -> np.ndarray:
     """Return the places (m,) of the first file of each distinct content, in order.
 
     Args:
         sha256s: content hashes of the files.
     """
     seen: dict[str, int] = {}
-    for place, sha256 in enumerate(sha256s):
-        seen.setdefault(sha256, place)
+    for position, sha256 in enumerate(sha256s):
+        seen.setdefault(sha256, position)
     return np.fromiter(seen.values(), np.int64, len(seen))
 
 
@@ -32,24 +32,24 @@ def without_copies(rows: Shard) -> Shard:
 
     The first file of a content counts, with its id and its label. Rows without copies are returned as they are.
     """
-    places = first_places(rows.sha256s)
-    if len(places) == len(rows):
+    positions = first_positions(rows.sha256s)
+    if len(positions) == len(rows):
         return rows
-    first = {rows.sha256s[place]: int(place) for place in places}
+    first = {rows.sha256s[position]: int(position) for position in positions}
     copies = [
-        Copy(id, rows.ids[first[sha256]], rows.labels[place] != rows.labels[first[sha256]])
-        for place, (id, sha256) in enumerate(zip(rows.ids, rows.sha256s, strict=True))
-        if first[sha256] != place
+        Copy(id, rows.ids[first[sha256]], rows.labels[position] != rows.labels[first[sha256]])
+        for position, (id, sha256) in enumerate(zip(rows.ids, rows.sha256s, strict=True))
+        if first[sha256] != position
     ]
     return replace(
         rows,
-        ids=tuple(rows.ids[place] for place in places),
-        sha256s=tuple(rows.sha256s[place] for place in places),
-        labels=tuple(rows.labels[place] for place in places),
-        gray=tuple(rows.gray[place] for place in places),
-        sizes=tuple(rows.sizes[place] for place in places),
-        columns={name: values[places] for name, values in rows.columns.items()},
-        arrays={name: values[places] for name, values in rows.arrays.items()},
+        ids=tuple(rows.ids[position] for position in positions),
+        sha256s=tuple(rows.sha256s[position] for position in positions),
+        labels=tuple(rows.labels[position] for position in positions),
+        gray=tuple(rows.gray[position] for position in positions),
+        sizes=tuple(rows.sizes[position] for position in positions),
+        columns={name: values[positions] for name, values in rows.columns.items()},
+        arrays={name: values[positions] for name, values in rows.arrays.items()},
         copies=(*rows.copies, *copies),
     )
 

@@ -18,44 +18,44 @@ from colorbench.errors import UserError
 from colorbench.storage.safe_read import MEGABYTE, inside, left_out, read_plain
 
 INDEX = "index.json"
-LARGEST_PICTURE = 8 * MEGABYTE
+LARGEST_IMAGE = 8 * MEGABYTE
 """A saved image or an index that is read back; thumbnails have some 10 KB."""
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
-"""What Pillow raises for a picture that is none."""
+"""What Pillow raises for an image that is none."""
 
 
 class SavedImage(BaseModel):
-    """One line of ``pictures/index.json``."""
+    """One line of ``thumbnails/index.json``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     sha256: str
-    """Of the photograph's file."""
-    answer: str
+    """Of the image's file."""
+    prediction: str
     """File name of the model's answer, beside the index."""
     truth: str
     gray: str
     reasons: list[str]
     """``fixed``, ``<metric> best 1``, ``<metric> worst 2`` ..."""
     scores: dict[str, float | None]
-    """Metric -> this photograph's score."""
+    """Metric -> this image's score."""
 
     @classmethod
     def of(cls, id: str, sha256: str, reasons: list[str], scores: Mapping[str, float]) -> SavedImage:
-        """The line of a photograph whose pictures have the names of ``file_names``; NaN scores become None."""
-        answer, truth, gray = file_names(id)
+        """The line of an image whose images have the names of ``file_names``; NaN scores become None."""
+        prediction, truth, gray = file_names(id)
         known = {name: score if math.isfinite(score) else None for name, score in scores.items()}
-        return cls(id=id, sha256=sha256, answer=answer, truth=truth, gray=gray, reasons=reasons, scores=known)
+        return cls(id=id, sha256=sha256, prediction=prediction, truth=truth, gray=gray, reasons=reasons, scores=known)
 
 
 def file_names(id: str) -> tuple[str, str, str]:
-    """Answer, truth and gray picture of a photograph."""
+    """Answer, truth and gray image of an image."""
     stem = id_hash(id)[:16]
     return f"{stem}.webp", f"{stem}.truth.webp", f"{stem}.gray.webp"
 
 
-def whole(path: Path) -> bool:
+def is_complete(path: Path) -> bool:
     """Return whether a saved image is there and complete."""
     try:
         with Image.open(path) as image:
@@ -69,26 +69,26 @@ def whole(path: Path) -> bool:
 
 
 def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> list[SavedImage]:
-    """The pictures kept beside a record; none for ``--save none``.
+    """The images kept beside a record; none for ``--save none``.
 
     Args:
         folder: of the record.
-        hashes: ``files.pictures`` of the record, to check the index by.
+        hashes: ``files.images`` of the record, to check the index by.
 
     Raises:
         UserError: where the record names an index that is missing, is not the one that was written, or is none.
     """
-    name = f"pictures/{INDEX}"
+    name = f"thumbnails/{INDEX}"
     if name not in hashes and left_out(folder, name):
         return []
-    mend = "get the record's whole folder again, or measure again"
+    hint = "get the record's whole folder again, or measure again"
     data = saved_file(folder, name, hashes)
     if data is None:
-        raise UserError("the index of saved images is missing or was changed", where=str(folder / name), mend=mend)
+        raise UserError("the index of saved images is missing or was changed", where=str(folder / name), hint=hint)
     try:
         return [SavedImage(**line) for line in json.loads(data)]
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError("this is no index of saved images", where=str(folder / name), mend=mend) from error
+        raise UserError("this is no index of saved images", where=str(folder / name), hint=hint) from error
 
 
 def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | None:
@@ -97,13 +97,13 @@ def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | No
     Args:
         folder: of the record.
         name: path below it, as an index of a stranger may give it.
-        hashes: ``files.pictures`` of the record; a file that stands there must have its hash.
+        hashes: ``files.images`` of the record; a file that stands there must have its hash.
     """
     path = inside(folder, name)
     if path is None:
         return None
     try:
-        data = read_plain(path, LARGEST_PICTURE, missing="no such file", mend="")
+        data = read_plain(path, LARGEST_IMAGE, missing="no such file", hint="")
     except UserError:
         return None
     return data if hashes.get(name) in (None, sha256(data).hexdigest()) else None

@@ -1,8 +1,8 @@
 """A finished record read back with its rows, as data of a stranger.
 
 ``load_stored(folder) -> StoredRun`` checks what it reads: the rows must have the checksum that the record names, the
-columns and the photographs that it tells of, and no more than a computer can hold. Nothing that a record says is run,
-and no file outside its folder is opened. Several runs are put on the same photographs by ``evaluation.pairing``:
+columns and the images that it tells of, and no more than a computer can hold. Nothing that a record says is run,
+and no file outside its folder is opened. Several runs are put on the same images by ``evaluation.pairing``:
 ``common(runs)``, ``column_key(record)``, ``differing(a, b)``.
 """
 
@@ -24,7 +24,7 @@ from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS
 from colorbench.results.record import Metric, Record
 from colorbench.results.rows import rows_table
 from colorbench.storage.hashing import plain
-from colorbench.storage.safe_read import LARGEST_FILE, MEGABYTE, Unfit, read_plain
+from colorbench.storage.safe_read import LARGEST_FILE, MEGABYTE, InvalidTable, read_plain
 
 LARGEST_RECORD = 64 * MEGABYTE
 _CONTROL = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
@@ -34,7 +34,7 @@ _CHANGED = "get the record again from where it was made, or measure again"
 
 
 @dataclass(frozen=True)
-class StoredRun:
+class LoadedRun:
     """A record and its rows."""
 
     folder: Path
@@ -47,7 +47,7 @@ class StoredRun:
 
     @property
     def sha256s(self) -> list[str]:
-        """Content hashes of the photographs, a row each."""
+        """Content hashes of the images, a row each."""
         return self.rows["sha256"].tolist()
 
     @cached_property
@@ -63,7 +63,7 @@ class StoredRun:
         """
         found = {metric.name: metric for metric in self.record.metrics}
         if name not in found:
-            raise UserError(f"{self.record.model.name} has no metric {name!r}", mend=f"it has {', '.join(found)}")
+            raise UserError(f"{self.record.model.name} has no metric {name!r}", hint=f"it has {', '.join(found)}")
         return found[name]
 
     def statistics(self, name: str) -> np.ndarray:
@@ -75,11 +75,11 @@ class StoredRun:
         names = [f"{name}.s{j}" for j in range(COUNT[self.metric(name).form])]
         absent = [column for column in names if column not in self.columns]
         if absent:
-            raise UserError(f"the rows lack the column {absent[0]}", where=str(self.folder), mend="measure again")
+            raise UserError(f"the rows lack the column {absent[0]}", where=str(self.folder), hint="measure again")
         return np.stack([self.columns[column] for column in names], axis=1)
 
     def scores(self, name: str) -> np.ndarray:
-        """(n,) the metric of each photograph alone; NaN where it is not defined.
+        """(n,) the metric of each image alone; NaN where it is not defined.
 
         Raises:
             UserError: as ``statistics``.
@@ -103,13 +103,13 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
     """
     if path.is_file():
         if path.name != "record.json":
-            mend = "give a record's folder, or its record.json"
-            raise UserError("this file is no record", where=str(path), mend=mend)
+            hint = "give a record's folder, or its record.json"
+            raise UserError("this file is no record", where=str(path), hint=hint)
         path = path.parent
     if (path / "record.json").is_file():
         return path
     if not path.is_dir():
-        raise UserError("no such folder", where=str(path), mend="give a folder that `colorbench run` wrote")
+        raise UserError("no such folder", where=str(path), hint="give a folder that `colorbench run` wrote")
     # The folder of a protocol is named by it: <model>/<protocol>/<dataset>-<key>/record.json.
     found = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
     fitting = [folder for folder in found if protocol is None or folder.parent.name == protocol]
@@ -117,15 +117,15 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
         return fitting[0]
     if not fitting:
         of = "" if protocol is None or not found else f" of protocol {protocol}"
-        raise UserError(f"no record{of} lies here", where=str(path), mend="give a folder that `colorbench run` wrote")
+        raise UserError(f"no record{of} lies here", where=str(path), hint="give a folder that `colorbench run` wrote")
     protocols = sorted({folder.parent.name for folder in fitting})
-    mend = f"name one, such as {fitting[0]}"
+    hint = f"name one, such as {fitting[0]}"
     if len(protocols) > 1:
-        mend += f", or choose by --protocol {' or '.join(protocols[:4])}"
-    raise UserError(f"{len(fitting)} records lie here", where=str(path), mend=mend)
+        hint += f", or choose by --protocol {' or '.join(protocols[:4])}"
+    raise UserError(f"{len(fitting)} records lie here", where=str(path), hint=hint)
 
 
-def load_stored(folder: Path) -> StoredRun:
+def load_stored(folder: Path) -> LoadedRun:
     """The record that lies in a folder, with its rows.
 
     Raises:
@@ -134,7 +134,7 @@ def load_stored(folder: Path) -> StoredRun:
     """
     record, record_sha256 = read_checked_record(folder)
     rows = read_table(folder, record)
-    return StoredRun(folder, record, rows, record_sha256)
+    return LoadedRun(folder, record, rows, record_sha256)
 
 
 def read_checked_record(folder: Path) -> tuple[Record, str]:
@@ -144,17 +144,17 @@ def read_checked_record(folder: Path) -> tuple[Record, str]:
         UserError: as ``load_stored``.
     """
     path = folder / "record.json"
-    mend = "give a folder that `colorbench run` wrote"
-    data = read_plain(path, LARGEST_RECORD, missing="no record here", mend=mend)
+    hint = "give a folder that `colorbench run` wrote"
+    data = read_plain(path, LARGEST_RECORD, missing="no record here", hint=hint)
     try:
         record = Record.model_validate_json(data)
         # Numbers and text that no JSON of ours can hold would fail later, in the middle of a page.
         text = json.dumps(plain(record.model_dump()), allow_nan=False, ensure_ascii=False)
         text.encode()
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError("this is no record of this version", where=str(path), mend="measure again") from error
+        raise UserError("this is no record of this version", where=str(path), hint="measure again") from error
     if _CONTROL.search(text) or _ESCAPED.search(text):
-        raise UserError("this record holds control characters", where=str(path), mend="do not trust it")
+        raise UserError("this record holds control characters", where=str(path), hint="do not trust it")
     return record, sha256(data).hexdigest()
 
 
@@ -165,12 +165,12 @@ def read_table(folder: Path, record: Record) -> pd.DataFrame:
         UserError: as ``load_stored``.
     """
     path = folder / "rows.parquet"
-    data = read_plain(path, LARGEST_FILE, missing="the record has no rows beside it", mend="copy its whole folder")
+    data = read_plain(path, LARGEST_FILE, missing="the record has no rows beside it", hint="copy its whole folder")
     if sha256(data).hexdigest() != record.files.rows:
-        raise UserError("the rows are not those that the record was made with", where=str(path), mend=_CHANGED)
+        raise UserError("the rows are not those that the record was made with", where=str(path), hint=_CHANGED)
     try:
         return rows_table(data, record.dataset.n_evaluated)
-    except Unfit as error:
-        raise UserError(f"these are no rows of this record: {error}", where=str(path), mend=_CHANGED) from error
+    except InvalidTable as error:
+        raise UserError(f"these are no rows of this record: {error}", where=str(path), hint=_CHANGED) from error
     except (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
-        raise UserError("these rows cannot be read", where=str(path), mend=_CHANGED) from error
+        raise UserError("these rows cannot be read", where=str(path), hint=_CHANGED) from error

@@ -19,7 +19,7 @@ class MetricSpec:
     unit: str
     """``%``, ``dB``, ``ΔE00`` ...; empty for a plain number."""
     higher_is_better: bool | None
-    """None where neither direction is better (lightness drift, colourfulness itself)."""
+    """None where neither direction is better (lightness drift, colorfulness itself)."""
     lower_bound: float | None = None
     upper_bound: float | None = None
     explanation: str = ""
@@ -31,10 +31,10 @@ class MetricSpec:
     """Whether pairs of models may be compared by it (False: shown only)."""
     interval: bool = True
     """Whether a bootstrap interval is honest for it."""
-    judge: str | None = None
-    """Whose score it is, where a classifier or person judges; see ``evaluation.judges``."""
+    classifier: str | None = None
+    """Whose score it is, where a classifier or person classifiers; see ``evaluation.classifiers``."""
     share_of_gap: bool = False
-    """Whether S1 is a gap between two anchors and the value a share of it: the interval is then Fieller's, and there
+    """Whether S1 is a gap between two baselines and the value a share of it: the interval is then Fieller's, and there
     is no value where the gap's own interval touches 0."""
     of_ground_truth: float | None = None
     """What the ground truth itself scores on every image (AuC 100, CIEDE2000 0); None where it has no fixed score."""

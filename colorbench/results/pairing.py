@@ -1,4 +1,4 @@
-"""Records beside one another: whether they may be compared, and their rows on the same photographs."""
+"""Records beside one another: whether they may be compared, and their rows on the same images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from colorbench.errors import UserError
-from colorbench.results.load import StoredRun
+from colorbench.results.load import LoadedRun
 from colorbench.results.record import Record
-from colorbench.results.statistics import paired_places
+from colorbench.results.statistics import paired_positions
 from colorbench.storage.safe_read import HASH
 
-COLUMN = ("protocol name", "protocol version", "protocol identity", "photographs", "gray policy")
+COLUMN = ("protocol name", "protocol version", "protocol identity", "images", "gray policy")
 """What the parts of ``column_key`` are."""
 ROUNDING = 1e-6
 """Relative difference that rounding makes between machines."""
@@ -43,9 +43,9 @@ def differing(a: Record, b: Record) -> list[str]:
     if not found and one.identity_sha256 != other.identity_sha256:
         found.append(f"identity {one.identity_sha256[:12]} and {other.identity_sha256[:12]} of protocol {one.name}")
     if a.dataset.gray_policy != b.dataset.gray_policy:
-        found.append(f"gray photographs: {a.dataset.gray_policy} and {b.dataset.gray_policy}")
+        found.append(f"gray images: {a.dataset.gray_policy} and {b.dataset.gray_policy}")
     if a.dataset.fingerprint != b.dataset.fingerprint:
-        found.append(f"other photographs: {_photographs(a)} and {_photographs(b)}")
+        found.append(f"other images: {_images(a)} and {_images(b)}")
     return found
 
 
@@ -63,64 +63,64 @@ def _short(value: Any) -> str:
     return text[:12] if HASH.fullmatch(text) else text[:60]
 
 
-def _photographs(record: Record) -> str:
+def _images(record: Record) -> str:
     data = record.dataset
     limit = "" if data.limit is None else f", limit {data.limit}"
     return f"{data.n_evaluated} of {data.name} (fingerprint {data.fingerprint[:12]}{limit})"
 
 
 @dataclass(frozen=True)
-class Common:
-    """Several runs on the same photographs: row j is the same photograph in all."""
+class PairedRuns:
+    """Several runs on the same images: row j is the same image in all."""
 
-    runs: tuple[StoredRun, ...]
-    places: np.ndarray
-    """(K, n) int: the row of each common photograph in each run."""
+    runs: tuple[LoadedRun, ...]
+    positions: np.ndarray
+    """(K, n) int: the row of each common image in each run."""
 
     @property
     def ids(self) -> list[str]:
-        """What the first run calls the photographs."""
-        return [str(id) for id in self.runs[0].rows["id"].iloc[self.places[0]]]
+        """What the first run calls the images."""
+        return [str(id) for id in self.runs[0].rows["id"].iloc[self.positions[0]]]
 
     @property
     def sha256s(self) -> list[str]:
-        """Content hashes of the photographs."""
-        return [str(sha256) for sha256 in self.runs[0].rows["sha256"].iloc[self.places[0]]]
+        """Content hashes of the images."""
+        return [str(sha256) for sha256 in self.runs[0].rows["sha256"].iloc[self.positions[0]]]
 
     def statistics(self, metric: str) -> np.ndarray:
         """(K, n, k) of a metric.
 
-        All but the first statistic follow from the photographs alone (weights, the truth's own value). Where they
+        All but the first statistic follow from the images alone (weights, the truth's own value). Where they
         differ between runs by rounding only, as between a CPU and a GPU, those of the first run that agrees are taken:
         a run that says otherwise changes nothing for the others.
         """
-        found = np.stack([run.statistics(metric)[at] for run, at in zip(self.runs, self.places, strict=True)])
+        found = np.stack([run.statistics(metric)[at] for run, at in zip(self.runs, self.positions, strict=True)])
         firsts: list[int] = []
-        for place in np.argsort(np.isnan(found).sum(axis=(1, 2)), kind="stable"):
-            of_truth = found[place, :, 1:]
+        for position in np.argsort(np.isnan(found).sum(axis=(1, 2)), kind="stable"):
+            of_truth = found[position, :, 1:]
             alike = (one for one in firsts if _same_but_for_rounding(of_truth, found[one, :, 1:]))
             first = next(alike, None)
             if first is None:
-                firsts.append(place)
+                firsts.append(position)
             else:
-                # A photograph may be undefined for one model alone (PSNR of an exact match): its NaN stays.
+                # An image may be undefined for one model alone (PSNR of an exact match): its NaN stays.
                 kept = np.isnan(of_truth) | np.isnan(found[first, :, 1:])
-                found[place, :, 1:] = np.where(kept, of_truth, found[first, :, 1:])
+                found[position, :, 1:] = np.where(kept, of_truth, found[first, :, 1:])
         return found
 
     def scores(self, metric: str) -> np.ndarray:
-        """(K, n) of each photograph alone."""
-        return np.stack([run.scores(metric)[at] for run, at in zip(self.runs, self.places, strict=True)])
+        """(K, n) of each image alone."""
+        return np.stack([run.scores(metric)[at] for run, at in zip(self.runs, self.positions, strict=True)])
 
 
 def _same_but_for_rounding(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two runs' statistics of the truth agree on every photograph on which both are defined."""
+    """Whether two runs' statistics of the truth agree on every image on which both are defined."""
     both = ~(np.isnan(a) | np.isnan(b))
     return bool(both.any() and np.allclose(a[both], b[both], rtol=ROUNDING, atol=0))
 
 
-def common(runs: Sequence[StoredRun]) -> Common:
-    """Pair runs by the content of their photographs, in the order of the first run's rows.
+def common(runs: Sequence[LoadedRun]) -> PairedRuns:
+    """Pair runs by the content of their images, in the order of the first run's rows.
 
     Raises:
         UserError: naming the first choice in which two of them differ.
@@ -133,15 +133,15 @@ def common(runs: Sequence[StoredRun]) -> Common:
         reasons = differing(first.record, other.record)
         if reasons:
             models = f"{first.record.model.name} and {other.record.model.name}"
-            mend = "measure both in the same way on the same photographs"
-            raise UserError(f"{models} cannot be compared: {'; '.join(reasons)}", mend=mend)
+            hint = "measure both in the same way on the same images"
+            raise UserError(f"{models} cannot be compared: {'; '.join(reasons)}", hint=hint)
     at = np.arange(len(first.rows))
-    places = [at]
+    positions = [at]
     for other in runs[1:]:
-        pairs = paired_places(first.sha256s, other.sha256s)
+        pairs = paired_positions(first.sha256s, other.sha256s)
         if not np.array_equal(pairs[:, 0], at):
-            # Equal fingerprints, other rows: one of the two records tells of photographs that its rows do not hold.
-            what = f"the rows of {other.record.model.name} are not of the photographs that its record names"
-            raise UserError(what, where=str(other.folder), mend="`colorbench verify` shows which record is wrong")
-        places.append(pairs[:, 1])
-    return Common(tuple(runs), np.stack(places))
+            # Equal fingerprints, other rows: one of the two records tells of images that its rows do not hold.
+            what = f"the rows of {other.record.model.name} are not of the images that its record names"
+            raise UserError(what, where=str(other.folder), hint="`colorbench verify` shows which record is wrong")
+        positions.append(pairs[:, 1])
+    return PairedRuns(tuple(runs), np.stack(positions))

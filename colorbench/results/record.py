@@ -47,7 +47,7 @@ class ProtocolPart(_Part):
 
 
 class Skipped(_Part):
-    """A photograph that was not evaluated."""
+    """An image that was not evaluated."""
 
     id: str
     reason: str
@@ -72,16 +72,16 @@ class DatasetPart(_Part):
     gray_policy: str
     skipped: list[Skipped]
     fingerprint: str
-    """sha256 over the sorted content hashes of the evaluated photographs."""
-    recipe: str
+    """sha256 over the sorted content hashes of the evaluated images."""
+    preprocessing: str
     overlap: int | None
-    """Evaluated photographs that are among the model's training photographs, by content; None: not known."""
+    """Evaluated images that are among the model's training images, by content; None: not known."""
     limit: int | None
     redistributable: bool
     copies: list[CopyPart] = []
     """Files of the same content as another."""
     source: str = ""
-    """Where the photographs come from, and whom to credit for them."""
+    """Where the images come from, and whom to credit for them."""
 
 
 class FingerprintPart(_Part):
@@ -110,7 +110,7 @@ class Metric(_Part):
     name: str
     title: str
     value: float | None
-    """None where no photograph has a defined value."""
+    """None where no image has a defined value."""
     unit: str
     higher_is_better: bool | None
     ci_low: float | None
@@ -121,14 +121,14 @@ class Metric(_Part):
     form: Literal["ratio", "abs_difference"]
     comparable: bool
     warning: str | None = None
-    judge: str | None = None
-    """Whose score it is, where a classifier or person judges."""
+    classifier: str | None = None
+    """Whose score it is, where a classifier or person classifiers."""
     share_of_gap: bool = False
-    """Whether the value is a share of a gap between two anchors, with Fieller's interval."""
+    """Whether the value is a share of a gap between two baselines, with Fieller's interval."""
 
 
 class Difference(_Part):
-    """A paired difference of one metric, this model minus another, on the same photographs."""
+    """A paired difference of one metric, this model minus another, on the same images."""
 
     metric: str
     minus: str
@@ -190,7 +190,7 @@ class Files(_Part):
 
     rows: str
     arrays: dict[str, str]
-    pictures: dict[str, str]
+    saved_images: dict[str, str]
 
 
 class Record(_Part):
@@ -230,7 +230,7 @@ def record_text(record: Record) -> str:
     for part, value in record.model_dump().items():
         # A NaN among free values (parameters, identity) is written as null, and would be read as nothing.
         if (trouble := unstorable(value)) is not None:
-            raise RunError(f"no record can hold a value of {part}: {trouble}", mend="use finite numbers and text")
+            raise RunError(f"no record can hold a value of {part}: {trouble}", hint="use finite numbers and text")
     return text + "\n"
 
 
@@ -246,7 +246,7 @@ def storable(whose: str) -> Iterator[None]:
     except ValidationError as error:
         first = error.errors()[0]
         what = f"{whose} gave what no record can hold: {'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise RunError(what, mend="use finite numbers and text; finished shards are kept") from error
+        raise RunError(what, hint="use finite numbers and text; finished shards are kept") from error
 
 
 def unstorable(value: object) -> str | None:
@@ -268,9 +268,9 @@ def read_record(folder: Path) -> Record:
     try:
         return Record.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError("no record here", where=str(path), mend="give a folder that `colorbench run` wrote") from error
+        raise UserError("no record here", where=str(path), hint="give a folder that `colorbench run` wrote") from error
     except OSError as error:  # a folder of that name, a file that may not be read
         what = f"the record cannot be read: {error.strerror}"
-        raise UserError(what, where=str(path), mend="measure again") from error
+        raise UserError(what, where=str(path), hint="measure again") from error
     except ValueError as error:
-        raise UserError("this is no record of this version", where=str(path), mend="measure again") from error
+        raise UserError("this is no record of this version", where=str(path), hint="measure again") from error

@@ -18,7 +18,7 @@ from colorbench.results.shard import Shard
 
 if TYPE_CHECKING:
     import pandas as pd
-from colorbench.storage.safe_read import HASH, LONGEST_ID, MOST_CELLS, Unfit
+from colorbench.storage.safe_read import HASH, LONGEST_ID, MOST_CELLS, InvalidTable
 
 
 def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
@@ -74,8 +74,8 @@ def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
         columns = {name: np.array(table[name].to_pylist(), np.float64) for name in names}
         return table["sha256"].to_pylist(), columns
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        mend = "remove its folder, so that it is measured again"
-        raise UserError("these rows cannot be read", where=str(path), mend=mend) from error
+        hint = "remove its folder, so that it is measured again"
+        raise UserError("these rows cannot be read", where=str(path), hint=hint) from error
 
 
 _FIXED_TYPES = {
@@ -102,27 +102,27 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
     file = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=["id", "sha256"])
     schema, count = file.schema_arrow, file.metadata.num_rows
     if len(set(schema.names)) != len(schema.names):
-        raise Unfit("a column stands twice")
+        raise InvalidTable("a column stands twice")
     for name, fits in _FIXED_TYPES.items():
         if name not in schema.names:
-            raise Unfit(f"the column {name} is missing")
+            raise InvalidTable(f"the column {name} is missing")
         kind = schema.field(name).type
         if not fits(kind.value_type if pyarrow.types.is_dictionary(kind) else kind):
-            raise Unfit(f"the column {name} holds {kind}")
+            raise InvalidTable(f"the column {name} holds {kind}")
     for name in schema.names:
         if name not in _FIXED_TYPES and not pyarrow.types.is_float64(schema.field(name).type):
-            raise Unfit(f"a column holds {schema.field(name).type}, not numbers")
+            raise InvalidTable(f"a column holds {schema.field(name).type}, not numbers")
     if count != expected:
-        raise Unfit(f"{count} rows for {expected} photographs")
+        raise InvalidTable(f"{count} rows for {expected} images")
     if count * len(schema.names) > MOST_CELLS:
-        raise Unfit(f"{count} rows of {len(schema.names)} columns are too many")
+        raise InvalidTable(f"{count} rows of {len(schema.names)} columns are too many")
     table = file.read(use_threads=False)
     for name in ("id", "sha256"):
         for chunk in table[name].chunks:
             _check_texts(name, chunk)
     for name in ("id", "sha256", "gray", "height", "width"):
         if table[name].null_count:
-            raise Unfit(f"the column {name} has gaps")
+            raise InvalidTable(f"the column {name} has gaps")
     columns: dict[str, Any] = {}
     for name in schema.names:
         values = table[name]
@@ -135,16 +135,16 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
         else:
             columns[name] = values.to_numpy().astype(np.int64 if name in _FIXED_TYPES else np.float64)
     if len(set(columns["id"])) != count:
-        raise Unfit("an id stands twice")
+        raise InvalidTable("an id stands twice")
     if len(set(columns["sha256"])) != count:
-        raise Unfit("an image stands twice, and copies of an image count once")
+        raise InvalidTable("an image stands twice, and copies of an image count once")
     return pd.DataFrame(columns)
 
 
 def _check_texts(name: str, chunk: Any) -> None:
     texts = chunk.dictionary if pyarrow.types.is_dictionary(chunk.type) else chunk
     if len(texts) and texts.nbytes > LONGEST_ID * (len(texts) + 1):
-        raise Unfit(f"a text of the column {name} is too long")
+        raise InvalidTable(f"a text of the column {name} is too long")
     for text in texts.to_pylist():
         if text is None or len(text) > LONGEST_ID or (name == "sha256" and not HASH.fullmatch(text)):
-            raise Unfit(f"the column {name} holds something else")
+            raise InvalidTable(f"the column {name} holds something else")

@@ -56,12 +56,12 @@ def run_key(
     Args:
         model: its name and decoding.
         protocol_sha256: ``protocol_identity``.
-        samples: the photographs after any limit.
+        samples: the images after any limit.
         gray_policy: keep or drop.
         seed: of the run.
         dtype: in which the model computes.
         version: of colorbench.
-        classes: names of the photographs' classes, where they have any.
+        classes: names of the images' classes, where they have any.
         revision: 0, but where the folder of that key holds the run of other contents under equal names and sizes.
         fingerprint: hashes of weights and code; None in records that were made without.
     """

@@ -20,7 +20,7 @@ from colorbench.storage.atomic import writing
 from colorbench.storage.npz import _write_header, npz
 
 SHARD = 64
-"""Photographs in a shard: what a kill can cost, and the grain in which processes share the work."""
+"""Images in a shard: what a kill can cost, and the grain in which processes share the work."""
 
 
 class Copy(NamedTuple):
@@ -42,7 +42,7 @@ class Shard:
     labels: tuple[int | None, ...]
     gray: tuple[bool, ...]
     sizes: tuple[tuple[int, int], ...]
-    """(H, W) of each photograph."""
+    """(H, W) of each image."""
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     """(n,) float64 each."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Shard:
     observed: np.ndarray | None = None
     """(n, 13) what ``evaluation.units`` looks at; written, and read by ``read_observed`` alone."""
     skipped: tuple[tuple[str, str], ...] = ()
-    """(id, reason) of the photographs that were not evaluated."""
+    """(id, reason) of the images that were not evaluated."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage -> seconds."""
     copies: tuple[Copy, ...] = ()
@@ -138,7 +138,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
         with writing(folder), contextlib.ExitStack() as stack:
             folder.mkdir(parents=True)
             opened: dict[str, IO[bytes]] = {}
-            for shard, places in shards:
+            for shard, positions in shards:
                 if not len(shard):
                     continue
                 found = {name: (values.dtype, values.shape[1:]) for name, values in shard.arrays.items()}
@@ -152,7 +152,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
                     where = shard.ids[0]
                     raise RunError("the arrays of two shards differ in names, types or shapes", where=where)
                 for name, values in shard.arrays.items():
-                    opened[name].write(np.ascontiguousarray(values[places]).tobytes())
+                    opened[name].write(np.ascontiguousarray(values[positions]).tobytes())
         return cls(files)
 
     def __getitem__(self, name: str) -> np.ndarray:

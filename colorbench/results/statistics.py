@@ -19,10 +19,10 @@ def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.n
     return np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)
 
 
-def paired_places(mine: Sequence[str], theirs: Sequence[str]) -> np.ndarray:
-    """(m, 2) places of equal content hashes; of a photograph that is in a set twice, the first pairs with the first."""
+def paired_positions(candidate: Sequence[str], reference: Sequence[str]) -> np.ndarray:
+    """(m, 2) places of equal content hashes; of an image that is in a set twice, the first pairs with the first."""
     waiting: dict[str, list[int]] = {}
-    for place in reversed(range(len(theirs))):
-        waiting.setdefault(theirs[place], []).append(place)
-    found = [(place, waiting[sha256].pop()) for place, sha256 in enumerate(mine) if waiting.get(sha256)]
+    for position in reversed(range(len(reference))):
+        waiting.setdefault(reference[position], []).append(position)
+    found = [(position, waiting[sha256].pop()) for position, sha256 in enumerate(candidate) if waiting.get(sha256)]
     return np.array(found, dtype=np.int64).reshape(-1, 2)

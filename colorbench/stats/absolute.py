@@ -152,7 +152,7 @@ def _end(draws: _Draws, level: float, side: int) -> float:
     largest = float(np.quantile(abs(draws.shifts / draws.spreads).max(axis=1), level))
     tried = np.linspace(0, largest, _SCAN + 1)
     accepted = [_accepts(draws, level, side, c) for c in tried]
-    last = max((place for place, one in enumerate(accepted) if one), default=0)
+    last = max((position for position, one in enumerate(accepted) if one), default=0)
     low = tried[last]
     high = tried[min(last + 1, _SCAN)]
     for _ in range(_HALVINGS):

@@ -4,9 +4,9 @@ A metric is a function of the sums of its statistics (n, k): its *form*. Images 
 bins, classifiers and all else stay fixed. The same seed and n give the same weights to every model and metric.
 
 The interval is the studentized bootstrap (bootstrap-t; Efron and Tibshirani 1993, chapter 12) with the delta method's
-standard error. Drawing sets of 50, 200 and 650 images from the measured statistics of 650 photographs (gray, a beige
+standard error. Drawing sets of 50, 200 and 650 images from the measured statistics of 650 images (gray, a beige
 and half chroma), nominal 95 % covered, for the rebalanced AuC of gray at lambda 0.1: bootstrap-t 94-96 %, BCa 89-94 %,
-percentile 87-96 %; at lambda 0, where a few photographs carry the sum, 81-92, 61-91 and 57-86 %. What it costs is
+percentile 87-96 %; at lambda 0, where a few images carry the sum, 81-92, 61-91 and 57-86 %. What it costs is
 width, a few percent at n = 650. Where it has no finite answer (nearly all images alike), percentiles are taken, and the
 interval's method says so.
 """
@@ -150,8 +150,8 @@ def interval(
     if form == "abs_difference":
         # The interval of the signed difference, folded: if it holds 0, so does that of its absolute.
         low, high = (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
-    least, most = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
-    return Interval(float(np.clip(low, least, most)), float(np.clip(high, least, most)), found.method)
+    minimum, most = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
+    return Interval(float(np.clip(low, minimum, most)), float(np.clip(high, minimum, most)), found.method)
 
 
 def studentized(

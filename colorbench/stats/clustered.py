@@ -1,13 +1,14 @@
-"""Rates of yes/no answers that many persons gave on many images: intervals for new persons and new images alike.
+"""Rates of yes/no answers that many participants gave on many images: intervals for new participants and new images
+alike.
 
-Answers of one person are alike, and so are answers on one image. The variance of a mean answer is therefore taken over
-both ways of clustering (Cameron, Gelbach and Miller 2011; Miglioretti and Heagerty 2007),
+Answers of one participant are alike, and so are answers on one image. The variance of a mean answer is therefore taken
+over both ways of clustering (Cameron, Gelbach and Miller 2011; Miglioretti and Heagerty 2007),
 
     V = V_person + V_image - V_cell,      V_c = G / (G - 1) * sum over the G clusters c of (sum of influences in c)^2,
 
-where a cell is one person on one image and an answer's influence on a mean is (answer - mean) / n. G / (G - 1) is the
-small-sample correction of each part, and t has min(persons, images) - 1 degrees of freedom. V may come out below
-V_cell, even below 0, where answers happen to be more even than independent ones; then V_cell is taken, so that an
+where a cell is one participant on one image and an answer's influence on a mean is (answer - mean) / n. G / (G - 1) is
+the small-sample correction of each part, and t has min(participants, images) - 1 degrees of freedom. V may come out
+below V_cell, even below 0, where answers happen to be more even than independent ones; then V_cell is taken, so that an
 interval is never narrower than the one of independent answers. The interval of a rate is made on the logit scale, where
 it keeps within 0 and 1 and is skewed as it must be near them. ``benchmarks/study_coverage.py`` measures what it covers.
 
@@ -22,7 +23,7 @@ import numpy as np
 
 from colorbench.stats.bootstrap import Interval
 
-MINIMUM_PERSONS = 10
+MINIMUM_PARTICIPANTS = 10
 """Fewer get no interval: their spread is too poorly known."""
 RESAMPLES = 10_000
 _BLOCK = 1 << 21  # weights held at a time
@@ -33,18 +34,18 @@ _DENSE = 1 << 22  # cells that are held as a table
 class TwoWayVariance:
     """The parts of the variance of an estimate, each (S,)."""
 
-    person: np.ndarray
+    participant: np.ndarray
     image: np.ndarray
     cell: np.ndarray
-    persons: np.ndarray
-    """How many persons counted."""
+    participants: np.ndarray
+    """How many participants counted."""
     images: np.ndarray
     """How many images counted."""
 
     @property
     def raw(self) -> np.ndarray:
         """V_person + V_image - V_cell; may be negative."""
-        return np.asarray(self.person + self.image - self.cell)
+        return np.asarray(self.participant + self.image - self.cell)
 
     @property
     def total(self) -> np.ndarray:
@@ -53,50 +54,50 @@ class TwoWayVariance:
 
     @property
     def degrees_of_freedom(self) -> np.ndarray:
-        """min(persons, images) - 1."""
-        return np.asarray(np.minimum(self.persons, self.images) - 1)
+        """min(participants, images) - 1."""
+        return np.asarray(np.minimum(self.participants, self.images) - 1)
 
 
 def two_way_variance(
-    influence: np.ndarray, person: np.ndarray, image: np.ndarray, counted: np.ndarray | None = None
+    influence: np.ndarray, participant: np.ndarray, image: np.ndarray, counted: np.ndarray | None = None
 ) -> TwoWayVariance:
     """The two-way clustered variance of estimates that are sums of influences.
 
     Args:
         influence: (S, n) or (n,), each summing to 0.
-        person, image: of the same shape, whole numbers from 0.
+        participant, image: of the same shape, whole numbers from 0.
         counted: of the same shape, whether an answer takes part at all; default: all.
 
     Returns:
         Each part (S,); (1,) for one study. NaN where fewer than two clusters counted.
     """
-    influence, person, image = (np.atleast_2d(array) for array in (influence, person, image))
+    influence, participant, image = (np.atleast_2d(array) for array in (influence, participant, image))
     counted = np.ones(influence.shape, bool) if counted is None else np.atleast_2d(counted)
     study = np.broadcast_to(np.arange(len(influence))[:, None], influence.shape)[counted]
-    values, person, image = influence[counted], person[counted], image[counted]
-    people, pictures = (int(codes.max(initial=0)) + 1 for codes in (person, image))
-    cell = person * pictures + image
-    if len(influence) * people * pictures <= _DENSE:
-        of_cells, cells = _squares(values, study, cell, people * pictures, len(influence))
+    values, participant, image = influence[counted], participant[counted], image[counted]
+    participant_count, image_count = (int(codes.max(initial=0)) + 1 for codes in (participant, image))
+    cell = participant * image_count + image
+    if len(influence) * participant_count * image_count <= _DENSE:
+        of_cells, cells = _squares(values, study, cell, participant_count * image_count, len(influence))
     else:
-        of_cells, cells = _squares_of_few(values, study, study * people * pictures + cell, len(influence))
-    by_person, persons = _squares(values, study, person, people, len(influence))
-    by_image, images = _squares(values, study, image, pictures, len(influence))
+        of_cells, cells = _squares_of_few(values, study, study * participant_count * image_count + cell, len(influence))
+    by_participant, participants = _squares(values, study, participant, participant_count, len(influence))
+    by_image, images = _squares(values, study, image, image_count, len(influence))
     with np.errstate(divide="ignore", invalid="ignore"):
-        of_persons, of_images, of_cells = (
+        of_participants, of_images, of_cells = (
             np.where(count > 1, total * count / (count - 1), np.nan)
-            for total, count in ((by_person, persons), (by_image, images), (of_cells, cells))
+            for total, count in ((by_participant, participants), (by_image, images), (of_cells, cells))
         )
-    return TwoWayVariance(of_persons, of_images, of_cells, persons, images)
+    return TwoWayVariance(of_participants, of_images, of_cells, participants, images)
 
 
 def _squares(
     values: np.ndarray, study: np.ndarray, codes: np.ndarray, count: int, studies: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(studies,) sums of the squared sums in each cluster, and how many clusters occur."""
-    place = study * count + codes
-    sums = np.bincount(place, weights=values, minlength=studies * count).reshape(studies, count)
-    occurring = np.bincount(place, minlength=studies * count).reshape(studies, count) > 0
+    position = study * count + codes
+    sums = np.bincount(position, weights=values, minlength=studies * count).reshape(studies, count)
+    occurring = np.bincount(position, minlength=studies * count).reshape(studies, count) > 0
     return (sums**2).sum(axis=1), occurring.sum(axis=1)
 
 
@@ -104,19 +105,19 @@ def _squares_of_few(
     values: np.ndarray, study: np.ndarray, codes: np.ndarray, studies: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """``_squares`` where codes, which differ between studies, are far more than values: only those that occur count."""
-    _, first, place = np.unique(codes, return_index=True, return_inverse=True)
-    squares, owner = np.bincount(place, weights=values) ** 2, study[first]
+    _, first, position = np.unique(codes, return_index=True, return_inverse=True)
+    squares, owner = np.bincount(position, weights=values) ** 2, study[first]
     return np.bincount(owner, weights=squares, minlength=studies), np.bincount(owner, minlength=studies)
 
 
-def mean_influence(answers: np.ndarray, counted: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def mean_influence(responses: np.ndarray, counted: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Means (S,) of the counted answers (S, n), and every answer's influence (S, n) on them: 0 where not counted."""
-    answers = np.atleast_2d(np.asarray(answers, dtype=np.float64))
-    counted = np.ones(answers.shape, bool) if counted is None else np.atleast_2d(counted)
+    responses = np.atleast_2d(np.asarray(responses, dtype=np.float64))
+    counted = np.ones(responses.shape, bool) if counted is None else np.atleast_2d(counted)
     n = counted.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(counted, answers, 0).sum(axis=1) / n
-        influence = np.where(counted, (answers - mean[:, None]) / n[:, None], 0)
+        mean = np.where(counted, responses, 0).sum(axis=1) / n
+        influence = np.where(counted, (responses - mean[:, None]) / n[:, None], 0)
     return mean, influence
 
 
@@ -135,64 +136,69 @@ class Resampled:
 
 
 def two_level_bootstrap(
-    answers: np.ndarray, person: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+    responses: np.ndarray, participant: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Resampled:
-    """The paper's: persons drawn with replacement, and of each drawn person the answers with replacement.
+    """The paper's: participants drawn with replacement, and of each drawn participant the answers with replacement.
 
-    Images are never drawn, so that it speaks of these images only; drawing answers again within drawn persons counts
-    their noise about twice. A drawn person's resampled sum is binomial, which is drawn at once.
+    Images are never drawn, so that it speaks of these images only; drawing answers again within drawn participants
+    counts their noise about twice. A drawn participant's resampled sum is binomial, which is drawn at once.
 
     Args:
         answers: (n,) 0/1.
-        person: (n,) labels.
+        participant: (n,) labels.
         resamples, seed, level: of the draw; percentiles.
 
     Source: ``analyze.m`` of phillipi/AMT_Real_vs_Fake, written for the paper.
     """
-    values, person, _ = _checked(answers, person, person)
+    values, participant, _ = _checked(responses, participant, participant)
     rng = np.random.default_rng(seed)
-    n = np.bincount(person)
-    share = np.bincount(person, weights=values) / n
+    n = np.bincount(participant)
+    share = np.bincount(participant, weights=values) / n
     drawn = rng.integers(0, len(n), (resamples, len(n)))
     rates = rng.binomial(n[drawn], share[drawn]).sum(axis=1) / n[drawn].sum(axis=1)
-    return Resampled(rates, _percentiles(rates, level, "two-level bootstrap (persons, then their answers), percentile"))
+    return Resampled(
+        rates, _percentiles(rates, level, "two-level bootstrap (participants, then their answers), percentile")
+    )
 
 
 def crossed_bootstrap(
-    answers: np.ndarray,
-    person: np.ndarray,
+    responses: np.ndarray,
+    participant: np.ndarray,
     image: np.ndarray,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
 ) -> Resampled:
-    """The pigeonhole bootstrap: persons and images drawn with replacement, independently; an answer counts the product.
+    """The pigeonhole bootstrap: participants and images drawn with replacement, independently; an answer counts the
+    product.
 
     Conservative: the noise of single answers is counted about three times (Owen 2007).
 
     Args:
         answers: (n,) 0/1.
-        person, image: (n,) labels.
+        participant, image: (n,) labels.
         resamples, seed, level: of the draw; percentiles.
     """
-    values, person, image = _checked(answers, person, image)
-    persons, images = int(person.max()) + 1, int(image.max()) + 1
-    place = person * images + image
-    yes = np.bincount(place, weights=values, minlength=persons * images).reshape(persons, images)
-    shown = np.bincount(place, minlength=persons * images).reshape(persons, images).astype(np.float64)
+    values, participant, image = _checked(responses, participant, image)
+    participants, images = int(participant.max()) + 1, int(image.max()) + 1
+    position = participant * images + image
+    yes = np.bincount(position, weights=values, minlength=participants * images).reshape(participants, images)
+    shown = np.bincount(position, minlength=participants * images).reshape(participants, images).astype(np.float64)
     rng = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // max(persons, images))
+    rows = max(1, _BLOCK // max(participants, images))
     rates = []
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
-        w = rng.multinomial(persons, np.full(persons, 1 / persons), count).astype(np.float64)  # (count, persons)
+        w = rng.multinomial(participants, np.full(participants, 1 / participants), count).astype(
+            np.float64
+        )  # (count, participants)
         v = rng.multinomial(images, np.full(images, 1 / images), count).astype(np.float64)  # (count, images)
         with np.errstate(divide="ignore", invalid="ignore"):
             rates.append(((w @ yes) * v).sum(axis=1) / ((w @ shown) * v).sum(axis=1))
     found = np.concatenate(rates)
     found = found[np.isfinite(found)]  # a draw without a single answer says nothing
-    return Resampled(found, _percentiles(found, level, "crossed bootstrap (persons x images), percentile"))
+    return Resampled(found, _percentiles(found, level, "crossed bootstrap (participants x images), percentile"))
 
 
 def _percentiles(rates: np.ndarray, level: float, method: str) -> Interval:
@@ -200,11 +206,13 @@ def _percentiles(rates: np.ndarray, level: float, method: str) -> Interval:
     return Interval(float(low), float(high), method)
 
 
-def _checked(answers: np.ndarray, person: np.ndarray, image: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Answers as float64, persons and images as numbers from 0 without gaps; each (n,)."""
-    values = np.asarray(answers, dtype=np.float64)
-    if values.ndim != 1 or np.shape(person) != values.shape or np.shape(image) != values.shape:
-        raise ValueError(f"need three (n,) arrays, got {values.shape}, {np.shape(person)} and {np.shape(image)}")
+def _checked(
+    responses: np.ndarray, participant: np.ndarray, image: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Answers as float64, participants and images as numbers from 0 without gaps; each (n,)."""
+    values = np.asarray(responses, dtype=np.float64)
+    if values.ndim != 1 or np.shape(participant) != values.shape or np.shape(image) != values.shape:
+        raise ValueError(f"need three (n,) arrays, got {values.shape}, {np.shape(participant)} and {np.shape(image)}")
     if not np.isin(values, (0, 1)).all():
         raise ValueError("answers must be 0 or 1")
-    return values, np.unique(person, return_inverse=True)[1], np.unique(image, return_inverse=True)[1]
+    return values, np.unique(participant, return_inverse=True)[1], np.unique(image, return_inverse=True)[1]

@@ -17,8 +17,8 @@ _BLOCK = 1 << 21  # weights held at a time
 
 
 def paired_resamples(
-    answers: np.ndarray,
-    person: np.ndarray,
+    responses: np.ndarray,
+    participant: np.ndarray,
     image: np.ndarray,
     first: np.ndarray,
     *,
@@ -29,7 +29,7 @@ def paired_resamples(
 
     Args:
         answers: (n,) 0/1.
-        person, image: (n,) labels.
+        participant, image: (n,) labels.
         first: (n,) bool.
         resamples, seed: of the draw.
 
@@ -37,33 +37,33 @@ def paired_resamples(
         (resamples,) or fewer, where a draw holds no response of one kind.
     """
     first = np.asarray(first, bool)
-    values = np.asarray(answers, np.float64)
-    person, image = (np.unique(labels, return_inverse=True)[1] for labels in (person, image))
-    persons, images = int(person.max()) + 1, int(image.max()) + 1
+    values = np.asarray(responses, np.float64)
+    participant, image = (np.unique(labels, return_inverse=True)[1] for labels in (participant, image))
+    participants, images = int(participant.max()) + 1, int(image.max()) + 1
     tables = []
     for kind in (first, ~first):
-        place = person[kind] * images + image[kind]
-        yes = np.bincount(place, weights=values[kind], minlength=persons * images)
-        shown = np.bincount(place, minlength=persons * images).astype(np.float64)
-        tables.append((yes.reshape(persons, images), shown.reshape(persons, images)))
+        position = participant[kind] * images + image[kind]
+        yes = np.bincount(position, weights=values[kind], minlength=participants * images)
+        shown = np.bincount(position, minlength=participants * images).astype(np.float64)
+        tables.append((yes.reshape(participants, images), shown.reshape(participants, images)))
     rng = np.random.default_rng(seed)
-    rows = max(1, _BLOCK // max(persons, images))
+    rows = max(1, _BLOCK // max(participants, images))
     drawn = []
     for start in range(0, resamples, rows):
         count = min(rows, resamples - start)
-        w = rng.multinomial(persons, np.full(persons, 1 / persons), count).astype(np.float64)
+        w = rng.multinomial(participants, np.full(participants, 1 / participants), count).astype(np.float64)
         v = rng.multinomial(images, np.full(images, 1 / images), count).astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             rates = [((w @ yes) * v).sum(axis=1) / ((w @ shown) * v).sum(axis=1) for yes, shown in tables]
         drawn.append(rates[0] - rates[1])
     found = np.concatenate(drawn)
     found = found[np.isfinite(found)]
-    difference, variance, _ = difference_parts(values, person, image, first, ~first)
+    difference, variance, _ = difference_parts(values, participant, image, first, ~first)
     spread = float(found.std()) if len(found) else 0.0
     # Not below either way of clustering. Independent responses are no bound here: what a participant does to both rates
     # cancels, so that paired rates differ by less.
-    least = np.minimum(variance.person, variance.image)
-    error = float(np.sqrt(np.maximum(variance.raw, least)[0]))
+    minimum = np.minimum(variance.participant, variance.image)
+    error = float(np.sqrt(np.maximum(variance.raw, minimum)[0]))
     if not (spread > 0 and np.isfinite(error)):
         return np.asarray(found)
     return np.asarray(float(difference[0]) + (found - found.mean()) * (error / spread))

@@ -10,7 +10,7 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from colorbench.stats.bootstrap import Interval
-from colorbench.stats.clustered import MINIMUM_PERSONS, TwoWayVariance, _checked, mean_influence, two_way_variance
+from colorbench.stats.clustered import MINIMUM_PARTICIPANTS, TwoWayVariance, _checked, mean_influence, two_way_variance
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class ClusteredRate:
     standard_error: float
     """On the scale of the value; NaN where it is not known."""
     interval: Interval | None
-    """None for too few persons or images."""
-    answers: int
-    persons: int
+    """None for too few participants or images."""
+    responses: int
+    participants: int
     images: int
     degrees_of_freedom: int
-    effective_answers: float
+    effective_responses: float
     """How many independent answers would say as much: value (1 - value) / standard_error^2; NaN if not known."""
     floored: bool
     """Whether V fell below V_cell, which was then taken."""
@@ -42,7 +42,7 @@ class ClusteredDifference:
     interval: Interval | None
     p: float
     """Two-sided, of equal rates; NaN where there is no interval."""
-    answers: tuple[int, int]
+    responses: tuple[int, int]
     """Of the first and the second kind."""
     degrees_of_freedom: int
     floored: bool
@@ -52,7 +52,7 @@ def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95
     """Both ends (S,) of the interval of rates, on the logit scale.
 
     Where all answers agree there is no variance to go by: the exact binomial interval is taken, as if each of the
-    min(persons, images) clusters had given one answer.
+    min(participants, images) clusters had given one answer.
 
     Args:
         rate: (S,) in 0..1.
@@ -71,28 +71,28 @@ def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95
 
 
 def clustered_rate(
-    answers: np.ndarray, person: np.ndarray, image: np.ndarray, *, level: float = 0.95, minimum_images: int = 2
+    responses: np.ndarray, participant: np.ndarray, image: np.ndarray, *, level: float = 0.95, minimum_images: int = 2
 ) -> ClusteredRate:
     """The share of yes answers with its two-way clustered interval.
 
     Args:
         answers: (n,) bool or 0/1.
-        person, image: (n,) whole numbers from 0, or any labels.
+        participant, image: (n,) whole numbers from 0, or any labels.
         level: nominal coverage.
         minimum_images: fewer get no interval.
 
     Raises:
         ValueError: for arrays of unequal length, or answers other than 0 and 1.
     """
-    values, person, image = _checked(answers, person, image)
+    values, participant, image = _checked(responses, participant, image)
     rate, influence = mean_influence(values)
-    variance = two_way_variance(influence, person, image)
-    persons, images = int(variance.persons[0]), int(variance.images[0])
+    variance = two_way_variance(influence, participant, image)
+    participants, images = int(variance.participants[0]), int(variance.images[0])
     value = float(rate[0]) if len(values) else float("nan")
     agree = value in (0.0, 1.0)
-    error = float(np.sqrt(variance.total[0])) if min(persons, images) > 1 and not agree else float("nan")
+    error = float(np.sqrt(variance.total[0])) if min(participants, images) > 1 and not agree else float("nan")
     found = None
-    if persons >= MINIMUM_PERSONS and images >= max(2, minimum_images):
+    if participants >= MINIMUM_PARTICIPANTS and images >= max(2, minimum_images):
         low, high = logit_bounds(rate, variance, level)
         freedom = int(variance.degrees_of_freedom[0])
         method = f"two-way cluster-robust, t({freedom}), logit scale"
@@ -103,39 +103,39 @@ def clustered_rate(
         value=value,
         standard_error=error,
         interval=found,
-        answers=len(values),
-        persons=persons,
+        responses=len(values),
+        participants=participants,
         images=images,
-        degrees_of_freedom=min(persons, images) - 1,
-        effective_answers=value * (1 - value) / error**2 if error > 0 else float("nan"),
+        degrees_of_freedom=min(participants, images) - 1,
+        effective_responses=value * (1 - value) / error**2 if error > 0 else float("nan"),
         floored=bool(variance.raw[0] < variance.cell[0]) and not agree,
     )
 
 
 def difference_parts(
-    answers: np.ndarray, person: np.ndarray, image: np.ndarray, first: np.ndarray, second: np.ndarray
+    responses: np.ndarray, participant: np.ndarray, image: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, TwoWayVariance, np.ndarray]:
     """Rate of the ``first`` answers minus that of the ``second``, for many studies at once.
 
-    Answers of one person, or on one image, to both kinds share a cluster: what they have in common cancels. That makes
-    it a paired comparison wherever persons or images are shared, and an unpaired one where they are not.
+    Answers of one participant, or on one image, to both kinds share a cluster: what they have in common cancels. That
+    makes it a paired comparison wherever participants or images are shared, and an unpaired one where they are not.
 
     Args:
-        answers, person, image: (S, n).
+        answers, participant, image: (S, n).
         first, second: (S, n) bool, which answers belong to each; never both.
 
     Returns:
         differences (S,), their variance, degrees of freedom (S,): the smaller of the two kinds' own.
     """
-    rate_a, influence_a = mean_influence(answers, first)
-    rate_b, influence_b = mean_influence(answers, second)
+    rate_a, influence_a = mean_influence(responses, first)
+    rate_b, influence_b = mean_influence(responses, second)
     counted = np.atleast_2d(first | second)
-    variance = two_way_variance(influence_a - influence_b, person, image, counted)
-    person, image = np.atleast_2d(person), np.atleast_2d(image)
+    variance = two_way_variance(influence_a - influence_b, participant, image, counted)
+    participant, image = np.atleast_2d(participant), np.atleast_2d(image)
     freedom = variance.degrees_of_freedom
     for kind in (np.atleast_2d(first), np.atleast_2d(second)):
         study = np.broadcast_to(np.arange(len(kind))[:, None], kind.shape)[kind]
-        for codes in (person, image):
+        for codes in (participant, image):
             count = int(codes.max(initial=0)) + 1
             seen = np.bincount(study * count + codes[kind], minlength=len(kind) * count).reshape(len(kind), count) > 0
             freedom = np.minimum(freedom, seen.sum(axis=1) - 1)
@@ -143,8 +143,8 @@ def difference_parts(
 
 
 def clustered_difference(
-    answers: np.ndarray,
-    person: np.ndarray,
+    responses: np.ndarray,
+    participant: np.ndarray,
     image: np.ndarray,
     first: np.ndarray,
     second: np.ndarray,
@@ -155,25 +155,25 @@ def clustered_difference(
     """Rate of the ``first`` answers minus that of the ``second``, with interval and t test.
 
     Args:
-        answers, person, image: (n,) as for ``clustered_rate``.
+        answers, participant, image: (n,) as for ``clustered_rate``.
         first, second: (n,) bool.
         level, minimum_images: as for ``clustered_rate``.
 
     Raises:
         ValueError: as for ``clustered_rate``, and for an answer of both kinds.
     """
-    values, person, image = _checked(answers, person, image)
+    values, participant, image = _checked(responses, participant, image)
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     if first.shape != values.shape or second.shape != values.shape or (first & second).any():
         raise ValueError("first and second must be (n,) bool, and no answer may be of both kinds")
     n = (int(first.sum()), int(second.sum()))
     if 0 in n:
         return ClusteredDifference(float("nan"), float("nan"), None, float("nan"), n, 0, False)
-    difference, variance, freedom = difference_parts(values, person, image, first, second)
+    difference, variance, freedom = difference_parts(values, participant, image, first, second)
     value, df = float(difference[0]), int(freedom[0])
     error = float(np.sqrt(variance.total[0])) if df > 0 else float("nan")
     found, p = None, float("nan")
-    enough = min(len(np.unique(person[kind])) for kind in (first, second)) >= MINIMUM_PERSONS
+    enough = min(len(np.unique(participant[kind])) for kind in (first, second)) >= MINIMUM_PARTICIPANTS
     enough &= min(len(np.unique(image[kind])) for kind in (first, second)) >= max(2, minimum_images)
     if enough and error > 0:
         reach = float(stats.t.ppf((1 + level) / 2, df)) * error

@@ -1,4 +1,4 @@
-"""How large a difference is, how many photographs would show it, and p values of several tests together."""
+"""How large a difference is, how many images would show it, and p values of several tests together."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ POWER = 0.8
 
 
 def difference_influence(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) -> np.ndarray:
-    """What each photograph adds to the difference a - b, to first order.
+    """What each image adds to the difference a - b, to first order.
 
     Args:
-        statistics_a, statistics_b: (n, k), row i of the same photograph in both, all defined.
+        statistics_a, statistics_b: (n, k), row i of the same image in both, all defined.
         form: see ``bootstrap.value``.
 
     Returns:
@@ -28,23 +28,23 @@ def difference_influence(statistics_a: np.ndarray, statistics_b: np.ndarray, for
 
 
 def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) -> float:
-    """The difference a - b in units of its spread from photograph to photograph (Cohen's d of paired differences).
+    """The difference a - b in units of its spread from image to image (Cohen's d of paired differences).
 
     For a mean it is the mean of the differences over their standard deviation; for a pooled ratio the same of the
-    linearized contributions, in which a photograph counts by its weight.
+    linearized contributions, in which an image counts by its weight.
 
     Args:
         statistics_a, statistics_b, form: as ``difference_influence``; rows with NaN in either do not count.
 
     Returns:
-        NaN where no two photographs are defined for both, and where all differ by the same.
+        NaN where no two images are defined for both, and where all differ by the same.
     """
     both = defined(statistics_a) & defined(statistics_b)
     a, b = statistics_a[both], statistics_b[both]
     if len(a) < 2:
         return math.nan
     difference = estimate(a, form) - estimate(b, form)
-    # n x influence is one photograph's own difference, less the mean.
+    # n x influence is one image's own difference, less the mean.
     with np.errstate(over="ignore", invalid="ignore"):
         spread = math.sqrt(float((difference_influence(a, b, form) ** 2).sum()) * len(a))
     if not math.isfinite(spread) or spread <= 1e-12 * abs(difference) or spread == 0:
@@ -53,7 +53,7 @@ def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) 
 
 
 def images_needed(effect: float, *, power: float = POWER, level: float = LEVEL) -> int | None:
-    """How many photographs show a difference of this effect size.
+    """How many images show a difference of this effect size.
 
     n = ((z of 1 - level / 2 + z of power) / effect)^2, the normal approximation for a two-sided paired test; never
     below 30, since fewer are not tested. It takes the measured size for the true one: where that is uncertain, so is
@@ -62,7 +62,7 @@ def images_needed(effect: float, *, power: float = POWER, level: float = LEVEL) 
     Returns:
         None where the effect is 0 or not known.
     """
-    if not math.isfinite(effect) or abs(effect) < 1e-6:  # beyond 10^12 photographs
+    if not math.isfinite(effect) or abs(effect) < 1e-6:  # beyond 10^12 images
         return None
     return max(MINIMUM, math.ceil((_reach(power, level) / effect) ** 2))
 
@@ -78,11 +78,11 @@ def holm(p: Sequence[float]) -> list[float]:
     Args:
         p: each 0..1, or NaN for a test that was not made, which stays NaN and does not count.
     """
-    made = [place for place, one in enumerate(p) if not math.isnan(one)]
+    made = [position for position, one in enumerate(p) if not math.isnan(one)]
     adjusted, highest = [math.nan] * len(p), 0.0
-    for rank, place in enumerate(sorted(made, key=lambda place: p[place])):
-        highest = max(highest, min(1.0, (len(made) - rank) * p[place]))
-        adjusted[place] = highest
+    for rank, position in enumerate(sorted(made, key=lambda position: p[position])):
+        highest = max(highest, min(1.0, (len(made) - rank) * p[position]))
+        adjusted[position] = highest
     return adjusted
 
 

@@ -1,6 +1,6 @@
 """Fieller's interval: a ratio of two paired means whose denominator may be near 0.
 
-What share of the gap between two anchors does a model close? (mean of x) / (mean of y), with x = model - low and
+What share of the gap between two baselines does a model close? (mean of x) / (mean of y), with x = model - low and
 y = high - low on the same images. Where y's mean is not well away from 0, the delta method and the bootstrap give an
 interval that is far too short; Fieller's (1954, J. R. Statist. Soc. B 16) asks instead which shares r are compatible
 with the data, those for which the mean of x - r y does not differ from 0. Exactly where y's own interval touches 0,

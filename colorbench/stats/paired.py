@@ -1,4 +1,4 @@
-"""Two models on the same photographs: the interval of their difference, and a test of no difference."""
+"""Two models on the same images: the interval of their difference, and a test of no difference."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class PairedDifference:
     """The metric of one model minus that of another."""
 
     value: float
-    """NaN where no photograph is defined for both."""
+    """NaN where no image is defined for both."""
     interval: Interval | None
-    """None for fewer than 30 photographs."""
+    """None for fewer than 30 images."""
     n: int
-    """Photographs on which both are defined."""
+    """Images on which both are defined."""
 
 
 def paired_interval(
@@ -50,7 +50,7 @@ def paired_interval(
     ``absolute.absolute_interval``.
 
     Args:
-        statistics_a, statistics_b: (n, k), row i of the same photograph in both.
+        statistics_a, statistics_b: (n, k), row i of the same image in both.
         form, resamples, seed, level: as for ``interval``.
 
     Raises:

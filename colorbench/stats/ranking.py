@@ -1,13 +1,13 @@
-"""Ranks with their uncertainty: all pairs of models at once, on the same photographs.
+"""Ranks with their uncertainty: all pairs of models at once, on the same images.
 
 The rank interval of a model is [1 + number significantly better, K - number significantly worse] (Mogstad, Romano,
 Shaikh and Wilhelm 2024, "Inference for ranks"). Two models differ significantly where the studentized difference of the
-metric exceeds one critical value for all pairs: the 95 % quantile, over resamples of the photographs, of the largest
+metric exceeds one critical value for all pairs: the 95 % quantile, over resamples of the images, of the largest
 |t| of any pair. So with 95 % probability no pair is put in the wrong order, and then every interval holds its model's
 true ranks, ties and all. Nothing transitive is claimed: A may differ from C while B differs from neither.
 
 Each resample divides by its own standard errors (the delta method's, from influence values). Dividing by those of the
-data, the cheaper usual form, put a pair in the wrong order too often where few photographs carry a pooled ratio; the
+data, the cheaper usual form, put a pair in the wrong order too often where few images carry a pooled ratio; the
 figures stand in docs/comparison.md and are printed by ``benchmarks.comparison``.
 
 |S0 - S1| / S2 has a kink at 0, where resampling fails. Since |g| = |h| exactly where g - h = 0 or g + h = 0, both are
@@ -27,7 +27,7 @@ from colorbench.stats.bootstrap import MINIMUM, RESAMPLES, Form, as_ratio, weigh
 POWER = 0.8
 """With this probability a difference of the size called detectable is detected."""
 FEWEST = 10.0
-"""Where fewer photographs than this (effectively) carry the difference of two models, it is never significant: those
+"""Where fewer images than this (effectively) carry the difference of two models, it is never significant: those
 resamples that hold none of them have no standard error, and one such pair would decide the critical value of all."""
 _WEIGHTS = 1 << 24  # weights held at a time, 2 bytes each
 _CELLS = 1 << 20  # numbers in any working array, 8 bytes each
@@ -38,7 +38,7 @@ class Ranking:
     """K models by one metric, in the order in which they were given."""
 
     values: np.ndarray
-    """(K,) of the metric, over the photographs on which it is defined for all models."""
+    """(K,) of the metric, over the images on which it is defined for all models."""
     ranks: np.ndarray
     """(K, 2) int: first and last rank that each model may have; 1 is best."""
     better: np.ndarray
@@ -51,10 +51,10 @@ class Ranking:
     critical: float
     """How many standard errors a difference must have to be significant; NaN for a model alone."""
     detectable: float | None
-    """The smallest difference that so many photographs show with 80 % probability among so many models: the median over
+    """The smallest difference that so many images show with 80 % probability among so many models: the median over
     pairs, in the metric's unit; None where no pair can be told apart."""
     n: int
-    """Photographs on which the metric is defined for all models."""
+    """Images on which the metric is defined for all models."""
 
 
 def rank_models(
@@ -69,20 +69,20 @@ def rank_models(
     """Rank intervals that hold for all models at once.
 
     Args:
-        statistics: (K, n, k), photograph j the same in all models; one with NaN in any model counts for none.
+        statistics: (K, n, k), image j the same in all models; one with NaN in any model counts for none.
         form: see ``bootstrap.value``.
         higher_is_better: the metric's direction.
         resamples, seed, level: of the bootstrap; the same weights as every interval's.
 
     Returns:
-        None for fewer than 30 photographs, no model, or numbers too large to be squared.
+        None for fewer than 30 images, no model, or numbers too large to be squared.
 
     Raises:
         ValueError: for a wrong shape or form.
     """
     statistics = np.asarray(statistics, dtype=np.float64)
     if statistics.ndim != 3:
-        raise ValueError(f"statistics must have the shape (models, photographs, k), got {statistics.shape}")
+        raise ValueError(f"statistics must have the shape (models, images, k), got {statistics.shape}")
     pairs = as_ratio(statistics[:, ~np.isnan(statistics).any(axis=(0, 2))], form)  # (K, n, 2)
     models, n, _ = pairs.shape
     sums = pairs.sum(axis=1)  # (K, 2)
@@ -140,9 +140,9 @@ class _Combinations:
 
     def symmetric(self, values: np.ndarray) -> np.ndarray:
         """(pairs,) -> (K, K) with 0 on the diagonal."""
-        whole = np.zeros((self.models, self.models))
-        whole[self.first, self.second] = whole[self.second, self.first] = values
-        return whole
+        integer = np.zeros((self.models, self.models))
+        integer[self.first, self.second] = integer[self.second, self.first] = values
+        return integer
 
     def square(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(C,) limits -> (K, K) limits of value i - value j."""
@@ -159,14 +159,14 @@ class _Combinations:
 
 
 def _influence(pairs: np.ndarray, ratios: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each photograph adds to each value (K, n), and its share of the denominator (K, n), or (1, n) if common."""
+    """What each image adds to each value (K, n), and its share of the denominator (K, n), or (1, n) if common."""
     influence = (pairs[..., 0] - ratios[:, None] * pairs[..., 1]) / sums[:, 1:]
     shares = pairs[..., 1] / sums[:, 1:]
     return influence, shares[:1] if (pairs[:, :, 1] == pairs[:1, :, 1]).all() else shares
 
 
 def _carrying(parts: np.ndarray, combined: _Combinations) -> np.ndarray:
-    """(C,) how many photographs, effectively, carry each combination of (K, n) parts: (sum |x|)^2 / sum x^2 (Kish)."""
+    """(C,) how many images, effectively, carry each combination of (K, n) parts: (sum |x|)^2 / sum x^2 (Kish)."""
     counts = []
     step = max(1, _CELLS // parts.shape[1])
     for sign in (-1.0, 1.0) if combined.sums else (-1.0,):
@@ -193,20 +193,20 @@ def _critical(
     models, n = influence.shape
     variables = np.concatenate([influence, shares])  # (v, n)
     left, right = np.triu_indices(len(variables))
-    place = np.empty((len(variables), len(variables)), dtype=np.int64)
-    place[left, right] = place[right, left] = np.arange(len(left))
+    position = np.empty((len(variables), len(variables)), dtype=np.int64)
+    position[left, right] = position[right, left] = np.arange(len(left))
     largest = []
     for weights in _weight_groups(n, resamples, seed):
         sums, moments = _resampled(weights, variables, left, right)
         rows = max(1, _CELLS // len(left))
         for start in range(0, len(weights), rows):
             part = slice(start, start + rows)
-            largest.append(_largest_t(sums[part], moments[part], place, models, combined, testable))
+            largest.append(_largest_t(sums[part], moments[part], position, models, combined, testable))
     return float(np.quantile(np.concatenate(largest), level, method="higher"))
 
 
 def _weight_groups(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """The rows of ``weight_blocks`` as (b, n) uint16, many at a time: products of photographs are made once a group."""
+    """The rows of ``weight_blocks`` as (b, n) uint16, many at a time: products of images are made once a group."""
     wanted = max(1, _WEIGHTS // n)
     waiting: list[np.ndarray] = []
     for block in weight_blocks(n, resamples, seed):
@@ -236,7 +236,7 @@ def _resampled(
 def _largest_t(
     sums: np.ndarray,
     moments: np.ndarray,
-    place: np.ndarray,
+    position: np.ndarray,
     models: int,
     combined: _Combinations,
     testable: np.ndarray,
@@ -244,17 +244,17 @@ def _largest_t(
     """(b,) the largest |t| of the testable combinations in each resample, with the resample's own standard errors."""
     each = np.arange(models)
     # The variable that holds each model's denominator: its own, or the one of all.
-    below = models + (each if len(place) == 2 * models else np.zeros(models, dtype=np.int64))
+    below = models + (each if len(position) == 2 * models else np.zeros(models, dtype=np.int64))
     totals = sums[:, below]  # (b, K), about 1
     with np.errstate(divide="ignore", invalid="ignore"):
         shift = sums[:, :models] / totals  # (b, K) value in the resample - value
 
         def covariance(i: np.ndarray, j: np.ndarray) -> np.ndarray:
-            crossed = shift[:, j] * moments[:, place[i, below[j]]] + shift[:, i] * moments[:, place[j, below[i]]]
-            squared = shift[:, i] * shift[:, j] * moments[:, place[below[i], below[j]]]
-            return np.asarray((moments[:, place[i, j]] - crossed + squared) / (totals[:, i] * totals[:, j]))
+            crossed = shift[:, j] * moments[:, position[i, below[j]]] + shift[:, i] * moments[:, position[j, below[i]]]
+            squared = shift[:, i] * shift[:, j] * moments[:, position[below[i], below[j]]]
+            return np.asarray((moments[:, position[i, j]] - crossed + squared) / (totals[:, i] * totals[:, j]))
 
         errors = combined.errors_of(covariance(each, each), covariance(combined.first, combined.second))
         t = np.abs(combined.of(shift)) / errors
-    # 0 / 0: none of the photographs that tell the two apart was drawn.
+    # 0 / 0: none of the images that tell the two apart was drawn.
     return np.asarray(np.nan_to_num(t[:, testable], nan=0.0, posinf=np.inf).max(axis=1))

@@ -30,17 +30,17 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            mend = "free some space and run the same command again: finished shards are kept"
-            raise RunError("the disk is full", where=str(path), mend=mend) from error
+            hint = "free some space and run the same command again: finished shards are kept"
+            raise RunError("the disk is full", where=str(path), hint=hint) from error
         if error.errno == errno.EFBIG:
-            mend = "raise the limit (ulimit -f), or choose another --output: finished shards are kept"
-            raise RunError("a file would be larger than this process may write", where=str(path), mend=mend) from error
+            hint = "raise the limit (ulimit -f), or choose another --output: finished shards are kept"
+            raise RunError("a file would be larger than this process may write", where=str(path), hint=hint) from error
         if error.errno in _REFUSED:
-            mend = "choose another --output, or check the permissions"
-            raise UserError(f"cannot write: {error.strerror}", where=str(path), mend=mend) from error
+            hint = "choose another --output, or check the permissions"
+            raise UserError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
         if error.errno in _NO_FOLDER:
             what = "a file stands where a folder is needed"
-            raise UserError(what, where=str(path), mend="choose another --output") from error
+            raise UserError(what, where=str(path), hint="choose another --output") from error
         raise
 
 
@@ -58,7 +58,7 @@ def check_writable(output: Path) -> None:
             trial.unlink()
     except OSError as error:  # whatever the file system says, this place will not do
         what = f"cannot write: {error.strerror}"
-        raise UserError(what, where=str(output), mend="choose another --output") from error
+        raise UserError(what, where=str(output), hint="choose another --output") from error
 
 
 def write_atomic(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True) -> None:

@@ -34,5 +34,5 @@ def plain(value: Any) -> Any:
 
 
 def content_fingerprint(sha256s: Iterable[str]) -> str:
-    """sha256 over sorted content hashes: the same set of photographs, whatever their names."""
+    """sha256 over sorted content hashes: the same set of images, whatever their names."""
     return hashlib.sha256("\n".join(sorted(sha256s)).encode()).hexdigest()

@@ -26,21 +26,21 @@ if TYPE_CHECKING:
 MEGABYTE = 1 << 20
 LARGEST_FILE = 2048 * MEGABYTE
 MOST_CELLS = 200_000_000
-"""Rows times columns: 1.6 GB as float64; ten million photographs of 20 columns."""
+"""Rows times columns: 1.6 GB as float64; ten million images of 20 columns."""
 LONGEST_ID = 4096
 """Bytes of a path."""
 HASH = re.compile(r"[0-9a-f]{64}")
 _DAMAGED = (ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
-def read_plain(path: Path, most: int, *, missing: str, mend: str) -> bytes:
+def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
     """The bytes of a plain file.
 
     Args:
         path: of the file.
         most: bytes that are still read.
         missing: what to say where there is none.
-        mend: how to mend that.
+        hint: how to fix that.
 
     Raises:
         UserError: where there is none, it is a pipe or a device (reading might never end), or it is too large.
@@ -48,19 +48,19 @@ def read_plain(path: Path, most: int, *, missing: str, mend: str) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UserError(missing, where=str(path), mend=mend)
+            raise UserError(missing, where=str(path), hint=hint)
         if status.st_size > most:
             what = f"this file of {status.st_size / MEGABYTE:.0f} MB is too large ({most // MEGABYTE} MB at most)"
-            raise UserError(what, where=str(path), mend=mend)
+            raise UserError(what, where=str(path), hint=hint)
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise UserError(missing, where=str(path), mend=mend) from error
+        raise UserError(missing, where=str(path), hint=hint) from error
 
 
 def inside(folder: Path, name: str) -> Path | None:
     """The plain file ``name`` below a folder; None where the name, or a link on its way, leads out of it.
 
-    For every name that a record or its index of pictures gives: it may say ``../../secret`` or ``/dev/zero``.
+    For every name that a record or its index of images gives: it may say ``../../secret`` or ``/dev/zero``.
     """
     pure = PurePosixPath(name)
     if not name or "\0" in name or "\\" in name or ":" in name or pure.is_absolute() or ".." in pure.parts:
@@ -79,12 +79,12 @@ def left_out(folder: Path, name: str) -> bool:
     return bool(plain) and not os.path.lexists(folder / name)
 
 
-class Unfit(Exception):
+class InvalidTable(Exception):
     """What is wrong with rows."""
 
 
 def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
-    """The bytes of an ``arrays.npz``: arrays of ``count`` photographs, by name.
+    """The bytes of an ``arrays.npz``: arrays of ``count`` images, by name.
 
     Raises:
         Unfit: for bytes that are no such arrays, or would unpack to more than 2 GB.
@@ -92,7 +92,7 @@ def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
     try:
         return _unpacked(data, count)
     except _DAMAGED as error:
-        raise Unfit("they are damaged, too large, or of other photographs") from error
+        raise InvalidTable("they are damaged, too large, or of other images") from error
 
 
 def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:
@@ -109,7 +109,7 @@ def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:
                 shape, _, dtype = reader[version](file)
                 size = int(np.prod(shape, dtype=object)) * dtype.itemsize
                 if dtype.hasobject or size > member.file_size or not shape or shape[0] != count:
-                    raise ValueError("not an array of these photographs")
+                    raise ValueError("not an array of these images")
             with archive.open(member) as file:
                 arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays

@@ -34,7 +34,7 @@ BASE = frozenset(
 """Top-level modules that colorbench depends on; its own code is a part of the fingerprint by itself."""
 MOST_FILES = 4000
 """Source files beyond which a folder is no package of somebody's model (a home folder, say)."""
-WHOLE_FILE = 2**26
+FULL_FILE = 2**26
 """Bytes from which a data file is hashed by samples: weights that were trained again differ everywhere."""
 _SAMPLE, _SAMPLES = 2**16, 64
 
@@ -122,7 +122,7 @@ def file_sha256(path: Path) -> str:
 @lru_cache(maxsize=10_000)
 def _file_sha256(path: Path, stamp: tuple[int, ...]) -> str:
     with path.open("rb") as file:
-        if stamp[0] <= WHOLE_FILE:
+        if stamp[0] <= FULL_FILE:
             return hashlib.file_digest(file, "sha256").hexdigest()
         digest = hashlib.sha256(str(stamp[0]).encode())
         for index in range(_SAMPLES):
@@ -159,9 +159,9 @@ def sources_below(folder: Path) -> list[Path]:
         UnknownCode: for more than any package has.
     """
     found: list[Path] = []
-    for place, folders, names in os.walk(folder):
+    for position, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
-        found += [Path(place, name) for name in sorted(names) if Path(name).suffix in SOURCES]
+        found += [Path(position, name) for name in sorted(names) if Path(name).suffix in SOURCES]
         if len(found) > MOST_FILES:
             raise UnknownCode(f"more than {MOST_FILES} source files lie in {folder.name}")
     return found
@@ -323,12 +323,12 @@ class _Closure:
             spec = find_spec(top)
         except (ImportError, ValueError, AttributeError):
             return
-        places = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
-        for place in (Path(one) for one in places if one and one not in ("built-in", "frozen", "namespace")):
-            if installed(place):
+        positions = [] if spec is None else [spec.origin, *(spec.submodule_search_locations or ())]
+        for position in (Path(one) for one in positions if one and one not in ("built-in", "frozen", "namespace")):
+            if installed(position):
                 self._dist(top)
                 return
-            file = place if place.is_file() else _module_in(place.parent, module)
+            file = position if position.is_file() else _module_in(position.parent, module)
             if file is not None:
                 self.add(file.resolve())
 
@@ -347,14 +347,14 @@ def _root(file: Path) -> Path:
 
 def _module_in(root: Path, module: str) -> Path | None:
     """File of a module, or of the nearest package above it, whose dotted name begins in a folder."""
-    place, found = root, None
+    position, found = root, None
     for part in module.split("."):
-        if (place / f"{part}.py").is_file():
-            return (place / f"{part}.py").resolve()
-        place = place / part
-        if (place / "__init__.py").is_file():
-            found = (place / "__init__.py").resolve()
-        elif not place.is_dir():
+        if (position / f"{part}.py").is_file():
+            return (position / f"{part}.py").resolve()
+        position = position / part
+        if (position / "__init__.py").is_file():
+            found = (position / "__init__.py").resolve()
+        elif not position.is_dir():
             return found
     return found
 
@@ -366,8 +366,8 @@ def _named_files(folder: Path, texts: Iterable[str]) -> Iterator[Path]:
     for text in plain:
         if "." not in text.strip("."):
             continue
-        for place in folders:
-            path = place / text
+        for position in folders:
+            path = position / text
             try:
                 if path.is_file():
                     yield path.resolve()

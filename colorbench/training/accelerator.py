@@ -12,7 +12,7 @@ from colorbench.errors import UserError
 Dtype = Literal["float32", "bfloat16", "float16"]
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 PATIENCE = timedelta(hours=6)
-"""Processes wait so long for the one that decodes the photographs; one that dies is told of by torchrun at once."""
+"""Processes wait so long for the one that decodes the images; one that dies is told of by torchrun at once."""
 
 
 def make_accelerator(device: str, dtype: Dtype) -> Any:
@@ -27,19 +27,19 @@ def make_accelerator(device: str, dtype: Dtype) -> Any:
     from accelerate.state import AcceleratorState
 
     if dtype not in get_args(Dtype):
-        raise UserError(f"--dtype cannot be {dtype!r}", mend=f"choose {', '.join(get_args(Dtype))}")
+        raise UserError(f"--dtype cannot be {dtype!r}", hint=f"choose {', '.join(get_args(Dtype))}")
     kind, _, number = device.partition(":")
     have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not have.get(kind):
         at_hand = ", ".join(name for name, there in have.items() if there)
-        raise UserError(f"there is no device {device!r} here", mend=f"choose {at_hand}")
+        raise UserError(f"there is no device {device!r} here", hint=f"choose {at_hand}")
     if kind == "cuda":
         if number:
             torch.cuda.set_device(int(number))
         if dtype == "bfloat16" and not torch.cuda.is_bf16_supported():
-            raise UserError("this GPU has no bfloat16", mend="give --dtype float16 or float32")
+            raise UserError("this GPU has no bfloat16", hint="give --dtype float16 or float32")
     elif dtype == "float16":
-        raise UserError(f"training in float16 needs a GPU, not {kind}", mend="give --dtype bfloat16 or float32")
+        raise UserError(f"training in float16 needs a GPU, not {kind}", hint="give --dtype bfloat16 or float32")
     if not torch.distributed.is_initialized():
         AcceleratorState._reset_state(reset_partial_state=True)  # it remembers an earlier training of this process
     return Accelerator(

@@ -38,7 +38,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
         raise RunError(
             f"cannot write a checkpoint: {reason}",
             where=str(path),
-            mend="the one before it stays; make room, then resume",
+            hint="the one before it stays; make room, then resume",
         ) from error
 
 
@@ -48,12 +48,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: for a file that is damaged or of another version.
     """
-    mend = "give another -o, or remove it to begin anew"
+    hint = "give another -o, or remove it to begin anew"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the reader raise
         what = f"the checkpoint cannot be read: {str(error).splitlines()[0]}"
-        raise UserError(what, where=str(path), mend=mend) from error
+        raise UserError(what, where=str(path), hint=hint) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError("the checkpoint is of another version of colorbench", where=str(path), mend=mend)
+        raise UserError("the checkpoint is of another version of colorbench", where=str(path), hint=hint)
     return state

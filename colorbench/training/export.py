@@ -1,4 +1,4 @@
-"""From trained weights to the files that make a model: ``NAME.safetensors``, its card, its prior, its photographs."""
+"""From trained weights to the files that make a model: ``NAME.safetensors``, its card, its prior, its images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prior, hashes: np.ndarray) -> ModelCard:
-    """Write weights, card, prior and the hashes of the training photographs beside one another.
+    """Write weights, card, prior and the hashes of the training images beside one another.
 
     The card comes last and names the hash of the weights: where it is, all is there.
 
@@ -35,7 +35,7 @@ def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prio
         path: ``NAME.safetensors``; the other files take its stem.
         card: without hash and number of parameters, which are filled in here.
         prior: what the training was balanced with.
-        hashes: (n,) uint64 of the training photographs.
+        hashes: (n,) uint64 of the training images.
     """
     filled = card.model_copy(
         update={
@@ -45,7 +45,7 @@ def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prio
     )
     save_prior(prior, path.with_name(f"{path.stem}-prior.npy"))
     draw_prior(prior, path.with_name(f"{path.stem}-prior.png"))
-    np.save(path.with_name(f"{path.stem}-photographs.npy"), np.sort(hashes))
+    np.save(path.with_name(f"{path.stem}-training_hashes.npy"), np.sort(hashes))
     text = json.dumps(filled.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
     partial = path.with_suffix(".partial")
     partial.write_text(text, encoding="utf-8")
@@ -58,7 +58,7 @@ def _is_parameter(name: str) -> bool:
 
 
 def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: Preset, name: str) -> Prior:
-    """The prior that a preset asks for, of every second pixel of photographs in both directions.
+    """The prior that a preset asks for, of every second pixel of images in both directions.
 
     Args:
         pixels: (n, S, S, 3) uint8.
@@ -68,13 +68,13 @@ def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: Preset, name: s
     """
     which, times = np.unique(indices, return_counts=True)
     counts = torch.zeros(313, dtype=torch.float64)
-    for often in np.unique(times):
-        group = which[times == often]
+    for repeats in np.unique(times):
+        group = which[times == repeats]
         for start in range(0, len(group), 64):
             rgb = pixels[group[start : start + 64], ::2, ::2].transpose(0, 3, 1, 2)
             ab = rgb_to_lab(torch.from_numpy(np.ascontiguousarray(rgb)))[:, 1:].contiguous()
             part = soft_counts(ab, preset.neighbours) if preset.prior == "soft" else hard_counts(ab)
-            counts += int(often) * part
+            counts += int(repeats) * part
     if preset.prior == "soft":
         return from_counts(counts, "soft", name, images=len(which), floor=preset.prior_floor)
     smoothed = smooth(from_counts(counts, "hard", name, images=len(which)))

@@ -1,4 +1,4 @@
-"""Pictures of a training: curves, a strip of example photographs, the prior. Pillow is enough for them."""
+"""Images of a training: curves, a strip of example images, the prior. Pillow is enough for them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, box: tuple[int, int, in
     ]
     xs, ys = _ticks([x for x, _ in points]), _ticks([y for _, y in points])
 
-    def place(x: float, y: float) -> tuple[float, float]:
+    def position(x: float, y: float) -> tuple[float, float]:
         return (
             left + (x - xs[0]) / (xs[-1] - xs[0]) * (right - left),
             bottom - (y - ys[0]) / (ys[-1] - ys[0]) * (bottom - top),
@@ -66,14 +66,14 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, box: tuple[int, int, in
 
     _text(draw, (left, box[1] + 10), panel.title, size=14)
     for y in ys:
-        _line(draw, [place(xs[0], y), place(xs[-1], y)], _FAINT, 1)
-        _text(draw, (left - 8, place(xs[0], y)[1]), f"{y:g}", anchor="rm")
+        _line(draw, [position(xs[0], y), position(xs[-1], y)], _FAINT, 1)
+        _text(draw, (left - 8, position(xs[0], y)[1]), f"{y:g}", baseline="rm")
     for x in xs:
-        _text(draw, (place(x, ys[0])[0], bottom + 6), _short(x), anchor="mt")
-    _text(draw, ((left + right) / 2, bottom + 22), x_label, anchor="mt")
+        _text(draw, (position(x, ys[0])[0], bottom + 6), _short(x), baseline="mt")
+    _text(draw, ((left + right) / 2, bottom + 22), x_label, baseline="mt")
     legend = float(left)
     for line in panel.lines:
-        path = [place(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
+        path = [position(x, y) for x, y in zip(line.x, line.y, strict=True) if math.isfinite(y)]
         if line.dashed:
             for a, b in _dashes(path):
                 _line(draw, [a, b], line.color, 1.5)
@@ -83,26 +83,26 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, box: tuple[int, int, in
             x, y = (_SCALE * value for value in path[0])
             draw.ellipse((x - 4, y - 4, x + 4, y + 4), fill=line.color)
         _line(draw, [(legend, box[1] + 38), (legend + 16, box[1] + 38)], line.color, 2)
-        _text(draw, (legend + 20, box[1] + 38), line.label, anchor="lm")
+        _text(draw, (legend + 20, box[1] + 38), line.label, baseline="lm")
         legend += 34 + _font(11).getlength(line.label) / _SCALE
 
 
 def draw_strip(rows: Sequence[tuple[str, Tensor]], path: Path) -> None:
-    """Rows of photographs under one another, as a PNG: (label, (N, 3, H, W) uint8), all of one shape."""
+    """Rows of images under one another, as a PNG: (label, (N, 3, H, W) uint8), all of one shape."""
     n, _, height, width = rows[0][1].shape
     gap, margin = 4, 62
     sheet = Image.new("RGB", (margin + n * (width + gap), len(rows) * (height + gap) + gap), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, (label, pictures) in enumerate(rows):
+    for number, (label, images) in enumerate(rows):
         top = gap + number * (height + gap)
-        draw.text((margin - 8, top + height // 2), label, _INK, ImageFont.load_default(13), anchor="rm")
-        for column, picture in enumerate(pictures.permute(0, 2, 3, 1).numpy()):
-            sheet.paste(Image.fromarray(picture), (margin + column * (width + gap), top))
+        draw.text((margin - 8, top + height // 2), label, _INK, ImageFont.load_default(13), baseline="rm")
+        for column, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+            sheet.paste(Image.fromarray(image), (margin + column * (width + gap), top))
     _save(sheet, path)
 
 
 def draw_prior(prior: Prior, path: Path, lightness: float = 65.0) -> None:
-    """The bins in the ab plane in their own colours, as a PNG; the side of a square grows with log probability."""
+    """The bins in the ab plane in their own colors, as a PNG; the side of a square grows with log probability."""
     ab = ab_bins()
     lab = torch.cat([torch.full((len(ab), 1), lightness), ab], dim=1)  # (313, 3)
     colors = lab_to_rgb8(lab.T[:, :, None])[:, :, 0].T.tolist()
@@ -120,12 +120,14 @@ def draw_prior(prior: Prior, path: Path, lightness: float = 65.0) -> None:
         for value in range(-100, 101, 50):
             at = ((value - low[axis]) / GRID + 0.5) * cell
             if axis == 0 and 0 <= at <= side[0] * cell:
-                _text(draw, (left + at, top + side[1] * cell + 6), str(value), anchor="mt")
+                _text(draw, (left + at, top + side[1] * cell + 6), str(value), baseline="mt")
             elif axis == 1 and 0 <= at <= side[1] * cell:
-                _text(draw, (left - 6, top + side[1] * cell - at), str(value), anchor="rm")
-        place = (left + side[0] * cell / 2, top + side[1] * cell + 24) if axis == 0 else (14, top + side[1] * cell / 2)
-        _text(draw, place, name, anchor="mt")
-    images = "" if prior.images is None else f", {prior.images} photographs"
+                _text(draw, (left - 6, top + side[1] * cell - at), str(value), baseline="rm")
+        position = (
+            (left + side[0] * cell / 2, top + side[1] * cell + 24) if axis == 0 else (14, top + side[1] * cell / 2)
+        )
+        _text(draw, position, name, baseline="mt")
+    images = "" if prior.images is None else f", {prior.images} images"
     _text(draw, (left, 8), f"Prior of the 313 bins: {prior.kind}{images}", size=14)
     entropy = f"side: log probability, 1e-6 to 1; entropy {prior.entropy:.2f} nats"
     _text(draw, (left, 30), f"{entropy}, gray {prior.probabilities[120]:.3f}")
@@ -168,9 +170,9 @@ def _line(draw: ImageDraw.ImageDraw, path: Sequence[tuple[float, float]], color:
 
 
 def _text(
-    draw: ImageDraw.ImageDraw, place: tuple[float, float], words: str, *, size: int = 11, anchor: str = "la"
+    draw: ImageDraw.ImageDraw, position: tuple[float, float], message: str, *, size: int = 11, baseline: str = "la"
 ) -> None:
-    draw.text((place[0] * _SCALE, place[1] * _SCALE), words, _INK, _font(size), anchor=anchor)
+    draw.text((position[0] * _SCALE, position[1] * _SCALE), message, _INK, _font(size), baseline=baseline)
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

@@ -1,4 +1,4 @@
-"""One training from folders of photographs to a model that can be measured."""
+"""One training from folders of images to a model that can be measured."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import Colorizer
 from colorbench.training.accelerator import make_accelerator
 from colorbench.training.export import count_prior, export
-from colorbench.training.image_cache import PhotographCache, build_cache
+from colorbench.training.image_cache import ImageCache, build_cache
 from colorbench.training.preset import Preset
-from colorbench.training.trainer import Listener, Options, Trainer
+from colorbench.training.trainer import Options, Trainer, TrainingListener
 
 
-class Reporter(Listener, Protocol):
+class TrainingProgress(TrainingListener, Protocol):
     """Who is told how it goes, in words as well."""
 
     def message(self, text: str) -> None:
@@ -31,17 +31,17 @@ class Reporter(Listener, Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """One set of photographs to train on."""
+    """One set of images to train on."""
 
     name: str
     """Short, and of no other set of the training."""
     dataset: Dataset
-    often: int = 1
-    """How often a round draws each of its photographs."""
+    repeats: int = 1
+    """How often a round draws each of its images."""
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """What is to be trained, and how."""
 
     model: str
@@ -66,77 +66,77 @@ class Recipe:
         return self.options.folder / f"{self.name}.safetensors"
 
 
-def train(recipe: Recipe, reporter: Reporter) -> Path:
+def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
     """Train to the end, from the last checkpoint where there is one; the weights file, beside its card.
 
     Raises:
-        UserError: for what the user can mend before a step is made.
+        UserError: for what the user can fix before a step is made.
         RunError: for a training that fails; its last good checkpoint stays.
     """
-    options = replace(recipe.options, often={i: s.often for i, s in enumerate(recipe.sources) if s.often != 1})
+    options = replace(config.options, repeats={i: s.repeats for i, s in enumerate(config.sources) if s.repeats != 1})
     accelerator = make_accelerator(options.device, options.dtype)
     say = reporter.message if accelerator.is_main_process else _nothing
     # One process decodes; then one of every other machine, which finds the work done where the folder is shared.
-    for source in recipe.sources:
+    for source in config.sources:
         for remark in source.dataset.remarks:
             say(f"{source.name}: {remark}")
     with accelerator.main_process_first(), accelerator.local_main_process_first():
-        say(f"reading photographs of {', '.join(source.name for source in recipe.sources)}")
-        datasets = [source.dataset for source in recipe.sources]
-        cache = build_cache(datasets, options.folder / "photographs", recipe.preset.cache_size, recipe.workers)
+        say(f"reading images of {', '.join(source.name for source in config.sources)}")
+        datasets = [source.dataset for source in config.sources]
+        cache = build_cache(datasets, options.folder / "images", config.preset.cache_size, config.workers)
     if cache.skipped:
         say(f"skipped {len(cache.skipped)} unreadable files; the first: {cache.skipped[0][0]}: {cache.skipped[0][1]}")
-    indices = cache.drawn(options.often)
-    say(f"counting the prior of {len(cache.split()[0])} photographs")
-    prior = count_prior(cache.pixels, indices, recipe.preset, recipe.name)
+    indices = cache.drawn(options.repeats)
+    say(f"counting the prior of {len(cache.split()[0])} images")
+    prior = count_prior(cache.pixels, indices, config.preset, config.name)
     torch.manual_seed(options.seed)  # a network may begin as torch draws it
-    task = recipe.factory.training(recipe.preset, prior)
-    card = _card(recipe)
+    task = config.factory.training(config.preset, prior)
+    card = _card(config)
 
     def colorizer(network: nn.Module) -> Colorizer:
-        model: Colorizer = recipe.factory(network, card)
+        model: Colorizer = config.factory(network, card)
         return model
 
-    trainer = Trainer(task, recipe.preset, cache, options, colorizer)
-    if trainer.begin() and recipe.weights.with_suffix(".json").is_file():
-        say(f"this training is finished ({trainer.step} steps): {recipe.weights}; give more --steps to go on")
-        return recipe.weights
+    trainer = Trainer(task, config.preset, cache, options, colorizer)
+    if trainer.begin() and config.weights.with_suffix(".json").is_file():
+        say(f"this training is finished ({trainer.step} steps): {config.weights}; give more --steps to go on")
+        return config.weights
     if trainer.step:
         say(f"going on from step {trainer.step}")
     state = trainer.run(reporter)
     if accelerator.is_main_process:
-        filled = _card(recipe, trainer, cache, prior.name, prior.kind)
-        export(state, recipe.weights, filled, prior, cache.hashes[trainer.chosen])
-    say(f"wrote {recipe.weights}, its card, figures and pictures")
-    say(f"measure it: colorbench run --model {recipe.model} --weights {recipe.weights} --protocol auc")
-    return recipe.weights
+        filled = _card(config, trainer, cache, prior.name, prior.kind)
+        export(state, config.weights, filled, prior, cache.hashes[trainer.chosen])
+    say(f"wrote {config.weights}, its card, figures and images")
+    say(f"measure it: colorbench run --model {config.model} --weights {config.weights} --protocol auc")
+    return config.weights
 
 
 def _card(
-    recipe: Recipe,
+    config: TrainingConfig,
     trainer: Trainer | None = None,
-    cache: PhotographCache | None = None,
+    cache: ImageCache | None = None,
     prior: str = "",
     kind: str = "",
 ) -> ModelCard:
     """What a reader of a table must know of the trained model."""
-    preset = recipe.preset
+    preset = config.preset
     about = ModelCard(
-        title=f"{recipe.name}, preset {recipe.preset_name} (width {preset.width:g})",
+        title=f"{config.name}, preset {config.preset_name} (width {preset.width:g})",
         working_size=preset.working_size,
         settings={"width": preset.width, "temperature": preset.temperature},
-        preset=recipe.preset_name,
+        preset=config.preset_name,
     )
     if trainer is None or cache is None:
         return about
-    held = trainer.validation.journal.rows()[-1] if trainer.validation is not None else {}
+    validation = trainer.validation.journal.rows()[-1] if trainer.validation is not None else {}
     options = trainer.options
     facts = [
         f"{trainer.step} steps, seed {options.seed}, {options.dtype}, {trainer.seconds:.0f} seconds on "
         f"{trainer.accelerator.num_processes} x {trainer.accelerator.device.type}",
-        f"prior: {kind}, of the training photographs ({recipe.name}-prior.npy)",
+        f"prior: {kind}, of the training images ({config.name}-prior.npy)",
     ]
-    departures = preset.departures(recipe.factory.presets[recipe.preset_name])
+    departures = preset.departures(config.factory.presets[config.preset_name])
     if options.accumulate > 1:
         departures.append(f"{options.accumulate} micro-batches a step")
     facts.append("departures from the preset: " + ("; ".join(departures) or "none"))
@@ -146,24 +146,24 @@ def _card(
         facts.append(f"begun from the weights of {options.initial.name}")
     return about.model_copy(
         update={
-            "training_data": _data(recipe.sources, cache, len(trainer.chosen), len(trainer.held)),
-            "training_hashes": f"{recipe.name}-photographs.npy",
-            "scores": {f"held_{key}": round(value, 4) for key, value in held.items() if key != "step"},
+            "training_data": _data(config.sources, cache, len(trainer.chosen), len(trainer.validation_indices)),
+            "training_hashes": f"{config.name}-training_hashes.npy",
+            "scores": {f"held_{key}": round(value, 4) for key, value in validation.items() if key != "step"},
             "notes": ". ".join(facts) + ".",
         }
     )
 
 
-def _data(sources: Sequence[Source], cache: PhotographCache, trained: int, held: int) -> str:
+def _data(sources: Sequence[Source], cache: ImageCache, trained: int, validation: int) -> str:
     names = []
     for i, source in enumerate(sources):
-        drawn = f", drawn {source.often} times" if source.often > 1 else ""
+        drawn = f", drawn {source.repeats} times" if source.repeats > 1 else ""
         names.append(f"{source.name} ({int((cache.sources == i).sum())}{drawn})")
     skipped = f"; {len(cache.skipped)} unreadable files skipped" if cache.skipped else ""
-    return f"{trained} photographs of {', '.join(names)}; {held} more held for choices{skipped}"
+    return f"{trained} images of {', '.join(names)}; {validation} more held for choices{skipped}"
 
 
-def name_sources(given: Sequence[tuple[Path, Dataset]], often: Mapping[str, int]) -> list[Source]:
+def name_sources(given: Sequence[tuple[Path, Dataset]], repeats: Mapping[str, int]) -> list[Source]:
     """Sets with short names that differ (as much of the end of the path as that takes), and how often each is drawn.
 
     Raises:
@@ -171,7 +171,7 @@ def name_sources(given: Sequence[tuple[Path, Dataset]], often: Mapping[str, int]
     """
     paths = [path.resolve() for path, _ in given]
     if len(set(paths)) < len(paths):
-        raise UserError("a folder of photographs is given twice", mend="to draw it more often give --often NAME=TIMES")
+        raise UserError("a folder of images is given twice", hint="to draw it more often give --repeat NAME=TIMES")
     names = [
         next(
             name
@@ -182,14 +182,14 @@ def name_sources(given: Sequence[tuple[Path, Dataset]], often: Mapping[str, int]
         for path in paths
     ]
     times = dict.fromkeys(range(len(given)), 1)
-    for name, count in often.items():
+    for name, count in repeats.items():
         matching = [i for i, path in enumerate(paths) if name == names[i] or Path(name).resolve() == path]
         matching = matching or [i for i, path in enumerate(paths) if path.name == name]
         if len(matching) != 1:
-            what = f"--often {name} names {'none' if not matching else 'several'} of the --data folders"
-            raise UserError(what, mend=f"name one of {', '.join(names)}")
+            what = f"--repeat {name} names {'none' if not matching else 'several'} of the --data folders"
+            raise UserError(what, hint=f"name one of {', '.join(names)}")
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise UserError(f"--often {name} must be a whole number from 1 on, got {count!r}")
+            raise UserError(f"--repeat {name} must be a whole number from 1 on, got {count!r}")
         times[matching[0]] = count
     return [Source(name, dataset, times[i]) for i, (name, (_, dataset)) in enumerate(zip(names, given, strict=True))]
 

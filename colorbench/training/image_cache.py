@@ -1,4 +1,4 @@
-"""Photographs for training: decoded once into one uint8 file, then cropped, mirrored and shrunk batch by batch."""
+"""Images for training: decoded once into one uint8 file, then cropped, mirrored and shrunk batch by batch."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from torch.nn.functional import interpolate
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.decoding import UnreadablePhotograph, decode
+from colorbench.data.decoding import UnreadableImage, decode
 from colorbench.data.loader import map_ahead
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import UserError
 from colorbench.training.preset import View
 
 HELD_SHARE = 0.035
-LEAST_HELD = 8
+MINIMUM_HELD = 8
 
 
 @dataclass(frozen=True)
-class PhotographCache:
-    """Decoded photographs of one size, and who they are."""
+class ImageCache:
+    """Decoded images of one size, and who they are."""
 
     pixels: np.ndarray
     """(n, S, S, 3) uint8, a memory map."""
@@ -42,19 +42,19 @@ class PhotographCache:
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Indices to train on and indices held for every choice.
 
-        By content, so the same on every machine; copies of one photograph fall on one side.
+        By content, so the same on every machine; copies of one image fall on one side.
         """
         ordered = np.sort(self.hashes)
-        count = min(len(ordered), max(LEAST_HELD, round(len(ordered) * HELD_SHARE)))
-        held = self.hashes <= ordered[count - 1]
-        return np.flatnonzero(~held), np.flatnonzero(held)
+        count = min(len(ordered), max(MINIMUM_HELD, round(len(ordered) * HELD_SHARE)))
+        validation = self.hashes <= ordered[count - 1]
+        return np.flatnonzero(~validation), np.flatnonzero(validation)
 
-    def drawn(self, often: Mapping[int, int]) -> np.ndarray:
+    def drawn(self, repeats: Mapping[int, int]) -> np.ndarray:
         """Indices to train on, those of set i ``often[i]`` times (once, where it is not named)."""
         chosen, _ = self.split()
-        if not often:
+        if not repeats:
             return chosen
-        times = np.array([often.get(int(source), 1) for source in self.sources[chosen]])
+        times = np.array([repeats.get(int(source), 1) for source in self.sources[chosen]])
         return np.repeat(chosen, times)
 
     def fingerprint(self, indices: np.ndarray) -> str:
@@ -62,8 +62,8 @@ class PhotographCache:
         return sha256(self.hashes[indices].astype("<u8").tobytes()).hexdigest()[:16]
 
 
-def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: int = 2) -> PhotographCache:
-    """Decode every photograph once, squashed to ``size``; a cache of the same files is taken as it is.
+def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: int = 2) -> ImageCache:
+    """Decode every image once, squashed to ``size``; a cache of the same files is taken as it is.
 
     Raises:
         UserError: if none can be read.
@@ -79,14 +79,14 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
         return open_cache(folder)
     # The listing goes first and comes last: killed in between, there is no cache.
     listing.unlink(missing_ok=True)
-    recipe = get_recipe(f"squash{size}")
+    config = get_preprocessing(f"squash{size}")
 
     def read(sample: Sample) -> tuple[np.ndarray, int] | str:
         try:
-            photograph = decode(sample)
-        except UnreadablePhotograph as error:
+            image = decode(sample)
+        except UnreadableImage as error:
             return str(error)
-        return recipe.apply(photograph.rgb), int(photograph.sha256[:16], 16)
+        return config.apply(image.rgb), int(image.sha256[:16], 16)
 
     path = folder / "pixels.npy"
     pixels = np.lib.format.open_memmap(path, "w+", np.uint8, (len(samples), size, size, 3))
@@ -95,17 +95,15 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     sources: list[int] = []
     skipped: list[tuple[str, str]] = []
     origin = [number for number, dataset in enumerate(datasets) for _ in dataset.samples]
-    for sample, source, answer in zip(samples, origin, map_ahead(read, samples, workers, 4 * workers), strict=True):
-        if isinstance(answer, str):
-            skipped.append((sample.id, answer))
+    for sample, source, prediction in zip(samples, origin, map_ahead(read, samples, workers, 4 * workers), strict=True):
+        if isinstance(prediction, str):
+            skipped.append((sample.id, prediction))
             continue
-        pixels[len(hashes)] = answer[0]
-        hashes.append(answer[1])
+        pixels[len(hashes)] = prediction[0]
+        hashes.append(prediction[1])
         sources.append(source)
     if not hashes:
-        raise UserError(
-            "none of the photographs can be read", mend=f"first reason: {skipped[0][1] if skipped else '-'}"
-        )
+        raise UserError("none of the images can be read", hint=f"first reason: {skipped[0][1] if skipped else '-'}")
     pixels.flush()
     np.save(folder / "hashes.npy", np.array(hashes, dtype=np.uint64))
     np.save(folder / "sources.npy", np.array(sources, dtype=np.int64))
@@ -114,10 +112,10 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     return open_cache(folder)
 
 
-def open_cache(folder: Path) -> PhotographCache:
+def open_cache(folder: Path) -> ImageCache:
     """A cache that ``build_cache`` has made."""
     hashes = np.load(folder / "hashes.npy")
-    return PhotographCache(
+    return ImageCache(
         # As many rows as files were listed; the unreadable leave the last ones empty.
         np.load(folder / "pixels.npy", mmap_mode="r")[: len(hashes)],
         hashes,
@@ -140,7 +138,7 @@ def cut_rgb(
 ) -> Tensor:
     """A batch of random crops, half of them mirrored, as (N, 3, size, size) uint8.
 
-    One side is drawn for a batch, a place for every photograph: so one call shrinks all of them. All is drawn for the
+    One side is drawn for a batch, a place for every image: so one call shrinks all of them. All is drawn for the
     whole batch, whichever ``part`` of it is cut: so processes that share a batch draw alike.
     """
     side = int(rng.integers(view.low, view.high + 1))
@@ -149,8 +147,8 @@ def cut_rgb(
     wanted = np.asarray(indices)[part]
     crops = np.empty((len(wanted), side, side, 3), np.uint8)
     for crop, index, top, left, mirror in zip(crops, wanted, tops[part], lefts[part], mirrored[part], strict=True):
-        picture = pixels[index, top : top + side, left : left + side]
-        crop[:] = picture[:, ::-1] if mirror else picture
+        image = pixels[index, top : top + side, left : left + side]
+        crop[:] = image[:, ::-1] if mirror else image
     rgb = torch.from_numpy(crops).permute(0, 3, 1, 2)
     if side != view.size:
         rgb = interpolate(rgb, (view.size, view.size), mode="bilinear", antialias=True)

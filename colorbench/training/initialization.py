@@ -5,7 +5,7 @@ input, then each channel is scaled and shifted so that its pre-activations have 
 Without it a training of this network stalls in one tint (richzhang/colorization-pytorch, issue 3).
 
 The scales are corrected from layer to layer, as data pass, so that all activations are of unit order. The original may
-then exchange scale between neighbouring layers until their relative gradients are equal: that evens out rates of
+then exchange scale between neighboring layers until their relative gradients are equal: that evens out rates of
 change under plain gradient descent. Adam's step does not depend on the gradient's scale, so it is left out here.
 """
 
@@ -26,7 +26,7 @@ def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: in
 
     Args:
         trunk: module whose children, in order, are blocks of layers.
-        inputs: (N, C, H, W) what the trunk sees; some 64 photographs do.
+        inputs: (N, C, H, W) what the trunk sees; some 64 images do.
         seed: of the choice of patches and of k-means.
     """
     rng = np.random.default_rng(seed)
@@ -47,14 +47,14 @@ def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: in
 def _set_filters(layer: nn.Conv2d, x: Tensor, rng: np.random.Generator) -> None:
     from sklearn.cluster import MiniBatchKMeans  # takes seconds to import, and only training needs it
 
-    places = max(1, PATCHES // len(x))
+    positions = max(1, PATCHES // len(x))
     assert isinstance(layer.padding, tuple)
     padding = layer.padding
     patches = []
     for image in x:
-        # Every second place: neighbours say the same.
+        # Every second place: neighbors say the same.
         columns = unfold(image[None], layer.kernel_size, layer.dilation, padding, 2)[0].T  # (places, C k k)
-        patches.append(columns[torch.from_numpy(rng.permutation(len(columns))[:places])])
+        patches.append(columns[torch.from_numpy(rng.permutation(len(columns))[:positions])])
     matrix = torch.cat(patches).numpy()
     matrix = matrix - matrix.mean(axis=0)
     norms = np.linalg.norm(matrix, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Which photographs a step sees, and having them ready when it begins.
+"""Which images a step sees, and having them ready when it begins.
 
 Nothing is remembered: the batch of a step follows from seed and step alone. So a resumed training sees what the
 whole one would have seen, whatever was prepared ahead when it was killed, and processes that share a batch agree on it
@@ -26,10 +26,10 @@ AHEAD = 3
 
 
 class Order:
-    """Every photograph once, in random order, then again in another."""
+    """Every image once, in random order, then again in another."""
 
     def __init__(self, indices: np.ndarray, preset: Preset, steps: int, seed: int) -> None:
-        """``indices`` may name a photograph several times: it then comes that often in each round."""
+        """``indices`` may name an image several times: it then comes that often in each round."""
         self.indices, self.preset, self.steps, self.seed = indices, preset, steps, seed
         # Where each view's first step stands in the endless order.
         self._begins: list[tuple[int, int, int]] = []
@@ -45,13 +45,13 @@ class Order:
         return np.random.default_rng([self.seed, 1, round_]).permutation(self.indices)
 
     def at(self, step: int) -> np.ndarray:
-        """The photographs of a step, (batch size,)."""
+        """The images of a step, (batch size,)."""
         first, seen, size = [begin for begin in self._begins if step >= begin[0]][-1]
         position = seen + (step - first) * size
         picked: list[np.ndarray] = []
         while size:
-            round_, place = divmod(position, len(self.indices))
-            piece = self._round(round_)[place : place + size]
+            round_, index = divmod(position, len(self.indices))
+            piece = self._round(round_)[index : index + size]
             picked.append(piece)
             position, size = position + len(piece), size - len(piece)
         return np.concatenate(picked)
@@ -71,17 +71,17 @@ class Feed:
         self.pixels, self.order, self.parts, self.device = pixels, order, parts, device
         self.waited = 0.0
         """Seconds that steps had to wait, since the start."""
-        self._pool = ThreadPoolExecutor(1, "photographs")
+        self._pool = ThreadPoolExecutor(1, "images")
         self._made: dict[int, Future[list[Tensor]]] = {}
 
     def take(self, step: int) -> list[Tensor]:
         """Micro-batches of Lab, (n, 3, size, size) each, on the device."""
-        begun = time.perf_counter()
+        started = time.perf_counter()
         for ahead in range(step, min(step + 1 + AHEAD, self.order.steps)):
             if ahead not in self._made:
                 self._made[ahead] = self._pool.submit(self._make, ahead)
         batches = self._made.pop(step).result()
-        self.waited += time.perf_counter() - begun
+        self.waited += time.perf_counter() - started
         if self.device.type == "cpu":
             return batches
         return [rgb_to_lab(batch.to(self.device, non_blocking=True)) for batch in batches]

@@ -37,7 +37,7 @@ def rebalanced_cross_entropy(
         target: soft encoding of the true ab at the logits' places, (N, H, W, K).
         weights: (313,) rebalancing weights, E_p[w] = 1; a pixel's weight is that of its nearest bin.
         reduction: see ``reduce_pixels``.
-        mask: (N,) 0 or 1: whether a photograph gives gradient. It counts in the divisor either way.
+        mask: (N,) 0 or 1: whether an image gives gradient. It counts in the divisor either way.
     """
     scores = logits.float().movedim(1, -1)  # (N, H, W, 313), a view; contiguous where logits are channels-last
     entropy: Tensor = _SparseCrossEntropy.apply(scores, target.indices, target.weights.float())
@@ -52,8 +52,8 @@ def rebalanced_cross_entropy(
 def reduce_pixels(values: Tensor, reduction: Reduction) -> Tensor:
     """(N, H, W) losses of pixels to a scalar.
 
-    ``mean`` over all pixels; ``sum`` over the pixels of a photograph and the mean over photographs, as in the paper and
-    in Caffe, which divides by the batch size alone. Both are means over photographs: equal parts of a batch average.
+    ``mean`` over all pixels; ``sum`` over the pixels of an image and the mean over images, as in the paper and
+    in Caffe, which divides by the batch size alone. Both are means over images: equal parts of a batch average.
     """
     return values.mean() if reduction == "mean" else values.sum() / len(values)
 

@@ -11,7 +11,7 @@ from colorbench.errors import UserError
 
 
 class View(BaseModel):
-    """One phase's crops: squares of a side drawn from ``low..high`` of the cached picture, shrunk to ``size``."""
+    """One phase's crops: squares of a side drawn from ``low..high`` of the cached image, shrunk to ``size``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -22,7 +22,7 @@ class View(BaseModel):
     low: int = Field(gt=0)
     high: int
     batch_size: int = Field(gt=0)
-    """Photographs in a step, over all processes and micro-batches."""
+    """Images in a step, over all processes and micro-batches."""
 
 
 class Drop(NamedTuple):
@@ -33,7 +33,7 @@ class Drop(NamedTuple):
 
 
 class Preset(BaseModel):
-    """Everything that decides a training but the photographs and the seed.
+    """Everything that decides a training but the images and the seed.
 
     The defaults are those of the paper's text and code where both agree.
     """
@@ -44,7 +44,7 @@ class Preset(BaseModel):
     width: float = Field(default=1.0, gt=0)
     """Width factor of the network; 1 is the paper's."""
     cache_size: int = Field(gt=0)
-    """Photographs are squashed to this side once, before all cropping."""
+    """Images are squashed to this side once, before all cropping."""
     views: tuple[View, ...] = Field(min_length=1)
     steps: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
@@ -63,7 +63,7 @@ class Preset(BaseModel):
     decayed: Literal["all", "filters"] = "all"
     """``all``: biases decay too, Caffe's default. ``filters``: biases and BatchNorm are free to grow."""
     reduction: Literal["sum", "mean"] = "sum"
-    """Of the loss over the pixels of a photograph; over photographs it is always the mean. ``sum`` is the paper's: a
+    """Of the loss over the pixels of an image; over images it is always the mean. ``sum`` is the paper's: a
     crop of 176 has 1936 targets, so a coupled decay weighs 1936 times less against it than against the mean."""
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient; none: not clipped."""
@@ -72,27 +72,27 @@ class Preset(BaseModel):
     start: Literal["kmeans", "default"] = "kmeans"
     """Initialization: k-means, or what torch draws (for comparison)."""
     head: Literal["kmeans", "prior"] = "kmeans"
-    """Start of the last layer: as the others, or at the best answer that looks at no picture (rebalanced prior)."""
+    """Start of the last layer: as the others, or at the best answer that looks at no image (rebalanced prior)."""
     neighbours: int = Field(default=10, ge=1, le=313)
     """K of the soft encoding."""
     prior: Literal["soft", "smoothed"] = "soft"
     """``soft``: mean soft encoding, smoothed by its nature. ``smoothed``: nearest bins, smoothed once with sigma 5."""
     prior_floor: float = Field(default=0.0, ge=0)
-    """Least probability of a bin: few photographs leave bins empty that are merely rare."""
+    """Least probability of a bin: few images leave bins empty that are merely rare."""
     lam: float = Field(default=0.5, ge=0, le=1)
-    """Lambda of the rebalancing weights; 1 weighs all colours alike."""
+    """Lambda of the rebalancing weights; 1 weighs all colors alike."""
     gray_mask: float | None = Field(default=None, ge=0)
-    """Photographs none of whose targets has |a| or |b| above this give no gradient; they stay in the divisor."""
+    """Images none of whose targets has |a| or |b| above this give no gradient; they stay in the divisor."""
     temperature: float = Field(default=0.38, gt=0)
     """T of the annealed mean that the trained model answers with."""
     working_size: int = Field(gt=0, multiple_of=8)
     """Side in pixels at which the trained model works when it colorizes."""
 
     @model_validator(mode="after")
-    def _crops_lie_in_the_photograph(self) -> Self:
+    def _crops_lie_in_the_image(self) -> Self:
         for view in self.views:
             if not view.low <= view.high <= self.cache_size:
-                raise ValueError(f"crops of {view.low}..{view.high} do not fit photographs of {self.cache_size}")
+                raise ValueError(f"crops of {view.low}..{view.high} do not fit images of {self.cache_size}")
         if self.views[0].begin != 0 or [v.begin for v in self.views] != sorted({v.begin for v in self.views}):
             raise ValueError("the views must begin at 0 and rise")
         return self
@@ -118,15 +118,15 @@ class Preset(BaseModel):
             where = ".".join(map(str, first["loc"]))
             known = ", ".join(name for name in Preset.model_fields if name not in ("description", "views", "drops"))
             what = f"{first['msg']}{f': {where}' if where else ''}"
-            raise UserError(f"a setting cannot be so: {what}", mend=f"settings: batch_size, {known}") from error
+            raise UserError(f"a setting cannot be so: {what}", hint=f"settings: batch_size, {known}") from error
 
     def departures(self, preset: Preset) -> list[str]:
         """What differs from ``preset``, one line each."""
-        theirs = preset.settings()
+        reference = preset.settings()
         return [
-            f"{name} {_words(value)} instead of {_words(theirs[name])}"
+            f"{name} {_message(value)} instead of {_message(reference[name])}"
             for name, value in self.settings().items()
-            if value != theirs[name]
+            if value != reference[name]
         ]
 
     def settings(self) -> dict[str, Any]:
@@ -135,12 +135,14 @@ class Preset(BaseModel):
 
     def __str__(self) -> str:
         """The description and every setting, for people."""
-        return f"{self.description}; " + ", ".join(f"{name}={_words(value)}" for name, value in self.settings().items())
+        return f"{self.description}; " + ", ".join(
+            f"{name}={_message(value)}" for name, value in self.settings().items()
+        )
 
 
-def _words(value: Any) -> str:
+def _message(value: Any) -> str:
     if isinstance(value, dict):
-        return "(" + " ".join(f"{key} {_words(one)}" for key, one in value.items()) + ")"
+        return "(" + " ".join(f"{key} {_message(one)}" for key, one in value.items()) + ")"
     if isinstance(value, list):
-        return "(" + " ".join(map(_words, value)) + ")"
+        return "(" + " ".join(map(_message, value)) + ")"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,7 +1,7 @@
 """Training: batches in, checkpoints out. Kill it at any moment; resumed, it goes on where the last checkpoint stood.
 
 Everything that decides the next step is in the checkpoint (weights, optimizer, moving average) or follows from seed and
-step (the photographs and their crops), so that a resumed training ends in the weights of one that was never stopped.
+step (the images and their crops), so that a resumed training ends in the weights of one that was never stopped.
 
 One process or many (``torchrun``): a step's batch is drawn whole and split into equal parts, one for each process and
 micro-batch. How it is split changes the sums' rounding and what BatchNorm normalizes by, and nothing else.
@@ -26,7 +26,7 @@ from colorbench.color.lab import rgb_to_lab
 from colorbench.errors import RunError, UserError
 from colorbench.training.accelerator import Dtype, make_accelerator
 from colorbench.training.checkpoint import load_checkpoint, save_checkpoint
-from colorbench.training.image_cache import PhotographCache, cut, cut_rgb
+from colorbench.training.image_cache import ImageCache, cut, cut_rgb
 from colorbench.training.init_from import copy_weights
 from colorbench.training.journal import Journal
 from colorbench.training.loader import Feed, Order
@@ -35,8 +35,8 @@ from colorbench.training.preset import Preset
 from colorbench.training.schedule import learning_rate
 from colorbench.training.validation import MakeColorizer, Validation
 
-INITIAL_PHOTOGRAPHS = 48
-LEAST_PHOTOGRAPHS = 64
+INITIAL_IMAGES = 48
+MINIMUM_IMAGES = 64
 CHANGEABLE = frozenset({"steps", "learning_rate", "drops", "warmup", "decay", "clip"})
 """Settings that may be others when a training is resumed; the card then tells from which step."""
 STATISTICS_STEPS = 16
@@ -45,21 +45,21 @@ CHECK_EVERY = 20
 """Steps between looks at whether all is finite, on devices that must be waited for to know."""
 
 
-class Task(Protocol):
+class TrainingTask(Protocol):
     """A network with its loss, to be trained: an ``nn.Module`` whose ``forward`` is the loss."""
 
     network: nn.Module
 
     def initialize(self, lightness: Tensor, seed: int) -> None:
-        """Set the weights before the first step, from (N, 1, H, W) photographs."""
+        """Set the weights before the first step, from (N, 1, H, W) images."""
         ...
 
     def __call__(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of (N, 1, H, W) and (N, 2, H, W), a mean over photographs, and the figures to log."""
+        """Loss of (N, 1, H, W) and (N, 2, H, W), a mean over images, and the figures to log."""
         ...
 
 
-class Listener(Protocol):
+class TrainingListener(Protocol):
     """Who is told how it goes; only the first of several processes tells."""
 
     def advanced(self, step: int, steps: int) -> None:
@@ -71,7 +71,7 @@ class Listener(Protocol):
         ...
 
     def validated(self, step: int, figures: Mapping[str, float]) -> None:
-        """Called with the figures of the held photographs."""
+        """Called with the figures of the held images."""
         ...
 
 
@@ -80,7 +80,7 @@ class Options:
     """How a training is run, which does not decide its result but for rounding."""
 
     folder: Path
-    """Where checkpoints, figures and pictures go."""
+    """Where checkpoints, figures and images go."""
     seed: int = 0
     device: str = "cpu"
     dtype: Dtype = "float32"
@@ -92,8 +92,8 @@ class Options:
     log_every: int = 100
     validate_every: int | None = None
     """Steps between validations; by default 20 of them in all."""
-    often: Mapping[int, int] = field(default_factory=dict)
-    """How often a round draws the photographs of set i, where that is not once."""
+    repeats: Mapping[int, int] = field(default_factory=dict)
+    """How often a round draws the images of set i, where that is not once."""
     initial: Path | None = None
     """Weights to start from, of a network with the same trunk."""
 
@@ -105,20 +105,22 @@ class Trainer:
         self,
         task: nn.Module,
         preset: Preset,
-        cache: PhotographCache,
+        cache: ImageCache,
         options: Options,
         make_colorizer: MakeColorizer | None = None,
     ) -> None:
         """
         Raises:
-            UserError: for too few photographs, a batch that cannot be split evenly, or a dtype the device has not.
+            UserError: for too few images, a batch that cannot be split evenly, or a dtype the device has not.
         """
         self.preset, self.cache, self.options = preset, cache, options
-        self.chosen, self.held = cache.split()
-        if len(self.chosen) < LEAST_PHOTOGRAPHS:
-            what = f"{len(self.chosen)} photographs are too few to train on ({len(self.held)} more are held)"
-            raise UserError(what, mend=f"give at least {LEAST_PHOTOGRAPHS}")
-        self.bag = cache.drawn(options.often)
+        self.chosen, self.validation_indices = cache.split()
+        if len(self.chosen) < MINIMUM_IMAGES:
+            what = (
+                f"{len(self.chosen)} images are too few to train on (validation split: {len(self.validation_indices)})"
+            )
+            raise UserError(what, hint=f"give at least {MINIMUM_IMAGES}")
+        self.bag = cache.drawn(options.repeats)
         torch.manual_seed(options.seed)
         self.accelerator = make_accelerator(options.device, options.dtype)
         self.parts = self._parts()
@@ -148,12 +150,12 @@ class Trainer:
         """Restore the last checkpoint, or initialize and make the first one; whether all steps are done already.
 
         Raises:
-            UserError: for a checkpoint of other settings or photographs, or one that must not be gone on from.
+            UserError: for a checkpoint of other settings or images, or one that must not be gone on from.
         """
         exists = self.checkpoint.is_file()
         if exists and not self.options.resume:
             where = str(self.options.folder)
-            raise UserError("there is a training already", where=where, mend="resume it, or give another -o")
+            raise UserError("there is a training already", where=where, hint="resume it, or give another -o")
         scaler: Any = None
         if exists:
             scaler = self._restore()
@@ -174,7 +176,7 @@ class Trainer:
             self._save()
         return self.step >= self.preset.steps
 
-    def run(self, listener: Listener) -> dict[str, Tensor]:
+    def run(self, listener: TrainingListener) -> dict[str, Tensor]:
         """Train to the end; returns the averaged weights of the network.
 
         Raises:
@@ -196,13 +198,13 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         return self._averaged()
 
-    def _run(self, feed: Feed, listener: Listener) -> None:
+    def _run(self, feed: Feed, listener: TrainingListener) -> None:
         steps, options = self.preset.steps, self.options
         validate_every = options.validate_every or max(1, steps // 20)
         sums: dict[str, Tensor] = {}
         count, seen, waited, since = 0, 0, 0.0, time.perf_counter()
         self._finite = torch.ones((), dtype=torch.bool, device=self.accelerator.device)
-        begun = time.perf_counter() - self.seconds
+        started = time.perf_counter() - self.seconds
         while self.step < steps:
             with self._memory_named():
                 figures = self._advance(feed)
@@ -215,7 +217,7 @@ class Trainer:
             due = [last or self.step % n == 0 for n in (options.log_every, validate_every, options.checkpoint_every)]
             if any(due):
                 self._check()
-                self.seconds = time.perf_counter() - begun
+                self.seconds = time.perf_counter() - started
             if due[0] or due[1]:  # so that a validation always has figures of the training beside it
                 means = self._means(sums, count)
                 elapsed = time.perf_counter() - since
@@ -296,7 +298,7 @@ class Trainer:
             raise RunError(
                 f"the loss or its gradient is not finite at step {self.step}; the checkpoint before it stays",
                 where=str(self.checkpoint),
-                mend="run the same command with a lower rate: --param learning_rate=...",
+                hint="run the same command with a lower rate: --param learning_rate=...",
             )
 
     @contextlib.contextmanager
@@ -305,18 +307,18 @@ class Trainer:
             yield
         except (MemoryError, RuntimeError) as error:
             # Only GPUs have an exception of their own for it; the CPU's allocator raises a plain RuntimeError.
-            words = ("can't allocate memory", "not enough memory", "out of memory")
+            message = ("can't allocate memory", "not enough memory", "out of memory")
             named = isinstance(error, torch.OutOfMemoryError | MemoryError)
-            if not named and not any(word in str(error).lower() for word in words):
+            if not named and not any(word in str(error).lower() for word in message):
                 raise
             view = self.preset.view_at(self.step, self.preset.steps)
             n = view.batch_size // self.parts[0][1]
-            what = f"out of memory at step {self.step} with {n} photographs of {view.size} pixels at once"
-            mend = (
+            what = f"out of memory at step {self.step} with {n} images of {view.size} pixels at once"
+            hint = (
                 f"run the same command with --accumulate {2 * self.options.accumulate}, or begin anew with a smaller "
                 "--batch-size; the last checkpoint stays"
             )
-            raise RunError(what, where=str(self.checkpoint), mend=mend) from error
+            raise RunError(what, where=str(self.checkpoint), hint=hint) from error
 
     def _means(self, sums: Mapping[str, Tensor], count: int) -> dict[str, float]:
         """Means over steps and processes."""
@@ -327,9 +329,9 @@ class Trainer:
         of = self.accelerator.num_processes * self.options.accumulate
         for view in self.preset.views:
             if view.batch_size % of:
-                what = f"a batch of {view.batch_size} photographs cannot be split into {of} equal parts"
+                what = f"a batch of {view.batch_size} images cannot be split into {of} equal parts"
                 split = f"{self.accelerator.num_processes} processes x {self.options.accumulate} micro-batches"
-                raise UserError(what, where=split, mend="choose another --batch-size or --accumulate")
+                raise UserError(what, where=split, hint="choose another --batch-size or --accumulate")
         first = self.accelerator.process_index * self.options.accumulate
         return [(first + number, of) for number in range(self.options.accumulate)]
 
@@ -342,7 +344,7 @@ class Trainer:
                 Journal(self.options.folder / name).rewind(0)
         if self.accelerator.is_main_process:  # the others get its weights
             rng = np.random.default_rng([self.options.seed, 0])
-            picked = rng.choice(self.chosen, min(INITIAL_PHOTOGRAPHS, len(self.chosen)), replace=False)
+            picked = rng.choice(self.chosen, min(INITIAL_IMAGES, len(self.chosen)), replace=False)
             lab = cut(self.cache.pixels, picked, self.preset.views[0], rng)
             self.task.to("cpu")
             self.task.initialize(lab[:, :1].contiguous(), self.options.seed)
@@ -353,7 +355,7 @@ class Trainer:
     def _identity(self) -> dict[str, Any]:
         return {
             "settings": self.preset.settings(),
-            "photographs": self.cache.fingerprint(self.bag),
+            "images": self.cache.fingerprint(self.bag),
             "seed": self.options.seed,
         }
 
@@ -375,16 +377,16 @@ class Trainer:
 
     def _restore(self) -> Any:
         state = load_checkpoint(self.checkpoint)
-        mine, where = self._identity(), str(self.checkpoint)
+        candidate, where = self._identity(), str(self.checkpoint)
         then = self.preset.model_validate({"description": "", **state["settings"]})
-        changed = {name for name, value in mine["settings"].items() if value != state["settings"][name]}
+        changed = {name for name, value in candidate["settings"].items() if value != state["settings"][name]}
         if changed - CHANGEABLE:
             what = f"the checkpoint has other settings: {'; '.join(self.preset.departures(then))}"
-            raise UserError(what, where=where, mend="give the same settings, or another -o")
-        for name in ("photographs", "seed"):
-            if mine[name] != state[name]:
-                mend = "give the same, or another -o"
-                raise UserError(f"the checkpoint was made with other {name}", where=where, mend=mend)
+            raise UserError(what, where=where, hint="give the same settings, or another -o")
+        for name in ("images", "seed"):
+            if candidate[name] != state[name]:
+                hint = "give the same, or another -o"
+                raise UserError(f"the checkpoint was made with other {name}", where=where, hint=hint)
         self.step, self.seconds, self.history = state["step"], state["seconds"], list(state["history"])
         if changed:
             self.history += [f"from step {self.step}: {change}" for change in self.preset.departures(then)]

@@ -1,6 +1,6 @@
 """How good a training has got, on the held part of its own sources: figures, curves, a strip of examples.
 
-The held photographs are for choices (when to stop, which setting): no protocol's photographs are looked at. Scored is
+The held images are for choices (when to stop, which setting): no protocol's images are looked at. Scored is
 what a user of the weights would get: the averaged weights, at the working size, decoded, clipped and rounded.
 """
 
@@ -18,14 +18,14 @@ from colorbench.color.bins import nearest_bin
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.metrics.auc import LAST, auc, auc_statistics, pooled_statistics
-from colorbench.models.interfaces import Colorizer, Inputs
+from colorbench.models.interfaces import Colorizer, ColorizerInput
 from colorbench.models.resize import resized
 from colorbench.training.figures import COLORS, Line, Panel, draw_panels, draw_strip
-from colorbench.training.image_cache import PhotographCache
+from colorbench.training.image_cache import ImageCache
 from colorbench.training.journal import Journal
 from colorbench.training.preset import Preset
 
-PHOTOGRAPHS = 256
+IMAGES = 256
 """At most so many are scored, those of smallest hash: the same ones for every training on these sources."""
 EXAMPLES = 8
 BATCH = 16
@@ -37,14 +37,14 @@ MakeColorizer = Callable[[nn.Module], Colorizer]
 
 
 class Validation:
-    """Scores a task's network on held photographs and keeps the figures in ``validation.csv``."""
+    """Scores a task's network on held images and keeps the figures in ``validation.csv``."""
 
     def __init__(
-        self, task: nn.Module, preset: Preset, cache: PhotographCache, folder: Path, make: MakeColorizer | None
+        self, task: nn.Module, preset: Preset, cache: ImageCache, folder: Path, make: MakeColorizer | None
     ) -> None:
         """``task`` is copied; without ``make`` only its own figures (loss) are worked out."""
-        _, held = cache.split()
-        chosen = held[np.argsort(cache.hashes[held], kind="stable")][:PHOTOGRAPHS]
+        _, validation = cache.split()
+        chosen = validation[np.argsort(cache.hashes[validation], kind="stable")][:IMAGES]
         self.rgb = torch.from_numpy(cache.pixels[chosen].transpose(0, 3, 1, 2).copy())  # (n, 3, S, S) uint8
         self.ids = tuple(f"{value:016x}" for value in cache.hashes[chosen])
         self.task = copy.deepcopy(task).eval()
@@ -55,7 +55,7 @@ class Validation:
 
     @torch.no_grad()
     def run(self, step: int, state: Mapping[str, Tensor], device: torch.device) -> dict[str, float]:
-        """Figures of the network ``state``, which are also written, as are the pictures."""
+        """Figures of the network ``state``, which are also written, as are the images."""
         network = self.task.network
         assert isinstance(network, nn.Module)
         network.load_state_dict(state)
@@ -63,19 +63,19 @@ class Validation:
         figures = self._figures(device)
         if self.make is not None:
             model = self.make(network)
-            answers = []
+            predictions = []
             for start in range(0, len(self.rgb), BATCH):
                 lightness = self._lab(start)[:, :1].contiguous().to(device)
                 ids = self.ids[start : start + BATCH]
-                ab = model.colorize_batch(Inputs(lightness, ids, (0,) * len(ids))).ab
+                ab = model.colorize_batch(ColorizerInput(lightness, ids, (0,) * len(ids))).ab
                 assert ab is not None
-                answers.append(lab_to_rgb8(torch.cat([lightness, ab.float()], dim=1)).cpu())
-            figures |= self._scores(answers)
+                predictions.append(lab_to_rgb8(torch.cat([lightness, ab.float()], dim=1)).cpu())
+            figures |= self._scores(predictions)
             if not self._gray:
                 gray = [self._gray_of(start) for start in range(0, len(self.rgb), BATCH)]
                 self._gray = {f"gray_{name}": value for name, value in self._scores(gray).items()}
             figures |= self._gray
-            self._draw_examples(step, answers[0])
+            self._draw_examples(step, predictions[0])
         self.journal.append({"step": float(step), **figures})
         return figures
 
@@ -88,7 +88,7 @@ class Validation:
         return lab_to_rgb8(lab)
 
     def _figures(self, device: torch.device) -> dict[str, float]:
-        """Means of the task's own figures, whole photographs at the working size."""
+        """Means of the task's own figures, whole images at the working size."""
         size = self.preset.working_size
         sums: dict[str, float] = {}
         for start in range(0, len(self.rgb), BATCH):
@@ -98,34 +98,36 @@ class Validation:
                 sums[name] = sums.get(name, 0.0) + float(value) * len(lab)
         return {name: total / len(self.rgb) for name, total in sums.items()}
 
-    def _scores(self, answers: list[Tensor]) -> dict[str, float]:
+    def _scores(self, predictions: list[Tensor]) -> dict[str, float]:
         raw, pooled = [], []
-        for number, answer in enumerate(answers):
+        for number, prediction in enumerate(predictions):
             truth = self._lab(number * BATCH)[:, 1:].contiguous()
-            predicted = rgb_to_lab(answer)[:, 1:].contiguous()
+            predicted = rgb_to_lab(prediction)[:, 1:].contiguous()
             raw.append(auc(predicted, truth))
             found = auc_statistics(predicted, truth, nearest_bin(truth))
             pooled.append(pooled_statistics(found.doubled_scores, found.counts, 2 * LAST, self.weights))
         score, weight = np.concatenate(pooled).sum(axis=0)
         return {"auc_raw": float(torch.cat(raw).mean()), "auc_rebalanced_stable": float(score / weight)}
 
-    def _draw_examples(self, step: int, answer: Tensor) -> None:
-        rows = [("gray", self._gray_of(0)), ("answer", answer), ("truth", self.rgb)]
-        draw_strip(
-            [(label, pictures[:EXAMPLES]) for label, pictures in rows], self.folder / "examples" / f"{step:07d}.png"
-        )
+    def _draw_examples(self, step: int, prediction: Tensor) -> None:
+        rows = [("gray", self._gray_of(0)), ("prediction", prediction), ("truth", self.rgb)]
+        draw_strip([(label, images[:EXAMPLES]) for label, images in rows], self.folder / "examples" / f"{step:07d}.png")
 
     def draw_curve(self, log: Journal) -> None:
         """``curve.png``: training and held figures over the steps so far."""
-        train, held = log.rows(), self.journal.rows()
-        if not train or not held:
+        train, validation = log.rows(), self.journal.rows()
+        if not train or not validation:
             return
-        known = [name for name in held[0] if name in train[0] and name != "step"]
-        panels = [Panel(name, [_line("training", train, name, 0), _line("held", held, name, 1)]) for name in known]
+        known = [name for name in validation[0] if name in train[0] and name != "step"]
+        panels = [
+            Panel(name, [_line("training", train, name, 0), _line("held", validation, name, 1)]) for name in known
+        ]
         panels += [
-            Panel(title, [_line("held", held, name, 1), _line("gray", held, f"gray_{name}", 2, dashed=True)])
+            Panel(
+                title, [_line("held", validation, name, 1), _line("gray", validation, f"gray_{name}", 2, dashed=True)]
+            )
             for name, title in (("auc_raw", "AuC, raw (%)"), ("auc_rebalanced_stable", "AuC, rebalanced stable (%)"))
-            if name in held[0]
+            if name in validation[0]
         ]
         draw_panels(panels, self.folder / "curve.png")
 

@@ -9,8 +9,8 @@ from hashlib import file_digest
 import pandas as pd
 
 from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.decoding import UnreadablePhotograph, decode
-from colorbench.results.load import StoredRun
+from colorbench.data.decoding import UnreadableImage, decode
+from colorbench.results.load import LoadedRun
 from colorbench.verification.recompute import goes_image_by_image
 from colorbench.verification.schema import Findings
 
@@ -18,21 +18,21 @@ DECODED = 64
 """Images, drawn at random, whose size and gray flag are looked at; the contents of all are."""
 
 
-def check_data(run: StoredRun, photographs: Dataset | None, findings: Findings) -> None:
+def check_data(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
     """Compare ids, contents, labels, gray flags, sizes and what was left out with the images themselves."""
-    if photographs is None:
+    if images is None:
         findings.claim("images behind the rows, their labels, sizes, gray flags and what was left out (--data)")
         return
     limit = run.record.dataset.limit
-    given = photographs if limit is None else photographs.limit(limit)
+    given = images if limit is None else images.limit(limit)
     known = {sample.id: sample for sample in given.samples}
     findings.settle("data", _departures(run, known), f"{len(run.rows)} images have the contents that the rows name")
 
 
-def _departures(run: StoredRun, known: Mapping[str, Sample]) -> Iterator[str]:
+def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
     rows, data = run.rows, run.record.dataset
-    whole = goes_image_by_image(run.record.protocol.name)  # a study, or a part of a devkit, takes some of them
-    if whole and data.n + len(data.copies) != len(known):
+    full = goes_image_by_image(run.record.protocol.name)  # a study, or a part of a devkit, takes some of them
+    if full and data.n + len(data.copies) != len(known):
         yield f"{data.n + len(data.copies)} images are stored, {len(known)} are given"
     contents = dict(zip(rows["id"], run.sha256s, strict=True))
     for copy in data.copies:
@@ -40,7 +40,7 @@ def _departures(run: StoredRun, known: Mapping[str, Sample]) -> Iterator[str]:
             yield f"{copy.id[:200]} is no copy of {copy.of[:200]}"
     labelled = any(sample.label is not None for sample in known.values())
     drawn = set(secrets.SystemRandom().sample(range(len(rows)), min(DECODED, len(rows))))
-    for place, (id, sha256, label, gray, height, width) in enumerate(
+    for position, (id, sha256, label, gray, height, width) in enumerate(
         zip(rows["id"], run.sha256s, rows["label"], rows["gray"], rows["height"], rows["width"], strict=True)
     ):
         sample = known.get(id)
@@ -52,15 +52,15 @@ def _departures(run: StoredRun, known: Mapping[str, Sample]) -> Iterator[str]:
             continue
         if labelled and sample.label != (None if pd.isna(label) else int(label)):
             yield f"{id} has the label {sample.label}, the row says {None if pd.isna(label) else int(label)}"
-        if place in drawn:
+        if position in drawn:
             try:
                 image = decode(sample)
-            except UnreadablePhotograph as error:
+            except UnreadableImage as error:
                 yield f"{id} cannot be decoded: {error}"
                 continue
             if image.gray != bool(gray):
                 yield f"{id} is {'gray' if image.gray else 'not gray'}, the row says otherwise"
-            if whole and image.rgb.shape[:2] != (height, width):
+            if full and image.rgb.shape[:2] != (height, width):
                 yield f"{id} is {image.rgb.shape[0]} x {image.rgb.shape[1]}, the row says {height} x {width}"
     for one in data.skipped:
         sample = known.get(one.id)
@@ -69,7 +69,7 @@ def _departures(run: StoredRun, known: Mapping[str, Sample]) -> Iterator[str]:
             continue
         try:
             gray_itself = decode(sample).gray
-        except UnreadablePhotograph:
+        except UnreadableImage:
             continue
         if not (one.reason.startswith("gray") and gray_itself):
             yield f"{one.id[:200]} was left out ({one.reason[:80]}), and can be evaluated"

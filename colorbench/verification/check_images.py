@@ -23,7 +23,7 @@ from colorbench.evaluation import device
 from colorbench.evaluation.image_writer import SIDE, extreme_ids, fixed_ids
 from colorbench.metrics.ciede2000 import mean_ciede2000
 from colorbench.results.image_index import INDEX, SavedImage, file_names
-from colorbench.results.load import StoredRun
+from colorbench.results.load import LoadedRun
 from colorbench.storage.safe_read import MEGABYTE, inside, left_out, read_plain
 
 LARGEST_INDEX = 64 * MEGABYTE
@@ -45,14 +45,14 @@ Thumbnails = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Id -> prediction, ground truth and gray, (h, w, 3) uint8 each."""
 
 
-def image_findings(run: StoredRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
+def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
     """What is wrong with the index and the thumbnails.
 
     Args:
         run: the record and its rows.
         headline: name and direction of the metric whose best and worst are kept; None where it is not known.
     """
-    names = {name for name in run.record.files.pictures if name.startswith("pictures/")}
+    names = {name for name in run.record.files.saved_images if name.startswith("thumbnails/")}
     if not names or all(left_out(run.folder, name) for name in names):
         return
     index = read_index(run.folder)
@@ -61,14 +61,14 @@ def image_findings(run: StoredRun, headline: tuple[str, bool | None] | None) -> 
     evaluated = set(run.rows["id"])
     for one in [one for one in index if one.id in evaluated][:MOST_DECODED]:
         try:
-            answer, truth, gray = (_thumbnail(run.folder, name) for name in (one.answer, one.truth, one.gray))
+            prediction, truth, gray = (_thumbnail(run.folder, name) for name in (one.prediction, one.truth, one.gray))
         except UserError as error:
             yield str(error)
             continue
-        if not answer.shape == truth.shape == gray.shape:
+        if not prediction.shape == truth.shape == gray.shape:
             yield f"the saved images of {one.id} differ in size"
             continue
-        found[one.id] = (answer, truth, gray)
+        found[one.id] = (prediction, truth, gray)
     with device.numerics(1):  # the images are too small for several threads
         yield from _thumbnail_findings(run, found)
 
@@ -79,39 +79,41 @@ def read_index(folder: Path) -> list[SavedImage]:
     Raises:
         UserError: for one that is missing, too large, or none.
     """
-    path = inside(folder, f"pictures/{INDEX}")
-    mend = "copy the record's whole folder"
+    path = inside(folder, f"thumbnails/{INDEX}")
+    hint = "copy the record's whole folder"
     if path is None:
-        raise UserError("the saved images have no index", where=f"pictures/{INDEX}", mend=mend)
-    data = read_plain(path, LARGEST_INDEX, missing="the saved images have no index", mend=mend)
+        raise UserError("the saved images have no index", where=f"thumbnails/{INDEX}", hint=hint)
+    data = read_plain(path, LARGEST_INDEX, missing="the saved images have no index", hint=hint)
     try:
         return TypeAdapter(list[SavedImage]).validate_python(json.loads(data))
     except (ValueError, RecursionError) as error:
-        raise UserError("this is no index of saved images", where=f"pictures/{INDEX}", mend=mend) from error
+        raise UserError("this is no index of saved images", where=f"thumbnails/{INDEX}", hint=hint) from error
 
 
 def _index_findings(
-    run: StoredRun, index: list[SavedImage], names: set[str], headline: tuple[str, bool | None] | None
+    run: LoadedRun, index: list[SavedImage], names: set[str], headline: tuple[str, bool | None] | None
 ) -> Iterator[str]:
-    place_of = {id: place for place, id in enumerate(run.rows["id"])}
+    location_of = {id: position for position, id in enumerate(run.rows["id"])}
     ids = [one.id for one in index]
     if len(set(ids)) != len(ids):
         yield "an image stands twice in the index"
     for one in index:
-        if one.id not in place_of:
+        if one.id not in location_of:
             yield f"the index names an image that was not evaluated: {one.id[:200]}"
             continue
-        place = place_of[one.id]
-        if one.sha256 != run.sha256s[place]:
+        position = location_of[one.id]
+        if one.sha256 != run.sha256s[position]:
             yield f"the index gives {one.id} another sha256 than the rows"
-        if (one.answer, one.truth, one.gray) != file_names(one.id):
+        if (one.prediction, one.truth, one.gray) != file_names(one.id):
             yield f"the index gives {one.id} the files of another image"
         for metric, score in one.scores.items():
             stored = run.columns.get(metric)
-            row = None if stored is None or not np.isfinite(stored[place]) else float(stored[place])
+            row = None if stored is None or not np.isfinite(stored[position]) else float(stored[position])
             if (score is None) != (row is None) or (score is not None and row is not None and abs(score - row) > 1e-6):
                 yield f"the index gives {one.id} another {metric} than the rows"
-    listed = {f"pictures/{name}" for one in index for name in (one.answer, one.truth, one.gray)} | {f"pictures/{INDEX}"}
+    listed = {f"thumbnails/{name}" for one in index for name in (one.prediction, one.truth, one.gray)} | {
+        f"thumbnails/{INDEX}"
+    }
     if listed != names:
         yield f"{len(listed ^ names)} files are in the index or in the record alone, first {min(listed ^ names)[:200]}"
     if headline is not None and headline[0] in run.columns:
@@ -119,22 +121,22 @@ def _index_findings(
 
 
 def _reason_findings(
-    run: StoredRun, index: list[SavedImage], metric: str, *, higher_is_better: bool | None
+    run: LoadedRun, index: list[SavedImage], metric: str, *, higher_is_better: bool | None
 ) -> Iterator[str]:
     """Images that are saved for another reason than the rows give."""
     evaluated = [str(id) for id in run.rows["id"]]
     fixed = fixed_ids(all_ids(run))
     wanted: dict[str, list[str]] = {id: ["fixed"] for id in evaluated if id in fixed}
     for end, ids in extreme_ids(evaluated, run.columns[metric], higher_is_better).items():
-        for place, id in enumerate(ids, start=1):
-            wanted.setdefault(id, []).append(f"{metric} {end} {place}")
+        for position, id in enumerate(ids, start=1):
+            wanted.setdefault(id, []).append(f"{metric} {end} {position}")
     stored = {one.id: one.reasons for one in index}
     differ = [id for id in {**wanted, **stored} if wanted.get(id) != stored.get(id)]
     if differ:
         yield f"{len(differ)} images are saved for other reasons than the rows give, first {differ[0][:200]}"
 
 
-def all_ids(run: StoredRun) -> list[str]:
+def all_ids(run: LoadedRun) -> list[str]:
     """Return the ids of all files of the set: evaluated, left out, and copies of others."""
     data = run.record.dataset
     return [*map(str, run.rows["id"]), *(one.id for one in data.skipped), *(one.id for one in data.copies)]
@@ -142,20 +144,20 @@ def all_ids(run: StoredRun) -> list[str]:
 
 def _thumbnail(folder: Path, name: str) -> np.ndarray:
     """(h, w, 3) uint8 of a thumbnail; refused where it is none that a run writes."""
-    path = inside(folder, f"pictures/{name}")
+    path = inside(folder, f"thumbnails/{name}")
     if path is None:
-        raise UserError("a saved image is missing", where=f"pictures/{name}"[:200])
-    data = read_plain(path, LARGEST_THUMBNAIL, missing="a saved image is missing", mend="copy the whole folder")
+        raise UserError("a saved image is missing", where=f"thumbnails/{name}"[:200])
+    data = read_plain(path, LARGEST_THUMBNAIL, missing="a saved image is missing", hint="copy the whole folder")
     try:
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
             if max(image.size) > SIDE:
-                raise UserError("a saved image is larger than any that a run writes", where=f"pictures/{name}"[:200])
+                raise UserError("a saved image is larger than any that a run writes", where=f"thumbnails/{name}"[:200])
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        raise UserError("a saved image cannot be decoded", where=f"pictures/{name}"[:200]) from error
+        raise UserError("a saved image cannot be decoded", where=f"thumbnails/{name}"[:200]) from error
 
 
-def _thumbnail_findings(run: StoredRun, found: Thumbnails) -> Iterator[str]:
+def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
     """What the thumbnails show and the rows contradict."""
     rows = run.rows.set_index("id")
     distances, measure = distances_of(run)
@@ -164,30 +166,30 @@ def _thumbnail_findings(run: StoredRun, found: Thumbnails) -> Iterator[str]:
     stored_images = run.record.model.name.startswith("images:") or run.record.model.package is None
     equal, colored = [], 0
     for id, images in found.items():
-        answer, truth, gray = (_lab(image) for image in images)
+        prediction, truth, gray = (_lab(image) for image in images)
         if _chroma(gray) > GRAY:
             yield f"the gray image of {id} is not gray"
         if _apart(gray, truth) > LIGHTNESS:
             yield f"the gray image of {id} is not that of its ground truth"
         # A model of other lightness (stored images of another program) says so in the rows, where they tell.
         allowed = LIGHTNESS + float(drifts.get(id, 50.0 if stored_images else 0.0))
-        if _apart(answer, truth) > allowed:
+        if _apart(prediction, truth) > allowed:
             yield f"the prediction of {id} has another lightness than its ground truth"
         if bool(rows["gray"].loc[id]):
             if _chroma(truth) > GRAY:
                 yield f"{id} is said to be gray, and its saved ground truth is not"
             continue
         colored += 1
-        if _ciede2000(answer, truth) < SAME:
+        if _ciede2000(prediction, truth) < SAME:
             equal.append(id)
-        if id in distances and abs(measure(answer, truth) - distances[id]) > DISTANCE + distances[id] / 3:
-            what = f"{measure(answer, truth):.1f} from its saved ground truth, the rows say {distances[id]:.1f}"
+        if id in distances and abs(measure(prediction, truth) - distances[id]) > DISTANCE + distances[id] / 3:
+            what = f"{measure(prediction, truth):.1f} from its saved ground truth, the rows say {distances[id]:.1f}"
             yield f"the saved prediction of {id} lies {what}"
     if run.record.model.card.role == "competitor" and colored and 2 * len(equal) > colored:
         yield f"{len(equal)} of {colored} saved predictions equal the ground truth, first {equal[0]}"
 
 
-def distances_of(run: StoredRun) -> tuple[Mapping[str, float], Callable[[torch.Tensor, torch.Tensor], float]]:
+def distances_of(run: LoadedRun) -> tuple[Mapping[str, float], Callable[[torch.Tensor, torch.Tensor], float]]:
     """Id -> distance of the prediction from its ground truth as the rows give it, and how to measure it again.
 
     None where the rows do not tell, as those of classifiers and people do not.

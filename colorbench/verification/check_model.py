@@ -13,12 +13,12 @@ from colorbench.errors import UserError
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.models.training_overlap import overlap
 from colorbench.registry import OWN
-from colorbench.results.load import StoredRun
+from colorbench.results.load import LoadedRun
 from colorbench.storage.versions import version_of
 from colorbench.verification.schema import Findings
 
 
-def check_model(run: StoredRun, findings: Findings) -> None:
+def check_model(run: LoadedRun, findings: Findings) -> None:
     """Compare card, package, weights and decoding with the installed model's."""
     model = run.record.model
     why = _elsewhere(run)
@@ -55,7 +55,7 @@ def by_name(name: str) -> bool:
     return "/" in name and not any(mark in name for mark in (":", "@", "weights="))
 
 
-def _elsewhere(run: StoredRun) -> str | None:
+def _elsewhere(run: LoadedRun) -> str | None:
     """Why the record's model is not the one that is installed here; None where it should be."""
     model = run.record.model
     if not by_name(model.name):
@@ -71,21 +71,21 @@ def _elsewhere(run: StoredRun) -> str | None:
     return None
 
 
-def _departures(run: StoredRun, loaded: LoadedModel) -> Iterator[str]:
+def _departures(run: LoadedRun, loaded: LoadedModel) -> Iterator[str]:
     record = run.record
-    mine = loaded.card.model_dump()
+    recomputed = loaded.card.model_dump()
     card = record.model.card.model_dump()
-    for name in mine:
-        if card[name] != mine[name]:
-            yield f"card: {name} {_short(card[name])} is stored, the installed model's is {_short(mine[name])}"
-    for name, theirs, ours in (
+    for name in recomputed:
+        if card[name] != recomputed[name]:
+            yield f"card: {name} {_short(card[name])} is stored, the installed model's is {_short(recomputed[name])}"
+    for name, claimed, ours in (
         ("name", record.model.name, loaded.full_name),
         ("package", record.model.package, loaded.package),
         ("weights", record.model.weights_sha256, loaded.weights_sha256),
         ("decoding", dict(record.model.decoding), dict(loaded.decoding)),
     ):
-        if theirs != ours:
-            yield f"{name} {_short(theirs)} is stored, the installed model's is {_short(ours)}"
+        if claimed != ours:
+            yield f"{name} {_short(claimed)} is stored, the installed model's is {_short(ours)}"
     try:
         known = overlap(loaded.card, run.sha256s)
     except UserError:

@@ -14,11 +14,11 @@ import numpy as np
 
 from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.interfaces import Derived, DerivesFromArrays, ImageProtocol, Scorer, Summary, WholeProtocol
-from colorbench.results.load import StoredRun
+from colorbench.evaluation.interfaces import DatasetProtocol, Derived, DerivesFromArrays, ImageProtocol, Scorer, Summary
+from colorbench.results.load import LoadedRun
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Metric
-from colorbench.storage.safe_read import LARGEST_FILE, Unfit, arrays_of, inside, left_out, read_plain
+from colorbench.storage.safe_read import LARGEST_FILE, InvalidTable, arrays_of, inside, left_out, read_plain
 from colorbench.verification import check_rows, recompute
 from colorbench.verification.schema import Findings
 
@@ -30,7 +30,7 @@ _UNRESOLVED = "a parameter names a file or a model, which only --rerun opens"
 class _Known:
     """What is known of a record's protocol."""
 
-    protocol: ImageProtocol | WholeProtocol | None
+    protocol: ImageProtocol | DatasetProtocol | None
     scorer: Scorer | None
     specs: Sequence[MetricSpec]
     """What the installed protocol says of its metrics; empty where it is not installed."""
@@ -45,7 +45,7 @@ class _Known:
         return [spec for spec in self.specs if spec.name == name]
 
 
-def check_numbers(run: StoredRun, findings: Findings, *, trusted: bool) -> None:
+def check_numbers(run: LoadedRun, findings: Findings, *, trusted: bool) -> None:
     """Check scores, metrics, differences, curves and notes against what they follow from.
 
     Args:
@@ -65,7 +65,7 @@ def check_numbers(run: StoredRun, findings: Findings, *, trusted: bool) -> None:
         _check_notes(run, summary, findings)
 
 
-def _protocol_of(run: StoredRun, findings: Findings, *, trusted: bool) -> _Known:
+def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known:
     """The installed protocol, and its scorer where the record's parameters may be taken."""
     record = run.record
     try:
@@ -91,12 +91,14 @@ def _protocol_of(run: StoredRun, findings: Findings, *, trusted: bool) -> _Known
     if scorer is None:
         findings.say("identity", "unchecked", f"{protocol.spec.name} is not resolved: {_UNRESOLVED}")
         return _Known(protocol, None, specs)
-    if scorer.recipe != record.dataset.recipe:
-        findings.say("identity", "fails", f"recipe {record.dataset.recipe!r} is stored, the protocol's is another")
+    if scorer.preprocessing != record.dataset.preprocessing:
+        findings.say(
+            "identity", "fails", f"preprocessing {record.dataset.preprocessing!r} is stored, the protocol's is another"
+        )
     return _Known(protocol, scorer, list(scorer.metrics))
 
 
-def _arrays_of(run: StoredRun, findings: Findings) -> dict[str, np.ndarray] | None:
+def _arrays_of(run: LoadedRun, findings: Findings) -> dict[str, np.ndarray] | None:
     """The arrays; None where they do not lie here or cannot be read, which is said."""
     names = run.record.files.arrays
     if names and all(left_out(run.folder, name) for name in names):
@@ -108,7 +110,7 @@ def _arrays_of(run: StoredRun, findings: Findings) -> dict[str, np.ndarray] | No
         return None
 
 
-def _derived_of(run: StoredRun, known: _Known, arrays: Mapping[str, np.ndarray], findings: Findings) -> Derived | None:
+def _derived_of(run: LoadedRun, known: _Known, arrays: Mapping[str, np.ndarray], findings: Findings) -> Derived | None:
     """What follows from the arrays; None where the protocol does not say, or the arrays are none of its own."""
     derives: object = known.scorer if known.by_image else known.protocol
     if not isinstance(derives, DerivesFromArrays):
@@ -120,7 +122,7 @@ def _derived_of(run: StoredRun, known: _Known, arrays: Mapping[str, np.ndarray],
 
 
 def _summary_of(
-    run: StoredRun, scorer: Scorer | None, arrays: Mapping[str, np.ndarray] | None, findings: Findings
+    run: LoadedRun, scorer: Scorer | None, arrays: Mapping[str, np.ndarray] | None, findings: Findings
 ) -> Summary | None:
     """What the protocol says of all rows; None where it cannot."""
     if scorer is None or arrays is None:
@@ -134,13 +136,13 @@ def _attempt(name: str, make: Callable[[], _Made], findings: Findings) -> _Made 
     except UserError as error:
         findings.say(name, "fails", str(error))
     except Exception as error:  # whatever a protocol makes of a stranger's arrays
-        words = f"{type(error).__name__}: {error}"
-        findings.say(name, "fails", f"the protocol can make nothing of rows and arrays: {words}")
+        message = f"{type(error).__name__}: {error}"
+        findings.say(name, "fails", f"the protocol can make nothing of rows and arrays: {message}")
     return None
 
 
 def _check_rows(
-    run: StoredRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
+    run: LoadedRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
 ) -> None:
     """The rows by themselves, against the arrays, and against other records of the same images."""
 
@@ -157,11 +159,11 @@ def _check_rows(
             found += check_rows.column_findings(run, summary.statistics, "the arrays of the whole set")
         return found
 
-    findings.settle("scores", iter(wrong()), "each photograph's score follows from its statistics and arrays")
+    findings.settle("scores", iter(wrong()), "each image's score follows from its statistics and arrays")
 
 
 def _check_metrics(
-    run: StoredRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
+    run: LoadedRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
 ) -> None:
     """Each metric derived again, or the reason why it cannot be."""
     metrics = run.record.metrics
@@ -201,7 +203,7 @@ def _specs_of(derived: Derived | None, name: str) -> list[MetricSpec]:
 
 
 def _departures(
-    run: StoredRun,
+    run: LoadedRun,
     metric: Metric,
     candidates: Sequence[MetricSpec],
     known: _Known,
@@ -225,7 +227,7 @@ def _cannot(what: str, why: str, findings: Findings) -> None:
     findings.claim(what)
 
 
-def _effective(run: StoredRun, summary: Summary | None) -> dict[str, float]:
+def _effective(run: LoadedRun, summary: Summary | None) -> dict[str, float]:
     """Effective numbers of images that a protocol knows better than the statistics tell."""
     if summary is not None:
         return dict(summary.effective_n)
@@ -238,7 +240,7 @@ def _effective(run: StoredRun, summary: Summary | None) -> dict[str, float]:
     }
 
 
-def _check_differences(run: StoredRun, known: _Known, findings: Findings) -> None:
+def _check_differences(run: LoadedRun, known: _Known, findings: Findings) -> None:
     stored = run.record.differences
     if not stored:
         return
@@ -269,7 +271,7 @@ def _check_differences(run: StoredRun, known: _Known, findings: Findings) -> Non
         findings.settle("differences", iter(wrong), f"{checked} follow from both records' rows")
 
 
-def _check_curves(run: StoredRun, known: _Known, summary: Summary | None, findings: Findings) -> None:
+def _check_curves(run: LoadedRun, known: _Known, summary: Summary | None, findings: Findings) -> None:
     curves = run.record.curves
     if summary is not None:
         wrong = list(recompute.curve_findings(run.record, summary))
@@ -287,9 +289,9 @@ def _check_curves(run: StoredRun, known: _Known, summary: Summary | None, findin
         findings.claim("curves")
 
 
-def _check_notes(run: StoredRun, summary: Summary | None, findings: Findings) -> None:
+def _check_notes(run: LoadedRun, summary: Summary | None, findings: Findings) -> None:
     """What must be said of the rows is said; what else is said is the submitter's."""
-    wanted = [*aggregate.demonstration(len(run.rows)), *(() if summary is None else summary.notes)]
+    wanted = [*aggregate.too_few_images(len(run.rows)), *(() if summary is None else summary.notes)]
     stored = run.record.notes
     missing = [note for note in wanted if note not in stored]
     extra = [note for note in stored if note not in wanted]
@@ -301,20 +303,20 @@ def _check_notes(run: StoredRun, summary: Summary | None, findings: Findings) ->
         findings.claim(f"{len(extra)} notes" if len(extra) > 1 else "1 note")
 
 
-def load_arrays(run: StoredRun) -> dict[str, np.ndarray]:
+def load_arrays(run: LoadedRun) -> dict[str, np.ndarray]:
     """Return the arrays of a record, (n, ...) each; none where it names none.
 
     Raises:
-        UserError: for a damaged file, one that unpacks to more than 2 GB, or arrays of other photographs.
+        UserError: for a damaged file, one that unpacks to more than 2 GB, or arrays of other images.
     """
     found: dict[str, np.ndarray] = {}
     for name in run.record.files.arrays:
         path = inside(run.folder, name)
         if path is None:
-            raise UserError("the record has no arrays beside it", where=name[:200], mend="copy its whole folder")
-        data = read_plain(path, LARGEST_FILE, missing="no arrays", mend="copy the whole folder")
+            raise UserError("the record has no arrays beside it", where=name[:200], hint="copy its whole folder")
+        data = read_plain(path, LARGEST_FILE, missing="no arrays", hint="copy the whole folder")
         try:
             found |= arrays_of(data, len(run.rows))
-        except Unfit as error:
-            raise UserError(f"these arrays cannot be read: {error}", where=name, mend="get the record again") from error
+        except InvalidTable as error:
+            raise UserError(f"these arrays cannot be read: {error}", where=name, hint="get the record again") from error
     return found

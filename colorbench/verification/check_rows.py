@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from colorbench.results.load import StoredRun
+from colorbench.results.load import LoadedRun
 from colorbench.results.metric_spec import MetricSpec
 
 TOLERANCE = 1e-6
@@ -23,7 +23,7 @@ _SHARE_OF_TRUTH = 0.5
 """Share of the colored images that a model may match as only the ground truth does."""
 
 
-def row_findings(run: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
+def row_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
     """Rows that no protocol could have stored: infinite or negative weights, scores out of the metric's bounds."""
     for side in ("height", "width"):
         sides = run.rows[side].to_numpy()
@@ -68,7 +68,7 @@ def _impossible(
         yield f"lies outside {low:g} ... {high:g}", (scores[:, 0] < low - slack) | (scores[:, 0] > high + slack)
 
 
-def score_findings(run: StoredRun) -> Iterator[str]:
+def score_findings(run: LoadedRun) -> Iterator[str]:
     """Columns of single scores that do not follow from the statistics beside them."""
     for metric in run.record.metrics:
         stored = run.columns.get(metric.name)
@@ -77,10 +77,10 @@ def score_findings(run: StoredRun) -> Iterator[str]:
         wrong = apart(stored, run.scores(metric.name))
         if wrong.any():
             first = _first(run, wrong)
-            yield f"{metric.name} of {int(wrong.sum())} photographs is not what their statistics give, first {first}"
+            yield f"{metric.name} of {int(wrong.sum())} images is not what their statistics give, first {first}"
 
 
-def truth_findings(run: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
+def truth_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
     """Predictions that equal the ground truth, from a model whose card does not say that it is shown it."""
     known = [spec for spec in specs if spec.of_ground_truth is not None and has_statistics(run, spec.name)]
     if run.record.model.card.role == "reference" or not known:
@@ -99,28 +99,32 @@ def truth_findings(run: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]
         yield f"{what}: only a reference is shown it, and the card says {run.record.model.card.role}"
 
 
-def weight_findings(run: StoredRun, other: StoredRun) -> Iterator[str]:
+def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
     """What follows from the images alone and differs from another record of the same images."""
-    place_of = {sha256: place for place, sha256 in enumerate(other.sha256s)}
+    location_of = {sha256: position for position, sha256 in enumerate(other.sha256s)}
     pairs = np.array(
-        [(mine, place_of[sha256]) for mine, sha256 in enumerate(run.sha256s) if sha256 in place_of], dtype=np.int64
+        [(recomputed, location_of[sha256]) for recomputed, sha256 in enumerate(run.sha256s) if sha256 in location_of],
+        dtype=np.int64,
     ).reshape(-1, 2)
-    theirs_has = {metric.name: metric.form for metric in other.record.metrics}
+    claimed_has = {metric.name: metric.form for metric in other.record.metrics}
     for metric in run.record.metrics:
-        if theirs_has.get(metric.name) != metric.form:
+        if claimed_has.get(metric.name) != metric.form:
             continue
         if not (has_statistics(run, metric.name) and has_statistics(other, metric.name)):
             continue
-        mine, theirs = run.statistics(metric.name)[pairs[:, 0], 1:], other.statistics(metric.name)[pairs[:, 1], 1:]
+        recomputed, claimed = (
+            run.statistics(metric.name)[pairs[:, 0], 1:],
+            other.statistics(metric.name)[pairs[:, 1], 1:],
+        )
         # A score may be undefined for one model alone (PSNR of an exact match).
-        wrong = (apart(mine, theirs, 1e-4) & ~np.isnan(mine) & ~np.isnan(theirs)).any(axis=1)
+        wrong = (apart(recomputed, claimed, 1e-4) & ~np.isnan(recomputed) & ~np.isnan(claimed)).any(axis=1)
         if wrong.any():
             id = run.rows["id"].iloc[int(pairs[wrong][0, 0])]
             name = other.record.model.name
             yield f"{metric.name} weighs {int(wrong.sum())} images otherwise than the record of {name}, first {id}"
 
 
-def column_findings(run: StoredRun, again: Mapping[str, np.ndarray], source: str) -> Iterator[str]:
+def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str) -> Iterator[str]:
     """Columns that do not follow from what lies beside the rows.
 
     Args:
@@ -145,12 +149,12 @@ def apart(stored: np.ndarray, again: np.ndarray, tolerance: float = TOLERANCE) -
     return np.asarray((found & (stored != again)) | (np.isfinite(stored) != np.isfinite(again)))
 
 
-def has_statistics(run: StoredRun, name: str) -> bool:
+def has_statistics(run: LoadedRun, name: str) -> bool:
     """Whether the rows hold the statistics of a metric."""
     metrics = [metric for metric in run.record.metrics if metric.name == name]
     count = 3 if metrics and metrics[0].form == "abs_difference" else 2
     return bool(metrics) and all(f"{name}.s{j}" in run.columns for j in range(count))
 
 
-def _first(run: StoredRun, wrong: np.ndarray) -> str:
+def _first(run: LoadedRun, wrong: np.ndarray) -> str:
     return str(run.rows["id"].iloc[int(np.argmax(wrong))])

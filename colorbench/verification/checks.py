@@ -1,7 +1,7 @@
 """``verify``: does a record hold together? Every number is derived again from what is stored beside it.
 
 That shows that nothing was changed since; it cannot show that the stored statistics were ever measured. ``--rerun K``
-does, for K photographs drawn at random: see ``rerun``. Nothing is written into the record's folder, nothing that a
+does, for K images drawn at random: see ``rerun``. Nothing is written into the record's folder, nothing that a
 record names is run, and no file outside its folder is opened, unless the caller asks for the rerun.
 """
 
@@ -18,7 +18,7 @@ from colorbench.data.loader import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation.interfaces import ImageProtocol
 from colorbench.evaluation.resolve import get_protocol
-from colorbench.results.load import LARGEST_RECORD, StoredRun, read_checked_record, read_table
+from colorbench.results.load import LARGEST_RECORD, LoadedRun, read_checked_record, read_table
 from colorbench.results.record import Record
 from colorbench.results.run_key import decides_of, protocol_identity, run_key
 from colorbench.storage.hashing import content_fingerprint
@@ -38,23 +38,23 @@ REVISIONS = 100
 def verify(
     folder: Path,
     *,
-    photographs: Dataset | None = None,
-    rerun: Callable[[StoredRun, Findings], Rerun | None] | None = None,
+    images: Dataset | None = None,
+    rerun: Callable[[LoadedRun, Findings], Rerun | None] | None = None,
 ) -> Verification:
     """Check a record against what lies beside it.
 
     Args:
         folder: of the record.
-        photographs: the set that it was measured on, for its key; None: the key is not checked.
-        rerun: measures some photographs again, see ``rerun.rerunner``; parameters that name files are then opened.
+        images: the set that it was measured on, for its key; None: the key is not checked.
+        rerun: measures some images again, see ``rerun.rerunner``; parameters that name files are then opened.
 
     Raises:
         UserError: where there is no record. Everything else that is wrong is a finding.
     """
     findings = Findings()
-    mend = "give a folder that `colorbench run` wrote"
+    hint = "give a folder that `colorbench run` wrote"
     record_sha256 = sha256(
-        read_plain(folder / "record.json", LARGEST_RECORD, missing="no record here", mend=mend)
+        read_plain(folder / "record.json", LARGEST_RECORD, missing="no record here", hint=hint)
     ).hexdigest()
     record: Record | None = None
     again: Rerun | None = None
@@ -67,17 +67,17 @@ def verify(
         _check_files(folder, record, findings)
         _check_identity(record, findings)
         try:
-            run = StoredRun(folder, record, read_table(folder, record), record_sha256)
+            run = LoadedRun(folder, record, read_table(folder, record), record_sha256)
         except UserError as error:
             findings.say("rows", "fails", str(error))
         else:
             findings.say("rows", "holds", f"{len(run.rows)} rows, checksum and columns")
-            _check_photographs(run, findings)
+            _check_images(run, findings)
             _check_saved_images(run, findings)
             check_model(run, findings)
             check_numbers(run, findings, trusted=rerun is not None)
-            check_data(run, photographs, findings)
-            _check_key(run, photographs, findings)
+            check_data(run, images, findings)
+            _check_key(run, images, findings)
             if rerun is not None:
                 again = rerun(run, findings)
     return Verification(
@@ -95,23 +95,23 @@ def verify(
 
 
 def _check_files(folder: Path, record: Record, findings: Findings) -> None:
-    """Checksums of arrays, pictures and predictions."""
-    for name, files in (("arrays", record.files.arrays), ("pictures", record.files.pictures)):
+    """Checksums of arrays, images and predictions."""
+    for name, files in (("arrays", record.files.arrays), ("saved images", record.files.saved_images)):
         if files and all(left_out(folder, file) for file in files):
-            # Passed on without them, as where photographs may not be shown: nothing contradicts the record.
+            # Passed on without them, as where images may not be shown: nothing contradicts the record.
             findings.say(name, "unchecked", f"none of its {len(files)} files lies here")
         elif files:
             findings.settle(name, _changed(folder, files), f"{len(files)} files, checksums")
     listing = inside(folder, "predictions.sha256")
-    if "predictions.sha256" in record.files.pictures and listing is not None:
-        data = read_plain(listing, LARGEST_FILE, missing="no list", mend="copy it")
+    if "predictions.sha256" in record.files.saved_images and listing is not None:
+        data = read_plain(listing, LARGEST_FILE, missing="no list", hint="copy it")
         try:
             lines = [line.split("  ", 1) for line in data.decode().splitlines()]
             named = {name: digest for digest, name in lines}
         except ValueError:
             findings.say("predictions", "fails", "predictions.sha256 is no list of checksums")
         else:
-            findings.settle("predictions", _changed(folder, named), f"{len(named)} pictures, checksums")
+            findings.settle("predictions", _changed(folder, named), f"{len(named)} images, checksums")
 
 
 def _changed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
@@ -140,15 +140,15 @@ def _check_identity(record: Record, findings: Findings) -> None:
     findings.settle("identity", iter(wrong), f"{again[:12]}, of {protocol.name} version {protocol.version}")
 
 
-def _check_photographs(run: StoredRun, findings: Findings) -> None:
+def _check_images(run: LoadedRun, findings: Findings) -> None:
     """The set as the rows tell of it."""
     data, rows = run.record.dataset, run.rows
 
     def wrong() -> Iterator[str]:
         if content_fingerprint(run.sha256s) != data.fingerprint:
-            yield "the fingerprint is not that of the rows' photographs"
+            yield "the fingerprint is not that of the rows' images"
         if data.n != len(rows) + len(data.skipped):
-            yield f"{data.n} photographs are not {len(rows)} evaluated and {len(data.skipped)} left out"
+            yield f"{data.n} images are not {len(rows)} evaluated and {len(data.skipped)} left out"
         if len({one.id for one in data.skipped} | set(rows["id"])) != len(rows) + len(data.skipped):
             yield "an image was left out twice, or left out and evaluated"
         copies = [one.id for one in data.copies]
@@ -168,14 +168,14 @@ def _check_photographs(run: StoredRun, findings: Findings) -> None:
             yield f"{data.n + len(copies)} images are more than the limit {data.limit}"
         gray = int(rows["gray"].sum()) + sum(one.reason.startswith("gray") for one in data.skipped)
         if gray != data.n_gray:
-            yield f"{data.n_gray} gray photographs are stored, the rows tell of {gray}"
+            yield f"{data.n_gray} gray images are stored, the rows tell of {gray}"
 
-    findings.settle("photographs", wrong(), f"{len(rows)}, fingerprint {data.fingerprint[:12]}")
+    findings.settle("dataset", wrong(), f"{len(rows)}, fingerprint {data.fingerprint[:12]}")
 
 
-def _check_saved_images(run: StoredRun, findings: Findings) -> None:
+def _check_saved_images(run: LoadedRun, findings: Findings) -> None:
     """The saved images, as far as they show anything."""
-    if not any(name.startswith("pictures/") for name in run.record.files.pictures):
+    if not any(name.startswith("thumbnails/") for name in run.record.files.saved_images):
         return
     headline = None
     try:
@@ -191,27 +191,25 @@ def _check_saved_images(run: StoredRun, findings: Findings) -> None:
     except UserError as error:
         found.append(str(error))
     for one in found[:MOST_FINDINGS]:
-        findings.say("pictures", "fails", one)
+        findings.say("saved images", "fails", one)
     findings.claim("saved images beyond what small copies show")
 
 
-def _check_key(run: StoredRun, photographs: Dataset | None, findings: Findings) -> None:
+def _check_key(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
     """The key, from the names and sizes of the files."""
     record = run.record
     if not goes_image_by_image(record.protocol.name):
         findings.say("key", "unchecked", f"{record.protocol.name} makes keys of its own")
         return
-    if photographs is None:
-        findings.say("key", "unchecked", "it hashes names and sizes of the photographs: give them with --data")
+    if images is None:
+        findings.say("key", "unchecked", "it hashes names and sizes of the images: give them with --data")
         return
-    given = photographs if record.dataset.limit is None else photographs.limit(record.dataset.limit)
+    given = images if record.dataset.limit is None else images.limit(record.dataset.limit)
     absent = set(run.rows["id"]) - {sample.id for sample in given.samples}
     if absent:
-        findings.say("key", "fails", f"{len(absent)} of the photographs are not among those given, first {min(absent)}")
+        findings.say("key", "fails", f"{len(absent)} of the images are not among those given, first {min(absent)}")
         return
     decides: dict[str, Any] = {**decides_of(record), "classes": given.class_names or ()}
     keys = (run_key(**decides, samples=given.samples, revision=revision) for revision in range(REVISIONS))
-    wrong = (
-        [] if record.key in keys else ["it is not the hash of model, protocol, photographs and seed that are stored"]
-    )
+    wrong = [] if record.key in keys else ["it is not the hash of model, protocol, images and seed that are stored"]
     findings.settle("key", iter(wrong), record.key[:12])

@@ -63,24 +63,24 @@ class Apart:
             cwd=self._folder.name,
             env={name: os.environ[name] for name in _KEPT if name in os.environ},
         )
-        places = places_of(samples)
+        positions = positions_of(samples)
         kept = [Path(entry).resolve() for entry in sys.path]
         settings = {
             # The current folder may be the dataset's own: no code is looked for there.
-            "path": [str(path) for path in kept if not any(path.is_relative_to(root) for root in places["roots"])],
+            "path": [str(path) for path in kept if not any(path.is_relative_to(root) for root in positions["roots"])],
             "guard": str(Path(__file__).with_name("file_access.py")),
-            **places,
+            **positions,
             **model,
         }
         try:
             self._send(json.dumps(settings).encode())
-            answer = json.loads(self._receive())
+            prediction = json.loads(self._receive())
         except (OSError, EOFError, ValueError):
-            answer = {"error": "its process ended"}
-        if "error" in answer:
+            prediction = {"error": "its process ended"}
+        if "error" in prediction:
             self.close()
-            raise UserError(f"the model cannot be asked in a process of its own: {answer['error']}")
-        self.stochastic = bool(answer["stochastic"])
+            raise UserError(f"the model cannot be asked in a process of its own: {prediction['error']}")
+        self.stochastic = bool(prediction["stochastic"])
 
     def __enter__(self) -> Apart:
         return self
@@ -98,28 +98,28 @@ class Apart:
         self._folder.cleanup()
 
     def ask(
-        self, arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]
+        self, arrays: Mapping[str, np.ndarray], message: Mapping[str, Any]
     ) -> tuple[dict[str, np.ndarray], list[str]]:
         """Return the model's answer, ``ab`` or ``rgb8``, and what it was refused.
 
         Args:
             arrays: ``lightness`` (N, 1, H, W), ``sizes`` (N, 2), ``seeds`` (N,), and ``truth`` for a reference.
-            words: ``ids`` and ``recipe``.
+            words: ``ids`` and ``preprocessing``.
 
         Raises:
             RunError: for a model that fails.
         """
         try:
-            self._send(json.dumps(words).encode())
+            self._send(json.dumps(message).encode())
             self._send(packed(arrays))
-            said = json.loads(self._receive())
+            stated = json.loads(self._receive())
             data = self._receive()
         except (OSError, EOFError, ValueError) as error:
-            raise RunError("the model's process ended", mend="try another --device, or fewer images") from error
-        refused = [str(one) for one in said.get("refused", [])]
-        if "error" in said:
+            raise RunError("the model's process ended", hint="try another --device, or fewer images") from error
+        refused = [str(one) for one in stated.get("refused", [])]
+        if "error" in stated:
             tried = f" (it was refused: {refused[0]})" if refused else ""
-            raise RunError(f"the model failed: {said['error']}{tried}")
+            raise RunError(f"the model failed: {stated['error']}{tried}")
         return unpacked(data), refused
 
     def _send(self, data: bytes) -> None:
@@ -131,7 +131,7 @@ class Apart:
         return _read(self._process.stdout)
 
 
-def places_of(samples: Iterable[Sample]) -> dict[str, Any]:
+def positions_of(samples: Iterable[Sample]) -> dict[str, Any]:
     """Return the folders and the (device, inode) of the files that a model may not read."""
     roots: set[str] = set()
     inodes = []
@@ -149,34 +149,34 @@ def places_of(samples: Iterable[Sample]) -> dict[str, Any]:
 
 def serve(settings: Mapping[str, Any], guard: Any) -> None:
     """Load a model and answer until standard input ends: the child's side."""
-    answers = os.fdopen(os.dup(1), "wb")
+    predictions = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a model prints is no answer
     questions = sys.stdin.buffer
     try:
         model = _loaded(settings)
     except Exception as error:  # a stranger's code
-        _write(answers, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+        _write(predictions, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         return
-    _write(answers, json.dumps({"stochastic": model.card.stochastic}).encode())
+    _write(predictions, json.dumps({"stochastic": model.card.stochastic}).encode())
     warm = False
     while True:
         try:
-            words, arrays = json.loads(_read(questions)), unpacked(_read(questions))
+            message, arrays = json.loads(_read(questions)), unpacked(_read(questions))
         except EOFError:
             return
         try:
             if not warm:
                 # What a model reads at its first call, it reads before it has seen anything.
                 noise = np.random.default_rng(0).uniform(0, 100, arrays["lightness"].shape).astype(np.float32)
-                _colors(model, {**arrays, "lightness": noise}, words, settings)
+                _colors(model, {**arrays, "lightness": noise}, message, settings)
                 guard.lock()
                 warm = True
-            found = _colors(model, arrays, words, settings)
-            said: dict[str, Any] = {"refused": guard.refused}
+            found = _colors(model, arrays, message, settings)
+            stated: dict[str, Any] = {"refused": guard.refused}
         except BaseException as error:  # whatever it raises, the other side hears of it
-            found, said = {}, {"refused": guard.refused, "error": f"{type(error).__name__}: {error}"[:500]}
-        _write(answers, json.dumps(said).encode())
-        _write(answers, packed(found))
+            found, stated = {}, {"refused": guard.refused, "error": f"{type(error).__name__}: {error}"[:500]}
+        _write(predictions, json.dumps(stated).encode())
+        _write(predictions, packed(found))
 
 
 def _loaded(settings: Mapping[str, Any]) -> Any:
@@ -194,23 +194,23 @@ def _loaded(settings: Mapping[str, Any]) -> Any:
 
 
 def _colors(
-    model: Any, arrays: Mapping[str, np.ndarray], words: Mapping[str, Any], settings: Mapping[str, Any]
+    model: Any, arrays: Mapping[str, np.ndarray], message: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     import torch
 
     from colorbench.evaluation.device import device_of, dtype_of, numerics
-    from colorbench.models.interfaces import Inputs
+    from colorbench.models.interfaces import ColorizerInput
     from colorbench.models.networks import evaluation_mode, precision
 
     device = device_of(settings["device"])
     truth = arrays.get("truth")
-    inputs = Inputs(
+    inputs = ColorizerInput(
         lightness=torch.from_numpy(arrays["lightness"]).to(device),
-        ids=tuple(words["ids"]),
+        ids=tuple(message["ids"]),
         seeds=tuple(int(seed) for seed in arrays["seeds"]),
         truth=None if truth is None else torch.from_numpy(truth).to(device),
         sizes=tuple((int(height), int(width)) for height, width in arrays["sizes"]),
-        recipe=words["recipe"],
+        preprocessing=message["preprocessing"],
     )
     dtype = dtype_of(settings["dtype"])
     with numerics(None), precision(device, dtype), evaluation_mode(model.colorizer):

@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import OtherVersionError, UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.interfaces import ImageProtocol, ProtocolSpec, Scorer, Summary, WholeProtocol
+from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer, Summary
 from colorbench.evaluation.resolve import get_protocol
 from colorbench.evaluation.run_location import folder_of
-from colorbench.results.load import StoredRun, load_stored
+from colorbench.results.load import LoadedRun, load_stored
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import CurvePart, Difference, Metric, Record
 from colorbench.results.run_key import protocol_identity
@@ -42,7 +42,7 @@ def is_bootstrap(method: str | None) -> bool:
     return method is not None and method.removeprefix("paired ").startswith(_BOOTSTRAP)
 
 
-def metric_of(run: StoredRun, spec: MetricSpec, effective: Mapping[str, float]) -> Metric:
+def metric_of(run: LoadedRun, spec: MetricSpec, effective: Mapping[str, float]) -> Metric:
     """Return a metric as it follows from the rows.
 
     Args:
@@ -55,7 +55,7 @@ def metric_of(run: StoredRun, spec: MetricSpec, effective: Mapping[str, float]) 
 
 def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
     """What a record says of a metric otherwise than the installed protocol; nothing where that is not known."""
-    for name in ("title", "unit", "higher_is_better", "form", "judge", "share_of_gap"):
+    for name in ("title", "unit", "higher_is_better", "form", "classifier", "share_of_gap"):
         stored = getattr(metric, name)
         known = [getattr(spec, name) for spec in specs]
         if known and stored not in known:
@@ -73,17 +73,17 @@ def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[
     found = []
     ends = ("ci_low", "ci_high") if interval else ()
     for name in ("value", *ends, "effective_n"):
-        mine, theirs = getattr(stored, name), getattr(again, name)
-        if not same(mine, theirs):
-            found.append(f"{stored.name}: {name} {_shown(mine)} is stored, the rows give {_shown(theirs)}")
+        recomputed, claimed = getattr(stored, name), getattr(again, name)
+        if not same(recomputed, claimed):
+            found.append(f"{stored.name}: {name} {_shown(recomputed)} is stored, the rows give {_shown(claimed)}")
     for name in ("n", "comparable", *(("ci_method", "warning") if interval else ())):
-        mine, theirs = getattr(stored, name), getattr(again, name)
-        if mine != theirs:
-            found.append(f"{stored.name}: {name} {mine!r} is stored, the rows give {theirs!r}")
+        recomputed, claimed = getattr(stored, name), getattr(again, name)
+        if recomputed != claimed:
+            found.append(f"{stored.name}: {name} {recomputed!r} is stored, the rows give {claimed!r}")
     return found
 
 
-def difference_findings(run: StoredRun, other: StoredRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
+def difference_findings(run: LoadedRun, other: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
     """Differences from another record that are not stored as both records' rows give them."""
     name = other.record.model.name
     again = aggregate.differences_from(name, specs, (run.sha256s, run.columns), (other.sha256s, other.columns))
@@ -119,8 +119,8 @@ def _lines(curve: CurvePart) -> list[list[float]]:
     return [curve.x, curve.y, *(curve.beside[name] for name in sorted(curve.beside))]
 
 
-def record_beside(run: StoredRun, model: str) -> StoredRun | None:
-    """The record of another model in the same output, with equal protocol and photographs; None where there is none.
+def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:
+    """The record of another model in the same output, with equal protocol and images; None where there is none.
 
     Raises:
         UserError: never; a damaged one counts as none.
@@ -130,9 +130,9 @@ def record_beside(run: StoredRun, model: str) -> StoredRun | None:
     if len(folder.parts) <= len(own.parts):
         return None
     output = folder.parents[len(own.parts) - 1]
-    for place in sorted(output.joinpath(folder_of(model, record.protocol.name, "any", record.key).parent).glob("*")):
+    for position in sorted(output.joinpath(folder_of(model, record.protocol.name, "any", record.key).parent).glob("*")):
         try:
-            other = load_stored(place)
+            other = load_stored(position)
         except UserError:
             continue
         same_protocol = other.record.protocol.identity_sha256 == record.protocol.identity_sha256
@@ -141,7 +141,7 @@ def record_beside(run: StoredRun, model: str) -> StoredRun | None:
     return None
 
 
-def protocol_of(record: Record) -> ImageProtocol | WholeProtocol:
+def protocol_of(record: Record) -> ImageProtocol | DatasetProtocol:
     """Return the installed protocol that a record names.
 
     Raises:
@@ -153,7 +153,7 @@ def protocol_of(record: Record) -> ImageProtocol | WholeProtocol:
     spec = protocol.spec
     if spec.version != record.protocol.version:
         what = f"protocol {spec.name} is installed in version {spec.version}, not {record.protocol.version}"
-        raise OtherVersionError(what, mend="verify with the version of colorbench that made the record")
+        raise OtherVersionError(what, hint="verify with the version of colorbench that made the record")
     return protocol
 
 
@@ -165,9 +165,9 @@ def scorer_of(
     Args:
         record: whose protocol.
         protocol: as installed.
-        rows_of: gives the photographs as a data set.
+        rows_of: gives the images as a data set.
         trusted: whether parameters may name files and models, which are then opened. Without, only defaults, listed
-            choices, numbers and recipes are taken: a stranger's record opens nothing.
+            choices, numbers and preprocessings are taken: a stranger's record opens nothing.
 
     Raises:
         UserError: where the protocol refuses the parameters, or they give another identity.
@@ -178,10 +178,10 @@ def scorer_of(
     scorer = protocol.resolve(parameters, rows_of())
     identity = protocol_identity(spec.name, spec.version, scorer.identity)
     if identity != record.protocol.identity_sha256:
-        mine, theirs = plain(scorer.identity), record.protocol.identity
-        differ = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
+        recomputed, claimed = plain(scorer.identity), record.protocol.identity
+        differ = [name for name in {**recomputed, **claimed} if recomputed.get(name) != claimed.get(name)]
         what = f"the parameters give another identity here: {', '.join(sorted(differ)) or 'same text, other hash'}"
-        raise UserError(what, mend="give the same files (the prior's sha256 stands in the record)")
+        raise UserError(what, hint="give the same files (the prior's sha256 stands in the record)")
     return scorer
 
 
@@ -193,8 +193,8 @@ def goes_image_by_image(protocol: str) -> bool:
         return False
 
 
-def dataset_of(run: StoredRun) -> Dataset:
-    """The photographs of a record as a data set whose files are not at hand."""
+def dataset_of(run: LoadedRun) -> Dataset:
+    """The images of a record as a data set whose files are not at hand."""
     labels = [None if pd.isna(label) else int(label) for label in run.rows["label"]]
     ids = run.rows["id"]
     samples = [Sample(id, Path(PurePosixPath(id).name), label) for id, label in zip(ids, labels, strict=True)]
@@ -205,13 +205,13 @@ def _harmless(spec: ProtocolSpec, name: str, value: Any, *, trusted: bool) -> bo
     text = str(value)
     if name not in spec.parameters or text == str(spec.parameters[name]):
         return True  # unknown names are refused by the protocol itself
-    if text in spec.choices.get(name, ()) or text in spec.words.get(name, ()):
+    if text in spec.choices.get(name, ()) or text in spec.message.get(name, ()):
         return True
     if _is_number(text) and _is_number(str(spec.parameters[name])):
         return True
-    if name == "recipe":
+    if name == "preprocessing":
         try:
-            get_recipe(text)
+            get_preprocessing(text)
         except UserError:
             return False
         return True
@@ -233,7 +233,7 @@ def spec_of(metric: Metric) -> MetricSpec:
         form=metric.form,
         comparable=metric.comparable,
         interval=metric.ci_method is not None,
-        judge=metric.judge,
+        classifier=metric.classifier,
         share_of_gap=metric.share_of_gap,
     )
 
@@ -250,13 +250,13 @@ def _difference_departure(stored: Difference, again: Difference | None) -> str |
     if again is None:
         return f"{stored.metric} minus {stored.minus}: the rows give no such difference"
     for name in ("value", "ci_low", "ci_high"):
-        mine, theirs = getattr(stored, name), getattr(again, name)
-        if not same(mine, theirs):
-            return f"{stored.metric} minus {stored.minus}: {name} {_shown(mine)} is stored, not {_shown(theirs)}"
+        recomputed, claimed = getattr(stored, name), getattr(again, name)
+        if not same(recomputed, claimed):
+            return f"{stored.metric} minus {stored.minus}: {name} {_shown(recomputed)} is stored, not {_shown(claimed)}"
     for name in ("n", "ci_method"):
-        mine, theirs = getattr(stored, name), getattr(again, name)
-        if mine != theirs:
-            return f"{stored.metric} minus {stored.minus}: {name} {mine!r} is stored, not {theirs!r}"
+        recomputed, claimed = getattr(stored, name), getattr(again, name)
+        if recomputed != claimed:
+            return f"{stored.metric} minus {stored.minus}: {name} {recomputed!r} is stored, not {claimed!r}"
     return None
 
 

@@ -27,17 +27,17 @@ from PIL import Image
 
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.loader import LoadedBatch, load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, UserError
 from colorbench.evaluation import device, image_writer
-from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.interfaces import ImageProtocol, Scorer
 from colorbench.evaluation.predict import checked, colorize, seed_of
-from colorbench.models.image_folder import StoredPictures
-from colorbench.models.interfaces import Colors
+from colorbench.models.image_folder import ImageFolderModel
+from colorbench.models.interfaces import ColorPrediction
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.results import image_index
-from colorbench.results.load import StoredRun
+from colorbench.results.load import LoadedRun
 from colorbench.results.record import Record
 from colorbench.storage.safe_read import LARGEST_FILE, inside, read_plain
 from colorbench.verification import recompute
@@ -67,7 +67,7 @@ class Wanted:
 
     count: int
     """Images to draw."""
-    photographs: Dataset
+    images: Dataset
     """The set that the record was measured on."""
     seed: int
     """Of the draw. To be drawn itself: whoever forges rows could spare those of a known draw."""
@@ -82,10 +82,10 @@ class NotLoadable(UserError):
     """The record's model or protocol is not here: nothing can be measured again, and nothing is wrong."""
 
 
-def rerunner(wanted: Wanted) -> Callable[[StoredRun, Findings], Rerun | None]:
+def rerunner(wanted: Wanted) -> Callable[[LoadedRun, Findings], Rerun | None]:
     """Return what ``verify`` calls to measure images again."""
 
-    def again(stored: StoredRun, findings: Findings) -> Rerun | None:
+    def again(stored: LoadedRun, findings: Findings) -> Rerun | None:
         try:
             return _rerun(stored, wanted, findings)
         except (NotLoadable, UnknownNameError, PluginError, OtherVersionError) as error:
@@ -113,25 +113,25 @@ class _Again:
     wrong: list[str] = field(default_factory=list)
 
 
-def _rerun(stored: StoredRun, wanted: Wanted, findings: Findings) -> Rerun:
+def _rerun(stored: LoadedRun, wanted: Wanted, findings: Findings) -> Rerun:
     record = stored.record
     protocol = recompute.protocol_of(record)
     if not isinstance(protocol, ImageProtocol):
         raise NotLoadable(f"protocol {record.protocol.name} does not go image by image: nothing can be measured again")
     model = load_named(record, wanted)
     drawn = np.random.default_rng(wanted.seed).permutation(len(stored.rows))[: wanted.count]
-    places = {str(stored.rows["id"].iloc[int(place)]): int(place) for place in sorted(drawn)}
-    known = {sample.id: sample for sample in wanted.photographs.samples}
-    absent = [id for id in places if id not in known]
+    positions = {str(stored.rows["id"].iloc[int(position)]): int(position) for position in sorted(drawn)}
+    known = {sample.id: sample for sample in wanted.images.samples}
+    absent = [id for id in positions if id not in known]
     if absent:
-        raise UserError(f"{len(absent)} of {len(places)} photographs are not among those given", where=absent[0])
-    scorer = recompute.scorer_of(record, protocol, lambda: wanted.photographs, trusted=True)
+        raise UserError(f"{len(absent)} of {len(positions)} images are not among those given", where=absent[0])
+    scorer = recompute.scorer_of(record, protocol, lambda: wanted.images, trusted=True)
     if scorer is None:
         raise NotLoadable("a parameter of the protocol names a file that is not here")
-    again = _measured(record, model, scorer, [known[id] for id in sorted(places)], wanted)
-    largest = _compare(stored, scorer, again, places, findings, model.full_name, wanted.seed)
+    again = _measured(record, model, scorer, [known[id] for id in sorted(positions)], wanted)
+    largest = _compare(stored, scorer, again, positions, findings, model.full_name, wanted.seed)
     largest = min(largest, 1e9)  # NaN for a number counts as infinite, which no JSON holds
-    return Rerun(photographs=len(places), seed=wanted.seed, largest=largest, tolerance=TOLERANCE, ids=list(places))
+    return Rerun(images=len(positions), seed=wanted.seed, largest=largest, tolerance=TOLERANCE, ids=list(positions))
 
 
 def load_named(record: Record, wanted: Wanted) -> LoadedModel:
@@ -144,44 +144,44 @@ def load_named(record: Record, wanted: Wanted) -> LoadedModel:
     """
     name = record.model.name
     if wanted.model is None and not by_name(name):
-        raise NotLoadable(LOADABLE, where=name[:200], mend="name it with --model (and --weights)")
+        raise NotLoadable(LOADABLE, where=name[:200], hint="name it with --model (and --weights)")
     decode, temperature = decoding_of(record.model.decoding)
     model = load_model(wanted.model or name, decode=decode, temperature=temperature, weights=wanted.weights)
-    if isinstance(model.colorizer, StoredPictures):
-        return model  # their hash is over the pictures of all photographs
-    for what, mine, theirs in (
+    if isinstance(model.colorizer, ImageFolderModel):
+        return model  # their hash is over the images of all images
+    for what, recomputed, claimed in (
         ("name", model.full_name, name if wanted.model is None else model.full_name),
         ("weights", model.weights_sha256, record.model.weights_sha256),
         ("decoding", dict(model.decoding), record.model.decoding),
         ("role", model.card.role, record.model.card.role),
     ):
-        if mine != theirs:
-            raise UserError(f"the model is another here: {what} {mine}, the record says {theirs}")
+        if recomputed != claimed:
+            raise UserError(f"the model is another here: {what} {recomputed}, the record says {claimed}")
     return model
 
 
 def _measured(record: Record, model: LoadedModel, scorer: Scorer, samples: Sequence[Sample], wanted: Wanted) -> _Again:
     """Colorize and score images again."""
     again = _Again()
-    recipe = get_recipe(scorer.recipe)
+    preprocessing = get_preprocessing(scorer.preprocessing)
     with ExitStack() as stack:
         stack.enter_context(device.numerics(None))
         apart = None
-        if isinstance(model.colorizer, StoredPictures):
+        if isinstance(model.colorizer, ImageFolderModel):
             # Stored predictions are looked up by the image's name: there is nothing to be asked of lightness.
             model.prepare(tuple(sample.id for sample in samples))
         else:
-            apart = stack.enter_context(Apart(_settings(record, wanted), wanted.photographs.samples))
-        for batch in load_batches(samples, recipe, batch_size=wanted.batch_size, workers=0):
+            apart = stack.enter_context(Apart(_settings(record, wanted), wanted.images.samples))
+        for batch in load_batches(samples, preprocessing, batch_size=wanted.batch_size, workers=0):
             again.wrong += [f"{one.id} could not be evaluated: {one.reason}" for one in batch.skipped]
             if not batch.ids:
                 continue
-            truth = Truth(batch.ids, batch.rgb8, batch.gray, batch.labels)
+            truth = GroundTruth(batch.ids, batch.rgb8, batch.gray, batch.labels)
             if apart is None:
                 dtype = device.dtype_of(record.execution.dtype)
-                colorization = colorize(model, truth, batch.sizes, record.execution.seed, recipe.name, dtype)
+                colorization = colorize(model, truth, batch.sizes, record.execution.seed, preprocessing.name, dtype)
             else:
-                colorization = _asked(apart, model, truth, batch, record, recipe.name, again)
+                colorization = _asked(apart, model, truth, batch, record, preprocessing.name, again)
             _score(scorer, colorization, batch, again)
     return again
 
@@ -203,50 +203,60 @@ def _settings(record: Record, wanted: Wanted) -> dict[str, Any]:
 
 
 def _asked(
-    apart: Apart, model: LoadedModel, truth: Truth, batch: LoadedBatch, record: Record, recipe: str, again: _Again
-) -> Colorization:
+    apart: Apart,
+    model: LoadedModel,
+    truth: GroundTruth,
+    batch: LoadedBatch,
+    record: Record,
+    preprocessing: str,
+    again: _Again,
+) -> Prediction:
     """Ask twice, under other ids, sizes and in another order; the first answer, checked."""
     # Records without a fingerprint are of the time when seeds followed the names of files.
     seeded_by = batch.ids if record.fingerprint is None else batch.sha256s
     own_seeds = [seed_of(record.execution.seed, one) for one in seeded_by]
     reference = model.card.role == "reference"  # the installed card's, which is the record's
-    answers = []
+    predictions = []
     for order in (np.arange(len(batch.ids)), np.arange(len(batch.ids))[::-1]):
         scale = 1 + secrets.randbelow(1000) / 500
-        seeds = [own_seeds[place] if apart.stochastic else secrets.randbits(63) for place in order]
+        seeds = [own_seeds[position] if apart.stochastic else secrets.randbits(63) for position in order]
         arrays = {
             "lightness": truth.lightness.numpy()[order],
             # Of the same aspect, which a model may use, and of a size that tells no image from another.
-            "sizes": np.array([[max(1, round(side * scale)) for side in batch.sizes[place]] for place in order]),
+            "sizes": np.array([[max(1, round(side * scale)) for side in batch.sizes[position]] for position in order]),
             "seeds": np.array(seeds, dtype=np.int64),
         }
         if reference:
             arrays["truth"] = batch.rgb8.numpy()[order]
-        given, refused = apart.ask(arrays, {"ids": [secrets.token_hex(8) for _ in order], "recipe": recipe})
+        given, refused = apart.ask(
+            arrays, {"ids": [secrets.token_hex(8) for _ in order], "preprocessing": preprocessing}
+        )
         for what in refused:
             if (line := f"while it was asked, the model was refused: {what}") not in again.wrong:
                 again.wrong.append(line)
-        answers.append({name: values[np.argsort(order)] for name, values in given.items() if len(values) == len(order)})
-    colors = Colors(**{name: torch.from_numpy(values) for name, values in answers[0].items()})
-    for place, id in enumerate(batch.ids):
-        if not same_prediction(answers[0], answers[1], place):
+        predictions.append(
+            {name: values[np.argsort(order)] for name, values in given.items() if len(values) == len(order)}
+        )
+    colors = ColorPrediction(**{name: torch.from_numpy(values) for name, values in predictions[0].items()})
+    for position, id in enumerate(batch.ids):
+        if not same_prediction(predictions[0], predictions[1], position):
             again.wrong.append(f"the prediction of {id} changes with the image's name, size or place in the batch")
     return checked(model.full_name, colors, truth)
 
 
-def same_prediction(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], place: int) -> bool:
+def same_prediction(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], position: int) -> bool:
     """Whether two answers of a model agree on one image."""
     if one.keys() != other.keys():
         return False
     with np.errstate(invalid="ignore"):
         return all(
             values.shape == other[name].shape
-            and float(np.abs(values[place].astype(np.float64) - other[name][place]).mean()) <= PREDICTION
+            and float(np.abs(values[position].astype(np.float64) - other[name][position]).mean()) <= PREDICTION
             for name, values in one.items()
         )
 
 
-def _score(scorer: Scorer, colorization: Colorization, batch: LoadedBatch, again: _Again) -> None:
+def _score(scorer: Scorer, colorization: Prediction, batch: LoadedBatch, again: _Again) -> None:
     scored = scorer.score(colorization)
     again.ids += batch.ids
     again.sha256s |= dict(zip(batch.ids, batch.sha256s, strict=True))
@@ -261,10 +271,10 @@ def _score(scorer: Scorer, colorization: Colorization, batch: LoadedBatch, again
 
 
 def _compare(
-    stored: StoredRun,
+    stored: LoadedRun,
     scorer: Scorer,
     again: _Again,
-    places: Mapping[str, int],
+    positions: Mapping[str, int],
     findings: Findings,
     model: str,
     seed: int,
@@ -281,7 +291,7 @@ def _compare(
         nonlocal largest
         yield from again.wrong
         for id in again.ids:
-            yield from _fact_departures(stored, again, places[id], id)
+            yield from _fact_departures(stored, again, positions[id], id)
         for name, values in again.columns.items():
             if name in of_the_set:
                 continue
@@ -290,20 +300,20 @@ def _compare(
                 continue
             ids = list(values)
             now = np.array([values[id] for id in ids])
-            apart = departure(stored.columns[name][[places[id] for id in ids]], now)
+            apart = departure(stored.columns[name][[positions[id] for id in ids]], now)
             largest = max(largest, float(np.abs(apart).max(initial=0.0)))
             if (np.abs(apart) > TOLERANCE).any():
                 first = ids[int(np.abs(apart).argmax())]
                 count = int((np.abs(apart) > TOLERANCE).sum())
-                yield f"{name} of {count} photographs came out otherwise, most of {first}"
+                yield f"{name} of {count} images came out otherwise, most of {first}"
             elif len(ids) > 4 and abs(float(apart.mean())) > MEAN_TOLERANCE:
                 yield f"{name} came out otherwise on one side: by {float(apart.mean()):+.2g} in the mean"
         for name, of_ids in again.arrays.items():
             if name in arrays:
-                yield from _array_departures(name, arrays[name], of_ids, places)
+                yield from _array_departures(name, arrays[name], of_ids, positions)
         yield from _saved_departures(stored, again)
 
-    holds = f"{len(places)} photographs measured again with {model} (draw {seed})"
+    holds = f"{len(positions)} images measured again with {model} (draw {seed})"
     findings.settle("rerun", departures(), holds)
     return largest
 
@@ -324,12 +334,12 @@ def departure(stored: np.ndarray, again: np.ndarray) -> np.ndarray:
     return np.nan_to_num(apart, nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 
-def _fact_departures(stored: StoredRun, again: _Again, place: int, id: str) -> Iterator[str]:
-    if again.sha256s[id] != stored.sha256s[place]:
-        yield f"{id} is another photograph here (other sha256)"
+def _fact_departures(stored: LoadedRun, again: _Again, position: int, id: str) -> Iterator[str]:
+    if again.sha256s[id] != stored.sha256s[position]:
+        yield f"{id} is another image here (other sha256)"
         return
     gray, label, size = again.facts[id]
-    row = stored.rows.iloc[place]
+    row = stored.rows.iloc[position]
     if bool(row["gray"]) != gray:
         yield f"{id} is {'gray' if gray else 'not gray'}, the row says otherwise"
     if (int(row["height"]), int(row["width"])) != tuple(size):
@@ -338,7 +348,7 @@ def _fact_departures(stored: StoredRun, again: _Again, place: int, id: str) -> I
         yield f"{id} has the label {label}, the row says {row['label']}"
 
 
-def _arrays(stored: StoredRun) -> dict[str, np.ndarray]:
+def _arrays(stored: LoadedRun) -> dict[str, np.ndarray]:
     try:
         return load_arrays(stored)
     except UserError:
@@ -346,21 +356,23 @@ def _arrays(stored: StoredRun) -> dict[str, np.ndarray]:
 
 
 def _array_departures(
-    name: str, stored: np.ndarray, again: Mapping[str, np.ndarray], places: Mapping[str, int]
+    name: str, stored: np.ndarray, again: Mapping[str, np.ndarray], positions: Mapping[str, int]
 ) -> Iterator[str]:
     for id, values in again.items():
-        mine, theirs = np.asarray(stored[places[id]], np.float64), np.asarray(values, np.float64)
-        if mine.shape != theirs.shape or not np.abs(mine - theirs).sum() <= ARRAYS * max(1.0, np.abs(theirs).sum()):
+        recomputed, claimed = np.asarray(stored[positions[id]], np.float64), np.asarray(values, np.float64)
+        if recomputed.shape != claimed.shape or not np.abs(recomputed - claimed).sum() <= ARRAYS * max(
+            1.0, np.abs(claimed).sum()
+        ):
             yield f"the array {name} of {id} came out otherwise"
             return
 
 
-def _saved_departures(stored: StoredRun, again: _Again) -> Iterator[str]:
+def _saved_departures(stored: LoadedRun, again: _Again) -> Iterator[str]:
     """Saved images and predictions that are not what the model gives."""
     names = image_writer.prediction_names(all_ids(stored))
-    saved = stored.record.files.pictures
+    saved = stored.record.files.saved_images
     for id, seen in again.seen.items():
-        thumbnail = f"pictures/{image_index.file_names(id)[0]}"
+        thumbnail = f"thumbnails/{image_index.file_names(id)[0]}"
         small = np.asarray(Image.open(io.BytesIO(image_writer.thumbnail(Image.fromarray(seen)))).convert("RGB"))
         wanted = [(thumbnail, small, SAVED)] if thumbnail in saved else []
         if "predictions.sha256" in saved:
@@ -370,10 +382,10 @@ def _saved_departures(stored: StoredRun, again: _Again) -> Iterator[str]:
             if path is None:
                 continue  # passed on without
             try:
-                data = read_plain(path, LARGEST_FILE, missing="no image", mend="copy it")
+                data = read_plain(path, LARGEST_FILE, missing="no image", hint="copy it")
                 with Image.open(io.BytesIO(data), formats=["WEBP", "PNG"]) as opened:
-                    mine = np.asarray(opened.convert("RGB")) if opened.size == image.shape[1::-1] else np.zeros(0)
+                    recomputed = np.asarray(opened.convert("RGB")) if opened.size == image.shape[1::-1] else np.zeros(0)
             except (UserError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-                mine = np.zeros(0)
-            if mine.shape != image.shape or np.abs(mine.astype(int) - image.astype(int)).mean() > allowed:
+                recomputed = np.zeros(0)
+            if recomputed.shape != image.shape or np.abs(recomputed.astype(int) - image.astype(int)).mean() > allowed:
                 yield f"{name} is not the model's prediction of {id}"

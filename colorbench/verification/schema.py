@@ -32,7 +32,7 @@ CLAIMED = (
 """What nothing beside a record can contradict."""
 
 MOST_FINDINGS = 20
-"""Lines of one check that are kept; a damaged folder of 10,000 pictures is not said 10,000 times."""
+"""Lines of one check that are kept; a damaged folder of 10,000 images is not said 10,000 times."""
 
 
 class _Part(BaseModel):
@@ -43,7 +43,7 @@ class Check(_Part):
     """One thing that was looked at; a thing may fail in several ways, each a line."""
 
     name: str
-    """``record``, ``rows``, ``arrays``, ``pictures``, ``predictions``, ``photographs``, ``model``, ``identity``,
+    """``record``, ``rows``, ``arrays``, ``images``, ``predictions``, ``images``, ``model``, ``identity``,
     ``key``, ``scores``, ``metrics``, ``differences``, ``curves``, ``notes``, ``rerun``."""
     outcome: Outcome
     detail: str
@@ -51,9 +51,9 @@ class Check(_Part):
 
 
 class Rerun(_Part):
-    """Photographs that were colorized and scored once more."""
+    """Images that were colorized and scored once more."""
 
-    photographs: int
+    images: int
     """Drawn at random and compared."""
     seed: int
     """Of the draw."""
@@ -91,12 +91,12 @@ def read_verification(path: Path) -> Verification:
     Raises:
         UserError: where there is none, or it is none.
     """
-    mend = "write one with `colorbench verify RECORD --output FILE`"
-    data = read_plain(path, 16 * MEGABYTE, missing="no verification here", mend=mend)
+    hint = "write one with `colorbench verify RECORD --output FILE`"
+    data = read_plain(path, 16 * MEGABYTE, missing="no verification here", hint=hint)
     try:
         return Verification.model_validate_json(data)
     except ValueError as error:
-        raise UserError("this is no verification", where=str(path), mend=mend) from error
+        raise UserError("this is no verification", where=str(path), hint=hint) from error
 
 
 @dataclass

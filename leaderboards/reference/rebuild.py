@@ -1,6 +1,6 @@
-"""Make the records that ship: ``python -m leaderboards.reference.rebuild PHOTOGRAPHS``.
+"""Make the records that ship: ``python -m leaderboards.reference.rebuild IMAGES``.
 
-The zoo on 650 ImageNet validation photographs, which may not be passed on: no picture is kept, and the counts by bin
+The zoo on 650 ImageNet validation images, which may not be passed on: no image is kept, and the counts by bin
 (1 MB a record) are left out, so that a record is its ``record.json`` and its rows. Every value, interval, difference
 and rank follows from these; ``colorbench verify`` recomputes them and says of curves that they cannot be checked.
 """
@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import run
 
 RECORDS = Path(__file__).parent / "records"
@@ -26,16 +26,14 @@ KEPT = ("record.json", "rows.parquet")
 COMMAND = ("python", "-m", "leaderboards.reference.rebuild")
 
 
-def main(photographs: str) -> None:
+def main(images: str) -> None:
     """Measure everything anew and replace what ships."""
-    data = open_dataset(photographs)
+    data = open_dataset(images)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder)
         for protocol, models in RUNS.items():
             command = (*COMMAND, data.name)
-            run(
-                RunRequest(models=models, protocols=(protocol,), data=data, save="none", output=output, command=command)
-            )
+            run(RunConfig(models=models, protocols=(protocol,), data=data, save="none", output=output, command=command))
         made = sorted(path.parent for path in output.rglob("record.json"))
         shutil.rmtree(RECORDS, ignore_errors=True)
         for record in made:

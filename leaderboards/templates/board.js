@@ -51,13 +51,13 @@
       const text = one(".who", row).textContent.toLowerCase();
       row.hidden = !words.every((word) => text.includes(word));
     });
-    const divider = one("#bounds .divider");
-    if (divider) divider.hidden = !all("#bounds tr[data-row]").some((row) => !row.hidden);
+    const divider = one("#references .divider");
+    if (divider) divider.hidden = !all("#references tr[data-row]").some((row) => !row.hidden);
     announce();
   });
   all("[data-show]").forEach((box) => {
     const apply = () => {
-      if (box.dataset.show === "bounds") { const bounds = one("#bounds"); if (bounds) bounds.hidden = !box.checked; }
+      if (box.dataset.show === "references") { const references = one("#references"); if (references) references.hidden = !box.checked; }
       else board.classList.toggle(box.dataset.show, box.checked);
     };
     box.addEventListener("change", apply);
@@ -108,7 +108,7 @@
     const lines = [["model", "role", ...heads.map((head) => `${group(head)}: ${data.columns[head.dataset.column].title}`)]];
     all("tbody tr[data-row]", board).forEach((row) => {
       if (row.hidden || row.parentNode.hidden) return;
-      const role = row.parentNode.id === "competitors" ? "competitor" : "bound";
+      const role = row.parentNode.id === "competitors" ? "competitor" : "reference";
       lines.push([data.rows[row.dataset.row], role, ...heads.map((head) => cell(row, head.dataset.column).dataset.value ?? "")]);
     });
     return lines.map((line) => line.map(csvCell).join(",")).join("\r\n") + "\r\n";
@@ -220,13 +220,13 @@
   const image = one("#viewer-img"), map = one("#viewer-map"), now = one("#viewer-now"), error = one("#viewer-error");
   const selects = { a: one("#viewer-a"), b: one("#viewer-b") };
   let card = null, side = "a";
-  const picture = (key) => card && one(`.picture[data-key="${key}"] img`, card);
+  const thumbnail = (key) => card && one(`.thumbnail[data-key="${key}"] img`, card);
   const label = (key) => data.rows[key] || key;
-  const shown = () => picture(selects[side].value);
+  const shown = () => thumbnail(selects[side].value);
   const open = (which, key) => {
     const kept = viewer.open ? { a: selects.a.value, b: selects.b.value } : null;
     card = which;
-    const keys = all("button.picture", card).map((button) => button.dataset.key);
+    const keys = all("button.thumbnail", card).map((button) => button.dataset.key);
     Object.values(selects).forEach((select) => select.replaceChildren(...keys.map((value) => new Option(label(value), value))));
     const choose = (wanted, other) => keys.includes(wanted) ? wanted : other;
     const other = key === "truth" ? keys.find((value) => data.competitors.includes(value)) || "gray" : "truth";
@@ -245,7 +245,7 @@
     now.textContent = `${side.toUpperCase()}: ${label(key)}`;
     one("#viewer-ha").textContent = label(selects.a.value);
     one("#viewer-hb").textContent = label(selects.b.value);
-    const truth = picture("truth");
+    const truth = thumbnail("truth");
     error.disabled = !truth;
     const mapped = error.checked && truth;
     image.hidden = !!mapped; map.hidden = !mapped; one(".ramp", viewer).hidden = !mapped;
@@ -257,7 +257,7 @@
       row.append(head, ...["a", "b"].map((which) => {
         const cell = document.createElement("td");
         const chosen = selects[which].value;
-        cell.textContent = number(photo.scores[column][data.anchors[chosen] || chosen], about.unit);
+        cell.textContent = number(photo.scores[column][data.baselines[chosen] || chosen], about.unit);
         return cell;
       }));
       return row;
@@ -266,11 +266,11 @@
   };
   const flip = () => { side = side === "a" ? "b" : "a"; draw(); };
   const step = (by) => {
-    const cards = all(".photo", card.parentNode).filter((other) => one("button.picture", other));
+    const cards = all(".photo", card.parentNode).filter((other) => one("button.thumbnail", other));
     open(cards[(cards.indexOf(card) + by + cards.length) % cards.length]);
   };
 
-  // sRGB, D65 -> a and b of CIE Lab, as the scores take them; these are small compressed pictures, so it is for looking.
+  // sRGB, D65 -> a and b of CIE Lab, as the scores take them; these are small compressed thumbnails, so it is for looking.
   const linear = Float64Array.from({ length: 256 }, (_, i) => { const c = i / 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });
   const f = (t) => t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116;
   const ab = (pixels, i) => {
@@ -304,12 +304,12 @@
       out.data[i + 3] = 255;
     }
     context.putImageData(out, 0, 0);
-    now.textContent += ` · mean distance in ab ${(sum / (width * height)).toFixed(1)} (of these small pictures)`;
+    now.textContent += ` · mean distance in ab ${(sum / (width * height)).toFixed(1)} (of these small thumbnails)`;
   };
   const ramp = one("#viewer-ramp").getContext("2d");
   for (let i = 0; i < 256; i += 1) { ramp.fillStyle = `rgb(${heat(i / 255).map(Math.round).join(",")})`; ramp.fillRect(i, 0, 1, 10); }
 
-  all("button.picture").forEach((button) => button.addEventListener("click", () => open(button.closest(".photo"), button.dataset.key)));
+  all("button.thumbnail").forEach((button) => button.addEventListener("click", () => open(button.closest(".photo"), button.dataset.key)));
   const acts = { close: () => viewer.close(), flip, previous: () => step(-1), next: () => step(1) };
   all("[data-act]", viewer).forEach((button) => button.addEventListener("click", acts[button.dataset.act]));
   Object.values(selects).forEach((select) => select.addEventListener("change", () => { side = select === selects.a ? "a" : "b"; draw(); }));

@@ -1,6 +1,6 @@
-"""The human study: real photographs and their colorizations, told apart by people.
+"""The human study: real images and their colorizations, told apart by people.
 
-colorbench study build --models zoo/cic,zoo/l2 --data photographs/ --participants 60 -o STUDY
+colorbench study build --models zoo/cic,zoo/l2 --data images/ --participants 60 -o STUDY
 colorbench study serve STUDY
 colorbench study analyze STUDY
 """

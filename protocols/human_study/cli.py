@@ -1,6 +1,6 @@
 """``colorbench study``: build, serve, export, analyze and power; each verb imports what it needs when it is called.
 
-colorbench study build --models zoo/cic,zoo/l2 --data photographs/ --participants 60 -o STUDY
+colorbench study build --models zoo/cic,zoo/l2 --data images/ --participants 60 -o STUDY
 colorbench study serve STUDY
 colorbench study analyze STUDY
 """
@@ -37,10 +37,10 @@ def build(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder, a new one.")],
     data: Annotated[
-        str | None, typer.Option("--data", "-d", metavar="DIR", help="Photographs: a folder, or a set by name.")
+        str | None, typer.Option("--data", "-d", metavar="DIR", help="Images: a folder, or a set by name.")
     ] = None,
     list_file: Annotated[
-        Path | None, typer.Option("--list", metavar="FILE", help="Only the photographs that FILE names, one a line.")
+        Path | None, typer.Option("--list", metavar="FILE", help="Only the images that FILE names, one a line.")
     ] = None,
     participants: Annotated[
         int | None,
@@ -62,7 +62,7 @@ def build(
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option("--images", min=1, metavar="N", help="Photographs in the tests [default: up to 200]."),
+        typer.Option("--images", min=1, metavar="N", help="Images in the tests [default: up to 200]."),
     ] = None,
     practice: Annotated[
         int, typer.Option("--practice", min=0, metavar="N", help="Trials with feedback before the others.")
@@ -70,29 +70,27 @@ def build(
     sentinels: Annotated[
         float, typer.Option("--sentinels", metavar="SHARE", help="Share of trials against zoo/random.")
     ] = 0.1,
-    recipe: Annotated[
+    preprocessing: Annotated[
         str | None,
-        typer.Option("--recipe", metavar="NAME", help="From file to picture: center256 (default) or squash256."),
+        typer.Option("--preprocessing", metavar="NAME", help="From file to image: center256 (default) or squash256."),
     ] = None,
     exposure: Annotated[
-        int, typer.Option("--exposure", min=50, metavar="MS", help="How long each picture is seen.")
+        int, typer.Option("--exposure", min=50, metavar="MS", help="How long each image is seen.")
     ] = 1000,
-    plates: Annotated[int, typer.Option("--plates", metavar="N", help="Colour-vision plates, screening only.")] = 5,
+    plates: Annotated[int, typer.Option("--plates", metavar="N", help="Color-vision plates, screening only.")] = 5,
     title: Annotated[str, typer.Option("--title", metavar="TEXT", help="What participants read on top.")] = (
         "Real or fake colors?"
     ),
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Everything random follows from it.")] = 0,
-    batch_size: Annotated[
-        int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Photographs at a time.")
-    ] = (16),
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Images at a time.")] = (16),
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")] = None,
     debug: Debug = False,
 ) -> None:
     """Build a study: colorize, draw the design, write the pages.
 
-    Consent, instructions and debrief are then in STUDY/texts to be edited. Nothing in the pages or in the pictures'
-    names, sizes or order tells which picture is real.
+    Consent, instructions and debrief are then in STUDY/texts to be edited. Nothing in the pages or in the images'
+    names, sizes or order tells which image is real.
     """
     from colorbench.cli.console import console
     from colorbench.cli.interrupt import tell_when_interrupted
@@ -117,7 +115,7 @@ def build(
         images=images,
         practice=practice,
         sentinel_share=sentinels,
-        recipe=recipe or ("squash256" if preset else "center256"),
+        preprocessing=preprocessing or ("squash256" if preset else "center256"),
         seed=seed,
         title=title,
         preset=preset,
@@ -128,16 +126,16 @@ def build(
         threads=threads,
         command=("colorbench", *sys.argv[1:]),
     )
-    with ProgressBar(console(words_to_stderr=True)) as bar:
+    with ProgressBar(console(text_to_stderr=True)) as bar:
         for remark in request.data.remarks:
             bar.message(f"{request.data.name}: {remark}")
         design = build_study(request, bar)
     settings = design.settings
     typer.echo(f"a study for {settings.participants} participants is in {output}")
     typer.echo(
-        f"  {len(design.judged)} methods, {settings.assignment}; {settings.trials} trials each "
+        f"  {len(design.rated)} methods, {settings.assignment}; {settings.trials} trials each "
         f"({settings.sentinels} sentinels) after {settings.practice} for practice; "
-        f"{sum(not one.practice for one in design.photographs)} photographs"
+        f"{sum(not one.practice for one in design.images)} images"
     )
     for what, (fewest, most) in balance(design.slots).items():
         typer.echo(f"  {what}: {fewest} to {most}" if fewest != most else f"  {what}: {fewest}")
@@ -189,11 +187,11 @@ def serve(
         from protocols.human_study.server.state import Options
     except ModuleNotFoundError as error:
         what = f"serving a study needs {error.name}"
-        raise UserError(what, mend="in a clone: uv run --extra study colorbench study serve STUDY") from error
+        raise UserError(what, hint="in a clone: uv run --extra study colorbench study serve STUDY") from error
     if public_url is not None and not public_url.startswith(("https://", "http://")):
-        raise UserError(f"--public-url is no address: {public_url!r}", mend="write https://study.example.org")
+        raise UserError(f"--public-url is no address: {public_url!r}", hint="write https://study.example.org")
     if admin_token is not None and len(admin_token) < 16:
-        raise UserError("the admin's token is too short to keep anybody out", mend="give at least 16 characters")
+        raise UserError("the admin's token is too short to keep anybody out", hint="give at least 16 characters")
     options = Options(
         public_url=public_url,
         prolific_code=prolific_code,

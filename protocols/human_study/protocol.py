@@ -1,6 +1,6 @@
 """The ``human-study`` protocol: ``colorbench run`` builds a study of all models asked for, to be served and analyzed.
 
-    colorbench run --protocol human-study --model zoo/cic --model zoo/l2 --data photographs/ --param participants=60
+    colorbench run --protocol human-study --model zoo/cic --model zoo/l2 --data images/ --param participants=60
     colorbench run --protocol human-study@cic2016 ...
 
 Its metrics come later, from people: ``colorbench study analyze`` writes the records.
@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from colorbench.errors import UserError
 from colorbench.evaluation.interfaces import ProtocolSpec
-from colorbench.evaluation.resolve import decisive
+from colorbench.evaluation.resolve import deciding_identity
 from colorbench.storage.hashing import digest_of
 from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION
 from protocols.human_study.build.build import PAPER_PARTICIPANTS, PRESETS, BuildRequest, build
 from protocols.human_study.study.schema import DESIGN
 
 if TYPE_CHECKING:
-    from colorbench.evaluation.interfaces import Context
+    from colorbench.evaluation.interfaces import ProtocolContext
 
 AUTO = "auto"
 
@@ -41,7 +41,7 @@ class HumanStudyProtocol:
             "images": AUTO,
             "practice": 10,
             "sentinels": 0.1,
-            "recipe": "center256",
+            "preprocessing": "center256",
             "exposure": 1000,
         },
         metrics=METRICS,
@@ -56,27 +56,29 @@ class HumanStudyProtocol:
             f"{PAPER_PARTICIPANTS} a method for assignment=between",
             "trials": "a participant's judgements, sentinels among them",
             "assignment": "within (everybody judges every method) or between (one method a participant)",
-            "images": "photographs in the tests; auto: up to 200",
+            "images": "images in the tests; auto: up to 200",
             "practice": "trials with feedback before the others",
             "sentinels": "share of the trials against zoo/random",
-            "recipe": "from file to picture: center256, squash256",
-            "exposure": "milliseconds that each picture is seen",
+            "preprocessing": "from file to image: center256, squash256",
+            "exposure": "milliseconds that each image is seen",
         },
     )
 
-    def evaluate(self, context: Context) -> Path:
+    def evaluate(self, context: ProtocolContext) -> Path:
         """Build the study of the context's models; its folder, of an equal study that is there already too.
 
         Raises:
-            UserError: for parameters or photographs that cannot be.
+            UserError: for parameters or images that cannot be.
         """
         chosen = self.spec.resolved(context.parameters)
         data, request = context.data["test"], context.request
         between = chosen["assignment"] == "between"
         participants = PAPER_PARTICIPANTS * (len(context.models) if between else 1)
         if chosen["participants"] != AUTO:
-            participants = _whole(chosen, "participants")
-        key = digest_of([chosen, [decisive(one) for one in context.models], data.name, len(data), request.seed])[:12]
+            participants = _integer(chosen, "participants")
+        key = digest_of(
+            [chosen, [deciding_identity(one) for one in context.models], data.name, len(data), request.seed]
+        )[:12]
         folder = request.output / f"study-{data.name}-{key}"
         if (folder / DESIGN).exists():
             return folder
@@ -87,13 +89,13 @@ class HumanStudyProtocol:
                 data=data,
                 output=folder,
                 participants=participants,
-                trials=_whole(chosen, "trials"),
+                trials=_integer(chosen, "trials"),
                 assignment="between" if between else "within",
-                images=None if chosen["images"] == AUTO else _whole(chosen, "images"),
-                practice=_whole(chosen, "practice", least=0),
+                images=None if chosen["images"] == AUTO else _integer(chosen, "images"),
+                practice=_integer(chosen, "practice", minimum=0),
                 sentinel_share=_number(chosen, "sentinels"),
-                recipe=chosen["recipe"],
-                exposure_ms=_whole(chosen, "exposure", least=50),
+                preprocessing=chosen["preprocessing"],
+                exposure_ms=_integer(chosen, "exposure", minimum=50),
                 seed=request.seed,
                 preset="cic2016" if paper.items() <= chosen.items() else None,
                 batch_size=context.settings.batch_size,
@@ -111,11 +113,11 @@ def _number(chosen: dict[str, str], name: str) -> float:
     try:
         return float(chosen[name])
     except ValueError as error:
-        raise UserError(f"{NAME}.{name} is no number: {chosen[name]!r}", mend="give a number") from error
+        raise UserError(f"{NAME}.{name} is no number: {chosen[name]!r}", hint="give a number") from error
 
 
-def _whole(chosen: dict[str, str], name: str, least: int = 1) -> int:
+def _integer(chosen: dict[str, str], name: str, minimum: int = 1) -> int:
     value = _number(chosen, name)
-    if value != int(value) or value < least:
-        raise UserError(f"{NAME}.{name} cannot be {chosen[name]}", mend=f"give a whole number from {least} on")
+    if value != int(value) or value < minimum:
+        raise UserError(f"{NAME}.{name} cannot be {chosen[name]}", hint=f"give a whole number from {minimum} on")
     return int(value)

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.feature_store import Stored, features
-from colorbench.evaluation.features import Cut, Shrinking, Source, model_identity
-from colorbench.evaluation.interfaces import Context
-from colorbench.evaluation.progress import Progress
+from colorbench.evaluation.feature_store import FeatureStore, features
+from colorbench.evaluation.features import FeatureSpec, Pooling, Source, model_identity
+from colorbench.evaluation.interfaces import ProtocolContext
+from colorbench.evaluation.progress import ThroughputMeter
 from colorbench.models.fingerprint import library_code
 from colorbench.models.interfaces import HasFeatures, RandomWeights
 from colorbench.models.loading import LoadedModel, load_model, model_factory, tags_of
@@ -30,7 +30,15 @@ from colorbench.results.shard import Shard
 from colorbench.storage.atomic import write_atomic
 from colorbench.storage.hashing import digest_of
 from colorbench.storage.npz import npz
-from protocols.linear_probe.linear_classifiers import Fitted, Schedule, held_part, logistic, moments, sgd, standardized
+from protocols.linear_probe.linear_classifiers import (
+    Fitted,
+    Schedule,
+    logistic,
+    moments,
+    sgd,
+    standardized,
+    validation_part,
+)
 
 PIXELS = "pixels"
 
@@ -42,11 +50,11 @@ class Choices:
     parameters: Mapping[str, str]
 
     @cached_property
-    def cut(self) -> Cut:
-        """How photographs become rows of numbers."""
+    def cut(self) -> FeatureSpec:
+        """How images become rows of numbers."""
         p = self.parameters
         pooling: Any = p["pooling"]
-        return Cut(p["recipe"], Shrinking(int(p["dims"]), pooling), p["storage"])
+        return FeatureSpec(p["preprocessing"], Pooling(int(p["dims"]), pooling), p["storage"])
 
     @property
     def streamed(self) -> bool:
@@ -78,7 +86,7 @@ class Choices:
     def identity(self) -> dict[str, Any]:
         """What decides the numbers of a model; the controls beside it do not."""
         p = self.parameters
-        names = ("layers", "recipe", "dims", "pooling", "storage")
+        names = ("layers", "preprocessing", "dims", "pooling", "storage")
         return {**{name: p[name] for name in names}, "classifier": self.classifier, "standardized": "training part"}
 
     @property
@@ -97,42 +105,42 @@ class Probes:
 
 @dataclass(frozen=True)
 class Probed:
-    """All probes of a run; ``rows`` are the test photographs."""
+    """All probes of a run; ``rows`` are the test images."""
 
     rows: Shard
     labels: np.ndarray
-    """(n,) true classes of the test photographs."""
+    """(n,) true classes of the test images."""
     classes: int
     training_counts: np.ndarray
-    """(classes,) photographs."""
+    """(classes,) images."""
     model: Sequence[Probes]
     """One; one a seed for a model whose weights are drawn."""
     controls: Mapping[str, Sequence[Probes]]
     """Full name of the control -> one a seed."""
     pixels: Probes
     repeated: int
-    """Test photographs that are in the training set too, by content."""
+    """Test images that are in the training set too, by content."""
     notes: Sequence[str]
     seconds: Mapping[str, float]
 
 
 def probe_all(
-    context: Context, choices: Choices, train: Dataset, test: Dataset, controls: Sequence[LoadedModel]
+    context: ProtocolContext, choices: Choices, train: Dataset, test: Dataset, controls: Sequence[LoadedModel]
 ) -> Probed:
     """Features of the model, its controls and the lightness itself, then a classifier a layer of each."""
-    begun = time.perf_counter()
+    started = time.perf_counter()
     seeds = int(choices.parameters["seeds"])
     groups = {context.model.full_name: draws(context.model, seeds)}
     notes = []
     for control in controls:
         groups[control.full_name] = draws(control, seeds)
-        mine, theirs = context.model.card.parameters, control.card.parameters
-        if mine != theirs and mine is not None:
-            notes.append(f"{control.full_name} has {theirs} weights, the model {mine}: not the same network")
+        candidate, reference = context.model.card.parameters, control.card.parameters
+        if candidate != reference and candidate is not None:
+            notes.append(f"{control.full_name} has {reference} weights, the model {candidate}: not the same network")
     layers = choices.parameters["layers"]
     sources = [Source(PIXELS, {"source": "lightness"}, _lightness, "all")]
     sources += [_source(model, seed, layers, context) for group in groups.values() for seed, model in group]
-    progress = Progress(context.listener)
+    progress = ThroughputMeter(context.listener)
     stored = {
         role: features(sources, one, choices.cut, context.settings, context.cache, progress)
         for role, one in (("train", train), ("test", test))
@@ -140,14 +148,14 @@ def probe_all(
     stored["test"] = [one.without_copies() for one in stored["test"]]
     made = time.perf_counter()
     _check(stored["train"][0], stored["test"][0], train)
-    answers = []
+    predictions = []
     total = sum(len(one.layers) for one in stored["train"])
     context.listener.started(total)
-    fitted = Progress(context.listener)
+    fitted = ThroughputMeter(context.listener)
     for source, one, other in zip(sources, stored["train"], stored["test"], strict=True):
-        answers.append(_probes(source.name, one, other, choices, train, context, fitted))
+        predictions.append(_probes(source.name, one, other, choices, train, context, fitted))
     first = stored["test"][0]
-    iterator = iter(answers[1:])
+    iterator = iter(predictions[1:])
     by_name = {name: [next(iterator) for _ in group] for name, group in groups.items()}
     return Probed(
         rows=first.rows,
@@ -156,10 +164,10 @@ def probe_all(
         training_counts=np.bincount(stored["train"][0].labels, minlength=len(train.class_names or ())),
         model=by_name.pop(context.model.full_name),
         controls=by_name,
-        pixels=answers[0],
+        pixels=predictions[0],
         repeated=len(set(first.rows.sha256s) & set(stored["train"][0].rows.sha256s)),
         notes=notes,
-        seconds={"features": made - begun, "classifiers": time.perf_counter() - made},
+        seconds={"features": made - started, "classifiers": time.perf_counter() - made},
     )
 
 
@@ -186,7 +194,7 @@ def controls_of(model: LoadedModel, tags: str) -> list[LoadedModel]:
     return [load_model(f"{base}.{tag}") for tag in wanted if tag in known and tag != own]
 
 
-def _source(model: LoadedModel, seed: int, layers: str, context: Context) -> Source:
+def _source(model: LoadedModel, seed: int, layers: str, context: ProtocolContext) -> Source:
     colorizer = model.colorizer
     if not isinstance(colorizer, HasFeatures):
         raise UserError(f"linear-probe needs features, and {model.full_name} has none")
@@ -205,26 +213,32 @@ def _lightness(lightness: Tensor) -> dict[str, Tensor]:
     return {PIXELS: lightness}
 
 
-def _check(train: Stored, test: Stored, dataset: Dataset) -> None:
+def _check(train: FeatureStore, test: FeatureStore, dataset: Dataset) -> None:
     """Refuse sets of which too much could not be read."""
     classes = len(dataset.class_names or ())
     for role, one in (("train", train), ("test", test)):
         if not len(one.rows):
             first = f"the first: {one.rows.skipped[0][0]}: {one.rows.skipped[0][1]}" if one.rows.skipped else role
-            raise RunError(f"not one photograph in the role {role!r} could be read", where=first)
+            raise RunError(f"not one image in the role {role!r} could be read", where=first)
     counts = np.bincount(train.labels, minlength=classes)
     if counts.min() < 2:
         name = (dataset.class_names or ())[int(counts.argmin())]
-        what = f"of class {name!r} only {counts.min()} training photographs could be read, and two are needed"
-        raise RunError(what, mend="mend the files, or leave the class out of both sets")
+        what = f"of class {name!r} only {counts.min()} training images could be read, and two are needed"
+        raise RunError(what, hint="hint the files, or leave the class out of both sets")
 
 
 def _probes(
-    name: str, train: Stored, test: Stored, choices: Choices, dataset: Dataset, context: Context, progress: Progress
+    name: str,
+    train: FeatureStore,
+    test: FeatureStore,
+    choices: Choices,
+    dataset: Dataset,
+    context: ProtocolContext,
+    progress: ThroughputMeter,
 ) -> Probes:
     """The classifiers of one source, those that are there already read."""
     seed, layers = context.settings.seed, list(train.layers)
-    held = held_part(train.labels, float(choices.parameters["held"]), seed)
+    validation = validation_part(train.labels, float(choices.parameters["held"]), seed)
     decides = {
         "train": train.key,
         "test": test.key,
@@ -247,7 +261,7 @@ def _probes(
             missing,
             labels=train.labels,
             classes=len(dataset.class_names or ()),
-            held=held,
+            validation=validation,
             schedule=choices.schedule,
             batch_norm=choices.parameters["normalization"] == "batch",
             device=context.settings.device,
@@ -259,13 +273,13 @@ def _probes(
         found |= made
     elif missing:
         for layer in missing:
-            found[layer] = _logistic(train, test, layer, choices, held)
+            found[layer] = _logistic(train, test, layer, choices, validation)
             _write(files[layer], found[layer], key)
             progress.advance(1)
     return Probes({layer: found[layer] for layer in layers}, train.layers)
 
 
-def _logistic(train: Stored, test: Stored, layer: str, choices: Choices, held: np.ndarray) -> Fitted:
+def _logistic(train: FeatureStore, test: FeatureStore, layer: str, choices: Choices, validation: np.ndarray) -> Fitted:
     matrix = train.matrix(layer)
     mean, deviation = moments(matrix)
     return logistic(
@@ -273,14 +287,14 @@ def _logistic(train: Stored, test: Stored, layer: str, choices: Choices, held: n
         train.labels,
         standardized(test.matrix(layer), mean, deviation),
         strengths=choices.strengths,
-        held=held,
+        validation=validation,
     )
 
 
 def _write(path: Path, fitted: Fitted, key: str) -> None:
     about = {
         "key": key,
-        "held_accuracy": fitted.held_accuracy,
+        "validation_accuracy": fitted.validation_accuracy,
         "strength": fitted.strength,
         "tried": fitted.tried,
         "converged": fitted.converged,

@@ -1,12 +1,12 @@
 """Linear classifiers on stored features: one for each layer.
 
 ``logistic``  scikit-learn's multinomial logistic regression (L-BFGS, squared-norm penalty), its strength chosen on a
-              held part of the training photographs and then fitted on all of them. For sets that fit in memory.
+              held part of the training images and then fitted on all of them. For sets that fit in memory.
 ``sgd``       softmax regression by mini-batches read from the disk, all layers in one pass, with the schedule of the
               released code. For large sets.
 
 Both see features with mean 0 and variance 1 over the training part, divided by the square root of their number: a
-photograph then has a norm of about 1, and one grid of strengths serves every layer.
+image then has a norm of about 1, and one grid of strengths serves every layer.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from colorbench.evaluation.feature_store import Matrix, Stored
+from colorbench.evaluation.feature_store import FeatureStore, Matrix
 
 BLOCK = 512  # rows that are widened to float32 at a time
 MAX_ITERATIONS = 300
@@ -32,8 +32,8 @@ class Fitted:
 
     predictions: np.ndarray
     """(n_test,) int class indices."""
-    held_accuracy: float
-    """Share of the held training photographs that were right, by the classifier that did not see them; in 0..1."""
+    validation_accuracy: float
+    """Share of the held training images that were right, by the classifier that did not see them; in 0..1."""
     strength: float | None = None
     """C of scikit-learn (larger: less regularization), where it was chosen."""
     tried: Mapping[str, float] | None = None
@@ -55,8 +55,8 @@ class Schedule:
     momentum: float = 0.9
 
 
-def held_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """(n,) bool: the photographs held from fitting, the same share of every class (at least one, never all).
+def validation_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """(n,) bool: the images held from fitting, the same share of every class (at least one, never all).
 
     Args:
         labels: (n,) classes.
@@ -64,12 +64,12 @@ def held_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
         seed: of the draw.
     """
     rng = np.random.default_rng(seed)
-    held = np.zeros(len(labels), dtype=bool)
+    validation = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
-        places = np.flatnonzero(labels == label)
-        count = min(len(places) - 1, max(1, round(share * len(places))))
-        held[rng.permutation(places)[:count]] = True
-    return held
+        positions = np.flatnonzero(labels == label)
+        count = min(len(positions) - 1, max(1, round(share * len(positions))))
+        validation[rng.permutation(positions)[:count]] = True
+    return validation
 
 
 def moments(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +100,7 @@ def standardized(matrix: Matrix, mean: np.ndarray, deviation: np.ndarray) -> np.
 
 
 def logistic(
-    train: np.ndarray, labels: np.ndarray, test: np.ndarray, *, strengths: Sequence[float], held: np.ndarray
+    train: np.ndarray, labels: np.ndarray, test: np.ndarray, *, strengths: Sequence[float], validation: np.ndarray
 ) -> Fitted:
     """Multinomial logistic regression, its strength chosen on the held part.
 
@@ -118,15 +118,15 @@ def logistic(
 
     train, test = rotated(train, test)
     model = LogisticRegression(max_iter=MAX_ITERATIONS, tol=1e-4, warm_start=True)
-    fit, fit_labels = train[~held], labels[~held]
-    held_rows, held_labels = train[held], labels[held]
+    fit, fit_labels = train[~validation], labels[~validation]
+    validation_rows, validation_labels = train[validation], labels[validation]
     tried: dict[float, float] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # whether it converged is read below, and noted
         for strength in sorted(strengths):
             model.set_params(C=strength)
             model.fit(fit, fit_labels)
-            tried[strength] = float((model.predict(held_rows) == held_labels).mean())
+            tried[strength] = float((model.predict(validation_rows) == validation_labels).mean())
             if all(score < max(tried.values()) for score in list(tried.values())[-2:]):
                 break
         best = max(tried, key=lambda strength: (tried[strength], -strength))
@@ -135,7 +135,7 @@ def logistic(
         model.fit(train, labels)
     return Fitted(
         predictions=np.asarray(model.predict(test), dtype=np.int64),
-        held_accuracy=tried[best],
+        validation_accuracy=tried[best],
         strength=best,
         tried={f"{strength:g}": score for strength, score in tried.items()},
         converged=int(np.max(model.n_iter_)) < MAX_ITERATIONS,
@@ -146,7 +146,7 @@ def rotated(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """Both matrices in axes that span the training rows, where those are far fewer than the dims; else as they are.
 
     Nothing is lost: with a squared-norm penalty the weights lie in that span, and no length changes. An iteration then
-    costs by the number of photographs, not of dims.
+    costs by the number of images, not of dims.
 
     Args:
         train: (n, dims).
@@ -166,13 +166,13 @@ def rotated(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def sgd(
-    train: Stored,
-    test: Stored,
+    train: FeatureStore,
+    test: FeatureStore,
     layers: Sequence[str],
     *,
     labels: np.ndarray,
     classes: int,
-    held: np.ndarray,
+    validation: np.ndarray,
     schedule: Schedule,
     batch_norm: bool,
     device: torch.device,
@@ -210,15 +210,15 @@ def sgd(
         {"params": biases, "weight_decay": 0.0, "times": 2},
     ]
     optimizer = torch.optim.SGD(groups, lr=schedule.learning_rate, momentum=schedule.momentum)
-    places = np.flatnonzero(~held)
+    positions = np.flatnonzero(~validation)
     targets = torch.from_numpy(labels).to(device)
     matrices = {layer: train.matrix(layer) for layer in layers}
     order = np.empty(0, dtype=np.int64)
     rng = np.random.default_rng(seed)
     with torch.enable_grad():
         for step in range(schedule.steps):
-            if len(order) < min(schedule.batch_size, len(places)):
-                order = rng.permutation(places)
+            if len(order) < min(schedule.batch_size, len(positions)):
+                order = rng.permutation(positions)
             # In the order of the file, so that the disk is read forwards.
             picked, order = np.sort(order[: schedule.batch_size]), order[schedule.batch_size :]
             rate = schedule.learning_rate * 0.1 ** (step // schedule.drop_every)
@@ -233,11 +233,11 @@ def sgd(
     found = {}
     for layer, head in heads.items():
         head.eval()
-        mine = _predicted(head, matrices[layer], np.flatnonzero(held), device)
+        candidate = _predicted(head, matrices[layer], np.flatnonzero(validation), device)
         matrix = test.matrix(layer)
         found[layer] = Fitted(
             predictions=_predicted(head, matrix, np.arange(len(matrix)), device),
-            held_accuracy=float((mine == labels[held]).mean()),
+            validation_accuracy=float((candidate == labels[validation]).mean()),
         )
     return found
 
@@ -259,9 +259,12 @@ class _Fixed(nn.Module):
 
 
 @torch.no_grad()
-def _predicted(head: nn.Module, matrix: Matrix, places: np.ndarray, device: torch.device) -> np.ndarray:
-    answers = [
-        head(torch.from_numpy(matrix[places[i : i + BLOCK]].astype(np.float32)).to(device)).argmax(dim=1).cpu().numpy()
-        for i in range(0, len(places), BLOCK)
+def _predicted(head: nn.Module, matrix: Matrix, positions: np.ndarray, device: torch.device) -> np.ndarray:
+    predictions = [
+        head(torch.from_numpy(matrix[positions[i : i + BLOCK]].astype(np.float32)).to(device))
+        .argmax(dim=1)
+        .cpu()
+        .numpy()
+        for i in range(0, len(positions), BLOCK)
     ]
-    return np.concatenate(answers) if answers else np.empty(0, dtype=np.int64)
+    return np.concatenate(predictions) if predictions else np.empty(0, dtype=np.int64)

@@ -3,7 +3,7 @@
     colorbench run -m zoo/cic -p linear-probe --data train=imagenette/train --data test=imagenette/val
     colorbench run -m zoo/cic -p linear-probe@released --data train=ILSVRC2012/train --data test=ILSVRC2012/val
 
-The colorizer is frozen. Each of its layers becomes about 9,000 numbers a photograph, which are standardized on the
+The colorizer is frozen. Each of its layers becomes about 9,000 numbers an image, which are standardized on the
 training part; one linear classifier a layer then names the class. Beside it stand the lightness itself at the same
 size ("pixels"), and the same network before it learned anything, drawn from several seeds.
 """
@@ -19,9 +19,9 @@ import numpy as np
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.build_record import place_of, write_whole
+from colorbench.evaluation.build_record import location_of, write_result
 from colorbench.evaluation.content_hashes import contents_digest
-from colorbench.evaluation.interfaces import Context, Derived, Outcome, ProtocolSpec
+from colorbench.evaluation.interfaces import Derived, ProtocolContext, ProtocolResult, ProtocolSpec
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Record
 from protocols.label_alignment import aligned
@@ -35,11 +35,11 @@ ACCURACY = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of test photographs whose class a linear classifier names from one frozen layer: the layer that "
-    "did best on a part of the training photographs, so that the test photographs choose nothing.",
+    explanation="Share of test images whose class a linear classifier names from one frozen layer: the layer that "
+    "did best on a part of the training images, so that the test images choose nothing.",
 )
 STREAMED_BEYOND = 400_000_000
-"""Training photographs times dims from which classifiers are streamed: 1.6 GB in float32."""
+"""Training images times dims from which classifiers are streamed: 1.6 GB in float32."""
 STREAMED_CLASSES = 100
 PASSES = 28
 """Of the released code over its training set: 140,000 steps of 256."""
@@ -56,7 +56,7 @@ class LinearProbeProtocol:
         title="Linear probes of every block",
         parameters={
             "layers": "blocks",
-            "recipe": "squash128",
+            "preprocessing": "squash128",
             "dims": 9000,
             "pooling": "average",
             "classifier": "auto",
@@ -74,9 +74,9 @@ class LinearProbeProtocol:
         metrics=(ACCURACY,),
         headline="top1",
         presets={
-            # Crop, mirror and batch of the released code need photographs anew at every step: see docs/linear-probe.md.
+            # Crop, mirror and batch of the released code need images anew at every step: see docs/linear-probe.md.
             "linear-probe@cic2016": {
-                "recipe": "center224",
+                "preprocessing": "center224",
                 "pooling": "average",
                 "classifier": "sgd",
                 "normalization": "batch",
@@ -84,7 +84,7 @@ class LinearProbeProtocol:
                 "held": 0.02,
             },
             "linear-probe@released": {
-                "recipe": "center224",
+                "preprocessing": "center224",
                 "pooling": "bilinear",
                 "classifier": "sgd",
                 "normalization": "batch",
@@ -100,7 +100,7 @@ class LinearProbeProtocol:
         },
         parameter_help={
             "layers": "blocks (what closes each block), all (every convolution too), or names after commas",
-            "recipe": "from file to the pixels the network sees: squash128, center224 ...",
+            "preprocessing": "from file to the pixels the network sees: squash128, center224 ...",
             "dims": "about how many numbers a layer becomes",
             "pooling": "average (equal areas, the ECCV paper) or bilinear (the released code)",
             "classifier": "logistic (scikit-learn, regularization chosen in the training part), sgd (streamed, all "
@@ -120,18 +120,18 @@ class LinearProbeProtocol:
         needs=("HasFeatures",),
     )
 
-    def evaluate(self, context: Context) -> Record:
+    def evaluate(self, context: ProtocolContext) -> Record:
         """Probe one model and the controls beside it.
 
         Raises:
-            UserError: for parameters or photographs that cannot be.
+            UserError: for parameters or images that cannot be.
             RunError: for features that are no numbers.
         """
         train, test = aligned(context.data["train"], context.data["test"])
         choices = resolve(self.spec, context.parameters, train)
         identity = {
             **choices.identity,
-            "training_photographs": contents_digest(train, context.cache, context.settings.workers),
+            "training_images": contents_digest(train, context.cache, context.settings.workers),
             "classes": list(train.class_names or ()),
         }
         # Controls decide what stands in the record, but not the model's own numbers.
@@ -139,15 +139,15 @@ class LinearProbeProtocol:
         controls = controls_of(context.model, choices.parameters["controls"])
         prints = [context.fingerprint_of(control) for control in controls]
         beside["fingerprints"] = [[one.name, one.weights, one.code] for one in prints]
-        place = place_of(context, self.spec, {**identity, **beside}, test)
-        if (record := place.finished()) is not None:
+        position = location_of(context, self.spec, {**identity, **beside}, test)
+        if (record := position.finished()) is not None:
             return record
         probed = probe_all(context, choices, train, test, controls)
         found = summarize(probed, test, ACCURACY)
-        outcome = Outcome(
+        outcome = ProtocolResult(
             parameters=choices.parameters,
             identity=identity,
-            recipe=choices.cut.recipe,
+            preprocessing=choices.cut.preprocessing,
             rows=probed.rows,
             columns=found.columns,
             metrics=found.metrics,
@@ -156,7 +156,7 @@ class LinearProbeProtocol:
             arrays=found.arrays,
             seconds=probed.seconds,
         )
-        return write_whole(context, self.spec, place, test, outcome)
+        return write_result(context, self.spec, position, test, outcome)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
         """Accuracy of every layer from the stored predictions; of the best layer, which of them it can be."""
@@ -171,22 +171,22 @@ def resolve(spec: ProtocolSpec, given: Mapping[str, Any], train: Dataset) -> Cho
     """
     parameters = spec.resolved(given)
     if parameters["classifier"] == "auto":
-        large = len(train) * _whole(parameters, "dims", 1) > STREAMED_BEYOND
+        large = len(train) * _integer(parameters, "dims", 1) > STREAMED_BEYOND
         large = large or len(train.class_names or ()) > STREAMED_CLASSES
         parameters["classifier"] = "sgd" if large else "logistic"
     if parameters["classifier"] == "sgd" and parameters["steps"] == "auto":
-        parameters["steps"] = str(max(1, math.ceil(PASSES * len(train) / _whole(parameters, "batch", 1))))
+        parameters["steps"] = str(max(1, math.ceil(PASSES * len(train) / _integer(parameters, "batch", 1))))
     if not 0 < _number(parameters, "held") < 1:
-        raise UserError("linear-probe.held must lie between 0 and 1", mend="0.1 is the default")
+        raise UserError("linear-probe.held must lie between 0 and 1", hint="0.1 is the default")
     strengths = [text.strip() for text in parameters["strengths"].split(",") if text.strip()]
     if not strengths or not all(re.fullmatch(r"[0-9.]+(e[-+]?\d+)?", text) and float(text) > 0 for text in strengths):
-        raise UserError("linear-probe.strengths must be positive numbers", mend="write for example strengths=0.1,1,10")
+        raise UserError("linear-probe.strengths must be positive numbers", hint="write for example strengths=0.1,1,10")
     for name in ("learning_rate", "weight_decay"):
         _number(parameters, name)
     for name in ("dims", "batch", "seeds"):
-        _whole(parameters, name, 1)
+        _integer(parameters, name, 1)
     if parameters["classifier"] == "sgd":
-        _whole(parameters, "steps", 1)
+        _integer(parameters, "steps", 1)
     return Choices(parameters)
 
 
@@ -196,11 +196,11 @@ def _number(parameters: Mapping[str, str], name: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", mend="give a number")
+        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", hint="give a number")
     return value
 
 
-def _whole(parameters: Mapping[str, str], name: str, least: int) -> int:
-    if not re.fullmatch(r"\d+", parameters[name]) or int(parameters[name]) < least:
-        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", mend=f"give a number from {least} on")
+def _integer(parameters: Mapping[str, str], name: str, minimum: int) -> int:
+    if not re.fullmatch(r"\d+", parameters[name]) or int(parameters[name]) < minimum:
+        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", hint=f"give a number from {minimum} on")
     return int(parameters[name])

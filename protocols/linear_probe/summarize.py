@@ -20,7 +20,7 @@ from colorbench.stats.paired import paired_interval
 from protocols.linear_probe.fit_probes import PIXELS, Probed, Probes
 
 LEVEL = 0.95
-LEAST = 1e-6
+SMALLEST = 1e-6
 """Percent in which two layers' accuracies may differ and be the same."""
 
 
@@ -36,19 +36,19 @@ class Found:
 
 
 def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
-    """Metrics with intervals over photographs, and over seeds where weights are drawn.
+    """Metrics with intervals over images, and over seeds where weights are drawn.
 
     Args:
         probed: the answers.
-        test: the photographs, for their name.
+        test: the images, for their name.
         headline: of the best layer; those of each layer are like it.
     """
     layers = list(probed.model[0].layers)
-    mine = _correct(probed.model, probed.labels)
+    candidate = _correct(probed.model, probed.labels)
     pixels = _correct([probed.pixels], probed.labels)
     lightness = pixels[PIXELS]
     specs = [headline, *(_of_layer(headline, layer, probed.model[0].dims[layer]) for layer in layers)]
-    scores = {headline.name: _best(probed.model, mine), **{f"top1_{layer}": mine[layer] for layer in layers}}
+    scores = {headline.name: _best(probed.model, candidate), **{f"top1_{layer}": candidate[layer] for layer in layers}}
     raw = _of_pixels(headline, probed.pixels.dims[PIXELS])
     columns = _columns({**scores, raw.name: lightness})
     metrics = aggregate.metrics_of([*specs, raw], columns, {})
@@ -57,23 +57,23 @@ def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
     differences = [_difference(name, PIXELS, values, lightness) for name, values in scores.items()]
     lines: dict[str, tuple[float, ...]] = {}
     for control, probes in probed.controls.items():
-        theirs = _correct(probes, probed.labels)
-        best = _best(probes, theirs)
+        reference = _correct(probes, probed.labels)
+        best = _best(probes, reference)
         for name, values in scores.items():
             layer = name.removeprefix("top1_")
-            against = best if name == headline.name else theirs.get(layer)
+            against = best if name == headline.name else reference.get(layer)
             if against is not None:
                 differences.append(_difference(name, control, values, against))
-        if all(layer in theirs for layer in layers):
-            lines[_short(control)] = tuple(float(theirs[layer].mean()) for layer in layers)
+        if all(layer in reference for layer in layers):
+            lines[_short(control)] = tuple(float(reference[layer].mean()) for layer in layers)
     lines[PIXELS] = (float(lightness.mean()),) * len(layers)
     curve = Curve(
         name="depth",
         title="Probe against depth",
         x_label=f"layer, 1 = {layers[0]} ... {len(layers)} = {layers[-1]}",
         y_label="% named rightly",
-        x=tuple(float(place) for place in range(1, len(layers) + 1)),
-        y=tuple(float(mine[layer].mean()) for layer in layers),
+        x=tuple(float(position) for position in range(1, len(layers) + 1)),
+        y=tuple(float(candidate[layer].mean()) for layer in layers),
         beside=lines,
     )
     arrays = {
@@ -90,7 +90,7 @@ def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
 def derived(record: Record, arrays: Mapping[str, np.ndarray], headline: MetricSpec) -> Derived:
     """Accuracy of every layer from the stored predictions (n, seeds, layers), and of the best layer of one draw.
 
-    The best layer is chosen on training photographs, whose accuracy is not stored: of one draw it must be one of the
+    The best layer is chosen on training images, whose accuracy is not stored: of one draw it must be one of the
     layers, of several draws it cannot be derived.
 
     Raises:
@@ -102,11 +102,11 @@ def derived(record: Record, arrays: Mapping[str, np.ndarray], headline: MetricSp
     if predictions.ndim != 3 or predictions.shape[2] != len(layers):
         raise ValueError("predictions of other layers than the metrics")
     correct = 100.0 * (predictions == labels[:, None, None])  # (n, seeds, layers)
-    scores = {name: correct[:, :, place].mean(axis=1) for place, name in enumerate(layers)}
+    scores = {name: correct[:, :, position].mean(axis=1) for position, name in enumerate(layers)}
     scores["top1_pixels"] = 100.0 * (pixels == labels)
     if predictions.shape[1] == 1:
         told = {metric.name: metric.value for metric in record.metrics}
-        best = [name for name in layers if abs(float(scores[name].mean()) - (told.get("top1") or 0.0)) < LEAST]
+        best = [name for name in layers if abs(float(scores[name].mean()) - (told.get("top1") or 0.0)) < SMALLEST]
         if not best:
             raise ValueError("the best layer is none of the layers")
         if len(best) == 1:
@@ -125,12 +125,12 @@ def seed_and_image_interval(values: np.ndarray, bounds: tuple[float, float]) -> 
     if n < MINIMUM or seeds < 2:
         return None
     mean = float(values.mean())
-    person, image = (grid.ravel() for grid in np.meshgrid(np.arange(seeds), np.arange(n), indexing="ij"))
-    variance = two_way_variance((values - mean).ravel() / values.size, person, image)
+    participant, image = (grid.ravel() for grid in np.meshgrid(np.arange(seeds), np.arange(n), indexing="ij"))
+    variance = two_way_variance((values - mean).ravel() / values.size, participant, image)
     freedom = min(seeds, n) - 1
     reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(max(0.0, float(variance.total[0]))))
     low, high = max(bounds[0], mean - reach), min(bounds[1], mean + reach)
-    return Interval(low, high, f"two-way (seeds x photographs), t({freedom})")
+    return Interval(low, high, f"two-way (seeds x images), t({freedom})")
 
 
 def _correct(probes: Sequence[Probes], labels: np.ndarray) -> dict[str, np.ndarray]:
@@ -142,8 +142,8 @@ def _correct(probes: Sequence[Probes], labels: np.ndarray) -> dict[str, np.ndarr
 
 
 def best_layer(probes: Probes) -> str:
-    """The layer of highest accuracy on the held training photographs; of equal ones the shallower."""
-    return max(probes.layers, key=lambda layer: probes.layers[layer].held_accuracy)
+    """The layer of highest accuracy on the held training images; of equal ones the shallower."""
+    return max(probes.layers, key=lambda layer: probes.layers[layer].validation_accuracy)
 
 
 def _best(probes: Sequence[Probes], correct: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -152,13 +152,13 @@ def _best(probes: Sequence[Probes], correct: Mapping[str, np.ndarray]) -> np.nda
 
 
 def _of_layer(headline: MetricSpec, layer: str, dims: int) -> MetricSpec:
-    words = f"Share of test photographs whose class a linear classifier names from the {dims} numbers of {layer}."
-    return replace(headline, name=f"top1_{layer}", title=f"Probe, {layer}", explanation=words)
+    message = f"Share of test images whose class a linear classifier names from the {dims} numbers of {layer}."
+    return replace(headline, name=f"top1_{layer}", title=f"Probe, {layer}", explanation=message)
 
 
 def _of_pixels(headline: MetricSpec, dims: int) -> MetricSpec:
-    words = f"The same from the lightness itself, {dims} pixels: what no network is needed for."
-    return replace(headline, name="top1_pixels", title="Probe, pixels", explanation=words, comparable=False)
+    message = f"The same from the lightness itself, {dims} pixels: what no network is needed for."
+    return replace(headline, name="top1_pixels", title="Probe, pixels", explanation=message, comparable=False)
 
 
 def _columns(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -180,15 +180,15 @@ def _over_seeds(metric: Metric, values: np.ndarray | None, spec: MetricSpec) -> 
     return metric.model_copy(update=changes)
 
 
-def _difference(name: str, minus: str, mine: np.ndarray, theirs: np.ndarray) -> Difference:
-    """Mine (S, n) minus theirs (S', n) on the same photographs; where one has a single draw, it meets every other."""
-    draws = max(len(mine), len(theirs))
-    if len(mine) != len(theirs) and min(len(mine), len(theirs)) > 1:
-        draws = min(len(mine), len(theirs))
-    values = np.broadcast_to(mine[:draws], (draws, mine.shape[1])) - theirs[:draws]
+def _difference(name: str, minus: str, candidate: np.ndarray, reference: np.ndarray) -> Difference:
+    """Mine (S, n) minus theirs (S', n) on the same images; where one has a single draw, it meets every other."""
+    draws = max(len(candidate), len(reference))
+    if len(candidate) != len(reference) and min(len(candidate), len(reference)) > 1:
+        draws = min(len(candidate), len(reference))
+    values = np.broadcast_to(candidate[:draws], (draws, candidate.shape[1])) - reference[:draws]
     if draws == 1:
         ones = np.ones(values.shape[1])
-        pair = paired_interval(np.stack([mine[0], ones], 1), np.stack([theirs[0], ones], 1), "ratio")
+        pair = paired_interval(np.stack([candidate[0], ones], 1), np.stack([reference[0], ones], 1), "ratio")
         found = pair.interval
     else:
         found = seed_and_image_interval(values, (-100.0, 100.0))
@@ -212,9 +212,9 @@ def _notes(probed: Probed, layers: Sequence[str]) -> list[str]:
     best = [best_layer(one) for one in probed.model]
     counts = probed.training_counts
     notes = [
-        f"{probed.classes} classes, {int(counts.sum())} training photographs ({counts.min()} to {counts.max()} a "
+        f"{probed.classes} classes, {int(counts.sum())} training images ({counts.min()} to {counts.max()} a "
         f"class); best layer, by the held part of them: {', '.join(dict.fromkeys(best))}",
-        "who always names the commonest class of the test photographs is right on "
+        "who always names the commonest class of the test images is right on "
         f"{100 * np.bincount(probed.labels).max() / len(probed.labels):.1f} %",
     ]
     chosen = {layer: probed.model[0].layers[layer].strength for layer in layers}
@@ -225,7 +225,7 @@ def _notes(probed: Probed, layers: Sequence[str]) -> list[str]:
     if unfinished := sum(not fitted.converged for one in networks for fitted in one.layers.values()):
         notes.append(f"classifiers that stopped before they had converged: {unfinished}")
     if probed.repeated:
-        notes.append(f"{probed.repeated} test photographs are also in the training set, so the numbers flatter")
+        notes.append(f"{probed.repeated} test images are also in the training set, so the numbers flatter")
     if len(probed.model) > 1:
-        notes.append(f"means over {len(probed.model)} draws of the weights; intervals are over draws and photographs")
+        notes.append(f"means over {len(probed.model)} draws of the weights; intervals are over draws and images")
     return [*notes, *probed.notes]

@@ -1,4 +1,4 @@
-"""From the classes of a set of photographs to those of a classifier."""
+"""From the classes of a set of images to those of a classifier."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SYNSET = re.compile("n[0-9]{8}")
 
 
 def has_labels(dataset: Dataset) -> bool:
-    """Whether any photograph has a class."""
+    """Whether any image has a class."""
     return any(sample.label is not None for sample in dataset.samples)
 
 
@@ -33,17 +33,17 @@ def classes_for(dataset: Dataset, classifier: Classifier) -> Mapping[int, int]:
 
 def _class(label: int, name: str, classifier: Classifier) -> int:
     base = name.rpartition("/")[2]  # of a list, the folder that holds the class: train/n01440764
-    mend = "name classes by their ImageNet synset, or leave labels aside with --param semantic.labels=ignore"
+    hint = "name classes by their ImageNet synset, or leave labels aside with --param semantic.labels=ignore"
     if not base or base == str(label):
         if label >= classifier.n_classes:
             what = f"class {label} is not one of the {classifier.n_classes} of {classifier.name}"
-            raise UserError(what, mend="number classes from 0, as the classifier does, or name them by their synset")
+            raise UserError(what, hint="number classes from 0, as the classifier does, or name them by their synset")
         return label
     if not SYNSET.fullmatch(base):
-        raise UserError(f"class {base!r} is no ImageNet synset (as n01440764)", mend=mend)
+        raise UserError(f"class {base!r} is no ImageNet synset (as n01440764)", hint=hint)
     if classifier.synsets is None:
         what = f"{classifier.name} has {classifier.n_classes} classes, which are no known ImageNet's"
-        raise UserError(f"{what}: class {base!r} cannot be looked up", mend=mend)
+        raise UserError(f"{what}: class {base!r} cannot be looked up", hint=hint)
     if base not in classifier.synsets:
-        raise UserError(f"class {base!r} is not one of the {classifier.n_classes} of {classifier.name}", mend=mend)
+        raise UserError(f"class {base!r} is not one of the {classifier.n_classes} of {classifier.name}", hint=hint)
     return classifier.synsets[base]

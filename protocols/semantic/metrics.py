@@ -1,11 +1,11 @@
-"""What is measured: scores by one classifier, and their means where several judge."""
+"""What is measured: scores by one classifier, and their means where there are several."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from colorbench.reporting.classifier_agreement import judged
+from colorbench.reporting.classifier_agreement import classified
 from colorbench.results.metric_spec import MetricSpec
 
 TOP1 = MetricSpec(
@@ -15,14 +15,14 @@ TOP1 = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of photographs whose class the classifier names first when it sees the answer's colours; "
+    explanation="Share of images whose class the classifier names first when it sees the answer's colors; "
     "gray scores high too, since most classes are known by their shape.",
 )
 TOP5 = replace(
     TOP1,
     name="top5",
     title="Top-5",
-    explanation="Share of photographs whose class is among the classifier's first five.",
+    explanation="Share of images whose class is among the classifier's first five.",
 )
 MINUS_TRUTH = MetricSpec(
     name="top1_minus_truth",
@@ -31,14 +31,14 @@ MINUS_TRUTH = MetricSpec(
     higher_is_better=True,
     lower_bound=-100,
     upper_bound=100,
-    explanation="What the classifier loses against the true colours of the same photographs.",
+    explanation="What the classifier loses against the true colors of the same images.",
     comparable=False,  # it differs from top1 by a number that is the same for all models
 )
 MINUS_GRAY = replace(
     MINUS_TRUTH,
     name="top1_minus_gray",
     title="Top-1 minus gray",
-    explanation="What the classifier gains over the gray photographs: 0 says that the colours are of no use to it, "
+    explanation="What the classifier gains over the gray images: 0 says that the colors are of no use to it, "
     "less that they mislead it.",
 )
 GAP_SHARE = MetricSpec(
@@ -46,7 +46,7 @@ GAP_SHARE = MetricSpec(
     title="Share of the gap",
     unit="%",
     higher_is_better=True,
-    explanation="Share of the way from gray to the true colours in top-1, with Fieller's interval; none is given "
+    explanation="Share of the way from gray to the true colors in top-1, with Fieller's interval; none is given "
     "where gray and truth themselves cannot be told apart.",
     comparable=False,
     share_of_gap=True,
@@ -55,7 +55,7 @@ AGREEMENT = replace(
     TOP1,
     name="agreement",
     title="Agreement",
-    explanation="Share of photographs for which the classifier names the same class as on the true colours; right or "
+    explanation="Share of images for which the classifier names the same class as on the true colors; right or "
     "wrong, it needs no labels.",
 )
 KL = MetricSpec(
@@ -64,13 +64,13 @@ KL = MetricSpec(
     unit="",  # so that tables show three decimals
     higher_is_better=False,
     lower_bound=0,
-    explanation="How far the classifier's whole answer moves away from its answer on the true colours (KL divergence "
+    explanation="How far the classifier's whole answer moves away from its answer on the true colors (KL divergence "
     "in nats, truth first); 0 is the same answer.",
     of_ground_truth=0,
     ground_truth_margin=1e-9,
 )
 LABELLED = (TOP1, MINUS_TRUTH, MINUS_GRAY, GAP_SHARE, TOP5)
-"""These need the classes of the photographs."""
+"""These need the classes of the images."""
 SCORES = (*LABELLED, AGREEMENT, KL)
 
 
@@ -79,21 +79,23 @@ def scores(*, labelled: bool) -> tuple[MetricSpec, ...]:
     return SCORES if labelled else (AGREEMENT, KL)
 
 
-def metrics(judges: Sequence[str], *, labelled: bool) -> tuple[MetricSpec, ...]:
-    """Of one judge its scores; of several their mean under the plain names, then each judge's own."""
+def metrics(classifiers: Sequence[str], *, labelled: bool) -> tuple[MetricSpec, ...]:
+    """Of one classifier its scores; of several their mean under the plain names, then each classifier's own."""
     specs = scores(labelled=labelled)
-    if len(judges) == 1:
-        return tuple(replace(spec, judge=judges[0]) for spec in specs)
-    mean = tuple(replace(spec, explanation=f"{spec.explanation} Mean of {len(judges)} classifiers.") for spec in specs)
+    if len(classifiers) == 1:
+        return tuple(replace(spec, classifier=classifiers[0]) for spec in specs)
+    mean = tuple(
+        replace(spec, explanation=f"{spec.explanation} Mean of {len(classifiers)} classifiers.") for spec in specs
+    )
     own = [
         replace(
             spec,
-            name=judged(spec.name, judge),
-            title=f"{spec.title} by {judge}",
-            judge=judge,
-            explanation=f"{spec.title} by {judge}.",
+            name=classified(spec.name, classifier),
+            title=f"{spec.title} by {classifier}",
+            classifier=classifier,
+            explanation=f"{spec.title} by {classifier}.",
         )
-        for judge in judges
+        for classifier in classifiers
         for spec in specs
     ]
     return (*mean, *own)

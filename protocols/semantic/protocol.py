@@ -1,4 +1,4 @@
-"""The protocol: its parameters, what is stored of every photograph, and what is said at the end."""
+"""The protocol: its parameters, what is stored of every image, and what is said at the end."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from torch import Tensor
 
 from colorbench.color.lab import lab_to_rgb8
 from colorbench.data.dataset import Dataset
-from colorbench.evaluation.batch import Colorization, Truth
-from colorbench.evaluation.interfaces import ProtocolSpec, ScoredBatch, Summary
+from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.evaluation.interfaces import BatchScores, ProtocolSpec, Summary
 from colorbench.models.classifier_weights import PACKAGED
 from colorbench.models.classifiers import Classifier, load_classifiers
-from colorbench.reporting.classifier_agreement import judged
+from colorbench.reporting.classifier_agreement import classified
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.stats.fieller import share_of_gap
 from protocols.semantic.labels import classes_for, has_labels
 from protocols.semantic.metrics import AGREEMENT, GAP_SHARE, SCORES, metrics, scores
 
 SUSPICIOUS = 20.0
-"""Top-1 on the true colours, in percent, below which labels are more likely numbered otherwise than hard."""
+"""Top-1 on the true colors, in percent, below which labels are more likely numbered otherwise than hard."""
 
 
 class SemanticProtocol:
-    """Classification of recoloured photographs, through the engine's one pass."""
+    """Classification of recolored images, through the engine's one pass."""
 
     spec = ProtocolSpec(
         name="semantic",
         version=1,
-        title="Semantic interpretability: what a classifier sees in the colours",
-        parameters={"classifiers": PACKAGED, "recipe": "native", "crop": "none", "labels": "use"},
+        title="Semantic interpretability: what a classifier sees in the colors",
+        parameters={"classifiers": PACKAGED, "preprocessing": "native", "crop": "none", "labels": "use"},
         metrics=SCORES,
         headline=AGREEMENT.name,
         choices={"crop": ("none", "timm"), "labels": ("use", "ignore")},
         parameter_help={
             "classifiers": "one or several of timm's, with commas between: NAME, NAME.TAG, or NAME:FILE with weights "
             f"of one's own; only {PACKAGED} needs no download",
-            "recipe": "from file to the colorized picture: native (its own size), squash256, center256",
-            "crop": "none (the whole picture to the classifier's size, bicubic) or timm (the classifier's own "
-            "resizing and centre crop)",
-            "labels": "use (top-1 and top-5 where photographs have classes) or ignore (agreement and KL alone)",
+            "preprocessing": "from file to the colorized image: native (its own size), squash256, center256",
+            "crop": "none (the whole image to the classifier's size, bicubic) or timm (the classifier's own "
+            "resizing and center crop)",
+            "labels": "use (top-1 and top-5 where images have classes) or ignore (agreement and KL alone)",
         },
     )
 
@@ -54,10 +54,12 @@ class SemanticProtocol:
             UserError: for an unknown parameter, value, classifier or class, and for weights that cannot be had.
         """
         chosen = self.spec.resolved(parameters)
-        judges = load_classifiers(chosen["classifiers"], crop=chosen["crop"])  # type: ignore[arg-type]  # checked
+        classifiers = load_classifiers(chosen["classifiers"], crop=chosen["crop"])  # type: ignore[arg-type]  # checked
         labelled = chosen["labels"] == "use" and has_labels(dataset)
-        classes = {judge.name: classes_for(dataset, judge) for judge in judges} if labelled else None
-        return SemanticScorer(chosen, judges, classes)
+        classes = (
+            {classifier.name: classes_for(dataset, classifier) for classifier in classifiers} if labelled else None
+        )
+        return SemanticScorer(chosen, classifiers, classes)
 
 
 @dataclass(frozen=True)
@@ -65,73 +67,75 @@ class SemanticScorer:
     """The protocol with its parameters resolved."""
 
     parameters: Mapping[str, str]
-    judges: tuple[Classifier, ...]
+    classifiers: tuple[Classifier, ...]
     classes: Mapping[str, Mapping[int, int]] | None
-    """Judge -> class of the set -> class of the judge; None where there are no labels."""
+    """Classifier -> class of the set -> class of the classifier; None where there are no labels."""
 
     @property
-    def recipe(self) -> str:
-        """Name of the recipe."""
-        return self.parameters["recipe"]
+    def preprocessing(self) -> str:
+        """Name of the preprocessing."""
+        return self.parameters["preprocessing"]
 
     @property
     def identity(self) -> Mapping[str, Any]:
         """The parameters, with the weights' content and the preprocessing in place of the classifiers' names."""
-        return {**self.parameters, "classifiers": [judge.identity for judge in self.judges]}
+        return {**self.parameters, "classifiers": [classifier.identity for classifier in self.classifiers]}
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """By judge, and their means; those of labels only where there are labels."""
-        return metrics([judge.name for judge in self.judges], labelled=self.classes is not None)
+        """By classifier, and their means; those of labels only where there are labels."""
+        return metrics([classifier.name for classifier in self.classifiers], labelled=self.classes is not None)
 
-    def score(self, colorization: Colorization) -> ScoredBatch:
-        """Each judge's answers to each picture."""
+    def score(self, colorization: Prediction) -> BatchScores:
+        """Each classifier's answers to each image."""
         columns: dict[str, np.ndarray] = {}
         of_all = []
-        for judge in self.judges:
-            statistics, extra = self._judgement(judge, colorization)
+        for classifier in self.classifiers:
+            statistics, extra = self._judgement(classifier, colorization)
             of_all.append(statistics)
-            columns |= {self._name(name, judge): values for name, values in extra.items()}
-            columns |= _columns({self._name(name, judge): values for name, values in statistics.items()})
-        if len(self.judges) > 1:
+            columns |= {self._name(name, classifier): values for name, values in extra.items()}
+            columns |= _columns({self._name(name, classifier): values for name, values in statistics.items()})
+        if len(self.classifiers) > 1:
             mean = {name: np.mean([one[name] for one in of_all], axis=0) for name in of_all[0]}
             columns |= _columns(mean)
-        return ScoredBatch(columns)
+        return BatchScores(columns)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
-        """What each judge makes of gray and truth, against which its scores are read."""
+        """What each classifier makes of gray and truth, against which its scores are read."""
         if not columns or len(columns[AGREEMENT.name]) == 0:
             return Summary()
-        # A share counts every photograph, also those where gray and truth are both right: they fix the gap.
+        # A share counts every image, also those where gray and truth are both right: they fix the gap.
         effective = {
             metric.name: float(np.isfinite(columns[f"{metric.name}.s1"]).sum())
             for metric in self.metrics
             if metric.share_of_gap
         }
-        return Summary(notes=tuple(self._note(judge, columns) for judge in self.judges), effective_n=effective)
+        return Summary(
+            notes=tuple(self._note(classifier, columns) for classifier in self.classifiers), effective_n=effective
+        )
 
     def _judgement(
-        self, judge: Classifier, colorization: Colorization
+        self, classifier: Classifier, colorization: Prediction
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Score -> (2, N) statistics, and further columns (N,), of one judge."""
+        """Score -> (2, N) statistics, and further columns (N,), of one classifier."""
         truth = colorization.truth
-        of_truth, of_gray = _logits_of_truth(truth, judge), _logits_of_gray(truth, judge)
-        given = _logits(colorization, judge, of_truth, of_gray)
-        answers = {"": given, "_truth": of_truth, "_gray": of_gray}
-        first = {key: logits.argmax(dim=1) for key, logits in answers.items()}
+        of_truth, of_gray = _logits_of_truth(truth, classifier), _logits_of_gray(truth, classifier)
+        given = _logits(colorization, classifier, of_truth, of_gray)
+        predictions = {"": given, "_truth": of_truth, "_gray": of_gray}
+        first = {key: logits.argmax(dim=1) for key, logits in predictions.items()}
         ones = np.ones(len(truth.ids))
         statistics = {
             "agreement": np.stack([_percent(first[""] == first["_truth"]), ones]),
             "kl": np.stack([divergence(of_truth, given), ones]),
         }
-        extra = {f"class{key}": place.double().numpy() for key, place in first.items()}
+        extra = {f"class{key}": position.double().numpy() for key, position in first.items()}
         extra["agreement_gray"] = _percent(first["_gray"] == first["_truth"])
         extra["kl_gray"] = divergence(of_truth, of_gray)
         if self.classes is not None:
-            known = self.classes[judge.name]
+            known = self.classes[classifier.name]
             wanted = torch.tensor([-1 if label is None else known[label] for label in truth.labels])
             with_class = np.where(wanted.numpy() >= 0, 1.0, np.nan)
-            right = {key: _percent(place == wanted) * with_class for key, place in first.items()}
+            right = {key: _percent(position == wanted) * with_class for key, position in first.items()}
             extra |= {f"top1{key}": values for key, values in right.items() if key}
             statistics |= {
                 "top1": np.stack([right[""], with_class]),
@@ -143,26 +147,26 @@ class SemanticScorer:
             }
         return {spec.name: statistics[spec.name] for spec in scores(labelled=self.classes is not None)}, extra
 
-    def _name(self, score: str, judge: Classifier) -> str:
-        return score if len(self.judges) == 1 else judged(score, judge.name)
+    def _name(self, score: str, classifier: Classifier) -> str:
+        return score if len(self.classifiers) == 1 else classified(score, classifier.name)
 
-    def _note(self, judge: Classifier, columns: Mapping[str, np.ndarray]) -> str:
+    def _note(self, classifier: Classifier, columns: Mapping[str, np.ndarray]) -> str:
         if self.classes is None:
-            same, kl = (columns[self._name(f"{score}_gray", judge)].mean() for score in ("agreement", "kl"))
-            return f"{judge.name} on gray: agreement {same:.1f} %, KL from truth {kl:.3f} nats"
-        true, gray = (np.nanmean(columns[self._name(f"top1_{key}", judge)]) for key in ("truth", "gray"))
-        name = self._name(GAP_SHARE.name, judge)
+            same, kl = (columns[self._name(f"{score}_gray", classifier)].mean() for score in ("agreement", "kl"))
+            return f"{classifier.name} on gray: agreement {same:.1f} %, KL from truth {kl:.3f} nats"
+        true, gray = (np.nanmean(columns[self._name(f"top1_{key}", classifier)]) for key in ("truth", "gray"))
+        name = self._name(GAP_SHARE.name, classifier)
         gap = share_of_gap(np.stack([columns[f"{name}.s0"], columns[f"{name}.s1"]], axis=1))
-        words = f"{judge.name}: top-1 {true:.1f} % on the true colours, {gray:.1f} % on gray"
+        message = f"{classifier.name}: top-1 {true:.1f} % on the true colors, {gray:.1f} % on gray"
         if np.isfinite(gap.gap_low):
-            words += f"; gap {100 * gap.gap:.1f} points [{100 * gap.gap_low:.1f}, {100 * gap.gap_high:.1f}]"
+            message += f"; gap {100 * gap.gap:.1f} points [{100 * gap.gap_low:.1f}, {100 * gap.gap_high:.1f}]"
         if true < SUSPICIOUS:
-            words += "; so few on the true colours: are the classes numbered as the classifier numbers them?"
-        return words
+            message += "; so few on the true colors: are the classes numbered as the classifier numbers them?"
+        return message
 
 
-def gray_pictures(truth: Truth) -> Tensor:
-    """(N, 3, H, W) uint8: the photographs' own lightness with ab = 0."""
+def gray_images(truth: GroundTruth) -> Tensor:
+    """(N, 3, H, W) uint8: the images' own lightness with ab = 0."""
     return truth.shared(
         "gray_rgb8", lambda: lab_to_rgb8(torch.cat([truth.lightness, torch.zeros_like(truth.ab)], dim=1))
     )
@@ -188,25 +192,25 @@ def among_first(logits: Tensor, wanted: Tensor, count: int) -> Tensor:
     return ((logits > own).sum(dim=1) < count) & (wanted >= 0)
 
 
-def _logits_of_truth(truth: Truth, judge: Classifier) -> Tensor:
-    return truth.shared(f"classifier {judge.key} truth", lambda: judge.logits(truth.rgb8).cpu())
+def _logits_of_truth(truth: GroundTruth, classifier: Classifier) -> Tensor:
+    return truth.shared(f"classifier {classifier.key} truth", lambda: classifier.logits(truth.rgb8).cpu())
 
 
-def _logits_of_gray(truth: Truth, judge: Classifier) -> Tensor:
-    return truth.shared(f"classifier {judge.key} gray", lambda: judge.logits(gray_pictures(truth)).cpu())
+def _logits_of_gray(truth: GroundTruth, classifier: Classifier) -> Tensor:
+    return truth.shared(f"classifier {classifier.key} gray", lambda: classifier.logits(gray_images(truth)).cpu())
 
 
-def _logits(colorization: Colorization, judge: Classifier, of_truth: Tensor, of_gray: Tensor) -> Tensor:
-    """(N, C) answers to the colorization; pictures that equal truth or gray, as those anchors' do, are judged already.
+def _logits(colorization: Prediction, classifier: Classifier, of_truth: Tensor, of_gray: Tensor) -> Tensor:
+    """(N, C) answers to the colorization; images that equal truth or gray, as those baselines' do, are judged already.
 
     Whatever is left is judged together, so that no answer depends on it: see ``Classifier``.
     """
-    seen, truth = colorization.rgb8, colorization.truth
-    if seen is truth.rgb8 or torch.equal(seen, truth.rgb8):
+    rendered, truth = colorization.rgb8, colorization.truth
+    if rendered is truth.rgb8 or torch.equal(rendered, truth.rgb8):
         return of_truth
-    if torch.equal(seen, gray_pictures(truth)):
+    if torch.equal(rendered, gray_images(truth)):
         return of_gray
-    return judge.logits(seen).cpu()
+    return classifier.logits(rendered).cpu()
 
 
 def _percent(hit: Tensor) -> np.ndarray:
@@ -215,7 +219,7 @@ def _percent(hit: Tensor) -> np.ndarray:
 
 
 def _columns(statistics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Columns of metrics from their (2, N) statistics; a share of a single photograph's gap is no score."""
+    """Columns of metrics from their (2, N) statistics; a share of a single image's gap is no score."""
     columns: dict[str, np.ndarray] = {}
     for name, (above, below) in statistics.items():
         if not name.startswith(GAP_SHARE.name):

@@ -30,7 +30,7 @@ class Backbone(nn.Module):
             model: with features.
             layer: name of the map; ``auto``: the deepest block among those of lowest resolution.
             tune: ``head`` (nothing here), ``all``, or the name of the first block that is tuned.
-            size: side of the photographs, to try the model with.
+            size: side of the images, to try the model with.
             device: where it computes.
 
         Raises:
@@ -62,9 +62,9 @@ class Backbone(nn.Module):
                 tuned = [one for one in used if id(one) not in below]
             else:
                 known = ", ".join(blocks[: blocks.index(self.layer) + 1])
-                raise UserError(f"tune cannot be {tune!r}", mend=f"choose head, all, or of {known}")
+                raise UserError(f"tune cannot be {tune!r}", hint=f"choose head, all, or of {known}")
         if tune != HEAD and not tuned:
-            raise UserError(f"{self.name} has no weights that could be tuned", mend="give --param tune=head")
+            raise UserError(f"{self.name} has no weights that could be tuned", hint="give --param tune=head")
         self.requires_grad_(False)
         for parameter in tuned:
             parameter.requires_grad_(True)
@@ -75,17 +75,17 @@ class Backbone(nn.Module):
         if layer != DEEPEST:
             (found,) = chosen_layers(blocks, layer) if "," not in layer and layer in blocks else (None,)
             if found is None:
-                raise UserError(f"no block is called {layer!r}", mend=f"choose auto or of {', '.join(blocks)}")
+                raise UserError(f"no block is called {layer!r}", hint=f"choose auto or of {', '.join(blocks)}")
             return found
-        least = min(maps[name].shape[2] for name in blocks)
-        return [name for name in blocks if maps[name].shape[2] == least][-1]
+        minimum = min(maps[name].shape[2] for name in blocks)
+        return [name for name in blocks if maps[name].shape[2] == minimum][-1]
 
-    def _reaching(self, answer: Tensor) -> list[nn.Parameter]:
+    def _reaching(self, prediction: Tensor) -> list[nn.Parameter]:
         """Weights that a map depends on."""
         weights = list(self.parameters())
-        if not weights or not answer.requires_grad:
+        if not weights or not prediction.requires_grad:
             return []
-        slopes = torch.autograd.grad(answer.sum(), weights, retain_graph=True, allow_unused=True)
+        slopes = torch.autograd.grad(prediction.sum(), weights, retain_graph=True, allow_unused=True)
         return [weight for weight, slope in zip(weights, slopes, strict=True) if slope is not None]
 
     def train(self, mode: bool = True) -> Backbone:

@@ -1,9 +1,9 @@
-"""The ``transfer-classification`` protocol: the colorizer's network, taught to name what is on other photographs.
+"""The ``transfer-classification`` protocol: the colorizer's network, taught to name what is on other images.
 
     colorbench run -m zoo/cic -p transfer-classification --data train=imagewoof/train --data test=imagewoof/val
     colorbench run -m zoo/cic -p transfer-classification --data train=VOCdevkit/VOC2007 --data test=VOCdevkit/VOC2007
 
-Folders of classes give one class a photograph, scored by top-1; the VOC devkit gives several, scored by mAP alone.
+Folders of classes give one class an image, scored by top-1; the VOC devkit gives several, scored by mAP alone.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.sources.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.build_record import place_of, write_whole
-from colorbench.evaluation.features import Shrinking
-from colorbench.evaluation.interfaces import Context, Derived, Outcome, ProtocolSpec, Summary
+from colorbench.evaluation.build_record import location_of, write_result
+from colorbench.evaluation.features import Pooling
+from colorbench.evaluation.interfaces import Derived, ProtocolContext, ProtocolResult, ProtocolSpec, Summary
 from colorbench.metrics.average_precision import Rule, average_precision
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Metric, Record
 from protocols.label_alignment import aligned
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.fine_tuning import Photographs, Plan, numbers, training_overlap
+from protocols.transfer.fine_tuning import Images, Plan, numbers, training_overlap
 from protocols.transfer.shared import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
 
 TOP1 = MetricSpec(
@@ -39,7 +39,7 @@ TOP1 = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of photographs whose class the fine-tuned network names rightly.",
+    explanation="Share of images whose class the fine-tuned network names rightly.",
 )
 MAP = MetricSpec(
     name="map",
@@ -48,7 +48,7 @@ MAP = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Mean over classes of average precision: how far up photographs that show a class stand when all are "
+    explanation="Mean over classes of average precision: how far up images that show a class stand when all are "
     "ranked by it.",
     comparable=False,
 )
@@ -57,9 +57,9 @@ MAP = MetricSpec(
 class PooledLinear(nn.Module):
     """A map made smaller, normalized, and one linear layer: the head of the linear probe, trained in place."""
 
-    def __init__(self, channels: int, side: int, classes: int, shrinking: Shrinking) -> None:
+    def __init__(self, channels: int, side: int, classes: int, shrinking: Pooling) -> None:
         super().__init__()
-        self.shrinking = Shrinking(channels * side**2, shrinking.pooling)
+        self.shrinking = Pooling(channels * side**2, shrinking.pooling)
         self.norm = nn.BatchNorm1d(channels * side**2, affine=False)
         self.linear = nn.Linear(channels * side**2, classes)
         nn.init.normal_(self.linear.weight, 0, 0.01)
@@ -73,7 +73,7 @@ class PooledLinear(nn.Module):
 
 @dataclass(frozen=True)
 class Truth:
-    """What is on the photographs of both sets."""
+    """What is on the images of both sets."""
 
     train: Dataset
     test: Dataset
@@ -81,7 +81,7 @@ class Truth:
     known: Mapping[str, Mapping[str, np.ndarray]]
     """Role -> id -> (classes,) int8: present 1, absent 0, difficult -1."""
     single: bool
-    """Whether every photograph shows one class."""
+    """Whether every image shows one class."""
 
     def of(self, role: str, ids: tuple[str, ...]) -> np.ndarray:
         """(n, classes) int8."""
@@ -97,10 +97,10 @@ class TransferClassificationProtocol:
         name="transfer-classification",
         version=1,
         title="Transfer to classification",
-        parameters={**DEFAULTS, "dims": 4000, "rule": "auto", "views": "whole"},
+        parameters={**DEFAULTS, "dims": 4000, "rule": "auto", "views": "full"},
         metrics=(MAP, TOP1),
         headline="map",
-        choices={"rule": ("auto", "voc07", "voc10", "sklearn"), "views": ("whole", "ten-crop")},
+        choices={"rule": ("auto", "voc07", "voc10", "sklearn"), "views": ("full", "ten-crop")},
         parameter_help={
             **HELP,
             "dims": "about how many numbers the map is pooled to under the linear layer",
@@ -111,11 +111,11 @@ class TransferClassificationProtocol:
         needs=("HasFeatures",),
     )
 
-    def evaluate(self, context: Context) -> Record:
+    def evaluate(self, context: ProtocolContext) -> Record:
         """Fine-tune one model and score it.
 
         Raises:
-            UserError: for parameters or photographs that cannot be.
+            UserError: for parameters or images that cannot be.
             RunError: for a training that failed.
         """
         parameters = self.spec.resolved(context.parameters)
@@ -123,37 +123,37 @@ class TransferClassificationProtocol:
         truth = read_truth(context, parameters)
         told = {id: row.tolist() for id, row in truth.known["train"].items()}
         identity = identity_of(context, parameters, truth.train, [truth.classes, told])
-        place = place_of(context, self.spec, identity, truth.test)
-        if (record := place.finished()) is not None:
+        position = location_of(context, self.spec, identity, truth.test)
+        if (record := position.finished()) is not None:
             return record
         device = context.settings.device
 
         def head_of(backbone: Backbone) -> PooledLinear:
-            shrinking = Shrinking(int(figures["dims"]))
+            shrinking = Pooling(int(figures["dims"]))
             side = shrinking.side(backbone.channels, backbone.height, backbone.height)
             return PooledLinear(backbone.channels, side, len(truth.classes), shrinking)
 
-        def loss_of(train: Photographs, _plan: Plan) -> Loss:
+        def loss_of(train: Images, _plan: Plan) -> Loss:
             return _loss(truth.of("train", train.rows.ids), truth.single, device)
 
         sets, ten = (truth.train, truth.test), parameters["views"] == "ten-crop"
         tuned = fine_tuned(context, identity, figures, sets, head_of, loss_of, ten=ten)
         train, test = tuned.train, tuned.test
-        scores = torch.cat(tuned.said).double().numpy()
+        scores = torch.cat(tuned.predictions).double().numpy()
         labels = truth.of("test", test.rows.ids)
         rule: Any = parameters["rule"]
         columns, metrics, notes = score(scores, labels, truth.classes, rule, single=truth.single)
-        outcome = Outcome(
+        outcome = ProtocolResult(
             parameters=parameters,
             identity=identity,
-            recipe=parameters["recipe"],
+            preprocessing=parameters["preprocessing"],
             rows=test.rows,
             columns=columns,
             metrics=metrics,
             summary=Summary(notes=(*notes, *training_overlap(train.rows.sha256s, test.rows.sha256s))),
             arrays={"scores": scores.astype(np.float32), "labels": labels},
         )
-        return write_whole(context, self.spec, place, truth.test, outcome)
+        return write_result(context, self.spec, position, truth.test, outcome)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
         """Average precision and top-1 from the stored scores and labels."""
@@ -167,7 +167,7 @@ class TransferClassificationProtocol:
         return Derived((columns,), tuple(metrics[:1]))
 
 
-def read_truth(context: Context, parameters: dict[str, str]) -> Truth:
+def read_truth(context: ProtocolContext, parameters: dict[str, str]) -> Truth:
     """Both sets with what is on them; ``auto`` is replaced in the parameters.
 
     Raises:
@@ -187,14 +187,14 @@ def read_truth(context: Context, parameters: dict[str, str]) -> Truth:
         shown = (np.stack(list(known["test"].values())) == PRESENT).any(axis=0)
         if (lost := absent & shown).any():
             what = f"class {CLASSES[int(np.argmax(lost))]!r} is absent from training"
-            raise UserError(what, where=sets[0].source, mend="train on a larger list, or leave --limit away")
+            raise UserError(what, where=sets[0].source, hint="train on a larger list, or leave --limit away")
         return Truth(*sets, CLASSES, known, single=False)
-    train, test = aligned(context.data["train"], context.data["test"], least=1)
+    train, test = aligned(context.data["train"], context.data["test"], minimum=1)
     if parameters["rule"] == "auto":
         parameters["rule"] = "sklearn"
     for key in ("train_set", "test_set"):
         if parameters[key] != "auto":
-            raise UserError(f"{key} is for a VOC devkit, and these are folders of classes", mend=f"leave {key} away")
+            raise UserError(f"{key} is for a VOC devkit, and these are folders of classes", hint=f"leave {key} away")
         parameters[key] = "all"
     names = train.class_names or ()
     one_hot = np.eye(len(names), dtype=np.int8)
@@ -206,15 +206,15 @@ def read_truth(context: Context, parameters: dict[str, str]) -> Truth:
 
 
 def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Loss:
-    """Cross-entropy over classes; of several classes a photograph one each, which what is difficult has no part in."""
+    """Cross-entropy over classes; of several classes an image one each, which what is difficult has no part in."""
     truth = torch.from_numpy(targets).to(device)
 
-    def of(said: Tensor, places: np.ndarray, _corner: tuple[int, int], _mirrored: np.ndarray) -> Tensor:
-        wanted = truth[torch.from_numpy(places).to(device)]
+    def of(predictions: Tensor, positions: np.ndarray, _corner: tuple[int, int], _mirrored: np.ndarray) -> Tensor:
+        wanted = truth[torch.from_numpy(positions).to(device)]
         if single:
-            return cross_entropy(said, wanted.argmax(dim=1))
+            return cross_entropy(predictions, wanted.argmax(dim=1))
         counted = (wanted != DIFFICULT).float()
-        each = binary_cross_entropy_with_logits(said, (wanted == PRESENT).float(), reduction="none")
+        each = binary_cross_entropy_with_logits(predictions, (wanted == PRESENT).float(), reduction="none")
         return (each * counted).sum() / counted.sum().clamp_min(1)
 
     return of
@@ -230,13 +230,13 @@ def score(
         labels: (n, classes) present, absent or difficult.
         classes: their names.
         rule: of average precision.
-        single: whether every photograph shows one class.
+        single: whether every image shows one class.
     """
     n = len(scores)
     columns: dict[str, np.ndarray] = {}
     metrics: list[Metric] = []
     if single:
-        # Of softmax probabilities, as a ranking across photographs needs a common scale.
+        # Of softmax probabilities, as a ranking across images needs a common scale.
         scores = scores - scores.max(axis=1, keepdims=True)
         scores = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     each = {name: float(_precision(scores[:, index], labels[:, index], rule)) for index, name in enumerate(classes)}
@@ -252,7 +252,7 @@ def score(
     notes = [
         f"average precision ({rule}) in %: "
         + ", ".join(f"{name} {100 * v:.1f}" for name, v in each.items() if not np.isnan(v)),
-        "one training: intervals are over photographs, not over seeds of the training",
+        "one training: intervals are over images, not over seeds of the training",
     ]
     if single:
         right = 100.0 * (scores.argmax(axis=1) == labels.argmax(axis=1))

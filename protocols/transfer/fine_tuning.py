@@ -1,4 +1,4 @@
-"""The fine-tuning loop: photographs held in memory, random crops and mirrors, one checkpoint that it goes on from.
+"""The fine-tuning loop: images held in memory, random crops and mirrors, one checkpoint that it goes on from.
 
 What an epoch draws follows from the seed and its number alone, so that a training that was killed and goes on is the
 training that was not.
@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import Settings
-from colorbench.evaluation.progress import Progress
-from colorbench.results.copies import first_places, without_copies
+from colorbench.evaluation.config import ExecutionConfig
+from colorbench.evaluation.progress import ThroughputMeter
+from colorbench.results.copies import first_positions, without_copies
 from colorbench.results.shard import Shard
 from colorbench.training.schedule import trapezoid
 from protocols.transfer.backbone import Backbone
@@ -32,17 +32,17 @@ STRIDE = 8
 
 
 @dataclass(frozen=True)
-class Photographs:
+class Images:
     """A set in memory."""
 
     rows: Shard
     lightness: Tensor
     """(n, 1, S, S) float16 L in 0..100."""
 
-    def without_copies(self) -> Photographs:
+    def without_copies(self) -> Images:
         """Return each distinct image once, for a set that is measured on."""
         rows = without_copies(self.rows)
-        return self if rows is self.rows else Photographs(rows, self.lightness[first_places(self.rows.sha256s)])
+        return self if rows is self.rows else Images(rows, self.lightness[first_positions(self.rows.sha256s)])
 
 
 @dataclass(frozen=True)
@@ -57,31 +57,32 @@ class Plan:
     """Rate of the colorizer's own weights, as a share of the head's."""
     weight_decay: float
     crop: int
-    """Side of the training crops; the whole photograph is S."""
+    """Side of the training crops; the whole image is S."""
     seed: int
 
     def steps(self, n: int) -> int:
-        """Of n photographs."""
+        """Of n images."""
         return self.epochs * max(1, n // self.batch_size)
 
 
-def load(dataset: Dataset, recipe_name: str, settings: Settings, progress: Progress) -> Photographs:
-    """All photographs of a set through a recipe.
+def load(dataset: Dataset, preprocessing_name: str, settings: ExecutionConfig, progress: ThroughputMeter) -> Images:
+    """All images of a set through a preprocessing.
 
     Raises:
-        UserError: for a recipe of mixed sizes.
+        UserError: for a preprocessing of mixed sizes.
         RunError: where not one can be read.
     """
-    recipe = get_recipe(recipe_name)
-    if recipe.mixed_sizes or recipe.size % STRIDE:
+    preprocessing = get_preprocessing(preprocessing_name)
+    if preprocessing.mixed_sizes or preprocessing.size % STRIDE:
         raise UserError(
-            f"transfer cannot use the recipe {recipe_name}", mend="choose one such as squash128: 8 divides it"
+            f"transfer cannot use the preprocessing {preprocessing_name}",
+            hint="choose one such as squash128: 8 divides it",
         )
     kept: dict[str, list[Any]] = {"ids": [], "sha256s": [], "labels": [], "gray": [], "sizes": [], "skipped": []}
     maps = []
     for batch in load_batches(
         dataset.samples,
-        recipe,
+        preprocessing,
         batch_size=settings.batch_size,
         workers=settings.workers,
         gray_policy=settings.gray_policy,
@@ -93,7 +94,7 @@ def load(dataset: Dataset, recipe_name: str, settings: Settings, progress: Progr
         progress.advance(len(batch.ids) + len(batch.skipped))
     if not maps:
         first = f"the first: {kept['skipped'][0][0]}: {kept['skipped'][0][1]}" if kept["skipped"] else dataset.source
-        raise RunError("not one photograph could be read", where=first)
+        raise RunError("not one image could be read", where=first)
     rows = Shard(
         ids=tuple(kept["ids"]),
         sha256s=tuple(kept["sha256s"]),
@@ -102,32 +103,32 @@ def load(dataset: Dataset, recipe_name: str, settings: Settings, progress: Progr
         sizes=tuple(kept["sizes"]),
         skipped=tuple((id, reason) for id, reason in kept["skipped"]),
     )
-    return Photographs(rows, torch.cat(maps))
+    return Images(rows, torch.cat(maps))
 
 
 def tune(
     backbone: Backbone,
     head: nn.Module,
-    photographs: Photographs,
+    images: Images,
     loss: Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor],
     plan: Plan,
     checkpoint: Path,
     key: str,
     device: torch.device,
-    progress: Progress,
+    progress: ThroughputMeter,
 ) -> None:
     """Train the head, and the backbone as far as it is tuned, in place.
 
     Args:
         backbone: gives maps.
         head: maps -> answer.
-        photographs: of the role ``train``.
+        images: of the role ``train``.
         loss: (answer, places of the batch, (top, left) of the crop, (N,) bool mirrored) -> scalar.
         plan: of the training.
         checkpoint: where the state is kept after each epoch, and read from.
         key: of all that decides the training: a checkpoint of another one is not gone on with.
         device: where it computes.
-        progress: hears of every photograph.
+        progress: hears of every image.
 
     Raises:
         RunError: for a loss that is not finite.
@@ -136,7 +137,7 @@ def tune(
     if backbone.tuned:
         groups.append({"params": backbone.tuned, "times": plan.below})
     optimizer = torch.optim.AdamW(groups, lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    n, size = len(photographs.lightness), photographs.lightness.shape[-1]
+    n, size = len(images.lightness), images.lightness.shape[-1]
     each = max(1, n // plan.batch_size)
     total = plan.steps(n)
     begin = _restore(checkpoint, key, backbone, head, optimizer)
@@ -151,20 +152,20 @@ def tune(
             rate = plan.learning_rate * trapezoid(step, total, warmup=max(1, total // 20), decay=0.5)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group["times"]
-            places = order[index * plan.batch_size : (index + 1) * plan.batch_size]
+            positions = order[index * plan.batch_size : (index + 1) * plan.batch_size]
             top, left = (int(rng.integers(0, size - plan.crop + 1)) for _ in range(2))
-            mirrored = rng.random(len(places)) < 0.5
-            batch = photographs.lightness[torch.from_numpy(places), :, top : top + plan.crop, left : left + plan.crop]
+            mirrored = rng.random(len(positions)) < 0.5
+            batch = images.lightness[torch.from_numpy(positions), :, top : top + plan.crop, left : left + plan.crop]
             batch = mirror(batch.to(device).float(), mirrored)
             with torch.enable_grad():
-                value = loss(head(backbone(batch)), places, (top, left), mirrored)
+                value = loss(head(backbone(batch)), positions, (top, left), mirrored)
                 optimizer.zero_grad(set_to_none=True)
                 value.backward()
             if not torch.isfinite(value):
                 what = f"the loss is not finite in epoch {epoch + 1}"
-                raise RunError(what, mend="give a lower rate with --param learning_rate=...")
+                raise RunError(what, hint="give a lower rate with --param learning_rate=...")
             optimizer.step()
-            progress.advance(len(places))
+            progress.advance(len(positions))
         _save(checkpoint, key, epoch + 1, backbone, head, optimizer)
     head.eval()
 
@@ -176,7 +177,7 @@ def mirror(batch: Tensor, mirrored: np.ndarray) -> Tensor:
 
 
 def crop_of(size: int, share: float) -> int:
-    """Side of a training crop: a share of the photograph's, rounded to a multiple of 8."""
+    """Side of a training crop: a share of the image's, rounded to a multiple of 8."""
     return max(STRIDE, min(size, round(share * size / STRIDE) * STRIDE))
 
 
@@ -194,16 +195,16 @@ def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple
             value = float("nan")
         if not low <= value <= high:
             raise UserError(
-                f"{name}.{key} cannot be {parameters[key]!r}", mend=f"give a number from {low:g} to {high:g}"
+                f"{name}.{key} cannot be {parameters[key]!r}", hint=f"give a number from {low:g} to {high:g}"
             )
         found[key] = value
     return found
 
 
 def training_overlap(train: Sequence[str], test: Sequence[str]) -> list[str]:
-    """A note where photographs are in both sets, by content."""
+    """A note where images are in both sets, by content."""
     both = len(set(train) & set(test))
-    return [f"{both} test photographs are also in the training set, so the numbers flatter"] if both else []
+    return [f"{both} test images are also in the training set, so the numbers flatter"] if both else []
 
 
 def _save(

@@ -2,7 +2,7 @@
 
     colorbench run -m zoo/cic -p transfer-segmentation --data train=VOCdevkit/VOC2012 --data test=VOCdevkit/VOC2012
 
-Mean intersection over union of one confusion matrix over the whole set, at the photographs' own size, void left out.
+Mean intersection over union of one confusion matrix over the whole set, at the images' own size, void left out.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.build_record import place_of, write_whole
-from colorbench.evaluation.interfaces import Context, Derived, Outcome, ProtocolSpec, Summary
+from colorbench.evaluation.build_record import location_of, write_result
+from colorbench.evaluation.interfaces import Derived, ProtocolContext, ProtocolResult, ProtocolSpec, Summary
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Metric, Record
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.fine_tuning import Photographs, Plan, mirror, numbers, training_overlap
+from protocols.transfer.fine_tuning import Images, Plan, mirror, numbers, training_overlap
 from protocols.transfer.shared import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
 
 NAMES = ("background", *CLASSES)
@@ -39,7 +39,7 @@ MEAN_IOU = MetricSpec(
     lower_bound=0,
     upper_bound=100,
     explanation="Per class, pixels that are it in truth and answer over pixels that are it in either; the mean over "
-    "classes, background among them, of one count over all photographs.",
+    "classes, background among them, of one count over all images.",
     comparable=False,
 )
 PIXELS = MetricSpec(
@@ -87,63 +87,63 @@ class TransferSegmentationProtocol:
         needs=("HasFeatures",),
     )
 
-    def evaluate(self, context: Context) -> Record:
+    def evaluate(self, context: ProtocolContext) -> Record:
         """Fine-tune one model and score it.
 
         Raises:
-            UserError: for parameters or photographs that cannot be.
+            UserError: for parameters or images that cannot be.
             RunError: for a training that failed.
         """
         parameters = self.spec.resolved(context.parameters)
         figures = numbers(parameters, self.spec.name, {**LIMITS, "hidden": (1, 4096)})
-        recipe = get_recipe(parameters["recipe"])
-        if recipe.kind != "squash":
-            what = f"transfer-segmentation cannot use the recipe {recipe.name}"
-            raise UserError(what, mend="masks are scored whole: choose squash128 or another size")
+        preprocessing = get_preprocessing(parameters["preprocessing"])
+        if preprocessing.kind != "squash":
+            what = f"transfer-segmentation cannot use the preprocessing {preprocessing.name}"
+            raise UserError(what, hint="masks are scored whole: choose squash128 or another size")
         sets = voc_sets(context, "Segmentation", parameters, ("train", "val"))
         if sets is None:
-            mend = "give --data train=VOCdevkit/VOC2012 --data test=VOCdevkit/VOC2012"
-            raise UserError("transfer-segmentation needs the masks of a VOC devkit", mend=mend)
+            hint = "give --data train=VOCdevkit/VOC2012 --data test=VOCdevkit/VOC2012"
+            raise UserError("transfer-segmentation needs the masks of a VOC devkit", hint=hint)
         roots = [root for one in sets if (root := devkit_root(one)) is not None]
         told = {sample.id: _mask_sha256(roots[0], sample.id) for sample in sets[0].samples}
         identity = identity_of(context, parameters, sets[0], told)
-        place = place_of(context, self.spec, identity, sets[1])
-        if (record := place.finished()) is not None:
+        position = location_of(context, self.spec, identity, sets[1])
+        if (record := position.finished()) is not None:
             return record
         device = context.settings.device
 
         def head_of(backbone: Backbone) -> FullyConvolutional:
             return FullyConvolutional(backbone.channels, int(figures["hidden"]))
 
-        def loss_of(train: Photographs, plan: Plan) -> Loss:
-            targets = np.stack([_small_mask(roots[0], id, recipe.size) for id in train.rows.ids])
+        def loss_of(train: Images, plan: Plan) -> Loss:
+            targets = np.stack([_small_mask(roots[0], id, preprocessing.size) for id in train.rows.ids])
             if len(np.unique(targets[targets != VOID])) < 2:
                 raise UserError("the training masks show fewer than two classes", where=sets[0].source)
             return _loss(targets, plan.crop, device)
 
         tuned = fine_tuned(context, identity, figures, sets, head_of, loss_of)
         train, test = tuned.train, tuned.test
-        said = (one for batch in tuned.said for one in batch)
-        matrices = np.stack(list(_matrices(said, roots[1], test.rows.ids, test.rows.sizes)))  # (n, 21, 21)
+        predictions = (one for batch in tuned.predictions for one in batch)
+        matrices = np.stack(list(_matrices(predictions, roots[1], test.rows.ids, test.rows.sizes)))  # (n, 21, 21)
         each = 100 * intersection_over_union(matrices.sum(axis=0))
         columns, metric = score(matrices)
         occurring = [f"{name} {value:.1f}" for name, value in zip(NAMES, each, strict=True) if not np.isnan(value)]
         notes = (
             f"IoU in %: {', '.join(occurring)}",
-            "one training: intervals are over photographs, not over seeds of the training",
+            "one training: intervals are over images, not over seeds of the training",
             *training_overlap(train.rows.sha256s, test.rows.sha256s),
         )
-        outcome = Outcome(
+        outcome = ProtocolResult(
             parameters=parameters,
             identity=identity,
-            recipe=recipe.name,
+            preprocessing=preprocessing.name,
             rows=test.rows,
             columns=columns,
             metrics=[metric, *aggregate.metrics_of([PIXELS], columns, {})],
             summary=Summary(notes=notes),
             arrays={"confusion": matrices},
         )
-        return write_whole(context, self.spec, place, sets[1], outcome)
+        return write_result(context, self.spec, position, sets[1], outcome)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
         """Mean IoU and the share of pixels that are right, from the stored confusion matrices."""
@@ -176,11 +176,11 @@ def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Loss:
     """Cross-entropy of every pixel but void, the answer stretched to the crop."""
     truth = torch.from_numpy(targets)
 
-    def of(said: Tensor, places: np.ndarray, corner: tuple[int, int], mirrored: np.ndarray) -> Tensor:
+    def of(predictions: Tensor, positions: np.ndarray, corner: tuple[int, int], mirrored: np.ndarray) -> Tensor:
         top, left = corner
-        wanted = truth[torch.from_numpy(places), top : top + crop, left : left + crop].to(device)
+        wanted = truth[torch.from_numpy(positions), top : top + crop, left : left + crop].to(device)
         wanted = mirror(wanted, mirrored).long()
-        stretched = interpolate(said, (crop, crop), mode="bilinear", align_corners=False)
+        stretched = interpolate(predictions, (crop, crop), mode="bilinear", align_corners=False)
         total = cross_entropy(stretched, wanted, ignore_index=VOID, reduction="sum")
         return total / (wanted != VOID).sum().clamp_min(1)
 
@@ -188,15 +188,15 @@ def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Loss:
 
 
 def _matrices(
-    said: Iterator[Tensor], root: Path, ids: Sequence[str], sizes: Sequence[tuple[int, int]]
+    predictions: Iterator[Tensor], root: Path, ids: Sequence[str], sizes: Sequence[tuple[int, int]]
 ) -> Iterator[np.ndarray]:
-    """The confusion matrix of each photograph at its own size."""
-    for answer, id, size in zip(said, ids, sizes, strict=True):
+    """The confusion matrix of each image at its own size."""
+    for prediction, id, size in zip(predictions, ids, sizes, strict=True):
         truth = mask(root, id)
         if truth.shape != tuple(size):
-            what = f"the mask is {truth.shape[1]} x {truth.shape[0]}, its photograph {size[1]} x {size[0]}"
-            raise UserError(what, where=id, mend="take the files of the devkit as they are")
-        stretched = interpolate(answer[None].float(), truth.shape, mode="bilinear", align_corners=False)
+            what = f"the mask is {truth.shape[1]} x {truth.shape[0]}, its image {size[1]} x {size[0]}"
+            raise UserError(what, where=id, hint="take the files of the devkit as they are")
+        stretched = interpolate(prediction[None].float(), truth.shape, mode="bilinear", align_corners=False)
         yield confusion(truth, stretched[0].argmax(dim=0).numpy(), SEGMENTED, VOID)
 
 
@@ -247,7 +247,7 @@ def mean_iou(matrix: np.ndarray) -> np.ndarray:
 
 
 def _small_mask(root: Path, id: str, size: int) -> np.ndarray:
-    """(size, size) uint8: the mask squashed as its photograph is, each pixel the nearest."""
+    """(size, size) uint8: the mask squashed as its image is, each pixel the nearest."""
     return np.asarray(Image.fromarray(mask(root, id)).resize((size, size), Image.Resampling.NEAREST))
 
 

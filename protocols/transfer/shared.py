@@ -11,23 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.data.dataset import Dataset
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources.voc import devkit_root, image_set
 from colorbench.evaluation.content_hashes import check_contents, contents_digest, contents_of
 from colorbench.evaluation.features import model_identity
-from colorbench.evaluation.interfaces import Context
-from colorbench.evaluation.progress import Progress
+from colorbench.evaluation.interfaces import ProtocolContext
+from colorbench.evaluation.progress import ThroughputMeter
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Metric
 from colorbench.stats.bootstrap import MINIMUM, weight_blocks
 from colorbench.storage.hashing import digest_of
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.fine_tuning import Photographs, Plan, crop_of, load, tune
+from protocols.transfer.fine_tuning import Images, Plan, crop_of, load, tune
 
 DEFAULTS: Mapping[str, Any] = {
     "tune": "head",
     "layer": "auto",
-    "recipe": "squash128",
+    "preprocessing": "squash128",
     "crop": 0.875,
     "epochs": 20,
     "batch": 32,
@@ -40,10 +40,10 @@ DEFAULTS: Mapping[str, Any] = {
 HELP: Mapping[str, str] = {
     "tune": "head (the colorizer stays frozen), a block such as conv5 (it and all above), or all",
     "layer": "map that the head stands on; auto: the deepest block of lowest resolution",
-    "recipe": "from file to the pixels the network sees",
-    "crop": "side of the random training crops, as a share of the photograph's",
-    "epochs": "passes over the training photographs",
-    "batch": "photographs in a step",
+    "preprocessing": "from file to the pixels the network sees",
+    "crop": "side of the random training crops, as a share of the image's",
+    "epochs": "passes over the training images",
+    "batch": "images in a step",
     "learning_rate": "of the head (AdamW, rising over 5 % of the steps, falling over the last half)",
     "below": "rate of the colorizer's own weights, as a share of the head's",
     "weight_decay": "of AdamW",
@@ -62,7 +62,7 @@ RESAMPLES = 1000
 
 
 def voc_sets(
-    context: Context, kind: str, parameters: dict[str, str], defaults: tuple[str, str]
+    context: ProtocolContext, kind: str, parameters: dict[str, str], defaults: tuple[str, str]
 ) -> tuple[Dataset, Dataset] | None:
     """Both sets where both roles are a devkit's folder, its lists written into the parameters; None for other data."""
     roots = {role: devkit_root(context.request.roles.get(role, context.request.data)) for role in ("train", "test")}
@@ -83,7 +83,7 @@ def voc_sets(
 
 
 def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:
-    """The training of these parameters on photographs of ``size`` pixels."""
+    """The training of these parameters on images of ``size`` pixels."""
     return Plan(
         epochs=int(figures["epochs"]),
         batch_size=int(figures["batch"]),
@@ -95,41 +95,41 @@ def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:
     )
 
 
-def identity_of(context: Context, parameters: Mapping[str, str], train: Dataset, truth: Any) -> dict[str, Any]:
-    """What decides the numbers of a model: parameters, training photographs by content, and what is said of them."""
+def identity_of(context: ProtocolContext, parameters: Mapping[str, str], train: Dataset, truth: Any) -> dict[str, Any]:
+    """What decides the numbers of a model: parameters, training images by content, and what is said of them."""
     return {
         **parameters,
-        "training_photographs": contents_digest(train, context.cache, context.settings.workers),
+        "training_images": contents_digest(train, context.cache, context.settings.workers),
         "truth_sha256": digest_of(truth),
         "optimizer": "AdamW; warm-up 5 %, linear fall over the last half; frozen normalization",
     }
 
 
 Loss = Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor]
-"""(answers of the head, places of the batch's photographs, corner of its crop, which are mirrored) -> scalar."""
+"""(answers of the head, places of the batch's images, corner of its crop, which are mirrored) -> scalar."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a fine-tuned network says of the test photographs."""
+    """What a fine-tuned network says of the test images."""
 
-    train: Photographs
-    test: Photographs
-    said: list[Tensor]
+    train: Images
+    test: Images
+    predictions: list[Tensor]
     """Of the head, batch by batch, on the CPU."""
 
 
 def fine_tuned(
-    context: Context,
+    context: ProtocolContext,
     identity: Mapping[str, Any],
     figures: Mapping[str, float],
     sets: tuple[Dataset, Dataset],
     head_of: Callable[[Backbone], nn.Module],
-    loss_of: Callable[[Photographs, Plan], Loss],
+    loss_of: Callable[[Images, Plan], Loss],
     *,
     ten: bool = False,
 ) -> Tuned:
-    """Load both sets, train a head (and what lies below it, as ``tune`` says), and ask it of the test photographs.
+    """Load both sets, train a head (and what lies below it, as ``tune`` says), and ask it of the test images.
 
     The training has a checkpoint whose name follows from all that decides it.
 
@@ -139,14 +139,14 @@ def fine_tuned(
         figures: the parameters that are numbers.
         sets: to train on, to measure on.
         head_of: makes the head; called with the seed set.
-        loss_of: makes the loss from the training photographs; refuses those that cannot be trained on.
+        loss_of: makes the loss from the training images; refuses those that cannot be trained on.
         ten: ask of ten crops.
     """
-    settings, recipe = context.settings, get_recipe(identity["recipe"])
-    plan = plan_of(figures, recipe.size, settings.seed)
-    progress = Progress(context.listener)
+    settings, preprocessing = context.settings, get_preprocessing(identity["preprocessing"])
+    plan = plan_of(figures, preprocessing.size, settings.seed)
+    progress = ThroughputMeter(context.listener)
     context.listener.started(sum(map(len, sets)))
-    train, test = (load(one, recipe.name, settings, progress) for one in sets)
+    train, test = (load(one, preprocessing.name, settings, progress) for one in sets)
     test = test.without_copies()
     check_contents(train.rows.ids, train.rows.sha256s, contents_of(sets[0], context.cache, settings.workers))
     loss = loss_of(train, plan)
@@ -157,30 +157,30 @@ def fine_tuned(
     model = model_identity(context.model, fingerprint)
     key = digest_of({**identity, "model": model, "plan": vars(plan), "code": context.code[0]})
     checkpoint = context.cache / "transfer" / key[:16] / "checkpoint.pt"
-    tune(backbone, head, train, loss, plan, checkpoint, key, settings.device, Progress(context.listener))
-    return Tuned(train, test, answers(backbone, head, test, context, plan, ten=ten))
+    tune(backbone, head, train, loss, plan, checkpoint, key, settings.device, ThroughputMeter(context.listener))
+    return Tuned(train, test, predictions(backbone, head, test, context, plan, ten=ten))
 
 
 def set_metric(
     spec: MetricSpec, value: float, resampled: Callable[[np.ndarray], np.ndarray], n: int, form: Any = "ratio"
 ) -> Metric:
-    """A metric of the whole set, with the bootstrap's percentiles over photographs.
+    """A metric of the whole set, with the bootstrap's percentiles over images.
 
     Args:
         spec: its facts.
-        value: over all photographs.
+        value: over all images.
         resampled: weights (B, n) -> values (B,).
-        n: photographs.
+        n: images.
         form: as in the spec.
     """
     low = high = None
     if n >= MINIMUM and np.isfinite(value):
         found = np.concatenate([resampled(weights) for weights in weight_blocks(n, RESAMPLES, 0)])
-        # A photograph that is drawn twice helps its own rank, and rare classes drop out: the mean of the resamples
+        # An image that is drawn twice helps its own rank, and rare classes drop out: the mean of the resamples
         # lies off the value, and is put back there.
         found = found - np.nanmean(found) + value
-        least, most = (-np.inf if spec.lower_bound is None else spec.lower_bound), spec.upper_bound or np.inf
-        low, high = (float(np.clip(end, least, most)) for end in np.nanquantile(found, [0.025, 0.975]))
+        minimum, most = (-np.inf if spec.lower_bound is None else spec.lower_bound), spec.upper_bound or np.inf
+        low, high = (float(np.clip(end, minimum, most)) for end in np.nanquantile(found, [0.025, 0.975]))
     return Metric(
         name=spec.name,
         title=spec.title,
@@ -198,22 +198,24 @@ def set_metric(
 
 
 @torch.no_grad()
-def answers(
-    backbone: Backbone, head: nn.Module, photographs: Photographs, context: Context, plan: Plan, *, ten: bool = False
+def predictions(
+    backbone: Backbone, head: nn.Module, images: Images, context: ProtocolContext, plan: Plan, *, ten: bool = False
 ) -> list[Tensor]:
-    """What the head says of each photograph, batch by batch, on the CPU; of ten crops the mean.
+    """What the head says of each image, batch by batch, on the CPU; of ten crops the mean.
 
     Ten crops are the four corners and the middle, and their mirror images, as jeffdonahue/voc-classification tests.
     """
-    size, device, found = photographs.lightness.shape[-1], context.settings.device, []
+    size, device, found = images.lightness.shape[-1], context.settings.device, []
     edge = size - plan.crop
     corners = [(0, 0), (0, edge), (edge, 0), (edge, edge), (edge // 2, edge // 2)]
-    for start in range(0, len(photographs.lightness), context.settings.batch_size):
-        batch = photographs.lightness[start : start + context.settings.batch_size].to(device).float()
+    for start in range(0, len(images.lightness), context.settings.batch_size):
+        batch = images.lightness[start : start + context.settings.batch_size].to(device).float()
         if ten:
             views = [batch[..., top : top + plan.crop, left : left + plan.crop] for top, left in corners]
-            said = torch.stack([head(backbone(one)) for view in views for one in (view, view.flip(-1))]).mean(dim=0)
+            predictions = torch.stack([head(backbone(one)) for view in views for one in (view, view.flip(-1))]).mean(
+                dim=0
+            )
         else:
-            said = head(backbone(batch))
-        found.append(said.cpu())
+            predictions = head(backbone(batch))
+        found.append(predictions.cpu())
     return found

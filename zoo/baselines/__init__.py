@@ -1,5 +1,5 @@
-"""Baselines: gray, the mean colour, the best single colour, and another photograph's colours."""
+"""Baselines: gray, the mean color, the best single color, and another image's colors."""
 
-from zoo.baselines.colorizers import RandomPhotograph, constant, gray, mean_color
+from zoo.baselines.colorizers import RandomImage, constant, gray, mean_color
 
-__all__ = ["RandomPhotograph", "constant", "gray", "mean_color"]
+__all__ = ["RandomImage", "constant", "gray", "mean_color"]

@@ -1,10 +1,10 @@
-"""Makes the baselines' data from the training photographs.
+"""Makes the baselines' data from the training images.
 
     python -m zoo.baselines.build_data --data DIR --data DIR ...
 
-Writes ``mean_color.json``, ``constant.json``, ``random_ab.npz`` and ``photographs.npy`` (content hashes for the overlap
-check) into ``zoo/baselines/data``. No photograph can be recognised in them: of 512 photographs they hold the ab of
-16 x 16 blocks, without any lightness.
+Writes ``mean_color.json``, ``constant.json``, ``random_ab.npz`` and ``training_hashes.npy`` (content hashes for the
+overlap check) into ``zoo/baselines/data``. No image can be recognized in them: of 512 images they hold the ab of 16 x
+16 blocks, without any lightness.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from colorbench.color.bins import nearest_bin
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 from zoo.baselines.colorizers import DATA
 
 LAMBDA = 0.1  # of auc_rebalanced_stable
-SIDE = 128  # the training photographs' own size
+SIDE = 128  # the training images' own size
 THUMBNAILS, THUMBNAIL_SIDE = 512, 16
 LEVELS, LEVEL = 51, 2  # cells of lightness: 0, 2 ... 100
 REACH = 112  # cells of a and b: -112 ... 112, beyond the gamut's -108 ... 99
@@ -38,7 +38,7 @@ SPAN = 2 * REACH + 1
 
 @dataclass
 class Statistics:
-    """All that the baselines need of the training photographs, added up."""
+    """All that the baselines need of the training images, added up."""
 
     weights: Tensor
     """(313,) rebalancing weights of the bins."""
@@ -47,7 +47,7 @@ class Statistics:
     ab_sum: np.ndarray
     """(2,)."""
     pixels: int = 0
-    photographs: int = 0
+    images: int = 0
 
     @classmethod
     def empty(cls, weights: np.ndarray) -> Statistics:
@@ -55,7 +55,7 @@ class Statistics:
         return cls(torch.from_numpy(weights), np.zeros(LEVELS * SPAN * SPAN), np.zeros(2))
 
     def add(self, lab: Tensor) -> None:
-        """Count (N, 3, H, W) Lab of photographs of one size."""
+        """Count (N, 3, H, W) Lab of images of one size."""
         level = (lab[:, 0] / LEVEL).round().long().clamp(0, LEVELS - 1)
         a, b = (lab[:, channel].round().long().clamp(-REACH, REACH) + REACH for channel in (1, 2))
         # The weight is each pixel's own: only its distance is rounded to the cell.
@@ -64,7 +64,7 @@ class Statistics:
         self.cells += np.bincount(index, weight.flatten().numpy(), minlength=len(self.cells))
         self.ab_sum += lab[:, 1:].double().sum(dim=(0, 2, 3)).numpy()
         self.pixels += weight.numel()
-        self.photographs += len(lab)
+        self.images += len(lab)
 
     @property
     def mean_ab(self) -> tuple[float, float]:
@@ -81,15 +81,15 @@ def score(statistics: Statistics, candidates: Iterable[tuple[float, float]]) -> 
     a, b = (part - REACH for part in np.divmod(rest, SPAN))
     scores = {}
     for candidate in candidates:
-        shown = seen(candidate)[level]  # (cells, 2)
+        shown = rendered(candidate)[level]  # (cells, 2)
         # Mean over where in its cell a pixel lies: the trapezoid's ceil(d) - 1/2 is d.
         distance = np.minimum(np.hypot(a - shown[:, 0], b - shown[:, 1]), 150)
         scores[candidate] = 100 * float(1 - (weight * distance).sum() / (150 * weight.sum()))
     return scores
 
 
-def seen(ab: tuple[float, float]) -> np.ndarray:
-    """(LEVELS, 2) ab that a constant has on 8-bit pictures, by lightness."""
+def rendered(ab: tuple[float, float]) -> np.ndarray:
+    """(LEVELS, 2) ab that a constant has on 8-bit images, by lightness."""
     lightness = torch.arange(LEVELS, dtype=torch.float32) * LEVEL
     lab = torch.stack([lightness, torch.full((LEVELS,), ab[0]), torch.full((LEVELS,), ab[1])])
     lab = lab[:, None]  # (3, 1, LEVELS)
@@ -110,10 +110,10 @@ def best_constant(statistics: Statistics) -> tuple[tuple[float, float], float]:
     return best, scores[best]
 
 
-def photographs(folders: Iterable[Path]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+def images(folders: Iterable[Path]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """(content hashes, (N, 3, 128, 128) Lab) batch by batch."""
     for folder in folders:
-        for batch in load_batches(open_dataset(folder).samples, get_recipe(f"squash{SIDE}"), batch_size=64):
+        for batch in load_batches(open_dataset(folder).samples, get_preprocessing(f"squash{SIDE}"), batch_size=64):
             if batch.ids:
                 yield batch.sha256s, rgb_to_lab(batch.rgb8)
 
@@ -121,14 +121,14 @@ def photographs(folders: Iterable[Path]) -> Iterator[tuple[tuple[str, ...], Tens
 def main() -> None:
     """Count once, then write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, action="append", required=True, help="folder of photographs; repeatable")
+    parser.add_argument("--data", type=Path, action="append", required=True, help="folder of images; repeatable")
     parser.add_argument("--output", type=Path, default=DATA)
     arguments = parser.parse_args()
     prior = load_prior()
     statistics = Statistics.empty(rebalancing_weights(prior.probabilities, LAMBDA))
     thumbnails: dict[str, np.ndarray] = {}
     hashes: list[int] = []
-    for sha256s, lab in photographs(arguments.data):
+    for sha256s, lab in images(arguments.data):
         statistics.add(lab)
         hashes += [int(sha256[:16], 16) for sha256 in sha256s]
         small = adaptive_avg_pool2d(lab[:, 1:], THUMBNAIL_SIDE).round().to(torch.int8).numpy()
@@ -136,25 +136,25 @@ def main() -> None:
         # Those of smallest content hash: at random, but the same whatever the order of the folders.
         thumbnails = dict(sorted(thumbnails.items())[:THUMBNAILS])
     write(arguments.output, statistics, np.stack(list(thumbnails.values())), prior.name)
-    np.save(arguments.output / "photographs.npy", np.sort(np.array(hashes, dtype=np.uint64)))
+    np.save(arguments.output / "training_hashes.npy", np.sort(np.array(hashes, dtype=np.uint64)))
 
 
 def write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: str) -> None:
     """The baselines' own three files."""
     folder.mkdir(parents=True, exist_ok=True)
-    count = statistics.photographs
+    count = statistics.images
     best, value = best_constant(statistics)
     mean = (round(statistics.mean_ab[0], 2), round(statistics.mean_ab[1], 2))
     scores = score(statistics, [mean, (0.0, 0.0)])
-    name = "auc_rebalanced_stable, training photographs"
+    name = "auc_rebalanced_stable, training images"
     of_gray = f"Gray scores {scores[0.0, 0.0]:.2f} there."
     _write_json(
         folder / "constant.json",
         {
             "ab": best,
-            "photographs": count,
+            "images": count,
             "scores": {name: round(value, 2)},
-            "notes": f"Maximises auc_rebalanced_stable (prior {prior}, lambda {LAMBDA}) on the training photographs, "
+            "notes": f"Maximizes auc_rebalanced_stable (prior {prior}, lambda {LAMBDA}) on the training images, "
             f"as seen in 8 bits, on a grid of half a unit. {of_gray}",
         },
     )
@@ -162,12 +162,12 @@ def write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: s
         folder / "mean_color.json",
         {
             "ab": mean,
-            "photographs": count,
+            "images": count,
             "scores": {name: round(scores[mean], 2)},
             "notes": f"Mean ab over all pixels. {of_gray}",
         },
     )
-    np.savez_compressed(folder / "random_ab.npz", ab=thumbnails, photographs=count)
+    np.savez_compressed(folder / "random_ab.npz", ab=thumbnails, images=count)
 
 
 def _write_json(path: Path, values: dict) -> None:

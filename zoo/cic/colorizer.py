@@ -26,7 +26,7 @@ class CIC(TrunkColorizer):
     tags = {
         "small": "shipped weights: width 0.2, trained on a CPU",
         "untrained": "width 0.2, random weights as torch draws them: a control",
-        "kmeans": "width 0.2, k-means initialization on the packaged photographs, nothing learned: a control",
+        "kmeans": "width 0.2, k-means initialization on the packaged images, nothing learned: a control",
     }
     presets = PRESETS
     training = ClassificationTraining
@@ -55,18 +55,18 @@ class CIC(TrunkColorizer):
 
     @property
     def decoding(self) -> dict[str, str | float]:
-        """How a distribution becomes colours, for the record."""
+        """How a distribution becomes colors, for the record."""
         if self.method == "annealed-mean":
             return {"decode": self.method, "temperature": self.temperature}
         return {"decode": self.method}
 
     def colorize(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4) ab; H and W multiples of 8."""
-        return decode(self.answer(lightness), self.method, self.temperature)
+        return decode(self.prediction(lightness), self.method, self.temperature)
 
     def distribution(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, 313, H/4, W/4) log-probabilities; H and W multiples of 8."""
-        return torch.log_softmax(self.answer(lightness), dim=1)
+        return torch.log_softmax(self.prediction(lightness), dim=1)
 
 
 class CICClass(CIC):

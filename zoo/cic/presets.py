@@ -9,10 +9,10 @@ _CROPS = (View(begin=0.0, size=176, low=176, high=176, batch_size=40),)
 
 PRESETS = {
     "small": Preset(
-        description="two CPU cores, about an hour and a half; photographs of 128 pixels",
+        description="two CPU cores, about an hour and a half; images of 128 pixels",
         width=0.2,
         cache_size=128,
-        # Small crops first: a step costs less than half, and what colour a thing has shows at 64 pixels already.
+        # Small crops first: a step costs less than half, and what color a thing has shows at 64 pixels already.
         views=(
             View(begin=0.0, size=64, low=76, high=128, batch_size=32),
             View(begin=0.8, size=96, low=100, high=128, batch_size=24),

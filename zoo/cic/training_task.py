@@ -25,12 +25,12 @@ class ClassificationTraining(nn.Module):
         self.network = Network(preset.width)
         weights = rebalancing_weights(prior.probabilities, preset.lam)
         self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
-        # The best answer that ignores the picture is the rebalanced prior: training may begin there.
+        # The best answer that ignores the image is the rebalanced prior: training may begin there.
         start = prior.probabilities * weights
         self.start = np.log(np.maximum(start / start.sum(), 1e-9))
 
     def initialize(self, lightness: Tensor, seed: int) -> None:
-        """k-means initialization on (N, 1, H, W) photographs; of the head as well, or that starts at the prior."""
+        """k-means initialization on (N, 1, H, W) images; of the head as well, or that starts at the prior."""
         kmeans = self.preset.start == "kmeans"
         maps = kmeans_initialize(self.network.trunk, scale_lightness(lightness), seed) if kmeans else None
         if maps is not None and self.preset.head == "kmeans":

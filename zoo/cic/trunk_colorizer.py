@@ -12,7 +12,7 @@ from torch import Tensor
 
 from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.resize import at_working_size
 from colorbench.models.weights import check_shapes, load_weights
 from colorbench.training.initialization import kmeans_initialize
@@ -21,7 +21,7 @@ from colorbench.training.preset import Preset
 from zoo.cic.network import Network, layer_maps, scale_lightness
 
 SMALL = 256 * 256
-"""From so many pixels on, torch's routine was found to be the same for one photograph as for several."""
+"""From so many pixels on, torch's routine was found to be the same for one image as for several."""
 PAPER = "Zhang, Isola, Efros: Colorful Image Colorization. ECCV 2016, arXiv:1603.08511"
 
 
@@ -69,10 +69,10 @@ class TrunkColorizer:
             ModelCard(
                 title=f"CIC network, {about} (width {network.width:g})",
                 paper=PAPER,
-                licence="BSD-2-Clause",
+                license="BSD-2-Clause",
                 working_size=preset.working_size,
                 parameters=network.parameter_count,
-                notes="A control: what the architecture answers before it has learned any colour.",
+                notes="A control: what the architecture answers before it has learned any color.",
             ),
         )
         control.drawn = tag
@@ -82,7 +82,7 @@ class TrunkColorizer:
     def _trained(cls, path: Path) -> Self:
         description = path.with_suffix(".json")
         if not description.is_file():
-            raise UserError("these weights have no card", where=str(path), mend=f"put {description.name} beside them")
+            raise UserError("these weights have no card", where=str(path), hint=f"put {description.name} beside them")
         card = ModelCard(**json.loads(description.read_text()))
         state = load_weights(path, sha256=card.weights_sha256)
         network = Network(card.settings["width"], cls.outputs)
@@ -96,19 +96,19 @@ class TrunkColorizer:
         self.network.to(device)
         return self
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
-        """Colours at the inputs' size, worked out at the card's working size."""
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        """Colors at the inputs' size, worked out at the card's working size."""
         size = self.card.working_size
         if size is None:
             h, w = inputs.lightness.shape[-2:]
             size = max(8, round(min(h, w) / 8) * 8)
-        return Colors(ab=at_working_size(self.colorize, inputs.lightness, size))
+        return ColorPrediction(ab=at_working_size(self.colorize, inputs.lightness, size))
 
     def colorize(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4) ab; H and W multiples of 8."""
         raise NotImplementedError
 
-    def answer(self, lightness: Tensor) -> Tensor:
+    def prediction(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4) float32, as the network gives it."""
         shown = _in_company(lightness).contiguous(memory_format=torch.channels_last)
         out: Tensor = self.network(shown)
@@ -121,9 +121,9 @@ class TrunkColorizer:
 
 
 def _in_company(lightness: Tensor) -> Tensor:
-    """A small photograph alone twice: torch convolves such a batch by another routine, which rounds differently.
+    """A small image alone twice: torch convolves such a batch by another routine, which rounds differently.
 
-    So a photograph's colours do not depend on how many others are in its batch: on processors tried, to the last bit.
+    So an image's colors do not depend on how many others are in its batch: on processors tried, to the last bit.
     """
     alone = len(lightness) == 1 and lightness.numel() < SMALL
     return lightness.expand(2, -1, -1, -1) if alone else lightness

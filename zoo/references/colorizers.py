@@ -12,74 +12,74 @@ from torch import Tensor
 from colorbench.color.lab import rgb_to_lab
 from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 
-LICENCE = "BSD-2-Clause"
+LICENSE = "BSD-2-Clause"
 JPEG_QUALITY = 95
 
 
 class GroundTruth:
-    """The photograph itself."""
+    """The image itself."""
 
     card = ModelCard(
-        title="truth: the photograph itself",
+        title="truth: the image itself",
         role="reference",
-        licence=LICENCE,
+        license=LICENSE,
         notes="The top of every scale that measures closeness; also what a human study must not be able to beat.",
     )
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """The truth, untouched."""
-        return Colors(rgb8=truth_of(inputs))
+        return ColorPrediction(rgb8=truth_of(inputs))
 
 
 class GroundTruthJpeg95:
-    """The photograph after one more JPEG compression."""
+    """The image after one more JPEG compression."""
 
     card = ModelCard(
         title="truth, saved as JPEG once more",
         role="reference",
-        licence=LICENCE,
+        license=LICENSE,
         notes=f"Pillow, quality {JPEG_QUALITY}, chroma 4:2:0: what storing answers as JPEG costs.",
     )
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
-        """Each picture by itself through an encoder and a decoder."""
-        pictures = [jpeg_round_trip(picture) for picture in truth_of(inputs).cpu()]
-        return Colors(rgb8=torch.stack(pictures).to(inputs.lightness.device))
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        """Each image by itself through an encoder and a decoder."""
+        images = [jpeg_round_trip(image) for image in truth_of(inputs).cpu()]
+        return ColorPrediction(rgb8=torch.stack(images).to(inputs.lightness.device))
 
 
 class HalfChroma:
-    """The photograph's own colours, half as strong."""
+    """The image's own colors, half as strong."""
 
     card = ModelCard(
         title="truth at half its chroma",
         role="reference",
-        licence=LICENCE,
-        notes="ab / 2: the right colours, timid. What a measure forgives a desaturated answer.",
+        license=LICENSE,
+        notes="ab / 2: the right colors, timid. What a measure forgives a desaturated answer.",
     )
 
-    def colorize_batch(self, inputs: Inputs) -> Colors:
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """ab of the truth, halved."""
-        return Colors(ab=rgb_to_lab(truth_of(inputs))[:, 1:] / 2)
+        return ColorPrediction(ab=rgb_to_lab(truth_of(inputs))[:, 1:] / 2)
 
 
-def truth_of(inputs: Inputs) -> Tensor:
+def truth_of(inputs: ColorizerInput) -> Tensor:
     """(N, 3, H, W) uint8.
 
     Raises:
-        UserError: where no truth is given, as when a black-and-white photograph is colorized.
+        UserError: where no truth is given, as when a black-and-white image is colorized.
     """
     if inputs.truth is None:
         raise UserError(
-            "a reference shows the true colours, and none are known here", mend="choose a model that colorizes"
+            "a reference shows the true colors, and none are known here", hint="choose a model that colorizes"
         )
     return inputs.truth
 
 
-def jpeg_round_trip(picture: Tensor) -> Tensor:
+def jpeg_round_trip(image: Tensor) -> Tensor:
     """(3, H, W) uint8 -> the same after JPEG."""
     file = io.BytesIO()
-    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).numpy())
+    pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:0")
     return torch.from_numpy(np.array(Image.open(file).convert("RGB"))).permute(2, 0, 1)

@@ -28,7 +28,7 @@ class L2(TrunkColorizer):
 
     def colorize(self, lightness: Tensor) -> Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4) ab; H and W multiples of 8."""
-        return self.answer(lightness) * AB_SCALE
+        return self.prediction(lightness) * AB_SCALE
 
 
 class L2FineTuned(L2):

@@ -27,9 +27,9 @@ class RegressionTraining(nn.Module):
         self.network = Network(preset.width, 2)
 
     def initialize(self, lightness: Tensor, seed: int) -> None:
-        """k-means initialization of the trunk on (N, 1, H, W) photographs; the head starts at gray.
+        """k-means initialization of the trunk on (N, 1, H, W) images; the head starts at gray.
 
-        A head made of patches would begin with vivid colours, which the Euclidean loss would first have to unlearn.
+        A head made of patches would begin with vivid colors, which the Euclidean loss would first have to unlearn.
         """
         if self.preset.start == "kmeans":
             kmeans_initialize(self.network.trunk, scale_lightness(lightness), seed)
@@ -43,9 +43,9 @@ class RegressionTraining(nn.Module):
         The loss is half the squared ab distance (paper, equation 1) in units of 27.5 squared. Targets are ab at every
         fourth pixel, as the classification's.
         """
-        answer = self.network(lightness.contiguous(memory_format=torch.channels_last)).float() * AB_SCALE
+        prediction = self.network(lightness.contiguous(memory_format=torch.channels_last)).float() * AB_SCALE
         truth = ab[..., ::STRIDE, ::STRIDE]
-        squared = (answer - truth).square().sum(1)  # (N, H/4, W/4)
+        squared = (prediction - truth).square().sum(1)  # (N, H/4, W/4)
         threshold = self.preset.gray_mask
         counted = squared if threshold is None else squared * colored(truth, threshold)[:, None, None]
         loss = reduce_pixels(counted, self.preset.reduction) / (2 * LOSS_UNIT**2)

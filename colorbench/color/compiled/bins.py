@@ -17,7 +17,7 @@ PADDED = 16
 _BLOCK = 64
 _STRETCH = 1024
 _STEP, _FINE, _INSIDE, _EDGE = f32(GRID), f32(CELLS), f32(INSIDE), f32(MAP_EDGE)
-_SIDE, _PLACES = i32(MAP_SIDE), i32(CELLS + 1)
+_SIDE, _POSITIONS = i32(MAP_SIDE), i32(CELLS + 1)
 _ZERO, _HALF, _ONE = f32(0), f32(0.5), f32(1)
 _INFINITE = f32(np.inf)
 _LOWEST = f32(-126)  # of float32's exponents
@@ -89,7 +89,7 @@ def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weigh
 
 @compiled
 def _grid_points(a: Any, b: Any, points: Any) -> Any:
-    """The nearest point of the dense map to each colour; returns how many are no finite colours."""
+    """The nearest point of the dense map to each color; returns how many are no finite colors."""
     infinite = i32(0)
     for p in range(points.size):
         infinite += i32(not (abs(a[p]) < _INFINITE and abs(b[p]) < _INFINITE))
@@ -113,14 +113,14 @@ def _bins_at(points: Any, grid: Any, out: Any) -> Any:
 
 @compiled
 def _nearest_by_distance(a: Any, b: Any, bins: Any, out: Any) -> None:
-    """Fill in the bins of colours outside the sRGB gamut, whose point is none."""
+    """Fill in the bins of colors outside the sRGB gamut, whose point is none."""
     for p in range(out.size):
         if out[p] < 0:
-            least = np.inf
+            minimum = np.inf
             for k in range(bins.shape[0]):
                 squared = (f64(a[p]) - f64(bins[k, 0])) ** 2 + (f64(b[p]) - f64(bins[k, 1])) ** 2
-                if squared < least:
-                    least, out[p] = squared, k
+                if squared < minimum:
+                    minimum, out[p] = squared, k
 
 
 @compiled
@@ -186,7 +186,7 @@ def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
             x -= corner_x
             y -= corner_y
             # Rounding gives grid points, where gray pixels lie by the thousand, the middle of a place.
-            n = u32(node[u32(i32(x * _FINE + _HALF) * _PLACES + i32(y * _FINE + _HALF))])
+            n = u32(node[u32(i32(x * _FINE + _HALF) * _POSITIONS + i32(y * _FINE + _HALF))])
             first = borders[n, u32(0)] + borders[n, u32(1)] * x + borders[n, u32(2)] * y > _ZERO
             second = borders[n, u32(3)] + borders[n, u32(4)] * x + borders[n, u32(5)] * y > _ZERO
             xs[t], ys[t] = x, y
@@ -204,10 +204,10 @@ def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
                 z = exponents[base + k] + x * exponents[base + u64(PADDED) + k]
                 z = scale * (z + y * exponents[base + u64(2 * PADDED) + k] - common)
                 z = max(z, _LOWEST)
-                whole = z + _ROUNDER
-                z -= whole - _ROUNDER
+                integer = z + _ROUNDER
+                z -= integer - _ROUNDER
                 power = ((((_P5 * z + _P4) * z + _P3) * z + _P2) * z + _P1) * z + _ONE
-                powers[at + k] = power * i32((f32(whole).view(np.int32) + i32(127)) << i32(23)).view(np.float32)
+                powers[at + k] = power * i32((f32(integer).view(np.int32) + i32(127)) << i32(23)).view(np.float32)
         for pixel in range(size):
             t = u64(pixel)
             i = first_row + t

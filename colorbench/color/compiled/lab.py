@@ -199,17 +199,17 @@ def lab_to_rgb8(lab: Any, shown: Shown, rgb8: Any) -> None:
 
 
 @compiled
-def seen(
+def rendered(
     lightness: Any,
     ab: Any,
     shown: Shown,
     linear: Any,
     matrix: Any,
     rgb8: Any,
-    seen_lightness: Any,
-    seen_ab: Any,
+    rendered_lightness: Any,
+    rendered_ab: Any,
 ) -> None:
-    """What is seen of colours on a photograph's lightness: 8-bit sRGB, and its Lab.
+    """What is seen of colors on an image's lightness: 8-bit sRGB, and its Lab.
 
     Args:
         lightness: (N, 1, n) float32.
@@ -226,4 +226,4 @@ def seen(
         for start in range(0, ab.shape[2], _BLOCK):
             stop = min(start + _BLOCK, ab.shape[2])
             _rgb8_of_block(lightness, ab, 0, image, start, stop, shown, scratch, cells, rgb8)
-            _lab_of_block(rgb8, image, start, stop, linear, matrix, scratch, seen_lightness, seen_ab, 0)
+            _lab_of_block(rgb8, image, start, stop, linear, matrix, scratch, rendered_lightness, rendered_ab, 0)

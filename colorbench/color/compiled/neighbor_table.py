@@ -39,24 +39,26 @@ def neighbour_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> Ne
     """Tables for the ``count`` nearest of the (n, 2) integer ``points``, n <= 62, from places in the unit cell."""
     borders = _borders(points, count)
     ticks = np.arange(cells + 1) / cells
-    places = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
-    through = np.stack([_passes(border, places, 0.5 / cells) for border in borders], axis=1)  # (places, borders)
+    positions = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
+    through = np.stack([_passes(border, positions, 0.5 / cells) for border in borders], axis=1)  # (places, borders)
     known: dict[int, int] = {}
     nodes: dict[tuple[object, ...], int] = {}
     lines: list[tuple[tuple[float, float, float], ...]] = []
     outcomes: list[list[int]] = []
-    node = np.empty(len(places), np.uint16)
-    # Most places are like their neighbours: one look at each kind.
-    inside = _nearest_sets(points, places, count)
-    for place in range(len(places)):
-        crossing = np.flatnonzero(through[place])
-        kind = (int(inside[place]), *crossing) if len(crossing) < 2 else (place,)
+    node = np.empty(len(positions), np.uint16)
+    # Most places are like their neighbors: one look at each kind.
+    inside = _nearest_sets(points, positions, count)
+    for position in range(len(positions)):
+        crossing = np.flatnonzero(through[position])
+        kind = (int(inside[position]), *crossing) if len(crossing) < 2 else (position,)
         if kind not in nodes:
-            pair, sets = _decide([borders[i] for i in crossing], int(inside[place]), points, count, places[place])
+            pair, sets = _decide(
+                [borders[i] for i in crossing], int(inside[position]), points, count, positions[position]
+            )
             nodes[kind] = len(lines)
             lines.append(pair)
             outcomes.append([-1 if one is None else known.setdefault(one, len(known)) for one in sets])
-        node[place] = nodes[kind]
+        node[position] = nodes[kind]
     members = [[i for i in range(len(points)) if key >> i & 1] for key in known]
     last = len(members)
     return NeighbourPatterns(
@@ -67,9 +69,9 @@ def neighbour_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> Ne
     )
 
 
-def _nearest_sets(points: np.ndarray, places: np.ndarray, count: int) -> np.ndarray:
+def _nearest_sets(points: np.ndarray, positions: np.ndarray, count: int) -> np.ndarray:
     """(n, 2) places -> (n,) int64 bit sets of their nearest points; at equal distance the first points."""
-    squared = ((places[:, None] - points) ** 2).sum(-1)
+    squared = ((positions[:, None] - points) ** 2).sum(-1)
     order = squared.argsort(axis=1, kind="stable")[:, :count]
     bits: np.ndarray = (np.int64(1) << order).sum(1)
     return bits
@@ -116,18 +118,18 @@ def _borders(points: np.ndarray, count: int) -> list[_Border]:
     return borders
 
 
-def _passes(border: _Border, places: np.ndarray, half: float) -> np.ndarray:
+def _passes(border: _Border, positions: np.ndarray, half: float) -> np.ndarray:
     """(n,) bool: the squares of side 2 ``half`` around (n, 2) places that a border touches (never one too few)."""
     half *= 1 + 1e-6  # rounding to a place happens in float32
     constant, da, db = border.line
-    across = np.abs(constant + places @ np.array([da, db])) <= (abs(da) + abs(db)) * half
+    across = np.abs(constant + positions @ np.array([da, db])) <= (abs(da) + abs(db)) * half
     low, high = np.minimum(border.begin, border.end) - half, np.maximum(border.begin, border.end) + half
-    within: np.ndarray = across & ((places >= low) & (places <= high)).all(1)
+    within: np.ndarray = across & ((positions >= low) & (positions <= high)).all(1)
     return within
 
 
 def _decide(
-    crossing: list[_Border], inside: int, points: np.ndarray, count: int, place: np.ndarray
+    crossing: list[_Border], inside: int, points: np.ndarray, count: int, position: np.ndarray
 ) -> tuple[tuple[tuple[float, float, float], ...], list[int | None]]:
     """Two lines for a place and the set of nearest points on their four sides; None: to be searched."""
     never = (-1.0, 0.0, 0.0)  # negative everywhere
@@ -141,7 +143,7 @@ def _decide(
         return (never, never), [None] * 4
     forms = np.array(lines)
     meet = np.linalg.solve(forms[:, 1:], -forms[:, 0])
-    if np.abs(meet - place).max() > 1e-3:
+    if np.abs(meet - position).max() > 1e-3:
         return (never, never), [None] * 4
     # A border must run on through the meeting point: where one ends there, its line parts nothing further on.
     for line in lines:

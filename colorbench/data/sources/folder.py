@@ -10,9 +10,9 @@ from pathlib import Path
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.formats import readable
 from colorbench.data.names import match_names, nearest_name
-from colorbench.data.sources.list_file import ListedPhotograph, class_folders, read_labels, read_list, short
+from colorbench.data.sources.list_file import ListedImage, class_folders, read_labels, read_list, short
 from colorbench.data.sources.packaged import SAMPLES, _packaged
-from colorbench.data.sources.samples import _WHOLE_PATHS, _dataset, _sample
+from colorbench.data.sources.samples import _FULL_PATHS, _dataset, _sample
 from colorbench.data.walk import check_name, walk
 from colorbench.errors import UserError
 
@@ -20,11 +20,11 @@ from colorbench.errors import UserError
 def open_dataset(
     spec: str | Path | None = None, *, list_file: Path | None = None, labels: Path | None = None
 ) -> Dataset:
-    """A set of photographs.
+    """A set of images.
 
     Args:
-        spec: ``samples`` (default: the packaged photographs) or a folder; a ``Path`` is always a folder. Where every
-            picture lies one folder down, the folders are its classes; a ``labels.csv`` (file, class_index, synset) in
+        spec: ``samples`` (default: the packaged images) or a folder; a ``Path`` is always a folder. Where every
+            image lies one folder down, the folders are its classes; a ``labels.csv`` (file, class_index, synset) in
             the folder, or beside its ``images/``, gives classes too. ``data.walk`` says which files are images.
         list_file: one id a line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
             number at the end is the class index. Folders of synsets may be missing below ``spec``.
@@ -38,7 +38,7 @@ def open_dataset(
     """
     if spec is None or spec == SAMPLES:
         if list_file is not None or labels is not None:
-            raise UserError("a list or labels need a folder of photographs", mend="give --data DIR")
+            raise UserError("a list or labels need a folder of images", hint="give --data DIR")
         return _packaged()
     root, beside = _folder(spec)
     name = check_name((root.parent if root.name == "images" else root).resolve().name, "a folder")
@@ -49,14 +49,14 @@ def open_dataset(
         samples = _listed(root, listed)
         if listed[0].label is not None:
             if labels is not None:
-                raise UserError("this list has classes of its own", where=str(list_file), mend="leave --labels away")
+                raise UserError("this list has classes of its own", where=str(list_file), hint="leave --labels away")
             return _dataset(name, root, samples, class_folders(listed))
     else:
         found = walk(root, used=frozenset(path for path in (beside, labels) if path is not None))
         samples, remark = list(found.images), found.remark()
         if not samples:
-            mend = f"known: {readable()}"
-            raise UserError("no images in this folder", where=str(root), mend=f"{remark}. {mend}" if remark else mend)
+            hint = f"known: {readable()}"
+            raise UserError("no images in this folder", where=str(root), hint=f"{remark}. {hint}" if remark else hint)
     if labels is not None or beside is not None:
         samples, classes = _labelled(samples, labels or beside or root)
         return _dataset(name, root, samples, classes, remark)
@@ -70,16 +70,16 @@ def _folder(spec: str | Path) -> tuple[Path, Path | None]:
     """Where the ids begin, and the ``labels.csv`` that lies there or beside ``images/``."""
     root = Path(spec)
     if not str(spec) or not os.path.exists(root):
-        raise UserError(f"no folder {str(spec)!r}", mend=f"give a folder of photographs, or `{SAMPLES}`")
+        raise UserError(f"no folder {str(spec)!r}", hint=f"give a folder of images, or `{SAMPLES}`")
     if not root.is_dir():
-        raise UserError("this is a file, not a folder of photographs", where=str(root), mend="give its folder")
+        raise UserError("this is a file, not a folder of images", where=str(root), hint="give its folder")
     beside = (root.parent if root.name == "images" else root) / "labels.csv"
     if not beside.is_file():
         return root, None
     return (root / "images" if (root / "images").is_dir() else root), beside
 
 
-def _listed(root: Path, listed: Iterable[ListedPhotograph]) -> list[Sample]:
+def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
     samples, missing = [], []
     used: dict[Path, str] = {}
     for one in listed:
@@ -89,15 +89,15 @@ def _listed(root: Path, listed: Iterable[ListedPhotograph]) -> list[Sample]:
             missing.append(one.name)
             continue
         if path in used:
-            raise UserError(f"{used[path]!r} and {one.name!r} are the same file", where=str(path), mend="remove one")
+            raise UserError(f"{used[path]!r} and {one.name!r} are the same file", where=str(path), hint="remove one")
         used[path] = check_name(one.name)
         samples.append(replace(_sample(one.name, path), label=one.label))
     if missing:
         first = ", ".join(map(repr, missing[:3]))
         raise UserError(
-            f"{len(missing)} of {len(missing) + len(samples)} listed photographs are not there, first {first}",
+            f"{len(missing)} of {len(missing) + len(samples)} listed images are not there, first {first}",
             where=str(root),
-            mend="give the folder that the list's paths begin in, or that holds the files themselves",
+            hint="give the folder that the list's paths begin in, or that holds the files themselves",
         )
     return samples
 
@@ -110,7 +110,7 @@ def _labelled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tu
     for ids, names in found.doubtful:
         if len({table[name] for name in names}) > 1 or len(ids) > 1:
             meant = f"{' and '.join(map(short, ids[:2]))} may be meant by {' and '.join(map(short, names[:2]))}"
-            raise UserError(f"labels leave in doubt what they belong to: {meant}", where=str(labels), mend=_WHOLE_PATHS)
+            raise UserError(f"labels leave in doubt what they belong to: {meant}", where=str(labels), hint=_FULL_PATHS)
         label[ids[0]] = table[names[0]]
     if found.missing:
         first = found.missing[0]
@@ -119,7 +119,7 @@ def _labelled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tu
             f"{len(found.missing)} of {len(samples)} images have no label, first {short(first)}; "
             f"the table has {nearest}",
             where=str(labels),
-            mend=f"add their rows, or {_WHOLE_PATHS}",
+            hint=f"add their rows, or {_FULL_PATHS}",
         )
     return [replace(sample, label=label[sample.id]) for sample in samples], classes
 

@@ -10,8 +10,8 @@ from colorbench.data.sources.samples import _in_order, _sample
 from colorbench.errors import UserError
 
 SAMPLES = "samples"
-# Colour photographs that two of colorbench's own dependencies carry: (package, folder in it) -> names. Left out are
-# drawings, textures, gray pictures, microscopy, and the motorcycle, for which no licence is stated.
+# Color images that two of colorbench's own dependencies carry: (package, folder in it) -> names. Left out are
+# drawings, textures, gray images, microscopy, and the motorcycle, for which no license is stated.
 PACKAGED = {
     ("skimage", "data"): ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"),
     ("sklearn", "datasets/images"): ("china.jpg", "flower.jpg"),
@@ -23,12 +23,12 @@ def _packaged() -> Dataset:
     for (package, folder), names in PACKAGED.items():
         # Found without importing the package: that takes seconds.
         found = find_spec(package)
-        for place in (found.submodule_search_locations or ()) if found else ():
-            samples += [sample for name in names if (sample := _sample(name, Path(place, folder, name))).size]
+        for position in (found.submodule_search_locations or ()) if found else ():
+            samples += [sample for name in names if (sample := _sample(name, Path(position, folder, name))).size]
     if not samples:
-        raise UserError("the packaged photographs are missing", mend="reinstall scikit-image and scikit-learn")
+        raise UserError("the packaged images are missing", hint="reinstall scikit-image and scikit-learn")
     source = (
-        "photographs that scikit-image and scikit-learn carry "
+        "images that scikit-image and scikit-learn carry "
         "(china by danielbuechele and flower by vultilion, both CC BY 2.0)"
     )
     return Dataset(SAMPLES, _in_order(samples), redistributable=True, source=source)

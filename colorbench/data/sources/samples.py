@@ -7,7 +7,7 @@ from pathlib import Path
 
 from colorbench.data.dataset import Dataset, Sample
 
-_WHOLE_PATHS = "write each image's path below the folder"
+_FULL_PATHS = "write each image's path below the folder"
 
 
 def _sample(id: str, path: Path) -> Sample:

@@ -1,4 +1,4 @@
-"""PASCAL VOC as the devkit lays it out: which photographs, what is on them, and whose pixels are whose.
+"""PASCAL VOC as the devkit lays it out: which images, what is on them, and whose pixels are whose.
 
 VOC2007/JPEGImages/000005.jpg
 VOC2007/Annotations/000005.xml                   objects with name and <difficult>
@@ -27,27 +27,27 @@ CLASSES = (
 """In the devkit's order: class i of the masks is CLASSES[i - 1]."""
 SEGMENTED = 1 + len(CLASSES)
 VOID = 255
-PHOTOGRAPHS = "JPEGImages"
+IMAGES = "JPEGImages"
 ABSENT, PRESENT, DIFFICULT = 0, 1, -1
-"""Of a class on a photograph: DIFFICULT is neither present nor absent, the devkit's label 0."""
+"""Of a class on an image: DIFFICULT is neither present nor absent, the devkit's label 0."""
 
 
 def devkit_root(dataset: Dataset) -> Path | None:
-    """The folder of one year (``VOC2007``) that a set of photographs was read from; None for any other set.
+    """The folder of one year (``VOC2007``) that a set of images was read from; None for any other set.
 
     Raises:
         UserError: for a folder that holds several years.
     """
-    roots = {sample.path.parent.parent for sample in dataset.samples if sample.path.parent.name == PHOTOGRAPHS}
+    roots = {sample.path.parent.parent for sample in dataset.samples if sample.path.parent.name == IMAGES}
     roots = {root for root in roots if (root / "ImageSets").is_dir()}
     if len(roots) > 1:
         years = ", ".join(sorted(root.name for root in roots))
-        raise UserError(f"this folder holds several years: {years}", where=dataset.source, mend="give one of them")
+        raise UserError(f"this folder holds several years: {years}", where=dataset.source, hint="give one of them")
     return next(iter(roots), None)
 
 
 def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
-    """The photographs of one list of the devkit, without classes, under ids such as ``000005``.
+    """The images of one list of the devkit, without classes, under ids such as ``000005``.
 
     Args:
         dataset: the year's folder as it was opened.
@@ -56,28 +56,28 @@ def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
         name: ``train``, ``val``, ``trainval`` or ``test``.
 
     Raises:
-        UserError: for a list that is missing or empty, or photographs that it names and that are not there.
+        UserError: for a list that is missing or empty, or images that it names and that are not there.
     """
     path = root / "ImageSets" / kind / f"{name}.txt"
     try:
         ids = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         there = ", ".join(sorted(one.stem for one in path.parent.glob("*.txt") if "_" not in one.stem)) or "none"
-        raise UserError(f"there is no list {name!r}", where=str(path), mend=f"there are: {there}") from error
-    samples = {sample.path.stem: sample for sample in dataset.samples if sample.path.parent == root / PHOTOGRAPHS}
+        raise UserError(f"there is no list {name!r}", where=str(path), hint=f"there are: {there}") from error
+    samples = {sample.path.stem: sample for sample in dataset.samples if sample.path.parent == root / IMAGES}
     if missing := [id for id in ids if id not in samples]:
-        what = f"{len(missing)} of {len(ids)} listed photographs are not there, first {missing[0]}.jpg"
-        raise UserError(what, where=str(root / PHOTOGRAPHS), mend="unpack the whole devkit")
+        what = f"{len(missing)} of {len(ids)} listed images are not there, first {missing[0]}.jpg"
+        raise UserError(what, where=str(root / IMAGES), hint="unpack the whole devkit")
     if not ids:
-        raise UserError("the list is empty", where=str(path), mend="unpack the whole devkit")
+        raise UserError("the list is empty", where=str(path), hint="unpack the whole devkit")
     chosen = tuple(replace(samples[id], id=id, label=None) for id in sorted(set(ids)))
     return Dataset(f"{root.resolve().name}-{name}", chosen, CLASSES, source=f"{kind}/{name} of {root.resolve().name}")
 
 
 def presence(root: Path, ids: Iterable[str]) -> np.ndarray:
-    """Which classes are on each photograph: (n, 20) int8 of PRESENT, ABSENT and DIFFICULT.
+    """Which classes are on each image: (n, 20) int8 of PRESENT, ABSENT and DIFFICULT.
 
-    A class all of whose objects on a photograph are marked difficult is neither present nor absent there.
+    A class all of whose objects on an image are marked difficult is neither present nor absent there.
 
     Raises:
         UserError: for an annotation that is missing or damaged, or a class that VOC does not have.
@@ -90,19 +90,19 @@ def _presence(path: Path) -> np.ndarray:
     try:
         tree = ElementTree.parse(path).getroot()
     except OSError as error:
-        raise UserError(f"an annotation is missing: {error.strerror}", where=str(path), mend="unpack it") from error
+        raise UserError(f"an annotation is missing: {error.strerror}", where=str(path), hint="unpack it") from error
     except ElementTree.ParseError as error:
-        raise UserError(f"an annotation is damaged: {error}", where=str(path), mend="unpack it again") from error
+        raise UserError(f"an annotation is damaged: {error}", where=str(path), hint="unpack it again") from error
     for thing in tree.iter("object"):
         name = (thing.findtext("name") or "").strip()
         if name not in CLASSES:
-            raise UserError(f"VOC has no class {name!r}", where=str(path), mend="check the annotation")
+            raise UserError(f"VOC has no class {name!r}", where=str(path), hint="check the annotation")
         difficult = (thing.findtext("difficult") or "0").strip() == "1"
-        place = CLASSES.index(name)
+        position = CLASSES.index(name)
         if not difficult:
-            found[place] = PRESENT
-        elif found[place] == ABSENT:
-            found[place] = DIFFICULT
+            found[position] = PRESENT
+        elif found[position] == ABSENT:
+            found[position] = DIFFICULT
     return found
 
 
@@ -110,7 +110,7 @@ def mask(root: Path, id: str) -> np.ndarray:
     """(H, W) uint8 class of every pixel: 0 background, 1..20, 255 void.
 
     Raises:
-        UserError: for a mask that is missing, damaged, in colours instead of indices, or with other classes.
+        UserError: for a mask that is missing, damaged, in colors instead of indices, or with other classes.
     """
     path = root / "SegmentationClass" / f"{id}.png"
     try:
@@ -118,11 +118,11 @@ def mask(root: Path, id: str) -> np.ndarray:
             # The file's palette is only for eyes; converted to RGB, the classes would be lost.
             mode, labels = image.mode, np.asarray(image)
     except OSError as error:
-        raise UserError("a mask is missing or damaged", where=str(path), mend="unpack it again") from error
+        raise UserError("a mask is missing or damaged", where=str(path), hint="unpack it again") from error
     if mode not in ("P", "L"):
         what = f"a mask must hold palette indices, this one is {mode}"
-        raise UserError(what, where=str(path), mend="take the files of the devkit as they are")
+        raise UserError(what, where=str(path), hint="take the files of the devkit as they are")
     labels = labels.astype(np.uint8)
     if ((labels >= SEGMENTED) & (labels != VOID)).any():
-        raise UserError("a mask holds classes beyond 20", where=str(path), mend="take the files of the devkit")
+        raise UserError("a mask holds classes beyond 20", where=str(path), hint="take the files of the devkit")
     return labels

@@ -51,18 +51,18 @@ def analyze(
     from colorbench.cli.console import console
     from colorbench.storage.atomic import check_writable
     from protocols.human_study.analysis.fooling_rates import analyze as analyzed
-    from protocols.human_study.analysis.responses import read_answers
+    from protocols.human_study.analysis.responses import read_study_data
 
-    answers = read_answers(study, responses, participants)
+    study_data = read_study_data(study, responses, participants)
     folder = output or study / "analysis"
     check_writable(folder)
-    found = analyzed(answers, resamples=resamples, seed=seed)
-    places = write(found, study, folder, records or folder / "records", tuple(sys.argv))
+    found = analyzed(study_data, resamples=resamples, seed=seed)
+    positions = write(found, study, folder, records or folder / "records", tuple(sys.argv))
     if json:
         from protocols.human_study.analysis.tables import as_json
 
         print_result(jsonlib.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False))
-    print_analysis(console(words_to_stderr=json), found, folder, places)
+    print_analysis(console(text_to_stderr=json), found, folder, positions)
 
 
 def write(analysis: Analysis, study: Path, folder: Path, records: Path, command: tuple[str, ...]) -> list[Path]:
@@ -82,37 +82,37 @@ def write(analysis: Analysis, study: Path, folder: Path, records: Path, command:
         "analysis.json": text.encode(),
         "rates.csv": tables.csv(tables.rates_table(analysis)),
         "comparisons.csv": tables.csv(tables.comparisons_table(analysis)),
-        "photographs.csv": tables.csv(tables.photographs_table(analysis)),
+        "images.csv": tables.csv(tables.images_table(analysis)),
         "methods.txt": lines([*methods_paragraph(analysis), findings(analysis)]).encode(),
     }
     files |= {f"plots/{name}.svg": drawing.svg(STYLE).encode() for name, drawing in drawings(analysis).items()}
     for name, data in files.items():
         write_atomic(folder / name, data)
-    places = write_records(analysis, records, study, command)
+    positions = write_records(analysis, records, study, command)
     explanations = {spec.name: spec.explanation for spec in METRICS}
-    for place in places:
-        write_report(place, explanations=explanations, headline=HEADLINE)
-    return places
+    for position in positions:
+        write_report(position, explanations=explanations, headline=HEADLINE)
+    return positions
 
 
-def print_analysis(words: Console, analysis: Analysis, folder: Path, places: list[Path]) -> None:
+def print_analysis(terminal: Console, analysis: Analysis, folder: Path, positions: list[Path]) -> None:
     """The rates, the comparisons, what was left out, and where everything lies."""
     from rich.table import Table
     from rich.text import Text
 
-    from protocols.human_study.analysis.methods_text import p_words, percent, points
+    from protocols.human_study.analysis.methods_text import format_p, percent, points
 
     for note in analysis.notes:
-        words.print(f"! {note}", style="yellow")
+        terminal.print(f"! {note}", style="yellow")
     result, out = analysis.result, len(analysis.applied.reasons)
-    words.print(
-        f"{result.answers} answers of {result.participants} participants on {result.photographs} photographs; "
+    terminal.print(
+        f"{result.responses} answers of {result.participants} participants on {result.images} images; "
         f"left out as registered: {out} participants, {int((~analysis.applied.kept).sum())} of "
         f"{len(analysis.applied.kept)} answers"
     )
     for rule in analysis.applied.rules:
         if rule.participants or rule.trials:
-            words.print(f"  {rule.words}: {rule.participants} participants, {rule.trials} answers", style="dim")
+            terminal.print(f"  {rule.message}: {rule.participants} participants, {rule.trials} answers", style="dim")
     everything = {row.method: row for row in analysis.everything.methods}
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
@@ -124,26 +124,28 @@ def print_analysis(words: Console, analysis: Analysis, folder: Path, places: lis
         name = Text(row.method, style="dim" if row.sentinel else "bold")
         if row.sentinel:
             name.append(" (sentinels)")
-        table.add_row(name, percent(row.rate.value, row.rate.interval), percent(before.value), d, str(row.rate.answers))
-    words.print(table)
+        table.add_row(
+            name, percent(row.rate.value, row.rate.interval), percent(before.value), d, str(row.rate.responses)
+        )
+    terminal.print(table)
     for one in result.comparisons:
         low_high = one.difference.interval
         ends = f" [{points(low_high.low, signed=True)}, {points(low_high.high, signed=True)}]" if low_high else ""
-        words.print(
+        terminal.print(
             f"{one.first} minus {one.second}: {points(one.difference.value, signed=True)} points{ends}, "
-            f"{p_words(one.p_holm)} (Holm)",
+            f"{format_p(one.p_holm)} (Holm)",
             soft_wrap=True,
         )
-    words.print("[low, high]: 95 %, for other participants and other photographs (two-way cluster-robust)", style="dim")
-    words.print(Text.assemble("page: ", (str(folder / PAGE), "bold")), soft_wrap=True)
-    for place in places:
-        words.print(Text.assemble("record: ", (str(place / "record.json"), "bold")), soft_wrap=True)
+    terminal.print("[low, high]: 95 %, for other participants and other images (two-way cluster-robust)", style="dim")
+    terminal.print(Text.assemble("page: ", (str(folder / PAGE), "bold")), soft_wrap=True)
+    for position in positions:
+        terminal.print(Text.assemble("record: ", (str(position / "record.json"), "bold")), soft_wrap=True)
 
 
 def power(
     study: Annotated[
         Path | None,
-        typer.Argument(metavar="[STUDY]", help="Take methods, participants, trials and photographs from this study."),
+        typer.Argument(metavar="[STUDY]", help="Take methods, participants, trials and images from this study."),
     ] = None,
     rate: Annotated[float, typer.Option("--rate", metavar="P", help="Fooling rate of the one method, 0..1.")] = 0.25,
     effect: Annotated[
@@ -160,7 +162,7 @@ def power(
         typer.Option("--sentinels", min=0.0, max=1.0, metavar="SHARE", help="Of the trials, against zoo/random (0.1)."),
     ] = None,
     images: Annotated[
-        int | None, typer.Option("--images", "--photographs", min=2, metavar="N", help="Photographs (200).")
+        int | None, typer.Option("--images", "--images", min=2, metavar="N", help="Images (200).")
     ] = None,
     methods: Annotated[
         int | None, typer.Option("--methods", min=2, metavar="N", help="Methods judged, sentinels' not counted (2).")
@@ -170,10 +172,10 @@ def power(
         typer.Option("--assignment", metavar="within|between", help="All methods a participant (default), or one."),
     ] = None,
     participant_sd: Annotated[
-        float, typer.Option("--participant-sd", min=0.0, metavar="SD", help="Between persons, logit scale.")
+        float, typer.Option("--participant-sd", min=0.0, metavar="SD", help="Between participants, logit scale.")
     ] = 0.4,
     image_sd: Annotated[
-        float, typer.Option("--image-sd", min=0.0, metavar="SD", help="Between photographs, logit scale.")
+        float, typer.Option("--image-sd", min=0.0, metavar="SD", help="Between images, logit scale.")
     ] = 0.8,
     shared: Annotated[
         float,
@@ -219,9 +221,9 @@ def power(
         image_sd=image_sd,
         shared=shared,
     )
-    words = console(words_to_stderr=json)
-    answer = simulated(plan, alpha=alpha, target=target, studies=studies, seed=seed)
-    report = {"plan": {**vars(plan), "sentinels": guards}, "alpha": alpha, "target": target, "seed": seed, **answer}
+    terminal = console(text_to_stderr=json)
+    response = simulated(plan, alpha=alpha, target=target, studies=studies, seed=seed)
+    report = {"plan": {**vars(plan), "sentinels": guards}, "alpha": alpha, "target": target, "seed": seed, **response}
     if json:
         print_result(jsonlib.dumps(report, indent=1, allow_nan=False))
-    print_power(words, plan, guards, report)
+    print_power(terminal, plan, guards, report)

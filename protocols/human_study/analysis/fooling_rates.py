@@ -18,7 +18,7 @@ from scipy.special import ndtri
 
 from colorbench.reporting.format import number
 from colorbench.stats.bootstrap import MINIMUM, Interval
-from colorbench.stats.clustered import MINIMUM_PERSONS, RESAMPLES, crossed_bootstrap, two_level_bootstrap
+from colorbench.stats.clustered import MINIMUM_PARTICIPANTS, RESAMPLES, crossed_bootstrap, two_level_bootstrap
 from colorbench.stats.clustered_pairs import paired_resamples, share_above
 from colorbench.stats.clustered_rates import (
     ClusteredDifference,
@@ -29,7 +29,7 @@ from colorbench.stats.clustered_rates import (
 )
 from colorbench.stats.effect_size import holm
 from protocols.human_study.analysis.exclusions import Applied, apply
-from protocols.human_study.analysis.responses import Answers
+from protocols.human_study.analysis.responses import StudyData
 from protocols.human_study.analysis.shrinkage import Shrunken, shrink
 
 LEVEL = 0.95
@@ -51,7 +51,7 @@ class Bias:
     """Leaning to one of the two places."""
 
     first: ClusteredRate
-    """Share of answers that called the first picture the fake."""
+    """Share of answers that called the first image the fake."""
     criterion: float
     """c = -(z(H) + z(F)) / 2, H and F the shares of "first" where the fake was first and second; 0: no bias, below 0:
     leaning to the first."""
@@ -106,22 +106,22 @@ class Result:
     """In the design's order, the sentinels' last; a method without answers is left out."""
     comparisons: tuple[Comparison, ...]
     participants: int
-    answers: int
+    responses: int
     """To test trials."""
-    photographs: int
+    images: int
     """Of the test trials."""
 
 
 @dataclass(frozen=True)
-class PhotographResult:
-    """One photograph under one method."""
+class ImageResult:
+    """One image under one method."""
 
     method: str
-    photograph: str
+    image: str
     fooled: int
     shown: int
     estimate: float
-    """Drawn to the method's rate (``photographs.shrink``)."""
+    """Drawn to the method's rate (``images.shrink``)."""
     low: float
     high: float
 
@@ -130,16 +130,16 @@ class PhotographResult:
 class Analysis:
     """What ``colorbench study analyze`` found."""
 
-    answers: Answers
+    study_data: StudyData
     applied: Applied
     result: Result
     """After the exclusions."""
     everything: Result
     """Of all answers."""
-    photographs: tuple[PhotographResult, ...]
+    images: tuple[ImageResult, ...]
     """After the exclusions, the most fooling first; not those of sentinels."""
     spread: dict[str, Shrunken]
-    """Method -> how its photographs differ."""
+    """Method -> how its images differ."""
     notes: tuple[str, ...]
     resamples: int
     seed: int
@@ -147,57 +147,61 @@ class Analysis:
     @property
     def kept(self) -> pandas.DataFrame:
         """The responses that count."""
-        return self.answers.responses[self.applied.kept]
+        return self.study_data.responses[self.applied.kept]
 
 
-def analyze(answers: Answers, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
+def analyze(study_data: StudyData, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
     """All numbers of a study.
 
     Args:
         answers: see ``read_answers``.
         resamples, seed: of the bootstraps.
     """
-    applied = apply(answers)
-    kept = answers.responses[applied.kept]
-    found, spread = _photographs(answers, kept)
-    result = result_of(answers, kept, resamples=resamples, seed=seed)
+    applied = apply(study_data)
+    kept = study_data.responses[applied.kept]
+    found, spread = _images(study_data, kept)
+    result = result_of(study_data, kept, resamples=resamples, seed=seed)
     return Analysis(
-        answers=answers,
+        study_data=study_data,
         applied=applied,
         result=result,
-        everything=result_of(answers, answers.responses, resamples=resamples, seed=seed),
-        photographs=found,
+        everything=result_of(study_data, study_data.responses, resamples=resamples, seed=seed),
+        images=found,
         spread=spread,
-        notes=tuple(_notes(answers, kept, result)),
+        notes=tuple(_notes(study_data, kept, result)),
         resamples=resamples,
         seed=seed,
     )
 
 
-def result_of(answers: Answers, table: pandas.DataFrame, *, resamples: int, seed: int) -> Result:
+def result_of(study_data: StudyData, table: pandas.DataFrame, *, resamples: int, seed: int) -> Result:
     """The numbers of some of the answers."""
     tests = table[table["kind"] == "test"]
     rows = []
-    for method in answers.design.methods:
-        mine = table[(table["method"] == method.name) & (table["kind"] == ("sentinel" if method.sentinel else "test"))]
-        if len(mine):
-            rows.append(_method(method.name, method.title, method.sentinel, mine, resamples, seed))
-    judged = [method.name for method in answers.design.judged if (tests["method"] == method.name).any()]
+    for method in study_data.design.methods:
+        candidate = table[
+            (table["method"] == method.name) & (table["kind"] == ("sentinel" if method.sentinel else "test"))
+        ]
+        if len(candidate):
+            rows.append(_method(method.name, method.title, method.sentinel, candidate, resamples, seed))
+    rated = [method.name for method in study_data.design.rated if (tests["method"] == method.name).any()]
     return Result(
         methods=tuple(rows),
-        comparisons=_comparisons(tests, judged, resamples, seed),
+        comparisons=_comparisons(tests, rated, resamples, seed),
         participants=tests["participant"].nunique(),
-        answers=len(tests),
-        photographs=tests["photograph"].nunique(),
+        responses=len(tests),
+        images=tests["image"].nunique(),
     )
 
 
-def _method(name: str, title: str, sentinel: bool, mine: pandas.DataFrame, resamples: int, seed: int) -> MethodResult:
-    fooled, person, image = _arrays(mine)
+def _method(
+    name: str, title: str, sentinel: bool, candidate: pandas.DataFrame, resamples: int, seed: int
+) -> MethodResult:
+    fooled, participant, image = _arrays(candidate)
     others = []
-    if len(np.unique(person)) > 1:
-        two_level = two_level_bootstrap(fooled, person, resamples=resamples, seed=seed)
-        crossed = crossed_bootstrap(fooled, person, image, resamples=resamples, seed=seed)
+    if len(np.unique(participant)) > 1:
+        two_level = two_level_bootstrap(fooled, participant, resamples=resamples, seed=seed)
+        crossed = crossed_bootstrap(fooled, participant, image, resamples=resamples, seed=seed)
         others += [
             OtherInterval("two-level bootstrap", two_level.standard_error, two_level.interval),
             OtherInterval("crossed bootstrap", crossed.standard_error, crossed.interval),
@@ -205,22 +209,22 @@ def _method(name: str, title: str, sentinel: bool, mine: pandas.DataFrame, resam
     share = fooled.mean()
     independent = binomial_interval(int(fooled.sum()), len(fooled))
     others.append(OtherInterval("binomial", math.sqrt(share * (1 - share) / len(fooled)), independent))
-    rate = clustered_rate(fooled, person, image, level=LEVEL, minimum_images=MINIMUM)
-    reaction = mine["reaction_ms"].median()
+    rate = clustered_rate(fooled, participant, image, level=LEVEL, minimum_images=MINIMUM)
+    reaction = candidate["reaction_ms"].median()
     return MethodResult(
         method=name,
         title=title,
         sentinel=sentinel,
         rate=rate,
         d_prime=sensitivity(rate),
-        bias=side_bias(mine),
+        bias=side_bias(candidate),
         others=tuple(others),
         median_reaction_ms=None if pandas.isna(reaction) else float(reaction),
     )
 
 
 def d_prime(rate: float) -> float:
-    """d' = sqrt(2) z(1 - rate) of two pictures of which one is chosen; infinite for a rate of 0 or 1."""
+    """d' = sqrt(2) z(1 - rate) of two images of which one is chosen; infinite for a rate of 0 or 1."""
     return float(math.sqrt(2) * ndtri(1 - rate))
 
 
@@ -228,7 +232,7 @@ def sensitivity(rate: ClusteredRate) -> Sensitivity:
     """d' of a rate; the ends of its interval are those of the rate, turned around."""
     agree = rate.value in (0.0, 1.0)
     # Hautus 1995: half an answer to each side, where d' would be infinite.
-    value = d_prime((rate.value * rate.answers + 0.5) / (rate.answers + 1) if agree else rate.value)
+    value = d_prime((rate.value * rate.responses + 0.5) / (rate.responses + 1) if agree else rate.value)
     low = high = None
     if rate.interval is not None:
         low, high = (_finite(d_prime(end)) for end in (rate.interval.high, rate.interval.low))
@@ -236,24 +240,24 @@ def sensitivity(rate: ClusteredRate) -> Sensitivity:
 
 
 def side_bias(table: pandas.DataFrame) -> Bias:
-    """Leaning to the first or the second picture, with half an answer added to each side (Hautus 1995)."""
-    chosen, fake_first = (table[name].to_numpy() == "first" for name in ("answer", "fake"))
-    person, image = (pandas.factorize(table[name])[0] for name in ("participant", "photograph"))
+    """Leaning to the first or the second image, with half an answer added to each side (Hautus 1995)."""
+    chosen, fake_first = (table[name].to_numpy() == "first" for name in ("response", "fake"))
+    participant, image = (pandas.factorize(table[name])[0] for name in ("participant", "image"))
     hit = ndtri((chosen[fake_first].sum() + 0.5) / (fake_first.sum() + 1))
     false_alarm = ndtri((chosen[~fake_first].sum() + 0.5) / ((~fake_first).sum() + 1))
     return Bias(
-        first=clustered_rate(chosen, person, image, level=LEVEL, minimum_images=MINIMUM),
+        first=clustered_rate(chosen, participant, image, level=LEVEL, minimum_images=MINIMUM),
         criterion=float(-(hit + false_alarm) / 2) + 0.0,
         d_prime=float((hit - false_alarm) / math.sqrt(2)),
     )
 
 
-def _comparisons(tests: pandas.DataFrame, judged: Sequence[str], resamples: int, seed: int) -> tuple[Comparison, ...]:
-    fooled, person, image = _arrays(tests)
+def _comparisons(tests: pandas.DataFrame, rated: Sequence[str], resamples: int, seed: int) -> tuple[Comparison, ...]:
+    fooled, participant, image = _arrays(tests)
     method = tests["method"].to_numpy()
-    pairs = list(combinations(judged, 2))
+    pairs = list(combinations(rated, 2))
     found = [
-        clustered_difference(fooled, person, image, method == a, method == b, level=LEVEL, minimum_images=MINIMUM)
+        clustered_difference(fooled, participant, image, method == a, method == b, level=LEVEL, minimum_images=MINIMUM)
         for a, b in pairs
     ]
     adjusted = holm([one.p for one in found])
@@ -263,7 +267,7 @@ def _comparisons(tests: pandas.DataFrame, judged: Sequence[str], resamples: int,
             second=b,
             difference=one,
             p_holm=p,
-            above=_above(fooled, person, image, method, (a, b), resamples, seed),
+            above=_above(fooled, participant, image, method, (a, b), resamples, seed),
         )
         for (a, b), one, p in zip(pairs, found, adjusted, strict=True)
     )
@@ -271,7 +275,7 @@ def _comparisons(tests: pandas.DataFrame, judged: Sequence[str], resamples: int,
 
 def _above(
     fooled: np.ndarray,
-    person: np.ndarray,
+    participant: np.ndarray,
     image: np.ndarray,
     method: np.ndarray,
     pair: tuple[str, str],
@@ -280,24 +284,26 @@ def _above(
 ) -> float:
     """P(A > B), see ``Comparison.above``."""
     first, second = (method == name for name in pair)
-    if len(np.intersect1d(person[first], person[second])):
+    if len(np.intersect1d(participant[first], participant[second])):
         both = first | second
-        drawn = paired_resamples(fooled[both], person[both], image[both], first[both], resamples=resamples, seed=seed)
+        drawn = paired_resamples(
+            fooled[both], participant[both], image[both], first[both], resamples=resamples, seed=seed
+        )
         return share_above(drawn)
     # A generator for each method: their participants are others, and are drawn apart.
     rates = [
-        two_level_bootstrap(fooled[kind], person[kind], resamples=resamples, seed=seed + turn).rates
+        two_level_bootstrap(fooled[kind], participant[kind], resamples=resamples, seed=seed + turn).rates
         for turn, kind in enumerate((first, second))
     ]
     return share_above(rates[0] - rates[1])
 
 
-def _photographs(answers: Answers, kept: pandas.DataFrame) -> tuple[tuple[PhotographResult, ...], dict[str, Shrunken]]:
+def _images(study_data: StudyData, kept: pandas.DataFrame) -> tuple[tuple[ImageResult, ...], dict[str, Shrunken]]:
     tests = kept[kept["kind"] == "test"]
-    found: list[PhotographResult] = []
+    found: list[ImageResult] = []
     spread = {}
-    for method in answers.design.judged:
-        counts = tests[tests["method"] == method.name].groupby("photograph")["fooled"].agg(["sum", "count"])
+    for method in study_data.design.rated:
+        counts = tests[tests["method"] == method.name].groupby("image")["fooled"].agg(["sum", "count"])
         if counts.empty:
             continue
         shrunken = shrink(counts["sum"].to_numpy(), counts["count"].to_numpy())
@@ -306,22 +312,22 @@ def _photographs(answers: Answers, kept: pandas.DataFrame) -> tuple[tuple[Photog
             counts.index, counts["sum"], counts["count"], shrunken.estimate, shrunken.low, shrunken.high, strict=True
         )
         found += [
-            PhotographResult(method.name, str(id), int(k), int(n), float(at), float(low), float(high))
+            ImageResult(method.name, str(id), int(k), int(n), float(at), float(low), float(high))
             for id, k, n, at, low, high in numbers
         ]
-    return tuple(sorted(found, key=lambda one: (-one.estimate, -one.shown, one.photograph, one.method))), spread
+    return tuple(sorted(found, key=lambda one: (-one.estimate, -one.shown, one.image, one.method))), spread
 
 
-def _notes(answers: Answers, kept: pandas.DataFrame, result: Result) -> list[str]:
+def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> list[str]:
     """What a reader must know first."""
-    design, notes = answers.design, []
-    if result.photographs < MINIMUM:
-        shown = "1 photograph" if result.photographs == 1 else f"{result.photographs} photographs"
+    design, notes = study_data.design, []
+    if result.images < MINIMUM:
+        shown = "1 image" if result.images == 1 else f"{result.images} images"
         notes.append(f"a demonstration on {shown}: it shows that everything works and measures nothing")
-    elif result.participants < MINIMUM_PERSONS:
-        people = "1 participant" if result.participants == 1 else f"{result.participants} participants"
-        notes.append(f"a demonstration on {people}: it shows that everything works and measures nothing")
-    everybody = answers.responses["participant"].nunique()
+    elif result.participants < MINIMUM_PARTICIPANTS:
+        participants = "1 participant" if result.participants == 1 else f"{result.participants} participants"
+        notes.append(f"a demonstration on {participants}: it shows that everything works and measures nothing")
+    everybody = study_data.responses["participant"].nunique()
     if everybody < design.settings.participants:
         notes.append(
             f"the study is not full: {everybody} of {design.settings.participants} participants have answered; "
@@ -333,7 +339,7 @@ def _notes(answers: Answers, kept: pandas.DataFrame, result: Result) -> list[str
         if row.sentinel and row.rate.value > 0.25:
             notes.append(
                 f"sentinels fooled in {number(100 * row.rate.value, '%')} % of their trials: participants were not "
-                "attentive, or the random colours happened to fit"
+                "attentive, or the random colors happened to fit"
             )
     if "presentations" in kept.columns:
         again = int((pandas.to_numeric(kept["presentations"], errors="coerce") > 1).sum())
@@ -343,9 +349,9 @@ def _notes(answers: Answers, kept: pandas.DataFrame, result: Result) -> list[str
 
 
 def _arrays(table: pandas.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """fooled (n,) bool, person and image (n,) whole numbers."""
-    person, image = (pandas.factorize(table[name])[0] for name in ("participant", "photograph"))
-    return table["fooled"].to_numpy(bool), person, image
+    """fooled (n,) bool, participant and image (n,) whole numbers."""
+    participant, image = (pandas.factorize(table[name])[0] for name in ("participant", "image"))
+    return table["fooled"].to_numpy(bool), participant, image
 
 
 def _finite(value: Any) -> float | None:

@@ -14,23 +14,23 @@ PLATFORMS = {"lab": "in the laboratory", "prolific": "on Prolific", "mturk": "on
 
 def methods_paragraph(analysis: Analysis) -> list[str]:
     """Participants and task; design; exclusions; statistics: a paragraph each."""
-    return [_task(analysis), _design(analysis.answers.design), _exclusions(analysis), _statistics(analysis)]
+    return [_task(analysis), _design(analysis.study_data.design), _exclusions(analysis), _statistics(analysis)]
 
 
 def findings(analysis: Analysis) -> str:
     """The result in sentences, best method first."""
     rows = sorted((row for row in analysis.result.methods if not row.sentinel), key=lambda row: -row.rate.value)
-    words = [
-        f"{row.method} fooled participants in {percent(row.rate.value, row.rate.interval)} of {row.rate.answers} "
-        "judgements"
+    message = [
+        f"{row.method} fooled participants in {percent(row.rate.value, row.rate.interval)} of {row.rate.responses} "
+        "ratings"
         for row in rows
     ]
-    sentences = [f"{'; '.join(words)}."] if words else []
+    sentences = [f"{'; '.join(message)}."] if message else []
     for row in analysis.result.methods:
         if row.sentinel:
             sentences.append(
-                f"Random colours (sentinels) fooled them in {percent(row.rate.value, row.rate.interval)} of "
-                f"{row.rate.answers}."
+                f"Random colors (sentinels) fooled them in {percent(row.rate.value, row.rate.interval)} of "
+                f"{row.rate.responses}."
             )
     tested = [one for one in analysis.result.comparisons if one.p_holm == one.p_holm]
     clear = [one for one in tested if one.p_holm < 0.05]
@@ -40,17 +40,17 @@ def findings(analysis: Analysis) -> str:
         higher, lower = (one.first, one.second) if one.difference.value > 0 else (one.second, one.first)
         sentences.append(
             f"{higher} fooled more often than {lower}, by {points(abs(one.difference.value))} percentage points "
-            f"({p_words(one.p_holm)}, adjusted)."
+            f"({format_p(one.p_holm)}, adjusted)."
         )
     return " ".join(sentences)
 
 
 def percent(value: float, interval: Interval | None = None) -> str:
     """``32.30 % [29.10, 35.70]`` from shares."""
-    words = f"{number(100 * value, '%')} %"
+    message = f"{number(100 * value, '%')} %"
     if interval is None:
-        return words
-    return f"{words} [{number(100 * interval.low, '%')}, {number(100 * interval.high, '%')}]"
+        return message
+    return f"{message} [{number(100 * interval.low, '%')}, {number(100 * interval.high, '%')}]"
 
 
 def points(value: float, *, signed: bool = False) -> str:
@@ -58,7 +58,7 @@ def points(value: float, *, signed: bool = False) -> str:
     return number(100 * value, "%", signed=signed)
 
 
-def p_words(p: float) -> str:
+def format_p(p: float) -> str:
     """``p = 0.013``, ``p < 0.001``; a dash for no test."""
     if p != p:
         return "–"
@@ -66,9 +66,9 @@ def p_words(p: float) -> str:
 
 
 def _task(analysis: Analysis) -> str:
-    answers, settings = analysis.answers, analysis.answers.design.settings
-    table = answers.responses
-    people = table["participant"].nunique()
+    study_data, settings = analysis.study_data, analysis.study_data.design.settings
+    table = study_data.responses
+    participants = table["participant"].nunique()
     where = ""
     if "platform" in table.columns:
         known = [PLATFORMS[name] for name in PLATFORMS if (table["platform"] == name).any()]
@@ -76,48 +76,50 @@ def _task(analysis: Analysis) -> str:
     sentinels = ""
     if settings.sentinels:
         sentinels = (
-            f", of which {settings.sentinels} were sentinels that any attentive participant should catch (colours "
-            "copied from an unrelated photograph)"
+            f", of which {settings.sentinels} were sentinels that any attentive participant should catch (colors "
+            "copied from an unrelated image)"
         )
     practice = ""
     if settings.practice:
-        practice = f"After {settings.practice} practice pairs with feedback, which are not analysed, each"
+        practice = f"After {settings.practice} practice pairs with feedback, which are not analyzed, each"
     return (
-        f"{people} {_plural(people, 'person', 'persons')} took part{where}. {practice or 'Each'} judged up to "
-        f"{settings.trials} pairs without feedback{sentinels}. A pair showed one photograph twice, once as it was "
-        "taken and once with colours that a method had predicted from its lightness alone, one after the other for "
+        f"{participants} {_plural(participants, 'participant', 'participants')} took part{where}. "
+        f"{practice or 'Each'} judged up to "
+        f"{settings.trials} pairs without feedback{sentinels}. A pair showed one image twice, once as it was "
+        "taken and once with colors that a method had predicted from its lightness alone, one after the other for "
         f"{settings.exposure_ms / 1000:g} s each at {settings.size} x {settings.size} pixels; participants then had as "
-        "long as they wished to say which of the two had fake colours. Which came first was counterbalanced, and "
-        "nobody saw a photograph twice."
+        "long as they wished to say which of the two had fake colors. Which came first was counterbalanced, and "
+        "nobody saw an image twice."
     )
 
 
 def _design(design: Design) -> str:
-    settings, judged = design.settings, design.judged
-    names = ", ".join(one.name for one in judged)
-    tests = sum(not one.practice for one in design.photographs)
+    settings, rated = design.settings, design.rated
+    names = ", ".join(one.name for one in rated)
+    tests = sum(not one.practice for one in design.images)
     how = {
-        "within": "Every participant judged all methods equally often (within participants); photographs and methods "
-        "were crossed in a balanced design, so that every photograph was shown under every method about equally often.",
+        "within": "Every participant judged all methods equally often (within participants); images and methods "
+        "were crossed in a balanced design, so that every image was shown under every method about equally often.",
         "between": "Every participant judged one method only (between participants); methods were assigned in turn.",
     }[settings.assignment]
     return (
-        f"{len(judged)} {_plural(len(judged), 'method was', 'methods were')} judged ({names}) on {tests} photographs "
+        f"{len(rated)} {_plural(len(rated), 'method was', 'methods were')} judged ({names}) on {tests} images "
         f"of {design.data.name}. {how} The sequence of pairs was drawn from seed {design.seed} before the study began."
     )
 
 
 def _exclusions(analysis: Analysis) -> str:
-    applied, table = analysis.applied, analysis.answers.responses
-    people, out = table["participant"].nunique(), len(applied.reasons)
-    rules = "; ".join(f"{rule.words} ({_counted(rule.participants, rule.trials)})" for rule in applied.rules)
+    applied, table = analysis.applied, analysis.study_data.responses
+    participants, out = table["participant"].nunique(), len(applied.reasons)
+    rules = "; ".join(f"{rule.message} ({_counted(rule.participants, rule.trials)})" for rule in applied.rules)
     if not applied.rules:
         return f"No exclusions were registered, and none were made: all {len(table)} answers count."
     return (
         "Exclusions were fixed in the design file before the first participant, and no others were made. Left out "
-        f"were, in this order, participants and trials that: {rules}. {out} of {people} participants and "
-        f"{int((~applied.kept).sum())} of {len(table)} answers were left out in all; {analysis.result.answers} answers "
-        f"of {analysis.result.participants} participants on {analysis.result.photographs} photographs count. Rates "
+        f"were, in this order, participants and trials that: {rules}. {out} of {participants} participants and "
+        f"{int((~applied.kept).sum())} of {len(table)} responses were left out in all; {analysis.result.responses} "
+        "responses "
+        f"of {analysis.result.participants} participants on {analysis.result.images} images count. Rates "
         "without any exclusion are reported beside."
     )
 
@@ -131,13 +133,13 @@ def _statistics(analysis: Analysis) -> str:
             f"variance, two-sided, p values adjusted for {pairs} {_plural(pairs, 'pair', 'pairs')} by Holm's method."
         )
     return (
-        "The fooling rate is the share of pairs in which the real photograph was called the fake; 50 % would mean that "
-        "a method's colours cannot be told from real ones. Answers of one participant resemble one another, and so do "
-        "answers on one photograph; 95 % intervals therefore rest on a variance clustered in both ways (V_participant "
-        "+ V_photograph - V_cell, each part with the small-sample factor G / (G - 1)), on the logit scale, with the t "
-        "distribution of min(participants, photographs) - 1 degrees of freedom. They speak of other participants and "
-        f"other photographs of the same kinds.{tests} Analysis: colorbench "
-        f"{analysis.answers.design.colorbench_version}."
+        "The fooling rate is the share of pairs in which the real image was called the fake; 50 % would mean that "
+        "a method's colors cannot be told from real ones. Answers of one participant resemble one another, and so do "
+        "answers on one image; 95 % intervals therefore rest on a variance clustered in both ways (V_participant "
+        "+ V_image - V_cell, each part with the small-sample factor G / (G - 1)), on the logit scale, with the t "
+        "distribution of min(participants, images) - 1 degrees of freedom. They speak of other participants and "
+        f"other images of the same kinds.{tests} Analysis: colorbench "
+        f"{analysis.study_data.design.colorbench_version}."
     )
 
 

@@ -10,7 +10,7 @@ from protocols.human_study.study.schema import Design
 NAME = "human-study"
 VERSION = 1
 HEADLINE = "fooling_rate"
-# A board's comparisons draw photographs alone; participants must be drawn too, so that none of these is compared there:
+# A board's comparisons draw images alone; participants must be drawn too, so that none of these is compared there:
 # the record brings its own differences.
 METRICS = (
     MetricSpec(
@@ -21,7 +21,7 @@ METRICS = (
         lower_bound=0.0,
         upper_bound=100.0,
         explanation=(
-            "How often people called the real photograph the fake. 50 % would be as good as real; a glaring fake has 0."
+            "How often people called the real image the fake. 50 % would be as good as real; a glaring fake has 0."
         ),
         comparable=False,
     ),
@@ -40,7 +40,7 @@ METRICS = (
         higher_is_better=None,
         lower_bound=0.0,
         upper_bound=100.0,
-        explanation="How often people chose the picture shown first, whatever it was: 50 % without a bias.",
+        explanation="How often people chose the image shown first, whatever it was: 50 % without a bias.",
         comparable=False,
     ),
 )
@@ -50,14 +50,14 @@ def identity_of(design: Design) -> dict[str, Any]:
     """What a board's column is: how a session went and what the analysis leaves out.
 
     Between and within participants differ here, and so never share a column. The number of participants and of
-    photographs is no part of it: these decide how sure a number is, not what it means.
+    images is no part of it: these decide how sure a number is, not what it means.
     """
     settings = design.settings
     return {
         "task": "real-or-fake, one after the other, choose the fake",
         "assignment": settings.assignment,
         "size": settings.size,
-        "recipe": settings.recipe,
+        "preprocessing": settings.preprocessing,
         "exposure_ms": settings.exposure_ms,
         "lead_ms": settings.lead_ms,
         "gap_ms": settings.gap_ms,

@@ -1,6 +1,6 @@
 """The analysis as small drawings (SVG): for the page, and as files for a paper.
 
-A drawing names its colours by class, so that the page can follow a dark screen; ``standalone`` adds them for a file.
+A drawing names its colors by class, so that the page can follow a dark screen; ``standalone`` adds them for a file.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ class Drawing:
         """A straight line, in pixels."""
         self.parts.append(f'<line class="{kind}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
 
-    def text(self, x: float, y: float, words: str, anchor: str, kind: str = "") -> None:
+    def text(self, x: float, y: float, message: str, baseline: str, kind: str = "") -> None:
         """Words, in pixels."""
-        self.parts.append(f'<text class="{kind}" x="{x}" y="{y}" text-anchor="{anchor}">{escape(words)}</text>')
+        self.parts.append(f'<text class="{kind}" x="{x}" y="{y}" text-anchor="{baseline}">{escape(message)}</text>')
 
     def circle(self, x: float, y: float, radius: float, kind: str) -> None:
         """A dot or ring, in pixels."""
@@ -98,16 +98,16 @@ class Drawing:
         return f'{head} aria-label="{label}">{inner}{"".join(self.parts)}</svg>'
 
 
-def color(place: int, row: MethodResult) -> str:
+def color(position: int, row: MethodResult) -> str:
     """Class of a method's marks."""
-    return "cs" if row.sentinel else f"c{place % COLORS}"
+    return "cs" if row.sentinel else f"c{position % COLORS}"
 
 
 def drawings(analysis: Analysis) -> dict[str, Drawing]:
     """Every drawing by the name of its file; those that lack what they show are left out."""
     found = {
         "rates": rates(analysis.result, analysis.everything),
-        "photographs": photographs(analysis),
+        "images": images(analysis),
         "participants": participants(analysis.kept),
         "session": session(analysis.kept),
         "reaction-times": reaction_times(analysis.kept),
@@ -128,13 +128,13 @@ def rates(result: Result, everything: Result) -> Drawing | None:
     drawing = Drawing(
         "Fooling rates", (0, 100 * min(high, 1)), (0, 1), width=760, height=76 + 34 * len(rows), left=left
     )
-    drawing.axes("fooling rate, %, with 95 % intervals over participants and photographs", "", y_ticks=False)
+    drawing.axes("fooling rate, %, with 95 % intervals over participants and images", "", y_ticks=False)
     drawing.line(drawing.across(50), drawing.top, drawing.across(50), drawing.bottom, "half")
     drawing.text(drawing.across(50), drawing.top - 8, "as good as real", "middle")
-    places = {row.method: place for place, row in enumerate(rows)}
+    positions = {row.method: position for position, row in enumerate(rows)}
     for turn, row in enumerate(sorted(rows, key=lambda row: -row.rate.value)):
         y = drawing.top + 20 + 34 * turn
-        kind = color(places[row.method], row)
+        kind = color(positions[row.method], row)
         drawing.text(left - 10, y + 5, row.method, "end", "strong")
         at = drawing.across(100 * row.rate.value)
         if row.rate.interval is not None:
@@ -146,20 +146,22 @@ def rates(result: Result, everything: Result) -> Drawing | None:
     return drawing
 
 
-def photographs(analysis: Analysis) -> Drawing | None:
-    """The photographs of every method from the most to the least fooling, with the posterior's 95 %."""
-    groups = [(row.method, color(place, row)) for place, row in enumerate(analysis.result.methods) if not row.sentinel]
-    drawing = Drawing("Photographs from most to least fooling", (0, 100), (0, 100))
-    drawing.axes("photographs from most to least fooling, %", "fooling rate of a photograph, %")
+def images(analysis: Analysis) -> Drawing | None:
+    """The images of every method from the most to the least fooling, with the posterior's 95 %."""
+    groups = [
+        (row.method, color(position, row)) for position, row in enumerate(analysis.result.methods) if not row.sentinel
+    ]
+    drawing = Drawing("Images from most to least fooling", (0, 100), (0, 100))
+    drawing.axes("images from most to least fooling, %", "fooling rate of an image, %")
     for method, kind in groups:
-        mine = [one for one in analysis.photographs if one.method == method]
-        if len(mine) > 1:
-            at = np.linspace(0, 100, len(mine))
-            bounds = [(x, 100 * one.low) for x, one in zip(at, mine, strict=True)]
-            bounds += [(x, 100 * one.high) for x, one in zip(at, mine, strict=True)][::-1]
+        candidate = [one for one in analysis.images if one.method == method]
+        if len(candidate) > 1:
+            at = np.linspace(0, 100, len(candidate))
+            bounds = [(x, 100 * one.low) for x, one in zip(at, candidate, strict=True)]
+            bounds += [(x, 100 * one.high) for x, one in zip(at, candidate, strict=True)][::-1]
             drawing.path(bounds, f"band {kind}", closed=True)
-            drawing.path([(x, 100 * one.estimate) for x, one in zip(at, mine, strict=True)], f"line {kind}")
-    return drawing if analysis.photographs else None
+            drawing.path([(x, 100 * one.estimate) for x, one in zip(at, candidate, strict=True)], f"line {kind}")
+    return drawing if analysis.images else None
 
 
 def participants(kept: pandas.DataFrame) -> Drawing | None:
@@ -196,7 +198,7 @@ def session(kept: pandas.DataFrame) -> Drawing | None:
         rate = clustered_rate(
             block["fooled"].to_numpy(),
             block["participant"].to_numpy(),
-            block["photograph"].to_numpy(),
+            block["image"].to_numpy(),
         )
         x = (low + high) / 2
         centers.append((x, 100 * rate.value))

@@ -13,7 +13,7 @@ from PIL import Image
 
 from colorbench.evaluation import aggregate, image_writer
 from colorbench.evaluation.provenance import provenance
-from colorbench.evaluation.run_directory import RunFolder
+from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of
 from colorbench.models.card import ModelCard
 from colorbench.models.training_overlap import overlap
@@ -47,21 +47,21 @@ def write_records(analysis: Analysis, root: Path, study: Path, command: tuple[st
     Args:
         analysis: of the study.
         root: a folder of records, as ``colorbench run --output`` makes it.
-        study: the study's folder: its pictures are kept beside the records.
+        study: the study's folder: its images are kept beside the records.
         command: the command line.
 
     Returns:
         The records' folders, in the order of the methods.
     """
-    methods = {method.name: method for method in analysis.answers.design.methods}
+    methods = {method.name: method for method in analysis.study_data.design.methods}
     return [_write(analysis, row, methods[row.method], root, study, command) for row in analysis.result.methods]
 
 
 def _write(
     analysis: Analysis, row: MethodResult, method: Method, root: Path, study: Path, command: tuple[str, ...]
 ) -> Path:
-    begun = time.perf_counter()
-    design = analysis.answers.design
+    started = time.perf_counter()
+    design = analysis.study_data.design
     identity = identity_of(design)
     key = digest_of(
         {
@@ -69,15 +69,15 @@ def _write(
             "colorbench": version_of("colorbench") or "unknown",
             "method": method.model_dump(),
             "study": {"name": design.name, "seed": design.seed, "created": design.created},
-            "answers": analysis.answers.sha256,
+            "responses": analysis.study_data.sha256,
             "resamples": [analysis.resamples, analysis.seed],
         }
     )
-    folder = RunFolder(root / folder_of(method.name, NAME, design.data.name, key))
+    folder = RunDirectory(root / folder_of(method.name, NAME, design.data.name, key))
     if folder.finished():
         return folder.path
-    mine = _mine(analysis, row)
-    rows, columns = _rows(analysis, mine)
+    candidate = _candidate(analysis, row)
+    rows, columns = _rows(analysis, candidate)
     files = aggregate.write_rows(folder, rows, columns, {})
     record = Record(
         key=key,
@@ -101,27 +101,27 @@ def _write(
         differences=_differences(analysis, row.method),
         curves=[],
         notes=_notes(analysis, row),
-        execution=_execution(len(rows), analysis, time.perf_counter() - begun),
+        execution=_execution(len(rows), analysis, time.perf_counter() - started),
         provenance=provenance(command, [method.package]),
-        files=files.model_copy(update={"pictures": _keep_pictures(folder, analysis, row, rows, columns, study)}),
+        files=files.model_copy(update={"saved_images": _save_images(folder, analysis, row, rows, columns, study)}),
     )
     folder.write_record(record_text(record))
     folder.clear_shards()
     return folder.path
 
 
-def _mine(analysis: Analysis, row: MethodResult) -> pandas.DataFrame:
+def _candidate(analysis: Analysis, row: MethodResult) -> pandas.DataFrame:
     kept = analysis.kept
     return kept[(kept["method"] == row.method) & (kept["kind"] == ("sentinel" if row.sentinel else "test"))]
 
 
-def _rows(analysis: Analysis, mine: pandas.DataFrame) -> tuple[Shard, dict[str, np.ndarray]]:
+def _rows(analysis: Analysis, candidate: pandas.DataFrame) -> tuple[Shard, dict[str, np.ndarray]]:
     """One row per test image of the study, in the design's order, and its columns; NaN where no response counts.
 
     All images have a row, so that the records of one study are of one set of images whichever few had no response.
     """
-    design = analysis.answers.design
-    counts = mine.assign(chosen=mine["answer"] == "first").groupby("photograph")[["fooled", "chosen"]]
+    design = analysis.study_data.design
+    counts = candidate.assign(chosen=candidate["response"] == "first").groupby("image")[["fooled", "chosen"]]
     known = design.tests
     ids = [one.id for one in known]
     sums, n = counts.sum().reindex(ids), counts.size().reindex(ids).to_numpy(np.float64)
@@ -147,7 +147,7 @@ def _card(method: Method) -> ModelCard:
 
 
 def _dataset(analysis: Analysis, method: Method, rows: Shard) -> DatasetPart:
-    design = analysis.answers.design
+    design = analysis.study_data.design
     return DatasetPart(
         name=design.data.name,
         n=len(rows),
@@ -156,7 +156,7 @@ def _dataset(analysis: Analysis, method: Method, rows: Shard) -> DatasetPart:
         gray_policy="keep",
         skipped=[],
         fingerprint=content_fingerprint(rows.sha256s),
-        recipe=design.settings.recipe,
+        preprocessing=design.settings.preprocessing,
         overlap=overlap(_card(method), rows.sha256s),
         limit=None,
         redistributable=design.data.redistributable,
@@ -203,7 +203,7 @@ def _percent(rate: ClusteredRate) -> tuple[float | None, float | None, float | N
 def _method(rate: ClusteredRate) -> str | None:
     if rate.interval is None:
         return None
-    return f"{rate.interval.method} ({rate.persons} participants, {rate.images} photographs), 95 %"
+    return f"{rate.interval.method} ({rate.participants} participants, {rate.images} images), 95 %"
 
 
 def _differences(analysis: Analysis, method: str) -> list[Difference]:
@@ -223,24 +223,24 @@ def _differences(analysis: Analysis, method: str) -> list[Difference]:
                 ci_low=ends[0] if ends else None,
                 ci_high=ends[1] if ends else None,
                 ci_method=f"{one.interval.method}, 95 %" if one.interval else None,
-                n=sum(one.answers),
+                n=sum(one.responses),
             )
         )
     return found
 
 
 def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
-    rate, design = row.rate, analysis.answers.design
+    rate, design = row.rate, analysis.study_data.design
     what = "sentinel trials" if row.sentinel else f"{design.settings.assignment} participants"
-    counted = f"{rate.answers} answers of {rate.persons} participants on {rate.images} photographs ({what})"
+    counted = f"{rate.responses} answers of {rate.participants} participants on {rate.images} images ({what})"
     left_out = len(analysis.applied.reasons)
     excluded = f"pre-registered exclusions left out {left_out} participants"
     # A demonstration is said first: tables look for it there.
-    first = aggregate.demonstration(len(analysis.answers.design.tests)) or [
+    first = aggregate.too_few_images(len(analysis.study_data.design.tests)) or [
         note for note in analysis.notes if note.startswith("a demonstration on ")
     ]
     if not first and rate.images < MINIMUM:
-        first = [f"a demonstration on {rate.images} photographs: it shows that everything works and measures nothing"]
+        first = [f"a demonstration on {rate.images} images: it shows that everything works and measures nothing"]
     rest = [note for note in analysis.notes if not note.startswith("a demonstration on ")]
     return [*first, counted, excluded, *rest]
 
@@ -262,44 +262,42 @@ def _execution(n: int, analysis: Analysis, seconds: float) -> Execution:
     )
 
 
-def _keep_pictures(
-    folder: RunFolder,
+def _save_images(
+    folder: RunDirectory,
     analysis: Analysis,
     row: MethodResult,
     rows: Shard,
     columns: dict[str, np.ndarray],
     study: Path,
 ) -> dict[str, str]:
-    """Small pictures of a fixed part, of the most and of the least fooling photographs; path -> sha256.
+    """Small images of a fixed part, of the most and of the least fooling images; path -> sha256.
 
-    The ends are by the estimates drawn to the mean: the raw share of a photograph with three answers is mostly luck.
-    Where the study's pictures are gone, none are kept.
+    The ends are by the estimates drawn to the mean: the raw share of an image with three answers is mostly luck.
+    Where the study's images are gone, none are kept.
     """
-    files = {
-        (one.photograph, one.method): Path(study) / "pictures" / one.file for one in analysis.answers.design.pictures
-    }
-    estimates = {one.photograph: one.estimate for one in analysis.photographs if one.method == row.method}
+    files = {(one.image, one.method): Path(study) / "stimuli" / one.file for one in analysis.study_data.design.stimuli}
+    estimates = {one.image: one.estimate for one in analysis.images if one.method == row.method}
     answered = tuple(np.array(rows.ids)[~np.isnan(columns[HEADLINE])].tolist())
     reasons: dict[str, list[str]] = {id: ["fixed"] for id in answered if id in image_writer.fixed_ids(answered)}
     scores = np.array([estimates.get(id, math.nan) for id in answered])
     for end, ids in image_writer.extreme_ids(answered, scores, higher_is_better=True).items():
-        for place, id in enumerate(ids, start=1):
-            reasons.setdefault(id, []).append(f"{HEADLINE} {end} {place}")
-    place_of = {id: place for place, id in enumerate(rows.ids)}
+        for position, id in enumerate(ids, start=1):
+            reasons.setdefault(id, []).append(f"{HEADLINE} {end} {position}")
+    location_of = {id: position for position, id in enumerate(rows.ids)}
     kept = []
     for id, why in reasons.items():
         fake, real = files.get((id, row.method)), files.get((id, None))
         if fake is None or real is None or not (fake.is_file() and real.is_file()):
             continue
-        answer, truth, gray = image_index.file_names(id)
+        response, truth, gray = image_index.file_names(id)
         with Image.open(fake) as image:
-            folder.write(folder.pictures / answer, image_writer.thumbnail(image.convert("RGB")), durable=False)
+            folder.write(folder.thumbnails / response, image_writer.thumbnail(image.convert("RGB")), durable=False)
         with Image.open(real) as image:
-            folder.write(folder.pictures / truth, image_writer.thumbnail(image.convert("RGB")), durable=False)
-            folder.write(folder.pictures / gray, image_writer.thumbnail(_gray(image.convert("RGB"))), durable=False)
-        place = place_of[id]
-        score = float(columns[HEADLINE][place])
-        kept.append(image_index.SavedImage.of(id, rows.sha256s[place], why, {HEADLINE: score}))
+            folder.write(folder.thumbnails / truth, image_writer.thumbnail(image.convert("RGB")), durable=False)
+            folder.write(folder.thumbnails / gray, image_writer.thumbnail(_gray(image.convert("RGB"))), durable=False)
+        position = location_of[id]
+        score = float(columns[HEADLINE][position])
+        kept.append(image_index.SavedImage.of(id, rows.sha256s[position], why, {HEADLINE: score}))
     return image_writer.write_index(folder, kept) if kept else {}
 
 

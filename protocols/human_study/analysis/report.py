@@ -1,4 +1,4 @@
-"""``analysis.html``: the study's numbers, drawings and photographs in one page that needs no other file."""
+"""``analysis.html``: the study's numbers, drawings and images in one page that needs no other file."""
 
 from __future__ import annotations
 
@@ -11,78 +11,78 @@ from typing import Any
 from PIL import Image
 
 from colorbench.reporting.format import number
-from protocols.human_study.analysis.fooling_rates import Analysis, MethodResult, PhotographResult
-from protocols.human_study.analysis.methods_text import findings, methods_paragraph, p_words, percent, points
+from protocols.human_study.analysis.fooling_rates import Analysis, ImageResult, MethodResult
+from protocols.human_study.analysis.methods_text import findings, format_p, methods_paragraph, percent, points
 from protocols.human_study.analysis.plots import color, drawings
 
 SHOWN = 6
-"""Photographs of a method at either end."""
+"""Images of a method at either end."""
 SIDE = 200
-"""Pixels a side of a photograph on the page."""
+"""Pixels a side of an image on the page."""
 CAPTIONS = {
-    "photographs": "Every photograph of a method, drawn to the method's rate as far as chance would spread them; the "
-    "band is the 95 % of each photograph.",
+    "images": "Every image of a method, drawn to the method's rate as far as chance would spread them; the "
+    "band is the 95 % of each image.",
     "participants": "How often each participant was fooled, all methods together.",
     "session": "Blocks of the session, with 95 % intervals. A fall is learning: the answers of later trials then come "
     "from better judges.",
-    "reaction-times": "Columns: the fake was seen. Line: the real photograph was called the fake.",
+    "reaction-times": "Columns: the fake was seen. Line: the real image was called the fake.",
 }
 
 
 def page(analysis: Analysis, study: Path) -> str:
-    """The page as text; equal analyses give equal bytes.
+    """The page as text; equal analyzes give equal bytes.
 
     Args:
         analysis: what to show.
-        study: the study's folder, for its pictures; photographs without pictures are named only.
+        study: the study's folder, for its images; images without images are named only.
     """
     from colorbench.reporting.html import page_environment
 
     environment = page_environment("protocols.human_study")
-    environment.filters |= {"percent": percent, "points": points, "p_words": p_words, "number": number}
+    environment.filters |= {"percent": percent, "points": points, "format_p": format_p, "number": number}
     made = drawings(analysis)
     result = analysis.result
-    places = {row.method: place for place, row in enumerate(result.methods)}
+    positions = {row.method: position for position, row in enumerate(result.methods)}
     notes = list(analysis.notes)
     return environment.get_template("analysis.html.jinja").render(
-        design=analysis.answers.design,
+        design=analysis.study_data.design,
         result=result,
         everything={row.method: row for row in analysis.everything.methods},
         rows=sorted(result.methods, key=lambda row: (row.sentinel, -row.rate.value)),
-        demonstration=next((note for note in notes if note.startswith("a demonstration on ")), None),
+        too_few_images=next((note for note in notes if note.startswith("a demonstration on ")), None),
         notes=[note for note in notes if not note.startswith("a demonstration on ")],
         findings=findings(analysis),
         paragraphs=methods_paragraph(analysis),
         applied=analysis.applied,
         left_out=int((~analysis.applied.kept).sum()),
-        total=len(analysis.answers.responses),
+        total=len(analysis.study_data.responses),
         rates_plot=made["rates"].svg() if "rates" in made else "",
-        plots=[(made[name], made[name].svg(), words) for name, words in CAPTIONS.items() if name in made],
-        legend=[(row.method, color(places[row.method], row)) for row in result.methods if not row.sentinel],
-        photographs=[_ends(analysis, row, study) for row in result.methods if not row.sentinel],
+        plots=[(made[name], made[name].svg(), message) for name, message in CAPTIONS.items() if name in made],
+        legend=[(row.method, color(positions[row.method], row)) for row in result.methods if not row.sentinel],
+        images=[_ends(analysis, row, study) for row in result.methods if not row.sentinel],
         facts=_facts(analysis),
     )
 
 
 def _ends(analysis: Analysis, row: MethodResult, study: Path) -> dict[str, Any]:
-    """The most and the least fooling photographs of a method, with their pictures."""
-    files = {(one.photograph, one.method): study / "pictures" / one.file for one in analysis.answers.design.pictures}
-    mine = [one for one in analysis.photographs if one.method == row.method]
-    count = min(SHOWN, len(mine) // 2)
+    """The most and the least fooling images of a method, with their images."""
+    files = {(one.image, one.method): study / "stimuli" / one.file for one in analysis.study_data.design.stimuli}
+    candidate = [one for one in analysis.images if one.method == row.method]
+    count = min(SHOWN, len(candidate) // 2)
     spread = analysis.spread[row.method]
     return {
         "method": row.method,
-        "most": [_shown(one, files) for one in mine[:count]],
-        "least": [_shown(one, files) for one in mine[::-1][:count]],
+        "most": [_shown(one, files) for one in candidate[:count]],
+        "least": [_shown(one, files) for one in candidate[::-1][:count]],
         "alike": spread.deviation == 0,
         "deviation": spread.deviation,
     }
 
 
-def _shown(one: PhotographResult, files: Mapping[tuple[str, str | None], Path]) -> dict[str, Any]:
-    pair = (("this method", files.get((one.photograph, one.method))), ("real", files.get((one.photograph, None))))
-    pictures = [{"label": label, "source": _embedded(file)} for label, file in pair if file and file.is_file()]
-    return {"id": one.photograph, "one": one, "pictures": pictures}
+def _shown(one: ImageResult, files: Mapping[tuple[str, str | None], Path]) -> dict[str, Any]:
+    pair = (("this method", files.get((one.image, one.method))), ("real", files.get((one.image, None))))
+    stimuli = [{"label": label, "source": _embedded(file)} for label, file in pair if file and file.is_file()]
+    return {"id": one.image, "one": one, "stimuli": stimuli}
 
 
 def _embedded(path: Path) -> str:
@@ -96,17 +96,17 @@ def _embedded(path: Path) -> str:
 
 
 def _facts(analysis: Analysis) -> list[tuple[str, str]]:
-    design = analysis.answers.design
+    design = analysis.study_data.design
     settings = design.settings
     rows = [
         ("study", f"{design.name}, built {design.created} by colorbench {design.colorbench_version}"),
         ("preset", settings.preset or ""),
         ("assignment", settings.assignment),
         ("session", f"{settings.practice} practice, {settings.trials} trials, {settings.sentinels} of them sentinels"),
-        ("pictures", f"{settings.size} px, recipe {settings.recipe}, {settings.exposure_ms} ms each"),
-        ("photographs", f"{design.data.name} · fingerprint {design.data.fingerprint}"),
+        ("stimuli", f"{settings.size} px, preprocessing {settings.preprocessing}, {settings.exposure_ms} ms each"),
+        ("images", f"{design.data.name} · fingerprint {design.data.fingerprint}"),
         ("design seed", str(design.seed)),
-        ("answers (sha256)", analysis.answers.sha256),
+        ("answers (sha256)", analysis.study_data.sha256),
         ("bootstraps", f"{analysis.resamples} resamples, seed {analysis.seed}"),
     ]
     return [(name, value) for name, value in rows if value]

@@ -14,16 +14,16 @@ from protocols.human_study.study.paths import DATA, DATABASE, EXPORTS
 from protocols.human_study.study.schema import Design, read_design
 
 NEEDED = (
-    "participant", "slot", "status", "trial", "kind", "photograph", "method", "fake", "answer", "reaction_ms",
+    "participant", "slot", "status", "trial", "kind", "image", "method", "fake", "response", "reaction_ms",
     "exposure_first_ms", "exposure_second_ms", "focus_losses",
 )  # fmt: skip
 """Columns of ``responses`` that the analysis reads; the rest may be missing."""
 NUMBERS = ("trial", "reaction_ms", "exposure_first_ms", "exposure_second_ms", "focus_losses")
-TEXTS = ("participant", "slot", "status", "kind", "photograph", "method", "fake", "answer")
+TEXTS = ("participant", "slot", "status", "kind", "image", "method", "fake", "response")
 
 
 @dataclass(frozen=True)
-class Answers:
+class StudyData:
     """What people answered, practice left out."""
 
     design: Design
@@ -36,7 +36,7 @@ class Answers:
     """Of what was answered, whatever the file's form: equal answers give an equal record."""
 
 
-def read_answers(folder: Path, responses: Path | None = None, participants: Path | None = None) -> Answers:
+def read_study_data(folder: Path, responses: Path | None = None, participants: Path | None = None) -> StudyData:
     """A study's answers.
 
     Args:
@@ -50,16 +50,16 @@ def read_answers(folder: Path, responses: Path | None = None, participants: Path
     design = read_design(folder)
     if responses is None and (Path(folder) / DATA / DATABASE).is_file():
         export(Path(folder))  # what people answered since the last export counts too
-    place = responses or _exported(folder, "responses")
-    if place is None:
-        mend = f"run `colorbench study serve {folder}`, or give --responses FILE"
-        raise UserError("nobody has answered yet", where=str(Path(folder) / EXPORTS), mend=mend)
+    position = responses or _exported(folder, "responses")
+    if position is None:
+        hint = f"run `colorbench study serve {folder}`, or give --responses FILE"
+        raise UserError("nobody has answered yet", where=str(Path(folder) / EXPORTS), hint=hint)
     who = participants or (None if responses else _exported(folder, "participants"))
-    people = pandas.DataFrame() if who is None else _table(who)
-    return answers_of(design, _table(place), people, str(place))
+    participant_table = pandas.DataFrame() if who is None else _table(who)
+    return study_data_of(design, _table(position), participant_table, str(position))
 
 
-def answers_of(design: Design, table: pandas.DataFrame, participants: pandas.DataFrame, where: str) -> Answers:
+def study_data_of(design: Design, table: pandas.DataFrame, participants: pandas.DataFrame, where: str) -> StudyData:
     """Answers from tables in memory; ``where`` is named in errors.
 
     Raises:
@@ -67,10 +67,10 @@ def answers_of(design: Design, table: pandas.DataFrame, participants: pandas.Dat
     """
     missing = [name for name in NEEDED if name not in table.columns]
     if missing:
-        raise UserError(f"the responses lack the column {missing[0]!r}", where=where, mend="export them again")
+        raise UserError(f"the responses lack the column {missing[0]!r}", where=where, hint="export them again")
     table = table[table["kind"].isin(("test", "sentinel"))].copy()
     if table.empty:
-        raise UserError("not one answer to a test trial", where=where, mend="wait for participants")
+        raise UserError("not one answer to a test trial", where=where, hint="wait for participants")
     for name in NUMBERS:
         # From whatever type, a missing value is NaN.
         table[name] = pandas.to_numeric(table[name], errors="coerce").to_numpy("float64", na_value=float("nan"))
@@ -78,42 +78,42 @@ def answers_of(design: Design, table: pandas.DataFrame, participants: pandas.Dat
         table[name] = table[name].astype(object).where(table[name].notna(), "")
     _check(design, table, where)
     table["trial"] = table["trial"].astype("int64")
-    table["fooled"] = (table["answer"] != table["fake"]).astype(bool)
+    table["fooled"] = (table["response"] != table["fake"]).astype(bool)
     table["order"] = table["trial"] - design.settings.practice
     table = table.sort_values(["participant", "trial"], kind="stable", ignore_index=True)
     digest = sha256(table[list(NEEDED)].to_csv(index=False, float_format="%.6g").encode()).hexdigest()
-    return Answers(design, table, participants, digest)
+    return StudyData(design, table, participants, digest)
 
 
 def _check(design: Design, table: pandas.DataFrame, where: str) -> None:
     """Every answer must be to the trial that the design holds at its place, once."""
     planned = {
-        (slot.id, index): (trial.kind, trial.photograph, trial.method, trial.fake)
+        (slot.id, index): (trial.kind, trial.image, trial.method, trial.fake)
         for slot in design.slots
         for index, trial in enumerate(slot.trials)
     }
-    found = table[["slot", "trial", "kind", "photograph", "method", "fake"]].itertuples(index=False, name=None)
+    found = table[["slot", "trial", "kind", "image", "method", "fake"]].itertuples(index=False, name=None)
     for slot, trial, *rest in found:
         if planned.get((slot, trial)) != tuple(rest):
             what = f"the answer to trial {trial:g} of slot {slot} is to another pair than the design holds there"
-            raise UserError(what, where=where, mend="give the responses of this study")
+            raise UserError(what, where=where, hint="give the responses of this study")
     twice = table.duplicated(["participant", "trial"])
     if twice.any():
         row = table[twice].iloc[0]
         what = f"two answers of participant {row['participant']} to trial {row['trial']:g}"
-        raise UserError(what, where=where, mend="export the responses again")
-    wrong = ~table["answer"].isin(("first", "second"))
+        raise UserError(what, where=where, hint="export the responses again")
+    wrong = ~table["response"].isin(("first", "second"))
     if wrong.any():
-        what = f"an answer is first or second, not {table['answer'][wrong].iloc[0]!r}"
-        raise UserError(what, where=where, mend="export the responses again")
+        what = f"an answer is first or second, not {table['response'][wrong].iloc[0]!r}"
+        raise UserError(what, where=where, hint="export the responses again")
     slots = table.groupby("participant")["slot"].nunique()
     if (slots > 1).any():
         raise UserError(f"participant {slots.idxmax()} has answers from two slots", where=where)
 
 
 def _exported(folder: Path, name: str) -> Path | None:
-    places = (Path(folder) / EXPORTS / f"{name}.{form}" for form in ("parquet", "csv"))
-    return next((place for place in places if place.is_file()), None)
+    positions = (Path(folder) / EXPORTS / f"{name}.{form}" for form in ("parquet", "csv"))
+    return next((position for position in positions if position.is_file()), None)
 
 
 def _table(path: Path) -> pandas.DataFrame:
@@ -121,8 +121,8 @@ def _table(path: Path) -> pandas.DataFrame:
         if path.suffix == ".parquet":
             return pandas.read_parquet(path)
         # Neutral ids are hexadecimal: left to themselves, "12e4" and "0012" would become numbers.
-        return pandas.read_csv(path, dtype={"participant": str, "slot": str, "photograph": str, "method": str})
+        return pandas.read_csv(path, dtype={"participant": str, "slot": str, "image": str, "method": str})
     except FileNotFoundError as error:
-        raise UserError("no such table", where=str(path), mend="give a .csv or .parquet file") from error
+        raise UserError("no such table", where=str(path), hint="give a .csv or .parquet file") from error
     except (ValueError, OSError) as error:
-        raise UserError("this table cannot be read", where=str(path), mend="give a .csv or .parquet file") from error
+        raise UserError("this table cannot be read", where=str(path), hint="give a .csv or .parquet file") from error

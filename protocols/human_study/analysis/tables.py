@@ -25,9 +25,9 @@ def rates_table(analysis: Analysis) -> pandas.DataFrame:
                 "method": row.method,
                 "sentinel": row.sentinel,
                 "selection": selection,
-                "answers": row.rate.answers,
-                "participants": row.rate.persons,
-                "photographs": row.rate.images,
+                "responses": row.rate.responses,
+                "participants": row.rate.participants,
+                "images": row.rate.images,
                 "rate_percent": 100 * row.rate.value,
             }
             rows.append({**common, "interval": "two-way cluster", **_ends(row.rate.interval, row.rate.standard_error)})
@@ -46,12 +46,12 @@ def comparisons_table(analysis: Analysis) -> pandas.DataFrame:
     return pandas.DataFrame(rows, columns=[*columns, "degrees_of_freedom", "share_above"])
 
 
-def photographs_table(analysis: Analysis) -> pandas.DataFrame:
-    """A line a photograph and method, the most fooling first; after the exclusions; rates in percent."""
+def images_table(analysis: Analysis) -> pandas.DataFrame:
+    """A line an image and method, the most fooling first; after the exclusions; rates in percent."""
     rows = [
         {
             "method": one.method,
-            "photograph": one.photograph,
+            "image": one.image,
             "fooled": one.fooled,
             "shown": one.shown,
             "raw_percent": 100 * one.fooled / one.shown,
@@ -59,29 +59,29 @@ def photographs_table(analysis: Analysis) -> pandas.DataFrame:
             "low": 100 * one.low,
             "high": 100 * one.high,
         }
-        for one in analysis.photographs
+        for one in analysis.images
     ]
-    columns = ["method", "photograph", "fooled", "shown", "raw_percent", "estimate_percent", "low", "high"]
+    columns = ["method", "image", "fooled", "shown", "raw_percent", "estimate_percent", "low", "high"]
     return pandas.DataFrame(rows, columns=columns)
 
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
-    """Everything but the photographs; rates in percent, NaN as null."""
-    design = analysis.answers.design
+    """Everything but the images; rates in percent, NaN as null."""
+    design = analysis.study_data.design
     return {
         "study": design.name,
         "protocol": {"name": NAME, "version": VERSION, "identity": identity_of(design)},
-        "answers_sha256": analysis.answers.sha256,
+        "responses_sha256": analysis.study_data.sha256,
         "bootstrap": {"resamples": analysis.resamples, "seed": analysis.seed},
         "notes": list(analysis.notes),
         "exclusions": [
-            {"rule": rule.name, "words": rule.words, "participants": rule.participants, "trials": rule.trials}
+            {"rule": rule.name, "words": rule.message, "participants": rule.participants, "trials": rule.trials}
             for rule in analysis.applied.rules
         ],
         "participants_left_out": dict(analysis.applied.reasons),
         "registered": _result(analysis.result),
         "all": _result(analysis.everything),
-        "spread_of_photographs": {
+        "spread_of_images": {
             method: {"concentration": _number(one.concentration), "deviation_percent": 100 * one.deviation}
             for method, one in analysis.spread.items()
         },
@@ -91,8 +91,8 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
 def _result(result: Result) -> dict[str, Any]:
     return {
         "participants": result.participants,
-        "answers": result.answers,
-        "photographs": result.photographs,
+        "responses": result.responses,
+        "images": result.images,
         "methods": [_method(row) for row in result.methods],
         "comparisons": [
             {name: _number(value) for name, value in _comparison(one).items()} for one in result.comparisons
@@ -106,14 +106,14 @@ def _method(row: MethodResult) -> dict[str, Any]:
     return {
         "method": row.method,
         "sentinel": row.sentinel,
-        "answers": rate.answers,
-        "participants": rate.persons,
-        "photographs": rate.images,
+        "responses": rate.responses,
+        "participants": rate.participants,
+        "images": rate.images,
         "fooling_rate": {
             "percent": _number(100 * rate.value),
             **{name: _number(value) for name, value in _ends(rate.interval, rate.standard_error).items()},
             "method": rate.interval.method if rate.interval else None,
-            "effective_answers": _number(rate.effective_answers),
+            "effective_responses": _number(rate.effective_responses),
             "variance_floored": rate.floored,
         },
         "other_intervals": {

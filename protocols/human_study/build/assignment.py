@@ -1,7 +1,7 @@
-"""Who sees what: a seeded design in which every photograph, method, order and place is balanced.
+"""Who sees what: a seeded design in which every image, method, order and place is balanced.
 
-The participants are drawn one after the other. Each takes the photographs seen least so far, and an assignment problem
-pairs them with the methods so that every photograph meets every method equally often: a Latin square where the numbers
+The participants are drawn one after the other. Each takes the images seen least so far, and an assignment problem
+pairs them with the methods so that every image meets every method equally often: a Latin square where the numbers
 allow one, and as near to it as they allow otherwise (``balance`` says how near). Fakes come first in half of the
 trials of every participant and method.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from colorbench.errors import UserError
-from protocols.human_study.study.schema import Assignment, Kind, Place, Slot, Trial
+from protocols.human_study.study.schema import Assignment, Kind, Position, Slot, Trial
 
 SENTINEL_SHARE = 0.1
 """Of the trials, as in the paper."""
@@ -30,8 +30,8 @@ def sentinel_count(trials: int, share: float = SENTINEL_SHARE) -> int:
     return 0 if share == 0 else max(1, round(trials * share))
 
 
-def photographs_needed(trials: int, practice: int = PRACTICE) -> int:
-    """How many photographs a session takes: no photograph comes twice."""
+def images_needed(trials: int, practice: int = PRACTICE) -> int:
+    """How many images a session takes: no image comes twice."""
     return trials + practice
 
 
@@ -39,10 +39,10 @@ def photographs_needed(trials: int, practice: int = PRACTICE) -> int:
 class _Counts:
     """What was given out so far."""
 
-    photograph: np.ndarray  # (photographs,) times seen
-    pair: np.ndarray  # (photographs, methods) times seen, the sentinel last
-    lead: np.ndarray  # (photographs, methods) fake first minus fake second
-    odd: np.ndarray = field(init=False)  # (methods,) the same, over all photographs
+    image: np.ndarray  # (images,) times seen
+    pair: np.ndarray  # (images, methods) times seen, the sentinel last
+    lead: np.ndarray  # (images, methods) fake first minus fake second
+    odd: np.ndarray = field(init=False)  # (methods,) the same, over all images
 
     def __post_init__(self) -> None:
         self.odd = np.zeros(self.pair.shape[1], dtype=np.int64)
@@ -55,7 +55,7 @@ def draw_slots(
     sentinels: int,
     methods: Sequence[str],
     sentinel_method: str,
-    photographs: Sequence[str],
+    images: Sequence[str],
     practice: Sequence[str],
     assignment: Assignment,
     seed: int,
@@ -66,40 +66,42 @@ def draw_slots(
         participants: how many sessions.
         trials: judgements a session, practice not counted; ``sentinels`` of them are against ``sentinel_method``.
         methods: those judged.
-        photographs: ids for test and sentinel trials; ``practice``: ids for the trials before them.
+        images: ids for test and sentinel trials; ``practice``: ids for the trials before them.
         assignment: ``within`` or ``between``.
         seed: all randomness follows from it.
 
     Raises:
-        UserError: for fewer photographs than a session takes, or fewer participants or trials than methods.
+        UserError: for fewer images than a session takes, or fewer participants or trials than methods.
     """
     tests = trials - sentinels
-    if len(photographs) < trials:
-        what = f"{trials} trials need {trials} photographs of their own, there are {len(photographs)}"
-        raise UserError(what, mend="give more photographs, or fewer --trials")
+    if len(images) < trials:
+        what = f"{trials} trials need {trials} images of their own, there are {len(images)}"
+        raise UserError(what, hint="give more images, or fewer --trials")
     if tests < 1:
-        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", mend="give more --trials")
+        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", hint="give more --trials")
     if assignment == "within" and tests < len(methods):
         what = f"{tests} test trials cannot hold {len(methods)} methods"
-        raise UserError(what, mend="give more --trials, or --assignment between")
+        raise UserError(what, hint="give more --trials, or --assignment between")
     if assignment == "between" and participants < len(methods):
         what = f"{participants} participants cannot judge {len(methods)} methods, one each"
-        raise UserError(what, mend="give more --participants, or --assignment within")
+        raise UserError(what, hint="give more --participants, or --assignment within")
     rng = np.random.default_rng(seed)
-    shape = (len(photographs), len(methods) + 1)
+    shape = (len(images), len(methods) + 1)
     counts = _Counts(np.zeros(shape[0], dtype=np.int64), *(np.zeros(shape, dtype=np.int64) for _ in range(2)))
     names = [*methods, sentinel_method]
     slots = []
     for number, quota in enumerate(_quotas(participants, tests, len(methods), assignment, rng)):
         pairs = _pairs(np.append(quota, sentinels), counts, rng)
-        places = _places(pairs, counts, rng)
+        positions = _positions(pairs, counts, rng)
         order = _order(pairs, len(methods), rng)
         warm_up = _practice(practice, [m for m in range(len(methods)) if quota[m]], rng)
-        shown = [Trial(kind="practice", photograph=practice[p], method=names[m], fake=place) for p, m, place in warm_up]
+        shown = [
+            Trial(kind="practice", image=practice[p], method=names[m], fake=position) for p, m, position in warm_up
+        ]
         for index in order:
             p, m = pairs[index]
             kind: Kind = "sentinel" if m == len(methods) else "test"
-            shown.append(Trial(kind=kind, photograph=photographs[p], method=names[m], fake=places[index]))
+            shown.append(Trial(kind=kind, image=images[p], method=names[m], fake=positions[index]))
         cell = ALL if assignment == "within" else names[int(np.argmax(quota))]
         slots.append(Slot(id=f"s{number + 1:03d}", cell=cell, trials=shown))
     return slots
@@ -126,37 +128,37 @@ def _quotas(
 
 
 def _pairs(quota: np.ndarray, counts: _Counts, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(photograph, method) of one session, every photograph once; ``quota`` (methods + 1,), the sentinels' last."""
+    """(image, method) of one session, every image once; ``quota`` (methods + 1,), the sentinels' last."""
     columns = np.repeat(np.arange(len(quota)), quota)
     tested = counts.pair[:, :-1].sum(axis=1, keepdims=True)
     seen = counts.pair[:, columns]
     sentinel = columns == len(quota) - 1
     # The marginal costs of sums of squares, so that what was seen twice more often costs more than two things seen
-    # once more. What comes first decides alone: pairs of photograph and method, the sentinels' photographs,
-    # photographs over all methods, photographs over all trials; then chance.
+    # once more. What comes first decides alone: pairs of image and method, the sentinels' images,
+    # images over all methods, images over all trials; then chance.
     cost = np.where(sentinel, 0, seen)
-    for then in (np.where(sentinel, seen, 0), tested, counts.photograph[:, None]):
+    for then in (np.where(sentinel, seen, 0), tested, counts.image[:, None]):
         cost = _tied(cost, then)
-    rows, places = linear_sum_assignment(cost + rng.random(cost.shape) / (2 * len(columns)))
-    pairs = [(int(row), int(columns[place])) for row, place in zip(rows, places, strict=True)]
+    rows, positions = linear_sum_assignment(cost + rng.random(cost.shape) / (2 * len(columns)))
+    pairs = [(int(row), int(columns[position])) for row, position in zip(rows, positions, strict=True)]
     for p, m in pairs:
-        counts.photograph[p] += 1
+        counts.image[p] += 1
         counts.pair[p, m] += 1
     return pairs
 
 
 def _tied(cost: np.ndarray, then: np.ndarray) -> np.ndarray:
-    """``cost`` (photographs, columns), whole numbers, with its ties broken by ``then``, in sums over all columns."""
+    """``cost`` (images, columns), whole numbers, with its ties broken by ``then``, in sums over all columns."""
     then = then - then.min()
     return (cost - cost.min()) * (int(then.max()) * cost.shape[1] + 1) + then
 
 
-def _places(pairs: Sequence[tuple[int, int]], counts: _Counts, rng: np.random.Generator) -> list[Place]:
-    """Where each fake is: first in half of each method's trials, evened out over photographs."""
+def _positions(pairs: Sequence[tuple[int, int]], counts: _Counts, rng: np.random.Generator) -> list[Position]:
+    """Where each fake is: first in half of each method's trials, evened out over images."""
     by_method: dict[int, list[int]] = {}
     for index, (_, m) in enumerate(pairs):
         by_method.setdefault(m, []).append(index)
-    places: list[Place] = ["second"] * len(pairs)
+    positions: list[Position] = ["second"] * len(pairs)
     balance = 0  # first minus second in this session
     for m in sorted(by_method, key=lambda m: len(by_method[m]) % 2):
         group = by_method[m]
@@ -169,11 +171,11 @@ def _places(pairs: Sequence[tuple[int, int]], counts: _Counts, rng: np.random.Ge
             balance += 1 if more_first else -1
         lead = [(counts.lead[pairs[i][0], m], counts.lead[pairs[i][0]].sum(), rng.random(), i) for i in group]
         for rank, (*_, i) in enumerate(sorted(lead)):
-            places[i] = "first" if rank < firsts else "second"
+            positions[i] = "first" if rank < firsts else "second"
             step = 1 if rank < firsts else -1
             counts.lead[pairs[i][0], m] += step
             counts.odd[m] += step
-    return places
+    return positions
 
 
 def _order(pairs: Sequence[tuple[int, int]], methods: int, rng: np.random.Generator) -> list[int]:
@@ -194,28 +196,28 @@ def _order(pairs: Sequence[tuple[int, int]], methods: int, rng: np.random.Genera
 
 def _practice(
     practice: Sequence[str], methods: Sequence[int], rng: np.random.Generator
-) -> list[tuple[int, int, Place]]:
-    """(photograph, method, where the fake is) of the trials with feedback: the session's own methods in turn."""
+) -> list[tuple[int, int, Position]]:
+    """(image, method, where the fake is) of the trials with feedback: the session's own methods in turn."""
     turn = [int(methods[i % len(methods)]) for i in range(len(practice))]
-    places: list[Place] = ["first" if i % 2 else "second" for i in range(len(practice))]
-    shown = zip(rng.permutation(len(practice)), rng.permutation(turn), rng.permutation(places), strict=True)
-    return [(int(p), int(m), "first" if place == "first" else "second") for p, m, place in shown]
+    positions: list[Position] = ["first" if i % 2 else "second" for i in range(len(practice))]
+    shown = zip(rng.permutation(len(practice)), rng.permutation(turn), rng.permutation(positions), strict=True)
+    return [(int(p), int(m), "first" if position == "first" else "second") for p, m, position in shown]
 
 
 def balance(slots: Sequence[Slot]) -> dict[str, tuple[int, int]]:
-    """Fewest and most trials, sentinels not counted, of: a method, a photograph, a photograph under a method; and of
+    """Fewest and most trials, sentinels not counted, of: a method, an image, an image under a method; and of
     fakes in the first place minus those in the second, over a participant."""
     tests = [(slot, trial) for slot in slots for trial in slot.trials if trial.kind == "test"]
     methods = sorted({trial.method for _, trial in tests})
-    shown = sorted({trial.photograph for slot in slots for trial in slot.trials if trial.kind != "practice"})
+    shown = sorted({trial.image for slot in slots for trial in slot.trials if trial.kind != "practice"})
     per_method = Counter(trial.method for _, trial in tests)
-    per_photograph = Counter(trial.photograph for _, trial in tests)
-    per_pair = Counter((trial.photograph, trial.method) for _, trial in tests)
+    per_image = Counter(trial.image for _, trial in tests)
+    per_pair = Counter((trial.image, trial.method) for _, trial in tests)
     lead = [sum(1 if trial.fake == "first" else -1 for trial in slot.trials if trial.kind == "test") for slot in slots]
     return {
         "trials of a method": _range([per_method[m] for m in methods]),
-        "trials of a photograph": _range([per_photograph[p] for p in shown]),
-        "trials of a photograph under a method": _range([per_pair[p, m] for p in shown for m in methods]),
+        "trials of an image": _range([per_image[p] for p in shown]),
+        "trials of an image under a method": _range([per_pair[p, m] for p in shown for m in methods]),
         "fakes first minus second, a participant": _range(lead),
     }
 

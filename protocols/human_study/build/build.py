@@ -1,7 +1,7 @@
-"""``study build``: from models and photographs to a complete study's folder.
+"""``study build``: from models and images to a complete study's folder.
 
 The colorizations are made by the engine, as any evaluation's are: the truth goes through it too, as the model
-``zoo/ground-truth``, so that real and fake pictures pass one and the same pipeline.
+``zoo/ground-truth``, so that real and fake images pass one and the same pipeline.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import numpy as np
 from PIL import Image
 
 from colorbench.data.dataset import Dataset, Sample, id_hash
-from colorbench.data.decoding import UnreadablePhotograph, decode
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.decoding import UnreadableImage, decode
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunRequest
+from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.image_writer import prediction_names
-from colorbench.evaluation.progress import Listener, Silent
+from colorbench.evaluation.progress import NullProgress, ProgressListener
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.models.reference_models import TRUTH
@@ -37,7 +37,7 @@ from protocols.human_study.build.jspsych import jspsych_files
 from protocols.human_study.build.stimuli import files_of
 from protocols.human_study.build.study_files import BUILDING, WRITTEN, clear, key_table, write_form, write_texts
 from protocols.human_study.study.codebook import codebook
-from protocols.human_study.study.paths import FORM_FOLDER, PICTURES, plate_name
+from protocols.human_study.study.paths import FORM_FOLDER, STIMULI, plate_name
 from protocols.human_study.study.schema import (
     DESIGN,
     SENTINEL_MODEL,
@@ -46,13 +46,13 @@ from protocols.human_study.study.schema import (
     Design,
     Exclusions,
     Method,
-    Picture,
-    Settings,
-    StudyPhotograph,
+    Stimulus,
+    StudyImage,
+    StudySettings,
 )
 
 IMAGES = 200
-"""Photographs in the tests, where the set has as many."""
+"""Images in the tests, where the set has as many."""
 TRIALS = 40
 PAPER_PARTICIPANTS = 40
 """A method, in the paper."""
@@ -70,10 +70,10 @@ class BuildRequest:
     trials: int = TRIALS
     assignment: Assignment = "within"
     images: int | None = None
-    """Photographs in the tests; None: 200, or as many as there are."""
+    """Images in the tests; None: 200, or as many as there are."""
     practice: int = PRACTICE
     sentinel_share: float = SENTINEL_SHARE
-    recipe: str = "center256"
+    preprocessing: str = "center256"
     exclusions: Exclusions = field(default_factory=lambda: Exclusions())
     seed: int = 0
     title: str = "Real or fake colors?"
@@ -90,7 +90,13 @@ class BuildRequest:
 
 
 PRESETS: Mapping[str, Mapping[str, object]] = {
-    "cic2016": {"assignment": "between", "trials": 40, "practice": 10, "sentinel_share": 0.1, "recipe": "squash256"}
+    "cic2016": {
+        "assignment": "between",
+        "trials": 40,
+        "practice": 10,
+        "sentinel_share": 0.1,
+        "preprocessing": "squash256",
+    }
 }
 
 
@@ -99,7 +105,7 @@ class _Chosen(NamedTuple):
     sha256: str
 
 
-def build(request: BuildRequest, listener: Listener | None = None) -> Design:
+def build(request: BuildRequest, listener: ProgressListener | None = None) -> Design:
     """Write a study's folder.
 
     A build that was stopped goes on when it is asked for again: colorizations that are finished are kept until then.
@@ -110,27 +116,27 @@ def build(request: BuildRequest, listener: Listener | None = None) -> Design:
             answers would no longer fit.
     """
     check(request)
-    begun = not request.output.exists()
+    started = not request.output.exists()
     check_writable(request.output)
     try:
         (request.output / BUILDING).mkdir(exist_ok=True)
-        return _build(request, listener or Silent())
+        return _build(request, listener or NullProgress())
     except BaseException:
-        clear(request.output, begun)
+        clear(request.output, started)
         raise
 
 
-def _build(request: BuildRequest, listener: Listener) -> Design:
+def _build(request: BuildRequest, listener: ProgressListener) -> Design:
     jspsych = jspsych_files()
     models = [one if isinstance(one, LoadedModel) else load_model(one) for one in request.models]
     sentinel, truth = load_model(SENTINEL_MODEL), load_model(TRUTH)
     names = [model.full_name for model in models]
     for name in names:
         if names.count(name) > 1 or name == sentinel.full_name:
-            mend = "the sentinels show its colors already" if name == sentinel.full_name else "name it once"
-            raise UserError(f"{name} cannot be judged twice", mend=mend)
+            hint = "the sentinels show its colors already" if name == sentinel.full_name else "name it once"
+            raise UserError(f"{name} cannot be judged twice", hint=hint)
     settings = settings_of(request, len(models))
-    tests, practice = _photographs(request)
+    tests, practice = _images(request)
     chosen = [*tests, *practice]
     slots = draw_slots(
         participants=settings.participants,
@@ -138,16 +144,16 @@ def _build(request: BuildRequest, listener: Listener) -> Design:
         sentinels=settings.sentinels,
         methods=names,
         sentinel_method=sentinel.full_name,
-        photographs=[one.sample.id for one in tests],
+        images=[one.sample.id for one in tests],
         practice=[one.sample.id for one in practice],
         assignment=request.assignment,
         seed=request.seed,
     )
-    needed = {(trial.photograph, trial.method) for slot in slots for trial in slot.trials}
-    judged = [*models, sentinel] if settings.sentinels else models
-    shown = {one.full_name: one for one in [*judged, truth]}
-    answers = _colorize(request, list(shown.values()), [one.sample for one in chosen], listener)
-    pictures = _write_pictures(request, answers, [one.sample.id for one in chosen], needed, truth.full_name)
+    needed = {(trial.image, trial.method) for slot in slots for trial in slot.trials}
+    rated = [*models, sentinel] if settings.sentinels else models
+    shown = {one.full_name: one for one in [*rated, truth]}
+    responses = _colorize(request, list(shown.values()), [one.sample for one in chosen], listener)
+    stimuli = _write_stimuli(request, responses, [one.sample.id for one in chosen], needed, truth.full_name)
     digits = np.random.default_rng([request.seed, 1]).permutation(list(DIGITS))[: request.plates].tolist()
     for number, digit in enumerate(digits):
         buffer = io.BytesIO()
@@ -167,12 +173,12 @@ def _build(request: BuildRequest, listener: Listener) -> Design:
             fingerprint=content_fingerprint(one.sha256 for one in tests),
             redistributable=request.data.redistributable,
         ),
-        methods=[_method(model, sentinel.full_name) for model in judged],
-        photographs=[
-            StudyPhotograph(id=one.sample.id, sha256=one.sha256, practice=number >= len(tests))
+        methods=[_method(model, sentinel.full_name) for model in rated],
+        images=[
+            StudyImage(id=one.sample.id, sha256=one.sha256, practice=number >= len(tests))
             for number, one in enumerate(chosen)
         ],
-        pictures=pictures,
+        stimuli=stimuli,
         plates=digits,
         slots=slots,
         command=list(request.command),
@@ -180,7 +186,7 @@ def _build(request: BuildRequest, listener: Listener) -> Design:
     write_form(request.output, jspsych)
     write_texts(request.output, design)
     write_atomic(request.output / "codebook.md", codebook(design).encode())
-    write_atomic(request.output / "key.csv", key_table(pictures).encode())
+    write_atomic(request.output / "key.csv", key_table(stimuli).encode())
     # The design comes last: a folder with one is a whole study.
     write_atomic(request.output / DESIGN, design.model_dump_json(indent=1).encode())
     shutil.rmtree(request.output / BUILDING, ignore_errors=True)
@@ -195,24 +201,24 @@ def check(request: BuildRequest) -> None:
     """
     if (request.output / DESIGN).exists():
         what = "there is a study here already, and its answers belong to it"
-        raise UserError(what, where=str(request.output), mend="give another --output")
+        raise UserError(what, where=str(request.output), hint="give another --output")
     unfinished = (request.output / BUILDING).is_dir()
-    for name in (PICTURES, FORM_FOLDER, *WRITTEN):
+    for name in (STIMULI, FORM_FOLDER, *WRITTEN):
         # What an unfinished build wrote may be replaced; what somebody else keeps under these names may not.
         if not unfinished and (request.output / name).exists():
             what = f"{name} is in this folder already, and no unfinished build of a study"
-            raise UserError(what, where=str(request.output), mend="give a new folder with --output")
+            raise UserError(what, where=str(request.output), hint="give a new folder with --output")
     if not request.models:
-        raise UserError("a study needs models to judge", mend="give --models zoo/cic")
-    if get_recipe(request.recipe).mixed_sizes:
-        raise UserError("pictures of different sizes cannot be shown alike", mend="choose --recipe center256")
+        raise UserError("a study needs models to judge", hint="give --models zoo/cic")
+    if get_preprocessing(request.preprocessing).mixed_sizes:
+        raise UserError("images of different sizes cannot be shown alike", hint="choose --preprocessing center256")
     if not 0 <= request.plates <= len(DIGITS):
-        raise UserError(f"--plates cannot be {request.plates}", mend=f"choose 0 to {len(DIGITS)}")
+        raise UserError(f"--plates cannot be {request.plates}", hint=f"choose 0 to {len(DIGITS)}")
     if not 0 <= request.sentinel_share < 1:
-        raise UserError(f"--sentinels cannot be {request.sentinel_share}", mend="choose a share such as 0.1")
+        raise UserError(f"--sentinels cannot be {request.sentinel_share}", hint="choose a share such as 0.1")
 
 
-def settings_of(request: BuildRequest, methods: int) -> Settings:
+def settings_of(request: BuildRequest, methods: int) -> StudySettings:
     """How a session goes.
 
     Raises:
@@ -221,17 +227,17 @@ def settings_of(request: BuildRequest, methods: int) -> Settings:
     participants = request.participants
     if participants is None:
         if request.preset is None:
-            raise UserError("how many participants?", mend="give --participants N; `colorbench study power` helps")
+            raise UserError("how many participants?", hint="give --participants N; `colorbench study power` helps")
         participants = PAPER_PARTICIPANTS * methods
-    return Settings(
+    return StudySettings(
         preset=request.preset,
         assignment=request.assignment,
         participants=participants,
         trials=request.trials,
         sentinels=sentinel_count(request.trials, request.sentinel_share),
         practice=request.practice,
-        size=get_recipe(request.recipe).size,
-        recipe=request.recipe,
+        size=get_preprocessing(request.preprocessing).size,
+        preprocessing=request.preprocessing,
         exposure_ms=request.exposure_ms,
         lead_ms=request.lead_ms,
         gap_ms=request.gap_ms,
@@ -239,46 +245,46 @@ def settings_of(request: BuildRequest, methods: int) -> Settings:
     )
 
 
-def _photographs(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
+def _images(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
     """Those of the tests and those of the practice: a random part of the set, without gray, broken and equal ones."""
     wanted = (IMAGES if request.images is None else request.images) + request.practice
     fewest = request.trials + request.practice
     if request.images is not None and request.images < request.trials:
-        what = f"{request.trials} trials need {request.trials} photographs, --images says {request.images}"
-        raise UserError(what, mend="give more --images, or fewer --trials")
+        what = f"{request.trials} trials need {request.trials} images, --images says {request.images}"
+        raise UserError(what, hint="give more --images, or fewer --trials")
     found: dict[str, _Chosen] = {}
     for sample in sorted(request.data.samples, key=lambda sample: id_hash(f"{request.seed}\0{sample.id}")):
         if len(found) == wanted:
             break
         try:
-            photograph = decode(sample)
-        except UnreadablePhotograph:
+            image = decode(sample)
+        except UnreadableImage:
             continue
-        if not photograph.gray:
-            found.setdefault(photograph.sha256, _Chosen(sample, photograph.sha256))
+        if not image.gray:
+            found.setdefault(image.sha256, _Chosen(sample, image.sha256))
     chosen = list(found.values())
     missing = (wanted if request.images is not None else fewest) - len(chosen)
     if missing > 0:
         what = (
             f"a session of {request.practice} practice trials and {request.trials} others needs {fewest} different "
-            f"photographs with colour, {len(chosen)} are there"
+            f"images with color, {len(chosen)} are there"
         )
-        mend = "give more photographs with --data, or fewer --trials, --practice and --images"
-        raise UserError(what, where=request.data.source or request.data.name, mend=mend)
+        hint = "give more images with --data, or fewer --trials, --practice and --images"
+        raise UserError(what, where=request.data.source or request.data.name, hint=hint)
     return chosen[request.practice :], chosen[: request.practice]
 
 
 def _colorize(
-    request: BuildRequest, models: list[LoadedModel], samples: list[Sample], listener: Listener
+    request: BuildRequest, models: list[LoadedModel], samples: list[Sample], listener: ProgressListener
 ) -> dict[str, dict[str, Path]]:
-    """Model -> id of the photograph -> the engine's picture."""
+    """Model -> id of the image -> the engine's image."""
     dataset = replace(request.data, samples=tuple(sorted(samples, key=lambda sample: sample.id)))
     output = request.output / BUILDING
-    asked = RunRequest(
+    asked = RunConfig(
         models=models,
-        protocols=("auc",),  # its scores are not used: the cheapest way to the pictures
+        protocols=("auc",),  # its scores are not used: the cheapest way to the images
         data=dataset,
-        parameters={"auc": {"recipe": request.recipe}},
+        parameters={"auc": {"preprocessing": request.preprocessing}},
         seed=request.seed,
         batch_size=request.batch_size,
         device=request.device,
@@ -286,7 +292,7 @@ def _colorize(
         workers=request.workers,
         save="predictions",
         output=output,
-        anchors=False,
+        baselines=False,
         command=request.command,
     )
     names = prediction_names(sample.id for sample in dataset.samples)
@@ -296,29 +302,29 @@ def _colorize(
     }
 
 
-def _write_pictures(
+def _write_stimuli(
     request: BuildRequest,
-    answers: Mapping[str, Mapping[str, Path]],
+    responses: Mapping[str, Mapping[str, Path]],
     ids: Sequence[str],
     needed: set[tuple[str, str]],
     truth: str,
-) -> list[Picture]:
-    """The files of all photographs in the versions that are needed, under names drawn at random."""
+) -> list[Stimulus]:
+    """The files of all images in the versions that are needed, under names drawn at random."""
     rng = np.random.default_rng([request.seed, 2])
-    folder = request.output / PICTURES
+    folder = request.output / STIMULI
     shutil.rmtree(folder, ignore_errors=True)
-    pictures = []
+    stimuli = []
     for id in ids:
-        versions = {"": _read(answers[truth][id])}
-        versions |= {model: _read(paths[id]) for model, paths in answers.items() if (id, model) in needed}
+        versions = {"": _read(responses[truth][id])}
+        versions |= {model: _read(paths[id]) for model, paths in responses.items() if (id, model) in needed}
         if len(versions) == 1:
-            continue  # a photograph that nobody sees
+            continue  # an image that nobody sees
         for name, data in files_of(versions).items():
             path = folder / f"{rng.bytes(8).hex()}.png"
             write_atomic(path, data, durable=False)
             digest = file_sha256(path)
-            pictures.append(Picture(file=path.name, photograph=id, method=name or None, sha256=digest))
-    return sorted(pictures, key=lambda picture: picture.file)
+            stimuli.append(Stimulus(file=path.name, image=id, method=name or None, sha256=digest))
+    return sorted(stimuli, key=lambda stimulus: stimulus.file)
 
 
 def _read(path: Path) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Colour-vision plates: dots of many sizes and lightnesses, in which a digit stands out by its hue alone.
+"""Color-vision plates: dots of many sizes and lightnesses, in which a digit stands out by its hue alone.
 
 Drawn here, in the manner of pseudoisochromatic plates. They are screening only: a screen is not calibrated and neither
 are they, so nobody is excluded by them. The first plate's digit differs in lightness too, and everybody sees it.
@@ -51,7 +51,7 @@ def _digit(digit: str) -> np.ndarray:
     image = Image.new("L", (SIDE, SIDE), 0)
     font = ImageFont.load_default(size=270)
     ImageDraw.Draw(image).text(
-        (SIDE / 2, SIDE / 2), digit, fill=255, font=font, anchor="mm", stroke_width=9, stroke_fill=255
+        (SIDE / 2, SIDE / 2), digit, fill=255, font=font, baseline="mm", stroke_width=9, stroke_fill=255
     )
     return np.asarray(image) > 127
 

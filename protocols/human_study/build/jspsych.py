@@ -59,10 +59,10 @@ The MIT License (MIT)
 
 Copyright (c) 2014-2026 Joshua R. de Leeuw and contributors
 
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+Permission is hereby granted, free of charge, to any participant obtaining a copy of this software and associated
 documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
 rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
-persons to whom the Software is furnished to do so, subject to the following conditions:
+participants to whom the Software is furnished to do so, subject to the following conditions:
 
 The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
 Software.
@@ -75,7 +75,7 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def jspsych_files() -> dict[str, bytes]:
-    """File name -> content, of everything that a study's page takes from jsPsych, with its licence.
+    """File name -> content, of everything that a study's page takes from jsPsych, with its license.
 
     Raises:
         UserError: where a package is not in the cache and npm cannot bring it.
@@ -86,8 +86,8 @@ def jspsych_files() -> dict[str, bytes]:
 
 def cache_folder() -> Path:
     """The user's cache folder for colorbench."""
-    if place := os.environ.get("XDG_CACHE_HOME"):
-        return Path(place) / "colorbench"
+    if position := os.environ.get("XDG_CACHE_HOME"):
+        return Path(position) / "colorbench"
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "colorbench" / "cache"
     return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "colorbench"
@@ -101,7 +101,7 @@ def _archive(package: Package) -> bytes:
     data = _packed(package)
     if not _matches(data, package):
         what = f"{package.name} {package.version} is not what it should be: its sha512 differs from the pinned one"
-        raise UserError(what, mend="check what npm is set up to download from")
+        raise UserError(what, hint="check what npm is set up to download from")
     write_atomic(kept, data)
     return data
 
@@ -121,10 +121,10 @@ def _packed(package: Package) -> bytes:
             found = list(Path(folder).glob("*.tgz"))
             if done.returncode == 0 and len(found) == 1:
                 return found[0].read_bytes()
-            words = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
-            troubles.append(f"{command[0]}: {words[-1]}")
-    mend = "go online once (it is kept afterwards), or install npm; in a clone, uv run --extra study brings it"
-    raise UserError(f"npm cannot bring {asked}: {'; '.join(troubles) or 'there is no npm'}", mend=mend)
+            message = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
+            troubles.append(f"{command[0]}: {message[-1]}")
+    hint = "go online once (it is kept afterwards), or install npm; in a clone, uv run --extra study brings it"
+    raise UserError(f"npm cannot bring {asked}: {'; '.join(troubles) or 'there is no npm'}", hint=hint)
 
 
 def _npms() -> Iterator[list[str]]:

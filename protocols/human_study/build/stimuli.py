@@ -1,6 +1,6 @@
-"""The files of a study's pictures: one encoder, no metadata, neutral names, and one size for all of a photograph.
+"""The files of a study's images: one encoder, no metadata, neutral names, and one size for all of an image.
 
-A participant who looks at the files must learn nothing that the picture itself does not tell. The real photograph and
+A participant who looks at the files must learn nothing that the image itself does not tell. The real image and
 every colorization of it go through the same encoder with the same settings, and are filled up with an empty chunk to a
 common size: the next full class of 8 KiB above the largest of them.
 """
@@ -40,19 +40,19 @@ def padded(png: bytes, size: int) -> bytes:
     """
     room = size - len(png) - _CHUNK
     if room < 0:
-        raise ValueError(f"a picture of {len(png)} bytes does not fit into {size}")
+        raise ValueError(f"an image of {len(png)} bytes does not fit into {size}")
     data = bytes(room)
     chunk = struct.pack(">I", room) + _PADDING + data + struct.pack(">I", zlib.crc32(_PADDING + data))
     return png[:-_END] + chunk + png[-_END:]
 
 
 def common_size(pngs: Mapping[str, bytes]) -> int:
-    """The size class that holds all versions of one photograph."""
+    """The size class that holds all versions of one image."""
     return -(-(max(map(len, pngs.values())) + _CHUNK) // CLASS_BYTES) * CLASS_BYTES
 
 
 def files_of(versions: Mapping[str, np.ndarray]) -> dict[str, bytes]:
-    """All versions of one photograph, (H, W, 3) uint8 by name, as files of one size."""
+    """All versions of one image, (H, W, 3) uint8 by name, as files of one size."""
     pngs = {name: encode(rgb) for name, rgb in versions.items()}
     size = common_size(pngs)
     return {name: padded(png, size) for name, png in pngs.items()}

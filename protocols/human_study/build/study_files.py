@@ -11,17 +11,17 @@ from importlib.resources import files
 from pathlib import Path
 
 from colorbench.storage.atomic import write_atomic
-from protocols.human_study.study.paths import FORM, FORM_FOLDER, PICTURES, TEXTS, TEXTS_FOLDER
-from protocols.human_study.study.schema import DESIGN, Design, Picture
+from protocols.human_study.study.paths import FORM, FORM_FOLDER, STIMULI, TEXTS, TEXTS_FOLDER
+from protocols.human_study.study.schema import DESIGN, Design, Stimulus
 
 SECONDS_A_TRIAL = 6.5
-"""For the consent text's estimate: two pictures, the pauses, and the choice."""
+"""For the consent text's estimate: two images, the pauses, and the choice."""
 WRITTEN = ("codebook.md", "key.csv")
 BUILDING = ".building"
 """Where the engine's runs lie until the study is complete."""
 
 
-def clear(output: Path, begun: bool) -> None:
+def clear(output: Path, started: bool) -> None:
     """Leave of a failed build only colorizations that the next one can use, and texts that were edited.
 
     Args:
@@ -30,7 +30,7 @@ def clear(output: Path, begun: bool) -> None:
     """
     if (output / DESIGN).exists():
         return  # it is whole
-    for name in (PICTURES, FORM_FOLDER):
+    for name in (STIMULI, FORM_FOLDER):
         shutil.rmtree(output / name, ignore_errors=True)
     for name in WRITTEN:
         (output / name).unlink(missing_ok=True)
@@ -41,7 +41,7 @@ def clear(output: Path, begun: bool) -> None:
     if not any((output / BUILDING).rglob("*.npz")) and not any((output / BUILDING).rglob("record.json")):
         shutil.rmtree(output / BUILDING, ignore_errors=True)
     for folder in (output / TEXTS_FOLDER, output):
-        if folder != output or begun:
+        if folder != output or started:
             with contextlib.suppress(OSError):
                 folder.rmdir()  # only where it is empty
 
@@ -70,19 +70,19 @@ def write_texts(output: Path, design: Design) -> None:
     source = files("protocols.human_study") / TEXTS_FOLDER
     settings = design.settings
     minutes = max(1, round((settings.trials + settings.practice) * SECONDS_A_TRIAL / 60) + 1)
-    words = {"title": design.title, "minutes": minutes, "practice": settings.practice, "trials": settings.trials}
+    message = {"title": design.title, "minutes": minutes, "practice": settings.practice, "trials": settings.trials}
     for name in TEXTS:
         path = output / TEXTS_FOLDER / f"{name}.md"
         if not path.exists() or _is_ours(output, name):
-            text = (source / f"{name}.md").read_text().format(**words).encode()
+            text = (source / f"{name}.md").read_text().format(**message).encode()
             write_atomic(output / BUILDING / f"{name}.md", text, durable=False)
             write_atomic(path, text)
 
 
-def key_table(pictures: Sequence[Picture]) -> str:
+def key_table(stimuli: Sequence[Stimulus]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["file", "photograph", "method", "sha256"])
-    for one in pictures:
-        writer.writerow([one.file, one.photograph, one.method or "(real)", one.sha256])
+    writer.writerow(["file", "image", "method", "sha256"])
+    for one in stimuli:
+        writer.writerow([one.file, one.image, one.method or "(real)", one.sha256])
     return buffer.getvalue()

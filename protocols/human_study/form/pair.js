@@ -1,7 +1,7 @@
-// A jsPsych plugin for one trial: two pictures, one after the other, each for an exact time, then the choice.
+// A jsPsych plugin for one trial: two images, one after the other, each for an exact time, then the choice.
 //
-// The pictures are decoded before the trial begins and drawn while they are hidden, so that showing one is switching
-// its visibility. All times come from the frames themselves: a picture is seen from the frame in which it is switched
+// The images are decoded before the trial begins and drawn while they are hidden, so that showing one is switching
+// its visibility. All times come from the frames themselves: an image is seen from the frame in which it is switched
 // on to the frame in which it is switched off, and that is what is recorded.
 
 const MEANT = 300; // milliseconds: an earlier click was not meant for a button that has just appeared
@@ -36,14 +36,14 @@ export class PairPlugin {
     name: "pair",
     version: "1.0.0",
     parameters: {
-      pictures: { type: Type.FUNCTION }, // () -> [ImageBitmap, ImageBitmap]
+      stimuli: { type: Type.FUNCTION }, // () -> [ImageBitmap, ImageBitmap]
       times: { type: Type.OBJECT }, // exposure, lead, gap: milliseconds
       started: { type: Type.FUNCTION, default: null },
-      send: { type: Type.FUNCTION }, // (answer) -> promise of {correct} in practice
+      send: { type: Type.FUNCTION }, // (response) -> promise of {correct} in practice
       practice: { type: Type.BOOL, default: false },
     },
     data: {
-      answer: { type: Type.STRING },
+      response: { type: Type.STRING },
       reaction_ms: { type: Type.FLOAT },
       exposure_first_ms: { type: Type.FLOAT },
       exposure_second_ms: { type: Type.FLOAT },
@@ -58,7 +58,7 @@ export class PairPlugin {
   }
 
   async trial(display, trial) {
-    const view = this.build(display, trial.pictures());
+    const view = this.build(display, trial.stimuli());
     const focus = new Focus();
     trial.started?.();
     const seen = await this.present(view, trial.times);
@@ -68,11 +68,11 @@ export class PairPlugin {
     view.buttons.classList.add("off");
     view.ask.hidden = true;
     const reply = await trial.send(data);
-    if (trial.practice) await this.feedback(view, data.answer, reply.correct);
+    if (trial.practice) await this.feedback(view, data.response, reply.correct);
     this.jsPsych.finishTrial(data);
   }
 
-  build(display, pictures) {
+  build(display, stimuli) {
     display.innerHTML = `<div class="pair">
       <div class="box"><span class="fix" aria-hidden="true">+</span><canvas></canvas><canvas></canvas>
       <p class="ask" role="status" aria-live="polite" hidden></p></div>
@@ -81,9 +81,9 @@ export class PairPlugin {
       <button type="button" value="second">The second<br><kbd>2</kbd></button></div></div>`;
     const canvases = [...display.querySelectorAll("canvas")];
     canvases.forEach((canvas, i) => {
-      Object.assign(canvas, { width: pictures[i].width, height: pictures[i].height });
+      Object.assign(canvas, { width: stimuli[i].width, height: stimuli[i].height });
       canvas.setAttribute("aria-hidden", "true");
-      canvas.getContext("2d", { alpha: false }).drawImage(pictures[i], 0, 0);
+      canvas.getContext("2d", { alpha: false }).drawImage(stimuli[i], 0, 0);
     });
     return {
       display,
@@ -133,9 +133,9 @@ export class PairPlugin {
     let shown = performance.now();
     frame().then((now) => (shown = now));
     return new Promise((resolve) => {
-      const done = (answer, input) => {
+      const done = (response, input) => {
         this.jsPsych.pluginAPI.cancelKeyboardResponse(keys);
-        resolve({ answer, input, reaction_ms: rounded(Math.max(0, performance.now() - shown)) });
+        resolve({ response, input, reaction_ms: rounded(Math.max(0, performance.now() - shown)) });
       };
       const keys = this.jsPsych.pluginAPI.getKeyboardResponse({
         callback_function: ({ key }) => done(["1", "arrowleft"].includes(key.toLowerCase()) ? "first" : "second", "key"),
@@ -157,8 +157,8 @@ export class PairPlugin {
     });
   }
 
-  async feedback({ display, ask, buttons }, answer, correct) {
-    const fake = correct ? answer : answer === "first" ? "second" : "first";
+  async feedback({ display, ask, buttons }, response, correct) {
+    const fake = correct ? response : response === "first" ? "second" : "first";
     ask.textContent = correct
       ? `Right: the ${fake} one had fake colors.`
       : `Not this time: the ${fake} one had fake colors.`;

@@ -47,13 +47,13 @@ export async function post(path, body = {}) {
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify(body),
   });
-  const answer = await response.json();
-  if (!response.ok) throw new Refused(response.status, answer);
-  return answer;
+  const reply = await response.json();
+  if (!response.ok) throw new Refused(response.status, reply);
+  return reply;
 }
 
-export async function picture(trial, place) {
-  const response = await request(`api/pictures/${trial}/${place}`, { method: "GET" });
+export async function stimulus(trial, position) {
+  const response = await request(`api/stimuli/${trial}/${position}`, { method: "GET" });
   if (!response.ok) throw new Refused(response.status, await response.json());
   return createImageBitmap(await response.blob());
 }
@@ -82,10 +82,10 @@ function identity() {
 
 export const who = identity();
 
-// What is kept outlives a reload. Without an id it lives as long as the tab: the next person at this computer is another.
+// What is saved outlives a reload. Without an id it lives as long as the tab: the next participant at this computer is another.
 const shelf = () => (who.worker ? localStorage : sessionStorage);
 const label = (name) => `study ${location.pathname} ${who.platform} ${who.worker} ${who.given ?? ""} ${name}`;
-const kept = {
+const saved = {
   get(name) {
     try { return shelf().getItem(label(name)); } catch { return null; } // storage is switched off
   },
@@ -97,23 +97,23 @@ const kept = {
 // A laboratory gives no secret: the page draws one, so that a consent that arrives twice is one consent.
 function session() {
   if (who.session) return who.session;
-  const drawn = kept.get("session") ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("");
-  kept.set("session", drawn);
+  const drawn = saved.get("session") ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("");
+  saved.set("session", drawn);
   who.session = drawn;
   return drawn;
 }
 
-const person = () => ({ platform: who.platform, worker: who.worker, session: session() });
+const participant = () => ({ platform: who.platform, worker: who.worker, session: session() });
 
 export async function begin() {
-  token = kept.get("token");
-  const known = await post("begin", { who: person() });
+  token = saved.get("token");
+  const known = await post("begin", { who: participant() });
   token = known.token;
-  if (token) kept.set("token", token);
+  if (token) saved.set("token", token);
   return known;
 }
 
 export async function consent(client) {
-  ({ token } = await post("consent", { who: person(), adult: true, agreed: true, client }));
-  kept.set("token", token);
+  ({ token } = await post("consent", { who: participant(), adult: true, agreed: true, client }));
+  saved.set("token", token);
 }

@@ -3,9 +3,9 @@
 
 import { PairPlugin } from "./pair.js";
 import { ScreenPlugin, choices } from "./screen.js";
-import { Refused, begin, consent, picture, post, who } from "./server.js";
+import { Refused, begin, consent, stimulus, post, who } from "./server.js";
 
-const AT_ONCE = 4; // pictures fetched at a time
+const AT_ONCE = 4; // stimuli fetched at a time
 const stage = document.getElementById("stage");
 const byId = (id) => document.getElementById(id);
 
@@ -79,7 +79,7 @@ const consentScreen = (known) => ({
 });
 
 function screeningScreens(known) {
-  const answers = { color_vision: "unsaid", plates: [] };
+  const responses = { color_vision: "unsaid", plates: [] };
   const vision = {
     type: ScreenPlugin,
     html: "<h1>Your color vision</h1><p>This helps to describe who took part. Any answer is fine.</p>",
@@ -91,29 +91,29 @@ function screeningScreens(known) {
         ["unsaid", "I would rather not say"],
       ]),
     send: async (_, values) => {
-      answers.color_vision = values.vision;
-      if (known.plates === 0) await guarded(post("screening", answers));
+      responses.color_vision = values.vision;
+      if (known.plates === 0) await guarded(post("screening", responses));
     },
   };
   const plate = (number) => ({
     type: ScreenPlugin,
     html: `<h1>Which digit do you see?</h1>
-      <p class="hint">Picture ${number} of ${known.plates}. A quick look is enough. This is no medical test.</p>
+      <p class="hint">Image ${number} of ${known.plates}. A quick look is enough. This is no medical test.</p>
       <img class="plate" src="plate-${number}.png" width="320" height="320"
         alt="Colored dots in which a digit may be seen">`,
     look: "plated",
     fields: () => choices("digit", "The digit", [...[..."23457"].map((d) => [d, d]), ["none", "None"]], { row: true }),
     send: async (_, values) => {
-      answers.plates.push(values.digit);
-      if (answers.plates.length === known.plates) await guarded(post("screening", answers));
+      responses.plates.push(values.digit);
+      if (responses.plates.length === known.plates) await guarded(post("screening", responses));
     },
   });
   return [vision, ...Array.from({ length: known.plates }, (_, i) => plate(i + 1))];
 }
 
-// The barrier: no trial begins before every picture of the session is here and decoded.
-async function load(display, from, total, pictures) {
-  display.innerHTML = `<div class="screen"><h1>Loading the pictures</h1><div class="bar"><span></span></div>
+// The barrier: no trial begins before every image of the session is here and decoded.
+async function load(display, from, total, stimuli) {
+  display.innerHTML = `<div class="screen"><h1>Loading the images</h1><div class="bar"><span></span></div>
     <p class="hint" role="status">This takes a moment. Nothing is shown before all of them are here.</p></div>`;
   const bar = display.querySelector(".bar span");
   const wanted = [];
@@ -122,7 +122,7 @@ async function load(display, from, total, pictures) {
   const work = async () => {
     for (let next = wanted.shift(); next; next = wanted.shift()) {
       const [trial, place] = next;
-      (pictures[trial] ??= [])[place - 1] = await picture(trial, place);
+      (stimuli[trial] ??= [])[place - 1] = await stimulus(trial, place);
       done += 1;
       bar.style.width = `${(100 * done) / (2 * (total - from))}%`;
     }
@@ -130,22 +130,22 @@ async function load(display, from, total, pictures) {
   await guarded(Promise.all(Array.from({ length: AT_ONCE }, work)));
 }
 
-function pairTrial(known, index, pictures) {
+function pairTrial(known, index, stimuli) {
   const practice = index < known.practice;
   const [number, count] = practice ? [index, known.practice] : [index - known.practice, known.total - known.practice];
   return {
     type: PairPlugin,
-    pictures: () => pictures[index],
+    stimuli: () => stimuli[index],
     times: known.times,
     practice,
     started: () => {
       progress(`${practice ? "Practice pair" : "Pair"} ${number + 1} of ${count}`, index / known.total);
       post("started", { trial: index }).catch(() => {});
     },
-    send: async (data) => guarded(post("answers", { trial: index, ...data })),
+    send: async (data) => guarded(post("responses", { trial: index, ...data })),
     on_finish: () => {
-      for (const bitmap of pictures[index]) bitmap.close();
-      delete pictures[index];
+      for (const bitmap of stimuli[index]) bitmap.close();
+      delete stimuli[index];
     },
   };
 }
@@ -198,7 +198,7 @@ async function main() {
   document.title = known.title;
   if (known.stage === "complete") return finalScreen(await post("finish", { submit_to: who.submit_to ?? "" }));
 
-  const pictures = {};
+  const stimuli = {};
   stage.replaceChildren();
   const jsPsych = initJsPsych({ display_element: stage });
   const timeline = [];
@@ -207,7 +207,7 @@ async function main() {
   timeline.push({
     type: jsPsychCallFunction,
     async: true,
-    func: (done) => load(jsPsych.getDisplayElement(), known.next, known.total, pictures).then(done),
+    func: (done) => load(jsPsych.getDisplayElement(), known.next, known.total, stimuli).then(done),
     on_start: () => offerWithdrawal(),
   });
   timeline.push({
@@ -220,11 +220,11 @@ async function main() {
       timeline.push({
         type: ScreenPlugin,
         html: `<h1>Practice is over</h1><p>Now ${known.total - known.practice} pairs follow, without being told whether
-          you were right. Between two pictures nothing hurries you: take a break before any answer if you like.</p>`,
+          you were right. Between two images nothing hurries you: take a break before any answer if you like.</p>`,
         buttons: [{ name: "start", label: "Start", main: true }],
       });
     }
-    timeline.push({ ...pairTrial(known, index, pictures), on_start: () => (byId("top").hidden = false) });
+    timeline.push({ ...pairTrial(known, index, stimuli), on_start: () => (byId("top").hidden = false) });
   }
   await jsPsych.run(timeline);
   finalScreen(await guarded(post("finish", { submit_to: who.submit_to ?? "" })));

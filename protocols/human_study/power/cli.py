@@ -44,10 +44,10 @@ def plan_of(study: Path | None, given: Mapping[str, Any], **truth: Any) -> tuple
     trials = values.pop("trials")
     sentinels = sentinel_count(trials, values.pop("sentinels"))
     if sentinels >= trials:
-        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", mend="give more --trials")
+        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", hint="give more --trials")
     if trials > values["images"]:
-        what = f"{trials} trials need {trials} photographs, there are {values['images']}"
-        raise UserError(what, mend="give more --images, or fewer --trials: nobody sees a photograph twice")
+        what = f"{trials} trials need {trials} images, there are {values['images']}"
+        raise UserError(what, hint="give more --images, or fewer --trials: nobody sees an image twice")
     plan = Plan(tests=trials - sentinels, **values, **truth)
     plan.check()
     return plan, sentinels
@@ -62,8 +62,8 @@ def _of_study(study: Path | None) -> dict[str, Any]:
         "participants": settings.participants,
         "trials": settings.trials,
         "sentinels": settings.sentinels / settings.trials,
-        "images": sum(not one.practice for one in design.photographs),
-        "methods": len(design.judged),
+        "images": sum(not one.practice for one in design.images),
+        "methods": len(design.rated),
         "assignment": settings.assignment,
     }
 
@@ -81,8 +81,8 @@ def simulated(plan: Plan, *, alpha: float, target: float, studies: int, seed: in
     levels = {"alone": alpha, **({"strictest": alpha / pairs} if pairs > 1 else {})}
     sizes = Sizes(plan, studies=studies, seed=seed)
     step = plan.methods if plan.assignment == "between" else 1
-    least = 2 * step
-    counts = sorted({max(least, round(plan.participants * factor / step) * step) for factor in FACTORS})
+    minimum = 2 * step
+    counts = sorted({max(minimum, round(plan.participants * factor / step) * step) for factor in FACTORS})
     counts = sorted({*(count for count in counts if count <= MOST), plan.participants})
     table = [_row(sizes(count), levels) for count in counts]
     needed = {}
@@ -94,7 +94,7 @@ def simulated(plan: Plan, *, alpha: float, target: float, studies: int, seed: in
         "studies": studies,
         "pairs": pairs,
         "levels": levels,
-        "answer": _row(sizes(plan.participants), levels),
+        "response": _row(sizes(plan.participants), levels),
         "sizes": table,
         "needed": needed,
         "most": MOST,
@@ -115,27 +115,27 @@ def _row(found: Power, levels: Mapping[str, float]) -> dict[str, Any]:
     }
 
 
-def print_power(words: Console, plan: Plan, sentinels: int, report: Mapping[str, Any]) -> None:
+def print_power(terminal: Console, plan: Plan, sentinels: int, report: Mapping[str, Any]) -> None:
     """The assumptions, the table of sizes, and the participants needed."""
     from rich.table import Table
 
     within = plan.assignment == "within"
     each = f"{plan.tests / plan.methods:g} of each method" if within else "all of one method"
-    words.print(
+    terminal.print(
         f"{plan.participants} participants, {plan.tests + sentinels} trials each ({sentinels} of them sentinels; "
-        f"{plan.tests} count, {each}), {plan.images} photographs, {plan.methods} methods, {plan.assignment} "
+        f"{plan.tests} count, {each}), {plan.images} images, {plan.methods} methods, {plan.assignment} "
         "participants"
     )
-    words.print(
+    terminal.print(
         f"fooling rates {100 * plan.rate:g} % and {100 * (plan.rate + plan.effect):g} %; deviations on the logit "
-        f"scale: participants {plan.participant_sd:g}, photographs {plan.image_sd:g}, of whose variance "
+        f"scale: participants {plan.participant_sd:g}, images {plan.image_sd:g}, of whose variance "
         f"{100 * plan.shared:g} % is common to all methods"
     )
     several = "strictest" in report["levels"]
     tested = f"two-sided test at {report['alpha']:g}"
     if several:
         tested += f"; the strictest of {report['pairs']} pairs by Holm at {report['levels']['strictest']:.2g}"
-    words.print(f"{tested}; {report['studies']} simulated studies a line, seed {report['seed']}")
+    terminal.print(f"{tested}; {report['studies']} simulated studies a line, seed {report['seed']}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for head in ("participants", "power", *(["strictest"] if several else []), "± difference", "± rate"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -144,24 +144,24 @@ def print_power(words: Console, plan: Plan, sentinels: int, report: Mapping[str,
         widths = [f"{row[f'{what}_half_width_points']:.1f} points" for what in ("difference", "rate")]
         bold = "bold" if row["participants"] == plan.participants else None
         table.add_row(str(row["participants"]), *cells, *widths, style=bold)
-    words.print(table)
+    terminal.print(table)
     for name, needed in report["needed"].items():
         which = " at the strictest level" if name == "strictest" else ""
         if needed is None:
-            words.print(
+            terminal.print(
                 f"{100 * report['target']:g} % power{which} is not reached by {report['most']} participants: show more "
-                "photographs, or look for a larger difference"
+                "images, or look for a larger difference"
             )
         else:
-            words.print(f"for {100 * report['target']:g} % power{which}: about {needed} participants", style="bold")
-    factor = report["answer"]["exaggeration"]
+            terminal.print(f"for {100 * report['target']:g} % power{which}: about {needed} participants", style="bold")
+    factor = report["response"]["exaggeration"]
     if factor is not None and factor >= 1.25:
-        words.print(
+        terminal.print(
             f"with {plan.participants} participants a significant difference overstates the true one {factor:.1f} "
             "times in the mean",
             style="yellow",
         )
-    words.print(
+    terminal.print(
         "± : half of the 95 % interval. Participants and trials that the exclusions leave out come on top.", style="dim"
     )
 

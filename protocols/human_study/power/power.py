@@ -9,7 +9,7 @@ import numpy as np
 from scipy import stats
 
 from colorbench.stats.bootstrap import Interval
-from colorbench.stats.clustered import MINIMUM_PERSONS, mean_influence, two_way_variance
+from colorbench.stats.clustered import MINIMUM_PARTICIPANTS, mean_influence, two_way_variance
 from colorbench.stats.clustered_rates import binomial_interval, difference_parts, logit_bounds
 from protocols.human_study.power.simulation import Plan, Simulated, simulate
 
@@ -72,7 +72,7 @@ def simulated_power(plan: Plan, *, studies: int = STUDIES, seed: int = 0) -> Pow
     p, differences, widths, rate_widths = [], [], [], []
     for block in blocks(plan, studies, seed):
         first, second = block.method == 0, block.method == 1
-        difference, variance, freedom = difference_parts(block.fooled, block.person, block.image, second, first)
+        difference, variance, freedom = difference_parts(block.fooled, block.participant, block.image, second, first)
         error = np.sqrt(variance.total)
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.nan_to_num(difference / error)  # no answer fooled at all: no difference was found
@@ -80,7 +80,7 @@ def simulated_power(plan: Plan, *, studies: int = STUDIES, seed: int = 0) -> Pow
         differences.append(difference)
         widths.append(stats.t.ppf(0.975, freedom) * error)
         rate, influence = mean_influence(block.fooled, first)
-        low, high = logit_bounds(rate, two_way_variance(influence, block.person, block.image, first))
+        low, high = logit_bounds(rate, two_way_variance(influence, block.participant, block.image, first))
         rate_widths.append((high - low) / 2)
     return Power(
         plan=plan,
@@ -96,8 +96,8 @@ def participants_needed(
 ) -> Power | None:
     """The fewest participants whose simulated power reaches ``target``; None where ``most`` do not.
 
-    With a given number of photographs more participants help only so far: what is a method's own luck with these
-    photographs stays.
+    With a given number of images more participants help only so far: what is a method's own luck with these
+    images stays.
 
     Args:
         size: the simulated power with so many participants; see ``Sizes``.
@@ -107,14 +107,14 @@ def participants_needed(
         most: participants at most.
     """
     step = plan.methods if plan.assignment == "between" else 1
-    low = high = MINIMUM_PERSONS  # of each method: fewer have no interval in the analysis
+    low = high = MINIMUM_PARTICIPANTS  # of each method: fewer have no interval in the analysis
     best = size(high * step)
     while best.power(alpha) < target:
         if 2 * high * step > most:
             return None
         low, high = high, 2 * high
         best = size(high * step)
-    # Neighbouring sizes differ by less than the simulation can tell: stop within 2 %.
+    # Neighboring sizes differ by less than the simulation can tell: stop within 2 %.
     while high - low > max(1, high // 50):
         middle = (low + high) // 2
         found = size(middle * step)

@@ -99,25 +99,27 @@ async def download(request: Request) -> Response:
 
 def state_of(study: Study) -> dict[str, Any]:
     """What the page shows: places by cell, and the participants."""
-    people, answers = study.store.rows("participants"), study.store.rows("answers")
-    done = Counter(answer["participant"] for answer in answers)
-    holders = {person["slot"]: person["status"] for person in people if person["status"] != "expired"}
+    participants, responses = study.store.rows("participants"), study.store.rows("responses")
+    done = Counter(response["participant"] for response in responses)
+    holders = {
+        participant["slot"]: participant["status"] for participant in participants if participant["status"] != "expired"
+    }
     cells = []
     for cell, slots in slots_by_cell(study.design).items():
         states = Counter(holders.get(slot.id, "free") for slot in slots)
         row = {name: states[name] for name in ("complete", "active", "free")}
-        cells.append({"name": cell, "places": len(slots), **row})
-    table = participants_table(study.design, people, answers)
+        cells.append({"name": cell, "positions": len(slots), **row})
+    table = participants_table(study.design, participants, responses)
     address = (study.options.public_url or "").rstrip("/")
     return {
         "title": study.design.title,
         "name": study.design.name,
         "cells": cells,
         "complete": sum(cell["complete"] for cell in cells),
-        "places": len(study.design.slots),
-        "answers": len(answers),
+        "positions": len(study.design.slots),
+        "responses": len(responses),
         "total": study.design.settings.practice + study.design.settings.trials,
-        "people": [
+        "participants": [
             {**row, "done": done[row["participant"]]}
             for row in table.astype(object).where(table.notna(), None).to_dict("records")
         ],
@@ -128,11 +130,11 @@ def state_of(study: Study) -> dict[str, Any]:
 
 
 def _responses(study: Study, form: Callable[[Any], bytes]) -> bytes:
-    return form(responses_table(study.design, study.store.rows("participants"), study.store.rows("answers")))
+    return form(responses_table(study.design, study.store.rows("participants"), study.store.rows("responses")))
 
 
 def _participants(study: Study, form: Callable[[Any], bytes]) -> bytes:
-    return form(participants_table(study.design, study.store.rows("participants"), study.store.rows("answers")))
+    return form(participants_table(study.design, study.store.rows("participants"), study.store.rows("responses")))
 
 
 _PARQUET = "application/vnd.apache.parquet"

@@ -18,7 +18,7 @@ from secrets import token_hex
 from typing import Any, Literal
 
 from protocols.human_study.server.auth import Secrets
-from protocols.human_study.server.request_schemas import Answer, Screening
+from protocols.human_study.server.request_schemas import Response, Screening
 from protocols.human_study.study.paths import DATABASE
 from protocols.human_study.study.schema import Design, Slot, Trial
 
@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS participants (
   client TEXT NOT NULL
 );
 CREATE UNIQUE INDEX IF NOT EXISTS one_participant_a_slot ON participants (slot) WHERE status != 'expired';
-CREATE TABLE IF NOT EXISTS answers (
+CREATE TABLE IF NOT EXISTS responses (
   participant TEXT NOT NULL REFERENCES participants ON DELETE CASCADE,
   trial INTEGER NOT NULL,
   answered REAL NOT NULL,
@@ -192,7 +192,7 @@ class Store:
         """
         with self._lock:
             row = self._db.execute(
-                "SELECT slot, status, (SELECT count(*) FROM answers a WHERE a.participant = p.participant) AS done "
+                "SELECT slot, status, (SELECT count(*) FROM responses a WHERE a.participant = p.participant) AS done "
                 "FROM participants p WHERE participant = ?",
                 (participant,),
             ).fetchone()
@@ -200,7 +200,7 @@ class Store:
             raise Refusal(401, "Nobody of this name takes part.")
         trials = self.slots[row["slot"]].trials
         if row["status"] != "active" or not row["done"] <= index < len(trials):
-            raise Refusal(404, "There is no such picture.")
+            raise Refusal(404, "There is no such image.")
         return trials[index]
 
     def consent(self, platform: str, worker: str, session: str, client: dict[str, Any]) -> str:
@@ -234,7 +234,7 @@ class Store:
         return participant
 
     def screening(self, participant: str, body: Screening) -> None:
-        """Keep the first answers about colour vision; later ones change nothing.
+        """Keep the first answers about color vision; later ones change nothing.
 
         Raises:
             Refusal: see ``open``.
@@ -260,7 +260,7 @@ class Store:
                 "INSERT INTO started VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET times = times + 1", (participant, index)
             )
 
-    def answer(self, participant: str, body: Answer) -> Trial:
+    def response(self, participant: str, body: Response) -> Trial:
         """Keep an answer; when this returns, the disk has it. The same answer again changes nothing.
 
         Raises:
@@ -270,7 +270,7 @@ class Store:
             known = self._known(db, self._alive(db, participant))
             text = body.model_dump_json()
             kept = db.execute(
-                "SELECT body FROM answers WHERE participant = ? AND trial = ?", (participant, body.trial)
+                "SELECT body FROM responses WHERE participant = ? AND trial = ?", (participant, body.trial)
             ).fetchone()
             if kept is not None and kept["body"] != text:
                 raise Refusal(409, "This trial has another answer already.")
@@ -282,7 +282,7 @@ class Store:
                 ).fetchone()
                 shown = 1 if times is None else times["times"]
                 values = (participant, body.trial, self.clock(), shown, text)
-                db.execute("INSERT INTO answers VALUES (?, ?, ?, ?, ?)", values)
+                db.execute("INSERT INTO responses VALUES (?, ?, ?, ?, ?)", values)
             return known.slot.trials[body.trial]
 
     def finish(self, participant: str) -> str:
@@ -318,9 +318,9 @@ class Store:
                 self._log_holds_deleted = not self._empty_log(_READER_SECONDS)
         return bool(found)
 
-    def rows(self, table: Literal["participants", "answers"]) -> list[dict[str, Any]]:
+    def rows(self, table: Literal["participants", "responses"]) -> list[dict[str, Any]]:
         """A whole table, in the order of consent and of trials."""
-        order = {"participants": "consented, participant", "answers": "participant, trial"}[table]
+        order = {"participants": "consented, participant", "responses": "participant, trial"}[table]
         with self._lock:
             return [dict(row) for row in self._db.execute(f"SELECT * FROM {table} ORDER BY {order}")]
 
@@ -360,7 +360,7 @@ class Store:
 
     def _known(self, db: sqlite3.Connection, row: sqlite3.Row) -> Known:
         participant = row["participant"]
-        (done,) = db.execute("SELECT count(*) FROM answers WHERE participant = ?", (participant,)).fetchone()
+        (done,) = db.execute("SELECT count(*) FROM responses WHERE participant = ?", (participant,)).fetchone()
         stage: Stage = "ready" if row["color_vision"] is not None else "consented"
         if row["status"] == "complete":
             stage = "complete"

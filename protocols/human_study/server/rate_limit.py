@@ -27,8 +27,8 @@ class Rates:
     """begin, consent, decline and preview, an address: a whole classroom behind one address at once."""
     requests: Rate = Rate(60, 10.0)
     """Everything that a participant's page sends."""
-    pictures: Rate = Rate(600, 20.0)
-    """Pictures, a participant: a few sessions' worth, for reloads."""
+    stimuli: Rate = Rate(600, 20.0)
+    """Images, a participant: a few sessions' worth, for reloads."""
     logins: Rate = Rate(5, 0.1)
     """Attempts at the admin's token, an address."""
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from protocols.human_study.study.schema import Place, Platform
+from protocols.human_study.study.schema import Platform, Position
 
 _Pixels = Annotated[int, Field(ge=0, le=100_000)]
 _Milliseconds = Annotated[float, Field(ge=0, le=7 * 24 * 3600 * 1000)]
@@ -72,11 +72,11 @@ class Started(_Body):
     trial: _Count
 
 
-class Answer(_Body):
-    """POST api/answers."""
+class Response(_Body):
+    """POST api/responses."""
 
     trial: _Count
-    answer: Place
+    response: Position
     reaction_ms: _Milliseconds
     exposure_first_ms: _Milliseconds
     exposure_second_ms: _Milliseconds

@@ -123,22 +123,22 @@ async def decline(request: Request) -> Response:
 
 
 async def screening(request: Request) -> Response:
-    """POST api/screening: the statement about colour vision, and the plates."""
+    """POST api/screening: the statement about color vision, and the plates."""
     participant = _participant(request)
     body = await read_json(request, request_schemas.Screening)
     await _in_thread(_study(request).store.screening, participant, body)
     return JSONResponse({"kept": True})
 
 
-async def picture(request: Request) -> Response:
-    """GET api/pictures/TRIAL/PLACE: the first or second picture of a trial that is still to be answered."""
+async def stimulus(request: Request) -> Response:
+    """GET api/stimuli/TRIAL/POSITION: the first or second image of a trial that is still to be answered."""
     study = _study(request)
-    participant = _participant(request, "pictures")
-    place = {1: "first", 2: "second"}.get(request.path_params["place"])
-    if place is None or request.path_params["trial"] > 10_000:
-        raise Refusal(404, "There is no such picture.")
+    participant = _participant(request, "stimuli")
+    position = {1: "first", 2: "second"}.get(request.path_params["position"])
+    if position is None or request.path_params["trial"] > 10_000:
+        raise Refusal(404, "There is no such image.")
     trial = await _in_thread(study.store.trial_of, participant, request.path_params["trial"])
-    path = study.pictures[trial.photograph, trial.method if trial.fake == place else None]
+    path = study.stimuli[trial.image, trial.method if trial.fake == position else None]
     content = await _in_thread(path.read_bytes)
     return Response(content, media_type="image/png")
 
@@ -151,13 +151,13 @@ async def started(request: Request) -> Response:
     return JSONResponse({"kept": True})
 
 
-async def answer(request: Request) -> Response:
-    """POST api/answers: acknowledged when the disk has it."""
+async def response(request: Request) -> Response:
+    """POST api/responses: acknowledged when the disk has it."""
     participant = _participant(request)
-    body = await read_json(request, request_schemas.Answer)
-    trial = await _in_thread(_study(request).store.answer, participant, body)
+    body = await read_json(request, request_schemas.Response)
+    trial = await _in_thread(_study(request).store.response, participant, body)
     if trial.kind == "practice":
-        return JSONResponse({"kept": True, "correct": body.answer == trial.fake})
+        return JSONResponse({"kept": True, "correct": body.response == trial.fake})
     return JSONResponse({"kept": True})
 
 
@@ -173,8 +173,8 @@ async def finish(request: Request) -> Response:
         redirect = PROLIFIC + code
     if platform == "mturk" and body.submit_to.rstrip("/") in TURK:
         submit = f"{body.submit_to.rstrip('/')}/mturk/externalSubmit"
-    answer = {"debrief": study.texts["debrief"], "code": code, "redirect": redirect, "submit": submit}
-    return JSONResponse(answer)
+    response = {"debrief": study.texts["debrief"], "code": code, "redirect": redirect, "submit": submit}
+    return JSONResponse(response)
 
 
 async def withdraw(request: Request) -> Response:

@@ -46,7 +46,7 @@ def serve(
     data.mkdir(exist_ok=True)
     lock = Lock.take(data / "served.lock")
     if lock is None:
-        raise UserError("this study is served already", where=str(folder), mend="stop that server first")
+        raise UserError("this study is served already", where=str(folder), hint="stop that server first")
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -54,7 +54,7 @@ def serve(
     except OSError as error:
         listening.close()
         lock.release()
-        raise UserError(f"cannot listen on {host}:{port}: {error.strerror}", mend="choose another --port") from error
+        raise UserError(f"cannot listen on {host}:{port}: {error.strerror}", hint="choose another --port") from error
     study = open_study(folder, options, admin_token)
     for line in _greeting(study, f"http://{host}:{listening.getsockname()[1]}"):
         say(line)

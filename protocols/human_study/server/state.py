@@ -20,7 +20,7 @@ from protocols.human_study.study.paths import (
     FORM,
     FORM_FOLDER,
     JSPSYCH,
-    PICTURES,
+    STIMULI,
     TEXTS,
     TEXTS_FOLDER,
     plate_name,
@@ -56,8 +56,8 @@ class Study:
     texts: dict[str, str]
     files: dict[str, tuple[bytes, str]]
     """Name -> content and type, of all that is served as it lies: no path is ever made from a request."""
-    pictures: dict[tuple[str, str | None], Path]
-    """Photograph and method (None: the real one) -> file."""
+    stimuli: dict[tuple[str, str | None], Path]
+    """Image and method (None: the real one) -> file."""
     options: Options
     limiter: Limiter
 
@@ -84,12 +84,12 @@ def open_study(folder: Path, options: Options, admin_token: str | None = None) -
     data.mkdir(exist_ok=True)
     secrets = load_secrets(data, admin_token)
     plates = tuple(plate_name(number) for number in range(len(design.plates)))
-    pictures = {(one.photograph, one.method): folder / PICTURES / one.file for one in design.pictures}
+    stimuli = {(one.image, one.method): folder / STIMULI / one.file for one in design.stimuli}
     files = {name: _file(folder / FORM_FOLDER / name) for name in (*FORM, *JSPSYCH, *plates)}
     files["admin.css"] = ((resources("protocols.human_study") / "templates" / "admin.css").read_bytes(), "text/css")
-    for path in pictures.values():
+    for path in stimuli.values():
         if not path.is_file():
-            raise UserError("a picture of the study is missing", where=str(path), mend="build the study again")
+            raise UserError("an image of the study is missing", where=str(path), hint="build the study again")
     return Study(
         folder=folder,
         design=design,
@@ -97,7 +97,7 @@ def open_study(folder: Path, options: Options, admin_token: str | None = None) -
         secrets=secrets,
         texts=read_texts(folder / TEXTS_FOLDER, TEXTS),
         files=files,
-        pictures=pictures,
+        stimuli=stimuli,
         options=options,
         limiter=Limiter(),
     )
@@ -123,4 +123,4 @@ def _file(path: Path) -> tuple[bytes, str]:
     try:
         return path.read_bytes(), _TYPES[path.suffix]
     except FileNotFoundError as error:
-        raise UserError("a file of the study is missing", where=str(path), mend="build the study again") from error
+        raise UserError("a file of the study is missing", where=str(path), hint="build the study again") from error

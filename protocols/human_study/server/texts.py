@@ -26,8 +26,8 @@ def check_texts(folder: Path, names: tuple[str, ...]) -> None:
             continue  # ``read_texts`` says it
         wrong = "is empty" if not text else "still has the paragraph that researchers must replace"
         if not text or PLACEHOLDER.lower() in text.lower():
-            mend = "edit that file, or try the study out with --allow-placeholder-texts"
-            raise UserError(f"the {name} text of the study {wrong}", where=str(path), mend=mend)
+            hint = "edit that file, or try the study out with --allow-placeholder-texts"
+            raise UserError(f"the {name} text of the study {wrong}", where=str(path), hint=hint)
 
 
 def read_texts(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
@@ -44,7 +44,7 @@ def read_texts(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
         try:
             texts[name] = markdown.render(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise UserError("a text of the study is missing", where=str(path), mend="write it; Markdown") from error
+            raise UserError("a text of the study is missing", where=str(path), hint="write it; Markdown") from error
         except UnicodeDecodeError as error:
-            raise UserError("a text of the study is not UTF-8", where=str(path), mend="save it as UTF-8") from error
+            raise UserError("a text of the study is not UTF-8", where=str(path), hint="save it as UTF-8") from error
     return texts

@@ -12,11 +12,11 @@ def codebook(design: Design) -> str:
     lines = [
         f"# Codebook of the study {design.name}",
         "",
-        f"Real or fake, one picture after the other: {settings.size} x {settings.size} pixels, "
+        f"Real or fake, one image after the other: {settings.size} x {settings.size} pixels, "
         f"{settings.exposure_ms} ms each, then as long as wanted to choose the fake. {settings.practice} practice "
         f"trials with feedback, then {settings.trials} without ({sentinels}). Assignment: {settings.assignment}. "
-        f"Photographs: {sum(not one.practice for one in design.photographs)} of {design.data.name} "
-        f"({settings.recipe}). Design seed {design.seed}; built {design.created} by colorbench "
+        f"Images: {sum(not one.practice for one in design.images)} of {design.data.name} "
+        f"({settings.preprocessing}). Design seed {design.seed}; built {design.created} by colorbench "
         f"{design.colorbench_version}.",
         "",
         "## Methods",

@@ -36,14 +36,14 @@ def export(folder: Path) -> list[Path]:
         UserError: where there is no study, or it was never served.
     """
     design = read_design(folder)
-    participants, answers = _read(Path(folder) / DATA / DATABASE)
-    return write_tables(folder, design, participants, answers)
+    participants, responses = _read(Path(folder) / DATA / DATABASE)
+    return write_tables(folder, design, participants, responses)
 
 
-def write_tables(folder: Path, design: Design, participants: Rows, answers: Rows) -> list[Path]:
+def write_tables(folder: Path, design: Design, participants: Rows, responses: Rows) -> list[Path]:
     """Write both tables in both forms, and the codebook."""
     kept = list(participants)
-    given = list(answers)
+    given = list(responses)
     tables = {
         "responses": responses_table(design, kept, given),
         "participants": participants_table(design, kept, given),
@@ -59,53 +59,53 @@ def write_tables(folder: Path, design: Design, participants: Rows, answers: Rows
     return written
 
 
-def responses_table(design: Design, participants: Rows, answers: Rows) -> pandas.DataFrame:
+def responses_table(design: Design, participants: Rows, responses: Rows) -> pandas.DataFrame:
     """One row an answer; the columns of ``schema.RESPONSES``."""
     slots = {slot.id: slot for slot in design.slots}
-    sha256s = {one.id: one.sha256 for one in design.photographs}
-    people = {one["participant"]: one for one in participants}
+    sha256s = {one.id: one.sha256 for one in design.images}
+    participant_table = {one["participant"]: one for one in participants}
     rows = []
-    for answer in answers:
-        person, body = people[answer["participant"]], json.loads(answer["body"])
-        slot = slots[person["slot"]]
-        trial = slot.trials[answer["trial"]]
-        correct = body["answer"] == trial.fake
+    for response in responses:
+        participant, body = participant_table[response["participant"]], json.loads(response["body"])
+        slot = slots[participant["slot"]]
+        trial = slot.trials[response["trial"]]
+        correct = body["response"] == trial.fake
         rows.append(
             {
                 **body,
-                "participant": answer["participant"],
+                "participant": response["participant"],
                 "slot": slot.id,
                 "cell": slot.cell,
-                "platform": person["platform"],
-                "status": person["status"],
+                "platform": participant["platform"],
+                "status": participant["status"],
                 "kind": trial.kind,
-                "photograph": trial.photograph,
-                "photograph_sha256": sha256s[trial.photograph],
+                "image": trial.image,
+                "image_sha256": sha256s[trial.image],
                 "method": trial.method,
                 "fake": trial.fake,
                 "correct": correct,
                 "fooled": not correct,
-                "presentations": answer["presentations"],
-                "answered_at": _utc(answer["answered"]),
+                "presentations": response["presentations"],
+                "answered_at": _utc(response["answered"]),
             }
         )
     return _table(rows, RESPONSES)
 
 
-def participants_table(design: Design, participants: Rows, answers: Rows) -> pandas.DataFrame:
+def participants_table(design: Design, participants: Rows, responses: Rows) -> pandas.DataFrame:
     """One row a participant; the columns of ``schema.PARTICIPANTS``."""
     slots = {slot.id: slot for slot in design.slots}
-    people = list(participants)
-    counts: dict[str, Counter[str]] = {one["participant"]: Counter() for one in people}
-    where = {one["participant"]: one["slot"] for one in people}
-    for answer in answers:
-        trial = slots[where[answer["participant"]]].trials[answer["trial"]]
-        count = counts[answer["participant"]]
+    participant_table = list(participants)
+    counts: dict[str, Counter[str]] = {one["participant"]: Counter() for one in participant_table}
+    where = {one["participant"]: one["slot"] for one in participant_table}
+    for response in responses:
+        trial = slots[where[response["participant"]]].trials[response["trial"]]
+        count = counts[response["participant"]]
         count.update(("answered", trial.kind))
-        if json.loads(answer["body"])["answer"] == trial.fake:
+        if json.loads(response["body"])["response"] == trial.fake:
             count.update((f"{trial.kind}s_correct",))
     rows = []
-    for one in people:
+    for one in participant_table:
         client, count = json.loads(one["client"]), counts[one["participant"]]
         plates = json.loads(one["plates"]) if one["plates"] else []
         rows.append(
@@ -121,7 +121,7 @@ def participants_table(design: Design, participants: Rows, answers: Rows) -> pan
                 "sentinels_correct": count["sentinels_correct"],
                 "sentinels": count["sentinel"],
                 "color_vision": one["color_vision"],
-                "plates_correct": sum(said == digit for said, digit in zip(plates, design.plates, strict=False)),
+                "plates_correct": sum(stated == digit for stated, digit in zip(plates, design.plates, strict=False)),
                 "plates": len(plates),
                 "consented_at": _utc(one["consented"]),
                 "finished_at": _utc(one["finished"]),
@@ -155,17 +155,17 @@ def _table(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pandas.Dat
 
 def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     if not path.exists():
-        mend = "serve it with `colorbench study serve`"
-        raise UserError("this study was never served: nobody has answered", where=str(path), mend=mend)
+        hint = "serve it with `colorbench study serve`"
+        raise UserError("this study was never served: nobody has answered", where=str(path), hint=hint)
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     try:
         connection.execute("BEGIN")  # one snapshot for both tables
         participants = connection.execute("SELECT * FROM participants ORDER BY consented, participant").fetchall()
-        answers = connection.execute("SELECT * FROM answers ORDER BY participant, trial").fetchall()
+        responses = connection.execute("SELECT * FROM responses ORDER BY participant, trial").fetchall()
     finally:
         connection.close()
-    return [dict(row) for row in participants], [dict(row) for row in answers]
+    return [dict(row) for row in participants], [dict(row) for row in responses]
 
 
 def _utc(seconds: float | None) -> str | None:

@@ -7,7 +7,7 @@ from protocols.human_study.study.schema import Design, Slot
 TEXTS = ("consent", "instructions", "debrief")
 FORM = ("index.html", "study.css", "study.js", "pair.js", "screen.js", "server.js")
 JSPSYCH = ("jspsych.js", "plugin-call-function.js", "LICENSE.txt")
-PICTURES = "pictures"
+STIMULI = "stimuli"
 FORM_FOLDER = "form"
 TEXTS_FOLDER = "texts"
 DATA = "data"
@@ -16,7 +16,7 @@ EXPORTS = "exports"
 
 
 def plate_name(number: int) -> str:
-    """File of a colour-vision plate, from 0."""
+    """File of a color-vision plate, from 0."""
     return f"plate-{number + 1}.png"
 
 

@@ -2,10 +2,10 @@
 
     STUDY/
       design.json      who sees what, in which order; holds every answer, and is never served
-      key.csv          neutral file name -> photograph and method, for people
+      key.csv          neutral file name -> image and method, for people
       codebook.md      what every column means
       texts/           consent, instructions and debrief, to edit
-      pictures/        neutral names, one size a photograph
+      thumbnails/        neutral names, one size an image
       form/            the page, its script and style, jsPsych
       data/            the server's database and secrets, made by ``study serve``
       exports/         ``responses`` and ``participants`` as CSV and Parquet
@@ -24,9 +24,9 @@ from colorbench.errors import UserError
 
 DESIGN = "design.json"
 SENTINEL_MODEL = "zoo/random"
-"""Against its colours a watchful person is nearly always right."""
+"""Against its colors a watchful participant is nearly always right."""
 
-Place = Literal["first", "second"]
+Position = Literal["first", "second"]
 Kind = Literal["practice", "test", "sentinel"]
 Assignment = Literal["within", "between"]
 Platform = Literal["lab", "prolific", "mturk"]
@@ -44,20 +44,20 @@ class Exclusions(_Part):
     """Leave out participants who did not finish."""
     min_sentinel_correct: float | None = Field(default=0.5, ge=0, le=1)
     """Leave out participants whose share of caught sentinels is below this."""
-    max_same_place: float | None = Field(default=0.95, ge=0.5, le=1)
+    max_same_position: float | None = Field(default=0.95, ge=0.5, le=1)
     """Leave out participants who chose one place (first or second) in more than this share of test trials."""
     min_reaction_ms: float | None = Field(default=100.0, ge=0)
     """Leave out trials answered faster than this after the choice appeared."""
     max_exposure_error_ms: float | None = Field(default=100.0, ge=0)
-    """Leave out trials in which a picture's measured exposure is off by more than this."""
+    """Leave out trials in which an image's measured exposure is off by more than this."""
     max_focus_losses: int | None = Field(default=0, ge=0)
     """Leave out trials during which the window lost the focus more often than this."""
     color_vision: bool = False
-    """Leave out participants who say that they do not see all colours. The plates are screening only and never
+    """Leave out participants who say that they do not see all colors. The plates are screening only and never
     exclude anyone by themselves."""
 
 
-class Settings(_Part):
+class StudySettings(_Part):
     """How a session goes."""
 
     preset: str | None = None
@@ -71,19 +71,19 @@ class Settings(_Part):
     sentinels: int = Field(ge=0)
     """How many of ``trials`` are against ``zoo/random``."""
     practice: int = Field(ge=0)
-    """Trials before them, with feedback, on photographs of their own."""
+    """Trials before them, with feedback, on images of their own."""
     size: int = 256
-    """Pixels a side of every picture."""
-    recipe: str = "squash256"
-    """From file to picture, for the real one and for the lightness that the models were given."""
+    """Pixels a side of every image."""
+    preprocessing: str = "squash256"
+    """From file to image, for the real one and for the lightness that the models were given."""
     exposure_ms: int = Field(1000, ge=50)
-    """How long each picture of a pair is seen."""
+    """How long each image of a pair is seen."""
     lead_ms: int = Field(900, ge=0)
-    """Empty time before the first picture."""
+    """Empty time before the first image."""
     gap_ms: int = Field(600, ge=0)
     """Empty time between the two."""
     plates: int = Field(5, ge=0)
-    """Colour-vision plates, screening only."""
+    """Color-vision plates, screening only."""
 
 
 class Method(_Part):
@@ -102,48 +102,48 @@ class Method(_Part):
     package_version: str | None = None
     """Its version."""
     weights_sha256: str | None = None
-    """Of its weights, or over its stored pictures."""
+    """Of its weights, or over its stored images."""
     decoding: dict[str, str | float] = {}
     """decode and temperature, where the model predicts a distribution."""
     card: dict = {}
     """The model's whole card, for the record on the board."""
 
 
-class StudyPhotograph(_Part):
-    """A photograph of the study."""
+class StudyImage(_Part):
+    """An image of the study."""
 
     id: str
-    """Its id in the data set. What the column ``photograph`` holds."""
+    """Its id in the data set. What the column ``image`` holds."""
     sha256: str
     """Of its file: what pairs it with other records."""
     practice: bool = False
-    """Whether it is one of the practice photographs, which are in no test."""
+    """Whether it is one of the practice images, which are in no test."""
 
 
-class Picture(_Part):
-    """A file below ``pictures/``."""
+class Stimulus(_Part):
+    """A file below ``thumbnails/``."""
 
     file: str
     """Neutral name, drawn at random."""
-    photograph: str
-    """Id of the photograph."""
+    image: str
+    """Id of the image."""
     method: str | None
-    """Name of the method; None: the real photograph."""
+    """Name of the method; None: the real image."""
     sha256: str
     """Of the file."""
 
 
 class Trial(_Part):
-    """A pair to be judged: the real photograph and one method's colours, one after the other."""
+    """A pair to be judged: the real image and one method's colors, one after the other."""
 
     kind: Kind
-    """practice (with feedback, never analysed), test, or sentinel."""
-    photograph: str
-    """Id of the photograph; no photograph comes twice in a session."""
+    """practice (with feedback, never analyzed), test, or sentinel."""
+    image: str
+    """Id of the image; no image comes twice in a session."""
     method: str
     """Name of the method that made the fake."""
-    fake: Place
-    """Which of the two pictures is the fake."""
+    fake: Position
+    """Which of the two images is the fake."""
 
 
 class Slot(_Part):
@@ -158,16 +158,16 @@ class Slot(_Part):
 
 
 class DataPart(_Part):
-    """The set of photographs that the study's were drawn from."""
+    """The set of images that the study's were drawn from."""
 
     name: str
     """The set's name."""
     n: int
-    """Photographs in the whole set."""
+    """Images in the whole set."""
     fingerprint: str
-    """sha256 over the content hashes of the study's test photographs."""
+    """sha256 over the content hashes of the study's test images."""
     redistributable: bool
-    """Whether its photographs may be passed on in pages."""
+    """Whether its images may be passed on in pages."""
 
 
 class Design(_Part):
@@ -184,34 +184,34 @@ class Design(_Part):
     """UTC, ISO 8601."""
     colorbench_version: str
     """That built it."""
-    settings: Settings
+    settings: StudySettings
     """How a session goes."""
     exclusions: Exclusions
     """Pre-registered."""
     data: DataPart
-    """Where the photographs come from."""
+    """Where the images come from."""
     methods: list[Method]
     """Those judged, in the order given, then the sentinels' one."""
-    photographs: list[StudyPhotograph]
+    images: list[StudyImage]
     """Those of the tests and of the practice."""
-    pictures: list[Picture]
-    """Every file below ``pictures/``."""
+    stimuli: list[Stimulus]
+    """Every file below ``thumbnails/``."""
     plates: list[str]
-    """The digit on each colour-vision plate, in the order shown; the first is seen by everybody."""
+    """The digit on each color-vision plate, in the order shown; the first is seen by everybody."""
     slots: list[Slot]
     """What each participant sees."""
     command: list[str] = []
     """The command line that built it."""
 
     @property
-    def judged(self) -> list[Method]:
+    def rated(self) -> list[Method]:
         """The methods without the sentinels' one."""
         return [method for method in self.methods if not method.sentinel]
 
     @property
-    def tests(self) -> list[StudyPhotograph]:
+    def tests(self) -> list[StudyImage]:
         """The images of the test trials."""
-        return [one for one in self.photographs if not one.practice]
+        return [one for one in self.images if not one.practice]
 
 
 RESPONSES: dict[str, str] = {
@@ -222,15 +222,15 @@ RESPONSES: dict[str, str] = {
     "status": "of the participant: complete, active (still at it) or expired (gave up)",
     "trial": "index in the session, from 0, practice included",
     "kind": "practice, test or sentinel; only test trials enter a method's rate",
-    "photograph": "id in the data set",
-    "photograph_sha256": "of its file",
+    "image": "id in the data set",
+    "image_sha256": "of its file",
     "method": "full name of the colorizer behind the fake",
-    "fake": "which picture was the fake: first or second",
-    "answer": "which picture was called the fake: first or second",
+    "fake": "which image was the fake: first or second",
+    "response": "which image was called the fake: first or second",
     "correct": "answer equals fake",
-    "fooled": "not correct: the real photograph was called the fake",
+    "fooled": "not correct: the real image was called the fake",
     "reaction_ms": "from the choice's first frame to the answer, milliseconds",
-    "exposure_first_ms": "measured time for which the first picture was seen, milliseconds",
+    "exposure_first_ms": "measured time for which the first image was seen, milliseconds",
     "exposure_second_ms": "the same of the second",
     "frame_ms": "the screen's median time between frames during the trial, milliseconds",
     "focus_losses": "times the window lost the focus or was hidden during the trial",
@@ -251,8 +251,8 @@ PARTICIPANTS: dict[str, str] = {
     "sentinels_correct": "sentinels caught",
     "sentinels": "sentinels answered",
     "color_vision": "own statement: normal, deficient, unsure or unsaid; screening only",
-    "plates_correct": "colour-vision plates read correctly; screening only",
-    "plates": "colour-vision plates answered",
+    "plates_correct": "color-vision plates read correctly; screening only",
+    "plates": "color-vision plates answered",
     "consented_at": "UTC, ISO 8601",
     "finished_at": "UTC, ISO 8601; empty if not finished",
     "loads": "times the page was opened, reloads included",
@@ -277,7 +277,7 @@ def read_design(folder: Path) -> Design:
     try:
         return Design.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        mend = "give a folder that `colorbench study build` wrote"
-        raise UserError("no study here", where=str(path), mend=mend) from error
+        hint = "give a folder that `colorbench study build` wrote"
+        raise UserError("no study here", where=str(path), hint=hint) from error
     except ValueError as error:
-        raise UserError("this is no design of this version", where=str(path), mend="build the study again") from error
+        raise UserError("this is no design of this version", where=str(path), hint="build the study again") from error

@@ -1,4 +1,4 @@
-"""What a withdrawal leaves to be done: analyses and records that were made before it."""
+"""What a withdrawal leaves to be done: analyzes and records that were made before it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def note_withdrawal(folder: Path) -> None:
 
 
 def outdated(folder: Path) -> list[Path]:
-    """Analyses and records in a study's folder that were made before the last withdrawal."""
+    """Analyzes and records in a study's folder that were made before the last withdrawal."""
     last = _noted(folder).get("last")
     if last is None:
         return []
@@ -38,7 +38,7 @@ def advice(folder: Path) -> list[str]:
     if lines:
         lines.append(
             f"run `colorbench study analyze {folder}` again and remove the records above; also replace copies of "
-            "tables, analyses and records elsewhere"
+            "tables, analyzes and records elsewhere"
         )
     return lines
 

@@ -20,9 +20,9 @@ from protocols.human_study.study.schema import (
     Design,
     Exclusions,
     Method,
-    Picture,
-    Settings,
-    StudyPhotograph,
+    Stimulus,
+    StudyImage,
+    StudySettings,
 )
 
 METHODS = ("zoo/cic.small", "zoo/l2", "zoo/constant")
@@ -41,7 +41,7 @@ def make_design(
     exclusions: Exclusions | None = None,
     seed: int = 0,
 ) -> Design:
-    """A design as ``study build`` draws it, of photographs that exist by name only."""
+    """A design as ``study build`` draws it, of images that exist by name only."""
     tests = [f"photo{i:03d}.png" for i in range(images)]
     warm_up = [f"practice{i}.png" for i in range(practice)]
     slots = draw_slots(
@@ -50,32 +50,30 @@ def make_design(
         sentinels=sentinels,
         methods=methods,
         sentinel_method=SENTINEL,
-        photographs=tests,
+        images=tests,
         practice=warm_up,
         assignment=assignment,
         seed=seed,
     )
-    known = [StudyPhotograph(id=id, sha256=digest(id), practice=id in warm_up) for id in [*tests, *warm_up]]
+    known = [StudyImage(id=id, sha256=digest(id), practice=id in warm_up) for id in [*tests, *warm_up]]
     return Design(
         name="holiday-study",
         title="Real or fake?",
         seed=seed,
         created="2026-01-02T03:04:05Z",
         colorbench_version="0.1.0",
-        settings=Settings(
+        settings=StudySettings(
             assignment=assignment, participants=participants, trials=trials, sentinels=sentinels, practice=practice
         ),
         exclusions=exclusions or Exclusions(),
         data=DataPart(name="holiday", n=images + practice, fingerprint=digest("all"), redistributable=True),
         methods=[
             *(Method(name=name, title=f"About {name}", card={"title": f"About {name}"}) for name in methods),
-            Method(name=SENTINEL, title="Other colours", sentinel=True, role="baseline"),
+            Method(name=SENTINEL, title="Other colors", sentinel=True, role="baseline"),
         ],
-        photographs=known,
-        pictures=[
-            Picture(
-                file=f"{digest(f'{id} {name}')[:16]}.png", photograph=id, method=name, sha256=digest(f"{id} {name}")
-            )
+        images=known,
+        stimuli=[
+            Stimulus(file=f"{digest(f'{id} {name}')[:16]}.png", image=id, method=name, sha256=digest(f"{id} {name}"))
             for id in tests
             for name in (None, *methods, SENTINEL)
         ],
@@ -84,7 +82,7 @@ def make_design(
     )
 
 
-def make_answers(
+def make_study_data(
     design: Design,
     rates: Mapping[str, float],
     *,
@@ -99,21 +97,21 @@ def make_answers(
         design: the study.
         rates: method -> marginal fooling rate.
         participant_sd, image_sd: on the logit scale; image effects are common to all methods.
-        first_bias: added to the logit of calling the first picture the fake.
+        first_bias: added to the logit of calling the first image the fake.
         seed: of the people.
     """
     rng = np.random.default_rng(seed)
     sd = float(np.hypot(participant_sd, image_sd))
-    image = {one.id: rng.normal(0, image_sd) for one in design.photographs}
-    hashes = {one.id: one.sha256 for one in design.photographs}
+    image = {one.id: rng.normal(0, image_sd) for one in design.images}
+    hashes = {one.id: one.sha256 for one in design.images}
     rows = []
     for slot in design.slots:
-        person = rng.normal(0, participant_sd)
+        participant = rng.normal(0, participant_sd)
         for index, trial in enumerate(slot.trials):
-            logit = intercept(rates[trial.method], sd) + person + image[trial.photograph]
-            # Fooled means calling the other picture the fake, so a leaning to the first works both ways.
+            logit = intercept(rates[trial.method], sd) + participant + image[trial.image]
+            # Fooled means calling the other image the fake, so a leaning to the first works both ways.
             fooled = rng.random() < expit(logit + (first_bias if trial.fake == "second" else -first_bias))
-            answer = {"first": "second", "second": "first"}[trial.fake] if fooled else trial.fake
+            response = {"first": "second", "second": "first"}[trial.fake] if fooled else trial.fake
             rows.append(
                 {
                     "participant": digest(slot.id)[:12],
@@ -123,11 +121,11 @@ def make_answers(
                     "status": "complete",
                     "trial": index,
                     "kind": trial.kind,
-                    "photograph": trial.photograph,
-                    "photograph_sha256": hashes[trial.photograph],
+                    "image": trial.image,
+                    "image_sha256": hashes[trial.image],
                     "method": trial.method,
                     "fake": trial.fake,
-                    "answer": answer,
+                    "response": response,
                     "correct": not fooled,
                     "fooled": bool(fooled),
                     "reaction_ms": float(rng.lognormal(6.9, 0.5)) + 200,
@@ -143,27 +141,27 @@ def make_answers(
     return pandas.DataFrame(rows, columns=list(RESPONSES))
 
 
-def write_study(folder: Path, design: Design, responses: pandas.DataFrame, *, pictures: bool = False) -> Path:
-    """The study's folder, with answers exported as CSV and, if asked, pictures made of real photographs."""
+def write_study(folder: Path, design: Design, responses: pandas.DataFrame, *, stimuli: bool = False) -> Path:
+    """The study's folder, with answers exported as CSV and, if asked, images made of real images."""
     (folder / "exports").mkdir(parents=True)
     (folder / "design.json").write_text(design.model_dump_json(indent=1))
     responses.to_csv(folder / "exports" / "responses.csv", index=False)
-    if pictures:
-        write_pictures(folder / "pictures", design)
+    if stimuli:
+        write_stimuli(folder / "stimuli", design)
     return folder
 
 
-def write_pictures(folder: Path, design: Design) -> None:
-    """Crops of two packaged photographs; a method's version has less colour, a sentinel's other colours."""
+def write_stimuli(folder: Path, design: Design) -> None:
+    """Crops of two packaged images; a method's version has less color, a sentinel's other colors."""
     import skimage.data
 
     folder.mkdir()
     real = np.concatenate([skimage.data.astronaut()[:400, :400], skimage.data.coffee()[:400, :400]])
     rng = np.random.default_rng(0)
-    place = {one.id: rng.integers(0, (540, 140)) for one in design.photographs}
+    position = {one.id: rng.integers(0, (540, 140)) for one in design.images}
     keep = {method.name: 0.25 + 0.25 * turn for turn, method in enumerate(design.methods)}
-    for one in design.pictures:
-        top, left = place[one.photograph]
+    for one in design.stimuli:
+        top, left = position[one.image]
         crop = real[top : top + 256, left : left + 256].astype(float)
         gray = crop.mean(axis=2, keepdims=True)
         share = 1.0 if one.method is None else keep[one.method]
@@ -173,6 +171,6 @@ def write_pictures(folder: Path, design: Design) -> None:
         Image.fromarray(seen.clip(0, 255).astype(np.uint8)).save(folder / one.file)
 
 
-def digest(words: str) -> str:
+def digest(message: str) -> str:
     """A sha256 that stands for a file's."""
-    return sha256(words.encode()).hexdigest()
+    return sha256(message.encode()).hexdigest()

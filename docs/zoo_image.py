@@ -1,6 +1,6 @@
-"""The picture of zoo/README.md: the trained models on the packaged photographs, ``python docs/zoo_picture.py``.
+"""The image of zoo/README.md: the trained models on the packaged images, ``python docs/zoo_image.py``.
 
-Six photographs and two details of them: only these may be passed on.
+Six images and two details of them: only these may be passed on.
 """
 
 from __future__ import annotations
@@ -14,30 +14,30 @@ from PIL import Image, ImageDraw, ImageFont
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.data.decoding import decode
 from colorbench.data.sources import open_dataset
-from colorbench.models.interfaces import Inputs
+from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loading import load_model
 
 MODELS = ("zoo/gray", "zoo/l2", "zoo/l2-ft", "zoo/cic-class", "zoo/cic")
 SIDE, GAP, HEAD = 176, 4, 26
 
 
-def square(picture: Image.Image, left: float = 0.5, top: float = 0.5, share: float = 1.0) -> Image.Image:
-    """A square of a picture, 256 pixels a side."""
-    side = round(min(picture.size) * share)
-    x, y = round((picture.width - side) * left), round((picture.height - side) * top)
-    return picture.crop((x, y, x + side, y + side)).resize((256, 256), Image.Resampling.BICUBIC)
+def square(image: Image.Image, left: float = 0.5, top: float = 0.5, share: float = 1.0) -> Image.Image:
+    """A square of an image, 256 pixels a side."""
+    side = round(min(image.size) * share)
+    x, y = round((image.width - side) * left), round((image.height - side) * top)
+    return image.crop((x, y, x + side, y + side)).resize((256, 256), Image.Resampling.BICUBIC)
 
 
 def main() -> None:
     """Write ``zoo.webp`` beside this file."""
-    pictures = {sample.id: Image.fromarray(decode(sample).rgb) for sample in open_dataset().samples}
-    squares = [square(picture) for picture in pictures.values()]
-    squares += [square(pictures["china.jpg"], 0.5, 1.0, 0.5), square(pictures["astronaut.png"], 0.4, 0.05, 0.45)]
+    images = {sample.id: Image.fromarray(decode(sample).rgb) for sample in open_dataset().samples}
+    squares = [square(image) for image in images.values()]
+    squares += [square(images["china.jpg"], 0.5, 1.0, 0.5), square(images["astronaut.png"], 0.4, 0.05, 0.45)]
     rgb8 = torch.from_numpy(np.stack([np.array(one) for one in squares])).permute(0, 3, 1, 2).contiguous()
     lightness = rgb_to_lab(rgb8)[:, :1]
     columns = []
     for name in MODELS:
-        inputs = Inputs(lightness, tuple(map(str, range(len(rgb8)))), (0,) * len(rgb8))
+        inputs = ColorizerInput(lightness, tuple(map(str, range(len(rgb8)))), (0,) * len(rgb8))
         with torch.inference_mode():
             ab = load_model(name).colorizer.colorize_batch(inputs).ab
         assert ab is not None
@@ -47,9 +47,9 @@ def main() -> None:
     sheet = Image.new("RGB", (step * len(columns) - GAP, HEAD + step * len(rgb8) - GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for x, (name, column) in enumerate(zip((*MODELS, "truth"), columns, strict=True)):
-        pen.text((x * step + SIDE / 2, HEAD / 2), name, fill="#222", font=font, anchor="mm")
-        for y, picture in enumerate(column):
-            shown = Image.fromarray(picture.permute(1, 2, 0).numpy()).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+        pen.text((x * step + SIDE / 2, HEAD / 2), name, fill="#222", font=font, baseline="mm")
+        for y, image in enumerate(column):
+            shown = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(shown, (x * step, HEAD + y * step))
     sheet.save(Path(__file__).with_name("zoo.webp"), quality=82, method=6)
 
