@@ -67,7 +67,7 @@ class Plugin:
             raise PluginError(
                 f"{self.name} cannot be imported: {describe(error)}",
                 where=self.where,
-                hint=f"hint or uninstall {self.distribution}; everything else works without it",
+                hint=f"fix or uninstall {self.distribution}; everything else works without it",
             ) from error
 
     def error(self) -> str | None:

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from colorbench.stats.paired import excludes_zero, shown
 from leaderboards.entries import Excluded, Unfinished
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 Kind = Literal["competitor", "reference"]
 
 

@@ -146,7 +146,7 @@ def spec_of(name: str) -> ProtocolSpec:
     plugin = find("protocols", name)
     spec = getattr(plugin.load(), "spec", None)
     if not isinstance(spec, ProtocolSpec):
-        raise UserError(f"protocol {name} has no spec", where=plugin.where, hint="hint or uninstall that package")
+        raise UserError(f"protocol {name} has no spec", where=plugin.where, hint="fix or uninstall that package")
     return spec
 
 

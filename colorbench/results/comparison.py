@@ -87,7 +87,7 @@ class RankInterval(_Part):
 class Comparison(_Part):
     """What ``colorbench compare`` found."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     protocol: str
     protocol_version: int
     identity_sha256: str

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from colorbench.errors import RunError, UserError
 from colorbench.models.card import ModelCard
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class _Part(BaseModel):
@@ -160,8 +160,6 @@ class Execution(_Part):
     device: str
     dtype: str
     threads: int
-    lanes: int = 1
-    """Batches side by side, each with an equal part of the threads."""
     batch_size: int
     workers: int
     processes: int
@@ -196,7 +194,7 @@ class Files(_Part):
 class Record(_Part):
     """One model, one protocol, one set."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     key: str
     """Hash of all that decides the numbers: model, weights, decoding, protocol, data, seed."""
     model: ModelPart

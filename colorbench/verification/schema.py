@@ -66,7 +66,7 @@ class Rerun(_Part):
 class Verification(_Part):
     """All checks of one record."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     record_sha256: str
     key: str | None
     """None where the record could not be read."""

@@ -224,7 +224,7 @@ def _check(train: FeatureStore, test: FeatureStore, dataset: Dataset) -> None:
     if counts.min() < 2:
         name = (dataset.class_names or ())[int(counts.argmin())]
         what = f"of class {name!r} only {counts.min()} training images could be read, and two are needed"
-        raise RunError(what, hint="hint the files, or leave the class out of both sets")
+        raise RunError(what, hint="fix the files, or leave the class out of both sets")
 
 
 def _probes(

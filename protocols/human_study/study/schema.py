@@ -173,7 +173,7 @@ class DataPart(_Part):
 class Design(_Part):
     """``design.json``."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     name: str
     """Name of the study's folder when it was built."""
     title: str
