@@ -17,9 +17,8 @@ from pathlib import Path
 # The records are made as the tests make theirs.
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from board_support import copy, folders, measured, synthetic
-
 from leaderboards.output import build_files
+from tests.support.board import copy, folders, measured, synthetic
 
 MODELS, IMAGES = 8, 1000
 

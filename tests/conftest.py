@@ -52,7 +52,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Forty small crops of real images."""
-    from engine_support import write_images
+    from tests.support.engine import write_images
 
     return write_images(tmp_path_factory.mktemp("crops"), 40)
 

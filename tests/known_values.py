@@ -32,9 +32,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pandas
 import timm
 import torch
-from probe_support import write_classes
-from study_predictions import SENTINEL, make_design, make_predictions
-from voc_support import write_devkit
 
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
@@ -46,7 +43,10 @@ from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Record, read_record
 from protocols.human_study.analysis.fooling_rates import analyze
 from protocols.human_study.analysis.records import write_records
-from protocols.human_study.analysis.responses import predictions_of
+from protocols.human_study.analysis.responses import study_data_of
+from tests.support.probe import write_classes
+from tests.support.study_responses import SENTINEL, make_design, make_study_data
+from tests.support.voc import write_devkit
 
 STORED = Path(__file__).parent / "known_values.json"
 TIGHT = 1e-5
@@ -232,7 +232,7 @@ def drawn_classifier(folder: Path) -> Path:
 def study_records(folder: Path, assignment: Any) -> list[Record]:
     """A study that nobody took part in: each response follows from a hash, so that no generator decides it."""
     design = make_design(participants=18, trials=20, sentinels=2, images=36, assignment=assignment)
-    table = make_predictions(design, {name.name: 0.2 for name in design.methods})
+    table = make_study_data(design, {name.name: 0.2 for name in design.methods})
     rates = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, SENTINEL: 0.1}
     for position, row in table.iterrows():
         digest = sha256(f"{row['slot']} {row['trial']}".encode()).digest()
@@ -243,7 +243,7 @@ def study_records(folder: Path, assignment: Any) -> list[Record]:
         table.loc[position, ["fooled", "correct"]] = [fooled, not fooled]
         table.loc[position, "reaction_ms"] = 90.0 + 10 * digest[1]
         table.loc[position, ["exposure_first_ms", "exposure_second_ms"]] = [1000.0, 1000.0]
-    found = analyze(predictions_of(design, table, pandas.DataFrame(), "here"), resamples=200)
+    found = analyze(study_data_of(design, table, pandas.DataFrame(), "here"), resamples=200)
     return [read_record(one) for one in write_records(found, folder, folder)]
 
 

@@ -23,11 +23,11 @@ import numpy as np
 import pytest
 import typer
 from PIL import Image
-from probe_support import write_classes
-from study_predictions import METHODS, SENTINEL, make_design, make_predictions, write_study
-from voc_support import write_devkit
 
 from colorbench.cli import app
+from tests.support.probe import write_classes
+from tests.support.study_responses import METHODS, SENTINEL, make_design, make_study_data, write_study
+from tests.support.voc import write_devkit
 
 REPOSITORY = Path(__file__).parent.parent
 DOCUMENTS = ("README.md", *sorted(f"docs/{path.name}" for path in (REPOSITORY / "docs").glob("*.md")))
@@ -36,12 +36,12 @@ PROGRAMS = ("colorbench", "uv", "pip", "torchrun")
 NOT_RUN = {
     "--group test pytest": "this is that command",
     "torchrun --nproc-per-node": "four GPUs, ImageNet, days",
-    "colorbench train zoo/cic": "an hour and a half; tests/test_training.py trains for a few steps",
+    "colorbench train zoo/cic": "an hour and a half; tests/training/test_fit.py trains for a few steps",
     "weights=full/cic.safetensors": "weights of a training of days",
-    "study build": "fetches jsPsych from the npm registry; tests/test_study_design.py builds without it",
-    "study serve": "serves until it is stopped; tests/test_study_server.py serves and answers",
-    "-p linear-probe": "minutes of fitting; tests/test_protocol_linear_probe.py fits small ones",
-    "-p transfer-": "trains for 20 epochs; tests/test_transfer.py trains for fewer",
+    "study build": "fetches jsPsych from the npm registry; tests/protocols/human_study/test_design.py builds without it",
+    "study serve": "serves until it is stopped; tests/protocols/human_study/test_server.py serves and answers",
+    "-p linear-probe": "minutes of fitting; tests/protocols/test_linear_probe.py fits small ones",
+    "-p transfer-": "trains for 20 epochs; tests/protocols/test_transfer.py trains for fewer",
     "resnet50": "downloads a classifier",
     "zoo/cic.untrained ...": "the same command again, shortened in the text",
 }
@@ -157,7 +157,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_devkit(home / "VOCdevkit", count=6, year=year)
     design = make_design(participants=6, trials=10, sentinels=1, images=12)
     rates = dict(zip((*METHODS, SENTINEL), (0.4, 0.3, 0.2, 0.1), strict=True))
-    write_study(home / "STUDY", design, make_predictions(design, rates))
+    write_study(home / "STUDY", design, make_study_data(design, rates))
     programs = home / "bin"
     programs.mkdir()
     run = f'exec "{sys.executable}" -P -c "import sys; from colorbench.cli import main; main()" "$@"'

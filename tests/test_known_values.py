@@ -6,12 +6,12 @@ import copy
 import json
 from typing import Any
 
-import known_values
 import pytest
-from known_values import CASES, STORED
 
 from colorbench.evaluation.resolve import get_protocol
 from colorbench.registry import OWN, registered
+from tests import known_values
+from tests.known_values import CASES, STORED
 
 TABLE = json.loads(STORED.read_text())
 OWN_PROTOCOLS = [plugin.name for plugin in registered("protocols") if plugin.distribution == OWN]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 
 import pytest
-from snapshots import FOLDER, commands, options, snapshots
 from typer.testing import CliRunner
 
 from colorbench.cli import app
+from tests.snapshots import FOLDER, commands, options, snapshots
 
 HINT = "if this is meant: python tests/snapshots.py"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from colorbench.color.bins import squared_distances
 from colorbench.color.compiled.jit import exact_dtype, pixels_of
-from colorbench.color.compiled.neighbor_table import neighbour_patterns
+from colorbench.color.compiled.neighbor_table import neighbor_patterns
 from colorbench.color.grid import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bins, bin_of_grid_point
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class SoftCode(NamedTuple):
         return dense.scatter_(-1, self.indices, self.weights)
 
 
-def soft_encode(ab: Tensor, neighbours: int = NEIGHBOURS, sigma: float = SIGMA) -> SoftCode:
+def soft_encode(ab: Tensor, neighbors: int = NEIGHBOURS, sigma: float = SIGMA) -> SoftCode:
     """Gaussian weights on the K nearest bins, normalized over the K (NNEncode of the released code).
 
     Bins at equal distance enter in the order of their index. The K of a pixel are in no particular order.
@@ -51,15 +51,15 @@ def soft_encode(ab: Tensor, neighbours: int = NEIGHBOURS, sigma: float = SIGMA) 
     Raises:
         ValueError: for K outside 1..313 or sigma not positive.
     """
-    if not 1 <= neighbours <= len(ab_bins()) or sigma <= 0:
-        raise ValueError(f"neighbors must be 1..{len(ab_bins())} and sigma positive, got {neighbours} and {sigma}")
+    if not 1 <= neighbors <= len(ab_bins()) or sigma <= 0:
+        raise ValueError(f"neighbors must be 1..{len(ab_bins())} and sigma positive, got {neighbors} and {sigma}")
     # Below sigma 1, weights leave the range of float32.
-    plain = neighbours > _FAST or ab.dtype == torch.float64 or sigma < 1
+    plain = neighbors > _FAST or ab.dtype == torch.float64 or sigma < 1
     if not plain and ab.device.type == "cpu":
-        return _encode_on_cpu(ab, neighbours, sigma)
+        return _encode_on_cpu(ab, neighbors, sigma)
     a, b = (channel.reshape(-1) for channel in ab.unbind(-3))
-    code = _weigh(_nearest(a, b, neighbours), sigma) if plain else _encode_by_search(a, b, neighbours, sigma)
-    shape = _shape(ab, neighbours)
+    code = _weigh(_nearest(a, b, neighbors), sigma) if plain else _encode_by_search(a, b, neighbors, sigma)
+    shape = _shape(ab, neighbors)
     return SoftCode(code.indices.view(shape), code.weights.to(ab.dtype).view(shape))
 
 
@@ -69,21 +69,21 @@ def _shape(ab: Tensor, count: int) -> tuple[int, ...]:
     return (*leading, height, width, count)
 
 
-class _Neighbours(NamedTuple):
+class _Neighbors(NamedTuple):
     indices: Tensor  # (n, K)
     squared: Tensor  # (n, K) squared distances
 
 
-def _weigh(neighbours: _Neighbours, sigma: float) -> SoftCode:
+def _weigh(neighbors: _Neighbors, sigma: float) -> SoftCode:
     # Differences from the nearest keep the exponential in range; squared distances come in rising order.
-    weights = ((neighbours.squared - neighbours.squared[:, :1]) / (-2 * sigma * sigma)).exp()
-    return SoftCode(neighbours.indices, weights / weights.sum(dim=1, keepdim=True))
+    weights = ((neighbors.squared - neighbors.squared[:, :1]) / (-2 * sigma * sigma)).exp()
+    return SoftCode(neighbors.indices, weights / weights.sum(dim=1, keepdim=True))
 
 
-def _nearest(a: Tensor, b: Tensor, count: int) -> _Neighbours:
+def _nearest(a: Tensor, b: Tensor, count: int) -> _Neighbors:
     """The plain way, for any K and any place: all 313 distances, sorted stably so that ties go by index."""
     squared, indices = squared_distances(a, b).sort(dim=1, stable=True)
-    return _Neighbours(indices[:, :count], squared[:, :count])
+    return _Neighbors(indices[:, :count], squared[:, :count])
 
 
 def _encode_by_search(a: Tensor, b: Tensor, count: int, sigma: float) -> SoftCode:
@@ -97,7 +97,7 @@ def _encode_by_search(a: Tensor, b: Tensor, count: int, sigma: float) -> SoftCod
     around = bin_of_grid_point(a.device)[(row * MAP_SIDE + column)[:, None] + steps]  # (n, 36)
     squared = ((scaled - corner).T[:, None] - offsets).square_().sum(-1).masked_fill_(around < 0, torch.inf)
     squared, order = squared.sort(dim=1, stable=True)
-    code = _weigh(_Neighbours(around.gather(1, order[:, :count]), squared[:, :count] * GRID**2), sigma)
+    code = _weigh(_Neighbors(around.gather(1, order[:, :count]), squared[:, :count] * GRID**2), sigma)
     # A grid point that was not looked at is at least that far away.
     far = ((squared[:, count - 1] >= REACH**2) | ~inside).nonzero()[:, 0]
     if len(far):
@@ -147,7 +147,7 @@ def _tables(count: int) -> Tables:
     from colorbench.color.compiled.bins import PADDED, Tables
 
     offsets = _offsets().numpy()  # (36, 2)
-    plan = neighbour_patterns(offsets, count)
+    plan = neighbor_patterns(offsets, count)
     at = offsets[plan.members]  # (patterns, K, 2)
     exponents = np.zeros((len(at), 3, PADDED), np.float32)
     exponents[:, 0] = -np.inf

@@ -63,9 +63,9 @@ def hard_counts(ab: Tensor) -> Tensor:
     return torch.bincount(nearest_bin(ab).flatten(), minlength=len(ab_bins())).double()
 
 
-def soft_counts(ab: Tensor, neighbours: int = NEIGHBOURS, sigma: float = SIGMA) -> Tensor:
+def soft_counts(ab: Tensor, neighbors: int = NEIGHBOURS, sigma: float = SIGMA) -> Tensor:
     """Summed soft encodings: (N, 2, H, W) -> (313,) float64. This is smoothed by its nature (richzhang, issue 47)."""
-    code = soft_encode(ab, neighbours, sigma)
+    code = soft_encode(ab, neighbors, sigma)
     return torch.bincount(code.indices.flatten(), weights=code.weights.double().flatten(), minlength=len(ab_bins()))
 
 

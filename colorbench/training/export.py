@@ -73,7 +73,7 @@ def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: Preset, name: s
         for start in range(0, len(group), 64):
             rgb = pixels[group[start : start + 64], ::2, ::2].transpose(0, 3, 1, 2)
             ab = rgb_to_lab(torch.from_numpy(np.ascontiguousarray(rgb)))[:, 1:].contiguous()
-            part = soft_counts(ab, preset.neighbours) if preset.prior == "soft" else hard_counts(ab)
+            part = soft_counts(ab, preset.neighbors) if preset.prior == "soft" else hard_counts(ab)
             counts += int(repeats) * part
     if preset.prior == "soft":
         return from_counts(counts, "soft", name, images=len(which), floor=preset.prior_floor)

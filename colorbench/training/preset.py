@@ -73,7 +73,7 @@ class Preset(BaseModel):
     """Initialization: k-means, or what torch draws (for comparison)."""
     head: Literal["kmeans", "prior"] = "kmeans"
     """Start of the last layer: as the others, or at the best answer that looks at no image (rebalanced prior)."""
-    neighbours: int = Field(default=10, ge=1, le=313)
+    neighbors: int = Field(default=10, ge=1, le=313)
     """K of the soft encoding."""
     prior: Literal["soft", "smoothed"] = "soft"
     """``soft``: mean soft encoding, smoothed by its nature. ``smoothed``: nearest bins, smoothed once with sigma 5."""

@@ -38,7 +38,7 @@ PRESETS = {
         steps=450_000,
         learning_rate=3e-5,
         drops=(Drop(200_000, 1e-5), Drop(375_000, 3e-6)),
-        neighbours=5,  # "a typo", says its first author (richzhang/colorization, issue 59)
+        neighbors=5,  # "a typo", says its first author (richzhang/colorization, issue 59)
         prior="smoothed",
         working_size=256,
     ),
@@ -49,7 +49,7 @@ PRESETS = {
         steps=450_000,  # its solver allows 500,000; its README says that 450,000 do
         learning_rate=3.16e-5,
         drops=(Drop(215_000, 3.16e-5 * 0.316), Drop(430_000, 3.16e-5 * 0.316**2)),
-        neighbours=10,
+        neighbors=10,
         prior="soft",
         gray_mask=5.0,
         temperature=1 / 2.606,

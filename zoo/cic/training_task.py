@@ -50,7 +50,7 @@ class ClassificationTraining(nn.Module):
         threshold = self.preset.gray_mask
         result = rebalanced_cross_entropy(
             logits,
-            soft_encode(truth, self.preset.neighbours),
+            soft_encode(truth, self.preset.neighbors),
             self.weights,
             reduction=self.preset.reduction,
             mask=None if threshold is None else colored(truth, threshold),

@@ -40,7 +40,7 @@ class Tables(NamedTuple):
     """(patterns * 3 * PADDED,) float32: of each pattern -|offset|^2 and its factors of the place in a and in b."""
     steps: np.ndarray
     """(patterns * PADDED,) int32: from a cell's lower grid point to each pattern's K points on the dense map."""
-    neighbours: tuple[int, ...]
+    neighbors: tuple[int, ...]
     """K times 0: the length of a tuple is known when code is compiled."""
     bin_of_grid_point: np.ndarray
     """(MAP_SIDE^2,) int16, -1 where there is none."""
@@ -162,8 +162,8 @@ def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
     Returns:
         How many pixels are left undone: far from the bins, or no numbers.
     """
-    node, borders, outcome, exponents, steps, neighbours, grid = table
-    count, total = len(neighbours), u64(ab.shape[2])
+    node, borders, outcome, exponents, steps, neighbors, grid = table
+    count, total = len(neighbors), u64(ab.shape[2])
     blocks = u32((ab.shape[2] + _BLOCK - 1) // _BLOCK)
     unknown = u32(steps.size // PADDED - 1)
     nowhere = unknown + u32(1)

@@ -15,7 +15,7 @@ CELLS = 80
 """Places per grid step of the tables."""
 
 
-class NeighbourPatterns(NamedTuple):
+class NeighborPatterns(NamedTuple):
     """A cell's places, numbered by (cells + 1)^2 squares around the nodes of a fine grid."""
 
     members: np.ndarray
@@ -35,7 +35,7 @@ class _Border(NamedTuple):
     sides: tuple[int, int]  # bit set of the K nearest where the line's form is negative, positive
 
 
-def neighbour_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> NeighbourPatterns:
+def neighbor_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> NeighborPatterns:
     """Tables for the ``count`` nearest of the (n, 2) integer ``points``, n <= 62, from places in the unit cell."""
     borders = _borders(points, count)
     ticks = np.arange(cells + 1) / cells
@@ -61,7 +61,7 @@ def neighbour_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> Ne
         node[position] = nodes[kind]
     members = [[i for i in range(len(points)) if key >> i & 1] for key in known]
     last = len(members)
-    return NeighbourPatterns(
+    return NeighborPatterns(
         np.array([*members, members[0]]),
         node,
         np.array(lines, np.float32).reshape(-1, 6),

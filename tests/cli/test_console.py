@@ -1,0 +1,186 @@
+"""The closing table: every number explained, what to hold it against beside it, in 80 columns."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from colorbench.cli.console import ResultPrinter
+from colorbench.reporting.format import difference_from_constant_color, interval, number
+
+EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
+
+
+@pytest.fixture
+def printed(make_record):
+    def render(*, width: int = 80, folder: Path = Path("runs/x"), beside=True, **changes) -> str:
+        record = make_record(**changes)
+        scales = {"zoo/gray": 0.98, "zoo/constant": 0.99, "zoo/ground-truth": 1.1}
+        others = [make_record(model, scale=scale) for model, scale in scales.items()] if beside else []
+        stream = io.StringIO()
+        console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
+        ResultPrinter(console).show(record, others, EXPLAINED, "auc_rebalanced_stable", folder)
+        return stream.getvalue()
+
+    return render
+
+
+def row_of(text: str, name: str) -> list[str]:
+    """The cells of the table's row ``name``, and those of the line below."""
+    lines = text.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith(name))
+    return lines[at].split() + lines[at + 1].split("  ")
+
+
+def test_a_number_stands_between_its_interval_and_its_baselines(printed) -> None:
+    text = printed()
+    head = next(line for line in text.splitlines() if "minus gray" in line)
+    assert head.split() == ["cic.small", "minus", "gray", "gray", "constant", "truth"]
+    row = row_of(text, "auc_raw")
+    # 90.456 and .98, .99, 1.1 times it.
+    assert row[:6] == ["auc_raw", "90.46", "+1.25", "88.65", "89.55", "99.50"]
+    assert [cell.strip() for cell in row[6:] if cell.strip()] == ["% ↑ · n 100", "[89.50, 91.50]", "[+0.75, +1.75]"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.5, 2.0, "better than the best single color, +1.25 [+0.50, +2.00]"),
+        (-2.0, -0.5, "worse than the best single color, -1.25 [-2.00, -0.50]"),
+        (-0.5, 2.0, "not told apart from the best single color, +0.75 [-0.50, +2.00]"),
+    ],
+)
+def test_the_headline_is_held_against_the_best_single_color(make_record, low: float, high: float, verdict: str) -> None:
+    record = make_record()
+    values = {"metric": "auc_rebalanced_stable", "minus": "zoo/constant", "value": (low + high) / 2}
+    against = record.differences[0].model_copy(update={**values, "ci_low": low, "ci_high": high})
+    sure = [metric.model_copy(update={"warning": None}) for metric in record.metrics]
+    record = record.model_copy(update={"differences": [*record.differences, against], "metrics": sure})
+    assert difference_from_constant_color(record, "auc_rebalanced_stable") == f"auc_rebalanced_stable: {verdict}"
+    stream = io.StringIO()
+    ResultPrinter(Console(file=stream, width=80)).show(record, [], EXPLAINED, "auc_rebalanced_stable", Path("runs/x"))
+    assert verdict in stream.getvalue()
+    assert "minus constant" not in stream.getvalue(), "80 columns have no room for another difference"
+    doubtful = [metric.model_copy(update={"warning": "interval too short"}) for metric in record.metrics]
+    warned = difference_from_constant_color(record.model_copy(update={"metrics": doubtful}), "auc_rebalanced_stable")
+    assert warned == f"auc_rebalanced_stable: {verdict}, but see the warning below"
+    # Less is better: the same numbers say the opposite.
+    metrics = [metric.model_copy(update={"higher_is_better": False}) for metric in record.metrics]
+    turned = difference_from_constant_color(record.model_copy(update={"metrics": metrics}), "auc_rebalanced_stable")
+    opposite = {"better": "worse", "worse": "better"}
+    first = verdict.split()[0]
+    assert turned is not None
+    assert turned.split()[1] == opposite.get(first, first)
+
+
+def test_without_an_interval_nothing_is_stated_of_the_best_single_color(make_record) -> None:
+    record = make_record()
+    assert difference_from_constant_color(record, "auc_rebalanced_stable") is None
+    values = {"metric": "auc_rebalanced_stable", "minus": "zoo/constant", "ci_low": None, "ci_high": None}
+    against = record.differences[0].model_copy(update=values)
+    assert (
+        difference_from_constant_color(record.model_copy(update={"differences": [against]}), "auc_rebalanced_stable")
+        is None
+    )
+
+
+def test_what_has_no_better_or_worse_is_not_held_against_it(make_record) -> None:
+    record = make_record()
+    against = record.differences[0].model_copy(update={"minus": "zoo/constant"})
+    metrics = [metric.model_copy(update={"higher_is_better": None}) for metric in record.metrics]
+    assert difference_from_constant_color(record.model_copy(update={"differences": [against]}), "auc_raw") is not None
+    changed = record.model_copy(update={"differences": [against], "metrics": metrics})
+    assert difference_from_constant_color(changed, "auc_raw") is None
+
+
+def test_every_number_is_explained_and_the_headline_named(printed) -> None:
+    message = " ".join(printed().split())
+    assert "auc_raw How near the colors are. auc_rebalanced_stable" in message
+    assert "The same, rare colors weighed up. Boards sort by this one." in message
+
+
+def test_the_effective_number_is_shown_where_few_images_decide(printed) -> None:
+    assert "% ↑ · n 100, eff. 37" in printed()
+    assert row_of(printed(), "auc_raw")[6].strip() == "% ↑ · n 100"
+
+
+def test_what_was_explained_once_is_not_explained_again(make_record) -> None:
+    stream = io.StringIO()
+    closing = ResultPrinter(Console(file=stream, width=80))
+    for model in ("zoo/cic.small", "zoo/gray"):
+        closing.show(make_record(model, n=14), [], EXPLAINED, "auc_raw", Path("runs/x"))
+    for once in ("How near the colors are.", "a demonstration on 14 images"):
+        assert stream.getvalue().count(once) == 1
+    assert stream.getvalue().count("90.46") == 2
+
+
+def test_a_missing_interval_is_left_empty_and_its_reason_stated(printed) -> None:
+    text = printed()
+    assert "[" not in " ".join(row_of(text, "auc_rebalanced_stable"))
+    assert "! auc_rebalanced_stable: interval too short" in text
+
+
+@pytest.mark.parametrize(("n", "stated"), [(29, "29 images:"), (30, None)])
+def test_few_images_are_called_a_demonstration_first(printed, n: int, stated: str | None) -> None:
+    first = printed(n=n).splitlines()[0]
+    if stated is None:
+        assert first.startswith("zoo/cic.small")
+    else:
+        assert first == f"a demonstration on {stated} it shows that everything works and measures nothing"
+        assert printed(n=n).count("too_few_images") == 1
+
+
+@pytest.mark.parametrize("model", ["zoo/cic.small", "someone/a-model-with-a-long-name.large"])
+def test_the_table_fits_80_columns_when_piped(printed, model: str) -> None:
+    text = printed(model=model)
+    table = text[text.index("minus gray") - 60 : text.index("record:")]
+    assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
+    assert "…" not in text
+    assert "\x1b" not in text
+
+
+def test_what_a_reader_must_know_is_stated(printed) -> None:
+    text = printed(
+        n_gray=3, overlap=5, skipped=[{"id": "a.jpg", "reason": "truncated"}, {"id": "b.jpg", "reason": "empty"}]
+    )
+    assert "! images that have no color themselves: 3 (policy: keep)" in text
+    assert "! images left out: 2, the first being a.jpg: truncated" in text
+    assert "! images that the model was trained on: 5" in text
+
+
+def test_names_from_elsewhere_are_printed_as_they_are(printed) -> None:
+    """Square brackets are no markup: an image may be called anything."""
+    text = printed(skipped=[{"id": "[red]x[/nonsense].jpg", "reason": ":smile:"}])
+    assert "[red]x[/nonsense].jpg: :smile:" in text
+
+
+def test_a_model_does_not_stand_beside_itself(printed) -> None:
+    head = next(line for line in printed(model="zoo/gray").splitlines() if "constant" in line)
+    assert head.split() == ["gray", "constant", "truth"]
+
+
+def test_it_says_where_the_record_lies_on_one_line(printed, tmp_path: Path) -> None:
+    folder = tmp_path / ("long" * 30)
+    assert f"record: {folder}/record.json" in printed(folder=folder).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "signed", "text"),
+    [
+        (None, "%", False, "–"),
+        (89.0114, "%", False, "89.01"),
+        (0.0321, "", False, "0.032"),
+        (0.5, "dB", True, "+0.50"),
+        (-0.5, "", True, "-0.500"),
+    ],
+)
+def test_numbers(value: float | None, unit: str, signed: bool, text: str) -> None:
+    assert number(value, unit, signed=signed) == text
+
+
+def test_half_an_interval_is_none() -> None:
+    assert interval(1.0, None, "%") == ""
+    assert interval(-1.0, 2.0, "%", signed=True) == "[-1.00, +2.00]"

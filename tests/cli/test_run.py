@@ -1,0 +1,238 @@
+"""``colorbench run`` from the command line to the table, the record and the page; every mistake is one line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from colorbench.cli import app
+from colorbench.cli.run import by_role, check_roles, parameters
+from colorbench.errors import UserError
+from colorbench.results.record import Record
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["run", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
+    """A run of two protocols with baselines, and its output."""
+    output = tmp_path_factory.mktemp("runs")
+    done = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", images, "-o", output)
+    assert done.exit_code == 0, done.output
+    return done, output
+
+
+def test_it_begins_by_saying_that_three_images_measure_nothing(finished) -> None:
+    first = finished[0].stdout.splitlines()[0]
+    assert first == "a demonstration on 3 images: it shows that everything works and measures nothing"
+
+
+def test_gray_constant_and_truth_stand_beside_the_model(finished) -> None:
+    lines = finished[0].stdout.splitlines()
+    head = next(line for line in lines if "constant" in line)
+    assert head.split() == ["cic.untrained", "minus", "gray", "gray", "constant", "truth"]
+    assert next(line for line in lines if line.startswith("auc_raw")).split()[-1] == "100.00"
+
+
+def test_every_metric_is_explained(finished) -> None:
+    text = finished[0].stdout
+    for metric in ("auc_raw", "auc_rebalanced_stable", "ciede2000", "psnr", "cf_hs"):
+        # Once in the table, once where it is explained.
+        assert sum(line.split(" ")[0] == metric for line in text.splitlines()) == 2
+
+
+def test_records_and_pages_lie_where_it_says(finished) -> None:
+    text, output = finished[0].stdout, finished[1]
+    for protocol in ("auc", "fidelity"):
+        (path,) = output.glob(f"zoo/cic.untrained/{protocol}/images*/record.json")
+        assert f"record: {path}" in text.splitlines()
+        assert f"with images: {path.parent / 'report.html'}" in text.splitlines()
+        record = Record.model_validate_json(path.read_text())
+        assert record.dataset.n_evaluated == 3
+        page = (path.parent / "report.html").read_text()
+        # Three images, each as gray, answer and truth.
+        assert page.count("data:image/webp;base64,") == 9
+        assert "<th>gray</th><th>constant</th><th>truth</th>" in page
+
+
+def test_the_same_command_shows_the_finished_run(finished, images: Path) -> None:
+    output = finished[1]
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
+    again = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", images, "-o", output)
+    assert again.stdout == finished[0].stdout
+    assert "is measured already" in again.stderr
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == before
+
+
+def test_json_is_the_record_alone(finished, images: Path) -> None:
+    one = run("-m", "zoo/cic.untrained", "-p", "auc", "-d", images, "-o", finished[1], "--json")
+    record = Record.model_validate_json(one.stdout)
+    assert (record.model.name, record.protocol.name) == ("zoo/cic.untrained", "auc")
+    assert "auc_raw" in one.stderr
+    flags = ("-p", "auc", "-p", "fidelity", "-d", images, "-o", finished[1], "--json")
+    several = run("-m", "zoo/gray", "-m", "zoo/cic.untrained", *flags)
+    made = [(entry["model"]["name"], entry["protocol"]["name"]) for entry in json.loads(several.stdout)]
+    assert made == [(m, p) for m in ("zoo/gray", "zoo/cic.untrained") for p in ("auc", "fidelity")]
+
+
+def test_without_baselines_nothing_else_is_measured(images: Path, tmp_path: Path) -> None:
+    done = run("-m", "zoo/half-chroma", "-p", "auc", "-d", images, "-o", tmp_path, "--no-baselines", "--limit", 2)
+    assert done.exit_code == 0, done.output
+    records = list(tmp_path.rglob("record.json"))
+    assert [path.parts[-4] for path in records] == ["half-chroma"]
+    assert Record.model_validate_json(records[0].read_text()).dataset.limit == 2
+
+
+def test_parameters_reach_the_protocol(images: Path, tmp_path: Path) -> None:
+    flags = ("-d", images, "-o", tmp_path, "--no-baselines", "--json", "--param", "convention=exact")
+    record = Record.model_validate_json(run("-m", "zoo/gray", "-p", "auc", *flags).stdout)
+    assert record.protocol.parameters["convention"] == "exact"
+    preset = run("-m", "zoo/gray", "-p", "auc@exact", "-d", images, "-o", tmp_path, "--no-baselines", "--json")
+    assert Record.model_validate_json(preset.stdout).protocol.identity_sha256 == record.protocol.identity_sha256
+
+
+@pytest.mark.parametrize(
+    ("flags", "code", "message"),
+    [
+        (["-m", "zoo/gray", "-p", "auc"], 2, "Did you mean zoo/gray?"),
+        (["-m", "cic", "-p", "auc"], 2, "zoo/cic"),
+        (["-m", "zoo/gray", "-p", "acu"], 2, "Did you mean auc?"),
+        (["-m", "zoo/gray", "-p", "auc@cic2017"], 2, "no preset 'cic2017'"),
+        (["-m", "zoo/gray", "-p", "auc", "-d", "nowhere"], 2, "nowhere"),
+        (["-m", "zoo/gray", "-p", "auc", "-d", "empty"], 2, "empty"),
+        (["-m", "zoo/gray", "-p", "auc", "-d", "empty", "-d", "samples"], 2, "--data is given twice"),
+        (["-m", "zoo/gray", "-p", "auc", "--param", "step"], 2, "--param wants key=value"),
+        (["-m", "zoo/gray", "-p", "auc", "--param", "convention=round"], 2, "convention"),
+        (["-m", "zoo/gray", "-p", "auc", "--param", "prior=none.npy"], 2, "no prior 'none.npy'"),
+        (["-m", "zoo/gray", "-p", "auc", "-p", "fidelity", "--param", "prior=x"], 2, "--param auc.prior=..."),
+        (["-m", "zoo/gray", "-p", "auc", "--gray", "burn"], 2, "--gray cannot be 'burn'"),
+        (["-m", "zoo/gray", "-p", "auc", "--save", "all"], 2, "--save cannot be 'all'"),
+        (["-m", "zoo/gray", "-p", "auc", "--decode", "mode"], 2, "predicts no distribution"),
+        (["-m", "zoo/gray", "-p", "auc", "--weights", "x.safetensors"], 2, "weights"),
+        (["-m", "zoo/gray", "-p", "auc", "--device", "abacus"], 2, "no device is called 'abacus'"),
+        (["-m", "zoo/gray", "-p", "auc", "--dtype", "float8"], 2, "unknown dtype 'float8'"),
+        (["-m", "zoo/gray", "-p", "auc", "-d", "broken"], 1, "not one image could be evaluated"),
+        (["-m", "images:empty", "-p", "auc"], 2, "empty"),
+        (["-m", "models.py:NaN", "-p", "auc", "-d", "one"], 1, "NaN"),
+        (["-m", "models.py:Wrong", "-p", "auc", "-d", "one"], 1, "(1, 2, 256, 256)"),
+        (["-m", "models.py:Absent", "-p", "auc", "-d", "one"], 2, "no class 'Absent'"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: Path, flags: list[str], code: int, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "broken", "one"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "broken" / "a.jpg").write_bytes(b"no image")
+    (tmp_path / "one" / "a.jpg").write_bytes((images / "coffee.jpg").read_bytes())
+    (tmp_path / "models.py").write_text(
+        "import torch\n"
+        "from colorbench.models.card import ModelCard\n"
+        "class NaN:\n"
+        "    card = ModelCard(title='nothing')\n"
+        "    def colorize(self, lightness):\n"
+        "        return lightness.new_full((len(lightness), 2, *lightness.shape[-2:]), float('nan'))\n"
+        "class Wrong(NaN):\n"
+        "    def colorize(self, lightness):\n"
+        "        return lightness\n"
+    )
+    done = run(*flags, "--no-baselines")
+    assert (done.exit_code, done.stdout) == (code, ""), done.output
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+
+
+def test_an_output_that_is_a_file_is_named(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("candidate")
+    done = run("-m", "zoo/gray", "-p", "auc", "-d", images, "-o", tmp_path / "runs")
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert str(tmp_path / "runs") in done.stderr
+
+
+def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> None:
+    """The interrupt comes after the first shard; what that holds is not made again."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(240):
+        Image.new("RGB", (16, 16), (i, 100, 50)).save(folder / f"{i:03d}.png")
+    (tmp_path / "slow.py").write_text(
+        "import pathlib, time, torch\n"
+        "from colorbench.models.card import ModelCard\n"
+        "class Slow:\n"
+        "    card = ModelCard(title='slow')\n"
+        "    def colorize(self, lightness):\n"
+        "        if list(pathlib.Path('runs').rglob('*.npz')) and not pathlib.Path('go').exists():\n"
+        "            pathlib.Path('ready').touch()\n"
+        "            time.sleep(60)\n"
+        "        pathlib.Path('calls').open('a').write(f'{len(lightness)} ')\n"
+        "        return torch.zeros(len(lightness), 2, *lightness.shape[-2:])\n"
+    )
+    command = [sys.executable, "-m", "colorbench", "run", "-m", "slow.py:Slow", "-p", "auc", "-d", "images"]
+    command += ["--no-baselines", "--save", "none", "--param", "preprocessing=squash16"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore interrupts and hand that on; a person's command does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "ready").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert message.splitlines()[-1] == "stopped: what is finished is kept; the same command goes on from there"
+    assert "Traceback" not in message
+    (tmp_path / "go").touch()
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "as a page: " in done.stdout and "with images" not in done.stdout  # none were asked for
+    checked = 2 * 4  # images that each of the two runs tries the model with before its pass
+    # What was predicted ahead of the shards that are written is made again; the first shard is not.
+    assert sum(map(int, (tmp_path / "calls").read_text().split())) <= 2 * 240 - 64 + checked
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [([], None), (["photos"], "photos"), (["test=photos"], "photos"), (["a=b"], "a=b")],
+)
+def test_data_by_role(data: list[str], expected: str | None) -> None:
+    assert by_role(data).get("test") == expected
+
+
+def test_a_folder_whose_name_looks_like_a_role_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test=1").mkdir()
+    assert by_role(["test=1"]) == {"test": "test=1"}
+
+
+@pytest.mark.parametrize("data", [["train=photos"], ["a", "b"], ["test=a", "b"]])
+def test_data_that_no_protocol_takes(data: list[str]) -> None:
+    with pytest.raises(UserError):
+        check_roles(by_role(data), ())
+
+
+def test_parameters_find_their_protocol() -> None:
+    assert parameters(["auc.prior=x.npy", "fidelity.a=1"], ["auc", "fidelity"]) == {
+        "auc": {"prior": "x.npy"},
+        "fidelity": {"a": 1},
+    }
+    assert parameters(["prior=x.npy"], ["auc"]) == {"auc": {"prior": "x.npy"}}
+    assert parameters(["auc.ab=float"], ["auc@exact"]) == {"auc": {"ab": "float"}}
+    with pytest.raises(UserError, match="fidelity"):
+        parameters(["fidelity.a=1"], ["auc"])

@@ -1,0 +1,63 @@
+"""Reported speed: what models share counts for each of them, not for the first one alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from colorbench.data.dataset import Dataset
+from colorbench.evaluation import batch
+from colorbench.evaluation.batch import Prediction
+from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.interfaces import BatchScores
+from colorbench.evaluation.runner import run
+from tests.support.engine import DistanceProtocol, DistanceScorer, Flat, loaded, with_protocol
+
+SLEEP = 0.05
+
+
+class Sharing(DistanceProtocol):
+    """Takes long over what follows from the truth alone, asks for it twice, and warms up slowly."""
+
+    def resolve(self, parameters: Any, dataset: Dataset) -> Any:
+        warm: list[bool] = []
+
+        class Scorer(DistanceScorer):
+            def score(self, colorization: Prediction) -> BatchScores:
+                if not warm:
+                    time.sleep(10 * SLEEP)
+                    warm.append(True)
+                truth = colorization.truth
+
+                def make() -> Any:
+                    time.sleep(SLEEP)
+                    return truth.ab
+
+                for _ in range(2):
+                    truth.shared("slow", make)
+                scored = super().score(colorization)
+                return replace(scored, columns={**scored.columns, "x": np.ones(len(truth.ids))})
+
+        return Scorer("squash16", {**self.spec.parameters, **parameters})
+
+
+def test_what_models_share_and_what_warms_up_does_not_slow_the_first(
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_protocol(monkeypatch, distance=Sharing())
+    real = batch.lightness_and_ab
+    monkeypatch.setattr(batch, "lightness_and_ab", lambda rgb8: (time.sleep(SLEEP), real(rgb8))[1])
+    models = [loaded(Flat((i, i)), f"test/{i}") for i in range(3)]
+    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 0, "batch_size": 8}
+    records = run(RunConfig(models=models, protocols=["distance"], data=crops, output=tmp_path, **values))
+    stages = [record.execution.stage_seconds for record in records]
+    batches = 5
+    for stage in stages:
+        assert stage["prepare"] >= batches * SLEEP, "counts for each"
+        assert stage["colorize"] < batches * SLEEP, "is nobody's colorizing"
+        assert batches * SLEEP <= stage["score"] < (batches + 10) * SLEEP, "shared work once a batch, no warm-up"

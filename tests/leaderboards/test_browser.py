@@ -1,0 +1,130 @@
+"""The board as people use it: in a real browser with the network off."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leaderboards.output import build_files
+from tests.support.board import measured
+
+pytest.importorskip("playwright.sync_api")
+PATIENCE = 60_000
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of a real run."""
+    folder = tmp_path_factory.mktemp("board")
+    build_files([measured(folder)], folder / "board.html")
+    return folder / "board.html"
+
+
+class Reader:
+    """Somebody who opened the file; whatever goes wrong or leaves it is noted."""
+
+    def __init__(self, browser: Any, path: Path, **window: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": True, **window})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.troubles: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("console", lambda m: m.type in ("error", "warning") and self.troubles.append(m.text))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+        self.address = path.as_uri()
+
+    def names(self) -> list[str]:
+        return [name.strip() for name in self.page.locator("#competitors tr:visible .who a").all_inner_texts()]
+
+    def foreign(self) -> list[str]:
+        return [url for url in self.requests if not url.startswith((self.address, "data:", "blob:"))]
+
+
+def test_a_reader_sorts_searches_and_looks_at_thumbnails(board: Path, browser: Any, tmp_path: Path) -> None:
+    reader = Reader(browser, board, accept_downloads=True)
+    page = reader.page
+
+    first = reader.names()
+    head = page.locator("thead .sort").nth(1)
+    head.click()
+    assert reader.names() == first  # it opens with the best by the headline on top
+    head.click()
+    assert reader.names() == first[::-1]
+    page.locator("thead .sort").first.click()
+    assert reader.names() == sorted(first)
+
+    page.fill("#search", "yellow")
+    assert reader.names() == ["lab/yellow"] and "1 of 3" in page.inner_text("#status")
+    assert not page.locator("#bounds .divider").is_visible()
+    page.fill("#search", "")
+
+    hidden = page.locator("#columns input:not(:checked)").first
+    column = hidden.get_attribute("data-column")
+    assert not page.locator(f'td[data-column="{column}"]').first.is_visible()
+    page.click("#columns summary")
+    page.wait_for_function("document.querySelector('#columns .panel').getBoundingClientRect().right <= innerWidth")
+    assert page.evaluate("document.querySelector('#columns .panel').getBoundingClientRect().left") >= 0
+    hidden.check()
+    assert page.locator(f'td[data-column="{column}"]').first.is_visible()
+    page.keyboard.press("Escape")
+    assert not page.locator("#columns .panel").is_visible()
+    with page.expect_download() as download:
+        page.click("#csv")
+    download.value.save_as(tmp_path / "table.csv")
+    lines = list(csv.reader((tmp_path / "table.csv").open(encoding="utf-8")))
+    assert [line[0] for line in lines[1:4]] == sorted(first) and len(lines[0]) == 5
+
+    page.select_option("[data-order]", "worst")
+    scores = page.locator(".photo").first.locator(".score.top")
+    worst = float(scores.first.inner_text())
+    page.select_option("[data-order]", "best")
+    assert float(scores.first.inner_text()) > worst
+
+    page.locator(".photo").first.locator('button.image[data-key="gray"]').click()
+    viewer = page.locator("#viewer")
+    assert viewer.is_visible() and page.inner_text("#viewer-now") == "A: gray"
+    shown = page.get_attribute("#viewer-img", "src")
+    page.locator('[data-act="flip"]').click()
+    assert page.inner_text("#viewer-now") == "B: truth" and page.get_attribute("#viewer-img", "src") != shown
+    page.locator("#viewer-error").check()
+    # The truth is at no distance from itself, gray at its chroma.
+    assert "mean distance in ab 0.0" in page.inner_text("#viewer-now")
+    page.locator('[data-act="flip"]').click()
+    assert float(page.inner_text("#viewer-now").split(" in ab ")[1].split()[0]) > 1
+    image = page.inner_text("#viewer-h")
+    page.locator('[data-act="next"]').click()
+    assert page.inner_text("#viewer-h") != image
+    page.keyboard.press("Escape")
+    assert not viewer.is_visible()
+
+    page.locator("#competitors .who a").first.click()
+    page.locator("#models details[open]").first.wait_for()  # opened by the change of address, a moment later
+    assert page.locator("#models details[open]").count() == 1
+    assert reader.troubles == [] and reader.foreign() == []
+    reader.context.close()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
+def test_it_is_accessible_and_fits_a_phone(board: Path, browser: Any, width: int, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    # 1280 pixels at 200 % are laid out as 640.
+    reader = Reader(
+        browser, board, viewport={"width": width // (2 if width > 1000 else 1), "height": 844}, color_scheme=scheme
+    )
+    assert reader.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    reader.page.evaluate("document.querySelectorAll('details.card').forEach((card) => { card.open = true; })")
+    reader.page.locator("button.image").first.click()
+    for _ in range(2):  # with the viewer, and without
+        found = axe.Axe().run(reader.page).response["violations"]
+        serious = [
+            (one["id"], one["nodes"][0]["html"][:200]) for one in found if one["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+        reader.page.keyboard.press("Escape")
+    assert reader.troubles == [] and reader.foreign() == []
+    reader.context.close()

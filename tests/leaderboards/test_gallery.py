@@ -1,0 +1,178 @@
+"""The gallery: whose image is shown as ground truth, and why an image was chosen."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leaderboards.build import build
+from leaderboards.collect import collect
+from leaderboards.gallery import Gallery, Photo, _farthest, galleries
+from tests.support.board import change, copy, folders, measured
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a real run, not to be changed."""
+    return measured(tmp_path_factory.mktemp("measured"))
+
+
+@pytest.fixture(scope="module")
+def alone(results: Path) -> Gallery:
+    return gallery_of(results)
+
+
+def gallery_of(*positions: Path) -> Gallery:
+    board, entries = build(collect(positions))
+    (made,) = galleries(board, entries)
+    return made
+
+
+def repaint(folder: Path, ending: str, paint: Image.Image | bytes) -> None:
+    """Put another image in place of some saved ones, with the checksums that belong to it."""
+    files = json.loads((folder / "record.json").read_text())["files"]
+    for path in sorted((folder / "thumbnails").glob(f"*{ending}")):
+        if isinstance(paint, bytes):
+            data = paint
+        else:
+            buffer = io.BytesIO()
+            with Image.open(path) as image:
+                paint.resize(image.size).save(buffer, "WEBP")
+            data = buffer.getvalue()
+        path.write_bytes(data)
+        files["thumbnails"][f"thumbnails/{path.name}"] = hashlib.sha256(data).hexdigest()
+    change(folder, files=files)
+
+
+def forged(
+    results: Path, folder: Path, name: str, model: str = "lab/warm", of: tuple[str, ...] = ("truth", "gray")
+) -> Path:
+    """A record with a red square in place of every ground truth and grayscale image."""
+    made = copy(folders(results)[model], folder / name / "auc" / "x", model__name=name)
+    for end in of:
+        repaint(made, f".{end}.webp", Image.new("RGB", (8, 8), (220, 20, 20)))
+    return made
+
+
+def ends(gallery: Gallery) -> Iterator[np.ndarray]:
+    """Mean colors of all ground truths and grayscale images that are shown."""
+    for photo in gallery.photos:
+        for source in (photo.truth, photo.gray):
+            if source is not None:
+                data = base64.b64decode(source.partition("base64,")[2])
+                yield np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).mean(axis=(0, 1))
+
+
+def shown(photo: Photo) -> Iterator[tuple[str, str]]:
+    """Row and image of each model that has one."""
+    yield from ((prediction.row, prediction.source) for prediction in photo.predictions if prediction.source)
+
+
+def is_red(color: np.ndarray) -> bool:
+    return bool(np.abs(color - [220, 20, 20]).max() < 12)
+
+
+def same_ends(one: Gallery, other: Gallery) -> bool:
+    candidate, counterpart = ({p.sha256: (p.truth, p.gray) for p in gallery.photos} for gallery in (one, other))
+    return all(candidate[hash] == counterpart[hash] for hash in candidate.keys() & counterpart.keys())
+
+
+def test_a_stranger_s_thumbnail_never_stands_as_truth(results: Path, tmp_path: Path, alone: Gallery) -> None:
+    """Whoever sorts first decides nothing, nor does one whose files are not those that it lists."""
+    forged(results, tmp_path / "counterpart", "aaa/first")
+    other = copy(folders(results)["lab/warm"], tmp_path / "counterpart" / "0" / "x", model__name="aaa/bytes")
+    for path in (other / "thumbnails").glob("*.truth.webp"):
+        path.write_bytes(b"RIFF")
+    made = gallery_of(tmp_path / "counterpart", results)
+    assert len(made.photos) == len(alone.photos) and same_ends(made, alone)
+    assert all(photo.truth and photo.gray for photo in made.photos)
+
+
+def test_many_forgers_or_a_forged_reference_can_only_hide_the_truth(results: Path, tmp_path: Path) -> None:
+    for position in range(7):
+        forged(results, tmp_path / "many", f"aaa/f{position}")
+    forged(results, tmp_path / "reference", "zoo/ground-truth", "zoo/ground-truth", of=("truth",))
+    for position in ("many", "reference"):
+        made = gallery_of(tmp_path / position, results)
+        assert not any(is_red(color) for color in ends(made)), position
+        assert "disagree about what" in (made.note or "")
+
+
+def test_a_forged_reference_that_forges_gray_too_is_outvoted(results: Path, tmp_path: Path, alone: Gallery) -> None:
+    forged(results, tmp_path / "reference", "zoo/ground-truth", "zoo/ground-truth")
+    made = gallery_of(tmp_path / "reference", results)
+    assert same_ends(made, alone) and all(photo.truth and photo.gray for photo in made.photos)
+
+
+def test_without_a_reference_all_records_must_agree(results: Path, tmp_path: Path) -> None:
+    candidate = shutil.copytree(results / "lab", tmp_path / "candidate" / "lab")
+    assert all(photo.truth for photo in gallery_of(candidate).photos)
+    forged(results, tmp_path / "counterpart", "aaa/first")
+    made = gallery_of(candidate, tmp_path / "counterpart")
+    assert not any(photo.truth or photo.gray for photo in made.photos)
+
+
+def test_another_encoder_s_file_of_the_same_image_agrees(results: Path, tmp_path: Path, alone: Gallery) -> None:
+    folder = copy(folders(results)["zoo/ground-truth"], tmp_path / "a" / "x")
+    files = json.loads((folder / "record.json").read_text())["files"]
+    for path in (folder / "thumbnails").glob("*.truth.webp"):
+        buffer = io.BytesIO()
+        with Image.open(path) as image:
+            image.save(buffer, "WEBP", quality=80)
+        path.write_bytes(buffer.getvalue())
+        files["thumbnails"][f"thumbnails/{path.name}"] = hashlib.sha256(buffer.getvalue()).hexdigest()
+    change(folder, files=files)
+    made = gallery_of(tmp_path / "a", results)
+    assert made.note == alone.note and all(photo.truth for photo in made.photos)
+
+
+def _damaged_profile() -> bytes:
+    """A PNG with an empty iCCP chunk after its pixels."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8), (9, 9, 9)).save(buffer, "PNG")
+    data = buffer.getvalue()
+    end = data.rindex(b"IEND") - 4
+    return data[:end] + b"\0\0\0\0iCCP" + (0x12345678).to_bytes(4, "big") + data[end:]
+
+
+def test_damaged_and_huge_images_and_a_rewritten_index_cost_their_own_record(
+    results: Path, tmp_path: Path, alone: Gallery
+) -> None:
+    damaged = copy(folders(results)["lab/warm"], tmp_path / "counterpart" / "0" / "x", model__name="aaa/damaged")
+    repaint(damaged, ".webp", _damaged_profile())
+    heavy = copy(folders(results)["lab/warm"], tmp_path / "counterpart" / "1" / "x", model__name="aaa/heavy")
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "WEBP")
+    chunk = b"JUNK" + (2_000_000).to_bytes(4, "little") + b"\0" * 2_000_000
+    full = buffer.getvalue() + chunk
+    repaint(heavy, ".webp", full[:4] + (len(full) - 8).to_bytes(4, "little") + full[8:])
+    made = gallery_of(tmp_path / "counterpart", results)
+    assert len(made.photos) == len(alone.photos) and same_ends(made, alone)
+    before = {photo.sha256: dict(shown(photo)) for photo in alone.photos}
+    for photo in made.photos:
+        assert before.get(photo.sha256, {}).items() <= dict(shown(photo)).items()
+
+
+def test_ties_are_at_no_end() -> None:
+    assert _farthest({"a": 0.0, "b": 0.0, "c": 0.0, "d": 1.0}, 2) == []
+    assert _farthest({"a": 0.0, "b": 1.0, "c": 1.0, "d": 1.0}, 2) == ["a"]
+    assert _farthest({"a": 0.0, "b": 1.0, "c": 2.0}, 2) == ["a", "b"]
+    assert _farthest({"a": 0.0, "b": 0.0}, 2) == ["a", "b"]
+
+
+def test_an_image_on_which_all_models_tie_is_not_disputed(results: Path, tmp_path: Path, alone: Gallery) -> None:
+    reasons = [reason for photo in alone.photos for reason in photo.reasons]
+    assert reasons.count("most disputed") == 4
+    for name in ("lab/warm", "lab/twin"):
+        copy(folders(results)["lab/warm"], tmp_path / name / "auc" / "x", model__name=name)
+    tied = [reason for photo in gallery_of(tmp_path).photos for reason in photo.reasons]
+    assert "most disputed" not in tied and tied.count("best") == tied.count("worst") == 4
