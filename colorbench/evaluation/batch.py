@@ -80,7 +80,7 @@ class SharedCosts:
     """Seconds of what models share, and what a model that only used it is charged."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    """Key of ``Truth.memo`` -> seconds it took."""
+    """Key of ``GroundTruth.cached`` -> seconds it took."""
     used: set[str] = field(default_factory=set)
     """Keys that were used since ``begin``."""
     charged: float = 0.0

@@ -1,6 +1,6 @@
 """The interfaces of a colorizer.
 
-The engine knows one thing: ``colorize_batch(inputs) -> Colors``. A plugin may give the short form instead,
+The engine knows one thing: ``colorize_batch(inputs) -> ColorPrediction``. A plugin may give the short form instead,
 ``colorize(lightness) -> ab``; the registry wraps it. More is opt-in: each capability is a small interface that is
 found by ``isinstance``.
 """

@@ -1,6 +1,6 @@
 """A finished record read back with its rows, as data of a stranger.
 
-``load_stored(folder) -> StoredRun`` checks what it reads: the rows must have the checksum that the record names, the
+``load_stored(folder) -> LoadedRun`` checks what it reads: the rows must have the checksum that the record names, the
 columns and the images that it tells of, and no more than a computer can hold. Nothing that a record says is run,
 and no file outside its folder is opened. Several runs are put on the same images by ``evaluation.pairing``:
 ``common(runs)``, ``column_key(record)``, ``differing(a, b)``.

@@ -92,7 +92,7 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
     """The bytes of a ``rows.parquet`` as a table of ``expected`` rows.
 
     Raises:
-        Unfit: saying what is wrong with it.
+        InvalidTable: saying what is wrong with it.
         pyarrow.ArrowException, OSError, ValueError: for bytes that are no table.
     """
     import pandas as pd  # takes longer than scoring a small set, and a run needs only the functions above

@@ -87,7 +87,7 @@ def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
     """The bytes of an ``arrays.npz``: arrays of ``count`` images, by name.
 
     Raises:
-        Unfit: for bytes that are no such arrays, or would unpack to more than 2 GB.
+        InvalidTable: for bytes that are no such arrays, or would unpack to more than 2 GB.
     """
     try:
         return _unpacked(data, count)

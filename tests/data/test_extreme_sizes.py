@@ -21,12 +21,12 @@ from colorbench.data.sources import open_dataset
 BOUNDED = """
 import resource, sys
 import numpy as np
-from colorbench.data.preprocessing import get_recipe
+from colorbench.data.preprocessing import get_preprocessing
 resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
 for size in ((1, 60_000), (60_000, 1), (2, 8_000_000), (1, 1), (3, 60_000), (60_000, 255), (1, 257)):
     image = np.full((*size, 3), 77, np.uint8)
     for name in ("center256", "center224", "center1024", "squash256"):
-        made = get_recipe(name).apply(image)
+        made = get_preprocessing(name).apply(image)
         assert made.shape == (int(name[6:]), int(name[6:]), 3) and (made == 77).all(), (size, name)
 """
 

@@ -41,7 +41,7 @@ import sys, time
 from pathlib import Path
 from tests.support.engine import DistanceProtocol, Noise, loaded, read_folder
 from colorbench.evaluation import engine, resolve, shard_job
-from colorbench.evaluation.runner import RunRequest, run
+from colorbench.evaluation.runner import RunConfig, run
 
 colorize = engine.colorize
 
@@ -53,7 +53,7 @@ engine.colorize = slowly
 shard_job.SHARD = 4
 protocol = DistanceProtocol()
 resolve.get_protocol = lambda name: protocol
-run(RunRequest([loaded(Noise())], ["distance"], read_folder(Path(sys.argv[1])), output=Path(sys.argv[2]),
+run(RunConfig([loaded(Noise())], ["distance"], read_folder(Path(sys.argv[1])), output=Path(sys.argv[2]),
     baselines=False, device="cpu", workers=1))
 """
 
