@@ -1,4 +1,4 @@
-"""Asking a model for colours, and the checks that its answer must pass before anything is scored."""
+"""Asking a model for colors, and the checks that its answer must pass before anything is scored."""
 
 from __future__ import annotations
 
@@ -12,79 +12,84 @@ from torch.nn.functional import interpolate
 
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.errors import RunError
-from colorbench.evaluation.batch import Colorization, Truth
+from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.models.guard import one_line
-from colorbench.models.interfaces import Colors, Inputs
+from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.loading import LoadedModel
 from colorbench.models.networks import precision
 
 FARTHEST = 10_000.0
-"""No colour is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""
+"""No color is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""
 
 
 def colorize(
     model: LoadedModel,
-    truth: Truth,
+    truth: GroundTruth,
     sizes: tuple[tuple[int, int], ...],
     seed: int,
-    recipe: str | None = None,
+    preprocessing: str | None = None,
     dtype: torch.dtype = torch.float32,
-) -> Colorization:
+) -> Prediction:
     """A model's checked answer for a batch.
 
     Args:
         model: only where its card says reference is it shown the truth.
         truth: the batch.
-        sizes: (H, W) of the original photographs.
+        sizes: (H, W) of the original images.
         seed: of the run.
-        recipe: name of what the photographs went through.
+        preprocessing: name of what the images went through.
         dtype: precision of convolutions and matrix products; an image that it cannot hold is predicted in float32.
 
     Raises:
-        RunError: for an answer that is no colour picture of these photographs, or a model that fails.
+        RunError: for an answer that is no color image of these images, or a model that fails.
     """
     return predict(
-        model, truth, sizes, tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids), recipe, dtype
+        model,
+        truth,
+        sizes,
+        tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids),
+        preprocessing,
+        dtype,
     )
 
 
 def predict(
     model: LoadedModel,
-    truth: Truth,
+    truth: GroundTruth,
     sizes: tuple[tuple[int, int], ...],
     seeds: tuple[int, ...],
-    recipe: str | None,
+    preprocessing: str | None,
     dtype: torch.dtype,
-) -> Colorization:
+) -> Prediction:
     """``colorize`` with a seed per image given."""
-    inputs = Inputs(
+    inputs = ColorizerInput(
         # A copy: a model that writes into its input must not change the truth that it is scored against.
         lightness=truth.lightness.clone(),
         ids=truth.ids,
         seeds=seeds,
         truth=truth.rgb8 if model.card.role == "reference" else None,
         sizes=sizes,
-        recipe=recipe,
+        preprocessing=preprocessing,
     )
-    mend = "--debug shows where; finished shards are kept"
+    hint = "--debug shows where; finished shards are kept"
     with (
-        one_line(f"{model.full_name} failed", where=_batch(truth.ids), mend=mend, run=True),
+        one_line(f"{model.full_name} failed", where=_batch(truth.ids), hint=hint, run=True),
         precision(truth.rgb8.device, dtype),
     ):
         try:
             colors = model.colorizer.colorize_batch(inputs)
         except torch.OutOfMemoryError as error:
-            what, mend = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
-            raise RunError(what, where=_batch(truth.ids), mend=f"{mend}; finished shards are kept") from error
+            what, hint = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
+            raise RunError(what, where=_batch(truth.ids), hint=f"{hint}; finished shards are kept") from error
     if dtype != torch.float32 and (overflowed := _overflowed(colors)) is not None:
-        exact = predict(model, truth, sizes, seeds, recipe, torch.float32).ab_float
+        exact = predict(model, truth, sizes, seeds, preprocessing, torch.float32).ab_float
         assert colors.ab is not None
         # Image by image, so that no prediction depends on what else is in its batch.
-        colors = Colors(ab=torch.where(overflowed[:, None, None, None], exact, colors.ab.detach().float()))
+        colors = ColorPrediction(ab=torch.where(overflowed[:, None, None, None], exact, colors.ab.detach().float()))
     return checked(model.full_name, colors, truth)
 
 
-def _overflowed(colors: Colors) -> Tensor | None:
+def _overflowed(colors: ColorPrediction) -> Tensor | None:
     """Return which predictions, (N,) bool, half precision could not hold; None where it held all.
 
     Activations of a network may be larger than float16 can be (65504); such an image is predicted in float32.
@@ -98,28 +103,28 @@ def _overflowed(colors: Colors) -> Tensor | None:
     return overflowed if bool(overflowed.any()) else None
 
 
-def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
-    """The answer as a ``Colorization`` on the truth's device.
+def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Prediction:
+    """Return the prediction as a ``Prediction`` on the truth's device.
 
     Raises:
-        RunError: naming the model, the photograph and what is wanted.
+        RunError: naming the model, the image and what is wanted.
     """
     first, size = truth.ids[0], tuple(truth.rgb8.shape[-2:])
     ab, rgb8 = getattr(colors, "ab", None), getattr(colors, "rgb8", None)
     if (ab is None) == (rgb8 is None):
         given = "both ab and rgb8" if ab is not None else "neither ab nor rgb8"
-        raise _wrong(name, given, first, "answer with Colors(ab=...) or Colors(rgb8=...)")
+        raise _wrong(name, given, first, "answer with ColorPrediction(ab=...) or ColorPrediction(rgb8=...)")
     if rgb8 is not None:
         wanted = (len(truth.ids), 3, *size)
         if not isinstance(rgb8, Tensor) or tuple(rgb8.shape) != wanted or rgb8.dtype != torch.uint8:
             hint = f"rgb8 must be a tensor of {wanted} torch.uint8{_as_uint8(rgb8)}"
             raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, hint)
         _check_storage(name, "rgb8", rgb8, first)
-        return Colorization(truth, rgb8=rgb8.to(truth.rgb8.device, copy=True))
+        return Prediction(truth, rgb8=rgb8.to(truth.rgb8.device, copy=True))
     wanted = (len(truth.ids), 2, *size)
     if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
         three = isinstance(ab, Tensor) and ab.dim() == 4 and ab.shape[1] == 3
-        hint = "; for three channels of sRGB give Colors(rgb8=...) from colorize_batch" if three else ""
+        hint = "; for three channels of sRGB give ColorPrediction(rgb8=...) from colorize_batch" if three else ""
         raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab{hint}")
     _check_storage(name, "ab", ab, first)
     low, high = ab.detach().aminmax()
@@ -130,7 +135,7 @@ def checked(name: str, colors: Colors, truth: Truth) -> Colorization:
         what = f"ab farther than {FARTHEST:g} from gray" if finite else "NaN or infinity in ab"
         raise _wrong(name, what, truth.ids[bad], "ab must be finite, about -110 to 110")
     # A copy: a model may write its next prediction into the same tensor, while this one is still being scored.
-    return Colorization(truth, ab=ab.detach().to(truth.rgb8.device, copy=True))
+    return Prediction(truth, ab=ab.detach().to(truth.rgb8.device, copy=True))
 
 
 def _check_storage(name: str, of: str, tensor: Tensor, first: str) -> None:
@@ -147,8 +152,8 @@ def _check_storage(name: str, of: str, tensor: Tensor, first: str) -> None:
 
 
 def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:
-    mend = f"{wanted}; finished shards are kept"
-    return RunError(f"{name} answered with {given}", where=f"photograph {id}", mend=mend)
+    hint = f"{wanted}; finished shards are kept"
+    return RunError(f"{name} answered with {given}", where=f"image {id}", hint=hint)
 
 
 def _as_uint8(rgb: object) -> str:
@@ -167,18 +172,18 @@ def _described(value: object) -> str:
 
 
 def _batch(ids: tuple[str, ...]) -> str:
-    return f"photograph {ids[0]}" if len(ids) == 1 else f"photographs {ids[0]} ... {ids[-1]}"
+    return f"image {ids[0]}" if len(ids) == 1 else f"images {ids[0]} ... {ids[-1]}"
 
 
 DEFAULT_SIDE = 256
-"""What a model without a size of its own is shown, as in the recipe ``squash256``."""
+"""What a model without a size of its own is shown, as in the preprocessing ``squash256``."""
 
 
 @torch.inference_mode()
-def colorize_photograph(
+def colorize_image(
     model: LoadedModel, rgb: np.ndarray, *, id: str, seed: int = 0, device: torch.device | str = "cpu"
 ) -> np.ndarray:
-    """Colours from a small copy, lightness from the photograph itself (as the paper's own demo does).
+    """Colors from a small copy, lightness from the image itself (as the paper's own demo does).
 
     The copy is squashed to the model's working size, or 256x256; the ab that the model answers is stretched back
     bilinearly. What falls outside sRGB is clipped, so that a saturated pixel may lose a little of its lightness.
@@ -186,9 +191,9 @@ def colorize_photograph(
     Args:
         model: any model, its weights on ``device``.
         rgb: (H, W, 3) uint8 sRGB, upright. Only its lightness is used.
-        id: seeds stochastic models, and names the photograph in errors.
+        id: seeds stochastic models, and names the image in errors.
         seed: of the run.
-        device: where the model runs; the large picture stays on the CPU.
+        device: where the model runs; the large image stays on the CPU.
 
     Returns:
         (H, W, 3) uint8 sRGB.
@@ -199,8 +204,8 @@ def colorize_photograph(
     height, width = rgb.shape[:2]
     side = model.card.working_size or DEFAULT_SIDE
     small = np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling.BICUBIC))
-    answer = colorize(model, Truth((id,), planes(small).to(device)), ((height, width),), seed)
-    ab = answer.ab_float.float().cpu()  # (1, 2, side, side)
+    prediction = colorize(model, GroundTruth((id,), planes(small).to(device)), ((height, width),), seed)
+    ab = prediction.ab_float.float().cpu()  # (1, 2, side, side)
     ab = interpolate(ab, size=(height, width), mode="bilinear", align_corners=False)  # (1, 2, H, W)
     lightness = rgb_to_lab(planes(rgb))[:, :1]  # (1, 1, H, W)
     colored = lab_to_rgb8(torch.cat([lightness, ab], dim=1))  # (1, 3, H, W)

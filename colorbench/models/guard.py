@@ -22,13 +22,13 @@ from colorbench.registry import describe
 
 
 @contextlib.contextmanager
-def one_line(what: str, *, where: str | None = None, mend: str | None = None, run: bool = False) -> Iterator[None]:
+def one_line(what: str, *, where: str | None = None, hint: str | None = None, run: bool = False) -> Iterator[None]:
     """Turn what the code inside raises into one line, and put back what it changes for the process.
 
     Args:
         what: how the line begins: ``"my/model failed"``.
         where: the image or file, for the line.
-        mend: what to do.
+        hint: what to do.
         run: whether the failure is that of a run (exit code 1) and not of its input (2). Code that ends the program
             is always a failure of the run.
 
@@ -42,9 +42,9 @@ def one_line(what: str, *, where: str | None = None, mend: str | None = None, ru
         raise
     except Exception as error:
         kind = RunError if run else UserError
-        raise kind(f"{what}: {describe(error)}", where=where, mend=mend) from error
+        raise kind(f"{what}: {describe(error)}", where=where, hint=hint) from error
     except BaseException as error:  # SystemExit above all: scripts end the program where a file is missing
-        raise RunError(f"{what}: {ended(error)}", where=where, mend=_MEND_EXIT) from error
+        raise RunError(f"{what}: {ended(error)}", where=where, hint=_HINT_EXIT) from error
 
 
 @contextlib.contextmanager
@@ -78,24 +78,24 @@ def process_state_kept() -> Iterator[None]:
         np.seterr(**errors)
 
 
-_MEND_EXIT = "a model must raise an exception instead; one that reads the command line needs its options in code"
+_HINT_EXIT = "a model must raise an exception instead; one that reads the command line needs its options in code"
 
 
 def ended(error: BaseException) -> str:
     """Say that code ended the program, with its exit code or last words."""
     if not isinstance(error, SystemExit):
         return describe(error)
-    words = " ".join(str(getattr(error, "last_words", "") or "").split())
-    place = describe(error)
-    at = place[place.rindex(" (line") :] if " (line" in place else ""
+    message = " ".join(str(getattr(error, "last_message", "") or "").split())
+    position = describe(error)
+    at = position[position.rindex(" (line") :] if " (line" in position else ""
     if isinstance(error.code, str):
         return f"it ended the program: {' '.join(error.code.split())}{at}"
     code = "0" if error.code is None else f"{error.code}"
-    return f"it ended the program (exit code {code}){at}" + (f": {words}" if words else "")
+    return f"it ended the program (exit code {code}){at}" + (f": {message}" if message else "")
 
 
 @contextlib.contextmanager
-def usage_held_back() -> Iterator[None]:
+def usage_deferred() -> Iterator[None]:
     """Hold back the usage text of a parser of options that ends the program; its last line goes into the exception.
 
     Research code often parses ``sys.argv`` when it is imported or a model is made. The options there are colorbench's,
@@ -107,7 +107,7 @@ def usage_held_back() -> Iterator[None]:
             yield
         except SystemExit as error:
             lines = [line for line in "".join(held.text).splitlines() if line.strip()]
-            error.last_words = lines[-1] if lines else ""  # type: ignore[attr-defined]
+            error.last_message = lines[-1] if lines else ""  # type: ignore[attr-defined]
             held.text.clear()
             raise
         finally:

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from colorbench.errors import UnknownNameError, UserError
-from colorbench.models.guard import one_line, process_state_kept, usage_held_back
+from colorbench.models.guard import one_line, process_state_kept, usage_deferred
 from colorbench.models.names import short_name
 from colorbench.models.weights import file_sha256
 from colorbench.registry import OWN, find, nearest, registered, split_tag
@@ -39,13 +39,13 @@ def _source(name: str) -> _Source:
     if ":" in name:
         return _from_file(name)
     if name.endswith(".py"):
-        raise UserError(f"which model of {name}?", mend=f"write {name}:ClassName")
+        raise UserError(f"which model of {name}?", hint=f"write {name}:ClassName")
     base, asked = split_tag(name)
     if "/" not in name:
         near = nearest(base, (plugin.name for plugin in registered("models")))
-        mend = f"did you mean {near}?" if near else "`colorbench list` shows all"
+        hint = f"did you mean {near}?" if near else "`colorbench list` shows all"
         raise UnknownNameError(
-            f"no model {name!r}: names of models have a prefix", mend=f"{mend} For pictures: {IMAGES}FOLDER"
+            f"no model {name!r}: names of models have a prefix", hint=f"{hint} For images: {IMAGES}FOLDER"
         )
     plugin = find("models", base)
     with process_state_kept():
@@ -58,17 +58,17 @@ def _from_file(name: str) -> _Source:
     text, _, attribute = name.rpartition(":")
     path, (attribute, asked) = Path(text), split_tag(attribute)
     if path.suffix != ".py" or not attribute.isidentifier():
-        mend = f"write PREFIX/NAME, FILE.py:CLASS or {IMAGES}FOLDER"
-        raise UserError(f"no model {name!r}", mend=mend)
+        hint = f"write PREFIX/NAME, FILE.py:CLASS or {IMAGES}FOLDER"
+        raise UserError(f"no model {name!r}", hint=hint)
     if not path.is_file():
-        raise UserError("no such file", where=text, mend="check the path")
+        raise UserError("no such file", where=text, hint="check the path")
     path = path.resolve()  # one file has one name, however it was given
     module = _import_file(path)
     if not hasattr(module, attribute):
         classes = [key for key, value in vars(module).items() if _defined_in(value, module)]
         near = nearest(attribute, classes)
-        mend = f"did you mean {near}?" if near else f"it has {', '.join(classes) or 'no class'}"
-        raise UserError(f"no class {attribute!r} in this file", where=text, mend=mend)
+        hint = f"did you mean {near}?" if near else f"it has {', '.join(classes) or 'no class'}"
+        raise UserError(f"no class {attribute!r} in this file", where=text, hint=hint)
     version = f"sha256 {file_sha256(path)[:12]}"
     return _Source(f"{short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
 
@@ -82,9 +82,9 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up there
     folder = str(path.resolve().parent)
     if folder not in sys.path:
-        sys.path.append(folder)  # for its neighbours; last, so that they hide nothing that is installed
+        sys.path.append(folder)  # for its neighbors; last, so that they hide nothing that is installed
     try:
-        with one_line("this file cannot be imported", where=str(path), mend="mend it"), usage_held_back():
+        with one_line("this file cannot be imported", where=str(path), hint="fix it"), usage_deferred():
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]

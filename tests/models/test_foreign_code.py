@@ -189,7 +189,7 @@ def _takes_half_files() -> bool:
 @pytest.mark.parametrize("moment", ["import", "constructor", "prediction"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_what_a_model_sets_for_the_process_is_put_back(write, setting: str, moment: str) -> None:
-    from colorbench.evaluation.batch import Truth
+    from colorbench.evaluation.batch import GroundTruth
     from colorbench.evaluation.predict import colorize
 
     code, state = SETTINGS[setting]
@@ -200,12 +200,12 @@ def test_what_a_model_sets_for_the_process_is_put_back(write, setting: str, mome
         "prediction": MODEL.replace("        return", f"        {code}\n        return"),
     }[moment]
     model = load_model(write(text))
-    colorize(model, Truth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), ((8, 8),), 0)
+    colorize(model, GroundTruth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), ((8, 8),), 0)
     assert state() == before
 
 
 def test_a_tensor_that_a_model_writes_into_again_keeps_its_first_prediction() -> None:
-    from colorbench.evaluation.batch import Truth
+    from colorbench.evaluation.batch import GroundTruth
     from colorbench.evaluation.predict import colorize
 
     class Model:
@@ -216,15 +216,15 @@ def test_a_tensor_that_a_model_writes_into_again_keeps_its_first_prediction() ->
             return self.buffer.copy_(lightness.repeat(1, 2, 1, 1))
 
     model = load_model(Model())
-    black = colorize(model, Truth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), ((8, 8),), 0)
-    white = colorize(model, Truth(("b",), torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)), ((8, 8),), 0)
+    black = colorize(model, GroundTruth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8)), ((8, 8),), 0)
+    white = colorize(model, GroundTruth(("b",), torch.full((1, 3, 8, 8), 255, dtype=torch.uint8)), ((8, 8),), 0)
     assert float(black.ab_float.max()) < 1 < 99 < float(white.ab_float.min())
 
 
 @pytest.mark.parametrize("change", ["to('meta')", "to_sparse()", "to(torch.float8_e4m3fn)"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_tensor_without_values_is_one_line(change: str, dtype: torch.dtype) -> None:
-    from colorbench.evaluation.batch import Truth
+    from colorbench.evaluation.batch import GroundTruth
     from colorbench.evaluation.predict import colorize
 
     class Model:
@@ -233,6 +233,6 @@ def test_a_tensor_without_values_is_one_line(change: str, dtype: torch.dtype) ->
         def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
             return eval(f"ab.{change}", {"ab": lightness.repeat(1, 2, 1, 1), "torch": torch})
 
-    truth = Truth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
+    truth = GroundTruth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(RunError, match="must be an ordinary"):
         colorize(load_model(Model()), truth, ((8, 8),), 0, None, dtype)

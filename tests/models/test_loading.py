@@ -13,7 +13,10 @@ from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loading import load_model, model_factory, tags_of
 from colorbench.models.weights import file_sha256, save_weights
 
-HEAD = "import torch\nfrom colorbench.models.card import ModelCard\nfrom colorbench.models.interfaces import ColorPrediction\n"
+HEAD = (
+    "import torch\nfrom colorbench.models.card import ModelCard\n"
+    "from colorbench.models.interfaces import ColorPrediction\n"
+)
 SHORT = (
     HEAD
     + """

@@ -1,4 +1,4 @@
-"""Text files that choose photographs or name their classes: lists of paths, and ``labels.csv``."""
+"""Text files that choose images or name their classes: lists of paths, and ``labels.csv``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _INDEX = re.compile(r"([0-9]+)(?:\.0*)?")
 _LINE = re.compile(r"(.*?\S)(?:\s+([0-9]+))?")
 
 
-class ListedPhotograph(NamedTuple):
+class ListedImage(NamedTuple):
     """A line of a list."""
 
     name: str
@@ -29,15 +29,15 @@ class ListedPhotograph(NamedTuple):
     label: int | None
 
 
-def read_list(path: Path) -> list[ListedPhotograph]:
-    """A list of photographs, one a line: a path, and a class index after a space where there are classes.
+def read_list(path: Path) -> list[ListedImage]:
+    """A list of images, one a line: a path, and a class index after a space where there are classes.
 
     Names may have spaces. The form is that of the paper's lists (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``).
 
     Raises:
         UserError: for an unreadable or empty list, a name twice or outside the folder, classes on some lines only.
     """
-    listed: dict[str, ListedPhotograph] = {}
+    listed: dict[str, ListedImage] = {}
     for number, line in enumerate(_lines(path), 1):
         if (match := _LINE.fullmatch(line.strip())) is None:
             continue  # an empty line
@@ -45,21 +45,21 @@ def read_list(path: Path) -> list[ListedPhotograph]:
         name = "/".join(parts)
         where = f"{path}, line {number}"
         if ".." in parts:
-            raise UserError(f"{short(name)} lies outside the folder", where=where, mend="list paths below it")
+            raise UserError(f"{short(name)} lies outside the folder", where=where, hint="list paths below it")
         if name in listed:
-            raise UserError(f"{short(name)} is listed twice", where=where, mend="remove one")
-        listed[name] = ListedPhotograph(name, None if match[2] is None else _class_index(match[2], where))
+            raise UserError(f"{short(name)} is listed twice", where=where, hint="remove one")
+        listed[name] = ListedImage(name, None if match[2] is None else _class_index(match[2], where))
         if (match[2] is None) != (next(iter(listed.values())).label is None):
-            raise UserError("some lines have a class index and some have none", where=where, mend="give all or none")
+            raise UserError("some lines have a class index and some have none", where=where, hint="give all or none")
     if not listed:
-        raise UserError("the list is empty", where=str(path), mend="write one path a line")
+        raise UserError("the list is empty", where=str(path), hint="write one path a line")
     return list(listed.values())
 
 
-def class_folders(listed: Sequence[ListedPhotograph]) -> tuple[str, ...] | None:
+def class_folders(listed: Sequence[ListedImage]) -> tuple[str, ...] | None:
     """Names of the classes, where each class is one folder (a synset) of the list's paths and each folder one class.
 
-    Classes without a photograph in the list have an empty name.
+    Classes without an image in the list have an empty name.
     """
     pairs = {(one.label, one.name.rpartition("/")[0]) for one in listed}
     folder_of = {label: folder for label, folder in pairs if label is not None and folder}
@@ -91,11 +91,11 @@ def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
         table.setdefault(file, index)
         # 00.png and ./00.png are one file.
         if (first := table[written.setdefault(parts_of(file), file)]) != index:
-            raise UserError(f"{short(file)} has two classes, {first} and {index}", where=where, mend="remove one")
+            raise UserError(f"{short(file)} has two classes, {first} and {index}", where=where, hint="remove one")
         if names.setdefault(index, name) != name:
             raise UserError(f"class {index} has two names, {short(names[index])} and {short(name)}", where=where)
     if not table:
-        raise UserError("the table of labels is empty", where=str(path), mend="write one row per image")
+        raise UserError("the table of labels is empty", where=str(path), hint="write one row per image")
     return table, tuple(names.get(index, "") for index in range(max(names) + 1))
 
 
@@ -109,10 +109,10 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
             break
     else:
         raise UserError(
-            "labels need a head with file,class_index", where=str(path), mend="e.g. file,class_index,synset"
+            "labels need a head with file,class_index", where=str(path), hint="e.g. file,class_index,synset"
         )
     if len(set(columns)) < len(columns):
-        raise UserError("the table of labels has two columns of one name", where=str(path), mend="rename one")
+        raise UserError("the table of labels has two columns of one name", where=str(path), hint="rename one")
     rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
         for row in rows:
@@ -121,19 +121,19 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
                 where = f"{path}, line {rows.line_num + 1}"
                 yield where, cells.get("file", ""), cells.get("class_index", ""), cells.get("synset", "")
     except csv.Error as error:
-        mend = "is a quotation mark not closed?"
-        raise UserError(f"no table: {error}", where=f"{path}, line {rows.line_num + 1}", mend=mend) from error
+        hint = "is a quotation mark not closed?"
+        raise UserError(f"no table: {error}", where=f"{path}, line {rows.line_num + 1}", hint=hint) from error
 
 
 def _class_index(text: str, where: str) -> int:
     match = _INDEX.fullmatch(text)
     if match is None:
-        raise UserError(f"{short(text)} is no class index", where=where, mend="give a number from 0")
+        raise UserError(f"{short(text)} is no class index", where=where, hint="give a number from 0")
     digits = match[1].lstrip("0") or "0"
     # By its length first: numbers of thousands of digits are not even converted.
     if len(digits) > len(str(LARGEST_INDEX)) or int(digits) > LARGEST_INDEX:
-        mend = f"number the classes from 0; the largest index is {LARGEST_INDEX}"
-        raise UserError(f"class index {short(text)} is too large", where=where, mend=mend)
+        hint = f"number the classes from 0; the largest index is {LARGEST_INDEX}"
+        raise UserError(f"class index {short(text)} is too large", where=where, hint=hint)
     return int(digits)
 
 
@@ -154,13 +154,13 @@ def _lines(path: Path) -> Iterator[str]:
                     return
                 where = f"{path}, line {number}"
                 if "\0" in line:
-                    raise UserError("this is no text file: it holds NUL bytes", where=where, mend="save it as UTF-8")
+                    raise UserError("this is no text file: it holds NUL bytes", where=where, hint="save it as UTF-8")
                 if len(line) > LONGEST_LINE:
                     raise UserError(
-                        f"this line has more than {LONGEST_LINE} characters", where=where, mend="shorten it"
+                        f"this line has more than {LONGEST_LINE} characters", where=where, hint="shorten it"
                     )
                 yield line.rstrip("\r\n")
     except UnicodeError as error:
-        raise UserError("this is no text file in UTF-8", where=str(path), mend="save it as UTF-8") from error
+        raise UserError("this is no text file in UTF-8", where=str(path), hint="save it as UTF-8") from error
     except OSError as error:
-        raise UserError(f"cannot read this file: {error.strerror}", where=str(path), mend="give a text file") from error
+        raise UserError(f"cannot read this file: {error.strerror}", where=str(path), hint="give a text file") from error
