@@ -38,7 +38,7 @@ NOT_RUN = {
     "torchrun --nproc-per-node": "four GPUs, ImageNet, days",
     "colorbench train zoo/cic": "an hour and a half; tests/training/test_fit.py trains for a few steps",
     "weights=full/cic.safetensors": "weights of a training of days",
-    "study build": "fetches jsPsych from the npm registry; tests/protocols/human_study/test_design.py builds without it",
+    "study build": "fetches jsPsych from the npm registry; see tests/protocols/human_study/test_design.py",
     "study serve": "serves until it is stopped; tests/protocols/human_study/test_server.py serves and answers",
     "-p linear-probe": "minutes of fitting; tests/protocols/test_linear_probe.py fits small ones",
     "-p transfer-": "trains for 20 epochs; tests/protocols/test_transfer.py trains for fewer",
