@@ -11,6 +11,7 @@ from colorbench.data.loader import GrayPolicy
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation.config import RunConfig, Save
+from colorbench.evaluation.resolve import get_protocol
 from colorbench.evaluation.runner import run as run_request
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.models.reference_models import BASELINES
@@ -18,12 +19,14 @@ from colorbench.results.record import Record
 
 __all__ = ["load_model", "run"]
 
+Data = Dataset | Path | str | None
+
 
 @overload
 def run(  # type: ignore[overload-overlap]
     model: list[Any] | tuple[Any, ...],
     protocol: str = "auc",
-    data: Dataset | Path | str | None = None,
+    data: Data | Mapping[str, Data] = None,
     *,
     parameters: Mapping[str, Any] | None = None,
     decode: str | None = None,
@@ -44,7 +47,7 @@ def run(  # type: ignore[overload-overlap]
 def run(
     model: str | LoadedModel | object,
     protocol: str = "auc",
-    data: Dataset | Path | str | None = None,
+    data: Data | Mapping[str, Data] = None,
     *,
     parameters: Mapping[str, Any] | None = None,
     decode: str | None = None,
@@ -64,7 +67,7 @@ def run(
 def run(
     model: str | LoadedModel | object | Sequence[str | LoadedModel | object],
     protocol: str = "auc",
-    data: Dataset | Path | str | None = None,
+    data: Data | Mapping[str, Data] = None,
     *,
     parameters: Mapping[str, Any] | None = None,
     decode: str | None = None,
@@ -88,7 +91,8 @@ def run(
             object or class with a ``card`` and ``colorize`` or ``colorize_batch``, or an ``nn.Module`` with a ``card``.
             A list of these gives a list of records.
         protocol: a name, with a preset or not.
-        data: a folder or another source that ``--data`` takes; None: the packaged images.
+        data: a folder or another source that ``--data`` takes; None: the packaged images. For a protocol that trains
+            something, its sets by role: ``{"train": "photos/train", "test": "photos/test"}``.
         parameters: of the protocol.
         decode, temperature: of the one model named, where it predicts a distribution.
         gray_policy, limit, seed, batch_size, device, dtype, threads, workers, save, output, baselines: as the flags
@@ -103,12 +107,13 @@ def run(
         >>> [metric.name for metric in record.metrics]
         ['auc_raw', 'auc_rebalanced', 'auc_rebalanced_stable']
     """
-    dataset = data if isinstance(data, Dataset) else open_dataset(None if data is None else str(data))
+    roles = _datasets(data if isinstance(data, Mapping) else {"test": data}, protocol)
     models: tuple[Any, ...] = tuple(model) if isinstance(model, list | tuple) else (model,)
     request = RunConfig(
         models=models,
         protocols=(protocol,),
-        data=dataset,
+        data=roles.pop("test"),
+        roles=roles,
         gray_policy=gray_policy,
         parameters={} if parameters is None else {protocol: parameters},
         decode=decode,
@@ -131,3 +136,21 @@ def run(
         return records[0]
     wanted = {one if isinstance(one, str) else getattr(one, "full_name", None) for one in models}
     return [one for one in records if one.model.name not in BASELINES or one.model.name in wanted]
+
+
+def _datasets(sets: Mapping[str, Data], protocol: str) -> dict[str, Dataset]:
+    """The datasets of a run by role.
+
+    Raises:
+        UserError: for a role that the protocol does not have, and for no images to test on.
+    """
+    roles = getattr(get_protocol(protocol.partition("@")[0]), "roles", ("test",))
+    if unknown := [role for role in sets if role not in roles]:
+        what = f"{protocol} takes no images in the role {unknown[0]!r}"
+        raise UserError(what, hint=f"give {' and '.join(map(repr, roles))}")
+    if "test" not in sets:
+        raise UserError("there are no images in the role 'test'", hint='give {"test": DIR} too')
+    return {
+        role: data if isinstance(data, Dataset) else open_dataset(None if data is None else str(data))
+        for role, data in sets.items()
+    }

@@ -54,7 +54,7 @@ def train(
     """Train a reference model from scratch.
 
     Killed at any moment, the same command goes on where the last checkpoint stood. The weights and their card lie in
-    OUTPUT at the end; measure them with: colorbench run --model MODEL --weights OUTPUT/NAME.safetensors
+    OUTPUT at the end; measure them with: colorbench run --model 'MODEL[weights=OUTPUT/NAME.safetensors]'
 
     On several GPUs or machines: torchrun --nproc-per-node=4 -m colorbench train ...
     """

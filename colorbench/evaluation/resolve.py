@@ -17,6 +17,8 @@ from colorbench.models.fingerprint import library_code, model_fingerprint
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.models.reference_models import BASELINES
 from colorbench.registry import find
+from colorbench.results.run_key import protocol_identity
+from colorbench.storage.hashing import not_storable
 
 CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
 """What each interface gives, in words."""
@@ -30,12 +32,16 @@ def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec
     """The scorers of those protocols that go image by image.
 
     Raises:
-        UserError: for an unknown parameter or value.
+        UserError: for an unknown parameter or value, and for one that no record can hold.
     """
     found = [(one.spec, one.resolve(given, dataset)) for one, given in asked if isinstance(one, ImageProtocol)]
     for spec, scorer in found:
         get_preprocessing(scorer.preprocessing)  # a protocol may not know the names of preprocessings
         check_metrics(spec.name, scorer.metrics)
+        protocol_identity(spec.name, spec.version, scorer.identity)  # refuses what no record can hold
+        if (why := not_storable(scorer.parameters)) is not None:
+            what = f"the parameters of protocol {spec.name} cannot be stored: {why}"
+            raise UserError(what, hint="a record holds finite numbers and text")
     return found
 
 

@@ -203,7 +203,7 @@ def _tasks(
                 protocol=spec.name,
                 dataset=dataset,
                 save=save,
-                # An baseline is measured once for all models; only what was asked for is made anew.
+                # A baseline is measured once for all models; only what was asked for is made anew.
                 resume=request.resume or position >= asked,
                 launch=launch,
                 say=listener.message,

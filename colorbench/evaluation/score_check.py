@@ -23,6 +23,7 @@ from colorbench.evaluation.interfaces import BatchScores
 from colorbench.evaluation.shard_job import EvaluationTask
 from colorbench.registry import describe
 from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS, MetricSpec
+from colorbench.storage.hashing import not_storable
 
 MOST_TRIED = 64
 """Images that are tried until one can be read."""
@@ -31,7 +32,7 @@ _STATISTIC = re.compile(r"\.s\d+$")
 
 
 def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
-    """Refuse metrics whose columns could not be told apart.
+    """Refuse metrics whose columns could not be told apart, and bounds that no record can hold.
 
     Raises:
         UserError: naming the protocol and the metric.
@@ -44,6 +45,10 @@ def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
         wrong = f"the metric {statistics[0]!r} has the name of another metric's statistics"
     if wrong is not None:
         raise UserError(f"protocol {protocol}: {wrong}", hint="its author must choose other names")
+    for metric in metrics:
+        if (why := not_storable(vars(metric))) is not None:
+            what = f"protocol {protocol}: the metric {metric.name!r} cannot be stored: {why}"
+            raise UserError(what, hint="a record holds finite numbers and text")
 
 
 def check_columns(protocol: str, columns: Iterable[str]) -> None:

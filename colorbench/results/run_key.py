@@ -14,14 +14,22 @@ from functools import cache
 from typing import Any
 
 from colorbench.data.dataset import Sample
+from colorbench.errors import PluginError
 from colorbench.models.fingerprint import ModelFingerprint, canonical_name, library_code
 from colorbench.results.record import SCHEMA_VERSION, FingerprintPart, Record
-from colorbench.storage.hashing import digest_of
+from colorbench.storage.hashing import digest_of, not_storable
 from colorbench.storage.versions import version_of
 
 
 def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> str:
-    """sha256 of protocol, version and resolved parameters: what a board column is."""
+    """sha256 of protocol, version and resolved parameters: what a board column is.
+
+    Raises:
+        PluginError: for values that no record can hold.
+    """
+    if (why := not_storable(identity)) is not None:
+        what = f"the identity of protocol {name} cannot be stored: {why}"
+        raise PluginError(what, hint="a record holds finite numbers and text")
     return digest_of({"name": name, "version": version, "identity": identity})
 
 

@@ -33,6 +33,15 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot stand in a record: {value!r}")
 
 
+def not_storable(value: Any) -> str | None:
+    """Say what of plain data a record cannot hold (NaN, infinity, half a surrogate pair, objects); None for nothing."""
+    try:
+        digest_of(value)
+    except (TypeError, ValueError) as error:
+        return " ".join(str(error).split())
+    return None
+
+
 def content_fingerprint(sha256s: Iterable[str]) -> str:
     """sha256 over sorted content hashes: the same set of images, whatever their names."""
     return hashlib.sha256("\n".join(sorted(sha256s)).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,7 +109,8 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
         filled = _card(config, trainer, cache, prior.name, prior.kind)
         export(state, config.weights, filled, prior, cache.hashes[trainer.chosen])
     say(f"wrote {config.weights}, its card, figures and images")
-    say(f"measure it: colorbench run --model {config.model} --weights {config.weights} --protocol auc")
+    measured = shlex.quote(f"{config.model}[weights={config.weights}]")
+    say(f"measure it: colorbench run --model {measured} --protocol auc")
     return config.weights
 
 

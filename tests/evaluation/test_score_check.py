@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from colorbench.data.dataset import Dataset
+from colorbench.data.sources import open_dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.config import RunConfig
@@ -134,3 +135,45 @@ def test_ordinary_names_pass(crops: Dataset, tmp_path: Path, monkeypatch: pytest
     names = ["x", "top1_features.0", "a b (c)", "précision", "share/of=it", "0.5%"]
     odd = Odd(columns=dict.fromkeys(names, numbers), arrays=dict.fromkeys(names, numbers))
     assert measured(crops, tmp_path, monkeypatch, odd).ids
+
+
+class Unstorable(DistanceProtocol):
+    """The protocol of the tests with values that no record can hold."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        self.attributes = attributes
+
+    def resolve(self, parameters: Any, dataset: Dataset) -> Any:
+        return type("Scorer", (DistanceScorer,), self.attributes)("squash16", {**self.spec.parameters, **parameters})
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"identity": {"step": float("nan")}},
+        {"identity": {"files": [{"scale": np.float64("inf")}]}},
+        {"identity": {"made by": object()}},
+        {"identity": {"author": "\ud800"}},
+        {"metrics": (MetricSpec("distance", "distance", "", False, upper_bound=float("nan")),)},
+        {"metrics": (MetricSpec("distance", "\udfff", "", False),)},
+    ],
+)
+def test_what_no_record_can_hold_of_a_protocol_is_refused_before_measuring(
+    attributes: Any, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Flat((10, 10))
+    with_protocol(monkeypatch, distance=Unstorable(**attributes))
+    asked = RunConfig(models=[loaded(model)], protocols=["distance"], data=open_dataset(images), output=tmp_path)
+    with pytest.raises(UserError, match="cannot be stored") as refused:
+        run(asked)
+    assert "\n" not in str(refused.value) and not model.seen
+
+
+def test_a_parameter_that_is_not_finite_is_refused_before_measuring(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_protocol(monkeypatch, distance=Unstorable(identity={}))
+    values: dict[str, Any] = {"parameters": {"distance": {"free": float("inf")}}, "output": tmp_path}
+    with pytest.raises(UserError, match="the parameters of protocol distance cannot be stored"):
+        run(RunConfig(models=[loaded(Flat((1, 1)))], protocols=["distance"], data=open_dataset(images), **values))

@@ -274,3 +274,23 @@ def test_classes_are_numbered_by_name_whatever_the_folders_hold(sets: tuple[Data
     one, other = aligned(train, swapped)
     assert one.class_names == other.class_names == ("astronaut", "chelsea", "coffee")
     assert all(sample.id.startswith(other.class_names[sample.label or 0]) for sample in other.samples)
+
+
+def test_python_takes_the_sets_by_role(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:
+    import colorbench
+
+    expected = probed(sets, tmp_path / "one")
+    folders = {"train": sets[0].samples[0].path.parent.parent, "test": sets[1]}
+    chosen = {"preprocessing": "squash32", **SMALL}
+    options: dict[str, Any] = {"parameters": chosen, "output": tmp_path / "other", "device": "cpu", "batch_size": 8}
+    found = colorbench.run(loaded(Blocks().eval()), "linear-probe", folders, **options)
+    assert found.metrics == expected.metrics
+    for data, message in (
+        ({"train": sets[0]}, "there are no images in the role 'test'"),
+        ({**folders, "held": sets[0]}, "takes no images in the role 'held'"),
+        (sets[1], "needs images in the role 'train'"),
+    ):
+        with pytest.raises(UserError, match=message):
+            colorbench.run(loaded(Blocks().eval()), "linear-probe", data, **options)
+    with pytest.raises(UserError, match="auc takes no images in the role 'train'"):
+        colorbench.run("zoo/gray", "auc", folders)

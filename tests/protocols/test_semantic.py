@@ -1,5 +1,6 @@
 """The semantic protocol: its scores against scipy, what is judged once, labels of all forms, and whole runs."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -385,3 +386,24 @@ def test_the_packaged_classifier_on_validation_images() -> None:
             )
     assert right["truth"] >= 18  # of 30: below it once in 1000 draws
     assert right["gray"] <= right["truth"] + 2
+
+
+def test_copies_of_an_image_count_once(classifiers: tuple[str, str], tmp_path: Path) -> None:
+    data = write_images(tmp_path / "one", 6)
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    for i in range(20):
+        shutil.copy(data.samples[2].path, tmp_path / "other" / f"z{i}{data.samples[2].path.suffix}")
+
+    def measured(name: str) -> Any:
+        values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 1}
+        values |= {
+            "parameters": {"semantic": {"classifiers": ",".join(classifiers), "labels": "ignore"}},
+            "output": tmp_path / "runs",
+        }
+        data = open_dataset(tmp_path / name)
+        (record,) = run(RunConfig(models=[loaded(Flat((20, 30)))], protocols=["semantic"], data=data, **values))
+        return record
+
+    one, other = measured("one"), measured("other")
+    assert (other.metrics, other.dataset.n, other.curves) == (one.metrics, 6, one.curves)
+    assert len(other.dataset.copies) == 20

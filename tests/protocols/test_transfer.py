@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,22 @@ def test_segmentation_is_one_count_over_the_set(devkit: Dataset, tmp_path: Path)
     assert value(record, "mean_iou") == pytest.approx(100 * float(mean_iou(matrices.sum(axis=0))))
     nothing_but_background = 100 * (40 * 48 - 20 * 24) / (40 * 48 - void)
     assert value(record, "pixel_accuracy") > nothing_but_background + 5
+
+
+def test_segmentation_counts_an_image_once(devkit: Dataset, tmp_path: Path) -> None:
+    root = write_devkit(tmp_path / "copied", count=24)
+    listed = root / "ImageSets" / "Segmentation" / "val.txt"
+    copied = listed.read_text().split()[3]
+    for i in range(10):
+        for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png"), ("Annotations", "xml")):
+            shutil.copy(root / folder / f"{copied}.{suffix}", root / folder / f"9{i:05d}.{suffix}")
+        listed.write_text(f"{listed.read_text()}9{i:05d}\n")
+    one = segmented(devkit, tmp_path / "one", epochs=3)
+    other = segmented(open_dataset(root), tmp_path / "other", epochs=3)
+    assert (other.metrics, other.dataset.n, other.dataset.fingerprint) == (one.metrics, 12, one.dataset.fingerprint)
+    assert len(other.dataset.copies) == 10
+    with np.load(record_folder(tmp_path / "other", other) / "arrays.npz") as arrays:
+        assert len(arrays["confusion"]) == 12
 
 
 def test_segmentation_needs_masks(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:

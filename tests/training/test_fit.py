@@ -1,6 +1,7 @@
 """Loss, initialization, images, and the command from a folder to measured weights."""
 
 import json
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -157,10 +158,12 @@ def test_the_command_trains_and_its_weights_can_be_measured(
     again = colorbench(*arguments)
     assert again.returncode == 0 and "training is finished (3 steps)" in again.stderr
     assert weights.read_bytes() == content
+    (closing,) = [line for line in trained.stderr.splitlines() if line.startswith("measure it: ")]
+    command = shlex.split(closing.removeprefix("measure it: colorbench "))
+    assert command[:3] == ["run", "--model", f"zoo/cic[weights={weights}]"]
     measured = colorbench(
-        "run", "--model", "zoo/cic", "--weights", weights, "--protocol", "auc", "--data", images, "--limit", 9,
-        "--no-baselines", "--json", "--output", tmp_path / "runs",
-    )  # fmt: skip
+        *command, "--data", images, "--limit", 9, "--no-baselines", "--json", "--output", tmp_path / "runs"
+    )
     assert measured.returncode == 0, measured.stderr
     record = json.loads(measured.stdout)
     assert record["model"]["name"] == "zoo/cic@cic" and record["model"]["card"]["preset"] == "small"
