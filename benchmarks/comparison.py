@@ -52,7 +52,7 @@ def rows(data: Path, output: Path) -> PairedRuns:
     return common([load_stored(record_folder(output, record)) for record in run(request)])
 
 
-def centred(statistics: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def centered(statistics: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Statistics (K, n, 2) whose pooled ratios are the targets (K,): every model keeps the scatter of its rows."""
     sums = statistics.sum(axis=1)
     moved = statistics.copy()
@@ -73,7 +73,7 @@ def nulls(together: PairedRuns, trials: int) -> None:
     for metric, (first, second) in itertools.product(METRICS, PAIRS):
         a, b = together.statistics(metric)[[names.index(first), names.index(second)]]
         level = np.full(2, b[:, 0].sum() / b[:, 1].sum())
-        for kind in ("swapped", "centerd"):
+        for kind in ("swapped", "centered"):
             rng = np.random.default_rng(0)
             found = np.zeros(2, dtype=int)
             for trial in range(trials):
@@ -81,7 +81,7 @@ def nulls(together: PairedRuns, trials: int) -> None:
                     swap = rng.random(len(a)) < 0.5
                     x, y = np.where(swap[:, None], b, a), np.where(swap[:, None], a, b)
                 else:
-                    x, y = centred(np.stack([a, b]), level)[:, rng.integers(0, len(a), len(a))]
+                    x, y = centered(np.stack([a, b]), level)[:, rng.integers(0, len(a), len(a))]
                 interval = paired_interval(x, y, "ratio", resamples=RESAMPLES, seed=trial).interval
                 assert interval is not None
                 found += [sign_flip_p(x, y, flips=FLIPS, seed=trial) <= 0.05, not interval.low <= 0 <= interval.high]
@@ -103,7 +103,7 @@ def ranks(together: PairedRuns, trials: int) -> None:
             "equal steps": step * np.arange(count),
         }
         for pattern, offsets in patterns.items():
-            population = centred(real, 70 + offsets)
+            population = centered(real, 70 + offsets)
             rng, hits, plain_hits, width = np.random.default_rng(0), 0, 0, 0.0
             for trial in range(trials):
                 drawn = population[:, rng.integers(0, real.shape[1], real.shape[1])]

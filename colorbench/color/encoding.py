@@ -18,7 +18,7 @@ from colorbench.color.grid import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bi
 if TYPE_CHECKING:
     from colorbench.color.compiled.bins import Tables
 
-NEIGHBOURS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
+NEIGHBORS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
 SIGMA = 5.0
 
 _FAST = 12  # the most neighbors that the fast ways find
@@ -38,7 +38,7 @@ class SoftCode(NamedTuple):
         return dense.scatter_(-1, self.indices, self.weights)
 
 
-def soft_encode(ab: Tensor, neighbors: int = NEIGHBOURS, sigma: float = SIGMA) -> SoftCode:
+def soft_encode(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) -> SoftCode:
     """Gaussian weights on the K nearest bins, normalized over the K (NNEncode of the released code).
 
     Bins at equal distance enter in the order of their index. The K of a pixel are in no particular order.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from colorbench.color.bins import nearest_bin
-from colorbench.color.encoding import NEIGHBOURS, SIGMA, soft_encode
+from colorbench.color.encoding import NEIGHBORS, SIGMA, soft_encode
 from colorbench.color.grid import ab_bins
 from colorbench.errors import UserError
 
@@ -63,7 +63,7 @@ def hard_counts(ab: Tensor) -> Tensor:
     return torch.bincount(nearest_bin(ab).flatten(), minlength=len(ab_bins())).double()
 
 
-def soft_counts(ab: Tensor, neighbors: int = NEIGHBOURS, sigma: float = SIGMA) -> Tensor:
+def soft_counts(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) -> Tensor:
     """Summed soft encodings: (N, 2, H, W) -> (313,) float64. This is smoothed by its nature (richzhang, issue 47)."""
     code = soft_encode(ab, neighbors, sigma)
     return torch.bincount(code.indices.flatten(), weights=code.weights.double().flatten(), minlength=len(ab_bins()))

@@ -29,12 +29,12 @@ def chart(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]])
     ys = [y for _, _, line in lines for y in line.y] or [0.0, 1.0]
     x_low, x_high = min(xs), max(xs)
     y_low, y_high = min(0.0, *ys), max(ys)
-    labelled = ticks(y_low, y_high)
+    labeled = ticks(y_low, y_high)
     # A hair above a label is rounding, not a reason for another.
-    if len(labelled) > 1 and labelled[-1] < y_high - 1e-6 * (y_high - y_low):
+    if len(labeled) > 1 and labeled[-1] < y_high - 1e-6 * (y_high - y_low):
         # Up to the next label, so that 99.9 stands below 100 and not at an edge without a name.
-        labelled.append(2 * labelled[-1] - labelled[-2])
-        y_high = labelled[-1]
+        labeled.append(2 * labeled[-1] - labeled[-2])
+        y_high = labeled[-1]
 
     def across(x: float) -> float:
         return round(LEFT + (RIGHT - LEFT) * (x - x_low) / ((x_high - x_low) or 1), 1)
@@ -53,7 +53,7 @@ def chart(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]])
         "top": TOP,
         "bottom": BOTTOM,
         "x_ticks": [{"at": across(x), "label": f"{x:g}"} for x in ticks(x_low, x_high)],
-        "y_ticks": [{"at": up(y), "label": f"{y:g}"} for y in labelled],
+        "y_ticks": [{"at": up(y), "label": f"{y:g}"} for y in labeled],
         "lines": [
             {
                 "label": label,

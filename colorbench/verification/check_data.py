@@ -38,7 +38,7 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
     for copy in data.copies:
         if copy.id not in known or _sha256(known[copy.id]) != contents.get(copy.of):
             yield f"{copy.id[:200]} is no copy of {copy.of[:200]}"
-    labelled = any(sample.label is not None for sample in known.values())
+    labeled = any(sample.label is not None for sample in known.values())
     drawn = set(secrets.SystemRandom().sample(range(len(rows)), min(DECODED, len(rows))))
     for position, (id, sha256, label, gray, height, width) in enumerate(
         zip(rows["id"], run.sha256s, rows["label"], rows["gray"], rows["height"], rows["width"], strict=True)
@@ -50,7 +50,7 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
         if _sha256(sample) != sha256:
             yield f"{id} has another content than the row says"
             continue
-        if labelled and sample.label != (None if pd.isna(label) else int(label)):
+        if labeled and sample.label != (None if pd.isna(label) else int(label)):
             yield f"{id} has the label {sample.label}, the row says {None if pd.isna(label) else int(label)}"
         if position in drawn:
             try:

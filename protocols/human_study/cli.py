@@ -47,7 +47,7 @@ def build(
         typer.Option("--participants", min=1, metavar="N", help="Places in the study, all methods together."),
     ] = None,
     trials: Annotated[
-        int, typer.Option("--trials", min=2, metavar="N", help="A participant's judgements, sentinels among them.")
+        int, typer.Option("--trials", min=2, metavar="N", help="A participant's judgments, sentinels among them.")
     ] = 40,
     assignment: Annotated[
         str | None,

@@ -54,7 +54,7 @@ class HumanStudyProtocol:
         parameter_help={
             "participants": f"places in the study, all methods together; auto: {PAPER_PARTICIPANTS}, or the paper's "
             f"{PAPER_PARTICIPANTS} a method for assignment=between",
-            "trials": "a participant's judgements, sentinels among them",
+            "trials": "a participant's judgments, sentinels among them",
             "assignment": "within (everybody judges every method) or between (one method a participant)",
             "images": "images in the tests; auto: up to 200",
             "practice": "trials with feedback before the others",

@@ -69,19 +69,19 @@ KL = MetricSpec(
     of_ground_truth=0,
     ground_truth_margin=1e-9,
 )
-LABELLED = (TOP1, MINUS_TRUTH, MINUS_GRAY, GAP_SHARE, TOP5)
+LABELED = (TOP1, MINUS_TRUTH, MINUS_GRAY, GAP_SHARE, TOP5)
 """These need the classes of the images."""
-SCORES = (*LABELLED, AGREEMENT, KL)
+SCORES = (*LABELED, AGREEMENT, KL)
 
 
-def scores(*, labelled: bool) -> tuple[MetricSpec, ...]:
+def scores(*, labeled: bool) -> tuple[MetricSpec, ...]:
     """Those that can be had with or without classes."""
-    return SCORES if labelled else (AGREEMENT, KL)
+    return SCORES if labeled else (AGREEMENT, KL)
 
 
-def metrics(classifiers: Sequence[str], *, labelled: bool) -> tuple[MetricSpec, ...]:
+def metrics(classifiers: Sequence[str], *, labeled: bool) -> tuple[MetricSpec, ...]:
     """Of one classifier its scores; of several their mean under the plain names, then each classifier's own."""
-    specs = scores(labelled=labelled)
+    specs = scores(labeled=labeled)
     if len(classifiers) == 1:
         return tuple(replace(spec, classifier=classifiers[0]) for spec in specs)
     mean = tuple(

@@ -55,10 +55,8 @@ class SemanticProtocol:
         """
         chosen = self.spec.resolved(parameters)
         classifiers = load_classifiers(chosen["classifiers"], crop=chosen["crop"])  # type: ignore[arg-type]  # checked
-        labelled = chosen["labels"] == "use" and has_labels(dataset)
-        classes = (
-            {classifier.name: classes_for(dataset, classifier) for classifier in classifiers} if labelled else None
-        )
+        labeled = chosen["labels"] == "use" and has_labels(dataset)
+        classes = {classifier.name: classes_for(dataset, classifier) for classifier in classifiers} if labeled else None
         return SemanticScorer(chosen, classifiers, classes)
 
 
@@ -84,7 +82,7 @@ class SemanticScorer:
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
         """By classifier, and their means; those of labels only where there are labels."""
-        return metrics([classifier.name for classifier in self.classifiers], labelled=self.classes is not None)
+        return metrics([classifier.name for classifier in self.classifiers], labeled=self.classes is not None)
 
     def score(self, colorization: Prediction) -> BatchScores:
         """Each classifier's answers to each image."""
@@ -145,7 +143,7 @@ class SemanticScorer:
                 "top1_gap_share": np.stack([right[""] - right["_gray"], (right["_truth"] - right["_gray"]) / 100]),
                 "top5": np.stack([_percent(among_first(given, wanted, 5)) * with_class, with_class]),
             }
-        return {spec.name: statistics[spec.name] for spec in scores(labelled=self.classes is not None)}, extra
+        return {spec.name: statistics[spec.name] for spec in scores(labeled=self.classes is not None)}, extra
 
     def _name(self, score: str, classifier: Classifier) -> str:
         return score if len(self.classifiers) == 1 else classified(score, classifier.name)

@@ -68,7 +68,7 @@ def some_truth(labels: Sequence[int | None] = (None,) * 4) -> GroundTruth:
     return GroundTruth(names, torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2), labels=tuple(labels))
 
 
-def labelled(labels: Sequence[int], names: tuple[str, ...] | None = None) -> Dataset:
+def labeled(labels: Sequence[int], names: tuple[str, ...] | None = None) -> Dataset:
     samples = tuple(Sample(f"{i}.jpg", Path(f"{i}.jpg"), label) for i, label in enumerate(labels))
     return Dataset("labeled", samples, names)
 
@@ -90,7 +90,7 @@ def test_every_score_agrees_with_scipy(classifiers: tuple[str, str]) -> None:
     # First by truth, first by the answer, fifth by the answer, sixth by the answer.
     labels = [int(order["truth"][0, 0]), *(int(order["seen"][i, position]) for i, position in ((1, 0), (2, 4), (3, 5)))]
     truth = replace(truth, labels=tuple(labels))
-    found = scorer(classifiers[0], labelled(labels)).score(vivid(truth)).columns
+    found = scorer(classifiers[0], labeled(labels)).score(vivid(truth)).columns
 
     first = {name: positions[:, 0] for name, positions in order.items()}
     right = {name: 100.0 * (positions == labels) for name, positions in first.items()}
@@ -118,7 +118,7 @@ def test_every_score_agrees_with_scipy(classifiers: tuple[str, str]) -> None:
 
 def test_truth_loses_nothing_and_gray_gains_nothing(classifiers: tuple[str, str]) -> None:
     truth = some_truth([0, 1, 2, 3])
-    s = scorer(classifiers[0], labelled([0, 1, 2, 3]))
+    s = scorer(classifiers[0], labeled([0, 1, 2, 3]))
     true = s.score(Prediction(truth, rgb8=truth.rgb8)).columns
     assert (true["agreement"] == 100).all() and (true["kl"] == 0).all() and (true["top1_minus_truth"] == 0).all()
     dull = s.score(Prediction(truth, ab=torch.zeros_like(truth.ab))).columns
@@ -151,7 +151,7 @@ def test_truth_and_gray_are_classified_once_for_all_models(
 
 def test_rows_are_the_same_in_any_batch(classifiers: tuple[str, str]) -> None:
     labels = [5, 6, 7, 8]
-    truth, s = some_truth(labels), scorer(",".join(classifiers), labelled(labels))
+    truth, s = some_truth(labels), scorer(",".join(classifiers), labeled(labels))
     together = s.score(vivid(truth)).columns
     for positions in ([0], [1, 2], [3, 0, 1]):
         part = GroundTruth(
@@ -163,7 +163,7 @@ def test_rows_are_the_same_in_any_batch(classifiers: tuple[str, str]) -> None:
 
 def test_several_classifiers_have_their_own_scores_and_a_mean(classifiers: tuple[str, str]) -> None:
     labels = [5, 6, None, 8]
-    truth, data = some_truth(labels), labelled([5, 6, 8])
+    truth, data = some_truth(labels), labeled([5, 6, 8])
     both = scorer(",".join(classifiers), data)
     found = both.score(vivid(truth)).columns
     alone = [scorer(classifier, data).score(vivid(truth)).columns for classifier in classifiers]
@@ -219,8 +219,8 @@ def test_an_unknown_class_is_named(
     names: tuple[str, ...] | None, labels: list[int], message: str, classifiers: tuple[str, str]
 ) -> None:
     with pytest.raises(UserError, match=message):
-        scorer(classifiers[0], labelled(labels, names))
-    ignored = scorer(classifiers[0], labelled(labels, names), labels="ignore")
+        scorer(classifiers[0], labeled(labels, names))
+    ignored = scorer(classifiers[0], labeled(labels, names), labels="ignore")
     assert [metric.name for metric in ignored.metrics] == ["agreement", "kl"]
 
 
@@ -250,7 +250,7 @@ def test_notes_tell_what_the_classifier_makes_of_gray_and_truth(classifiers: tup
     assert note.startswith("test_resnet:ann on gray: agreement ")
     assert f"KL from truth {columns['kl_gray'].mean():.3f} nats" in note
     # Its classes are not these: chance would say so.
-    s = scorer(classifiers[0], labelled([900, 901, 902, 903]))
+    s = scorer(classifiers[0], labeled([900, 901, 902, 903]))
     (note,) = s.summarize(s.score(vivid(some_truth([900, 901, 902, 903]))).columns, {}).notes
     assert "top-1 0.0 % on the true colors, 0.0 % on gray" in note
     assert "are the classes numbered as the classifier numbers them?" in note

@@ -163,8 +163,8 @@ def test_copies_with_other_labels_are_told(
 ) -> None:
     with_protocol(monkeypatch, distance=DistanceProtocol())
     labels = {"c/again.jpg": 1}
-    labelled = [replace(sample, label=labels.get(sample.id, 0)) for sample in copied.samples]
-    dataset = replace(copied, samples=tuple(labelled), class_names=("a", "b"))
+    labeled = [replace(sample, label=labels.get(sample.id, 0)) for sample in copied.samples]
+    dataset = replace(copied, samples=tuple(labeled), class_names=("a", "b"))
     (record,) = under("distance", dataset, tmp_path, Noise(), baselines=False, save="none")
     assert any("1 of these copies have another label" in note and "c/again.jpg" in note for note in record.notes)
 

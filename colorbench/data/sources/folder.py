@@ -58,7 +58,7 @@ def open_dataset(
             hint = f"known: {readable()}"
             raise UserError("no images in this folder", where=str(root), hint=f"{remark}. {hint}" if remark else hint)
     if labels is not None or beside is not None:
-        samples, classes = _labelled(samples, labels or beside or root)
+        samples, classes = _labeled(samples, labels or beside or root)
         return _dataset(name, root, samples, classes, remark)
     if list_file is None:
         samples, classes_found, why_not = _in_class_folders(samples)
@@ -102,7 +102,7 @@ def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
     return samples
 
 
-def _labelled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
+def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
     """With the classes of a table, whose names match as ``data.names`` says."""
     table, classes = read_labels(labels)
     found = match_names([sample.id for sample in samples], table, exact_wins=True)

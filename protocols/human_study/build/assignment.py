@@ -64,7 +64,7 @@ def draw_slots(
 
     Args:
         participants: how many sessions.
-        trials: judgements a session, practice not counted; ``sentinels`` of them are against ``sentinel_method``.
+        trials: judgments a session, practice not counted; ``sentinels`` of them are against ``sentinel_method``.
         methods: those judged.
         images: ids for test and sentinel trials; ``practice``: ids for the trials before them.
         assignment: ``within`` or ``between``.

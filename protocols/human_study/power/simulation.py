@@ -30,7 +30,7 @@ class Plan:
     participants: int = 40
     """Of the whole study, all methods together."""
     tests: int = 36
-    """Judgements a participant that count for a method; sentinels are not among them."""
+    """Judgments a participant that count for a method; sentinels are not among them."""
     images: int = 200
     """Images of the tests."""
     methods: int = 2

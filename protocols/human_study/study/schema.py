@@ -67,7 +67,7 @@ class StudySettings(_Part):
     participants: int = Field(ge=1)
     """Places in the study, all methods together."""
     trials: int = Field(ge=2)
-    """Judgements a participant that are asked for without feedback: test trials and sentinels."""
+    """Judgments a participant that are asked for without feedback: test trials and sentinels."""
     sentinels: int = Field(ge=0)
     """How many of ``trials`` are against ``zoo/random``."""
     practice: int = Field(ge=0)
