@@ -14,6 +14,7 @@ SCRIPTS = Path(sys.executable).parent
 CHECKS = {
     "ruff check": ["ruff", "check", "."],
     "ruff format": ["ruff", "format", "--check", "--diff", "."],
+    "codespell": ["codespell"],
     "mypy": ["mypy"],
     "import-linter": ["lint-imports", "--no-cache"],
 }

@@ -1,0 +1,24 @@
+# Tasks for developers; `just` lists them.
+
+default:
+    @just --list
+
+# Format and lint, check spelling, types and import rules
+check:
+    uv run --group test ruff format
+    uv run --group test ruff check --fix
+    uv run --group test codespell
+    uv run --group test mypy
+    uv run --group test lint-imports
+
+# All tests, with the checks above and the documentation site: what CI runs
+test *ARGS:
+    uv run --group test pytest {{ARGS}}
+
+# The documentation site in docs/_build/html; a warning fails it
+docs:
+    uv run --group docs sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+# The reference leaderboard, from the shipped records
+board:
+    uv run colorbench leaderboard build reference -o board.html

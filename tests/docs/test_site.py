@@ -1,0 +1,90 @@
+"""The documentation site builds without a warning and has an entry for everything that is public or installed."""
+
+from __future__ import annotations
+
+import html
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from colorbench.registry import registered
+
+pytest.importorskip("sphinx", reason="the dependency group `docs` is not installed")
+REPOSITORY = Path(__file__).parents[2]
+sys.path.insert(0, str(REPOSITORY / "docs" / "_ext"))
+
+import generated_reference  # noqa: E402
+import repository_pages  # noqa: E402
+from sphinx.util.inventory import InventoryFile  # noqa: E402
+
+
+def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "-d", tmp_path / "doctrees"]
+    done = subprocess.run(
+        [*build, "docs", tmp_path / "html"], cwd=REPOSITORY, capture_output=True, text=True, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-6000:]
+
+    with (tmp_path / "html" / "objects.inv").open("rb") as file:
+        inventory = InventoryFile.load(file, "", lambda base, path: path)
+    entries = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
+    modules = list(generated_reference.public_modules())
+    public = {
+        f"{module.__name__}.{name}"
+        for module in modules
+        for name in module.__all__
+        if not hasattr(getattr(module, name), "__path__") and not hasattr(getattr(module, name), "__spec__")
+    }
+    assert "colorbench.color.rgb_to_lab" in public
+    assert public - entries == set()
+
+    def page(name: str) -> str:
+        return html.unescape((tmp_path / "html" / "reference" / f"{name}.html").read_text(encoding="utf-8"))
+
+    assert [plugin.name for plugin in registered("models") if plugin.name not in page("models")] == []
+    specs = generated_reference.specs()
+    assert [spec.name for spec in specs if f'<section id="{spec.name}">' not in page("protocols")] == []
+    assert [metric.name for spec in specs for metric in spec.metrics if metric.name not in page("metrics")] == []
+    assert [name for spec in specs for name in spec.preset_names if name not in page("presets")] == []
+    snapshots = sorted((REPOSITORY / "tests" / "snapshots").glob("help_*.txt"))
+    lines = [line for path in snapshots for line in path.read_text().splitlines() if line.startswith("  -")]
+    options = {word.strip(",:") for line in lines for word in line.split(": ")[0].split() if word.startswith("-")}
+    assert "--limit" in options
+    assert [option for option in options if option not in page("command-line")] == []
+
+
+def test_a_constant_has_the_text_that_stands_after_it() -> None:
+    module = import_module("colorbench.evaluation.interfaces")
+    assert generated_reference.constant_doc(module, "Any") == []
+    registry = import_module("colorbench.registry")
+    assert "distribution" in " ".join(generated_reference.constant_doc(registry, "OWN"))
+
+
+def test_cells_are_escaped_outside_code_only() -> None:
+    assert generated_reference.text("a<b *x* [y] ``c[0]*d`` | e") == "a&lt;b \\*x\\* \\[y] `c[0]*d` \\| e"
+
+
+def test_columns_that_are_empty_everywhere_are_left_out() -> None:
+    assert generated_reference.table(("a", "b"), [("1", ""), ("2", "")]) == "| a |\n| --- |\n| 1 |\n| 2 |\n"
+    assert generated_reference.table(("a", "b"), []) == ""
+
+
+@pytest.mark.parametrize(
+    ("link", "expected"),
+    [
+        ("[zoo](zoo/README.md#the-zoo)", "[zoo](zoo.md#the-zoo)"),
+        ("[page](docs/metrics.md)", "[page](../metrics.md)"),
+        ("![image](docs/board.webp)", "![image](../board.webp)"),
+        ("[license](LICENSE)", "license"),
+        ("[folder](examples/plugin)", "folder"),
+        ("[web](https://example.org/a.md)", "[web](https://example.org/a.md)"),
+        ("[here](#heading)", "[here](#heading)"),
+        ("[gone](no/such/file.md)", "[gone](../../no/such/file.md)"),  # left for Sphinx to complain of
+    ],
+)
+def test_links_of_the_repository_become_links_of_the_site(link: str, expected: str) -> None:
+    page = repository_pages.DOCS / "project" / "start.md"
+    assert repository_pages.rewrite_links(link, REPOSITORY / "README.md", page) == expected
