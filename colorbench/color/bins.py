@@ -20,7 +20,7 @@ Decoding = Literal["annealed-mean", "mean", "mode"]
 
 
 def nearest_bin(ab: Tensor) -> Tensor:
-    """Index of the nearest bin; of several at one distance the lowest.
+    """Return the index of the nearest bin of every pixel; of several at the same distance, the lowest.
 
     Args:
         ab: (..., 2, H, W) floating.
@@ -60,13 +60,16 @@ def _nearest_by_tensors(ab: Tensor) -> Tensor | None:
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Of (n,) a and b to every bin, (n, 313); in float64, since far out float32 would lose the differences."""
+    """Return the squared distances of (n,) a and b to every bin, (n, 313).
+
+    They are computed in float64: far from the bins, float32 would lose the differences.
+    """
     points = torch.stack([a, b], dim=1).to(exact_dtype(a.device))
     return ((points[:, None] - ab_bins().to(points)) ** 2).sum(-1)
 
 
 def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temperature: float = TEMPERATURE) -> Tensor:
-    """A point estimate of ab from a distribution over the bins (paper, equation 5).
+    """Return a point estimate of ab from a distribution over the bins (paper, equation 5).
 
     Args:
         log_probabilities: (N, 313, H, W); logits do as well, since every method is invariant to a constant.

@@ -33,13 +33,13 @@ class SoftCode(NamedTuple):
     """(..., H, W, K), summing to 1 over K."""
 
     def dense(self) -> Tensor:
-        """(..., H, W, 313): the weights in their places, 0 elsewhere."""
+        """Return the dense form, (..., H, W, 313): the weights at their bins, 0 elsewhere."""
         dense = self.weights.new_zeros(*self.weights.shape[:-1], len(ab_bins()))
         return dense.scatter_(-1, self.indices, self.weights)
 
 
 def soft_encode(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) -> SoftCode:
-    """Gaussian weights on the K nearest bins, normalized over the K (NNEncode of the released code).
+    """Compute Gaussian weights on the K nearest bins, normalized over the K (NNEncode of the released code).
 
     Bins at equal distance enter in the order of their index. The K of a pixel are in no particular order.
 
@@ -64,7 +64,7 @@ def soft_encode(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) ->
 
 
 def _shape(ab: Tensor, count: int) -> tuple[int, ...]:
-    """Of the code of (..., 2, H, W)."""
+    """Return the shape of the code of (..., 2, H, W)."""
     *leading, _, height, width = ab.shape
     return (*leading, height, width, count)
 
@@ -81,13 +81,13 @@ def _weigh(neighbors: _Neighbors, sigma: float) -> SoftCode:
 
 
 def _nearest(a: Tensor, b: Tensor, count: int) -> _Neighbors:
-    """The plain way, for any K and any place: all 313 distances, sorted stably so that ties go by index."""
+    """Find the nearest bins by all 313 distances, for any K and color; the sort is stable, so that ties go by index."""
     squared, indices = squared_distances(a, b).sort(dim=1, stable=True)
     return _Neighbors(indices[:, :count], squared[:, :count])
 
 
 def _encode_by_search(a: Tensor, b: Tensor, count: int, sigma: float) -> SoftCode:
-    """On any device, K <= 12: the nearest of the 36 grid points around, where that is certain to be enough."""
+    """Encode on any device, K <= 12: among the 36 grid points around a color, where these are certain to be enough."""
     scaled = torch.stack([a, b]).to(exact_dtype(a.device)) / GRID  # (2, n)
     inside = (scaled.abs() < INSIDE).all(dim=0)
     corner = torch.where(inside, scaled, 0).floor()  # lower grid point
@@ -106,7 +106,9 @@ def _encode_by_search(a: Tensor, b: Tensor, count: int, sigma: float) -> SoftCod
 
 
 def _encode_on_cpu(ab: Tensor, count: int, sigma: float) -> SoftCode:
-    """In float32, K <= 12: on an endless grid, the K nearest depend only on the place within a grid cell.
+    """Encode on a CPU in float32, K <= 12.
+
+    On an endless grid, the K nearest points depend only on the position within a grid cell.
 
     A table over 81 x 81 places of a cell tells the pattern of offsets, or which borders between patterns run through
     the place: then the sides on which a pixel lies tell. What is left, at junctions of many borders and where a pattern
@@ -137,7 +139,10 @@ def _fill_plainly(code: SoftCode, rows: Tensor, a: Tensor, b: Tensor, sigma: flo
 @lru_cache(maxsize=1)
 @torch.inference_mode(False)  # what is kept must serve training later, too
 def _offsets() -> Tensor:
-    """(36, 2) grid steps from the lower corner of a cell to the points around it, in the order of their indices."""
+    """Return (36, 2) grid steps from the lower corner of a cell to the points around it.
+
+    They are in the order of the indices.
+    """
     reach = torch.arange(1 - REACH, REACH + 1, dtype=torch.float64)
     return torch.cartesian_prod(reach, reach)
 

@@ -27,7 +27,10 @@ INSIDE = MAP_EDGE - REACH
 @lru_cache(maxsize=1)
 @torch.inference_mode(False)  # what is kept must serve training later, too
 def ab_bins() -> Tensor:
-    """The bins' ab values, (313, 2) float32, sorted by a, then b; (0, 0) is bin 120. Do not write into it."""
+    """Return the ab values of the bins, (313, 2) float32, sorted by a, then b; (0, 0) is bin 120.
+
+    The result is shared: do not write into it.
+    """
     # The hull needs only a coarse cube: 5 values a channel already give the same 313 as 101 do.
     axis = torch.linspace(0, 1, 17, dtype=torch.float64)
     cube = torch.cartesian_prod(axis, axis, axis).T[:, None]  # (3, 1, 17^3)
@@ -44,7 +47,7 @@ def ab_bins() -> Tensor:
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # what is kept must serve training later, too
 def bin_of_grid_point(device: torch.device) -> Tensor:
-    """(41 * 41,) int64: bin of each point of the dense map, -1 where there is none. Do not write into it."""
+    """Return the bin of each point of the dense map, (41 * 41,) int64, -1 where there is none. Do not write into it."""
     index = torch.full((MAP_SIDE * MAP_SIDE,), -1)
     at = (ab_bins() / GRID).long() + MAP_EDGE
     index[at[:, 0] * MAP_SIDE + at[:, 1]] = torch.arange(len(at))

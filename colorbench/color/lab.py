@@ -30,7 +30,7 @@ _LIGHT_MATRIX = RGB_FROM_XYZ * WHITE_D65[None]
 
 
 def rgb_to_lab(rgb: Tensor) -> Tensor:
-    """Lab of sRGB.
+    """Convert sRGB to Lab.
 
     Args:
         rgb: (..., 3, H, W), uint8 in 0..255 or floating in 0..1.
@@ -50,7 +50,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def _lab_of_8bit(rgb8: Tensor) -> Tensor:
-    """In float64, and rounded once: exact to float32's rounding on every device."""
+    """Convert 8-bit sRGB in float64 and round once: exact to float32's rounding on every device."""
     if rgb8.device.type != "cpu":
         table = torch.from_numpy(_linear_table()).to(rgb8.device, exact_dtype(rgb8.device))
         return _lab_of_linear(table[rgb8.int()]).float()
@@ -63,7 +63,7 @@ def _lab_of_8bit(rgb8: Tensor) -> Tensor:
 
 
 def lightness_and_ab(rgb8: Tensor) -> tuple[Tensor, Tensor]:
-    """``rgb_to_lab`` in two: (..., 1, H, W) and (..., 2, H, W).
+    """Convert sRGB to Lab in two parts: lightness (..., 1, H, W) and ab (..., 2, H, W); see ``rgb_to_lab``.
 
     A network takes the one and metrics the other, and each lies in one piece.
     """
@@ -90,7 +90,7 @@ def _lab_of_linear(linear: Tensor) -> Tensor:
 
 
 def lab_to_rgb(lab: Tensor) -> Tensor:
-    """sRGB of Lab, clipped to the gamut channel by channel, as scikit-image clips.
+    """Convert Lab to sRGB, clipped to the gamut channel by channel, as scikit-image clips.
 
     Args:
         lab: (..., 3, H, W) floating.
@@ -109,7 +109,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def lab_to_rgb8(lab: Tensor) -> Tensor:
-    """What is seen: ``lab_to_rgb`` in float64, rounded to 8 bits; (..., 3, H, W) uint8."""
+    """Convert Lab to what is seen: ``lab_to_rgb`` in float64, rounded to 8 bits; (..., 3, H, W) uint8."""
     _check(lab)
     if not compilable(lab):
         return (lab_to_rgb(lab.to(exact_dtype(lab.device))) * 255).round_().to(torch.uint8)
@@ -121,7 +121,7 @@ def lab_to_rgb8(lab: Tensor) -> Tensor:
 
 
 def rendered(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What is seen of colors on the lightness of an image, after clipping and rounding to 8 bits.
+    """Render ab on the lightness of an image: join, clip to sRGB, and round to 8 bits.
 
     Args:
         lightness: (..., 1, H, W) floating.
@@ -162,7 +162,10 @@ def _power(x: Tensor, exponent: float) -> Tensor:
 
 
 def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
-    """(..., 3, H, W) times a 3 x 3 matrix over the channels; plane by plane, so that no pixel knows its neighbors."""
+    """Multiply (..., 3, H, W) by a 3 x 3 matrix over the channels.
+
+    It works plane by plane, so that no pixel depends on its neighbors.
+    """
     x, y, z = planes.unbind(-3)
     out = torch.empty_like(planes)
     for row, (i, j, k) in enumerate(matrix.tolist()):
@@ -172,12 +175,12 @@ def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _linear_table() -> np.ndarray:
-    """(256,) float64 linear light of every 8-bit value."""
+    """Return the linear light of every 8-bit value, (256,) float64."""
     return _linear(np.arange(256) / 255)
 
 
 def _linear(v: np.ndarray) -> np.ndarray:
-    """Linear light of sRGB values 0..1."""
+    """Return the linear light of sRGB values 0..1."""
     return np.where(v > 0.04045, ((v + 0.055) / 1.055) ** 2.4, v / 12.92)
 
 

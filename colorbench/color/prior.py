@@ -59,12 +59,15 @@ class Prior:
 
 
 def hard_counts(ab: Tensor) -> Tensor:
-    """Pixels per nearest bin: (N, 2, H, W) -> (313,) float64."""
+    """Count pixels per nearest bin: (N, 2, H, W) -> (313,) float64."""
     return torch.bincount(nearest_bin(ab).flatten(), minlength=len(ab_bins())).double()
 
 
 def soft_counts(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) -> Tensor:
-    """Summed soft encodings: (N, 2, H, W) -> (313,) float64. This is smoothed by its nature (richzhang, issue 47)."""
+    """Sum soft encodings over pixels: (N, 2, H, W) -> (313,) float64.
+
+    The result is smoothed by its nature (issue 47 of the released code).
+    """
     code = soft_encode(ab, neighbors, sigma)
     return torch.bincount(code.indices.flatten(), weights=code.weights.double().flatten(), minlength=len(ab_bins()))
 
@@ -99,7 +102,7 @@ def smooth(prior: Prior, sigma: float = SIGMA) -> Prior:
 
 
 def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: float = 1.0) -> np.ndarray:
-    """Weight of every bin, ((1 - lam) p + lam u)^-alpha scaled so that E_p[w] = 1 (paper, equation 4).
+    """Compute the weight of every bin, ((1 - lam) p + lam u)^-alpha scaled so that E_p[w] = 1 (paper, equation 4).
 
     ``u`` is uniform over the bins that occur (PriorFactor of the released code); a bin that never occurs gets, at
     lam = 0, the weight of the rarest that does, since no finite weight follows for it.
@@ -126,7 +129,7 @@ def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: floa
 
 
 def load_prior(name: str | Path = SHIPPED) -> Prior:
-    """The prior that ships (``images``), or one from a ``.npy`` file of (313,) and the ``.json`` beside it.
+    """Load the prior that ships (``images``), or one from a ``.npy`` file of (313,) and the ``.json`` beside it.
 
     Raises:
         UserError: for a missing file, one that is no array of 313 numbers, or a damaged description.

@@ -16,7 +16,7 @@ _ZERO, _ONE = f32(0), f32(1)
 
 @compiled
 def _distances(a: Any, b: Any, true_a: Any, true_b: Any, limit: Any, per_unit: Any, ceilings: Any, units: Any) -> Any:
-    """ceil(d), at most limit + 1, and min(d, limit) in units; returns how many distances are no number."""
+    """Write ceil(d), at most limit + 1, and min(d, limit) in units; return how many distances are NaN."""
     unknown = i32(0)
     for p in range(ceilings.size):
         da, db = a[p] - true_a[p], b[p] - true_b[p]
@@ -29,7 +29,7 @@ def _distances(a: Any, b: Any, true_a: Any, true_b: Any, limit: Any, per_unit: A
 
 @compiled
 def _strange(bins: Any, count: int) -> Any:
-    """How many bins are none of 0 ... count - 1."""
+    """Count the bins that are not in 0 ... count - 1."""
     strange = i64(0)
     for p in range(bins.size):
         strange += i64(bins[p] < 0) + i64(bins[p] >= count)
@@ -46,7 +46,7 @@ def _add(bins: Any, ceilings: Any, units: Any, columns: int, joint: Any, sums: A
 
 @compiled
 def count(predicted: Any, truth: Any, bins: Any, last: int, unit: float, joint: Any, sums: Any) -> bool:
-    """Pixels by bin of the truth and ceil(d), and the sum of min(d, last) by bin.
+    """Count pixels by true bin and ceil(d), and sum min(d, last) by true bin.
 
     Args:
         predicted: (N, 2, n) float32 ab.
@@ -77,7 +77,7 @@ def count(predicted: Any, truth: Any, bins: Any, last: int, unit: float, joint: 
 
 @compiled
 def add_up(joint: Any, score: Any, counts: Any, histogram: Any, scores: Any) -> None:
-    """What is asked of the counts of every image.
+    """Reduce the counts of every image to what the statistics need.
 
     Args:
         joint: (N, bins, columns) integers, pixels by bin and ceil(d).
@@ -101,7 +101,7 @@ def add_up(joint: Any, score: Any, counts: Any, histogram: Any, scores: Any) -> 
 
 @compiled
 def weigh(joint: Any, counts: Any, weights: Any, out: Any) -> None:
-    """Pixels by ceil(d), each weighing as its bin; the bins are added in their order.
+    """Sum pixels by ceil(d), each with the weight of its bin; the bins are added in their order.
 
     Args:
         joint: (N, bins, columns) integers.

@@ -37,7 +37,7 @@ Convention = Literal["trapezoid", "exact", "points", "floor"]
 
 
 def auc(predicted_ab: Tensor, true_ab: Tensor, convention: Convention = "trapezoid") -> Tensor:
-    """Raw AuC of each image, in percent: 0..100, higher is better.
+    """Compute the raw AuC of each image, in percent: 0..100, higher is better.
 
     Args:
         predicted_ab: (N, 2, H, W) floating; float16 and bfloat16 are compared as float32.
@@ -73,7 +73,7 @@ def auc(predicted_ab: Tensor, true_ab: Tensor, convention: Convention = "trapezo
 
 
 def ab_distance(predicted_ab: Tensor, true_ab: Tensor) -> Tensor:
-    """Euclidean distance in ab of every pixel.
+    """Compute the Euclidean distance in ab of every pixel.
 
     Computed in float32 with correctly rounded steps: distances that are whole numbers come out whole (differences of
     3 and 4 give 5), on every device, so that ``d <= t`` holds there.
@@ -142,7 +142,7 @@ class AucStatistics:
 
 
 def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucStatistics:
-    """Sufficient statistics of each image.
+    """Compute the sufficient statistics of each image.
 
     Args:
         predicted_ab: (N, 2, H, W) floating, any device.
@@ -172,7 +172,7 @@ def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> 
 
 
 def _counted(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucStatistics | None:
-    """The statistics by the compiled loop; None where something is wrong."""
+    """Compute the statistics by the compiled loop; None where the input is invalid."""
     from colorbench.metrics._auc_compiled import SUMS, count
 
     images, size = len(true_ab), len(ab_bins())
@@ -186,7 +186,7 @@ def _counted(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucSta
 def pooled_statistics(
     scores: np.ndarray, counts: np.ndarray, full: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Statistics whose sums over images give the (rebalanced) AuC in percent, as S0 / S1.
+    """Compute statistics whose sums over images give the (rebalanced) AuC in percent, as S0 / S1.
 
     An image's pixels count 1/pixels each, so that large images count no more than small ones. Without weights
     S1 is the number of images: the mean of the images' scores.
@@ -210,7 +210,7 @@ def pooled_statistics(
 
 
 def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.ndarray:
-    """(N, 152) share of each image's pixels by ceil(d), each pixel weighing as the bin of its true color.
+    """Compute the share of each image's pixels by ceil(d), (N, 152), each weighted as the bin of its true color.
 
     Summed over images and accumulated over its columns, this is the numerator of the rebalanced curve F(0) ... F(150).
 
@@ -232,17 +232,20 @@ def _root(x: Tensor) -> Tensor:
 
 
 def _doubled_trapezoid() -> np.ndarray:
-    """(152,) twice the area under a step from 0 to 1 at ceil(d) by the trapezoid rule, thresholds 0 ... 150."""
+    """Return twice the area under a step from 0 to 1 at ceil(d), (152,).
+
+    By the trapezoid rule, thresholds 0 ... 150.
+    """
     return np.asarray(np.clip(2 * LAST + 1 - 2 * np.arange(CEILINGS), 0, 2 * LAST))
 
 
 def _in_units(distance: Tensor) -> Tensor:
-    """min(d, 150) in whole units of 2^-20, float64."""
+    """Return min(d, 150) in integer multiples of 2^-20, as float64."""
     return distance.clamp(max=LAST).mul_(1 / _UNIT).round_().double()
 
 
 def _count(index: Tensor, size: int) -> np.ndarray:
-    """(P,) int64 -> (size,) how often each index occurs."""
+    """Count how often each index occurs: (P,) int64 -> (size,)."""
     if index.device.type == "cpu":
         count = np.bincount(index.numpy(), minlength=size)
     else:
@@ -253,7 +256,7 @@ def _count(index: Tensor, size: int) -> np.ndarray:
 
 
 def _add_up(index: Tensor, values: Tensor, size: int) -> np.ndarray:
-    """Sums of whole ``values`` (P,) float64 by index, (size,) float64."""
+    """Sum integer ``values`` (P,) float64 by index, (size,) float64."""
     if index.device.type == "cpu":
         return np.asarray(np.bincount(index.numpy(), weights=values.numpy(), minlength=size))
     # Adding integers is the same in any order, and index_add_ has a deterministic form where bincount has none.

@@ -8,7 +8,7 @@ from colorbench.metrics.reductions import image_mean
 
 
 def mean_chroma(ab: Tensor) -> Tensor:
-    """Mean of sqrt(a^2 + b^2) over the pixels of each image.
+    """Compute the mean of sqrt(a^2 + b^2) over the pixels of each image.
 
     The distance of the image from its own gray version: raw AuC of a gray answer is 100 - chroma / 1.5 in percent.
 

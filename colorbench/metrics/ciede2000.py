@@ -21,7 +21,7 @@ _TURN = 2 * math.pi
 
 
 def ciede2000(lab_a: Tensor, lab_b: Tensor) -> Tensor:
-    """Color difference of every pixel; symmetric, 0 for equal colors, lower is better.
+    """Compute the CIEDE2000 difference of every pixel: symmetric, 0 for equal colors, lower is better.
 
     Args:
         lab_a: (N, 3, H, W) floating Lab; float16 and bfloat16 are compared as float32.
@@ -53,12 +53,12 @@ def ciede2000(lab_a: Tensor, lab_b: Tensor) -> Tensor:
 
 
 def mean_ciede2000(lab_a: Tensor, lab_b: Tensor) -> Tensor:
-    """Mean CIEDE2000 of each image: two (N, 3, H, W) floating Lab -> (N,) float64; see ``ciede2000``."""
+    """Compute the mean CIEDE2000 of each image: two (N, 3, H, W) floating Lab -> (N,) float64; see ``ciede2000``."""
     return image_mean(ciede2000(lab_a, lab_b))
 
 
 def _difference(one: Tensor, other: Tensor) -> Tensor:
-    """(3, ...) and (3, ...) -> (...)."""
+    """Compute the difference of two Lab images: (3, ...) and (3, ...) -> (...)."""
     (l1, a1, b1), (l2, a2, b2) = one.unbind(0), other.unbind(0)
 
     # Chroma and hue, with a stretched where colors are dull (2-7).
@@ -92,13 +92,13 @@ def _difference(one: Tensor, other: Tensor) -> Tensor:
 
 
 def _saturation(chroma: Tensor) -> Tensor:
-    """sqrt(C^7 / (C^7 + 25^7)), 0 for dull colors and 1 for vivid ones."""
+    """Return sqrt(C^7 / (C^7 + 25^7)): 0 for dull colors and 1 for vivid ones."""
     squared = chroma * chroma
     c7 = chroma * squared * squared * squared
     return (c7 / (c7 + 25.0**7)).sqrt_()
 
 
 def _hue(a: Tensor, b: Tensor) -> Tensor:
-    """Angle in 0..2 pi; 0 where there is no color."""
+    """Return the hue angle in 0..2 pi; 0 where there is no color."""
     angle = torch.atan2(b, a)
     return angle + _TURN * (angle < 0).to(angle.dtype)

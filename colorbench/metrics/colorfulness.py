@@ -18,7 +18,7 @@ from torch import Tensor
 
 
 def cf_hs(rgb8: Tensor) -> Tensor:
-    """Colorfulness of each image after Hasler and Suesstrunk; 0 for gray, neither direction is better.
+    """Compute the colorfulness of each image after Hasler and Suesstrunk; 0 for gray, neither direction is better.
 
     Args:
         rgb8: (N, 3, H, W) uint8.
@@ -38,7 +38,7 @@ def cf_hs(rgb8: Tensor) -> Tensor:
 
 
 def cf_abs(rgb8: Tensor) -> Tensor:
-    """Colorfulness of each image with absolute opponent channels; arguments and errors as ``cf_hs``.
+    """Compute the colorfulness of each image with absolute opponent channels; arguments and errors as ``cf_hs``.
 
     The sign of a hue is lost, so that deviations shrink and means grow: red beside green does not deviate at all.
     """
@@ -47,7 +47,10 @@ def cf_abs(rgb8: Tensor) -> Tensor:
 
 
 def _opponents(rgb8: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, P) rg and (N, P) twice yb: whole numbers, so that everything summed of them is exact."""
+    """Return (N, P) rg and (N, P) twice yb.
+
+    They are integers, so that every sum of them is exact.
+    """
     if rgb8.dtype != torch.uint8 or rgb8.dim() != 4 or rgb8.shape[1] != 3 or rgb8.shape[2] * rgb8.shape[3] == 0:
         raise ValueError(f"expected (N, 3, H, W) uint8, got {tuple(rgb8.shape)} {rgb8.dtype}")
     r, g, b = rgb8.flatten(2).float().unbind(1)
@@ -61,7 +64,7 @@ def _of_channels(rg: Tensor, yb2: Tensor) -> Tensor:
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and population variance of each row, (N,) float64, from exact sums of whole numbers."""
+    """Compute mean and population variance of each row, (N,) float64, from exact sums of integers."""
     n = x.shape[1]
     mean = x.sum(dim=1, dtype=torch.float64) / n
     # |x| <= 510, so squares are exact in float32 and their sum is below 2^53 for any image.

@@ -12,12 +12,12 @@ from colorbench.metrics.reductions import image_mean
 
 
 def lightness_drift(rendered: Tensor, given: Tensor) -> Tensor:
-    """Mean absolute difference of lightness of each image, in units of L (0..100).
+    """Compute the mean absolute difference of lightness of each image, in units of L (0..100).
 
     Rounding to 8 bits alone moves L a little in almost every pixel, so that only the truth itself has 0.
 
     Args:
-        seen: (N, 1, H, W) CIE L of the image that is seen.
+        rendered: (N, 1, H, W) CIE L of the rendered image.
         given: (N, 1, H, W) CIE L that the model was given.
 
     Returns:
@@ -30,7 +30,7 @@ def lightness_drift(rendered: Tensor, given: Tensor) -> Tensor:
 
 
 def lightness_drift_share(rendered: Tensor, given: Tensor, above: float = 1.0) -> Tensor:
-    """Share of each image's pixels whose lightness moved by more than ``above``, in percent.
+    """Compute the share of each image's pixels whose lightness moved by more than ``above``, in percent.
 
     Arguments and errors as ``lightness_drift``; (N,) float64, 0..100, NaN where a pixel is NaN.
     """

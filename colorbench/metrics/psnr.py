@@ -19,7 +19,7 @@ two images differ by less than the rounding that made them 8-bit images."""
 
 
 def mean_squared_error(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
-    """Mean squared error of each image, in squared 8-bit steps; the sum is made in whole numbers and is exact.
+    """Compute the mean squared error of each image, in squared 8-bit steps; the sum is of integers and exact.
 
     Args:
         rgb8_a: (N, 3, H, W) uint8.
@@ -41,7 +41,7 @@ def mean_squared_error(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
 
 
 def psnr(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
-    """PSNR of each image, in dB, higher is better; +inf where the two are identical.
+    """Compute the PSNR of each image, in dB, higher is better; +inf where the two are identical.
 
     Args:
         rgb8_a: (N, 3, H, W) uint8.
@@ -62,7 +62,7 @@ def psnr(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
 
 
 def psnr_of_error(mse: Tensor) -> Tensor:
-    """(N,) mean squared error in squared 8-bit steps -> (N,) float64 PSNR in dB."""
+    """Convert (N,) mean squared error in squared 8-bit steps to (N,) float64 PSNR in dB."""
     # One logarithm at a time: a vector's last elements are rounded by another routine than its first.
     values = [math.inf if error == 0 else 10 * math.log10(255**2 / error) for error in mse.tolist()]
     return torch.tensor(values, dtype=torch.float64, device=mse.device)

@@ -14,7 +14,7 @@ _UNITS = 2.0**20
 
 
 def image_mean(values: Tensor) -> Tensor:
-    """Mean of everything that belongs to an image.
+    """Compute the mean of all values of each image.
 
     Args:
         values: (N, ...) floating, at most 256 in size (exact up to 33 megapixels an image; beyond, merely accurate).

@@ -41,11 +41,13 @@ _HALVINGS = 12
 
 
 def absolute_interval(a: np.ndarray, b: np.ndarray, *, resamples: int, seed: int, level: float) -> Interval | None:
-    """Confidence interval of |A| - |B|, A and B ratios over the same images.
+    """Compute the confidence interval of |A| - |B|, where A and B are ratios over the same images.
 
     Args:
-        a, b: each (n, 2), numerators and denominators, all defined.
-        resamples, seed: of the draw of the images.
+        a: (n, 2), numerators and denominators, all defined.
+        b: (n, 2), numerators and denominators, all defined.
+        resamples: number of resamples.
+        seed: seed of the draw.
         level: nominal coverage.
 
     Returns:
@@ -88,7 +90,7 @@ class _Draws:
 
 
 def _draw(a: np.ndarray, b: np.ndarray, resamples: int, seed: int) -> _Draws | np.ndarray | None:
-    """The draws; the means where all images agree, None for numbers that are too large."""
+    """Draw the resamples; return the means where all images agree, None where numbers are too large."""
     sums = [part.sum(axis=0) for part in (a, b)]
     means = np.array([one[0] / one[1] for one in sums])
     # Residuals instead of numerators: each ratio becomes 0, and the squares lose no digits.
@@ -125,13 +127,16 @@ def _draw(a: np.ndarray, b: np.ndarray, resamples: int, seed: int) -> _Draws | n
 
 
 def _statistic(linear: np.ndarray, spread: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-    """The standardized |a| - |b| - candidate; ``linear`` and ``spread`` (..., 2), ``candidate`` (...)."""
+    """Compute the standardized |a| - |b| - candidate; ``linear`` and ``spread`` are (..., 2), ``candidate`` (...)."""
     up, down = (linear - candidate[..., None]) / spread, (-linear - candidate[..., None]) / spread
     return np.asarray(np.maximum(up.min(axis=-1), down.min(axis=-1)))
 
 
 def _nearest(means: np.ndarray, weight: np.ndarray, candidate: float) -> np.ndarray:
-    """(2,) the pair with |a| - |b| = candidate that is nearest in the metric ``weight``: on one of four rays."""
+    """Find the pair (2,) with |a| - |b| = candidate that is nearest in the metric ``weight``.
+
+    It lies on one of four rays.
+    """
     best, found = np.inf, means
     for signs in _SIGNS:
         start = signs * np.array([max(candidate, 0.0), max(-candidate, 0.0)])
@@ -145,7 +150,7 @@ def _nearest(means: np.ndarray, weight: np.ndarray, candidate: float) -> np.ndar
 
 
 def _end(draws: _Draws, level: float, side: int) -> float:
-    """The lower (side -1) or upper (1) end: the farthest value that the test accepts.
+    """Find the lower (side -1) or upper (1) end: the farthest value that the test accepts.
 
     The value at which the statistic of the data is -c or c is known for every c, so that c is what is searched.
     """
@@ -165,7 +170,7 @@ def _end(draws: _Draws, level: float, side: int) -> float:
 
 
 def _value_at(draws: _Draws, c: float) -> float:
-    """The candidate at which the statistic of the data is -c."""
+    """Find the candidate at which the statistic of the data is -c."""
     up, down = (draws.linear + c * draws.spread).min(), (-draws.linear + c * draws.spread).min()
     return float(max(up, down))
 

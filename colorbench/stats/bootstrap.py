@@ -39,7 +39,7 @@ class Interval:
 
 
 def value(form: Form, sums: np.ndarray) -> np.ndarray:
-    """The metric of sums of statistics.
+    """Compute the metric from sums of statistics.
 
     Args:
         form: ``ratio`` S0 / S1, or ``abs_difference`` |S0 - S1| / S2.
@@ -58,7 +58,10 @@ def value(form: Form, sums: np.ndarray) -> np.ndarray:
 
 
 def as_ratio(statistics: np.ndarray, form: Form) -> np.ndarray:
-    """(..., k) statistics or sums -> (..., 2) numerator and denominator; |S0 - S1| / S2 still lacks its absolute."""
+    """Return numerator and denominator (..., 2) from (..., k) statistics or sums.
+
+    The absolute value of ``abs_difference``, |S0 - S1| / S2, is not taken yet.
+    """
     statistics = np.asarray(statistics, dtype=np.float64)
     wanted = {"ratio": 2, "abs_difference": 3}.get(form)
     if wanted is None:
@@ -71,30 +74,33 @@ def as_ratio(statistics: np.ndarray, form: Form) -> np.ndarray:
 
 
 def defined(statistics: np.ndarray) -> np.ndarray:
-    """(n,) bool: the images whose statistics (n, k) hold no NaN."""
+    """Return (n,) bool: the images whose statistics (n, k) hold no NaN."""
     return np.asarray(~np.isnan(statistics).any(axis=1))
 
 
 def estimate(statistics: np.ndarray, form: Form) -> float:
-    """The metric over all images on which it is defined; NaN where there are none."""
+    """Compute the metric over all images on which it is defined; NaN where there are none."""
     return float(value(form, statistics[defined(statistics)].sum(axis=0)))
 
 
 def effective_n(statistics: np.ndarray, form: Form) -> float:
-    """How many equal images weigh as these do: (sum w)^2 / sum w^2 of the denominators (Kish). 0 for none."""
+    """Compute how many equally weighted images correspond to these: (sum w)^2 / sum w^2 of the denominators (Kish).
+
+    It is 0 where there are none.
+    """
     weights = as_ratio(statistics[defined(statistics)], form)[:, 1]
     squares = float((weights**2).sum())
     return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
 
 
 def bootstrap_weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
-    """How often each of n images is drawn in each resample: (resamples, n) int32, rows summing to n."""
+    """Draw how often each of n images occurs in each resample: (resamples, n) int32, rows summing to n."""
     blocks = [block.astype(np.int32) for block in weight_blocks(n, resamples, seed)]
     return np.concatenate(blocks) if blocks else np.zeros((0, n), np.int32)
 
 
 def weight_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """The rows of ``bootstrap_weights``, as float64 and a bounded number at a time. Do not write into them."""
+    """Yield the rows of ``bootstrap_weights`` as float64, a bounded number at a time. Do not write into them."""
     rows = max(1, _BLOCK // max(n, 1))
     if 0 < resamples <= rows:
         yield _one_block(n, resamples, seed)
@@ -106,7 +112,7 @@ def weight_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _one_block(n: int, resamples: int, seed: int) -> np.ndarray:
-    """Kept for the next metric, since drawing takes longer than all that is done with what was drawn.
+    """Draw all rows as one block, cached for the next metric: drawing takes longer than using what was drawn.
 
     Larger sets are drawn anew for each: what they would keep is too large.
     """
@@ -129,7 +135,7 @@ def interval(
     level: float = 0.95,
     bounds: tuple[float | None, float | None] = (None, None),
 ) -> Interval | None:
-    """Confidence interval of a metric over images.
+    """Compute the bootstrap confidence interval of a metric over images.
 
     Args:
         statistics: (n, k); images with NaN do not count.
@@ -157,12 +163,14 @@ def interval(
 def studentized(
     parts: list[np.ndarray], signs: list[float], *, resamples: int, seed: int, level: float
 ) -> Interval | None:
-    """Bootstrap-t interval of a signed sum of ratios over the same images.
+    """Compute the bootstrap-t interval of a signed sum of ratios over the same images.
 
     Args:
         parts: each (n, 2), numerators and denominators.
         signs: of each part; (1, -1) is a difference.
-        resamples, seed, level: see ``interval``.
+        resamples: see ``interval``.
+        seed: see ``interval``.
+        level: see ``interval``.
     """
     sums = [part.sum(axis=0) for part in parts]
     if len(parts[0]) < MINIMUM or not all(np.isfinite(s).all() and s[1] != 0 for s in sums):
@@ -197,7 +205,7 @@ def studentized(
 
 
 def linearized(sums: np.ndarray, moments: np.ndarray, signs: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Values (B,) and delta-method standard errors (B,) of a signed sum of ratios.
+    """Compute values (B,) and delta-method standard errors (B,) of a signed sum of ratios.
 
     Args:
         sums: (B, 2p) of numerators and denominators.

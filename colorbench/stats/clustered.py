@@ -1,5 +1,4 @@
-"""Rates of yes/no answers that many participants gave on many images: intervals for new participants and new images
-alike.
+"""Rates of yes/no responses of many participants on many images, with intervals for new participants and new images.
 
 Answers of one participant are alike, and so are answers on one image. The variance of a mean answer is therefore taken
 over both ways of clustering (Cameron, Gelbach and Miller 2011; Miglioretti and Heagerty 2007),
@@ -61,11 +60,12 @@ class TwoWayVariance:
 def two_way_variance(
     influence: np.ndarray, participant: np.ndarray, image: np.ndarray, counted: np.ndarray | None = None
 ) -> TwoWayVariance:
-    """The two-way clustered variance of estimates that are sums of influences.
+    """Compute the two-way clustered variance of estimates that are sums of influences.
 
     Args:
         influence: (S, n) or (n,), each summing to 0.
-        participant, image: of the same shape, whole numbers from 0.
+        participant: of the same shape, whole numbers from 0.
+        image: of the same shape, whole numbers from 0.
         counted: of the same shape, whether an answer takes part at all; default: all.
 
     Returns:
@@ -94,7 +94,7 @@ def two_way_variance(
 def _squares(
     values: np.ndarray, study: np.ndarray, codes: np.ndarray, count: int, studies: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(studies,) sums of the squared sums in each cluster, and how many clusters occur."""
+    """Sum the squared sums of each cluster, (studies,), and count the clusters that occur."""
     position = study * count + codes
     sums = np.bincount(position, weights=values, minlength=studies * count).reshape(studies, count)
     occurring = np.bincount(position, minlength=studies * count).reshape(studies, count) > 0
@@ -104,14 +104,20 @@ def _squares(
 def _squares_of_few(
     values: np.ndarray, study: np.ndarray, codes: np.ndarray, studies: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``_squares`` where codes, which differ between studies, are far more than values: only those that occur count."""
+    """Do what ``_squares`` does where codes, which differ between studies, are far more numerous than values.
+
+    Only the codes that occur are counted.
+    """
     _, first, position = np.unique(codes, return_index=True, return_inverse=True)
     squares, owner = np.bincount(position, weights=values) ** 2, study[first]
     return np.bincount(owner, weights=squares, minlength=studies), np.bincount(owner, minlength=studies)
 
 
 def mean_influence(responses: np.ndarray, counted: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Means (S,) of the counted answers (S, n), and every answer's influence (S, n) on them: 0 where not counted."""
+    """Compute the means (S,) of the counted responses (S, n), and each response's influence on them, (S, n).
+
+    The influence is 0 where a response is not counted.
+    """
     responses = np.atleast_2d(np.asarray(responses, dtype=np.float64))
     counted = np.ones(responses.shape, bool) if counted is None else np.atleast_2d(counted)
     n = counted.sum(axis=1)
@@ -138,15 +144,17 @@ class Resampled:
 def two_level_bootstrap(
     responses: np.ndarray, participant: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Resampled:
-    """The paper's: participants drawn with replacement, and of each drawn participant the answers with replacement.
+    """Resample as the paper does: participants with replacement, and the responses of each drawn one with replacement.
 
     Images are never drawn, so that it speaks of these images only; drawing answers again within drawn participants
     counts their noise about twice. A drawn participant's resampled sum is binomial, which is drawn at once.
 
     Args:
-        answers: (n,) 0/1.
+        responses: (n,) 0/1.
         participant: (n,) labels.
-        resamples, seed, level: of the draw; percentiles.
+        resamples: number of resamples.
+        seed: seed of the draw.
+        level: nominal coverage, such as 0.95.
 
     Source: ``analyze.m`` of phillipi/AMT_Real_vs_Fake, written for the paper.
     """
@@ -170,15 +178,19 @@ def crossed_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Resampled:
-    """The pigeonhole bootstrap: participants and images drawn with replacement, independently; an answer counts the
-    product.
+    """Resample participants and images with replacement, independently (pigeonhole bootstrap).
+
+    A response counts as often as the product of both.
 
     Conservative: the noise of single answers is counted about three times (Owen 2007).
 
     Args:
-        answers: (n,) 0/1.
-        participant, image: (n,) labels.
-        resamples, seed, level: of the draw; percentiles.
+        responses: (n,) 0/1.
+        participant: (n,) labels.
+        image: (n,) labels.
+        resamples: number of resamples.
+        seed: seed of the draw.
+        level: nominal coverage, such as 0.95.
     """
     values, participant, image = _checked(responses, participant, image)
     participants, images = int(participant.max()) + 1, int(image.max()) + 1
@@ -209,7 +221,7 @@ def _percentiles(rates: np.ndarray, level: float, method: str) -> Interval:
 def _checked(
     responses: np.ndarray, participant: np.ndarray, image: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Answers as float64, participants and images as numbers from 0 without gaps; each (n,)."""
+    """Return responses as float64, participants and images as numbers from 0 without gaps; each (n,)."""
     values = np.asarray(responses, dtype=np.float64)
     if values.ndim != 1 or np.shape(participant) != values.shape or np.shape(image) != values.shape:
         raise ValueError(f"need three (n,) arrays, got {values.shape}, {np.shape(participant)} and {np.shape(image)}")

@@ -28,10 +28,12 @@ def paired_resamples(
     """Draw the rate of the ``first`` responses minus that of the others.
 
     Args:
-        answers: (n,) 0/1.
-        participant, image: (n,) labels.
+        responses: (n,) 0/1.
+        participant: (n,) labels.
+        image: (n,) labels.
         first: (n,) bool.
-        resamples, seed: of the draw.
+        resamples: number of resamples.
+        seed: seed of the draw.
 
     Returns:
         (resamples,) or fewer, where a draw holds no response of one kind.
@@ -70,7 +72,7 @@ def paired_resamples(
 
 
 def share_above(differences: np.ndarray) -> float:
-    """The share of draws above 0, ties by half; NaN for none."""
+    """Return the share of draws above 0, ties counted by half; NaN for none."""
     if len(differences) == 0:
         return float("nan")
     return float(((differences > 0) + 0.5 * (differences == 0)).mean())

@@ -49,7 +49,7 @@ class ClusteredDifference:
 
 
 def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Both ends (S,) of the interval of rates, on the logit scale.
+    """Compute both ends (S,) of the interval of rates, on the logit scale.
 
     Where all answers agree there is no variance to go by: the exact binomial interval is taken, as if each of the
     min(participants, images) clusters had given one answer.
@@ -73,11 +73,12 @@ def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95
 def clustered_rate(
     responses: np.ndarray, participant: np.ndarray, image: np.ndarray, *, level: float = 0.95, minimum_images: int = 2
 ) -> ClusteredRate:
-    """The share of yes answers with its two-way clustered interval.
+    """Compute the share of yes responses with its two-way clustered interval.
 
     Args:
-        answers: (n,) bool or 0/1.
-        participant, image: (n,) whole numbers from 0, or any labels.
+        responses: (n,) bool or 0/1.
+        participant: (n,) whole numbers from 0, or any labels.
+        image: (n,) whole numbers from 0, or any labels.
         level: nominal coverage.
         minimum_images: fewer get no interval.
 
@@ -115,14 +116,17 @@ def clustered_rate(
 def difference_parts(
     responses: np.ndarray, participant: np.ndarray, image: np.ndarray, first: np.ndarray, second: np.ndarray
 ) -> tuple[np.ndarray, TwoWayVariance, np.ndarray]:
-    """Rate of the ``first`` answers minus that of the ``second``, for many studies at once.
+    """Compute the rate of the ``first`` responses minus that of the ``second``, for many studies at once.
 
     Answers of one participant, or on one image, to both kinds share a cluster: what they have in common cancels. That
     makes it a paired comparison wherever participants or images are shared, and an unpaired one where they are not.
 
     Args:
-        answers, participant, image: (S, n).
-        first, second: (S, n) bool, which answers belong to each; never both.
+        responses: (S, n).
+        participant: (S, n).
+        image: (S, n).
+        first: (S, n) bool, the responses of one kind.
+        second: (S, n) bool, those of the other kind; none is of both.
 
     Returns:
         differences (S,), their variance, degrees of freedom (S,): the smaller of the two kinds' own.
@@ -152,12 +156,16 @@ def clustered_difference(
     level: float = 0.95,
     minimum_images: int = 2,
 ) -> ClusteredDifference:
-    """Rate of the ``first`` answers minus that of the ``second``, with interval and t test.
+    """Compute the rate of the ``first`` responses minus that of the ``second``, with interval and t test.
 
     Args:
-        answers, participant, image: (n,) as for ``clustered_rate``.
-        first, second: (n,) bool.
-        level, minimum_images: as for ``clustered_rate``.
+        responses: (n,) as for ``clustered_rate``.
+        participant: (n,) as for ``clustered_rate``.
+        image: (n,) as for ``clustered_rate``.
+        first: (n,) bool, the responses of one kind.
+        second: (n,) bool, those of the other kind; none is of both.
+        level: as for ``clustered_rate``.
+        minimum_images: as for ``clustered_rate``.
 
     Raises:
         ValueError: as for ``clustered_rate``, and for an answer of both kinds.
@@ -186,6 +194,9 @@ def clustered_difference(
 def binomial_interval(
     yes: int, n: int, *, level: float = 0.95, method: Literal["wilson", "exact"] = "wilson"
 ) -> Interval:
-    """The interval that takes all answers for independent: shown beside the others, never instead of them."""
+    """Compute the interval that takes all responses as independent.
+
+    It is reported beside the clustered intervals, never instead of them.
+    """
     found = stats.binomtest(int(yes), int(n)).proportion_ci(level, method=method)
     return Interval(float(found.low), float(found.high), f"binomial ({method})")

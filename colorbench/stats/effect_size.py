@@ -15,10 +15,11 @@ POWER = 0.8
 
 
 def difference_influence(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) -> np.ndarray:
-    """What each image adds to the difference a - b, to first order.
+    """Compute what each image adds to the difference a - b, to first order.
 
     Args:
-        statistics_a, statistics_b: (n, k), row i of the same image in both, all defined.
+        statistics_a: (n, k), row i of the same image in both, all defined.
+        statistics_b: (n, k), row i of the same image in both, all defined.
         form: see ``bootstrap.value``.
 
     Returns:
@@ -28,13 +29,15 @@ def difference_influence(statistics_a: np.ndarray, statistics_b: np.ndarray, for
 
 
 def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) -> float:
-    """The difference a - b in units of its spread from image to image (Cohen's d of paired differences).
+    """Compute the difference a - b in units of its spread over images (Cohen's d of paired differences).
 
     For a mean it is the mean of the differences over their standard deviation; for a pooled ratio the same of the
     linearized contributions, in which an image counts by its weight.
 
     Args:
-        statistics_a, statistics_b, form: as ``difference_influence``; rows with NaN in either do not count.
+        statistics_a: as for ``difference_influence``; rows with NaN in either do not count.
+        statistics_b: as for ``difference_influence``; rows with NaN in either do not count.
+        form: see ``bootstrap.value``.
 
     Returns:
         NaN where no two images are defined for both, and where all differ by the same.
@@ -53,7 +56,7 @@ def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) 
 
 
 def images_needed(effect: float, *, power: float = POWER, level: float = LEVEL) -> int | None:
-    """How many images show a difference of this effect size.
+    """Return how many images show a difference of this effect size.
 
     n = ((z of 1 - level / 2 + z of power) / effect)^2, the normal approximation for a two-sided paired test; never
     below 30, since fewer are not tested. It takes the measured size for the true one: where that is uncertain, so is
@@ -68,12 +71,14 @@ def images_needed(effect: float, *, power: float = POWER, level: float = LEVEL) 
 
 
 def detectable_difference(error: float, *, power: float = POWER, level: float = LEVEL) -> float:
-    """The smallest difference that a two-sided test finds with this power, where its standard error is ``error``."""
+    """Return the smallest difference that a two-sided test finds with this power at a standard error of ``error``."""
     return error * _reach(power, level)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values adjusted for their number (Holm 1979): at most one true hypothesis in 20 families is rejected at 0.05.
+    """Adjust p values for their number (Holm 1979).
+
+    At 0.05, at most one family in 20 rejects any true hypothesis.
 
     Args:
         p: each 0..1, or NaN for a test that was not made, which stays NaN and does not count.

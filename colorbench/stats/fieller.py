@@ -43,7 +43,7 @@ class Share:
 
 
 def share_of_gap(statistics: np.ndarray, *, level: float = 0.95) -> Share:
-    """The ratio of two paired means with Fieller's interval.
+    """Compute the ratio of two paired means with Fieller's interval.
 
     Args:
         statistics: (n, 2), numerator and denominator of each image; rows with NaN do not count.

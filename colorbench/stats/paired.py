@@ -12,12 +12,12 @@ from colorbench.stats.bootstrap import RESAMPLES, Form, Interval, as_ratio, defi
 
 
 def excludes_zero(low: float | None, high: float | None) -> bool:
-    """Whether the interval of a difference excludes that there is none; False where there is no interval."""
+    """Return whether the interval of a difference excludes 0; False where there is no interval."""
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def shown(low: float | None, high: float | None, higher_is_better: bool) -> Literal["better", "worse"] | None:
-    """What the interval of a difference shows of the first model; None where it shows nothing."""
+    """Return what the interval of a difference shows of the first model; None where it shows nothing."""
     if low is None or not excludes_zero(low, high):
         return None
     return "better" if (low > 0) == higher_is_better else "worse"
@@ -44,14 +44,18 @@ def paired_interval(
     seed: int = 0,
     level: float = 0.95,
 ) -> PairedDifference:
-    """Difference a - b over the images on which both are defined, each resample the same for both.
+    """Compute the difference a - b over the images on which both are defined, with the same resamples for both.
 
     For ratios the studentized bootstrap of ``interval``; for absolute differences, which have a kink at 0, see
     ``absolute.absolute_interval``.
 
     Args:
-        statistics_a, statistics_b: (n, k), row i of the same image in both.
-        form, resamples, seed, level: as for ``interval``.
+        statistics_a: (n, k), row i of the same image in both.
+        statistics_b: (n, k), row i of the same image in both.
+        form: as for ``interval``.
+        resamples: as for ``interval``.
+        seed: as for ``interval``.
+        level: as for ``interval``.
 
     Raises:
         ValueError: for unequal shapes.
@@ -74,13 +78,16 @@ def paired_interval(
 def sign_flip_p(
     statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form = "ratio", *, flips: int = 9999, seed: int = 0
 ) -> float:
-    """Two-sided p of "the two models are exchangeable on every image", for statistics with common denominators.
+    """Compute the two-sided p of "the two models are exchangeable on every image".
+
+    Both need common denominators.
 
     The differences of the numerators keep their size and get random signs, which swaps the models on some images; p is
     the share of the draws, the observed one among them, whose metrics differ at least as much.
 
     Args:
-        statistics_a, statistics_b: (n, k), equal denominators.
+        statistics_a: (n, k), equal denominators.
+        statistics_b: (n, k), equal denominators.
         form: see ``bootstrap.value``; of an absolute difference the second statistic must be equal, too.
         flips: random draws.
         seed: of the signs.

@@ -72,7 +72,9 @@ def rank_models(
         statistics: (K, n, k), image j the same in all models; one with NaN in any model counts for none.
         form: see ``bootstrap.value``.
         higher_is_better: the metric's direction.
-        resamples, seed, level: of the bootstrap; the same weights as every interval's.
+        resamples: number of resamples.
+        seed: seed of the draw.
+        level: nominal coverage, such as 0.95.
 
     Returns:
         None for fewer than 30 images, no model, or numbers too large to be squared.
@@ -124,28 +126,28 @@ class _Combinations:
         self.models, self.count, self.sums = models, len(self.first), sums
 
     def of(self, values: np.ndarray) -> np.ndarray:
-        """(..., K) -> (..., C)."""
+        """Return the value of every combination: (..., K) -> (..., C)."""
         a, b = values[..., self.first], values[..., self.second]
         return np.concatenate([a - b, a + b], axis=-1) if self.sums else np.asarray(a - b)
 
     def errors(self, covariance: np.ndarray) -> np.ndarray:
-        """(K, K) -> (C,) standard errors."""
+        """Return the standard error of every combination: (K, K) covariance -> (C,)."""
         return self.errors_of(np.diagonal(covariance), covariance[self.first, self.second])
 
     def errors_of(self, variances: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-        """(..., K) variances and (..., pairs) covariances -> (..., C) standard errors."""
+        """Return standard errors (..., C) from (..., K) variances and (..., pairs) covariances."""
         both = variances[..., self.first] + variances[..., self.second]
         parts = [both - 2 * covariances, both + 2 * covariances] if self.sums else [both - 2 * covariances]
         return np.asarray(np.sqrt(np.maximum(np.concatenate(parts, axis=-1), 0)))
 
     def symmetric(self, values: np.ndarray) -> np.ndarray:
-        """(pairs,) -> (K, K) with 0 on the diagonal."""
+        """Return the symmetric matrix of pairs: (pairs,) -> (K, K) with 0 on the diagonal."""
         integer = np.zeros((self.models, self.models))
         integer[self.first, self.second] = integer[self.second, self.first] = values
         return integer
 
     def square(self, low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(C,) limits -> (K, K) limits of value i - value j."""
+        """Return the limits of value i - value j, (K, K), from limits (C,) of combinations."""
         if self.sums:
             # |g| - |h| = clip(g - h, -|g + h|, |g + h|) with the sign of g + h: monotone in each of the two, so that
             # its extremes over both intervals lie at their ends.
@@ -159,14 +161,20 @@ class _Combinations:
 
 
 def _influence(pairs: np.ndarray, ratios: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What each image adds to each value (K, n), and its share of the denominator (K, n), or (1, n) if common."""
+    """Compute what each image adds to each value, (K, n), and its share of the denominator.
+
+    The share is (K, n), or (1, n) if common.
+    """
     influence = (pairs[..., 0] - ratios[:, None] * pairs[..., 1]) / sums[:, 1:]
     shares = pairs[..., 1] / sums[:, 1:]
     return influence, shares[:1] if (pairs[:, :, 1] == pairs[:1, :, 1]).all() else shares
 
 
 def _carrying(parts: np.ndarray, combined: _Combinations) -> np.ndarray:
-    """(C,) how many images, effectively, carry each combination of (K, n) parts: (sum |x|)^2 / sum x^2 (Kish)."""
+    """Compute how many images, effectively, carry each combination of (K, n) parts.
+
+    It is (C,): (sum |x|)^2 / sum x^2 (Kish).
+    """
     counts = []
     step = max(1, _CELLS // parts.shape[1])
     for sign in (-1.0, 1.0) if combined.sums else (-1.0,):
@@ -187,7 +195,7 @@ def _critical(
     seed: int,
     level: float,
 ) -> float:
-    """Quantile of the largest |t| of any testable combination; NaN where there is none."""
+    """Compute the quantile of the largest |t| of any testable combination; NaN where there is none."""
     if not testable.any():
         return float("nan")
     models, n = influence.shape
@@ -206,7 +214,10 @@ def _critical(
 
 
 def _weight_groups(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """The rows of ``weight_blocks`` as (b, n) uint16, many at a time: products of images are made once a group."""
+    """Yield the rows of ``weight_blocks`` as (b, n) uint16, many at a time.
+
+    Products of images are then made once a group.
+    """
     wanted = max(1, _WEIGHTS // n)
     waiting: list[np.ndarray] = []
     for block in weight_blocks(n, resamples, seed):
@@ -221,7 +232,7 @@ def _weight_groups(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 def _resampled(
     weights: np.ndarray, variables: np.ndarray, left: np.ndarray, right: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sums (b, v) of the variables (v, n) and (b, p) of their products, in each resample."""
+    """Compute sums (b, v) of the variables (v, n) and (b, p) of their products, in each resample."""
     sums = np.zeros((len(weights), len(variables)))
     moments = np.zeros((len(weights), len(left)))
     step = max(1, _CELLS // len(left))
@@ -241,7 +252,10 @@ def _largest_t(
     combined: _Combinations,
     testable: np.ndarray,
 ) -> np.ndarray:
-    """(b,) the largest |t| of the testable combinations in each resample, with the resample's own standard errors."""
+    """Compute the largest |t| (b,) of the testable combinations in each resample.
+
+    Standard errors are those of the resample.
+    """
     each = np.arange(models)
     # The variable that holds each model's denominator: its own, or the one of all.
     below = models + (each if len(position) == 2 * models else np.zeros(models, dtype=np.int64))

@@ -48,7 +48,7 @@ class Tables(NamedTuple):
 
 @compiled
 def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weights: Any) -> bool:
-    """The K nearest of the grid points around one pixel, by all distances; False where they may not be enough.
+    """Find the K nearest grid points of one pixel by all distances; return False where the points may not be enough.
 
     Args:
         x: place in its cell, 0..1, float64.
@@ -89,7 +89,7 @@ def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weigh
 
 @compiled
 def _grid_points(a: Any, b: Any, points: Any) -> Any:
-    """The nearest point of the dense map to each color; returns how many are no finite colors."""
+    """Find the nearest point of the dense map for each color; return how many colors are not finite."""
     infinite = i32(0)
     for p in range(points.size):
         infinite += i32(not (abs(a[p]) < _INFINITE and abs(b[p]) < _INFINITE))
@@ -102,7 +102,7 @@ def _grid_points(a: Any, b: Any, points: Any) -> Any:
 
 @compiled
 def _bins_at(points: Any, grid: Any, out: Any) -> Any:
-    """The bin of each point; whether any has none."""
+    """Look up the bin of each point; return whether any point has none."""
     none = i64(0)
     for p in range(points.size):
         found = i64(grid[u32(points[p])])
@@ -125,7 +125,9 @@ def _nearest_by_distance(a: Any, b: Any, bins: Any, out: Any) -> None:
 
 @compiled
 def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> bool:
-    """Index of the nearest bin, at ties the lowest; False where there is a NaN or infinity, and then unfinished.
+    """Write the index of the nearest bin, at ties the lowest.
+
+    Returns False at a NaN or infinity; the output is then incomplete.
 
     Args:
         ab: (N, 2, n) float32.
@@ -147,7 +149,7 @@ def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> bool:
 
 @compiled
 def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
-    """Soft encoding, K <= 12.
+    """Write the soft encoding of ab, K <= 12.
 
     Pixels go through in blocks, each by three loops: where a pixel lies, the powers of its exponents, what is written.
     So nothing is read just after it was written, which would cost half as much again.

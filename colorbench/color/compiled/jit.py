@@ -30,7 +30,7 @@ u64: Any = np.uint64
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """A function of arrays and numbers, compiled on its first call and kept from then on beside its file.
+    """Return a function of arrays and numbers that is compiled on its first call and cached beside its file.
 
     Every operation is rounded by itself and in the order written, so that a pixel's answer depends neither on its place
     nor on the machine. What a function takes from other files is compiled into it: it is compiled anew when any file
@@ -51,7 +51,7 @@ def compiled(function: Callable[..., Any]) -> Any:
 
 @cache
 def _sources(file: str) -> str:
-    """sha256 of a file of kernels and of all that it imports, but for libraries."""
+    """Return the sha256 of a file of kernels and of all that it imports, except libraries."""
     return module_digest(Path(file))
 
 
@@ -77,7 +77,7 @@ def _forgive(kernel: Any) -> None:
 
 
 def fused_multiply_add() -> Any:
-    """For compiled functions: (a, b, c) -> a b + c, rounded once.
+    """Return a compiled function (a, b, c) -> a b + c that rounds once.
 
     One instruction on nearly every processor of today, and the same answer, by way of a slower routine, on others.
     """
@@ -91,16 +91,16 @@ def fused_multiply_add() -> Any:
 
 
 def compilable(tensor: Tensor) -> bool:
-    """Whether compiled loops take this tensor."""
+    """Return whether compiled loops accept this tensor."""
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
 def pixels_of(image: Tensor) -> np.ndarray:
-    """(..., C, H, W) on the processor as (N, C, H W) contiguous; the same memory where it is so already."""
+    """Return (..., C, H, W) as (N, C, H W), contiguous on the CPU; without a copy where it already is."""
     c, h, w = image.shape[-3:]
     return np.asarray(image.detach().reshape(image.shape[:-3].numel(), c, h * w).contiguous().numpy())
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:
-    """What the twins calculate in: float64, but for Apple's GPUs, which have none."""
+    """Return the dtype of the torch path: float64, except on Apple's GPUs, which have none."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -36,7 +36,7 @@ class Shown(NamedTuple):
 
 @compiled
 def cube_root(x: Any) -> Any:
-    """Of a float64 of 1e-3 to 2, to 1e-13.
+    """Return the cube root of a float64 in 1e-3..2, to 1e-13.
 
     The inverse root y of x makes e = 1 - x y^3 zero, and y (1 - e)^(-1/3) is better than y: two steps along that
     series, the first in float32, and nothing is divided.
@@ -58,7 +58,7 @@ def _looked_up(values: Any, table: Any, out: Any) -> None:
 
 @compiled
 def _f(x: Any, y: Any, z: Any, row: Any, out: Any) -> None:
-    """CIE's f of one row of the matrix times linear light."""
+    """Write CIE's f of one row of the matrix times linear light."""
     i, j, k = row[0], row[1], row[2]
     for p in range(out.size):
         t = _fused(z[p], k, _fused(y[p], j, x[p] * i))
@@ -107,7 +107,7 @@ def _lab_of_block(
 
 @compiled
 def rgb8_to_lab(rgb8: Any, linear: Any, matrix: Any, lightness: Any, ab: Any, first: int) -> None:
-    """Lab of 8-bit sRGB.
+    """Convert 8-bit sRGB to Lab.
 
     Args:
         rgb8: (N, 3, n) uint8.
@@ -126,7 +126,7 @@ def rgb8_to_lab(rgb8: Any, linear: Any, matrix: Any, lightness: Any, ab: Any, fi
 
 @compiled
 def _light(lightness: Any, other: Any, scale: Any, out: Any) -> None:
-    """XYZ over the white point: CIE's f inverted, of (L + 16) / 116 + other scale; never below f = 0."""
+    """Write XYZ relative to the white point: CIE's f inverted at (L + 16) / 116 + other scale, never below f = 0."""
     for p in range(out.size):
         f = (f64(lightness[p]) + 16.0) * (1 / 116) + f64(other[p]) * scale
         f = max(f, 0.0)
@@ -135,7 +135,7 @@ def _light(lightness: Any, other: Any, scale: Any, out: Any) -> None:
 
 @compiled
 def _channel(x: Any, y: Any, z: Any, row: Any, out: Any) -> None:
-    """One channel of linear light, 0..1, from XYZ over the white point."""
+    """Return one channel of linear light, 0..1, from XYZ relative to the white point."""
     i, j, k = row[0], row[1], row[2]
     for p in range(out.size):
         t = (x[p] * i + y[p] * j) + z[p] * k
@@ -151,7 +151,7 @@ def _cells(linear: Any, out: Any) -> None:
 
 @compiled
 def _levels(linear: Any, cells: Any, first: Any, thresholds: Any, out: Any) -> None:
-    """8-bit values: that at the lower end of each pixel's cell, or the next one."""
+    """Write 8-bit values: that of the lower end of each pixel's cell, or the next one."""
     for p in range(out.size):
         level = first[u32(cells[p])]
         out[p] = np.uint8(level + i32(linear[p] >= thresholds[u32(level) + u32(1)]))
@@ -184,7 +184,7 @@ def _rgb8_of_block(
 
 @compiled
 def lab_to_rgb8(lab: Any, shown: Shown, rgb8: Any) -> None:
-    """8-bit sRGB of Lab, clipped channel by channel.
+    """Convert Lab to 8-bit sRGB, clipped channel by channel.
 
     Args:
         lab: (N, 3, n) float32.
@@ -209,17 +209,17 @@ def rendered(
     rendered_lightness: Any,
     rendered_ab: Any,
 ) -> None:
-    """What is seen of colors on an image's lightness: 8-bit sRGB, and its Lab.
+    """Render ab on an image's lightness: write 8-bit sRGB, and its Lab.
 
     Args:
         lightness: (N, 1, n) float32.
         ab: (N, 2, n) float32.
         shown: see ``lab_to_rgb8``.
         linear: see ``rgb8_to_lab``.
-        matrix: The same.
+        matrix: see ``rgb8_to_lab``.
         rgb8: (N, 3, n) uint8, filled.
-        seen_lightness: (N, 1, n) float32, filled.
-        seen_ab: (N, 2, n) float32, filled.
+        rendered_lightness: (N, 1, n) float32, filled.
+        rendered_ab: (N, 2, n) float32, filled.
     """
     scratch, cells = np.empty((6, _BLOCK)), np.empty(_BLOCK, np.int32)
     for image in range(ab.shape[0]):

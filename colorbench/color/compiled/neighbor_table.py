@@ -36,7 +36,10 @@ class _Border(NamedTuple):
 
 
 def neighbor_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> NeighborPatterns:
-    """Tables for the ``count`` nearest of the (n, 2) integer ``points``, n <= 62, from places in the unit cell."""
+    """Return tables of the ``count`` nearest of the (n, 2) integer ``points``, n <= 62.
+
+    They are looked up by the position in the unit cell.
+    """
     borders = _borders(points, count)
     ticks = np.arange(cells + 1) / cells
     positions = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -70,7 +73,7 @@ def neighbor_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> Nei
 
 
 def _nearest_sets(points: np.ndarray, positions: np.ndarray, count: int) -> np.ndarray:
-    """(n, 2) places -> (n,) int64 bit sets of their nearest points; at equal distance the first points."""
+    """Return (n,) int64 bit sets of the nearest points of (n, 2) positions; at equal distance the first points."""
     squared = ((positions[:, None] - points) ** 2).sum(-1)
     order = squared.argsort(axis=1, kind="stable")[:, :count]
     bits: np.ndarray = (np.int64(1) << order).sum(1)
@@ -78,7 +81,7 @@ def _nearest_sets(points: np.ndarray, positions: np.ndarray, count: int) -> np.n
 
 
 def _borders(points: np.ndarray, count: int) -> list[_Border]:
-    """All pieces of bisectors in the (slightly widened) unit cell that part two sets of nearest points."""
+    """Return all pieces of bisectors in the (slightly widened) unit cell that separate two sets of nearest points."""
     low, high = -0.01, 1.01
     found: dict[tuple[int, int, int], None] = {}
     for p, q in combinations(points.astype(int), 2):
@@ -119,7 +122,10 @@ def _borders(points: np.ndarray, count: int) -> list[_Border]:
 
 
 def _passes(border: _Border, positions: np.ndarray, half: float) -> np.ndarray:
-    """(n,) bool: the squares of side 2 ``half`` around (n, 2) places that a border touches (never one too few)."""
+    """Return (n,) bool: whether a border touches the square of side 2 ``half`` around each of (n, 2) positions.
+
+    No square that is touched is ever missed.
+    """
     half *= 1 + 1e-6  # rounding to a place happens in float32
     constant, da, db = border.line
     across = np.abs(constant + positions @ np.array([da, db])) <= (abs(da) + abs(db)) * half
@@ -131,7 +137,10 @@ def _passes(border: _Border, positions: np.ndarray, half: float) -> np.ndarray:
 def _decide(
     crossing: list[_Border], inside: int, points: np.ndarray, count: int, position: np.ndarray
 ) -> tuple[tuple[tuple[float, float, float], ...], list[int | None]]:
-    """Two lines for a place and the set of nearest points on their four sides; None: to be searched."""
+    """Return two lines for a position and the set of nearest points on each of their four sides.
+
+    A set is None where it must be searched.
+    """
     never = (-1.0, 0.0, 0.0)  # negative everywhere
     lines = list({border.line: None for border in crossing})
     if not lines:
@@ -155,7 +164,7 @@ def _decide(
 
 
 def _covers(pieces: list[_Border], point: np.ndarray) -> bool:
-    """Whether pieces of one line lie on both sides of a point on it."""
+    """Return whether pieces of one line lie on both sides of a point on it."""
     direction = pieces[0].end - pieces[0].begin
     along = [(end - point) @ direction for piece in pieces for end in (piece.begin, piece.end)]
     return bool(min(along) < -1e-9 and max(along) > 1e-9)
