@@ -11,7 +11,7 @@ from colorbench.errors import UserError
 
 if TYPE_CHECKING:
     from colorbench.data.dataset import Dataset
-    from colorbench.results.record import Record
+    from colorbench.results.record import Metric, Record
     from colorbench.results.run_key import RunFingerprint
 
 
@@ -37,11 +37,19 @@ def describe_record(folder: Path) -> dict[str, Any]:
         "title": record.model.card.title,
         "protocol": f"{record.protocol.name} version {record.protocol.version}",
         "images": f"{record.dataset.name}, {record.dataset.n_evaluated} evaluated",
-        "metrics": {one.name: f"{one.value} {one.unit}".strip() for one in record.metrics},
+        "metrics": {one.name: _value(one) for one in record.metrics},
         "made": record.provenance.time,
         "key": record.key,
         "a new run": list(reuse(folder, record)),
     }
+
+
+def _value(metric: Metric) -> str:
+    """A value as tables show it, with its unit and interval."""
+    from colorbench.reporting.format import interval, number
+
+    low_high = interval(metric.ci_low, metric.ci_high, metric.unit)
+    return " ".join(part for part in (number(metric.value, metric.unit), metric.unit, low_high) if part)
 
 
 def reuse(folder: Path, record: Record) -> Iterator[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -12,6 +14,7 @@ from colorbench import registry
 from colorbench.cli import app
 from colorbench.models.loading import load_model, model_factory, tags_of
 from colorbench.registry import Plugin, registered
+from colorbench.results.record import record_text
 
 MODELS = [plugin.name for plugin in registered("models")]
 PROTOCOLS = [plugin.name for plugin in registered("protocols")]
@@ -132,3 +135,15 @@ def test_an_unknown_name_is_one_line_with_a_suggestion(name: str, message: str) 
     assert (done.exit_code, done.stdout) == (2, "")
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_record_shows_its_numbers_as_tables_do(make_record: Any, tmp_path: Path) -> None:
+    record = make_record()
+    metrics = [
+        record.metrics[0].model_copy(update={"value": 86.4026862250434, "unit": "%", "ci_low": 84.98, "ci_high": 87.6}),
+        record.metrics[1].model_copy(update={"value": None, "ci_low": None, "ci_high": None}),
+    ]
+    (tmp_path / "record.json").write_text(record_text(record.model_copy(update={"metrics": metrics})))
+    shown = invoke("show", str(tmp_path)).stdout
+    assert f"{metrics[0].name}: 86.40 % [84.98, 87.60]" in shown
+    assert f"{metrics[1].name}: –" in shown and "None" not in shown
