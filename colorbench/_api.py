@@ -139,7 +139,7 @@ def run(
 
 
 def _datasets(sets: Mapping[str, Data], protocol: str) -> dict[str, Dataset]:
-    """The datasets of a run by role.
+    """Return the datasets of a run by role.
 
     Raises:
         UserError: for a role that the protocol does not have, and for no images to test on.

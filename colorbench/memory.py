@@ -40,7 +40,7 @@ class _Counts(ctypes.Structure):
 
 
 def keep_freed_memory() -> None:
-    """From now on this process keeps what it frees: only for programs of our own, before their work.
+    """Keep freed memory in this process from now on: only for programs of our own, before their work.
 
     Does nothing where the C library is not glibc, or where the user has set it up already (``MALLOC_...``,
     ``GLIBC_TUNABLES``).
@@ -78,7 +78,7 @@ def release_freed_memory(beyond: int = KEPT) -> bool:
 
 @lru_cache(maxsize=1)
 def _counting_libc() -> ctypes.CDLL | None:
-    """The C library, where it is a glibc that counts in 64 bits (2.33 or newer)."""
+    """Return the C library, where it is a glibc that counts in 64 bits (2.33 or newer)."""
     if platform.libc_ver()[0] != "glibc":
         return None
     libc = ctypes.CDLL(None)

@@ -71,7 +71,10 @@ class Plugin:
             ) from error
 
     def error(self) -> str | None:
-        """Why it cannot be used, in one line; None if it can. Imports it."""
+        """Return why it cannot be used, in one line; None if it can.
+
+        The plugin is imported for that.
+        """
         try:
             self.load()
         except UserError as error:
@@ -80,7 +83,7 @@ class Plugin:
 
 
 def registered(kind: Kind) -> tuple[Plugin, ...]:
-    """Everything of a kind that is installed, our own first, then by name; imports nothing."""
+    """Return everything of a kind that is installed, our own first, then by name; imports nothing."""
     packages: dict[int, tuple[str, str]] = {}  # asked once: each answer reads the package's metadata anew
     plugins = []
     for point in entry_points(group=f"{OWN}.{kind}"):
@@ -93,7 +96,7 @@ def registered(kind: Kind) -> tuple[Plugin, ...]:
 
 
 def find(kind: Kind, name: str) -> Plugin:
-    """The plugin of a full name (without tag).
+    """Return the plugin of a full name (without tag).
 
     Raises:
         UnknownNameError: for an unknown name, suggesting the nearest.
@@ -111,7 +114,10 @@ def find(kind: Kind, name: str) -> Plugin:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: near as a whole, or in its last part (``gray`` -> ``zoo/gray``)."""
+    """Return the known name that was probably meant.
+
+    It is near as a whole, or in its last part (``gray`` -> ``zoo/gray``).
+    """
     names = list(known)
     full = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     if full:
@@ -122,14 +128,14 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def split_tag(name: str) -> tuple[str, str | None]:
-    """``zoo/cic.small`` -> (``zoo/cic``, ``small``); the tag is None where there is none."""
+    """Split a name from its tag: ``zoo/cic.small`` -> (``zoo/cic``, ``small``); the tag is None where there is none."""
     folder, slash, last = name.rpartition("/")
     base, dot, tag = last.partition(".")
     return f"{folder}{slash}{base}", tag if dot else None
 
 
 def refuse_shadow(package: str) -> None:
-    """Say so where one of our packages (``zoo``, ``protocols``) is hidden by a folder or file of the user's.
+    """Refuse to go on where a folder or file of the user's hides one of our packages (``zoo``, ``protocols``).
 
     Python looks into the current folder first (``python -m colorbench``, or PYTHONPATH), and the names are common.
 
@@ -151,14 +157,14 @@ def refuse_shadow(package: str) -> None:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line: its type, its words, and the line of the user's code that raised it."""
+    """Return an exception in one line: its type, its message, and the line of the user's code that raised it."""
     message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _elsewhere(frame.filename)]
     return f"{message} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else message
 
 
 def _elsewhere(file: str) -> bool:
-    """Whether code is Python's own or this library's: the line to fix is in neither."""
+    """Return whether code is Python's own or this library's: the line to fix is in neither."""
     path, standard = Path(file), Path(sysconfig.get_paths()["stdlib"])
     if path.is_relative_to(standard):
         return "site-packages" not in path.parts
@@ -166,7 +172,7 @@ def _elsewhere(file: str) -> bool:
 
 
 def _package(point: EntryPoint) -> tuple[str, str]:
-    """Normalized name and version of the package that brings an entry point."""
+    """Return the normalized name and the version of the package that brings an entry point."""
     if point.dist is None:
         return "unknown", ""
     return re.sub(r"[-_.]+", "-", point.dist.name).lower(), point.dist.version

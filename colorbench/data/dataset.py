@@ -43,7 +43,10 @@ class Dataset:
         return len(self.samples)
 
     def limit(self, count: int) -> Dataset:
-        """The ``count`` samples whose ids have the smallest hash: a fixed random part, the same on every machine."""
+        """Return the ``count`` samples whose ids have the smallest hash.
+
+        A fixed random part, the same on every machine.
+        """
         chosen = sorted(self.samples, key=lambda sample: id_hash(sample.id))[:count]
         return replace(self, samples=tuple(sorted(chosen, key=lambda sample: sample.id)))
 
@@ -63,5 +66,5 @@ class DecodedImage:
 
 
 def id_hash(id: str) -> str:
-    """Hexadecimal sha256 of an id: orders samples at random, but the same way everywhere."""
+    """Return the hexadecimal sha256 of an id: it orders samples at random, but the same way everywhere."""
     return hashlib.sha256(id.encode()).hexdigest()

@@ -122,12 +122,12 @@ def decode(sample: Sample) -> DecodedImage:
 
 
 def decode_file(path: Path) -> DecodedImage:
-    """``decode`` for a path alone; its id is the file's name."""
+    """Decode a file by its path alone; its id is the file's name. See ``decode``."""
     return decode(Sample(path.name, path))
 
 
 def decode_bytes(content: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB, upright, of a file's bytes.
+    """Decode a file's bytes to (H, W, 3) uint8 sRGB, upright.
 
     Raises:
         UnreadableImage: for bytes that are damaged or no image.
@@ -148,7 +148,9 @@ def decode_bytes(content: bytes) -> np.ndarray:
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """Pillow's image of an open file, its pixels not yet decoded; the format is that of the bytes, not of a name.
+    """Open an image file with Pillow, its pixels not yet decoded.
+
+    The format is that of the bytes, not of the name.
 
     Raises:
         UnreadableImage: for a format that needs a plugin which is not installed.
@@ -175,7 +177,7 @@ def _check_pixels(image: Image.Image) -> None:
 
 
 def is_gray(rgb: np.ndarray) -> bool:
-    """Whether all three channels of (H, W, 3) are equal within 2 of 255, everywhere."""
+    """Return whether all three channels of (H, W, 3) are equal within 2 of 255, everywhere."""
     # A few rows settle nearly every image.
     for part in (rgb[:: max(1, len(rgb) // 8)], rgb):
         red, green, blue = (part[..., channel].astype(np.int16) for channel in range(3))
@@ -225,7 +227,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 @lru_cache(maxsize=32)  # a set has few profiles; lcms transforms may be shared by threads
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From a profile's colors to sRGB; None where pixels stay as they are."""
+    """Return the transform from a profile's colors to sRGB; None where pixels stay as they are."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         # As exact as lcms is: optimized, it takes dark tones of some gray curves 10 of 255 too low, and is no faster.

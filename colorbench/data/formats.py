@@ -27,30 +27,30 @@ PLUGINS = {
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of this name is taken for an image: its suffix is one that can be read here."""
+    """Return whether a file of this name is read as an image: its suffix is one that can be read here."""
     suffix = suffix_of(name)
     return suffix in SUFFIXES or (suffix in PLUGINS and load_plugin(PLUGINS[suffix][0]))
 
 
 def suffix_of(name: str) -> str:
-    """The suffix in lower case, with its dot; empty for a name without one."""
+    """Return the suffix in lower case, with its dot; empty for a name without one."""
     return PurePosixPath(name).suffix.lower()
 
 
 def without_suffix(name: str) -> str:
-    """A path less the suffix of an image; ``night.v2`` is a name, not a suffix."""
+    """Return a path without the suffix of an image; ``night.v2`` is a name, not a suffix."""
     suffix = suffix_of(name)
     return name[: -len(suffix)] if suffix in SUFFIXES or suffix in PLUGINS else name
 
 
 def readable() -> str:
-    """The suffixes that can be read here, for messages."""
+    """Return the suffixes that can be read here, for messages."""
     return ", ".join(sorted(SUFFIXES | {suffix for suffix, (module, _) in PLUGINS.items() if load_plugin(module)}))
 
 
 @cache
 def load_plugin(module: str) -> bool:
-    """Teach Pillow the format of a plugin; whether that worked."""
+    """Register the image format of a plugin with Pillow; return whether that worked."""
     try:
         found = import_module(module)
         register = getattr(found, "register_heif_opener", None)
@@ -62,13 +62,13 @@ def load_plugin(module: str) -> bool:
 
 
 def load_plugins() -> bool:
-    """Teach Pillow every format whose plugin is installed; whether there is any."""
+    """Register every image format whose plugin is installed; return whether there is any."""
     loaded = [load_plugin(module) for module, _ in dict.fromkeys(PLUGINS.values())]
     return any(loaded)
 
 
 def missing_plugin(head: bytes) -> str | None:
-    """What to install to read a file that begins with these bytes; None where no plugin would help."""
+    """Return what to install to read a file that begins with these bytes; None where no plugin would help."""
     kind = _format_of(head)
     return PLUGINS[kind][1] if kind in PLUGINS and not load_plugin(PLUGINS[kind][0]) else None
 
@@ -81,7 +81,7 @@ _BRANDS = {
 
 
 def _format_of(head: bytes) -> str | None:
-    """The suffix of a format that needs a plugin, from a file's first bytes."""
+    """Return the suffix of a format that needs a plugin, from a file's first bytes."""
     if head[:2] == b"\xff\x0a" or head[:12] == b"\0\0\0\x0cJXL \r\n\x87\n":
         return ".jxl"
     brand = head[8:12] if head[4:8] == b"ftyp" else b""

@@ -66,7 +66,7 @@ class _Pending:
     skipped: list[SkippedImage] = field(default_factory=list)
 
     def takes_another(self) -> bool:
-        """Whether one more image of the same size leaves the batch small enough for memory."""
+        """Return whether one more image of the same size leaves the batch small enough for memory."""
         height, width = self.loaded[0].pixels.shape[:2]
         return int((len(self.loaded) + 1) * height * width) <= LARGEST_BATCH
 
@@ -169,7 +169,7 @@ def _load(sample: Sample, preprocessing: Preprocessing) -> _Loaded | str:
 
 
 def _channels_first(images: Sequence[np.ndarray]) -> Tensor:
-    """(N, 3, h, w) of images (h, w, 3) of one size; (0, 3, 0, 0) of none."""
+    """Stack images (h, w, 3) of one size to (N, 3, h, w); no images give (0, 3, 0, 0)."""
     h, w, _ = images[0].shape if images else (0, 0, 3)
     batch = np.empty((len(images), 3, h, w), np.uint8)
     for position, image in enumerate(images):

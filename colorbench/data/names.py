@@ -79,7 +79,7 @@ def parts_of(name: str) -> Parts:
 
 
 def nearest_name(id: str, names: Iterable[str]) -> str | None:
-    """The name to show beside an id that has none: one that differs in upper and lower case alone, or the first."""
+    """Find the name that is nearest to an id without a file: one that differs in case alone, or the first."""
     first = None
     for name in names:
         first = first if first is not None else name
@@ -116,7 +116,7 @@ class _Index:
 
 
 def _candidates(one: _Name, given: _Index, asked: _Index, exact_wins: bool) -> list[_Name]:
-    """The names that may be meant by an id."""
+    """List the names that may be meant by an id."""
     # a.jpg.png belongs to a.jpg.
     same_path = [*given.by_key.get(one.key, []), *(given.by_key.get(one.path, []) if one.path != one.key else [])]
     if same_path:
@@ -136,7 +136,7 @@ def _candidates(one: _Name, given: _Index, asked: _Index, exact_wins: bool) -> l
 
 
 def _is_tail(key: Parts, one: _Name) -> bool:
-    """Whether one path ends in the other."""
+    """Return whether one path ends in the other."""
     return any(
         longer[len(longer) - len(shorter) :] == shorter
         for wanted in (one.key, one.path)

@@ -42,7 +42,7 @@ class Preprocessing:
         return f"squashed to {self.size} x {self.size} by Pillow's bicubic (antialiased)"
 
     def apply(self, rgb: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 -> (h, w, 3) uint8."""
+        """Apply the preprocessing: (H, W, 3) uint8 -> (h, w, 3) uint8."""
         if self.kind == "native":
             return rgb
         height, width = rgb.shape[:2]
@@ -57,7 +57,7 @@ class Preprocessing:
 
 
 def get_preprocessing(name: str) -> Preprocessing:
-    """The preprocessing of a name: ``squash256``, ``center256`` (any number of pixels) or ``native``.
+    """Return the preprocessing of a name: ``squash256``, ``center256`` (any number of pixels) or ``native``.
 
     Raises:
         UserError: for another name.
@@ -79,7 +79,7 @@ def _resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _resized_center(rgb: np.ndarray, height: int, width: int, size: int) -> np.ndarray:
-    """The ``size`` x ``size`` center of what ``_resized`` gives, from the pixels that it depends on alone.
+    """Compute the ``size`` x ``size`` center of what ``_resized`` gives, from the pixels that it depends on alone.
 
     An image of 1 x 60000 would be enlarged to 256 x 15 million before it is cropped. Pillow resizes one axis after the
     other, rounding between them, in an order that depends on the sizes: some pixels may differ by a few of 255.

@@ -42,7 +42,7 @@ class FolderContents:
     """Suffix -> number of other files."""
 
     def remark(self) -> str | None:
-        """One line on what was passed over; None for nothing."""
+        """Return one line on what was passed over; None for nothing."""
         return passed_over_line(self.passed_over)
 
 
@@ -95,7 +95,7 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
 
 
 def check_name(name: str, of: str = "an image") -> str:
-    """The name of an image or folder, unless no record, table or terminal could hold it.
+    """Return the name of an image or folder, after checking that records, tables and terminals can hold it.
 
     Raises:
         UserError: for a name that is not UTF-8 or has control characters.
@@ -107,7 +107,7 @@ def check_name(name: str, of: str = "an image") -> str:
 
 
 def passed_over_line(passed_over: Mapping[str, int]) -> str | None:
-    """One line on the files that are no images here, by suffix; None for none."""
+    """Return one line on the files that are no images, by suffix; None for none."""
     total = sum(passed_over.values())
     if not total:
         return None
@@ -130,7 +130,7 @@ def _printable(suffix: str) -> str:
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """What the file system tells of a file or of what it links to; None for a link to nothing or to itself."""
+    """Return the status of a file or of what it links to; None for a link to nothing or to itself."""
     try:
         return entry.stat()
     except OSError:

@@ -15,7 +15,7 @@ class SimpleColorizerAdapter:
     """A SimpleColorizer made to look like a Colorizer, with all capabilities that it has."""
 
     def __init__(self, model: Any, colorize: Callable[[Tensor], Tensor] | None = None) -> None:
-        """``colorize`` where the model calls its own something else: a network's ``forward``."""
+        """Wrap a model; ``colorize`` is given where the method has another name, such as a network's ``forward``."""
         self.model: Any = model
         self.card: ModelCard = model.card
         self._colorize = colorize
@@ -32,7 +32,7 @@ class SimpleColorizerAdapter:
         return getattr(self.model, "decoding", None) or {}
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """The short form's answer; its shape and values are checked by the engine."""
+        """Predict by the short form; the engine checks shape and values."""
         colorize = self.model.colorize if self._colorize is None else self._colorize
         return ColorPrediction(ab=colorize(inputs.lightness))
 

@@ -44,7 +44,7 @@ class ModelCard(BaseModel):
     """Anything else a reader of a table must know."""
 
     def not_storable(self) -> str | None:
-        """Say what a record could not hold, or not give back as it was; None where there is nothing.
+        """Return the reason why a record cannot hold the card, or not give it back as it was; None where it can.
 
         Values are checked when a card is made, but a dictionary can be written into afterwards, and ``model_copy``
         and ``model_construct`` check nothing.

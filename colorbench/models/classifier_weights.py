@@ -18,7 +18,7 @@ download."""
 
 
 def _with_packaged_weights(path: Path) -> nn.Module:
-    """EfficientNet-Lite0 in timm's form: the same tensors in the same order, under other names."""
+    """Return EfficientNet-Lite0 in timm's form: the same tensors in the same order, under other names."""
     import timm
 
     with torch.random.fork_rng(devices=[]):
@@ -40,7 +40,7 @@ def _packaged_file() -> Path:
 
 
 def _published_file(architecture: str, config: Any) -> Path:
-    """The file of timm's published weights, downloaded once.
+    """Return the file of timm's published weights, which is downloaded once.
 
     Raises:
         UserError: where there are none that can be read without running code, or downloads are switched off.

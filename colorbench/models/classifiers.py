@@ -1,12 +1,11 @@
-"""Image classifiers that classifier colorizations: timm's architectures with weights whose content is known by its
-hash.
+"""Image classifiers that rate colorizations: timm's architectures with weights that are identified by their hash.
 
     tf_efficientnet_lite0            weights that a Python package among the dependencies carries: no download
     resnet50, resnet50.a1_in1k       timm's published weights, downloaded once
     resnet18:weights.safetensors     an architecture with a weights file of one's own (also https://... or hf:...)
 
-A classifier always computes in float32, on a CPU one image at a time: that is no slower than a batch, and an answer
-then does not depend on which images were judged together.
+A classifier always computes in float32, on a CPU one image at a time: that is no slower than a batch, and a result
+then does not depend on which images were classified together.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ class Preprocessing:
     crop_mode: str
 
     def apply(self, rgb8: np.ndarray) -> Tensor:
-        """(h, w, 3) uint8 -> (3, H, W) float32, normalized."""
+        """Preprocess an image: (h, w, 3) uint8 -> (3, H, W) float32, normalized."""
         image = Image.fromarray(rgb8)
         if self.crop == "timm":
             shown = _timm_transform(self)(image)
@@ -118,7 +117,7 @@ class Classifier:
         return {name: index for index, name in enumerate(info.label_names())}
 
     def logits(self, rgb8: Tensor) -> Tensor:
-        """What the network answers.
+        """Compute the outputs of the network.
 
         Args:
             rgb8: (N, 3, h, w) uint8, of any size; where it lies is where the network runs.
@@ -146,7 +145,7 @@ class Classifier:
 
 
 def load_classifiers(names: str, *, crop: Crop = "none") -> tuple[Classifier, ...]:
-    """The classifiers of a list such as ``tf_efficientnet_lite0,resnet18:FILE``.
+    """Load the classifiers of a list such as ``tf_efficientnet_lite0,resnet18:FILE``.
 
     Raises:
         UserError: as ``load_classifier``; for an empty list, and for one that is named twice.
@@ -165,7 +164,9 @@ def load_classifiers(names: str, *, crop: Crop = "none") -> tuple[Classifier, ..
 
 
 def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
-    """A classifier by timm's name; ``NAME:FILE`` takes weights from a file (also ``https://...`` or ``hf:...``).
+    """Load a classifier by timm's name.
+
+    ``NAME:FILE`` takes weights from a file (also ``https://...`` or ``hf:...``).
 
     Args:
         name: see the head of this file.
@@ -198,12 +199,12 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
 
 
 def slug(name: str) -> str:
-    """A classifier's name in letters, digits and underscores, for names of columns and metrics."""
+    """Return a classifier's name in letters, digits and underscores, for names of columns and metrics."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower()
 
 
 def _config(architecture: str) -> Any:
-    """What timm knows of an architecture and its published weights.
+    """Return timm's configuration of an architecture and its published weights.
 
     Raises:
         UserError: for an unknown name or tag, suggesting the nearest.
@@ -245,7 +246,9 @@ def _preprocessing(config: Any, crop: Crop) -> Preprocessing:
 
 
 def _network(architecture: str, state: dict[str, Tensor], path: Path) -> nn.Module:
-    """timm's network with these weights; timm translates the forms in which an architecture's weights are published.
+    """Build timm's network with these weights.
+
+    timm translates the forms in which an architecture's weights are published.
 
     Raises:
         UserError: for weights of another network.

@@ -18,7 +18,7 @@ OFFLINE = ("COLORBENCH_OFFLINE", "HF_HUB_OFFLINE")
 
 
 def resolve(source: str | Path, sha256: str | None = None) -> Path:
-    """The local file of a weights source; downloads it once.
+    """Return the local file of a weights source, which is downloaded once.
 
     Args:
         source: a path; ``https://...``; or ``hf:OWNER/REPOSITORY/FILE[@REVISION]`` on the Hugging Face hub.
@@ -45,7 +45,7 @@ def resolve(source: str | Path, sha256: str | None = None) -> Path:
 
 
 def offline() -> bool:
-    """Whether COLORBENCH_OFFLINE or HF_HUB_OFFLINE forbids downloads."""
+    """Return whether COLORBENCH_OFFLINE or HF_HUB_OFFLINE forbids downloads."""
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in OFFLINE)
 
 
@@ -86,7 +86,7 @@ def _from_address(address: str, sha256: str | None) -> Path:
 
 
 def _from_hub(source: str) -> Path:
-    """``hf:OWNER/REPOSITORY/FILE[@REVISION]``; the hub's own cache is used, offline too."""
+    """Fetch ``hf:OWNER/REPOSITORY/FILE[@REVISION]`` through the hub's own cache, which is used offline, too."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,

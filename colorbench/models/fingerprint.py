@@ -53,7 +53,10 @@ class ModelFingerprint:
 
 
 def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
-    """The fingerprint of a model as it is now; its weights are read, which takes about a second a gigabyte."""
+    """Compute the fingerprint of a model as it is now.
+
+    Its weights are read, which takes about a second a gigabyte.
+    """
     colorizer = model.colorizer.model if isinstance(model.colorizer, SimpleColorizerAdapter) else model.colorizer
     name = canonical_name(model.full_name)
     if isinstance(colorizer, ImageFolderModel):
@@ -67,14 +70,17 @@ def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
 
 
 def canonical_name(name: str) -> str:
-    """A model's name without the folders above its file or folder: ``images:x`` and ``a.py:M`` wherever they lie."""
+    """Return a model's name without the folders above its file or folder.
+
+    ``images:x`` and ``a.py:M`` wherever they lie.
+    """
     if ":" not in name:
         return name
     return ":".join(Path(side).name or side for side in name.replace("\\", "/").split(":"))
 
 
 def object_code(value: Any) -> tuple[str, tuple[str, ...]]:
-    """(sha256 of the code of an object's class, why it cannot be known)."""
+    """Return (sha256 of the code of an object's class, reasons why it cannot be known)."""
     files = set()
     for kind in type(value).__mro__:
         if foreign(kind.__module__) and kind.__module__ != "__main__":
@@ -90,14 +96,14 @@ def object_code(value: Any) -> tuple[str, tuple[str, ...]]:
 
 
 def protocol_code(protocol: Any) -> tuple[str, tuple[str, ...]]:
-    """(sha256 of the code and the state of a protocol or scorer, why it cannot be known)."""
+    """Return (sha256 of the code and state of a protocol or scorer, reasons why it cannot be known)."""
     code, reasons = object_code(protocol)
     state, opaque = state_digest(protocol, root=_folder(type(protocol)))
     return hashlib.sha256(f"{code} {state}".encode()).hexdigest(), (*reasons, *opaque)
 
 
 def library_code() -> str:
-    """sha256 of colorbench's own code, as far as it makes numbers."""
+    """Return the sha256 of colorbench's own code, as far as it decides numbers."""
     return package_digest(LIBRARY, NO_NUMBERS)
 
 

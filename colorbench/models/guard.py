@@ -82,7 +82,7 @@ _HINT_EXIT = "a model must raise an exception instead; one that reads the comman
 
 
 def ended(error: BaseException) -> str:
-    """Say that code ended the program, with its exit code or last words."""
+    """Return the message that code ended the program, with its exit code or last message."""
     if not isinstance(error, SystemExit):
         return describe(error)
     message = " ".join(str(getattr(error, "last_message", "") or "").split())

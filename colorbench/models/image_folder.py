@@ -34,7 +34,7 @@ ASPECT_TOLERANCE = 0.01
 
 
 def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
-    """How the size (H, W) of a prediction fits that of its image."""
+    """Return how the size (H, W) of a prediction fits that of its image."""
     if prediction == image:
         return "same"
     if preprocessing.size and prediction == (preprocessing.size, preprocessing.size):
@@ -45,7 +45,7 @@ def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
 
 
 def same_aspect(one: Size, other: Size) -> bool:
-    """Whether two sizes are of one aspect ratio, within 1 % or the rounding of both sides to whole pixels."""
+    """Return whether two sizes have one aspect ratio, within 1 % or the rounding of both sides to whole pixels."""
     (h, w), (height, width) = one, other
     rounded = max((h - 1) / height, (w - 1) / width) < min((h + 1) / height, (w + 1) / width)
     return rounded or abs(w * height / (h * width) - 1) <= ASPECT_TOLERANCE
@@ -55,7 +55,7 @@ class ImageFolderModel:
     """A folder of images as a colorizer."""
 
     def __init__(self, folder: Path) -> None:
-        """Only names are read.
+        """List the names of a folder; no file is read.
 
         Raises:
             UserError: for a folder that is missing or without images.
@@ -103,11 +103,11 @@ class ImageFolderModel:
         return digest.hexdigest()
 
     def path_of(self, id: str) -> Path:
-        """The file of a prediction that was prepared."""
+        """Return the file of a prediction that was prepared."""
         return self._found[id]
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """The images at the inputs' size."""
+        """Read the predictions at the inputs' size."""
         if any(id not in self._found for id in inputs.ids):
             self._found |= self._match(inputs.ids)
         height, width = inputs.lightness.shape[-2:]
@@ -120,7 +120,7 @@ class ImageFolderModel:
         return ColorPrediction(rgb8=rgb8.to(inputs.lightness.device))
 
     def _image(self, id: str, size: Size, own: Size | None, preprocessing: str | None) -> np.ndarray:
-        """(H, W, 3) uint8 for one image of its own size ``own``, evaluated at ``size``."""
+        """Read one prediction, (H, W, 3) uint8, for an image of its own size ``own`` that is evaluated at ``size``."""
         path = self._found[id]
         try:
             rgb = decode_file(path).rgb
@@ -138,7 +138,7 @@ class ImageFolderModel:
         return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
     def _match(self, ids: Sequence[str]) -> dict[str, Path]:
-        """Id -> file, for all of them."""
+        """Match every id with a file."""
         found = match_names(ids, self._paths, exact_wins=False)
         where = str(self.folder)
         if found.doubtful:
@@ -167,5 +167,5 @@ SIZES = "save predictions at the sizes of their images, not cropped, padded or t
 
 
 def shown(size: Size) -> str:
-    """A size as people write it: width x height."""
+    """Return a size as people write it: width x height."""
     return f"{size[1]}x{size[0]}"

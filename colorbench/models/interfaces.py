@@ -50,7 +50,7 @@ class Colorizer(Protocol):
     card: ModelCard
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """Colors for a batch."""
+        """Predict colors for a batch."""
         ...
 
 
@@ -61,7 +61,7 @@ class SimpleColorizer(Protocol):
     card: ModelCard
 
     def colorize(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, 2, H, W) ab."""
+        """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H, W)."""
         ...
 
 
@@ -70,7 +70,7 @@ class PredictsDistribution(Protocol):
     """Answers with a distribution over the 313 bins; decoding is then a parameter of the run."""
 
     def distribution(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) -> (N, 313, H/4, W/4) log-probabilities."""
+        """Predict log-probabilities of the bins: (N, 1, H, W) -> (N, 313, H/4, W/4)."""
         ...
 
 
@@ -79,7 +79,10 @@ class HasFeatures(Protocol):
     """Gives the feature maps of its layers."""
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
-        """(N, 1, H, W) -> {layer name: (N, C, h, w)} for every conv layer; a block's name is its last layer's."""
+        """Return the features of every conv layer by name: (N, 1, H, W) -> {name: (N, C, h, w)}.
+
+        A block's name is its last layer's.
+        """
         ...
 
 
@@ -88,7 +91,7 @@ class RandomWeights(Protocol):
     """May have weights that were drawn at random (an untrained control): another seed gives another draw."""
 
     def redrawn(self, seed: int) -> Colorizer | None:
-        """The same architecture, drawn again; None where the weights are learned."""
+        """Return the same architecture, drawn again; None where the weights are learned."""
         ...
 
 

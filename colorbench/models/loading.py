@@ -56,7 +56,7 @@ class LoadedModel:
     """Before one was chosen."""
 
     def prepare(self, ids: tuple[str, ...]) -> None:
-        """What must be known before a run on the images ``ids``: stored images are looked up and hashed.
+        """Prepare a run on the images ``ids``: stored predictions are looked up and hashed.
 
         Raises:
             RunError: if images are missing.
@@ -80,7 +80,7 @@ class LoadedModel:
 
     @contextlib.contextmanager
     def at_work(self, device: torch.device) -> Iterator[None]:
-        """Lend the model to a device, in evaluation mode; afterwards it is where it was, in the mode it was in."""
+        """Move the model to a device, in evaluation mode; afterwards restore its device and mode."""
         home = device_of(self.colorizer) or torch.device("cpu")
         with evaluation_mode(self.colorizer):
             try:
@@ -154,7 +154,7 @@ def _by_name(name: str, weights: Path | None) -> LoadedModel:
 
 
 def _of_object(model: object) -> LoadedModel:
-    """A model that was made elsewhere, in a notebook say: ``notebook:Net``, or ``module:Net``."""
+    """Load a model object that was made elsewhere, for example in a notebook: ``notebook:Net``, or ``module:Net``."""
     kind = model if inspect.isclass(model) else type(model)
     if inspect.isclass(model) and inspect.isabstract(model):
         raise UserError(f"{kind.__name__} is an abstract class, no model")
@@ -168,7 +168,9 @@ def _of_object(model: object) -> LoadedModel:
 
 
 def model_factory(name: str) -> Any:
-    """The class or callable behind a name, with or without a tag (``tags``, ``presets``, ``training`` stand on it).
+    """Return the class or callable behind a name, with or without a tag.
+
+    It holds ``tags``, ``presets`` and ``training``.
 
     Raises:
         UserError: for an unknown name or a broken plugin.
@@ -177,13 +179,13 @@ def model_factory(name: str) -> Any:
 
 
 def tags_of(factory: Any) -> Mapping[str, str]:
-    """Tag -> one-line description, the default first; empty for a model without tags."""
+    """Return the one-line description of each tag, the default first; empty for a model without tags."""
     tags = getattr(factory, "tags", None)
     return tags if isinstance(tags, Mapping) else {}
 
 
 def as_colorizer(model: Any, name: str) -> Colorizer:
-    """What the engine can run, from what a plugin gave: checked, and wrapped where it has the short form.
+    """Return what the engine can run, from what a plugin gave: checked, and wrapped where it has the short form.
 
     Raises:
         UserError: naming the model and what it lacks.
@@ -210,7 +212,7 @@ def as_colorizer(model: Any, name: str) -> Colorizer:
 
 
 def _resolve_tag(source: _Source) -> str | None:
-    """The tag that was asked for, or the model's first; None for a model without tags.
+    """Return the tag that was asked for, or the model's first; None for a model without tags.
 
     Raises:
         UserError: for a tag that the model does not have.
@@ -247,7 +249,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def _beside(card: ModelCard, weights: Path) -> ModelCard:
-    """The card of a weights file of the user's; a hash list without a package lies beside it."""
+    """Return the card of a weights file of the user's; a hash list without a package lies beside it."""
     hashes = card.training_hashes
     if hashes is None or ":" in hashes:
         return card
@@ -255,7 +257,9 @@ def _beside(card: ModelCard, weights: Path) -> ModelCard:
 
 
 def _decoded(loaded: LoadedModel, decode: str | None, temperature: float | None) -> LoadedModel:
-    """With the decoding that was asked for, in its name where it is not the usual one, and written down.
+    """Return the model with the decoding that was asked for.
+
+    It is recorded, and stands in the name where it is not the default.
 
     Raises:
         UserError: for a model without decoding, an unknown method, a temperature that is not positive or not used.
@@ -291,7 +295,7 @@ def _decoded(loaded: LoadedModel, decode: str | None, temperature: float | None)
 
 
 def _decoding(loaded: LoadedModel) -> dict[str, Any]:
-    """How a model decodes.
+    """Return how a model decodes.
 
     Raises:
         UserError: for what no record can hold.

@@ -82,7 +82,10 @@ def _number(text: str, where: str) -> float:
 
 
 def short_name(path: Path) -> str:
-    """A file or folder as tables name it: from the current folder, or with one folder above it; never a home's name."""
+    """Return a file or folder as tables name it: from the current folder, or with one folder above it.
+
+    It never holds the name of a home folder.
+    """
     path = path.resolve()
     if path.is_relative_to(here := Path.cwd().resolve()) and path != here:
         return path.relative_to(here).as_posix()

@@ -64,7 +64,7 @@ def _restore(modes: Iterable[tuple[nn.Module, bool]]) -> None:
 
 
 def _contained(model: object) -> Iterator[nn.Module | Tensor]:
-    """Networks and loose tensors reached from a model, each once; submodules of a network are not named again."""
+    """Yield networks and loose tensors reached from a model, each once; submodules of a network are not named again."""
     seen: set[int] = set()
     within: set[int] = set()  # modules that a network found earlier has registered
     waiting: list[object] = [model, *_globals(model)]
@@ -87,7 +87,7 @@ def _contained(model: object) -> Iterator[nn.Module | Tensor]:
 
 
 def _inside(value: object) -> Iterable[object]:
-    """Whatever an object holds directly."""
+    """Return the objects that an object holds directly."""
     if isinstance(value, Mapping | types.MappingProxyType):
         return list(value.values()) if len(value) <= LARGEST else []
     if isinstance(value, list | tuple | set | frozenset):
@@ -146,7 +146,7 @@ def _cells(function: types.FunctionType) -> list[object]:
 
 
 def _globals(model: object) -> list[object]:
-    """Networks at the top of the file that the model's class, or that of what it wraps, is written in."""
+    """Return the networks at the top of the file that the model's class, or that of what it wraps, is written in."""
     classes = [type(value) for value in (model, *_attributes(model).values())]
     names = {str(kind.__module__) for kind in classes if not issubclass(kind, _PLAIN)}
     modules = [module for name in sorted(names) if (module := sys.modules.get(name)) is not None]
@@ -154,7 +154,7 @@ def _globals(model: object) -> list[object]:
 
 
 def _is_network(value: object) -> bool:
-    """Whether a global is a network, or a list or dictionary of networks."""
+    """Return whether a global is a network, or a list or dictionary of networks."""
     if isinstance(value, list | tuple | dict):
         return any(isinstance(one, nn.Module) for one in _inside(value))
     return isinstance(value, nn.Module)

@@ -30,7 +30,10 @@ def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: 
 
 
 def resized(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """(N, C, h, w) -> (N, C, *size); shrinking averages over all that falls into a pixel. Half precision is widened."""
+    """Resize maps: (N, C, h, w) -> (N, C, *size).
+
+    Shrinking averages over all that falls into a pixel. Half precision is widened.
+    """
     maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
     if maps.shape[-2:] == size:
         return maps

@@ -54,7 +54,7 @@ def _source(name: str) -> _Source:
 
 
 def _from_file(name: str) -> _Source:
-    """``file.py:Class``."""
+    """Load ``file.py:Class``."""
     text, _, attribute = name.rpartition(":")
     path, (attribute, asked) = Path(text), split_tag(attribute)
     if path.suffix != ".py" or not attribute.isidentifier():
@@ -97,7 +97,7 @@ def _defined_in(value: Any, module: ModuleType) -> bool:
 
 
 def _version(distribution: str, version: str, factory: Any) -> str:
-    """The version of an installed package, and a hash of the code where that changes under a version (editable)."""
+    """Return the version of an installed package; of an editable one with a hash of its code."""
     if distribution == OWN:
         return version  # the record has its git commit
     try:

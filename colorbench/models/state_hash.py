@@ -59,7 +59,7 @@ _CARD = ("role", "stochastic", "working_size", "settings")
 
 
 def state_digest(*values: Any, root: Path | None = None) -> tuple[str, tuple[str, ...]]:
-    """(sha256, what is opaque) of objects.
+    """Return (sha256, reasons why something is opaque) of the state of objects.
 
     Args:
         values: one or several.
@@ -81,7 +81,10 @@ class _Walk:
         self.opaque: list[str] = []
 
     def digest(self) -> str:
-        """sha256 of all that was visited; a large tensor is hashed by several threads, one tensor at a time."""
+        """Return the sha256 of all that was visited.
+
+        A large tensor is hashed by several threads, one tensor at a time.
+        """
         total = hashlib.sha256()
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for token in self._tokens:
@@ -222,7 +225,7 @@ class _Walk:
             self._reduced(value, path)
 
     def _reduced(self, value: Any, path: str) -> None:
-        """An object of compiled code: what it gives to be copied."""
+        """Visit an object of compiled code: hash what it gives to be copied."""
         try:
             parts = value.__reduce_ex__(2)
         except Exception:  # whatever a stranger's object does when it is to be copied
@@ -231,7 +234,7 @@ class _Walk:
         self.visit(parts[1:] if isinstance(parts, tuple) else parts, path)
 
     def _type(self, kind: type, path: str) -> None:
-        """A class; of one that belongs to the model its data, and what its functions name."""
+        """Visit a class; of one that belongs to the model, hash its data and what its functions name."""
         self._tokens.append(f"class {_name(kind)}")
         if not self._followed(kind.__module__):
             return
@@ -263,7 +266,7 @@ class _Walk:
         self._globals(sorted(_names(code)), function.__globals__, path)
 
     def _globals(self, names: list[str], known: Mapping[str, Any], path: str) -> None:
-        """What functions take from their module, and from modules beside it."""
+        """Visit what functions take from their module, and from modules beside it."""
         for name in names:
             value = known.get(name, self)
             if value is self:
@@ -276,7 +279,7 @@ class _Walk:
                 self.visit(value, f"{path}:{name}")
 
     def _followed(self, module: str) -> bool:
-        """Whether code belongs to the model, not to a library."""
+        """Return whether code belongs to the model, not to a library."""
         if foreign(module) and module != "__main__":
             return False
         file = getattr(sys.modules.get(module), "__file__", None)
@@ -294,14 +297,14 @@ def _name(one: Any) -> str:
 
 
 def _in_a_file(module: str | None) -> bool:
-    """Whether a module's code is a file, which is hashed by itself."""
+    """Return whether a module's code is a file, which is hashed by itself."""
     found = sys.modules.get(module or "")
     file = getattr(found, "__file__", None)
     return module != "__main__" and file is not None and Path(file).is_file()
 
 
 def _source(one: type | types.FunctionType) -> str:
-    """Source text, as notebooks keep it; else what Python compiled it to."""
+    """Return source text, as notebooks keep it; else what Python compiled it to."""
     try:
         return inspect.getsource(one)
     except (OSError, TypeError):
@@ -319,7 +322,7 @@ def _compiled(code: types.CodeType) -> str:
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """Every name that code asks for, of functions within it too."""
+    """Return every name that code asks for, including functions within it."""
     found = set(code.co_names)
     for one in code.co_consts:
         if isinstance(one, types.CodeType):
@@ -328,7 +331,7 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _memory(value: Tensor | np.ndarray) -> memoryview:
-    """The bytes of a tensor, on the processor."""
+    """Return the bytes of a tensor, on the CPU."""
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
     plain = value.dequantize() if value.is_quantized else value

@@ -15,7 +15,7 @@ from colorbench.models.card import ModelCard
 
 
 def overlap(card: ModelCard, sha256s: Iterable[str]) -> int | None:
-    """How many images are among the model's training images, by content; None: not known.
+    """Count the images that are among the model's training images, by content; None where that is not known.
 
     Args:
         card: its ``training_hashes`` names a file, ``package:path``: a .npy of (n,) uint64, each the first 8 bytes,

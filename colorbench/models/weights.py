@@ -23,7 +23,7 @@ PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 
 
 def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a weights file by name, on the CPU, in the dtypes that the file has.
+    """Load the tensors of a weights file by name, on the CPU, in the dtypes of the file.
 
     Args:
         path: ``.safetensors``, or a state dict that torch saved (``.pth``, ``.pt``, ``.bin``, ``.ckpt``).
@@ -63,7 +63,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
 
 
 def file_sha256(path: Path) -> str:
-    """Hexadecimal sha256 of a file's bytes."""
+    """Return the hexadecimal sha256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -103,7 +103,7 @@ def compare_paths(
     headline: str | None = None,
     allow_unstable: bool = False,
 ) -> Comparison:
-    """``compare`` of what lies in these places; see ``find_record``."""
+    """Compare the records in these folders; see ``find_record`` and ``compare``."""
     runs = [load_stored(find_record(path, protocol)) for path in paths]
     return compare(runs, metrics=metrics, headline=headline, allow_unstable=allow_unstable)
 
@@ -127,7 +127,7 @@ def _labels(runs: Sequence[LoadedRun]) -> list[str]:
 def _metrics(
     runs: Sequence[LoadedRun], asked: Sequence[str], headline: str | None, allow_unstable: bool
 ) -> list[Metric]:
-    """Those to compare by: the headline first, unstable ones last."""
+    """Return the metrics to compare by: the headline first, unstable ones last."""
     shared = [metric for metric in runs[0].record.metrics if all(_has(run, metric) for run in runs)]
     known = {metric.name: metric for metric in shared}
     for name in asked:
@@ -151,7 +151,7 @@ def _has(run: LoadedRun, metric: Metric) -> bool:
 
 
 def _test(together: PairedRuns, labels: Sequence[str], i: int, j: int, metric: Metric) -> PairedTest:
-    """Everything about one pair by one metric; ``p_holm`` and the verdict follow when all are there."""
+    """Test one pair by one metric; ``p_holm`` and the verdict follow when all tests are there."""
     a, b = together.statistics(metric.name)[[i, j]]
     both = defined(a) & defined(b)
     found = paired_interval(a, b, metric.form)
@@ -196,7 +196,7 @@ def _test(together: PairedRuns, labels: Sequence[str], i: int, j: int, metric: M
 def _untested(
     together: PairedRuns, pair: tuple[int, int], metric: Metric, n: int, a: np.ndarray, b: np.ndarray
 ) -> str | None:
-    """Why two models are not tested by a metric; None where they are."""
+    """Return why two models are not tested by a metric; None where they are."""
     if n < MINIMUM:
         images = "1 image" if n == 1 else f"{n} images"
         return f"{images}: fewer than {MINIMUM} are not tested"
@@ -213,7 +213,10 @@ def _untested(
 
 
 def _apart(scores: np.ndarray, both: np.ndarray, metric: Metric) -> np.ndarray:
-    """(m,) how much better (higher, where neither direction is) a's score is, of the images defined for both."""
+    """Return how much better a's score is of each image that is defined for both, (m,).
+
+    Better is higher where neither direction is.
+    """
     a, b = scores[:, both]
     with np.errstate(invalid="ignore"):
         apart = b - a if metric.higher_is_better is False else a - b
@@ -223,7 +226,7 @@ def _apart(scores: np.ndarray, both: np.ndarray, metric: Metric) -> np.ndarray:
 
 
 def _farthest(together: PairedRuns, scores: np.ndarray, b: np.ndarray, metric: Metric) -> list[ImagePair]:
-    """The images that move the difference most (score times weight), in favor of a and then of b."""
+    """Return the images that move the difference most (score times weight), in favor of a and then of b."""
     sign = -1.0 if metric.higher_is_better is False else 1.0
     weights = b[:, -1] / np.nansum(b[:, -1])
     with np.errstate(invalid="ignore"):
@@ -244,7 +247,10 @@ def _farthest(together: PairedRuns, scores: np.ndarray, b: np.ndarray, metric: M
 
 
 def _adjusted(tests: Sequence[PairedTest]) -> list[PairedTest]:
-    """With p adjusted for all tests, and the verdict: both the test and the interval must exclude no difference."""
+    """Return the tests with p adjusted for all of them, and the verdict.
+
+    A difference is real where both the test and the interval exclude 0.
+    """
     adjusted = holm([math.nan if test.p is None else test.p for test in tests])
     return [
         test if test.p is None else test.model_copy(update={"p_holm": p, "verdict": _verdict(test, p)})
@@ -275,7 +281,7 @@ def _ranks(together: PairedRuns, labels: Sequence[str], metrics: Sequence[Metric
 
 
 def _remarks(runs: Sequence[LoadedRun], labels: Sequence[str]) -> list[str]:
-    """What a reader must know before believing the differences."""
+    """Return what a reader must know before believing the differences."""
     message = []
     for run, label in zip(runs, labels, strict=True):
         record = run.record

@@ -43,7 +43,7 @@ class SavedImage(BaseModel):
 
     @classmethod
     def of(cls, id: str, sha256: str, reasons: list[str], scores: Mapping[str, float]) -> SavedImage:
-        """The line of an image whose images have the names of ``file_names``; NaN scores become None."""
+        """Return the line of an image that is saved under the names of ``file_names``; NaN scores become None."""
         prediction, truth, gray = file_names(id)
         known = {name: score if math.isfinite(score) else None for name, score in scores.items()}
         return cls(id=id, sha256=sha256, prediction=prediction, truth=truth, gray=gray, reasons=reasons, scores=known)
@@ -69,7 +69,7 @@ def is_complete(path: Path) -> bool:
 
 
 def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> list[SavedImage]:
-    """The images kept beside a record; none for ``--save none``.
+    """Read the index of the images saved beside a record; none for ``--save none``.
 
     Args:
         folder: of the record.
@@ -92,7 +92,7 @@ def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
 
 
 def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | None:
-    """The bytes of a saved file of a record; None for one outside its folder, a missing, or a changed one.
+    """Read a saved file of a record; None for one that is missing, changed, or outside the record's folder.
 
     Args:
         folder: of the record.

@@ -56,7 +56,7 @@ class LoadedRun:
         return {name: self.rows[name].to_numpy() for name in self.rows.columns if name not in FIXED_COLUMNS}
 
     def metric(self, name: str) -> Metric:
-        """What the record says of a metric.
+        """Return a metric of the record by name.
 
         Raises:
             UserError: naming those that it has.
@@ -67,7 +67,7 @@ class LoadedRun:
         return found[name]
 
     def statistics(self, name: str) -> np.ndarray:
-        """(n, k) sufficient statistics of a metric, in the order of the rows.
+        """Return the sufficient statistics of a metric, (n, k), in the order of the rows.
 
         Raises:
             UserError: for an unknown metric, or one whose statistics are not in the rows.
@@ -79,7 +79,7 @@ class LoadedRun:
         return np.stack([self.columns[column] for column in names], axis=1)
 
     def scores(self, name: str) -> np.ndarray:
-        """(n,) the metric of each image alone; NaN where it is not defined.
+        """Return the metric of each image alone, (n,); NaN where it is not defined.
 
         Raises:
             UserError: as ``statistics``.
@@ -92,7 +92,7 @@ class LoadedRun:
 
 
 def find_record(path: Path, protocol: str | None = None) -> Path:
-    """The folder of a record, from itself, its ``record.json``, or a folder under which exactly one lies.
+    """Find the folder of a record from itself, its ``record.json``, or a folder under which exactly one lies.
 
     Args:
         path: what was named.
@@ -126,7 +126,7 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
 
 
 def load_stored(folder: Path) -> LoadedRun:
-    """The record that lies in a folder, with its rows.
+    """Load the record of a folder, with its rows.
 
     Raises:
         UserError: for a folder without a record, a record that is none, and rows that are missing, changed (other
@@ -138,7 +138,9 @@ def load_stored(folder: Path) -> LoadedRun:
 
 
 def read_checked_record(folder: Path) -> tuple[Record, str]:
-    """The record of a folder and the sha256 of its bytes; only a plain file of reasonable size is opened.
+    """Read the record of a folder and the sha256 of its bytes.
+
+    Only a plain file of reasonable size is opened.
 
     Raises:
         UserError: as ``load_stored``.
@@ -159,7 +161,7 @@ def read_checked_record(folder: Path) -> tuple[Record, str]:
 
 
 def read_table(folder: Path, record: Record) -> pd.DataFrame:
-    """The rows of a record, checked.
+    """Read the rows of a record, checked.
 
     Raises:
         UserError: as ``load_stored``.

@@ -22,13 +22,13 @@ ROUNDING = 1e-6
 
 
 def column_key(record: Record) -> tuple[str, str, str, str, str]:
-    """What two records must share to stand in one column of a board; ``COLUMN`` names its parts."""
+    """Return what two records must share to stand in one column of a board; ``COLUMN`` names its parts."""
     protocol, data = record.protocol, record.dataset
     return (protocol.name, str(protocol.version), protocol.identity_sha256, data.fingerprint, data.gray_policy)
 
 
 def differing(a: Record, b: Record) -> list[str]:
-    """Why two records cannot be compared, a reason each; empty where they can.
+    """Return the reasons why two records cannot be compared; empty where they can.
 
     The first is the one to say: another protocol has other parameters, too.
     """
@@ -88,7 +88,7 @@ class PairedRuns:
         return [str(sha256) for sha256 in self.runs[0].rows["sha256"].iloc[self.positions[0]]]
 
     def statistics(self, metric: str) -> np.ndarray:
-        """(K, n, k) of a metric.
+        """Return the sufficient statistics of a metric, (K, n, k).
 
         All but the first statistic follow from the images alone (weights, the truth's own value). Where they
         differ between runs by rounding only, as between a CPU and a GPU, those of the first run that agrees are taken:
@@ -109,12 +109,12 @@ class PairedRuns:
         return found
 
     def scores(self, metric: str) -> np.ndarray:
-        """(K, n) of each image alone."""
+        """Return the metric of each image alone, (K, n)."""
         return np.stack([run.scores(metric)[at] for run, at in zip(self.runs, self.positions, strict=True)])
 
 
 def _same_but_for_rounding(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two runs' statistics of the truth agree on every image on which both are defined."""
+    """Return whether two runs' statistics of the ground truth agree on every image on which both are defined."""
     both = ~(np.isnan(a) | np.isnan(b))
     return bool(both.any() and np.allclose(a[both], b[both], rtol=ROUNDING, atol=0))
 

@@ -234,7 +234,7 @@ def record_text(record: Record) -> str:
 
 @contextlib.contextmanager
 def storable(whose: str) -> Iterator[None]:
-    """Say in one line that what a record is made of cannot be stored.
+    """Turn the error of values that a record cannot store into one line.
 
     Raises:
         RunError: naming whose values they are, and the first.
@@ -248,7 +248,7 @@ def storable(whose: str) -> Iterator[None]:
 
 
 def unstorable(value: object) -> str | None:
-    """Say what of plain values JSON cannot hold; None where it can hold all."""
+    """Return what JSON cannot hold of plain values; None where it can hold all."""
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
@@ -257,7 +257,7 @@ def unstorable(value: object) -> str | None:
 
 
 def read_record(folder: Path) -> Record:
-    """The record that lies in a folder.
+    """Read the record of a folder.
 
     Raises:
         UserError: where there is none, or it is not one.

@@ -22,7 +22,7 @@ from colorbench.storage.safe_read import HASH, LONGEST_ID, MOST_CELLS, InvalidTa
 
 
 def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
-    """``rows.parquet``: a line per image; equal rows give equal bytes."""
+    """Return the bytes of ``rows.parquet``: a line per image; equal rows give equal bytes."""
     heights, widths = np.asarray(rows.sizes, np.int32).reshape(-1, 2).T
     labels = [0 if label is None else label for label in rows.labels]
     table = {
@@ -63,7 +63,7 @@ def _bits(values: Sequence[bool]) -> pyarrow.Buffer:
 
 
 def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Content hashes and the protocol's columns of a ``rows.parquet``.
+    """Read content hashes and the protocol's columns of a ``rows.parquet``.
 
     Raises:
         UserError: for a file that is damaged or none.
@@ -89,7 +89,7 @@ _FIXED_TYPES = {
 
 
 def rows_table(data: bytes, expected: int) -> pd.DataFrame:
-    """The bytes of a ``rows.parquet`` as a table of ``expected`` rows.
+    """Read the bytes of a ``rows.parquet`` as a table of ``expected`` rows.
 
     Raises:
         InvalidTable: saying what is wrong with it.

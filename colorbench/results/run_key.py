@@ -22,7 +22,7 @@ from colorbench.storage.versions import version_of
 
 
 def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> str:
-    """sha256 of protocol, version and resolved parameters: what a board column is.
+    """Return the sha256 of protocol, version and resolved parameters: what a board column is.
 
     Raises:
         PluginError: for values that no record can hold.
@@ -34,7 +34,7 @@ def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> s
 
 
 def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
-    """sha256 over the ids and sizes of the files, and their times where asked.
+    """Return the sha256 over the ids and sizes of the files, and their times where asked.
 
     Without times it is the same on every machine that holds the same files; with them it tells, unread, whether any
     file was touched.
@@ -59,7 +59,7 @@ def run_key(
     revision: int = 0,
     fingerprint: Mapping[str, str] | None = None,
 ) -> str:
-    """sha256 of all that decides the numbers.
+    """Return the sha256 of all that decides the numbers.
 
     Args:
         model: its name and decoding.
@@ -113,7 +113,7 @@ class RunFingerprint:
         )
 
     def part(self, revision: int) -> FingerprintPart:
-        """As a record keeps it."""
+        """Return this part as a record stores it."""
         return FingerprintPart(
             model=self.model.name,
             weights=self.model.weights,
@@ -137,7 +137,7 @@ def run_fingerprint(
     dtype: str,
     references: Sequence[ModelFingerprint] = (),
 ) -> RunFingerprint:
-    """The fingerprint of a run.
+    """Return the fingerprint of a run.
 
     Args:
         model: of the model.
@@ -154,7 +154,7 @@ def run_fingerprint(
 
 
 def decides_of(record: Record) -> dict[str, Any]:
-    """Arguments of ``run_key`` as a record tells them, but ``samples``, ``classes`` and ``revision``."""
+    """Return the arguments of ``run_key`` that a record holds: all but ``samples``, ``classes`` and ``revision``."""
     name = record.model.name
     model = {
         "name": name if record.fingerprint is None else canonical_name(name),

@@ -63,7 +63,7 @@ class Shard:
 
 
 def pack(shard: Shard) -> bytes:
-    """A shard as the bytes of an .npz file; equal shards but for their seconds give equal bytes."""
+    """Serialize a shard as the bytes of an .npz file; equal shards, apart from their seconds, give equal bytes."""
     head = {
         "ids": shard.ids,
         "sha256s": shard.sha256s,
@@ -83,7 +83,7 @@ def pack(shard: Shard) -> bytes:
 
 
 def unpack(data: bytes, *, arrays: bool = True) -> Shard:
-    """The reverse of ``pack``, with the arrays or without unpacking them."""
+    """Read a shard from the bytes of ``pack``, with the arrays or without unpacking them."""
     with np.load(io.BytesIO(data), allow_pickle=False) as parts:
         head: dict[str, Any] = json.loads(parts["head"].tobytes())
         columns = {name[len("column/") :]: parts[name] for name in parts.files if name.startswith("column/")}
@@ -104,7 +104,7 @@ def unpack(data: bytes, *, arrays: bool = True) -> Shard:
 
 
 def key_of(path: Path) -> str | None:
-    """Key of the run that a shard belongs to; None where it is damaged."""
+    """Return the key of the run that a shard belongs to; None where the shard is damaged."""
     try:
         with np.load(path, allow_pickle=False) as parts:
             found = json.loads(parts["head"].tobytes()).get("key", "")
@@ -117,7 +117,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
     """Arrays of a whole set on disk, (n, ...) each: read where they are indexed, released when no longer used."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
-        """``files`` are .npy, by the name of the array."""
+        """Open .npy files, given by the name of their array."""
         self.files = dict(files)
 
     @classmethod

@@ -10,7 +10,7 @@ from colorbench.results.metric_spec import COUNT, MetricSpec
 
 
 def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.ndarray:
-    """(n, k) sufficient statistics of a metric.
+    """Return the sufficient statistics of a metric, (n, k).
 
     Raises:
         KeyError: naming the column that the protocol did not give.
@@ -20,7 +20,10 @@ def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.n
 
 
 def paired_positions(candidate: Sequence[str], reference: Sequence[str]) -> np.ndarray:
-    """(m, 2) places of equal content hashes; of an image that is in a set twice, the first pairs with the first."""
+    """Return the positions of equal content hashes, (m, 2).
+
+    Of an image that is in a set twice, the first pairs with the first.
+    """
     waiting: dict[str, list[int]] = {}
     for position in reversed(range(len(reference))):
         waiting.setdefault(reference[position], []).append(position)

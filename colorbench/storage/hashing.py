@@ -9,13 +9,13 @@ from typing import Any
 
 
 def digest_of(value: Any) -> str:
-    """Hexadecimal sha256 of plain data (numbers, text, lists, mappings), whatever the order of the keys."""
+    """Return the hexadecimal sha256 of plain data (numbers, text, lists, mappings), whatever the order of the keys."""
     text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:
-    """Mappings, sequences, paths and numpy numbers as what JSON knows.
+    """Convert mappings, sequences, paths and numpy numbers to what JSON knows.
 
     Raises:
         TypeError: for anything else.
@@ -34,7 +34,10 @@ def plain(value: Any) -> Any:
 
 
 def not_storable(value: Any) -> str | None:
-    """Say what of plain data a record cannot hold (NaN, infinity, half a surrogate pair, objects); None for nothing."""
+    """Return what a record cannot hold of plain data; None for nothing.
+
+    It cannot hold NaN, infinity, half a surrogate pair, or objects.
+    """
     try:
         digest_of(value)
     except (TypeError, ValueError) as error:
@@ -43,5 +46,5 @@ def not_storable(value: Any) -> str | None:
 
 
 def content_fingerprint(sha256s: Iterable[str]) -> str:
-    """sha256 over sorted content hashes: the same set of images, whatever their names."""
+    """Return the sha256 over sorted content hashes: the same for the same set of images, whatever their names."""
     return hashlib.sha256("\n".join(sorted(sha256s)).encode()).hexdigest()

@@ -19,7 +19,7 @@ class Lock:
 
     @classmethod
     def take(cls, path: Path) -> Lock | None:
-        """The lock, or None where someone else holds it."""
+        """Take the lock; return None where another process holds it."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
         if fcntl is not None:
             try:
@@ -32,7 +32,7 @@ class Lock:
         return cls(descriptor)
 
     def release(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1

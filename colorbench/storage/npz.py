@@ -11,7 +11,7 @@ import numpy as np
 
 
 def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as the bytes of a compressed .npz; see ``write_npz``."""
+    """Return arrays as the bytes of a compressed .npz; see ``write_npz``."""
     buffer = io.BytesIO()
     write_npz(buffer, arrays)
     return buffer.getvalue()

@@ -34,7 +34,7 @@ _DAMAGED = (ValueError, KeyError, OSError, EOFError, MemoryError, NotImplemented
 
 
 def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
-    """The bytes of a plain file.
+    """Read the bytes of a plain file.
 
     Args:
         path: of the file.
@@ -58,7 +58,9 @@ def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
 
 
 def inside(folder: Path, name: str) -> Path | None:
-    """The plain file ``name`` below a folder; None where the name, or a link on its way, leads out of it.
+    """Return the plain file ``name`` below a folder.
+
+    The result is None where the name, or a link on its way, leads out of the folder.
 
     For every name that a record or its index of images gives: it may say ``../../secret`` or ``/dev/zero``.
     """
@@ -73,7 +75,7 @@ def inside(folder: Path, name: str) -> Path | None:
 
 
 def left_out(folder: Path, name: str) -> bool:
-    """Whether nothing at all lies where a plain name below a folder leads."""
+    """Return whether nothing at all lies where a plain name below a folder leads."""
     pure = PurePosixPath(name)
     plain = name and name.isprintable() and not pure.is_absolute() and ".." not in pure.parts
     return bool(plain) and not os.path.lexists(folder / name)
@@ -84,7 +86,7 @@ class InvalidTable(Exception):
 
 
 def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
-    """The bytes of an ``arrays.npz``: arrays of ``count`` images, by name.
+    """Read the bytes of an ``arrays.npz``: arrays of ``count`` images, by name.
 
     Raises:
         InvalidTable: for bytes that are no such arrays, or would unpack to more than 2 GB.

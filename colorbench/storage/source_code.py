@@ -58,7 +58,7 @@ class Syntax:
 
 
 def code_digest(files: Iterable[Path], exclude: Sequence[Path] = ()) -> str:
-    """sha256 of the code that files of Python belong to, and of what it imports.
+    """Return the sha256 of the code that Python files belong to, and of what it imports.
 
     Args:
         files: modules of the code in question.
@@ -74,7 +74,10 @@ def code_digest(files: Iterable[Path], exclude: Sequence[Path] = ()) -> str:
 
 
 def package_digest(folder: Path, exclude: Sequence[str] = ()) -> str:
-    """sha256 of all source files below a folder, but for those below ``exclude``; what it imports is left out."""
+    """Return the sha256 of all source files below a folder, except those below ``exclude``.
+
+    What they import is left out.
+    """
     lines = [
         f"{path.relative_to(folder).as_posix()} {file_sha256(path)}"
         for path in sources_below(folder)
@@ -84,7 +87,7 @@ def package_digest(folder: Path, exclude: Sequence[str] = ()) -> str:
 
 
 def module_digest(file: Path) -> str:
-    """sha256 of one module and of those that it imports from its own package or folder, each by itself."""
+    """Return the sha256 of one module and of those that it imports from its own package or folder, each by itself."""
     root = _root(file.resolve())
     found: dict[Path, str] = {}
     waiting = [file.resolve()]
@@ -102,13 +105,13 @@ def module_digest(file: Path) -> str:
 
 
 def stamp_of(path: Path) -> tuple[int, ...]:
-    """What changes whenever a file is written or replaced, times that were put back included."""
+    """Return what changes whenever a file is written or replaced, even where its times were put back."""
     status = os.stat(path)
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 
 def file_sha256(path: Path) -> str:
-    """sha256 of a file, read once while it does not change; of a very large one a hash of 64 samples.
+    """Return the sha256 of a file, read once while it does not change; of a very large one a hash of 64 samples.
 
     Raises:
         UnknownCode: where it cannot be read.
@@ -132,7 +135,9 @@ def _file_sha256(path: Path, stamp: tuple[int, ...]) -> str:
 
 
 def loaded_sha256(path: Path) -> str:
-    """sha256 of a source file as it was when its module was first hashed in this process, if that is still loaded.
+    """Return the sha256 of a source file as it was when its module was first hashed in this process.
+
+    A module that is no longer loaded is hashed anew.
 
     Python goes on with the code it has loaded, whatever becomes of the file.
 
@@ -153,7 +158,7 @@ _seen: dict[Path, tuple[str, ModuleType | None]] = {}
 
 
 def sources_below(folder: Path) -> list[Path]:
-    """Source files below a folder in the order of their names; hidden folders and compiled copies are passed over.
+    """List the source files below a folder in the order of their names, without hidden folders and compiled copies.
 
     Raises:
         UnknownCode: for more than any package has.
@@ -168,18 +173,18 @@ def sources_below(folder: Path) -> list[Path]:
 
 
 def installed(path: Path) -> bool:
-    """Whether a file belongs to an installed package (no checkout, no editable install)."""
+    """Return whether a file belongs to an installed package (no checkout, no editable install)."""
     return any(part in ("site-packages", "dist-packages") for part in path.parts)
 
 
 def foreign(module: str) -> bool:
-    """Whether a module is Python's own, or of what colorbench is and depends on."""
+    """Return whether a module belongs to Python, to colorbench, or to a package that colorbench depends on."""
     top = module.partition(".")[0]
     return top in sys.stdlib_module_names or top in BASE
 
 
 def syntax_of(path: Path) -> Syntax:
-    """What a source file names; nothing for one that is no Python.
+    """Return what a source file names; nothing for a file that is no Python.
 
     Raises:
         UnknownCode: where it cannot be read.
@@ -238,7 +243,9 @@ def _called(node: ast.expr) -> str:
 
 
 def top_package(file: Path) -> Path | None:
-    """The outermost folder with an ``__init__.py`` that a file lies in; of a mere collection the next one within.
+    """Return the outermost folder with an ``__init__.py`` that a file lies in.
+
+    Of a mere collection of packages it is the next one within.
 
     A package whose ``__init__.py`` holds nothing is a collection: its parts depend on one another by imports alone.
     """
@@ -266,7 +273,7 @@ class _Closure:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def add(self, file: Path, root: Path | None = None) -> None:
-        """A file, its package if it has one, and what they import.
+        """Add a file, its package if it has one, and what they import.
 
         Args:
             file: to begin with.
@@ -284,7 +291,7 @@ class _Closure:
                 self._file(source, base, package)
 
     def _file(self, file: Path, root: Path, name_root: Path) -> None:
-        """One file under its name below ``name_root``; names of modules begin in ``root``."""
+        """Add one file under its name below ``name_root``; names of modules begin in ``root``."""
         if file in self._lines or any(file == one or one in file.parents for one in self._exclude):
             return
         name = file.relative_to(name_root).as_posix() if file.is_relative_to(name_root) else file.name
@@ -317,7 +324,7 @@ class _Closure:
             self._elsewhere(module)
 
     def _elsewhere(self, module: str) -> None:
-        """A module of another package or folder on the path."""
+        """Add a module of another package or folder on the path."""
         top = module.partition(".")[0]
         try:
             spec = find_spec(top)
@@ -338,7 +345,7 @@ class _Closure:
 
 
 def _root(file: Path) -> Path:
-    """Folder where the dotted name of a file's module begins."""
+    """Return the folder where the dotted name of a file's module begins."""
     folder = file.parent
     while (folder / "__init__.py").is_file():
         folder = folder.parent
@@ -346,7 +353,7 @@ def _root(file: Path) -> Path:
 
 
 def _module_in(root: Path, module: str) -> Path | None:
-    """File of a module, or of the nearest package above it, whose dotted name begins in a folder."""
+    """Return the file of a module, or of the nearest package above it, whose dotted name begins in a folder."""
     position, found = root, None
     for part in module.split("."):
         if (position / f"{part}.py").is_file():
@@ -360,7 +367,7 @@ def _module_in(root: Path, module: str) -> Path | None:
 
 
 def _named_files(folder: Path, texts: Iterable[str]) -> Iterator[Path]:
-    """Files below a folder that string constants name, alone or with the folder that another constant names."""
+    """Yield files below a folder that string constants name, alone or with the folder that another constant names."""
     plain = sorted(text for text in texts if re.fullmatch(r"[\w.+@=,()\[\]/ -]+", text) and text.strip("./ "))
     folders = [folder, *(folder / text for text in plain if "." not in text and (folder / text).is_dir())]
     for text in plain:
@@ -377,7 +384,7 @@ def _named_files(folder: Path, texts: Iterable[str]) -> Iterator[Path]:
 
 @lru_cache(maxsize=256)
 def _record_digest(name: str) -> str:
-    """Version and list of files of the installed package that brings a top-level module."""
+    """Return version and list of files of the installed package that brings a top-level module."""
     distribution = _distribution(name)
     if distribution is None:
         raise UnknownCode(f"the package that brings {name} is not known")

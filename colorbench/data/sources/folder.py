@@ -20,7 +20,7 @@ from colorbench.errors import UserError
 def open_dataset(
     spec: str | Path | None = None, *, list_file: Path | None = None, labels: Path | None = None
 ) -> Dataset:
-    """A set of images.
+    """Open a dataset.
 
     Args:
         spec: ``samples`` (default: the packaged images) or a folder; a ``Path`` is always a folder. Where every
@@ -67,7 +67,7 @@ def open_dataset(
 
 
 def _folder(spec: str | Path) -> tuple[Path, Path | None]:
-    """Where the ids begin, and the ``labels.csv`` that lies there or beside ``images/``."""
+    """Find the folder where ids begin, and the ``labels.csv`` that lies there or beside ``images/``."""
     root = Path(spec)
     if not str(spec) or not os.path.exists(root):
         raise UserError(f"no folder {str(spec)!r}", hint=f"give a folder of images, or `{SAMPLES}`")
@@ -103,7 +103,7 @@ def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
 
 
 def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
-    """With the classes of a table, whose names match as ``data.names`` says."""
+    """Return samples with the classes of a table, whose names match as ``data.names`` says."""
     table, classes = read_labels(labels)
     found = match_names([sample.id for sample in samples], table, exact_wins=True)
     label = {id: table[name] for id, name in found.pairs.items()}
@@ -125,7 +125,9 @@ def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tup
 
 
 def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, ...] | None, str | None]:
-    """With the folders as classes, where every image lies one folder down and there are at least two.
+    """Return samples with their folders as classes.
+
+    Every image must lie one folder down, and there must be at least two folders.
 
     Where only some images lie so, no classes are taken, and the third value says why.
     """

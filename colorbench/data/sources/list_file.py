@@ -30,7 +30,7 @@ class ListedImage(NamedTuple):
 
 
 def read_list(path: Path) -> list[ListedImage]:
-    """A list of images, one a line: a path, and a class index after a space where there are classes.
+    """Read a list of images, one a line: a path, and a class index after a space where there are classes.
 
     Names may have spaces. The form is that of the paper's lists (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``).
 
@@ -57,7 +57,7 @@ def read_list(path: Path) -> list[ListedImage]:
 
 
 def class_folders(listed: Sequence[ListedImage]) -> tuple[str, ...] | None:
-    """Names of the classes, where each class is one folder (a synset) of the list's paths and each folder one class.
+    """Return the names of the classes, where each class is one folder (a synset) of the list and each folder one class.
 
     Classes without an image in the list have an empty name.
     """
@@ -69,7 +69,7 @@ def class_folders(listed: Sequence[ListedImage]) -> tuple[str, ...] | None:
 
 
 def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
-    """``labels.csv`` with the columns ``file``, ``class_index`` and, if wanted, ``synset``.
+    """Read a ``labels.csv`` with the columns ``file``, ``class_index`` and, if wanted, ``synset``.
 
     Commas, semicolons or tabs separate; whole numbers may be written as 3.0, as spreadsheets do; spaces around a value
     do not count. Rows of files that are not in the set do no harm.
@@ -100,7 +100,7 @@ def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    """(place for messages, file, class index, synset) of every row that is not empty, as text."""
+    """Yield (position for messages, file, class index, synset) of every row that is not empty, as text."""
     lines = _lines(path)
     head = next(lines, "")
     for delimiter in ",;\t":
@@ -138,12 +138,12 @@ def _class_index(text: str, where: str) -> int:
 
 
 def short(text: str) -> str:
-    """A value of a file as a message shows it: quoted, and no longer than a line."""
+    """Return a value of a file as a message shows it: quoted, and no longer than a line."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, without their ends; UTF-8, or UTF-16 that says so in its first bytes."""
+    """Yield the lines of a text file without their ends; UTF-8, or UTF-16 that says so in its first bytes."""
     try:
         with path.open("rb") as begin:
             utf16 = begin.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

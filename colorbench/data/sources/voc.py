@@ -33,7 +33,7 @@ ABSENT, PRESENT, DIFFICULT = 0, 1, -1
 
 
 def devkit_root(dataset: Dataset) -> Path | None:
-    """The folder of one year (``VOC2007``) that a set of images was read from; None for any other set.
+    """Return the folder of one year (``VOC2007``) that a dataset was read from; None for any other dataset.
 
     Raises:
         UserError: for a folder that holds several years.
@@ -47,7 +47,7 @@ def devkit_root(dataset: Dataset) -> Path | None:
 
 
 def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
-    """The images of one list of the devkit, without classes, under ids such as ``000005``.
+    """Return the images of one list of the devkit, without classes, under ids such as ``000005``.
 
     Args:
         dataset: the year's folder as it was opened.
@@ -75,7 +75,7 @@ def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
 
 
 def presence(root: Path, ids: Iterable[str]) -> np.ndarray:
-    """Which classes are on each image: (n, 20) int8 of PRESENT, ABSENT and DIFFICULT.
+    """Read which classes are on each image: (n, 20) int8 of PRESENT, ABSENT and DIFFICULT.
 
     A class all of whose objects on an image are marked difficult is neither present nor absent there.
 
@@ -107,7 +107,7 @@ def _presence(path: Path) -> np.ndarray:
 
 
 def mask(root: Path, id: str) -> np.ndarray:
-    """(H, W) uint8 class of every pixel: 0 background, 1..20, 255 void.
+    """Read the class of every pixel, (H, W) uint8: 0 background, 1..20, 255 void.
 
     Raises:
         UserError: for a mask that is missing, damaged, in colors instead of indices, or with other classes.
