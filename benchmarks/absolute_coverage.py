@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from colorbench.stats.bootstrap import value, weight_blocks
-from colorbench.stats.paired import paired_interval, sign_flip_p
+from colorbench.stats import paired_interval, sign_flip_p, value, weight_blocks
 
 SAMPLES = 500
 RESAMPLES = 400
@@ -81,8 +80,8 @@ def of_images(folder: Path, count: int = 650) -> np.ndarray:
     import torch
     from PIL import Image
 
-    from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
-    from colorbench.metrics.colorfulness import cf_hs
+    from colorbench.color import lab_to_rgb8, rgb_to_lab
+    from colorbench.metrics import cf_hs
 
     files = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))[:count]
     found, before = [], None

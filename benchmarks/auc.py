@@ -7,10 +7,8 @@ from skimage.data import astronaut
 from torch import Tensor
 
 from benchmarks.timing import compare, report
-from colorbench.color.bins import nearest_bin
-from colorbench.color.lab import rgb_to_lab
-from colorbench.color.prior import load_prior, rebalancing_weights
-from colorbench.metrics.auc import auc, auc_statistics
+from colorbench.color import load_prior, nearest_bin, rebalancing_weights, rgb_to_lab
+from colorbench.metrics import auc, auc_statistics
 
 
 def plain(predicted: Tensor, truth: Tensor, weights: Tensor | None = None) -> float:

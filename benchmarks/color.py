@@ -9,9 +9,7 @@ from skimage.data import astronaut
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.timing import compare, report
-from colorbench.color.encoding import soft_encode
-from colorbench.color.grid import ab_bins
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import ab_bins, rgb_to_lab, soft_encode
 
 
 def lab() -> None:

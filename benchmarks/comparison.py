@@ -21,15 +21,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.packaged import crops
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import record_folder, run
-from colorbench.results.load import load_stored
-from colorbench.results.pairing import PairedRuns, common
-from colorbench.stats.bootstrap import bootstrap_weights
-from colorbench.stats.effect_size import effect_size, images_needed
-from colorbench.stats.paired import paired_interval, sign_flip_p
-from colorbench.stats.ranking import rank_models
+from colorbench.data import open_dataset
+from colorbench.evaluation import RunConfig, record_folder, run
+from colorbench.results import PairedRuns, common, load_stored
+from colorbench.stats import bootstrap_weights, effect_size, images_needed, paired_interval, rank_models, sign_flip_p
 
 MODELS = ("zoo/cic", "zoo/cic.untrained", "zoo/gray", "zoo/constant", "zoo/mean-color", "zoo/random", "zoo/half-chroma")
 METRICS = ("auc_raw", "auc_rebalanced_stable")

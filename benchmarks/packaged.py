@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from colorbench.data.sources import open_dataset
+from colorbench.data import open_dataset
 
 SIDE = 96
 """Of a crop, in pixels of images about 500 wide."""

@@ -14,9 +14,8 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import run
+from colorbench.data import open_dataset
+from colorbench.evaluation import RunConfig, run
 
 
 def main() -> None:

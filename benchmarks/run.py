@@ -13,18 +13,14 @@ from pathlib import Path
 
 import torch
 
+import colorbench
 from benchmarks.timing import seconds
-from colorbench import _api
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.dataset import Dataset
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.device import numerics
+from colorbench.color import rgb_to_lab
+from colorbench.data import Dataset, get_preprocessing, load_batches, open_dataset
+from colorbench.evaluation import numerics
 from colorbench.memory import keep_freed_memory
-from colorbench.models.interfaces import ColorizerInput
-from colorbench.models.loading import load_model
-from colorbench.results.record import Record
+from colorbench.models import ColorizerInput, load_model
+from colorbench.results import Record
 
 BATCH, ROUNDS = 16, 5
 
@@ -77,7 +73,9 @@ def main(folder: str, model_name: str = "zoo/cic.small") -> None:
 
 def _run(model: str, dataset: Dataset, baselines: bool) -> Record:
     with tempfile.TemporaryDirectory() as output:
-        return _api.run(model, "auc", dataset, output=Path(output), baselines=baselines, batch_size=BATCH, save="none")
+        return colorbench.run(
+            model, "auc", dataset, output=Path(output), baselines=baselines, batch_size=BATCH, save="none"
+        )
 
 
 if __name__ == "__main__":

@@ -16,13 +16,9 @@ from typing import Any
 
 import torch
 
-from colorbench import _api
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources import open_dataset
-from colorbench.models.classifier_weights import PACKAGED
-from colorbench.models.classifiers import Classifier, load_classifier
-from colorbench.models.loading import load_model
+import colorbench
+from colorbench.data import get_preprocessing, load_batches, open_dataset
+from colorbench.models import PACKAGED, Classifier, load_classifier, load_model
 
 
 class Stopwatch:
@@ -69,7 +65,9 @@ def main(folder: str, limit: str | None = None, model_name: str = "zoo/cic.small
     Classifier.logits = judging.around(logits)  # type: ignore[method-assign]
     with tempfile.TemporaryDirectory() as output:
         started = time.process_time()
-        _api.run(model, "semantic", dataset, output=Path(output), baselines=False, save="none", threads=1, workers=1)
+        colorbench.run(
+            model, "semantic", dataset, output=Path(output), baselines=False, save="none", threads=1, workers=1
+        )
         full = time.process_time() - started
     networks = colorizer.spent + classifier.spent
     ratio = full / max(decoding, networks)

@@ -11,8 +11,7 @@ import math
 
 import numpy as np
 
-from colorbench.stats.clustered import two_level_bootstrap
-from colorbench.stats.clustered_pairs import paired_resamples, share_above
+from colorbench.stats import paired_resamples, share_above, two_level_bootstrap
 from protocols.human_study.power.power import blocks
 from protocols.human_study.power.simulation import Plan
 

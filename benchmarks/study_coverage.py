@@ -10,14 +10,15 @@ import time
 
 import numpy as np
 
-from colorbench.stats.clustered import (
+from colorbench.stats import (
     MINIMUM_PARTICIPANTS,
+    binomial_interval,
     crossed_bootstrap,
+    logit_bounds,
     mean_influence,
     two_level_bootstrap,
     two_way_variance,
 )
-from colorbench.stats.clustered_rates import binomial_interval, logit_bounds
 from protocols.human_study.power.power import blocks
 from protocols.human_study.power.simulation import Plan
 

@@ -20,17 +20,20 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 from torch import Tensor, nn
 
-from colorbench.color.encoding import soft_encode
-from colorbench.color.grid import ab_bins
-from colorbench.color.prior import load_prior
-from colorbench.data.sources import open_dataset
+from colorbench.color import ab_bins, load_prior, soft_encode
+from colorbench.data import open_dataset
 from colorbench.memory import keep_freed_memory
-from colorbench.training.image_cache import ImageCache, build_cache, cut
-from colorbench.training.journal import Journal
-from colorbench.training.loss import rebalanced_cross_entropy
-from colorbench.training.optimizer import make_optimizer
-from colorbench.training.preset import View
-from colorbench.training.trainer import Options, Trainer
+from colorbench.training import (
+    ImageCache,
+    Journal,
+    Options,
+    Trainer,
+    View,
+    build_cache,
+    cut,
+    make_optimizer,
+    rebalanced_cross_entropy,
+)
 from zoo.cic.presets import PRESETS
 from zoo.cic.training_task import ClassificationTraining
 

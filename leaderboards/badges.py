@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from colorbench.reporting.format import too_few_images
-from colorbench.stats.bootstrap import MINIMUM
-from colorbench.verification.schema import PROMISE
+from colorbench.reporting import too_few_images
+from colorbench.stats import MINIMUM
+from colorbench.verification import PROMISE
 from leaderboards.entries import Entry
 from leaderboards.formatting import clean
 from leaderboards.schema import Badge

@@ -6,12 +6,10 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from colorbench.evaluation.interfaces import ProtocolSpec
-from colorbench.evaluation.run_location import folder_of
-from colorbench.results.pairing import column_key
-from colorbench.results.record import Record
-from colorbench.stats.bootstrap import MINIMUM
-from colorbench.storage.versions import version_of
+from colorbench.evaluation import ProtocolSpec, folder_of
+from colorbench.results import Record, column_key
+from colorbench.stats import MINIMUM
+from colorbench.storage import version_of
 from leaderboards.columns import columns_of, fill
 from leaderboards.entries import Collection, Entry
 from leaderboards.formatting import clean, name_of, stated

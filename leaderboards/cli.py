@@ -11,8 +11,7 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Json
-from colorbench.models.guard import print_result
+from colorbench.cli import Debug, Json, print_result
 
 app = typer.Typer(
     name="leaderboard",
@@ -68,7 +67,7 @@ def build(
     protocol, version, every parameter and the images (by content) are equal. A record that cannot be read, that its own
     rows contradict or whose verification fails is excluded and named; the board is written, and the exit code is 1.
     """
-    from colorbench.cli.options import choice
+    from colorbench.cli import choice
     from colorbench.errors import UserError
     from leaderboards.output import build_files
 

@@ -11,11 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from colorbench.errors import UserError
-from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.evaluation.run_location import folder_of
-from colorbench.results.load import LoadedRun, read_checked_record, read_table
-from colorbench.results.record import Record
-from colorbench.verification.schema import Verification
+from colorbench.evaluation import RunDirectory, folder_of
+from colorbench.results import LoadedRun, Record, read_checked_record, read_table
+from colorbench.verification import Verification
 from leaderboards.differences import checked
 from leaderboards.entries import Collection, Entry, Excluded, Unfinished
 from leaderboards.formatting import clean

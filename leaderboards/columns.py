@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
-from colorbench.evaluation.interfaces import ProtocolSpec
-from colorbench.models.reference_models import CONSTANT, GRAY
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Metric, Record
+from colorbench.evaluation import ProtocolSpec
+from colorbench.models import CONSTANT, GRAY
+from colorbench.results import Metric, MetricSpec, Record
 from leaderboards.departures import not_compared
 from leaderboards.entries import Entry
 from leaderboards.formatting import clean, name_of

@@ -8,15 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from colorbench.evaluation import aggregate
-from colorbench.evaluation.interfaces import ImageProtocol
-from colorbench.results import statistics
-from colorbench.results.load import LoadedRun
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.pairing import column_key
-from colorbench.results.record import Difference
-from colorbench.stats.paired import paired_interval
-from colorbench.verification.recompute import record_beside, spec_of
+from colorbench.evaluation import ImageProtocol, differences_from
+from colorbench.results import Difference, LoadedRun, MetricSpec, column_key, paired_positions, statistics_of
+from colorbench.stats import paired_interval
+from colorbench.verification import record_beside, spec_of
 from leaderboards.entries import Entry
 from leaderboards.screening import EXACT_ROWS, differs, near_normal, protocol_of
 
@@ -98,7 +93,7 @@ def _derived(
             found.append(one)
             continue
         with np.errstate(all="ignore"):
-            again = aggregate.differences_from(
+            again = differences_from(
                 one.minus, [spec], (candidate.sha256s, candidate.columns), (counterpart.sha256s, counterpart.columns)
             )
         ends = ("value", "ci_low", "ci_high") if again and again[0].ci_method == one.ci_method else ("value",)
@@ -120,9 +115,9 @@ def _near(stored: Difference, candidate: LoadedRun, counterpart: LoadedRun, spec
         return False
     if f"{spec.name}.s1" not in counterpart.columns:
         return False
-    pairs = statistics.paired_positions(candidate.sha256s, counterpart.sha256s)
-    a = statistics.statistics_of(candidate.columns, spec)[pairs[:, 0]]
-    b = statistics.statistics_of(counterpart.columns, spec)[pairs[:, 1]]
+    pairs = paired_positions(candidate.sha256s, counterpart.sha256s)
+    a = statistics_of(candidate.columns, spec)[pairs[:, 0]]
+    b = statistics_of(counterpart.columns, spec)[pairs[:, 1]]
     with np.errstate(all="ignore"):
         value = paired_interval(a, b, spec.form, resamples=1).value
         both = ~np.isnan(a + b).any(axis=1)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorbench.results.load import LoadedRun
-from colorbench.results.record import Difference, Record
-from colorbench.verification.check_rows import has_statistics
-from colorbench.verification.schema import Verification
+from colorbench.results import Difference, LoadedRun, Record
+from colorbench.verification import Verification, has_statistics
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from colorbench.reporting.format import number
+from colorbench.reporting import number
 
 LONGEST = 2000
 """Characters of a text that a page shows."""

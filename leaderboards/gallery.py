@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from colorbench.data.dataset import id_hash
-from colorbench.results.image_index import SavedImage
+from colorbench.data import id_hash
+from colorbench.results import SavedImage
 from leaderboards.entries import Entry
 from leaderboards.formatting import clean
 from leaderboards.saved_images import Kept, Size, agreed, embedded, kept_images, large_prediction

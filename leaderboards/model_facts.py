@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from colorbench.results.record import DatasetPart, Record
+from colorbench.results import DatasetPart, Record
 from leaderboards.badges import badges_of
 from leaderboards.entries import Entry
 from leaderboards.formatting import clean, count, stated

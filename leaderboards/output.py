@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorbench.storage.atomic import write_atomic
-from colorbench.verification.checks import verify
-from colorbench.verification.schema import read_verification
+from colorbench.storage import write_atomic
+from colorbench.verification import read_verification, verify
 from leaderboards.build import build
 from leaderboards.collect import collect
 from leaderboards.export import board_csv, board_json, board_latex, board_markdown

@@ -16,11 +16,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from colorbench.models.reference_models import GRAY, TRUTH
-from colorbench.reporting.format import DECIDING_SHARE
-from colorbench.reporting.html import page_environment
-from colorbench.stats.paired import shown
-from colorbench.verification.schema import PROMISE
+from colorbench.models import GRAY, TRUTH
+from colorbench.reporting import DECIDING_SHARE, page_environment
+from colorbench.stats import shown
+from colorbench.verification import PROMISE
 from leaderboards import plots
 from leaderboards.badges import NOT_VERIFIED
 from leaderboards.departures import departures

@@ -10,9 +10,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from colorbench.models.reference_models import BASELINES
+from colorbench.models import BASELINES
 from colorbench.reporting.plots import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, ticks
-from colorbench.results.record import CurvePart
+from colorbench.results import CurvePart
 from leaderboards.entries import Entry
 from leaderboards.formatting import clean, figure, span
 from leaderboards.schema import Board, Column, Group, Row

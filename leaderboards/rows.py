@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from colorbench.results.record import Record
+from colorbench.results import Record
 from leaderboards.badges import DEMONSTRATION, badges_of
 from leaderboards.entries import Entry
 from leaderboards.formatting import address, clean, name_of, stated

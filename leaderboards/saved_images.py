@@ -21,10 +21,10 @@ from PIL import Image
 from pydantic import ValidationError
 
 from colorbench.errors import UserError
-from colorbench.evaluation.image_writer import prediction_names
-from colorbench.models.reference_models import GRAY, TRUTH
-from colorbench.results.image_index import INDEX, SavedImage
-from colorbench.storage.safe_read import MEGABYTE, inside, read_plain
+from colorbench.evaluation import prediction_names
+from colorbench.models import GRAY, TRUTH
+from colorbench.results import INDEX, SavedImage
+from colorbench.storage import MEGABYTE, inside, read_plain
 from leaderboards.entries import Entry
 
 Size = Literal["small", "large"]

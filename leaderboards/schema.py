@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from colorbench.stats.paired import excludes_zero, shown
+from colorbench.stats import excludes_zero, shown
 from leaderboards.entries import Excluded, Unfinished
 
 SCHEMA_VERSION = 2

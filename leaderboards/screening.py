@@ -13,17 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from colorbench.evaluation import aggregate
-from colorbench.evaluation.interfaces import ImageProtocol
-from colorbench.evaluation.resolve import get_protocol
-from colorbench.results.load import LoadedRun
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Metric, Record
-from colorbench.results.run_key import protocol_identity
-from colorbench.stats import bootstrap
-from colorbench.storage.hashing import content_fingerprint
-from colorbench.verification.check_rows import apart, has_statistics, row_findings, score_findings
-from colorbench.verification.recompute import spec_of
+from colorbench.evaluation import ImageProtocol, get_protocol, metrics_of
+from colorbench.results import LoadedRun, Metric, MetricSpec, Record, protocol_identity
+from colorbench.stats import defined
+from colorbench.storage import content_fingerprint
+from colorbench.verification import apart, has_statistics, row_findings, score_findings, spec_of
 
 MOST = {"metrics": 200, "differences": 5000, "curves": 200, "notes": 500}
 """How many of each a record may hold. The largest honest record, of a probe, has 50 metrics."""
@@ -133,7 +127,7 @@ def _metric_findings(run: LoadedRun, metric: Metric, specs: Sequence[MetricSpec]
     near = len(statistics) > EXACT_ROWS and metric.ci_method in METHODS and _near(metric, statistics)
     effective = {spec.name: metric.effective_n}
     spec = replace(spec, interval=spec.interval and checked and not near)
-    again = aggregate.metrics_of([spec], run.columns, effective)[0]
+    again = metrics_of([spec], run.columns, effective)[0]
     if differs(metric.value, again.value):
         yield f"{metric.name}: the value {_stated(metric.value)} is stored, the rows give {_stated(again.value)}"
         return
@@ -166,7 +160,7 @@ def _near(metric: Metric, statistics: np.ndarray) -> bool:
     """Return whether a stored interval is near the normal approximation's, which no resampling is needed for."""
     if metric.form != "ratio" or None in (metric.value, metric.ci_low, metric.ci_high):
         return False
-    pairs = statistics[bootstrap.defined(statistics)]
+    pairs = statistics[defined(statistics)]
     error = float(np.sqrt(((pairs[:, 0] - metric.value * pairs[:, 1]) ** 2).sum())) / abs(float(pairs[:, 1].sum()))
     return near_normal(metric.value, metric.ci_low, metric.ci_high, error)  # type: ignore[arg-type]
 

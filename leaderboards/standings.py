@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from colorbench.errors import UserError
-from colorbench.results.pairing import PairedRuns, common
-from colorbench.results.record import Metric
-from colorbench.stats.bootstrap import MINIMUM, as_ratio
-from colorbench.stats.paired import paired_interval
-from colorbench.stats.ranking import rank_models
+from colorbench.results import Metric, PairedRuns, common
+from colorbench.stats import MINIMUM, as_ratio, paired_interval, rank_models
 from leaderboards.entries import Entry
 from leaderboards.schema import Improvement
 

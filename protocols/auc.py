@@ -19,18 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from colorbench.color.bins import nearest_bin
-from colorbench.color.prior import SHIPPED, Prior, load_prior, rebalancing_weights
-from colorbench.data.dataset import Dataset
+from colorbench.color import SHIPPED, Prior, load_prior, nearest_bin, rebalancing_weights
+from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import Prediction
-from colorbench.evaluation.interfaces import BatchScores, Curve, Derived, ProtocolSpec, Summary
-from colorbench.metrics.auc import LAST, auc_statistics, pooled_statistics, weighted_histogram
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.stats.bootstrap import effective_n
+from colorbench.evaluation import BatchScores, Curve, Derived, Prediction, ProtocolSpec, Summary
+from colorbench.metrics import LAST, auc_statistics, pooled_statistics, weighted_histogram
+from colorbench.results import MetricSpec
+from colorbench.stats import effective_n
 
 if TYPE_CHECKING:
-    from colorbench.results.record import Record
+    from colorbench.results import Record
 
 OF_THE_SET = "dataset"
 BLOCK = 4096

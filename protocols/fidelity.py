@@ -20,16 +20,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.data.dataset import Dataset
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.interfaces import BatchScores, ProtocolSpec, Summary
-from colorbench.metrics.chroma import mean_chroma
-from colorbench.metrics.ciede2000 import mean_ciede2000
-from colorbench.metrics.colorfulness import cf_abs, cf_hs
-from colorbench.metrics.lightness_drift import lightness_drift, lightness_drift_share
-from colorbench.metrics.psnr import ROUNDING_BOUND, mean_squared_error, psnr_of_error
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.stats.bootstrap import effective_n
+from colorbench.data import Dataset
+from colorbench.evaluation import BatchScores, GroundTruth, Prediction, ProtocolSpec, Summary
+from colorbench.metrics import (
+    ROUNDING_BOUND,
+    cf_abs,
+    cf_hs,
+    lightness_drift,
+    lightness_drift_share,
+    mean_chroma,
+    mean_ciede2000,
+    mean_squared_error,
+    psnr_of_error,
+)
+from colorbench.results import MetricSpec
+from colorbench.stats import effective_n
 
 COLORLESS = 1.0
 """Mean chroma below which an image has no chroma to be compared with; 2 % of 500 ImageNet images."""

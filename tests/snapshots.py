@@ -16,25 +16,10 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "snapshots"
-MODULES = (
-    *("colorbench", "colorbench._api", "colorbench.errors", "colorbench.color", "colorbench.metrics"),
-    *(
-        "colorbench.metrics.auc",
-        "colorbench.data.dataset",
-        "colorbench.data.sources.folder",
-        "colorbench.data.preprocessing",
-    ),
-    *(
-        "colorbench.models.card",
-        "colorbench.models.interfaces",
-        "colorbench.models.loading",
-        "colorbench.models.resize",
-    ),
-    *("colorbench.evaluation.interfaces", "colorbench.results.record", "colorbench.evaluation.runner"),
-    *("colorbench.evaluation.build_record", "colorbench.results.compare", "colorbench.verification.checks"),
-    *("colorbench.stats.bootstrap", "colorbench.stats.paired"),
-)
-"""What third parties import, by README, docs and the example plugin."""
+PACKAGES = ("cli", "color", "data", "evaluation", "metrics", "models", "reporting", "results", "stats", "storage")
+PACKAGES += ("training", "verification")
+MODULES = ("colorbench", "colorbench.errors", *(f"colorbench.{package}" for package in PACKAGES))
+"""What is public: all other modules are private to the library."""
 SCHEMAS = {
     "record": ("colorbench.results.record", "Record"),
     "comparison": ("colorbench.results.comparison", "Comparison"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from importlib import import_module
@@ -9,14 +10,21 @@ from pathlib import Path
 
 import pytest
 
-PROGRAM = """
+from tests.snapshots import MODULES, PACKAGES
+
+ROOT = Path(__file__).parent.parent
+WINGS = ("zoo", "protocols", "leaderboards", "benchmarks", "examples")
+PROGRAM = f"""
 import sys, colorbench
-assert not {"torch", "numpy", "pandas"} & set(sys.modules), "import colorbench is not free"
+for package in {PACKAGES!r}:
+    __import__(f"colorbench.{{package}}")
+assert not {{"torch", "numpy", "pandas"}} & set(sys.modules), "importing the packages is not free"
 assert colorbench.color.ab_bins().shape == (313, 2)
 assert issubclass(colorbench.errors.RunError, colorbench.errors.UserError)
-for module in (colorbench, colorbench.color, colorbench.metrics):
-    for name in module.__all__:
-        assert getattr(module, name) is not None and name in dir(module), name
+for name in {MODULES!r}:
+    module = sys.modules[name]
+    for public in getattr(module, "__all__", ()):
+        assert getattr(module, public) is not None and public in dir(module), (name, public)
 """
 
 
@@ -25,6 +33,63 @@ def test_nothing_else_needs_to_be_imported(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("name", ["colorbench", "colorbench.color"])
+@pytest.mark.parametrize("name", MODULES)
 def test_an_unknown_attribute_is_an_attribute_error(name: str) -> None:
     assert not hasattr(import_module(name), "nothing_of_this_name")
+
+
+def test_every_package_of_the_library_exports_its_names() -> None:
+    folders = {path.parent.name for path in (ROOT / "colorbench").glob("*/__init__.py")}
+    assert folders == set(PACKAGES)
+
+
+def test_a_function_is_not_hidden_by_the_module_of_its_name() -> None:
+    program = """
+import colorbench.metrics.auc, colorbench.metrics.psnr, colorbench.evaluation.provenance
+from colorbench.metrics import auc, psnr
+assert callable(auc) and callable(psnr) and callable(colorbench.evaluation.provenance)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+
+
+def private_imports(source: str) -> list[str]:
+    """Modules below a package of colorbench that some source names in an import."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [node.module]
+            if node.module == "colorbench" or node.module.startswith("colorbench."):
+                public = set(getattr(import_module(node.module), "__all__", None) or vars(import_module(node.module)))
+                if node.module == "colorbench":
+                    public |= {"errors", *PACKAGES}
+                names += [f"{node.module}..{alias.name}" for alias in node.names if alias.name not in public]
+        else:
+            continue
+        found += [name for name in names if name.startswith("colorbench.") and name.count(".") > 1]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "private"),
+    [
+        ("from colorbench.evaluation import ProtocolSpec", False),
+        ("from colorbench import run, metrics", False),
+        ("import colorbench.stats", False),
+        ("from colorbench.evaluation.engine import run_pass", True),
+        ("def f():\n    from colorbench.evaluation import engine", True),
+        ("import colorbench.evaluation.engine as e", True),
+        ("from colorbench import _api", True),
+    ],
+)
+def test_private_imports_are_found(source: str, private: bool) -> None:
+    assert bool(private_imports(source)) == private
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_wings_import_public_names_only(wing: str) -> None:
+    files = sorted((ROOT / wing).rglob("*.py"))
+    assert files
+    found = {str(path.relative_to(ROOT)): private_imports(path.read_text(encoding="utf-8")) for path in files}
+    assert {path: names for path, names in found.items() if set(names) - {"colorbench.reporting.plots"}} == {}

@@ -35,7 +35,7 @@ Device = Annotated[
 def _keep_standard_output(context: typer.Context, wanted: bool) -> bool:
     # Before the verb imports a plugin: what that prints must not stand among the JSON.
     if wanted and not context.resilient_parsing:
-        from colorbench.models.guard import standard_output_kept
+        from colorbench.cli.standard_output import standard_output_kept
 
         context.with_resource(standard_output_kept())
     return wanted

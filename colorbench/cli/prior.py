@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from colorbench.cli.options import Debug, Json, Limit, ListFile
-from colorbench.models.guard import print_result
+from colorbench.cli.standard_output import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -21,8 +21,8 @@ from colorbench.cli.options import (
     choice,
     key_values,
 )
+from colorbench.cli.standard_output import print_result, standard_output_kept
 from colorbench.errors import RunError, UserError
-from colorbench.models.guard import print_result, standard_output_kept
 
 if TYPE_CHECKING:
     from colorbench.results.record import Record

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from colorbench.cli.options import Debug, Json
+from colorbench.cli.standard_output import print_result
 from colorbench.errors import UserError
-from colorbench.models.guard import print_result
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -201,7 +201,7 @@ def curves_of(summary: Summary) -> list[CurvePart]:
     ]
 
 
-def too_few_images(n: int) -> list[str]:
+def few_images_note(n: int) -> list[str]:
     """What must be said first of so few images that nothing is measured; nothing for 30 and more."""
     if n >= bootstrap.MINIMUM:
         return []

@@ -131,7 +131,7 @@ def _record(
             differences=differences,
             curves=aggregate.curves_of(summary),
             notes=[
-                *aggregate.too_few_images(len(rows)),
+                *aggregate.few_images_note(len(rows)),
                 *_prediction_notes(task, run, rows),
                 *(one.note for one in findings),
                 *_unit_notes(task, run),
@@ -400,7 +400,7 @@ def write_result(
             metrics=list(outcome.metrics),
             differences=list(outcome.differences),
             curves=curves,
-            notes=[*aggregate.too_few_images(len(rows)), *copy_notes(rows), *outcome.summary.notes],
+            notes=[*aggregate.few_images_note(len(rows)), *copy_notes(rows), *outcome.summary.notes],
             execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
             provenance=provenance(context.request.command, [context.model.package]),
             files=files,

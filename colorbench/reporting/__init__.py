@@ -1,0 +1,5 @@
+"""Reporting: HTML pages, number formats and plots."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,5 @@
+"""Storage: atomic writes, locks, hashes and safe reading of files."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

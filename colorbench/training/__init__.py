@@ -1,0 +1,5 @@
+"""Training of reference models: presets, losses, initialization and the training loop."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

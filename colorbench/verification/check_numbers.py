@@ -291,7 +291,7 @@ def _check_curves(run: LoadedRun, known: _Known, summary: Summary | None, findin
 
 def _check_notes(run: LoadedRun, summary: Summary | None, findings: Findings) -> None:
     """What must be said of the rows is said; what else is said is the submitter's."""
-    wanted = [*aggregate.too_few_images(len(run.rows)), *(() if summary is None else summary.notes)]
+    wanted = [*aggregate.few_images_note(len(run.rows)), *(() if summary is None else summary.notes)]
     stored = run.record.notes
     missing = [note for note in wanted if note not in stored]
     extra = [note for note in stored if note not in wanted]

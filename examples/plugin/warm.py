@@ -2,7 +2,7 @@
 
 import torch
 
-from colorbench.models.card import ModelCard
+from colorbench.models import ModelCard
 
 
 class Warm:

@@ -12,9 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import run
+from colorbench.data import open_dataset
+from colorbench.evaluation import RunConfig, run
 
 RECORDS = Path(__file__).parent / "records"
 NETWORKS = ("zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.small", "zoo/cic.untrained")

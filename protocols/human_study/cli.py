@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from colorbench.cli.options import Debug, Device
+from colorbench.cli import Debug, Device
 from protocols.human_study.analysis import cli
 
 app = typer.Typer(
@@ -92,11 +92,8 @@ def build(
     Consent, instructions and debrief are then in STUDY/texts to be edited. Nothing in the pages or in the images'
     names, sizes or order tells which image is real.
     """
-    from colorbench.cli.console import console
-    from colorbench.cli.interrupt import tell_when_interrupted
-    from colorbench.cli.options import choice
-    from colorbench.cli.progress import ProgressBar
-    from colorbench.data.sources import open_dataset
+    from colorbench.cli import ProgressBar, choice, console, tell_when_interrupted
+    from colorbench.data import open_dataset
     from protocols.human_study.build.assignment import balance
     from protocols.human_study.build.build import PRESETS, BuildRequest
     from protocols.human_study.build.build import build as build_study
@@ -222,7 +219,7 @@ def export(study: Folder, debug: Debug = False) -> None:
 
 def model_names(given: list[str]) -> list[str]:
     """``["a,b", "c"]`` -> ["a", "b", "c"]; a folder may have a comma in its name."""
-    from colorbench.models.names import split_names
+    from colorbench.models import split_names
 
     names = []
     for text in given:

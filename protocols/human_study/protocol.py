@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorbench.errors import UserError
-from colorbench.evaluation.interfaces import ProtocolSpec
-from colorbench.evaluation.resolve import deciding_identity
-from colorbench.storage.hashing import digest_of
+from colorbench.evaluation import ProtocolSpec, deciding_identity
+from colorbench.storage import digest_of
 from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION
 from protocols.human_study.build.build import PAPER_PARTICIPANTS, PRESETS, BuildRequest, build
 from protocols.human_study.study.schema import DESIGN
 
 if TYPE_CHECKING:
-    from colorbench.evaluation.interfaces import ProtocolContext
+    from colorbench.evaluation import ProtocolContext
 
 AUTO = "auto"
 

@@ -15,21 +15,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.feature_store import FeatureStore, features
-from colorbench.evaluation.features import FeatureSpec, Pooling, Source, model_identity
-from colorbench.evaluation.interfaces import ProtocolContext
-from colorbench.evaluation.progress import ThroughputMeter
-from colorbench.models.fingerprint import library_code
-from colorbench.models.interfaces import HasFeatures, RandomWeights
-from colorbench.models.loading import LoadedModel, load_model, model_factory, tags_of
-from colorbench.models.networks import evaluation_mode, precision
+from colorbench.evaluation import (
+    FeatureSpec,
+    FeatureStore,
+    Pooling,
+    ProtocolContext,
+    Source,
+    ThroughputMeter,
+    features,
+    model_identity,
+)
+from colorbench.models import (
+    HasFeatures,
+    LoadedModel,
+    RandomWeights,
+    evaluation_mode,
+    library_code,
+    load_model,
+    model_factory,
+    precision,
+    tags_of,
+)
 from colorbench.registry import split_tag
-from colorbench.results.shard import Shard
-from colorbench.storage.atomic import write_atomic
-from colorbench.storage.hashing import digest_of
-from colorbench.storage.npz import npz
+from colorbench.results import Shard
+from colorbench.storage import digest_of, npz, write_atomic
 from protocols.linear_probe.linear_classifiers import (
     Fitted,
     Schedule,

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from colorbench.evaluation.feature_store import FeatureStore, Matrix
+from colorbench.evaluation import FeatureStore, Matrix
 
 BLOCK = 512  # rows that are widened to float32 at a time
 MAX_ITERATIONS = 300

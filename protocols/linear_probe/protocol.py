@@ -17,13 +17,18 @@ from typing import Any
 
 import numpy as np
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.build_record import location_of, write_result
-from colorbench.evaluation.content_hashes import contents_digest
-from colorbench.evaluation.interfaces import Derived, ProtocolContext, ProtocolResult, ProtocolSpec
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Record
+from colorbench.evaluation import (
+    Derived,
+    ProtocolContext,
+    ProtocolResult,
+    ProtocolSpec,
+    contents_digest,
+    location_of,
+    write_result,
+)
+from colorbench.results import MetricSpec, Record
 from protocols.label_alignment import aligned
 from protocols.linear_probe.fit_probes import Choices, controls_of, probe_all
 from protocols.linear_probe.summarize import derived, summarize

@@ -9,14 +9,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from colorbench.data.dataset import Dataset
-from colorbench.evaluation import aggregate
-from colorbench.evaluation.interfaces import Curve, Derived, Summary
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Difference, Metric, Record
-from colorbench.stats.bootstrap import MINIMUM, Interval
-from colorbench.stats.clustered import two_way_variance
-from colorbench.stats.paired import paired_interval
+from colorbench.data import Dataset
+from colorbench.evaluation import Curve, Derived, Summary, metrics_of
+from colorbench.results import Difference, Metric, MetricSpec, Record
+from colorbench.stats import MINIMUM, Interval, paired_interval, two_way_variance
 from protocols.linear_probe.fit_probes import PIXELS, Probed, Probes
 
 LEVEL = 0.95
@@ -51,7 +47,7 @@ def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
     scores = {headline.name: _best(probed.model, candidate), **{f"top1_{layer}": candidate[layer] for layer in layers}}
     raw = _of_pixels(headline, probed.pixels.dims[PIXELS])
     columns = _columns({**scores, raw.name: lightness})
-    metrics = aggregate.metrics_of([*specs, raw], columns, {})
+    metrics = metrics_of([*specs, raw], columns, {})
     if len(probed.model) > 1:
         metrics = [_over_seeds(metric, scores.get(metric.name), headline) for metric in metrics]
     differences = [_difference(name, PIXELS, values, lightness) for name, values in scores.items()]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.models.classifiers import Classifier
+from colorbench.models import Classifier
 
 SYNSET = re.compile("n[0-9]{8}")
 

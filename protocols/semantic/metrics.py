@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from colorbench.reporting.classifier_agreement import classified
-from colorbench.results.metric_spec import MetricSpec
+from colorbench.reporting import classified
+from colorbench.results import MetricSpec
 
 TOP1 = MetricSpec(
     name="top1",

@@ -10,15 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.lab import lab_to_rgb8
-from colorbench.data.dataset import Dataset
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.interfaces import BatchScores, ProtocolSpec, Summary
-from colorbench.models.classifier_weights import PACKAGED
-from colorbench.models.classifiers import Classifier, load_classifiers
-from colorbench.reporting.classifier_agreement import classified
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.stats.fieller import share_of_gap
+from colorbench.color import lab_to_rgb8
+from colorbench.data import Dataset
+from colorbench.evaluation import BatchScores, GroundTruth, Prediction, ProtocolSpec, Summary
+from colorbench.models import PACKAGED, Classifier, load_classifiers
+from colorbench.reporting import classified
+from colorbench.results import MetricSpec
+from colorbench.stats import share_of_gap
 from protocols.semantic.labels import classes_for, has_labels
 from protocols.semantic.metrics import AGREEMENT, GAP_SHARE, SCORES, metrics, scores
 

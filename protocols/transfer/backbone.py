@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.features import chosen_layers, modules_of
-from colorbench.models.interfaces import HasFeatures
-from colorbench.models.loading import LoadedModel
+from colorbench.evaluation import chosen_layers, modules_of
+from colorbench.models import HasFeatures, LoadedModel
 
 HEAD, ALL, DEEPEST = "head", "all", "auto"
 

@@ -17,16 +17,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence
+from colorbench.data import CLASSES, DIFFICULT, PRESENT, Dataset, devkit_root, presence
 from colorbench.errors import UserError
-from colorbench.evaluation import aggregate
-from colorbench.evaluation.build_record import location_of, write_result
-from colorbench.evaluation.features import Pooling
-from colorbench.evaluation.interfaces import Derived, ProtocolContext, ProtocolResult, ProtocolSpec, Summary
-from colorbench.metrics.average_precision import Rule, average_precision
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Metric, Record
+from colorbench.evaluation import (
+    Derived,
+    Pooling,
+    ProtocolContext,
+    ProtocolResult,
+    ProtocolSpec,
+    Summary,
+    location_of,
+    metrics_of,
+    write_result,
+)
+from colorbench.metrics import Rule, average_precision
+from colorbench.results import Metric, MetricSpec, Record
 from protocols.label_alignment import aligned
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, numbers, training_overlap
@@ -257,7 +262,7 @@ def score(
     if single:
         right = 100.0 * (scores.argmax(axis=1) == labels.argmax(axis=1))
         columns = {"top1": right, "top1.s0": right, "top1.s1": np.ones(n)}
-        metrics += aggregate.metrics_of([TOP1], columns, {})
+        metrics += metrics_of([TOP1], columns, {})
     return columns, metrics, notes
 
 

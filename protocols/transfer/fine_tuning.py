@@ -15,16 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.dataset import Dataset
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.color import rgb_to_lab
+from colorbench.data import Dataset, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.progress import ThroughputMeter
-from colorbench.results.copies import first_positions, without_copies
-from colorbench.results.shard import Shard
-from colorbench.training.schedule import trapezoid
+from colorbench.evaluation import ExecutionConfig, ThroughputMeter
+from colorbench.results import Shard, first_positions, without_copies
+from colorbench.training import trapezoid
 from protocols.transfer.backbone import Backbone
 
 STRIDE = 8

@@ -18,14 +18,19 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
+from colorbench.data import CLASSES, SEGMENTED, VOID, devkit_root, get_preprocessing, mask
 from colorbench.errors import UserError
-from colorbench.evaluation import aggregate
-from colorbench.evaluation.build_record import location_of, write_result
-from colorbench.evaluation.interfaces import Derived, ProtocolContext, ProtocolResult, ProtocolSpec, Summary
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Metric, Record
+from colorbench.evaluation import (
+    Derived,
+    ProtocolContext,
+    ProtocolResult,
+    ProtocolSpec,
+    Summary,
+    location_of,
+    metrics_of,
+    write_result,
+)
+from colorbench.results import Metric, MetricSpec, Record
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, mirror, numbers, training_overlap
 from protocols.transfer.shared import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
@@ -139,7 +144,7 @@ class TransferSegmentationProtocol:
             preprocessing=preprocessing.name,
             rows=test.rows,
             columns=columns,
-            metrics=[metric, *aggregate.metrics_of([PIXELS], columns, {})],
+            metrics=[metric, *metrics_of([PIXELS], columns, {})],
             summary=Summary(notes=notes),
             arrays={"confusion": matrices},
         )

@@ -10,17 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources.voc import devkit_root, image_set
-from colorbench.evaluation.content_hashes import check_contents, contents_digest, contents_of
-from colorbench.evaluation.features import model_identity
-from colorbench.evaluation.interfaces import ProtocolContext
-from colorbench.evaluation.progress import ThroughputMeter
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Metric
-from colorbench.stats.bootstrap import MINIMUM, weight_blocks
-from colorbench.storage.hashing import digest_of
+from colorbench.data import Dataset, devkit_root, get_preprocessing, image_set
+from colorbench.evaluation import (
+    ProtocolContext,
+    ThroughputMeter,
+    check_contents,
+    contents_digest,
+    contents_of,
+    model_identity,
+)
+from colorbench.results import Metric, MetricSpec
+from colorbench.stats import MINIMUM, weight_blocks
+from colorbench.storage import digest_of
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, crop_of, load, tune
 

@@ -113,7 +113,7 @@ def requests(folder: Path) -> dict[str, Asked]:
 
 PROTOCOLS = ("auc", "fidelity", "semantic", "linear-probe", "transfer-classification", "transfer-segmentation")
 KILLS = 2
-"""Moments of death tried; ``benchmarks/retrained.py`` tries ten."""
+"""Moments of death tried."""
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

@@ -20,12 +20,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from colorbench.color.bins import nearest_bin
-from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
-from colorbench.color.prior import load_prior, rebalancing_weights
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources import open_dataset
+from colorbench.color import lab_to_rgb8, load_prior, nearest_bin, rebalancing_weights, rgb_to_lab
+from colorbench.data import get_preprocessing, load_batches, open_dataset
 from zoo.baselines.colorizers import DATA
 
 LAMBDA = 0.1  # of auc_rebalanced_stable

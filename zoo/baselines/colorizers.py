@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard
 
 DATA = Path(__file__).parent / "data"
 """Written by ``python -m zoo.baselines.build_data``."""

@@ -9,8 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from colorbench.color.bins import TEMPERATURE, Decoding, decode
-from colorbench.models.card import ModelCard
+from colorbench.color import TEMPERATURE, Decoding, decode
+from colorbench.models import ModelCard
 from zoo.cic.network import Network
 from zoo.cic.presets import PRESETS, UNBALANCED_PRESETS
 from zoo.cic.training_task import ClassificationTraining

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colorbench.training.preset import Drop, Preset, View
+from colorbench.training import Drop, Preset, View
 
 # What text and code agree on, or what only the code says: neither of the two names crop or batch differently.
 _CROPS = (View(begin=0.0, size=176, low=176, high=176, batch_size=40),)

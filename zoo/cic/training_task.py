@@ -6,11 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from colorbench.color.encoding import soft_encode
-from colorbench.color.prior import Prior, rebalancing_weights
-from colorbench.training.initialization import kmeans_initialize
-from colorbench.training.loss import colored, rebalanced_cross_entropy
-from colorbench.training.preset import Preset
+from colorbench.color import Prior, rebalancing_weights, soft_encode
+from colorbench.training import Preset, colored, kmeans_initialize, rebalanced_cross_entropy
 from zoo.cic.network import STRIDE, Network, scale_lightness
 
 

@@ -11,13 +11,8 @@ import torch
 from torch import Tensor
 
 from colorbench.errors import UserError
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.models.resize import at_working_size
-from colorbench.models.weights import check_shapes, load_weights
-from colorbench.training.initialization import kmeans_initialize
-from colorbench.training.packaged_images import packaged_lightness
-from colorbench.training.preset import Preset
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, at_working_size, check_shapes, load_weights
+from colorbench.training import Preset, kmeans_initialize, packaged_lightness
 from zoo.cic.network import Network, layer_maps, scale_lightness
 
 SMALL = 256 * 256

@@ -9,10 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import rgb_to_lab
 from colorbench.errors import UserError
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard
 
 LICENSE = "BSD-2-Clause"
 JPEG_QUALITY = 95

@@ -5,10 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from colorbench.color.prior import Prior
-from colorbench.training.initialization import kmeans_initialize
-from colorbench.training.loss import colored, reduce_pixels
-from colorbench.training.preset import Preset
+from colorbench.color import Prior
+from colorbench.training import Preset, colored, kmeans_initialize, reduce_pixels
 from zoo.cic.network import STRIDE, Network, scale_lightness
 
 AB_SCALE = 110.0

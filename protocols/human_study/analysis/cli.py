@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Json, choice
-from colorbench.models.guard import print_result
+from colorbench.cli import Debug, Json, choice, print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,8 +47,8 @@ def analyze(
     """
     import sys
 
-    from colorbench.cli.console import console
-    from colorbench.storage.atomic import check_writable
+    from colorbench.cli import console
+    from colorbench.storage import check_writable
     from protocols.human_study.analysis.fooling_rates import analyze as analyzed
     from protocols.human_study.analysis.responses import read_study_data
 
@@ -67,8 +66,8 @@ def analyze(
 
 def write(analysis: Analysis, study: Path, folder: Path, records: Path, command: tuple[str, ...]) -> list[Path]:
     """Write page, tables, drawings, methods paragraph and records; the records' folders."""
-    from colorbench.reporting.page import write_report
-    from colorbench.storage.atomic import write_atomic
+    from colorbench.reporting import write_report
+    from colorbench.storage import write_atomic
     from protocols.human_study.analysis import tables
     from protocols.human_study.analysis.methods_text import findings, lines, methods_paragraph
     from protocols.human_study.analysis.metrics import HEADLINE, METRICS
@@ -195,7 +194,7 @@ def power(
     Counts how often simulated studies find it by the test that `analyze` makes, and says how many participants are
     needed. With three methods or more, the pair is also judged at the strictest level of Holm's correction.
     """
-    from colorbench.cli.console import console
+    from colorbench.cli import console
     from colorbench.errors import UserError
     from protocols.human_study.power.cli import plan_of, print_power, simulated
 

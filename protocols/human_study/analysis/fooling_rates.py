@@ -16,18 +16,23 @@ import numpy as np
 import pandas
 from scipy.special import ndtri
 
-from colorbench.reporting.format import number
-from colorbench.stats.bootstrap import MINIMUM, Interval
-from colorbench.stats.clustered import MINIMUM_PARTICIPANTS, RESAMPLES, crossed_bootstrap, two_level_bootstrap
-from colorbench.stats.clustered_pairs import paired_resamples, share_above
-from colorbench.stats.clustered_rates import (
+from colorbench.reporting import number
+from colorbench.stats import (
+    MINIMUM,
+    MINIMUM_PARTICIPANTS,
+    RESAMPLES,
     ClusteredDifference,
     ClusteredRate,
+    Interval,
     binomial_interval,
     clustered_difference,
     clustered_rate,
+    crossed_bootstrap,
+    holm,
+    paired_resamples,
+    share_above,
+    two_level_bootstrap,
 )
-from colorbench.stats.effect_size import holm
 from protocols.human_study.analysis.exclusions import Applied, apply
 from protocols.human_study.analysis.responses import StudyData
 from protocols.human_study.analysis.shrinkage import Shrunken, shrink

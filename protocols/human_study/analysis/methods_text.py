@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colorbench.reporting.format import number
-from colorbench.stats.bootstrap import Interval
+from colorbench.reporting import number
+from colorbench.stats import Interval
 from protocols.human_study.analysis.fooling_rates import Analysis
 from protocols.human_study.study.schema import Design
 

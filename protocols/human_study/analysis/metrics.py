@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from colorbench.results.metric_spec import MetricSpec
+from colorbench.results import MetricSpec
 from protocols.human_study.study.schema import Design
 
 NAME = "human-study"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas
 
 from colorbench.reporting.plots import ticks
-from colorbench.stats.clustered_rates import clustered_rate
+from colorbench.stats import clustered_rate
 from protocols.human_study.analysis.fooling_rates import Analysis, MethodResult, Result
 
 STYLE = """svg { background: #fff; } text { font: 13px system-ui, sans-serif; fill: #55555c; }

@@ -11,14 +11,19 @@ import numpy as np
 import pandas
 from PIL import Image
 
-from colorbench.evaluation import aggregate, image_writer
-from colorbench.evaluation.provenance import provenance
-from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.evaluation.run_location import folder_of
-from colorbench.models.card import ModelCard
-from colorbench.models.training_overlap import overlap
-from colorbench.results import image_index
-from colorbench.results.record import (
+from colorbench.evaluation import (
+    RunDirectory,
+    extreme_ids,
+    few_images_note,
+    fixed_ids,
+    folder_of,
+    provenance,
+    thumbnail,
+    write_index,
+    write_rows,
+)
+from colorbench.models import ModelCard, overlap
+from colorbench.results import (
     DatasetPart,
     Difference,
     Execution,
@@ -26,14 +31,14 @@ from colorbench.results.record import (
     ModelPart,
     ProtocolPart,
     Record,
+    SavedImage,
+    Shard,
+    file_names,
+    protocol_identity,
     record_text,
 )
-from colorbench.results.run_key import protocol_identity
-from colorbench.results.shard import Shard
-from colorbench.stats.bootstrap import MINIMUM, defined, effective_n
-from colorbench.stats.clustered_rates import ClusteredRate
-from colorbench.storage.hashing import content_fingerprint, digest_of, plain
-from colorbench.storage.versions import version_of
+from colorbench.stats import MINIMUM, ClusteredRate, defined, effective_n
+from colorbench.storage import content_fingerprint, digest_of, plain, version_of
 from protocols.human_study.analysis.fooling_rates import Analysis, MethodResult
 from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION, identity_of
 from protocols.human_study.study.schema import Method
@@ -78,7 +83,7 @@ def _write(
         return folder.path
     candidate = _candidate(analysis, row)
     rows, columns = _rows(analysis, candidate)
-    files = aggregate.write_rows(folder, rows, columns, {})
+    files = write_rows(folder, rows, columns, {})
     record = Record(
         key=key,
         model=ModelPart(
@@ -236,7 +241,7 @@ def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
     left_out = len(analysis.applied.reasons)
     excluded = f"pre-registered exclusions left out {left_out} participants"
     # A demonstration is said first: tables look for it there.
-    first = aggregate.too_few_images(len(analysis.study_data.design.tests)) or [
+    first = few_images_note(len(analysis.study_data.design.tests)) or [
         note for note in analysis.notes if note.startswith("a demonstration on ")
     ]
     if not first and rate.images < MINIMUM:
@@ -278,9 +283,9 @@ def _save_images(
     files = {(one.image, one.method): Path(study) / "stimuli" / one.file for one in analysis.study_data.design.stimuli}
     estimates = {one.image: one.estimate for one in analysis.images if one.method == row.method}
     answered = tuple(np.array(rows.ids)[~np.isnan(columns[HEADLINE])].tolist())
-    reasons: dict[str, list[str]] = {id: ["fixed"] for id in answered if id in image_writer.fixed_ids(answered)}
+    reasons: dict[str, list[str]] = {id: ["fixed"] for id in answered if id in fixed_ids(answered)}
     scores = np.array([estimates.get(id, math.nan) for id in answered])
-    for end, ids in image_writer.extreme_ids(answered, scores, higher_is_better=True).items():
+    for end, ids in extreme_ids(answered, scores, higher_is_better=True).items():
         for position, id in enumerate(ids, start=1):
             reasons.setdefault(id, []).append(f"{HEADLINE} {end} {position}")
     location_of = {id: position for position, id in enumerate(rows.ids)}
@@ -289,23 +294,23 @@ def _save_images(
         fake, real = files.get((id, row.method)), files.get((id, None))
         if fake is None or real is None or not (fake.is_file() and real.is_file()):
             continue
-        response, truth, gray = image_index.file_names(id)
+        response, truth, gray = file_names(id)
         with Image.open(fake) as image:
-            folder.write(folder.thumbnails / response, image_writer.thumbnail(image.convert("RGB")), durable=False)
+            folder.write(folder.thumbnails / response, thumbnail(image.convert("RGB")), durable=False)
         with Image.open(real) as image:
-            folder.write(folder.thumbnails / truth, image_writer.thumbnail(image.convert("RGB")), durable=False)
-            folder.write(folder.thumbnails / gray, image_writer.thumbnail(_gray(image.convert("RGB"))), durable=False)
+            folder.write(folder.thumbnails / truth, thumbnail(image.convert("RGB")), durable=False)
+            folder.write(folder.thumbnails / gray, thumbnail(_gray(image.convert("RGB"))), durable=False)
         position = location_of[id]
         score = float(columns[HEADLINE][position])
-        kept.append(image_index.SavedImage.of(id, rows.sha256s[position], why, {HEADLINE: score}))
-    return image_writer.write_index(folder, kept) if kept else {}
+        kept.append(SavedImage.of(id, rows.sha256s[position], why, {HEADLINE: score}))
+    return write_index(folder, kept) if kept else {}
 
 
 def _gray(image: Image.Image) -> Image.Image:
     """What the methods were given: the lightness alone."""
     import torch
 
-    from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
+    from colorbench.color import lab_to_rgb8, rgb_to_lab
 
     rgb8 = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)[None]
     lab = rgb_to_lab(rgb8) * torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from colorbench.reporting.format import number
+from colorbench.reporting import number
 from protocols.human_study.analysis.fooling_rates import Analysis, ImageResult, MethodResult
 from protocols.human_study.analysis.methods_text import findings, format_p, methods_paragraph, percent, points
 from protocols.human_study.analysis.plots import color, drawings
@@ -36,7 +36,7 @@ def page(analysis: Analysis, study: Path) -> str:
         analysis: what to show.
         study: the study's folder, for its images; images without images are named only.
     """
-    from colorbench.reporting.html import page_environment
+    from colorbench.reporting import page_environment
 
     environment = page_environment("protocols.human_study")
     environment.filters |= {"percent": percent, "points": points, "format_p": format_p, "number": number}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas
 
-from colorbench.stats.bootstrap import Interval
+from colorbench.stats import Interval
 from protocols.human_study.analysis.fooling_rates import Analysis, Comparison, MethodResult, Result
 from protocols.human_study.analysis.metrics import NAME, VERSION, identity_of
 

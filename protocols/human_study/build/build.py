@@ -18,19 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from colorbench.data.dataset import Dataset, Sample, id_hash
-from colorbench.data.decoding import UnreadableImage, decode
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset, Sample, UnreadableImage, decode, get_preprocessing, id_hash
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.image_writer import prediction_names
-from colorbench.evaluation.progress import NullProgress, ProgressListener
-from colorbench.evaluation.runner import record_folder, run
-from colorbench.models.loading import LoadedModel, load_model
-from colorbench.models.reference_models import TRUTH
-from colorbench.models.weights import file_sha256
-from colorbench.storage.atomic import check_writable, write_atomic
-from colorbench.storage.hashing import content_fingerprint
+from colorbench.evaluation import NullProgress, ProgressListener, RunConfig, prediction_names, record_folder, run
+from colorbench.models import TRUTH, LoadedModel, file_sha256, load_model
+from colorbench.storage import check_writable, content_fingerprint, write_atomic
 from protocols.human_study.build.assignment import PRACTICE, SENTINEL_SHARE, draw_slots, sentinel_count
 from protocols.human_study.build.color_vision_plates import DIGITS, draw_plate
 from protocols.human_study.build.jspsych import jspsych_files

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from colorbench.color.lab import lab_to_rgb8
+from colorbench.color import lab_to_rgb8
 
 SIDE = 320
 _SCALE = 3

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.errors import UserError
-from colorbench.storage.atomic import write_atomic
+from colorbench.storage import write_atomic
 
 SECONDS = 120
 """How long npm may take for one package."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from colorbench.storage.atomic import write_atomic
+from colorbench.storage import write_atomic
 from protocols.human_study.study.paths import FORM, FORM_FOLDER, STIMULI, TEXTS, TEXTS_FOLDER
 from protocols.human_study.study.schema import DESIGN, Design, Stimulus
 

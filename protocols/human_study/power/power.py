@@ -8,9 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from colorbench.stats.bootstrap import Interval
-from colorbench.stats.clustered import MINIMUM_PARTICIPANTS, mean_influence, two_way_variance
-from colorbench.stats.clustered_rates import binomial_interval, difference_parts, logit_bounds
+from colorbench.stats import (
+    MINIMUM_PARTICIPANTS,
+    Interval,
+    binomial_interval,
+    difference_parts,
+    logit_bounds,
+    mean_influence,
+    two_way_variance,
+)
 from protocols.human_study.power.simulation import Plan, Simulated, simulate
 
 STUDIES = 1000

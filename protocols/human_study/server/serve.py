@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from colorbench.errors import UserError
-from colorbench.storage.lock import Lock
+from colorbench.storage import Lock
 from protocols.human_study.server.admin import PENDING
 from protocols.human_study.server.app import make_app
 from protocols.human_study.server.state import Options, Study, open_study

@@ -14,7 +14,7 @@ from typing import Any
 import pandas
 
 from colorbench.errors import UserError
-from colorbench.storage.atomic import write_atomic
+from colorbench.storage import write_atomic
 from protocols.human_study.study.codebook import codebook
 from protocols.human_study.study.paths import DATA, DATABASE, EXPORTS
 from protocols.human_study.study.schema import PARTICIPANTS, RESPONSES, Design, read_design

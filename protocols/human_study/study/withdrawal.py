@@ -6,7 +6,7 @@ import json
 import time
 from pathlib import Path
 
-from colorbench.storage.atomic import write_atomic
+from colorbench.storage import write_atomic
 from protocols.human_study.study.paths import DATA
 
 NOTED = "withdrawals.json"

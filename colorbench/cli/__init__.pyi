@@ -1,0 +1,10 @@
+from .application import app as app
+from .console import console as console
+from .interrupt import tell_when_interrupted as tell_when_interrupted
+from .main import main as main
+from .options import Debug as Debug
+from .options import Device as Device
+from .options import Json as Json
+from .options import choice as choice
+from .progress import ProgressBar as ProgressBar
+from .standard_output import print_result as print_result

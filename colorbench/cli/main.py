@@ -1,0 +1,30 @@
+"""The entry point of the command line."""
+
+from __future__ import annotations
+
+import sys
+
+from colorbench.cli.interrupt import exit_on_interrupt
+
+# Little is imported before Ctrl-C is handled, not even `typing`: it may come at any moment.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command line (default: the process's own) and exit: 0 done, 1 a run failed, 2 wrong usage or input."""
+    with exit_on_interrupt():
+        from colorbench.cli.application import app
+
+        for stream in (sys.stdout, sys.stderr):
+            # A terminal that cannot show "Δ" gets "?" in its place, not a traceback at the end of a long run.
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="replace")
+        try:
+            app(args=None if arguments is None else [*arguments], prog_name="colorbench")
+        finally:
+            if arguments is None:  # of this process alone: a caller of this function goes on printing
+                from colorbench.cli.standard_output import close_standard_output
+
+                close_standard_output()

@@ -1,0 +1,16 @@
+from .bins import TEMPERATURE as TEMPERATURE
+from .bins import Decoding as Decoding
+from .bins import decode as decode
+from .bins import nearest_bin as nearest_bin
+from .encoding import SoftCode as SoftCode
+from .encoding import soft_encode as soft_encode
+from .grid import ab_bins as ab_bins
+from .lab import lab_to_rgb as lab_to_rgb
+from .lab import lab_to_rgb8 as lab_to_rgb8
+from .lab import lightness_and_ab as lightness_and_ab
+from .lab import rgb_to_lab as rgb_to_lab
+from .prior import SHIPPED as SHIPPED
+from .prior import Prior as Prior
+from .prior import load_prior as load_prior
+from .prior import rebalancing_weights as rebalancing_weights
+from .prior import save_prior as save_prior

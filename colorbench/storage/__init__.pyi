@@ -1,0 +1,11 @@
+from .atomic import check_writable as check_writable
+from .atomic import write_atomic as write_atomic
+from .hashing import content_fingerprint as content_fingerprint
+from .hashing import digest_of as digest_of
+from .hashing import plain as plain
+from .lock import Lock as Lock
+from .npz import npz as npz
+from .safe_read import MEGABYTE as MEGABYTE
+from .safe_read import inside as inside
+from .safe_read import read_plain as read_plain
+from .versions import version_of as version_of

@@ -1,0 +1,10 @@
+from .check_rows import apart as apart
+from .check_rows import has_statistics as has_statistics
+from .check_rows import row_findings as row_findings
+from .check_rows import score_findings as score_findings
+from .checks import verify as verify
+from .recompute import record_beside as record_beside
+from .recompute import spec_of as spec_of
+from .schema import PROMISE as PROMISE
+from .schema import Verification as Verification
+from .schema import read_verification as read_verification
