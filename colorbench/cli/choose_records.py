@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 
 
 def choose_record(path: Path, protocol: str | None = None, dataset: str | None = None) -> Path:
-    """The folder of a record, from itself or a folder above it.
+    """Return the folder of a record, from itself or a folder above it.
 
     Args:
         path: what was named.
@@ -50,7 +50,7 @@ def choose_record(path: Path, protocol: str | None = None, dataset: str | None =
 
 
 def choose_common(paths: Sequence[Path], protocol: str | None = None) -> list[Path]:
-    """One record's folder of each path, all of the same protocol, parameters and images where there are such.
+    """Return one record's folder for each path, with common protocol, parameters and images where there are such.
 
     Raises:
         UserError: as ``choose_record``.
@@ -76,7 +76,7 @@ def choose_common(paths: Sequence[Path], protocol: str | None = None) -> list[Pa
 
 
 def folders_of(path: Path, protocol: str | None = None) -> list[Path]:
-    """The folders of records at a path or below it, of one protocol if it is named.
+    """List the folders of records at a path or below it, of one protocol if it is named.
 
     Raises:
         UserError: for a path that is no folder of records.
@@ -90,7 +90,7 @@ def folders_of(path: Path, protocol: str | None = None) -> list[Path]:
 
 
 def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
-    """The readable records at a path or below it, of one protocol if it is named.
+    """List the readable records at a path or below it, of one protocol if it is named.
 
     Raises:
         UserError: where there is none.
@@ -114,7 +114,7 @@ def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
 
 
 def preset_of(protocol: str, preset: str) -> dict[str, str]:
-    """The parameters that a preset sets, as records store them.
+    """Return the parameters that a preset sets, as records store them.
 
     Raises:
         UserError: for an unknown protocol or preset.
@@ -126,12 +126,12 @@ def preset_of(protocol: str, preset: str) -> dict[str, str]:
 
 
 def _age(one: Candidate) -> tuple[str, int]:
-    """When a record was made; of records of one second, the file's own time decides."""
+    """Return when a record was made; among records of one second, the file's own time decides."""
     return one.record.provenance.time, (one.folder / "record.json").stat().st_mtime_ns
 
 
 def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Candidate:
-    """The newest of several records of one model and protocol.
+    """Return the newest of several records of one model and protocol.
 
     Raises:
         UserError: where they are of several.

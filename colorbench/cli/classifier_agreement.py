@@ -39,7 +39,7 @@ def show_classifiers(console: Console, records: Sequence[Record], score: str) ->
 
 
 def values(table: ClassifiersTable) -> Table:
-    """A row a model, a column a classifier: value and rank."""
+    """Build a table with a row per model and a column per classifier: value and rank."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     shown.add_column("", overflow="fold")
     for classifier in table.classifiers:
@@ -55,7 +55,7 @@ def values(table: ClassifiersTable) -> Table:
 
 
 def sentences(table: ClassifiersTable) -> Iterator[str]:
-    """How far each two classifiers agree on the order of the models."""
+    """Yield how far each two classifiers agree on the order of the models."""
     count = len(table.models) * (len(table.models) - 1) // 2
     for one, other in itertools.combinations(range(len(table.classifiers)), 2):
         tau, disputed = table.correlation(one, other), table.disputed(one, other)

@@ -72,7 +72,7 @@ def colorize(
 def targets(
     images: list[Path], output: Path, *, overwrite: bool, say: Callable[[str], None] = lambda line: None
 ) -> dict[Path, Path]:
-    """Image -> its PNG below ``output``; below a folder, the folders in it are kept.
+    """Return the PNG of each image below ``output``; folders below a given folder are kept.
 
     Args:
         images: files, whatever their suffix, and folders, of which ``data.walk`` takes the images.

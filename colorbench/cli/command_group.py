@@ -58,12 +58,12 @@ DISK_TROUBLE = {
 
 
 def plugin_verbs() -> dict[str, Plugin]:
-    """Verbs that installed packages bring, by name; a built-in name is never replaced."""
+    """Return the verbs that installed packages bring, by name; a built-in name is never replaced."""
     return {plugin.name: plugin for plugin in registered("commands") if plugin.name not in VERBS}
 
 
 def plugin_summary(plugin: Plugin) -> str:
-    """The overview's line for a verb that a package brings; nothing is imported for it."""
+    """Return the overview's line for a verb that a package brings; nothing is imported for it."""
     own = OWN_PLUGINS.get(plugin.name) if plugin.distribution == OWN else None
     return own or f"(from package {plugin.distribution})"
 
@@ -74,7 +74,7 @@ class VerbGroup(TyperGroup):
     # The command and context classes of typer moved between releases, so they are named Any here.
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names, our own first."""
+        """Return the names of the verbs, our own first."""
         return [*VERBS, *sorted(plugin_verbs())]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
@@ -86,7 +86,7 @@ class VerbGroup(TyperGroup):
         return None if plugin is None else as_command(plugin.load(), cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """The overview, from the summaries alone."""
+        """Write the overview, from the summaries alone."""
         rows = [(name, verb.summary) for name, verb in VERBS.items()]
         rows += [(name, plugin_summary(plugin)) for name, plugin in sorted(plugin_verbs().items())]
         with formatter.section("Commands"):
@@ -120,7 +120,7 @@ class VerbGroup(TyperGroup):
 
 
 def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
-    """A typer command from a function, from an app of several, or as it is."""
+    """Return a typer command from a function, from an app of several, or as it is."""
     if isinstance(verb, typer.Typer):
         return typer.main.get_command(verb)
     if hasattr(verb, "make_context"):
@@ -131,14 +131,14 @@ def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
 
 
 def sentence(error: UserError) -> str:
-    """What happened, where and how to fix it; the hint is a sentence of its own."""
+    """Return what happened, where and how to fix it; the hint is a sentence of its own."""
     if error.hint is None:
         return str(error)
     return f"{str(error).removesuffix(error.hint)}{error.hint[0].upper()}{error.hint[1:]}"
 
 
 def report(ctx: Any, line: str, code: int, label: str = "error: ") -> typer.Exit:
-    """Say ``line`` on standard error, under its traceback where ``--debug`` was given; the exit to raise."""
+    """Print ``line`` on standard error, under its traceback where ``--debug`` was given; return the exit to raise."""
     if ctx.meta.get(DEBUG):
         traceback.print_exc()
     print(f"{label}{' '.join(line.split())}", file=sys.stderr)  # noqa: T201

@@ -68,7 +68,7 @@ def compare(
 
 
 def headline_of(protocol: str) -> str | None:
-    """The metric that boards sort by; None where the protocol is not installed here."""
+    """Return the metric that boards sort by; None where the protocol is not installed here."""
     from colorbench.cli.show import spec_of
     from colorbench.errors import UserError
 
@@ -108,7 +108,7 @@ def show(terminal: Console, found: Comparison) -> None:
 
 
 def differences(tests: Sequence[PairedTest]) -> Table:
-    """One row a metric."""
+    """Build the table of differences, one row per metric."""
     from rich.table import Table
     from rich.text import Text
 
@@ -137,21 +137,21 @@ def differences(tests: Sequence[PairedTest]) -> Table:
 
 
 def p_value(p: float | None) -> str:
-    """To two digits; never 0."""
+    """Format p with two digits; never as 0."""
     if p is None:
         return "–"
     return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
 def needed(images: int | None) -> str:
-    """A number of images."""
+    """Format a number of images."""
     if images is None:
         return "–"
     return f"{images:,}" if images <= MILLION else "> 1 million"
 
 
 def verdicts(tests: Sequence[PairedTest]) -> list[str]:
-    """What the tests say, a sentence for each answer."""
+    """Return what the tests show, a sentence for each outcome."""
     from colorbench.reporting.format import number
 
     stated = []
@@ -176,7 +176,7 @@ def verdicts(tests: Sequence[PairedTest]) -> list[str]:
 
 
 def images(test: PairedTest) -> Table:
-    """The images that move a difference most."""
+    """Build the table of the images that move a difference most."""
     from rich.table import Table
     from rich.text import Text
 
@@ -195,7 +195,7 @@ def images(test: PairedTest) -> Table:
 
 
 def ranks(found: Comparison) -> Table:
-    """The ranks that each model may have, a row a metric, the best first."""
+    """Build the table of the ranks that each model may have, one row per metric, the best model first."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -210,12 +210,12 @@ def ranks(found: Comparison) -> Table:
 
 
 def span(first: int, last: int) -> str:
-    """``2`` or ``1–3``."""
+    """Return ``2`` or ``1–3``."""
     return str(first) if first == last else f"{first}–{last}"
 
 
 def meaning(tests: int) -> Text:
-    """How the table is read."""
+    """Return the explanation of how to read the table."""
     from rich.text import Text
 
     several = f", adjusted for {tests} tests (Holm)" if tests > 1 else ""

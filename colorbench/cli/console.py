@@ -84,7 +84,7 @@ def line(console: Console, text: str | Text, style: str | None = None) -> None:
 
 
 def heading(record: Record) -> Text:
-    """Who was measured, how and on what."""
+    """Return which model was measured, how and on what."""
     data, protocol = record.dataset, record.protocol
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
     terminal = f" · {protocol.name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
@@ -92,7 +92,7 @@ def heading(record: Record) -> Text:
 
 
 def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
-    """One row a metric: the model, its distance from gray or from its controls, and the baselines."""
+    """Build the table of metrics: the model, its difference from gray or from its controls, and the baselines."""
     # No lines between columns: every character counts in 80.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
@@ -123,7 +123,10 @@ def title(metric: Metric, headline: str) -> Text:
 
 
 def with_interval(measured: Metric | Difference | None, unit: str | None = None) -> Text:
-    """A value over its interval; a difference (``unit`` given) has a sign, and stands out when it excludes 0."""
+    """Format a value over its interval.
+
+    A difference (``unit`` given) has a sign, and stands out when it excludes 0.
+    """
     if measured is None:
         return Text("–")
     signed = unit is not None
@@ -135,7 +138,7 @@ def with_interval(measured: Metric | Difference | None, unit: str | None = None)
 
 
 def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> RenderableType:
-    """What each number says, for someone who meets it for the first time."""
+    """Return what each number means, for a reader who meets it for the first time."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
@@ -155,5 +158,5 @@ def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> R
 
 
 def console(*, text_to_stderr: bool) -> Console:
-    """Where words for people go: standard output, unless that is kept for JSON."""
+    """Return the console for messages to people: standard output, unless that is reserved for JSON."""
     return Console(stderr=text_to_stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)

@@ -29,13 +29,13 @@ def tell_when_interrupted(terminal: str) -> None:
 
 
 def terminal() -> str:
-    """What is said of the work done so far."""
+    """Return what is printed about the work done so far."""
     return _message
 
 
 @contextlib.contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """Within this, Ctrl-C ends the process; afterwards it does what it did before.
+    """End the process on Ctrl-C within this context; restore the former behavior afterwards.
 
     Where interrupts are ignored (a shell's background jobs) or handled by somebody else, that is left as it is.
     """
@@ -57,7 +57,7 @@ def exit_on_interrupt() -> Iterator[None]:
 
 
 def _in_main_thread() -> bool:
-    """Whether handlers can be set here: the main thread alone is interrupted."""
+    """Return whether handlers can be set here: the main thread alone is interrupted."""
     return threading.current_thread() is threading.main_thread()
 
 

@@ -37,7 +37,7 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
 
 
 def models() -> list[dict[str, Any]]:
-    """Every model, a row for each tag."""
+    """List every model, a row for each tag."""
     from colorbench.models.card import ModelCard
     from colorbench.models.loading import load_model, tags_of
     from colorbench.registry import registered
@@ -61,7 +61,7 @@ def models() -> list[dict[str, Any]]:
 
 
 def protocols() -> list[dict[str, Any]]:
-    """Every protocol with its presets."""
+    """List every protocol with its presets."""
     from colorbench.cli.show import spec_of
     from colorbench.registry import registered
 
@@ -79,7 +79,7 @@ def protocols() -> list[dict[str, Any]]:
 
 
 def datasets() -> list[dict[str, Any]]:
-    """Sets of images that need no folder to be named."""
+    """List the datasets that need no folder to be named."""
     from colorbench.data.sources import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
     from colorbench.registry import registered
@@ -95,7 +95,7 @@ def datasets() -> list[dict[str, Any]]:
 
 
 def print_group(terminal: Console, title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-    """One kind of thing, a line each."""
+    """Print one kind of plugin, one line each."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text

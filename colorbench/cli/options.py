@@ -73,7 +73,9 @@ Temperature = Annotated[
 
 
 def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
-    """``["auc.step=2", "prior=FILE"]`` -> {"auc.step": 2, "prior": "FILE"}; numbers, true, false and null are read.
+    """Parse ``["auc.step=2", "prior=FILE"]`` to {"auc.step": 2, "prior": "FILE"}.
+
+    Numbers, true, false and null are read as such.
 
     Raises:
         UserError: for a pair without ``=``, and for a key given twice.
@@ -90,7 +92,7 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
 
 
 def literal(text: str) -> Any:
-    """A number, true, false or null as such; anything else is text."""
+    """Parse a number, true, false or null as such; anything else is text."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -101,7 +103,7 @@ def literal(text: str) -> Any:
 
 
 def choice(value: str, allowed: tuple[str, ...], flag: str) -> Any:
-    """``value``, checked.
+    """Return ``value``, checked.
 
     Raises:
         UserError: for anything that is not ``allowed``.

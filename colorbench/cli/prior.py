@@ -70,7 +70,7 @@ def prior(
 def count(
     data: str, list_file: Path | None, limit: int | None, preprocessing: str, soft: bool, terminal: Console
 ) -> Prior:
-    """The prior of a set; every image weighs the same, gray ones too."""
+    """Count the prior of a dataset; every image weighs the same, gray ones too."""
     from time import perf_counter
 
     import torch
@@ -112,7 +112,7 @@ def count(
 
 
 def print_prior(terminal: Console, prior: Prior, path: Path) -> None:
-    """The commonest bins, how even the prior is, and where it lies."""
+    """Print the commonest bins, how even the prior is, and where it lies."""
     import numpy as np
     from rich.table import Table
 

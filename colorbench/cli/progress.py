@@ -18,7 +18,10 @@ class TransientBar:
     """
 
     def __init__(self, console: Console, *, quiet: bool = False, speed_period: float = 30.0) -> None:
-        """``quiet``: no bar; ``speed_period``: seconds of the past from which the time left is foretold."""
+        """Set up the bar.
+
+        ``quiet``: no bar; ``speed_period``: seconds of the past from which the time left is estimated.
+        """
         self.console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
@@ -42,7 +45,7 @@ class TransientBar:
         self._bar.stop()
 
     def message(self, text: str) -> None:
-        """One line for people."""
+        """Print one line for people."""
         self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -54,13 +57,13 @@ class ProgressBar(TransientBar):
         self._task: TaskID | None = None
 
     def started(self, total: int) -> None:
-        """So many images are still to be evaluated."""
+        """Start the bar for ``total`` images that are still to be evaluated."""
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task("images", total=total, beside="")
 
     def advanced(self, n: int, images_per_second: float) -> None:
-        """``n`` more images are done."""
+        """Advance the bar by ``n`` images."""
         if self._task is not None:
             self._bar.update(self._task, advance=n, beside=f"{images_per_second:.1f} images/s")
 
@@ -72,26 +75,26 @@ class TrainingProgress(TransientBar):
     """Listens to a training."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
-        """``quiet``: no bar, as in all but the first of several processes."""
+        """Set up the bar; ``quiet``: no bar, as in all but the first of several processes."""
         super().__init__(console, quiet=quiet, speed_period=300)
         self._task = self._bar.add_task("step", total=None, beside="")
         self._first: tuple[int, float] | None = None
 
     def advanced(self, step: int, steps: int) -> None:
-        """After every step."""
+        """Advance the bar after a step."""
         if self._first is None:
             self._first = (step, time.monotonic())
         self._bar.update(self._task, completed=step, total=steps)
 
     def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
-        """Figures of the steps since the last call."""
+        """Show the metrics of the steps since the last call."""
         terminal = f"{_message(figures)}  {images_per_second:.0f} images/s"
         self._bar.update(self._task, beside=terminal)
         if not self.console.is_terminal:
             self.message(f"step {step}/{steps}  {terminal}{self._left(step, steps)}")
 
     def validated(self, step: int, figures: Mapping[str, float]) -> None:
-        """Figures of the held images."""
+        """Print the metrics of the validation images."""
         gray = figures.get("gray_auc_rebalanced_stable")
         beside = "" if gray is None else f"  (gray {figures['gray_auc_raw']:.2f}, {gray:.2f})"
         self.message(f"held at step {step}: {_message(figures)}{beside}")

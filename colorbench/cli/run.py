@@ -190,7 +190,7 @@ def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, js
 
 
 def by_role(data: Sequence[str]) -> dict[str, str]:
-    """The sets of images by role; ``DIR`` alone is ``test=DIR``.
+    """Return the datasets by role; ``DIR`` alone is ``test=DIR``.
 
     Raises:
         UserError: for two sets of one role.
@@ -234,7 +234,7 @@ def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
 
 
 def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """``["auc.step=2"]`` -> {"auc": {"step": 2}}; a bare key belongs to the only protocol.
+    """Parse ``["auc.step=2"]`` to {"auc": {"step": 2}}; a bare key belongs to the only protocol.
 
     Raises:
         UserError: for a bare key where there are several protocols, or the name of one that is not run.

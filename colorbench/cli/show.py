@@ -42,7 +42,7 @@ def show(
 
 
 def describe(name: str) -> dict[str, Any]:
-    """What is known, by heading.
+    """Return what is known of a name, by heading.
 
     Raises:
         UserError: for an unknown name, suggesting the nearest of all kinds.
@@ -67,7 +67,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def model(name: str) -> dict[str, Any]:
-    """A model's card, its tags and training presets."""
+    """Return a model's card, its tags and training presets."""
     from colorbench.models import interfaces as capabilities
     from colorbench.models.loading import load_model, model_factory, tags_of
 
@@ -98,7 +98,7 @@ def model(name: str) -> dict[str, Any]:
 
 
 def protocol(name: str) -> dict[str, Any]:
-    """A protocol's parameters (those of a preset, where one is named), metrics and presets.
+    """Return a protocol's parameters (those of a preset, where one is named), metrics and presets.
 
     Raises:
         UserError: for an unknown preset.
@@ -135,7 +135,7 @@ def protocol(name: str) -> dict[str, Any]:
 
 
 def spec_of(name: str) -> ProtocolSpec:
-    """What an installed protocol says of itself.
+    """Return the specification of an installed protocol.
 
     Raises:
         UserError: for an unknown name, or a protocol that cannot be used.
@@ -151,7 +151,7 @@ def spec_of(name: str) -> ProtocolSpec:
 
 
 def samples() -> dict[str, Any]:
-    """The packaged images."""
+    """Return what is known of the packaged images."""
     from colorbench.data.sources import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
 
@@ -160,7 +160,7 @@ def samples() -> dict[str, Any]:
 
 
 def print_about(terminal: Console, about: Mapping[str, Any]) -> None:
-    """Headings on the left, what they hold on the right."""
+    """Print headings on the left and what they hold on the right."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -177,7 +177,7 @@ def print_about(terminal: Console, about: Mapping[str, Any]) -> None:
 
 
 def lines(value: Any) -> Iterable[str]:
-    """A value as lines of text."""
+    """Return a value as lines of text."""
     if isinstance(value, Mapping):
         return [f"{key}: {one}" for key, one in value.items()]
     if isinstance(value, list | tuple):

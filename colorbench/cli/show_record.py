@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def record_position(name: str) -> Path | None:
-    """Folder of the record that a path names; None where it names none."""
+    """Return the folder of the record that a path names; None where it names none."""
     path = Path(name)
     if path.name == "record.json" and path.is_file():
         return path.parent
@@ -24,7 +24,7 @@ def record_position(name: str) -> Path | None:
 
 
 def describe_record(folder: Path) -> dict[str, Any]:
-    """What a record holds, by heading.
+    """Return what a record holds, by heading.
 
     Raises:
         UserError: where it cannot be read.
@@ -45,7 +45,7 @@ def describe_record(folder: Path) -> dict[str, Any]:
 
 
 def _value(metric: Metric) -> str:
-    """A value as tables show it, with its unit and interval."""
+    """Format a value with its unit and interval, as tables show it."""
     from colorbench.reporting.format import interval, number
 
     low_high = interval(metric.ci_low, metric.ci_high, metric.unit)
@@ -53,7 +53,7 @@ def _value(metric: Metric) -> str:
 
 
 def reuse(folder: Path, record: Record) -> Iterator[str]:
-    """In lines, whether a run of the same command would show the record again, and what is another where not."""
+    """Yield, in lines, whether a run of the same command would reuse the record, and what differs where not."""
     from colorbench.evaluation.run_directory import RunDirectory
     from colorbench.evaluation.run_location import differences, made_here
 
@@ -90,7 +90,7 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
 
 
 def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> RunFingerprint:
-    """The fingerprint that a run would have now."""
+    """Return the fingerprint that a run would have now."""
     from colorbench.data.dataset import Dataset as Empty
     from colorbench.evaluation.interfaces import ImageProtocol
     from colorbench.evaluation.resolve import get_protocol
@@ -125,7 +125,7 @@ def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> Run
 
 
 def _dataset(command: Sequence[str]) -> Dataset | None:
-    """The images of a command, where they are still there."""
+    """Return the images of a command, where they are still there."""
     from colorbench.data.sources import open_dataset
 
     given = [one.removeprefix("test=") for one in _values(command, "--data", "-d") if not one.startswith("train=")]
@@ -154,6 +154,6 @@ def _images_differ(record: Record, dataset: Dataset) -> bool:
 
 
 def _values(command: Sequence[str], *flags: str) -> list[str]:
-    """What a command gives for a flag."""
+    """Return the values that a command gives for a flag."""
     found = [value for flag, value in zip(command, command[1:], strict=False) if flag in flags]
     return found + [word.partition("=")[2] for word in command if word.partition("=")[0] in flags and "=" in word]

@@ -88,7 +88,7 @@ def verify(
 
 
 def dataset_name(data: str | None) -> str | None:
-    """What a record calls the dataset that is given; no image is looked for."""
+    """Return the name that a record gives to a dataset; no image is looked for."""
     from colorbench.data.sources.packaged import SAMPLES
 
     if data is None or data == SAMPLES:
@@ -100,7 +100,7 @@ def dataset_name(data: str | None) -> str | None:
 def images_of(
     folder: Path, data: str | None, list_file: Path | None, labels: Path | None, *, needed: bool
 ) -> Dataset | None:
-    """The images of a record: those given, or the packaged ones for a record of those.
+    """Return the images of a record: those given, or the packaged ones for a record of those.
 
     Raises:
         UserError: where they are needed and none are given.
@@ -123,7 +123,7 @@ def images_of(
 
 
 def show(terminal: Console, found: Verification, folder: Path) -> None:
-    """One line a check; what fails stands out."""
+    """Print one line per check; what fails stands out."""
     from rich.text import Text
 
     from colorbench.cli.console import line

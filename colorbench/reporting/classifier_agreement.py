@@ -50,7 +50,10 @@ class ClassifiersTable:
         return float("nan") if np.ptp(a) == 0 or np.ptp(b) == 0 else float(kendalltau(a, b).statistic)
 
     def disputed(self, one: int, other: int) -> list[tuple[str, str]]:
-        """Pairs of models that two classifiers put in opposite orders; the first of each is better by ``one``."""
+        """Return pairs of models that two classifiers put in opposite orders.
+
+        The first of each is better by ``one``.
+        """
         sign = 1 if self.higher_is_better else -1
         a, b = sign * self.values[:, one], sign * self.values[:, other]
         return [
@@ -67,7 +70,7 @@ def classified(score: str, classifier: str) -> str:
 
 
 def classifiers_table(records: Iterable[Record], score: str) -> ClassifiersTable | None:
-    """One score by all classifiers that judged all of these models.
+    """Build the table of one score by all classifiers that rated all of these models.
 
     References, which are shown the truth, are left out: every classifier puts them first. Classifiers that did not
     classify all models are left out too.
@@ -114,7 +117,7 @@ def classifiers_table(records: Iterable[Record], score: str) -> ClassifiersTable
 
 
 def scores_classified(records: Iterable[Record]) -> list[str]:
-    """Names of the scores that can be compared and that classifiers gave, in the records' order."""
+    """List the scores that can be compared and that classifiers gave, in the records' order."""
     found: dict[str, None] = {}
     for record in records:
         for metric in record.metrics:
@@ -124,7 +127,7 @@ def scores_classified(records: Iterable[Record]) -> list[str]:
 
 
 def _labels(records: Sequence[Record]) -> list[str]:
-    """Names of the models; with their decoding where one model was measured with several."""
+    """Return the names of the models, with their decoding where one model was measured with several."""
     decodings: dict[str, set[str]] = {}
     for record in records:
         decodings.setdefault(record.model.name, set()).add(_message(record.model.decoding))
@@ -141,5 +144,5 @@ def _message(decoding: Mapping[str, Any]) -> str:
 
 
 def _rest(record: Record) -> str:
-    """The identity but for the classifiers."""
+    """Return the identity without the classifiers."""
     return repr(sorted((key, value) for key, value in record.protocol.identity.items() if key != "classifiers"))

@@ -14,12 +14,12 @@ DECIDING_SHARE = 0.95
 
 
 def too_few_images(record: Record) -> str | None:
-    """What must be said first of a run on too few images to measure anything; the record's notes hold it."""
+    """Return the warning of a run on too few images to measure anything; the record's notes hold it."""
     return next((note for note in record.notes if note.startswith("a demonstration on ")), None)
 
 
 def number(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """A value for a table cell; a dash where there is none."""
+    """Format a value for a table cell; a dash where there is none."""
     if value is None:
         return "–"
     # A share, a decibel or a color difference is read to hundredths; plain numbers may be small.
@@ -27,24 +27,24 @@ def number(value: float | None, unit: str, *, signed: bool = False) -> str:
 
 
 def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
-    """``[low, high]``, or nothing where no interval is honest."""
+    """Format ``[low, high]``; empty where there is no interval."""
     if low is None or high is None:
         return ""
     return f"[{number(low, unit, signed=signed)}, {number(high, unit, signed=signed)}]"
 
 
 def low_effective_n(metric: Metric) -> bool:
-    """Whether far fewer images decide the number than were measured."""
+    """Return whether far fewer images decide the number than were measured."""
     return metric.effective_n < DECIDING_SHARE * metric.n
 
 
 def values(record: Record) -> dict[str, float | None]:
-    """Metric name -> value."""
+    """Return the value of each metric by name."""
     return {metric.name: metric.value for metric in record.metrics}
 
 
 def difference_from(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[str, Difference]]]:
-    """What is shown as "minus": head of the column, and the difference by metric name.
+    """Return the columns of differences: the head of each column, and its differences by metric name.
 
     From gray and, unless there is only ``narrow`` room, the best single color; where nothing is taken from gray
     (probes, transfer), from each control.
@@ -57,7 +57,9 @@ def difference_from(record: Record, *, narrow: bool = False) -> list[tuple[str, 
 
 
 def difference_from_constant_color(record: Record, headline: str) -> str | None:
-    """Whether the headline is better than that of the best single color: gray is beaten by many a beige.
+    """Return whether the headline is better than that of the best single color.
+
+    A constant color is a stronger baseline than gray.
 
     None where that was not asked, the metric has no better or worse, or too few images were measured for an
     interval.
@@ -79,13 +81,13 @@ def difference_from_constant_color(record: Record, headline: str) -> str | None:
 
 
 def baselines(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
-    """Of the records on the same images, the gray, constant and true one, with the heads of their columns."""
+    """Return the gray, constant and ground-truth records on the same images, with the heads of their columns."""
     others = {other.model.name: other for other in beside if other.model.name != record.model.name}
     return [(head, others[name]) for name, head in BASELINES.items() if name in others]
 
 
 def remarks(record: Record) -> list[str]:
-    """What a reader must know before believing the numbers."""
+    """Return what a reader must know before believing the numbers."""
     data = record.dataset
     message = [note for note in record.notes if note != too_few_images(record)]
     warned: dict[str, list[str]] = {}

@@ -6,7 +6,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
 def page_environment(package: str) -> Environment:
-    """For the templates of ``package``. Names, ids and reasons come from other people's files: all is escaped."""
+    """Return the environment for the templates of ``package``.
+
+    All text is escaped: names, ids and reasons come from other people's files.
+    """
     return Environment(
         loader=PackageLoader(package),
         autoescape=True,

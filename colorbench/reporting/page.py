@@ -68,7 +68,7 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
 
 
 def baseline_records(folder: Path, record: Record) -> list[Record]:
-    """Records of gray, constant and truth from the same output, with equal protocol and images."""
+    """Return the records of gray, constant and ground truth from the same output, with equal protocol and images."""
     model, data = record.model.name, record.dataset.name
     depth = len(folder_of(model, folder.parent.name, data, record.key).parts)
     if len(folder.absolute().parts) <= depth:
@@ -89,7 +89,7 @@ def baseline_records(folder: Path, record: Record) -> list[Record]:
 
 
 def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
-    """What the page shows of the kept images: some of the fixed part, then the headline's best and worst.
+    """Return the saved images that the page shows: some of the fixed part, then the headline's best and worst.
 
     Raises:
         UserError: where the index of the images is missing or is none.
@@ -110,12 +110,12 @@ def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
 
 
 def positions(image: SavedImage, headline: str) -> list[str]:
-    """``best 1``, ``worst 2``: where an image stands by the headline, if at an end."""
+    """Return the position of an image by the headline, if at an end: ``best 1``, ``worst 2``."""
     return [reason.removeprefix(f"{headline} ") for reason in image.reasons if reason.startswith(f"{headline} ")]
 
 
 def embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
-    """A saved image as a data address; None for what is no WebP among this record's saved images."""
+    """Return a saved image as a data address; None for what is no WebP among this record's saved images."""
     data = saved_file(folder, f"thumbnails/{file}", hashes)
     if data is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return None
@@ -131,7 +131,7 @@ def page(
     images: Sequence[Mapping[str, Any]] = (),
     missing: str | None = None,
 ) -> str:
-    """The page as text. The same record gives the same bytes.
+    """Render the page as text. The same record gives the same bytes.
 
     Args:
         record: what to show.
@@ -164,7 +164,7 @@ def page(
 
 
 def facts(record: Record) -> list[tuple[str, str]]:
-    """What made the numbers, for the foot of the page."""
+    """Return what decided the numbers, for the foot of the page."""
     model, data, run, made = record.model, record.dataset, record.execution, record.provenance
     rows = [
         ("model", f"{model.name} · {model.card.role}"),

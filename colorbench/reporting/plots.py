@@ -16,7 +16,7 @@ COLORS = {name: position for position, name in enumerate(BASELINES, start=1)}
 
 
 def chart(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]]) -> dict[str, Any]:
-    """One curve of the model and the same curve of the baselines, in the coordinates of the drawing."""
+    """Return one curve of the model and the same curve of the baselines, in the coordinates of the drawing."""
     lines = [(record.model.name, 0, curve)]
     for head, other in shown:
         same = [candidate for candidate in other.curves if candidate.name == curve.name]

@@ -16,7 +16,7 @@ PATIENCE = timedelta(hours=6)
 
 
 def make_accelerator(device: str, dtype: Dtype) -> Any:
-    """An ``accelerate.Accelerator`` of this process, which joins the others where ``torchrun`` started it.
+    """Create the ``accelerate.Accelerator`` of this process, which joins the others where ``torchrun`` started it.
 
     Weights stay in float32; ``bfloat16`` and ``float16`` are the precision of convolutions and matrix products.
 

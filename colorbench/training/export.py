@@ -19,7 +19,10 @@ from colorbench.training.preset import Preset
 
 
 def half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Convolution filters in float16, which halves the file; BatchNorm, biases and counters as they are."""
+    """Convert convolution filters to float16, which halves the file.
+
+    BatchNorm, biases and counters stay as they are.
+    """
     return {
         name: (value.half() if value.dim() > 1 else value).detach().cpu().contiguous() for name, value in state.items()
     }
@@ -58,7 +61,7 @@ def _is_parameter(name: str) -> bool:
 
 
 def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: Preset, name: str) -> Prior:
-    """The prior that a preset asks for, of every second pixel of images in both directions.
+    """Count the prior that a preset asks for, of every second pixel of images in both directions.
 
     Args:
         pixels: (n, S, S, 3) uint8.

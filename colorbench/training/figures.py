@@ -42,7 +42,7 @@ class Panel:
 
 
 def draw_panels(panels: Sequence[Panel], path: Path, *, x_label: str = "step") -> None:
-    """Panels side by side, as a PNG."""
+    """Draw panels side by side, as a PNG."""
     width, height = 420, 300
     image = Image.new("RGB", (width * len(panels) * _SCALE, height * _SCALE), "white")
     draw = ImageDraw.Draw(image)
@@ -88,7 +88,7 @@ def _draw_panel(draw: ImageDraw.ImageDraw, panel: Panel, box: tuple[int, int, in
 
 
 def draw_strip(rows: Sequence[tuple[str, Tensor]], path: Path) -> None:
-    """Rows of images under one another, as a PNG: (label, (N, 3, H, W) uint8), all of one shape."""
+    """Draw rows of images under one another, as a PNG: (label, (N, 3, H, W) uint8), all of one shape."""
     n, _, height, width = rows[0][1].shape
     gap, margin = 4, 62
     sheet = Image.new("RGB", (margin + n * (width + gap), len(rows) * (height + gap) + gap), "white")
@@ -102,7 +102,10 @@ def draw_strip(rows: Sequence[tuple[str, Tensor]], path: Path) -> None:
 
 
 def draw_prior(prior: Prior, path: Path, lightness: float = 65.0) -> None:
-    """The bins in the ab plane in their own colors, as a PNG; the side of a square grows with log probability."""
+    """Draw the bins in the ab plane in their own colors, as a PNG.
+
+    The side of a square grows with log probability.
+    """
     ab = ab_bins()
     lab = torch.cat([torch.full((len(ab), 1), lightness), ab], dim=1)  # (313, 3)
     colors = lab_to_rgb8(lab.T[:, :, None])[:, :, 0].T.tolist()
@@ -135,7 +138,7 @@ def draw_prior(prior: Prior, path: Path, lightness: float = 65.0) -> None:
 
 
 def _ticks(values: Sequence[float]) -> list[float]:
-    """Three to seven round numbers that enclose ``values``."""
+    """Return three to seven round numbers that enclose ``values``."""
     low, high = min(values), max(values)
     spread = high - low or max(abs(high), 1.0)
     power = 10.0 ** math.floor(math.log10(spread / 4))
@@ -180,7 +183,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    """Whole or not at all: somebody may be looking at it."""
+    """Save an image completely or not at all: a viewer may be reading it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     image.save(partial, "PNG")

@@ -26,7 +26,7 @@ class TrainingProgress(TrainingListener, Protocol):
     """Who is told how it goes, in words as well."""
 
     def message(self, text: str) -> None:
-        """One line for people."""
+        """Show one line for people."""
         ...
 
 
@@ -121,7 +121,7 @@ def _card(
     prior: str = "",
     kind: str = "",
 ) -> ModelCard:
-    """What a reader of a table must know of the trained model."""
+    """Return the card with what a reader of a table must know of the trained model."""
     preset = config.preset
     about = ModelCard(
         title=f"{config.name}, preset {config.preset_name} (width {preset.width:g})",
@@ -166,7 +166,9 @@ def _data(sources: Sequence[Source], cache: ImageCache, trained: int, validation
 
 
 def name_sources(given: Sequence[tuple[Path, Dataset]], repeats: Mapping[str, int]) -> list[Source]:
-    """Sets with short names that differ (as much of the end of the path as that takes), and how often each is drawn.
+    """Name datasets with short, distinct names (as much of the end of the path as that takes).
+
+    Each also gets the number of times that it is drawn.
 
     Raises:
         UserError: for a folder given twice, or a name in ``often`` that is none or several of them.

@@ -40,7 +40,7 @@ class ImageCache:
     """(n,) which of the sets each comes from."""
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Indices to train on and indices held for every choice.
+        """Return the indices to train on and the indices of the validation split.
 
         By content, so the same on every machine; copies of one image fall on one side.
         """
@@ -50,7 +50,7 @@ class ImageCache:
         return np.flatnonzero(~validation), np.flatnonzero(validation)
 
     def drawn(self, repeats: Mapping[int, int]) -> np.ndarray:
-        """Indices to train on, those of set i ``often[i]`` times (once, where it is not named)."""
+        """Return the indices to train on, those of dataset i ``repeats[i]`` times (once, where it is not named)."""
         chosen, _ = self.split()
         if not repeats:
             return chosen
@@ -58,7 +58,7 @@ class ImageCache:
         return np.repeat(chosen, times)
 
     def fingerprint(self, indices: np.ndarray) -> str:
-        """Hexadecimal hash of the contents of ``indices``, in this order."""
+        """Return the hexadecimal hash of the contents of ``indices``, in this order."""
         return sha256(self.hashes[indices].astype("<u8").tobytes()).hexdigest()[:16]
 
 
@@ -113,7 +113,7 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
 
 
 def open_cache(folder: Path) -> ImageCache:
-    """A cache that ``build_cache`` has made."""
+    """Open a cache that ``build_cache`` has made."""
     hashes = np.load(folder / "hashes.npy")
     return ImageCache(
         # As many rows as files were listed; the unreadable leave the last ones empty.
@@ -125,7 +125,7 @@ def open_cache(folder: Path) -> ImageCache:
 
 
 def cut(pixels: np.ndarray, indices: Sequence[int] | np.ndarray, view: View, rng: np.random.Generator) -> Tensor:
-    """A batch of random crops, half of them mirrored, as (N, 3, size, size) Lab float32."""
+    """Cut a batch of random crops, half of them mirrored, as (N, 3, size, size) Lab float32."""
     return rgb_to_lab(cut_rgb(pixels, indices, view, rng))
 
 
@@ -136,7 +136,7 @@ def cut_rgb(
     rng: np.random.Generator,
     part: slice = slice(None),
 ) -> Tensor:
-    """A batch of random crops, half of them mirrored, as (N, 3, size, size) uint8.
+    """Cut a batch of random crops, half of them mirrored, as (N, 3, size, size) uint8.
 
     One side is drawn for a batch, a place for every image: so one call shrinks all of them. All is drawn for the
     whole batch, whichever ``part`` of it is cut: so processes that share a batch draw alike.

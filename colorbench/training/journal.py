@@ -14,7 +14,7 @@ class Journal:
         self.path = path
 
     def rows(self) -> list[dict[str, float]]:
-        """What was written so far; a row that was cut off is passed over."""
+        """Read what was written so far; an incomplete row is passed over."""
         if not self.path.is_file():
             return []
         with self.path.open(newline="") as file:

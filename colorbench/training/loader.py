@@ -29,7 +29,7 @@ class Order:
     """Every image once, in random order, then again in another."""
 
     def __init__(self, indices: np.ndarray, preset: Preset, steps: int, seed: int) -> None:
-        """``indices`` may name an image several times: it then comes that often in each round."""
+        """Set up the order; an image that ``indices`` name several times comes that often in each round."""
         self.indices, self.preset, self.steps, self.seed = indices, preset, steps, seed
         # Where each view's first step stands in the endless order.
         self._begins: list[tuple[int, int, int]] = []
@@ -45,7 +45,7 @@ class Order:
         return np.random.default_rng([self.seed, 1, round_]).permutation(self.indices)
 
     def at(self, step: int) -> np.ndarray:
-        """The images of a step, (batch size,)."""
+        """Return the images of a step, (batch size,)."""
         first, seen, size = [begin for begin in self._begins if step >= begin[0]][-1]
         position = seen + (step - first) * size
         picked: list[np.ndarray] = []
@@ -57,7 +57,7 @@ class Order:
         return np.concatenate(picked)
 
     def crops(self, step: int) -> np.random.Generator:
-        """Draws the crops of a step."""
+        """Return the generator that draws the crops of a step."""
         return np.random.default_rng([self.seed, 2, step])
 
 
@@ -67,7 +67,7 @@ class Feed:
     def __init__(
         self, pixels: np.ndarray, order: Order, *, parts: Sequence[tuple[int, int]], device: torch.device
     ) -> None:
-        """``parts``: (number, of how many) for each micro-batch of this process in a step."""
+        """Set up the feed; ``parts``: (number, of how many) for each micro-batch of this process in a step."""
         self.pixels, self.order, self.parts, self.device = pixels, order, parts, device
         self.waited = 0.0
         """Seconds that steps had to wait, since the start."""
@@ -75,7 +75,7 @@ class Feed:
         self._made: dict[int, Future[list[Tensor]]] = {}
 
     def take(self, step: int) -> list[Tensor]:
-        """Micro-batches of Lab, (n, 3, size, size) each, on the device."""
+        """Return the micro-batches of Lab of a step, (n, 3, size, size) each, on the device."""
         started = time.perf_counter()
         for ahead in range(step, min(step + 1 + AHEAD, self.order.steps)):
             if ahead not in self._made:

@@ -30,7 +30,7 @@ def rebalanced_cross_entropy(
     reduction: Reduction = "mean",
     mask: Tensor | None = None,
 ) -> RebalancedLoss:
-    """Rebalanced cross-entropy of a batch.
+    """Compute the rebalanced cross-entropy of a batch.
 
     Args:
         logits: (N, 313, H, W); computed with in float32.
@@ -50,7 +50,7 @@ def rebalanced_cross_entropy(
 
 
 def reduce_pixels(values: Tensor, reduction: Reduction) -> Tensor:
-    """(N, H, W) losses of pixels to a scalar.
+    """Reduce (N, H, W) losses of pixels to a scalar.
 
     ``mean`` over all pixels; ``sum`` over the pixels of an image and the mean over images, as in the paper and
     in Caffe, which divides by the batch size alone. Both are means over images: equal parts of a batch average.
@@ -59,7 +59,10 @@ def reduce_pixels(values: Tensor, reduction: Reduction) -> Tensor:
 
 
 def colored(ab: Tensor, threshold: float) -> Tensor:
-    """(N, 2, H, W) -> (N,) 1 where any |a| or |b| is above ``threshold``, else 0 (NonGrayMask of the released code)."""
+    """Return 1 where any |a| or |b| is above ``threshold``, else 0: (N, 2, H, W) -> (N,).
+
+    NonGrayMask of the released code.
+    """
     return (ab.abs().flatten(1).amax(dim=1) > threshold).to(ab.dtype)
 
 

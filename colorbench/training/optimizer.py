@@ -13,7 +13,7 @@ from colorbench.training.preset import Preset
 
 
 def make_optimizer(module: nn.Module, preset: Preset) -> torch.optim.Optimizer:
-    """Adam or AdamW on the module's parameters; ``Preset.optimizer`` says how weight decay couples."""
+    """Create Adam or AdamW on the module's parameters; ``Preset.optimizer`` says how weight decay couples."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     decayed = [p for p in parameters if preset.decayed == "all" or p.dim() > 1]
     free = [p for p in parameters if preset.decayed != "all" and p.dim() <= 1]
@@ -41,5 +41,5 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
 
 
 def finite(values: Iterable[Tensor]) -> bool:
-    """Whether all are free of NaN and infinity."""
+    """Return whether all values are free of NaN and infinity."""
     return all(bool(torch.isfinite(value).all()) for value in values)

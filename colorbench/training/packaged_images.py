@@ -13,7 +13,7 @@ from colorbench.data.sources import open_dataset
 
 
 def packaged_lightness(size: int, copies: int = 4) -> Tensor:
-    """(N, 1, size, size) L of the packaged images: of each, ``copies`` crops of 3/4 of its short side."""
+    """Return L of the packaged images, (N, 1, size, size): of each, ``copies`` crops of 3/4 of its short side."""
     rng = np.random.default_rng(0)
     crops = []
     for sample in open_dataset("samples").samples:

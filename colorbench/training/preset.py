@@ -98,11 +98,11 @@ class Preset(BaseModel):
         return self
 
     def view_at(self, step: int, steps: int) -> View:
-        """The phase of a step."""
+        """Return the phase of a step."""
         return [view for view in self.views if step >= view.begin * steps][-1]
 
     def changed(self, changes: Mapping[str, Any]) -> Preset:
-        """The same settings but for ``changes``, checked; ``batch_size`` is of every view.
+        """Return the same settings with ``changes``, checked; ``batch_size`` is of every view.
 
         Raises:
             UserError: for a name or value that no preset can have.
@@ -121,7 +121,7 @@ class Preset(BaseModel):
             raise UserError(f"a setting cannot be so: {what}", hint=f"settings: batch_size, {known}") from error
 
     def departures(self, preset: Preset) -> list[str]:
-        """What differs from ``preset``, one line each."""
+        """Return the differences from ``preset``, one line each."""
         reference = preset.settings()
         return [
             f"{name} {_message(value)} instead of {_message(reference[name])}"
@@ -130,11 +130,11 @@ class Preset(BaseModel):
         ]
 
     def settings(self) -> dict[str, Any]:
-        """Every setting but the description, as plain data."""
+        """Return every setting but the description, as plain data."""
         return self.model_dump(mode="json", exclude={"description"})
 
     def __str__(self) -> str:
-        """The description and every setting, for people."""
+        """Return the description and every setting, for people."""
         return f"{self.description}; " + ", ".join(
             f"{name}={_message(value)}" for name, value in self.settings().items()
         )

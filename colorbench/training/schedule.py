@@ -6,7 +6,9 @@ from colorbench.training.preset import Preset
 
 
 def trapezoid(step: int, steps: int, *, warmup: int, decay: float) -> float:
-    """Factor in 0..1: linear rise over ``warmup`` steps, then 1, then linear fall over the last ``decay`` share.
+    """Return a factor in 0..1.
+
+    Linear rise over ``warmup`` steps, then 1, then linear fall over the last ``decay`` share.
 
     The flat part lets a training be lengthened after the fact: only the fall depends on ``steps``.
     """
@@ -15,7 +17,7 @@ def trapezoid(step: int, steps: int, *, warmup: int, decay: float) -> float:
 
 
 def learning_rate(preset: Preset, step: int, steps: int) -> float:
-    """Rate of a step, from 0 on: the last drop that was reached, times the trapezoid."""
+    """Return the rate of a step, from 0 on: the last drop that was reached, times the trapezoid."""
     rate = preset.learning_rate
     for drop in preset.drops:
         if step >= drop.step:

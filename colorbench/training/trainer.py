@@ -55,7 +55,7 @@ class TrainingTask(Protocol):
         ...
 
     def __call__(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of (N, 1, H, W) and (N, 2, H, W), a mean over images, and the figures to log."""
+        """Compute the loss of (N, 1, H, W) and (N, 2, H, W), a mean over images, and the metrics to log."""
         ...
 
 
@@ -63,15 +63,15 @@ class TrainingListener(Protocol):
     """Who is told how it goes; only the first of several processes tells."""
 
     def advanced(self, step: int, steps: int) -> None:
-        """Called after every step."""
+        """Handle the end of a step."""
         ...
 
     def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
-        """Called every ``log_every`` steps with means since the last call."""
+        """Handle the means since the last call; called every ``log_every`` steps."""
         ...
 
     def validated(self, step: int, figures: Mapping[str, float]) -> None:
-        """Called with the figures of the held images."""
+        """Handle the metrics of the validation images."""
         ...
 
 
@@ -109,7 +109,8 @@ class Trainer:
         options: Options,
         make_colorizer: MakeColorizer | None = None,
     ) -> None:
-        """
+        """Prepare a training.
+
         Raises:
             UserError: for too few images, a batch that cannot be split evenly, or a dtype the device has not.
         """
@@ -238,7 +239,7 @@ class Trainer:
                 sums, count, seen, waited, since = {}, 0, 0, feed.waited, time.perf_counter()
 
     def _advance(self, feed: Feed) -> dict[str, Tensor]:
-        """One step; returns the mean figures of this process' part of its batch."""
+        """Run one step; return the mean metrics of this process's part of the batch."""
         batches = feed.take(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.preset, self.step, self.preset.steps)
@@ -260,7 +261,7 @@ class Trainer:
         return sums
 
     def _averaged(self) -> dict[str, Tensor]:
-        """The averaged weights, with BatchNorm's statistics of these very weights over the last steps' batches.
+        """Return the averaged weights, with BatchNorm's statistics of these very weights over the last steps' batches.
 
         While training, a micro-batch is normalized by its own statistics, so the running ones decide nothing: they
         are worked out where a trained network is wanted, and are the same however batches were split.
@@ -270,7 +271,7 @@ class Trainer:
         return dict(network.state_dict())
 
     def _last_batches(self) -> Iterator[Tensor]:
-        """Lightness of the last steps' batches, (n, 1, size, size) each, in parts that fit into memory."""
+        """Yield lightness of the last steps' batches, (n, 1, size, size) each, in parts that fit into memory."""
         of = self.parts[0][1]
         for step in range(max(0, self.step - STATISTICS_STEPS), self.step):
             view, indices = self.preset.view_at(step, self.preset.steps), self.order.at(step)
@@ -321,7 +322,7 @@ class Trainer:
             raise RunError(what, where=str(self.checkpoint), hint=hint) from error
 
     def _means(self, sums: Mapping[str, Tensor], count: int) -> dict[str, float]:
-        """Means over steps and processes."""
+        """Return means over steps and processes."""
         means = torch.stack([value.float() for value in sums.values()]) / count
         return dict(zip(sums, self.accelerator.reduce(means, "mean").tolist(), strict=True))
 

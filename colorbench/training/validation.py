@@ -42,7 +42,7 @@ class Validation:
     def __init__(
         self, task: nn.Module, preset: Preset, cache: ImageCache, folder: Path, make: MakeColorizer | None
     ) -> None:
-        """``task`` is copied; without ``make`` only its own figures (loss) are worked out."""
+        """Set up validation; ``task`` is copied; without ``make`` only its own metrics (loss) are computed."""
         _, validation = cache.split()
         chosen = validation[np.argsort(cache.hashes[validation], kind="stable")][:IMAGES]
         self.rgb = torch.from_numpy(cache.pixels[chosen].transpose(0, 3, 1, 2).copy())  # (n, 3, S, S) uint8
@@ -55,7 +55,7 @@ class Validation:
 
     @torch.no_grad()
     def run(self, step: int, state: Mapping[str, Tensor], device: torch.device) -> dict[str, float]:
-        """Figures of the network ``state``, which are also written, as are the images."""
+        """Compute the metrics of the network ``state``, and write them and the images."""
         network = self.task.network
         assert isinstance(network, nn.Module)
         network.load_state_dict(state)
@@ -88,7 +88,7 @@ class Validation:
         return lab_to_rgb8(lab)
 
     def _figures(self, device: torch.device) -> dict[str, float]:
-        """Means of the task's own figures, whole images at the working size."""
+        """Compute means of the task's own metrics, on whole images at the working size."""
         size = self.preset.working_size
         sums: dict[str, float] = {}
         for start in range(0, len(self.rgb), BATCH):
@@ -114,7 +114,7 @@ class Validation:
         draw_strip([(label, images[:EXAMPLES]) for label, images in rows], self.folder / "examples" / f"{step:07d}.png")
 
     def draw_curve(self, log: Journal) -> None:
-        """``curve.png``: training and held figures over the steps so far."""
+        """Draw ``curve.png``: training and validation metrics over the steps so far."""
         train, validation = log.rows(), self.journal.rows()
         if not train or not validation:
             return

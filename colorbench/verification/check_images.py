@@ -46,7 +46,7 @@ Thumbnails = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
-    """What is wrong with the index and the thumbnails.
+    """Yield what is wrong with the index and the thumbnails.
 
     Args:
         run: the record and its rows.
@@ -123,7 +123,7 @@ def _index_findings(
 def _reason_findings(
     run: LoadedRun, index: list[SavedImage], metric: str, *, higher_is_better: bool | None
 ) -> Iterator[str]:
-    """Images that are saved for another reason than the rows give."""
+    """Yield the images that are saved for another reason than the rows give."""
     evaluated = [str(id) for id in run.rows["id"]]
     fixed = fixed_ids(all_ids(run))
     wanted: dict[str, list[str]] = {id: ["fixed"] for id in evaluated if id in fixed}
@@ -143,7 +143,7 @@ def all_ids(run: LoadedRun) -> list[str]:
 
 
 def _thumbnail(folder: Path, name: str) -> np.ndarray:
-    """(h, w, 3) uint8 of a thumbnail; refused where it is none that a run writes."""
+    """Read a thumbnail, (h, w, 3) uint8; it is refused where it is none that a run writes."""
     path = inside(folder, f"thumbnails/{name}")
     if path is None:
         raise UserError("a saved image is missing", where=f"thumbnails/{name}"[:200])
@@ -158,7 +158,7 @@ def _thumbnail(folder: Path, name: str) -> np.ndarray:
 
 
 def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
-    """What the thumbnails show and the rows contradict."""
+    """Yield what the thumbnails show and the rows contradict."""
     rows = run.rows.set_index("id")
     distances, measure = distances_of(run)
     drift = run.columns.get(LIGHTNESS_KEPT)
@@ -190,7 +190,9 @@ def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
 
 
 def distances_of(run: LoadedRun) -> tuple[Mapping[str, float], Callable[[torch.Tensor, torch.Tensor], float]]:
-    """Id -> distance of the prediction from its ground truth as the rows give it, and how to measure it again.
+    """Return the distance of each prediction from its ground truth by id, as the rows give it.
+
+    The second value measures that distance again.
 
     None where the rows do not tell, as those of classifiers and people do not.
     """

@@ -51,12 +51,12 @@ def load_by_name(name: str, decode: str | None, temperature: float | None) -> Lo
 
 
 def by_name(name: str) -> bool:
-    """Whether a name is an installed model's: no file, folder or weights of somebody's own."""
+    """Return whether a name is an installed model's: no file, folder or weights of the user's own."""
     return "/" in name and not any(mark in name for mark in (":", "@", "weights="))
 
 
 def _elsewhere(run: LoadedRun) -> str | None:
-    """Why the record's model is not the one that is installed here; None where it should be."""
+    """Return why the record's model is not the one that is installed here; None where it should be."""
     model = run.record.model
     if not by_name(model.name):
         return "only installed models are loaded by the name that a record gives"

@@ -41,7 +41,7 @@ class _Known:
         return isinstance(self.protocol, ImageProtocol)
 
     def of(self, name: str) -> list[MetricSpec]:
-        """The specs of a metric: several where a parameter that is not resolved decides between them."""
+        """Return the specs of a metric: several where a parameter that is not resolved decides between them."""
         return [spec for spec in self.specs if spec.name == name]
 
 
@@ -66,7 +66,7 @@ def check_numbers(run: LoadedRun, findings: Findings, *, trusted: bool) -> None:
 
 
 def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known:
-    """The installed protocol, and its scorer where the record's parameters may be taken."""
+    """Return the installed protocol, and its scorer where the record's parameters may be used."""
     record = run.record
     try:
         protocol = recompute.protocol_of(record)
@@ -99,7 +99,7 @@ def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known
 
 
 def _arrays_of(run: LoadedRun, findings: Findings) -> dict[str, np.ndarray] | None:
-    """The arrays; None where they do not lie here or cannot be read, which is said."""
+    """Read the arrays; return None, with a finding, where they are missing or cannot be read."""
     names = run.record.files.arrays
     if names and all(left_out(run.folder, name) for name in names):
         return None  # `arrays` is unchecked already
@@ -111,7 +111,10 @@ def _arrays_of(run: LoadedRun, findings: Findings) -> dict[str, np.ndarray] | No
 
 
 def _derived_of(run: LoadedRun, known: _Known, arrays: Mapping[str, np.ndarray], findings: Findings) -> Derived | None:
-    """What follows from the arrays; None where the protocol does not say, or the arrays are none of its own."""
+    """Return what follows from the arrays.
+
+    The result is None where the protocol does not tell, or the arrays are not of its form.
+    """
     derives: object = known.scorer if known.by_image else known.protocol
     if not isinstance(derives, DerivesFromArrays):
         if arrays:
@@ -124,7 +127,7 @@ def _derived_of(run: LoadedRun, known: _Known, arrays: Mapping[str, np.ndarray],
 def _summary_of(
     run: LoadedRun, scorer: Scorer | None, arrays: Mapping[str, np.ndarray] | None, findings: Findings
 ) -> Summary | None:
-    """What the protocol says of all rows; None where it cannot."""
+    """Return the protocol's summary of all rows; None where it cannot make one."""
     if scorer is None or arrays is None:
         return None
     return _attempt("curves", partial(scorer.summarize, run.columns, arrays), findings)
@@ -144,7 +147,7 @@ def _attempt(name: str, make: Callable[[], _Made], findings: Findings) -> _Made 
 def _check_rows(
     run: LoadedRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
 ) -> None:
-    """The rows by themselves, against the arrays, and against other records of the same images."""
+    """Check the rows by themselves, against the arrays, and against other records of the same images."""
 
     def wrong() -> list[str]:
         found = [*check_rows.row_findings(run, known.specs), *check_rows.score_findings(run)]
@@ -165,7 +168,7 @@ def _check_rows(
 def _check_metrics(
     run: LoadedRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
 ) -> None:
-    """Each metric derived again, or the reason why it cannot be."""
+    """Compute each metric again, or give the reason why that is not possible."""
     metrics = run.record.metrics
     of_arrays = {} if derived is None else {metric.name: metric for metric in derived.metrics}
     effective = _effective(run, summary)
@@ -210,7 +213,7 @@ def _departures(
     effective: Mapping[str, float],
     findings: Findings,
 ) -> list[str]:
-    """Where a metric departs from its statistics, by the spec that fits best."""
+    """Return where a metric departs from its statistics, by the spec that fits best."""
     own_interval = not known.by_image and not recompute.is_bootstrap(metric.ci_method) and metric.ci_method is not None
     fitting = [spec for spec in candidates or [recompute.spec_of(metric)] if spec.form == metric.form]
     found = [
@@ -228,7 +231,7 @@ def _cannot(what: str, why: str, findings: Findings) -> None:
 
 
 def _effective(run: LoadedRun, summary: Summary | None) -> dict[str, float]:
-    """Effective numbers of images that a protocol knows better than the statistics tell."""
+    """Return effective numbers of images that a protocol knows better than the statistics tell."""
     if summary is not None:
         return dict(summary.effective_n)
     shares = [metric.name for metric in run.record.metrics if metric.share_of_gap]
@@ -290,7 +293,7 @@ def _check_curves(run: LoadedRun, known: _Known, summary: Summary | None, findin
 
 
 def _check_notes(run: LoadedRun, summary: Summary | None, findings: Findings) -> None:
-    """What must be said of the rows is said; what else is said is the submitter's."""
+    """Check that the notes that the rows require are present; other notes are the submitter's."""
     wanted = [*aggregate.few_images_note(len(run.rows)), *(() if summary is None else summary.notes)]
     stored = run.record.notes
     missing = [note for note in wanted if note not in stored]

@@ -24,7 +24,10 @@ _SHARE_OF_TRUTH = 0.5
 
 
 def row_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Rows that no protocol could have stored: infinite or negative weights, scores out of the metric's bounds."""
+    """Yield rows that no protocol could have stored.
+
+    These are infinite or negative weights, and scores out of the metric's bounds.
+    """
     for side in ("height", "width"):
         sides = run.rows[side].to_numpy()
         outside = np.asarray((sides < 1) | (sides > LARGEST_SIDE))
@@ -47,7 +50,7 @@ def row_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
 def _impossible(
     statistics: np.ndarray, specs: Sequence[MetricSpec], *, share_of_gap: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """(what is wrong, (n,) where) of statistics (n, k)."""
+    """Yield (what is wrong, (n,) where) of statistics (n, k)."""
     weights = statistics[:, -1]
     yield "weighs too much", np.abs(weights) > LARGEST_WEIGHT
     if share_of_gap:
@@ -69,7 +72,7 @@ def _impossible(
 
 
 def score_findings(run: LoadedRun) -> Iterator[str]:
-    """Columns of single scores that do not follow from the statistics beside them."""
+    """Yield columns of single scores that do not follow from the statistics beside them."""
     for metric in run.record.metrics:
         stored = run.columns.get(metric.name)
         if stored is None or not has_statistics(run, metric.name):
@@ -81,7 +84,7 @@ def score_findings(run: LoadedRun) -> Iterator[str]:
 
 
 def truth_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Predictions that equal the ground truth, from a model whose card does not say that it is shown it."""
+    """Yield predictions that equal the ground truth, of a model whose card does not say that it is given it."""
     known = [spec for spec in specs if spec.of_ground_truth is not None and has_statistics(run, spec.name)]
     if run.record.model.card.role == "reference" or not known:
         return
@@ -100,7 +103,7 @@ def truth_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]
 
 
 def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
-    """What follows from the images alone and differs from another record of the same images."""
+    """Yield what follows from the images alone and differs from another record of the same images."""
     location_of = {sha256: position for position, sha256 in enumerate(other.sha256s)}
     pairs = np.array(
         [(recomputed, location_of[sha256]) for recomputed, sha256 in enumerate(run.sha256s) if sha256 in location_of],
@@ -125,7 +128,7 @@ def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
 
 
 def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str) -> Iterator[str]:
-    """Columns that do not follow from what lies beside the rows.
+    """Yield columns that do not follow from what lies beside the rows.
 
     Args:
         run: the record and its rows.
@@ -142,7 +145,10 @@ def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str
 
 
 def apart(stored: np.ndarray, again: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
-    """Where two arrays differ by more than rounding does: a tolerance of each number's own, from ``again`` alone."""
+    """Return where two arrays differ by more than rounding does.
+
+    The tolerance of each number follows from ``again`` alone.
+    """
     stored, again = np.asarray(stored, dtype=np.float64), np.asarray(again, dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
         found = np.abs(stored - again) > tolerance * np.maximum(1.0, np.abs(again))
@@ -150,7 +156,7 @@ def apart(stored: np.ndarray, again: np.ndarray, tolerance: float = TOLERANCE) -
 
 
 def has_statistics(run: LoadedRun, name: str) -> bool:
-    """Whether the rows hold the statistics of a metric."""
+    """Return whether the rows hold the statistics of a metric."""
     metrics = [metric for metric in run.record.metrics if metric.name == name]
     count = 3 if metrics and metrics[0].form == "abs_difference" else 2
     return bool(metrics) and all(f"{name}.s{j}" in run.columns for j in range(count))

@@ -95,7 +95,7 @@ def verify(
 
 
 def _check_files(folder: Path, record: Record, findings: Findings) -> None:
-    """Checksums of arrays, images and predictions."""
+    """Check the checksums of arrays, images and predictions."""
     for name, files in (("arrays", record.files.arrays), ("saved images", record.files.saved_images)):
         if files and all(left_out(folder, file) for file in files):
             # Passed on without them, as where images may not be shown: nothing contradicts the record.
@@ -115,7 +115,7 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
 
 
 def _changed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
-    """Of files below a folder and their sha256, those that are not as they should be."""
+    """Yield the files below a folder whose sha256 is not the one given."""
     for name, digest in files.items():
         path = inside(folder, name)
         if path is None:
@@ -141,7 +141,7 @@ def _check_identity(record: Record, findings: Findings) -> None:
 
 
 def _check_images(run: LoadedRun, findings: Findings) -> None:
-    """The set as the rows tell of it."""
+    """Check the dataset against the rows."""
     data, rows = run.record.dataset, run.rows
 
     def wrong() -> Iterator[str]:
@@ -174,7 +174,7 @@ def _check_images(run: LoadedRun, findings: Findings) -> None:
 
 
 def _check_saved_images(run: LoadedRun, findings: Findings) -> None:
-    """The saved images, as far as they show anything."""
+    """Check the saved images, as far as they show anything."""
     if not any(name.startswith("thumbnails/") for name in run.record.files.saved_images):
         return
     headline = None
@@ -196,7 +196,7 @@ def _check_saved_images(run: LoadedRun, findings: Findings) -> None:
 
 
 def _check_key(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
-    """The key, from the names and sizes of the files."""
+    """Check the key, from the names and sizes of the files."""
     record = run.record
     if not goes_image_by_image(record.protocol.name):
         findings.say("key", "unchecked", f"{record.protocol.name} makes keys of its own")

@@ -122,7 +122,7 @@ def _within(path: str, folders: Iterable[str]) -> bool:
 
 
 def _landlock(folders: frozenset[str]) -> bool:
-    """Let this process, and what it starts, read any file but those below the folders; False where the kernel cannot.
+    """Restrict this process, and what it starts, to files outside the folders; False where the kernel cannot.
 
     Landlock grants and never denies: so everything beside the folders, and beside each folder above them, is granted.
     """
@@ -154,7 +154,10 @@ def _landlock(folders: frozenset[str]) -> bool:
 
 
 def _beside(folders: frozenset[str]) -> list[str]:
-    """Everything beside the folders and beside each folder above them; links lead elsewhere and are left out."""
+    """List everything beside the folders and beside each folder above them.
+
+    Links lead elsewhere and are left out.
+    """
     above = {os.path.dirname(folder) for folder in folders}
     for folder in list(above):
         while folder != os.path.dirname(folder):

@@ -100,11 +100,11 @@ class Apart:
     def ask(
         self, arrays: Mapping[str, np.ndarray], message: Mapping[str, Any]
     ) -> tuple[dict[str, np.ndarray], list[str]]:
-        """Return the model's answer, ``ab`` or ``rgb8``, and what it was refused.
+        """Return the model's prediction, ``ab`` or ``rgb8``, and the files that it was refused.
 
         Args:
             arrays: ``lightness`` (N, 1, H, W), ``sizes`` (N, 2), ``seeds`` (N,), and ``truth`` for a reference.
-            words: ``ids`` and ``preprocessing``.
+            message: ``ids`` and ``preprocessing``.
 
         Raises:
             RunError: for a model that fails.
@@ -224,14 +224,14 @@ def _colors(
 
 
 def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Arrays as bytes that hold no objects."""
+    """Serialize arrays as bytes that hold no objects."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
 
 
 def unpacked(data: bytes) -> dict[str, np.ndarray]:
-    """Arrays of ``packed``.
+    """Read the arrays from the bytes of ``packed``.
 
     Raises:
         ValueError: for anything else.

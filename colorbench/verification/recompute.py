@@ -31,14 +31,14 @@ _BOOTSTRAP = ("bootstrap", "no variation")
 
 
 def same(stored: float | None, again: float | None) -> bool:
-    """Whether two numbers agree, or neither is there; what is allowed follows from ``again`` alone."""
+    """Return whether two numbers agree, or neither is there; the tolerance follows from ``again`` alone."""
     if stored is None or again is None:
         return stored is again
     return abs(stored - again) <= TOLERANCE * max(1.0, abs(again))
 
 
 def is_bootstrap(method: str | None) -> bool:
-    """Whether an interval was drawn from the rows, and can be drawn again."""
+    """Return whether an interval was drawn from the rows, and can be drawn again."""
     return method is not None and method.removeprefix("paired ").startswith(_BOOTSTRAP)
 
 
@@ -54,7 +54,10 @@ def metric_of(run: LoadedRun, spec: MetricSpec, effective: Mapping[str, float]) 
 
 
 def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """What a record says of a metric otherwise than the installed protocol; nothing where that is not known."""
+    """Yield the facts of a metric that differ between a record and the installed protocol.
+
+    A metric that is not known has none.
+    """
     for name in ("title", "unit", "higher_is_better", "form", "classifier", "share_of_gap"):
         stored = getattr(metric, name)
         known = [getattr(spec, name) for spec in specs]
@@ -63,7 +66,7 @@ def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
 
 
 def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[str]:
-    """Where a stored metric is not what was derived.
+    """Return where a stored metric differs from the recomputed one.
 
     Args:
         stored: in the record.
@@ -84,7 +87,7 @@ def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[
 
 
 def difference_findings(run: LoadedRun, other: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Differences from another record that are not stored as both records' rows give them."""
+    """Yield differences from another record that are not stored as both records' rows give them."""
     name = other.record.model.name
     again = aggregate.differences_from(name, specs, (run.sha256s, run.columns), (other.sha256s, other.columns))
     by_metric = {difference.metric: difference for difference in again}
@@ -98,7 +101,7 @@ def difference_findings(run: LoadedRun, other: LoadedRun, specs: Sequence[Metric
 
 
 def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
-    """Curves that do not follow from the arrays, or are said to be others."""
+    """Yield curves that do not follow from the arrays, or have other names or axes."""
     again = {curve.name: curve for curve in aggregate.curves_of(summary)}
     for curve in record.curves:
         other = again.pop(curve.name, None)
@@ -120,7 +123,9 @@ def _lines(curve: CurvePart) -> list[list[float]]:
 
 
 def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:
-    """The record of another model in the same output, with equal protocol and images; None where there is none.
+    """Return the record of another model in the same output with equal protocol and images.
+
+    None where there is none.
 
     Raises:
         UserError: never; a damaged one counts as none.
@@ -186,7 +191,7 @@ def scorer_of(
 
 
 def goes_image_by_image(protocol: str) -> bool:
-    """Whether a protocol of this name is installed and goes through the engine's pass."""
+    """Return whether a protocol of this name is installed and goes through the engine's pass."""
     try:
         return isinstance(get_protocol(protocol), ImageProtocol)
     except UserError:
@@ -194,7 +199,7 @@ def goes_image_by_image(protocol: str) -> bool:
 
 
 def dataset_of(run: LoadedRun) -> Dataset:
-    """The images of a record as a data set whose files are not at hand."""
+    """Return the images of a record as a dataset without files."""
     labels = [None if pd.isna(label) else int(label) for label in run.rows["label"]]
     ids = run.rows["id"]
     samples = [Sample(id, Path(PurePosixPath(id).name), label) for id, label in zip(ids, labels, strict=True)]
@@ -224,7 +229,7 @@ def _harmless(spec: ProtocolSpec, name: str, value: Any, *, trusted: bool) -> bo
 
 
 def spec_of(metric: Metric) -> MetricSpec:
-    """What a record says of a metric whose protocol is not installed."""
+    """Return a spec from what a record says of a metric whose protocol is not installed."""
     return MetricSpec(
         name=metric.name,
         title=metric.title,

@@ -245,7 +245,7 @@ def _asked(
 
 
 def same_prediction(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], position: int) -> bool:
-    """Whether two answers of a model agree on one image."""
+    """Return whether two predictions of a model agree on one image."""
     if one.keys() != other.keys():
         return False
     with np.errstate(invalid="ignore"):
@@ -368,7 +368,7 @@ def _array_departures(
 
 
 def _saved_departures(stored: LoadedRun, again: _Again) -> Iterator[str]:
-    """Saved images and predictions that are not what the model gives."""
+    """Yield saved images and predictions that differ from what the model gives."""
     names = image_writer.prediction_names(all_ids(stored))
     saved = stored.record.files.saved_images
     for id, seen in again.seen.items():

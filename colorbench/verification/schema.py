@@ -86,7 +86,7 @@ class Verification(_Part):
 
 
 def read_verification(path: Path) -> Verification:
-    """A file that ``colorbench verify --output`` wrote.
+    """Read a file that ``colorbench verify --output`` wrote.
 
     Raises:
         UserError: where there is none, or it is none.
@@ -113,13 +113,13 @@ class Findings:
             self.claimed.append(what)
 
     def say(self, name: str, outcome: Outcome, detail: str) -> None:
-        """One line."""
+        """Add one line."""
         # Details quote names from strangers: a line stays a line.
         line = " ".join("".join(sign if sign.isprintable() else " " for sign in detail).split())
         self.checks.append(Check(name=name, outcome=outcome, detail=line[:500]))
 
     def settle(self, name: str, findings: Iterator[str], holds: str) -> bool:
-        """A line for each finding, or that all holds."""
+        """Add a line for each finding, or one line that all holds."""
         found = list(findings)
         for one in found[:MOST_FINDINGS]:
             self.say(name, "fails", one)

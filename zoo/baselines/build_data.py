@@ -47,7 +47,7 @@ class Statistics:
 
     @classmethod
     def empty(cls, weights: np.ndarray) -> Statistics:
-        """Nothing counted yet."""
+        """Return statistics with nothing counted yet."""
         return cls(torch.from_numpy(weights), np.zeros(LEVELS * SPAN * SPAN), np.zeros(2))
 
     def add(self, lab: Tensor) -> None:
@@ -70,7 +70,10 @@ class Statistics:
 
 
 def score(statistics: Statistics, candidates: Iterable[tuple[float, float]]) -> dict[tuple[float, float], float]:
-    """Rebalanced AuC in percent of each constant as it is seen: clipped where the lightness does not bear it."""
+    """Compute the rebalanced AuC in percent of each constant as it is rendered.
+
+    Clipped where the lightness requires it.
+    """
     occupied = np.flatnonzero(statistics.cells)
     weight = statistics.cells[occupied]
     level, rest = np.divmod(occupied, SPAN * SPAN)
@@ -85,7 +88,7 @@ def score(statistics: Statistics, candidates: Iterable[tuple[float, float]]) -> 
 
 
 def rendered(ab: tuple[float, float]) -> np.ndarray:
-    """(LEVELS, 2) ab that a constant has on 8-bit images, by lightness."""
+    """Return the ab that a constant has on 8-bit images, by lightness, (LEVELS, 2)."""
     lightness = torch.arange(LEVELS, dtype=torch.float32) * LEVEL
     lab = torch.stack([lightness, torch.full((LEVELS,), ab[0]), torch.full((LEVELS,), ab[1])])
     lab = lab[:, None]  # (3, 1, LEVELS)
@@ -93,7 +96,7 @@ def rendered(ab: tuple[float, float]) -> np.ndarray:
 
 
 def best_constant(statistics: Statistics) -> tuple[tuple[float, float], float]:
-    """The constant of the highest score, to half a unit, and its score.
+    """Find the constant of the highest score, to half a unit, and its score.
 
     From coarse to fine: the score is a sum of cones, and clipping bends it only at the rim of the gamut.
     """
@@ -107,7 +110,7 @@ def best_constant(statistics: Statistics) -> tuple[tuple[float, float], float]:
 
 
 def images(folders: Iterable[Path]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
-    """(content hashes, (N, 3, 128, 128) Lab) batch by batch."""
+    """Yield (content hashes, (N, 3, 128, 128) Lab) batch by batch."""
     for folder in folders:
         for batch in load_batches(open_dataset(folder).samples, get_preprocessing(f"squash{SIDE}"), batch_size=64):
             if batch.ids:
@@ -136,7 +139,7 @@ def main() -> None:
 
 
 def write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: str) -> None:
-    """The baselines' own three files."""
+    """Write the three files of the baselines."""
     folder.mkdir(parents=True, exist_ok=True)
     count = statistics.images
     best, value = best_constant(statistics)

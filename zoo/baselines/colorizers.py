@@ -24,26 +24,26 @@ class OneColor:
         self.ab, self.card = ab, card
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """(N, 2, H, W) of one value a channel."""
+        """Return one value per channel, (N, 2, H, W)."""
         value = inputs.lightness.new_tensor(self.ab, dtype=torch.float32).view(1, 2, 1, 1)
         n, _, h, w = inputs.lightness.shape
         return ColorPrediction(ab=value.expand(n, 2, h, w).clone())
 
 
 def gray() -> OneColor:
-    """No color at all."""
+    """Return the model without any color."""
     notes = "ab = 0 everywhere: the image as it was given."
     return OneColor((0.0, 0.0), ModelCard(title="gray: no color at all", role="baseline", license=LICENSE, notes=notes))
 
 
 def mean_color() -> OneColor:
-    """The mean ab of the training images."""
+    """Return the model of the mean ab of the training images."""
     data = json.loads((DATA / "mean_color.json").read_text())
     return _stored_color(data, "the mean color of the training images")
 
 
 def constant() -> OneColor:
-    """The one ab that maximizes the stable rebalanced AuC on the training images."""
+    """Return the model of the one ab that maximizes the stable rebalanced AuC on the training images."""
     data = json.loads((DATA / "constant.json").read_text())
     return _stored_color(data, "the best single color: what no look at the image can reach")
 
@@ -66,7 +66,7 @@ class RandomImage:
         )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """One thumbnail an image, stretched over it."""
+        """Return one thumbnail per image, stretched over it."""
         chosen = torch.tensor([seed % len(self.thumbnails) for seed in inputs.seeds])
         ab = self.thumbnails[chosen].float().to(inputs.lightness.device)  # (N, 2, 16, 16)
         return ColorPrediction(ab=interpolate(ab, inputs.lightness.shape[-2:], mode="bilinear", align_corners=False))

@@ -41,13 +41,16 @@ class CIC(TrunkColorizer):
         method: Decoding = "annealed-mean",
         temperature: float | None = None,
     ) -> None:
-        """Without a temperature the card's counts (that of the training preset), or the paper's 0.38."""
+        """Wrap a network.
+
+        Without a temperature the card's is used (that of the training preset), or the paper's 0.38.
+        """
         super().__init__(network, card)
         self.method: Decoding = method
         self.temperature = card.settings.get("temperature", TEMPERATURE) if temperature is None else temperature
 
     def with_decoding(self, method: Decoding | None, temperature: float | None) -> Self:
-        """The same network, decoded in another way; None leaves a setting as it is."""
+        """Return the same network, decoded in another way; None leaves a setting as it is."""
         other = copy(self)
         other.method = self.method if method is None else method
         other.temperature = self.temperature if temperature is None else temperature
@@ -61,11 +64,11 @@ class CIC(TrunkColorizer):
         return {"decode": self.method}
 
     def colorize(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4) ab; H and W multiples of 8."""
+        """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4); H and W multiples of 8."""
         return decode(self.prediction(lightness), self.method, self.temperature)
 
     def distribution(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, 313, H/4, W/4) log-probabilities; H and W multiples of 8."""
+        """Predict log-probabilities: (N, 1, H, W) L in 0..100 -> (N, 313, H/4, W/4); H and W multiples of 8."""
         return torch.log_softmax(self.prediction(lightness), dim=1)
 
 

@@ -24,7 +24,7 @@ STRIDE = 4  # of the output against the input
 
 
 def scaled(channels: int, width: float) -> int:
-    """Channels at a width factor: the nearest multiple of 8, at least 8; 1 stays 1 (the input)."""
+    """Return the channels at a width factor: the nearest multiple of 8, at least 8; 1 stays 1 (the input)."""
     return 1 if channels == 1 else max(8, int(channels * width / 8 + 0.5) * 8)
 
 
@@ -74,7 +74,7 @@ class Network(nn.Module):
         return sum(p.numel() for p in self.parameters())
 
     def forward(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4); H and W multiples of 8."""
+        """Compute the outputs: (N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4); H and W multiples of 8."""
         maps: Tensor = self.trunk(scale_lightness(lightness))
         if self.head.out_channels == 2:
             # Of a 1x1 convolution torch has two routines, and takes one by batch and threads. With two outputs they
@@ -86,12 +86,15 @@ class Network(nn.Module):
 
 
 def scale_lightness(lightness: Tensor) -> Tensor:
-    """L in 0..100 to what the network sees, (L - 50) / 100, as the released PyTorch code does."""
+    """Convert L in 0..100 to the network's input, (L - 50) / 100, as the released PyTorch code does."""
     return (lightness - 50) / 100
 
 
 def layer_maps(trunk: Trunk, x: Tensor) -> dict[str, Tensor]:
-    """Maps of every convolution after its ReLU (``conv3_1`` ...) and of every block (``conv3``: after BatchNorm)."""
+    """Return maps of every convolution after its ReLU (``conv3_1`` ...) and of every block (``conv3``.
+
+    After BatchNorm).
+    """
     maps = {}
     for name, block in trunk.named_children():
         number = 0

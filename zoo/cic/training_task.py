@@ -27,7 +27,7 @@ class ClassificationTraining(nn.Module):
         self.start = np.log(np.maximum(start / start.sum(), 1e-9))
 
     def initialize(self, lightness: Tensor, seed: int) -> None:
-        """k-means initialization on (N, 1, H, W) images; of the head as well, or that starts at the prior."""
+        """Initialize by k-means on (N, 1, H, W) images; the head, too, or it starts at the prior."""
         kmeans = self.preset.start == "kmeans"
         maps = kmeans_initialize(self.network.trunk, scale_lightness(lightness), seed) if kmeans else None
         if maps is not None and self.preset.head == "kmeans":
@@ -38,7 +38,7 @@ class ClassificationTraining(nn.Module):
             self.network.head.bias.data = torch.from_numpy(self.start).float()
 
     def forward(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of (N, 1, H, W) L and (N, 2, H, W) ab, and the figures to log.
+        """Compute the loss of (N, 1, H, W) L and (N, 2, H, W) ab, and the metrics to log.
 
         Targets are ab at every fourth pixel, subsampled and not averaged, as in the released code.
         """

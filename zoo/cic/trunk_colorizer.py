@@ -37,7 +37,7 @@ class TrunkColorizer:
 
     @classmethod
     def load(cls, tag: str, weights: Path | None = None) -> Self:
-        """The model of a tag; or with ``weights``, a file that ``colorbench train`` wrote, beside its card.
+        """Load the model of a tag; or with ``weights``, a file that ``colorbench train`` wrote, beside its card.
 
         Raises:
             UserError: for weights without a card, or that do not fit.
@@ -47,7 +47,7 @@ class TrunkColorizer:
         return cls._control(tag, seed=0)
 
     def redrawn(self, seed: int) -> Self | None:
-        """A control with weights from another seed (0: the tag's own); None where the weights are learned."""
+        """Return a control with weights from another seed (0: the tag's own); None where the weights are learned."""
         return None if self.drawn is None else self._control(self.drawn, seed)
 
     @classmethod
@@ -92,7 +92,7 @@ class TrunkColorizer:
         return self
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """Colors at the inputs' size, worked out at the card's working size."""
+        """Predict colors at the inputs' size, computed at the card's working size."""
         size = self.card.working_size
         if size is None:
             h, w = inputs.lightness.shape[-2:]
@@ -100,23 +100,28 @@ class TrunkColorizer:
         return ColorPrediction(ab=at_working_size(self.colorize, inputs.lightness, size))
 
     def colorize(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4) ab; H and W multiples of 8."""
+        """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4); H and W multiples of 8."""
         raise NotImplementedError
 
     def prediction(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4) float32, as the network gives it."""
+        """Compute the network's output: (N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4) float32."""
         shown = _in_company(lightness).contiguous(memory_format=torch.channels_last)
         out: Tensor = self.network(shown)
         return out[: len(lightness)].float()
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
-        """(N, 1, H, W) -> name -> (N, C, h, w) after every convolution's ReLU; ``conv1`` .. ``conv8`` close blocks."""
+        """Return the maps after every convolution's ReLU by name: (N, 1, H, W) -> {name: (N, C, h, w)}.
+
+        ``conv1`` .. ``conv8`` close blocks.
+        """
         maps = layer_maps(self.network.trunk, scale_lightness(_in_company(lightness)))
         return {name: values[: len(lightness)] for name, values in maps.items()}
 
 
 def _in_company(lightness: Tensor) -> Tensor:
-    """A small image alone twice: torch convolves such a batch by another routine, which rounds differently.
+    """Return a single small image twice.
+
+    torch convolves a batch of one by another routine, which rounds differently.
 
     So an image's colors do not depend on how many others are in its batch: on processors tried, to the last bit.
     """

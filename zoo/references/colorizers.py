@@ -28,7 +28,7 @@ class GroundTruth:
     )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """The truth, untouched."""
+        """Return the ground truth, untouched."""
         return ColorPrediction(rgb8=truth_of(inputs))
 
 
@@ -43,7 +43,7 @@ class GroundTruthJpeg95:
     )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """Each image by itself through an encoder and a decoder."""
+        """Pass each image by itself through an encoder and a decoder."""
         images = [jpeg_round_trip(image) for image in truth_of(inputs).cpu()]
         return ColorPrediction(rgb8=torch.stack(images).to(inputs.lightness.device))
 
@@ -59,12 +59,12 @@ class HalfChroma:
     )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """ab of the truth, halved."""
+        """Return ab of the ground truth, halved."""
         return ColorPrediction(ab=rgb_to_lab(truth_of(inputs))[:, 1:] / 2)
 
 
 def truth_of(inputs: ColorizerInput) -> Tensor:
-    """(N, 3, H, W) uint8.
+    """Return the ground truth, (N, 3, H, W) uint8.
 
     Raises:
         UserError: where no truth is given, as when a black-and-white image is colorized.
@@ -77,7 +77,7 @@ def truth_of(inputs: ColorizerInput) -> Tensor:
 
 
 def jpeg_round_trip(image: Tensor) -> Tensor:
-    """(3, H, W) uint8 -> the same after JPEG."""
+    """Encode an image as JPEG and decode it: (3, H, W) uint8 -> the same."""
     file = io.BytesIO()
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
     Image.fromarray(pixels).save(file, "JPEG", quality=JPEG_QUALITY, subsampling="4:2:0")

@@ -27,7 +27,7 @@ class L2(TrunkColorizer):
     outputs = 2
 
     def colorize(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4) ab; H and W multiples of 8."""
+        """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4); H and W multiples of 8."""
         return self.prediction(lightness) * AB_SCALE
 
 

@@ -19,13 +19,13 @@ class RegressionTraining(nn.Module):
     """Network and Euclidean loss; ``forward`` is the loss."""
 
     def __init__(self, preset: Preset, prior: Prior) -> None:
-        """The prior plays no part: regression is not rebalanced."""
+        """Create the task; the prior plays no part, since regression is not rebalanced."""
         super().__init__()
         self.preset = preset
         self.network = Network(preset.width, 2)
 
     def initialize(self, lightness: Tensor, seed: int) -> None:
-        """k-means initialization of the trunk on (N, 1, H, W) images; the head starts at gray.
+        """Initialize the trunk by k-means on (N, 1, H, W) images; the head starts at gray.
 
         A head made of patches would begin with vivid colors, which the Euclidean loss would first have to unlearn.
         """
@@ -36,7 +36,7 @@ class RegressionTraining(nn.Module):
         nn.init.zeros_(self.network.head.bias)
 
     def forward(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss of (N, 1, H, W) L and (N, 2, H, W) ab, and the figures to log.
+        """Compute the loss of (N, 1, H, W) L and (N, 2, H, W) ab, and the metrics to log.
 
         The loss is half the squared ab distance (paper, equation 1) in units of 27.5 squared. Targets are ab at every
         fourth pixel, as the classification's.
