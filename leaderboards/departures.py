@@ -87,6 +87,12 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
             "DDColor's sample configuration crops 4 pixels of border",
         ),
         Departure(
+            "SSIM",
+            "=ssim",
+            "not reported",
+            "CT2 uses scikit-image's uniform window with a range of 225, UniColor the Gaussian window",
+        ),
+        Departure(
             "an exact match",
             "=psnr_infinite",
             "not reported",

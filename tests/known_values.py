@@ -112,6 +112,14 @@ CASES = (
     Case("auc", "native", "crops", ("zoo/mean-color",), {"preprocessing": "native"}),
     Case("fidelity", "default", "samples", TWO, baselines=True),
     Case("fidelity", "psnr_infinite=drop", "samples", ("zoo/ground-truth",), {"psnr_infinite": "drop"}),
+    Case("fidelity", "pooled", "samples", TWO, {"psnr": "pooled", "border": "4"}),
+    Case(
+        "fidelity",
+        "truncate",
+        "samples",
+        TWO,
+        {"rounding": "truncate", "psnr_infinite": "cap50", "ssim": "uniform7", "ssim_range": "225", "cf_minimum": "1"},
+    ),
     Case(
         "fidelity", "intervals", "crops", ("zoo/half-chroma", "zoo/l2"), {"preprocessing": "squash32"}, baselines=True
     ),

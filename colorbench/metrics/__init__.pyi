@@ -18,3 +18,5 @@ from .psnr import ROUNDING_BOUND as ROUNDING_BOUND
 from .psnr import mean_squared_error as mean_squared_error
 from .psnr import psnr as psnr
 from .psnr import psnr_of_error as psnr_of_error
+from .ssim import Window as Window
+from .ssim import ssim as ssim

@@ -31,11 +31,7 @@ def mean_squared_error(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
     Raises:
         ValueError: for unequal shapes, another number of channels, or a dtype other than uint8.
     """
-    for rgb8 in (rgb8_a, rgb8_b):
-        if rgb8.dtype != torch.uint8 or rgb8.dim() != 4 or rgb8.shape[1] != 3:
-            raise ValueError(f"expected (N, 3, H, W) uint8, got {tuple(rgb8.shape)} {rgb8.dtype}")
-    if rgb8_a.shape != rgb8_b.shape:
-        raise ValueError(f"images of unequal shape: {tuple(rgb8_a.shape)} and {tuple(rgb8_b.shape)}")
+    check_pair(rgb8_a, rgb8_b)
     difference = rgb8_a.flatten(1).float().sub_(rgb8_b.flatten(1))  # (N, 3*H*W), whole numbers
     return difference.mul_(difference).sum(dim=1, dtype=torch.float64) / difference.shape[1]
 
@@ -66,3 +62,16 @@ def psnr_of_error(mse: Tensor) -> Tensor:
     # One logarithm at a time: a vector's last elements are rounded by another routine than its first.
     values = [math.inf if error == 0 else 10 * math.log10(255**2 / error) for error in mse.tolist()]
     return torch.tensor(values, dtype=torch.float64, device=mse.device)
+
+
+def check_pair(rgb8_a: Tensor, rgb8_b: Tensor) -> None:
+    """Refuse what is not two batches of 8-bit images of one shape.
+
+    Raises:
+        ValueError: for unequal shapes, another number of channels, or a dtype other than uint8.
+    """
+    for rgb8 in (rgb8_a, rgb8_b):
+        if rgb8.dtype != torch.uint8 or rgb8.dim() != 4 or rgb8.shape[1] != 3:
+            raise ValueError(f"expected (N, 3, H, W) uint8, got {tuple(rgb8.shape)} {rgb8.dtype}")
+    if rgb8_a.shape != rgb8_b.shape:
+        raise ValueError(f"images of unequal shape: {tuple(rgb8_a.shape)} and {tuple(rgb8_b.shape)}")

@@ -43,7 +43,7 @@ def test_protocols_are_listed_with_version_and_presets(listed) -> None:
     rows = {row["name"]: row for row in listed["protocols"]}
     assert set(rows) == set(PROTOCOLS)
     assert "auc@cic2016" in rows["auc"]["presets"]
-    assert rows["fidelity"]["version"] == 1
+    assert rows["fidelity"]["version"] == 2
 
 
 def test_the_list_reads_well_when_piped() -> None:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 import torch
-from skimage.color import deltaE_ciede2000, rgb2lab
+from skimage.color import deltaE_ciede2000, lab2rgb, rgb2lab
 from skimage.data import astronaut, chelsea, coffee
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 from colorbench.data.dataset import Dataset
@@ -69,6 +69,15 @@ def by_numpy(rendered: np.ndarray, true: np.ndarray) -> dict[str, float]:
     return {
         "ciede2000": deltaE_ciede2000(lab, true_lab).mean(),
         "psnr": min(peak_signal_noise_ratio(true, rendered, data_range=255), ROUNDING_BOUND),
+        "ssim": structural_similarity(
+            rendered,
+            true,
+            channel_axis=-1,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+            data_range=255,
+        ),
         "cf_hs": hs,
         "delta_cf_hs_of_means": hs - true_hs,  # signed: the absolute is taken of the sum
         "delta_cf_hs_per_image": abs(hs - true_hs),
@@ -171,6 +180,85 @@ def test_notes_tell_the_other_averages_of_psnr_and_what_became_of_exact_matches(
         assert exact == f"1 of 4 images equal the truth exactly and {became}"
     same = s.score(Prediction(truth, rgb8=truth.rgb8)).columns
     assert s.summarize(same, {}).notes == ("4 of 4 images equal the truth exactly and are left out of PSNR",)
+
+
+def psnr_by_skimage(truth: Tensor, other: Tensor, border: int = 0) -> list[float]:
+    inner = slice(border, -border or None)
+    return [
+        peak_signal_noise_ratio(t[:, inner, inner].numpy(), o[:, inner, inner].numpy(), data_range=255)
+        for t, o in zip(truth, other, strict=True)
+    ]
+
+
+def test_published_variants_of_psnr_and_ssim() -> None:
+    truth = some_truth()
+    half = Prediction(truth, ab=truth.ab / 2)
+    bordered = scorer(border="4", ssim="uniform7", ssim_range="225").score(half).columns
+    assert bordered["psnr"][:3] == pytest.approx(psnr_by_skimage(truth.rgb8[:3], half.rgb8[:3], border=4))
+    expected = [
+        structural_similarity(r[4:-4, 4:-4], t[4:-4, 4:-4], channel_axis=-1, data_range=225)
+        for r, t in zip(half.rgb8.movedim(1, -1).numpy(), truth.rgb8.movedim(1, -1).numpy(), strict=True)
+    ]
+    assert bordered["ssim"] == pytest.approx(expected, abs=1e-9)
+    titles = {m.name: m.title for m in scorer(ssim="uniform7", ssim_range="225").metrics}
+    assert titles["ssim"] == "SSIM (uniform7, range 225)"
+    capped = scorer(psnr_infinite="cap50")
+    assert capped.score(half).columns["psnr"].max() == 50
+    assert next(m for m in capped.metrics if m.name == "psnr").upper_bound == 50
+    # A border that leaves nothing defines nothing; the other metrics stay.
+    nothing = scorer(border="24").score(half).columns
+    assert np.isnan(nothing["psnr"]).all() and np.isnan(nothing["ssim"]).all()
+    assert np.isfinite(nothing["ciede2000"]).all()
+
+
+def test_pooled_psnr_is_that_of_the_mean_squared_error() -> None:
+    truth = some_truth()
+    half = Prediction(truth, ab=truth.ab / 2)
+    for policy, kept in (("cap", 4), ("drop", 3)):  # the fourth image is gray and met exactly
+        s = scorer(psnr="pooled", psnr_infinite=policy)
+        columns = s.score(half).columns
+        found = s.summarize(columns, {})
+        assert found.statistics is not None
+        errors = [np.mean((t.double() - r.double()).numpy() ** 2) for t, r in zip(truth.rgb8, half.rgb8, strict=True)]
+        expected = 10 * np.log10(255**2 / np.mean(errors[:kept]))
+        assert values({**columns, **found.statistics})["psnr"] == pytest.approx(expected, abs=1e-9)
+        assert found.effective_n["psnr"] == kept
+    same = s.score(Prediction(truth, rgb8=truth.rgb8)).columns
+    assert np.isnan(s.summarize(same, {}).statistics["psnr"]).all()  # type: ignore[index]
+    s = scorer(psnr="pooled")
+    assert s.summarize(same, {}).statistics["psnr"] == pytest.approx([ROUNDING_BOUND] * 4)  # type: ignore[index]
+
+
+def test_truncated_colors_are_those_of_a_cast() -> None:
+    truth = some_truth()
+    half = Prediction(truth, ab=truth.ab / 2)
+    lab = torch.cat([truth.lightness, truth.ab / 2], dim=1)
+    cast = (lab2rgb(lab.movedim(1, -1).double().numpy()) * 255).astype(np.uint8)
+    expected = Prediction(truth, rgb8=torch.from_numpy(cast).movedim(-1, 1).contiguous())
+    found, oracle = scorer(rounding="truncate").score(half).columns, scorer().score(expected).columns
+    for name in oracle:
+        # Grays lie on whole steps: a few of their pixels fall to either side.
+        assert found[name] == pytest.approx(oracle[name], abs=5e-3, rel=1e-3, nan_ok=True), name
+    assert (np.abs(found["psnr"][:3] - scorer().score(half).columns["psnr"][:3]) > 0.01).all()
+    with pytest.raises(UserError, match="predictions are 8-bit RGB"):
+        scorer(rounding="truncate").score(expected)
+    scorer(rounding="truncate").score(Prediction(truth, rgb8=truth.rgb8))  # the truth was never rounded
+
+
+def test_images_of_little_colorfulness_are_left_out_by_name() -> None:
+    truth = some_truth()
+    columns = scorer(cf_minimum="1").score(gray(truth)).columns
+    assert all(np.isnan(columns[m.name]).all() for m in METRICS if "cf_" in m.name)
+    columns = scorer(cf_minimum="1").score(Prediction(truth, ab=truth.ab / 2)).columns
+    assert np.isnan(columns["cf_abs"]).tolist() == [False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    "given", [{"border": "-1"}, {"border": "1.5"}, {"ssim_range": "0"}, {"ssim_range": "nan"}, {"cf_minimum": "x"}]
+)
+def test_numbers_that_cannot_be_are_refused(given: dict[str, str]) -> None:
+    with pytest.raises(UserError, match=f"fidelity.{next(iter(given))} cannot be"):
+        scorer(**given)
 
 
 def test_effective_n_counts_images_with_a_value() -> None:

@@ -1,0 +1,79 @@
+"""Structural similarity (SSIM) on 8-bit sRGB, each channel by itself.
+
+Source: Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity",
+IEEE TIP 13 (4), 2004. SSIM compares local luminance, contrast and structure. Where the lightness is given, as in
+colorization, all three are nearly fixed, so that SSIM says little about color.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from colorbench.metrics.psnr import check_pair
+
+Window = Literal["gaussian", "uniform7"]
+
+K1, K2 = 0.01, 0.03
+SIGMA = 1.5
+_CENTER = 128.0  # subtracted before squaring, so that float32 keeps the digits of a variance
+
+
+def ssim(rgb8_a: Tensor, rgb8_b: Tensor, *, window: Window = "gaussian", data_range: float = 255.0) -> Tensor:
+    """Return the SSIM of each image: the mean over the three channels and over all windows within the image.
+
+    Args:
+        rgb8_a: (N, 3, H, W) uint8.
+        rgb8_b: (N, 3, H, W) uint8.
+        window: ``gaussian`` is Wang's (11 x 11, sigma 1.5, moments of the population). ``uniform7`` is what
+            scikit-image computes by default (7 x 7, equal weights, sample covariance), in float64.
+        data_range: range of the values, in 8-bit steps; the stabilizing constants are (0.01 R)^2 and (0.03 R)^2.
+
+    Returns:
+        (N,) float64, -1..1; higher is better. NaN for an image smaller than the window.
+
+    Raises:
+        ValueError: for unequal shapes, another number of channels, a dtype other than uint8, or a range of 0.
+    """
+    check_pair(rgb8_a, rgb8_b)
+    if not data_range > 0:
+        raise ValueError(f"the data range must be positive, got {data_range}")
+    # One image at a time: a matrix product may round otherwise where more rows take part.
+    values = [_of_image(a, b, window, data_range) for a, b in zip(rgb8_a, rgb8_b, strict=True)]
+    return torch.stack(values) if values else torch.empty(0, dtype=torch.float64, device=rgb8_a.device)
+
+
+def _of_image(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor:
+    """(3, H, W) uint8 each -> () float64."""
+    taps = _gaussian() if window == "gaussian" else torch.full((7,), 1 / 7, dtype=torch.float64)
+    if min(a.shape[1:]) < len(taps):
+        return torch.full((), math.nan, dtype=torch.float64, device=a.device)
+    dtype = torch.float32 if window == "gaussian" else torch.float64
+    sample = 1.0 if window == "gaussian" else 49 / 48
+    x, y = a.to(dtype).sub_(_CENTER), b.to(dtype).sub_(_CENTER)
+    moments = torch.cat([x, y, x * x + y * y, x * y])  # (12, H, W)
+    across, down = (_band(taps, side, moments) for side in (a.shape[2], a.shape[1]))
+    x, y, squares, product = (down.T @ (moments @ across)).split(3)
+    variances, covariance = sample * (squares - x * x - y * y), sample * (product - x * y)
+    x, y = x + _CENTER, y + _CENTER
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    similarity = (2 * x * y + c1) * (2 * covariance + c2) / ((x * x + y * y + c1) * (variances + c2))
+    return similarity.mean(dtype=torch.float64)
+
+
+def _gaussian() -> Tensor:
+    """(11,) float64, with sum 1."""
+    weights = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * SIGMA**2))
+    return weights / weights.sum()
+
+
+def _band(taps: Tensor, side: int, like: Tensor) -> Tensor:
+    """(side, side - taps + 1): the filter along one axis as a matrix, which is faster than a convolution here."""
+    count = side - len(taps) + 1
+    matrix = torch.zeros(side, count, dtype=torch.float64)
+    for i, tap in enumerate(taps):
+        matrix[torch.arange(count) + i, torch.arange(count)] = tap
+    return matrix.to(like)

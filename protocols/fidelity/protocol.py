@@ -1,0 +1,273 @@
+"""The protocol: its parameters, what is computed for every image, and what is said at the end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.color import lab_to_rgb
+from colorbench.data import Dataset
+from colorbench.errors import UserError
+from colorbench.evaluation import BatchScores, GroundTruth, Prediction, ProtocolSpec, Summary
+from colorbench.metrics import (
+    ROUNDING_BOUND,
+    Window,
+    lightness_drift,
+    lightness_drift_share,
+    mean_chroma,
+    mean_ciede2000,
+    mean_squared_error,
+    psnr_of_error,
+    ssim,
+)
+from colorbench.results import MetricSpec
+from colorbench.stats import effective_n
+from protocols.fidelity.metrics import COLORFULNESS, DIFFERENCE, METRICS, POOLED, PSNR, SSIM, Colorfulness
+
+COLORLESS = 1.0
+"""Mean chroma below which an image has no chroma to be compared with; 2 % of 500 ImageNet images."""
+CAPS = {"cap": ROUNDING_BOUND, "cap50": 50.0}
+"""Value of ``psnr_infinite`` -> the highest PSNR that an image counts."""
+
+
+class FidelityProtocol:
+    """Nearness to the truth, and colorfulness, through the engine's one pass."""
+
+    spec = ProtocolSpec(
+        name="fidelity",
+        version=2,
+        title="Fidelity to the true colors",
+        parameters={
+            "preprocessing": "squash256",
+            "rounding": "round",
+            "psnr": "per_image",
+            "psnr_infinite": "cap",
+            "ssim": "gaussian",
+            "ssim_range": 255,
+            "border": 0,
+            "cf_minimum": 0,
+        },
+        metrics=METRICS,
+        headline=DIFFERENCE.name,
+        choices={
+            "rounding": ("round", "truncate"),
+            "psnr": ("per_image", "pooled"),
+            "psnr_infinite": ("cap", "cap50", "drop"),
+            "ssim": ("gaussian", "uniform7"),
+        },
+        parameter_help={
+            "preprocessing": "from file to evaluated pixels: squash256, center256, native",
+            "rounding": "of a prediction to 8 bits: round, or truncate (as code does that casts to uint8)",
+            "psnr": "per_image (mean of the images' PSNR) or pooled (PSNR of the mean squared error)",
+            "psnr_infinite": f"cap (no image counts more than {ROUNDING_BOUND:.2f} dB, the error of rounding to "
+            "8 bits), cap50 (50 dB, a squared error of 1e-5 of the range) or drop (images matched exactly are left "
+            "out of PSNR, others are not capped)",
+            "ssim": "window: gaussian (Wang's 11 x 11, sigma 1.5) or uniform7 (the default of scikit-image)",
+            "ssim_range": "range of the values that SSIM assumes, in 8-bit steps; 255 is right, others reproduce "
+            "published code",
+            "border": "pixels left out at every side in PSNR and SSIM",
+            "cf_minimum": "images whose prediction has a colorfulness of this or less are left out of the metrics of "
+            "that colorfulness; 0 keeps all",
+        },
+    )
+
+    def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> FidelityScorer:
+        """Return a scorer for these parameters.
+
+        Raises:
+            UserError: for an unknown parameter or value.
+        """
+        chosen = self.spec.resolved(parameters)
+        for name, lowest in (("ssim_range", 1), ("border", 0), ("cf_minimum", 0)):
+            if not _is_number(chosen[name], lowest, whole=name == "border"):
+                hint = f"give a {'whole ' if name == 'border' else ''}number from {lowest} on"
+                raise UserError(f"fidelity.{name} cannot be {chosen[name]!r}", hint=hint)
+        return FidelityScorer(chosen)
+
+
+@dataclass(frozen=True)
+class FidelityScorer:
+    """Fidelity with its parameters resolved."""
+
+    parameters: Mapping[str, str]
+
+    @property
+    def preprocessing(self) -> str:
+        """Name of the preprocessing."""
+        return self.parameters["preprocessing"]
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """The parameters: no file stands behind them."""
+        return dict(self.parameters)
+
+    @property
+    def metrics(self) -> tuple[MetricSpec, ...]:
+        """All of them; PSNR has an upper bound only where it is capped, and only Wang's SSIM is called so plainly."""
+        psnr = PSNR
+        if self._pooled:
+            psnr = replace(psnr, title="PSNR, pooled", explanation=POOLED)
+        elif self._cap < math.inf:
+            psnr = replace(psnr, upper_bound=self._cap)
+        window, data_range = self.parameters["ssim"], float(self.parameters["ssim_range"])
+        named = [*([] if window == "gaussian" else [window]), *([] if data_range == 255 else [f"range {data_range:g}"])]
+        similarity = replace(SSIM, title=f"SSIM ({', '.join(named)})") if named else SSIM
+        return tuple({PSNR.name: psnr, SSIM.name: similarity}.get(metric.name, metric) for metric in METRICS)
+
+    def score(self, colorization: Prediction) -> BatchScores:
+        """Scores of each image; each is computed by itself, so batches leave no trace."""
+        if self.parameters["rounding"] == "truncate":
+            colorization = _truncated(colorization)
+        rendered, truth = colorization.rgb8, colorization.truth
+        inner = [_without_border(rgb8, int(self.parameters["border"])) for rgb8 in (rendered, truth.rgb8)]
+        mse = _mse(*inner)
+        columns = {"mse": mse, **_mean("psnr", self._psnr(mse))}
+        window: Window = "gaussian" if self.parameters["ssim"] == "gaussian" else "uniform7"
+        similarity = ssim(inner[0], inner[1], window=window, data_range=float(self.parameters["ssim_range"]))
+        columns |= _mean("ssim", _array(similarity))
+        columns |= _mean("ciede2000", _array(mean_ciede2000(colorization.lab, truth.lab)))
+        for form in COLORFULNESS:
+            columns |= self._colorfulness(form, _array(form.of(rendered)), _of_truth(truth, form.name, form.of))
+        chroma, true_chroma = _array(mean_chroma(colorization.ab)), _of_truth(truth, "chroma", mean_chroma)
+        columns |= _mean("mean_chroma", chroma)
+        colored = true_chroma >= COLORLESS
+        columns |= _ratio("chroma_ratio", *(np.where(colored, x, np.nan) for x in (100 * chroma, true_chroma)))
+        lightness = colorization.lightness
+        columns |= _mean("lightness_drift", _array(lightness_drift(lightness, truth.lightness)))
+        columns |= _mean("lightness_drift_share", _array(lightness_drift_share(lightness, truth.lightness)))
+        return BatchScores(columns)
+
+    def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
+        """Return effective numbers of images, the pooled PSNR, and the other ways in which PSNR is averaged."""
+        if len(columns["mse"]) == 0:
+            return Summary()
+        pooled = self._pooled_columns(columns["mse"]) if self._pooled else {}
+        together = {**columns, **pooled}
+        sizes = {}
+        for metric in METRICS:
+            statistics = [together[f"{metric.name}.s{j}"] for j in range(3 if metric.form == "abs_difference" else 2)]
+            sizes[metric.name] = effective_n(np.stack(statistics, axis=1), metric.form)
+        notes = _psnr_notes(columns["mse"], self._psnr(columns["mse"]), self.parameters["psnr_infinite"])
+        return Summary(notes=notes, effective_n=sizes, statistics=pooled or None)
+
+    @property
+    def _pooled(self) -> bool:
+        return self.parameters["psnr"] == "pooled"
+
+    @property
+    def _cap(self) -> float:
+        return CAPS.get(self.parameters["psnr_infinite"], math.inf)
+
+    def _psnr(self, mse: np.ndarray) -> np.ndarray:
+        values = _psnr_of(mse)
+        # All values above the bound are capped, not the infinite ones alone: a pixel's error must not raise a score.
+        return np.minimum(values, self._cap) if self._cap < math.inf else np.where(np.isinf(values), np.nan, values)
+
+    def _pooled_columns(self, mse: np.ndarray) -> dict[str, np.ndarray]:
+        """Columns whose mean is the PSNR of the mean squared error.
+
+        Each image counts by what it moves that PSNR to first order, so that intervals and tests treat it as a mean.
+        """
+        if self.parameters["psnr_infinite"] == "drop":
+            mse = np.where(mse > 0, mse, np.nan)
+        mean = np.nanmean(mse) if np.isfinite(mse).any() else math.nan
+        if not mean > 0:
+            return _mean("psnr", np.where(np.isnan(mse), np.nan, self._cap if self._cap < math.inf else np.nan))
+        value = 10 * math.log10(255**2 / mean)
+        if value >= self._cap:
+            return _mean("psnr", np.where(np.isnan(mse), np.nan, self._cap))
+        return _mean("psnr", value - 10 / math.log(10) * (mse - mean) / mean)
+
+    def _colorfulness(self, form: Colorfulness, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+        minimum = float(self.parameters["cf_minimum"])
+        if minimum > 0:
+            rendered, true = (np.where(rendered > minimum, values, np.nan) for values in (rendered, true))
+        return _colorfulness_columns(form, rendered, true)
+
+
+def _array(values: Tensor) -> np.ndarray:
+    """(N,) tensor on any device -> (N,) float64."""
+    return values.double().cpu().numpy()
+
+
+def _of_truth(truth: GroundTruth, name: str, of: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """What follows from the images alone, kept for the next model; chroma is of ab, all else of rgb8."""
+    return _array(truth.shared(f"fidelity.{name}", lambda: of(truth.ab if of is mean_chroma else truth.rgb8)))
+
+
+def _ratio(name: str, numerator: np.ndarray, denominator: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of a metric of form ``ratio``."""
+    return {name: numerator / denominator, f"{name}.s0": numerator, f"{name}.s1": denominator}
+
+
+def _mean(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
+    """Columns of a mean over images, those with NaN left out."""
+    return _ratio(name, values, np.where(np.isnan(values), np.nan, 1.0))
+
+
+def _colorfulness_columns(form: Colorfulness, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+    itself, of_means, per_image = (metric.name for metric in form.metrics)
+    distance = np.abs(rendered - true)
+    sums = {f"{of_means}.s0": rendered, f"{of_means}.s1": true, f"{of_means}.s2": np.ones_like(rendered)}
+    return {**_mean(itself, rendered), of_means: distance, **sums, **_mean(per_image, distance)}
+
+
+def _psnr_notes(mse: np.ndarray, psnr: np.ndarray, infinite: str) -> tuple[str, ...]:
+    """Say what other averages of the same errors give, and what became of exact matches."""
+    exact, errors = int((mse == 0).sum()), mse[np.isfinite(mse)]
+    notes = []
+    if exact < len(errors):
+        median, pooled = np.nanmedian(psnr), float(_psnr_of(errors.mean(keepdims=True))[0])
+        others = f"mean {np.nanmean(psnr):.2f}, median {median:.2f}, of the mean squared error {pooled:.2f} dB"
+        notes.append(f"PSNR by its averages: {others}")
+    if exact:
+        became = "are left out of PSNR" if infinite == "drop" else f"count as {CAPS[infinite]:.2f} dB"
+        notes.append(f"{exact} of {len(mse)} images equal the truth exactly and {became}")
+    return tuple(notes)
+
+
+def _psnr_of(mse: np.ndarray) -> np.ndarray:
+    return _array(psnr_of_error(torch.from_numpy(mse)))
+
+
+def _mse(rgb8_a: Tensor, rgb8_b: Tensor) -> np.ndarray:
+    """(N,) mean squared error; NaN where a border leaves no pixel."""
+    if 0 in rgb8_a.shape[2:]:
+        return np.full(len(rgb8_a), np.nan)
+    return _array(mean_squared_error(rgb8_a, rgb8_b))
+
+
+def _without_border(rgb8: Tensor, border: int) -> Tensor:
+    height, width = rgb8.shape[2:]
+    return rgb8[:, :, border : max(border, height - border), border : max(border, width - border)] if border else rgb8
+
+
+def _truncated(colorization: Prediction) -> Prediction:
+    """Return the prediction with its sRGB cut off to 8 bits, not rounded.
+
+    Raises:
+        UserError: for predictions that are 8-bit already.
+    """
+    truth, given = colorization.truth, colorization.given_rgb8
+    if given is not None:
+        if given is truth.rgb8 or torch.equal(given, truth.rgb8):
+            return colorization  # the ground truth is 8-bit itself
+        what = "fidelity.rounding=truncate needs colors that are not rounded yet, and these predictions are 8-bit RGB"
+        raise UserError(what, hint="give fidelity.rounding=round")
+    exact = torch.float64 if truth.lightness.device.type != "mps" else torch.float32
+    lab = torch.cat([truth.lightness, colorization.ab_float], dim=1).to(exact)
+    return Prediction(truth, rgb8=(lab_to_rgb(lab) * 255).to(torch.uint8))
+
+
+def _is_number(text: str, lowest: float, *, whole: bool) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return False
+    return math.isfinite(value) and value >= lowest and (not whole or text.isdecimal())
