@@ -56,7 +56,7 @@ def _of_image(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor
     x, y = a.to(dtype).sub_(_CENTER), b.to(dtype).sub_(_CENTER)
     moments = torch.cat([x, y, x * x + y * y, x * y])  # (12, H, W)
     across, down = (_band(taps, side, moments) for side in (a.shape[2], a.shape[1]))
-    x, y, squares, product = (down.T @ (moments @ across)).split(3)
+    x, y, squares, product = (down.T @ (moments @ across)).unflatten(0, (4, 3))  # (3, h, w) each
     variances, covariance = sample * (squares - x * x - y * y), sample * (product - x * y)
     x, y = x + _CENTER, y + _CENTER
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
@@ -66,7 +66,7 @@ def _of_image(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor
 
 def _gaussian() -> Tensor:
     """(11,) float64, with sum 1."""
-    weights = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * SIGMA**2))
+    weights = torch.arange(-5, 6, dtype=torch.float64).square().div(-2 * SIGMA**2).exp()
     return weights / weights.sum()
 
 
