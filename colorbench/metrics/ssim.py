@@ -56,7 +56,8 @@ def _of_image(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor
     x, y = a.to(dtype).sub_(_CENTER), b.to(dtype).sub_(_CENTER)
     moments = torch.cat([x, y, x * x + y * y, x * y])  # (12, H, W)
     across, down = (_band(taps, side, moments) for side in (a.shape[2], a.shape[1]))
-    x, y, squares, product = (down.T @ (moments @ across)).unflatten(0, (4, 3))  # (3, h, w) each
+    means = down.T @ (moments @ across)  # (12, h, w)
+    x, y, squares, product = (means[start : start + 3] for start in range(0, 12, 3))
     variances, covariance = sample * (squares - x * x - y * y), sample * (product - x * y)
     x, y = x + _CENTER, y + _CENTER
     c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
