@@ -83,7 +83,9 @@ def sign_flip_p(
     Both need common denominators.
 
     The differences of the numerators keep their size and get random signs, which swaps the models on some images; p is
-    the share of the draws, the observed one among them, whose metrics differ at least as much.
+    the share of the draws, the observed one among them, whose sums are at least as large. Absolute differences |g| and
+    |h| are equal where g = h or g = -h: both are tested, the second by swapping one model with the negative of the
+    other, and p is the larger of the two.
 
     Args:
         statistics_a: (n, k), equal denominators.
@@ -104,19 +106,17 @@ def sign_flip_p(
         raise ValueError("the sign-flip test needs ratios with equal denominators on every image")
     if len(a) == 0:
         return float("nan")
-    difference = x[:, 0] - y[:, 0]
-    observed = abs(difference.sum())
-    if form == "abs_difference":
-        # With sums g and h, ||g| - |h|| = min(|g - h|, |g + h|), and g + h is the same however the models are swapped.
-        observed = min(observed, abs((x + y)[:, 0].sum()))
+    kinds = [-1.0, 1.0] if form == "abs_difference" else [-1.0]
+    combined = np.stack([x[:, 0] + sign * y[:, 0] for sign in kinds], axis=1)
+    # A draw that equals the observed sum but for rounding counts as reaching it.
+    reached = np.abs(combined.sum(axis=0)) * (1 - 1e-12)
     rng = np.random.default_rng(seed)
-    rows = max(1, (1 << 21) // len(difference))
-    extreme = 0
+    rows = max(1, (1 << 21) // len(combined))
+    extreme = np.zeros(len(kinds), dtype=np.int64)
     for start in range(0, flips, rows):
-        signs = rng.integers(0, 2, (min(rows, flips - start), len(difference)), dtype=np.int8) * 2 - 1
-        # A draw that equals the observed sum but for rounding counts as reaching it.
-        extreme += int((np.abs(signs @ difference) >= observed * (1 - 1e-12)).sum())
-    return (extreme + 1) / (flips + 1)
+        signs = rng.integers(0, 2, (min(rows, flips - start), len(combined)), dtype=np.int8) * 2 - 1
+        extreme += (np.abs(signs @ combined) >= reached).sum(axis=0)
+    return float((extreme.max() + 1) / (flips + 1))
 
 
 def _common(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

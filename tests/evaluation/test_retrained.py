@@ -79,15 +79,24 @@ Asked = Callable[[Any, Path], RunConfig]
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Asked]:
     """Protocol -> the request of a small run."""
-    return requests(tmp_path_factory.mktemp("sets"))
+    folder = tmp_path_factory.mktemp("sets")
+    write_sets(folder)
+    return requests(folder)
+
+
+def write_sets(folder: Path) -> None:
+    """Write the images that ``requests`` reads."""
+    write_images(folder / "images", 10)
+    write_classes(folder / "train", 8)
+    write_classes(folder / "test", 8, first=20)
+    write_devkit(folder / "voc", count=12)
 
 
 def requests(folder: Path) -> dict[str, Asked]:
     """Protocol -> the request of a small run on images below a folder."""
-    write_images(folder / "images", 10)
     images = read_folder(folder / "images")
-    classes = write_classes(folder / "train", 8), write_classes(folder / "test", 8, first=20)
-    devkit = open_dataset(write_devkit(folder / "voc", count=12))
+    classes = open_dataset(folder / "train"), open_dataset(folder / "test")
+    devkit = open_dataset(folder / "voc" / "VOC2007")
 
     def of_images(protocol: str, **parameters: str) -> Asked:
         def made(model: Any, output: Path) -> RunConfig:
