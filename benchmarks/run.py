@@ -18,7 +18,6 @@ from benchmarks.timing import seconds
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, get_preprocessing, load_batches, open_dataset
 from colorbench.evaluation import numerics
-from colorbench.memory import keep_freed_memory
 from colorbench.models import ColorizerInput, load_model
 from colorbench.results import Record
 
@@ -27,7 +26,6 @@ BATCH, ROUNDS = 16, 5
 
 def main(folder: str, model_name: str = "zoo/cic.small") -> None:
     """Time the parts alone, and whole runs with and without the baselines."""
-    keep_freed_memory()  # as the command line does
     dataset = open_dataset(folder)
     preprocessing = get_preprocessing("squash256")
     model = load_model(model_name)

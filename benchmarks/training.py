@@ -22,7 +22,6 @@ from torch import Tensor, nn
 
 from colorbench.color import ab_bins, load_prior, soft_encode
 from colorbench.data import open_dataset
-from colorbench.memory import keep_freed_memory
 from colorbench.training import (
     ImageCache,
     Journal,
@@ -118,21 +117,15 @@ def times(cache: ImageCache, rounds: int = 4) -> None:
         target = soft_encode(lab[:, 1:, ::4, ::4].contiguous())
         torch.autograd.grad(rebalanced_cross_entropy(logits, target, weights).loss, logits)
 
-    def medians() -> tuple[float, float, float]:
+    def medians() -> None:
         ours(), reference(), loss_alone()  # what is made once is made now
         found = [(cpu_seconds(ours), cpu_seconds(reference), cpu_seconds(loss_alone)) for _ in range(rounds)]
         step, dense, loss = (statistics.median(column) for column in zip(*found, strict=True))
         print(f"  step {step:.3f} s; encoding + loss {loss * 1e3:.0f} ms, {100 * loss / step:.1f} % (aim at most 10 %)")
         print(f"  with dense targets {dense:.3f} s: {dense / step:.2f} times slower (aim at least 1.3)")
-        return step, dense, loss
 
     print(f"{SIZE} px, batch {BATCH}, width {STEP.width:g}, seconds of CPU, medians of {rounds}")
-    print("freed memory handed back, as a process does by default:")
-    _, dense, _ = medians()
-    print("freed memory kept, as colorbench trains:")
-    keep_freed_memory()
-    step, _, _ = medians()
-    print(f"a step of colorbench against one with dense targets in a plain process: {dense / step:.2f} times faster")
+    medians()
 
 
 def peak(kind: str, folder: Path) -> int:
@@ -143,7 +136,6 @@ def peak(kind: str, folder: Path) -> int:
 
 def _peak(kind: str, folder: Path) -> int:
     torch.set_num_threads(1)
-    keep_freed_memory()
     cache = build_cache([open_dataset(folder)], folder.parent / "cache", 128)
     step = stepper(DenseTraining if kind == "dense" else ClassificationTraining, cache)
     step()

@@ -115,10 +115,8 @@ def run(
     from colorbench.evaluation.device import processes
     from colorbench.evaluation.resolve import get_protocol
     from colorbench.evaluation.runner import run as measure
-    from colorbench.memory import keep_freed_memory
     from colorbench.models.loading import load_model
 
-    keep_freed_memory()
     sets = by_role(data or [])
     tell_when_interrupted("what is finished is kept; the same command goes on from there")
     protocols = list(dict.fromkeys(protocol))

@@ -69,13 +69,11 @@ def train(
     from colorbench.cli.progress import TrainingProgress
     from colorbench.data.sources import open_dataset
     from colorbench.errors import UserError
-    from colorbench.memory import keep_freed_memory
     from colorbench.models.loading import model_factory
     from colorbench.training.fit import TrainingConfig, name_sources
     from colorbench.training.fit import train as train_model
     from colorbench.training.trainer import Options
 
-    keep_freed_memory()
     tell_when_interrupted("the last checkpoint is kept; the same command goes on from it")
     factory = model_factory(model)
     presets = getattr(factory, "presets", None)

@@ -1,3 +1,6 @@
+from .content_hashes import check_contents as check_contents
+from .content_hashes import contents_digest as contents_digest
+from .content_hashes import contents_of as contents_of
 from .dataset import Dataset as Dataset
 from .dataset import DecodedImage as DecodedImage
 from .dataset import Sample as Sample

@@ -17,7 +17,7 @@ import numpy as np
 
 from colorbench.evaluation.interfaces import Summary
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.evaluation.stored_predictions import lightness_warning
+from colorbench.models.stored_predictions import lightness_warning
 from colorbench.models.weights import file_sha256
 from colorbench.results.copies import first_positions, without_copies
 from colorbench.results.metric_spec import MetricSpec

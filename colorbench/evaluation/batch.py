@@ -6,16 +6,12 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from colorbench.color.lab import lab_to_rgb8, lightness_and_ab, rendered
-from colorbench.evaluation.lazy import lazy
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class GroundTruth:
     sha256s: tuple[str, ...] = ()
     """Of the files: what seeds are made of, where they are known."""
 
-    @lazy
+    @cached_property
     def _apart(self) -> tuple[Tensor, Tensor]:
         return lightness_and_ab(self.rgb8)
 
@@ -44,17 +40,17 @@ class GroundTruth:
         """(N, 2, H, W) float32."""
         return self._apart[1]
 
-    @lazy
+    @cached_property
     def lab(self) -> Tensor:
         """(N, 3, H, W) float32 Lab."""
         return torch.cat(self._apart, dim=1)
 
-    @lazy
+    @cached_property
     def cached(self) -> dict[str, Tensor]:
         """Whatever a protocol computes from the truth alone, kept for the next model; ``shared`` fills it."""
         return {}
 
-    @lazy
+    @cached_property
     def costs(self) -> SharedCosts:
         """What the values of ``memo`` took to compute."""
         return SharedCosts()
@@ -116,7 +112,7 @@ class Prediction:
         """Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given."""
         self.truth, self._ab, self._rgb8 = truth, ab, rgb8
 
-    @lazy
+    @cached_property
     def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
         truth = self.truth
         if self._rgb8 is None:
@@ -141,7 +137,7 @@ class Prediction:
         """(N, 2, H, W) ab of what is seen: the default of what is scored."""
         return self._seen[2]
 
-    @lazy
+    @cached_property
     def lab(self) -> Tensor:
         """(N, 3, H, W) Lab of what is seen."""
         return torch.cat(self._seen[1:], dim=1)

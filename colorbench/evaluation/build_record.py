@@ -19,23 +19,23 @@ from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import aggregate, image_writer
 from colorbench.evaluation.config import ExecutionConfig
+from colorbench.evaluation.device import Residents
 from colorbench.evaluation.engine import truth_of
 from colorbench.evaluation.interfaces import ProtocolContext, ProtocolResult, ProtocolSpec
-from colorbench.evaluation.model_check import ModelFinding
 from colorbench.evaluation.predict import colorize
-from colorbench.evaluation.provenance import provenance
-from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import Located, locate, not_reusable
-from colorbench.evaluation.score_check import check_columns, check_statistics
+from colorbench.evaluation.sanity_check import ModelFinding
 from colorbench.evaluation.shard_job import EvaluationTask, shard_count
-from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, prediction_notes
 from colorbench.evaluation.units import unit_notes
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
+from colorbench.models.stored_predictions import LIGHTNESS_GAP, prediction_notes
 from colorbench.models.training_overlap import overlap
 from colorbench.results import image_index
 from colorbench.results.copies import copy_notes, first_positions
+from colorbench.results.metric_spec import check_columns, check_statistics
+from colorbench.results.provenance import collect_provenance
 from colorbench.results.record import (
     CopyPart,
     CurvePart,
@@ -144,7 +144,7 @@ def _record(
                 seconds,
                 deterministic=all(one.deterministic for one in findings),
             ),
-            provenance=provenance(run.command, [task.model.package]),
+            provenance=collect_provenance(run.command, [task.model.package]),
             files=files,
             fingerprint=task.located.part,
         )
@@ -402,7 +402,7 @@ def write_result(
             curves=curves,
             notes=[*aggregate.few_images_note(len(rows)), *copy_notes(rows), *outcome.summary.notes],
             execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
-            provenance=provenance(context.request.command, [context.model.package]),
+            provenance=collect_provenance(context.request.command, [context.model.package]),
             files=files,
             fingerprint=position.located.part,
         )

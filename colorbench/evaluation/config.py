@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -14,10 +14,6 @@ from colorbench.data.loader import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import device
 from colorbench.models.loading import LoadedModel
-
-if TYPE_CHECKING:
-    pass
-
 
 Save = Literal["none", "gallery", "predictions"]
 LEVELS: tuple[Save, ...] = get_args(Save)

@@ -1,14 +1,21 @@
-"""On what a run executes: device, dtype, threads, and its place among the processes of one launch."""
+"""On what a run executes: device, dtype, threads, its place among the processes of a launch, the models it holds."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import TypeVar
 
 import torch
 
 from colorbench.errors import UserError
+from colorbench.models import networks
+from colorbench.models.loading import LoadedModel
+
+Result = TypeVar("Result")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -135,3 +142,66 @@ def numerics(threads: int | None) -> Iterator[int]:
     finally:
         torch.set_num_threads(before[0])
         cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = before[1:]
+
+
+class Residents:
+    """Lends models to a device, in evaluation mode; at the end each is where it was, in the mode it was in."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.one_at_a_time = False
+        self._homes: dict[int, tuple[LoadedModel, torch.device]] = {}
+        self._stack = contextlib.ExitStack()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Residents:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._all_home()
+        finally:
+            self._stack.close()
+
+    def work(self, model: LoadedModel, do: Callable[[], Result]) -> Result:
+        """Return what ``do`` returns while the model lies on the device.
+
+        Raises:
+            RunError, torch.OutOfMemoryError: where there is no room for it even alone.
+        """
+        try:
+            self._fetch(model)
+            prediction = do()
+        except Exception as error:
+            if not (_out_of_memory(error) and len(self._homes) > 1 and not self.one_at_a_time):
+                raise
+            self.one_at_a_time = True
+            del error  # its traceback holds tensors
+            self._all_home()
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self._fetch(model)
+            prediction = do()
+        if self.one_at_a_time:
+            self._all_home()
+        return prediction
+
+    def _fetch(self, model: LoadedModel) -> None:
+        with self._lock:  # batches side by side
+            if id(model) in self._homes:
+                return
+            self._stack.enter_context(networks.evaluation_mode(model.colorizer))
+            self._homes[id(model)] = (model, networks.device_of(model.colorizer) or torch.device("cpu"))
+            model.to(self.device)
+
+    def _all_home(self) -> None:
+        with self._lock:
+            for model, home in self._homes.values():
+                model.to(home)
+            self._homes.clear()
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or isinstance(error.__cause__, torch.OutOfMemoryError)

@@ -22,20 +22,16 @@ from colorbench.data.loader import LoadedBatch
 from colorbench.data.preprocessing import Preprocessing
 from colorbench.evaluation.aggregate import concatenated
 from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.claims import Claims
 from colorbench.evaluation.config import ExecutionConfig
+from colorbench.evaluation.device import Residents
 from colorbench.evaluation.image_writer import keep_predictions, keep_thumbnails
-from colorbench.evaluation.interfaces import BatchScores
+from colorbench.evaluation.interfaces import BatchScores, ThroughputMeter
 from colorbench.evaluation.pipeline import run_pipeline
 from colorbench.evaluation.predict import colorize
-from colorbench.evaluation.progress import ThroughputMeter
-from colorbench.evaluation.residents import Residents
-from colorbench.evaluation.score_check import check_scores
-from colorbench.evaluation.shard_job import Evaluated, EvaluationTask, ShardJob, missing
-from colorbench.evaluation.stored_predictions import prediction_columns
+from colorbench.evaluation.shard_job import Claims, Evaluated, EvaluationTask, ShardJob, missing
 from colorbench.evaluation.units import observed
-from colorbench.memory import release_freed_memory
 from colorbench.models.image_folder import ImageFolderModel
+from colorbench.models.stored_predictions import LIGHTNESS_GAP, lightness_gaps
 from colorbench.results.shard import Shard
 
 SCORERS = max(2, min(4, os.cpu_count() or 1))
@@ -75,7 +71,6 @@ def run_pass(
         if evaluated is None:
             _write(work)
             claims.finished(work)
-            release_freed_memory()
             written += 1
         else:
             work.add(evaluated)
@@ -179,9 +174,10 @@ def _score(
     costs.begin()
     started = time.perf_counter()
     scored = task.scorer.score(colorization)
-    check_scores(task.spec.name, scored, len(colorization.truth.ids))
+    scored.check(task.spec.name, len(colorization.truth.ids))
     if isinstance(task.model.colorizer, ImageFolderModel):
-        scored = replace(scored, columns={**scored.columns, **prediction_columns(colorization)})
+        gaps = lightness_gaps(colorization.lightness, colorization.truth.lightness)
+        scored = replace(scored, columns={**scored.columns, LIGHTNESS_GAP: gaps})
     scored_at, seconds["score"] = time.perf_counter(), time.perf_counter() - started + costs.charged
     costs.begin()
     if task.save != "none":

@@ -16,14 +16,14 @@ import numpy as np
 from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
+from colorbench.data.content_hashes import check_contents, contents_of
 from colorbench.data.dataset import Dataset
 from colorbench.data.loader import LoadedBatch, load_batches
 from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.content_hashes import check_contents, contents_of
 from colorbench.evaluation.features import DTYPES, FeatureSpec, Source, _Chosen, _json, chosen_layers
-from colorbench.evaluation.progress import ThroughputMeter
+from colorbench.evaluation.interfaces import ThroughputMeter
 from colorbench.evaluation.run_location import folder_of
 from colorbench.evaluation.shard_job import shard_count, shard_samples
 from colorbench.models.fingerprint import library_code

@@ -8,6 +8,7 @@ every number can be derived again from the shards.
 from __future__ import annotations
 
 import difflib
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,14 +17,13 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from colorbench.data.dataset import Dataset
-from colorbench.errors import UserError
+from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.config import ExecutionConfig, RunConfig
-from colorbench.evaluation.progress import ProgressListener
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
 from colorbench.models.loading import LoadedModel
-from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.metric_spec import MetricSpec, check_columns
 from colorbench.results.record import Difference, Metric, Record
 from colorbench.results.shard import Shard
 
@@ -96,6 +96,27 @@ class BatchScores:
     anything else worth a column of the rows. NaN: not defined for this image."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """(N, ...) integer or float arrays, stored beside the rows (bin counts, score sums, histograms)."""
+
+    def check(self, protocol: str, count: int) -> None:
+        """Refuse scores that the rows cannot hold.
+
+        Args:
+            protocol: its name.
+            count: images in the batch.
+
+        Raises:
+            RunError: naming the protocol and the column or array.
+        """
+        check_columns(protocol, [*self.columns, *self.arrays])
+        for name, values in (*self.columns.items(), *self.arrays.items()):
+            if np.ndim(values) == 0 or len(values) != count:
+                given = "one value" if np.ndim(values) == 0 else f"{len(values)} values"
+                raise RunError(f"protocol {protocol} gave {given} of {name} for {count} images")
+            if np.asarray(values).dtype.kind not in "biuf":
+                raise RunError(f"protocol {protocol} gave {name} as {np.asarray(values).dtype}, not as numbers")
+        for name, values in self.columns.items():
+            if np.ndim(values) != 1:
+                raise RunError(f"protocol {protocol} gave column {name} in {np.ndim(values)} dimensions, not in one")
 
 
 @dataclass(frozen=True)
@@ -203,6 +224,44 @@ class DatasetProtocol(Protocol):
             RunError: for a run that failed; what it finished is kept.
         """
         ...
+
+
+class ProgressListener(Protocol):
+    """Hears how a run goes on; the command line draws it."""
+
+    def started(self, total: int) -> None:
+        """So many images are still to be evaluated."""
+
+    def advanced(self, n: int, images_per_second: float) -> None:
+        """``n`` more images are done; speed since the start."""
+
+    def message(self, text: str) -> None:
+        """One line for people."""
+
+
+class ThroughputMeter:
+    """Counts images for the listener."""
+
+    def __init__(self, listener: ProgressListener) -> None:
+        self.listener, self.count, self.start = listener, 0, time.perf_counter()
+
+    def advance(self, n: int) -> None:
+        """``n`` more are done."""
+        self.count += n
+        self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
+
+
+class NullProgress:
+    """A listener that says nothing."""
+
+    def started(self, total: int) -> None:
+        """Nothing."""
+
+    def advanced(self, n: int, images_per_second: float) -> None:
+        """Nothing."""
+
+    def message(self, text: str) -> None:
+        """Nothing."""
 
 
 @dataclass(frozen=True)

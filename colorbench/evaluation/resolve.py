@@ -11,12 +11,12 @@ from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import PluginError, UserError
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
-from colorbench.evaluation.score_check import check_metrics
 from colorbench.models import interfaces as capabilities
 from colorbench.models.fingerprint import library_code, model_fingerprint
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.models.reference_models import BASELINES
 from colorbench.registry import find
+from colorbench.results.metric_spec import check_metrics
 from colorbench.results.run_key import protocol_identity
 from colorbench.storage.hashing import not_storable
 

@@ -21,10 +21,10 @@ from uuid import uuid4
 import pyarrow
 import pyarrow.parquet
 
+from colorbench.data.content_hashes import contents_of, stamps_digest
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import LEVELS, Save
-from colorbench.evaluation.content_hashes import contents_of, stamps_digest
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.results.record import FingerprintPart, Record, read_record
 from colorbench.results.run_key import RunFingerprint, run_key

@@ -19,12 +19,18 @@ from colorbench.errors import UserError
 from colorbench.evaluation import device
 from colorbench.evaluation.build_record import Run, finish, set_aside_if_unreadable
 from colorbench.evaluation.config import ExecutionConfig, RunConfig, check
+from colorbench.evaluation.device import Residents
 from colorbench.evaluation.engine import run_pass
 from colorbench.evaluation.image_writer import fixed_ids, prediction_names
-from colorbench.evaluation.interfaces import DatasetProtocol, ProtocolContext, ProtocolSpec, Scorer
-from colorbench.evaluation.model_check import check_models
-from colorbench.evaluation.progress import NullProgress, ProgressListener, ThroughputMeter
-from colorbench.evaluation.residents import Residents
+from colorbench.evaluation.interfaces import (
+    DatasetProtocol,
+    NullProgress,
+    ProgressListener,
+    ProtocolContext,
+    ProtocolSpec,
+    Scorer,
+    ThroughputMeter,
+)
 from colorbench.evaluation.resolve import (
     asked_protocols,
     dataset_protocols,
@@ -35,13 +41,13 @@ from colorbench.evaluation.resolve import (
 )
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of, launch_token, locate, not_reusable
-from colorbench.evaluation.score_check import check_scorers
+from colorbench.evaluation.sanity_check import check_models, check_scorers
 from colorbench.evaluation.shard_job import EvaluationTask, missing, shard_count, shard_samples
-from colorbench.evaluation.stored_predictions import check_predictions
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint, protocol_code
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
 from colorbench.models.reference_models import BASELINES, DIFFERENCES
+from colorbench.models.stored_predictions import check_predictions
 from colorbench.results.record import (
     Record,
     read_record,

@@ -12,6 +12,7 @@ from .metric_spec import MetricSpec as MetricSpec
 from .pairing import PairedRuns as PairedRuns
 from .pairing import column_key as column_key
 from .pairing import common as common
+from .provenance import collect_provenance as collect_provenance
 from .record import CurvePart as CurvePart
 from .record import DatasetPart as DatasetPart
 from .record import Difference as Difference

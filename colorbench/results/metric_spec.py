@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-if TYPE_CHECKING:
-    pass
+from colorbench.errors import RunError, UserError
+from colorbench.storage.hashing import not_storable
 
 
 @dataclass(frozen=True)
@@ -46,3 +49,59 @@ FIXED_COLUMNS = ("id", "sha256", "label", "gray", "height", "width")
 """Columns of the rows that say which image a row is of."""
 COUNT = {"ratio": 2, "abs_difference": 3}
 """Form of a metric -> number of its statistics."""
+_NAME = re.compile(r"\w(?:[\w .@+:/()=%-]{0,98}[\w)%])?")
+_STATISTIC = re.compile(r"\.s\d+$")
+
+
+def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
+    """Refuse metrics whose columns could not be told apart, and bounds that no record can hold.
+
+    Raises:
+        UserError: naming the protocol and the metric.
+    """
+    names = [metric.name for metric in metrics]
+    wrong = _wrong_name(names)
+    if wrong is None and (twice := [name for name, count in Counter(names).items() if count > 1]):
+        wrong = f"two metrics are called {twice[0]!r}"
+    if wrong is None and (statistics := [name for name in names if _STATISTIC.search(name)]):
+        wrong = f"the metric {statistics[0]!r} has the name of another metric's statistics"
+    if wrong is not None:
+        raise UserError(f"protocol {protocol}: {wrong}", hint="its author must choose other names")
+    for metric in metrics:
+        if (why := not_storable(vars(metric))) is not None:
+            what = f"protocol {protocol}: the metric {metric.name!r} cannot be stored: {why}"
+            raise UserError(what, hint="a record holds finite numbers and text")
+
+
+def check_columns(protocol: str, columns: Iterable[str]) -> None:
+    """Refuse columns whose names the rows cannot hold.
+
+    Raises:
+        RunError: naming the protocol and the column.
+    """
+    if (wrong := _wrong_name(columns)) is not None:
+        raise RunError(f"protocol {protocol}: {wrong}", hint="its author must choose other names")
+
+
+def check_statistics(protocol: str, metrics: Sequence[MetricSpec], columns: Iterable[str]) -> None:
+    """Refuse rows from which a metric cannot be computed.
+
+    Raises:
+        RunError: naming the protocol and the column that is missing.
+    """
+    there = set(columns)
+    for metric in metrics:
+        for j in range(COUNT[metric.form]):
+            if (name := f"{metric.name}.s{j}") not in there:
+                hint = f"its scorer must give it in `columns`, or in the summary's `statistics`; form {metric.form}"
+                raise RunError(f"protocol {protocol} gave no column {name}", hint=hint)
+
+
+def _wrong_name(names: Iterable[str]) -> str | None:
+    """What is wrong with a name of a column or metric; None where nothing is."""
+    for name in names:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            return f"{name!r} cannot be the name of a column: letters, digits and .@+:/()=%-_ only, at most 100"
+        if name in FIXED_COLUMNS:
+            return f"the column name {name!r} is taken: every row has {', '.join(FIXED_COLUMNS)}"
+    return None

@@ -7,12 +7,12 @@ batch size, threads, processes; the record shows them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from colorbench.data.content_hashes import files_digest
 from colorbench.data.dataset import Sample
 from colorbench.errors import PluginError
 from colorbench.models.fingerprint import ModelFingerprint, canonical_name, library_code
@@ -31,19 +31,6 @@ def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> s
         what = f"the identity of protocol {name} cannot be stored: {why}"
         raise PluginError(what, hint="a record holds finite numbers and text")
     return digest_of({"name": name, "version": version, "identity": identity})
-
-
-def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
-    """Return the sha256 over the ids and sizes of the files, and their times where asked.
-
-    Without times it is the same on every machine that holds the same files; with them it tells, unread, whether any
-    file was touched.
-    """
-    total = hashlib.sha256()
-    for sample in samples:
-        time = sample.modified if times else 0
-        total.update(f"{sample.id}\0{sample.size}\0{sample.label}\0{time}\n".encode())
-    return total.hexdigest()
 
 
 def run_key(

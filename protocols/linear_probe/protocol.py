@@ -17,14 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from colorbench.data import Dataset
+from colorbench.data import Dataset, contents_digest
 from colorbench.errors import UserError
 from colorbench.evaluation import (
     Derived,
     ProtocolContext,
     ProtocolResult,
     ProtocolSpec,
-    contents_digest,
     location_of,
     write_result,
 )

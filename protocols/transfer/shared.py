@@ -10,13 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from colorbench.data import Dataset, devkit_root, get_preprocessing, image_set
-from colorbench.evaluation import (
-    ProtocolContext,
-    ThroughputMeter,
+from colorbench.data import (
+    Dataset,
     check_contents,
     contents_digest,
     contents_of,
+    devkit_root,
+    get_preprocessing,
+    image_set,
+)
+from colorbench.evaluation import (
+    ProtocolContext,
+    ThroughputMeter,
     model_identity,
 )
 from colorbench.results import Metric, MetricSpec

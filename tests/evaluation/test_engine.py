@@ -13,7 +13,7 @@ import torch
 
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation import claims
+from colorbench.evaluation import shard_job
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import seed_of
 from colorbench.evaluation.runner import record_folder, run
@@ -99,13 +99,13 @@ def test_every_image_is_colorized_once_and_no_batch_crosses_a_shard(
 def test_models_and_protocols_share_the_decode(crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_protocol(monkeypatch, one=DistanceProtocol(), distance=DistanceProtocol())
     decoded: list[str] = []
-    original = claims.load_batches
+    original = shard_job.load_batches
 
     def counting(samples: Any, *arguments: Any, **keywords: Any) -> Any:
         decoded.extend(sample.id for sample in samples)
         return original(samples, *arguments, **keywords)
 
-    monkeypatch.setattr(claims, "load_batches", counting)
+    monkeypatch.setattr(shard_job, "load_batches", counting)
     first, second = Flat(), Flat((5, 5))
     measure(
         crops,

@@ -12,14 +12,14 @@ import torch
 from PIL import Image
 
 from colorbench.color.lab import rgb_to_lab
+from colorbench.data.content_hashes import contents_digest
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.content_hashes import contents_digest
 from colorbench.evaluation.feature_store import FeatureStore, features
 from colorbench.evaluation.features import FeatureSpec, Pooling, Source, chosen_layers
-from colorbench.evaluation.progress import ThroughputMeter
+from colorbench.evaluation.interfaces import ThroughputMeter
 from tests.support.engine import Listening
 from tests.support.probe import Blocks, write_classes
 
@@ -107,7 +107,7 @@ def test_a_second_time_no_image_is_opened(images: Dataset, tmp_path: Path, monke
         pytest.fail("an image was opened")
 
     # Their times and places on the disk are looked at: a file that was replaced has other features.
-    monkeypatch.setattr("colorbench.evaluation.content_hashes._sha256", opened)
+    monkeypatch.setattr("colorbench.data.content_hashes._sha256", opened)
     monkeypatch.setattr("colorbench.evaluation.feature_store.load_batches", opened)
     second = made(model, images, tmp_path)
     assert model.seen == 0

@@ -14,7 +14,7 @@ from colorbench.evaluation.runner import run
 from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.card import ModelCard
 from colorbench.models.loading import load_model
-from tests.evaluation.test_model_check import batch
+from tests.evaluation.test_sanity_check import batch
 from tests.support.engine import loaded, write_images
 
 

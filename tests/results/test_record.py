@@ -23,13 +23,13 @@ from colorbench.errors import UserError
 from colorbench.evaluation.aggregate import TOO_SHORT, metrics_of
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.image_writer import extreme_ids, fixed_ids, prediction_names
-from colorbench.evaluation.provenance import provenance
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorPrediction
 from colorbench.models.training_overlap import overlap
 from colorbench.results.image_index import read_index
 from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.provenance import collect_provenance
 from colorbench.results.record import Record
 from colorbench.results.statistics import paired_positions
 from colorbench.stats.bootstrap import interval
@@ -296,7 +296,7 @@ def test_provenance_names_versions_and_command_but_no_machine() -> None:
     import platform
     from importlib.metadata import version
 
-    found = provenance(["colorbench", "run"], ["scikit-image", None, "no-such-package"])
+    found = collect_provenance(["colorbench", "run"], ["scikit-image", None, "no-such-package"])
     assert found.command == ["colorbench", "run"]
     assert found.packages["torch"] == version("torch")
     assert found.packages["scikit-image"] == version("scikit-image")

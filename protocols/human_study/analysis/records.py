@@ -17,7 +17,6 @@ from colorbench.evaluation import (
     few_images_note,
     fixed_ids,
     folder_of,
-    provenance,
     thumbnail,
     write_index,
     write_rows,
@@ -33,6 +32,7 @@ from colorbench.results import (
     Record,
     SavedImage,
     Shard,
+    collect_provenance,
     file_names,
     protocol_identity,
     record_text,
@@ -107,7 +107,7 @@ def _write(
         curves=[],
         notes=_notes(analysis, row),
         execution=_execution(len(rows), analysis, time.perf_counter() - started),
-        provenance=provenance(command, [method.package]),
+        provenance=collect_provenance(command, [method.package]),
         files=files.model_copy(update={"saved_images": _save_images(folder, analysis, row, rows, columns, study)}),
     )
     folder.write_record(record_text(record))

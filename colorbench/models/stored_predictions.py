@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Sample, id_hash
 from colorbench.data.decoding import Header, UnreadableImage, decode, decode_file, read_header
 from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import Prediction
 from colorbench.models.image_folder import SIZES, Fit, ImageFolderModel, Size, fit, same_aspect, shown
 
 LIGHTNESS_GAP = "lightness_gap"
@@ -109,10 +109,14 @@ def _shows_another_part(stored: ImageFolderModel, sample: Sample, preprocessing:
 # --- in the pass
 
 
-def prediction_columns(colorization: Prediction) -> dict[str, np.ndarray]:
-    """The columns that rows of stored predictions have beside the protocol's."""
-    apart = (colorization.lightness - colorization.truth.lightness).abs().flatten(1)  # (N, H * W)
-    return {LIGHTNESS_GAP: apart.median(dim=1).values.double().cpu().numpy()}
+def lightness_gaps(lightness: Tensor, wanted: Tensor) -> np.ndarray:
+    """Return the column ``LIGHTNESS_GAP``, (N,) float64, of a batch.
+
+    Args:
+        lightness: (N, 1, H, W) L of the predictions as rendered.
+        wanted: (N, 1, H, W) L of their images.
+    """
+    return (lightness - wanted).abs().flatten(1).median(dim=1).values.double().cpu().numpy()
 
 
 # --- after it

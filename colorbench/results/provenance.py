@@ -17,7 +17,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "p
 """Those whose version can move a number or the form of a file."""
 
 
-def provenance(command: Sequence[str], packages: Iterable[str | None] = ()) -> Provenance:
+def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = ()) -> Provenance:
     """Versions, commit, command and time; the name of the machine is left out on purpose.
 
     Args:

@@ -1,8 +1,8 @@
-"""Checks of a model on its first image, before a pass: does its prediction follow from the lightness alone?
+"""Checks on the first image, before a pass: can every protocol score, does a prediction follow from lightness alone?
 
-The first image is asked for alone, within a batch of two, and alone again under another id and other true colors with
-the same lightness. An honest model predicts the same each time. One that does not is measured all the same, and its
-record says so; a verifier may refuse it.
+A model is asked for the first image alone, within a batch of two, and alone again under another id and other true
+colors with the same lightness. An honest model predicts the same each time. One that does not is measured all the
+same, and its record says so; a verifier may refuse it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import GroundTruth, Prediction, disguised
 from colorbench.evaluation.config import ExecutionConfig
+from colorbench.evaluation.device import Residents
 from colorbench.evaluation.predict import predict, seed_of
-from colorbench.evaluation.residents import Residents
 from colorbench.evaluation.shard_job import EvaluationTask
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
 from colorbench.models.networks import networks_of, set_evaluation_mode
+from colorbench.registry import describe
 
 Kind = Literal["not deterministic", "depends on the batch", "uses more than the lightness"]
 TOLERANCE = 1e-3
@@ -79,6 +80,37 @@ def check_models(
         ask = partial(check_first_batch, model, truth, batch.sizes, seeds, preprocessing, settings.dtype)
         found[id(model)] = residents.work(model, ask)
     return found
+
+
+def check_scorers(tasks: Sequence[EvaluationTask], samples: Sequence[Sample], settings: ExecutionConfig) -> None:
+    """Score a gray prediction of the first image that can be read, with every protocol of the unfinished tasks.
+
+    That finds names that the rows cannot hold before hours of work, and loads what scoring needs (compiled routines, a
+    classifier), so that the first model of a run is not charged for it.
+
+    Raises:
+        RunError: naming the protocol.
+    """
+    done: set[int] = set()
+    images: dict[str, LoadedBatch | None] = {}
+    for task in tasks:
+        if id(task.scorer) in done or task.folder.finished():
+            continue
+        done.add(id(task.scorer))
+        preprocessing = task.scorer.preprocessing
+        if preprocessing not in images:
+            images[preprocessing] = _first_readable(samples, get_preprocessing(preprocessing), settings)
+        if (batch := images[preprocessing]) is None:
+            continue  # the pass will say that there are none
+        truth = GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
+        try:
+            scored = task.scorer.score(Prediction(truth, ab=torch.zeros_like(truth.ab)))
+            scored.check(task.spec.name, 1)
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"protocol {task.spec.name} failed: {describe(error)}"
+            raise RunError(what, where=f"image {truth.ids[0]}", hint="--debug shows where") from error
 
 
 def _first_readable(

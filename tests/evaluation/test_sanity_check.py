@@ -17,8 +17,8 @@ from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth
 from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.model_check import check_first_batch, check_lightness_only
 from colorbench.evaluation.runner import run
+from colorbench.evaluation.sanity_check import check_first_batch, check_lightness_only
 from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction

@@ -16,9 +16,9 @@ from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.evaluation.stored_predictions import LIGHTNESS_GAP, WARNING
 from colorbench.models.image_folder import fit, same_aspect
 from colorbench.models.loading import load_model
+from colorbench.models.stored_predictions import LIGHTNESS_GAP, WARNING
 from colorbench.reporting.format import remarks
 from colorbench.results.load import load_stored
 from tests.support.engine import DistanceProtocol, Listening, with_protocol

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -13,8 +11,8 @@ import pytest
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation import aggregate
-from colorbench.evaluation.claims import Claims
 from colorbench.evaluation.run_directory import RunDirectory
+from colorbench.evaluation.shard_job import Claims
 from colorbench.results.shard import Shard, StoredArrays
 from colorbench.storage.npz import npz
 from protocols.auc import AucProtocol
@@ -112,31 +110,3 @@ def test_finished_shards_are_forgotten(crops: Dataset) -> None:
     claims._claimed = {5: work}
     claims.finished(work)
     assert claims._claimed == {}
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc and asks glibc")
-def test_freed_memory_beyond_a_limit_is_given_back() -> None:
-    program = """
-import numpy as np
-from colorbench.memory import keep_freed_memory, release_freed_memory
-def resident():
-    return int(open("/proc/self/statm").read().split()[1]) * 4096 >> 20
-keep_freed_memory()
-kept = []
-for i in range(60):  # blocks of growing sizes, and small ones between them that stay: nothing that is free fits
-    block = np.ones((4 + i) << 17)
-    kept.append(np.ones(1000))
-    del block
-blocks = [np.ones(1 << 20) for _ in range(40)]
-most = resident()
-del blocks
-assert not release_freed_memory(beyond=1 << 33)
-before = resident()
-given = release_freed_memory(beyond=64 << 20)
-print(most, before, given, resident())
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    most, before, given, after = done.stdout.split()
-    assert int(before) > int(most) - 50, "it is kept without the call"
-    if given == "True":  # False: a C library that cannot count
-        assert int(after) < int(before) - 200
