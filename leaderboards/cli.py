@@ -15,7 +15,7 @@ from colorbench.cli import Debug, Json, print_result
 
 app = typer.Typer(
     name="leaderboard",
-    help="Join records into one page that compares them fairly.",
+    help="Build an HTML leaderboard.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -25,7 +25,7 @@ app = typer.Typer(
 
 @app.callback()
 def leaderboard() -> None:
-    """Join records into one page that compares them fairly."""
+    """Build an HTML leaderboard."""
 
 
 @app.command()
@@ -33,19 +33,23 @@ def build(
     ctx: typer.Context,
     results: Annotated[
         list[Path],
-        typer.Argument(
-            metavar="RESULTS...", help="Folders that hold records, at any depth; `reference`: those that ship."
-        ),
+        typer.Argument(metavar="RESULTS...", help="Folders with results, at any depth; `reference`: the shipped ones."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")] = Path("board.html"),
-    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Its heading.")] = "Colorization leaderboard",
+    title: Annotated[
+        str, typer.Option("--title", metavar="TEXT", help="Title of the page.")
+    ] = "Colorization leaderboard",
     gallery_size: Annotated[
         str,
-        typer.Option("--gallery-size", metavar="small|large", help="160 pixels, or 320 where predictions were kept."),
+        typer.Option(
+            "--gallery-size", metavar="small|large", help="160 pixels, or 320 if full predictions were saved."
+        ),
     ] = "small",
     embed_images: Annotated[
         bool,
-        typer.Option("--embed-images", help="Show images even of sets that may not be passed on."),
+        typer.Option(
+            "--embed-images", help="Show thumbnails even if the redistribution rights of the dataset are unknown."
+        ),
     ] = False,
     verify: Annotated[
         bool,
@@ -56,16 +60,18 @@ def build(
     ] = False,
     verification: Annotated[
         list[Path] | None,
-        typer.Option("--verification", metavar="FILE", help="What `colorbench verify --output` found; repeatable."),
+        typer.Option(
+            "--verification", metavar="FILE", help="Verification report of `colorbench verify --output`; repeatable."
+        ),
     ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Build the page, and beside it the same as .json, .csv, .md and .tex.
+    """Build the leaderboard page, with .json, .csv, .md and .tex tables beside it.
 
-    One file that needs no other and no network. The same records give the same bytes. Records are only compared where
-    protocol, version, every parameter and the images (by content) are equal. A record that cannot be read, that its own
-    rows contradict or whose verification fails is excluded and named; the board is written, and the exit code is 1.
+    Writes one self-contained HTML file. Results are compared only if protocol, version, all parameters and the images
+    (by content) are equal. Unreadable results, results that contradict their own per-image scores, and results whose
+    verification fails are excluded and named; the leaderboard is still written, and the exit code is 1.
     """
     from colorbench.cli import choice
     from colorbench.errors import UserError

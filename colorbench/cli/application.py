@@ -31,7 +31,7 @@ def colorbench(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Measure how well automatic image colorizers do, and say how sure the numbers are.
+    """Evaluate image colorization models, with confidence intervals.
 
     Start with: colorbench run --model zoo/cic --protocol auc
     """

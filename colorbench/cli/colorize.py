@@ -20,19 +20,19 @@ def colorize(
     ctx: typer.Context,
     images: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Images, or folders of them.")],
     model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A name that `colorbench list` shows.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where the PNG files are written.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the PNG files.")],
     weights: Weights = None,
     decode: Decode = None,
     temperature: Temperature = None,
     device: Device = "auto",
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For models that draw their colors at random.")] = 0,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace images that are there already.")] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed for stochastic models.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing images.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Colorize images, black-and-white ones too.
+    """Colorize images, such as black-and-white photographs.
 
-    The image's own lightness is kept at its full size; only the colors come from the model. Each result is
-    written as DIR/NAME.png, upright.
+    The output has the full size and the lightness of the input; only the colors come from the model. Each result is
+    written as DIR/NAME.png, with the EXIF rotation applied.
     """
     from time import perf_counter
 

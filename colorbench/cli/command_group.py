@@ -30,19 +30,21 @@ class Verb(NamedTuple):
 
 
 VERBS = {
-    "run": Verb("colorbench.cli.run", "run", "Measure models on images."),
+    "run": Verb("colorbench.cli.run", "run", "Evaluate models on a dataset."),
     "train": Verb("colorbench.cli.train", "train", "Train a reference model from scratch."),
-    "list": Verb("colorbench.cli.list", "list_all", "List models, protocols and sets of images."),
-    "show": Verb("colorbench.cli.show", "show", "Show all that is known of a model or a protocol."),
-    "colorize": Verb("colorbench.cli.colorize", "colorize", "Colorize images, black-and-white ones too."),
-    "prior": Verb("colorbench.cli.prior", "prior", "Count how often each color bin occurs in images."),
-    "compare": Verb("colorbench.cli.compare", "compare", "Compare records: which differences are real?"),
-    "verify": Verb("colorbench.cli.verify", "verify", "Check that a record's numbers follow from what it stores."),
+    "list": Verb("colorbench.cli.list", "list_all", "List models, protocols and datasets."),
+    "show": Verb("colorbench.cli.show", "show", "Show details of a model, protocol, dataset or result."),
+    "colorize": Verb("colorbench.cli.colorize", "colorize", "Colorize images, such as black-and-white photographs."),
+    "prior": Verb("colorbench.cli.prior", "prior", "Estimate the color prior (ab histogram) of a dataset."),
+    "compare": Verb("colorbench.cli.compare", "compare", "Compare results with significance tests."),
+    "verify": Verb(
+        "colorbench.cli.verify", "verify", "Verify a result: recompute its numbers from the stored per-image scores."
+    ),
 }
 """Each summary is the first line of the verb's own help (a test holds them together)."""
 OWN_PLUGINS = {
-    "leaderboard": "Join records into one page that compares them fairly.",
-    "study": "Ask people: build a study, serve it, analyze it, plan its size.",
+    "leaderboard": "Build an HTML leaderboard.",
+    "study": "Human evaluation (real vs. fake): build, serve, analyze, power.",
 }
 """Summaries of the verbs that our own wings bring by the same door as any package."""
 

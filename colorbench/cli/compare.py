@@ -27,28 +27,30 @@ def compare(
     ctx: typer.Context,
     records: Annotated[
         list[Path],
-        typer.Argument(metavar="A B...", help="Folders of records, or folders above them."),
+        typer.Argument(metavar="A B...", help="Result folders, or folders above them."),
     ],
     metric: Annotated[
         list[str] | None,
-        typer.Option("--metric", metavar="NAME", help="Compare by this one [default: all that may be compared]."),
+        typer.Option(
+            "--metric", metavar="NAME", help="Metric to compare; repeatable [default: all comparable metrics]."
+        ),
     ] = None,
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", "-p", metavar="NAME", help="Which one, where a folder holds records of several."),
+        typer.Option("--protocol", "-p", metavar="NAME", help="Protocol, if a folder has results of several."),
     ] = None,
     allow_unstable: Annotated[
-        bool, typer.Option("--allow-unstable", help="Also by metrics that very few images decide.")
+        bool, typer.Option("--allow-unstable", help="Also compare by metrics with a very low effective sample size.")
     ] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Compare records: which differences are real?
+    """Compare results with significance tests.
 
-    Every pair is compared on the same images: the difference with its interval (paired bootstrap), p of no
-    difference (sign-flip, adjusted for the number of tests by Holm), on how many images either is better, how
-    many would show such a difference, and the images that differ most. Where several records of a model lie under
-    a folder, the newest that were measured in the same way on the same images are taken, and named.
+    Every pair is compared on the same images: difference with confidence interval (paired bootstrap), p value
+    (sign-flip test, Holm-corrected over all reported tests), wins per model, required sample size, and the images
+    that contribute most. If a folder has several results of a model, the newest ones with equal configuration and
+    images are compared, and printed.
     """
     from colorbench.cli.choose_records import choose_common
     from colorbench.cli.console import console

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> None:
-    """List models, protocols and sets of images.
+    """List models, protocols and datasets.
 
-    Those of other installed packages too; one that cannot be used is shown with its error.
+    Includes those of other installed packages; a broken one is listed with its error.
     """
     found = {"models": models(), "protocols": protocols(), "datasets": datasets()}
     if json:

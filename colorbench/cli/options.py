@@ -23,7 +23,7 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", callback=_remember, is_eager=True, help="Show the traceback of an error."),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where results are kept.")]
+Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for results.")]
 Device = Annotated[
     str,
     typer.Option(
@@ -46,29 +46,29 @@ Json = Annotated[
     typer.Option(
         "--json",
         callback=_keep_standard_output,
-        help="The answer as JSON on standard output; words go to standard error.",
+        help="Print JSON to standard output; messages go to standard error.",
     ),
 ]
 Limit = Annotated[
     int | None,
-    typer.Option("--limit", min=1, metavar="N", help="Only N images: a fixed random part of the set."),
+    typer.Option("--limit", min=1, metavar="N", help="Evaluate a fixed random subset of N images."),
 ]
 ListFile = Annotated[
-    Path | None, typer.Option("--list", metavar="FILE", help="Only the images that FILE names, one a line.")
+    Path | None, typer.Option("--list", metavar="FILE", help="Use only the images that FILE lists, one per line.")
 ]
 Weights = Annotated[
-    Path | None, typer.Option("--weights", metavar="FILE", help="Of the one model named: weights from this file.")
+    Path | None, typer.Option("--weights", metavar="FILE", help="Load the weights from this file; for a single model.")
 ]
 Decode = Annotated[
     str | None,
     typer.Option(
         "--decode",
         metavar="annealed-mean|mean|mode",
-        help="Of the one model named: how a distribution becomes a color.",
+        help="Decoding of the predicted color distribution; for a single model.",
     ),
 ]
 Temperature = Annotated[
-    float | None, typer.Option("--temperature", min=0.0, metavar="T", help="Of the annealed mean (the paper's: 0.38).")
+    float | None, typer.Option("--temperature", min=0.0, metavar="T", help="Annealed-mean temperature (paper: 0.38).")
 ]
 
 

@@ -21,9 +21,9 @@ BATCH = 16
 
 def prior(
     ctx: typer.Context,
-    data: Annotated[str, typer.Option("--data", "-d", metavar="DIR", help="Images: a folder, or a set by name.")],
+    data: Annotated[str, typer.Option("--data", "-d", metavar="DIR", help="Dataset: a folder or a name.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE.npy", help="Where to; FILE.json is written beside it.")
+        Path, typer.Option("--output", "-o", metavar="FILE.npy", help="Output file; FILE.json is written beside it.")
     ],
     soft: Annotated[
         bool, typer.Option("--soft/--hard", help="Count soft encodings (10 nearest bins), or nearest bins.")
@@ -32,17 +32,17 @@ def prior(
         bool, typer.Option("--smooth", help="Smooth the counts (sigma 5); only with --hard: soft ones are smooth.")
     ] = False,
     preprocessing: Annotated[
-        str, typer.Option("--preprocessing", metavar="NAME", help="How images become pixels.")
+        str, typer.Option("--preprocessing", metavar="NAME", help="Preprocessing: squash256, center256 or native.")
     ] = "squash256",
     list_file: ListFile = None,
     limit: Limit = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace FILE.npy where there is one.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite FILE.npy.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Count how often each color bin occurs in images.
+    """Estimate the color prior (ab histogram) of a dataset.
 
-    The result can weigh rare colors in the auc protocol, and in training:
+    Use the result for class rebalancing in the auc protocol or in training:
     colorbench run --protocol auc --param prior=FILE.npy
     """
     from colorbench.cli.console import console

@@ -42,7 +42,8 @@ def run(
         ),
     ],
     protocol: Annotated[
-        list[str], typer.Option("--protocol", "-p", metavar="NAME", help="How to score, such as auc or auc@cic2016.")
+        list[str],
+        typer.Option("--protocol", "-p", metavar="NAME", help="Protocol, such as auc or auc@cic2016; repeatable."),
     ],
     data: Annotated[
         list[str] | None,
@@ -50,7 +51,7 @@ def run(
             "--data",
             "-d",
             metavar="[ROLE=]DIR",
-            help="Images: a folder, or a set by name [default: samples]; by role (train=DIR) to train a probe on.",
+            help="Dataset: a folder or a name [default: samples]; `train=DIR` and `test=DIR` for probing and transfer.",
         ),
     ] = None,
     list_file: ListFile = None,
@@ -58,31 +59,35 @@ def run(
         Path | None, typer.Option("--labels", metavar="FILE", help="A .csv with the columns file and class_index.")
     ] = None,
     limit: Limit = None,
-    gray: Annotated[
-        str, typer.Option("--gray", metavar="keep|drop", help="What to do with images without color.")
-    ] = "keep",
+    gray: Annotated[str, typer.Option("--gray", metavar="keep|drop", help="Keep or drop grayscale images.")] = "keep",
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="KEY=VALUE", help="Of a protocol: auc.prior=FILE; `colorbench show auc`."),
+        typer.Option(
+            "--param",
+            metavar="KEY=VALUE",
+            help="Protocol parameter, such as auc.prior=FILE; see `colorbench show auc`.",
+        ),
     ] = None,
     weights: Weights = None,
     decode: Decode = None,
     temperature: Temperature = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="For models that draw their colors at random.")] = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Where records are kept.")] = Path(
-        "runs"
-    ),
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed for stochastic models.")] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for results.")] = Path("runs"),
     save: Annotated[
         str,
-        typer.Option("--save", metavar="none|gallery|predictions", help="Images to keep: none, a few small ones, all."),
+        typer.Option(
+            "--save",
+            metavar="none|gallery|predictions",
+            help="Images to save: none, a few thumbnails, or all predictions.",
+        ),
     ] = "gallery",
     baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Measure gray, constant and truth in the same pass.")
+        bool, typer.Option("--baselines/--no-baselines", help="Also evaluate the gray, constant and ground-truth rows.")
     ] = True,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Go on from what is there, or measure anew.")
+        bool, typer.Option("--resume/--no-resume", help="Resume or reuse existing results, or recompute.")
     ] = True,
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Images at a time.")] = 16,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Batch size.")] = 16,
     device: Device = "auto",
     dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[
@@ -90,17 +95,17 @@ def run(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option("--workers", "-j", min=0, metavar="N", help="Threads that read images [default: one a core]."),
+        typer.Option("--workers", "-j", min=0, metavar="N", help="Data-loading threads [default: one per core]."),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not download anything.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Measure models on images.
+    """Evaluate models on a dataset.
 
-    Every model is scored by every protocol, in one pass over the images. It ends with a table in which each
-    number is explained, and writes OUTPUT/MODEL/PROTOCOL/DATASET-KEY/ with record.json, the rows, images and a page
-    (report.html). A run that was stopped goes on where it was when the same command is given again.
+    All models are evaluated by all protocols in one pass over the images. Prints a results table and writes
+    OUTPUT/MODEL/PROTOCOL/DATASET-KEY/ with record.json, per-image scores, thumbnails and report.html. Interrupted
+    runs resume; finished runs are read from disk.
     """
     import os
 

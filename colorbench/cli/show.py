@@ -22,15 +22,15 @@ def show(
     ctx: typer.Context,
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", help="Of a model, a protocol, a set of images, or the folder of a record."),
+        typer.Argument(metavar="NAME", help="Name of a model, protocol or dataset, or a result folder."),
     ],
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Show all that is known of a model or a protocol.
+    """Show details of a model, protocol, dataset or result.
 
-    Of a model its card: role, size, training data, weights. Of a protocol its parameters with their defaults, its
-    metrics and presets.
+    Models: the model card with role, size, training data and weights. Protocols: parameters with defaults, metrics
+    and presets. Results: whether a new run would reuse the result, and what has changed if not.
     """
     from colorbench.cli.console import console
 

@@ -15,34 +15,36 @@ def train(
     model: Annotated[str, typer.Argument(help="Model to train, such as zoo/cic.")],
     data: Annotated[list[Path], typer.Option("--data", "-d", metavar="DIR", help="Images: a folder; repeatable.")],
     preset: Annotated[
-        str, typer.Option(metavar="NAME", help="Settings; `colorbench show MODEL` lists them.")
+        str, typer.Option(metavar="NAME", help="Preset of settings; see `colorbench show MODEL`.")
     ] = "small",
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all (default: the preset's).")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Total steps (default: the preset's).")] = None,
     batch_size: Annotated[
         int | None,
-        typer.Option("--batch-size", "-b", min=1, help="Images in a step, over all processes and micro-batches."),
+        typer.Option("--batch-size", "-b", min=1, help="Batch size over all processes and micro-batches."),
     ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="KEY=VALUE", help="Another setting of the preset, such as learning_rate=1e-3."),
+        typer.Option(
+            "--param", metavar="KEY=VALUE", help="Override a setting of the preset, such as learning_rate=1e-3."
+        ),
     ] = None,
     repeats: Annotated[
         list[str] | None,
-        typer.Option("--repeat", metavar="DIR=TIMES", help="Draw the images of one --data folder so often."),
+        typer.Option("--repeat", metavar="DIR=TIMES", help="Oversample one --data folder, such as DIR=5."),
     ] = None,
     initial: Annotated[
         Path | None,
-        typer.Option("--init-from", metavar="FILE", help="Begin from these weights (same trunk and width)."),
+        typer.Option("--init-from", metavar="FILE", help="Initialize from these weights (same trunk and width)."),
     ] = None,
     dtype: Annotated[str, typer.Option(metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
-    accumulate: Annotated[int, typer.Option(min=1, help="Micro-batches in a step: less memory.")] = 1,
+    accumulate: Annotated[int, typer.Option(min=1, help="Gradient accumulation: micro-batches per step.")] = 1,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network with torch.compile.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     device: Annotated[str, typer.Option(metavar="NAME", help="`cpu`, `cuda`, `cuda:1`, `mps` or `auto`.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads (default: all cores).")] = None,
     workers: Annotated[int, typer.Option("--workers", "-j", min=1, help="Threads that decode images.")] = 2,
     validate_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between looks at held images (default: 20 in all).")
+        int | None, typer.Option(min=1, help="Validation interval in steps (default: 20 validations).")
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the last checkpoint.")] = True,
@@ -53,10 +55,10 @@ def train(
 ) -> None:
     """Train a reference model from scratch.
 
-    Killed at any moment, the same command goes on where the last checkpoint stood. The weights and their card lie in
-    OUTPUT at the end; measure them with: colorbench run --model 'MODEL[weights=OUTPUT/NAME.safetensors]'
+    Interrupted trainings resume from the last checkpoint. Writes the weights and the model card to OUTPUT; evaluate
+    them with: colorbench run --model 'MODEL[weights=OUTPUT/NAME.safetensors]'
 
-    On several GPUs or machines: torchrun --nproc-per-node=4 -m colorbench train ...
+    Several GPUs or machines: torchrun --nproc-per-node=4 -m colorbench train ...
     """
     import os
     import sys

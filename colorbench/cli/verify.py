@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def verify(
     ctx: typer.Context,
     record: Annotated[
-        Path, typer.Argument(metavar="RECORD", help="A record's folder, or a folder under which exactly one lies.")
+        Path, typer.Argument(metavar="RECORD", help="Result folder, or a folder above exactly one result.")
     ],
-    rerun: Annotated[int, typer.Option("--rerun", min=0, metavar="K", help="Measure K random images again.")] = 0,
+    rerun: Annotated[int, typer.Option("--rerun", min=0, metavar="K", help="Evaluate K random images again.")] = 0,
     data: Annotated[
         str | None,
-        typer.Option("--data", "-d", metavar="DIR", help="The images: checks the key, and serves --rerun."),
+        typer.Option("--data", "-d", metavar="DIR", help="Dataset: checks the key; required for --rerun."),
     ] = None,
     list_file: ListFile = None,
     labels: Annotated[
@@ -34,29 +34,36 @@ def verify(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", metavar="NAME", help="For --rerun, in place of the name that the record gives."),
+        typer.Option("--model", "-m", metavar="NAME", help="Model for --rerun, instead of the recorded name."),
     ] = None,
     weights: Weights = None,
     protocol: Annotated[
         str | None,
-        typer.Option("--protocol", "-p", metavar="NAME", help="Which one, where a folder holds records of several."),
+        typer.Option("--protocol", "-p", metavar="NAME", help="Protocol, if a folder has results of several."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="Of the draw of --rerun [default: random, printed].")
+        int | None,
+        typer.Option("--seed", metavar="N", help="Seed for choosing the --rerun images [default: random, printed]."),
     ] = None,
     device: Device = "auto",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write what was found, for a board to read.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write a verification report (for `leaderboard build --verification`).",
+        ),
     ] = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Check that a record's numbers follow from what it stores.
+    """Verify a result: recompute its numbers from the stored per-image scores.
 
-    Checksums, the images' fingerprint, identity and key, and every score, metric, interval and difference, derived
-    again from the rows. That shows that the numbers agree with one another; --rerun shows, on images drawn at
-    random, that they are the model's. Exit code 1 if anything does not hold, 2 if --rerun could not be done. Nothing is
-    written beside the record.
+    Checks checksums, dataset fingerprint, identity and key, and recomputes every score, metric, interval and
+    difference from the per-image scores. This shows that the numbers are consistent; --rerun evaluates the model again
+    on random images and shows that they are the model's. Exit code 1 if a check fails, 2 if --rerun is not possible.
+    The result folder is not changed.
     """
     from secrets import randbelow
 

@@ -19,7 +19,7 @@ from protocols.human_study.analysis import cli
 
 app = typer.Typer(
     name="study",
-    help="Ask people: build a study, serve it, analyze it, plan its size.",
+    help="Human evaluation (real vs. fake): build, serve, analyze, power.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -33,39 +33,46 @@ def build(
     ctx: typer.Context,
     models: Annotated[
         list[str],
-        typer.Option("--models", "--model", "-m", metavar="NAME", help="To be judged; several: again, or by commas."),
+        typer.Option(
+            "--models",
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Models to compare; repeat the option or separate them by commas.",
+        ),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="STUDY", help="The study's folder, a new one.")],
     data: Annotated[
-        str | None, typer.Option("--data", "-d", metavar="DIR", help="Images: a folder, or a set by name.")
+        str | None, typer.Option("--data", "-d", metavar="DIR", help="Dataset: a folder or a name.")
     ] = None,
     list_file: Annotated[
-        Path | None, typer.Option("--list", metavar="FILE", help="Only the images that FILE names, one a line.")
+        Path | None, typer.Option("--list", metavar="FILE", help="Use only the images that FILE lists, one per line.")
     ] = None,
     participants: Annotated[
         int | None,
-        typer.Option("--participants", min=1, metavar="N", help="Places in the study, all methods together."),
+        typer.Option("--participants", min=1, metavar="N", help="Number of participants over all methods."),
     ] = None,
     trials: Annotated[
-        int, typer.Option("--trials", min=2, metavar="N", help="A participant's judgments, sentinels among them.")
+        int, typer.Option("--trials", min=2, metavar="N", help="Trials per participant, including sentinels.")
     ] = 40,
     assignment: Annotated[
         str | None,
         typer.Option(
             "--assignment",
             metavar="within|between",
-            help="Everybody judges every method, or one method a participant [default: within].",
+            help="Every participant sees all methods (within) or one method (between) [default: within].",
         ),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option("--preset", metavar="cic2016", help="The session of the paper, 40 people a method.")
+        str | None,
+        typer.Option("--preset", metavar="cic2016", help="The session of the paper, 40 participants per method."),
     ] = None,
     images: Annotated[
         int | None,
-        typer.Option("--images", min=1, metavar="N", help="Images in the tests [default: up to 200]."),
+        typer.Option("--images", min=1, metavar="N", help="Test images [default: up to 200]."),
     ] = None,
     practice: Annotated[
-        int, typer.Option("--practice", min=0, metavar="N", help="Trials with feedback before the others.")
+        int, typer.Option("--practice", min=0, metavar="N", help="Practice trials with feedback.")
     ] = 10,
     sentinels: Annotated[
         float, typer.Option("--sentinels", metavar="SHARE", help="Share of trials against zoo/random.")
@@ -75,22 +82,22 @@ def build(
         typer.Option("--preprocessing", metavar="NAME", help="From file to image: center256 (default) or squash256."),
     ] = None,
     exposure: Annotated[
-        int, typer.Option("--exposure", min=50, metavar="MS", help="How long each image is seen.")
+        int, typer.Option("--exposure", min=50, metavar="MS", help="Exposure of each image in milliseconds.")
     ] = 1000,
     plates: Annotated[int, typer.Option("--plates", metavar="N", help="Color-vision plates, screening only.")] = 5,
-    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="What participants read on top.")] = (
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Title shown to participants.")] = (
         "Real or fake colors?"
     ),
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Everything random follows from it.")] = 0,
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Images at a time.")] = (16),
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of all random choices.")] = 0,
+    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Batch size.")] = (16),
     device: Device = "auto",
     threads: Annotated[int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Build a study: colorize, draw the design, write the pages.
+    """Build a study: colorize the images, draw the design, write the pages.
 
-    Consent, instructions and debrief are then in STUDY/texts to be edited. Nothing in the pages or in the images'
-    names, sizes or order tells which image is real.
+    Edit the consent, instructions and debrief texts in STUDY/texts afterwards. Names, sizes and order of the image
+    files do not reveal which image is real.
     """
     from colorbench.cli import ProgressBar, choice, console, tell_when_interrupted
     from colorbench.data import open_dataset
@@ -142,11 +149,13 @@ def build(
 @app.command()
 def serve(
     study: Folder,
-    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, metavar="N", help="0: any that is free.")] = 8642,
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="TCP port; 0 picks a free one.")
+    ] = 8642,
     public_url: Annotated[
         str | None,
-        typer.Option("--public-url", metavar="URL", help="What participants type, behind a reverse proxy: https://..."),
+        typer.Option("--public-url", metavar="URL", help="Public address behind a reverse proxy: https://..."),
     ] = None,
     prolific_code: Annotated[
         str | None, typer.Option("--prolific-code", metavar="CODE", help="Completion code of the study on Prolific.")
@@ -156,25 +165,37 @@ def serve(
         typer.Option("--prolific-declined-code", metavar="CODE", help="Its code for those who do not consent."),
     ] = None,
     lease: Annotated[
-        float, typer.Option("--lease", min=1, metavar="MINUTES", help="A place left alone so long goes to another.")
+        float,
+        typer.Option("--lease", min=1, metavar="MINUTES", help="Reassign an abandoned slot after this many minutes."),
     ] = 30.0,
     arrivals: Annotated[
-        float, typer.Option("--arrivals", min=1, metavar="N", help="Arrivals from one address at once, a second 1/60.")
+        float,
+        typer.Option(
+            "--arrivals",
+            min=1,
+            metavar="N",
+            help="Rate limit: new sessions from one address in a burst (refilled at 1/60 of it per second).",
+        ),
     ] = 120.0,
     admin_token: Annotated[
         str | None,
-        typer.Option("--admin-token", metavar="TOKEN", envvar="COLORBENCH_ADMIN_TOKEN", help="Instead of a drawn one."),
+        typer.Option(
+            "--admin-token",
+            metavar="TOKEN",
+            envvar="COLORBENCH_ADMIN_TOKEN",
+            help="Use this token instead of a generated one.",
+        ),
     ] = None,
     allow_placeholder_texts: Annotated[
         bool,
-        typer.Option("--allow-placeholder-texts", help="Serve texts that nobody edited, to try the study out."),
+        typer.Option("--allow-placeholder-texts", help="Serve the placeholder texts, for trying out a study."),
     ] = False,
     debug: Debug = False,
 ) -> None:
     """Serve a study to its participants.
 
-    One process and one file: no answer is acknowledged before the disk has it. Stop it whenever you like, start it
-    again, and participants go on where they were.
+    One process and one database file; a response is acknowledged only after it is on disk. The server can be stopped
+    and restarted at any time: participants continue where they were.
     """
     from colorbench.errors import UserError
 
@@ -209,7 +230,7 @@ def serve(
 
 @app.command()
 def export(study: Folder, debug: Debug = False) -> None:
-    """Write the tables of answers to STUDY/exports, as CSV and Parquet; the study may be served meanwhile."""
+    """Export the response tables to STUDY/exports, as CSV and Parquet; also while the study is served."""
     from protocols.human_study.study.export import export as export_tables
 
     for path in export_tables(study):

@@ -22,25 +22,29 @@ def analyze(
     study: Annotated[Path, typer.Argument(metavar="STUDY", help="The study's folder.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Where the analysis is written (STUDY/analysis)."),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the analysis (STUDY/analysis)."),
     ] = None,
     records: Annotated[
         Path | None,
-        typer.Option("--records", metavar="DIR", help="Where records for the board go (DIR/records of --output)."),
+        typer.Option("--records", metavar="DIR", help="Folder for the leaderboard's results (--output/records)."),
     ] = None,
     responses: Annotated[
         Path | None,
-        typer.Option("--responses", metavar="FILE", help="Answers from this table, not from the study's exports."),
+        typer.Option(
+            "--responses", metavar="FILE", help="Read the responses from this table instead of the study's exports."
+        ),
     ] = None,
     participants: Annotated[
-        Path | None, typer.Option("--participants", metavar="FILE", help="Participants from this table.")
+        Path | None, typer.Option("--participants", metavar="FILE", help="Read the participants from this table.")
     ] = None,
-    resamples: Annotated[int, typer.Option("--resamples", min=100, metavar="N", help="Of the bootstraps.")] = 10_000,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the bootstraps.")] = 0,
+    resamples: Annotated[
+        int, typer.Option("--resamples", min=100, metavar="N", help="Seed of the bootstrap.")
+    ] = 10_000,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the bootstrap.")] = 0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say how often each method fools people, and how sure that is.
+    """Analyze a study: fooling rates with confidence intervals.
 
     Applies the exclusions that the design registered and no others, and shows the numbers without them beside. Writes
     a page, tables, drawings, a methods paragraph, and one record a method for the board.
@@ -144,52 +148,68 @@ def print_analysis(terminal: Console, analysis: Analysis, folder: Path, position
 def power(
     study: Annotated[
         Path | None,
-        typer.Argument(metavar="[STUDY]", help="Take methods, participants, trials and images from this study."),
+        typer.Argument(metavar="[STUDY]", help="Use methods, participants, trials and images of this study."),
     ] = None,
-    rate: Annotated[float, typer.Option("--rate", metavar="P", help="Fooling rate of the one method, 0..1.")] = 0.25,
+    rate: Annotated[
+        float, typer.Option("--rate", metavar="P", help="Fooling rate of the first method, 0 to 1.")
+    ] = 0.25,
     effect: Annotated[
-        float, typer.Option("--effect", metavar="P", help="How much higher the other's is: 0.05 is 5 points.")
+        float, typer.Option("--effect", metavar="P", help="Difference to the second method: 0.05 is 5 points.")
     ] = 0.05,
     participants: Annotated[
-        int | None, typer.Option("--participants", min=2, metavar="N", help="In the whole study (40).")
+        int | None, typer.Option("--participants", min=2, metavar="N", help="Participants in the study (40).")
     ] = None,
     trials: Annotated[
-        int | None, typer.Option("--trials", min=2, metavar="N", help="A participant, sentinels included (40).")
+        int | None,
+        typer.Option("--trials", min=2, metavar="N", help="Trials per participant, including sentinels (40)."),
     ] = None,
     sentinels: Annotated[
         float | None,
-        typer.Option("--sentinels", min=0.0, max=1.0, metavar="SHARE", help="Of the trials, against zoo/random (0.1)."),
+        typer.Option(
+            "--sentinels", min=0.0, max=1.0, metavar="SHARE", help="Share of sentinel trials against zoo/random (0.1)."
+        ),
     ] = None,
     images: Annotated[
         int | None, typer.Option("--images", "--images", min=2, metavar="N", help="Images (200).")
     ] = None,
     methods: Annotated[
-        int | None, typer.Option("--methods", min=2, metavar="N", help="Methods judged, sentinels' not counted (2).")
+        int | None, typer.Option("--methods", min=2, metavar="N", help="Number of methods, without sentinels (2).")
     ] = None,
     assignment: Annotated[
         str | None,
-        typer.Option("--assignment", metavar="within|between", help="All methods a participant (default), or one."),
+        typer.Option("--assignment", metavar="within|between", help="All methods per participant (default), or one."),
     ] = None,
     participant_sd: Annotated[
-        float, typer.Option("--participant-sd", min=0.0, metavar="SD", help="Between participants, logit scale.")
+        float,
+        typer.Option(
+            "--participant-sd", min=0.0, metavar="SD", help="Standard deviation between participants, logit scale."
+        ),
     ] = 0.4,
     image_sd: Annotated[
-        float, typer.Option("--image-sd", min=0.0, metavar="SD", help="Between images, logit scale.")
+        float, typer.Option("--image-sd", min=0.0, metavar="SD", help="Standard deviation between images, logit scale.")
     ] = 0.8,
     shared: Annotated[
         float,
-        typer.Option("--shared", min=0.0, max=1.0, metavar="P", help="Part of it that is common to all methods."),
+        typer.Option(
+            "--shared",
+            min=0.0,
+            max=1.0,
+            metavar="P",
+            help="Share of the image variance that all methods have in common.",
+        ),
     ] = 0.5,
     alpha: Annotated[
-        float, typer.Option("--alpha", metavar="P", help="Of the two-sided test, all pairs together.")
+        float, typer.Option("--alpha", metavar="P", help="Level of the two-sided test, over all pairs.")
     ] = 0.05,
-    target: Annotated[float, typer.Option("--target", metavar="P", help="Power to be reached.")] = 0.8,
-    studies: Annotated[int, typer.Option("--studies", min=100, metavar="N", help="Studies simulated a size.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Of the simulation.")] = 0,
+    target: Annotated[float, typer.Option("--target", metavar="P", help="Target power.")] = 0.8,
+    studies: Annotated[
+        int, typer.Option("--studies", min=100, metavar="N", help="Simulated studies per sample size.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the simulation.")] = 0,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Simulate a study before anyone is paid: would it find the difference?
+    """Compute the power of a study by simulation.
 
     Counts how often simulated studies find it by the test that `analyze` makes, and says how many participants are
     needed. With three methods or more, the pair is also judged at the strictest level of Holm's correction.

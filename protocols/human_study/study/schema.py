@@ -65,7 +65,7 @@ class StudySettings(_Part):
     assignment: Assignment = "within"
     """``within``: everybody judges every method (Latin square); ``between``: one method a participant."""
     participants: int = Field(ge=1)
-    """Places in the study, all methods together."""
+    """Number of participants over all methods."""
     trials: int = Field(ge=2)
     """Judgments a participant that are asked for without feedback: test trials and sentinels."""
     sentinels: int = Field(ge=0)
