@@ -29,7 +29,7 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
         ("decoding", _pairs(model.decoding)),
         ("settings", _pairs(card.settings)),
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),
-        ("its makers report", _pairs(card.scores)),
+        ("reported by the authors", _pairs(card.scores)),
         ("notes", card.notes),
     )
 

@@ -113,11 +113,11 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
         return "No metric."
     if group.too_few_images:
         images = "1 image" if group.n == 1 else f"{group.n} images"
-        return f"A demonstration on {images}: it shows that everything works and measures nothing."
+        return f"Smoke test on {images}: scores are not meaningful."
     if column.unranked:
-        return f"Nobody is ranked by {column.title}: {column.unranked}."
+        return f"Not ranked by {column.title}: {column.unranked}."
     if column.ranked == 1:
-        return "One model alone: nothing to rank. Read it against the bounds."
+        return "Single model: compare it with the baselines."
     cells = {row: board.cells[row.id][column.id] for row in board.competitors}
     first = [row for row, cell in cells.items() if cell.first_rank == 1]
     names = f"{', '.join(row.label for row in first[:6])}{f' and {len(first) - 6} more' if len(first) > 6 else ''}"
@@ -126,7 +126,7 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
     elif len(first) == column.ranked:
         stated = f"By {column.title} no model is shown to be ahead of all others: {names}."
     else:
-        stated = f"By {column.title} any of these may be first: {names}."
+        stated = f"By {column.title} statistically tied for first: {names}."
     below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number], column)})
     if below:
         who = "It is" if len(first) == 1 else "Not all of them are"

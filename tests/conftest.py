@@ -195,9 +195,7 @@ def record_values(model: str, n: int, scale: float, title: str, data: dict[str, 
             }
         ],
         # As the engine writes it.
-        "notes": [f"a demonstration on {n} images: it shows that everything works and measures nothing"]
-        if n < 30
-        else [],
+        "notes": [f"smoke test on {n} images: scores are not meaningful"] if n < 30 else [],
         "execution": {
             "seed": 0,
             "device": "cpu",

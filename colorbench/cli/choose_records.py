@@ -144,4 +144,4 @@ def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Can
     hint = f"name one, such as {newest.folder}"
     if len(protocols) > 1 and protocol is None:
         hint += f", or choose by --protocol {' or '.join(protocols[:SHOWN])}"
-    raise UserError(f"{len(found)} records lie here", where=str(path), hint=hint)
+    raise UserError(f"{len(found)} results found here", where=str(path), hint=hint)

@@ -63,12 +63,12 @@ def sentences(table: ClassifiersTable) -> Iterator[str]:
         if math.isnan(tau):
             yield f"{names}: no order to compare, one of them gives all models the same."
             continue
-        terminal = f"{names}: rank correlation {tau:.2f} (Kendall's tau-b, {len(table.models)} models); "
+        summary = f"{names}: rank correlation {tau:.2f} (Kendall's tau-b, {len(table.models)} models); "
         if not disputed:
-            yield f"{terminal}no two models in opposite orders."
+            yield f"{summary}no two models in opposite orders."
             continue
         pairs = ", ".join(f"{a} / {b}" for a, b in disputed[:3])
         more = " ..." if len(disputed) > 3 else ""
-        yield f"{terminal}{len(disputed)} of {count} pairs of models in opposite orders: {pairs}{more}."
+        yield f"{summary}{len(disputed)} of {count} pairs of models in opposite orders: {pairs}{more}."
     if len(table.models) < 5:
         yield f"Of {len(table.models)} models an order says little; name more with --model."

@@ -112,7 +112,7 @@ class VerbGroup(TyperGroup):
         except UserError as error:
             raise report(ctx, sentence(error), error.exit_code) from error
         except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interrupt``
-            raise report(ctx, f"stopped: {interrupt.terminal()}", interrupt.INTERRUPTED, label="") from error
+            raise report(ctx, f"interrupted: {interrupt.current_message()}", interrupt.INTERRUPTED, label="") from error
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise

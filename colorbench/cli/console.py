@@ -66,15 +66,15 @@ class ResultPrinter:
             self.console.print(meaning(record, explanations, headline))
         for remark in remarks(record):
             self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
-        line(self.console, Text.assemble("record: ", (str(folder / "record.json"), "bold")))
+        line(self.console, Text.assemble("result: ", (str(folder / "record.json"), "bold")))
         if (folder / PAGE).is_file():
-            kind = "with images: " if record.files.saved_images else "as a page: "
+            kind = "report: " if record.files.saved_images else "report: "
             line(self.console, Text.assemble(kind, (str(folder / PAGE), "bold")))
         self.console.print()
 
-    def _new(self, terminal: str) -> bool:
-        new = terminal not in self._stated
-        self._stated.add(terminal)
+    def _new(self, text: str) -> bool:
+        new = text not in self._stated
+        self._stated.add(text)
         return new
 
 
@@ -87,8 +87,10 @@ def heading(record: Record) -> Text:
     """Return which model was measured, how and on what."""
     data, protocol = record.dataset, record.protocol
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
-    terminal = f" · {protocol.name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
-    return Text.assemble((record.model.name, "bold"), terminal)
+    described = (
+        f" · {protocol.name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
+    )
+    return Text.assemble((record.model.name, "bold"), described)
 
 
 def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
@@ -143,14 +145,14 @@ def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> R
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
     for metric in record.metrics:
-        terminal = explanations.get(metric.name, "" if len(record.metrics) > len(explanations) else metric.title)
-        if not terminal:
+        explanation = explanations.get(metric.name, "" if len(record.metrics) > len(explanations) else metric.title)
+        if not explanation:
             continue  # one of many of a kind, such as a layer's: the headline's words say what it is
         if metric.name == headline:
-            terminal = f"{terminal.rstrip('.')}. Boards sort by this one."
-        grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(terminal))
+            explanation = f"{explanation.rstrip('.')}. Primary metric."
+        grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(explanation))
     if any(metric.ci_low is not None for metric in record.metrics):
-        low_high = "where the number would fall for 95 of 100 such sets of images, drawn anew"
+        low_high = "95 % bootstrap confidence interval over images"
         grid.add_row(Text("[low, high]"), Text(low_high))
     if any(low_effective_n(metric) for metric in record.metrics):
         grid.add_row(Text("eff."), Text("how many images decide the number, as their weights differ"))

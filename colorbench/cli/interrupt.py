@@ -22,13 +22,13 @@ INTERRUPTED = 130
 _message = "nothing was left half done"
 
 
-def tell_when_interrupted(terminal: str) -> None:
+def tell_when_interrupted(message: str) -> None:
     """Set what is said of the work done so far when the process is interrupted from now on."""
     global _message
-    _message = terminal
+    _message = message
 
 
-def terminal() -> str:
+def current_message() -> str:
     """Return what is printed about the work done so far."""
     return _message
 
@@ -65,7 +65,9 @@ def _exit(signum: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
     # Written past Python's buffers: the interrupted code may be in the middle of a print.
     terminal = os.isatty(2)
-    line = f"{chr(10) + chr(27) + '[?25h' if terminal else ''}stopped: {_message}\n"  # a progress bar hides the cursor
+    line = (
+        f"{chr(10) + chr(27) + '[?25h' if terminal else ''}interrupted: {_message}\n"  # a progress bar hides the cursor
+    )
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
     os._exit(INTERRUPTED)

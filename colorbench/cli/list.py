@@ -31,7 +31,7 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
     terminal = console(text_to_stderr=False)
     print_group(terminal, "models", found["models"], ("name", "role", "title"))
     print_group(terminal, "protocols", found["protocols"], ("name", "version", "title"))
-    print_group(terminal, "images", found["datasets"], ("name", "images", "title"))
+    print_group(terminal, "datasets", found["datasets"], ("name", "images", "title"))
     terminal.print("Also: FILE.py:CLASS, images:DIR (images that are there already), and any folder of images.")
     terminal.print("`colorbench show NAME` says more of each.")
 

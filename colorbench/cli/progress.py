@@ -88,10 +88,10 @@ class TrainingProgress(TransientBar):
 
     def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
         """Show the metrics of the steps since the last call."""
-        terminal = f"{_message(figures)}  {images_per_second:.0f} images/s"
-        self._bar.update(self._task, beside=terminal)
+        status = f"{_message(figures)}  {images_per_second:.0f} images/s"
+        self._bar.update(self._task, beside=status)
         if not self.console.is_terminal:
-            self.message(f"step {step}/{steps}  {terminal}{self._left(step, steps)}")
+            self.message(f"step {step}/{steps}  {status}{self._left(step, steps)}")
 
     def validated(self, step: int, figures: Mapping[str, float]) -> None:
         """Print the metrics of the validation images."""

@@ -123,7 +123,7 @@ def run(
     from colorbench.models.loading import load_model
 
     sets = by_role(data or [])
-    tell_when_interrupted("what is finished is kept; the same command goes on from there")
+    tell_when_interrupted("run the same command to resume")
     protocols = list(dict.fromkeys(protocol))
     needed = {role for name in protocols for role in getattr(get_protocol(name.partition("@")[0]), "roles", ())}
     check_roles(sets, needed)

@@ -61,9 +61,7 @@ def describe(name: str) -> dict[str, Any]:
     if "/" in name or ":" in name:
         return model(name)
     near = nearest(name, [*protocols, *(plugin.name for plugin in registered("models")), SAMPLES])
-    raise UserError(
-        f"nothing is called {name!r}", hint=f"did you mean {near}?" if near else "`colorbench list` shows all"
-    )
+    raise UserError(f"unknown name {name!r}", hint=f"did you mean {near}?" if near else "`colorbench list` shows all")
 
 
 def model(name: str) -> dict[str, Any]:
@@ -73,8 +71,8 @@ def model(name: str) -> dict[str, Any]:
 
     loaded = load_model(name)
     predictions = [
-        terminal
-        for capability, terminal in (
+        sentence
+        for capability, sentence in (
             (capabilities.PredictsDistribution, "predicts a distribution (--decode, --temperature)"),
             (capabilities.HasFeatures, "has features"),
         )
@@ -119,7 +117,7 @@ def protocol(name: str) -> dict[str, Any]:
                     f"[{metric.unit}]" if metric.unit else "",
                     {True: "higher is better.", False: "lower is better.", None: ""}[metric.higher_is_better],
                     metric.explanation or metric.title,
-                    "Boards sort by this one." if metric.name == spec.headline else "",
+                    "Primary metric." if metric.name == spec.headline else "",
                 )
                 if word
             )

@@ -76,7 +76,7 @@ def train(
     from colorbench.training.fit import train as train_model
     from colorbench.training.trainer import Options
 
-    tell_when_interrupted("the last checkpoint is kept; the same command goes on from it")
+    tell_when_interrupted("run the same command to resume from the last checkpoint")
     factory = model_factory(model)
     presets = getattr(factory, "presets", None)
     if not presets or not hasattr(factory, "training"):

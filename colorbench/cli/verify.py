@@ -146,5 +146,5 @@ def show(terminal: Console, found: Verification, folder: Path) -> None:
     if failed:
         line(terminal, f"{failed} of {len(found.checks)} checks fail: {folder}", style="bold red")
     else:
-        line(terminal, f"everything that was checked holds: {folder}", style="bold")
+        line(terminal, f"all checks passed: {folder}", style="bold")
     line(terminal, found.promise)

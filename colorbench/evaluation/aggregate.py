@@ -206,7 +206,7 @@ def few_images_note(n: int) -> list[str]:
     if n >= bootstrap.MINIMUM:
         return []
     images = "1 image" if n == 1 else f"{n} images"
-    return [f"a demonstration on {images}: it shows that everything works and measures nothing"]
+    return [f"smoke test on {images}: scores are not meaningful"]
 
 
 def write_rows(

@@ -347,7 +347,7 @@ def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[
         set_aside_if_unreadable(located.folder, context.listener.message)
     if located.folder.finished():
         where = located.folder.path
-        context.listener.message(f"{context.model.full_name} under {spec.name} is measured already: {where}")
+        context.listener.message(f"{context.model.full_name} under {spec.name}: reused from {where}")
     else:
         if fingerprint.reasons:
             context.listener.message(not_reusable(context.model.full_name, fingerprint.reasons))

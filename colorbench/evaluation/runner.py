@@ -219,7 +219,7 @@ def _tasks(
             if folder.finished():
                 set_aside_if_unreadable(folder, listener.message)
             if folder.finished() and folder.path not in tasks:
-                listener.message(f"{model.full_name} under {spec.name} is measured already: {folder.path}")
+                listener.message(f"{model.full_name} under {spec.name}: reused from {folder.path}")
             elif fingerprint.reasons and position < asked:
                 listener.message(not_reusable(model.full_name, fingerprint.reasons))
             tasks.setdefault(folder.path, EvaluationTask(model, spec, scorer, folder, located.key, save, located))

@@ -15,7 +15,7 @@ DECIDING_SHARE = 0.95
 
 def too_few_images(record: Record) -> str | None:
     """Return the warning of a run on too few images to measure anything; the record's notes hold it."""
-    return next((note for note in record.notes if note.startswith("a demonstration on ")), None)
+    return next((note for note in record.notes if note.startswith("smoke test on ")), None)
 
 
 def number(value: float | None, unit: str, *, signed: bool = False) -> str:
@@ -72,12 +72,12 @@ def difference_from_constant_color(record: Record, headline: str) -> str | None:
     if difference.ci_low is None or difference.ci_high is None:
         return None
     it_is = shown(difference.ci_low, difference.ci_high, metric.higher_is_better)
-    stated = f"{it_is} than" if it_is else "not told apart from"
+    stated = f"{it_is} than" if it_is else "no significant difference from"
     value = number(difference.value, metric.unit, signed=True)
     limits = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
     # An interval that is too short for the value is so for its difference.
     doubt = ", but see the warning below" if metric.warning else ""
-    return f"{headline}: {stated} the best single color, {value} {limits}{doubt}"
+    return f"{headline}: {stated} the constant baseline, {value} {limits}{doubt}"
 
 
 def baselines(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
@@ -98,10 +98,10 @@ def remarks(record: Record) -> list[str]:
         every = len(names) == len(record.metrics) > 1
         message.append(f"{'all metrics' if every else ', '.join(names)}: {warning}")
     if data.n_gray:
-        message.append(f"images that have no color themselves: {data.n_gray} (policy: {data.gray_policy})")
+        message.append(f"grayscale images: {data.n_gray} (policy: {data.gray_policy})")
     if data.skipped:
         first = data.skipped[0]
-        message.append(f"images left out: {len(data.skipped)}, the first being {first.id}: {first.reason}")
+        message.append(f"skipped images: {len(data.skipped)}, the first is {first.id}: {first.reason}")
     if data.overlap:
         message.append(f"images that the model was trained on: {data.overlap}, so its numbers flatter it")
     if record.execution.dtype != "float32":

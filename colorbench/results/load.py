@@ -122,7 +122,7 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
     hint = f"name one, such as {fitting[0]}"
     if len(protocols) > 1:
         hint += f", or choose by --protocol {' or '.join(protocols[:4])}"
-    raise UserError(f"{len(fitting)} records lie here", where=str(path), hint=hint)
+    raise UserError(f"{len(fitting)} results found here", where=str(path), hint=hint)
 
 
 def load_stored(folder: Path) -> LoadedRun:

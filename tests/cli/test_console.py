@@ -48,9 +48,9 @@ def test_a_number_stands_between_its_interval_and_its_baselines(printed) -> None
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.5, 2.0, "better than the best single color, +1.25 [+0.50, +2.00]"),
-        (-2.0, -0.5, "worse than the best single color, -1.25 [-2.00, -0.50]"),
-        (-0.5, 2.0, "not told apart from the best single color, +0.75 [-0.50, +2.00]"),
+        (0.5, 2.0, "better than the constant baseline, +1.25 [+0.50, +2.00]"),
+        (-2.0, -0.5, "worse than the constant baseline, -1.25 [-2.00, -0.50]"),
+        (-0.5, 2.0, "no significant difference from the constant baseline, +0.75 [-0.50, +2.00]"),
     ],
 )
 def test_the_headline_is_held_against_the_best_single_color(make_record, low: float, high: float, verdict: str) -> None:
@@ -99,7 +99,7 @@ def test_what_has_no_better_or_worse_is_not_held_against_it(make_record) -> None
 def test_every_number_is_explained_and_the_headline_named(printed) -> None:
     message = " ".join(printed().split())
     assert "auc_raw How near the colors are. auc_rebalanced_stable" in message
-    assert "The same, rare colors weighed up. Boards sort by this one." in message
+    assert "The same, rare colors weighed up. Primary metric." in message
 
 
 def test_the_effective_number_is_shown_where_few_images_decide(printed) -> None:
@@ -112,7 +112,7 @@ def test_what_was_explained_once_is_not_explained_again(make_record) -> None:
     closing = ResultPrinter(Console(file=stream, width=80))
     for model in ("zoo/cic.small", "zoo/gray"):
         closing.show(make_record(model, n=14), [], EXPLAINED, "auc_raw", Path("runs/x"))
-    for once in ("How near the colors are.", "a demonstration on 14 images"):
+    for once in ("How near the colors are.", "smoke test on 14 images"):
         assert stream.getvalue().count(once) == 1
     assert stream.getvalue().count("90.46") == 2
 
@@ -129,7 +129,7 @@ def test_few_images_are_called_a_demonstration_first(printed, n: int, stated: st
     if stated is None:
         assert first.startswith("zoo/cic.small")
     else:
-        assert first == f"a demonstration on {stated} it shows that everything works and measures nothing"
+        assert first == f"smoke test on {stated} scores are not meaningful"
         assert printed(n=n).count("too_few_images") == 1
 
 
@@ -146,7 +146,7 @@ def test_what_a_reader_must_know_is_stated(printed) -> None:
     text = printed(
         n_gray=3, overlap=5, skipped=[{"id": "a.jpg", "reason": "truncated"}, {"id": "b.jpg", "reason": "empty"}]
     )
-    assert "! images that have no color themselves: 3 (policy: keep)" in text
+    assert "! grayscale images: 3 (policy: keep)" in text
     assert "! images left out: 2, the first being a.jpg: truncated" in text
     assert "! images that the model was trained on: 5" in text
 

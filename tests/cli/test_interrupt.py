@@ -51,7 +51,7 @@ def test_at_any_moment(after: float, times: int, tmp_path: Path) -> None:
         return
     assert code == 130, message
     lines = [line for line in message.splitlines() if not line.startswith("images ")]
-    assert len(lines) == 1 and lines[0].startswith("stopped: "), message
+    assert len(lines) == 1 and lines[0].startswith("interrupted: "), message
 
 
 def test_ignored_interrupts_stay_ignored(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_a_protocol_is_shown_in_full(name: str) -> None:
     about = json.loads(invoke("show", name, "--json").stdout)
     assert set(about["parameters"]) == set(spec.parameters)
     assert set(about["metrics"]) == {metric.name for metric in spec.metrics}
-    assert [key for key, message in about["metrics"].items() if "Boards sort" in message] == [spec.headline]
+    assert [key for key, message in about["metrics"].items() if "Primary metric" in message] == [spec.headline]
     text = invoke("show", name).stdout
     for metric in spec.metrics:
         assert metric.name in text

@@ -86,7 +86,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
         (RunError("the disk\nis full"), 1, "error: the disk is full\n"),
         (OSError(28, "No space left on device", "/x"), 1, "error: cannot write: No space left on device (/x). Free "),
         (PermissionError(13, "Permission denied", "/x"), 1, "error: cannot write: Permission denied (/x). Check "),
-        (KeyboardInterrupt(), 130, "stopped: "),
+        (KeyboardInterrupt(), 130, "interrupted: "),
     ],
 )
 def test_what_a_user_can_hint_is_one_line(failing, error: BaseException, code: int, line: str) -> None:

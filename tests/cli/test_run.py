@@ -34,7 +34,7 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Re
 
 def test_it_begins_by_saying_that_three_images_measure_nothing(finished) -> None:
     first = finished[0].stdout.splitlines()[0]
-    assert first == "a demonstration on 3 images: it shows that everything works and measures nothing"
+    assert first == "smoke test on 3 images: scores are not meaningful"
 
 
 def test_gray_constant_and_truth_stand_beside_the_model(finished) -> None:
@@ -70,7 +70,7 @@ def test_the_same_command_shows_the_finished_run(finished, images: Path) -> None
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
     again = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", images, "-o", output)
     assert again.stdout == finished[0].stdout
-    assert "is measured already" in again.stderr
+    assert "reused from" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == before
 
 
@@ -196,12 +196,12 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert message.splitlines()[-1] == "stopped: what is finished is kept; the same command goes on from there"
+    assert message.splitlines()[-1] == "interrupted: run the same command to resume"
     assert "Traceback" not in message
     (tmp_path / "go").touch()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "as a page: " in done.stdout and "with images" not in done.stdout  # none were asked for
+    assert "report: " in done.stdout and "with images" not in done.stdout  # none were asked for
     checked = 2 * 4  # images that each of the two runs tries the model with before its pass
     # What was predicted ahead of the shards that are written is made again; the first shard is not.
     assert sum(map(int, (tmp_path / "calls").read_text().split())) <= 2 * 240 - 64 + checked

@@ -181,7 +181,7 @@ def test_an_equal_command_gives_the_stored_record_and_says_so(crops: Dataset, tm
     assert again == first
     assert model.seen == []
     assert listener.total == 0
-    assert "measured already" in listener.messages[0]
+    assert "reused from" in listener.messages[0]
     assert str(record_folder(tmp_path, first)) in listener.messages[0]
 
 

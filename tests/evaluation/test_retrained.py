@@ -173,7 +173,7 @@ def test_a_model_trained_in_a_loop_is_measured_each_time_it_changed(asked: dict[
     assert len({str(numbers(record)) for record in found}) == 3
     listener = Listening()
     assert run(asked["auc"](model, tmp_path / "runs"), listener)[0] == found[-1]
-    assert "measured already" in listener.messages[0]
+    assert "reused from" in listener.messages[0]
 
 
 def test_a_shard_of_another_model_is_not_used(

@@ -70,7 +70,7 @@ def test_what_changed_is_named(folder: Path) -> None:
     assert stated(folder, first) == "shows this record again: nothing that decides it has changed"
     listener = Listening()
     assert measure(folder, "./m/model.py:Model", listener) == first
-    assert "measured already" in listener.messages[0]
+    assert "reused from" in listener.messages[0]
     train(folder / "m", seed=1)
     assert stated(folder, first).endswith("weights of the model (all that it holds)")
     second = measure(folder, "m/model.py:Model")

@@ -165,7 +165,7 @@ def test_fewer_than_30_images_rank_nobody(results: Path, tmp_path: Path) -> None
     board = board_of(tmp_path)
     assert board.groups[0].too_few_images
     assert all(column.ranked == 0 for column in board.columns)
-    assert "A demonstration on 29 images" in rendered(tmp_path)
+    assert "Smoke test on 29 images" in rendered(tmp_path)
 
 
 def test_damaged_and_unfinished_runs_are_named_and_harm_nothing(copied: Path) -> None:

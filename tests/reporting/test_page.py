@@ -125,7 +125,7 @@ def test_the_same_record_gives_the_same_bytes(stored) -> None:
 
 
 def test_few_images_are_called_a_demonstration(make_record) -> None:
-    assert "A demonstration on 14 images: it shows that everything works" in page(make_record(n=14))
+    assert "Smoke test on 14 images: scores are not meaningful" in page(make_record(n=14))
     assert "too_few_images" not in page(make_record(n=30))
 
 

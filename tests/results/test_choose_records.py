@@ -56,9 +56,9 @@ def test_the_newest_is_verified_or_that_of_the_dataset(runs: Path) -> None:
 
 
 def test_several_models_are_no_choice(runs: Path) -> None:
-    with pytest.raises(UserError, match=r"5 records lie here.*name one, such as"):
+    with pytest.raises(UserError, match=r"5 results found here.*name one, such as"):
         choose_record(runs)
-    with pytest.raises(UserError, match="records lie here"):
+    with pytest.raises(UserError, match="results found here"):
         choose_common([runs, runs / "zoo/gray"])
 
 

@@ -1,4 +1,4 @@
-"""Two records side by side: what may be compared, what comes out, and how often nothing is called something."""
+"""Two records side by side: what may be compared, what comes out, and how often unknown name something."""
 
 from __future__ import annotations
 
@@ -236,7 +236,7 @@ def test_find_record_takes_a_folder_with_exactly_one(measured, tmp_path) -> None
     folder = measured["zoo/gray"]
     runs = folder.parents[3]
     assert find_record(folder) == find_record(folder / "record.json") == find_record(runs / "zoo" / "gray") == folder
-    with pytest.raises(UserError, match=f"{len(MODELS)} records lie here"):
+    with pytest.raises(UserError, match=f"{len(MODELS)} results found here"):
         find_record(runs)
     with pytest.raises(UserError, match="no such folder"):
         find_record(tmp_path / "nothing")

@@ -84,7 +84,7 @@ def test_values_and_intervals_follow_from_the_rows(crops: Dataset, tmp_path: Pat
 def test_few_images_have_no_interval_and_say_so_first(crops: Dataset, tmp_path: Path) -> None:
     (record,) = measure(crops, tmp_path, Noise(), limit=29)
     assert record.notes == [
-        "a demonstration on 29 images: it shows that everything works and measures nothing",
+        "smoke test on 29 images: scores are not meaningful",
         "all is well",
     ]
     assert all(metric.value is not None for metric in record.metrics)

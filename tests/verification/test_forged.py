@@ -401,7 +401,7 @@ def test_an_invented_model_is_found_or_left_unchecked(copy, change, message) -> 
         (lambda r: r["curves"][0].update(title="best"), "curves", "another title or axis"),
         (lambda r: r["curves"].pop(0), "curves", "auc_raw is missing"),
         (lambda r: r["curves"].append({**r["curves"][0], "name": "more"}), "curves", "more"),
-        (lambda r: r["notes"].insert(0, "a demonstration on 5 images: x"), "notes", "this is not so"),
+        (lambda r: r["notes"].insert(0, "smoke test on 5 images: x"), "notes", "this is not so"),
         (lambda r: r["dataset"].update(preprocessing="native"), "identity", "preprocessing"),
         (lambda r: r["dataset"].update(gray_policy="perhaps"), "dataset", "no gray policy"),
         (lambda r: r["dataset"].update(limit=3), "dataset", "more than the limit"),

@@ -328,10 +328,10 @@ def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> lis
     design, notes = study_data.design, []
     if result.images < MINIMUM:
         shown = "1 image" if result.images == 1 else f"{result.images} images"
-        notes.append(f"a demonstration on {shown}: it shows that everything works and measures nothing")
+        notes.append(f"smoke test on {shown}: scores are not meaningful")
     elif result.participants < MINIMUM_PARTICIPANTS:
         participants = "1 participant" if result.participants == 1 else f"{result.participants} participants"
-        notes.append(f"a demonstration on {participants}: it shows that everything works and measures nothing")
+        notes.append(f"smoke test on {participants}: scores are not meaningful")
     everybody = study_data.responses["participant"].nunique()
     if everybody < design.settings.participants:
         notes.append(

@@ -241,12 +241,12 @@ def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
     left_out = len(analysis.applied.reasons)
     excluded = f"pre-registered exclusions left out {left_out} participants"
     # A demonstration is said first: tables look for it there.
-    first = few_images_note(len(analysis.study_data.design.tests)) or [
-        note for note in analysis.notes if note.startswith("a demonstration on ")
+    first = aggregate.too_few_images(len(analysis.study_data.design.tests)) or [
+        note for note in analysis.notes if note.startswith("smoke test on ")
     ]
     if not first and rate.images < MINIMUM:
-        first = [f"a demonstration on {rate.images} images: it shows that everything works and measures nothing"]
-    rest = [note for note in analysis.notes if not note.startswith("a demonstration on ")]
+        first = [f"smoke test on {rate.images} images: scores are not meaningful"]
+    rest = [note for note in analysis.notes if not note.startswith("smoke test on ")]
     return [*first, counted, excluded, *rest]
 
 

@@ -268,7 +268,7 @@ def test_between_participants_are_compared_unpaired() -> None:
 def test_a_tiny_study_is_a_demonstration() -> None:
     design = make_design(participants=3, trials=10, sentinels=1, images=12, exclusions=NOTHING)
     found = analyze(study_data(design, make_study_data(design, RATES)), resamples=200)
-    assert found.notes[0].startswith("a demonstration on 12 images")
+    assert found.notes[0].startswith("smoke test on 12 images")
     assert all(row.rate.interval is None for row in found.result.methods)
     assert all(math.isnan(one.p_holm) for one in found.result.comparisons)
 
