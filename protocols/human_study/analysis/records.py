@@ -240,8 +240,8 @@ def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
     counted = f"{rate.responses} answers of {rate.participants} participants on {rate.images} images ({what})"
     left_out = len(analysis.applied.reasons)
     excluded = f"pre-registered exclusions left out {left_out} participants"
-    # A demonstration is said first: tables look for it there.
-    first = aggregate.too_few_images(len(analysis.study_data.design.tests)) or [
+    # The smoke-test note comes first: tables read it there.
+    first = few_images_note(len(analysis.study_data.design.tests)) or [
         note for note in analysis.notes if note.startswith("smoke test on ")
     ]
     if not first and rate.images < MINIMUM:

@@ -34,5 +34,5 @@ def test_records_hold_where_few_images_have_a_response(tmp_path: Path, participa
         statistics = run.statistics("fooling_rate")
         assert record.metrics[0].n == row.rate.images == int(np.isfinite(statistics[:, 1]).sum())
         checks = {check.name: check.outcome for check in verify(position).checks}
-        assert {checks[name] for name in ("record", "rows", "images")} == {"holds"}, checks
+        assert {checks[name] for name in ("record", "rows", "dataset")} == {"holds"}, checks
     assert len(fingerprints) == 1
