@@ -26,7 +26,7 @@ FEW = [(8, 0), (0, 0), (1, 1)]
 
 
 def shifted(rows: np.ndarray, means: tuple[float, float], n: int) -> tuple[np.ndarray, float]:
-    """A population (N, 2) of signed differences whose means lie so many standard errors of n images from 0.
+    """Draw a population (N, 2) of signed differences whose means lie so many standard errors of n images from 0.
 
     Returns:
         the population, and its |a| - |b|.
@@ -36,7 +36,7 @@ def shifted(rows: np.ndarray, means: tuple[float, float], n: int) -> tuple[np.nd
 
 
 def made(correlation: float, spread: float, skewed: bool, size: int = 20_000, seed: int = 0) -> np.ndarray:
-    """A population of correlated differences, the second's spread times the first's."""
+    """Draw a population of correlated differences, the second's spread times the first's."""
     rng = np.random.default_rng(seed)
     common, a, b = rng.standard_normal((3, size)) if not skewed else rng.exponential(1.0, (3, size)) - 1
     share = math.sqrt(correlation)
@@ -100,7 +100,7 @@ def of_images(folder: Path, count: int = 650) -> np.ndarray:
 
 
 def line(what: str, rows: np.ndarray, n: int, pair: tuple[float, float]) -> str:
-    """What is printed of a pair of means."""
+    """Return what is printed of a pair of means."""
     one = coverage(rows, pair, n)
     error = math.sqrt(one["covers"] * (1 - one["covers"]) / SAMPLES)
     inside = AIM[0] - 2 * error <= one["covers"] <= AIM[1] + 2 * error

@@ -12,7 +12,7 @@ from colorbench.metrics import auc, auc_statistics
 
 
 def plain(predicted: Tensor, truth: Tensor, weights: Tensor | None = None) -> float:
-    """The definition: the weighted share of pixels with d <= t at each t, then the trapezoid rule."""
+    """Compute the definition: the weighted share of pixels with d <= t at each t, then the trapezoid rule."""
     distance = (predicted - truth).norm(dim=0)
     weights = torch.ones_like(distance) if weights is None else weights
     shares = [float((weights * (distance <= t)).sum() / weights.sum()) for t in range(151)]

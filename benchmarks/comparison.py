@@ -56,7 +56,7 @@ def centered(statistics: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def percent(hits: int, trials: int) -> str:
-    """A share with its standard error."""
+    """Return a share with its standard error."""
     share = hits / trials
     return f"{100 * share:5.1f} % (se {100 * math.sqrt(share * (1 - share) / trials):.1f})"
 

@@ -28,7 +28,7 @@ class Stopwatch:
         self.spent, self.calls = 0.0, 0
 
     def around(self, work: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, timed."""
+        """Return the same function, timed."""
 
         def timed(*arguments: Any, **keywords: Any) -> Any:
             started = time.thread_time()

@@ -43,7 +43,7 @@ CLIENT = {
 
 
 def write_study(folder: Path, participants: int, trials: int) -> None:
-    """A study without colorizers: the server is what is measured."""
+    """Build a study without colorizers: the server is what is measured."""
     methods, sentinel = ["bench/a", "bench/b"], "zoo/random"
     images = [f"{i}.png" for i in range(trials)]
     slots = draw_slots(
@@ -90,7 +90,7 @@ def write_study(folder: Path, participants: int, trials: int) -> None:
 
 
 def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """The server, when it answers."""
+    """Start the server and return it when it answers."""
     command = [sys.executable, "-m", "colorbench", "study", "serve", str(folder), "--port", str(port)]
     process = subprocess.Popen([*command, "--arrivals", "100000"], stdout=subprocess.DEVNULL)
     for _ in range(1200):

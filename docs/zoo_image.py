@@ -22,7 +22,7 @@ SIDE, GAP, HEAD = 176, 4, 26
 
 
 def square(image: Image.Image, left: float = 0.5, top: float = 0.5, share: float = 1.0) -> Image.Image:
-    """A square of an image, 256 pixels a side."""
+    """Return a square of an image, 256 pixels a side."""
     side = round(min(image.size) * share)
     x, y = round((image.width - side) * left), round((image.height - side) * top)
     return image.crop((x, y, x + side, y + side)).resize((256, 256), Image.Resampling.BICUBIC)

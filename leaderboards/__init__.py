@@ -1,0 +1,1 @@
+"""Leaderboards: many records become one page that compares them fairly."""

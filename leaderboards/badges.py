@@ -15,7 +15,7 @@ KNOWN = "Nobody has verified this record for this board; its values, intervals a
 
 
 def badges_of(entry: Entry) -> tuple[Badge, ...]:
-    """The badges of one record, warnings first."""
+    """Return the badges of one record, warnings first."""
     record, data = entry.record, entry.record.dataset
     found = []
     if too_few_images(record) or data.n_evaluated < MINIMUM:

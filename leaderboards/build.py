@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Hashable)
 def build(
     collection: Collection, *, title: str = "Colorization leaderboard"
 ) -> tuple[Board, Mapping[str, Mapping[int, Entry]]]:
-    """The board, and the record behind each row and group (row -> number of the group -> entry)."""
+    """Build the board, and the record behind each row and group (row -> number of the group -> entry)."""
     by_group: dict[Key, list[Entry]] = defaultdict(list)
     for entry in collection.entries:
         by_group[column_key(entry.record)].append(entry)
@@ -113,7 +113,7 @@ def _group(
 
 
 def _choices(records: Sequence[Record]) -> dict[str, str]:
-    """Everything by which groups of a protocol may differ, of the records of one."""
+    """Return everything in which groups of a protocol may differ, from the records of one group."""
     first = records[0]  # all of these have its identity, images and gray policy
     name, limit = _commonest((one.dataset.name, one.dataset.limit) for one in records)
     cut = "" if limit is None else f" (limit {limit})"
@@ -126,13 +126,13 @@ def _choices(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _commonest(values: Iterable[T]) -> T:
-    """What most records say of something that none of them decides; of equally common values the first by its text."""
+    """Return the value that most records have; of equally common values the first by its text."""
     often = Counter(values)
     return min(often, key=lambda value: (-often[value], str(value)))
 
 
 def _absent(row: str, group: Group, collection: Collection, placed: Mapping[str, Mapping[int, Entry]]) -> str:
-    """Why a model has no record in a group."""
+    """Return why a model has no record in a group."""
     record = next(iter(placed[row].values())).record
     # Folders tell names only in the letters that every file system takes.
     *model, protocol, folder = folder_of(record.model.name, group.protocol, group.dataset, "").parts

@@ -31,15 +31,16 @@ def collect(
     verifications: Sequence[Verification] = (),
     verify: Callable[[Path], Verification] | None = None,
 ) -> Collection:
-    """Read every record below the places; the same record twice counts once.
+    """Read every record below the given paths; the same record twice counts once.
 
     Args:
-        places: folders, at any depth above the records, or ``record.json`` files; ``reference`` names those that ship.
+        positions: folders, at any depth above the records, or ``record.json`` files;
+            ``reference`` names those that ship.
         verifications: found by whoever asks for the board, matched by the content of the record.
         verify: makes one for each record that has none.
 
     Raises:
-        UserError: for a place that is not there, and where no record can be used at all.
+        UserError: for a path that does not exist, and where no record can be used at all.
     """
     known = {one.record_sha256: one for one in verifications}
     entries: dict[str, Entry] = {}
@@ -75,7 +76,7 @@ def collect(
 
 
 def _folders(positions: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """(place named, folder of a record or of an unfinished run)."""
+    """Yield (path that was named, folder of a record or of an unfinished run)."""
     for named in positions:
         position = SHIPPED if str(named) == REFERENCE and not named.exists() else named
         if position.is_file() and position.name == RECORD:

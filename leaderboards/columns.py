@@ -61,7 +61,10 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
     of_protocol = list(known)
 
     def order(meaning: Meaning) -> tuple[bool | int | str, ...]:
-        """The protocol's order; other metrics after them, the commonest first, where most records have them."""
+        """Return the sort key of a metric.
+
+        The protocol's order comes first; other metrics follow, the commonest first, where most records have them.
+        """
         name = meaning.name
         if name in known:
             as_installed = meaning.comparable == known[name].comparable

@@ -184,7 +184,7 @@ def not_compared(protocol: str, metric: str) -> str:
 
 
 def departures(protocol: str, given: Mapping[str, str]) -> list[Departure]:
-    """The lines of a protocol page.
+    """Return the lines of a protocol page.
 
     Args:
         protocol: name.

@@ -19,12 +19,12 @@ CSV_COLUMNS = (
 
 
 def board_json(board: Board) -> str:
-    """``board.json``: everything but curves and images; escaped to ASCII, keys in a fixed order."""
+    """Write ``board.json``: everything but curves and images; escaped to ASCII, keys in a fixed order."""
     return json.dumps(board.plain(), indent=1, allow_nan=False) + "\n"
 
 
 def board_csv(board: Board) -> str:
-    """A line for each model and metric; numbers in full, text that no spreadsheet computes."""
+    """Write a line for each model and metric; numbers in full, text that no spreadsheet computes."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(CSV_COLUMNS)
@@ -51,7 +51,7 @@ def board_csv(board: Board) -> str:
 
 
 def board_markdown(board: Board) -> str:
-    """A table for each group: competitors with intervals and ranks, then the bounds."""
+    """Write a table for each group: competitors with intervals and ranks, then the baselines."""
     parts = [f"# {markdown(board.title)}\n"]
     for group in board.groups:
         columns = _columns(board, group)
@@ -80,7 +80,7 @@ def _markdown_cell(cell: Cell, column: Column, row: Row) -> str:
 
 
 def board_latex(board: Board) -> str:
-    """``booktabs`` tables, a group each; needs ``\\usepackage{booktabs}``."""
+    r"""Write ``booktabs`` tables, one per group; they need ``\usepackage{booktabs}``."""
     parts = ["% \\usepackage{booktabs}"]
     for group in board.groups:
         columns = _columns(board, group)
@@ -132,12 +132,12 @@ def _latex_number(text: str) -> str:
 
 
 def _columns(board: Board, group: Group) -> list[Column]:
-    """The columns that the page opens with: a paper's table has room for few."""
+    """Return the columns that the page opens with: a paper's table has room for few."""
     return [column for column in board.of_group(group.number) if column.shown]
 
 
 def _rows(board: Board, group: Group) -> list[Row]:
-    """The models that were measured in this group, the best by its headline first."""
+    """Return the models that were measured in this group, the best by its headline first."""
     here = [row for row in board.rows if any(source.group == group.number for source in row.sources)]
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None:

@@ -41,7 +41,7 @@ _TEX = {
 
 
 def clean(text: object, longest: int = LONGEST) -> str:
-    """One line without signs that move the cursor, turn the direction of writing or cannot be stored."""
+    """Return one line without signs that move the cursor, turn the direction of writing or cannot be stored."""
     signs = (" " if sign.isspace() else sign for sign in str(text)[: 4 * longest])
     shown = "".join(sign if unicodedata.category(sign)[0] != "C" else "\ufffd" for sign in signs)
     line = " ".join(shown.split())
@@ -49,59 +49,59 @@ def clean(text: object, longest: int = LONGEST) -> str:
 
 
 def name_of(text: object) -> str:
-    """A name for a table."""
+    """Return a name for a table."""
     return clean(text, LONGEST_NAME) or "(no name)"
 
 
 def stated(value: Any, longest: int = 160) -> str:
-    """A parameter's value as text; hashes are shortened."""
+    """Return a parameter's value as text; hashes are shortened."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return clean(re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text), longest)
 
 
 def figure(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """A value for a cell: readable to hundredths, or with its power of ten where it is huge."""
+    """Format a value for a cell: readable to hundredths, or with its power of ten where it is huge."""
     if value is not None and abs(value) >= READABLE:
         return f"{value:{'+' if signed else ''}.2e}"
     return number(value, unit, signed=signed).replace("-", "−")
 
 
 def span(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
-    """``[low, high]``, or nothing where no interval is honest."""
+    """Format ``[low, high]``; empty where there is no interval."""
     if low is None or high is None:
         return ""
     return f"[{figure(low, unit, signed=signed)}, {figure(high, unit, signed=signed)}]"
 
 
 def ranks(first: int | None, last: int | None) -> str:
-    """``2`` or ``1–3``; nothing where there is no rank."""
+    """Format ranks as ``2`` or ``1–3``; empty where there is no rank."""
     if first is None or last is None:
         return ""
     return str(first) if first == last else f"{first}–{last}"
 
 
 def count(value: float) -> str:
-    """A number of things, with thin spaces between thousands: 1 000."""
+    """Format a count with thin spaces between thousands: 1 000."""
     return f"{value:,.0f}".replace(",", "\u202f") if abs(value) < 1e15 else f"{value:.2e}"
 
 
 def arrow(higher_is_better: bool | None) -> str:
-    """Which direction is better."""
+    """Return an arrow in the direction that is better."""
     return {True: "↑", False: "↓", None: ""}[higher_is_better]
 
 
 def address(text: str | None) -> str | None:
-    """The text where all of it is a plain web address, which alone may become a link."""
+    """Return the text where all of it is a plain web address, which alone may become a link."""
     return text if text is not None and _ADDRESS.fullmatch(text) else None
 
 
 def tex(text: object) -> str:
-    """Plain text as LaTeX."""
+    """Return plain text as LaTeX."""
     return "".join(_TEX.get(sign, sign) for sign in str(text))
 
 
 def markdown(text: object) -> str:
-    """Plain text in a cell of a Markdown table: no sign of it means anything."""
+    """Return plain text for a cell of a Markdown table: all its signs are escaped."""
     escaped = re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", str(text))
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # A bare address or a mention would become a link of its own.
@@ -109,6 +109,6 @@ def markdown(text: object) -> str:
 
 
 def spreadsheet(text: object) -> str:
-    """Text of a CSV cell that no spreadsheet takes for a formula."""
+    """Return text for a CSV cell that no spreadsheet takes for a formula."""
     plain = str(text)
     return f"'{plain}" if plain[:1] in ("=", "+", "-", "@", "\t", "\r") else plain

@@ -73,7 +73,7 @@ class Gallery:
 def galleries(
     board: Board, entries: Mapping[str, Mapping[int, Entry]], *, size: Size = "small", embed_all: bool = False
 ) -> list[Gallery]:
-    """A gallery for every set of images on the board that its groups share.
+    """Build a gallery for every dataset on the board that its groups share.
 
     Args:
         board: see ``building.build``.
@@ -149,7 +149,7 @@ class _Set:
         return next((column for column in directed if column.headline), next(iter(directed), None))
 
     def gallery(self, embed_all: bool, budget: int) -> Gallery:
-        """The chosen images with their images."""
+        """Return the chosen images with the predictions of all models."""
         allowed = embed_all or all(self.board.groups[number].redistributable for number in self.groups)
         pictured = {hash for saved in self.saved.values() for hash in saved}
         chosen = self._chosen(pictured if allowed and pictured else set(self.ids))
@@ -186,7 +186,7 @@ class _Set:
         return Gallery(self.group.dataset, tuple(self.groups), tuple(columns), tuple(photos), shown, note, credit)
 
     def _chosen(self, among: set[str]) -> list[tuple[str, tuple[str, ...]]]:
-        """(content hash, why) of the images to show: the fixed sample first, then the ends."""
+        """Return (content hash, reasons) of the images to show: the fixed sample first, then the ends."""
         often = {hash: sum(hash in saved for saved in self.saved.values()) for hash in among}
         ends = self._ends(among, often)
         # Part of the fixed sample is what most records say is: one record's index decides nothing.
@@ -208,7 +208,10 @@ class _Set:
         return [(hash, tuple((["sample"] if hash in fixed else []) + reasons[hash])) for hash in chosen]
 
     def _ends(self, among: Iterable[str], often: Mapping[str, int]) -> dict[str, list[str]]:
-        """Best, worst and most disputed by the headline, of the competitors; those that most models show."""
+        """Return best, worst and most disputed images by the headline, of the competitors.
+
+        Those that most models show.
+        """
         column = self.headline
         if column is None:
             return {}
@@ -284,7 +287,7 @@ def _farthest(positions: Mapping[str, float], count: int) -> list[str]:
 
 
 def _rounded(value: float) -> float:
-    """Four digits: what a caption shows."""
+    """Round to four digits, which a caption shows."""
     if value == 0 or not math.isfinite(value):
         return 0.0
     return float(f"{value:.5g}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from colorbench.results import DatasetPart, Record
 from leaderboards.badges import badges_of
@@ -14,7 +14,7 @@ Facts = tuple[tuple[str, str], ...]
 
 
 def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
-    """What is known of a model."""
+    """Return what is known of a model."""
     model, card = record.model, record.model.card
     return _filled(
         ("role", card.role),
@@ -35,7 +35,7 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
 
 
 def overlap(sets: Iterable[DatasetPart]) -> str:
-    """How many of the evaluated images it was trained on, by content, for each set."""
+    """Return how many of the evaluated images it was trained on, by content, for each dataset."""
     stated_of = {}
     for data in sets:
         known = "not known" if data.overlap is None else f"{data.overlap} of {data.n_evaluated}, by content"
@@ -46,7 +46,7 @@ def overlap(sets: Iterable[DatasetPart]) -> str:
 
 
 def source_of(group: int, entry: Entry) -> Source:
-    """One record behind a row."""
+    """Return one record behind a row."""
     record, run, made = entry.record, entry.record.execution, entry.record.provenance
     commit = None
     if made.git_commit:
@@ -83,7 +83,7 @@ def source_of(group: int, entry: Entry) -> Source:
     )
 
 
-def _pairs(values: dict) -> str:
+def _pairs(values: Mapping[str, object]) -> str:
     return ", ".join(f"{clean(key, 60)} = {stated(value, 80)}" for key, value in values.items())
 
 

@@ -43,7 +43,7 @@ def build_files(
     """Write the page and its tables.
 
     Args:
-        places: see ``collecting.collect``.
+        positions: see ``collect.collect``.
         output: of the page; the tables lie beside it under the same name.
         title: heading of the page.
         gallery_size: of the images.

@@ -33,7 +33,7 @@ ENDS = {"gray": GRAY, "truth": TRUTH}
 
 
 def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Sequence[Gallery]) -> str:
-    """The page as text. The same records give the same bytes.
+    """Render the page as text. The same records give the same bytes.
 
     Args:
         board: see ``building.build``.
@@ -77,7 +77,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
 
 
 def _end(board: Board, name: str) -> str:
-    """The row whose scores stand under the gray or true image; none where rows of that name disagree."""
+    """Return the row whose scores stand under the gray or true image; none where rows of that name disagree."""
     rows = [row.id for row in board.references if row.name == name]
     for column in board.columns:
         values = [value for row in rows if (value := board.cells[row][column.id].value) is not None]
@@ -87,12 +87,12 @@ def _end(board: Board, name: str) -> str:
 
 
 def few(cell: Cell) -> bool:
-    """Whether far fewer images decide the number than were measured."""
+    """Return whether far fewer images decide the number than were measured."""
     return cell.effective_n < DECIDING_SHARE * cell.n
 
 
 def clearly(cell: Cell, column: Column, row: Row) -> str:
-    """Classes of a difference from gray: whether it is clear and, of a model, which way.
+    """Return the classes of a difference from gray: whether it is clear and, of a model, which way.
 
     Ahead is only what is ahead of the best single color, too, where that was measured: a beige beats gray.
     """
@@ -107,7 +107,7 @@ def clearly(cell: Cell, column: Column, row: Row) -> str:
 
 
 def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:
-    """What the group's headline says of the models, in a sentence."""
+    """Return what the group's headline shows of the models, in a sentence."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None:
         return "No metric."
@@ -139,14 +139,14 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
 
 
 def _not_beaten(entry: Entry, column: Column) -> list[str]:
-    """The baselines that a record's paired differences do not show it to be better than."""
+    """Return the baselines that a record's paired differences do not show it to be better than."""
     measured = [one for one in entry.differences if name_of(one.metric) == column.metric and one.ci_low is not None]
     better = bool(column.higher_is_better)
     return [name_of(one.minus) for one in measured if shown(one.ci_low, one.ci_high, better) != "better"]
 
 
 def safe_json(value: Any) -> str:
-    """JSON that may stand in a page: no tag, entity or line end of JavaScript can begin in it."""
+    """Return JSON that may stand in a page: no tag, entity or line end of JavaScript can begin in it."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -162,7 +162,7 @@ def _plots(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]
 
 
 def _drawings(plots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """All curves, numbered as the script finds them."""
+    """Return all curves, numbered as the script finds them."""
     found = [drawing for one in plots for drawing in one["curves"]]
     for number, drawing in enumerate(found):
         drawing["number"] = number
@@ -176,7 +176,7 @@ def _departures(group: Group) -> list[Any]:
 
 
 def _sizes(board: Board, column: str) -> str:
-    """The number of images of a column: one, or from to."""
+    """Return the number of images of a column: one number, or a range."""
     sizes = [cells[column].n for cells in board.cells.values() if cells[column].value is not None]
     if not sizes:
         return "0"

@@ -37,7 +37,7 @@ MOST_MATRIX = 14
 
 
 def color_of(board: Board, row: Row) -> str:
-    """Class of a row's color: its place among the competitors, or what bound it is."""
+    """Return the class of a row's color: its position among the competitors, or its role."""
     if row.kind == "reference":
         return BASELINES.get(row.name, "reference")
     position = [one.id for one in board.competitors].index(row.id)
@@ -45,7 +45,7 @@ def color_of(board: Board, row: Row) -> str:
 
 
 def strips(board: Board, group: Group) -> list[dict[str, Any]]:
-    """The group's directed metrics as dots with intervals, a line a model, and the bounds as lines across."""
+    """Return the group's directed metrics: models as dots with intervals, baselines as lines across."""
     columns = [column for column in board.of_group(group.number) if column.higher_is_better is not None]
     columns.sort(key=lambda column: (not column.headline, not column.compared))
     return [drawn for column in columns[:STRIPS] if (drawn := _strip(board, column)) is not None]
@@ -115,7 +115,7 @@ def _strip(board: Board, column: Column) -> dict[str, Any] | None:
 
 
 def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> list[dict[str, Any]]:
-    """Every curve that the group's records hold, all models in one drawing."""
+    """Return every curve that the group's records hold, all models in one drawing."""
     found: dict[tuple[str, ...], list[tuple[Row, CurvePart]]] = {}
     for row in board.rows:
         entry = entries[row.id].get(group.number)
@@ -169,7 +169,7 @@ def _range(ends: Sequence[tuple[float, float]]) -> tuple[float, float]:
 
 
 def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
-    """At most 400 points, the first and the last among them."""
+    """Return at most 400 points, the first and the last among them."""
     if len(xs) <= MOST_POINTS:
         return list(xs), list(ys)
     positions = sorted({round(i * (len(xs) - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)})
@@ -177,7 +177,7 @@ def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], lis
 
 
 def costs(board: Board, group: Group) -> list[dict[str, Any]]:
-    """The headline against speed and against the number of parameters, where at least two models tell."""
+    """Return the headline against speed and number of parameters, where these are known of at least two models."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None or column.higher_is_better is None:
         return []
@@ -323,7 +323,7 @@ def _short(values: Iterable[float]) -> list[float]:
 
 
 def _powers(low: float, high: float) -> list[tuple[float, str]]:
-    """Places and labels of 1, 2, 5 times powers of ten between two logarithms; at most about seven."""
+    """Return values and labels of 1, 2, 5 times powers of ten between two logarithms; at most about seven."""
     steps = (1, 2, 5) if high - low < 2.2 else (1,)
     found = []
     for power in range(math.floor(low), math.ceil(high) + 1):
@@ -345,7 +345,7 @@ def _powers(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def matrix(board: Board, group: Group) -> dict[str, Any] | None:
-    """Which model is significantly better than which, by the headline; None for one model or very many."""
+    """Return which model is significantly better than which, by the headline; None for one model or very many."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None or not 2 <= column.ranked <= MOST_MATRIX:
         return None

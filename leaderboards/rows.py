@@ -61,7 +61,7 @@ def _apart(members: Sequence[tuple[tuple[str, ...], Entry]]) -> list[list[tuple[
 
 
 def _traits(record: Record) -> dict[str, Any]:
-    """What makes a model another one."""
+    """Return what distinguishes a model from others of its name."""
     model = record.model
     return {
         "name": model.name,
@@ -78,6 +78,7 @@ def _digest(value: Any) -> str:
 
 
 def row_of(id: str, found: Mapping[int, Entry], placed: Mapping[str, Mapping[int, Entry]]) -> Row:
+    """Return the row of a model, from its records by number of the group."""
     first = next(iter(found.values()))
     record = first.record
     card = record.model.card
@@ -98,7 +99,10 @@ def row_of(id: str, found: Mapping[int, Entry], placed: Mapping[str, Mapping[int
 
 
 def _row_badges(entries: Sequence[Entry]) -> tuple[Badge, ...]:
-    """Badges of all its records; what holds of a few of several says so, and praise must hold of all."""
+    """Return badges of all its records.
+
+    A badge of a few of several records says so, and praise must hold of all.
+    """
     found: dict[str, list[Badge]] = defaultdict(list)
     for entry in entries:
         for badge in badges_of(entry):
@@ -116,7 +120,7 @@ def _row_badges(entries: Sequence[Entry]) -> tuple[Badge, ...]:
 
 
 def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
-    """The model's name; of several with that name, with the first things that tell them apart."""
+    """Return the model's name; of several with that name, with the first traits that distinguish them."""
 
     def about(row: str) -> dict[str, str]:
         records = [entry.record for _, entry in sorted(placed[row].items())]
@@ -151,6 +155,7 @@ def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
 def sorted_rows(
     rows: Iterable[Row], groups: Sequence[Group], columns: Sequence[Column], cells: Mapping[str, Mapping[str, Cell]]
 ) -> list[Row]:
+    """Return rows by their value of each group's headline, the best first, models without a value last."""
     by_id = {column.id: column for column in columns}
     headlines = [by_id[group.headline] for group in groups if group.headline]
 

@@ -57,7 +57,7 @@ class Kept:
 
 
 def kept_images(entries: Sequence[Entry]) -> dict[str, Kept]:
-    """Content hash -> kept image, of all records of a row on a set."""
+    """Return the saved image of each content hash, of all records of a row on a dataset."""
     found: dict[str, Kept] = {}
     for entry in entries:
         images = set(zip(entry.run.sha256s, entry.run.rows["id"], strict=True))
@@ -70,7 +70,7 @@ def kept_images(entries: Sequence[Entry]) -> dict[str, Kept]:
 
 
 def _index(entry: Entry) -> list[SavedImage]:
-    """The index of the images beside a record; empty where there is none, or it is not the record's."""
+    """Read the index of the images beside a record; empty where there is none, or it is not the record's."""
     data = _file(entry, f"thumbnails/{INDEX}")
     try:
         return [] if data is None else [SavedImage.model_validate(line) for line in json.loads(data)]
@@ -79,7 +79,7 @@ def _index(entry: Entry) -> list[SavedImage]:
 
 
 def _file(entry: Entry, name: str) -> bytes | None:
-    """A file that the record names by its checksum."""
+    """Read a file that the record names by its checksum."""
     expected, path = entry.record.files.saved_images.get(name), inside(entry.folder, name)
     if expected is None or path is None:
         return None
@@ -91,13 +91,13 @@ def _file(entry: Entry, name: str) -> bytes | None:
 
 
 def embedded(entry: Entry, name: str, size: Size) -> str | None:
-    """A kept image as a data address."""
+    """Return a saved image as a data address."""
     data = _file(entry, f"thumbnails/{PurePosixPath(name).name}")
     return None if data is None else _checked(data, size)
 
 
 def large_prediction(entry: Entry, id: str) -> str | None:
-    """A kept prediction of full size, where its checksum is in the list that the record vouches for."""
+    """Return a saved prediction of full size, where the record's list holds its checksum."""
     listing = _file(entry, "predictions.sha256")
     if listing is None or not id:
         return None
@@ -119,7 +119,7 @@ def large_prediction(entry: Entry, id: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _checked(data: bytes, size: Size) -> str | None:
-    """Bytes of a WebP or PNG as a WebP that is no larger than the page wants; None where they are no image."""
+    """Return bytes of a WebP or PNG as a WebP of at most the page's size; None where they are no image."""
     side = SIDES[size]
     try:
         with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:

@@ -43,7 +43,7 @@ class Improvement:
         return excludes_zero(self.ci_low, self.ci_high)
 
     def shows(self, higher_is_better: bool) -> Literal["better", "worse"] | None:
-        """What its interval shows."""
+        """Return what its interval shows."""
         return shown(self.ci_low, self.ci_high, higher_is_better)
 
 
@@ -198,9 +198,9 @@ class Board:
         return tuple(row for row in self.rows if row.kind == "reference")
 
     def of_group(self, group: int) -> tuple[Column, ...]:
-        """The columns of a group."""
+        """Return the columns of a group."""
         return tuple(column for column in self.columns if column.group == group)
 
     def plain(self) -> dict[str, Any]:
-        """What ``board.json`` holds."""
+        """Return what ``board.json`` holds."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}

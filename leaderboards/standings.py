@@ -106,7 +106,7 @@ class Pairings:
         self._known: dict[tuple[str, ...], PairedRuns | None] = {}
 
     def of(self, entries: Sequence[Entry]) -> PairedRuns | None:
-        """Their rows; None where there are none, or they do not fit."""
+        """Return the rows of entries, paired; None where there are none, or they do not fit."""
         key = tuple(entry.sha256 for entry in entries)
         if key not in self._known:
             self._known[key] = _paired(entries)
@@ -127,7 +127,7 @@ def improvement(
 
     Args:
         entry: the model.
-        bound: name of what is taken away.
+        reference: name of what is subtracted.
         of: the records of that name in the same group.
         metric: of the model.
         pairings: of the group.

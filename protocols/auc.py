@@ -96,7 +96,7 @@ class AucProtocol:
     )
 
     def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> AucScorer:
-        """A scorer for these parameters.
+        """Resolve parameters into a scorer.
 
         Raises:
             UserError: for an unknown parameter or value, or a prior that cannot be read.
@@ -132,7 +132,7 @@ class AucScorer:
         return (RAW, *(replace(metric, comparable=False, interval=False) for metric in (REBALANCED, STABLE)))
 
     def score(self, colorization: Prediction) -> BatchScores:
-        """Scores and statistics of each image; each is computed by itself, so batches leave no trace."""
+        """Compute scores and statistics of each image by itself, so that they do not depend on the batch."""
         truth = colorization.truth
         bins = truth.shared("nearest_bin", lambda: nearest_bin(truth.ab))
         as_given = self.parameters["ab"] == "float"
@@ -156,7 +156,7 @@ class AucScorer:
         return BatchScores(columns, arrays)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
-        """Curves over the thresholds, effective numbers of images and, with a prior of the set, its statistics."""
+        """Return curves over the thresholds, effective numbers and, with a prior of the dataset, its statistics."""
         n = len(columns["pixels"])
         if n == 0:
             return Summary()
@@ -185,7 +185,9 @@ class AucScorer:
         return Summary(tuple(curves), notes=tuple(notes), effective_n=_effective(columns))
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
-        """Rows from the counts of the bins and, by the trapezoid rule, once more from the histograms of the distance.
+        """Compute rows from the counts of the bins.
+
+        By the trapezoid rule, they follow once more from the histograms of the distance.
 
         Raises:
             ValueError: for arrays that contradict one another.
@@ -223,14 +225,14 @@ class AucScorer:
 
     @staticmethod
     def _weights(prior: Prior | None) -> dict[str, np.ndarray]:
-        """Metric -> (313,) weights of the bins; none without a prior."""
+        """Return the (313,) weights of the bins of each metric; none without a prior."""
         if prior is None:
             return {}
         return {name: rebalancing_weights(prior.probabilities, lam) for name, lam in LAMBDAS.items()}
 
 
 def _blocks(arrays: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.ndarray]]:
-    """Arrays of a bounded number of images at a time: those of a large set are on disk and do not fit in memory."""
+    """Yield arrays of a bounded number of images at a time: those of a large dataset do not fit in memory."""
     full = {name: arrays[name] for name in ("bin_counts", "bin_scores", "bin_distance")}
     for start in range(0, n, BLOCK):
         yield {name: values[start : start + BLOCK] for name, values in full.items()}
@@ -239,7 +241,7 @@ def _blocks(arrays: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.n
 def _totals(
     columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], rebalanced: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Sums over all images, a bounded number of them at a time.
+    """Sum over all images, a bounded number of them at a time.
 
     Returns:
         ``shares``: (313,) of each image's shares of the bins; ``auc_raw`` and each of ``rebalanced``: (152,) of its
@@ -252,7 +254,7 @@ def _totals(
         for start in range(0, n, BLOCK):
             block = slice(start, start + BLOCK)
             sums.append(weighed(values[block], block).sum(axis=0))
-        return np.sum(sums, axis=0)
+        return np.asarray(np.sum(sums, axis=0))
 
     pixels = columns["pixels"][:, None]
     return {
@@ -263,13 +265,13 @@ def _totals(
 
 
 def _curve(name: str, title: str, histogram: np.ndarray, total: float) -> Curve:
-    """The cumulative curve of (152,) weighted shares by ceil(d)."""
+    """Return the cumulative curve of (152,) weighted shares by ceil(d)."""
     share = 100 * np.cumsum(histogram)[: LAST + 1] / total
     x = tuple(float(threshold) for threshold in range(LAST + 1))
     return Curve(name, title, "distance in ab", "% of pixels within", x, tuple(share.tolist()))
 
 
 def _effective(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Metric -> effective number of images."""
+    """Return the effective number of images of each metric."""
     names = ("auc_raw", *LAMBDAS)
     return {n: effective_n(np.stack([columns[f"{n}.s0"], columns[f"{n}.s1"]], axis=1), "ratio") for n in names}

@@ -9,11 +9,12 @@ from colorbench.errors import UserError
 
 
 def aligned(train: Dataset, test: Dataset, *, minimum: int = 2) -> tuple[Dataset, Dataset]:
-    """Both sets with one numbering of the classes, in the order of their names.
+    """Return both datasets with one numbering of the classes, in the order of their names.
 
     Args:
-        train, test: with classes.
-        least: training images that each class needs.
+        train: training images with classes.
+        test: test images with classes.
+        minimum: training images that each class needs.
 
     Raises:
         UserError: for sets without classes, fewer than two, or classes of the test set that training never shows.
@@ -42,13 +43,13 @@ def aligned(train: Dataset, test: Dataset, *, minimum: int = 2) -> tuple[Dataset
 
 
 def occurring(dataset: Dataset) -> set[str]:
-    """Names of the classes that have an image."""
+    """Return the names of the classes that have an image."""
     assert dataset.class_names is not None
     return {dataset.class_names[sample.label] for sample in dataset.samples if sample.label is not None}
 
 
 def renumbered(dataset: Dataset, names: list[str]) -> Dataset:
-    """The same images with the numbers that ``names`` gives the classes."""
+    """Return the same images with the numbers that ``names`` gives the classes."""
     assert dataset.class_names is not None
     number = {name: index for index, name in enumerate(names)}
     samples = tuple(

@@ -123,7 +123,7 @@ def lightness_gaps(lightness: Tensor, wanted: Tensor) -> np.ndarray:
 
 
 def lightness_warning(columns: Mapping[str, np.ndarray]) -> str | None:
-    """What stands beside every number where predictions are not of these images; it follows from the rows."""
+    """Return the warning for predictions that are not of these images; it follows from the rows."""
     gaps = columns.get(LIGHTNESS_GAP)
     if gaps is None or not len(gaps):
         return None
@@ -139,7 +139,7 @@ def prediction_notes(
     sha256s: Sequence[str],
     gaps: np.ndarray,
 ) -> list[str]:
-    """What a reader of the record must know of stored predictions, the gravest first.
+    """Return what a reader of the record must know of stored predictions, the gravest first.
 
     Args:
         stored: prepared for all samples.
@@ -181,7 +181,7 @@ def _lightness_notes(
 def _explanations(
     stored: ImageFolderModel, samples: Sequence[Sample], preprocessing: Preprocessing, other: Sequence[str]
 ) -> Iterator[str]:
-    """Why predictions have another lightness, as far as looking at some of them tells."""
+    """Yield reasons why predictions have another lightness, as far as some of them show it."""
     position = {sample.id: i for i, sample in enumerate(samples)}
     # With their neighbors: often every file is one name off.
     pool = {near for id in other[:_LOOKED_AT] for near in (position[id] - 1, position[id], position[id] + 1)}
@@ -246,7 +246,7 @@ def _upright_size(sample: Sample) -> Size | None:
 
 
 def _thumbnail(sample: Sample, preprocessing: Preprocessing | None) -> np.ndarray | None:
-    """(32, 32) lightness of what a preprocessing keeps of an image; None for one that cannot be read."""
+    """Return the (32, 32) lightness of what a preprocessing keeps of an image; None for one that cannot be read."""
     try:
         rgb = decode(sample).rgb
     except UnreadableImage:
@@ -257,13 +257,13 @@ def _thumbnail(sample: Sample, preprocessing: Preprocessing | None) -> np.ndarra
 
 
 def _lightness(rgb: np.ndarray) -> np.ndarray:
-    """(H, W) L of (H, W, 3) uint8."""
+    """Compute (H, W) L of (H, W, 3) uint8."""
     planes = torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
     return rgb_to_lab(planes)[0, 0].numpy()
 
 
 def _turns(lightness: np.ndarray) -> list[np.ndarray]:
-    """The seven other ways to lay down a square."""
+    """Return the seven other orientations of a square."""
     quarters = [np.rot90(lightness, k) for k in range(4)]
     return [*quarters[1:], *(one[:, ::-1] for one in quarters)]
 

@@ -98,7 +98,7 @@ def check_statistics(protocol: str, metrics: Sequence[MetricSpec], columns: Iter
 
 
 def _wrong_name(names: Iterable[str]) -> str | None:
-    """What is wrong with a name of a column or metric; None where nothing is."""
+    """Return what is wrong with a name of a column or metric; None where nothing is."""
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             return f"{name!r} cannot be the name of a column: letters, digits and .@+:/()=%-_ only, at most 100"

@@ -1,0 +1,1 @@
+"""The records of the reference leaderboard, which ship."""

@@ -121,7 +121,7 @@ class FidelityScorer:
         return tuple({PSNR.name: psnr, SSIM.name: similarity}.get(metric.name, metric) for metric in METRICS)
 
     def score(self, colorization: Prediction) -> BatchScores:
-        """Scores of each image; each is computed by itself, so batches leave no trace."""
+        """Compute scores of each image by itself, so that they do not depend on the batch."""
         if self.parameters["rounding"] == "truncate":
             colorization = _truncated(colorization)
         rendered, truth = colorization.rgb8, colorization.truth
@@ -170,7 +170,7 @@ class FidelityScorer:
         return np.minimum(values, self._cap) if self._cap < math.inf else np.where(np.isinf(values), np.nan, values)
 
     def _pooled_columns(self, mse: np.ndarray) -> dict[str, np.ndarray]:
-        """Columns whose mean is the PSNR of the mean squared error.
+        """Return the columns whose mean is the PSNR of the mean squared error.
 
         Each image counts by what it moves that PSNR to first order, so that intervals and tests treat it as a mean.
         """
@@ -192,22 +192,25 @@ class FidelityScorer:
 
 
 def _array(values: Tensor) -> np.ndarray:
-    """(N,) tensor on any device -> (N,) float64."""
+    """Convert an (N,) tensor on any device to (N,) float64."""
     return values.double().cpu().numpy()
 
 
 def _of_truth(truth: GroundTruth, name: str, of: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """What follows from the images alone, kept for the next model; chroma is of ab, all else of rgb8."""
+    """Compute what follows from the ground truth alone, cached for the next model.
+
+    Chroma is computed of ab, all else of rgb8.
+    """
     return _array(truth.shared(f"fidelity.{name}", lambda: of(truth.ab if of is mean_chroma else truth.rgb8)))
 
 
 def _ratio(name: str, numerator: np.ndarray, denominator: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns of a metric of form ``ratio``."""
+    """Return the columns of a metric of form ``ratio``."""
     return {name: numerator / denominator, f"{name}.s0": numerator, f"{name}.s1": denominator}
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Columns of a mean over images, those with NaN left out."""
+    """Return the columns of a mean over images, those with NaN left out."""
     return _ratio(name, values, np.where(np.isnan(values), np.nan, 1.0))
 
 
@@ -219,7 +222,7 @@ def _colorfulness_columns(form: Colorfulness, rendered: np.ndarray, true: np.nda
 
 
 def _psnr_notes(mse: np.ndarray, psnr: np.ndarray, infinite: str) -> tuple[str, ...]:
-    """Say what other averages of the same errors give, and what became of exact matches."""
+    """Return what other averages of the same errors give, and how exact matches are counted."""
     exact, errors = int((mse == 0).sum()), mse[np.isfinite(mse)]
     notes = []
     if exact < len(errors):
@@ -237,7 +240,7 @@ def _psnr_of(mse: np.ndarray) -> np.ndarray:
 
 
 def _mse(rgb8_a: Tensor, rgb8_b: Tensor) -> np.ndarray:
-    """(N,) mean squared error; NaN where a border leaves no pixel."""
+    """Compute the (N,) mean squared error; NaN where a border leaves no pixel."""
     if 0 in rgb8_a.shape[2:]:
         return np.full(len(rgb8_a), np.nan)
     return _array(mean_squared_error(rgb8_a, rgb8_b))

@@ -239,7 +239,7 @@ def export(study: Folder, debug: Debug = False) -> None:
 
 
 def model_names(given: list[str]) -> list[str]:
-    """``["a,b", "c"]`` -> ["a", "b", "c"]; a folder may have a comma in its name."""
+    """Parse ``["a,b", "c"]`` to ["a", "b", "c"]; a folder may have a comma in its name."""
     from colorbench.models import split_names
 
     names = []
@@ -250,7 +250,7 @@ def model_names(given: list[str]) -> list[str]:
 
 
 def _advise(study: Path) -> None:
-    """Tell what a withdrawal leaves to be remade."""
+    """Print what must be made again after a withdrawal."""
     from protocols.human_study.study.withdrawal import advice
 
     for line in advice(study):

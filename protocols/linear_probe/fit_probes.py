@@ -138,7 +138,7 @@ class Probed:
 def probe_all(
     context: ProtocolContext, choices: Choices, train: Dataset, test: Dataset, controls: Sequence[LoadedModel]
 ) -> Probed:
-    """Features of the model, its controls and the lightness itself, then a classifier a layer of each."""
+    """Extract features of the model, its controls and the lightness itself, then fit a classifier to each layer."""
     started = time.perf_counter()
     seeds = int(choices.parameters["seeds"])
     groups = {context.model.full_name: draws(context.model, seeds)}
@@ -183,7 +183,7 @@ def probe_all(
 
 
 def draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
-    """(seed, model): the model itself, and other draws of its weights where they are random."""
+    """Return (seed, model): the model itself, and other draws of its weights where they are random."""
     found = [(0, model)]
     if isinstance(model.colorizer, RandomWeights):
         for seed in range(1, seeds):
@@ -195,7 +195,7 @@ def draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
 
 
 def controls_of(model: LoadedModel, tags: str) -> list[LoadedModel]:
-    """The models of these tags that the model's own class has; a plugin may have none."""
+    """Return the models of these tags that the model's own class has; a plugin may have none."""
     wanted = [tag.strip() for tag in tags.split(",") if tag.strip()]
     name = model.full_name.partition("@")[0]
     if model.package is None or not wanted:
@@ -247,7 +247,7 @@ def _probes(
     context: ProtocolContext,
     progress: ThroughputMeter,
 ) -> Probes:
-    """The classifiers of one source, those that are there already read."""
+    """Fit the classifiers of one source; those that are stored already are read."""
     seed, layers = context.settings.seed, list(train.layers)
     validation = validation_part(train.labels, float(choices.parameters["held"]), seed)
     decides = {
@@ -315,7 +315,7 @@ def _write(path: Path, fitted: Fitted, key: str) -> None:
 
 
 def _read(path: Path, key: str) -> Fitted | None:
-    """A stored classifier; None for that of another key, whose folder has the same short name."""
+    """Read a stored classifier; None for that of another key, whose folder has the same short name."""
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as parts:
         about = json.loads(parts["about"].tobytes())
         return Fitted(predictions=parts["predictions"], **about) if about.pop("key", None) == key else None

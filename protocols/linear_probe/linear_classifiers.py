@@ -56,7 +56,7 @@ class Schedule:
 
 
 def validation_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """(n,) bool: the images held from fitting, the same share of every class (at least one, never all).
+    """Choose the validation images, (n,) bool: the same share of every class (at least one, never all).
 
     Args:
         labels: (n,) classes.
@@ -73,7 +73,10 @@ def validation_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def moments(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation (dims,) float64 of (n, dims), in two passes; a constant feature has deviation 0."""
+    """Compute mean and standard deviation (dims,) float64 of (n, dims), in two passes.
+
+    A constant feature has deviation 0.
+    """
     n = len(matrix)
     mean, square = np.zeros(matrix.shape[1]), np.zeros(matrix.shape[1])
     for i in range(0, n, BLOCK):
@@ -86,7 +89,7 @@ def moments(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
 
 
 def standardized(matrix: Matrix, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
-    """(n, dims) float32 with mean 0 and variance 1, over the root of dims; constant features are 0."""
+    """Return (n, dims) float32 with mean 0 and variance 1, divided by the root of dims; constant features are 0."""
     dims = matrix.shape[1]
     # What varies by little more than float32 rounds is constant: dividing by it would only blow up rounding.
     known = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-6)
@@ -102,7 +105,7 @@ def standardized(matrix: Matrix, mean: np.ndarray, deviation: np.ndarray) -> np.
 def logistic(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, *, strengths: Sequence[float], validation: np.ndarray
 ) -> Fitted:
-    """Multinomial logistic regression, its strength chosen on the held part.
+    """Fit multinomial logistic regression; its strength is chosen on the validation split.
 
     Strengths are tried from the strongest regularization on, each begun where the last ended; the search ends when two
     in a row were worse than the best. Of equal ones the stronger regularization is taken.
@@ -112,7 +115,7 @@ def logistic(
         labels: (n,) classes.
         test: (m, dims).
         strengths: values of C.
-        held: (n,) bool.
+        validation: (n,) bool, the rows that choose the strength.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -143,7 +146,9 @@ def logistic(
 
 
 def rotated(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both matrices in axes that span the training rows, where those are far fewer than the dims; else as they are.
+    """Rotate both matrices into axes that span the training rows.
+
+    They stay as they are unless the rows are far fewer than the dims.
 
     Nothing is lost: with a squared-norm penalty the weights lie in that span, and no length changes. An iteration then
     costs by the number of images, not of dims.
@@ -178,17 +183,18 @@ def sgd(
     device: torch.device,
     seed: int,
 ) -> dict[str, Fitted]:
-    """Softmax regression on all layers at once by streamed mini-batches; the held part is never trained on.
+    """Fit softmax regression to all layers at once by streamed mini-batches, without the validation split.
 
     The released code's: plain SGD with momentum, weights of a normal distribution (0.01), biases at twice the rate and
     without decay, batch normalization without scale and shift in place of fixed moments where ``batch_norm``.
 
     Args:
-        train, test: stored features.
+        train: stored features of n images.
+        test: stored features of the images to be scored.
         layers: to probe.
         labels: (n,) classes of the training rows.
         classes: how many.
-        held: (n,) bool.
+        validation: (n,) bool, the rows that are never trained on.
         schedule: steps and rates.
         batch_norm: how features are normalized.
         device: where it is computed.
@@ -228,7 +234,7 @@ def sgd(
             target = targets[torch.from_numpy(picked).to(device)]
             for layer, head in heads.items():
                 rows = torch.from_numpy(matrices[layer][picked].astype(np.float32)).to(device)
-                cross_entropy(head(rows), target).backward()
+                cross_entropy(head(rows), target).backward()  # type: ignore[no-untyped-call]  # torch's own
             optimizer.step()
     found = {}
     for layer, head in heads.items():

@@ -163,12 +163,15 @@ class LinearProbeProtocol:
         return write_result(context, self.spec, position, test, outcome)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
-        """Accuracy of every layer from the stored predictions; of the best layer, which of them it can be."""
+        """Compute the accuracy of every layer from the stored predictions.
+
+        Of the best layer, which of them it can be.
+        """
         return derived(record, arrays, ACCURACY)
 
 
 def resolve(spec: ProtocolSpec, given: Mapping[str, Any], train: Dataset) -> Choices:
-    """Every parameter, checked.
+    """Resolve and check every parameter.
 
     Raises:
         UserError: naming the wrong one.

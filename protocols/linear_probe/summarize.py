@@ -32,7 +32,7 @@ class Found:
 
 
 def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
-    """Metrics with intervals over images, and over seeds where weights are drawn.
+    """Compute metrics with intervals over images, and over seeds where weights are drawn.
 
     Args:
         probed: the answers.
@@ -84,7 +84,9 @@ def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
 
 
 def derived(record: Record, arrays: Mapping[str, np.ndarray], headline: MetricSpec) -> Derived:
-    """Accuracy of every layer from the stored predictions (n, seeds, layers), and of the best layer of one draw.
+    """Compute the accuracy of every layer, and of the best layer of one draw.
+
+    They follow from the stored predictions (n, seeds, layers).
 
     The best layer is chosen on training images, whose accuracy is not stored: of one draw it must be one of the
     layers, of several draws it cannot be derived.
@@ -113,7 +115,7 @@ def derived(record: Record, arrays: Mapping[str, np.ndarray], headline: MetricSp
 
 
 def seed_and_image_interval(values: np.ndarray, bounds: tuple[float, float]) -> Interval | None:
-    """Interval of the mean of (S, n) values over seeds and images, both drawn from many.
+    """Compute the interval of the mean of (S, n) values over seeds and images, both drawn from many.
 
     Two-way clustered variance (seeds, images), Student's t with as many degrees of freedom as the fewer has, less one.
     """
@@ -130,7 +132,7 @@ def seed_and_image_interval(values: np.ndarray, bounds: tuple[float, float]) -> 
 
 
 def _correct(probes: Sequence[Probes], labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Layer -> (S, n), 100 where the class was named rightly and 0 where not."""
+    """Return 100 where the class is correct and 0 where not, (S, n), by layer."""
     return {
         layer: np.stack([100.0 * (one.layers[layer].predictions == labels) for one in probes])
         for layer in probes[0].layers
@@ -138,12 +140,12 @@ def _correct(probes: Sequence[Probes], labels: np.ndarray) -> dict[str, np.ndarr
 
 
 def best_layer(probes: Probes) -> str:
-    """The layer of highest accuracy on the held training images; of equal ones the shallower."""
+    """Return the layer of highest accuracy on the validation images; of equal ones the shallower."""
     return max(probes.layers, key=lambda layer: probes.layers[layer].validation_accuracy)
 
 
 def _best(probes: Sequence[Probes], correct: Mapping[str, np.ndarray]) -> np.ndarray:
-    """(S, n) of each seed's best layer."""
+    """Return the values of each seed's best layer, (S, n)."""
     return np.stack([correct[best_layer(one)][seed] for seed, one in enumerate(probes)])
 
 
@@ -158,7 +160,7 @@ def _of_pixels(headline: MetricSpec, dims: int) -> MetricSpec:
 
 
 def _columns(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Columns of the rows: the mean over seeds, and its statistics."""
+    """Return the columns of the rows: the mean over seeds, and its statistics."""
     columns: dict[str, np.ndarray] = {}
     for name, values in scores.items():
         mean = values.mean(axis=0)
@@ -177,7 +179,10 @@ def _over_seeds(metric: Metric, values: np.ndarray | None, spec: MetricSpec) -> 
 
 
 def _difference(name: str, minus: str, candidate: np.ndarray, reference: np.ndarray) -> Difference:
-    """Mine (S, n) minus theirs (S', n) on the same images; where one has a single draw, it meets every other."""
+    """Compute candidate (S, n) minus reference (S', n) on the same images.
+
+    Where one has a single draw, it meets every other.
+    """
     draws = max(len(candidate), len(reference))
     if len(candidate) != len(reference) and min(len(candidate), len(reference)) > 1:
         draws = min(len(candidate), len(reference))
@@ -204,7 +209,7 @@ def _short(control: str) -> str:
 
 
 def _notes(probed: Probed, layers: Sequence[str]) -> list[str]:
-    """What a reader must know beside the numbers."""
+    """Return what a reader must know beside the numbers."""
     best = [best_layer(one) for one in probed.model]
     counts = probed.training_counts
     notes = [

@@ -13,12 +13,12 @@ SYNSET = re.compile("n[0-9]{8}")
 
 
 def has_labels(dataset: Dataset) -> bool:
-    """Whether any image has a class."""
+    """Return whether any image has a class."""
     return any(sample.label is not None for sample in dataset.samples)
 
 
 def classes_for(dataset: Dataset, classifier: Classifier) -> Mapping[int, int]:
-    """Class of the set -> class of the classifier.
+    """Return the class of the classifier for each class of the dataset.
 
     A class that is named by its WordNet synset (a folder ``n01440764``, the column ``synset``) is looked up, whatever
     number the set gives it. One that has no name, or only its number, is that number.

@@ -75,12 +75,15 @@ SCORES = (*LABELED, AGREEMENT, KL)
 
 
 def scores(*, labeled: bool) -> tuple[MetricSpec, ...]:
-    """Those that can be had with or without classes."""
+    """Return the scores that are available with or without classes."""
     return SCORES if labeled else (AGREEMENT, KL)
 
 
 def metrics(classifiers: Sequence[str], *, labeled: bool) -> tuple[MetricSpec, ...]:
-    """Of one classifier its scores; of several their mean under the plain names, then each classifier's own."""
+    """Return the scores of one classifier.
+
+    Of several, their mean has the plain names, and each classifier's own follow.
+    """
     specs = scores(labeled=labeled)
     if len(classifiers) == 1:
         return tuple(replace(spec, classifier=classifiers[0]) for spec in specs)

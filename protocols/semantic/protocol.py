@@ -46,7 +46,7 @@ class SemanticProtocol:
     )
 
     def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> SemanticScorer:
-        """A scorer for these parameters.
+        """Resolve parameters into a scorer.
 
         Raises:
             UserError: for an unknown parameter, value, classifier or class, and for weights that cannot be had.
@@ -83,7 +83,7 @@ class SemanticScorer:
         return metrics([classifier.name for classifier in self.classifiers], labeled=self.classes is not None)
 
     def score(self, colorization: Prediction) -> BatchScores:
-        """Each classifier's answers to each image."""
+        """Score each classifier's outputs for each image."""
         columns: dict[str, np.ndarray] = {}
         of_all = []
         for classifier in self.classifiers:
@@ -97,7 +97,7 @@ class SemanticScorer:
         return BatchScores(columns)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
-        """What each classifier makes of gray and truth, against which its scores are read."""
+        """Return what each classifier gives for gray and ground truth, as a scale for its scores."""
         if not columns or len(columns[AGREEMENT.name]) == 0:
             return Summary()
         # A share counts every image, also those where gray and truth are both right: they fix the gap.
@@ -162,14 +162,16 @@ class SemanticScorer:
 
 
 def gray_images(truth: GroundTruth) -> Tensor:
-    """(N, 3, H, W) uint8: the images' own lightness with ab = 0."""
+    """Return the images' own lightness with ab = 0, (N, 3, H, W) uint8."""
     return truth.shared(
         "gray_rgb8", lambda: lab_to_rgb8(torch.cat([truth.lightness, torch.zeros_like(truth.ab)], dim=1))
     )
 
 
 def divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
-    """KL(truth || given) of softmax answers, in nats.
+    """Compute KL(truth.
+
+    given) of softmax outputs, in nats.
 
     Args:
         of_truth: (N, C) logits.
@@ -183,7 +185,10 @@ def divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
 
 
 def among_first(logits: Tensor, wanted: Tensor, count: int) -> Tensor:
-    """(N,) bool: whether fewer than ``count`` of (N, C) logits exceed that of the class (N,) wanted; -1 never is."""
+    """Return (N,) bool: whether fewer than ``count`` of (N, C) logits exceed that of the class (N,) wanted.
+
+    -1 never is.
+    """
     own = logits.gather(1, wanted.clamp_min(0)[:, None])
     return ((logits > own).sum(dim=1) < count) & (wanted >= 0)
 
@@ -197,7 +202,9 @@ def _logits_of_gray(truth: GroundTruth, classifier: Classifier) -> Tensor:
 
 
 def _logits(colorization: Prediction, classifier: Classifier, of_truth: Tensor, of_gray: Tensor) -> Tensor:
-    """(N, C) answers to the colorization; images that equal truth or gray, as those baselines' do, are judged already.
+    """Compute the (N, C) logits of the prediction.
+
+    Images that equal truth or gray, as those baselines' do, have their logits already.
 
     Whatever is left is judged together, so that no answer depends on it: see ``Classifier``.
     """
@@ -210,12 +217,12 @@ def _logits(colorization: Prediction, classifier: Classifier, of_truth: Tensor, 
 
 
 def _percent(hit: Tensor) -> np.ndarray:
-    """(N,) bool -> 0 or 100."""
+    """Convert (N,) bool to 0 or 100."""
     return 100.0 * hit.numpy().astype(np.float64)
 
 
 def _columns(statistics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Columns of metrics from their (2, N) statistics; a share of a single image's gap is no score."""
+    """Return the columns of metrics from their (2, N) statistics; a share of a single image's gap is no score."""
     columns: dict[str, np.ndarray] = {}
     for name, (above, below) in statistics.items():
         if not name.startswith(GAP_SHARE.name):

@@ -80,7 +80,7 @@ class Backbone(nn.Module):
         return [name for name in blocks if maps[name].shape[2] == minimum][-1]
 
     def _reaching(self, prediction: Tensor) -> list[nn.Parameter]:
-        """Weights that a map depends on."""
+        """Return the weights that a map depends on."""
         weights = list(self.parameters())
         if not weights or not prediction.requires_grad:
             return []
@@ -88,12 +88,15 @@ class Backbone(nn.Module):
         return [weight for weight, slope in zip(weights, slopes, strict=True) if slope is not None]
 
     def train(self, mode: bool = True) -> Backbone:
-        """Batches of a fine-tuning are small: normalization keeps the moments it learned, whatever the mode."""
+        """Set the mode of all but the normalization.
+
+        Batches of a fine-tuning are small: normalization keeps the moments it learned.
+        """
         super().train(False)
         return self
 
     def forward(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, C, h, w) float32."""
+        """Compute the maps: (N, 1, H, W) L in 0..100 -> (N, C, h, w) float32."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and bool(self.tuned)):
             found: Tensor = (
                 self._colorizer[0].features(lightness.contiguous(memory_format=torch.channels_last))[self.layer].float()

@@ -71,7 +71,7 @@ class PooledLinear(nn.Module):
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, classes)."""
+        """Classify pooled maps: (N, C, h, w) -> (N, classes)."""
         found: Tensor = self.linear(self.norm(self.shrinking.apply(maps)))
         return found
 
@@ -89,7 +89,7 @@ class Truth:
     """Whether every image shows one class."""
 
     def of(self, role: str, ids: tuple[str, ...]) -> np.ndarray:
-        """(n, classes) int8."""
+        """Return the labels of images, (n, classes) int8."""
         return np.stack([self.known[role][id] for id in ids])
 
 
@@ -173,7 +173,7 @@ class TransferClassificationProtocol:
 
 
 def read_truth(context: ProtocolContext, parameters: dict[str, str]) -> Truth:
-    """Both sets with what is on them; ``auto`` is replaced in the parameters.
+    """Read both datasets with their labels; ``auto`` is replaced in the parameters.
 
     Raises:
         UserError: for sets that do not match.
@@ -211,7 +211,10 @@ def read_truth(context: ProtocolContext, parameters: dict[str, str]) -> Truth:
 
 
 def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Loss:
-    """Cross-entropy over classes; of several classes an image one each, which what is difficult has no part in."""
+    """Return the cross-entropy over classes.
+
+    Of several classes an image there is one term each, in which what is difficult has no part.
+    """
     truth = torch.from_numpy(targets).to(device)
 
     def of(predictions: Tensor, positions: np.ndarray, _corner: tuple[int, int], _mirrored: np.ndarray) -> Tensor:
@@ -228,7 +231,7 @@ def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Loss:
 def score(
     scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], rule: Rule, *, single: bool
 ) -> tuple[dict[str, np.ndarray], list[Metric], list[str]]:
-    """Columns of the rows, metrics and notes.
+    """Compute the columns of the rows, metrics and notes.
 
     Args:
         scores: (n, classes).
@@ -251,7 +254,7 @@ def score(
         of_classes = [_precision(scores[:, i], labels[:, i], rule, weights) for i in range(len(classes))]
         stacked = np.stack(of_classes)
         known = ~np.isnan(stacked)
-        return 100 * np.where(known, stacked, 0).sum(axis=0) / np.maximum(1, known.sum(axis=0))
+        return np.asarray(100 * np.where(known, stacked, 0).sum(axis=0) / np.maximum(1, known.sum(axis=0)))
 
     metrics.append(set_metric(MAP, 100 * value, resampled, n))
     notes = [

@@ -57,12 +57,12 @@ class Plan:
     seed: int
 
     def steps(self, n: int) -> int:
-        """Of n images."""
+        """Return the number of steps for n images."""
         return self.epochs * max(1, n // self.batch_size)
 
 
 def load(dataset: Dataset, preprocessing_name: str, settings: ExecutionConfig, progress: ThroughputMeter) -> Images:
-    """All images of a set through a preprocessing.
+    """Load all images of a dataset through a preprocessing.
 
     Raises:
         UserError: for a preprocessing of mixed sizes.
@@ -156,7 +156,7 @@ def tune(
             with torch.enable_grad():
                 value = loss(head(backbone(batch)), positions, (top, left), mirrored)
                 optimizer.zero_grad(set_to_none=True)
-                value.backward()
+                value.backward()  # type: ignore[no-untyped-call]  # torch's own
             if not torch.isfinite(value):
                 what = f"the loss is not finite in epoch {epoch + 1}"
                 raise RunError(what, hint="give a lower rate with --param learning_rate=...")
@@ -167,18 +167,18 @@ def tune(
 
 
 def mirror(batch: Tensor, mirrored: np.ndarray) -> Tensor:
-    """(N, ..., W) with those turned over that (N,) says."""
+    """Mirror the images of (N, ..., W) that (N,) selects."""
     chosen = torch.from_numpy(mirrored).to(batch.device).view(-1, *[1] * (batch.dim() - 1))
     return torch.where(chosen, batch.flip(-1), batch)
 
 
 def crop_of(size: int, share: float) -> int:
-    """Side of a training crop: a share of the image's, rounded to a multiple of 8."""
+    """Return the side of a training crop: a share of the image's, rounded to a multiple of 8."""
     return max(STRIDE, min(size, round(share * size / STRIDE) * STRIDE))
 
 
 def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """Parameters as numbers.
+    """Return parameters as numbers.
 
     Raises:
         UserError: for one that is none, or beyond its limits.
@@ -198,7 +198,7 @@ def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple
 
 
 def training_overlap(train: Sequence[str], test: Sequence[str]) -> list[str]:
-    """A note where images are in both sets, by content."""
+    """Return a note where images are in both datasets, by content."""
     both = len(set(train) & set(test))
     return [f"{both} test images are also in the training set, so the numbers flatter"] if both else []
 
@@ -220,7 +220,7 @@ def _save(
 
 
 def _restore(path: Path, key: str, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Epochs that are done."""
+    """Restore a checkpoint; return the number of epochs that are done."""
     if not path.is_file():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)

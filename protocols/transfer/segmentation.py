@@ -71,7 +71,7 @@ class FullyConvolutional(nn.Module):
         )
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, 21, h, w)."""
+        """Predict the class of every position: (N, C, h, w) -> (N, 21, h, w)."""
         found: Tensor = self.layers(maps)
         return found
 
@@ -151,7 +151,7 @@ class TransferSegmentationProtocol:
         return write_result(context, self.spec, position, sets[1], outcome)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
-        """Mean IoU and the share of pixels that are right, from the stored confusion matrices."""
+        """Compute mean IoU and the share of correct pixels from the stored confusion matrices."""
         matrices = arrays["confusion"]
         integers = np.issubdtype(matrices.dtype, np.integer)
         if matrices.shape[1:] != (SEGMENTED, SEGMENTED) or not integers or (matrices < 0).any():
@@ -161,7 +161,7 @@ class TransferSegmentationProtocol:
 
 
 def score(matrices: np.ndarray) -> tuple[dict[str, np.ndarray], Metric]:
-    """Columns of the rows, and mean IoU, from (n, 21, 21) confusion matrices."""
+    """Compute the columns of the rows, and mean IoU, from (n, 21, 21) confusion matrices."""
     hit, all_pixels = (matrices.trace(axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {
@@ -178,7 +178,7 @@ def score(matrices: np.ndarray) -> tuple[dict[str, np.ndarray], Metric]:
 
 
 def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Loss:
-    """Cross-entropy of every pixel but void, the answer stretched to the crop."""
+    """Return the cross-entropy of every pixel but void, the prediction resized to the crop."""
     truth = torch.from_numpy(targets)
 
     def of(predictions: Tensor, positions: np.ndarray, corner: tuple[int, int], mirrored: np.ndarray) -> Tensor:
@@ -195,7 +195,7 @@ def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Loss:
 def _matrices(
     predictions: Iterator[Tensor], root: Path, ids: Sequence[str], sizes: Sequence[tuple[int, int]]
 ) -> Iterator[np.ndarray]:
-    """The confusion matrix of each image at its own size."""
+    """Yield the confusion matrix of each image at its own size."""
     for prediction, id, size in zip(predictions, ids, sizes, strict=True):
         truth = mask(root, id)
         if truth.shape != tuple(size):
@@ -252,7 +252,7 @@ def mean_iou(matrix: np.ndarray) -> np.ndarray:
 
 
 def _small_mask(root: Path, id: str, size: int) -> np.ndarray:
-    """(size, size) uint8: the mask squashed as its image is, each pixel the nearest."""
+    """Return the mask resized as its image is, each pixel the nearest, (size, size) uint8."""
     return np.asarray(Image.fromarray(mask(root, id)).resize((size, size), Image.Resampling.NEAREST))
 
 

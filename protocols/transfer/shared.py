@@ -70,7 +70,10 @@ RESAMPLES = 1000
 def voc_sets(
     context: ProtocolContext, kind: str, parameters: dict[str, str], defaults: tuple[str, str]
 ) -> tuple[Dataset, Dataset] | None:
-    """Both sets where both roles are a devkit's folder, its lists written into the parameters; None for other data."""
+    """Return both datasets where both roles are a devkit's folder; None for other data.
+
+    The lists are written into the parameters.
+    """
     roots = {role: devkit_root(context.request.roles.get(role, context.request.data)) for role in ("train", "test")}
     if None in roots.values():
         return None
@@ -89,7 +92,7 @@ def voc_sets(
 
 
 def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:
-    """The training of these parameters on images of ``size`` pixels."""
+    """Return the training of these parameters on images of ``size`` pixels."""
     return Plan(
         epochs=int(figures["epochs"]),
         batch_size=int(figures["batch"]),
@@ -102,7 +105,7 @@ def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:
 
 
 def identity_of(context: ProtocolContext, parameters: Mapping[str, str], train: Dataset, truth: Any) -> dict[str, Any]:
-    """What decides the numbers of a model: parameters, training images by content, and what is said of them."""
+    """Return what decides the numbers of a model: parameters, training images by content, and their labels."""
     return {
         **parameters,
         "training_images": contents_digest(train, context.cache, context.settings.workers),
@@ -170,7 +173,7 @@ def fine_tuned(
 def set_metric(
     spec: MetricSpec, value: float, resampled: Callable[[np.ndarray], np.ndarray], n: int, form: Any = "ratio"
 ) -> Metric:
-    """A metric of the whole set, with the bootstrap's percentiles over images.
+    """Return a metric of the whole dataset, with the bootstrap's percentiles over images.
 
     Args:
         spec: its facts.
@@ -207,7 +210,7 @@ def set_metric(
 def predictions(
     backbone: Backbone, head: nn.Module, images: Images, context: ProtocolContext, plan: Plan, *, ten: bool = False
 ) -> list[Tensor]:
-    """What the head says of each image, batch by batch, on the CPU; of ten crops the mean.
+    """Predict each image by the head, batch by batch, on the CPU; of ten crops the mean.
 
     Ten crops are the four corners and the middle, and their mirror images, as jeffdonahue/voc-classification tests.
     """

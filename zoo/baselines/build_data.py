@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -169,7 +170,7 @@ def write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: s
     np.savez_compressed(folder / "random_ab.npz", ab=thumbnails, images=count)
 
 
-def _write_json(path: Path, values: dict) -> None:
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=2) + "\n")
 
 

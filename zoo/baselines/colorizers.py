@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +74,7 @@ class RandomImage:
         return ColorPrediction(ab=interpolate(ab, inputs.lightness.shape[-2:], mode="bilinear", align_corners=False))
 
 
-def _stored_color(data: dict, title: str) -> OneColor:
+def _stored_color(data: Mapping[str, Any], title: str) -> OneColor:
     a, b = data["ab"]
     card = ModelCard(
         title=title,

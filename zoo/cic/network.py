@@ -54,6 +54,7 @@ class Trunk(nn.Module):
         self.channels = middle
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute the maps of the last block: (N, 1, H, W) -> (N, 256 width, H/4, W/4)."""
         for block in self.children():
             x = block(x)
         return x  # (N, 256 width, H/4, W/4)

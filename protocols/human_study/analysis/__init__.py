@@ -1,0 +1,1 @@
+"""From the responses of a study to rates, comparisons, a report and records."""

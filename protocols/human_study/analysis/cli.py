@@ -99,7 +99,7 @@ def write(analysis: Analysis, study: Path, folder: Path, records: Path, command:
 
 
 def print_analysis(terminal: Console, analysis: Analysis, folder: Path, positions: list[Path]) -> None:
-    """The rates, the comparisons, what was left out, and where everything lies."""
+    """Print the rates, the comparisons, what was left out, and where everything lies."""
     from rich.table import Table
     from rich.text import Text
 

@@ -64,7 +64,7 @@ def apply(study_data: StudyData) -> Applied:
 
 
 def _participants(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[str, str, set[str]]]:
-    """(name, words, participants) of every rule about participants."""
+    """Yield (name, description, participants) of every rule about participants."""
     table = study_data.responses
     if rules.complete_only:
         unfinished = table["status"] != "complete"
@@ -94,7 +94,10 @@ def _participants(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[st
 
 
 def _trials(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[str, str, np.ndarray]]:
-    """(name, words, (n,) bool) of every rule about single trials. What was not measured is not left out."""
+    """Yield (name, description, (n,) bool) of every rule about single trials.
+
+    What was not measured is not left out.
+    """
     table = study_data.responses
     if rules.min_reaction_ms is not None:
         message = f"answered in less than {rules.min_reaction_ms:g} ms"

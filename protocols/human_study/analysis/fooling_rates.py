@@ -156,11 +156,12 @@ class Analysis:
 
 
 def analyze(study_data: StudyData, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
-    """All numbers of a study.
+    """Compute all numbers of a study.
 
     Args:
-        answers: see ``read_answers``.
-        resamples, seed: of the bootstraps.
+        study_data: see ``read_study_data``.
+        resamples: number of resamples of the bootstraps.
+        seed: seed of the bootstraps.
     """
     applied = apply(study_data)
     kept = study_data.responses[applied.kept]
@@ -180,7 +181,7 @@ def analyze(study_data: StudyData, *, resamples: int = RESAMPLES, seed: int = 0)
 
 
 def result_of(study_data: StudyData, table: pandas.DataFrame, *, resamples: int, seed: int) -> Result:
-    """The numbers of some of the answers."""
+    """Compute the numbers of some of the responses."""
     tests = table[table["kind"] == "test"]
     rows = []
     for method in study_data.design.methods:
@@ -229,12 +230,12 @@ def _method(
 
 
 def d_prime(rate: float) -> float:
-    """d' = sqrt(2) z(1 - rate) of two images of which one is chosen; infinite for a rate of 0 or 1."""
+    """Compute d' = sqrt(2) z(1 - rate) of two images of which one is chosen; infinite for a rate of 0 or 1."""
     return float(math.sqrt(2) * ndtri(1 - rate))
 
 
 def sensitivity(rate: ClusteredRate) -> Sensitivity:
-    """d' of a rate; the ends of its interval are those of the rate, turned around."""
+    """Compute d' of a rate; the ends of its interval are those of the rate, in reverse order."""
     agree = rate.value in (0.0, 1.0)
     # Hautus 1995: half an answer to each side, where d' would be infinite.
     value = d_prime((rate.value * rate.responses + 0.5) / (rate.responses + 1) if agree else rate.value)
@@ -245,7 +246,7 @@ def sensitivity(rate: ClusteredRate) -> Sensitivity:
 
 
 def side_bias(table: pandas.DataFrame) -> Bias:
-    """Leaning to the first or the second image, with half an answer added to each side (Hautus 1995)."""
+    """Compute the bias to the first or the second image, with half a response added to each side (Hautus 1995)."""
     chosen, fake_first = (table[name].to_numpy() == "first" for name in ("response", "fake"))
     participant, image = (pandas.factorize(table[name])[0] for name in ("participant", "image"))
     hit = ndtri((chosen[fake_first].sum() + 0.5) / (fake_first.sum() + 1))
@@ -287,7 +288,7 @@ def _above(
     resamples: int,
     seed: int,
 ) -> float:
-    """P(A > B), see ``Comparison.above``."""
+    """Compute P(A > B), see ``Comparison.above``."""
     first, second = (method == name for name in pair)
     if len(np.intersect1d(participant[first], participant[second])):
         both = first | second
@@ -324,7 +325,7 @@ def _images(study_data: StudyData, kept: pandas.DataFrame) -> tuple[tuple[ImageR
 
 
 def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> list[str]:
-    """What a reader must know first."""
+    """Return what a reader must know first."""
     design, notes = study_data.design, []
     if result.images < MINIMUM:
         shown = "1 image" if result.images == 1 else f"{result.images} images"
@@ -340,12 +341,12 @@ def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> lis
         )
     if not design.settings.sentinels:
         notes.append("no sentinels were shown: inattentive participants cannot be told from fooled ones")
-    for row in result.methods:
-        if row.sentinel and row.rate.value > 0.25:
-            notes.append(
-                f"sentinels fooled in {number(100 * row.rate.value, '%')} % of their trials: participants were not "
-                "attentive, or the random colors happened to fit"
-            )
+    notes.extend(
+        f"sentinels fooled in {number(100 * row.rate.value, '%')} % of their trials: participants were not attentive, "
+        "or the random colors happened to fit"
+        for row in result.methods
+        if row.sentinel and row.rate.value > 0.25
+    )
     if "presentations" in kept.columns:
         again = int((pandas.to_numeric(kept["presentations"], errors="coerce") > 1).sum())
         if again:
@@ -354,7 +355,7 @@ def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> lis
 
 
 def _arrays(table: pandas.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """fooled (n,) bool, participant and image (n,) whole numbers."""
+    """Return whether each trial fooled, (n,) bool, and participant and image, (n,) integers."""
     participant, image = (pandas.factorize(table[name])[0] for name in ("participant", "image"))
     return table["fooled"].to_numpy(bool), participant, image
 

@@ -13,12 +13,12 @@ PLATFORMS = {"lab": "in the laboratory", "prolific": "on Prolific", "mturk": "on
 
 
 def methods_paragraph(analysis: Analysis) -> list[str]:
-    """Participants and task; design; exclusions; statistics: a paragraph each."""
+    """Write participants and task, design, exclusions and statistics, one paragraph each."""
     return [_task(analysis), _design(analysis.study_data.design), _exclusions(analysis), _statistics(analysis)]
 
 
 def findings(analysis: Analysis) -> str:
-    """The result in sentences, best method first."""
+    """Return the result in sentences, best method first."""
     rows = sorted((row for row in analysis.result.methods if not row.sentinel), key=lambda row: -row.rate.value)
     message = [
         f"{row.method} fooled participants in {percent(row.rate.value, row.rate.interval)} of {row.rate.responses} "
@@ -26,12 +26,12 @@ def findings(analysis: Analysis) -> str:
         for row in rows
     ]
     sentences = [f"{'; '.join(message)}."] if message else []
-    for row in analysis.result.methods:
-        if row.sentinel:
-            sentences.append(
-                f"Random colors (sentinels) fooled them in {percent(row.rate.value, row.rate.interval)} of "
-                f"{row.rate.responses}."
-            )
+    sentences.extend(
+        f"Random colors (sentinels) fooled them in {percent(row.rate.value, row.rate.interval)} of "
+        f"{row.rate.responses}."
+        for row in analysis.result.methods
+        if row.sentinel
+    )
     tested = [one for one in analysis.result.comparisons if one.p_holm == one.p_holm]
     clear = [one for one in tested if one.p_holm < 0.05]
     if tested and not clear:
@@ -46,7 +46,7 @@ def findings(analysis: Analysis) -> str:
 
 
 def percent(value: float, interval: Interval | None = None) -> str:
-    """``32.30 % [29.10, 35.70]`` from shares."""
+    """Format shares as ``32.30 % [29.10, 35.70]``."""
     message = f"{number(100 * value, '%')} %"
     if interval is None:
         return message
@@ -54,12 +54,12 @@ def percent(value: float, interval: Interval | None = None) -> str:
 
 
 def points(value: float, *, signed: bool = False) -> str:
-    """A difference of shares in percentage points."""
+    """Format a difference of shares in percentage points."""
     return number(100 * value, "%", signed=signed)
 
 
 def format_p(p: float) -> str:
-    """``p = 0.013``, ``p < 0.001``; a dash for no test."""
+    """Format p as ``p = 0.013`` or ``p < 0.001``; a dash for no test."""
     if p != p:
         return "–"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
@@ -154,5 +154,5 @@ def _plural(count: int, one: str, many: str) -> str:
 
 
 def lines(paragraphs: Sequence[str]) -> str:
-    """Paragraphs as a text file."""
+    """Return paragraphs as a text file."""
     return "\n\n".join(paragraphs) + "\n"

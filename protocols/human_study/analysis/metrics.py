@@ -47,7 +47,7 @@ METRICS = (
 
 
 def identity_of(design: Design) -> dict[str, Any]:
-    """What a board's column is: how a session went and what the analysis leaves out.
+    """Return what a board's column is: how a session went and what the analysis leaves out.
 
     Between and within participants differ here, and so never share a column. The number of participants and of
     images is no part of it: these decide how sure a number is, not what it means.

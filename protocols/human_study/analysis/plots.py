@@ -47,17 +47,17 @@ class Drawing:
         self.parts: list[str] = []
 
     def across(self, x: float) -> float:
-        """Data to pixels."""
+        """Convert data to pixels along x."""
         low, high = self.x
         return round(self.left + (self.right - self.left) * (x - low) / ((high - low) or 1), 1)
 
     def up(self, y: float) -> float:
-        """Data to pixels."""
+        """Convert data to pixels along y."""
         low, high = self.y
         return round(self.bottom - (self.bottom - self.top) * (y - low) / ((high - low) or 1), 1)
 
     def axes(self, x_label: str, y_label: str, *, x_ticks: Sequence[float] | None = None, y_ticks: bool = True) -> None:
-        """Grid, numbers and labels."""
+        """Draw grid, numbers and labels."""
         for value in ticks(*self.x) if x_ticks is None else x_ticks:
             self.line(self.across(value), self.top, self.across(value), self.bottom, "grid")
             self.text(self.across(value), self.bottom + 18, f"{value:g}", "middle")
@@ -68,30 +68,30 @@ class Drawing:
         self.text(self.left, 14, y_label, "start")
 
     def line(self, x1: float, y1: float, x2: float, y2: float, kind: str) -> None:
-        """A straight line, in pixels."""
+        """Draw a straight line, in pixels."""
         self.parts.append(f'<line class="{kind}" x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}"/>')
 
     def text(self, x: float, y: float, message: str, baseline: str, kind: str = "") -> None:
-        """Words, in pixels."""
+        """Draw text, in pixels."""
         self.parts.append(f'<text class="{kind}" x="{x}" y="{y}" text-anchor="{baseline}">{escape(message)}</text>')
 
     def circle(self, x: float, y: float, radius: float, kind: str) -> None:
-        """A dot or ring, in pixels."""
+        """Draw a dot or ring, in pixels."""
         self.parts.append(f'<circle class="{kind}" cx="{x}" cy="{y}" r="{radius}"/>')
 
     def path(self, points: Sequence[tuple[float, float]], kind: str, *, closed: bool = False) -> None:
-        """A line through data points, or the area inside it."""
+        """Draw a line through data points, or fill the area inside it."""
         inside = " ".join(f"{self.across(x)},{self.up(y)}" for x, y in points)
         self.parts.append(f'<{"polygon" if closed else "polyline"} class="{kind}" points="{inside}"/>')
 
     def bar(self, x1: float, x2: float, y: float, kind: str = "bar") -> None:
-        """A column from 0, in data coordinates."""
+        """Draw a column from 0, in data coordinates."""
         left, right, high = self.across(x1), self.across(x2), self.up(y)
         size = f'width="{max(right - left - 1, 0.5):.1f}" height="{self.bottom - high:.1f}"'
         self.parts.append(f'<rect class="{kind}" x="{left}" y="{high}" {size}/>')
 
     def svg(self, style: str = "") -> str:
-        """The whole drawing; ``style`` makes it stand alone."""
+        """Return the whole drawing; ``style`` makes it self-contained."""
         head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {self.width} {self.height}" role="img"'
         inner = f"<style>{style}</style>" if style else ""
         label = escape(self.title, quote=True)
@@ -99,12 +99,12 @@ class Drawing:
 
 
 def color(position: int, row: MethodResult) -> str:
-    """Class of a method's marks."""
+    """Return the class of a method's marks."""
     return "cs" if row.sentinel else f"c{position % COLORS}"
 
 
 def drawings(analysis: Analysis) -> dict[str, Drawing]:
-    """Every drawing by the name of its file; those that lack what they show are left out."""
+    """Return every drawing by the name of its file; those without data are left out."""
     found = {
         "rates": rates(analysis.result, analysis.everything),
         "images": images(analysis),
@@ -116,7 +116,7 @@ def drawings(analysis: Analysis) -> dict[str, Drawing]:
 
 
 def rates(result: Result, everything: Result) -> Drawing | None:
-    """Every method's rate with its interval; a ring where it stood before the exclusions."""
+    """Draw every method's rate with its interval; a ring marks the rate before the exclusions."""
     rows = [*result.methods]
     if not rows:
         return None
@@ -147,7 +147,7 @@ def rates(result: Result, everything: Result) -> Drawing | None:
 
 
 def images(analysis: Analysis) -> Drawing | None:
-    """The images of every method from the most to the least fooling, with the posterior's 95 %."""
+    """Draw the images of every method from the most to the least fooling, with the posterior's 95 %."""
     groups = [
         (row.method, color(position, row)) for position, row in enumerate(analysis.result.methods) if not row.sentinel
     ]
@@ -165,7 +165,7 @@ def images(analysis: Analysis) -> Drawing | None:
 
 
 def participants(kept: pandas.DataFrame) -> Drawing | None:
-    """How often each participant was fooled, all methods together."""
+    """Draw how often each participant was fooled, all methods together."""
     tests = kept[kept["kind"] == "test"]
     shares = 100 * tests.groupby("participant")["fooled"].mean().to_numpy(float)
     if len(shares) < 2:
@@ -182,7 +182,7 @@ def participants(kept: pandas.DataFrame) -> Drawing | None:
 
 
 def session(kept: pandas.DataFrame) -> Drawing | None:
-    """The fooling rate over the session: learning and tiredness."""
+    """Draw the fooling rate over the session: learning and tiredness."""
     tests = kept[kept["kind"] == "test"]
     if tests.empty or tests["order"].max() < 9:
         return None
@@ -212,7 +212,7 @@ def session(kept: pandas.DataFrame) -> Drawing | None:
 
 
 def reaction_times(kept: pandas.DataFrame) -> Drawing | None:
-    """How long the choice took, where people saw the fake and where they did not."""
+    """Draw how long the choice took, where people recognized the fake and where they did not."""
     tests = kept[(kept["kind"] == "test") & (kept["reaction_ms"] > 0)]
     if len(tests) < 2:
         return None
@@ -234,7 +234,7 @@ def reaction_times(kept: pandas.DataFrame) -> Drawing | None:
 
 
 def _round_up(value: float) -> float:
-    """The next round number at or above, for the top of an axis."""
+    """Return the next round number at or above a value, for the top of an axis."""
     labels = ticks(0.0, max(float(value), 1.0))
     step = labels[1] - labels[0] if len(labels) > 1 else 1.0
     return math.ceil(max(float(value), 1.0) / step) * step

@@ -121,7 +121,9 @@ def _candidate(analysis: Analysis, row: MethodResult) -> pandas.DataFrame:
 
 
 def _rows(analysis: Analysis, candidate: pandas.DataFrame) -> tuple[Shard, dict[str, np.ndarray]]:
-    """One row per test image of the study, in the design's order, and its columns; NaN where no response counts.
+    """Return one row per test image of the study, in the design's order, and its columns.
+
+    A value is NaN where no response counts.
 
     All images have a row, so that the records of one study are of one set of images whichever few had no response.
     """
@@ -146,7 +148,7 @@ def _rows(analysis: Analysis, candidate: pandas.DataFrame) -> tuple[Shard, dict[
 
 
 def _card(method: Method) -> ModelCard:
-    """The card as the design holds it."""
+    """Return the card as the design holds it."""
     card = dict(method.card) or {"title": method.title, "role": method.role}
     return ModelCard.model_validate(card)
 
@@ -169,7 +171,7 @@ def _dataset(analysis: Analysis, method: Method, rows: Shard) -> DatasetPart:
 
 
 def _metrics(row: MethodResult, columns: dict[str, np.ndarray]) -> list[Metric]:
-    """The three metrics of a method."""
+    """Return the three metrics of a method."""
     statistics = np.stack([columns[f"{HEADLINE}.s0"], columns[f"{HEADLINE}.s1"]], axis=1)
     n, effective = int(defined(statistics).sum()), effective_n(statistics, "ratio")
     d = row.d_prime
@@ -212,7 +214,7 @@ def _method(rate: ClusteredRate) -> str | None:
 
 
 def _differences(analysis: Analysis, method: str) -> list[Difference]:
-    """This method minus every other, from the study's own comparisons."""
+    """Return this method minus every other, from the study's own comparisons."""
     found = []
     for comparison in analysis.result.comparisons:
         one = comparison.difference
@@ -251,7 +253,7 @@ def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
 
 
 def _execution(n: int, analysis: Analysis, seconds: float) -> Execution:
-    """People have no device; what is shown is what made the numbers."""
+    """Return what computed the numbers: people have no device."""
     return Execution(
         seed=analysis.seed,
         device=f"participants' own screens; analyzed on cpu ({platform.machine()})",
@@ -275,7 +277,7 @@ def _save_images(
     columns: dict[str, np.ndarray],
     study: Path,
 ) -> dict[str, str]:
-    """Small images of a fixed part, of the most and of the least fooling images; path -> sha256.
+    """Save small images of a fixed part, and of the most and the least fooling images; return path -> sha256.
 
     The ends are by the estimates drawn to the mean: the raw share of an image with three answers is mostly luck.
     Where the study's images are gone, none are kept.
@@ -307,7 +309,7 @@ def _save_images(
 
 
 def _gray(image: Image.Image) -> Image.Image:
-    """What the methods were given: the lightness alone."""
+    """Return what the methods were given: the lightness alone."""
     import torch
 
     from colorbench.color import lab_to_rgb8, rgb_to_lab

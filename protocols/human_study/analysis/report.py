@@ -30,7 +30,7 @@ CAPTIONS = {
 
 
 def page(analysis: Analysis, study: Path) -> str:
-    """The page as text; equal analyzes give equal bytes.
+    """Render the page as text; equal analyses give equal bytes.
 
     Args:
         analysis: what to show.
@@ -65,7 +65,7 @@ def page(analysis: Analysis, study: Path) -> str:
 
 
 def _ends(analysis: Analysis, row: MethodResult, study: Path) -> dict[str, Any]:
-    """The most and the least fooling images of a method, with their images."""
+    """Return the most and the least fooling images of a method."""
     files = {(one.image, one.method): study / "stimuli" / one.file for one in analysis.study_data.design.stimuli}
     candidate = [one for one in analysis.images if one.method == row.method]
     count = min(SHOWN, len(candidate) // 2)
@@ -86,7 +86,7 @@ def _shown(one: ImageResult, files: Mapping[tuple[str, str | None], Path]) -> di
 
 
 def _embedded(path: Path) -> str:
-    """A small WebP as a data address."""
+    """Return a small WebP as a data address."""
     buffer = io.BytesIO()
     with Image.open(path) as image:
         small = image.convert("RGB")

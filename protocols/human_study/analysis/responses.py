@@ -37,12 +37,13 @@ class StudyData:
 
 
 def read_study_data(folder: Path, responses: Path | None = None, participants: Path | None = None) -> StudyData:
-    """A study's answers.
+    """Read a study's responses.
 
     Args:
         folder: the study's.
-        responses, participants: tables from elsewhere, CSV or Parquet; default: those in ``exports/``, made anew
-            where the study was served from this folder.
+        responses: table from elsewhere, CSV or Parquet; default: that in ``exports/``, exported again where the study
+            was served from this folder.
+        participants: table from elsewhere, as ``responses``.
 
     Raises:
         UserError: where there is no study or no answer, or the tables are not this study's.
@@ -60,7 +61,7 @@ def read_study_data(folder: Path, responses: Path | None = None, participants: P
 
 
 def study_data_of(design: Design, table: pandas.DataFrame, participants: pandas.DataFrame, where: str) -> StudyData:
-    """Answers from tables in memory; ``where`` is named in errors.
+    """Return responses from tables in memory; ``where`` is named in errors.
 
     Raises:
         UserError: see ``read_answers``.
@@ -86,7 +87,7 @@ def study_data_of(design: Design, table: pandas.DataFrame, participants: pandas.
 
 
 def _check(design: Design, table: pandas.DataFrame, where: str) -> None:
-    """Every answer must be to the trial that the design holds at its place, once."""
+    """Check that every response is to the trial that the design holds at its index, once."""
     planned = {
         (slot.id, index): (trial.kind, trial.image, trial.method, trial.fake)
         for slot in design.slots

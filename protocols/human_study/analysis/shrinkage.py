@@ -32,7 +32,7 @@ class Shrunken:
 
 
 def shrink(fooled: np.ndarray, shown: np.ndarray) -> Shrunken:
-    """Rates of images from how often each fooled.
+    """Estimate rates of images from how often each fooled.
 
     The concentration is fitted by maximum likelihood of the beta-binomial, its mean held at the pooled rate. The
     interval does not hold the uncertainty of that fit.

@@ -13,7 +13,7 @@ from protocols.human_study.analysis.metrics import NAME, VERSION, identity_of
 
 
 def rates_table(analysis: Analysis) -> pandas.DataFrame:
-    """A line a method, selection of answers and kind of interval; rates in percent.
+    """Build a table with a line per method, selection of responses and kind of interval; rates in percent.
 
     ``selection`` is ``registered`` (after the pre-registered exclusions) or ``all``; ``interval`` is ``two-way
     cluster`` (the headline), ``two-level bootstrap`` (the paper's), ``crossed bootstrap`` or ``binomial``.
@@ -36,7 +36,7 @@ def rates_table(analysis: Analysis) -> pandas.DataFrame:
 
 
 def comparisons_table(analysis: Analysis) -> pandas.DataFrame:
-    """A line a pair of methods and selection of answers; differences in percentage points."""
+    """Build a table with a line per pair of methods and selection of responses; differences in percentage points."""
     rows = [
         {"selection": selection, **_comparison(one)}
         for selection, result in (("registered", analysis.result), ("all", analysis.everything))
@@ -47,7 +47,10 @@ def comparisons_table(analysis: Analysis) -> pandas.DataFrame:
 
 
 def images_table(analysis: Analysis) -> pandas.DataFrame:
-    """A line an image and method, the most fooling first; after the exclusions; rates in percent."""
+    """Build a table with a line per image and method, the most fooling first.
+
+    Exclusions are applied; rates are in percent.
+    """
     rows = [
         {
             "method": one.method,
@@ -66,7 +69,7 @@ def images_table(analysis: Analysis) -> pandas.DataFrame:
 
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
-    """Everything but the images; rates in percent, NaN as null."""
+    """Return everything but the images as JSON values; rates in percent, NaN as null."""
     design = analysis.study_data.design
     return {
         "study": design.name,
@@ -151,16 +154,19 @@ def _comparison(one: Comparison) -> dict[str, Any]:
 
 
 def _ends(interval: Interval | None, error: float) -> dict[str, float | None]:
-    """Ends and standard error in percent."""
+    """Return ends and standard error in percent."""
     low, high = (None, None) if interval is None else (100 * interval.low, 100 * interval.high)
     return {"low": low, "high": high, "standard_error": 100 * error}
 
 
 def _number(value: Any) -> Any:
-    """A number that JSON knows."""
+    """Return a number that JSON knows."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def csv(table: pandas.DataFrame) -> bytes:
-    """UTF-8 with a header line; ten digits, so that equal numbers give equal bytes."""
+    """Return a table as UTF-8 CSV with a header line.
+
+    Numbers have ten digits, so that equal numbers give equal bytes.
+    """
     return table.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode()

@@ -26,12 +26,12 @@ ALL = "all"
 
 
 def sentinel_count(trials: int, share: float = SENTINEL_SHARE) -> int:
-    """How many of ``trials`` are sentinels: the nearest whole number, at least one unless the share is 0."""
+    """Return how many of ``trials`` are sentinels: the nearest integer, at least one unless the share is 0."""
     return 0 if share == 0 else max(1, round(trials * share))
 
 
 def images_needed(trials: int, practice: int = PRACTICE) -> int:
-    """How many images a session takes: no image comes twice."""
+    """Return how many images a session takes: no image comes twice."""
     return trials + practice
 
 
@@ -60,13 +60,16 @@ def draw_slots(
     assignment: Assignment,
     seed: int,
 ) -> list[Slot]:
-    """The sessions of all participants.
+    """Draw the sessions of all participants.
 
     Args:
         participants: how many sessions.
-        trials: judgments a session, practice not counted; ``sentinels`` of them are against ``sentinel_method``.
-        methods: those judged.
-        images: ids for test and sentinel trials; ``practice``: ids for the trials before them.
+        trials: trials a session, practice not counted.
+        sentinels: how many of the trials are against ``sentinel_method``.
+        methods: methods that are rated.
+        sentinel_method: method of the sentinels.
+        images: ids for test and sentinel trials.
+        practice: ids for the trials before them.
         assignment: ``within`` or ``between``.
         seed: all randomness follows from it.
 
@@ -110,7 +113,7 @@ def draw_slots(
 def _quotas(
     participants: int, tests: int, methods: int, assignment: Assignment, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """(methods,) test trials of each method, for one participant after the other."""
+    """Yield the number of test trials of each method, (methods,), for one participant after the other."""
     if assignment == "between":
         for start in range(0, participants, methods):
             # All methods before any comes again, so that a study that ends early is balanced too.
@@ -128,7 +131,7 @@ def _quotas(
 
 
 def _pairs(quota: np.ndarray, counts: _Counts, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """(image, method) of one session, every image once; ``quota`` (methods + 1,), the sentinels' last."""
+    """Return (image, method) of one session, every image once; ``quota`` is (methods + 1,), the sentinels' last."""
     columns = np.repeat(np.arange(len(quota)), quota)
     tested = counts.pair[:, :-1].sum(axis=1, keepdims=True)
     seen = counts.pair[:, columns]
@@ -148,13 +151,13 @@ def _pairs(quota: np.ndarray, counts: _Counts, rng: np.random.Generator) -> list
 
 
 def _tied(cost: np.ndarray, then: np.ndarray) -> np.ndarray:
-    """``cost`` (images, columns), whole numbers, with its ties broken by ``then``, in sums over all columns."""
+    """Return ``cost`` (images, columns), integers, with its ties broken by ``then``, in sums over all columns."""
     then = then - then.min()
-    return (cost - cost.min()) * (int(then.max()) * cost.shape[1] + 1) + then
+    return np.asarray((cost - cost.min()) * (int(then.max()) * cost.shape[1] + 1) + then)
 
 
 def _positions(pairs: Sequence[tuple[int, int]], counts: _Counts, rng: np.random.Generator) -> list[Position]:
-    """Where each fake is: first in half of each method's trials, evened out over images."""
+    """Return the position of each fake: first in half of each method's trials, balanced over images."""
     by_method: dict[int, list[int]] = {}
     for index, (_, m) in enumerate(pairs):
         by_method.setdefault(m, []).append(index)
@@ -179,7 +182,10 @@ def _positions(pairs: Sequence[tuple[int, int]], counts: _Counts, rng: np.random
 
 
 def _order(pairs: Sequence[tuple[int, int]], methods: int, rng: np.random.Generator) -> list[int]:
-    """Indices of ``pairs`` in the order shown: methods in turn, sentinels spread over the session, never the first."""
+    """Return indices of ``pairs`` in the order shown.
+
+    Methods in turn, sentinels spread over the session, never first.
+    """
     waiting = {m: list(rng.permutation([i for i, pair in enumerate(pairs) if pair[1] == m])) for m in range(methods)}
     tests: list[int] = []
     while any(waiting.values()):
@@ -197,7 +203,7 @@ def _order(pairs: Sequence[tuple[int, int]], methods: int, rng: np.random.Genera
 def _practice(
     practice: Sequence[str], methods: Sequence[int], rng: np.random.Generator
 ) -> list[tuple[int, int, Position]]:
-    """(image, method, where the fake is) of the trials with feedback: the session's own methods in turn."""
+    """Return (image, method, position of the fake) of the trials with feedback: the session's own methods in turn."""
     turn = [int(methods[i % len(methods)]) for i in range(len(practice))]
     positions: list[Position] = ["first" if i % 2 else "second" for i in range(len(practice))]
     shown = zip(rng.permutation(len(practice)), rng.permutation(turn), rng.permutation(positions), strict=True)
@@ -205,8 +211,10 @@ def _practice(
 
 
 def balance(slots: Sequence[Slot]) -> dict[str, tuple[int, int]]:
-    """Fewest and most trials, sentinels not counted, of: a method, an image, an image under a method; and of
-    fakes in the first place minus those in the second, over a participant."""
+    """Return the fewest and most trials of a method, an image, and an image under a method; sentinels do not count.
+
+    The last entry is, per participant, the number of fakes in the first position minus that in the second.
+    """
     tests = [(slot, trial) for slot in slots for trial in slot.trials if trial.kind == "test"]
     methods = sorted({trial.method for _, trial in tests})
     shown = sorted({trial.image for slot in slots for trial in slot.trials if trial.kind != "practice"})

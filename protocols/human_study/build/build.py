@@ -211,7 +211,7 @@ def check(request: BuildRequest) -> None:
 
 
 def settings_of(request: BuildRequest, methods: int) -> StudySettings:
-    """How a session goes.
+    """Return the settings of a session.
 
     Raises:
         UserError: where nobody said how many participants.
@@ -238,7 +238,10 @@ def settings_of(request: BuildRequest, methods: int) -> StudySettings:
 
 
 def _images(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
-    """Those of the tests and those of the practice: a random part of the set, without gray, broken and equal ones."""
+    """Choose the images of the tests and of the practice.
+
+    They are a random part of the dataset, without gray, broken and equal ones.
+    """
     wanted = (IMAGES if request.images is None else request.images) + request.practice
     fewest = request.trials + request.practice
     if request.images is not None and request.images < request.trials:
@@ -269,7 +272,7 @@ def _images(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
 def _colorize(
     request: BuildRequest, models: list[LoadedModel], samples: list[Sample], listener: ProgressListener
 ) -> dict[str, dict[str, Path]]:
-    """Model -> id of the image -> the engine's image."""
+    """Return the file of the engine's image for each model and image id."""
     dataset = replace(request.data, samples=tuple(sorted(samples, key=lambda sample: sample.id)))
     output = request.output / BUILDING
     asked = RunConfig(
@@ -301,7 +304,7 @@ def _write_stimuli(
     needed: set[tuple[str, str]],
     truth: str,
 ) -> list[Stimulus]:
-    """The files of all images in the versions that are needed, under names drawn at random."""
+    """Write the files of all images in the versions that are needed, under random names."""
     rng = np.random.default_rng([request.seed, 2])
     folder = request.output / STIMULI
     shutil.rmtree(folder, ignore_errors=True)

@@ -22,7 +22,7 @@ PAIRS = (((38.0, 42.0), (-22.0, 38.0)), ((34.0, 14.0), (-24.0, 8.0)))
 
 
 def draw_plate(digit: str, number: int, seed: int) -> np.ndarray:
-    """(320, 320, 3) uint8 plate; number 0 is the one that everybody sees."""
+    """Draw a plate, (320, 320, 3) uint8; number 0 is the one that everybody sees."""
     rng = np.random.default_rng([seed, number])
     mask = _digit(digit)
     figure, ground = PAIRS[number % 2]
@@ -43,7 +43,7 @@ def draw_plate(digit: str, number: int, seed: int) -> np.ndarray:
 
 
 def digit_mask(digit: str) -> np.ndarray:
-    """(320, 320) bool: where the digit is."""
+    """Return where the digit is, (320, 320) bool."""
     return _digit(digit)
 
 
@@ -57,7 +57,7 @@ def _digit(digit: str) -> np.ndarray:
 
 
 def _dots(rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """(x, y, radius) in pixels: dots within a disc that do not touch, the large ones first."""
+    """Draw (x, y, radius) in pixels of dots within a disc that do not touch, the large ones first."""
     found, count = np.empty((4000, 3)), 0
     for radius, tries in ((10.5, 400), (8.0, 700), (6.0, 1500), (4.2, 2500), (3.0, 2500)):
         angle, distance = rng.uniform(0, 2 * np.pi, tries), np.sqrt(rng.uniform(0, 1, tries))
@@ -71,7 +71,7 @@ def _dots(rng: np.random.Generator) -> list[tuple[float, float, float]]:
 
 
 def _share(mask: np.ndarray, x: float, y: float, radius: float) -> float:
-    """Share of a dot that lies in the digit."""
+    """Return the share of a dot that lies in the digit."""
     r = max(1, round(radius))
     patch = mask[max(0, round(y) - r) : round(y) + r + 1, max(0, round(x) - r) : round(x) + r + 1]
     return float(patch.mean()) if patch.size else 0.0

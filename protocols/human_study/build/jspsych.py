@@ -75,7 +75,7 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def jspsych_files() -> dict[str, bytes]:
-    """File name -> content, of everything that a study's page takes from jsPsych, with its license.
+    """Return every file that a study's page takes from jsPsych, by name, with its license.
 
     Raises:
         UserError: where a package is not in the cache and npm cannot bring it.
@@ -85,7 +85,7 @@ def jspsych_files() -> dict[str, bytes]:
 
 
 def cache_folder() -> Path:
-    """The user's cache folder for colorbench."""
+    """Return the user's cache folder for colorbench."""
     if position := os.environ.get("XDG_CACHE_HOME"):
         return Path(position) / "colorbench"
     if sys.platform == "win32":
@@ -94,7 +94,7 @@ def cache_folder() -> Path:
 
 
 def _archive(package: Package) -> bytes:
-    """The package as npm publishes it, checked."""
+    """Return the package as npm publishes it, checked."""
     kept = cache_folder() / "npm" / f"{package.name.replace('/', '-').lstrip('@')}-{package.version}.tgz"
     if kept.is_file() and _matches(data := kept.read_bytes(), package):
         return data
@@ -107,7 +107,7 @@ def _archive(package: Package) -> bytes:
 
 
 def _packed(package: Package) -> bytes:
-    """What ``npm pack`` gives, by the first npm that works."""
+    """Return the output of ``npm pack``, by the first npm that works."""
     asked = f"{package.name}@{package.version}"
     troubles = []
     for command in _npms():
@@ -128,7 +128,7 @@ def _packed(package: Package) -> bytes:
 
 
 def _npms() -> Iterator[list[str]]:
-    """Command lines of npm: the one on the PATH, then the one that the extra ``study`` brings."""
+    """Yield command lines of npm: the one on the PATH, then the one that the extra ``study`` brings."""
     if found := shutil.which("npm"):
         yield [found]
     try:
@@ -147,7 +147,7 @@ def _matches(data: bytes, package: Package) -> bool:
 
 
 def _script(archive: bytes) -> bytes:
-    """The script for browsers, without the comment that names a source map we do not carry."""
+    """Return the script for browsers, without the comment that names a source map that is not shipped."""
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         member = tar.extractfile(_MEMBER)
         assert member is not None

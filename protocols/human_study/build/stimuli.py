@@ -26,14 +26,14 @@ _END = 12
 
 
 def encode(rgb: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 -> PNG without any metadata."""
+    """Encode (H, W, 3) uint8 as PNG without any metadata."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG", optimize=False, compress_level=9)
     return buffer.getvalue()
 
 
 def padded(png: bytes, size: int) -> bytes:
-    """The same PNG, ``size`` bytes long; ``size`` is at least 12 more than it has.
+    """Return the same PNG, ``size`` bytes long; ``size`` is at least 12 more than its own.
 
     Raises:
         ValueError: where it does not fit.
@@ -47,12 +47,12 @@ def padded(png: bytes, size: int) -> bytes:
 
 
 def common_size(pngs: Mapping[str, bytes]) -> int:
-    """The size class that holds all versions of one image."""
+    """Return the size class that holds all versions of one image."""
     return -(-(max(map(len, pngs.values())) + _CHUNK) // CLASS_BYTES) * CLASS_BYTES
 
 
 def files_of(versions: Mapping[str, np.ndarray]) -> dict[str, bytes]:
-    """All versions of one image, (H, W, 3) uint8 by name, as files of one size."""
+    """Encode all versions of one image, (H, W, 3) uint8 by name, as files of one size."""
     pngs = {name: encode(rgb) for name, rgb in versions.items()}
     size = common_size(pngs)
     return {name: padded(png, size) for name, png in pngs.items()}

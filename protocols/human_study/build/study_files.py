@@ -26,7 +26,7 @@ def clear(output: Path, started: bool) -> None:
 
     Args:
         output: the study's folder.
-        begun: whether the build made the folder itself.
+        started: whether the build made the folder itself.
     """
     if (output / DESIGN).exists():
         return  # it is whole
@@ -47,7 +47,7 @@ def clear(output: Path, started: bool) -> None:
 
 
 def _is_ours(output: Path, name: str) -> bool:
-    """Whether a text of an unfinished build is as the build wrote it."""
+    """Return whether a text of an unfinished build is as the build wrote it."""
     try:
         return (output / TEXTS_FOLDER / f"{name}.md").read_bytes() == (output / BUILDING / f"{name}.md").read_bytes()
     except OSError:
@@ -55,6 +55,7 @@ def _is_ours(output: Path, name: str) -> bool:
 
 
 def write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:
+    """Write the files of the form and of jsPsych below a study's folder."""
     source = files("protocols.human_study") / FORM_FOLDER
     for name in FORM:
         write_atomic(output / FORM_FOLDER / name, (source / name).read_bytes(), durable=False)
@@ -63,7 +64,7 @@ def write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:
 
 
 def write_texts(output: Path, design: Design) -> None:
-    """Texts to edit; those that were edited before a build was stopped are kept.
+    """Write the texts to edit; those that were edited before a build was stopped are kept.
 
     A copy beside the colorizations tells, until the study is complete, which were not.
     """
@@ -80,6 +81,7 @@ def write_texts(output: Path, design: Design) -> None:
 
 
 def key_table(stimuli: Sequence[Stimulus]) -> str:
+    """Return the key as CSV: image, method and sha256 of every stimulus file."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "image", "method", "sha256"])

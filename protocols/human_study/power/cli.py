@@ -29,7 +29,7 @@ FACTORS = (0.5, 1, 2, 4)
 
 
 def plan_of(study: Path | None, given: Mapping[str, Any], **truth: Any) -> tuple[Plan, int]:
-    """The plan, and its number of sentinels a participant.
+    """Return the plan, and its number of sentinels per participant.
 
     Args:
         study: a built study to take what is not given from, or None.
@@ -69,13 +69,14 @@ def _of_study(study: Path | None) -> dict[str, Any]:
 
 
 def simulated(plan: Plan, *, alpha: float, target: float, studies: int, seed: int) -> dict[str, Any]:
-    """Power of the plan and of other sizes, and the participants needed, as plain values.
+    """Return the power of the plan and of other sizes, and the participants needed, as plain values.
 
     Args:
         plan: the study.
         alpha: of all pairs together: the strictest step of Holm's correction takes alpha / pairs.
         target: power to be reached.
-        studies, seed: of the simulation.
+        studies: number of simulated studies.
+        seed: seed of the simulation.
     """
     pairs = plan.methods * (plan.methods - 1) // 2
     levels = {"alone": alpha, **({"strictest": alpha / pairs} if pairs > 1 else {})}
@@ -116,7 +117,7 @@ def _row(found: Power, levels: Mapping[str, float]) -> dict[str, Any]:
 
 
 def print_power(terminal: Console, plan: Plan, sentinels: int, report: Mapping[str, Any]) -> None:
-    """The assumptions, the table of sizes, and the participants needed."""
+    """Print the assumptions, the table of sizes, and the participants needed."""
     from rich.table import Table
 
     within = plan.assignment == "within"

@@ -40,15 +40,15 @@ class Power:
     """Of the first method's own 95 % interval, the median over studies; 0..1."""
 
     def power(self, alpha: float = 0.05) -> float:
-        """Share of the studies whose test found a difference."""
+        """Return the share of the studies whose test found a difference."""
         return float((self.p < alpha).mean())
 
     def interval(self, alpha: float = 0.05) -> Interval:
-        """What the number of simulated studies leaves open of the power: Wilson, 95 %."""
+        """Return the uncertainty of the power from the number of simulated studies: Wilson, 95 %."""
         return binomial_interval(int((self.p < alpha).sum()), len(self.p))
 
     def exaggeration(self, alpha: float = 0.05) -> float:
-        """By what factor the significant studies overstate the effect; NaN for none, or no effect."""
+        """Return the factor by which the significant studies overstate the effect; NaN for none, or no effect."""
         found = self.difference[self.p < alpha]
         if not len(found) or self.plan.effect == 0:
             return float("nan")
@@ -56,7 +56,7 @@ class Power:
 
 
 def blocks(plan: Plan, studies: int, seed: int) -> Iterator[Simulated]:
-    """``studies`` simulated studies, a bounded number of answers at a time."""
+    """Yield ``studies`` simulated studies, a bounded number of responses at a time."""
     rng = np.random.default_rng(seed)
     size = max(1, _BLOCK // (plan.participants * plan.tests))
     for start in range(0, studies, size):
@@ -64,7 +64,7 @@ def blocks(plan: Plan, studies: int, seed: int) -> Iterator[Simulated]:
 
 
 def simulated_power(plan: Plan, *, studies: int = STUDIES, seed: int = 0) -> Power:
-    """How often a study of this plan tells the first two methods apart, by the test that ``analyze`` makes.
+    """Estimate how often a study of this plan separates the first two methods, by the test that ``analyze`` makes.
 
     Args:
         plan: the study.
@@ -100,7 +100,7 @@ def simulated_power(plan: Plan, *, studies: int = STUDIES, seed: int = 0) -> Pow
 def participants_needed(
     size: Callable[[int], Power], plan: Plan, *, target: float = 0.8, alpha: float = 0.05, most: int = MOST
 ) -> Power | None:
-    """The fewest participants whose simulated power reaches ``target``; None where ``most`` do not.
+    """Find the fewest participants whose simulated power reaches ``target``; None where ``most`` do not.
 
     With a given number of images more participants help only so far: what is a method's own luck with these
     images stays.
@@ -139,7 +139,7 @@ class Sizes:
         self.found: dict[int, Power] = {}
 
     def __call__(self, participants: int) -> Power:
-        """The simulated power with so many participants."""
+        """Return the simulated power with so many participants."""
         if participants not in self.found:
             plan = replace(self.plan, participants=participants)
             self.found[participants] = simulated_power(plan, studies=self.studies, seed=self.seed)

@@ -89,7 +89,7 @@ class Simulated:
 
 @lru_cache(maxsize=256)
 def intercept(rate: float, sd: float) -> float:
-    """b with E[expit(b + sd z)] = rate, z standard normal; the logit of the rate itself only for sd = 0.
+    """Find b with E[expit(b + sd z)] = rate, z standard normal; the logit of the rate itself only for sd = 0.
 
     By Gauss-Hermite quadrature with 80 nodes, exact to 1e-10 for deviations up to 3.
     """
@@ -99,7 +99,7 @@ def intercept(rate: float, sd: float) -> float:
 
 
 def deal(studies: int, participants: int, tests: int, images: int, rng: np.random.Generator) -> np.ndarray:
-    """Which images each participant sees: (studies, participants, tests).
+    """Draw which images each participant sees: (studies, participants, tests).
 
     Nobody sees one twice, and all are seen equally often, to within one. Whole decks are shuffled and dealt; what the
     participant at the end of a deck has in hand goes to the bottom of the next.
@@ -116,7 +116,7 @@ def deal(studies: int, participants: int, tests: int, images: int, rng: np.rando
 
 
 def methods_of(dealt: np.ndarray, images: int, methods: int, assignment: Assignment) -> np.ndarray:
-    """The method of every trial, of the shape (S, participants, tests) of ``dealt``.
+    """Return the method of every trial, of the shape (S, participants, tests) of ``dealt``.
 
     Within a participant: each method equally often, to within one, and each image under another method in the next
     deck, as far as the first allows.
@@ -132,7 +132,7 @@ def methods_of(dealt: np.ndarray, images: int, methods: int, assignment: Assignm
 
 
 def simulate(plan: Plan, studies: int, rng: np.random.Generator) -> Simulated:
-    """Answers of simulated studies; every study has participants and images of its own.
+    """Draw the responses of simulated studies; every study has participants and images of its own.
 
     The first method has ``rate``, all others ``rate + effect``.
     """

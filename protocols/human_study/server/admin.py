@@ -36,7 +36,7 @@ PENDING = (
 
 
 async def page(request: Request) -> Response:
-    """GET admin: the form for the token, or the study's state."""
+    """Handle GET admin: return the form for the token, or the study's state."""
     study: Study = request.app.state.study
     if not _logged_in(request):
         return _html("login.html", status=401, title=study.design.title, wrong=False)
@@ -45,7 +45,7 @@ async def page(request: Request) -> Response:
 
 
 async def login(request: Request) -> Response:
-    """POST admin/login: the token for a cookie."""
+    """Handle POST admin/login: exchange the token for a cookie."""
     study: Study = request.app.state.study
     seconds = study.limiter.wait("logins", address_of(request), study.options.rates.logins)
     if seconds > 0:
@@ -66,7 +66,7 @@ async def login(request: Request) -> Response:
 
 
 async def logout(request: Request) -> Response:
-    """POST admin/logout."""
+    """Handle POST admin/logout."""
     study: Study = request.app.state.study
     response = RedirectResponse(f"{study.base}/admin", status_code=303)
     response.delete_cookie(COOKIE, path=f"{study.base}/admin")
@@ -74,7 +74,7 @@ async def logout(request: Request) -> Response:
 
 
 async def delete(request: Request) -> Response:
-    """POST admin/delete: delete one participant with all answers."""
+    """Handle POST admin/delete: delete one participant with all responses."""
     study: Study = request.app.state.study
     _demand(request)
     body = await _fields(request)
@@ -86,7 +86,7 @@ async def delete(request: Request) -> Response:
 
 
 async def download(request: Request) -> Response:
-    """GET admin/NAME: a table, or the codebook."""
+    """Handle GET admin/NAME: return a table, or the codebook."""
     study: Study = request.app.state.study
     name = request.path_params["name"]
     if name not in DOWNLOADS:
@@ -98,7 +98,7 @@ async def download(request: Request) -> Response:
 
 
 def state_of(study: Study) -> dict[str, Any]:
-    """What the page shows: places by cell, and the participants."""
+    """Return what the page shows: slots by cell, and the participants."""
     participants, responses = study.store.rows("participants"), study.store.rows("responses")
     done = Counter(response["participant"] for response in responses)
     holders = {
@@ -156,7 +156,7 @@ def _logged_in(request: Request) -> bool:
 
 
 def _demand(request: Request) -> None:
-    """Let only the admin pass; wrong tokens are counted with the logins.
+    """Require the admin; wrong tokens are counted with the logins.
 
     Raises:
         Refusal: 401.

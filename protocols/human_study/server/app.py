@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -20,14 +21,14 @@ _TYPES |= {".png": "image/png", ".txt": "text/plain; charset=utf-8"}
 
 
 def make_app(study: Study) -> Starlette:
-    """The ASGI application of a study."""
+    """Create the ASGI application of a study."""
 
     @asynccontextmanager
-    async def life(app: Starlette):
+    async def life(app: Starlette) -> AsyncIterator[None]:
         yield
         study.store.close()
 
-    def posts(name: str, endpoint) -> Route:
+    def posts(name: str, endpoint: Callable[[Request], Awaitable[Response]]) -> Route:
         return Route(f"/api/{name}", endpoint, methods=["POST"])
 
     app = Starlette(

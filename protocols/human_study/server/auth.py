@@ -25,34 +25,34 @@ class Secrets:
     admin_token: str
 
     def worker_hash(self, platform: str, worker: str) -> str:
-        """A worker's id in the form that is kept: without the salt nobody finds the id again."""
+        """Return the hash under which a worker's id is stored: without the salt nobody finds the id again."""
         return hmac.new(self.salt, f"{platform}\0{worker}".encode(), hashlib.sha256).hexdigest()
 
     def token(self, participant: str) -> str:
-        """What a participant's page shows with every request."""
+        """Return the token that a participant's page sends with every request."""
         return f"{participant}.{self._mac('participant', participant)}"
 
     def participant_of(self, token: str) -> str | None:
-        """The participant whose token this is; None for anything else."""
+        """Return the participant whose token this is; None for anything else."""
         participant, _, _ = token.partition(".")
         good = hmac.compare_digest(token.encode(), self.token(participant).encode())
         return participant if good and participant else None
 
     def completion_code(self, participant: str) -> str:
-        """Ten characters that only who finished was shown."""
+        """Return the completion code, ten characters that are shown only to a participant who finished."""
         digest = hmac.new(self.key, f"code\0{participant}".encode(), hashlib.sha256).digest()
         return "".join(_CODE_ALPHABET[byte % len(_CODE_ALPHABET)] for byte in digest[:10])
 
     def is_admin(self, token: str) -> bool:
-        """Whether this is the admin's token."""
+        """Return whether this is the admin's token."""
         return hmac.compare_digest(token.encode(), self.admin_token.encode())
 
     def admin_cookie(self) -> str:
-        """What the admin's browser keeps instead of the token."""
+        """Return the cookie that the admin's browser keeps instead of the token."""
         return self._mac("admin", self.admin_token)
 
     def form_token(self) -> str:
-        """In every form of the admin page, against forms on other pages."""
+        """Return the token that every form of the admin page holds, against forms on other pages."""
         return self._mac("form", self.admin_token)
 
     def _mac(self, purpose: str, value: str) -> str:
@@ -61,7 +61,7 @@ class Secrets:
 
 
 def load_secrets(folder: Path, admin_token: str | None = None) -> Secrets:
-    """The study's secrets, made when it is served for the first time; only their owner may read the file.
+    """Load the study's secrets, made when it is served for the first time; only their owner may read the file.
 
     Args:
         folder: the study's ``data/``.

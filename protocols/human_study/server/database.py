@@ -147,7 +147,7 @@ class Store:
         return not busy
 
     def find(self, platform: str, worker: str, session: str) -> str | None:
-        """The participant of a worker; None for a new one.
+        """Return the participant of a worker; None for a new one.
 
         Raises:
             Refusal: for a worker who is known, where the session is not the one that consented.
@@ -176,7 +176,7 @@ class Store:
             return self._known(db, row)
 
     def known(self, participant: str) -> Known:
-        """Where the participant is; renews the lease.
+        """Return where the participant is, and renew the lease.
 
         Raises:
             Refusal: see ``open``.
@@ -185,7 +185,7 @@ class Store:
             return self._known(db, self._alive(db, participant))
 
     def trial_of(self, participant: str, index: int) -> Trial:
-        """A trial that the participant may look at: it is in the session and not answered yet.
+        """Return a trial that the participant may look at: it is in the session and has no response yet.
 
         Raises:
             Refusal: for any other.
@@ -286,7 +286,7 @@ class Store:
             return known.slot.trials[body.trial]
 
     def finish(self, participant: str) -> str:
-        """Mark a session complete; the platform that it came from.
+        """Mark a session complete; return the platform that it came from.
 
         Raises:
             Refusal: while answers are missing.
@@ -319,7 +319,7 @@ class Store:
         return bool(found)
 
     def rows(self, table: Literal["participants", "responses"]) -> list[dict[str, Any]]:
-        """A whole table, in the order of consent and of trials."""
+        """Return a whole table, in the order of consent and of trials."""
         order = {"participants": "consented, participant", "responses": "participant, trial"}[table]
         with self._lock:
             return [dict(row) for row in self._db.execute(f"SELECT * FROM {table} ORDER BY {order}")]
@@ -343,7 +343,10 @@ class Store:
             self._finish_deletion()
 
     def _alive(self, db: sqlite3.Connection, participant: str) -> sqlite3.Row:
-        """The participant's row, the lease renewed; one whose lease ran out goes on if the place is still free."""
+        """Return the participant's row and renew the lease.
+
+        A participant whose lease ran out goes on if the slot is still free.
+        """
         row: sqlite3.Row | None = db.execute(
             "SELECT * FROM participants WHERE participant = ?", (participant,)
         ).fetchone()

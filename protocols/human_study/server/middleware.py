@@ -48,7 +48,7 @@ class Headers:
         self.headers = {**HEADERS, **({"Strict-Transport-Security": "max-age=31536000"} if https else {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
+        """Add the headers to a response (ASGI)."""
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -61,7 +61,7 @@ class Headers:
 
 
 async def read_body(request: Request) -> bytes:
-    """The whole body.
+    """Read the whole body.
 
     Raises:
         Refusal: 413 for one that is too long, before it is read.
@@ -79,7 +79,7 @@ async def read_body(request: Request) -> bytes:
 
 
 async def read_json(request: Request, kind: type[Body]) -> Body:
-    """The body as a ``kind``.
+    """Read the body as a ``kind``.
 
     Raises:
         Refusal: 415 for another type than JSON, 400 for what is not a ``kind``.
@@ -94,5 +94,5 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
 
 
 def address_of(request: Request) -> str:
-    """Whose bucket a request takes from; kept nowhere else."""
+    """Return the address whose rate limit a request counts for; it is stored nowhere else."""
     return request.client.host if request.client else "unknown"

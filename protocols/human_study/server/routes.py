@@ -30,7 +30,7 @@ def _study(request: Request) -> Study:
 
 
 async def _in_thread(function: Callable[..., T], *arguments: Any) -> T:
-    """The database waits for the disk; the other participants do not wait with it."""
+    """Run a function in a thread: the database waits for the disk, and other participants must not wait with it."""
     return await run_sync(lambda: function(*arguments))
 
 
@@ -41,7 +41,7 @@ def _limited(request: Request, kind: str, who: str, rate: Rate) -> None:
 
 
 def _participant(request: Request, kind: str = "requests") -> str:
-    """Whose request this is, by its token."""
+    """Return the participant of a request, by its token."""
     study = _study(request)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     participant = study.secrets.participant_of(token) if scheme.lower() == "bearer" else None
@@ -53,7 +53,7 @@ def _participant(request: Request, kind: str = "requests") -> str:
 
 
 def _session(study: Study, known: Known | None) -> dict[str, Any]:
-    """What the page must know; nothing in it differs between methods or depends on the truth."""
+    """Return what the page must know; nothing in it differs between methods or depends on the truth."""
     settings = study.design.settings
     return {
         "title": study.design.title,
@@ -73,7 +73,7 @@ def _session(study: Study, known: Known | None) -> dict[str, Any]:
 
 
 async def begin(request: Request) -> Response:
-    """POST api/begin: where this participant is; writes nothing about a new one."""
+    """Handle POST api/begin: return where this participant is; nothing is stored about a new one."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
     body = await read_json(request, request_schemas.Begin)
@@ -93,7 +93,7 @@ async def begin(request: Request) -> Response:
 
 
 async def preview(request: Request) -> Response:
-    """POST api/preview: what Mechanical Turk shows before a HIT is accepted."""
+    """Handle POST api/preview: return what Mechanical Turk shows before a HIT is accepted."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
     await read_json(request, request_schemas.Nothing)
@@ -101,7 +101,7 @@ async def preview(request: Request) -> Response:
 
 
 async def consent(request: Request) -> Response:
-    """POST api/consent: a place in the study; the token that every later request shows."""
+    """Handle POST api/consent: assign a slot of the study; return the token of every later request."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
     body = await read_json(request, request_schemas.Consent)
@@ -114,7 +114,7 @@ async def consent(request: Request) -> Response:
 
 
 async def decline(request: Request) -> Response:
-    """POST api/decline: nothing is kept of who did not consent."""
+    """Handle POST api/decline: nothing is stored of a person who did not consent."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
     body = await read_json(request, request_schemas.Decline)
@@ -123,7 +123,7 @@ async def decline(request: Request) -> Response:
 
 
 async def screening(request: Request) -> Response:
-    """POST api/screening: the statement about color vision, and the plates."""
+    """Handle POST api/screening: store the statement about color vision, and the plates."""
     participant = _participant(request)
     body = await read_json(request, request_schemas.Screening)
     await _in_thread(_study(request).store.screening, participant, body)
@@ -131,7 +131,7 @@ async def screening(request: Request) -> Response:
 
 
 async def stimulus(request: Request) -> Response:
-    """GET api/stimuli/TRIAL/POSITION: the first or second image of a trial that is still to be answered."""
+    """Handle GET api/stimuli/TRIAL/POSITION: return the first or second image of a trial without a response."""
     study = _study(request)
     participant = _participant(request, "stimuli")
     position = {1: "first", 2: "second"}.get(request.path_params["position"])
@@ -144,7 +144,7 @@ async def stimulus(request: Request) -> Response:
 
 
 async def started(request: Request) -> Response:
-    """POST api/started: the next trial's pair is being shown."""
+    """Handle POST api/started: the next trial's pair is being shown."""
     participant = _participant(request)
     body = await read_json(request, request_schemas.Started)
     await _in_thread(_study(request).store.started, participant, body.trial)
@@ -152,7 +152,7 @@ async def started(request: Request) -> Response:
 
 
 async def response(request: Request) -> Response:
-    """POST api/responses: acknowledged when the disk has it."""
+    """Handle POST api/responses: acknowledge a response when it is on the disk."""
     participant = _participant(request)
     body = await read_json(request, request_schemas.Response)
     trial = await _in_thread(_study(request).store.response, participant, body)
@@ -162,7 +162,7 @@ async def response(request: Request) -> Response:
 
 
 async def finish(request: Request) -> Response:
-    """POST api/finish: the debrief, the completion code, and the way back to the platform."""
+    """Handle POST api/finish: return the debrief, the completion code, and the way back to the platform."""
     study = _study(request)
     participant = _participant(request)
     body = await read_json(request, request_schemas.Finish)
@@ -178,7 +178,7 @@ async def finish(request: Request) -> Response:
 
 
 async def withdraw(request: Request) -> Response:
-    """POST api/withdraw: delete everything of this participant."""
+    """Handle POST api/withdraw: delete everything of this participant."""
     participant = _participant(request)
     await read_json(request, request_schemas.Nothing)
     study = _study(request)
@@ -188,13 +188,13 @@ async def withdraw(request: Request) -> Response:
 
 
 def refused_often(request: Request, error: Exception) -> Response:
-    """429."""
+    """Return status 429."""
     assert isinstance(error, TooOften)
     return too_often(error.seconds)
 
 
 def _device(request: Request, client: request_schemas.Client) -> dict[str, str]:
-    """Two words in place of the browser's name, which would tell people apart."""
+    """Return two words in place of the browser's name, which would identify people."""
     agent = request.headers.get("user-agent", "").lower()
     marks = (("edge", "edg/"), ("firefox", "firefox/"), ("chrome", "chrome/"), ("safari", "safari/"))
     browser = next((name for name, mark in marks if mark in agent), "other")

@@ -73,7 +73,7 @@ class Study:
 
 
 def open_study(folder: Path, options: Options, admin_token: str | None = None) -> Study:
-    """A study's folder, ready to be served.
+    """Open a study's folder, ready to be served.
 
     Raises:
         UserError: for a folder that holds no whole study.
@@ -104,7 +104,7 @@ def open_study(folder: Path, options: Options, admin_token: str | None = None) -
 
 
 async def _asset(request: Request) -> Response:
-    """A file of the form, by its name in a fixed table."""
+    """Return a file of the form, by its name in a fixed table."""
     name = request.path_params.get("name", "index.html")
     if name == "favicon.ico":
         return Response(status_code=204)

@@ -1,0 +1,1 @@
+"""What a study's folder holds: the design, its tables and what a withdrawal leaves."""

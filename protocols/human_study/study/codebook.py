@@ -6,7 +6,7 @@ from protocols.human_study.study.schema import PARTICIPANTS, RESPONSES, Design
 
 
 def codebook(design: Design) -> str:
-    """Markdown, for ``codebook.md``: how the study went, and the columns of its tables."""
+    """Write ``codebook.md``: how the study went, and the columns of its tables."""
     settings, exclusions = design.settings, design.exclusions
     sentinels = f"{settings.sentinels} of them sentinels" if settings.sentinels else "no sentinels"
     lines = [

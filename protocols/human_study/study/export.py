@@ -60,7 +60,7 @@ def write_tables(folder: Path, design: Design, participants: Rows, responses: Ro
 
 
 def responses_table(design: Design, participants: Rows, responses: Rows) -> pandas.DataFrame:
-    """One row an answer; the columns of ``schema.RESPONSES``."""
+    """Build a table with one row per response; the columns of ``schema.RESPONSES``."""
     slots = {slot.id: slot for slot in design.slots}
     sha256s = {one.id: one.sha256 for one in design.images}
     participant_table = {one["participant"]: one for one in participants}
@@ -93,7 +93,7 @@ def responses_table(design: Design, participants: Rows, responses: Rows) -> pand
 
 
 def participants_table(design: Design, participants: Rows, responses: Rows) -> pandas.DataFrame:
-    """One row a participant; the columns of ``schema.PARTICIPANTS``."""
+    """Build a table with one row per participant; the columns of ``schema.PARTICIPANTS``."""
     slots = {slot.id: slot for slot in design.slots}
     participant_table = list(participants)
     counts: dict[str, Counter[str]] = {one["participant"]: Counter() for one in participant_table}
@@ -132,7 +132,7 @@ def participants_table(design: Design, participants: Rows, responses: Rows) -> p
 
 
 def as_csv(table: pandas.DataFrame) -> bytes:
-    """UTF-8, with a header line; truths as true and false."""
+    """Return a table as UTF-8 CSV with a header line; booleans as true and false."""
     plain = table.copy()
     for name in _TRUTHS & set(plain.columns):
         plain[name] = plain[name].map({True: "true", False: "false"})
@@ -140,7 +140,7 @@ def as_csv(table: pandas.DataFrame) -> bytes:
 
 
 def as_parquet(table: pandas.DataFrame) -> bytes:
-    """The same with types."""
+    """Return a table as Parquet, with types."""
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()

@@ -16,12 +16,12 @@ EXPORTS = "exports"
 
 
 def plate_name(number: int) -> str:
-    """File of a color-vision plate, from 0."""
+    """Return the file of a color-vision plate, from 0."""
     return f"plate-{number + 1}.png"
 
 
 def slots_by_cell(design: Design) -> dict[str, list[Slot]]:
-    """Cell -> its places, in the order of the design."""
+    """Return the slots of each cell, in the order of the design."""
     cells: dict[str, list[Slot]] = {}
     for slot in design.slots:
         cells.setdefault(slot.cell, []).append(slot)

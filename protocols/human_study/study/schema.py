@@ -16,7 +16,7 @@ The design is written before anyone takes part and is what the analysis goes by:
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -105,7 +105,7 @@ class Method(_Part):
     """Of its weights, or over its stored images."""
     decoding: dict[str, str | float] = {}
     """decode and temperature, where the model predicts a distribution."""
-    card: dict = {}
+    card: dict[str, Any] = {}
     """The model's whole card, for the record on the board."""
 
 
@@ -268,7 +268,7 @@ PARTICIPANTS: dict[str, str] = {
 
 
 def read_design(folder: Path) -> Design:
-    """The design of a study's folder.
+    """Read the design of a study's folder.
 
     Raises:
         UserError: where there is none, or it is not one.

@@ -22,7 +22,7 @@ def note_withdrawal(folder: Path) -> None:
 
 
 def outdated(folder: Path) -> list[Path]:
-    """Analyzes and records in a study's folder that were made before the last withdrawal."""
+    """List analyses and records in a study's folder that were made before the last withdrawal."""
     last = _noted(folder).get("last")
     if last is None:
         return []
@@ -32,7 +32,7 @@ def outdated(folder: Path) -> list[Path]:
 
 
 def advice(folder: Path) -> list[str]:
-    """Lines that tell what to remake or remove after a withdrawal; none where nothing is left to do."""
+    """Return lines that tell what to make again or remove after a withdrawal; none where nothing is left to do."""
     stale = outdated(folder)
     lines = [f"made before a participant withdrew: {path}" for path in stale]
     if lines:
