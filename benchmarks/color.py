@@ -13,7 +13,7 @@ from colorbench.color import ab_bins, rgb_to_lab, soft_encode
 
 
 def lab() -> None:
-    """Return sRGB to Lab of a 256 x 256 image, against scikit-image in float64."""
+    """Compare sRGB to Lab of a 256 x 256 image, against scikit-image in float64."""
     image = astronaut()[100:356, 100:356].copy()
     tensor = torch.from_numpy(image).permute(2, 0, 1).contiguous()
     ours, reference = compare(lambda: rgb_to_lab(tensor), lambda: rgb2lab(image.astype(np.float64) / 255))
