@@ -14,7 +14,7 @@ release = version_of("colorbench")
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.napoleon",
+    "plain_docstrings",
     "sphinx.ext.viewcode",
     "repository_pages",
     "generated_reference",
@@ -36,5 +36,3 @@ autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 88
-napoleon_numpy_docstring = False
-napoleon_use_rtype = False

@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "docs" / "_ext"))
 
 import generated_reference  # noqa: E402
+import plain_docstrings  # noqa: E402
 import repository_pages  # noqa: E402
 from sphinx.util.inventory import InventoryFile  # noqa: E402
 
@@ -88,3 +89,16 @@ def test_columns_that_are_empty_everywhere_are_left_out() -> None:
 def test_links_of_the_repository_become_links_of_the_site(link: str, expected: str) -> None:
     page = repository_pages.DOCS / "project" / "start.md"
     assert repository_pages.rewrite_links(link, REPOSITORY / "README.md", page) == expected
+
+
+@pytest.mark.parametrize(
+    ("docstring", "expected"),
+    [
+        ("Return |a - b| of (N, *size).", "Return \\|a - b\\| of (N, \\*size)."),
+        ("Return ``|a|`` and |b|.", "Return ``|a|`` and \\|b\\|."),
+        ("Text ``|a|\n|b|`` |c|", "Text ``|a|\n|b|`` \\|c\\|"),
+        (">>> a | b\n3 * 4\n\n|c|", ">>> a | b\n3 * 4\n\n\\|c\\|"),
+    ],
+)
+def test_docstrings_are_plain_text(docstring: str, expected: str) -> None:
+    assert "\n".join(plain_docstrings.escaped(docstring.split("\n"))) == expected
