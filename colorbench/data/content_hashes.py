@@ -16,7 +16,7 @@ from colorbench.storage.source_code import stamp_of
 
 
 def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
-    """sha256 over the ids and sizes of the files, and their times where asked.
+    """Return the sha256 over the ids and sizes of the files, and their times where asked.
 
     Without times it is the same on every machine that holds the same files; with them it tells, unread, whether any
     file was touched.
@@ -29,7 +29,10 @@ def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
 
 
 def stamps_digest(dataset: Dataset) -> str:
-    """sha256 over names of the files and what changes when one is written or replaced: unread, it tells that."""
+    """Return the sha256 over the names of the files and what changes when one is written or replaced.
+
+    No file is read.
+    """
     total = hashlib.sha256()
     for sample in dataset.samples:
         total.update(f"{sample.id}\0{_stamp(sample)}\n".encode())
@@ -37,7 +40,10 @@ def stamps_digest(dataset: Dataset) -> str:
 
 
 def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, str | None]:
-    """Id -> sha256 of the file, None for one that cannot be read; files that were not touched are not read again."""
+    """Return the sha256 of each file by id, None for one that cannot be read.
+
+    Files that were not touched are not read again.
+    """
     cached = cache / "contents" / f"{files_digest(dataset.samples, times=False)}.json"
     known = _known(cached)
     stamps = {sample.id: _stamp(sample) for sample in dataset.samples}
@@ -60,7 +66,7 @@ def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, st
 
 
 def contents_digest(dataset: Dataset, cache: Path, workers: int = 2) -> str:
-    """sha256 over the contents of a set in any order, each with its class where it has one."""
+    """Return the sha256 over the contents of a dataset in any order, each with its class where it has one."""
     contents = contents_of(dataset, cache, workers)
     lines = [f"{contents[sample.id]} {_class_of(sample, dataset)}" for sample in dataset.samples]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()

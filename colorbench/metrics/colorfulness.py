@@ -38,9 +38,18 @@ def cf_hs(rgb8: Tensor) -> Tensor:
 
 
 def cf_abs(rgb8: Tensor) -> Tensor:
-    """Compute the colorfulness of each image with absolute opponent channels; arguments and errors as ``cf_hs``.
+    """Compute the colorfulness of each image with absolute opponent channels, as the code of several papers does.
 
     The sign of a hue is lost, so that deviations shrink and means grow: red beside green does not deviate at all.
+
+    Args:
+        rgb8: (N, 3, H, W) uint8 sRGB.
+
+    Returns:
+        (N,) float64, at least 0; 0 for gray, neither direction is better.
+
+    Raises:
+        ValueError: for another shape or dtype, or images without pixels.
     """
     rg, yb2 = _opponents(rgb8)
     return _of_channels(rg.abs_(), yb2.abs_())

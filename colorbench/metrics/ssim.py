@@ -47,7 +47,7 @@ def ssim(rgb8_a: Tensor, rgb8_b: Tensor, *, window: Window = "gaussian", data_ra
 
 
 def _of_image(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor:
-    """(3, H, W) uint8 each -> () float64."""
+    """Compute the SSIM of one image: (3, H, W) uint8 each -> () float64."""
     taps = _gaussian() if window == "gaussian" else torch.full((7,), 1 / 7, dtype=torch.float64)
     if min(a.shape[1:]) < len(taps):
         return torch.full((), math.nan, dtype=torch.float64, device=a.device)
@@ -66,7 +66,7 @@ def _of_image(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor
 
 
 def _gaussian() -> Tensor:
-    """(11,) float64, with sum 1."""
+    """Return the Gaussian window, (11,) float64, with sum 1."""
     weights = torch.arange(-5, 6, dtype=torch.float64).square().div(-2 * SIGMA**2).exp()
     return weights / weights.sum()
 

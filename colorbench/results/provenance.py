@@ -18,7 +18,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "p
 
 
 def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = ()) -> Provenance:
-    """Versions, commit, command and time; the name of the machine is left out on purpose.
+    """Return versions, commit, command and time; the name of the machine is left out on purpose.
 
     Args:
         command: the command line.
@@ -41,7 +41,10 @@ def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = 
 
 @lru_cache(maxsize=1)
 def git_state() -> tuple[str | None, bool | None]:
-    """(commit, whether tracked files differ from it) of the checkout that colorbench runs from; None for none."""
+    """Return (commit, whether tracked files differ from it) of the checkout that colorbench runs from.
+
+    None for none.
+    """
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None

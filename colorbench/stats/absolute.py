@@ -126,7 +126,7 @@ def _draw(a: np.ndarray, b: np.ndarray, resamples: int, seed: int) -> _Draws | n
 
 
 def _small(linear: np.ndarray, spread: np.ndarray, covariance: np.ndarray) -> bool:
-    """Say whether d and s both are so small that a = b = 0 is taken for the nuisance."""
+    """Return whether d and s both are so small that a = b = 0 is taken for the nuisance."""
     correlation = (covariance[0, 0] - covariance[1, 1]) / (spread[0] * spread[1])
     near = NEAR * max(0.0, 1 - correlation**2) ** 0.6
     return bool((abs(linear) < near * spread).all())

@@ -61,6 +61,9 @@ def as_ratio(statistics: np.ndarray, form: Form) -> np.ndarray:
     """Return numerator and denominator (..., 2) from (..., k) statistics or sums.
 
     The absolute value of ``abs_difference``, |S0 - S1| / S2, is not taken yet.
+
+    Raises:
+        ValueError: for an unknown form, or another number of statistics than it has.
     """
     statistics = np.asarray(statistics, dtype=np.float64)
     wanted = {"ratio": 2, "abs_difference": 3}.get(form)
@@ -86,7 +89,12 @@ def estimate(statistics: np.ndarray, form: Form) -> float:
 def effective_n(statistics: np.ndarray, form: Form) -> float:
     """Compute how many equally weighted images correspond to these: (sum w)^2 / sum w^2 of the denominators (Kish).
 
-    It is 0 where there are none.
+    Args:
+        statistics: (n, k) per image; rows with NaN do not count.
+        form: see ``value``.
+
+    Returns:
+        1..n; 0 where no image counts.
     """
     weights = as_ratio(statistics[defined(statistics)], form)[:, 1]
     squares = float((weights**2).sum())
@@ -100,7 +108,7 @@ def bootstrap_weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.n
 
 
 def weight_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the rows of ``bootstrap_weights`` as float64, a bounded number at a time. Do not write into them."""
+    """Yield the rows of ``bootstrap_weights``, (b, n) float64 with a bounded b at a time. Do not write into them."""
     rows = max(1, _BLOCK // max(n, 1))
     if 0 < resamples <= rows:
         yield _one_block(n, resamples, seed)

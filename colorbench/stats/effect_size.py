@@ -35,8 +35,8 @@ def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) 
     linearized contributions, in which an image counts by its weight.
 
     Args:
-        statistics_a: as for ``difference_influence``; rows with NaN in either do not count.
-        statistics_b: as for ``difference_influence``; rows with NaN in either do not count.
+        statistics_a: (n, k), row i of the same image in both; rows with NaN in either do not count.
+        statistics_b: (n, k), likewise.
         form: see ``bootstrap.value``.
 
     Returns:

@@ -40,7 +40,7 @@ class ImageCache:
     """(n,) which of the sets each comes from."""
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the indices to train on and the indices of the validation split.
+        """Return the indices to train on and those of the validation split, (n,) and (m,) int64.
 
         By content, so the same on every machine; copies of one image fall on one side.
         """
@@ -58,7 +58,7 @@ class ImageCache:
         return np.repeat(chosen, times)
 
     def fingerprint(self, indices: np.ndarray) -> str:
-        """Return the hexadecimal hash of the contents of ``indices``, in this order."""
+        """Return the hexadecimal hash of the contents of ``indices`` (n,), in this order."""
         return sha256(self.hashes[indices].astype("<u8").tobytes()).hexdigest()[:16]
 
 

@@ -178,7 +178,7 @@ class Trainer:
         return self.step >= self.preset.steps
 
     def run(self, listener: TrainingListener) -> dict[str, Tensor]:
-        """Train to the end; returns the averaged weights of the network.
+        """Train to the end; return the averaged weights of the network.
 
         Raises:
             RunError: out of memory, a loss or gradient that is not finite, a disk that refuses. The last good

@@ -145,7 +145,7 @@ def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str
 
 
 def apart(stored: np.ndarray, again: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
-    """Return where two arrays differ by more than rounding does.
+    """Return where two arrays of one shape, (n, ...), differ by more than rounding does, as bool of that shape.
 
     The tolerance of each number follows from ``again`` alone.
     """
