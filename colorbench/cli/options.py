@@ -49,6 +49,9 @@ Json = Annotated[
         help="Print JSON to standard output; messages go to standard error.",
     ),
 ]
+Figures = Annotated[
+    Path | None, typer.Option("--figures", metavar="DIR", help="Also write the plots there for a paper: PDF and SVG.")
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, metavar="N", help="Evaluate a fixed random subset of N images."),

@@ -13,6 +13,7 @@ from colorbench.cli.options import (
     Debug,
     Decode,
     Device,
+    Figures,
     Json,
     Limit,
     ListFile,
@@ -81,6 +82,7 @@ def run(
             help="Images to save: none, a few thumbnails, or all predictions.",
         ),
     ] = "gallery",
+    figures: Figures = None,
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Also evaluate the gray, constant and ground-truth rows.")
     ] = True,
@@ -121,7 +123,10 @@ def run(
     from colorbench.evaluation.resolve import get_protocol
     from colorbench.evaluation.runner import run as measure
     from colorbench.models.loading import load_model
+    from colorbench.storage.atomic import check_writable
 
+    if figures is not None:
+        check_writable(figures, "--figures")
     sets = by_role(data or [])
     tell_when_interrupted("run the same command to resume")
     protocols = list(dict.fromkeys(protocol))
@@ -155,17 +160,28 @@ def run(
         records = measure(request, bar)
     if processes()[0] == 0:  # of several processes one speaks
         names = {one.full_name for one in loaded}
-        show([record for record in records if record.model.name in names], records, output, json=json)
+        show([record for record in records if record.model.name in names], records, output, figures, json=json)
 
 
-def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, json: bool) -> None:
-    """Write each record's page, print its table, and the records themselves where asked."""
+def show(asked: Sequence[Record], records: Sequence[Record], output: Path, figures: Path | None, *, json: bool) -> None:
+    """Write each record's page, print its table, and the records themselves where asked.
+
+    Args:
+        asked: records of the models that were named.
+        records: these and those of the baselines.
+        output: of the run.
+        figures: where plots for a paper go.
+        json: whether the records are printed, too.
+    """
     from colorbench.cli.classifier_agreement import show_classifiers
     from colorbench.cli.console import ResultPrinter, console
     from colorbench.cli.show import spec_of
     from colorbench.evaluation.runner import record_folder
     from colorbench.reporting.classifier_agreement import scores_classified
+    from colorbench.reporting.format import baselines
     from colorbench.reporting.page import write_report
+    from colorbench.reporting.plot_output import write_figures
+    from colorbench.reporting.record_plots import record_plots
 
     closing = ResultPrinter(console(text_to_stderr=json))
     for record in asked:
@@ -180,8 +196,10 @@ def show(asked: Sequence[Record], records: Sequence[Record], output: Path, *, js
         folder = record_folder(output, record)
         try:
             write_report(folder, explanations=explanations, headline=spec.headline)
+            if figures is not None:
+                write_figures(record_plots(record, baselines(record, beside)), figures)
         except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
-            closing.console.print(f"no page was written: {error}", soft_wrap=True, markup=False)
+            closing.console.print(f"no page or figure was written: {error}", soft_wrap=True, markup=False)
         closing.show(record, beside, explanations, spec.headline, folder)
     for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
         alike = [record for record in records if record.protocol.identity_sha256 == identity]

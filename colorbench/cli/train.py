@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, key_values
+from colorbench.cli.options import Debug, Figures, key_values
 
 
 def train(
@@ -51,6 +51,7 @@ def train(
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, figures and weights.")
     ] = Path("trained"),
+    figures: Figures = None,
     debug: Debug = False,
 ) -> None:
     """Train a reference model from scratch.
@@ -72,6 +73,7 @@ def train(
     from colorbench.data.sources import open_dataset
     from colorbench.errors import UserError
     from colorbench.models.loading import model_factory
+    from colorbench.storage.atomic import check_writable
     from colorbench.training.fit import TrainingConfig, name_sources
     from colorbench.training.fit import train as train_model
     from colorbench.training.trainer import Options
@@ -89,6 +91,8 @@ def train(
     if device == "auto":
         mps = torch.backends.mps.is_available()
         device = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+    if figures is not None:
+        check_writable(figures, "--figures")
     settings = presets[preset].changed(changes) if changes else presets[preset]
     config = TrainingConfig(
         model,
@@ -110,6 +114,7 @@ def train(
             initial=initial or getattr(factory, "initial", None),
         ),
         workers,
+        figures,
     )
     with TrainingProgress(Console(file=sys.stderr), quiet=os.environ.get("RANK", "0") != "0") as progress:
         train_model(config, progress)

@@ -23,7 +23,7 @@ from colorbench.reporting.format import (
     too_few_images,
     values,
 )
-from colorbench.reporting.plots import chart
+from colorbench.reporting.record_plots import record_plots
 from colorbench.results.image_index import SavedImage, read_index, saved_file
 from colorbench.results.record import Record, read_record
 from colorbench.storage.atomic import write_atomic
@@ -156,7 +156,7 @@ def page(
         minus=[{"head": head, "differences": differences} for head, differences in difference_from(record)],
         baselines=[{"head": head, "scores": values(other)} for head, other in shown],
         remarks=remarks(record),
-        charts=[chart(curve, record, shown) for curve in record.curves],
+        plots=record_plots(record, shown).values(),
         images=images,
         missing=missing,
         facts=facts(record),

@@ -44,7 +44,7 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
-def check_writable(output: Path) -> None:
+def check_writable(output: Path, flag: str = "--output") -> None:
     """Make the output folder and try it, before any long work.
 
     Raises:
@@ -58,7 +58,7 @@ def check_writable(output: Path) -> None:
             trial.unlink()
     except OSError as error:  # whatever the file system says, this place will not do
         what = f"cannot write: {error.strerror}"
-        raise UserError(what, where=str(output), hint="choose another --output") from error
+        raise UserError(what, where=str(output), hint=f"choose another {flag}") from error
 
 
 def write_atomic(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True) -> None:

@@ -14,7 +14,7 @@ from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import Prior, from_counts, hard_counts, save_prior, smooth, soft_counts
 from colorbench.models.card import ModelCard
 from colorbench.models.weights import save_weights
-from colorbench.training.figures import draw_prior
+from colorbench.training.figures import prior_plot
 from colorbench.training.preset import Preset
 
 
@@ -47,7 +47,7 @@ def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prio
         }
     )
     save_prior(prior, path.with_name(f"{path.stem}-prior.npy"))
-    draw_prior(prior, path.with_name(f"{path.stem}-prior.png"))
+    prior_plot(prior).write(path.with_name(f"{path.stem}-prior.png"))
     np.save(path.with_name(f"{path.stem}-training_hashes.npy"), np.sort(hashes))
     text = json.dumps(filled.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
     partial = path.with_suffix(".partial")

@@ -11,12 +11,15 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from colorbench.color.prior import Prior
 from colorbench.data.dataset import Dataset
 from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import Colorizer
+from colorbench.reporting.plot_output import write_figures
 from colorbench.training.accelerator import make_accelerator
 from colorbench.training.export import count_prior, export
+from colorbench.training.figures import prior_plot
 from colorbench.training.image_cache import ImageCache, build_cache
 from colorbench.training.preset import Preset
 from colorbench.training.trainer import Options, Trainer, TrainingListener
@@ -55,6 +58,8 @@ class TrainingConfig:
     sources: Sequence[Source]
     options: Options
     workers: int = 2
+    figures: Path | None = None
+    """Where plots for a paper go."""
 
     @property
     def name(self) -> str:
@@ -100,6 +105,7 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
 
     trainer = Trainer(task, config.preset, cache, options, colorizer)
     if trainer.begin() and config.weights.with_suffix(".json").is_file():
+        _write_figures(config, trainer, prior)
         say(f"this training is finished ({trainer.step} steps): {config.weights}; give more --steps to go on")
         return config.weights
     if trainer.step:
@@ -108,10 +114,22 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
     if accelerator.is_main_process:
         filled = _card(config, trainer, cache, prior.name, prior.kind)
         export(state, config.weights, filled, prior, cache.hashes[trainer.chosen])
+        _write_figures(config, trainer, prior)
     say(f"wrote {config.weights}, its card, figures and images")
     measured = shlex.quote(f"{config.model}[weights={config.weights}]")
     say(f"measure it: colorbench run --model {measured} --protocol auc")
     return config.weights
+
+
+def _write_figures(config: TrainingConfig, trainer: Trainer, prior: Prior) -> None:
+    """Write curves and prior for a paper, where they are asked for."""
+    if config.figures is None or not trainer.accelerator.is_main_process:
+        return
+    plots = {f"{config.name}-prior": prior_plot(prior)}
+    curve = trainer.validation.curve_plot(trainer.log) if trainer.validation is not None else None
+    if curve is not None:
+        plots[f"{config.name}-curve"] = curve
+    write_figures(plots, config.figures)
 
 
 def _card(

@@ -20,7 +20,8 @@ from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.metrics.auc import LAST, auc, auc_statistics, pooled_statistics
 from colorbench.models.interfaces import Colorizer, ColorizerInput
 from colorbench.models.resize import resized
-from colorbench.training.figures import COLORS, Line, Panel, draw_panels, draw_strip
+from colorbench.reporting.plot_output import Plot
+from colorbench.training.figures import curve_plot, draw_strip
 from colorbench.training.image_cache import ImageCache
 from colorbench.training.journal import Journal
 from colorbench.training.preset import Preset
@@ -113,24 +114,13 @@ class Validation:
         rows = [("gray", self._gray_of(0)), ("prediction", prediction), ("truth", self.rgb)]
         draw_strip([(label, images[:EXAMPLES]) for label, images in rows], self.folder / "examples" / f"{step:07d}.png")
 
-    def draw_curve(self, log: Journal) -> None:
-        """Draw ``curve.png``: training and validation metrics over the steps so far."""
+    def curve_plot(self, log: Journal) -> Plot | None:
+        """Return the training's curves over the steps so far; None before the first validation."""
         train, validation = log.rows(), self.journal.rows()
-        if not train or not validation:
-            return
-        known = [name for name in validation[0] if name in train[0] and name != "step"]
-        panels = [
-            Panel(name, [_line("training", train, name, 0), _line("held", validation, name, 1)]) for name in known
-        ]
-        panels += [
-            Panel(
-                title, [_line("held", validation, name, 1), _line("gray", validation, f"gray_{name}", 2, dashed=True)]
-            )
-            for name, title in (("auc_raw", "AuC, raw (%)"), ("auc_rebalanced_stable", "AuC, rebalanced stable (%)"))
-            if name in validation[0]
-        ]
-        draw_panels(panels, self.folder / "curve.png")
+        return curve_plot(train, validation) if train and validation else None
 
-
-def _line(label: str, rows: list[dict[str, float]], name: str, color: int, dashed: bool = False) -> Line:
-    return Line(label, [row["step"] for row in rows], [row[name] for row in rows], COLORS[color], dashed)
+    def draw_curve(self, log: Journal) -> None:
+        """Write ``curve.png``: values of training and validation images over the steps so far."""
+        plot = self.curve_plot(log)
+        if plot is not None:
+            plot.write(self.folder / "curve.png")

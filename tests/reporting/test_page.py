@@ -18,7 +18,7 @@ from colorbench.evaluation.image_writer import thumbnail, write_index
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of
 from colorbench.reporting.page import baseline_records, page, write_report
-from colorbench.reporting.plots import chart, ticks
+from colorbench.reporting.record_plots import record_plots
 from colorbench.results.image_index import SavedImage, file_names
 from colorbench.results.record import read_record
 
@@ -47,11 +47,11 @@ def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
 
 def test_the_page_needs_no_other_file(stored) -> None:
     text = write_report(stored(), headline="auc_raw").read_text()
-    sources = re.findall(r'(?:src|href)="([^"]*)"', text)
+    sources = re.findall(r'(?:src|href)="([^"#]*)"', text)
     # Two of three images, for psnr is not the headline; each once, as gray, answer and truth.
     assert len(sources) == 6
     assert all(source.startswith("data:image/webp;base64,") for source in sources)
-    assert "url(" not in text
+    assert text.count("url(") == text.count("url(#")  # parts of its own plots
     assert "<script" not in text
     image = Image.open(io.BytesIO(base64.b64decode(sources[0].partition(",")[2])))
     assert (image.format, image.size) == ("WEBP", (160, 160))
@@ -93,7 +93,7 @@ def test_gray_constant_and_truth_are_found_beside_it(stored) -> None:
     text = write_report(folder).read_text()
     assert "<th>gray</th><th>truth</th>" in text
     assert "<td>88.65</td><td>99.50</td>" in text
-    assert text.count("<polyline") == 3
+    assert "<desc>zoo/cic.small; gray; truth</desc>" in text
 
 
 def test_whoever_shows_images_says_whose_they_are(stored) -> None:
@@ -115,7 +115,8 @@ def test_what_others_wrote_is_escaped(make_record) -> None:
     assert "<script>" not in text
     assert "<img" not in text
     assert "<b>" not in text
-    assert text.count("</title>") == 1
+    assert text.count("</title>") == 1 + 2 * len(record.curves)  # of the page, a plot and its line
+    assert "<title></title>" not in text
     assert "&lt;script&gt;" in text
 
 
@@ -137,35 +138,15 @@ def test_a_folder_without_a_record_is_refused(tmp_path: Path, content: str | Non
         write_report(tmp_path)
 
 
-def test_a_curve_is_drawn_to_scale(make_record) -> None:
-    """The curve goes through (0, 0), (75, 0.8) and (150, 1): left bottom, half way, right top."""
+def test_a_record_has_a_plot_a_curve_with_what_stands_beside(make_record) -> None:
     record = make_record()
-    drawing = chart(record.curves[0], record, [])
-    points = [tuple(map(float, point.split(","))) for point in drawing["lines"][0]["points"].split()]
-    middle = (drawing["left"] + drawing["right"]) / 2
-    high = drawing["bottom"] - 0.8 * (drawing["bottom"] - drawing["top"])
-    expected = [(drawing["left"], drawing["bottom"]), (middle, high), (drawing["right"], drawing["top"])]
-    assert np.allclose(points, expected, atol=0.1)
-
-
-@pytest.mark.parametrize("top", [99.9, 100.0, 100.0000000001])
-def test_the_axis_ends_at_a_label(make_record, top: float) -> None:
-    record = make_record()
-    curve = record.curves[0].model_copy(update={"y": [0.0, 80.0, top]})
-    assert [tick["label"] for tick in chart(curve, record, [])["y_ticks"]] == ["0", "20", "40", "60", "80", "100"]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [
-        (0, 150, [0, 25, 50, 75, 100, 125, 150]),
-        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
-        (-1, 1, [-1, -0.5, 0, 0.5, 1]),
-        (3, 3, [3]),
-    ],
-)
-def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
-    assert ticks(low, high) == pytest.approx(expected)
+    again = record.curves[0].model_copy(update={"beside": {"one judge": record.curves[0].y}})
+    drawn = record_plots(
+        record.model_copy(update={"curves": [record.curves[0], again]}), [("gray", make_record("zoo/gray"))]
+    )
+    first, second = drawn.values()  # two curves of one name have two files
+    assert list(first.notes.values()) == ["zoo/cic.small", "gray"]
+    assert list(second.notes.values()) == ["zoo/cic.small", "gray", "one judge"]
 
 
 def edit_index(folder: Path, **changes: object) -> None:

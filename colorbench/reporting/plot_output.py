@@ -1,0 +1,178 @@
+"""Turn a plot into markup for a page or a file for a paper, in the colors that all pages share.
+
+Equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+from colorbench.storage.atomic import write_atomic
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLORS: Mapping[str, tuple[str, str]] = {
+    "s0": ("#c2410c", "#fb923c"),
+    "s1": ("#1d6fb8", "#6cb6ff"),
+    "s2": ("#a21a72", "#f285c6"),
+    "s3": ("#4d7c0f", "#a3d94e"),
+    "s4": ("#0e7490", "#4fd1e5"),
+    "s5": ("#92590a", "#e0b463"),
+    "s6": ("#6d4aff", "#b3a1ff"),
+    "s7": ("#b3123c", "#ff8ba0"),
+    "sx": ("#9a9aa4", "#6d6d77"),  # models beyond the eighth
+    "gray": ("#71717a", "#a1a1aa"),
+    "constant": ("#7c3aed", "#c4b5fd"),
+    "truth": ("#0f766e", "#5eead4"),
+    "reference": ("#8a8a94", "#8a8a95"),
+    "ink": ("#55555c", "#a4a4ad"),
+    "line": ("#dedee2", "#35353a"),
+}
+"""Name of a color -> its value on a light and on a dark page; each light value stands for one name only."""
+FORMATS = ("pdf", "svg")
+"""What ``--figures`` writes."""
+_SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+
+
+@dataclass
+class Plot:
+    """A finished plot."""
+
+    title: str
+    figure: Figure
+    notes: dict[str, str] = field(default_factory=dict)
+    """Id of a drawn thing -> what a browser shows on hover."""
+
+    def svg(self) -> str:
+        """Return markup for a page that holds ``page_style``: no style attribute, no script, no absolute size."""
+        markup = self._bytes("svg", transparent=True)
+        root = ElementTree.fromstring(markup)
+        # Plots of one page share no id.
+        digest = sha256(markup + repr((self.title, self.notes)).encode()).hexdigest()[:8]
+        variables = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
+        used = set()
+        for element in root.iter():
+            # A page's policy may forbid style attributes; each of these properties is an attribute of SVG, too.
+            for declaration in element.attrib.pop("style", "").split(";"):
+                name, _, value = (part.strip() for part in declaration.partition(":"))
+                if name and name != "font-family":
+                    element.set(name, variables.get(value, value))
+            used |= {value[1:] for key, value in element.attrib.items() if key.endswith("href")}
+            used |= {value[5:-1] for value in element.attrib.values() if value.startswith("url(#")}
+        drawn = ElementTree.Element("svg", {"viewBox": root.attrib["viewBox"], "role": "img", "class": "plot"})
+        drawn.attrib |= {"stroke-linejoin": "round", "stroke-linecap": "butt"}
+        ElementTree.SubElement(drawn, "title").text = self.title
+        ElementTree.SubElement(drawn, "desc").text = "; ".join(self.notes.values())[:2000]
+        drawn.extend(child for child in root if child.tag.endswith("}g") or child.tag.endswith("}defs"))
+        for element in drawn.iter():
+            element.tag = element.tag.removeprefix(f"{{{_SVG}}}")
+            element.text, element.tail = (element.text or "").strip("\n "), ""
+            name = element.attrib.pop("id", "")
+            if name in used:
+                element.set("id", f"{digest}-{name}")
+            if name in self.notes:
+                note = ElementTree.Element("title")
+                note.text = self.notes[name]
+                element.insert(0, note)
+            for key, value in list(element.attrib.items()):
+                if key == f"{{{_XLINK}}}href":
+                    del element.attrib[key]
+                    element.set("href", f"#{digest}-{value[1:]}")
+                elif value.startswith("url(#"):
+                    element.set(key, f"url(#{digest}-{value[5:]}")
+        for parent in [one for one in drawn.iter() if one.find("style") is not None]:
+            parent.remove(parent.find("style"))  # type: ignore[arg-type]
+        return ElementTree.tostring(drawn, encoding="unicode").replace("\n", " ")
+
+    def write(self, path: Path) -> None:
+        """Write the plot; the suffix ``.pdf``, ``.svg`` or ``.png`` says in which format."""
+        write_atomic(path, self._bytes(path.suffix[1:]), durable=False)
+
+    def _bytes(self, kind: str, *, transparent: bool = False) -> bytes:
+        buffer = io.BytesIO()
+        no_date: dict[str, Any] = {
+            "svg": {"Date": None, "Creator": None},
+            "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+        }
+        with style():
+            engine = self.figure.get_layout_engine()
+            if engine is not None:
+                # A layout starts from the one before: laid out once, every drawing of the plot is equal.
+                engine.execute(self.figure)
+                self.figure.set_layout_engine("none")
+            self.figure.savefig(buffer, format=kind, dpi=160, transparent=transparent, metadata=no_date.get(kind))
+        return buffer.getvalue()
+
+
+def page_style() -> str:
+    """Return the CSS of plots in pages: the colors as variables, for light and dark screens."""
+    light, dark = ("; ".join(f"--{name}: {both[i]}" for name, both in COLORS.items()) for i in (0, 1))
+    return (
+        f":root {{ {light}; }}\n@media (prefers-color-scheme: dark) {{ :root {{ {dark}; }} }}\n"
+        "svg.plot { display: block; width: 100%; max-width: 40rem; height: auto; "
+        'font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }\n'
+    )
+
+
+def write_figures(plots: Mapping[str, Plot], folder: Path) -> list[Path]:
+    """Write plots for a paper, as PDF and SVG each.
+
+    Args:
+        plots: name of the file without suffix -> plot.
+        folder: made where it is missing.
+
+    Returns:
+        The files.
+
+    Raises:
+        UserError: where they cannot be written.
+    """
+    files = []
+    for name, one in plots.items():
+        for kind in FORMATS:
+            files.append(folder / f"{file_name(name)}.{kind}")
+            one.write(files[-1])
+    return files
+
+
+def file_name(text: str) -> str:
+    """Return a name for a file: letters, digits, ``.``, ``_`` and ``-`` of a text, at most 120."""
+    kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._") else "-" for letter in text)
+    return "-".join(part for part in kept.split("-") if part)[:120].strip(".-") or "figure"
+
+
+def one_line(text: str, longest: int) -> str:
+    """Return one line of printable characters: names and titles may come from other people's files."""
+    line = "".join(letter if letter.isprintable() else " " for letter in text)
+    line = " ".join(line.split())
+    return line if len(line) <= longest else f"{line[: longest // 2]}…{line[-(longest - longest // 2 - 1) :]}"
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    import matplotlib as mpl
+
+    settings: dict[str, Any] = {
+        "svg.hashsalt": "colorbench",  # ids, which are random otherwise
+        "svg.fonttype": "none",  # text stays text
+        "pdf.fonttype": 42,  # TrueType, as journals ask for
+        "text.parse_math": False,  # a "$" in a name is no formula
+        "axes.autolimit_mode": "round_numbers",
+        "axes.xmargin": 0,
+        "axes.ymargin": 0,
+    }
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    with mpl.rc_context(settings), warnings.catch_warnings():
+        # Browsers have glyphs that matplotlib's font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield

@@ -1,0 +1,38 @@
+"""The plots of one record: each of its curves beside the same curve of the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from colorbench.models.reference_models import BASELINES
+from colorbench.reporting.plot_output import Plot
+from colorbench.reporting.plots import SERIES, Axis, Line, plot
+from colorbench.results.record import CurvePart, Record
+
+
+def record_plots(record: Record, shown: Sequence[tuple[str, Record]]) -> dict[str, Plot]:
+    """Return the plot of every curve by a name for its file.
+
+    Args:
+        record: its model's curve is drawn on top.
+        shown: head of a column -> record of a baseline on the same images.
+    """
+    run = f"{record.model.name}-{record.protocol.name}-{record.dataset.name}-{record.key[:8]}"
+    # A protocol may give several curves one name.
+    names = [f"{run}-{curve.name}-{place}" for place, curve in enumerate(record.curves, start=1)]
+    return {name: _curve_plot(curve, record, shown) for name, curve in zip(names, record.curves, strict=True)}
+
+
+def _curve_plot(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]]) -> Plot:
+    lines = [Line(record.model.name, curve.x, curve.y)]
+    for head, other in shown:
+        color = BASELINES[other.model.name]
+        lines += [Line(head, one.x, one.y, color) for one in other.curves if one.name == curve.name]
+    lines += [
+        Line(label, curve.x, values, SERIES[1 + place % (len(SERIES) - 1)])
+        for place, (label, values) in enumerate(curve.beside.items())
+    ]
+    across = [x for line in lines for x in line.x] or [0.0, 1.0]
+    lowest = min((y for line in lines for y in line.y), default=0.0)
+    x = Axis(curve.x_label, min(across), max(across))
+    return plot(curve.title, x, Axis(curve.y_label, None if lowest < 0 else 0.0), lines=lines)
