@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli import Debug, Json, print_result
+from colorbench.cli import Debug, Figures, Json, print_result
 
 app = typer.Typer(
     name="leaderboard",
@@ -64,6 +64,7 @@ def build(
             "--verification", metavar="FILE", help="Verification report of `colorbench verify --output`; repeatable."
         ),
     ] = None,
+    figures: Figures = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -88,6 +89,7 @@ def build(
         embed_images=embed_images,
         verify_all=verify,
         verifications=verification or [],
+        figures=figures,
     )
     if json:
         print_result(made.json_text)

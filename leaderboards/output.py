@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from colorbench.reporting import write_figures
 from colorbench.storage import write_atomic
 from colorbench.verification import read_verification, verify
 from leaderboards.build import build
@@ -13,6 +14,7 @@ from leaderboards.collect import collect
 from leaderboards.export import board_csv, board_json, board_latex, board_markdown
 from leaderboards.gallery import galleries
 from leaderboards.page import page
+from leaderboards.plots import group_plots
 from leaderboards.saved_images import Size
 
 
@@ -39,6 +41,7 @@ def build_files(
     embed_images: bool = False,
     verify_all: bool = False,
     verifications: Sequence[Path] = (),
+    figures: Path | None = None,
 ) -> Made:
     """Write the page and its tables.
 
@@ -50,6 +53,7 @@ def build_files(
         embed_images: also those that may not be passed on.
         verify_all: recompute every record's numbers from what it stores.
         verifications: files of ``colorbench verify --output``.
+        figures: where plots for a paper go.
 
     Raises:
         UserError: where there is no record, or nothing can be written.
@@ -58,9 +62,10 @@ def build_files(
     collection = collect(positions, verifications=known, verify=verify if verify_all else None)
     board, entries = build(collection, title=title)
     thumbnails = galleries(board, entries, size=gallery_size, embed_all=embed_images)
+    drawn = group_plots(board, entries)
     text = board_json(board)
     contents = {
-        output: page(board, entries, thumbnails),
+        output: page(board, entries, thumbnails, drawn),
         output.with_suffix(".json"): text,
         output.with_suffix(".csv"): board_csv(board),
         output.with_suffix(".md"): board_markdown(board),
@@ -69,6 +74,13 @@ def build_files(
     for path, content in contents.items():
         # Not durable: whatever is lost is made again from the records.
         write_atomic(path, content.encode(), durable=False)
+    if figures is not None:
+        names = {
+            f"{group.protocol}-{group.dataset}-{group.number}-{place}-{one.title}": one
+            for group in board.groups
+            for place, one in enumerate(drawn[group.number], start=1)
+        }
+        write_figures(names, figures)
     size, records = output.stat().st_size, len(collection.entries)
     message = (
         f"{len(board.competitors)} models and {len(board.references)} bounds from {records} records",

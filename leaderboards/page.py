@@ -17,7 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from colorbench.models import GRAY, TRUTH
-from colorbench.reporting import DECIDING_SHARE, page_environment
+from colorbench.reporting import DECIDING_SHARE, Plot, page_environment, page_style
 from colorbench.stats import shown
 from colorbench.verification import PROMISE
 from leaderboards import plots
@@ -32,29 +32,33 @@ ENDS = {"gray": GRAY, "truth": TRUTH}
 """Rows whose images stand at the ends of the gallery."""
 
 
-def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Sequence[Gallery]) -> str:
+def page(
+    board: Board,
+    entries: Mapping[str, Mapping[int, Entry]],
+    galleries: Sequence[Gallery],
+    drawn: Mapping[int, Sequence[Plot]],
+) -> str:
     """Render the page as text. The same records give the same bytes.
 
     Args:
         board: see ``building.build``.
         entries: row -> group -> the record behind it.
         galleries: see ``gallery.galleries``.
+        drawn: group -> its plots; see ``group_plots``.
     """
     environment = page_environment("leaderboards")
     environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count}
     environment.filters["ranks"] = lambda cell: ranks(cell.first_rank, cell.last_rank)
     environment.filters["clearly"] = clearly
     environment.tests["decided_by_few"] = few
-    style, script = _asset("board.css"), _asset("board.js")
+    style, script = f"{page_style()}{_asset('board.css')}", _asset("board.js")
     baselines = {word: _end(board, name) for word, name in ENDS.items()}
-    drawn = [_plots(board, group, entries) for group in board.groups]
     data = {
         "columns": {c.id: {"title": c.title, "unit": c.unit, "better": c.higher_is_better} for c in board.columns},
         "rows": {row.id: row.label for row in board.rows},
         "baselines": baselines,
         "competitors": [row.id for row in board.competitors],
         "galleries": [[{"id": photo.id, "scores": photo.scores} for photo in one.photos] for one in galleries],
-        "charts": [drawing["data"] for drawing in _drawings(drawn)],
     }
     return environment.get_template("board.html.jinja").render(
         board=board,
@@ -68,6 +72,7 @@ def page(board: Board, entries: Mapping[str, Mapping[int, Entry]], galleries: Se
         baselines=baselines,
         colors={row.id: plots.color_of(board, row) for row in board.rows},
         plots=drawn,
+        matrices={group.number: plots.matrix(board, group) for group in board.groups},
         galleries=galleries,
         verdicts={group.number: verdict(board, group, entries) for group in board.groups},
         spans={group.number: sum(column.shown for column in board.of_group(group.number)) for group in board.groups},
@@ -149,24 +154,6 @@ def safe_json(value: Any) -> str:
     """Return JSON that may stand in a page: no tag, entity or line end of JavaScript can begin in it."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _plots(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> dict[str, Any]:
-    return {
-        "group": group,
-        "strips": plots.strips(board, group),
-        "curves": plots.curves(board, group, entries),
-        "costs": plots.costs(board, group),
-        "matrix": plots.matrix(board, group),
-    }
-
-
-def _drawings(plots: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return all curves, numbered as the script finds them."""
-    found = [drawing for one in plots for drawing in one["curves"]]
-    for number, drawing in enumerate(found):
-        drawing["number"] = number
-    return found
 
 
 def _departures(group: Group) -> list[Any]:

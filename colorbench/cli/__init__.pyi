@@ -4,6 +4,7 @@ from .interrupt import tell_when_interrupted as tell_when_interrupted
 from .main import main as main
 from .options import Debug as Debug
 from .options import Device as Device
+from .options import Figures as Figures
 from .options import Json as Json
 from .options import choice as choice
 from .progress import ProgressBar as ProgressBar

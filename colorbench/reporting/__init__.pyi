@@ -4,3 +4,14 @@ from .format import number as number
 from .format import too_few_images as too_few_images
 from .html import page_environment as page_environment
 from .page import write_report as write_report
+from .plot_output import Plot as Plot
+from .plot_output import page_style as page_style
+from .plot_output import write_figures as write_figures
+from .plots import SERIES as SERIES
+from .plots import Axis as Axis
+from .plots import Bars as Bars
+from .plots import Level as Level
+from .plots import Line as Line
+from .plots import Mark as Mark
+from .plots import forest_plot as forest_plot
+from .plots import plot as plot

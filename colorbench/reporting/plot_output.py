@@ -55,7 +55,7 @@ class Plot:
 
     def svg(self) -> str:
         """Return markup for a page that holds ``page_style``: no style attribute, no script, no absolute size."""
-        markup = self._bytes("svg", transparent=True)
+        markup = self._bytes("svg", background="none")
         root = ElementTree.fromstring(markup)
         # Plots of one page share no id.
         digest = sha256(markup + repr((self.title, self.notes)).encode()).hexdigest()[:8]
@@ -98,7 +98,9 @@ class Plot:
         """Write the plot; the suffix ``.pdf``, ``.svg`` or ``.png`` says in which format."""
         write_atomic(path, self._bytes(path.suffix[1:]), durable=False)
 
-    def _bytes(self, kind: str, *, transparent: bool = False) -> bytes:
+    def _bytes(self, kind: str, *, background: str = "white") -> bytes:
+        from matplotlib.backends.backend_svg import FigureCanvasSVG
+
         buffer = io.BytesIO()
         no_date: dict[str, Any] = {
             "svg": {"Date": None, "Creator": None},
@@ -110,7 +112,11 @@ class Plot:
                 # A layout starts from the one before: laid out once, every drawing of the plot is equal.
                 engine.execute(self.figure)
                 self.figure.set_layout_engine("none")
-            self.figure.savefig(buffer, format=kind, dpi=160, transparent=transparent, metadata=no_date.get(kind))
+            self.figure.set_facecolor(background)
+            if kind == "svg":  # savefig would draw twice
+                FigureCanvasSVG(self.figure).print_svg(buffer, metadata=no_date[kind])
+            else:
+                self.figure.savefig(buffer, format=kind, dpi=160, metadata=no_date.get(kind))
         return buffer.getvalue()
 
 

@@ -201,7 +201,7 @@ class _Drawing:
         # Not pyplot: no global list of figures, no display, safe in threads.
         from matplotlib.figure import Figure
 
-        self.plot = Plot(one_line(title, 200), Figure(figsize=size, layout="constrained", facecolor="white"))
+        self.plot = Plot(one_line(title, 200), Figure(figsize=size, layout="constrained"))
         self.legend: dict[str, Any] = {}
 
     def axes(self, x: Axis, y: Axis, place: tuple[int, int, int] = (1, 1, 1)) -> Axes:
@@ -209,9 +209,10 @@ class _Drawing:
 
         axes = self.plot.figure.add_subplot(*place)
         ink = COLORS["ink"][0]
+        axes.set_facecolor("none")
         axes.grid(visible=True, color=COLORS["line"][0], linewidth=0.8)
         axes.set_axisbelow(True)
-        axes.tick_params(which="both", colors=ink, labelsize=SMALL, length=0)
+        axes.tick_params(which="both", colors=ink, labelsize=SMALL, length=0, pad=5)
         for spine in axes.spines.values():
             spine.set_visible(False)
         axes.set_xlabel(one_line(x.label, 70), fontsize=SMALL, color=ink)

@@ -131,44 +131,6 @@
   all('a[href^="#"]').forEach((link) => link.addEventListener("click", () => setTimeout(openTarget)));
   openTarget();
 
-  // Plots: values under the pointer.
-  const tip = one("#tip");
-  const place = (event) => {
-    tip.hidden = false;
-    const left = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
-    const top = event.clientY + 18 + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 12 : event.clientY + 18;
-    tip.style.left = `${Math.max(8, left)}px`;
-    tip.style.top = `${Math.max(8, top)}px`;
-  };
-  const line = (left, right, strong) => {
-    const row = document.createElement("div"), a = document.createElement(strong ? "b" : "span"), b = document.createElement("span");
-    a.textContent = left; b.textContent = right; row.append(a, b);
-    return row;
-  };
-  all("[data-tip]").forEach((mark) => {
-    mark.addEventListener("pointermove", (event) => { tip.replaceChildren(line(mark.dataset.tip, "", false)); place(event); });
-    mark.addEventListener("pointerleave", () => { tip.hidden = true; });
-  });
-  all("[data-chart]").forEach((figure) => {
-    const chart = data.charts[Number(figure.dataset.chart)], svg = one("svg", figure), cursor = one(".cursor", svg);
-    svg.addEventListener("pointermove", (event) => {
-      const box = svg.getBoundingClientRect();
-      const at = (event.clientX - box.left) / box.width * svg.viewBox.baseVal.width;
-      const x = chart.xLow + (at - chart.left) / (chart.right - chart.left) * (chart.xHigh - chart.xLow);
-      const found = chart.lines.map((entry) => {
-        let nearest = 0;
-        entry.x.forEach((value, i) => { if (Math.abs(value - x) < Math.abs(entry.x[nearest] - x)) nearest = i; });
-        return { label: entry.label, x: entry.x[nearest], y: entry.y[nearest] };
-      });
-      const here = found[0].x, drawn = chart.left + (here - chart.xLow) / (chart.xHigh - chart.xLow) * (chart.right - chart.left);
-      cursor.setAttribute("x1", drawn); cursor.setAttribute("x2", drawn); cursor.setAttribute("visibility", "visible");
-      const order = [...found].sort((a, b) => b.y - a.y);
-      tip.replaceChildren(line(`${chart.xLabel}: ${here}`, "", true), ...order.slice(0, 12).map((entry) => line(entry.label, number(entry.y, "x"), false)));
-      place(event);
-    });
-    svg.addEventListener("pointerleave", () => { tip.hidden = true; cursor.setAttribute("visibility", "hidden"); });
-  });
-
   // The gallery: order and scores.
   const scoresOf = (gallery, place, column) => data.galleries[gallery][place].scores[column] || {};
   const arrange = (gallery) => {

@@ -26,6 +26,7 @@ from leaderboards.formatting import clean, figure, markdown, tex
 from leaderboards.gallery import galleries
 from leaderboards.output import build_files
 from leaderboards.page import clearly, page
+from leaderboards.plots import group_plots
 from leaderboards.schema import Board, Improvement
 from tests.support.board import COUNT, MODELS, change, copy, folders, measured, sign, synthetic
 
@@ -50,7 +51,7 @@ def board_of(*positions: Path) -> Board:
 
 def rendered(*positions: Path, embed_all: bool = False) -> str:
     board, entries = build(collect(positions))
-    return page(board, entries, galleries(board, entries, embed_all=embed_all))
+    return page(board, entries, galleries(board, entries, embed_all=embed_all), group_plots(board, entries))
 
 
 def column_of(board: Board, metric: str, group: int = 0) -> str:

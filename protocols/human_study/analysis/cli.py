@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli import Debug, Json, choice, print_result
+from colorbench.cli import Debug, Figures, Json, choice, print_result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,16 +38,17 @@ def analyze(
         Path | None, typer.Option("--participants", metavar="FILE", help="Read the participants from this table.")
     ] = None,
     resamples: Annotated[
-        int, typer.Option("--resamples", min=100, metavar="N", help="Seed of the bootstrap.")
+        int, typer.Option("--resamples", min=100, metavar="N", help="Number of bootstrap resamples.")
     ] = 10_000,
     seed: Annotated[int, typer.Option("--seed", min=0, metavar="N", help="Seed of the bootstrap.")] = 0,
+    figures: Figures = None,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Analyze a study: fooling rates with confidence intervals.
 
     Applies the exclusions that the design registered and no others, and shows the numbers without them beside. Writes
-    a page, tables, drawings, a methods paragraph, and one record a method for the board.
+    a page, tables, plots, a methods paragraph, and one record a method for the board.
     """
     import sys
 
@@ -59,8 +60,10 @@ def analyze(
     study_data = read_study_data(study, responses, participants)
     folder = output or study / "analysis"
     check_writable(folder)
+    if figures is not None:
+        check_writable(figures, "--figures")
     found = analyzed(study_data, resamples=resamples, seed=seed)
-    positions = write(found, study, folder, records or folder / "records", tuple(sys.argv))
+    positions = write(found, study, folder, records or folder / "records", tuple(sys.argv), figures)
     if json:
         from protocols.human_study.analysis.tables import as_json
 
@@ -68,29 +71,46 @@ def analyze(
     print_analysis(console(text_to_stderr=json), found, folder, positions)
 
 
-def write(analysis: Analysis, study: Path, folder: Path, records: Path, command: tuple[str, ...]) -> list[Path]:
-    """Write page, tables, drawings, methods paragraph and records; the records' folders."""
-    from colorbench.reporting import write_report
+def write(
+    analysis: Analysis, study: Path, folder: Path, records: Path, command: tuple[str, ...], figures: Path | None = None
+) -> list[Path]:
+    """Write page, tables, plots, methods paragraph and records; return the records' folders.
+
+    Args:
+        analysis: what to write.
+        study: the study's folder.
+        folder: of the page.
+        records: where the records go.
+        command: that made them.
+        figures: where plots for a paper go.
+    """
+    from colorbench.reporting import write_figures, write_report
     from colorbench.storage import write_atomic
     from protocols.human_study.analysis import tables
     from protocols.human_study.analysis.methods_text import findings, lines, methods_paragraph
     from protocols.human_study.analysis.metrics import HEADLINE, METRICS
-    from protocols.human_study.analysis.plots import STYLE, drawings
+    from protocols.human_study.analysis.plots import plots
     from protocols.human_study.analysis.records import write_records
     from protocols.human_study.analysis.report import page
 
+    drawn = plots(analysis)
     text = jsonlib.dumps(tables.as_json(analysis), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     files = {
-        PAGE: page(analysis, study).encode(),
+        PAGE: page(analysis, study, drawn).encode(),
         "analysis.json": text.encode(),
         "rates.csv": tables.csv(tables.rates_table(analysis)),
         "comparisons.csv": tables.csv(tables.comparisons_table(analysis)),
         "images.csv": tables.csv(tables.images_table(analysis)),
         "methods.txt": lines([*methods_paragraph(analysis), findings(analysis)]).encode(),
     }
-    files |= {f"plots/{name}.svg": drawing.svg(STYLE).encode() for name, drawing in drawings(analysis).items()}
     for name, data in files.items():
         write_atomic(folder / name, data)
+    for name, drawing in drawn.items():
+        drawing.write(folder / "plots" / f"{name}.svg")
+    if figures is not None:
+        write_figures(
+            {f"{analysis.study_data.design.name}-{name}": drawing for name, drawing in drawn.items()}, figures
+        )
     positions = write_records(analysis, records, study, command)
     explanations = {spec.name: spec.explanation for spec in METRICS}
     for position in positions:

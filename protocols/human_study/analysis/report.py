@@ -10,10 +10,9 @@ from typing import Any
 
 from PIL import Image
 
-from colorbench.reporting import number
+from colorbench.reporting import Plot, number
 from protocols.human_study.analysis.fooling_rates import Analysis, ImageResult, MethodResult
 from protocols.human_study.analysis.methods_text import findings, format_p, methods_paragraph, percent, points
-from protocols.human_study.analysis.plots import color, drawings
 
 SHOWN = 6
 """Images of a method at either end."""
@@ -23,26 +22,25 @@ CAPTIONS = {
     "images": "Every image of a method, drawn to the method's rate as far as chance would spread them; the "
     "band is the 95 % of each image.",
     "participants": "How often each participant was fooled, all methods together.",
-    "session": "Blocks of the session, with 95 % intervals. A fall is learning: the answers of later trials then come "
-    "from better judges.",
-    "reaction-times": "Columns: the fake was seen. Line: the real image was called the fake.",
+    "session": "Blocks of the session, with 95 % intervals. A fall is learning: in later trials, participants judge "
+    "better.",
+    "reaction-times": "How long participants took who found the fake, and who called the real image the fake.",
 }
 
 
-def page(analysis: Analysis, study: Path) -> str:
+def page(analysis: Analysis, study: Path, drawn: Mapping[str, Plot]) -> str:
     """Render the page as text; equal analyses give equal bytes.
 
     Args:
         analysis: what to show.
-        study: the study's folder, for its images; images without images are named only.
+        study: the study's folder; images whose files are missing are named only.
+        drawn: see ``plots.plots``.
     """
     from colorbench.reporting import page_environment
 
     environment = page_environment("protocols.human_study")
     environment.filters |= {"percent": percent, "points": points, "format_p": format_p, "number": number}
-    made = drawings(analysis)
     result = analysis.result
-    positions = {row.method: position for position, row in enumerate(result.methods)}
     notes = list(analysis.notes)
     return environment.get_template("analysis.html.jinja").render(
         design=analysis.study_data.design,
@@ -56,9 +54,8 @@ def page(analysis: Analysis, study: Path) -> str:
         applied=analysis.applied,
         left_out=int((~analysis.applied.kept).sum()),
         total=len(analysis.study_data.responses),
-        rates_plot=made["rates"].svg() if "rates" in made else "",
-        plots=[(made[name], made[name].svg(), message) for name, message in CAPTIONS.items() if name in made],
-        legend=[(row.method, color(positions[row.method], row)) for row in result.methods if not row.sentinel],
+        rates_plot=drawn.get("rates"),
+        plots=[(drawn[name], caption) for name, caption in CAPTIONS.items() if name in drawn],
         images=[_ends(analysis, row, study) for row in result.methods if not row.sentinel],
         facts=_facts(analysis),
     )

@@ -6,15 +6,15 @@ import hmac
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 from anyio.to_thread import run_sync
-from jinja2 import Environment, Template, select_autoescape
+from jinja2 import Template
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from colorbench.reporting import page_environment
 from protocols.human_study.server.database import Refusal
 from protocols.human_study.server.deletion import forget
 from protocols.human_study.server.http_errors import TooOften
@@ -184,8 +184,7 @@ async def _field(request: Request, name: str) -> str:
 
 @lru_cache(maxsize=2)
 def _template(file: str) -> Template:
-    text = (files("protocols.human_study") / "templates" / file).read_text(encoding="utf-8")
-    return Environment(autoescape=select_autoescape(default=True, default_for_string=True)).from_string(text)
+    return page_environment("protocols.human_study").get_template(file)
 
 
 def _html(file: str, /, status: int = 200, **values: Any) -> HTMLResponse:
