@@ -20,7 +20,7 @@ from colorbench.errors import UserError
 from colorbench.models.weights import save_weights
 from colorbench.training.accelerator import make_accelerator
 from colorbench.training.export import count_prior
-from colorbench.training.figures import draw_prior
+from colorbench.training.figures import prior_plot
 from colorbench.training.fit import name_sources
 from colorbench.training.image_cache import ImageCache, build_cache
 from colorbench.training.init_from import copy_weights
@@ -246,13 +246,13 @@ def test_devices_and_precisions_that_are_not_there_are_refused() -> None:
 
 
 def test_the_prior_is_drawn_with_common_bins_larger(tmp_path: Path) -> None:
-    draw_prior(load_prior(), tmp_path / "prior.png")
-    drawn = np.asarray(Image.open(tmp_path / "prior.png")).astype(int)
+    prior_plot(load_prior()).write(tmp_path / "prior.png")
+    drawn = np.asarray(Image.open(tmp_path / "prior.png").convert("RGB")).astype(int)
     colored = (np.ptp(drawn, axis=2) > 12).sum()
     p = np.full(313, 1e-9)
     p[120] = 1
-    draw_prior(from_counts(p, "hard", "one bin", images=1), tmp_path / "one.png")
-    other = np.asarray(Image.open(tmp_path / "one.png")).astype(int)
+    prior_plot(from_counts(p, "hard", "one bin", images=1)).write(tmp_path / "one.png")
+    other = np.asarray(Image.open(tmp_path / "one.png").convert("RGB")).astype(int)
     assert colored > 3 * (np.ptp(other, axis=2) > 12).sum()
 
 

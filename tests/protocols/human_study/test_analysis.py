@@ -333,6 +333,7 @@ def test_the_page_says_everything_and_needs_nothing(written: Path) -> None:
     assert page.count("data:image/webp") >= 2 * 6 * 3
     names = {path.name for path in (written / "analysis").rglob("*") if path.is_file()}
     assert {"analysis.json", "rates.csv", "comparisons.csv", "images.csv", "methods.txt", "rates.svg"} <= names
+    assert page.count('class="plot"') == len([name for name in names if name.endswith(".svg")]) == 5
 
 
 def test_tables_hold_what_the_page_shows(written: Path, found: Analysis) -> None:
@@ -355,12 +356,13 @@ def test_the_command_prints_rates_and_writes_beside_the_study(
     colorbench: RunCommand, tmp_path: Path, design: Design, responses: pandas.DataFrame
 ) -> None:
     study = write_study(tmp_path / "study", design, responses)
-    done = colorbench("study", "analyze", study, "--resamples", "200", "--json")
+    done = colorbench("study", "analyze", study, "--resamples", "200", "--json", "--figures", tmp_path / "paper")
     assert done.returncode == 0, done.stderr
     data = json.loads(done.stdout)
     rate = data["registered"]["methods"][0]["fooling_rate"]
     assert f"{rate['percent']:.2f} % [{rate['low']:.2f}, {rate['high']:.2f}]" in done.stderr
     assert (study / "analysis" / "analysis.html").is_file()
+    assert len(list((tmp_path / "paper").glob("*-rates.*"))) == 2
     assert len(list((study / "analysis" / "records").rglob("record.json"))) == 4
     missing = colorbench("study", "analyze", tmp_path)
     assert missing.returncode == 2 and "no study here" in missing.stderr and "Traceback" not in missing.stderr
