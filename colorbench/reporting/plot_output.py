@@ -114,7 +114,8 @@ class Plot:
                 self.figure.set_layout_engine("none")
             self.figure.set_facecolor(background)
             if kind == "svg":  # savefig would draw twice
-                FigureCanvasSVG(self.figure).print_svg(buffer, metadata=no_date[kind])
+                canvas: Any = FigureCanvasSVG(self.figure)
+                canvas.print_svg(buffer, metadata=no_date[kind])
             else:
                 self.figure.savefig(buffer, format=kind, dpi=160, metadata=no_date.get(kind))
         return buffer.getvalue()
@@ -168,7 +169,7 @@ def one_line(text: str, longest: int) -> str:
 def style() -> Iterator[None]:
     import matplotlib as mpl
 
-    settings: dict[str, Any] = {
+    settings: Any = {
         "svg.hashsalt": "colorbench",  # ids, which are random otherwise
         "svg.fonttype": "none",  # text stays text
         "pdf.fonttype": 42,  # TrueType, as journals ask for

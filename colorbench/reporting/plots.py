@@ -147,7 +147,11 @@ def forest_plot(title: str, x: Axis, rows: Sequence[Mark], *, levels: Sequence[L
             shown.mark(axes, Mark("", row.x, y_at, row.low, row.high, row.color, row.note or row.label), vertical=False)
             if row.before is not None:
                 axes.plot([row.before], [y_at], "o", markersize=10, fillstyle="none", color=COLORS["gray"][0])
-            where = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center_baseline"}
+            where: dict[str, Any] = {
+                "xycoords": ("axes fraction", "data"),
+                "textcoords": "offset points",
+                "va": "center_baseline",
+            }
             axes.annotate(one_line(row.text, 24), (1, y_at), (6, 0), fontsize=SMALL, color=COLORS["ink"][0], **where)
         for level in levels:
             shown.add(axes.axvline(level.value, **_pen(level.color, 1.3)), level.label, level.label)
@@ -234,7 +238,7 @@ class _Drawing:
             if line.low is not None and line.high is not None:
                 low, high = _numbers(line.low), _numbers(line.high)
                 axes.fill_between(x, low, high, color=COLORS[line.color][0], alpha=0.15, linewidth=0)
-            marker = {"marker": "o", "markersize": 4.5} if line.markers or len(x) == 1 else {}
+            marker: dict[str, Any] = {"marker": "o", "markersize": 4.5} if line.markers or len(x) == 1 else {}
             (drawn,) = axes.plot(x, y, zorder=above, **_pen(line.color, 2.0), **marker)
             self.add(drawn, line.label, line.note or line.label)
 

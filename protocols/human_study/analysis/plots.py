@@ -105,7 +105,7 @@ def session(kept: pandas.DataFrame) -> Plot | None:
         value, interval = 100 * rate.value, rate.interval
         ends = (100 * interval.low, 100 * interval.high) if interval else (None, None)
         note = f"trials {low + 1} to {high}: {value:.1f} %"
-        marks.append(Mark("", float(low + high) / 2, value, *ends, note=note))
+        marks.append(Mark("", float(low + high) / 2, value, ends[0], ends[1], note=note))
     line = Line("all methods", [mark.x for mark in marks], [mark.y for mark in marks])
     x, y = Axis("trial of the session", 0, last), Axis("fooling rate, %", 0, 100)
     return plot("Over the session", x, y, lines=[line], marks=marks, levels=[CHANCE])
