@@ -167,6 +167,7 @@ def one_line(text: str, longest: int) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
+    """Draw within matplotlib settings that make plots reproducible and text plain."""
     import matplotlib as mpl
 
     settings: Any = {

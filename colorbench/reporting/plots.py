@@ -104,7 +104,8 @@ def plot(
 
     Args:
         title: for screen readers; pages write it above the plot.
-        x: the axis across; ``y`` the axis upwards.
+        x: the axis across.
+        y: the axis upwards.
         lines: the first is drawn on top.
         marks: points; those with a label stand in the legend, as all else does.
         levels: horizontal lines.
@@ -182,7 +183,8 @@ def squares(title: str, x: Axis, y: Axis, cells: Sequence[tuple[float, float, fl
 
     Args:
         title: above the plot.
-        x: the axis across; ``y`` the axis upwards.
+        x: the axis across.
+        y: the axis upwards.
         cells: (x, y, side, color as ``#rrggbb``) of each.
     """
     from matplotlib.patches import Rectangle

@@ -224,7 +224,7 @@ def test_a_damaged_record_in_a_neighboring_folder_costs_its_own_numbers_only(
         record.mkdir()
     else:
         record.write_text(
-            {"cut": text[:100], "empty": "", "other schema": text.replace('"schema_version":1', '"schema_version":9')}[
+            {"cut": text[:100], "empty": "", "other schema": text.replace('"schema_version":2', '"schema_version":9')}[
                 damage
             ]
         )
