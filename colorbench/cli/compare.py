@@ -52,10 +52,10 @@ def compare(
     that contribute most. If a folder has several results of a model, the newest ones with equal configuration and
     images are compared, and printed.
     """
-    from colorbench.cli.choose_records import choose_common
     from colorbench.cli.console import console
     from colorbench.results.compare import compare as compare_runs
     from colorbench.results.load import load_stored
+    from colorbench.verification.choose_records import choose_common
 
     folders = choose_common(records, protocol)
     runs = [load_stored(folder) for folder in folders]

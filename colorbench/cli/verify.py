@@ -14,7 +14,6 @@ from colorbench.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from colorbench.data.dataset import Dataset
     from colorbench.verification.schema import Verification
 
 
@@ -67,10 +66,11 @@ def verify(
     """
     from secrets import randbelow
 
-    from colorbench.cli.choose_records import choose_record
     from colorbench.cli.console import console
     from colorbench.storage.atomic import write_atomic
     from colorbench.verification.checks import verify as check
+    from colorbench.verification.choose_records import choose_record
+    from colorbench.verification.find_images import dataset_name, images_of
     from colorbench.verification.rerun import Wanted, rerunner
 
     folder = choose_record(record, protocol, dataset_name(data))
@@ -92,41 +92,6 @@ def verify(
         raise typer.Exit(1)
     if rerun and found.rerun is None:
         raise typer.Exit(2)  # it was asked for, and a script must not take it for done
-
-
-def dataset_name(data: str | None) -> str | None:
-    """Return the name that a record gives to a dataset; no image is looked for."""
-    from colorbench.data.sources.packaged import SAMPLES
-
-    if data is None or data == SAMPLES:
-        return data
-    root = Path(data).resolve()
-    return root.parent.name if root.name == "images" else root.name
-
-
-def images_of(
-    folder: Path, data: str | None, list_file: Path | None, labels: Path | None, *, needed: bool
-) -> Dataset | None:
-    """Return the images of a record: those given, or the packaged ones for a record of those.
-
-    Raises:
-        UserError: where they are needed and none are given.
-    """
-    from colorbench.data.sources import open_dataset
-    from colorbench.data.sources.packaged import SAMPLES
-    from colorbench.results.load import read_checked_record
-
-    if data is not None or list_file is not None or labels is not None:
-        return open_dataset(data, list_file=list_file, labels=labels)
-    try:
-        name = read_checked_record(folder)[0].dataset.name
-    except UserError:
-        return None  # a finding of its own
-    if name == SAMPLES:
-        return open_dataset()
-    if needed:
-        raise UserError("--rerun needs the images", where=name, hint="give them with --data DIR")
-    return None
 
 
 def show(terminal: Console, found: Verification, folder: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from colorbench.cli.choose_records import choose_common, choose_record
+from colorbench.verification.choose_records import choose_common, choose_record
 from colorbench.errors import UserError
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import run
