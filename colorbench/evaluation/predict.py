@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -11,9 +12,15 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
+from colorbench.data.dataset import Dataset
+from colorbench.data.loader import GrayPolicy, load_batches
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth, Prediction
+from colorbench.evaluation.device import cpu_count, device_of, dtype_of, numerics
+from colorbench.evaluation.stored_predictions import check_predictions
 from colorbench.models.guard import one_line
+from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.loading import LoadedModel
 from colorbench.models.networks import precision
@@ -173,6 +180,67 @@ def _described(value: object) -> str:
 
 def _batch(ids: tuple[str, ...]) -> str:
     return f"image {ids[0]}" if len(ids) == 1 else f"images {ids[0]} ... {ids[-1]}"
+
+
+def predict_images(
+    model: LoadedModel,
+    dataset: Dataset,
+    *,
+    preprocessing: str = "squash256",
+    gray_policy: GrayPolicy = "keep",
+    seed: int = 0,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    workers: int | None = None,
+    message: Callable[[str], None] = lambda line: None,
+) -> Iterator[Prediction]:
+    """Colorize the images of a dataset, without any protocol.
+
+    Images are decoded ahead by threads. The model is on the device and in evaluation mode until the iterator ends.
+
+    Args:
+        model: any model.
+        dataset: images, colorized in this order.
+        preprocessing: from file to the image that the model sees, such as ``squash256``, ``center256``, ``native``.
+        gray_policy: ``drop`` leaves out images that have no color themselves.
+        seed: of the run; every image's own seed follows from it and from its file.
+        batch_size: largest number of images in a batch.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        threads: of the CPU for the model; None: as torch chooses.
+        workers: threads that decode; None: one per core, at most 8.
+        message: is told which images cannot be read, and are left out.
+
+    Yields:
+        Batches of up to ``batch_size`` images of one size.
+
+    Raises:
+        UserError: for an unknown preprocessing, device or dtype, and for stored predictions that do not fit the images.
+        RunError: for a model that fails, or whose output is no color image of these images.
+    """
+    chosen, position, precise = get_preprocessing(preprocessing), device_of(device), dtype_of(dtype)
+    model.prepare(tuple(sample.id for sample in dataset.samples))
+    if isinstance(model.colorizer, ImageFolderModel):
+        check_predictions(model.colorizer, dataset.samples, [chosen.name], message)
+    batches = load_batches(
+        dataset.samples,
+        chosen,
+        batch_size=batch_size,
+        workers=min(8, cpu_count()) if workers is None else workers,
+        gray_policy=gray_policy,
+    )
+    with model.at_work(position):
+        for batch in batches:
+            for one in batch.skipped:
+                message(f"left out: {one.id}: {one.reason}")
+            if not batch.ids:
+                continue
+            truth = GroundTruth(batch.ids, batch.rgb8.to(position), batch.gray, batch.labels, batch.sha256s)
+            with numerics(threads):  # not around the loop: the caller's own code runs between two batches
+                prediction = colorize(model, truth, batch.sizes, seed, chosen.name, precise)
+            yield prediction
 
 
 DEFAULT_SIDE = 256
