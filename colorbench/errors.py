@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-class UserError(Exception):
-    """Something the user can fix, said in one line: what happened, where, how to fix it.
+class ColorbenchError(Exception):
+    """Every error that colorbench raises on purpose, in one line: what happened, where, how to fix it.
 
     ``exit_code`` is what the command line ends with: 2 for wrong usage or input, 1 for a run that failed.
     """
@@ -15,6 +15,10 @@ class UserError(Exception):
         self.what, self.where, self.hint = what, where, hint
         line = what if where is None else f"{what} ({where})"
         super().__init__(line if hint is None else f"{line}. {hint}")
+
+
+class UserError(ColorbenchError):
+    """Something the user can fix."""
 
 
 class UnknownNameError(UserError):

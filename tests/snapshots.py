@@ -39,6 +39,17 @@ def snapshots() -> dict[str, str]:
     return found
 
 
+def catalogs() -> dict[Path, str]:
+    """``colorbench.json`` of each package of plugins: its path and its text."""
+    from colorbench.catalog import FILE, catalog
+
+    root = FOLDER.parent.parent
+    return {
+        root / package / FILE: json.dumps(about, indent=1, ensure_ascii=False) + "\n"
+        for package, about in catalog().items()
+    }
+
+
 def public_names() -> Iterator[str]:
     """``module.name`` with parameters or members, a line each."""
     for name in MODULES:
@@ -105,6 +116,8 @@ def main() -> None:
             path.unlink()
     for name, text in found.items():
         (FOLDER / name).write_text(text, encoding="utf-8")
+    for path, text in catalogs().items():
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

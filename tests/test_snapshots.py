@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from colorbench.cli import app
-from tests.snapshots import FOLDER, commands, options, snapshots
+from tests.snapshots import FOLDER, catalogs, commands, options, snapshots
 
 HINT = "if this is meant: python tests/snapshots.py"
 
@@ -27,6 +27,10 @@ def test_an_interface_is_as_it_was(name: str, found: dict[str, str]) -> None:
     stored = (FOLDER / name).read_text(encoding="utf-8")
     lines = difflib.unified_diff(stored.splitlines(), found.get(name, "").splitlines(), "stored", "now", lineterm="")
     assert stored == found.get(name), "\n".join([f"{name}: {HINT}", *lines])
+
+
+def test_what_packages_say_of_their_plugins_is_what_these_say() -> None:
+    assert {path: path.read_text(encoding="utf-8") for path in catalogs()} == catalogs(), HINT
 
 
 @pytest.mark.parametrize("path", [path for path, _ in commands()], ids=" ".join)

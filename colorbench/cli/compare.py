@@ -53,6 +53,7 @@ def compare(
     images are compared, and printed.
     """
     from colorbench.cli.console import console
+    from colorbench.evaluation.resolve import headline_of
     from colorbench.results.compare import compare as compare_runs
     from colorbench.results.load import load_stored
     from colorbench.verification.choose_records import choose_common
@@ -67,17 +68,6 @@ def compare(
         print_result(found.model_dump_json(indent=1))
     else:
         show(console(text_to_stderr=False), found)
-
-
-def headline_of(protocol: str) -> str | None:
-    """Return the metric that boards sort by; None where the protocol is not installed here."""
-    from colorbench.cli.show import spec_of
-    from colorbench.errors import UserError
-
-    try:
-        return spec_of(protocol).headline
-    except UserError:
-        return None
 
 
 def show(terminal: Console, found: Comparison) -> None:

@@ -9,7 +9,6 @@ import typer
 
 from colorbench.cli.options import Debug, Json
 from colorbench.cli.standard_output import print_result
-from colorbench.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,9 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
 
     Includes those of other installed packages; a broken one is listed with its error.
     """
-    found = {"models": models(), "protocols": protocols(), "datasets": datasets()}
+    from colorbench.catalog import listed
+
+    found = {"models": listed("models"), "protocols": listed("protocols"), "datasets": datasets()}
     if json:
         print_result(jsonlib.dumps(found, indent=1, ensure_ascii=False))
         return
@@ -34,48 +35,6 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
     print_group(terminal, "datasets", found["datasets"], ("name", "images", "title"))
     terminal.print("Also: FILE.py:CLASS, images:DIR (images that are there already), and any folder of images.")
     terminal.print("`colorbench show NAME` says more of each.")
-
-
-def models() -> list[dict[str, Any]]:
-    """List every model, a row for each tag."""
-    from colorbench.models.card import ModelCard
-    from colorbench.models.loading import load_model, tags_of
-    from colorbench.registry import registered
-
-    rows: list[dict[str, Any]] = []
-    for plugin in registered("models"):
-        try:
-            factory = plugin.load()
-            tags = tags_of(factory)
-            card = getattr(factory, "card", None)
-            if not isinstance(card, ModelCard):
-                card = load_model(plugin.name).card
-        except UserError as error:
-            rows.append({"name": plugin.name, "error": str(error)})
-            continue
-        for position, (tag, title) in enumerate(tags.items() if tags else [("", card.title)]):
-            name = f"{plugin.name}.{tag}" if tag else plugin.name
-            default = {"default_of": plugin.name} if tags and position == 0 else {}
-            rows.append({"name": name, "role": card.role, "title": title, **default})
-    return rows
-
-
-def protocols() -> list[dict[str, Any]]:
-    """List every protocol with its presets."""
-    from colorbench.cli.show import spec_of
-    from colorbench.registry import registered
-
-    rows: list[dict[str, Any]] = []
-    for plugin in registered("protocols"):
-        try:
-            spec = spec_of(plugin.name)
-        except UserError as error:
-            rows.append({"name": plugin.name, "error": str(error)})
-            continue
-        rows.append(
-            {"name": spec.name, "version": spec.version, "title": spec.title, "presets": list(spec.preset_names)}
-        )
-    return rows
 
 
 def datasets() -> list[dict[str, Any]]:

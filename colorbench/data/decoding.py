@@ -147,6 +147,19 @@ def decode_bytes(content: bytes) -> np.ndarray:
         raise UnreadableImage(f"the image is damaged: {' '.join(str(error).split())}") from error
 
 
+def decode_pixels(image: Image.Image) -> np.ndarray:
+    """Convert an opened image to (H, W, 3) uint8 sRGB, upright; as ``decode`` does.
+
+    Raises:
+        UnreadableImage: for an image that is damaged, or whose white is not known.
+    """
+    try:
+        image.load()
+        return np.asarray(_to_srgb(image))
+    except _DAMAGE as error:
+        raise UnreadableImage(f"the image is damaged: {' '.join(str(error).split())}") from error
+
+
 def open_image(file: BinaryIO) -> Image.Image:
     """Open an image file with Pillow, its pixels not yet decoded.
 

@@ -112,6 +112,11 @@ class Prediction:
         """Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given."""
         self.truth, self._ab, self._rgb8 = truth, ab, rgb8
 
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the images, (N,)."""
+        return self.truth.ids
+
     @cached_property
     def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
         truth = self.truth

@@ -25,8 +25,8 @@ class RunConfig:
     """One command: everything that ``colorbench run`` was told."""
 
     models: Sequence[str | LoadedModel | object]
-    protocols: Sequence[str]
-    """Names, with a preset or not: ``auc``, ``auc@cic2016``."""
+    protocols: Sequence[str | object]
+    """Names, with a preset or not (``auc``, ``auc@cic2016``), or objects and classes with a ``spec``."""
     data: Dataset
     """What is measured on: the role ``test``."""
     roles: Mapping[str, Dataset] = field(default_factory=dict)

@@ -18,12 +18,12 @@ from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.device import cpu_count, device_of, dtype_of, numerics
-from colorbench.evaluation.stored_predictions import check_predictions
 from colorbench.models.guard import one_line
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.loading import LoadedModel
 from colorbench.models.networks import precision
+from colorbench.models.stored_predictions import check_predictions
 
 FARTHEST = 10_000.0
 """No color is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""

@@ -13,6 +13,7 @@ from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
 from colorbench.models import interfaces as capabilities
 from colorbench.models.fingerprint import library_code, model_fingerprint
+from colorbench.models.guard import one_line
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.models.reference_models import BASELINES
 from colorbench.registry import find
@@ -51,7 +52,7 @@ def dataset_protocols(asked: Asked) -> list[tuple[DatasetProtocol, dict[str, Any
 
 
 def asked_protocols(request: RunConfig) -> Asked:
-    """Every protocol of a request.
+    """Return every protocol of a request, with its parameters.
 
     Raises:
         UserError: for an unknown protocol or preset, and for parameters of a protocol that is not run.
@@ -59,12 +60,13 @@ def asked_protocols(request: RunConfig) -> Asked:
     found: Asked = []
     used = set()
     for asked in request.protocols:
-        name, at, preset = asked.partition("@")
-        protocol = get_protocol(name)
+        name, at, preset = asked.partition("@") if isinstance(asked, str) else ("", "", "")
+        protocol = get_protocol(name) if isinstance(asked, str) else as_protocol(asked)
+        full_name, name = (asked if isinstance(asked, str) else protocol.spec.name), protocol.spec.name
         parameters = {**(protocol.spec.preset(preset) if at else {}), **request.parameters.get(name, {})}
-        if asked != name:
-            parameters |= request.parameters.get(asked, {})
-        used |= {name, asked}
+        if full_name != name:
+            parameters |= request.parameters.get(full_name, {})
+        used |= {name, full_name}
         found.append((protocol, parameters))
     if unused := sorted(set(request.parameters) - used):
         raise UserError(f"parameters for a protocol that is not run: {unused[0]}", hint=f"add --protocol {unused[0]}")
@@ -72,17 +74,35 @@ def asked_protocols(request: RunConfig) -> Asked:
 
 
 def get_protocol(name: str) -> ImageProtocol | DatasetProtocol:
-    """An installed protocol by its plain name.
+    """Return an installed protocol by its plain name.
 
     Raises:
         UserError: for an unknown name or a broken plugin.
     """
-    made = find("protocols", name).load()
-    protocol = made() if isinstance(made, type) else made
-    if not isinstance(protocol, ImageProtocol | DatasetProtocol):
+    return as_protocol(find("protocols", name).load(), name)
+
+
+def as_protocol(given: object, name: str | None = None) -> ImageProtocol | DatasetProtocol:
+    """Return a protocol from its object or class.
+
+    Raises:
+        UserError: for what is no protocol.
+    """
+    name = name or getattr(given, "__qualname__", type(given).__qualname__)
+    with one_line(f"{name} cannot be made", hint="give an object of the class"):
+        protocol = given() if isinstance(given, type) else given
+    if not isinstance(protocol, ImageProtocol | DatasetProtocol) or not isinstance(protocol.spec, ProtocolSpec):
         hint = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
         raise PluginError(f"{name} is no protocol", hint=hint)
     return protocol
+
+
+def headline_of(protocol: str) -> str | None:
+    """Return the metric that leaderboards sort by; None where the protocol is not installed."""
+    try:
+        return get_protocol(protocol).spec.headline
+    except UserError:
+        return None
 
 
 def load_models(request: RunConfig) -> list[LoadedModel]:

@@ -29,6 +29,7 @@ class HumanStudyProtocol:
 
     roles = ("test",)
     joint = True
+    gives_record = False
     spec = ProtocolSpec(
         name=NAME,
         version=VERSION,

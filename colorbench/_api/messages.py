@@ -1,0 +1,63 @@
+"""Errors that name arguments of Python in place of flags, and messages through logging."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import re
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+from colorbench.errors import UserError
+from colorbench.evaluation.interfaces import NullProgress
+
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
+LOG = logging.getLogger("colorbench")
+ARGUMENTS = {
+    "--debug shows where": "the exception's cause shows where",
+    "--no-resume": "resume=False",
+    "--no-baselines": "baselines=False",
+    "--allow-unstable": "allow_unstable=True",
+    "--model": "models",
+    "--protocol": "protocols",
+    "--param": "parameters",
+    "--gray": "gray_policy",
+    "--metric": "metrics",
+    "--list": "list_file",
+}
+"""Where an argument in Python is not called as the flag is."""
+
+
+class LogProgress(NullProgress):
+    """Messages of a run go to the logger ``colorbench``."""
+
+    def message(self, line: str) -> None:
+        """Log one message."""
+        LOG.warning("%s", line)
+
+
+def names_arguments(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Let errors name arguments of Python where they name flags of the command line."""
+
+    @functools.wraps(function)
+    def called(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        try:
+            return function(*args, **kwargs)
+        except UserError as error:
+            rename_flags(error)
+            raise
+
+    return called
+
+
+def rename_flags(error: UserError) -> None:
+    """Write arguments of Python for the flags that an error names."""
+
+    def renamed(text: str) -> str:
+        for flag, argument in ARGUMENTS.items():
+            text = re.sub(rf"(?<![\w-]){flag}\b(?!-)", argument, text)
+        return re.sub(r"(?<![\w-])--([a-z][a-z-]*)", lambda found: found[1].replace("-", "_"), text)
+
+    hint = None if error.hint is None else renamed(error.hint)
+    error.__init__(renamed(error.what), where=error.where, hint=hint)  # type: ignore[misc]

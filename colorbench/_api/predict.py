@@ -1,0 +1,128 @@
+"""Predictions of a model without any protocol, of a dataset and of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from colorbench._api.arguments import Data, Model, as_dataset, as_pixels
+from colorbench._api.messages import LogProgress, names_arguments, rename_flags
+from colorbench.data.loader import GrayPolicy
+from colorbench.errors import UserError
+from colorbench.evaluation.batch import Prediction
+from colorbench.evaluation.device import device_of
+from colorbench.evaluation.predict import colorize_image, predict_images
+from colorbench.models import loading
+
+
+@names_arguments
+def predict(
+    model: Model,
+    data: Data = None,
+    *,
+    preprocessing: str = "squash256",
+    decode: str | None = None,
+    temperature: float | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    workers: int | None = None,
+) -> Iterator[Prediction]:
+    """Colorize the images of a dataset, without any protocol.
+
+    Args:
+        model: a name, what ``load_model`` returned, or a model's object or class, as ``run`` takes it.
+        data: a ``Dataset``, a folder, or another source that ``open_dataset`` takes; None: the packaged images.
+        preprocessing: from file to the image that the model sees: ``squash256``, ``center256``, ``native``; any size.
+        decode: ``annealed-mean``, ``mean`` or ``mode``, where the model predicts a distribution.
+        temperature: of the annealed mean.
+        gray_policy: ``keep`` or ``drop`` images that have no color themselves.
+        limit: colorize this many images, a fixed random subset.
+        seed: of models that draw their colors at random.
+        batch_size: largest number of images in a batch.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        threads: of the CPU for the model; None: as torch chooses.
+        workers: threads that decode images; None: one per core, at most 8.
+
+    Returns:
+        An iterator of batches, in the dataset's order: ``prediction.ids``, ``prediction.rgb8`` (N, 3, H, W) uint8,
+        ``prediction.ab`` (N, 2, H, W), and the original in ``prediction.truth``. Images that cannot be read are left
+        out, and named to the logger ``colorbench``.
+
+    Raises:
+        UserError: for anything that the caller can fix.
+        RunError: while iterating, for a model that fails.
+
+    Example:
+        >>> import colorbench
+        >>> for prediction in colorbench.predict("zoo/gray", "images/", preprocessing="squash64"):
+        ...     print(prediction.rgb8.shape[1:])
+        torch.Size([3, 64, 64])
+    """
+    dataset = as_dataset(data)
+    batches = predict_images(
+        loading.load_model(model, decode, temperature),
+        dataset if limit is None else dataset.limit(limit),
+        preprocessing=preprocessing,
+        gray_policy=gray_policy,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        workers=workers,
+        message=LogProgress().message,
+    )
+    return _named(batches)
+
+
+def _named(batches: Iterator[Prediction]) -> Iterator[Prediction]:
+    try:
+        yield from batches
+    except UserError as error:
+        rename_flags(error)
+        raise
+
+
+@names_arguments
+def colorize(
+    image: Image.Image | np.ndarray | Path | str,
+    model: Model,
+    *,
+    decode: str | None = None,
+    temperature: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+) -> Image.Image:
+    """Colorize one image at its full size.
+
+    The image's own lightness is kept; only the colors come from the model, which sees a small copy.
+
+    Args:
+        image: a path, a Pillow image, or an array of uint8, (H, W) gray or (H, W, 3) sRGB.
+        model: a name, what ``load_model`` returned, or a model's object or class, as ``run`` takes it.
+        decode: ``annealed-mean``, ``mean`` or ``mode``, where the model predicts a distribution.
+        temperature: of the annealed mean.
+        seed: of models that draw their colors at random.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
+
+    Returns:
+        The colorized image, (H, W) RGB, upright.
+
+    Raises:
+        UserError: for an image that cannot be read, or an array of another shape or type.
+        RunError: for a model that fails.
+    """
+    position = device_of(device)
+    name, rgb = as_pixels(image)
+    loaded = loading.load_model(model, decode, temperature)
+    with loaded.at_work(position):
+        return Image.fromarray(colorize_image(loaded, rgb, id=name, seed=seed, device=position))

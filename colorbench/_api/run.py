@@ -1,0 +1,192 @@
+"""``colorbench.run``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from colorbench._api.arguments import Data, Model, Protocol, as_roles, by_protocol
+from colorbench._api.messages import LogProgress, names_arguments
+from colorbench.data.loader import GrayPolicy
+from colorbench.errors import UserError
+from colorbench.evaluation.config import RunConfig, Save
+from colorbench.evaluation.interfaces import ProgressListener
+from colorbench.evaluation.resolve import as_protocol, asked_protocols
+from colorbench.evaluation.runner import run as run_config
+from colorbench.models.reference_models import BASELINES
+from colorbench.results.record import Record
+
+
+@overload
+def run(  # type: ignore[overload-overlap]
+    models: list[Any] | tuple[Any, ...],
+    protocols: Protocol | Sequence[Protocol] = "auc",
+    data: Data | Mapping[str, Data] = None,
+    *,
+    roles: Mapping[str, Data] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    decode: str | None = None,
+    temperature: float | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    workers: int | None = None,
+    save: Save = "gallery",
+    output: Path | str = "runs",
+    baselines: bool = True,
+    resume: bool = True,
+    listener: ProgressListener | None = None,
+) -> list[Record]: ...
+@overload
+def run(
+    models: Model,
+    protocols: list[Any] | tuple[Any, ...],
+    data: Data | Mapping[str, Data] = None,
+    *,
+    roles: Mapping[str, Data] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    decode: str | None = None,
+    temperature: float | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    workers: int | None = None,
+    save: Save = "gallery",
+    output: Path | str = "runs",
+    baselines: bool = True,
+    resume: bool = True,
+    listener: ProgressListener | None = None,
+) -> list[Record]: ...
+@overload
+def run(
+    models: Model,
+    protocols: Protocol = "auc",
+    data: Data | Mapping[str, Data] = None,
+    *,
+    roles: Mapping[str, Data] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    decode: str | None = None,
+    temperature: float | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    workers: int | None = None,
+    save: Save = "gallery",
+    output: Path | str = "runs",
+    baselines: bool = True,
+    resume: bool = True,
+    listener: ProgressListener | None = None,
+) -> Record: ...
+@names_arguments
+def run(
+    models: Model | Sequence[Model],
+    protocols: Protocol | Sequence[Protocol] = "auc",
+    data: Data | Mapping[str, Data] = None,
+    *,
+    roles: Mapping[str, Data] | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    decode: str | None = None,
+    temperature: float | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 16,
+    device: str = "auto",
+    dtype: str = "float32",
+    threads: int | None = None,
+    workers: int | None = None,
+    save: Save = "gallery",
+    output: Path | str = "runs",
+    baselines: bool = True,
+    resume: bool = True,
+    listener: ProgressListener | None = None,
+) -> Record | list[Record]:
+    """Evaluate models under protocols, in one pass over the images.
+
+    Args:
+        models: one model or a list. A model is a name, with options or not (``"zoo/cic[decode=mode]"``), what
+            ``load_model`` returned, or an object or class with a ``card`` and ``colorize`` or ``colorize_batch``
+            (or an ``nn.Module`` with a ``card``).
+        protocols: one protocol or a list. A protocol is a name, with a preset or not (``"auc@cic2016"``), or an
+            object or class with a ``spec`` and ``resolve`` or ``evaluate``.
+        data: a ``Dataset``, a folder, or another source that ``open_dataset`` takes; None: the packaged images. A
+            mapping gives a dataset per role: ``{"train": "images/train", "test": "images/val"}``.
+        roles: datasets of further roles, for protocols that train: ``{"train": "images/train"}``.
+        parameters: of the one protocol (``{"prior": "prior.npy"}``); of several protocols one mapping per name
+            (``{"auc": {"prior": "prior.npy"}}``).
+        decode: ``annealed-mean``, ``mean`` or ``mode``, of the one model, where it predicts a distribution.
+        temperature: of the annealed mean.
+        gray_policy: ``keep`` or ``drop`` images that have no color themselves.
+        limit: evaluate this many images, a fixed random subset.
+        seed: of models that draw their colors at random.
+        batch_size: largest number of images in a batch.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        threads: of the CPU for the model; None: as torch chooses.
+        workers: threads that decode images; None: one per core, at most 8.
+        save: images to keep: ``none``, ``gallery`` (a few thumbnails) or ``predictions`` (all).
+        output: folder of the records.
+        baselines: whether gray, constant and ground truth are evaluated in the same pass.
+        resume: whether finished records are read and unfinished runs continued.
+        listener: is told of progress; None: messages go to the logger ``colorbench``.
+
+    Returns:
+        The record, for one model and one protocol. A list of records if ``models`` or ``protocols`` is a list: those
+        of the models named, one model's protocols together; baselines only where they are named.
+
+    Raises:
+        UserError: for anything that the caller can fix.
+        RunError: for a run that failed; what is finished is kept.
+
+    Example:
+        >>> import colorbench
+        >>> record = colorbench.run("zoo/gray", "auc", "images/", baselines=False)
+        >>> [metric.name for metric in record.metrics]
+        ['auc_raw', 'auc_rebalanced', 'auc_rebalanced_stable']
+    """
+    sets = as_roles(data, roles or {})
+    named = tuple(models) if isinstance(models, list | tuple) else (models,)
+    given = tuple(protocols) if isinstance(protocols, list | tuple) else (protocols,)
+    chosen = tuple(one if isinstance(one, str) else as_protocol(one) for one in given)
+    config = RunConfig(
+        models=named,
+        protocols=chosen,
+        data=sets.pop("test"),
+        roles=sets,
+        gray_policy=gray_policy,
+        parameters=by_protocol(parameters or {}, chosen),
+        decode=decode,
+        temperature=temperature,
+        seed=seed,
+        batch_size=batch_size,
+        device=device,
+        dtype=dtype,
+        threads=threads,
+        workers=workers,
+        save=save,
+        output=Path(output),
+        resume=resume,
+        baselines=baselines,
+        limit=limit,
+    )
+    for protocol, _ in asked_protocols(config):
+        if not getattr(protocol, "gives_record", True):
+            what = f"{protocol.spec.name} asks participants, so that a run gives no record"
+            raise UserError(what, hint="build the study with `colorbench study build`")
+    records = run_config(config, listener or LogProgress())
+    wanted = {one if isinstance(one, str) else getattr(one, "full_name", None) for one in named}
+    records = [one for one in records if one.model.name not in BASELINES or one.model.name in wanted]
+    return records if isinstance(models, list | tuple) or isinstance(protocols, list | tuple) else records[0]

@@ -1,0 +1,8 @@
+"""The version of the installed package."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("colorbench")
+except PackageNotFoundError:  # a checkout on the path that was never installed
+    __version__ = "unknown"
