@@ -15,8 +15,9 @@ from colorbench.color.compiled.jit import compilable, exact_dtype, pixels_of
 from colorbench.color.grid import GRID, MAP_EDGE, MAP_SIDE, ab_bins, bin_of_grid_point
 
 TEMPERATURE = 0.38
-
+"""Temperature of the annealed mean (paper, section 2.3)."""
 Decoding = Literal["annealed-mean", "mean", "mode"]
+"""How a distribution over the bins becomes one color."""
 
 
 def nearest_bin(ab: Tensor) -> Tensor:

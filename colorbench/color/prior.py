@@ -20,6 +20,7 @@ from colorbench.errors import UserError
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]
 SHIPPED = "shipped"
+"""Name of the prior that ships."""
 FLOOR = 1e-5
 
 

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 import numpy as np
 
 Rule = Literal["voc07", "voc10", "sklearn"]
+"""How precision is averaged over recall: at 11 levels, over all with its envelope, or over all as it is."""
 
 
 def average_precision(

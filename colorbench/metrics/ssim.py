@@ -16,6 +16,7 @@ from torch import Tensor
 from colorbench.metrics.psnr import check_pair
 
 Window = Literal["gaussian", "uniform7"]
+"""Weights of the local means: a Gaussian of 11 x 11 pixels, or 7 x 7 equal ones."""
 
 K1, K2 = 0.01, 0.03
 SIGMA = 1.5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 GRAY, CONSTANT, TRUTH = "zoo/gray", "zoo/constant", "zoo/ground-truth"
-
+"""Names of the three models."""
 BASELINES = {GRAY: "gray", CONSTANT: "constant", TRUTH: "truth"}
 """Names, in the order in which they are measured, and the heads of their columns."""
 DIFFERENCES = (GRAY, CONSTANT)

@@ -18,6 +18,7 @@ from colorbench.errors import UserError
 from colorbench.storage.safe_read import MEGABYTE, inside, left_out, read_plain
 
 INDEX = "index.json"
+"""Name of the file that lists a record's saved images."""
 LARGEST_IMAGE = 8 * MEGABYTE
 """A saved image or an index that is read back; thumbnails have some 10 KB."""
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)

@@ -25,6 +25,7 @@ Form = Literal["ratio", "abs_difference"]
 MINIMUM = 30
 """Fewer images than this get no interval."""
 RESAMPLES = 2000
+"""Resamples of a bootstrap, where nothing else is asked for."""
 _BLOCK = 1 << 21  # weights held at a time: 16 MB, whatever n
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 MEGABYTE = 1 << 20
+"""Bytes."""
 LARGEST_FILE = 2048 * MEGABYTE
 MOST_CELLS = 200_000_000
 """Rows times columns: 1.6 GB as float64; ten million images of 20 columns."""

@@ -109,7 +109,7 @@ def is_function(value: Any) -> bool:
 def constant_doc(module: ModuleType, name: str) -> list[str]:
     """Return the lines of the text after a constant, in the package or in the module of it that defines the name."""
     value = getattr(module, name)
-    below = pkgutil.iter_modules(getattr(module, "__path__", ()), f"{module.__name__}.")
+    below = pkgutil.walk_packages(getattr(module, "__path__", ()), f"{module.__name__}.")
     for where in (module.__name__, *(info.name for info in below)):
         if vars(import_module(where)).get(name) is value:
             docs = ModuleAnalyzer.for_module(where).find_attr_docs()

@@ -137,3 +137,4 @@ METRICS = (
     DRIFT,
     DRIFT_SHARE,
 )
+"""The metrics of the protocol, in the order of its tables."""

@@ -41,6 +41,12 @@ def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
     }
     assert "colorbench.color.rgb_to_lab" in public
     assert public - entries == set()
+    summaries = {
+        f"{module.__name__}.{name}": generated_reference.first_line(module, name)
+        for module in modules
+        for name in module.__all__
+    }
+    assert [name for name in sorted(public) if not summaries[name] and not name.endswith("__version__")] == []
 
     def page(name: str) -> str:
         return html.unescape((tmp_path / "html" / "reference" / f"{name}.html").read_text(encoding="utf-8"))

@@ -26,10 +26,12 @@ CLASSES = (
 )
 """In the devkit's order: class i of the masks is CLASSES[i - 1]."""
 SEGMENTED = 1 + len(CLASSES)
+"""Classes of the masks: the background and the 20 classes."""
 VOID = 255
+"""Label of pixels that count for no class."""
 IMAGES = "JPEGImages"
 ABSENT, PRESENT, DIFFICULT = 0, 1, -1
-"""Of a class on an image: DIFFICULT is neither present nor absent, the devkit's label 0."""
+"""Whether a class is on an image: DIFFICULT is neither present nor absent, the devkit's label 0."""
 
 
 def devkit_root(dataset: Dataset) -> Path | None:
