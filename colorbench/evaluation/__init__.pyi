@@ -37,6 +37,7 @@ from .interfaces import ProtocolSpec as ProtocolSpec
 from .interfaces import Scorer as Scorer
 from .interfaces import Summary as Summary
 from .interfaces import ThroughputMeter as ThroughputMeter
+from .predict import predict_images as predict_images
 from .resolve import deciding_identity as deciding_identity
 from .resolve import get_protocol as get_protocol
 from .run_directory import RunDirectory as RunDirectory

@@ -1,6 +1,6 @@
 """``study build``: from models and images to a complete study's folder.
 
-The colorizations are made by the engine, as any evaluation's are: the truth goes through it too, as the model
+The colorizations are predictions as any evaluation's are, without a protocol. The truth is one too, that of the model
 ``zoo/ground-truth``, so that real and fake images pass one and the same pipeline.
 """
 
@@ -20,12 +20,13 @@ from PIL import Image
 
 from colorbench.data import Dataset, Sample, UnreadableImage, decode, get_preprocessing, id_hash
 from colorbench.errors import UserError
-from colorbench.evaluation import NullProgress, ProgressListener, RunConfig, prediction_names, record_folder, run
+from colorbench.evaluation import NullProgress, ProgressListener
 from colorbench.models import TRUTH, LoadedModel, file_sha256, load_model
 from colorbench.storage import check_writable, content_fingerprint, write_atomic
 from protocols.human_study.build.assignment import PRACTICE, SENTINEL_SHARE, draw_slots, sentinel_count
 from protocols.human_study.build.color_vision_plates import DIGITS, draw_plate
 from protocols.human_study.build.jspsych import jspsych_files
+from protocols.human_study.build.predictions import write_predictions
 from protocols.human_study.build.stimuli import files_of
 from protocols.human_study.build.study_files import BUILDING, WRITTEN, clear, key_table, write_form, write_texts
 from protocols.human_study.study.codebook import codebook
@@ -144,7 +145,7 @@ def _build(request: BuildRequest, listener: ProgressListener) -> Design:
     needed = {(trial.image, trial.method) for slot in slots for trial in slot.trials}
     rated = [*models, sentinel] if settings.sentinels else models
     shown = {one.full_name: one for one in [*rated, truth]}
-    responses = _colorize(request, list(shown.values()), [one.sample for one in chosen], listener)
+    responses = _colorize(request, list(shown.values()), chosen, listener)
     stimuli = _write_stimuli(request, responses, [one.sample.id for one in chosen], needed, truth.full_name)
     digits = np.random.default_rng([request.seed, 1]).permutation(list(DIGITS))[: request.plates].tolist()
     for number, digit in enumerate(digits):
@@ -270,31 +271,23 @@ def _images(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
 
 
 def _colorize(
-    request: BuildRequest, models: list[LoadedModel], samples: list[Sample], listener: ProgressListener
+    request: BuildRequest, models: list[LoadedModel], chosen: list[_Chosen], listener: ProgressListener
 ) -> dict[str, dict[str, Path]]:
-    """Return the file of the engine's image for each model and image id."""
-    dataset = replace(request.data, samples=tuple(sorted(samples, key=lambda sample: sample.id)))
-    output = request.output / BUILDING
-    asked = RunConfig(
-        models=models,
-        protocols=("auc",),  # its scores are not used: the cheapest way to the images
-        data=dataset,
-        parameters={"auc": {"preprocessing": request.preprocessing}},
+    """Return the PNG of every model's prediction: model -> id of the image -> path."""
+    samples = tuple(sorted((one.sample for one in chosen), key=lambda sample: sample.id))
+    return write_predictions(
+        request.output / BUILDING,
+        models,
+        replace(request.data, samples=samples),
+        {one.sample.id: one.sha256 for one in chosen},
+        listener,
+        preprocessing=request.preprocessing,
         seed=request.seed,
         batch_size=request.batch_size,
         device=request.device,
         threads=request.threads,
         workers=request.workers,
-        save="predictions",
-        output=output,
-        baselines=False,
-        command=request.command,
     )
-    names = prediction_names(sample.id for sample in dataset.samples)
-    return {
-        record.model.name: {id: record_folder(output, record) / "predictions" / name for id, name in names.items()}
-        for record in run(asked, listener)
-    }
 
 
 def _write_stimuli(

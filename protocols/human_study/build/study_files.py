@@ -18,7 +18,7 @@ SECONDS_A_TRIAL = 6.5
 """For the consent text's estimate: two images, the pauses, and the choice."""
 WRITTEN = ("codebook.md", "key.csv")
 BUILDING = ".building"
-"""Where the engine's runs lie until the study is complete."""
+"""Where predictions are kept until the study is complete."""
 
 
 def clear(output: Path, started: bool) -> None:
@@ -38,7 +38,7 @@ def clear(output: Path, started: bool) -> None:
         path = output / TEXTS_FOLDER / f"{name}.md"
         if _is_ours(output, name):
             path.unlink(missing_ok=True)
-    if not any((output / BUILDING).rglob("*.npz")) and not any((output / BUILDING).rglob("record.json")):
+    if not any((output / BUILDING).rglob("*.png")):
         shutil.rmtree(output / BUILDING, ignore_errors=True)
     for folder in (output / TEXTS_FOLDER, output):
         if folder != output or started:

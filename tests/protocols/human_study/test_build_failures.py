@@ -10,6 +10,7 @@ import pytest
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from protocols.human_study.build import build as building
+from protocols.human_study.build import predictions
 from protocols.human_study.build.build import BuildRequest, build
 from protocols.human_study.server.serve import serve
 from protocols.human_study.server.state import Options
@@ -59,6 +60,46 @@ def test_a_failure_at_any_point_leaves_nothing_stale(tmp_path: Path, monkeypatch
     assert design == read_design(output) and not (output / ".building").exists()
 
 
+def test_a_stopped_build_predicts_only_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped(BaseException):
+        pass
+
+    predicted: list[str] = []
+    right = predictions.predict_images
+
+    def counted(model: Any, dataset: Any, **options: Any) -> Any:
+        for prediction in right(model, dataset, **{**options, "batch_size": 2}):
+            if stop_after is not None and len(predicted) >= stop_after:
+                raise Stopped
+            predicted.extend(prediction.ids)
+            yield prediction
+
+    monkeypatch.setattr(building, "jspsych_files", dict)
+    monkeypatch.setattr(predictions, "predict_images", counted)
+    request = replace(REQUEST, output=tmp_path / "study")
+    stop_after: int | None = 6
+    with pytest.raises(Stopped):
+        build(request)
+    kept = {path for path in files_of(request.output) if path.endswith(".png")}
+    assert len(kept) == len(predicted) == 6 and not any("auc" in path for path in files_of(request.output))
+    stop_after = None
+    predicted.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "key_table", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build(request)
+    assert len(predicted) == 3 * 6 - 6  # gray, the sentinels' model and the truth, six images each
+    predicted.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "key_table", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            build(replace(request, preprocessing="squash64"))  # what decides a prediction is part of its place
+    assert len(predicted) == 3 * 6
+    predicted.clear()
+    build(request)
+    assert predicted == []
+
+
 def test_a_text_edited_after_a_kill_is_kept_and_another_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,7 +116,7 @@ def test_a_text_edited_after_a_kill_is_kept_and_another_is_made_anew(
     assert (output / "texts" / "debrief.md").read_text() == "# Our own\n"
 
 
-@pytest.mark.parametrize("name", ["thumbnails/mine.png", "form/index.html", "key.csv"])
+@pytest.mark.parametrize("name", ["stimuli/mine.png", "form/index.html", "key.csv"])
 def test_files_of_somebody_else_are_not_replaced(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
