@@ -25,6 +25,7 @@ from colorbench.stats.bootstrap import Interval
 MINIMUM_PARTICIPANTS = 10
 """Fewer get no interval: their spread is too poorly known."""
 RESAMPLES = 10_000
+"""Resamples of a bootstrap over participants, where nothing else is asked for."""
 _BLOCK = 1 << 21  # weights held at a time
 _DENSE = 1 << 22  # cells that are held as a table
 
