@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import pkgutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -40,7 +40,8 @@ def write_pages(app: Sphinx) -> None:
         "presets": presets_page(),
         "command-line": command_line_page(),
     }
-    api = {f"api-{module.__name__.replace('.', '-')}": api_page(module) for module in public_modules()}
+    modules = list(public_modules())
+    api = {page_of(module.__name__): api_page(module, modules) for module in modules}
     pages = {**facts, **api, "index": index_page(facts, api)}
     folder.mkdir(exist_ok=True)
     for path in folder.glob("*.md"):
@@ -78,14 +79,32 @@ def public_modules() -> Iterator[ModuleType]:
                 yield module
 
 
-def api_page(module: ModuleType) -> str:
-    """Return one page: a table of the public names of a package, then the docstring of each."""
+def page_of(package: str) -> str:
+    """Return the name of a package's page."""
+    return f"api-{package.replace('.', '-')}"
+
+
+def home_of(module: ModuleType, name: str, modules: Iterable[ModuleType]) -> str:
+    """Return the package whose page describes a public name: the innermost of those that offer the same object."""
+    value, found = getattr(module, name), module.__name__
+    if not (inspect.isclass(value) or is_function(value)):
+        return found
+    for other in modules:
+        deeper = other.__name__.count(".") > found.count(".")
+        if deeper and name in other.__all__ and getattr(other, name) is value:
+            found = other.__name__
+    return found
+
+
+def api_page(module: ModuleType, modules: Sequence[ModuleType]) -> str:
+    """Return one page: a table of the public names of a package, then the docstring of each that is not elsewhere."""
     package = module.__name__
     summary = inspect.cleandoc(module.__doc__ or "").split("\n\n")[0]
     names = [name for name in sorted(module.__all__, key=str.lower) if not inspect.ismodule(getattr(module, name))]
-    rows = [(f"[`{name}`](#{package}.{name})", first_line(module, name)) for name in names if name != "__version__"]
+    homes = {name: home_of(module, name, modules) for name in names}
+    rows = [(f"{{py:obj}}`{name} <{home}.{name}>`", first_line(module, name)) for name, home in homes.items()]
     parts = [f"# {package}\n\n{summary}\n", table(("name", ""), rows)]
-    parts += [f"```{{eval-rst}}\n{directive(module, name)}```\n" for name in names]
+    parts += [f"```{{eval-rst}}\n{directive(module, name)}```\n" for name in names if homes[name] == package]
     return "\n".join(parts)
 
 

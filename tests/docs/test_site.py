@@ -34,7 +34,7 @@ def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
     entries = {name for kind, names in inventory.items() if kind.startswith("py:") for name in names}
     modules = list(generated_reference.public_modules())
     public = {
-        f"{module.__name__}.{name}"
+        f"{generated_reference.home_of(module, name, modules)}.{name}"
         for module in modules
         for name in module.__all__
         if not hasattr(getattr(module, name), "__path__") and not hasattr(getattr(module, name), "__spec__")
