@@ -33,6 +33,10 @@ class OtherVersionError(UserError):
     """Something that is installed in another version than the one that is needed."""
 
 
+class MissingWeightsError(UserError):
+    """Weights that are not on this machine, where nothing may be downloaded."""
+
+
 class RunError(UserError):
     """A run that started well and failed: a model's wrong answer, a disk that is full."""
 

@@ -10,7 +10,7 @@ import typer
 
 from colorbench.cli.options import Debug, Json
 from colorbench.cli.standard_output import print_result
-from colorbench.errors import UserError
+from colorbench.errors import MissingWeightsError, UserError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,9 +67,14 @@ def describe(name: str) -> dict[str, Any]:
 def model(name: str) -> dict[str, Any]:
     """Return a model's card, its tags and training presets."""
     from colorbench.models import interfaces as capabilities
+    from colorbench.models.download import without_downloads
     from colorbench.models.loading import load_model, model_factory, tags_of
 
-    loaded = load_model(name)
+    try:
+        with without_downloads():
+            loaded = load_model(name)
+    except MissingWeightsError as error:
+        return model_without_weights(name, error)
     predictions = [
         sentence
         for capability, sentence in (
@@ -92,6 +97,31 @@ def model(name: str) -> dict[str, Any]:
         "tags": dict(tags_of(factory)) or None,
         "training presets": {key: str(preset) for key, preset in (getattr(factory, "presets", None) or {}).items()}
         or None,
+    }
+
+
+def model_without_weights(name: str, error: MissingWeightsError) -> dict[str, Any]:
+    """Return what is known of a model whose weights would have to be downloaded: its class's card and its tags.
+
+    Raises:
+        MissingWeightsError: for a model whose class has no card.
+    """
+    from colorbench.models.card import ModelCard
+    from colorbench.models.loading import model_factory, tags_of
+    from colorbench.models.names import parse_name
+
+    factory = model_factory(parse_name(name).name)
+    card = getattr(factory, "card", None)
+    if not isinstance(card, ModelCard):
+        raise error
+    facts = card.model_dump(exclude={"title", "role"}, exclude_defaults=True)
+    return {
+        "name": name,
+        "title": card.title,
+        "role": card.role,
+        **{key.replace("_", " "): value for key, value in facts.items()},
+        "weights": str(error),
+        "tags": dict(tags_of(factory)) or None,
     }
 
 

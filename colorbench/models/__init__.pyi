@@ -3,6 +3,8 @@ from .classifier_weights import PACKAGED as PACKAGED
 from .classifiers import Classifier as Classifier
 from .classifiers import load_classifier as load_classifier
 from .classifiers import load_classifiers as load_classifiers
+from .download import cache_folder as cache_folder
+from .download import resolve_weights as resolve_weights
 from .fingerprint import library_code as library_code
 from .interfaces import Colorizer as Colorizer
 from .interfaces import ColorizerInput as ColorizerInput

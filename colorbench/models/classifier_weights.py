@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from colorbench.errors import UserError
-from colorbench.models.download import resolve
+from colorbench.models.download import resolve_weights
 from colorbench.models.weights import check_shapes, load_weights
 
 PACKAGED = "tf_efficientnet_lite0"
@@ -50,7 +50,7 @@ def _published_file(architecture: str, config: Any) -> Path:
         hint = f"give a weights file: {architecture}:FILE"
         raise UserError(f"timm publishes no weights for {architecture} in a plain form", hint=hint)
     if not config.hf_hub_id:
-        return resolve(config.url)
+        return resolve_weights(config.url)
     if config.hf_hub_filename:
-        return resolve(f"hf:{config.hf_hub_id}/{config.hf_hub_filename}")
-    return resolve(f"hf:{config.hf_hub_id}/model.safetensors")
+        return resolve_weights(f"hf:{config.hf_hub_id}/{config.hf_hub_filename}")
+    return resolve_weights(f"hf:{config.hf_hub_id}/model.safetensors")

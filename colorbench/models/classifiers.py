@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
 from colorbench.models.classifier_weights import PACKAGED, _packaged_file, _published_file, _with_packaged_weights
-from colorbench.models.download import resolve
+from colorbench.models.download import resolve_weights
 from colorbench.models.weights import check_shapes, file_sha256, load_weights
 from colorbench.registry import describe, nearest
 
@@ -185,7 +185,7 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
         raise UserError(f"{architecture} is no classifier: it has no classes", hint="name one that was trained on them")
     preprocessing = _preprocessing(config, crop)
     if colon:
-        path, known_as = resolve(source), f"{architecture}:{Path(source.partition('@')[0]).stem}"
+        path, known_as = resolve_weights(source), f"{architecture}:{Path(source.partition('@')[0]).stem}"
         network = _network(architecture, load_weights(path), path)
     elif architecture == PACKAGED:
         path, known_as = _packaged_file(), architecture

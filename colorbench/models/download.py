@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http
+import http.client
 import os
 import re
-import tempfile
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
-from colorbench.errors import RunError, UserError
+from colorbench.errors import MissingWeightsError, RunError, UserError
 from colorbench.models.weights import check_sha256
+from colorbench.storage.lock import Lock
 
 OFFLINE = ("COLORBENCH_OFFLINE", "HF_HUB_OFFLINE")
 """Environment variables that forbid downloads."""
 
 
-def resolve(source: str | Path, sha256: str | None = None) -> Path:
+_NO_DOWNLOADS: ContextVar[bool] = ContextVar("no_downloads", default=False)
+
+
+@contextlib.contextmanager
+def without_downloads() -> Iterator[None]:
+    """Raise ``MissingWeightsError`` inside, in place of a download: for what only describes a model."""
+    token = _NO_DOWNLOADS.set(True)
+    try:
+        yield
+    finally:
+        _NO_DOWNLOADS.reset(token)
+
+
+def resolve_weights(source: str | Path, sha256: str | None = None) -> Path:
     """Return the local file of a weights source, which is downloaded once.
 
     Args:
@@ -49,34 +68,72 @@ def offline() -> bool:
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in OFFLINE)
 
 
+def cache_folder() -> Path:
+    """Return the folder of what can be made or downloaded again: ``$XDG_CACHE_HOME/colorbench``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "colorbench"
+
+
 def fetch(address: str, target: Path, sha256: str | None = None) -> None:
-    """Download into ``target``, which is there whole or not at all.
+    """Download into ``target``, which is there complete or not at all.
+
+    A download with a hash that breaks off is continued by the next call, from the file ``.NAME.part`` beside the
+    target. Processes that want the same file wait for the one that downloads it.
 
     Raises:
         RunError: for a download that fails.
-        UserError: for another hash than the one wanted.
+        UserError: for another hash than the one wanted; what was downloaded is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        part = Path(folder) / target.name
-        try:
-            with urllib.request.urlopen(address, timeout=60) as prediction, part.open("wb") as file:
-                while block := prediction.read(2**20):
+    part = target.with_name(f".{target.name}.part")
+    while (lock := Lock.take(part)) is None:
+        time.sleep(0.2)
+    try:
+        if not target.is_file():
+            # Without a hash nobody could tell whether two parts are of the same file.
+            _download(address, part, resume=sha256 is not None)
+            if sha256 is not None:
+                check_sha256(part, sha256)
+            part.replace(target)
+    except BaseException as error:
+        broken_off = isinstance(error, RunError | KeyboardInterrupt) and sha256 is not None
+        if not broken_off or not part.stat().st_size:
+            part.unlink(missing_ok=True)
+        raise
+    finally:
+        lock.release()
+
+
+def _download(address: str, part: Path, *, resume: bool) -> None:
+    """Write what is at an address to ``part``, or what is missing of it.
+
+    Raises:
+        RunError: for a download that fails or breaks off.
+    """
+    present = part.stat().st_size if resume else 0
+    request = urllib.request.Request(address, headers={"Range": f"bytes={present}-"} if present else {})
+    hint = "check the address and the network, and run the same command again"
+    try:
+        with urllib.request.urlopen(request, timeout=60) as response:
+            if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+                present = 0  # the server sends the file from its start
+            with part.open("r+b") as file:
+                file.truncate(present)
+                file.seek(present)
+                while block := response.read(2**20):
                     file.write(block)
-                expected = prediction.headers["Content-Length"]
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-            raise RunError(
-                f"the download failed: {error}", where=address, hint="check the address and the network"
-            ) from error
-        if expected is not None and part.stat().st_size != int(expected):
-            raise RunError("the download broke off", where=address, hint="try again")
-        if sha256 is not None:
-            check_sha256(part, sha256)
-        part.replace(target)
+            length = response.headers["Content-Length"]
+    except urllib.error.HTTPError as error:
+        if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return  # nothing is missing: the hash tells whether it is the file
+        raise RunError(f"the download failed: {error}", where=address, hint=hint) from error
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
+        raise RunError(f"the download failed: {error}", where=address, hint=hint) from error
+    if length is not None and part.stat().st_size != present + int(length):
+        raise RunError("the download broke off", where=address, hint="run the same command again: it continues")
 
 
 def _from_address(address: str, sha256: str | None) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "colorbench" / "weights"
+    cache = cache_folder() / "weights"
     name = re.sub(r"[^\w.-]+", "-", address.rpartition("/")[2].partition("?")[0]) or "weights"
     target = cache / hashlib.sha256(address.encode()).hexdigest()[:16] / name
     if not target.is_file():
@@ -100,7 +157,9 @@ def _from_hub(source: str) -> Path:
     if len(parts) != 3 or not all(parts):
         raise UserError("a file on the hub is hf:OWNER/REPOSITORY/FILE[@REVISION]", where=source)
     try:
-        found = hf_hub_download("/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=offline())
+        found = hf_hub_download(
+            "/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=offline() or _NO_DOWNLOADS.get()
+        )
     except LocalEntryNotFoundError as error:
         _refuse_offline(source)
         raise RunError("the download failed", where=source, hint="check the network") from error
@@ -112,6 +171,9 @@ def _from_hub(source: str) -> Path:
 
 
 def _refuse_offline(source: str) -> None:
+    if _NO_DOWNLOADS.get():
+        raise MissingWeightsError("these weights are not here yet", where=source, hint="the first use downloads them")
     if offline():
         hint = f"download it once without {' and '.join(OFFLINE)}, or give a local file"
-        raise UserError("these weights are not here yet, and downloads are switched off", where=source, hint=hint)
+        what = "these weights are not here yet, and downloads are switched off"
+        raise MissingWeightsError(what, where=source, hint=hint)

@@ -152,7 +152,8 @@ def models_page() -> str:
 
     parts = ["# Models\n\nThe models of the installed packages. `colorbench show NAME` prints the same.\n"]
     for plugin in registered("models"):
-        card = load_model(plugin.name).card
+        # The class's own, where it has one: weights that are not shipped need not be here.
+        card = getattr(plugin.load(), "card", None) or load_model(plugin.name).card
         facts = card.model_dump(exclude_defaults=True, exclude={"title"})
         rows = [(key.replace("_", " "), text(value)) for key, value in {"role": card.role, **facts}.items()]
         parts.append(f"## {plugin.name}\n\n{text(card.title)}\n\n{table(('fact', 'value'), rows)}")

@@ -14,7 +14,7 @@ import torch
 
 from colorbench.errors import RunError, UserError
 from colorbench.models import download
-from colorbench.models.download import fetch, resolve
+from colorbench.models.download import fetch, resolve_weights
 from colorbench.models.weights import check_shapes, file_sha256, load_weights, save_weights
 
 STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3).half(), "layer.count": torch.tensor(7)}
@@ -114,7 +114,7 @@ def test_another_kind_of_file_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
-    for read in (load_weights, resolve):
+    for read in (load_weights, resolve_weights):
         with pytest.raises(UserError, match="no such weights file"):
             read(tmp_path / "none.safetensors")
 
@@ -171,12 +171,12 @@ def test_an_address_is_downloaded_once(
 
     monkeypatch.setattr(download, "fetch", by_http)
     source = f"https://example.org/{file.name}?download=1"
-    assert same(load_weights(resolve(source, file_sha256(file))))
+    assert same(load_weights(resolve_weights(source, file_sha256(file))))
     monkeypatch.setenv("COLORBENCH_OFFLINE", "1")  # what is here needs no network
-    assert same(load_weights(resolve(source)))
+    assert same(load_weights(resolve_weights(source)))
     assert calls == [source]
     with pytest.raises(UserError, match="expected 0000"):
-        resolve(source, "0" * 64)
+        resolve_weights(source, "0" * 64)
 
 
 @pytest.mark.parametrize("variable", download.OFFLINE)
@@ -187,7 +187,7 @@ def test_offline_nothing_is_downloaded(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv(variable, "1")
     with pytest.raises(UserError, match="downloads are switched off"):
-        resolve(source)
+        resolve_weights(source)
 
 
 def test_offline_the_hubs_cache_is_used(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,15 +201,104 @@ def test_offline_the_hubs_cache_is_used(file: Path, tmp_path: Path, monkeypatch:
     (cache / "models--someone--colors" / "refs" / "main").write_text("a" * 40)
     monkeypatch.setattr(file_download.constants, "HF_HUB_CACHE", str(cache))
     monkeypatch.setenv("COLORBENCH_OFFLINE", "1")
-    assert same(load_weights(resolve("hf:someone/colors/net.safetensors", file_sha256(file))))
-    assert same(load_weights(resolve(f"hf:someone/colors/net.safetensors@{'a' * 40}")))
+    assert same(load_weights(resolve_weights("hf:someone/colors/net.safetensors", file_sha256(file))))
+    assert same(load_weights(resolve_weights(f"hf:someone/colors/net.safetensors@{'a' * 40}")))
 
 
 @pytest.mark.parametrize("source", ["http://example.org/net.safetensors", "ftp://x/net.pth", "hf:someone/colors"])
 def test_other_sources_are_refused(source: str) -> None:
     with pytest.raises(UserError, match="https|hf:OWNER"):
-        resolve(source)
+        resolve_weights(source)
 
 
 def test_a_local_file_resolves_to_itself(file: Path) -> None:
-    assert resolve(str(file), file_sha256(file)) == file
+    assert resolve_weights(str(file), file_sha256(file)) == file
+
+
+class Breaking(http.server.SimpleHTTPRequestHandler):
+    """A server that knows ranges and breaks off after some bytes; it notes where each request began."""
+
+    data = bytes(range(256)) * 400
+    starts: list[int] = []
+    most = 40_000
+    knows_ranges = True
+
+    def do_GET(self) -> None:
+        asked = self.headers["Range"] if self.knows_ranges else None
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        self.starts.append(start)
+        if asked and start >= len(self.data):
+            self.send_error(416)
+            return
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(self.data) - start))
+        self.end_headers()
+        self.wfile.write(self.data[start : start + self.most])
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def breaking(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a file of 102,400 bytes on a server that breaks off."""
+    monkeypatch.setattr(Breaking, "starts", [])
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Breaking) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/net.pth"
+        running.shutdown()
+
+
+SHA256 = hashlib.sha256(Breaking.data).hexdigest()
+
+
+def test_a_download_that_breaks_off_is_continued_by_the_next_call(breaking: str, tmp_path: Path) -> None:
+    target = tmp_path / "net.pth"
+    for _ in range(2):
+        with pytest.raises(RunError, match="download"):
+            fetch(breaking, target, SHA256)
+        assert not target.exists()
+    fetch(breaking, target, SHA256)
+    assert target.read_bytes() == Breaking.data
+    assert Breaking.starts == [0, 40_000, 80_000]
+    assert [path.name for path in tmp_path.iterdir()] == ["net.pth"]
+
+
+def test_parts_of_another_file_are_found_by_the_hash_and_removed(breaking: str, tmp_path: Path) -> None:
+    target, part = tmp_path / "net.pth", tmp_path / ".net.pth.part"
+    for size in (90_000, 102_400, 200_000):  # shorter than the file, as long (416), longer (416)
+        part.write_bytes(b"x" * size)
+        with pytest.raises(UserError, match=f"expected {SHA256}"):
+            fetch(breaking, target, SHA256)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_without_ranges_sends_the_file_from_its_start(
+    breaking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Breaking, "knows_ranges", False)
+    monkeypatch.setattr(Breaking, "most", 200_000)
+    (tmp_path / ".net.pth.part").write_bytes(b"x" * 50_000)
+    fetch(breaking, tmp_path / "net.pth", SHA256)
+    assert (tmp_path / "net.pth").read_bytes() == Breaking.data
+
+
+def test_without_a_hash_nothing_is_continued(breaking: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(RunError, match="download"):
+            fetch(breaking, tmp_path / "net.pth")
+    assert Breaking.starts == [0, 0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_that_want_one_file_one_downloads_it(
+    breaking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Breaking, "most", 200_000)
+    threads = [threading.Thread(target=fetch, args=(breaking, tmp_path / "net.pth", SHA256)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "net.pth").read_bytes() == Breaking.data
+    assert len(Breaking.starts) == 1

@@ -1,0 +1,273 @@
+"""The authors' released networks: ``zoo/eccv16`` and ``zoo/siggraph17``.
+
+Weights are not shipped: they come from a file (``zoo/eccv16[weights=FILE]``) or from the pinned download. The pipeline
+is the authors' demo: L of the image at 256 x 256, ab back by bilinear interpolation, joined with the given lightness.
+Code and weights of the authors are under BSD-2-Clause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, interpolate
+
+from colorbench.color import TEMPERATURE, Decoding, ab_bins, decode
+from colorbench.errors import UserError
+from colorbench.models import (
+    ColorizerInput,
+    ColorPrediction,
+    ModelCard,
+    check_shapes,
+    file_sha256,
+    load_weights,
+    resolve_weights,
+)
+from zoo.cic.network import Network, layer_maps, scale_lightness
+from zoo.released.demo_resize import WORKING_SIZE, demo_lightness
+from zoo.released.siggraph17_network import AB_SCALE, MULTIPLE, Siggraph17Network
+from zoo.released.temperature import temperature_note
+
+ADDRESS = "https://colorizers.s3.us-east-2.amazonaws.com/"
+TAGS = {
+    "released": "the authors' weights, from a file or the pinned download",
+    "random": "random weights as torch draws them: a control, and for tests",
+}
+BIN_TOLERANCE = 0.01
+"""Largest distance in ab between the file's decoder and the 313 bins: float32 rounding of ab / 110 is far below it."""
+
+
+class ReleasedColorizer:
+    """What both networks share: where weights come from, the demo's resizing, moving to a device."""
+
+    tags: ClassVar[Mapping[str, str]] = TAGS
+    address: ClassVar[str]
+    """Of the released file; the digits after the dash in its name start the sha256."""
+    sha256: ClassVar[str]
+    card: ModelCard
+    """Of the class: that of the released weights, so that models can be listed without them."""
+    drawn: bool = False
+    """Whether the weights were drawn and not learned."""
+
+    def __init__(self, network: nn.Module, card: ModelCard) -> None:
+        self.network: nn.Module = network.eval().to(memory_format=torch.channels_last)
+        self.card = card
+
+    @classmethod
+    def load(cls, tag: str, weights: Path | None = None) -> Self:
+        """Load a tag, or the given file in the authors' format.
+
+        Raises:
+            UserError: for a file with missing, unknown, misshapen or non-finite tensors, or with other bins; and where
+                the released file is not here and downloads are switched off.
+            RunError: for a download that fails.
+        """
+        if tag == "random" and weights is None:
+            return cls._random(seed=0)
+        path = resolve_weights(cls.address, cls.sha256) if weights is None else weights
+        network = cls._build()
+        cls._fill(network, load_weights(path), path)
+        return cls(network, cls._card_of(network, path))
+
+    def redrawn(self, seed: int) -> Self | None:
+        """Return a control with weights from another seed (0: the tag's own); None where the weights are learned."""
+        return self._random(seed) if self.drawn else None
+
+    def to(self, device: torch.device) -> Self:
+        """Move the network."""
+        self.network.to(device)
+        return self
+
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        """Predict ab at the input's size, computed at 256 x 256 as in the authors' demo."""
+        ab = self.colorize(demo_lightness(inputs.lightness))
+        size = inputs.lightness.shape[-2:]
+        if ab.shape[-2:] != size:
+            ab = interpolate(ab, size=size, mode="bilinear", align_corners=False)  # without antialias, as in the demo
+        return ColorPrediction(ab=ab)
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H, W); H and W multiples of 8."""
+        raise NotImplementedError
+
+    @classmethod
+    def _random(cls, seed: int) -> Self:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = cls._build()
+        title = f"{cls.card.title.partition(':')[0]}: random weights, a control"
+        control = cls(network, cls.card.model_copy(update={"title": title, "training_data": None, "notes": None}))
+        control.drawn = True
+        return control
+
+    @classmethod
+    def _build(cls) -> nn.Module:
+        """Return the network with torch's own initialization."""
+        raise NotImplementedError
+
+    @classmethod
+    def _fill(cls, network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+        """Load an official state dict into the network."""
+        raise NotImplementedError
+
+    @classmethod
+    def _card_of(cls, network: nn.Module, path: Path) -> ModelCard:
+        """Return the card of weights that were loaded from ``path``."""
+        sha256 = file_sha256(path)
+        if sha256 == cls.sha256:
+            return cls.card.model_copy(update={"weights_sha256": sha256, "notes": cls._note(network)})
+        title = f"{cls.card.title.partition(':')[0]}: weights of {path.name}, not the released file"
+        return cls.card.model_copy(update={"title": title, "training_data": None, "weights_sha256": sha256})
+
+    @classmethod
+    def _note(cls, network: nn.Module) -> str | None:
+        """Return what the card of the released file says beside the title."""
+        return None
+
+
+class ECCV16(ReleasedColorizer):
+    """CIC's released network (colorization_release_v2) with the decoder that is in the file."""
+
+    address = f"{ADDRESS}colorization_release_v2-9b330a0b.pth"
+    sha256 = "9b330a0bae53f4ded77b1e23defbf78beaa09c10ebc4c4999e8e4f4a160b93f9"
+    card = ModelCard(
+        title="ECCV 2016 network of the authors: released weights",
+        paper="Zhang, Isola, Efros: Colorful Image Colorization. ECCV 2016, arXiv:1603.08511",
+        license="BSD-2-Clause",
+        working_size=WORKING_SIZE,
+        parameters=32_236_011,
+        training_data="ImageNet (ILSVRC2012) training images, 1.28 million",
+    )
+    network: DecodingNetwork
+    method: Decoding = "mean"
+    temperature: float = TEMPERATURE
+
+    @property
+    def decoding(self) -> dict[str, str | float]:
+        """How a distribution becomes colors, for the record; ``mean``, the demo's, takes the file's own softmax."""
+        if self.method == "annealed-mean":
+            return {"decode": self.method, "temperature": self.temperature}
+        return {"decode": self.method}
+
+    def with_decoding(self, method: Decoding | None, temperature: float | None) -> Self:
+        """Return the same network, decoded in another way; None leaves a setting as it is."""
+        other = copy(self)
+        other.method = self.method if method is None else method
+        other.temperature = self.temperature if temperature is None else temperature
+        return other
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H', W'), sides rounded up to multiples of 8."""
+        logits = self._logits(lightness)
+        if self.method == "mean":
+            ab = conv2d(logits.softmax(dim=1), self.network.decoder)
+        else:
+            ab = decode(logits, self.method, self.temperature)
+        return interpolate(ab, scale_factor=4, mode="bilinear", align_corners=False)
+
+    def distribution(self, lightness: Tensor) -> Tensor:
+        """Predict log-probabilities of the 313 bins: (N, 1, H, W) L in 0..100 -> (N, 313, H/4, W/4)."""
+        return torch.log_softmax(self._logits(lightness), dim=1)
+
+    def features(self, lightness: Tensor) -> dict[str, Tensor]:
+        """Return the maps after every convolution's ReLU; ``conv1`` .. ``conv8`` close blocks."""
+        return layer_maps(self.network.trunk, scale_lightness(lightness))
+
+    @classmethod
+    def _build(cls) -> DecodingNetwork:
+        return DecodingNetwork()
+
+    @classmethod
+    def _fill(cls, network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+        own = network.state_dict()
+        names = {official_name(key): key for key in own}
+        state = checked_state(state, {name: own[key] for name, key in names.items()}, path)
+        decoder = state["model_out.weight"].float() * AB_SCALE  # the file's last layer gives ab / 110
+        apart = float((decoder[:, :, 0, 0].T - ab_bins()).abs().max())
+        if apart > BIN_TOLERANCE:
+            what = f"the decoder (model_out.weight) does not have the 313 bins in order: up to {apart:.2f} apart in ab"
+            raise UserError(what, where=str(path), hint="give colorization_release_v2, or weights in its format")
+        network.load_state_dict({key: state[name].float() for name, key in names.items()} | {"decoder": decoder})
+
+    @classmethod
+    def _note(cls, network: nn.Module) -> str | None:
+        return temperature_note(network, cls.sha256)
+
+    def _logits(self, lightness: Tensor) -> Tensor:
+        out: Tensor = self.network(lightness.contiguous(memory_format=torch.channels_last))
+        return out.float()
+
+
+class Siggraph17(ReleasedColorizer):
+    """The released network for user-guided colorization, without hints."""
+
+    address = f"{ADDRESS}siggraph17-df00044c.pth"
+    sha256 = "df00044c0a4d7c3edcecf6f75437ce346a66e7a42612d9b968e1a7e17dbc6f66"
+    card = ModelCard(
+        title="SIGGRAPH 2017 network of the authors, without hints: released weights",
+        paper="Zhang et al.: Real-Time User-Guided Image Colorization with Learned Deep Priors. SIGGRAPH 2017",
+        license="BSD-2-Clause",
+        working_size=WORKING_SIZE,
+        parameters=34_187_027,
+        training_data="ImageNet (ILSVRC2012) training images, 1.28 million",
+    )
+    network: Siggraph17Network
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        """Predict ab without any hint: (N, 1, H, W) L in 0..100 -> (N, 2, H, W); H and W multiples of 8."""
+        out: Tensor = self.network(scale_lightness(lightness).contiguous(memory_format=torch.channels_last))
+        return AB_SCALE * out.float()
+
+    def features(self, lightness: Tensor) -> dict[str, Tensor]:
+        """Return the maps after each block, ``conv1`` .. ``conv10``; sides are cropped to multiples of 8."""
+        height, width = (side // MULTIPLE * MULTIPLE for side in lightness.shape[-2:])
+        return self.network.blocks(scale_lightness(lightness[..., :height, :width]))
+
+    @classmethod
+    def _build(cls) -> Siggraph17Network:
+        return Siggraph17Network()
+
+    @classmethod
+    def _fill(cls, network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+        network.load_state_dict(checked_state(state, network.state_dict(), path))
+
+
+class DecodingNetwork(Network):
+    """The paper's network at width 1 with the 1x1 decoder of the released file, (2, 313, 1, 1) in ab."""
+
+    decoder: Tensor
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.register_buffer("decoder", ab_bins().T[:, :, None, None].clone())
+
+
+def checked_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """Return a state dict that fits, with counters of BatchNorm filled in where an old file has none.
+
+    Raises:
+        UserError: for missing, unknown or misshapen tensors, or a value that is not finite.
+    """
+    counters = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")}
+    state = {**counters, **state}
+    check_shapes(state, wanted, path)
+    for name, value in state.items():
+        if not bool(value.isfinite().all()):
+            raise UserError(f"the weights hold NaN or infinity: {name}", where=str(path), hint="get the file again")
+    return state
+
+
+def official_name(key: str) -> str:
+    """Return the released file's name of one of our tensors: ``trunk.conv3.2.weight`` -> ``model3.2.weight``.
+
+    The head is the seventh layer of the authors' eighth block.
+    """
+    if key == "decoder":
+        return "model_out.weight"
+    if key.startswith("head."):
+        return key.replace("head", "model8.6", 1)
+    return key.replace("trunk.conv", "model", 1)
