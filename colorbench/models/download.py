@@ -157,7 +157,8 @@ def _from_hub(source: str) -> Path:
     if len(parts) != 3 or not all(parts):
         raise UserError("a file on the hub is hf:OWNER/REPOSITORY/FILE[@REVISION]", where=source)
     try:
-        found = hf_hub_download(
+        local = offline() or _NO_DOWNLOADS.get()
+        found = hf_hub_download("/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=local)
             "/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=offline() or _NO_DOWNLOADS.get()
         )
     except LocalEntryNotFoundError as error:
