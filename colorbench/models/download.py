@@ -159,8 +159,6 @@ def _from_hub(source: str) -> Path:
     try:
         local = offline() or _NO_DOWNLOADS.get()
         found = hf_hub_download("/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=local)
-            "/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=offline() or _NO_DOWNLOADS.get()
-        )
     except LocalEntryNotFoundError as error:
         _refuse_offline(source)
         raise RunError("the download failed", where=source, hint="check the network") from error
