@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from colorbench.stats import paired_interval, sign_flip_p, value, weight_blocks
+from colorbench.stats import metric_value, paired_interval, sign_flip_p, weight_blocks
 
 SAMPLES = 800
 RESAMPLES = 400
@@ -66,7 +66,7 @@ def coverage(
         if beside:
             drawn = np.concatenate(
                 [
-                    value("abs_difference", w @ a) - value("abs_difference", w @ b)
+                    metric_value("abs_difference", w @ a) - metric_value("abs_difference", w @ b)
                     for w in weight_blocks(n, RESAMPLES, 0)
                 ]
             )

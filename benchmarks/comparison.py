@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.packaged import crops
 from colorbench.data import open_dataset
 from colorbench.evaluation import RunConfig, record_folder, run
-from colorbench.results import PairedRuns, common, load_stored
+from colorbench.results import PairedRuns, load_run, pair_runs
 from colorbench.stats import bootstrap_weights, effect_size, images_needed, paired_interval, rank_models, sign_flip_p
 
 MODELS = ("zoo/cic", "zoo/cic.untrained", "zoo/gray", "zoo/constant", "zoo/mean-color", "zoo/random", "zoo/half-chroma")
@@ -44,7 +44,7 @@ def rows(data: Path, output: Path) -> PairedRuns:
         baselines=False,
         threads=1,
     )
-    return common([load_stored(record_folder(output, record)) for record in run(request)])
+    return pair_runs([load_run(record_folder(output, record)) for record in run(request)])
 
 
 def centered(statistics: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ import torch
 
 import colorbench
 from colorbench.data import get_preprocessing, load_batches, open_dataset
-from colorbench.models import PACKAGED, Classifier, load_classifier, load_model
+from colorbench.models import PACKAGED_CLASSIFIER, Classifier, load_classifier, load_model
 
 
 class Stopwatch:
@@ -53,7 +53,7 @@ def main(folder: str, limit: str | None = None, model_name: str = "zoo/cic.small
 
     colorizer, classifier, judging = Stopwatch(), Stopwatch(), Stopwatch()
     model = load_model(model_name)
-    load_classifier(PACKAGED)  # the libraries are imported before the clock starts; the run loads its weights itself
+    load_classifier(PACKAGED_CLASSIFIER)  # libraries are imported before the clock starts
     model.colorizer.colorize_batch = colorizer.around(model.colorizer.colorize_batch)  # type: ignore[method-assign]
     made, logits = Classifier.__init__, Classifier.logits
 

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from colorbench.color import ab_bins, load_prior, soft_encode
 from colorbench.data import open_dataset
 from colorbench.training import (
+    CropStage,
     ImageCache,
     Journal,
-    Options,
     Trainer,
-    View,
+    TrainerOptions,
     build_cache,
-    cut,
+    crop_batch,
     make_optimizer,
     rebalanced_cross_entropy,
 )
@@ -38,12 +38,12 @@ from zoo.cic.training_task import ClassificationTraining
 
 SIZE, BATCH = 128, 32
 STEP = PRESETS["small"].changed(
-    {"views": [View(begin=0, size=SIZE, low=SIZE, high=SIZE, batch_size=BATCH)], "working_size": SIZE}
+    {"views": [CropStage(begin=0, size=SIZE, low=SIZE, high=SIZE, batch_size=BATCH)], "working_size": SIZE}
 )
 NARROW = PRESETS["small"].changed(
     {
         "width": 0.125,
-        "views": [View(begin=0, size=64, low=88, high=128, batch_size=32)],
+        "views": [CropStage(begin=0, size=64, low=88, high=128, batch_size=32)],
         "steps": 60,
         "warmup": 10,
         "average": 0.9,
@@ -88,7 +88,7 @@ def stepper(kind: type[ClassificationTraining], cache: ImageCache) -> Callable[[
     optimizer, rng = make_optimizer(task, STEP), np.random.default_rng(0)
 
     def step() -> None:
-        lab = cut(cache.pixels, rng.integers(0, len(cache.pixels), BATCH), STEP.views[0], rng)
+        lab = crop_batch(cache.pixels, rng.integers(0, len(cache.pixels), BATCH), STEP.views[0], rng)
         loss, _ = task(lab[:, :1], lab[:, 1:])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -109,7 +109,7 @@ def times(cache: ImageCache, rounds: int = 4) -> None:
     """Share of encoding and loss in a step, and the step against dense targets."""
     ours, reference = stepper(ClassificationTraining, cache), stepper(DenseTraining, cache)
     weights = torch.ones(313)
-    lab = cut(cache.pixels, list(range(BATCH)), STEP.views[0], np.random.default_rng(0))
+    lab = crop_batch(cache.pixels, list(range(BATCH)), STEP.views[0], np.random.default_rng(0))
     shape = (BATCH, 313, SIZE // 4, SIZE // 4)
     logits = torch.randn(shape).contiguous(memory_format=torch.channels_last).requires_grad_()
 
@@ -173,7 +173,7 @@ def initialization(cache: ImageCache) -> None:
             torch.manual_seed(0)
             task = ClassificationTraining(preset, load_prior())
             with tempfile.TemporaryDirectory() as folder:
-                options = Options(Path(folder), log_every=20, validate_every=60)
+                options = TrainerOptions(Path(folder), log_every=20, validate_every=60)
                 Trainer(task, preset, cache, options).run(_Silent())
                 rows = Journal(Path(folder) / "log.csv").rows()
                 (covered,) = Journal(Path(folder) / "validation.csv").rows()

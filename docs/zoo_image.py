@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
-from colorbench.data.decoding import decode
+from colorbench.data.decoding import decode_image
 from colorbench.data.sources import open_dataset
 from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loading import load_model
@@ -30,7 +30,7 @@ def square(image: Image.Image, left: float = 0.5, top: float = 0.5, share: float
 
 def main() -> None:
     """Write ``zoo.webp`` beside this file."""
-    images = {sample.id: Image.fromarray(decode(sample).rgb) for sample in open_dataset().samples}
+    images = {sample.id: Image.fromarray(decode_image(sample).rgb) for sample in open_dataset().samples}
     squares = [square(image) for image in images.values()]
     squares += [square(images["china.jpg"], 0.5, 1.0, 0.5), square(images["astronaut.png"], 0.4, 0.05, 0.45)]
     rgb8 = torch.from_numpy(np.stack([np.array(one) for one in squares])).permute(0, 3, 1, 2).contiguous()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colorbench.reporting import too_few_images
-from colorbench.stats import MINIMUM
+from colorbench.stats import MINIMUM_IMAGES
 from colorbench.verification import PROMISE
 from leaderboards.entries import Entry
 from leaderboards.formatting import clean
@@ -18,7 +18,7 @@ def badges_of(entry: Entry) -> tuple[Badge, ...]:
     """Return the badges of one record, warnings first."""
     record, data = entry.record, entry.record.dataset
     found = []
-    if too_few_images(record) or data.n_evaluated < MINIMUM:
+    if too_few_images(record) or data.n_evaluated < MINIMUM_IMAGES:
         what = f"{data.n_evaluated} images show that everything works and measure nothing: no interval, no rank."
         found.append(Badge(DEMONSTRATION, what))
     if data.n_evaluated < data.n:

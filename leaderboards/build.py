@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from colorbench.evaluation import ProtocolSpec, folder_of
 from colorbench.results import Record, column_key
-from colorbench.stats import MINIMUM
+from colorbench.stats import MINIMUM_IMAGES
 from colorbench.storage import version_of
 from leaderboards.columns import columns_of, fill
 from leaderboards.entries import Collection, Entry
@@ -107,7 +107,7 @@ def _group(
         records=len(records),
         choices=tuple(choices),
         headline=headline,
-        too_few_images=record.dataset.n_evaluated < MINIMUM,
+        too_few_images=record.dataset.n_evaluated < MINIMUM_IMAGES,
         installed=spec is not None,
     )
 

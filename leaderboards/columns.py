@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from colorbench.evaluation import ProtocolSpec
-from colorbench.models import CONSTANT, GRAY
+from colorbench.models import CONSTANT_MODEL, GRAY_MODEL
 from colorbench.results import Metric, MetricSpec, Record
 from leaderboards.departures import not_compared
 from leaderboards.entries import Entry
@@ -110,7 +110,7 @@ def fill(
     first = next(iter(alike.values()))
     reason = not_compared(next(iter(entries.values())).record.protocol.name, meaning.name)
     position = standing(usable, first, reason, pairings)
-    references = {name: baselines(name, usable.values()) for name in (GRAY, CONSTANT)}
+    references = {name: baselines(name, usable.values()) for name in (GRAY_MODEL, CONSTANT_MODEL)}
     cells = {}
     for row, entry in entries.items():
         metric = having.get(row)
@@ -133,8 +133,8 @@ def fill(
                 effective_n=metric.effective_n,
                 first_rank=low,
                 last_rank=high,
-                over_gray=improvement(entry, GRAY, references[GRAY], metric, pairings),
-                over_constant=improvement(entry, CONSTANT, references[CONSTANT], metric, pairings),
+                over_gray=improvement(entry, GRAY_MODEL, references[GRAY_MODEL], metric, pairings),
+                over_constant=improvement(entry, CONSTANT_MODEL, references[CONSTANT_MODEL], metric, pairings),
                 warning=clean(metric.warning, 200) if metric.warning else None,
                 unranked=position.apart.get(row),
                 recomputed=entry.recomputable(metric.name),

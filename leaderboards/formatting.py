@@ -7,7 +7,7 @@ import re
 import unicodedata
 from typing import Any
 
-from colorbench.reporting import number
+from colorbench.reporting import format_number
 
 LONGEST = 2000
 """Characters of a text that a page shows."""
@@ -63,7 +63,7 @@ def figure(value: float | None, unit: str, *, signed: bool = False) -> str:
     """Format a value for a cell: readable to hundredths, or with its power of ten where it is huge."""
     if value is not None and abs(value) >= READABLE:
         return f"{value:{'+' if signed else ''}.2e}"
-    return number(value, unit, signed=signed).replace("-", "−")
+    return format_number(value, unit, signed=signed).replace("-", "−")
 
 
 def span(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:

@@ -16,9 +16,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from colorbench.models import GRAY, TRUTH
+from colorbench.models import GRAY_MODEL, TRUTH_MODEL
 from colorbench.reporting import DECIDING_SHARE, Plot, page_environment, page_style
-from colorbench.stats import shown
+from colorbench.stats import significance
 from colorbench.verification import PROMISE
 from leaderboards import plots
 from leaderboards.badges import NOT_VERIFIED
@@ -28,7 +28,7 @@ from leaderboards.formatting import arrow, count, figure, name_of, ranks, span
 from leaderboards.gallery import Gallery
 from leaderboards.schema import Board, Cell, Column, Group, Row
 
-ENDS = {"gray": GRAY, "truth": TRUTH}
+ENDS = {"gray": GRAY_MODEL, "truth": TRUTH_MODEL}
 """Rows whose images stand at the ends of the gallery."""
 
 
@@ -147,7 +147,7 @@ def _not_beaten(entry: Entry, column: Column) -> list[str]:
     """Return the baselines that a record's paired differences do not show it to be better than."""
     measured = [one for one in entry.differences if name_of(one.metric) == column.metric and one.ci_low is not None]
     better = bool(column.higher_is_better)
-    return [name_of(one.minus) for one in measured if shown(one.ci_low, one.ci_high, better) != "better"]
+    return [name_of(one.minus) for one in measured if significance(one.ci_low, one.ci_high, better) != "better"]
 
 
 def safe_json(value: Any) -> str:

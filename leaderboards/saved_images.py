@@ -22,9 +22,9 @@ from pydantic import ValidationError
 
 from colorbench.errors import UserError
 from colorbench.evaluation import prediction_names
-from colorbench.models import GRAY, TRUTH
-from colorbench.results import INDEX, SavedImage
-from colorbench.storage import MEGABYTE, inside, read_plain
+from colorbench.models import GRAY_MODEL, TRUTH_MODEL
+from colorbench.results import INDEX_NAME, SavedImage
+from colorbench.storage import MEGABYTE, is_inside, read_plain
 from leaderboards.entries import Entry
 
 Size = Literal["small", "large"]
@@ -39,7 +39,7 @@ BLOCK = 8
 SAME_BLOCK = 8.0
 """Levels of 255 by which the mean of any block of two files of one image may differ, as other versions of the encoder
 make it differ."""
-_REFERENCE = {"truth": (TRUTH, "reference"), "gray": (GRAY, "baseline")}
+_REFERENCE = {"truth": (TRUTH_MODEL, "reference"), "gray": (GRAY_MODEL, "baseline")}
 """What stands at an end of the gallery -> name and role of the model whose prediction it is."""
 
 
@@ -71,7 +71,7 @@ def kept_images(entries: Sequence[Entry]) -> dict[str, Kept]:
 
 def _index(entry: Entry) -> list[SavedImage]:
     """Read the index of the images beside a record; empty where there is none, or it is not the record's."""
-    data = _file(entry, f"thumbnails/{INDEX}")
+    data = _file(entry, f"thumbnails/{INDEX_NAME}")
     try:
         return [] if data is None else [SavedImage.model_validate(line) for line in json.loads(data)]
     except (ValueError, TypeError, RecursionError, ValidationError):
@@ -80,7 +80,7 @@ def _index(entry: Entry) -> list[SavedImage]:
 
 def _file(entry: Entry, name: str) -> bytes | None:
     """Read a file that the record names by its checksum."""
-    expected, path = entry.record.files.saved_images.get(name), inside(entry.folder, name)
+    expected, path = entry.record.files.saved_images.get(name), is_inside(entry.folder, name)
     if expected is None or path is None:
         return None
     try:
@@ -106,7 +106,7 @@ def large_prediction(entry: Entry, id: str) -> str | None:
         name = prediction_names(ids).get(id)
     except ValueError:  # an id that is no file's name
         return None
-    path = inside(entry.folder, f"predictions/{name}") if name else None
+    path = is_inside(entry.folder, f"predictions/{name}") if name else None
     if path is None:
         return None
     try:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from colorbench.stats import excludes_zero, shown
+from colorbench.stats import excludes_zero, significance
 from leaderboards.entries import Excluded, Unfinished
 
 SCHEMA_VERSION = 2
@@ -44,7 +44,7 @@ class Improvement:
 
     def shows(self, higher_is_better: bool) -> Literal["better", "worse"] | None:
         """Return what its interval shows."""
-        return shown(self.ci_low, self.ci_high, higher_is_better)
+        return significance(self.ci_low, self.ci_high, higher_is_better)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from colorbench.evaluation import ImageProtocol, get_protocol, metrics_of
 from colorbench.results import LoadedRun, Metric, MetricSpec, Record, protocol_identity
-from colorbench.stats import defined
+from colorbench.stats import is_defined
 from colorbench.storage import content_fingerprint
 from colorbench.verification import apart, has_statistics, row_findings, score_findings, spec_of
 
@@ -160,7 +160,7 @@ def _near(metric: Metric, statistics: np.ndarray) -> bool:
     """Return whether a stored interval is near the normal approximation's, which no resampling is needed for."""
     if metric.form != "ratio" or None in (metric.value, metric.ci_low, metric.ci_high):
         return False
-    pairs = statistics[defined(statistics)]
+    pairs = statistics[is_defined(statistics)]
     error = float(np.sqrt(((pairs[:, 0] - metric.value * pairs[:, 1]) ** 2).sum())) / abs(float(pairs[:, 1].sum()))
     return near_normal(metric.value, metric.ci_low, metric.ci_high, error)  # type: ignore[arg-type]
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from colorbench.errors import UserError
-from colorbench.results import Metric, PairedRuns, common
-from colorbench.stats import MINIMUM, as_ratio, paired_interval, rank_models
+from colorbench.results import Metric, PairedRuns, pair_runs
+from colorbench.stats import MINIMUM_IMAGES, as_ratio, paired_interval, rank_models
 from leaderboards.entries import Entry
 from leaderboards.schema import Improvement
 
@@ -56,8 +56,8 @@ def standing(entries: Mapping[str, Entry], metric: Metric, not_compared: str, pa
     together = pairings.of(list(entries.values()))
     if together is None:
         return none("the rows of these records cannot be put on the same images")
-    if len(together.positions[0]) < MINIMUM:
-        return none(f"fewer than {MINIMUM} images")
+    if len(together.positions[0]) < MINIMUM_IMAGES:
+        return none(f"fewer than {MINIMUM_IMAGES} images")
     statistics = together.statistics(metric.name)  # (K, n, k)
     defined = ~np.isnan(statistics).any(axis=2)
     usual = 2 * defined.sum(axis=0) >= len(defined)
@@ -85,7 +85,7 @@ def standing(entries: Mapping[str, Entry], metric: Metric, not_compared: str, pa
     with np.errstate(all="ignore"):
         found = rank_models(statistics[positions][:, usual], metric.form, higher_is_better=metric.higher_is_better)
     if found is None:
-        return none(f"fewer than {MINIMUM} images on which it is defined for most records", apart)
+        return none(f"fewer than {MINIMUM_IMAGES} images on which it is defined for most records", apart)
     return Standing(
         ranks={name: (int(first), int(last)) for name, (first, last) in zip(names, found.ranks, strict=True)},
         beats={name: tuple(names[j] for j in np.flatnonzero(found.better[i])) for i, name in enumerate(names)},
@@ -115,7 +115,7 @@ class Pairings:
 
 def _paired(entries: Sequence[Entry]) -> PairedRuns | None:
     try:
-        return common([entry.run for entry in entries]) if entries else None
+        return pair_runs([entry.run for entry in entries]) if entries else None
     except UserError:
         return None
 

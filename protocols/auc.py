@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from colorbench.color import SHIPPED, Prior, load_prior, nearest_bin, rebalancing_weights
+from colorbench.color import SHIPPED_PRIOR, Prior, load_prior, nearest_bin, rebalancing_weights
 from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import BatchScores, Curve, Derived, Prediction, ProtocolSpec, Summary
-from colorbench.metrics import LAST, auc_statistics, pooled_statistics, weighted_histogram
+from colorbench.metrics import LAST_THRESHOLD, auc_statistics, pooled_statistics, weighted_histogram
 from colorbench.results import MetricSpec
 from colorbench.stats import effective_n
 
@@ -74,7 +74,7 @@ class AucProtocol:
         name="auc",
         version=1,
         title="Area under the curve of color error",
-        parameters={"prior": SHIPPED, "preprocessing": "squash256", "convention": "trapezoid", "ab": "rgb8"},
+        parameters={"prior": SHIPPED_PRIOR, "preprocessing": "squash256", "convention": "trapezoid", "ab": "rgb8"},
         metrics=(RAW, REBALANCED, STABLE),
         headline="auc_rebalanced_stable",
         presets={
@@ -84,10 +84,10 @@ class AucProtocol:
             "auc@exact": {"convention": "exact"},
         },
         choices={"convention": ("trapezoid", "exact"), "ab": ("rgb8", "float")},
-        message={"prior": (SHIPPED, OF_THE_SET)},
+        message={"prior": (SHIPPED_PRIOR, OF_THE_SET)},
         parameter_help={
-            "prior": f"share of each bin among natural pixels: `{SHIPPED}` (ships), a .npy file of 313 numbers, or "
-            f"`{OF_THE_SET}` (counted on the evaluated set: no interval, never compared)",
+            "prior": f"share of each bin among natural pixels: `{SHIPPED_PRIOR}` (ships), a .npy file of 313 numbers, "
+            f"or `{OF_THE_SET}` (counted on the evaluated set: no interval, never compared)",
             "preprocessing": "from file to evaluated pixels: squash256, center256, native",
             "convention": "trapezoid (thresholds 0, 1 ... 150, d <= t) or exact (the integral)",
             "ab": "rgb8 (what is seen: clipped to sRGB, rounded to 8 bits) or float (as the model gave it; refused for "
@@ -122,7 +122,12 @@ class AucScorer:
     def identity(self) -> Mapping[str, Any]:
         """The parameters, with the prior's content in place of its name."""
         prior = OF_THE_SET if self.prior is None else f"sha256:{self.prior.sha256}"
-        return {**self.parameters, "prior": prior, "thresholds": f"0..{LAST} step 1, d <= t", "lambdas": dict(LAMBDAS)}
+        return {
+            **self.parameters,
+            "prior": prior,
+            "thresholds": f"0..{LAST_THRESHOLD} step 1, d <= t",
+            "lambdas": dict(LAMBDAS),
+        }
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
@@ -199,7 +204,9 @@ class AucScorer:
         weights = self._weights(self.prior)
         by_bin: dict[str, np.ndarray] = {"pixels": pixels.astype(np.float64), **self._columns("auc_raw", arrays, None)}
         by_distance: dict[str, np.ndarray] = {}
-        area = np.clip(2 * LAST + 1 - 2 * np.arange(LAST + 2), 0, 2 * LAST) / (2 * LAST)  # (152,) of a pixel at ceil(d)
+        area = np.clip(2 * LAST_THRESHOLD + 1 - 2 * np.arange(LAST_THRESHOLD + 2), 0, 2 * LAST_THRESHOLD) / (
+            2 * LAST_THRESHOLD
+        )  # (152,) of a pixel at ceil(d)
         shares = {"auc_raw": histogram / pixels[:, None]}
         for name, of_bins in weights.items():
             by_bin |= self._columns(name, arrays, of_bins)
@@ -216,10 +223,10 @@ class AucScorer:
         """Score and statistics of one metric for each image, from what is stored."""
         counts = arrays["bin_counts"]
         if self.parameters["convention"] == "trapezoid":
-            scores, full = arrays["bin_scores"], 2 * LAST
+            scores, full = arrays["bin_scores"], 2 * LAST_THRESHOLD
         else:
             # Counts are stored in 32 bits, which hold 150 times a bin's pixels of no large image.
-            scores, full = LAST * counts.astype(np.int64) - arrays["bin_distance"], LAST
+            scores, full = LAST_THRESHOLD * counts.astype(np.int64) - arrays["bin_distance"], LAST_THRESHOLD
         pooled = pooled_statistics(scores, counts, full, weights)
         return {name: pooled[:, 0] / pooled[:, 1], f"{name}.s0": pooled[:, 0], f"{name}.s1": pooled[:, 1]}
 
@@ -266,8 +273,8 @@ def _totals(
 
 def _curve(name: str, title: str, histogram: np.ndarray, total: float) -> Curve:
     """Return the cumulative curve of (152,) weighted shares by ceil(d)."""
-    share = 100 * np.cumsum(histogram)[: LAST + 1] / total
-    x = tuple(float(threshold) for threshold in range(LAST + 1))
+    share = 100 * np.cumsum(histogram)[: LAST_THRESHOLD + 1] / total
+    x = tuple(float(threshold) for threshold in range(LAST_THRESHOLD + 1))
     return Curve(name, title, "distance in ab", "% of pixels within", x, tuple(share.tolist()))
 
 

@@ -15,7 +15,7 @@ from colorbench.evaluation.runner import record_folder
 from colorbench.results import record as stored
 from colorbench.results.compare import compare as compare_runs
 from colorbench.results.comparison import Comparison
-from colorbench.results.load import LoadedRun, load_stored
+from colorbench.results.load import LoadedRun, load_run
 from colorbench.results.record import Record
 from colorbench.verification.checks import verify as verify_folder
 from colorbench.verification.choose_records import choose_common, choose_record
@@ -53,7 +53,7 @@ def compare(
         if loaded:
             raise UserError("records are given in two forms", hint="give all by their folders")
         paths = [record_folder(Path(output), one) if isinstance(one, Record) else Path(str(one)) for one in records]
-        loaded = [load_stored(folder) for folder in choose_common(paths, protocol)]
+        loaded = [load_run(folder) for folder in choose_common(paths, protocol)]
     headline = headline_of(loaded[0].record.protocol.name) if loaded else None
     return compare_runs(loaded, metrics=metrics, headline=headline, allow_unstable=allow_unstable)
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from colorbench.cli.console import line
 from colorbench.reporting.classifier_agreement import ClassifiersTable, classifiers_table
-from colorbench.reporting.format import number, too_few_images
+from colorbench.reporting.format import format_number, too_few_images
 from colorbench.results.record import Record
 
 
@@ -47,7 +47,7 @@ def values(table: ClassifiersTable) -> Table:
     order = table.ranks.mean(axis=1).argsort(kind="stable")
     for row in order:
         cells = [
-            Text(number(float(value), table.unit)).append(f"  {rank:g}.", style="dim")
+            Text(format_number(float(value), table.unit)).append(f"  {rank:g}.", style="dim")
             for value, rank in zip(table.values[row], table.ranks[row], strict=True)
         ]
         shown.add_row(Text(table.models[row]), *cells)

@@ -55,11 +55,11 @@ def compare(
     from colorbench.cli.console import console
     from colorbench.evaluation.resolve import headline_of
     from colorbench.results.compare import compare as compare_runs
-    from colorbench.results.load import load_stored
+    from colorbench.results.load import load_run
     from colorbench.verification.choose_records import choose_common
 
     folders = choose_common(records, protocol)
-    runs = [load_stored(folder) for folder in folders]
+    runs = [load_run(folder) for folder in folders]
     if not json and (taken := [str(folder) for path, folder in zip(records, folders, strict=True) if folder != path]):
         typer.echo(f"compared: {', '.join(taken)}", err=True)
     headline = headline_of(runs[0].record.protocol.name) if runs else None
@@ -104,7 +104,7 @@ def differences(tests: Sequence[PairedTest]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.reporting.format import interval, number
+    from colorbench.reporting.format import format_number, interval
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
@@ -114,12 +114,14 @@ def differences(tests: Sequence[PairedTest]) -> Table:
         unit = test.unit
         about = [f"{unit}{ {True: ' ↑', False: ' ↓', None: ''}[test.higher_is_better] }".strip(), f"n {test.n}"]
         name = Text(test.metric).append(f"\n{' · '.join(word for word in about if word)}", style="dim")
-        difference = Text(number(test.difference, unit, signed=True), style="bold" if test.verdict in "ab" else "")
+        difference = Text(
+            format_number(test.difference, unit, signed=True), style="bold" if test.verdict in "ab" else ""
+        )
         difference.append(f"\n{interval(test.ci_low, test.ci_high, unit, signed=True)}".rstrip(), style="not bold dim")
         effect = "" if test.effect_size is None else f"\n{test.effect_size:+.2f}"
         table.add_row(
             name,
-            f"{number(test.value_a, unit)}\n{number(test.value_b, unit)}",
+            f"{format_number(test.value_a, unit)}\n{format_number(test.value_b, unit)}",
             difference,
             Text(p_value(test.p_holm)).append(effect, style="dim"),
             f"{test.a_better}\n{test.b_better}",
@@ -144,7 +146,7 @@ def needed(images: int | None) -> str:
 
 def verdicts(tests: Sequence[PairedTest]) -> list[str]:
     """Return what the tests show, a sentence for each outcome."""
-    from colorbench.reporting.format import number
+    from colorbench.reporting.format import format_number
 
     stated = []
     for side, metrics in (("A", [t for t in tests if t.verdict == "a"]), ("B", [t for t in tests if t.verdict == "b"])):
@@ -155,7 +157,7 @@ def verdicts(tests: Sequence[PairedTest]) -> list[str]:
     undecided = [
         test.metric
         if test.detectable is None
-        else f"{test.metric} (one of {number(test.detectable, test.unit)} {test.unit}".rstrip() + " would show)"
+        else f"{test.metric} (one of {format_number(test.detectable, test.unit)} {test.unit}".rstrip() + " would show)"
         for test in tests
         if test.verdict == "undecided"
     ]
@@ -172,7 +174,7 @@ def images(test: PairedTest) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.reporting.format import number
+    from colorbench.reporting.format import format_number
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(f"images that decide {test.metric} most", no_wrap=True)
@@ -182,7 +184,9 @@ def images(test: PairedTest) -> Table:
         name = one.id if len(one.id) <= LONGEST_NAME else f"…{one.id[1 - LONGEST_NAME :]}"
         # Ids come from other people's files: printed as they are, but for what would move the cursor.
         shown = "".join(sign if sign.isprintable() else "?" for sign in name)
-        table.add_row(Text(shown), number(one.a, test.unit), number(one.b, test.unit), f"{one.weight:.2f} %")
+        table.add_row(
+            Text(shown), format_number(one.a, test.unit), format_number(one.b, test.unit), f"{one.weight:.2f} %"
+        )
     return table
 
 

@@ -14,9 +14,9 @@ from colorbench.reporting.format import (
     baselines,
     difference_from,
     difference_from_constant_color,
+    format_number,
     interval,
     low_effective_n,
-    number,
     remarks,
     too_few_images,
     values,
@@ -110,7 +110,7 @@ def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
     for metric in record.metrics:
         cells = [title(metric, headline), with_interval(metric)]
         cells += [with_interval(differences.get(metric.name), metric.unit) for _, differences in minus]
-        cells += [Text(number(others.get(metric.name), metric.unit)) for _, others in columns]
+        cells += [Text(format_number(others.get(metric.name), metric.unit)) for _, others in columns]
         table.add_row(*cells)
     return table
 
@@ -135,7 +135,7 @@ def with_interval(measured: Metric | Difference | None, unit: str | None = None)
     unit = measured.unit if isinstance(measured, Metric) else unit or ""
     low, high = measured.ci_low, measured.ci_high
     clear = signed and excludes_zero(low, high)
-    text = Text(number(measured.value, unit, signed=signed), style="bold" if clear or not signed else "")
+    text = Text(format_number(measured.value, unit, signed=signed), style="bold" if clear or not signed else "")
     return text.append(f"\n{interval(low, high, unit, signed=signed)}".rstrip(), style="not bold dim")
 
 

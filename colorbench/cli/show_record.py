@@ -46,10 +46,10 @@ def describe_record(folder: Path) -> dict[str, Any]:
 
 def _value(metric: Metric) -> str:
     """Format a value with its unit and interval, as tables show it."""
-    from colorbench.reporting.format import interval, number
+    from colorbench.reporting.format import format_number, interval
 
     low_high = interval(metric.ci_low, metric.ci_high, metric.unit)
-    return " ".join(part for part in (number(metric.value, metric.unit), metric.unit, low_high) if part)
+    return " ".join(part for part in (format_number(metric.value, metric.unit), metric.unit, low_high) if part)
 
 
 def reuse(folder: Path, record: Record) -> Iterator[str]:

@@ -76,7 +76,7 @@ def train(
     from colorbench.storage.atomic import check_writable
     from colorbench.training.fit import TrainingConfig, name_sources
     from colorbench.training.fit import train as train_model
-    from colorbench.training.trainer import Options
+    from colorbench.training.trainer import TrainerOptions
 
     tell_when_interrupted("run the same command to resume from the last checkpoint")
     factory = model_factory(model)
@@ -100,7 +100,7 @@ def train(
         preset,
         settings,
         name_sources([(folder, open_dataset(folder)) for folder in data], key_values(repeats or [], "--repeat")),
-        Options(
+        TrainerOptions(
             output,
             seed=seed,
             device=device,

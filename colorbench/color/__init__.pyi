@@ -9,7 +9,7 @@ from .lab import lab_to_rgb as lab_to_rgb
 from .lab import lab_to_rgb8 as lab_to_rgb8
 from .lab import lightness_and_ab as lightness_and_ab
 from .lab import rgb_to_lab as rgb_to_lab
-from .prior import SHIPPED as SHIPPED
+from .prior import SHIPPED_PRIOR as SHIPPED_PRIOR
 from .prior import Prior as Prior
 from .prior import load_prior as load_prior
 from .prior import rebalancing_weights as rebalancing_weights

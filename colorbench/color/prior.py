@@ -19,7 +19,7 @@ from colorbench.color.grid import ab_bins
 from colorbench.errors import UserError
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]
-SHIPPED = "shipped"
+SHIPPED_PRIOR = "shipped"
 """Name of the prior that ships."""
 FLOOR = 1e-5
 
@@ -129,22 +129,23 @@ def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: floa
     return np.asarray(weights / (p * weights).sum(), dtype=np.float64)
 
 
-def load_prior(name: str | Path = SHIPPED) -> Prior:
+def load_prior(name: str | Path = SHIPPED_PRIOR) -> Prior:
     """Load the prior that ships (``images``), or one from a ``.npy`` file of (313,) and the ``.json`` beside it.
 
     Raises:
         UserError: for a missing file, one that is no array of 313 numbers, or a damaged description.
     """
-    if name == SHIPPED:
+    if name == SHIPPED_PRIOR:
         resource = files("colorbench.color") / "data"
         with (resource / "shipped_prior.npy").open("rb") as file:
             probabilities = np.load(file, allow_pickle=False)
         about = json.loads((resource / "shipped_prior.json").read_text())
-        return Prior(probabilities, about["kind"], SHIPPED, about["images"], about["notes"])
+        return Prior(probabilities, about["kind"], SHIPPED_PRIOR, about["images"], about["notes"])
     path = Path(name)
     if not path.is_file():
         raise UserError(
-            f"no prior {str(name)!r}", hint=f"give `{SHIPPED}`, `dataset`, or a .npy file made by `colorbench prior`"
+            f"no prior {str(name)!r}",
+            hint=f"give `{SHIPPED_PRIOR}`, `dataset`, or a .npy file made by `colorbench prior`",
         )
     try:
         probabilities = np.asarray(np.load(path, allow_pickle=False), dtype=np.float64).squeeze()

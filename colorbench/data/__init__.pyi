@@ -6,7 +6,7 @@ from .dataset import DecodedImage as DecodedImage
 from .dataset import Sample as Sample
 from .dataset import id_hash as id_hash
 from .decoding import UnreadableImage as UnreadableImage
-from .decoding import decode as decode
+from .decoding import decode_image as decode_image
 from .loader import load_batches as load_batches
 from .preprocessing import Preprocessing as Preprocessing
 from .preprocessing import get_preprocessing as get_preprocessing

@@ -107,7 +107,7 @@ def read_header(path: Path) -> Header:
     return Header(size, name, image.mode, lossy, sixteen)
 
 
-def decode(sample: Sample) -> DecodedImage:
+def decode_image(sample: Sample) -> DecodedImage:
     """Read and decode one image; the file is read once, for its pixels and its hash.
 
     Raises:
@@ -123,7 +123,7 @@ def decode(sample: Sample) -> DecodedImage:
 
 def decode_file(path: Path) -> DecodedImage:
     """Decode a file by its path alone; its id is the file's name. See ``decode``."""
-    return decode(Sample(path.name, path))
+    return decode_image(Sample(path.name, path))
 
 
 def decode_bytes(content: bytes) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from colorbench.data.dataset import Sample
-from colorbench.data.decoding import UnreadableImage, decode
+from colorbench.data.decoding import UnreadableImage, decode_image
 from colorbench.data.preprocessing import Preprocessing
 
 LARGEST_BATCH = 1 << 24
@@ -160,7 +160,7 @@ def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers
 
 def _load(sample: Sample, preprocessing: Preprocessing) -> _Loaded | str:
     try:
-        image = decode(sample)
+        image = decode_image(sample)
     except UnreadableImage as error:
         return str(error)
     pixels = np.ascontiguousarray(preprocessing.apply(image.rgb))  # a crop would keep the whole image alive

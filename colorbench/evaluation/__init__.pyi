@@ -9,12 +9,12 @@ from .build_record import write_result as write_result
 from .config import ExecutionConfig as ExecutionConfig
 from .config import RunConfig as RunConfig
 from .device import numerics as numerics
+from .feature_store import FeatureMatrix as FeatureMatrix
 from .feature_store import FeatureStore as FeatureStore
-from .feature_store import Matrix as Matrix
-from .feature_store import features as features
+from .feature_store import read_features as read_features
+from .features import FeatureExtractor as FeatureExtractor
 from .features import FeatureSpec as FeatureSpec
 from .features import Pooling as Pooling
-from .features import Source as Source
 from .features import chosen_layers as chosen_layers
 from .features import model_identity as model_identity
 from .features import modules_of as modules_of

@@ -137,7 +137,7 @@ def _metric(spec: MetricSpec, statistics: np.ndarray, effective: float | None) -
         ci_low=found.low if found else None,
         ci_high=found.high if found else None,
         ci_method=f"{found.method}, 95 %" if found else None,
-        n=int(bootstrap.defined(statistics).sum()),
+        n=int(bootstrap.is_defined(statistics).sum()),
         effective_n=effective if math.isfinite(effective) else 0.0,
         form=spec.form,
         comparable=spec.comparable,
@@ -203,7 +203,7 @@ def curves_of(summary: Summary) -> list[CurvePart]:
 
 def few_images_note(n: int) -> list[str]:
     """What must be said first of so few images that nothing is measured; nothing for 30 and more."""
-    if n >= bootstrap.MINIMUM:
+    if n >= bootstrap.MINIMUM_IMAGES:
         return []
     images = "1 image" if n == 1 else f"{n} images"
     return [f"smoke test on {images}: scores are not meaningful"]

@@ -31,7 +31,7 @@ from colorbench.evaluation.units import unit_notes
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
 from colorbench.models.stored_predictions import LIGHTNESS_GAP, prediction_notes
-from colorbench.models.training_overlap import overlap
+from colorbench.models.training_overlap import find_overlap
 from colorbench.results import image_index
 from colorbench.results.copies import copy_notes, first_positions
 from colorbench.results.metric_spec import check_columns, check_statistics
@@ -193,7 +193,7 @@ def _dataset_part(task: EvaluationTask, run: Run, rows: Shard) -> DatasetPart:
         copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
         fingerprint=content_fingerprint(rows.sha256s),
         preprocessing=task.scorer.preprocessing,
-        overlap=overlap(task.model.card, rows.sha256s),
+        overlap=find_overlap(task.model.card, rows.sha256s),
         limit=run.limit,
         redistributable=run.dataset.redistributable,
         source=run.dataset.source,
@@ -264,7 +264,7 @@ def _colorize_again(task: EvaluationTask, run: Run, *, thumbnails: Iterable[str]
     small = frozenset(
         id
         for id in thumbnails
-        if not all(image_index.is_complete(folder.thumbnails / name) for name in image_index.file_names(id))
+        if not all(image_index.is_complete(folder.thumbnails / name) for name in image_index.saved_names(id))
     )
     large = frozenset(
         id for id in predictions if not image_index.is_complete(folder.predictions / settings.predictions[id])
@@ -392,7 +392,7 @@ def write_result(
                 copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
                 fingerprint=content_fingerprint(rows.sha256s),
                 preprocessing=outcome.preprocessing,
-                overlap=overlap(context.model.card, rows.sha256s),
+                overlap=find_overlap(context.model.card, rows.sha256s),
                 limit=context.request.limit,
                 redistributable=test.redistributable,
                 source=test.source,

@@ -22,7 +22,7 @@ from colorbench.data.loader import LoadedBatch, load_batches
 from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.features import DTYPES, FeatureSpec, Source, _Chosen, _json, chosen_layers
+from colorbench.evaluation.features import DTYPES, FeatureExtractor, FeatureSpec, _Chosen, _json, chosen_layers
 from colorbench.evaluation.interfaces import ThroughputMeter
 from colorbench.evaluation.run_location import folder_of
 from colorbench.evaluation.shard_job import shard_count, shard_samples
@@ -37,7 +37,7 @@ FORMAT = 1
 """Raised when the same key would hold other numbers."""
 
 
-Matrix = np.ndarray | _Chosen
+FeatureMatrix = np.ndarray | _Chosen
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class FeatureStore:
     """Rows of the files, skipped images among them."""
     storage: str
 
-    def matrix(self, layer: str) -> Matrix:
+    def matrix(self, layer: str) -> FeatureMatrix:
         """(n, dims) as stored, read from the disk where it is indexed."""
         shape = (self.count, self.layers[layer])
         full = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
@@ -77,8 +77,8 @@ class FeatureStore:
         return np.array([-1 if label is None else label for label in self.rows.labels], dtype=np.int64)
 
 
-def features(
-    sources: Sequence[Source],
+def read_features(
+    sources: Sequence[FeatureExtractor],
     dataset: Dataset,
     cut: FeatureSpec,
     settings: ExecutionConfig,
@@ -163,7 +163,12 @@ class _FeatureWriter:
     """The features of one source in the making."""
 
     def __init__(
-        self, source: Source, cut: FeatureSpec, contents: Sequence[str | None], settings: ExecutionConfig, cache: Path
+        self,
+        source: FeatureExtractor,
+        cut: FeatureSpec,
+        contents: Sequence[str | None],
+        settings: ExecutionConfig,
+        cache: Path,
     ) -> None:
         self.source, self.cut = source, cut
         self.key = digest_of(

@@ -91,7 +91,7 @@ class Pooling:
 
 
 @dataclass(frozen=True)
-class Source:
+class FeatureExtractor:
     """Something that has features."""
 
     name: str

@@ -23,7 +23,7 @@ from colorbench.data.dataset import id_hash
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.models.weights import file_sha256
-from colorbench.results.image_index import INDEX, SavedImage, file_names
+from colorbench.results.image_index import INDEX_NAME, SavedImage, saved_names
 from colorbench.storage.atomic import durable_sha256, sync_folder
 
 FIXED = 24
@@ -57,7 +57,7 @@ def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: froz
     """Write answer, truth and gray of the wanted images of a batch."""
     for i, id in enumerate(colorization.truth.ids):
         if id in wanted:
-            prediction, truth, gray = file_names(id)
+            prediction, truth, gray = saved_names(id)
             folder.write(folder.thumbnails / prediction, thumbnail(_image(colorization.rgb8, i)), durable=False)
             folder.write(folder.thumbnails / truth, _shared(colorization.truth, i, "truth"), durable=False)
             folder.write(folder.thumbnails / gray, _shared(colorization.truth, i, "gray"), durable=False)
@@ -100,8 +100,8 @@ def write_index(folder: RunDirectory, saved: Iterable[SavedImage]) -> dict[str, 
     Other images that lie there are removed: of files that turned out to be copies of others, say.
     """
     lines = [image.model_dump() for image in sorted(saved, key=lambda image: id_hash(image.id))]
-    folder.write(folder.thumbnails / INDEX, json.dumps(lines, indent=1).encode())
-    names = {name for line in lines for name in (line["prediction"], line["truth"], line["gray"])} | {INDEX}
+    folder.write(folder.thumbnails / INDEX_NAME, json.dumps(lines, indent=1).encode())
+    names = {name for line in lines for name in (line["prediction"], line["truth"], line["gray"])} | {INDEX_NAME}
     for path in folder.thumbnails.iterdir():
         if path.name not in names:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-from .auc import LAST as LAST
+from .auc import LAST_THRESHOLD as LAST_THRESHOLD
 from .auc import AucStatistics as AucStatistics
 from .auc import ab_distance as ab_distance
 from .auc import auc as auc

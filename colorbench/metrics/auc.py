@@ -27,9 +27,9 @@ from torch import Tensor
 from colorbench.color.compiled.jit import compilable, pixels_of
 from colorbench.color.grid import ab_bins
 
-LAST = 150
+LAST_THRESHOLD = 150
 """The last threshold, in ab units (paper: 0 to 150)."""
-CEILINGS = LAST + 2
+CEILINGS = LAST_THRESHOLD + 2
 """Values of ceil(d), 0 ... 150 and all that is farther."""
 _UNIT = 2.0**-20
 
@@ -61,13 +61,16 @@ def auc(predicted_ab: Tensor, true_ab: Tensor, convention: Convention = "trapezo
     distance = ab_distance(predicted_ab, true_ab).flatten(1)  # (N, H*W)
     # The score of a pixel in whole units, and how many of them are a full score.
     if convention == "trapezoid":  # threshold t counts double but for the first and last
-        score, full = distance.ceil().mul_(-2).add_(2 * LAST + 1).clamp_(0, 2 * LAST), 2 * LAST
+        score, full = (
+            distance.ceil().mul_(-2).add_(2 * LAST_THRESHOLD + 1).clamp_(0, 2 * LAST_THRESHOLD),
+            2 * LAST_THRESHOLD,
+        )
     elif convention == "points":
-        score, full = distance.ceil().neg_().add_(LAST + 1).clamp_(min=0), LAST + 1
+        score, full = distance.ceil().neg_().add_(LAST_THRESHOLD + 1).clamp_(min=0), LAST_THRESHOLD + 1
     elif convention == "floor":
-        score, full = distance.floor().neg_().add_(LAST).clamp_(min=0), LAST
+        score, full = distance.floor().neg_().add_(LAST_THRESHOLD).clamp_(min=0), LAST_THRESHOLD
     else:
-        score, full = _in_units(distance).neg_().add_(LAST / _UNIT), round(LAST / _UNIT)
+        score, full = _in_units(distance).neg_().add_(LAST_THRESHOLD / _UNIT), round(LAST_THRESHOLD / _UNIT)
     # Whole numbers below 2^53: this sum is exact, so any order of adding gives the same.
     return 100 * score.sum(dim=1, dtype=torch.float64) / (full * distance.shape[1])
 
@@ -162,7 +165,7 @@ def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> 
             return counted
     # On another device or in another type; and where something is wrong, which this finds and names.
     distance = ab_distance(predicted_ab, true_ab)  # (N, H, W)
-    bins, ceiling = true_bins.flatten(1), distance.ceil().clamp_(max=LAST + 1).flatten(1)
+    bins, ceiling = true_bins.flatten(1), distance.ceil().clamp_(max=LAST_THRESHOLD + 1).flatten(1)
     cell = ceiling.long().add_(bins, alpha=CEILINGS)
     units = _in_units(distance.flatten(1))
     size = len(ab_bins())
@@ -179,7 +182,7 @@ def _counted(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucSta
     joint = np.zeros((images, size, CEILINGS), np.int32)
     sums = np.zeros((images, size, SUMS), np.int64)
     bins = pixels_of(true_bins[:, None])[:, 0]
-    fine = count(pixels_of(predicted_ab), pixels_of(true_ab), bins, LAST, _UNIT, joint, sums)
+    fine = count(pixels_of(predicted_ab), pixels_of(true_ab), bins, LAST_THRESHOLD, _UNIT, joint, sums)
     return AucStatistics(joint, sums.sum(axis=2) * _UNIT) if fine else None
 
 
@@ -236,12 +239,12 @@ def _doubled_trapezoid() -> np.ndarray:
 
     By the trapezoid rule, thresholds 0 ... 150.
     """
-    return np.asarray(np.clip(2 * LAST + 1 - 2 * np.arange(CEILINGS), 0, 2 * LAST))
+    return np.asarray(np.clip(2 * LAST_THRESHOLD + 1 - 2 * np.arange(CEILINGS), 0, 2 * LAST_THRESHOLD))
 
 
 def _in_units(distance: Tensor) -> Tensor:
     """Return min(d, 150) in integer multiples of 2^-20, as float64."""
-    return distance.clamp(max=LAST).mul_(1 / _UNIT).round_().double()
+    return distance.clamp(max=LAST_THRESHOLD).mul_(1 / _UNIT).round_().double()
 
 
 def _count(index: Tensor, size: int) -> np.ndarray:

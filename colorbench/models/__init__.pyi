@@ -1,5 +1,5 @@
 from .card import ModelCard as ModelCard
-from .classifier_weights import PACKAGED as PACKAGED
+from .classifier_weights import PACKAGED_CLASSIFIER as PACKAGED_CLASSIFIER
 from .classifiers import Classifier as Classifier
 from .classifiers import load_classifier as load_classifier
 from .classifiers import load_classifiers as load_classifiers
@@ -23,12 +23,12 @@ from .names import split_names as split_names
 from .networks import evaluation_mode as evaluation_mode
 from .networks import precision as precision
 from .reference_models import BASELINES as BASELINES
-from .reference_models import CONSTANT as CONSTANT
-from .reference_models import GRAY as GRAY
-from .reference_models import TRUTH as TRUTH
+from .reference_models import CONSTANT_MODEL as CONSTANT_MODEL
+from .reference_models import GRAY_MODEL as GRAY_MODEL
+from .reference_models import TRUTH_MODEL as TRUTH_MODEL
 from .resize import at_working_size as at_working_size
 from .resize import resized as resized
-from .training_overlap import overlap as overlap
+from .training_overlap import find_overlap as find_overlap
 from .weights import check_shapes as check_shapes
 from .weights import file_sha256 as file_sha256
 from .weights import load_weights as load_weights

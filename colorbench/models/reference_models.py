@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-GRAY, CONSTANT, TRUTH = "zoo/gray", "zoo/constant", "zoo/ground-truth"
+GRAY_MODEL, CONSTANT_MODEL, TRUTH_MODEL = "zoo/gray", "zoo/constant", "zoo/ground-truth"
 """Names of the three models."""
-BASELINES = {GRAY: "gray", CONSTANT: "constant", TRUTH: "truth"}
+BASELINES = {GRAY_MODEL: "gray", CONSTANT_MODEL: "constant", TRUTH_MODEL: "truth"}
 """Names, in the order in which they are measured, and the heads of their columns."""
-DIFFERENCES = (GRAY, CONSTANT)
+DIFFERENCES = (GRAY_MODEL, CONSTANT_MODEL)
 """Those that differences are taken from, each from those before it."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Sample, id_hash
-from colorbench.data.decoding import Header, UnreadableImage, decode, decode_file, read_header
+from colorbench.data.decoding import Header, UnreadableImage, decode_file, decode_image, read_header
 from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.errors import UserError
 from colorbench.models.image_folder import SIZES, Fit, ImageFolderModel, Size, fit, same_aspect, shown
@@ -93,7 +93,7 @@ def _refuse_other_preprocessing(
 
 def _shows_another_part(stored: ImageFolderModel, sample: Sample, preprocessing: Preprocessing) -> bool:
     try:
-        rgb, prediction = decode(sample).rgb, _lightness(decode_file(stored.path_of(sample.id)).rgb)
+        rgb, prediction = decode_image(sample).rgb, _lightness(decode_file(stored.path_of(sample.id)).rgb)
     except UnreadableImage:
         return False  # the pass says so
     n = preprocessing.size
@@ -248,7 +248,7 @@ def _upright_size(sample: Sample) -> Size | None:
 def _thumbnail(sample: Sample, preprocessing: Preprocessing | None) -> np.ndarray | None:
     """Return the (32, 32) lightness of what a preprocessing keeps of an image; None for one that cannot be read."""
     try:
-        rgb = decode(sample).rgb
+        rgb = decode_image(sample).rgb
     except UnreadableImage:
         return None
     if preprocessing is not None and rgb.shape[:2] != (preprocessing.size, preprocessing.size):

@@ -14,7 +14,7 @@ from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
 
 
-def overlap(card: ModelCard, sha256s: Iterable[str]) -> int | None:
+def find_overlap(card: ModelCard, sha256s: Iterable[str]) -> int | None:
     """Count the images that are among the model's training images, by content; None where that is not known.
 
     Args:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from colorbench.models.reference_models import BASELINES, CONSTANT, GRAY
+from colorbench.models.reference_models import BASELINES, CONSTANT_MODEL, GRAY_MODEL
 from colorbench.results.record import Difference, Metric, Record
-from colorbench.stats.paired import shown
+from colorbench.stats.paired import significance
 
 DECIDING_SHARE = 0.95
 """The effective number of images is worth showing below this share of all."""
@@ -18,7 +18,7 @@ def too_few_images(record: Record) -> str | None:
     return next((note for note in record.notes if note.startswith("smoke test on ")), None)
 
 
-def number(value: float | None, unit: str, *, signed: bool = False) -> str:
+def format_number(value: float | None, unit: str, *, signed: bool = False) -> str:
     """Format a value for a table cell; a dash where there is none."""
     if value is None:
         return "–"
@@ -30,7 +30,7 @@ def interval(low: float | None, high: float | None, unit: str, *, signed: bool =
     """Format ``[low, high]``; empty where there is no interval."""
     if low is None or high is None:
         return ""
-    return f"[{number(low, unit, signed=signed)}, {number(high, unit, signed=signed)}]"
+    return f"[{format_number(low, unit, signed=signed)}, {format_number(high, unit, signed=signed)}]"
 
 
 def low_effective_n(metric: Metric) -> bool:
@@ -50,8 +50,8 @@ def difference_from(record: Record, *, narrow: bool = False) -> list[tuple[str, 
     (probes, transfer), from each control.
     """
     names = list(dict.fromkeys(difference.minus for difference in record.differences))
-    if GRAY in names:
-        names = [GRAY, CONSTANT] if CONSTANT in names and not narrow else [GRAY]
+    if GRAY_MODEL in names:
+        names = [GRAY_MODEL, CONSTANT_MODEL] if CONSTANT_MODEL in names and not narrow else [GRAY_MODEL]
     by_name = {name: {d.metric: d for d in record.differences if d.minus == name} for name in names}
     return [(f"minus {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
 
@@ -65,15 +65,15 @@ def difference_from_constant_color(record: Record, headline: str) -> str | None:
     interval.
     """
     metric = next((metric for metric in record.metrics if metric.name == headline), None)
-    found = (one for one in record.differences if one.minus == CONSTANT and one.metric == headline)
+    found = (one for one in record.differences if one.minus == CONSTANT_MODEL and one.metric == headline)
     difference = next(found, None)
     if metric is None or metric.higher_is_better is None or difference is None:
         return None
     if difference.ci_low is None or difference.ci_high is None:
         return None
-    it_is = shown(difference.ci_low, difference.ci_high, metric.higher_is_better)
+    it_is = significance(difference.ci_low, difference.ci_high, metric.higher_is_better)
     stated = f"{it_is} than" if it_is else "no significant difference from"
-    value = number(difference.value, metric.unit, signed=True)
+    value = format_number(difference.value, metric.unit, signed=True)
     limits = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
     # An interval that is too short for the value is so for its difference.
     doubt = ", but see the warning below" if metric.warning else ""

@@ -16,9 +16,9 @@ from colorbench.models.reference_models import BASELINES
 from colorbench.reporting.format import (
     baselines,
     difference_from,
+    format_number,
     interval,
     low_effective_n,
-    number,
     remarks,
     too_few_images,
     values,
@@ -144,7 +144,7 @@ def page(
     from colorbench.reporting.html import page_environment
 
     environment = page_environment("colorbench.reporting")
-    environment.filters["number"] = number
+    environment.filters["number"] = format_number
     environment.filters["interval"] = lambda m, unit, signed=False: interval(m.ci_low, m.ci_high, unit, signed=signed)
     environment.tests["decided_by_few"] = low_effective_n
     shown = baselines(record, beside)

@@ -18,10 +18,10 @@ import numpy as np
 
 from colorbench.errors import UserError
 from colorbench.results.comparison import Comparison, ImagePair, PairedTest, RankInterval, Side
-from colorbench.results.load import LoadedRun, find_record, load_stored
-from colorbench.results.pairing import PairedRuns, common
+from colorbench.results.load import LoadedRun, find_record, load_run
+from colorbench.results.pairing import PairedRuns, pair_runs
 from colorbench.results.record import Metric
-from colorbench.stats.bootstrap import MINIMUM, defined, estimate
+from colorbench.stats.bootstrap import MINIMUM_IMAGES, estimate, is_defined
 from colorbench.stats.effect_size import (
     LEVEL,
     detectable_difference,
@@ -30,7 +30,7 @@ from colorbench.stats.effect_size import (
     holm,
     images_needed,
 )
-from colorbench.stats.paired import paired_interval, shown, sign_flip_p
+from colorbench.stats.paired import paired_interval, sign_flip_p, significance
 from colorbench.stats.ranking import rank_models
 
 SHOWN = 3
@@ -49,7 +49,7 @@ def compare(
     """Compare records pair by pair.
 
     Args:
-        runs: at least two, as ``load_stored`` gives them.
+        runs: at least two, as ``load_run`` gives them.
         metrics: names; none: all that may be compared and of which one direction is better.
         headline: the metric to put first.
         allow_unstable: also compare by metrics that too few images decide.
@@ -62,7 +62,7 @@ def compare(
         raise UserError("one record cannot be compared", hint="name two or more")
     if len({run.record_sha256 for run in runs}) < len(runs):
         raise UserError("a record is named twice", hint="name different ones")
-    together = common(runs)
+    together = pair_runs(runs)
     labels = _labels(runs)
     chosen = _metrics(runs, metrics, headline, allow_unstable)
     tests = [
@@ -104,7 +104,7 @@ def compare_paths(
     allow_unstable: bool = False,
 ) -> Comparison:
     """Compare the records in these folders; see ``find_record`` and ``compare``."""
-    runs = [load_stored(find_record(path, protocol)) for path in paths]
+    runs = [load_run(find_record(path, protocol)) for path in paths]
     return compare(runs, metrics=metrics, headline=headline, allow_unstable=allow_unstable)
 
 
@@ -153,7 +153,7 @@ def _has(run: LoadedRun, metric: Metric) -> bool:
 def _test(together: PairedRuns, labels: Sequence[str], i: int, j: int, metric: Metric) -> PairedTest:
     """Test one pair by one metric; ``p_holm`` and the verdict follow when all tests are there."""
     a, b = together.statistics(metric.name)[[i, j]]
-    both = defined(a) & defined(b)
+    both = is_defined(a) & is_defined(b)
     found = paired_interval(a, b, metric.form)
     untested = _untested(together, (i, j), metric, found.n, a[both], b[both])
     p = sign_flip_p(a, b, metric.form) if untested is None else math.nan
@@ -197,13 +197,13 @@ def _untested(
     together: PairedRuns, pair: tuple[int, int], metric: Metric, n: int, a: np.ndarray, b: np.ndarray
 ) -> str | None:
     """Return why two models are not tested by a metric; None where they are."""
-    if n < MINIMUM:
+    if n < MINIMUM_IMAGES:
         images = "1 image" if n == 1 else f"{n} images"
-        return f"{images}: fewer than {MINIMUM} are not tested"
+        return f"{images}: fewer than {MINIMUM_IMAGES} are not tested"
     for position in pair:
         record = together.runs[position].record
         found = together.runs[position].metric(metric.name)
-        if found.ci_low is None and found.value is not None and record.dataset.n_evaluated >= MINIMUM:
+        if found.ci_low is None and found.value is not None and record.dataset.n_evaluated >= MINIMUM_IMAGES:
             return f"{metric.name} carries no interval: it holds for this set of images alone"
     if not np.isfinite([a.sum(axis=0), b.sum(axis=0)]).all():
         return "the statistics are no numbers to be added up"
@@ -259,7 +259,7 @@ def _adjusted(tests: Sequence[PairedTest]) -> list[PairedTest]:
 
 
 def _verdict(test: PairedTest, p_holm: float) -> Literal["a", "b", "undecided"]:
-    a_is = shown(test.ci_low, test.ci_high, test.higher_is_better is not False)
+    a_is = significance(test.ci_low, test.ci_high, test.higher_is_better is not False)
     if p_holm > LEVEL or a_is is None:
         return "undecided"
     return "a" if a_is == "better" else "b"

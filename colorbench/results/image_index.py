@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict
 
 from colorbench.data.dataset import id_hash
 from colorbench.errors import UserError
-from colorbench.storage.safe_read import MEGABYTE, inside, left_out, read_plain
+from colorbench.storage.safe_read import MEGABYTE, is_inside, left_out, read_plain
 
-INDEX = "index.json"
+INDEX_NAME = "index.json"
 """Name of the file that lists a record's saved images."""
 LARGEST_IMAGE = 8 * MEGABYTE
 """A saved image or an index that is read back; thumbnails have some 10 KB."""
@@ -44,13 +44,13 @@ class SavedImage(BaseModel):
 
     @classmethod
     def of(cls, id: str, sha256: str, reasons: list[str], scores: Mapping[str, float]) -> SavedImage:
-        """Return the line of an image that is saved under the names of ``file_names``; NaN scores become None."""
-        prediction, truth, gray = file_names(id)
+        """Return the line of an image that is saved under the names of ``saved_names``; NaN scores become None."""
+        prediction, truth, gray = saved_names(id)
         known = {name: score if math.isfinite(score) else None for name, score in scores.items()}
         return cls(id=id, sha256=sha256, prediction=prediction, truth=truth, gray=gray, reasons=reasons, scores=known)
 
 
-def file_names(id: str) -> tuple[str, str, str]:
+def saved_names(id: str) -> tuple[str, str, str]:
     """Answer, truth and gray image of an image."""
     stem = id_hash(id)[:16]
     return f"{stem}.webp", f"{stem}.truth.webp", f"{stem}.gray.webp"
@@ -79,7 +79,7 @@ def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
     Raises:
         UserError: where the record names an index that is missing, is not the one that was written, or is none.
     """
-    name = f"thumbnails/{INDEX}"
+    name = f"thumbnails/{INDEX_NAME}"
     if name not in hashes and left_out(folder, name):
         return []
     hint = "get the record's whole folder again, or measure again"
@@ -100,7 +100,7 @@ def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | No
         name: path below it, as an index of a stranger may give it.
         hashes: ``files.images`` of the record; a file that stands there must have its hash.
     """
-    path = inside(folder, name)
+    path = is_inside(folder, name)
     if path is None:
         return None
     try:

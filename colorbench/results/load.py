@@ -1,6 +1,6 @@
 """A finished record read back with its rows, as data of a stranger.
 
-``load_stored(folder) -> LoadedRun`` checks what it reads: the rows must have the checksum that the record names, the
+``load_run(folder) -> LoadedRun`` checks what it reads: the rows must have the checksum that the record names, the
 columns and the images that it tells of, and no more than a computer can hold. Nothing that a record says is run,
 and no file outside its folder is opened. Several runs are put on the same images by ``evaluation.pairing``:
 ``common(runs)``, ``column_key(record)``, ``differing(a, b)``.
@@ -125,7 +125,7 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
     raise UserError(f"{len(fitting)} results found here", where=str(path), hint=hint)
 
 
-def load_stored(folder: Path) -> LoadedRun:
+def load_run(folder: Path) -> LoadedRun:
     """Load the record of a folder, with its rows.
 
     Raises:
@@ -143,7 +143,7 @@ def read_checked_record(folder: Path) -> tuple[Record, str]:
     Only a plain file of reasonable size is opened.
 
     Raises:
-        UserError: as ``load_stored``.
+        UserError: as ``load_run``.
     """
     path = folder / "record.json"
     hint = "give a folder that `colorbench run` wrote"
@@ -164,7 +164,7 @@ def read_table(folder: Path, record: Record) -> pd.DataFrame:
     """Read the rows of a record, checked.
 
     Raises:
-        UserError: as ``load_stored``.
+        UserError: as ``load_run``.
     """
     path = folder / "rows.parquet"
     data = read_plain(path, LARGEST_FILE, missing="the record has no rows beside it", hint="copy its whole folder")

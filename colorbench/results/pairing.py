@@ -119,7 +119,7 @@ def _same_but_for_rounding(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(both.any() and np.allclose(a[both], b[both], rtol=ROUNDING, atol=0))
 
 
-def common(runs: Sequence[LoadedRun]) -> PairedRuns:
+def pair_runs(runs: Sequence[LoadedRun]) -> PairedRuns:
     """Pair runs by the content of their images, in the order of the first run's rows.
 
     Raises:

@@ -17,7 +17,7 @@ import numpy as np
 
 from colorbench.errors import RunError
 from colorbench.storage.atomic import writing
-from colorbench.storage.npz import _write_header, npz
+from colorbench.storage.npz import _write_header, npz_bytes
 
 SHARD = 64
 """Images in a shard: what a kill can cost, and the grain in which processes share the work."""
@@ -79,7 +79,7 @@ def pack(shard: Shard) -> bytes:
     parts |= {f"array/{name}": values for name, values in shard.arrays.items()}
     if shard.observed is not None:
         parts["observed"] = shard.observed
-    return npz(parts)
+    return npz_bytes(parts)
 
 
 def unpack(data: bytes, *, arrays: bool = True) -> Shard:

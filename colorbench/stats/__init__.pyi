@@ -1,14 +1,14 @@
-from .bootstrap import MINIMUM as MINIMUM
+from .bootstrap import MINIMUM_IMAGES as MINIMUM_IMAGES
 from .bootstrap import Interval as Interval
 from .bootstrap import as_ratio as as_ratio
 from .bootstrap import bootstrap_weights as bootstrap_weights
-from .bootstrap import defined as defined
 from .bootstrap import effective_n as effective_n
 from .bootstrap import interval as interval
-from .bootstrap import value as value
+from .bootstrap import is_defined as is_defined
+from .bootstrap import metric_value as metric_value
 from .bootstrap import weight_blocks as weight_blocks
+from .clustered import CLUSTERED_RESAMPLES as CLUSTERED_RESAMPLES
 from .clustered import MINIMUM_PARTICIPANTS as MINIMUM_PARTICIPANTS
-from .clustered import RESAMPLES as RESAMPLES
 from .clustered import crossed_bootstrap as crossed_bootstrap
 from .clustered import mean_influence as mean_influence
 from .clustered import two_level_bootstrap as two_level_bootstrap
@@ -28,6 +28,6 @@ from .effect_size import images_needed as images_needed
 from .fieller import share_of_gap as share_of_gap
 from .paired import excludes_zero as excludes_zero
 from .paired import paired_interval as paired_interval
-from .paired import shown as shown
 from .paired import sign_flip_p as sign_flip_p
+from .paired import significance as significance
 from .ranking import rank_models as rank_models

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from colorbench.stats.bootstrap import MINIMUM, Interval, linearized, weight_blocks
+from colorbench.stats.bootstrap import MINIMUM_IMAGES, Interval, linearized, weight_blocks
 
 METHOD = "restricted bootstrap"
 NEAR = 1.34
@@ -53,7 +53,7 @@ def absolute_interval(a: np.ndarray, b: np.ndarray, *, resamples: int, seed: int
     Returns:
         None for fewer than 30 images, and for values that are not finite.
     """
-    if len(a) < MINIMUM:
+    if len(a) < MINIMUM_IMAGES:
         return None
     sums = a.sum(axis=0), b.sum(axis=0)
     if not all(np.isfinite(one).all() and one[1] != 0 for one in sums):

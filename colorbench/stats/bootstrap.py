@@ -22,7 +22,7 @@ import numpy as np
 
 Form = Literal["ratio", "abs_difference"]
 
-MINIMUM = 30
+MINIMUM_IMAGES = 30
 """Fewer images than this get no interval."""
 RESAMPLES = 2000
 """Resamples of a bootstrap, where nothing else is asked for."""
@@ -39,7 +39,7 @@ class Interval:
     """``bootstrap-t``, ``bootstrap percentile``, or ``no variation`` where all images agree."""
 
 
-def value(form: Form, sums: np.ndarray) -> np.ndarray:
+def metric_value(form: Form, sums: np.ndarray) -> np.ndarray:
     """Compute the metric from sums of statistics.
 
     Args:
@@ -77,14 +77,14 @@ def as_ratio(statistics: np.ndarray, form: Form) -> np.ndarray:
     return np.stack([statistics[..., 0] - statistics[..., 1], statistics[..., 2]], axis=-1)
 
 
-def defined(statistics: np.ndarray) -> np.ndarray:
+def is_defined(statistics: np.ndarray) -> np.ndarray:
     """Return (n,) bool: the images whose statistics (n, k) hold no NaN."""
     return np.asarray(~np.isnan(statistics).any(axis=1))
 
 
 def estimate(statistics: np.ndarray, form: Form) -> float:
     """Compute the metric over all images on which it is defined; NaN where there are none."""
-    return float(value(form, statistics[defined(statistics)].sum(axis=0)))
+    return float(metric_value(form, statistics[is_defined(statistics)].sum(axis=0)))
 
 
 def effective_n(statistics: np.ndarray, form: Form) -> float:
@@ -97,7 +97,7 @@ def effective_n(statistics: np.ndarray, form: Form) -> float:
     Returns:
         1..n; 0 where no image counts.
     """
-    weights = as_ratio(statistics[defined(statistics)], form)[:, 1]
+    weights = as_ratio(statistics[is_defined(statistics)], form)[:, 1]
     squares = float((weights**2).sum())
     return float(weights.sum() ** 2 / squares) if squares > 0 else 0.0
 
@@ -157,7 +157,7 @@ def interval(
     Returns:
         None for fewer than 30 defined images or a value that is not finite.
     """
-    pairs = as_ratio(statistics[defined(statistics)], form)
+    pairs = as_ratio(statistics[is_defined(statistics)], form)
     found = studentized([pairs], [1.0], resamples=resamples, seed=seed, level=level)
     if found is None:
         return None
@@ -182,7 +182,7 @@ def studentized(
         level: see ``interval``.
     """
     sums = [part.sum(axis=0) for part in parts]
-    if len(parts[0]) < MINIMUM or not all(np.isfinite(s).all() and s[1] != 0 for s in sums):
+    if len(parts[0]) < MINIMUM_IMAGES or not all(np.isfinite(s).all() and s[1] != 0 for s in sums):
         return None
     ratios = [s[0] / s[1] for s in sums]
     center = float(sum(sign * ratio for sign, ratio in zip(signs, ratios, strict=True)))

@@ -24,7 +24,7 @@ from colorbench.stats.bootstrap import Interval
 
 MINIMUM_PARTICIPANTS = 10
 """Fewer get no interval: their spread is too poorly known."""
-RESAMPLES = 10_000
+CLUSTERED_RESAMPLES = 10_000
 """Resamples of a bootstrap over participants, where nothing else is asked for."""
 _BLOCK = 1 << 21  # weights held at a time
 _DENSE = 1 << 22  # cells that are held as a table
@@ -143,7 +143,12 @@ class Resampled:
 
 
 def two_level_bootstrap(
-    responses: np.ndarray, participant: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0, level: float = 0.95
+    responses: np.ndarray,
+    participant: np.ndarray,
+    *,
+    resamples: int = CLUSTERED_RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
 ) -> Resampled:
     """Resample as the paper does: participants with replacement, and the responses of each drawn one with replacement.
 
@@ -175,7 +180,7 @@ def crossed_bootstrap(
     participant: np.ndarray,
     image: np.ndarray,
     *,
-    resamples: int = RESAMPLES,
+    resamples: int = CLUSTERED_RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
 ) -> Resampled:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from colorbench.stats.clustered import RESAMPLES
+from colorbench.stats.clustered import CLUSTERED_RESAMPLES
 from colorbench.stats.clustered_rates import difference_parts
 
 _BLOCK = 1 << 21  # weights held at a time
@@ -22,7 +22,7 @@ def paired_resamples(
     image: np.ndarray,
     first: np.ndarray,
     *,
-    resamples: int = RESAMPLES,
+    resamples: int = CLUSTERED_RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
     """Draw the rate of the ``first`` responses minus that of the others.

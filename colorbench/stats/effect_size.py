@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtri
 
-from colorbench.stats.bootstrap import MINIMUM, Form, as_ratio, defined, estimate
+from colorbench.stats.bootstrap import MINIMUM_IMAGES, Form, as_ratio, estimate, is_defined
 
 LEVEL = 0.05
 POWER = 0.8
@@ -42,7 +42,7 @@ def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) 
     Returns:
         NaN where no two images are defined for both, and where all differ by the same.
     """
-    both = defined(statistics_a) & defined(statistics_b)
+    both = is_defined(statistics_a) & is_defined(statistics_b)
     a, b = statistics_a[both], statistics_b[both]
     if len(a) < 2:
         return math.nan
@@ -67,7 +67,7 @@ def images_needed(effect: float, *, power: float = POWER, level: float = LEVEL) 
     """
     if not math.isfinite(effect) or abs(effect) < 1e-6:  # beyond 10^12 images
         return None
-    return max(MINIMUM, math.ceil((_reach(power, level) / effect) ** 2))
+    return max(MINIMUM_IMAGES, math.ceil((_reach(power, level) / effect) ** 2))
 
 
 def detectable_difference(error: float, *, power: float = POWER, level: float = LEVEL) -> float:

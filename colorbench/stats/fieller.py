@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
-from colorbench.stats.bootstrap import MINIMUM, Interval, defined
+from colorbench.stats.bootstrap import MINIMUM_IMAGES, Interval, is_defined
 
 METHOD = "Fieller"
 
@@ -55,7 +55,7 @@ def share_of_gap(statistics: np.ndarray, *, level: float = 0.95) -> Share:
     statistics = np.asarray(statistics, dtype=np.float64)
     if statistics.ndim != 2 or statistics.shape[1] != 2:
         raise ValueError(f"a share needs statistics of shape (n, 2), got {statistics.shape}")
-    pairs = statistics[defined(statistics)]
+    pairs = statistics[is_defined(statistics)]
     n = len(pairs)
     if n < 2:
         return Share(None, None, float(pairs[:, 1].mean()) if n else math.nan, math.nan, math.nan, n)
@@ -64,7 +64,7 @@ def share_of_gap(statistics: np.ndarray, *, level: float = 0.95) -> Share:
     t2 = float(stdtrit(n - 1, (1 + level) / 2)) ** 2
     reach = math.sqrt(t2 * yy)
     share = Share(None, None, float(y), float(y - reach), float(y + reach), n)
-    if n < MINIMUM or not share.resolved:
+    if n < MINIMUM_IMAGES or not share.resolved:
         return share
     # (x - r y)^2 <= t^2 (xx - 2 r xy + r^2 yy): a r^2 - 2 b r + c <= 0 with a > 0, since the gap is resolved.
     a, b, c = y * y - t2 * yy, x * y - t2 * xy, x * x - t2 * xx

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from colorbench.stats.absolute import absolute_interval
-from colorbench.stats.bootstrap import RESAMPLES, Form, Interval, as_ratio, defined, estimate, studentized
+from colorbench.stats.bootstrap import RESAMPLES, Form, Interval, as_ratio, estimate, is_defined, studentized
 
 
 def excludes_zero(low: float | None, high: float | None) -> bool:
@@ -16,7 +16,7 @@ def excludes_zero(low: float | None, high: float | None) -> bool:
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
-def shown(low: float | None, high: float | None, higher_is_better: bool) -> Literal["better", "worse"] | None:
+def significance(low: float | None, high: float | None, higher_is_better: bool) -> Literal["better", "worse"] | None:
     """Return what the interval of a difference shows of the first model; None where it shows nothing."""
     if low is None or not excludes_zero(low, high):
         return None
@@ -123,5 +123,5 @@ def _common(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.shape != b.shape or a.ndim != 2:
         raise ValueError(f"paired statistics must have one shape (n, k), got {a.shape} and {b.shape}")
-    both = defined(a) & defined(b)
+    both = is_defined(a) & is_defined(b)
     return a[both], b[both]

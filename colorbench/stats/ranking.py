@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from colorbench.stats.bootstrap import MINIMUM, RESAMPLES, Form, as_ratio, weight_blocks
+from colorbench.stats.bootstrap import MINIMUM_IMAGES, RESAMPLES, Form, as_ratio, weight_blocks
 
 POWER = 0.8
 """With this probability a difference of the size called detectable is detected."""
@@ -88,7 +88,7 @@ def rank_models(
     pairs = as_ratio(statistics[:, ~np.isnan(statistics).any(axis=(0, 2))], form)  # (K, n, 2)
     models, n, _ = pairs.shape
     sums = pairs.sum(axis=1)  # (K, 2)
-    if models == 0 or n < MINIMUM or not np.isfinite(sums).all() or (sums[:, 1] == 0).any():
+    if models == 0 or n < MINIMUM_IMAGES or not np.isfinite(sums).all() or (sums[:, 1] == 0).any():
         return None
     ratios = sums[:, 0] / sums[:, 1]  # (K,) signed, even of an absolute difference
     combined = _Combinations(models, sums=form == "abs_difference")

@@ -4,8 +4,8 @@ from .hashing import content_fingerprint as content_fingerprint
 from .hashing import digest_of as digest_of
 from .hashing import plain as plain
 from .lock import Lock as Lock
-from .npz import npz as npz
+from .npz import npz_bytes as npz_bytes
 from .safe_read import MEGABYTE as MEGABYTE
-from .safe_read import inside as inside
+from .safe_read import is_inside as is_inside
 from .safe_read import read_plain as read_plain
 from .versions import version_of as version_of

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 
-def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
     """Return arrays as the bytes of a compressed .npz; see ``write_npz``."""
     buffer = io.BytesIO()
     write_npz(buffer, arrays)

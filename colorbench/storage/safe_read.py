@@ -58,7 +58,7 @@ def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
         raise UserError(missing, where=str(path), hint=hint) from error
 
 
-def inside(folder: Path, name: str) -> Path | None:
+def is_inside(folder: Path, name: str) -> Path | None:
     """Return the plain file ``name`` below a folder.
 
     The result is None where the name, or a link on its way, leads out of the folder.

@@ -1,6 +1,6 @@
 from .image_cache import ImageCache as ImageCache
 from .image_cache import build_cache as build_cache
-from .image_cache import cut as cut
+from .image_cache import crop_batch as crop_batch
 from .initialization import kmeans_initialize as kmeans_initialize
 from .journal import Journal as Journal
 from .loss import colored as colored
@@ -8,9 +8,9 @@ from .loss import rebalanced_cross_entropy as rebalanced_cross_entropy
 from .loss import reduce_pixels as reduce_pixels
 from .optimizer import make_optimizer as make_optimizer
 from .packaged_images import packaged_lightness as packaged_lightness
-from .preset import Drop as Drop
-from .preset import Preset as Preset
-from .preset import View as View
+from .preset import CropStage as CropStage
+from .preset import LearningRateDrop as LearningRateDrop
+from .preset import TrainingPreset as TrainingPreset
 from .schedule import trapezoid as trapezoid
-from .trainer import Options as Options
 from .trainer import Trainer as Trainer
+from .trainer import TrainerOptions as TrainerOptions

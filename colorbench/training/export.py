@@ -15,7 +15,7 @@ from colorbench.color.prior import Prior, from_counts, hard_counts, save_prior, 
 from colorbench.models.card import ModelCard
 from colorbench.models.weights import save_weights
 from colorbench.training.figures import prior_plot
-from colorbench.training.preset import Preset
+from colorbench.training.preset import TrainingPreset
 
 
 def half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def _is_parameter(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: Preset, name: str) -> Prior:
+def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: TrainingPreset, name: str) -> Prior:
     """Count the prior that a preset asks for, of every second pixel of images in both directions.
 
     Args:

@@ -21,8 +21,8 @@ from colorbench.training.accelerator import make_accelerator
 from colorbench.training.export import count_prior, export
 from colorbench.training.figures import prior_plot
 from colorbench.training.image_cache import ImageCache, build_cache
-from colorbench.training.preset import Preset
-from colorbench.training.trainer import Options, Trainer, TrainingListener
+from colorbench.training.preset import TrainingPreset
+from colorbench.training.trainer import Trainer, TrainerOptions, TrainingListener
 
 
 class TrainingProgress(TrainingListener, Protocol):
@@ -53,10 +53,10 @@ class TrainingConfig:
     factory: Any
     """Class of the model: ``presets``, ``training`` (the task), and a constructor from (network, card)."""
     preset_name: str
-    preset: Preset
+    preset: TrainingPreset
     """With the user's changes."""
     sources: Sequence[Source]
-    options: Options
+    options: TrainerOptions
     workers: int = 2
     figures: Path | None = None
     """Where plots for a paper go."""

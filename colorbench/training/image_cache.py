@@ -16,11 +16,11 @@ from torch.nn.functional import interpolate
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.decoding import UnreadableImage, decode
+from colorbench.data.decoding import UnreadableImage, decode_image
 from colorbench.data.loader import map_ahead
 from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import UserError
-from colorbench.training.preset import View
+from colorbench.training.preset import CropStage
 
 HELD_SHARE = 0.035
 MINIMUM_HELD = 8
@@ -83,7 +83,7 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
 
     def read(sample: Sample) -> tuple[np.ndarray, int] | str:
         try:
-            image = decode(sample)
+            image = decode_image(sample)
         except UnreadableImage as error:
             return str(error)
         return config.apply(image.rgb), int(image.sha256[:16], 16)
@@ -124,7 +124,9 @@ def open_cache(folder: Path) -> ImageCache:
     )
 
 
-def cut(pixels: np.ndarray, indices: Sequence[int] | np.ndarray, view: View, rng: np.random.Generator) -> Tensor:
+def crop_batch(
+    pixels: np.ndarray, indices: Sequence[int] | np.ndarray, view: CropStage, rng: np.random.Generator
+) -> Tensor:
     """Cut a batch of random crops, half of them mirrored, as (N, 3, size, size) Lab float32."""
     return rgb_to_lab(cut_rgb(pixels, indices, view, rng))
 
@@ -132,7 +134,7 @@ def cut(pixels: np.ndarray, indices: Sequence[int] | np.ndarray, view: View, rng
 def cut_rgb(
     pixels: np.ndarray,
     indices: Sequence[int] | np.ndarray,
-    view: View,
+    view: CropStage,
     rng: np.random.Generator,
     part: slice = slice(None),
 ) -> Tensor:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
 from colorbench.training.image_cache import cut_rgb
-from colorbench.training.preset import Preset
+from colorbench.training.preset import TrainingPreset
 
 AHEAD = 3
 """Batches prepared while the network works; one thread makes them."""
@@ -28,7 +28,7 @@ AHEAD = 3
 class Order:
     """Every image once, in random order, then again in another."""
 
-    def __init__(self, indices: np.ndarray, preset: Preset, steps: int, seed: int) -> None:
+    def __init__(self, indices: np.ndarray, preset: TrainingPreset, steps: int, seed: int) -> None:
         """Set up the order; an image that ``indices`` name several times comes that often in each round."""
         self.indices, self.preset, self.steps, self.seed = indices, preset, steps, seed
         # Where each view's first step stands in the endless order.

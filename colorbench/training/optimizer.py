@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from colorbench.training.preset import Preset
+from colorbench.training.preset import TrainingPreset
 
 
-def make_optimizer(module: nn.Module, preset: Preset) -> torch.optim.Optimizer:
+def make_optimizer(module: nn.Module, preset: TrainingPreset) -> torch.optim.Optimizer:
     """Create Adam or AdamW on the module's parameters; ``Preset.optimizer`` says how weight decay couples."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     decayed = [p for p in parameters if preset.decayed == "all" or p.dim() > 1]

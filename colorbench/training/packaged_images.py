@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
-from colorbench.data.decoding import decode
+from colorbench.data.decoding import decode_image
 from colorbench.data.sources import open_dataset
 
 
@@ -17,7 +17,7 @@ def packaged_lightness(size: int, copies: int = 4) -> Tensor:
     rng = np.random.default_rng(0)
     crops = []
     for sample in open_dataset("samples").samples:
-        rgb = decode(sample).rgb
+        rgb = decode_image(sample).rgb
         side = min(rgb.shape[:2]) * 3 // 4
         for _ in range(copies):
             top, left = (int(rng.integers(0, extent - side + 1)) for extent in rgb.shape[:2])

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from colorbench.errors import UserError
 
 
-class View(BaseModel):
+class CropStage(BaseModel):
     """One phase's crops: squares of a side drawn from ``low..high`` of the cached image, shrunk to ``size``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -25,14 +25,14 @@ class View(BaseModel):
     """Images in a step, over all processes and micro-batches."""
 
 
-class Drop(NamedTuple):
+class LearningRateDrop(NamedTuple):
     """From a step on, another learning rate."""
 
     step: int
     learning_rate: float
 
 
-class Preset(BaseModel):
+class TrainingPreset(BaseModel):
     """Everything that decides a training but the images and the seed.
 
     The defaults are those of the paper's text and code where both agree.
@@ -45,10 +45,10 @@ class Preset(BaseModel):
     """Width factor of the network; 1 is the paper's."""
     cache_size: int = Field(gt=0)
     """Images are squashed to this side once, before all cropping."""
-    views: tuple[View, ...] = Field(min_length=1)
+    views: tuple[CropStage, ...] = Field(min_length=1)
     steps: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
-    drops: tuple[Drop, ...] = ()
+    drops: tuple[LearningRateDrop, ...] = ()
     """Later learning rates, by absolute step."""
     warmup: int = Field(default=0, ge=0)
     """Steps over which the rate rises from 0."""
@@ -97,11 +97,11 @@ class Preset(BaseModel):
             raise ValueError("the views must begin at 0 and rise")
         return self
 
-    def view_at(self, step: int, steps: int) -> View:
+    def view_at(self, step: int, steps: int) -> CropStage:
         """Return the phase of a step."""
         return [view for view in self.views if step >= view.begin * steps][-1]
 
-    def changed(self, changes: Mapping[str, Any]) -> Preset:
+    def changed(self, changes: Mapping[str, Any]) -> TrainingPreset:
         """Return the same settings with ``changes``, checked; ``batch_size`` is of every view.
 
         Raises:
@@ -112,15 +112,17 @@ class Preset(BaseModel):
             batch_size = values.pop("batch_size")
             values["views"] = [view.model_dump() | {"batch_size": batch_size} for view in self.views]
         try:
-            return Preset.model_validate(values)
+            return TrainingPreset.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))
-            known = ", ".join(name for name in Preset.model_fields if name not in ("description", "views", "drops"))
+            known = ", ".join(
+                name for name in TrainingPreset.model_fields if name not in ("description", "views", "drops")
+            )
             what = f"{first['msg']}{f': {where}' if where else ''}"
             raise UserError(f"a setting cannot be so: {what}", hint=f"settings: batch_size, {known}") from error
 
-    def departures(self, preset: Preset) -> list[str]:
+    def departures(self, preset: TrainingPreset) -> list[str]:
         """Return the differences from ``preset``, one line each."""
         reference = preset.settings()
         return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from colorbench.training.preset import Preset
+from colorbench.training.preset import TrainingPreset
 
 
 def trapezoid(step: int, steps: int, *, warmup: int, decay: float) -> float:
@@ -16,7 +16,7 @@ def trapezoid(step: int, steps: int, *, warmup: int, decay: float) -> float:
     return max(0.0, min(1.0, (step + 1) / max(1, warmup), (steps - step) / fall))
 
 
-def learning_rate(preset: Preset, step: int, steps: int) -> float:
+def learning_rate(preset: TrainingPreset, step: int, steps: int) -> float:
     """Return the rate of a step, from 0 on: the last drop that was reached, times the trapezoid."""
     rate = preset.learning_rate
     for drop in preset.drops:

@@ -26,12 +26,12 @@ from colorbench.color.lab import rgb_to_lab
 from colorbench.errors import RunError, UserError
 from colorbench.training.accelerator import Dtype, make_accelerator
 from colorbench.training.checkpoint import load_checkpoint, save_checkpoint
-from colorbench.training.image_cache import ImageCache, cut, cut_rgb
+from colorbench.training.image_cache import ImageCache, crop_batch, cut_rgb
 from colorbench.training.init_from import copy_weights
 from colorbench.training.journal import Journal
 from colorbench.training.loader import Feed, Order
 from colorbench.training.optimizer import make_optimizer, moving_average
-from colorbench.training.preset import Preset
+from colorbench.training.preset import TrainingPreset
 from colorbench.training.schedule import learning_rate
 from colorbench.training.validation import MakeColorizer, Validation
 
@@ -76,7 +76,7 @@ class TrainingListener(Protocol):
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainerOptions:
     """How a training is run, which does not decide its result but for rounding."""
 
     folder: Path
@@ -104,9 +104,9 @@ class Trainer:
     def __init__(
         self,
         task: nn.Module,
-        preset: Preset,
+        preset: TrainingPreset,
         cache: ImageCache,
-        options: Options,
+        options: TrainerOptions,
         make_colorizer: MakeColorizer | None = None,
     ) -> None:
         """Prepare a training.
@@ -346,7 +346,7 @@ class Trainer:
         if self.accelerator.is_main_process:  # the others get its weights
             rng = np.random.default_rng([self.options.seed, 0])
             picked = rng.choice(self.chosen, min(INITIAL_IMAGES, len(self.chosen)), replace=False)
-            lab = cut(self.cache.pixels, picked, self.preset.views[0], rng)
+            lab = crop_batch(self.cache.pixels, picked, self.preset.views[0], rng)
             self.task.to("cpu")
             self.task.initialize(lab[:, :1].contiguous(), self.options.seed)
             if self.options.initial is not None:

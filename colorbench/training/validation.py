@@ -17,14 +17,14 @@ from torch import Tensor, nn
 from colorbench.color.bins import nearest_bin
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
-from colorbench.metrics.auc import LAST, auc, auc_statistics, pooled_statistics
+from colorbench.metrics.auc import LAST_THRESHOLD, auc, auc_statistics, pooled_statistics
 from colorbench.models.interfaces import Colorizer, ColorizerInput
 from colorbench.models.resize import resized
 from colorbench.reporting.plot_output import Plot
 from colorbench.training.figures import curve_plot, draw_strip
 from colorbench.training.image_cache import ImageCache
 from colorbench.training.journal import Journal
-from colorbench.training.preset import Preset
+from colorbench.training.preset import TrainingPreset
 
 IMAGES = 256
 """At most so many are scored, those of smallest hash: the same ones for every training on these sources."""
@@ -41,7 +41,7 @@ class Validation:
     """Scores a task's network on held images and keeps the figures in ``validation.csv``."""
 
     def __init__(
-        self, task: nn.Module, preset: Preset, cache: ImageCache, folder: Path, make: MakeColorizer | None
+        self, task: nn.Module, preset: TrainingPreset, cache: ImageCache, folder: Path, make: MakeColorizer | None
     ) -> None:
         """Set up validation; ``task`` is copied; without ``make`` only its own metrics (loss) are computed."""
         _, validation = cache.split()
@@ -106,7 +106,7 @@ class Validation:
             predicted = rgb_to_lab(prediction)[:, 1:].contiguous()
             raw.append(auc(predicted, truth))
             found = auc_statistics(predicted, truth, nearest_bin(truth))
-            pooled.append(pooled_statistics(found.doubled_scores, found.counts, 2 * LAST, self.weights))
+            pooled.append(pooled_statistics(found.doubled_scores, found.counts, 2 * LAST_THRESHOLD, self.weights))
         score, weight = np.concatenate(pooled).sum(axis=0)
         return {"auc_raw": float(torch.cat(raw).mean()), "auc_rebalanced_stable": float(score / weight)}
 

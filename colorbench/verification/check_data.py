@@ -9,7 +9,7 @@ from hashlib import file_digest
 import pandas as pd
 
 from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.decoding import UnreadableImage, decode
+from colorbench.data.decoding import UnreadableImage, decode_image
 from colorbench.results.load import LoadedRun
 from colorbench.verification.recompute import goes_image_by_image
 from colorbench.verification.schema import Findings
@@ -54,7 +54,7 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
             yield f"{id} has the label {sample.label}, the row says {None if pd.isna(label) else int(label)}"
         if position in drawn:
             try:
-                image = decode(sample)
+                image = decode_image(sample)
             except UnreadableImage as error:
                 yield f"{id} cannot be decoded: {error}"
                 continue
@@ -68,7 +68,7 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
             yield f"{one.id[:200]} was left out and is not among the images given"
             continue
         try:
-            gray_itself = decode(sample).gray
+            gray_itself = decode_image(sample).gray
         except UnreadableImage:
             continue
         if not (one.reason.startswith("gray") and gray_itself):

@@ -22,9 +22,9 @@ from colorbench.errors import UserError
 from colorbench.evaluation import device
 from colorbench.evaluation.image_writer import SIDE, extreme_ids, fixed_ids
 from colorbench.metrics.ciede2000 import mean_ciede2000
-from colorbench.results.image_index import INDEX, SavedImage, file_names
+from colorbench.results.image_index import INDEX_NAME, SavedImage, saved_names
 from colorbench.results.load import LoadedRun
-from colorbench.storage.safe_read import MEGABYTE, inside, left_out, read_plain
+from colorbench.storage.safe_read import MEGABYTE, is_inside, left_out, read_plain
 
 LARGEST_INDEX = 64 * MEGABYTE
 LARGEST_THUMBNAIL = MEGABYTE
@@ -79,15 +79,15 @@ def read_index(folder: Path) -> list[SavedImage]:
     Raises:
         UserError: for one that is missing, too large, or none.
     """
-    path = inside(folder, f"thumbnails/{INDEX}")
+    path = is_inside(folder, f"thumbnails/{INDEX_NAME}")
     hint = "copy the record's whole folder"
     if path is None:
-        raise UserError("the saved images have no index", where=f"thumbnails/{INDEX}", hint=hint)
+        raise UserError("the saved images have no index", where=f"thumbnails/{INDEX_NAME}", hint=hint)
     data = read_plain(path, LARGEST_INDEX, missing="the saved images have no index", hint=hint)
     try:
         return TypeAdapter(list[SavedImage]).validate_python(json.loads(data))
     except (ValueError, RecursionError) as error:
-        raise UserError("this is no index of saved images", where=f"thumbnails/{INDEX}", hint=hint) from error
+        raise UserError("this is no index of saved images", where=f"thumbnails/{INDEX_NAME}", hint=hint) from error
 
 
 def _index_findings(
@@ -104,7 +104,7 @@ def _index_findings(
         position = location_of[one.id]
         if one.sha256 != run.sha256s[position]:
             yield f"the index gives {one.id} another sha256 than the rows"
-        if (one.prediction, one.truth, one.gray) != file_names(one.id):
+        if (one.prediction, one.truth, one.gray) != saved_names(one.id):
             yield f"the index gives {one.id} the files of another image"
         for metric, score in one.scores.items():
             stored = run.columns.get(metric)
@@ -112,7 +112,7 @@ def _index_findings(
             if (score is None) != (row is None) or (score is not None and row is not None and abs(score - row) > 1e-6):
                 yield f"the index gives {one.id} another {metric} than the rows"
     listed = {f"thumbnails/{name}" for one in index for name in (one.prediction, one.truth, one.gray)} | {
-        f"thumbnails/{INDEX}"
+        f"thumbnails/{INDEX_NAME}"
     }
     if listed != names:
         yield f"{len(listed ^ names)} files are in the index or in the record alone, first {min(listed ^ names)[:200]}"
@@ -144,7 +144,7 @@ def all_ids(run: LoadedRun) -> list[str]:
 
 def _thumbnail(folder: Path, name: str) -> np.ndarray:
     """Read a thumbnail, (h, w, 3) uint8; it is refused where it is none that a run writes."""
-    path = inside(folder, f"thumbnails/{name}")
+    path = is_inside(folder, f"thumbnails/{name}")
     if path is None:
         raise UserError("a saved image is missing", where=f"thumbnails/{name}"[:200])
     data = read_plain(path, LARGEST_THUMBNAIL, missing="a saved image is missing", hint="copy the whole folder")

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from colorbench.errors import UserError
 from colorbench.models.loading import LoadedModel, load_model
-from colorbench.models.training_overlap import overlap
+from colorbench.models.training_overlap import find_overlap
 from colorbench.registry import OWN
 from colorbench.results.load import LoadedRun
 from colorbench.storage.versions import version_of
@@ -87,7 +87,7 @@ def _departures(run: LoadedRun, loaded: LoadedModel) -> Iterator[str]:
         if claimed != ours:
             yield f"{name} {_short(claimed)} is stored, the installed model's is {_short(ours)}"
     try:
-        known = overlap(loaded.card, run.sha256s)
+        known = find_overlap(loaded.card, run.sha256s)
     except UserError:
         return
     if known != record.dataset.overlap:

@@ -18,7 +18,7 @@ from colorbench.evaluation.interfaces import DatasetProtocol, Derived, DerivesFr
 from colorbench.results.load import LoadedRun
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Metric
-from colorbench.storage.safe_read import LARGEST_FILE, InvalidTable, arrays_of, inside, left_out, read_plain
+from colorbench.storage.safe_read import LARGEST_FILE, InvalidTable, arrays_of, is_inside, left_out, read_plain
 from colorbench.verification import check_rows, recompute
 from colorbench.verification.schema import Findings
 
@@ -314,7 +314,7 @@ def load_arrays(run: LoadedRun) -> dict[str, np.ndarray]:
     """
     found: dict[str, np.ndarray] = {}
     for name in run.record.files.arrays:
-        path = inside(run.folder, name)
+        path = is_inside(run.folder, name)
         if path is None:
             raise UserError("the record has no arrays beside it", where=name[:200], hint="copy its whole folder")
         data = read_plain(path, LARGEST_FILE, missing="no arrays", hint="copy the whole folder")

@@ -22,7 +22,7 @@ from colorbench.results.load import LARGEST_RECORD, LoadedRun, read_checked_reco
 from colorbench.results.record import Record
 from colorbench.results.run_key import decides_of, protocol_identity, run_key
 from colorbench.storage.hashing import content_fingerprint
-from colorbench.storage.safe_read import LARGEST_FILE, inside, left_out, read_plain
+from colorbench.storage.safe_read import LARGEST_FILE, is_inside, left_out, read_plain
 from colorbench.storage.versions import version_of
 from colorbench.verification.check_data import check_data
 from colorbench.verification.check_images import image_findings
@@ -102,7 +102,7 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
             findings.say(name, "unchecked", f"none of its {len(files)} files lies here")
         elif files:
             findings.settle(name, _changed(folder, files), f"{len(files)} files, checksums")
-    listing = inside(folder, "predictions.sha256")
+    listing = is_inside(folder, "predictions.sha256")
     if "predictions.sha256" in record.files.saved_images and listing is not None:
         data = read_plain(listing, LARGEST_FILE, missing="no list", hint="copy it")
         try:
@@ -117,7 +117,7 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
 def _changed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
     """Yield the files below a folder whose sha256 is not the one given."""
     for name, digest in files.items():
-        path = inside(folder, name)
+        path = is_inside(folder, name)
         if path is None:
             yield f"{name[:200]!r} is no file of this record"
             continue

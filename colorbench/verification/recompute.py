@@ -17,7 +17,7 @@ from colorbench.evaluation import aggregate
 from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer, Summary
 from colorbench.evaluation.resolve import get_protocol
 from colorbench.evaluation.run_location import folder_of
-from colorbench.results.load import LoadedRun, load_stored
+from colorbench.results.load import LoadedRun, load_run
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import CurvePart, Difference, Metric, Record
 from colorbench.results.run_key import protocol_identity
@@ -137,7 +137,7 @@ def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:
     output = folder.parents[len(own.parts) - 1]
     for position in sorted(output.joinpath(folder_of(model, record.protocol.name, "any", record.key).parent).glob("*")):
         try:
-            other = load_stored(position)
+            other = load_run(position)
         except UserError:
             continue
         same_protocol = other.record.protocol.identity_sha256 == record.protocol.identity_sha256

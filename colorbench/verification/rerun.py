@@ -39,7 +39,7 @@ from colorbench.models.loading import LoadedModel, load_model
 from colorbench.results import image_index
 from colorbench.results.load import LoadedRun
 from colorbench.results.record import Record
-from colorbench.storage.safe_read import LARGEST_FILE, inside, read_plain
+from colorbench.storage.safe_read import LARGEST_FILE, is_inside, read_plain
 from colorbench.verification import recompute
 from colorbench.verification.check_images import all_ids
 from colorbench.verification.check_model import by_name, decoding_of
@@ -372,13 +372,13 @@ def _saved_departures(stored: LoadedRun, again: _Again) -> Iterator[str]:
     names = image_writer.prediction_names(all_ids(stored))
     saved = stored.record.files.saved_images
     for id, seen in again.seen.items():
-        thumbnail = f"thumbnails/{image_index.file_names(id)[0]}"
+        thumbnail = f"thumbnails/{image_index.saved_names(id)[0]}"
         small = np.asarray(Image.open(io.BytesIO(image_writer.thumbnail(Image.fromarray(seen)))).convert("RGB"))
         wanted = [(thumbnail, small, SAVED)] if thumbnail in saved else []
         if "predictions.sha256" in saved:
             wanted.append((f"predictions/{names[id]}", seen, PREDICTION))
         for name, image, allowed in wanted:
-            path = inside(stored.folder, name)
+            path = is_inside(stored.folder, name)
             if path is None:
                 continue  # passed on without
             try:

@@ -18,14 +18,14 @@ from torch import Tensor
 from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import (
+    FeatureExtractor,
     FeatureSpec,
     FeatureStore,
     Pooling,
     ProtocolContext,
-    Source,
     ThroughputMeter,
-    features,
     model_identity,
+    read_features,
 )
 from colorbench.models import (
     HasFeatures,
@@ -40,7 +40,7 @@ from colorbench.models import (
 )
 from colorbench.registry import split_tag
 from colorbench.results import Shard
-from colorbench.storage import digest_of, npz, write_atomic
+from colorbench.storage import digest_of, npz_bytes, write_atomic
 from protocols.linear_probe.linear_classifiers import (
     Fitted,
     Schedule,
@@ -149,11 +149,11 @@ def probe_all(
         if candidate != reference and candidate is not None:
             notes.append(f"{control.full_name} has {reference} weights, the model {candidate}: not the same network")
     layers = choices.parameters["layers"]
-    sources = [Source(PIXELS, {"source": "lightness"}, _lightness, "all")]
+    sources = [FeatureExtractor(PIXELS, {"source": "lightness"}, _lightness, "all")]
     sources += [_source(model, seed, layers, context) for group in groups.values() for seed, model in group]
     progress = ThroughputMeter(context.listener)
     stored = {
-        role: features(sources, one, choices.cut, context.settings, context.cache, progress)
+        role: read_features(sources, one, choices.cut, context.settings, context.cache, progress)
         for role, one in (("train", train), ("test", test))
     }
     stored["test"] = [one.without_copies() for one in stored["test"]]
@@ -205,14 +205,14 @@ def controls_of(model: LoadedModel, tags: str) -> list[LoadedModel]:
     return [load_model(f"{base}.{tag}") for tag in wanted if tag in known and tag != own]
 
 
-def _source(model: LoadedModel, seed: int, layers: str, context: ProtocolContext) -> Source:
+def _source(model: LoadedModel, seed: int, layers: str, context: ProtocolContext) -> FeatureExtractor:
     colorizer = model.colorizer
     if not isinstance(colorizer, HasFeatures):
         raise UserError(f"linear-probe needs features, and {model.full_name} has none")
     identity = model_identity(model, context.fingerprint_of(model))
     model.to(context.settings.device)
     name = f"{model.full_name}-seed{seed}" if seed else model.full_name
-    return Source(name, identity, partial(_maps, colorizer, context.settings.dtype), layers)
+    return FeatureExtractor(name, identity, partial(_maps, colorizer, context.settings.dtype), layers)
 
 
 def _maps(colorizer: HasFeatures, dtype: torch.dtype, lightness: Tensor) -> dict[str, Tensor]:
@@ -311,7 +311,7 @@ def _write(path: Path, fitted: Fitted, key: str) -> None:
         "converged": fitted.converged,
     }
     parts = {"predictions": fitted.predictions, "about": np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)}
-    write_atomic(path, npz(parts), durable=False)
+    write_atomic(path, npz_bytes(parts), durable=False)
 
 
 def _read(path: Path, key: str) -> Fitted | None:

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from colorbench.evaluation import FeatureStore, Matrix
+from colorbench.evaluation import FeatureMatrix, FeatureStore
 
 BLOCK = 512  # rows that are widened to float32 at a time
 MAX_ITERATIONS = 300
@@ -72,7 +72,7 @@ def validation_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     return validation
 
 
-def moments(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
+def moments(matrix: FeatureMatrix) -> tuple[np.ndarray, np.ndarray]:
     """Compute mean and standard deviation (dims,) float64 of (n, dims), in two passes.
 
     A constant feature has deviation 0.
@@ -88,7 +88,7 @@ def moments(matrix: Matrix) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(square / n)
 
 
-def standardized(matrix: Matrix, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+def standardized(matrix: FeatureMatrix, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Return (n, dims) float32 with mean 0 and variance 1, divided by the root of dims; constant features are 0."""
     dims = matrix.shape[1]
     # What varies by little more than float32 rounds is constant: dividing by it would only blow up rounding.
@@ -265,7 +265,7 @@ class _Fixed(nn.Module):
 
 
 @torch.no_grad()
-def _predicted(head: nn.Module, matrix: Matrix, positions: np.ndarray, device: torch.device) -> np.ndarray:
+def _predicted(head: nn.Module, matrix: FeatureMatrix, positions: np.ndarray, device: torch.device) -> np.ndarray:
     predictions = [
         head(torch.from_numpy(matrix[positions[i : i + BLOCK]].astype(np.float32)).to(device))
         .argmax(dim=1)

@@ -12,7 +12,7 @@ from scipy import stats
 from colorbench.data import Dataset
 from colorbench.evaluation import Curve, Derived, Summary, metrics_of
 from colorbench.results import Difference, Metric, MetricSpec, Record
-from colorbench.stats import MINIMUM, Interval, paired_interval, two_way_variance
+from colorbench.stats import MINIMUM_IMAGES, Interval, paired_interval, two_way_variance
 from protocols.linear_probe.fit_probes import PIXELS, Probed, Probes
 
 LEVEL = 0.95
@@ -120,7 +120,7 @@ def seed_and_image_interval(values: np.ndarray, bounds: tuple[float, float]) -> 
     Two-way clustered variance (seeds, images), Student's t with as many degrees of freedom as the fewer has, less one.
     """
     seeds, n = values.shape
-    if n < MINIMUM or seeds < 2:
+    if n < MINIMUM_IMAGES or seeds < 2:
         return None
     mean = float(values.mean())
     participant, image = (grid.ravel() for grid in np.meshgrid(np.arange(seeds), np.arange(n), indexing="ij"))

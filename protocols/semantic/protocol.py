@@ -13,7 +13,7 @@ from torch import Tensor
 from colorbench.color import lab_to_rgb8
 from colorbench.data import Dataset
 from colorbench.evaluation import BatchScores, GroundTruth, Prediction, ProtocolSpec, Summary
-from colorbench.models import PACKAGED, Classifier, load_classifiers
+from colorbench.models import PACKAGED_CLASSIFIER, Classifier, load_classifiers
 from colorbench.reporting import classified
 from colorbench.results import MetricSpec
 from colorbench.stats import share_of_gap
@@ -31,13 +31,13 @@ class SemanticProtocol:
         name="semantic",
         version=1,
         title="Semantic interpretability: what a classifier sees in the colors",
-        parameters={"classifiers": PACKAGED, "preprocessing": "native", "crop": "none", "labels": "use"},
+        parameters={"classifiers": PACKAGED_CLASSIFIER, "preprocessing": "native", "crop": "none", "labels": "use"},
         metrics=SCORES,
         headline=AGREEMENT.name,
         choices={"crop": ("none", "timm"), "labels": ("use", "ignore")},
         parameter_help={
             "classifiers": "one or several of timm's, with commas between: NAME, NAME.TAG, or NAME:FILE with weights "
-            f"of one's own; only {PACKAGED} needs no download",
+            f"of one's own; only {PACKAGED_CLASSIFIER} needs no download",
             "preprocessing": "from file to the colorized image: native (its own size), squash256, center256",
             "crop": "none (the whole image to the classifier's size, bicubic) or timm (the classifier's own "
             "resizing and center crop)",

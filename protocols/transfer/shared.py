@@ -25,7 +25,7 @@ from colorbench.evaluation import (
     model_identity,
 )
 from colorbench.results import Metric, MetricSpec
-from colorbench.stats import MINIMUM, weight_blocks
+from colorbench.stats import MINIMUM_IMAGES, weight_blocks
 from colorbench.storage import digest_of
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, crop_of, load, tune
@@ -183,7 +183,7 @@ def set_metric(
         form: as in the spec.
     """
     low = high = None
-    if n >= MINIMUM and np.isfinite(value):
+    if n >= MINIMUM_IMAGES and np.isfinite(value):
         found = np.concatenate([resampled(weights) for weights in weight_blocks(n, RESAMPLES, 0)])
         # An image that is drawn twice helps its own rank, and rare classes drop out: the mean of the resamples
         # lies off the value, and is put back there.

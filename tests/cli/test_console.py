@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from colorbench.cli.console import ResultPrinter
-from colorbench.reporting.format import difference_from_constant_color, interval, number
+from colorbench.reporting.format import difference_from_constant_color, format_number, interval
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
 
@@ -178,7 +178,7 @@ def test_it_says_where_the_record_lies_on_one_line(printed, tmp_path: Path) -> N
     ],
 )
 def test_numbers(value: float | None, unit: str, signed: bool, text: str) -> None:
-    assert number(value, unit, signed=signed) == text
+    assert format_number(value, unit, signed=signed) == text
 
 
 def test_half_an_interval_is_none() -> None:

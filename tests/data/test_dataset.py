@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from colorbench.data.dataset import Sample, id_hash
-from colorbench.data.decoding import UnreadableImage, decode, decode_bytes
+from colorbench.data.decoding import UnreadableImage, decode_bytes, decode_image
 from colorbench.data.loader import load_batches
 from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
@@ -98,7 +98,7 @@ def linear_profile(srgb: bytes) -> bytes:
 @pytest.mark.parametrize("mode", ["L", "1", "LA"])
 def test_gray_files_are_rgb_and_known_as_gray(tmp_path: Path, mode: str) -> None:
     (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(IMAGE).convert(mode)))
-    image = decode(Sample("a.png", tmp_path / "a.png"))
+    image = decode_image(Sample("a.png", tmp_path / "a.png"))
     assert image.rgb.shape == IMAGE.shape and image.gray
 
 
@@ -106,7 +106,7 @@ def test_one_colored_pixel_is_not_gray(tmp_path: Path) -> None:
     image = np.full((40, 40, 3), 90, np.uint8)
     image[33, 7] = 90, 90, 93
     (tmp_path / "a.png").write_bytes(encoded(Image.fromarray(image)))
-    assert not decode(Sample("a.png", tmp_path / "a.png")).gray
+    assert not decode_image(Sample("a.png", tmp_path / "a.png")).gray
 
 
 def test_the_first_frame_counts() -> None:
@@ -127,7 +127,7 @@ def test_the_first_frame_counts() -> None:
 def test_unreadable_files_say_why(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(UnreadableImage, match=reason):
-        decode(Sample("a.jpg", tmp_path / "a.jpg"))
+        decode_image(Sample("a.jpg", tmp_path / "a.jpg"))
 
 
 def test_too_many_pixels_are_unreadable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,13 +138,13 @@ def test_too_many_pixels_are_unreadable(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_missing_file_is_unreadable(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImage, match="cannot read"):
-        decode(Sample("a.jpg", tmp_path / "a.jpg"))
+        decode_image(Sample("a.jpg", tmp_path / "a.jpg"))
 
 
 def test_the_hash_is_of_the_bytes(tmp_path: Path) -> None:
     content = encoded(Image.fromarray(IMAGE), "JPEG")
     (tmp_path / "a.jpg").write_bytes(content)
-    assert decode(Sample("a.jpg", tmp_path / "a.jpg")).sha256 == hashlib.sha256(content).hexdigest()
+    assert decode_image(Sample("a.jpg", tmp_path / "a.jpg")).sha256 == hashlib.sha256(content).hexdigest()
 
 
 # --- preprocessings
@@ -199,7 +199,7 @@ def test_folders_are_classes_where_all_images_lie_one_down(tree: Path) -> None:
 def test_packaged_images_are_real_and_colored() -> None:
     dataset = open_dataset()
     assert len(dataset) >= 6 and dataset.redistributable
-    assert not any(decode(sample).gray for sample in dataset.samples)
+    assert not any(decode_image(sample).gray for sample in dataset.samples)
 
 
 def test_labels_are_found_beside_images(tree: Path, tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_batches_keep_order_whatever_the_number_of_workers(tree: Path) -> None:
     assert [len(batch.ids) for batch in plain] == [2, 2, 1]
     for batch in plain:
         for i, id in enumerate(batch.ids):
-            rgb = decode(next(sample for sample in samples if sample.id == id)).rgb
+            rgb = decode_image(next(sample for sample in samples if sample.id == id)).rgb
             assert np.array_equal(batch.rgb8[i].permute(1, 2, 0), preprocessing.apply(rgb))
             assert batch.sizes[i] == rgb.shape[:2]
 

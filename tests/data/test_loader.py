@@ -29,7 +29,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """For each image that the loader has decoded so far: how many were alive at that moment."""
     alive: list[int] = []
     seen: list[weakref.ref[DecodedImage]] = []
-    decode = loader.decode
+    decode = loader.decode_image
 
     def watched(sample: Sample) -> DecodedImage:
         image = decode(sample)
@@ -37,7 +37,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         alive.append(sum(one() is not None for one in list(seen)))
         return image
 
-    monkeypatch.setattr(loader, "decode", watched)
+    monkeypatch.setattr(loader, "decode_image", watched)
     return alive
 
 

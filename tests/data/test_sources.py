@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from colorbench.data.decoding import UnreadableImage, decode
+from colorbench.data.decoding import UnreadableImage, decode_image
 from colorbench.data.sources import open_dataset
 from colorbench.data.sources.list_file import class_folders, read_list
 from colorbench.data.sources.packaged import PACKAGED
@@ -68,7 +68,7 @@ def test_a_dangling_link_is_kept_and_then_unreadable_but_a_pipe_is_not_opened(tm
     dataset = open_dataset(tmp_path)
     assert [sample.id for sample in dataset.samples] == ["a.jpg", "b.jpg"]
     with pytest.raises(UnreadableImage, match="No such file"):
-        decode(dataset.samples[1])
+        decode_image(dataset.samples[1])
 
 
 def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:

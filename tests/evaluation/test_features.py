@@ -17,8 +17,8 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.feature_store import FeatureStore, features
-from colorbench.evaluation.features import FeatureSpec, Pooling, Source, chosen_layers
+from colorbench.evaluation.feature_store import FeatureStore, read_features
+from colorbench.evaluation.features import FeatureExtractor, FeatureSpec, Pooling, chosen_layers
 from colorbench.evaluation.interfaces import ThroughputMeter
 from tests.support.engine import Listening
 from tests.support.probe import Blocks, write_classes
@@ -48,9 +48,9 @@ def settings(**changes: Any) -> ExecutionConfig:
 
 
 def made(model: Blocks, dataset: Dataset, cache: Path, cut: FeatureSpec = CUT, **changes: Any) -> FeatureStore:
-    source = Source("test/blocks", {"of": "the test"}, model.eval().features, "blocks")
+    source = FeatureExtractor("test/blocks", {"of": "the test"}, model.eval().features, "blocks")
     with torch.no_grad():
-        (stored,) = features([source], dataset, cut, settings(**changes), cache, ThroughputMeter(Listening()))
+        (stored,) = read_features([source], dataset, cut, settings(**changes), cache, ThroughputMeter(Listening()))
     return stored
 
 

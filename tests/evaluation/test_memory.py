@@ -14,7 +14,7 @@ from colorbench.evaluation import aggregate
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.shard_job import Claims
 from colorbench.results.shard import Shard, StoredArrays
-from colorbench.storage.npz import npz
+from colorbench.storage.npz import npz_bytes
 from protocols.auc import AucProtocol
 
 
@@ -90,7 +90,7 @@ def test_arrays_on_disk_are_those_of_the_shards(tmp_path: Path) -> None:
         }
         for name, values in expected.arrays.items():
             assert np.array_equal(rows.arrays[name], values) and rows.arrays[name].dtype == values.dtype
-        assert npz(rows.arrays) == npz(expected.arrays), "equal arrays give equal bytes"
+        assert npz_bytes(rows.arrays) == npz_bytes(expected.arrays), "equal arrays give equal bytes"
         rows.arrays["histogram"][0] = 7  # what a protocol does to its copy stays its own
         assert rows.arrays["histogram"][0, 0] == 1
 

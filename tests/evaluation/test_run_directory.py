@@ -25,7 +25,7 @@ from colorbench.results.shard import Shard, pack, unpack
 from colorbench.storage.atomic import write_atomic
 from colorbench.storage.hashing import content_fingerprint, digest_of, plain
 from colorbench.storage.lock import Lock
-from colorbench.storage.npz import npz
+from colorbench.storage.npz import npz_bytes
 
 SHARD = Shard(
     ids=("a/ä.jpg", "b.jpg"),
@@ -74,15 +74,15 @@ def test_any_number_and_any_id_survive(values: list[float], id: str) -> None:
 
 
 def test_equal_arrays_give_equal_bytes_at_any_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = npz(SHARD.arrays)
+    first = npz_bytes(SHARD.arrays)
     later = time.time() + 1e6
     monkeypatch.setattr(time, "time", lambda: later)
-    assert npz(SHARD.arrays) == first
+    assert npz_bytes(SHARD.arrays) == first
 
 
 def test_numpy_reads_the_arrays(tmp_path: Path) -> None:
     path = tmp_path / "arrays.npz"
-    path.write_bytes(npz({"counts": SHARD.arrays["counts"]}))
+    path.write_bytes(npz_bytes({"counts": SHARD.arrays["counts"]}))
     np.testing.assert_array_equal(np.load(path)["counts"], SHARD.arrays["counts"])
 
 

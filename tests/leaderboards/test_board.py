@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from colorbench.cli import app as program
 from colorbench.cli import command_group
 from colorbench.errors import UserError
-from colorbench.results.load import load_stored
-from colorbench.results.pairing import common
+from colorbench.results.load import load_run
+from colorbench.results.pairing import pair_runs
 from colorbench.stats.ranking import rank_models
 from leaderboards.build import build
 from leaderboards.collect import collect
@@ -61,8 +61,8 @@ def column_of(board: Board, metric: str, group: int = 0) -> str:
 def test_only_competitors_are_ranked_and_as_the_statistics_say(results: Path) -> None:
     board = board_of(results)
     column = column_of(board, STABLE)
-    runs = [load_stored(folders(results)[name]) for name in MODELS]
-    expected = rank_models(common(runs).statistics(STABLE), "ratio", higher_is_better=True)
+    runs = [load_run(folders(results)[name]) for name in MODELS]
+    expected = rank_models(pair_runs(runs).statistics(STABLE), "ratio", higher_is_better=True)
     assert expected is not None
     found = {row.name: board.cells[row.id][column] for row in board.rows}
     for name, (first, last) in zip(MODELS, expected.ranks, strict=True):
@@ -312,7 +312,7 @@ def test_images_are_chosen_for_what_the_scores_say(results: Path) -> None:
     worst = [photo.id for photo in made.photos if "worst" in photo.reasons]
     assert len(best) == len(worst) == 4
     assert max(mean.values()) in [mean[id] for id in best] and min(mean.values()) in [mean[id] for id in worst]
-    run = load_stored(folders(results)["lab/warm"])
+    run = load_run(folders(results)["lab/warm"])
     scores = dict(zip(run.rows["id"], run.columns[STABLE], strict=True))
     warm = next(row.id for row in board.rows if row.name == "lab/warm")
     for photo in made.photos:

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from colorbench.errors import RunError, UserError
-from colorbench.models.classifier_weights import PACKAGED
+from colorbench.models.classifier_weights import PACKAGED_CLASSIFIER
 from colorbench.models.classifiers import load_classifier, load_classifiers, slug
 from colorbench.models.weights import file_sha256, save_weights
 
@@ -42,7 +42,7 @@ def images(*names: str, side: int = 120) -> Tensor:
 
 def test_the_packaged_classifier_knows_a_cat_and_a_cup() -> None:
     """Its tensors are put into timm's network by order alone, and its classes are ImageNet's."""
-    classifier = load_classifier(PACKAGED)
+    classifier = load_classifier(PACKAGED_CLASSIFIER)
     synsets = classifier.synsets
     assert synsets is not None and len(synsets) == classifier.n_classes == 1000
     cats = {synsets[name] for name in ("n02123045", "n02123159", "n02124075")}  # tabby, tiger cat, Egyptian cat
@@ -97,7 +97,7 @@ def test_loading_leaves_the_random_numbers_alone(small: Path) -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    load_classifiers(f"{PACKAGED},{SMALL}:{small}")
+    load_classifiers(f"{PACKAGED_CLASSIFIER},{SMALL}:{small}")
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -138,7 +138,7 @@ def test_offline_nothing_is_downloaded(switch: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError, match="downloads are switched off.*resnet10t.c3_in1k"):
         load_classifier("resnet10t")
-    assert load_classifier(PACKAGED).name == PACKAGED
+    assert load_classifier(PACKAGED_CLASSIFIER).name == PACKAGED_CLASSIFIER
 
 
 def test_a_network_that_predictions_with_nan_is_named(tmp_path: Path) -> None:

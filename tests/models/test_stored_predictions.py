@@ -20,7 +20,7 @@ from colorbench.models.image_folder import fit, same_aspect
 from colorbench.models.loading import load_model
 from colorbench.models.stored_predictions import LIGHTNESS_GAP, WARNING
 from colorbench.reporting.format import remarks
-from colorbench.results.load import load_stored
+from colorbench.results.load import load_run
 from tests.support.engine import DistanceProtocol, Listening, with_protocol
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
@@ -82,7 +82,7 @@ def test_predictions_of_their_images_are_measured_without_a_word(tmp_path: Path,
     images = originals()
     notes, _, folder = measured(tmp_path, images, save(tmp_path / "out", images), preprocessing)
     assert notes == []
-    rows = load_stored(folder)
+    rows = load_run(folder)
     assert rows.columns[LIGHTNESS_GAP].max() == 0
     assert not any(metric.warning == WARNING for metric in rows.record.metrics)
 
@@ -227,7 +227,7 @@ def test_another_lightness_is_told_explained_and_marked(
     notes, _, folder = measured(tmp_path, images, save(tmp_path / "out", change(images)), preprocessing)
     assert re.match(r"[5-8] of 8 predictions do not have the lightness of their image", notes[0]), notes
     assert any(re.search(message, note) for note in notes), notes
-    stored = load_stored(folder)
+    stored = load_run(folder)
     assert all(metric.warning == WARNING for metric in stored.record.metrics)
     assert sum(WARNING in line for line in remarks(stored.record)) == 1  # one line for all metrics
 
@@ -239,7 +239,7 @@ def test_a_few_of_another_image_are_counted_and_named(tmp_path: Path) -> None:
     assert notes[0].startswith("1 of 24 predictions do not have the lightness") and "first 05.png" in notes[0]
     assert "1 of 1 of these that were looked at have the lightness of another image" in notes[1]
     assert "that of 05.png looks like 06.png" in notes[1]
-    assert not any(metric.warning == WARNING for metric in load_stored(folder).record.metrics)
+    assert not any(metric.warning == WARNING for metric in load_run(folder).record.metrics)
 
 
 def test_honest_colorizations_have_the_lightness_of_their_images(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_unreadable_images_stay_skips(tmp_path: Path) -> None:
     save(tmp_path / "images", images)
     (tmp_path / "images" / "04.png").write_bytes(b"none")
     _, _, folder = measured(tmp_path, images, save(tmp_path / "out", [*images, images[0]]))
-    assert [one.id for one in load_stored(folder).record.dataset.skipped] == ["04.png"]
+    assert [one.id for one in load_run(folder).record.dataset.skipped] == ["04.png"]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from colorbench.cli.classifier_agreement import show_classifiers
 from colorbench.cli.console import console
 from colorbench.color.lab import lab_to_rgb8
 from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.decoding import decode
+from colorbench.data.decoding import decode_image
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation.aggregate import metrics_of
@@ -273,7 +273,7 @@ def measured(classifiers: tuple[str, str], tmp_path_factory: pytest.TempPathFact
     data = write_images(folder / "images", 32)
     classifier = scorer(classifiers[0]).classifiers[0]
     predictions = [
-        classifier.logits(torch.from_numpy(decode(s).rgb.copy()).permute(2, 0, 1)[None]) for s in data.samples
+        classifier.logits(torch.from_numpy(decode_image(s).rgb.copy()).permute(2, 0, 1)[None]) for s in data.samples
     ]
     samples = tuple(replace(s, label=int(a.argmax())) for s, a in zip(data.samples, predictions, strict=True))
     models = [Flat((20, 30)), Flat((-30, 10)), TruthTeller()]
@@ -378,7 +378,7 @@ def test_the_packaged_classifier_on_validation_images() -> None:
     s = SemanticProtocol().resolve({}, data)
     right = {"truth": 0, "gray": 0}
     for sample in data.samples:
-        truth = GroundTruth((sample.id,), torch.from_numpy(decode(sample).rgb.copy()).permute(2, 0, 1)[None])
+        truth = GroundTruth((sample.id,), torch.from_numpy(decode_image(sample).rgb.copy()).permute(2, 0, 1)[None])
         assert s.classes is not None and sample.label is not None
         for name, rgb8 in (("truth", truth.rgb8), ("gray", gray_of(truth))):
             right[name] += (

@@ -19,7 +19,7 @@ from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of
 from colorbench.reporting.page import baseline_records, page, write_report
 from colorbench.reporting.record_plots import record_plots
-from colorbench.results.image_index import SavedImage, file_names
+from colorbench.results.image_index import SavedImage, saved_names
 from colorbench.results.record import read_record
 
 
@@ -35,7 +35,7 @@ def stored(tmp_path: Path, make_record, astronaut: np.ndarray):
         kept = []
         why = {"a.jpg": ["fixed", "auc_raw worst 1"], "b<i>.jpg": ["auc_raw best 1"], "c.jpg": ["psnr best 1"]}
         for id, reasons in why.items():
-            for name in file_names(id):
+            for name in saved_names(id):
                 folder.write(folder.thumbnails / name, thumbnail(Image.fromarray(astronaut)))
             kept.append(SavedImage.of(id, "0", reasons, {"auc_raw": 91.234}))
         write_index(folder, kept)

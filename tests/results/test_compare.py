@@ -12,8 +12,8 @@ import pytest
 
 from colorbench.errors import UserError
 from colorbench.results.compare import compare, compare_paths
-from colorbench.results.load import LoadedRun, find_record, load_stored
-from colorbench.results.pairing import column_key, common, differing
+from colorbench.results.load import LoadedRun, find_record, load_run
+from colorbench.results.pairing import column_key, differing, pair_runs
 from colorbench.stats.effect_size import holm
 from colorbench.stats.paired import paired_interval, sign_flip_p
 from tests.support.engine import read_folder, write_images
@@ -32,7 +32,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def stored(measured: dict[str, Path]) -> dict[str, LoadedRun]:
-    return {name.rpartition("/")[2]: load_stored(folder) for name, folder in measured.items()}
+    return {name.rpartition("/")[2]: load_run(folder) for name, folder in measured.items()}
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_images_are_paired_by_content_whatever_they_are_called(measured, stored,
     write_images(other, COUNT)
     for position, path in enumerate(sorted(other.rglob("*.jpg"), reverse=True)):
         path.rename(other / f"new{position:03d}.jpg")
-    renamed = load_stored(measure(tmp_path / "runs", read_folder(other), ["zoo/gray"])["zoo/gray"])
+    renamed = load_run(measure(tmp_path / "runs", read_folder(other), ["zoo/gray"])["zoo/gray"])
     assert renamed.sha256s != stored["gray"].sha256s
     again = compare([stored["half-chroma"], renamed], metrics=["auc_raw"]).tests[0]
     expected = compare([stored["half-chroma"], stored["gray"]], metrics=["auc_raw"]).tests[0]
@@ -106,7 +106,7 @@ def test_the_images_named_are_those_that_move_the_difference_most(stored) -> Non
 def test_a_model_does_not_differ_from_its_own_copy(stored, tmp_path) -> None:
     folder = copied(stored["gray"], tmp_path / "copy")
     edit_record(folder, lambda record: record["notes"].append("a copy"))
-    found = compare([stored["gray"], load_stored(folder)])
+    found = compare([stored["gray"], load_run(folder)])
     assert len({side.label for side in found.sides}) == 1 or all("(" in side.label for side in found.sides)
     for test in found.tests:
         assert (test.difference, test.p, test.verdict) == (0, 1, "undecided")
@@ -119,7 +119,7 @@ def test_a_model_does_not_differ_from_its_own_copy(stored, tmp_path) -> None:
 def test_lower_is_better_turns_the_verdict_not_the_difference(tmp_path) -> None:
     data = write_images(tmp_path / "images", 32)
     folders = measure(tmp_path / "runs", data, ["zoo/gray", "zoo/half-chroma"], protocol="fidelity")
-    runs = [load_stored(folder) for folder in folders.values()]
+    runs = [load_run(folder) for folder in folders.values()]
     tests = {test.metric: test for test in compare(runs).tests}
     assert tests["ciede2000"].difference > 0
     assert tests["ciede2000"].verdict == "b"
@@ -148,7 +148,7 @@ def test_what_few_images_decide_is_compared_only_on_demand(stored) -> None:
 def test_fewer_than_30_images_are_not_tested(tmp_path) -> None:
     data = write_images(tmp_path / "images", 12)
     folders = measure(tmp_path / "runs", data, ["zoo/gray", "zoo/half-chroma", "zoo/constant"])
-    found = compare([load_stored(folder) for folder in folders.values()])
+    found = compare([load_run(folder) for folder in folders.values()])
     for test in found.tests:
         assert test.verdict == "untested"
         assert test.untested == "12 images: fewer than 30 are not tested"
@@ -161,7 +161,7 @@ def test_fewer_than_30_images_are_not_tested(tmp_path) -> None:
 def test_a_prior_of_the_set_carries_no_test(tmp_path) -> None:
     data = write_images(tmp_path / "images", 32)
     folders = measure(tmp_path / "runs", data, ["zoo/gray", "zoo/half-chroma"], parameters={"prior": "dataset"})
-    runs = [load_stored(folder) for folder in folders.values()]
+    runs = [load_run(folder) for folder in folders.values()]
     found = {test.metric: test for test in compare(runs, allow_unstable=True).tests}
     assert found["auc_raw"].p is not None
     assert "carries no interval" in found["auc_rebalanced_stable"].untested
@@ -180,7 +180,7 @@ def test_a_prior_of_the_set_carries_no_test(tmp_path) -> None:
 def test_records_made_otherwise_are_refused_and_the_choice_is_named(stored, tmp_path, settings, reason) -> None:
     data = write_images(tmp_path / "images", COUNT)
     folder = measure(tmp_path / "runs", data, ["zoo/gray"], **settings)["zoo/gray"]
-    other = load_stored(folder)
+    other = load_run(folder)
     with pytest.raises(UserError, match="zoo/half-chroma and zoo/gray cannot be compared") as error:
         compare([stored["half-chroma"], other])
     assert differing(stored["half-chroma"].record, other.record)
@@ -194,30 +194,30 @@ def test_another_version_of_the_protocol_is_refused(stored, tmp_path) -> None:
     folder = copied(stored["gray"], tmp_path / "old")
     edit_record(folder, lambda record: record["protocol"].update(version=0, identity_sha256="0" * 64))
     with pytest.raises(UserError, match="version 1 and 0 of protocol auc"):
-        compare([stored["half-chroma"], load_stored(folder)])
+        compare([stored["half-chroma"], load_run(folder)])
 
 
 def test_rows_of_other_images_under_an_equal_fingerprint_are_refused(stored, tmp_path) -> None:
     folder = copied(stored["gray"], tmp_path / "forged")
     edit_rows(folder, lambda columns: columns["sha256"].__setitem__(3, "f" * 64))
     with pytest.raises(UserError, match="not of the images that its record names"):
-        common([stored["half-chroma"], load_stored(folder)])
+        pair_runs([stored["half-chroma"], load_run(folder)])
 
 
 def test_denominators_that_differ_by_rounding_are_one(stored, tmp_path) -> None:
     folder = copied(stored["gray"], tmp_path / "gpu")
     edit_rows(folder, lambda columns: columns["auc_raw.s1"].__imul__(1 + 1e-9))
-    found = compare([stored["half-chroma"], load_stored(folder)], metrics=["auc_raw"]).tests[0]
+    found = compare([stored["half-chroma"], load_run(folder)], metrics=["auc_raw"]).tests[0]
     assert found.p is not None
     edit_rows(folder, lambda columns: columns["auc_raw.s1"].__imul__(1.01))
-    found = compare([stored["half-chroma"], load_stored(folder)], metrics=["auc_raw"]).tests[0]
+    found = compare([stored["half-chroma"], load_run(folder)], metrics=["auc_raw"]).tests[0]
     assert "weigh the images differently" in found.untested
 
 
 def test_a_image_that_is_not_defined_for_one_counts_for_neither(stored, tmp_path) -> None:
     folder = copied(stored["gray"], tmp_path / "hole")
     edit_rows(folder, lambda columns: [nan_at(columns[name], 5) for name in ("auc_raw.s0", "auc_raw.s1", "auc_raw")])
-    test = compare([stored["half-chroma"], load_stored(folder)], metrics=["auc_raw"]).tests[0]
+    test = compare([stored["half-chroma"], load_run(folder)], metrics=["auc_raw"]).tests[0]
     assert test.n == COUNT - 1 == test.a_better + test.b_better + test.equal
 
 

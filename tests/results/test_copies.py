@@ -20,7 +20,7 @@ from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.results.compare import compare
 from colorbench.results.copies import copy_notes, first_positions, without_copies
-from colorbench.results.load import load_stored
+from colorbench.results.load import load_run
 from colorbench.results.record import Record
 from colorbench.results.shard import Shard
 from colorbench.verification.checks import verify
@@ -136,11 +136,11 @@ def test_everybody_agrees_on_records_of_sets_with_copies(plain: Dataset, copied:
     for folder in other.values():
         found = verify(folder, images=copied)
         assert found.holds, [check for check in found.checks if check.outcome == "fails"]
-    first = compare([load_stored(one[name]) for name in models])
-    second = compare([load_stored(other[name]) for name in models])
+    first = compare([load_run(one[name]) for name in models])
+    second = compare([load_run(other[name]) for name in models])
     assert second.n == 40
     assert second.tests == first.tests
-    mixed = compare([load_stored(one["zoo/gray"]), load_stored(other["zoo/constant"])])
+    mixed = compare([load_run(one["zoo/gray"]), load_run(other["zoo/constant"])])
     assert mixed.tests == first.tests
 
 
@@ -219,5 +219,5 @@ def test_stored_rows_with_an_image_twice_are_refused(plain: Dataset, tmp_path: P
     folder = measure(tmp_path, plain, ["zoo/gray"])["zoo/gray"]
     edit_rows(folder, lambda columns: columns["sha256"].__setitem__(3, columns["sha256"][4]))
     with pytest.raises(UserError, match="an image stands twice"):
-        load_stored(folder)
+        load_run(folder)
     assert not verify(folder).holds

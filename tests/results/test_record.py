@@ -26,7 +26,7 @@ from colorbench.evaluation.image_writer import extreme_ids, fixed_ids, predictio
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorPrediction
-from colorbench.models.training_overlap import overlap
+from colorbench.models.training_overlap import find_overlap
 from colorbench.results.image_index import read_index
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.provenance import collect_provenance
@@ -274,9 +274,9 @@ def test_overlap_counts_evaluated_images_among_the_training_images(tmp_path: Pat
     first_eight_bytes = [bytes.fromhex(hash)[:8] for hash in hashes[:4]]
     np.save(path, np.frombuffer(b"".join(first_eight_bytes), dtype=">u8").astype(np.uint64))
     card = ModelCard(title="trained", training_hashes=str(path))
-    assert overlap(card, hashes[2:]) == 2
-    assert overlap(card, []) == 0
-    assert overlap(ModelCard(title="unknown"), hashes) is None
+    assert find_overlap(card, hashes[2:]) == 2
+    assert find_overlap(card, []) == 0
+    assert find_overlap(ModelCard(title="unknown"), hashes) is None
 
 
 def test_unreadable_training_hashes_are_named(tmp_path: Path) -> None:
@@ -287,9 +287,9 @@ def test_unreadable_training_hashes_are_named(tmp_path: Path) -> None:
         elif content is not None:
             np.save(path, content)
         with pytest.raises(UserError, match=message):
-            overlap(ModelCard(title="x", training_hashes=str(path)), ["0" * 64])
+            find_overlap(ModelCard(title="x", training_hashes=str(path)), ["0" * 64])
     with pytest.raises(UserError, match="no_such_package"):
-        overlap(ModelCard(title="x", training_hashes="no_such_package:hashes.npy"), ["0" * 64])
+        find_overlap(ModelCard(title="x", training_hashes="no_such_package:hashes.npy"), ["0" * 64])
 
 
 def test_provenance_names_versions_and_command_but_no_machine() -> None:

@@ -9,11 +9,11 @@ import pytest
 from colorbench.stats.bootstrap import (
     Form,
     bootstrap_weights,
-    defined,
     effective_n,
     estimate,
     interval,
-    value,
+    is_defined,
+    metric_value,
 )
 
 
@@ -26,14 +26,14 @@ def skewed(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def test_value_of_both_forms() -> None:
-    assert value("ratio", np.array([3.0, 4.0])) == 0.75
-    assert value("abs_difference", np.array([3.0, 5.0, 4.0])) == 0.5
-    assert value("ratio", np.array([[1.0, 2.0], [0.0, 0.0]])).tolist()[0] == 0.5
-    assert math.isnan(value("ratio", np.array([1.0, 0.0])))
+    assert metric_value("ratio", np.array([3.0, 4.0])) == 0.75
+    assert metric_value("abs_difference", np.array([3.0, 5.0, 4.0])) == 0.5
+    assert metric_value("ratio", np.array([[1.0, 2.0], [0.0, 0.0]])).tolist()[0] == 0.5
+    assert math.isnan(metric_value("ratio", np.array([1.0, 0.0])))
     with pytest.raises(ValueError, match="needs 3 statistics"):
-        value("abs_difference", np.array([1.0, 2.0]))
+        metric_value("abs_difference", np.array([1.0, 2.0]))
     with pytest.raises(ValueError, match="unknown form"):
-        value("sum", np.array([1.0, 2.0]))  # type: ignore[arg-type]
+        metric_value("sum", np.array([1.0, 2.0]))  # type: ignore[arg-type]
 
 
 def test_every_resample_draws_n_images_evenly() -> None:
@@ -130,7 +130,7 @@ def test_images_that_are_not_defined_do_not_count() -> None:
     x = skewed(np.random.default_rng(0), 50)
     with_holes = np.insert(x, [0, 20, 50], np.nan, axis=0)
     with_holes[-1, 0] = 7  # NaN in one statistic is enough
-    assert defined(with_holes).sum() == 50
+    assert is_defined(with_holes).sum() == 50
     assert estimate(with_holes, "ratio") == estimate(x, "ratio")
     assert effective_n(with_holes, "ratio") == effective_n(x, "ratio")
     assert interval(with_holes, "ratio", resamples=100) == interval(x, "ratio", resamples=100)

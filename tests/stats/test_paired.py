@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from colorbench.stats.bootstrap import bootstrap_weights, interval
-from colorbench.stats.paired import excludes_zero, paired_interval, shown, sign_flip_p
+from colorbench.stats.paired import excludes_zero, paired_interval, sign_flip_p, significance
 
 
 def two_models(rng: np.random.Generator, n: int, gain: float) -> tuple[np.ndarray, np.ndarray]:
@@ -159,5 +159,5 @@ def test_sign_flips_see_a_real_gain_and_refuse_other_weights() -> None:
 def test_what_an_interval_shows(
     low: float | None, high: float | None, if_higher: str | None, if_lower: str | None
 ) -> None:
-    assert shown(low, high, True) == if_higher and shown(low, high, False) == if_lower
+    assert significance(low, high, True) == if_higher and significance(low, high, False) == if_lower
     assert excludes_zero(low, high) == (if_higher is not None)

@@ -18,18 +18,18 @@ from colorbench.data.sources import open_dataset
 from colorbench.models.card import ModelCard
 from colorbench.training import checkpoint
 from colorbench.training.image_cache import build_cache
-from colorbench.training.preset import Preset, View
-from colorbench.training.trainer import Options, Trainer
+from colorbench.training.preset import CropStage, TrainingPreset
+from colorbench.training.trainer import Trainer, TrainerOptions
 from zoo.cic import CIC
 from zoo.cic.training_task import ClassificationTraining
 
-TINY = Preset(
+TINY = TrainingPreset(
     description="for tests",
     width=0.125,
     cache_size=40,
     views=(
-        View(begin=0.0, size=16, low=24, high=40, batch_size=8),
-        View(begin=0.5, size=24, low=30, high=40, batch_size=4),
+        CropStage(begin=0.0, size=16, low=24, high=40, batch_size=8),
+        CropStage(begin=0.5, size=24, low=30, high=40, batch_size=4),
     ),
     steps=12,
     learning_rate=1e-3,
@@ -60,14 +60,14 @@ def write_images(folder: Path) -> Path:
     return folder
 
 
-def make_trainer(images: Path, folder: Path, preset: Preset = TINY, **options: Any) -> Trainer:
+def make_trainer(images: Path, folder: Path, preset: TrainingPreset = TINY, **options: Any) -> Trainer:
     """A training of the tiny network; ``options`` of ``Options``."""
     cache = build_cache([open_dataset(images)], folder / "images", preset.cache_size)
     torch.manual_seed(0)
     task = ClassificationTraining(preset, load_prior())
     settings = {"checkpoint_every": 4, "log_every": 1, "validate_every": 6, **options}
     card = ModelCard(title="tiny", working_size=preset.working_size, settings={"width": preset.width})
-    return Trainer(task, preset, cache, Options(folder, **settings), lambda network: CIC(network, card))
+    return Trainer(task, preset, cache, TrainerOptions(folder, **settings), lambda network: CIC(network, card))
 
 
 class Silent:

@@ -17,12 +17,12 @@ from colorbench.color.lab import rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
-from colorbench.training.image_cache import build_cache, cut, open_cache
+from colorbench.training.image_cache import build_cache, crop_batch, open_cache
 from colorbench.training.initialization import kmeans_initialize
 from colorbench.training.journal import Journal
 from colorbench.training.loss import rebalanced_cross_entropy
 from colorbench.training.packaged_images import packaged_lightness
-from colorbench.training.preset import View
+from colorbench.training.preset import CropStage
 from colorbench.training.schedule import trapezoid
 from tests.support.training import TINY, Silent, make_trainer, write_images
 from zoo.cic.network import Network, layer_maps, scale_lightness
@@ -100,7 +100,9 @@ def test_the_schedule_rises_stays_and_falls() -> None:
 def test_crops_keep_images_real(images: Path, tmp_path: Path) -> None:
     cache = build_cache([open_dataset(images)], tmp_path, 40)
     assert len(cache.pixels) == 72 and [id for id, _ in cache.skipped] == ["broken.jpg"]
-    full = cut(cache.pixels, [3], View(begin=0, size=40, low=40, high=40, batch_size=1), np.random.default_rng(0))
+    full = crop_batch(
+        cache.pixels, [3], CropStage(begin=0, size=40, low=40, high=40, batch_size=1), np.random.default_rng(0)
+    )
     expected = rgb_to_lab(torch.from_numpy(cache.pixels[3].copy()).permute(2, 0, 1))
     assert torch.equal(full[0], expected) or torch.equal(full[0], expected.flip(-1))
     again = build_cache([open_dataset(images)], tmp_path, 40)

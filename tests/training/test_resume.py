@@ -15,7 +15,7 @@ import torch
 from colorbench.errors import RunError, UserError
 from colorbench.training.checkpoint import load_checkpoint
 from colorbench.training.journal import Journal
-from colorbench.training.preset import Preset
+from colorbench.training.preset import TrainingPreset
 from tests.support.training import TINY, Silent, make_trainer, train_and_die, write_images
 
 # Each one goes on from what the one before has left. Checkpoints are saved at steps 0, 4, 8 and 12.
@@ -143,7 +143,9 @@ class Broken(Silent):
 
 
 @pytest.mark.parametrize("preset", [TINY, TINY.model_copy(update={"clip": None})])
-def test_what_is_not_finite_stops_with_the_last_good_checkpoint(images: Path, tmp_path: Path, preset: Preset) -> None:
+def test_what_is_not_finite_stops_with_the_last_good_checkpoint(
+    images: Path, tmp_path: Path, preset: TrainingPreset
+) -> None:
     trainer = make_trainer(images, tmp_path, preset)
     with pytest.raises(RunError, match="not finite at step 6"):
         trainer.run(Broken(trainer, lambda t: t.task.weights.fill_(float("nan"))))

@@ -26,7 +26,7 @@ from colorbench.training.image_cache import ImageCache, build_cache
 from colorbench.training.init_from import copy_weights
 from colorbench.training.loader import Feed, Order
 from colorbench.training.optimizer import make_optimizer
-from colorbench.training.preset import Preset
+from colorbench.training.preset import TrainingPreset
 from colorbench.training.schedule import learning_rate
 from tests.support.training import TINY, write_images
 from zoo.cic import CIC
@@ -93,7 +93,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
     return lab[:, :1], lab[:, 1:]
 
 
-def gradient(preset: Preset, lightness: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
+def gradient(preset: TrainingPreset, lightness: torch.Tensor, ab: torch.Tensor) -> torch.Tensor:
     torch.manual_seed(0)
     task = ClassificationTraining(preset, load_prior()).eval()
     loss, _ = task(lightness, ab)

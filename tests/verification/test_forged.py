@@ -17,9 +17,9 @@ from PIL import Image
 from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.evaluation import aggregate
-from colorbench.results.load import load_stored
+from colorbench.results.load import load_run
 from colorbench.storage.hashing import content_fingerprint
-from colorbench.storage.npz import npz
+from colorbench.storage.npz import npz_bytes
 from colorbench.verification.checks import verify
 from protocols.auc import AucProtocol
 from protocols.fidelity import METRICS
@@ -66,7 +66,7 @@ def failing(folder: Path, **settings: Any) -> dict[str, list[str]]:
 
 def follow(folder: Path) -> None:
     """Derive all numbers of a record anew from its rows, as a careful forger does."""
-    run = load_stored(folder)
+    run = load_run(folder)
     name = run.record.protocol.name
     specs = METRICS if name == "fidelity" else AucProtocol.spec.metrics
     metrics = aggregate.metrics_of(specs, run.columns, {})
@@ -218,7 +218,7 @@ def test_one_array_that_was_changed_is_found(copy, name) -> None:
     with np.load(folder / "arrays.npz") as archive:
         arrays = dict(archive)
     arrays[name] = arrays[name][::-1].copy()
-    put_file(folder, "arrays.npz", npz(arrays))
+    put_file(folder, "arrays.npz", npz_bytes(arrays))
     assert failing(folder)
 
 
@@ -232,7 +232,7 @@ def test_scores_that_contradict_the_arrays_of_the_full_set_are_found(copy) -> No
             columns[name] = columns[f"{name}.s0"] / columns[f"{name}.s1"]
 
     edit_rows(folder, better)
-    run = load_stored(folder)
+    run = load_run(folder)
     specs = AucProtocol().resolve(run.record.protocol.parameters, Dataset("none", ())).metrics
     again = {metric.name: metric for metric in aggregate.metrics_of(specs, run.columns, {})}
     edit_record(

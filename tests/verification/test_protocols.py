@@ -14,7 +14,7 @@ from colorbench.data.sources import open_dataset
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.results.rows import read_rows
 from colorbench.storage.hashing import content_fingerprint
-from colorbench.storage.npz import npz
+from colorbench.storage.npz import npz_bytes
 from colorbench.verification.checks import verify
 from colorbench.verification.schema import CLAIMED, Verification
 from protocols.human_study.analysis.fooling_rates import analyze
@@ -156,7 +156,7 @@ def test_arrays_of_another_model_do_not_fit_the_rows(make: Callable[[Path], Path
     with np.load(folder / "arrays.npz") as archive:
         arrays = dict(archive)
     # The rows of another order of images are those of another model.
-    put_file(folder, "arrays.npz", npz({name: values[::-1] for name, values in arrays.items()}))
+    put_file(folder, "arrays.npz", npz_bytes({name: values[::-1] for name, values in arrays.items()}))
     assert "scores" in dict(wrong(verify(folder)))
 
 

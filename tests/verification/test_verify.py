@@ -19,8 +19,8 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.results.load import load_stored
-from colorbench.storage.safe_read import inside
+from colorbench.results.load import load_run
+from colorbench.storage.safe_read import is_inside
 from colorbench.verification.checks import verify
 from colorbench.verification.rerun import TOLERANCE, Wanted, departure, rerunner
 from colorbench.verification.schema import read_verification
@@ -177,7 +177,7 @@ def forged(folder: Path) -> None:
             columns[name] = columns[f"{name}.s0"] / columns[f"{name}.s1"]
 
     edit_rows(folder, better)
-    run = load_stored(folder)
+    run = load_run(folder)
     metrics = aggregate.metrics_of(AucProtocol.spec.metrics, run.columns, {})
 
     def follow(record: dict[str, Any]) -> None:
@@ -290,8 +290,8 @@ def test_files_outside_the_folder_are_not_opened(folder, tmp_path) -> None:
         "\0",
     ]
     for name in names:
-        assert inside(folder, name) is None, name
-    assert inside(folder, "thumbnails/index.json") is not None
+        assert is_inside(folder, name) is None, name
+    assert is_inside(folder, "thumbnails/index.json") is not None
     edit_record(folder, lambda record: record["files"]["saved_images"].update(dict.fromkeys(names[:4], "0" * 64)))
     details = [check.detail for check in verify(folder).checks if check.outcome == "fails"]
     assert sum("is no file of this record" in detail for detail in details) == 4
@@ -324,7 +324,7 @@ def test_rows_that_are_none_are_refused(folder, name, values, message) -> None:
     put_rows(folder, with_column(table_of(folder), name, pyarrow.array(values)))
     assert message in failing(folder)["rows"]
     with pytest.raises(UserError):
-        load_stored(folder)
+        load_run(folder)
 
 
 def test_a_text_that_is_repeated_fills_no_memory(folder) -> None:

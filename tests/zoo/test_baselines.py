@@ -15,7 +15,7 @@ from torch import Tensor
 from colorbench.color.bins import nearest_bin
 from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 from colorbench.color.prior import load_prior, rebalancing_weights
-from colorbench.data.decoding import decode
+from colorbench.data.decoding import decode_image
 from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
@@ -43,7 +43,7 @@ def loaded(name: str) -> LoadedModel:
 @pytest.fixture(scope="module")
 def truth() -> Tensor:
     """(7, 3, 64, 96) uint8: the packaged images."""
-    images = [Image.fromarray(decode(sample).rgb).resize((96, 64)) for sample in open_dataset("samples").samples]
+    images = [Image.fromarray(decode_image(sample).rgb).resize((96, 64)) for sample in open_dataset("samples").samples]
     return torch.from_numpy(np.stack([np.asarray(image) for image in images]).transpose(0, 3, 1, 2).copy())
 
 
@@ -225,13 +225,13 @@ def test_the_data_are_made_from_a_folder_and_fit_the_models(tmp_path, images, mo
     # Each is the 16 x 16 means of one of the images.
     blocks = []
     for sample in open_dataset(images).samples:
-        rgb = get_preprocessing("squash128").apply(decode(sample).rgb)
+        rgb = get_preprocessing("squash128").apply(decode_image(sample).rgb)
         lab = rgb_to_lab(torch.from_numpy(rgb.transpose(2, 0, 1).copy())).numpy()
         blocks.append(lab[1:].reshape(2, 16, 8, 16, 8).mean(axis=(2, 4)))
     for thumbnail in thumbnails:
         assert min(np.abs(thumbnail - block).max() for block in blocks) < 0.51
     for file_name in ("constant.json", "mean_color.json"):
         assert (tmp_path / file_name).is_file()
-    hashes = sorted(int(decode(sample).sha256[:16], 16) for sample in open_dataset(images).samples)
+    hashes = sorted(int(decode_image(sample).sha256[:16], 16) for sample in open_dataset(images).samples)
     assert np.load(tmp_path / "training_hashes.npy").tolist() == hashes
     assert (tmp_path / "random_ab.npz").stat().st_size < 1_000_000

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from colorbench.training import Drop, Preset, View
+from colorbench.training import CropStage, LearningRateDrop, TrainingPreset
 
 # What text and code agree on, or what only the code says: neither of the two names crop or batch differently.
-_CROPS = (View(begin=0.0, size=176, low=176, high=176, batch_size=40),)
+_CROPS = (CropStage(begin=0.0, size=176, low=176, high=176, batch_size=40),)
 
 PRESETS = {
-    "small": Preset(
+    "small": TrainingPreset(
         description="two CPU cores, about an hour and a half; images of 128 pixels",
         width=0.2,
         cache_size=128,
         # Small crops first: a step costs less than half, and what color a thing has shows at 64 pixels already.
         views=(
-            View(begin=0.0, size=64, low=76, high=128, batch_size=32),
-            View(begin=0.8, size=96, low=100, high=128, batch_size=24),
+            CropStage(begin=0.0, size=64, low=76, high=128, batch_size=32),
+            CropStage(begin=0.8, size=96, low=100, high=128, batch_size=24),
         ),
         steps=18_000,
         learning_rate=1.5e-3,
@@ -31,24 +31,24 @@ PRESETS = {
         prior_floor=1e-5,
         working_size=96,
     ),
-    "paper": Preset(
+    "paper": TrainingPreset(
         description="the paper's text; crop and batch, which it does not name, are those of the released code",
         cache_size=256,
         views=_CROPS,
         steps=450_000,
         learning_rate=3e-5,
-        drops=(Drop(200_000, 1e-5), Drop(375_000, 3e-6)),
+        drops=(LearningRateDrop(200_000, 1e-5), LearningRateDrop(375_000, 3e-6)),
         neighbors=5,  # "a typo", says its first author (richzhang/colorization, issue 59)
         prior="smoothed",
         working_size=256,
     ),
-    "released": Preset(
+    "released": TrainingPreset(
         description="the released code, where it departs from the text",
         cache_size=256,
         views=_CROPS,
         steps=450_000,  # its solver allows 500,000; its README says that 450,000 do
         learning_rate=3.16e-5,
-        drops=(Drop(215_000, 3.16e-5 * 0.316), Drop(430_000, 3.16e-5 * 0.316**2)),
+        drops=(LearningRateDrop(215_000, 3.16e-5 * 0.316), LearningRateDrop(430_000, 3.16e-5 * 0.316**2)),
         neighbors=10,
         prior="soft",
         gray_mask=5.0,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.color import Prior, rebalancing_weights, soft_encode
-from colorbench.training import Preset, colored, kmeans_initialize, rebalanced_cross_entropy
+from colorbench.training import TrainingPreset, colored, kmeans_initialize, rebalanced_cross_entropy
 from zoo.cic.network import STRIDE, Network, scale_lightness
 
 
@@ -16,7 +16,7 @@ class ClassificationTraining(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, preset: Preset, prior: Prior) -> None:
+    def __init__(self, preset: TrainingPreset, prior: Prior) -> None:
         super().__init__()
         self.preset = preset
         self.network = Network(preset.width)

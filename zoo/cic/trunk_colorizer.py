@@ -12,7 +12,7 @@ from torch import Tensor
 
 from colorbench.errors import UserError
 from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, at_working_size, check_shapes, load_weights
-from colorbench.training import Preset, kmeans_initialize, packaged_lightness
+from colorbench.training import TrainingPreset, kmeans_initialize, packaged_lightness
 from zoo.cic.network import Network, layer_maps, scale_lightness
 
 SMALL = 256 * 256
@@ -27,7 +27,7 @@ class TrunkColorizer:
     """Weights of the tag ``small``."""
     outputs: ClassVar[int]
     """Maps that the head gives."""
-    presets: ClassVar[Mapping[str, Preset]]
+    presets: ClassVar[Mapping[str, TrainingPreset]]
     tags: ClassVar[Mapping[str, str]]
     drawn: str | None = None
     """Tag of a control, whose weights were drawn and not learned."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.color import Prior
-from colorbench.training import Preset, colored, kmeans_initialize, reduce_pixels
+from colorbench.training import TrainingPreset, colored, kmeans_initialize, reduce_pixels
 from zoo.cic.network import STRIDE, Network, scale_lightness
 
 AB_SCALE = 110.0
@@ -18,7 +18,7 @@ LOSS_UNIT = 27.5
 class RegressionTraining(nn.Module):
     """Network and Euclidean loss; ``forward`` is the loss."""
 
-    def __init__(self, preset: Preset, prior: Prior) -> None:
+    def __init__(self, preset: TrainingPreset, prior: Prior) -> None:
         """Create the task; the prior plays no part, since regression is not rebalanced."""
         super().__init__()
         self.preset = preset

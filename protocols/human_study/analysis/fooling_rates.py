@@ -16,11 +16,11 @@ import numpy as np
 import pandas
 from scipy.special import ndtri
 
-from colorbench.reporting import number
+from colorbench.reporting import format_number
 from colorbench.stats import (
-    MINIMUM,
+    CLUSTERED_RESAMPLES,
+    MINIMUM_IMAGES,
     MINIMUM_PARTICIPANTS,
-    RESAMPLES,
     ClusteredDifference,
     ClusteredRate,
     Interval,
@@ -155,7 +155,7 @@ class Analysis:
         return self.study_data.responses[self.applied.kept]
 
 
-def analyze(study_data: StudyData, *, resamples: int = RESAMPLES, seed: int = 0) -> Analysis:
+def analyze(study_data: StudyData, *, resamples: int = CLUSTERED_RESAMPLES, seed: int = 0) -> Analysis:
     """Compute all numbers of a study.
 
     Args:
@@ -215,7 +215,7 @@ def _method(
     share = fooled.mean()
     independent = binomial_interval(int(fooled.sum()), len(fooled))
     others.append(OtherInterval("binomial", math.sqrt(share * (1 - share) / len(fooled)), independent))
-    rate = clustered_rate(fooled, participant, image, level=LEVEL, minimum_images=MINIMUM)
+    rate = clustered_rate(fooled, participant, image, level=LEVEL, minimum_images=MINIMUM_IMAGES)
     reaction = candidate["reaction_ms"].median()
     return MethodResult(
         method=name,
@@ -252,7 +252,7 @@ def side_bias(table: pandas.DataFrame) -> Bias:
     hit = ndtri((chosen[fake_first].sum() + 0.5) / (fake_first.sum() + 1))
     false_alarm = ndtri((chosen[~fake_first].sum() + 0.5) / ((~fake_first).sum() + 1))
     return Bias(
-        first=clustered_rate(chosen, participant, image, level=LEVEL, minimum_images=MINIMUM),
+        first=clustered_rate(chosen, participant, image, level=LEVEL, minimum_images=MINIMUM_IMAGES),
         criterion=float(-(hit + false_alarm) / 2) + 0.0,
         d_prime=float((hit - false_alarm) / math.sqrt(2)),
     )
@@ -263,7 +263,9 @@ def _comparisons(tests: pandas.DataFrame, rated: Sequence[str], resamples: int, 
     method = tests["method"].to_numpy()
     pairs = list(combinations(rated, 2))
     found = [
-        clustered_difference(fooled, participant, image, method == a, method == b, level=LEVEL, minimum_images=MINIMUM)
+        clustered_difference(
+            fooled, participant, image, method == a, method == b, level=LEVEL, minimum_images=MINIMUM_IMAGES
+        )
         for a, b in pairs
     ]
     adjusted = holm([one.p for one in found])
@@ -327,7 +329,7 @@ def _images(study_data: StudyData, kept: pandas.DataFrame) -> tuple[tuple[ImageR
 def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> list[str]:
     """Return what a reader must know first."""
     design, notes = study_data.design, []
-    if result.images < MINIMUM:
+    if result.images < MINIMUM_IMAGES:
         shown = "1 image" if result.images == 1 else f"{result.images} images"
         notes.append(f"smoke test on {shown}: scores are not meaningful")
     elif result.participants < MINIMUM_PARTICIPANTS:
@@ -342,8 +344,8 @@ def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> lis
     if not design.settings.sentinels:
         notes.append("no sentinels were shown: inattentive participants cannot be told from fooled ones")
     notes.extend(
-        f"sentinels fooled in {number(100 * row.rate.value, '%')} % of their trials: participants were not attentive, "
-        "or the random colors happened to fit"
+        f"sentinels fooled in {format_number(100 * row.rate.value, '%')} % of their trials: participants were not "
+        "attentive, or the random colors happened to fit"
         for row in result.methods
         if row.sentinel and row.rate.value > 0.25
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colorbench.reporting import number
+from colorbench.reporting import format_number
 from colorbench.stats import Interval
 from protocols.human_study.analysis.fooling_rates import Analysis
 from protocols.human_study.study.schema import Design
@@ -47,15 +47,15 @@ def findings(analysis: Analysis) -> str:
 
 def percent(value: float, interval: Interval | None = None) -> str:
     """Format shares as ``32.30 % [29.10, 35.70]``."""
-    message = f"{number(100 * value, '%')} %"
+    message = f"{format_number(100 * value, '%')} %"
     if interval is None:
         return message
-    return f"{message} [{number(100 * interval.low, '%')}, {number(100 * interval.high, '%')}]"
+    return f"{message} [{format_number(100 * interval.low, '%')}, {format_number(100 * interval.high, '%')}]"
 
 
 def points(value: float, *, signed: bool = False) -> str:
     """Format a difference of shares in percentage points."""
-    return number(100 * value, "%", signed=signed)
+    return format_number(100 * value, "%", signed=signed)
 
 
 def format_p(p: float) -> str:

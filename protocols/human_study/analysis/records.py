@@ -21,7 +21,7 @@ from colorbench.evaluation import (
     write_index,
     write_rows,
 )
-from colorbench.models import ModelCard, overlap
+from colorbench.models import ModelCard, find_overlap
 from colorbench.results import (
     DatasetPart,
     Difference,
@@ -33,11 +33,11 @@ from colorbench.results import (
     SavedImage,
     Shard,
     collect_provenance,
-    file_names,
     protocol_identity,
     record_text,
+    saved_names,
 )
-from colorbench.stats import MINIMUM, ClusteredRate, defined, effective_n
+from colorbench.stats import MINIMUM_IMAGES, ClusteredRate, effective_n, is_defined
 from colorbench.storage import content_fingerprint, digest_of, plain, version_of
 from protocols.human_study.analysis.fooling_rates import Analysis, MethodResult
 from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION, identity_of
@@ -164,7 +164,7 @@ def _dataset(analysis: Analysis, method: Method, rows: Shard) -> DatasetPart:
         skipped=[],
         fingerprint=content_fingerprint(rows.sha256s),
         preprocessing=design.settings.preprocessing,
-        overlap=overlap(_card(method), rows.sha256s),
+        overlap=find_overlap(_card(method), rows.sha256s),
         limit=None,
         redistributable=design.data.redistributable,
     )
@@ -173,7 +173,7 @@ def _dataset(analysis: Analysis, method: Method, rows: Shard) -> DatasetPart:
 def _metrics(row: MethodResult, columns: dict[str, np.ndarray]) -> list[Metric]:
     """Return the three metrics of a method."""
     statistics = np.stack([columns[f"{HEADLINE}.s0"], columns[f"{HEADLINE}.s1"]], axis=1)
-    n, effective = int(defined(statistics).sum()), effective_n(statistics, "ratio")
+    n, effective = int(is_defined(statistics).sum()), effective_n(statistics, "ratio")
     d = row.d_prime
     values = {
         HEADLINE: _percent(row.rate),
@@ -246,7 +246,7 @@ def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
     first = few_images_note(len(analysis.study_data.design.tests)) or [
         note for note in analysis.notes if note.startswith("smoke test on ")
     ]
-    if not first and rate.images < MINIMUM:
+    if not first and rate.images < MINIMUM_IMAGES:
         first = [f"smoke test on {rate.images} images: scores are not meaningful"]
     rest = [note for note in analysis.notes if not note.startswith("smoke test on ")]
     return [*first, counted, excluded, *rest]
@@ -296,7 +296,7 @@ def _save_images(
         fake, real = files.get((id, row.method)), files.get((id, None))
         if fake is None or real is None or not (fake.is_file() and real.is_file()):
             continue
-        response, truth, gray = file_names(id)
+        response, truth, gray = saved_names(id)
         with Image.open(fake) as image:
             folder.write(folder.thumbnails / response, thumbnail(image.convert("RGB")), durable=False)
         with Image.open(real) as image:

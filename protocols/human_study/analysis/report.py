@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from colorbench.reporting import Plot, number
+from colorbench.reporting import Plot, format_number
 from protocols.human_study.analysis.fooling_rates import Analysis, ImageResult, MethodResult
 from protocols.human_study.analysis.methods_text import findings, format_p, methods_paragraph, percent, points
 
@@ -39,7 +39,7 @@ def page(analysis: Analysis, study: Path, drawn: Mapping[str, Plot]) -> str:
     from colorbench.reporting import page_environment
 
     environment = page_environment("protocols.human_study")
-    environment.filters |= {"percent": percent, "points": points, "format_p": format_p, "number": number}
+    environment.filters |= {"percent": percent, "points": points, "format_p": format_p, "number": format_number}
     result = analysis.result
     notes = list(analysis.notes)
     return environment.get_template("analysis.html.jinja").render(

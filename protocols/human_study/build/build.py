@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from colorbench.data import Dataset, Sample, UnreadableImage, decode, get_preprocessing, id_hash
+from colorbench.data import Dataset, Sample, UnreadableImage, decode_image, get_preprocessing, id_hash
 from colorbench.errors import UserError
 from colorbench.evaluation import NullProgress, ProgressListener
-from colorbench.models import TRUTH, LoadedModel, file_sha256, load_model
+from colorbench.models import TRUTH_MODEL, LoadedModel, file_sha256, load_model
 from colorbench.storage import check_writable, content_fingerprint, write_atomic
 from protocols.human_study.build.assignment import PRACTICE, SENTINEL_SHARE, draw_slots, sentinel_count
 from protocols.human_study.build.color_vision_plates import DIGITS, draw_plate
@@ -122,7 +122,7 @@ def build(request: BuildRequest, listener: ProgressListener | None = None) -> De
 def _build(request: BuildRequest, listener: ProgressListener) -> Design:
     jspsych = jspsych_files()
     models = [one if isinstance(one, LoadedModel) else load_model(one) for one in request.models]
-    sentinel, truth = load_model(SENTINEL_MODEL), load_model(TRUTH)
+    sentinel, truth = load_model(SENTINEL_MODEL), load_model(TRUTH_MODEL)
     names = [model.full_name for model in models]
     for name in names:
         if names.count(name) > 1 or name == sentinel.full_name:
@@ -253,7 +253,7 @@ def _images(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
         if len(found) == wanted:
             break
         try:
-            image = decode(sample)
+            image = decode_image(sample)
         except UnreadableImage:
             continue
         if not image.gray:

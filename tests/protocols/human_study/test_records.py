@@ -6,7 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
-from colorbench.results.load import load_stored
+from colorbench.results.load import load_run
 from colorbench.results.record import read_record
 from colorbench.storage.hashing import content_fingerprint
 from colorbench.verification.checks import verify
@@ -27,7 +27,7 @@ def test_records_hold_where_few_images_have_a_response(tmp_path: Path, participa
     assert len(positions) == len(METHODS) + 1
     fingerprints = set()
     for position, row in zip(positions, found.result.methods, strict=True):
-        record, run = read_record(position), load_stored(position)
+        record, run = read_record(position), load_run(position)
         fingerprints.add(record.dataset.fingerprint)
         assert record.dataset.fingerprint == content_fingerprint(run.sha256s)
         assert record.dataset.n == record.dataset.n_evaluated == len(run.rows) == images
