@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from colorbench.color import load_prior, rebalancing_weights, rgb_to_lab, soft_encode
-from colorbench.data import Sample, decode, open_dataset
+from colorbench.data import Sample, decode_image, open_dataset
 from colorbench.errors import UserError
 from colorbench.models import cache_folder
 from colorbench.storage import write_atomic
@@ -93,6 +93,6 @@ def _entropy(logits: Tensor) -> Tensor:
 
 def _lab(sample: Sample) -> Tensor:
     """Return (1, 3, SIZE, SIZE) Lab of an image."""
-    rgb = decode(sample).rgb
+    rgb = decode_image(sample).rgb
     small = np.array(Image.fromarray(rgb).resize((SIZE, SIZE), Image.Resampling.BICUBIC))
     return rgb_to_lab(torch.from_numpy(small).permute(2, 0, 1)[None].contiguous())
