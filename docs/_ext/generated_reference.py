@@ -102,8 +102,12 @@ def api_page(module: ModuleType, modules: Sequence[ModuleType]) -> str:
     summary = inspect.cleandoc(module.__doc__ or "").split("\n\n")[0]
     names = [name for name in sorted(module.__all__, key=str.lower) if not inspect.ismodule(getattr(module, name))]
     homes = {name: home_of(module, name, modules) for name in names}
-    rows = [(f"{{py:obj}}`{name} <{home}.{name}>`", first_line(module, name)) for name, home in homes.items()]
-    parts = [f"# {package}\n\n{summary}\n", table(("name", ""), rows)]
+    rows = [
+        (f"{{py:obj}}`{name} <{home}.{name}>`", first_line(module, name))
+        for name, home in homes.items()
+        if name != "__version__"
+    ]
+    parts = [f"# {package}\n\n{summary}\n", table(("name", "meaning"), rows)]
     parts += [f"```{{eval-rst}}\n{directive(module, name)}```\n" for name in names if homes[name] == package]
     return "\n".join(parts)
 
