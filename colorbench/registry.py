@@ -116,7 +116,7 @@ def find(kind: Kind, name: str) -> Plugin:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that was probably meant.
 
-    It is near as a whole, or in its last part (``gray`` -> ``zoo/gray``).
+    It is near as a whole, or in its last part (``garay`` -> ``zoo/gray``).
     """
     names = list(known)
     full = difflib.get_close_matches(name, names, n=1, cutoff=0.75)

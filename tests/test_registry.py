@@ -163,7 +163,7 @@ def test_two_packages_that_claim_one_name_are_both_named(install: Install) -> No
 @pytest.mark.parametrize(
     ("unknown", "meant"),
     [
-        ("zoo/gray", "zoo/gray"),
+        ("zoo/garay", "zoo/gray"),
         ("zoo/cci", "zoo/cic"),
         ("zo/half-chroma", "zoo/half-chroma"),
         ("x/Constant", "zoo/constant"),

@@ -130,13 +130,13 @@ def test_few_images_are_called_a_demonstration_first(printed, n: int, stated: st
         assert first.startswith("zoo/cic.small")
     else:
         assert first == f"smoke test on {stated} scores are not meaningful"
-        assert printed(n=n).count("too_few_images") == 1
+        assert printed(n=n).count("smoke test") == 1
 
 
 @pytest.mark.parametrize("model", ["zoo/cic.small", "someone/a-model-with-a-long-name.large"])
 def test_the_table_fits_80_columns_when_piped(printed, model: str) -> None:
     text = printed(model=model)
-    table = text[text.index("minus gray") - 60 : text.index("record:")]
+    table = text[text.index("minus gray") - 60 : text.index("result:")]
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
     assert "…" not in text
     assert "\x1b" not in text
@@ -147,7 +147,7 @@ def test_what_a_reader_must_know_is_stated(printed) -> None:
         n_gray=3, overlap=5, skipped=[{"id": "a.jpg", "reason": "truncated"}, {"id": "b.jpg", "reason": "empty"}]
     )
     assert "! grayscale images: 3 (policy: keep)" in text
-    assert "! images left out: 2, the first being a.jpg: truncated" in text
+    assert "! skipped images: 2, the first is a.jpg: truncated" in text
     assert "! images that the model was trained on: 5" in text
 
 
@@ -164,7 +164,7 @@ def test_a_model_does_not_stand_beside_itself(printed) -> None:
 
 def test_it_says_where_the_record_lies_on_one_line(printed, tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 30)
-    assert f"record: {folder}/record.json" in printed(folder=folder).splitlines()
+    assert f"result: {folder}/record.json" in printed(folder=folder).splitlines()
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,9 @@ def test_a_verb_costs_torch_only_when_it_works(name: str, tmp_path: Path) -> Non
 
 
 def test_an_unknown_verb_suggests_the_nearest(colorbench) -> None:
-    done = colorbench("colorize")
+    done = colorbench("colorise")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: no command 'colorize'. Did you mean `colorize`?\n"
+    assert done.stderr == "error: no command 'colorise'. Did you mean `colorize`?\n"
 
 
 @pytest.fixture

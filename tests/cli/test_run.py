@@ -55,8 +55,8 @@ def test_records_and_pages_lie_where_it_says(finished) -> None:
     text, output = finished[0].stdout, finished[1]
     for protocol in ("auc", "fidelity"):
         (path,) = output.glob(f"zoo/cic.untrained/{protocol}/images*/record.json")
-        assert f"record: {path}" in text.splitlines()
-        assert f"with images: {path.parent / 'report.html'}" in text.splitlines()
+        assert f"result: {path}" in text.splitlines()
+        assert f"report: {path.parent / 'report.html'}" in text.splitlines()
         record = Record.model_validate_json(path.read_text())
         assert record.dataset.n_evaluated == 3
         page = (path.parent / "report.html").read_text()
@@ -104,7 +104,7 @@ def test_parameters_reach_the_protocol(images: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "code", "message"),
     [
-        (["-m", "zoo/gray", "-p", "auc"], 2, "Did you mean zoo/gray?"),
+        (["-m", "zoo/garay", "-p", "auc"], 2, "Did you mean zoo/gray?"),
         (["-m", "cic", "-p", "auc"], 2, "zoo/cic"),
         (["-m", "zoo/gray", "-p", "acu"], 2, "Did you mean auc?"),
         (["-m", "zoo/gray", "-p", "auc@cic2017"], 2, "no preset 'cic2017'"),

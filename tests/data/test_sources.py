@@ -98,7 +98,7 @@ def test_a_path_is_a_folder_even_where_it_is_called_samples(tmp_path: Path, monk
 
 def test_one_folder_is_no_class(tmp_path: Path) -> None:
     put(tmp_path / "images" / "a.jpg", tmp_path / "images" / "b.jpg")
-    assert labels(tmp_path) == {"thumbnails/a.jpg": None, "thumbnails/b.jpg": None}
+    assert labels(tmp_path) == {"images/a.jpg": None, "images/b.jpg": None}
 
 
 # --- the packaged images
