@@ -106,7 +106,7 @@ def test_an_editable_install_is_another_model_after_every_edit(install: Install,
 
 
 def test_protocols_of_others_have_a_prefix_and_their_commands_none(install: Install) -> None:
-    install("reference", "auc = theirs_auc:Auc", group="protocols")
+    install("theirs", "auc = theirs_auc:Auc", group="protocols")
     install("tools", "paint = tools_paint:paint", group="commands")
     assert {"auc", "theirs/auc"} <= set(names("protocols"))
     assert "paint" in names("commands")
