@@ -11,12 +11,3 @@ from .loader import load_batches as load_batches
 from .preprocessing import Preprocessing as Preprocessing
 from .preprocessing import get_preprocessing as get_preprocessing
 from .sources import open_dataset as open_dataset
-from .sources.voc import CLASSES as CLASSES
-from .sources.voc import DIFFICULT as DIFFICULT
-from .sources.voc import PRESENT as PRESENT
-from .sources.voc import SEGMENTED as SEGMENTED
-from .sources.voc import VOID as VOID
-from .sources.voc import devkit_root as devkit_root
-from .sources.voc import image_set as image_set
-from .sources.voc import mask as mask
-from .sources.voc import presence as presence

@@ -5,7 +5,7 @@ from .auc import auc as auc
 from .auc import auc_statistics as auc_statistics
 from .auc import pooled_statistics as pooled_statistics
 from .auc import weighted_histogram as weighted_histogram
-from .average_precision import Rule as Rule
+from .average_precision import AveragePrecisionRule as AveragePrecisionRule
 from .average_precision import average_precision as average_precision
 from .chroma import mean_chroma as mean_chroma
 from .ciede2000 import ciede2000 as ciede2000

@@ -16,12 +16,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-Rule = Literal["voc07", "voc10", "sklearn"]
+AveragePrecisionRule = Literal["voc07", "voc10", "sklearn"]
 """How precision is averaged over recall: at 11 levels, over all with its envelope, or over all as it is."""
 
 
 def average_precision(
-    scores: np.ndarray, positive: np.ndarray, rule: Rule, weights: np.ndarray | None = None
+    scores: np.ndarray, positive: np.ndarray, rule: AveragePrecisionRule, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """Return average precision in 0..1; NaN where no positive image counts.
 
@@ -42,8 +42,8 @@ def average_precision(
         0.8333333333333333
     """
     scores, positive = np.asarray(scores, dtype=np.float64), np.asarray(positive, dtype=bool)
-    if rule not in get_args(Rule):
-        raise ValueError(f"unknown rule {rule!r}: choose from {', '.join(get_args(Rule))}")
+    if rule not in get_args(AveragePrecisionRule):
+        raise ValueError(f"unknown rule {rule!r}: choose from {', '.join(get_args(AveragePrecisionRule))}")
     if scores.ndim != 1 or scores.shape != positive.shape or np.isnan(scores).any():
         raise ValueError(f"need (n,) scores without NaN and (n,) labels, got {scores.shape} and {positive.shape}")
     if weights is None:
@@ -53,7 +53,7 @@ def average_precision(
     return np.array(values).reshape(weights.shape[:-1])
 
 
-def _of_one(scores: np.ndarray, positive: np.ndarray, rule: Rule, weights: np.ndarray) -> float:
+def _of_one(scores: np.ndarray, positive: np.ndarray, rule: AveragePrecisionRule, weights: np.ndarray) -> float:
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     counted = weights > 0

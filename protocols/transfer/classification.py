@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from colorbench.data import CLASSES, DIFFICULT, PRESENT, Dataset, devkit_root, presence
+from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import (
     Derived,
@@ -30,12 +30,13 @@ from colorbench.evaluation import (
     metrics_of,
     write_result,
 )
-from colorbench.metrics import Rule, average_precision
+from colorbench.metrics import AveragePrecisionRule, average_precision
 from colorbench.results import Metric, MetricSpec, Record
 from protocols.label_alignment import aligned
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, numbers, training_overlap
 from protocols.transfer.shared import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
+from protocols.transfer.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence
 
 TOP1 = MetricSpec(
     name="top1",
@@ -229,7 +230,7 @@ def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Loss:
 
 
 def score(
-    scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], rule: Rule, *, single: bool
+    scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], rule: AveragePrecisionRule, *, single: bool
 ) -> tuple[dict[str, np.ndarray], list[Metric], list[str]]:
     """Compute the columns of the rows, metrics and notes.
 
@@ -269,7 +270,9 @@ def score(
     return columns, metrics, notes
 
 
-def _precision(scores: np.ndarray, labels: np.ndarray, rule: Rule, weights: np.ndarray | None = None) -> np.ndarray:
+def _precision(
+    scores: np.ndarray, labels: np.ndarray, rule: AveragePrecisionRule, weights: np.ndarray | None = None
+) -> np.ndarray:
     """Average precision of one class; what is difficult takes no part."""
     counted = labels != DIFFICULT
     part = None if weights is None else weights[:, counted]

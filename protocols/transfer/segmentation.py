@@ -18,7 +18,7 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate
 
-from colorbench.data import CLASSES, SEGMENTED, VOID, devkit_root, get_preprocessing, mask
+from colorbench.data import get_preprocessing
 from colorbench.errors import UserError
 from colorbench.evaluation import (
     Derived,
@@ -34,6 +34,7 @@ from colorbench.results import Metric, MetricSpec, Record
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, mirror, numbers, training_overlap
 from protocols.transfer.shared import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
+from protocols.transfer.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
 
 NAMES = ("background", *CLASSES)
 MEAN_IOU = MetricSpec(

@@ -10,15 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from colorbench.data import (
-    Dataset,
-    check_contents,
-    contents_digest,
-    contents_of,
-    devkit_root,
-    get_preprocessing,
-    image_set,
-)
+from colorbench.data import Dataset, check_contents, contents_digest, contents_of, get_preprocessing
 from colorbench.evaluation import (
     ProtocolContext,
     ThroughputMeter,
@@ -29,6 +21,7 @@ from colorbench.stats import MINIMUM_IMAGES, weight_blocks
 from colorbench.storage import digest_of
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, crop_of, load, tune
+from protocols.transfer.voc import devkit_root, image_set
 
 DEFAULTS: Mapping[str, Any] = {
     "tune": "head",

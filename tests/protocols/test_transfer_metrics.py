@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from colorbench.metrics.average_precision import Rule, average_precision
+from colorbench.metrics.average_precision import AveragePrecisionRule, average_precision
 from protocols.transfer.segmentation import confusion, intersection_over_union, mean_iou
 
 # Ranked: right, wrong, right, wrong, wrong, right. Precision where recall rises: 1/1, 2/3, 3/6 at 1/3, 2/3, 1.
@@ -24,7 +24,7 @@ POSITIVE = np.array([True, False, True, False, False, True])
         ("sklearn", (1 + 2 / 3 + 1 / 2) / 3),
     ],
 )
-def test_hand_worked(rule: Rule, by_hand: float) -> None:
+def test_hand_worked(rule: AveragePrecisionRule, by_hand: float) -> None:
     assert float(average_precision(SCORES, POSITIVE, rule)) == pytest.approx(by_hand)
 
 
@@ -45,7 +45,7 @@ def test_stepwise_is_that_of_scikit_learn_ties_and_all(seed: int) -> None:
 
 
 @pytest.mark.parametrize("rule", ["voc07", "voc10", "sklearn"])
-def test_a_weight_is_a_image_more_often(rule: Rule) -> None:
+def test_a_weight_is_a_image_more_often(rule: AveragePrecisionRule) -> None:
     rng = np.random.default_rng(0)
     scores, positive = rng.integers(0, 9, 30).astype(float), rng.random(30) < 0.4
     weights = rng.integers(0, 3, (4, 30))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from colorbench.data.sources.voc import CLASSES
+from protocols.transfer.voc import CLASSES
 
 IMAGES = (("astronaut", "person"), ("chelsea", "cat"), ("coffee", "diningtable"))
 OBJECTS = (

@@ -1,4 +1,4 @@
-"""Sources of datasets: folders, lists of files, the packaged samples, PASCAL VOC."""
+"""Sources of datasets: folders, lists of files, the packaged samples."""
 
 from colorbench.data.sources.folder import open_dataset
 
