@@ -1,0 +1,105 @@
+"""What code of a plugin leaves behind in the process: what it prints, and the global state that it changes."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import ImageFile
+from torch.backends import cuda, cudnn
+
+RANDOM = ("the random state of torch", "the random state of numpy", "the random state of Python")
+
+
+def random_state() -> dict[str, Any]:
+    """Return the state of the global random generators, by name."""
+    states = (torch.get_rng_state().numpy().tobytes(), np.random.get_state(legacy=False), random.getstate())
+    return dict(zip(RANDOM, map(repr, states), strict=True))
+
+
+def process_state() -> dict[str, Any]:
+    """Return all global state that another model's predictions may depend on, by name."""
+    return {
+        **random_state(),
+        "the default dtype of torch": torch.get_default_dtype(),
+        "the default device of torch": torch.get_default_device(),
+        "gradients (torch.is_grad_enabled)": torch.is_grad_enabled(),
+        "the number of torch's threads": torch.get_num_threads(),
+        "torch's precision of matrix products": torch.get_float32_matmul_precision(),
+        "torch's deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "cudnn's settings": (cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, cuda.matmul.allow_tf32),
+        "numpy's error handling": np.geterr(),
+        "Pillow's LOAD_TRUNCATED_IMAGES": ImageFile.LOAD_TRUNCATED_IMAGES,
+        "the working directory": os.getcwd(),
+        "the environment": dict(os.environ),
+    }
+
+
+@contextlib.contextmanager
+def random_state_kept() -> Iterator[None]:
+    """Put the global random generators back as they were."""
+    before, numpys = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(before)
+            np.random.set_state(numpys)
+
+
+def seeds_set_by(make: Callable[[], object]) -> list[str]:
+    """Return which global random generators code seeds: they end in the same state, wherever they began.
+
+    Drawing from them is no fault here: torch's layers do so when they are made.
+    """
+    ends = []
+    for seed in (1, 2):
+        with random_state_kept():
+            random.seed(seed)
+            np.random.seed(seed)
+            torch.manual_seed(seed)
+            make()
+            ends.append(random_state())
+    return [name for name in RANDOM if ends[0][name] == ends[1][name]]
+
+
+def changed_state(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """Return the names of what differs between two states."""
+    return [name for name, value in before.items() if after[name] != value]
+
+
+@contextlib.contextmanager
+def printed() -> Iterator[list[str]]:
+    """Capture standard output, of Python and of C code alike; the list holds the text at the end.
+
+    Standard error is left alone: warnings and progress bars belong there.
+    """
+    text: list[str] = []
+    python = io.StringIO()
+    with tempfile.TemporaryFile() as file:
+        saved = None
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            sys.stdout.flush()
+            saved = os.dup(1)
+            os.dup2(file.fileno(), 1)
+        try:
+            with contextlib.redirect_stdout(python):
+                yield text
+        finally:
+            if saved is not None:
+                # C code buffers on its own: what it holds must go out before the descriptor is given back.
+                with contextlib.suppress(OSError, AttributeError, TypeError):
+                    ctypes.CDLL(None).fflush(None)
+                os.dup2(saved, 1)
+                os.close(saved)
+            file.seek(0)
+            text.append(python.getvalue() + file.read().decode(errors="replace"))
