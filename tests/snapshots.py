@@ -17,7 +17,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "snapshots"
 PACKAGES = ("cli", "color", "data", "evaluation", "metrics", "models", "reporting", "results", "stats", "storage")
-PACKAGES += ("training", "verification")
+PACKAGES += ("testing", "training", "verification")
 MODULES = ("colorbench", "colorbench.errors", *(f"colorbench.{package}" for package in PACKAGES))
 """What is public: all other modules are private to the library."""
 SCHEMAS = {

@@ -206,9 +206,7 @@ def check_colorizer(
         return report_of("model", _name_of(model), _found(subject, checks, skip))
 
 
-def _found(
-    subject: ModelSubject, checks: list[Check[ModelSubject]], skip: Collection[str]
-) -> Iterator[CheckFinding]:
+def _found(subject: ModelSubject, checks: list[Check[ModelSubject]], skip: Collection[str]) -> Iterator[CheckFinding]:
     with random_state_kept():
         yield from run_checks(subject, checks, skip)
 

@@ -1,0 +1,245 @@
+"""``check_dataset``: can a set of images be measured on?
+
+- ``opens``: the folder, list or table is read;
+- ``names``: ids are sorted and can be told apart, also where upper and lower case count as one, and without suffix;
+- ``labels``: all images have a class or none has, and every class has images;
+- ``readable``: every image can be decoded;
+- ``formats``: the suffix of a file names the format of its bytes;
+- ``sizes``: no image is so small that its evaluated pixels would be invented by resizing;
+- ``gray``: most images have colors to be predicted;
+- ``copies``: files of equal content have equal labels;
+- ``passed over``: no files that are images were passed over;
+- ``license``: images that are said to be redistributable say where they come from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from colorbench.data.dataset import Dataset, DecodedImage, id_hash
+from colorbench.data.decoding import UnreadableImage, decode, read_header
+from colorbench.data.formats import PLUGINS, suffix_of, without_suffix
+from colorbench.data.sources import open_dataset
+from colorbench.testing.report import Check, CheckFailed, CheckReport, CheckSkipped, report_of, run_checks
+
+MOST = 2_000
+"""Images that are decoded; of a larger set a fixed random part, so that a check takes a minute at most."""
+SMALLEST = 32
+"""Shortest side in pixels of an image; the standard preprocessing would enlarge a smaller one more than 8 times."""
+MOSTLY_GRAY = 0.5
+"""Share of gray images above which a set measures little."""
+FORMATS = {
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
+    "PNG": (".png",),
+    "WEBP": (".webp",),
+    "BMP": (".bmp",),
+    "TIFF": (".tif", ".tiff"),
+    "GIF": (".gif",),
+    "PPM": (".ppm",),
+    "JPEG2000": (".jp2",),
+    "AVIF": (".avif",),
+    "HEIF": (".heic", ".heif", ".hif"),
+    "JXL": (".jxl",),
+}
+"""Pillow's name of a format -> suffixes that files of it have."""
+
+
+@dataclass
+class DatasetSubject:
+    """A dataset under check, and what decoding its images told."""
+
+    given: str | Path | Dataset
+    dataset: Dataset | None = None
+    formats: dict[str, str] = field(default_factory=dict)
+    """Id -> format of the file's bytes."""
+    images: dict[str, DecodedImage] = field(default_factory=dict)
+    """Id -> what was decoded, without its pixels."""
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Id -> (H, W)."""
+
+    @property
+    def data(self) -> Dataset:
+        """The dataset; checks that use it need ``opens``."""
+        assert self.dataset is not None
+        return self.dataset
+
+
+def check_dataset(source: str | Path | Dataset, *, skip: Collection[str] = ()) -> CheckReport:
+    """Check that a set of images can be measured on.
+
+    Every image is decoded, of a set of more than 2,000 a fixed random part.
+
+    Args:
+        source: a name or folder as ``--data`` takes it, or a dataset.
+        skip: names of checks to leave out.
+
+    Returns:
+        The findings. ``report.raise_for_failures()`` makes a test of them.
+
+    Raises:
+        UserError: for the name of an unknown check.
+
+    Example:
+        >>> from colorbench.testing import check_dataset
+        >>> check_dataset("samples").passed
+        True
+    """
+    name = source.name if isinstance(source, Dataset) else str(source)
+    return report_of("dataset", name, run_checks(DatasetSubject(source), CHECKS, skip))
+
+
+def _opens(subject: DatasetSubject) -> str:
+    subject.dataset = subject.given if isinstance(subject.given, Dataset) else open_dataset(subject.given)
+    if not len(subject.dataset):
+        raise CheckFailed("there are no images", "give samples")
+    few = "; fewer than 30, so that a run gives no interval and no rank" if len(subject.dataset) < 30 else ""
+    return f"{len(subject.dataset)} images{few}"
+
+
+def _names(subject: DatasetSubject) -> str:
+    ids = [sample.id for sample in subject.data.samples]
+    hint = "an id is the POSIX path below the root of the set, unique, in sorted order"
+    if ids != sorted(ids):
+        raise CheckFailed("the samples are not sorted by id", hint)
+    for one in ids:
+        if not one or one.startswith("/") or "\\" in one or ".." in one.split("/"):
+            raise CheckFailed(f"the id {one!r} is no path below the root", hint)
+    for what, key in (
+        ("are one id", str),
+        ("differ in upper and lower case alone", str.casefold),
+        ("differ in their suffix alone", lambda one: without_suffix(one)),
+    ):
+        groups = defaultdict(list)
+        for one in ids:
+            groups[key(one)].append(one)
+        if several := [group for group in groups.values() if len(group) > 1]:
+            hint = "rename one: predictions are stored under an image's name"
+            raise CheckFailed(f"{several[0][0]!r} and {several[0][1]!r} {what}", hint)
+    return f"{len(ids)} ids, first {ids[0]}"
+
+
+def _labels(subject: DatasetSubject) -> str:
+    data = subject.data
+    labels = [sample.label for sample in data.samples]
+    if data.class_names is None and not any(label is not None for label in labels):
+        raise CheckSkipped("it has no classes")
+    if without := [sample.id for sample in data.samples if sample.label is None]:
+        raise CheckFailed(f"{len(without)} of {len(labels)} images have no class, first {without[0]}", "label all")
+    if data.class_names is None:
+        raise CheckFailed("images have classes, and the classes have no names", "give class_names")
+    wrong = [label for label in labels if label is not None and not 0 <= label < len(data.class_names)]
+    if wrong:
+        raise CheckFailed(f"class {wrong[0]} is none of {len(data.class_names)}", "number classes from 0 on")
+    named = [name for name in data.class_names if name]
+    if twice := [name for name, count in Counter(named).items() if count > 1]:
+        raise CheckFailed(f"two classes are called {twice[0]!r}", "give each class a name of its own")
+    counts = Counter(labels)
+    empty = [name for index, name in enumerate(data.class_names) if name and not counts[index]]
+    if empty:
+        raise CheckFailed(f"{len(empty)} classes have no image, first {empty[0]!r}", "leave their names empty")
+    return f"{len(counts)} classes of {min(counts.values())} to {max(counts.values())} images"
+
+
+def _readable(subject: DatasetSubject) -> str:
+    chosen = subject.data.samples
+    if len(chosen) > MOST:
+        chosen = tuple(sorted(chosen, key=lambda sample: id_hash(sample.id))[:MOST])
+    failures = []
+    for sample in chosen:
+        try:
+            subject.formats[sample.id] = read_header(sample.path).format
+            image = decode(sample)
+        except UnreadableImage as error:
+            failures.append(f"{sample.id}: {error}")
+            continue
+        subject.sizes[sample.id] = (image.rgb.shape[0], image.rgb.shape[1])
+        # Pixels of a whole set would not fit into memory.
+        subject.images[sample.id] = DecodedImage(image.id, image.rgb[:0], image.sha256, image.gray, image.label)
+    if failures:
+        what = f"{len(failures)} of {len(chosen)} images cannot be decoded, first {failures[0]}"
+        raise CheckFailed(what, "replace or remove them: a run leaves them out")
+    of = "" if len(chosen) == len(subject.data) else f" of {len(subject.data)}"
+    return f"{len(chosen)}{of} images decoded"
+
+
+def _formats(subject: DatasetSubject) -> str:
+    wrong = [
+        (id, format)
+        for id, format in subject.formats.items()
+        if format in FORMATS and suffix_of(id) not in FORMATS[format]
+    ]
+    if wrong:
+        id, format = wrong[0]
+        what = f"{len(wrong)} files are of another format than their suffix says, first {id}: {format}"
+        raise CheckFailed(what, "rename them: other programs go by the suffix")
+    counts = Counter(subject.formats.values())
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common())
+
+
+def _sizes(subject: DatasetSubject) -> str:
+    sides = {id: min(size) for id, size in subject.sizes.items()}
+    small = [id for id, side in sides.items() if side < SMALLEST]
+    if small:
+        height, width = subject.sizes[small[0]]
+        what = f"{len(small)} images have a side below {SMALLEST} pixels, first {small[0]}: {height} x {width}"
+        raise CheckFailed(what, "leave them out, or choose a preprocessing of their size (squash32)")
+    smallest, largest = (choose(subject.sizes.values(), key=lambda s: s[0] * s[1]) for choose in (min, max))
+    return f"{smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} (H x W)"
+
+
+def _gray(subject: DatasetSubject) -> str:
+    gray = sum(image.gray for image in subject.images.values())
+    if gray > MOSTLY_GRAY * len(subject.images):
+        what = f"{gray} of {len(subject.images)} images are gray: there are no colors to predict"
+        raise CheckFailed(what, "give color images, or leave gray ones out of a run with --gray drop")
+    return f"{gray} of {len(subject.images)} images are gray"
+
+
+def _copies(subject: DatasetSubject) -> str:
+    groups = defaultdict(list)
+    for image in subject.images.values():
+        groups[image.sha256].append(image)
+    copies = [group for group in groups.values() if len(group) > 1]
+    for first, *others in copies:
+        if other := [one for one in others if one.label != first.label]:
+            what = f"{first.id} and {other[0].id} are one image with two classes, {first.label} and {other[0].label}"
+            raise CheckFailed(what, "remove one, or correct its label")
+    more = sum(len(group) - 1 for group in copies)
+    return f"{more} copies of other images; a run counts each image once" if more else "no image occurs twice"
+
+
+def _passed_over(subject: DatasetSubject) -> str:
+    remarks = "; ".join(subject.data.remarks)
+    unread = sorted({suffix for suffix in PLUGINS if f" {suffix}" in remarks})
+    if unread:
+        install = " ".join(sorted({PLUGINS[suffix][1] for suffix in unread}))
+        raise CheckFailed(f"images in {', '.join(unread)} are not read ({remarks})", f"pip install {install}")
+    return remarks or "every file was taken"
+
+
+def _license(subject: DatasetSubject) -> str:
+    data = subject.data
+    if data.redistributable and not data.source.strip():
+        what = "its images are said to be redistributable, and not where they come from"
+        raise CheckFailed(what, "give `source`: the origin of the images, and their license")
+    if not data.redistributable:
+        raise CheckSkipped("its images are not said to be redistributable: a board leaves them out")
+    return data.source
+
+
+CHECKS: list[Check[DatasetSubject]] = [
+    Check("opens", _opens),
+    Check("names", _names, ("opens",)),
+    Check("labels", _labels, ("opens",)),
+    Check("readable", _readable, ("opens",)),
+    Check("formats", _formats, ("readable",)),
+    Check("sizes", _sizes, ("readable",)),
+    Check("gray", _gray, ("readable",)),
+    Check("copies", _copies, ("readable",)),
+    Check("passed over", _passed_over, ("opens",)),
+    Check("license", _license, ("opens",)),
+]
