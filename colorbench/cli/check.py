@@ -56,8 +56,8 @@ def check(
     from colorbench.cli.console import console
     from colorbench.cli.options import key_values
     from colorbench.cli.run import by_role
-    from colorbench.data.sources import open_dataset
     from colorbench.cli.standard_output import standard_output_kept
+    from colorbench.data.sources import open_dataset
     from colorbench.testing.kinds import check as check_target
     from colorbench.testing.kinds import kind_of
 

@@ -40,8 +40,7 @@ VERBS = {
     "verify": Verb(
         "colorbench.cli.verify", "verify", "Verify a result: recompute its numbers from the stored per-image scores."
     ),
-    "check": Verb("colorbench.cli.check", "check", "Check that a model, protocol or dataset conforms to colorbench."
-    ),
+    "check": Verb("colorbench.cli.check", "check", "Check that a model, protocol or dataset conforms to colorbench."),
 }
 """Each summary is the first line of the verb's own help (a test holds them together)."""
 OWN_PLUGINS = {

@@ -11,8 +11,8 @@ import torch
 from colorbench.errors import UserError
 from colorbench.evaluation import device
 from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.sanity_check import TOLERANCE, check_lightness_only, difference
 from colorbench.evaluation.predict import checked
+from colorbench.evaluation.sanity_check import TOLERANCE, check_lightness_only, difference
 from colorbench.evaluation.units import observed, unit_notes
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.networks import evaluation_mode, networks_of

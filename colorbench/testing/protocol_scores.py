@@ -13,7 +13,6 @@ from colorbench.errors import RunError, UserError
 from colorbench.evaluation.aggregate import metrics_of
 from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.interfaces import Summary
-
 from colorbench.models.guard import one_line
 from colorbench.results.metric_spec import MetricSpec, check_statistics
 from colorbench.testing.protocol_checks import IMAGES, ProtocolSubject, predictions_for
