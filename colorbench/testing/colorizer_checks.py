@@ -119,10 +119,11 @@ class ModelSubject:
             after: dict[str, Any] = {}
             model = _Watched(self.model, after)
             found = predict(model.loaded, images, sizes, seeds, PREPROCESSING, dtype)  # type: ignore[arg-type]
-            modules = [one for network in networks_of(self.model.colorizer) for one in network.modules()]
+            networks = networks_of(self.model.colorizer)
+            training = any(module.training for network in networks for module in network.modules())
         self._watched(changed_state(before, after), text, "predicting")
-        if any(module.training for module in modules):
-            self.changed.setdefault("a network is in training mode", "predicting")
+        if training:
+            self.changed.setdefault("the mode of a network to training", "predicting")
         return found
 
     def usual(self) -> Prediction:

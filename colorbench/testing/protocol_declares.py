@@ -120,7 +120,7 @@ def _is_number(subject: ProtocolSubject, name: str, value: str) -> bool:
 
 
 def _refusal(subject: ProtocolSubject, given: dict[str, object], what: str) -> UserError | None:
-    """What a protocol says of parameters; None where it takes them."""
+    """Return what a protocol says of parameters; None where it takes them."""
     try:
         if isinstance(subject.protocol, ImageProtocol):
             subject.resolve(given)

@@ -115,15 +115,16 @@ class ByPosition(Warm):
         return super().colorize(lightness) + torch.arange(len(lightness), device=lightness.device).view(-1, 1, 1, 1)
 
 
-_LAST = {"height": 0.0}
+_SEEN: list[bool] = []
 
 
-class RemembersSize(Warm):
-    """Blends in the size of the images before; its state lies outside the model."""
+class Remembers(Warm):
+    """Predicts other colors once it has seen a batch of two; its state lies outside the model."""
 
     def colorize(self, lightness: Tensor) -> Tensor:
-        _LAST["height"] = max(_LAST["height"], float(lightness.shape[-1]))
-        return super().colorize(lightness) + _LAST["height"] * (lightness.shape[-1] == 64)
+        if lightness.shape[0] == 2 and lightness.shape[-1] == 64:
+            _SEEN.append(True)
+        return super().colorize(lightness) + 5 * bool(_SEEN)
 
 
 class Normalized(Warm):
@@ -174,7 +175,7 @@ class Rounded(FakeColorizer):
     """Large activations, whose digits half precision loses."""
 
     def colorize(self, lightness: Tensor) -> Tensor:
-        maps = self.head(self._maps(lightness)["conv2"] * 1e4)
+        maps = self.head(self._maps(lightness)["conv2"] * 1e3)
         return 30 * torch.sin(nn.functional.interpolate(maps, lightness.shape[-2:]))
 
 
@@ -319,7 +320,7 @@ BROKEN: list[tuple[str, Any]] = [
     ("seeds", Seeded(stochastic=False, used=True)),
     ("batch", OfTheBatch()),
     ("batch", ByPosition()),
-    ("history", RemembersSize()),
+    ("history", Remembers()),
     ("units", Normalized()),
     ("units", Offset()),
     ("units", UnitRGB()),
@@ -438,15 +439,13 @@ def test_every_shipped_model_passes(name: str) -> None:
     skip = [] if name in ("zoo/cic.small", "zoo/half-chroma") else ["isolated"]
     report = check_colorizer(name, skip=skip)
     report.raise_for_failures()
-    learned = load_model(name).card.role == "competitor"
     skipped = {finding for finding, outcome in outcomes(report).items() if outcome == "skipped"}
-    assert skipped <= {
-        "isolated",
-        "redrawn",
-        "device",
-        "lightness only",
-        *([] if learned else ["distribution", "features"]),
-    } | ({"distribution"} if "l2" in name else set())
+    may = {"isolated", "redrawn", "device", "lightness only"}
+    if load_model(name).card.role != "competitor":
+        may |= {"distribution", "features"}  # baselines and references are no networks
+    elif "l2" in name:
+        may |= {"distribution"}
+    assert skipped <= may
 
 
 def test_what_cannot_be_checked_is_told(tmp_path: Path) -> None:
