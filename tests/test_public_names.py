@@ -52,6 +52,18 @@ assert callable(auc) and callable(psnr)
     subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_name_that_a_module_has_too_comes_from_that_module(package: str) -> None:
+    # Whoever imports the module would otherwise find it under the name of the function.
+    folder = ROOT / "colorbench" / package
+    modules = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+    lines = [
+        node for node in ast.walk(ast.parse((folder / "__init__.pyi").read_text())) if isinstance(node, ast.ImportFrom)
+    ]
+    names = [(alias.name, line.module) for line in lines for alias in line.names if line.module is not None]
+    assert [name for name, module in names if name in modules and name != module] == []
+
+
 def private_imports(source: str) -> list[str]:
     """Modules below a package of colorbench that some source names in an import."""
     found: list[str] = []

@@ -20,3 +20,13 @@ from .psnr import psnr as psnr
 from .psnr import psnr_of_error as psnr_of_error
 from .ssim import Window as Window
 from .ssim import ssim as ssim
+from .stateful import CIEDE2000 as CIEDE2000
+from .stateful import PSNR as PSNR
+from .stateful import AuC as AuC
+from .stateful import ChromaRatio as ChromaRatio
+from .stateful import Colorfulness as Colorfulness
+from .stateful import LightnessDrift as LightnessDrift
+from .stateful import LightnessDriftShare as LightnessDriftShare
+from .stateful import MeanChroma as MeanChroma
+from .stateful import RatioMetric as RatioMetric
+from .stateful import RebalancedAuC as RebalancedAuC

@@ -187,7 +187,7 @@ def test_metrics_of_a_collection_never_share_states() -> None:
     collection.update(gray, gray)
     collection.update(prediction, target)
     found = {name: float(value) for name, value in collection.compute().items()}
-    alone = {name: make() for name, make in (("hs", stateful.Colorfulness), ("abs", lambda: stateful.Colorfulness("abs")))}
+    alone = {form: stateful.Colorfulness(form) for form in ("hs", "abs")}  # type: ignore[arg-type]
     for name, metric in alone.items():
         metric.update(gray, gray)
         metric.update(prediction, target)
