@@ -22,6 +22,7 @@ from .ssim import Window as Window
 from .ssim import ssim as ssim
 from .stateful import CIEDE2000 as CIEDE2000
 from .stateful import PSNR as PSNR
+from .stateful import SSIM as SSIM
 from .stateful import AuC as AuC
 from .stateful import ChromaRatio as ChromaRatio
 from .stateful import Colorfulness as Colorfulness

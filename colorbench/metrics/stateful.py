@@ -32,6 +32,7 @@ from colorbench.metrics.ciede2000 import mean_ciede2000
 from colorbench.metrics.colorfulness import cf_abs, cf_hs
 from colorbench.metrics.lightness_drift import lightness_drift, lightness_drift_share
 from colorbench.metrics.psnr import ROUNDING_BOUND, psnr
+from colorbench.metrics.ssim import Window, ssim
 
 try:
     from torchmetrics import Metric
@@ -108,6 +109,26 @@ class PSNR(RatioMetric):
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Return the capped PSNR of each image, and ones."""
         return _mean_of(psnr(prediction, target).clamp_max(ROUNDING_BOUND))
+
+
+class SSIM(RatioMetric):
+    """Mean over images of SSIM, each channel by itself; images smaller than the window left out; see ``ssim``."""
+
+    higher_is_better = True
+
+    def __init__(self, window: Window = "gaussian", **kwargs: Any) -> None:
+        """Choose the window.
+
+        Args:
+            window: of ``ssim``: ``gaussian`` or ``uniform7``.
+            kwargs: torchmetrics' own.
+        """
+        super().__init__(f"ssim_{window}", **kwargs)
+        self.window: Window = window
+
+    def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the SSIM of each image, and ones."""
+        return _mean_of(ssim(prediction, target, window=self.window))
 
 
 class CIEDE2000(RatioMetric):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def fake_model(seed: int = 0, scale: float = 30.0, **card: Any) -> FakeColorizer
 
 
 def fake_dataset(
-    folder: Path | str, count: int = 6, *, size: tuple[int, int] = (64, 64), classes: int = 0, first: int = 0
+    folder: Path | str, count: int = 6, *, size: tuple[int, int] = (64, 64), classes: Sequence[str] = (), first: int = 0
 ) -> Dataset:
     """Write crops of real photographs as PNG files into a folder and open it.
 
@@ -95,7 +96,8 @@ def fake_dataset(
         folder: made where it is missing.
         count: images; for each class where there are classes.
         size: (H, W) of each image in pixels.
-        classes: class folders; 0: no classes. Images of a class are crops of the same photograph.
+        classes: names of class folders, at most six; none: no classes. Images of a class are crops of the same
+            photograph.
         first: number of the first crop: two sets with ``first`` 0 and ``count`` share no image.
 
     Returns:
@@ -103,8 +105,8 @@ def fake_dataset(
     """
     originals = [Image.open(sample.path).convert("RGB") for sample in open_dataset(SAMPLES).samples]
     root = Path(folder)
-    for kind in range(max(1, classes)):
-        below = root / f"class{kind}" if classes else root
+    for kind, name in enumerate(classes or ("",)):
+        below = root / name
         below.mkdir(parents=True, exist_ok=True)
         for i in range(first, first + count):
             original = originals[(kind if classes else i) % len(originals)]

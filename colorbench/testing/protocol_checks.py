@@ -47,7 +47,8 @@ from colorbench.testing.process_state import random_state_kept
 from colorbench.testing.report import Check, CheckFailed, CheckFinding, CheckReport, report_of, run_checks
 
 IMAGES = 6
-CLASSES = 2
+CLASSES = ("n02123045", "n07930864")
+"""Synsets of ImageNet (tabby cat, cup), so that a protocol that asks a classifier of ImageNet takes them."""
 
 
 @dataclass
@@ -221,7 +222,7 @@ def _found(
 def _own_data(folder: Path) -> dict[str, Dataset]:
     return {
         "train": fake_dataset(folder / "train", 8, classes=CLASSES),
-        "test": fake_dataset(folder / "test", IMAGES // CLASSES, classes=CLASSES, first=8),
+        "test": fake_dataset(folder / "test", IMAGES // len(CLASSES), classes=CLASSES, first=8),
     }
 
 

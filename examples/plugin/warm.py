@@ -8,7 +8,7 @@ from colorbench.models import ModelCard
 class Warm:
     """Paints everything a little warmer than gray."""
 
-    card = ModelCard(title="one warm color everywhere")
+    card = ModelCard(title="one warm color everywhere", license="CC0-1.0")
 
     def colorize(self, lightness: torch.Tensor) -> torch.Tensor:
         """(N, 1, H, W) L in 0..100 -> (N, 2, H, W) ab."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from skimage.metrics import structural_similarity
 from torch import Tensor
 from torchmetrics import MetricCollection
 
@@ -19,6 +20,7 @@ from colorbench.color.prior import load_prior, rebalancing_weights
 from colorbench.metrics import auc, cf_abs, cf_hs, lightness_drift, lightness_drift_share, mean_ciede2000, stateful
 from colorbench.metrics import mean_chroma as chroma_of
 from colorbench.metrics import psnr as psnr_of
+from colorbench.metrics import ssim as ssim_of
 from colorbench.testing import oracles
 from tests.support.metric_tester import MetricTester, pairs
 
@@ -69,11 +71,16 @@ def rebalanced_oracle(lam: float) -> object:
     return of_image
 
 
+def ssim_oracle(prediction: np.ndarray, target: np.ndarray) -> float:
+    wang = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    return float(structural_similarity(prediction.astype(float), target.astype(float), channel_axis=0, **wang))
+
+
 def drift_share_oracle(prediction: np.ndarray, target: np.ndarray) -> float:
     return 100 * float((np.abs(oracles.lab(prediction)[0] - oracles.lab(target)[0]) > 1).mean())
 
 
-def tester(name: str, function: object, oracle: object, make: object, better: bool | None, **options: object) -> object:
+def case(name: str, function: object, oracle: object, make: object, better: bool | None, **options: object) -> object:
     return pytest.param(MetricTester(name, function, oracle, make, better, **options), id=name)  # type: ignore[arg-type]
 
 
@@ -81,7 +88,7 @@ CAP = stateful.ROUNDING_BOUND
 # AuC counts pixels at whole distances: float32 and float64 put a few of 720 on two sides of a threshold.
 COUNTED = {"scale": 100.0, "loose": 20.0}
 METRICS = [
-    tester(
+    case(
         "psnr",
         lambda p, t: psnr_of(p, t).clamp_max(CAP),
         lambda p, t: min(oracles.psnr(p, t), CAP),
@@ -89,7 +96,7 @@ METRICS = [
         True,
         scale=CAP,
     ),
-    tester(
+    case(
         "ciede2000",
         lambda p, t: mean_ciede2000(rgb_to_lab(p), rgb_to_lab(t)),
         oracles.ciede2000,
@@ -97,15 +104,15 @@ METRICS = [
         False,
         scale=100.0,
     ),
-    tester("cf_hs", lambda p, _: cf_hs(p), lambda p, _: oracles.colorfulness(p), stateful.Colorfulness, None),
-    tester(
+    case("cf_hs", lambda p, _: cf_hs(p), lambda p, _: oracles.colorfulness(p), stateful.Colorfulness, None),
+    case(
         "cf_abs",
         lambda p, _: cf_abs(p),
         lambda p, _: oracles.colorfulness(p, absolute=True),
         lambda: stateful.Colorfulness("abs"),
         None,
     ),
-    tester(
+    case(
         "mean_chroma",
         lambda p, _: chroma_of(ab(p)),
         lambda p, _: oracles.chroma(p),
@@ -113,7 +120,7 @@ METRICS = [
         None,
         scale=100.0,
     ),
-    tester(
+    case(
         "chroma_ratio",
         chroma_ratio,
         chroma_ratio_oracle,
@@ -123,7 +130,7 @@ METRICS = [
         total=pooled_chroma_ratio,
         loose=10.0,
     ),
-    tester(
+    case(
         "lightness_drift",
         lambda p, t: lightness_drift(lightness(p), lightness(t)),
         oracles.lightness_drift,
@@ -131,7 +138,7 @@ METRICS = [
         False,
         scale=100.0,
     ),
-    tester(
+    case(
         "lightness_drift_share",
         lambda p, t: lightness_drift_share(lightness(p), lightness(t)),
         drift_share_oracle,
@@ -139,9 +146,10 @@ METRICS = [
         False,
         scale=100.0,
     ),
-    tester("auc", lambda p, t: auc(ab(p), ab(t)), oracles.auc, stateful.AuC, True, **COUNTED),
+    case("ssim", ssim_of, ssim_oracle, stateful.SSIM, True, loose=10.0),
+    case("auc", lambda p, t: auc(ab(p), ab(t)), oracles.auc, stateful.AuC, True, **COUNTED),
     *(
-        tester(
+        case(
             f"auc_rebalanced_{lam}",
             lambda p, t, lam=lam: rebalanced(p, t, lam),
             rebalanced_oracle(lam),
@@ -180,8 +188,8 @@ def test_metrics_of_a_collection_never_share_states() -> None:
         {
             "hs": stateful.Colorfulness("hs"),
             "abs": stateful.Colorfulness("abs"),
-            "0": stateful.RebalancedAuC(PRIOR, 0.0),
-            "0.1": stateful.RebalancedAuC(PRIOR, 0.1),
+            "pure": stateful.RebalancedAuC(PRIOR, 0.0),
+            "stable": stateful.RebalancedAuC(PRIOR, 0.1),
         }
     )
     collection.update(gray, gray)
@@ -193,7 +201,7 @@ def test_metrics_of_a_collection_never_share_states() -> None:
         metric.update(prediction, target)
         assert found[name] == pytest.approx(float(metric.compute()), abs=1e-9)
     assert found["hs"] != pytest.approx(found["abs"])
-    assert found["0"] != pytest.approx(found["0.1"])
+    assert found["pure"] != pytest.approx(found["stable"])
 
 
 def test_the_rebalanced_score_is_that_of_the_protocol() -> None:
