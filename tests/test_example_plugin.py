@@ -69,3 +69,28 @@ def test_it_is_measured_like_any_other(installed: Path, tmp_path: Path) -> None:
     assert (record["model"]["package"], record["model"]["package_version"]) == ("warm-colors", "0.1.0")
     metrics = {metric["name"]: metric["value"] for metric in record["metrics"]}
     assert 50 < metrics["auc_raw"] < 100
+
+
+def test_its_own_test_passes_and_fails_with_the_model(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "test_warm.py").write_text((EXAMPLE / "test_warm.py").read_text())
+    alone = ["-c", os.devnull, "--rootdir", str(tmp_path), "-p", "no:cacheprovider", "test_warm.py"]
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+
+    def tested() -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "-q", *alone]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+
+    done = tested()
+    assert done.returncode == 0, done.stdout
+    (tmp_path / "warm.py").write_text((EXAMPLE / "warm.py").read_text().replace("10.0", "float('nan')"))
+    done = tested()
+    assert done.returncode == 1
+    assert "shape: failed" in done.stdout
+    assert "NaN or infinity in ab" in done.stdout
+
+
+def test_it_conforms_by_its_name(installed: Path, tmp_path: Path) -> None:
+    report = json.loads(run(installed, tmp_path, "check", "warm-colors/warm", "--json"))
+    outcomes = {finding["name"]: finding["outcome"] for finding in report["findings"]}
+    assert "failed" not in outcomes.values()
+    assert outcomes["isolated"] == "passed"

@@ -1,0 +1,9 @@
+"""The model keeps all that colorbench relies on."""
+
+from warm import Warm
+
+from colorbench.testing import check_colorizer
+
+
+def test_conforms() -> None:
+    check_colorizer(Warm).raise_for_failures()
