@@ -120,7 +120,7 @@ def nearest_bins(rgb8: ArrayLike, bins: ArrayLike) -> NDArray[np.int64]:
     """Index of the nearest of (B, 2) ab bins for every pixel, (3, H, W) -> (H, W), by comparing with all of them."""
     ab = lab(rgb8)[1:]
     distance = [np.hypot(ab[0] - a, ab[1] - b) for a, b in np.asarray(bins, np.float64)]
-    return np.argmin(distance, axis=0)
+    return np.asarray(np.argmin(distance, axis=0), np.int64)
 
 
 def bin_weights(probabilities: ArrayLike, lam: float) -> Array:

@@ -28,9 +28,13 @@ Columns = Mapping[str, np.ndarray]
 
 def _scores(subject: ProtocolSubject) -> str:
     found = _all(subject)
-    for scored in found.values():
-        scored.batch.check(subject.spec.name, IMAGES)
-        check_statistics(subject.spec.name, subject.scorer.metrics, {*scored.columns, *scored.from_set})
+    for kind, scored in found.items():
+        try:
+            scored.batch.check(subject.spec.name, IMAGES)
+            check_statistics(subject.spec.name, subject.scorer.metrics, {*scored.columns, *scored.from_set})
+        except UserError as error:
+            hint = error.hint or "give one number per image in each column, and one entry per image in each array"
+            raise CheckFailed(f"scoring {kind}: {error.what}", hint) from error
     return f"{len(found['gray'].columns)} columns, of {len(found)} kinds of predictions"
 
 
@@ -58,11 +62,14 @@ def _all(subject: ProtocolSubject) -> dict[str, _Scored]:
         try:
             found[kind] = _Scored(subject, prediction)
         except RunError as error:
-            raise CheckFailed(f"scoring {kind}: {error.what}", error.hint) from error
+            raise CheckFailed(f"scoring {kind}: {error.what}", error.hint or _ANY) from error
         except UserError as error:
             if prediction.given_rgb8 is None:
-                raise CheckFailed(f"it refuses {kind}: {error.what}", error.hint) from error
+                raise CheckFailed(f"it refuses {kind}: {error.what}", error.hint or _ANY) from error
     return found
+
+
+_ANY = "score takes predictions of any images, and gives NaN where a score is not defined"
 
 
 def _summary(subject: ProtocolSubject, columns: Columns, arrays: Columns) -> Summary:
@@ -174,8 +181,12 @@ def _summarized(subject: ProtocolSubject) -> str:
             raise CheckFailed(f"the effective number of images of {name} is {value}, of {IMAGES}", "0 to n")
     nothing = {name: values[:0] for name, values in scored.columns.items()}
     arrays = {name: values[:0] for name, values in scored.batch.arrays.items()}
-    with np.errstate(all="ignore"):
-        _summary(subject, nothing, arrays)
+    try:
+        with np.errstate(all="ignore"):
+            _summary(subject, nothing, arrays)
+    except RunError as error:
+        hint = "return Summary() where there are no rows, as where every image was skipped"
+        raise CheckFailed(f"without images: {error.what}", hint) from error
     return f"{len(summary.curves)} curves, {len(summary.notes)} notes; also of no images"
 
 
