@@ -170,7 +170,7 @@ class Divides(MeanScorer):
 
     def score(self, colorization: Prediction) -> BatchScores:
         columns = dict(super().score(colorization).columns)
-        gray = (colorization.ab.abs().amax(dim=(1, 2, 3)) < 0.1).numpy()
+        gray = (colorization.ab.abs().amax(dim=(1, 2, 3)) < 2).numpy()
         return BatchScores({**columns, "distance": np.where(gray, np.inf, columns["distance"])})
 
 
