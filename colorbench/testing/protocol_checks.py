@@ -36,7 +36,7 @@ from colorbench.evaluation import device
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.interfaces import BatchScores, DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
-from colorbench.evaluation.resolve import get_protocol
+from colorbench.evaluation.resolve import as_protocol, get_protocol
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.guard import one_line
 from colorbench.models.loading import LoadedModel, load_model
@@ -234,19 +234,8 @@ def _name_of(protocol: object) -> str:
 
 
 def _loads(subject: ProtocolSubject) -> str:
-    preset = ""
-    if isinstance(subject.given, str):
-        name, _, preset = subject.given.partition("@")
-        subject.protocol = get_protocol(name)
-    else:
-        with one_line("the protocol cannot be made", hint="its class takes no arguments"):
-            made = subject.given() if isinstance(subject.given, type) else subject.given
-        if not isinstance(made, ImageProtocol | DatasetProtocol):
-            hint = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
-            raise CheckFailed(f"{_name_of(subject.given)} is no protocol", hint)
-        subject.protocol = made
-    if not isinstance(subject.protocol.spec, ProtocolSpec):
-        raise CheckFailed(f"its spec is a {type(subject.protocol.spec).__name__}", "write spec = ProtocolSpec(...)")
+    name, _, preset = subject.given.partition("@") if isinstance(subject.given, str) else ("", "", "")
+    subject.protocol = get_protocol(name) if name else as_protocol(subject.given)
     subject.parameters = {**(subject.spec.preset(preset) if preset else {}), **subject.asked}
     kind = "scores image by image" if isinstance(subject.protocol, ImageProtocol) else "works on whole datasets"
     return f"{subject.spec.name} version {subject.spec.version}, {kind}"

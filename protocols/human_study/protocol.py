@@ -8,6 +8,7 @@ Its metrics come later, from people: ``colorbench study analyze`` writes the rec
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,9 +112,12 @@ class HumanStudyProtocol:
 
 def _number(chosen: dict[str, str], name: str) -> float:
     try:
-        return float(chosen[name])
-    except ValueError as error:
-        raise UserError(f"{NAME}.{name} is no number: {chosen[name]!r}", hint="give a number") from error
+        value = float(chosen[name])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{NAME}.{name} is no number: {chosen[name]!r}", hint="give a number")
+    return value
 
 
 def _integer(chosen: dict[str, str], name: str, minimum: int = 1) -> int:
