@@ -156,7 +156,7 @@ def _described(value: object) -> str:
 CONTENT_CHECKS = [
     Check("card", _card, ("loads",)),
     Check("license", _license, ("loads",)),
-    Check("fingerprint", _fingerprint, ("shape", "deterministic")),
+    Check("fingerprint", _fingerprint, ("shape", "deterministic", "history")),
     Check("process state", _process_state, ("shape", "deterministic")),
     Check("prints", _prints, ("shape",)),
     Check("distribution", _distribution, ("shape",)),
