@@ -25,8 +25,8 @@ from torch import Tensor
 
 from colorbench.color.bins import nearest_bin
 from colorbench.color.lab import lightness_and_ab, rgb_to_lab
-from colorbench.color.prior import SHIPPED, Prior, load_prior, rebalancing_weights
-from colorbench.metrics.auc import LAST, Convention, auc, auc_statistics, pooled_statistics
+from colorbench.color.prior import SHIPPED_PRIOR, Prior, load_prior, rebalancing_weights
+from colorbench.metrics.auc import LAST_THRESHOLD, Convention, auc, auc_statistics, pooled_statistics
 from colorbench.metrics.chroma import mean_chroma
 from colorbench.metrics.ciede2000 import mean_ciede2000
 from colorbench.metrics.colorfulness import cf_abs, cf_hs
@@ -262,7 +262,7 @@ class RebalancedAuC(RatioMetric):
 
     higher_is_better = True
 
-    def __init__(self, prior: Prior | str = SHIPPED, lam: float = 0.1, **kwargs: Any) -> None:
+    def __init__(self, prior: Prior | str = SHIPPED_PRIOR, lam: float = 0.1, **kwargs: Any) -> None:
         """Choose the weights of the bins.
 
         Args:
@@ -282,7 +282,9 @@ class RebalancedAuC(RatioMetric):
         """Return the weighted score and the weight of each image."""
         true = lightness_and_ab(target)[1]
         found = auc_statistics(lightness_and_ab(prediction)[1], true, nearest_bin(true))
-        pooled = torch.from_numpy(pooled_statistics(found.doubled_scores, found.counts, 2 * LAST, self._weights))
+        pooled = torch.from_numpy(
+            pooled_statistics(found.doubled_scores, found.counts, 2 * LAST_THRESHOLD, self._weights)
+        )
         return pooled[:, 0].to(prediction.device), pooled[:, 1].to(prediction.device)
 
 

@@ -14,7 +14,7 @@ from colorbench.models.fingerprint import model_fingerprint
 from colorbench.models.guard import one_line
 from colorbench.models.interfaces import HasFeatures, PredictsDistribution, RandomWeights
 from colorbench.models.networks import evaluation_mode, networks_of
-from colorbench.models.training_overlap import overlap
+from colorbench.models.training_overlap import find_overlap
 from colorbench.testing.colorizer_checks import ModelSubject
 from colorbench.testing.process_state import seeds_set_by
 from colorbench.testing.report import Check, CheckFailed, CheckSkipped
@@ -34,7 +34,7 @@ def _card(subject: ModelSubject) -> str:
     count = sum(one.numel() for network in networks_of(model) for one in network.parameters())
     if card.parameters is not None and card.parameters != count:
         raise CheckFailed(f"the card says {card.parameters} parameters, the networks have {count}", "correct the card")
-    overlap(card, [])  # its training hashes can be read
+    find_overlap(card, [])  # its training hashes can be read
     told = [name for name in ("paper", "weights_sha256", "training_data") if getattr(card, name) is not None]
     return f"title, role {card.role}" + (f", {', '.join(told)}" if told else "")
 

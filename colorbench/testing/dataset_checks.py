@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from colorbench.data.dataset import Dataset, DecodedImage, id_hash
-from colorbench.data.decoding import UnreadableImage, decode, read_header
+from colorbench.data.decoding import UnreadableImage, decode_image, read_header
 from colorbench.data.formats import PLUGINS, suffix_of, without_suffix
 from colorbench.data.sources import open_dataset
 from colorbench.testing.report import Check, CheckFailed, CheckReport, CheckSkipped, report_of, run_checks
@@ -152,7 +152,7 @@ def _readable(subject: DatasetSubject) -> str:
     for sample in chosen:
         try:
             subject.formats[sample.id] = read_header(sample.path).format
-            image = decode(sample)
+            image = decode_image(sample)
         except UnreadableImage as error:
             failures.append(f"{sample.id}: {error}")
             continue
