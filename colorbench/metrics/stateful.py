@@ -107,7 +107,7 @@ class PSNR(RatioMetric):
         super().__init__("psnr", **kwargs)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the capped PSNR of each image, and ones."""
+        """Return the capped PSNR of each image, and ones, (N,) each."""
         return _mean_of(psnr(prediction, target).clamp_max(ROUNDING_BOUND))
 
 
@@ -127,7 +127,7 @@ class SSIM(RatioMetric):
         self.window: Window = window
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the SSIM of each image, and ones."""
+        """Return the SSIM of each image, and ones, (N,) each."""
         return _mean_of(ssim(prediction, target, window=self.window))
 
 
@@ -141,7 +141,7 @@ class CIEDE2000(RatioMetric):
         super().__init__("ciede2000", **kwargs)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean color difference of each image, and ones."""
+        """Return the mean color difference of each image, and ones, (N,) each."""
         return _mean_of(mean_ciede2000(rgb_to_lab(prediction), rgb_to_lab(target)))
 
 
@@ -166,7 +166,7 @@ class Colorfulness(RatioMetric):
         self.form = form
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the colorfulness of each prediction, and ones."""
+        """Return the colorfulness of each prediction, and ones, (N,) each."""
         return _mean_of(cf_hs(prediction) if self.form == "hs" else cf_abs(prediction))
 
 
@@ -180,7 +180,7 @@ class MeanChroma(RatioMetric):
         super().__init__("mean_chroma", **kwargs)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean chroma of each prediction, and ones."""
+        """Return the mean chroma of each prediction, and ones, (N,) each."""
         return _mean_of(mean_chroma(lightness_and_ab(prediction)[1]))
 
 
@@ -194,7 +194,7 @@ class ChromaRatio(RatioMetric):
         super().__init__("chroma_ratio", **kwargs)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return 100 times the mean chroma of each prediction, and that of its ground truth."""
+        """Return 100 times the mean chroma of each prediction and that of its ground truth, (N,) each."""
         true = mean_chroma(lightness_and_ab(target)[1])
         return 100 * mean_chroma(lightness_and_ab(prediction)[1]), torch.where(true >= COLORLESS, true, torch.nan)
 
@@ -209,7 +209,7 @@ class LightnessDrift(RatioMetric):
         super().__init__("lightness_drift", **kwargs)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the drift of each image, and ones."""
+        """Return the drift of each image, and ones, (N,) each."""
         return _mean_of(lightness_drift(lightness_and_ab(prediction)[0], lightness_and_ab(target)[0]))
 
 
@@ -229,7 +229,7 @@ class LightnessDriftShare(RatioMetric):
         self.above = above
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the share of each image, and ones."""
+        """Return the share of each image, and ones, (N,) each."""
         given, wanted = lightness_and_ab(prediction)[0], lightness_and_ab(target)[0]
         return _mean_of(lightness_drift_share(given, wanted, self.above))
 
@@ -250,7 +250,7 @@ class AuC(RatioMetric):
         self.convention: Convention = convention
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the AuC of each image, and ones."""
+        """Return the AuC of each image, and ones, (N,) each."""
         return _mean_of(auc(lightness_and_ab(prediction)[1], lightness_and_ab(target)[1], self.convention))
 
 
@@ -279,7 +279,7 @@ class RebalancedAuC(RatioMetric):
         self._weights: np.ndarray = rebalancing_weights(prior.probabilities, lam)
 
     def statistics(self, prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the weighted score and the weight of each image."""
+        """Return the weighted score and the weight of each image, (N,) each."""
         true = lightness_and_ab(target)[1]
         found = auc_statistics(lightness_and_ab(prediction)[1], true, nearest_bin(true))
         pooled = torch.from_numpy(

@@ -48,16 +48,16 @@ class FakeColorizer(nn.Module):
         self.eval()
 
     def colorize(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) L in 0..100 -> (N, 2, H, W) ab, of any size."""
+        """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H, W), of any size."""
         ab = self.scale * torch.tanh(self.head(self._maps(lightness)["conv2"]))
         return interpolate(ab, lightness.shape[-2:], mode="bilinear", align_corners=False)
 
     def distribution(self, lightness: Tensor) -> Tensor:
-        """(N, 1, H, W) -> (N, 313, H/4, W/4) log-probabilities."""
+        """Return log-probabilities of the bins: (N, 1, H, W) L in 0..100 -> (N, 313, H/4, W/4)."""
         return torch.log_softmax(self.bins(self._maps(lightness)["conv2"]).float(), dim=1)
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
-        """(N, 1, H, W) -> layer -> (N, C, h, w)."""
+        """Return the feature maps: (N, 1, H, W) L in 0..100 -> {layer: (N, C, h, w)}."""
         return self._maps(lightness)
 
     def redrawn(self, seed: int) -> FakeColorizer:
