@@ -184,7 +184,7 @@ def check_colorizer(
         >>> from colorbench.testing import check_colorizer, fake_model
         >>> report = check_colorizer(fake_model(parameters=7))
         >>> print(report.failures[0].detail)
-        the card says 7 parameters, the networks have 3351
+        the card says 7 parameters, the networks have 3335
     """
     from colorbench.testing.colorizer_contents import CONTENT_CHECKS
     from colorbench.testing.colorizer_independence import INDEPENDENCE_CHECKS
