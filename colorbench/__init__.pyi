@@ -20,6 +20,7 @@ from ._api.records import compare as compare
 from ._api.records import read_record as read_record
 from ._api.records import verify as verify
 from ._api.run import run as run
+from ._api.score import score as score
 from ._version import __version__ as __version__
 from .data.dataset import Dataset as Dataset
 from .data.dataset import Sample as Sample

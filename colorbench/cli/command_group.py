@@ -31,6 +31,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "run": Verb("colorbench.cli.run", "run", "Evaluate models on a dataset."),
+    "score": Verb("colorbench.cli.score", "score", "Score a folder of predictions against a folder of ground truth."),
     "train": Verb("colorbench.cli.train", "train", "Train a reference model from scratch."),
     "list": Verb("colorbench.cli.list", "list_all", "List models, protocols and datasets."),
     "show": Verb("colorbench.cli.show", "show", "Show details of a model, protocol, dataset or result."),

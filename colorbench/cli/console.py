@@ -42,7 +42,7 @@ class ResultPrinter:
         beside: Sequence[Record],
         explanations: Mapping[str, str],
         headline: str,
-        folder: Path,
+        folder: Path | None,
     ) -> None:
         """Print everything that a reader needs to understand one record, 80 columns wide.
 
@@ -51,7 +51,7 @@ class ResultPrinter:
             beside: records of other models with the same protocol on the same images; baselines become columns.
             explanations: metric name -> one sentence.
             headline: the metric that boards sort by.
-            folder: where the record lies.
+            folder: where the record lies; None: nowhere, it is not kept.
         """
         first = too_few_images(record)
         if first and self._new(first):
@@ -66,8 +66,9 @@ class ResultPrinter:
             self.console.print(meaning(record, explanations, headline))
         for remark in remarks(record):
             self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
-        line(self.console, Text.assemble("result: ", (str(folder / "record.json"), "bold")))
-        if (folder / PAGE).is_file():
+        if folder is not None:
+            line(self.console, Text.assemble("result: ", (str(folder / "record.json"), "bold")))
+        if folder is not None and (folder / PAGE).is_file():
             kind = "report: " if record.files.saved_images else "report: "
             line(self.console, Text.assemble(kind, (str(folder / PAGE), "bold")))
         self.console.print()

@@ -38,18 +38,22 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
 
 
 def datasets() -> list[dict[str, Any]]:
-    """List the datasets that need no folder to be named."""
+    """List the packaged images, and the sets that are known by name (``NAME=DIR``)."""
+    from colorbench.data.listed_set import listed_set
     from colorbench.data.sources import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
+    from colorbench.errors import UserError
     from colorbench.registry import registered
 
     samples = open_dataset(SAMPLES)
     rows: list[dict[str, Any]] = [{"name": SAMPLES, "images": len(samples), "title": samples.source}]
     for plugin in registered("datasets"):
-        problem = plugin.error()
-        rows.append(
-            {"name": plugin.name, "error": problem} if problem else {"name": plugin.name, "title": plugin.where}
-        )
+        try:
+            found = listed_set(plugin.name)
+        except UserError as error:
+            rows.append({"name": plugin.name, "error": str(error)})
+        else:
+            rows.append({"name": f"{plugin.name}=DIR", "images": found.n, "title": found.title})
     return rows
 
 

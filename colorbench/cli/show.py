@@ -58,6 +58,8 @@ def describe(name: str) -> dict[str, Any]:
         return protocol(name)
     if name == SAMPLES:
         return samples()
+    if name in [plugin.name for plugin in registered("datasets")]:
+        return listed_dataset(name)
     if "/" in name or ":" in name:
         return model(name)
     near = nearest(name, [*protocols, *(plugin.name for plugin in registered("models")), SAMPLES])
@@ -97,6 +99,26 @@ def model(name: str) -> dict[str, Any]:
         "tags": dict(tags_of(factory)) or None,
         "training presets": {key: str(preset) for key, preset in (getattr(factory, "presets", None) or {}).items()}
         or None,
+    }
+
+
+def listed_dataset(name: str) -> dict[str, Any]:
+    """Return what is known of a set of images that is named by a list or rule."""
+    from colorbench.data.listed_set import listed_set
+
+    found = listed_set(name)
+    stems = sorted(found.checked_stems(name))
+    return {
+        "name": name,
+        "title": found.title,
+        "use": f"--data {name}=DIR",
+        "images": found.n,
+        "first and last": f"{stems[0]}, {stems[-1]}",
+        "set sha256": found.sha256,
+        "license": found.license,
+        "where to get": found.where_to_get,
+        "list from": found.source,
+        **{f"known {kind}": ", ".join(known) for kind, known in found.known.items()},
     }
 
 

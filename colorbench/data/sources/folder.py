@@ -9,6 +9,7 @@ from pathlib import Path
 
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.formats import readable
+from colorbench.data.listed_set import named_folder, open_named
 from colorbench.data.names import match_names, nearest_name
 from colorbench.data.sources.list_file import ListedImage, class_folders, read_labels, read_list, short
 from colorbench.data.sources.packaged import SAMPLES, _packaged
@@ -23,7 +24,8 @@ def open_dataset(
     """Open a dataset.
 
     Args:
-        spec: ``samples`` (default: the packaged images) or a folder; a ``Path`` is always a folder. Where every
+        spec: ``samples`` (default: the packaged images), ``NAME=DIR`` (a set that ``colorbench list`` names, in its
+            folder) or a folder; a ``Path`` is always a folder. Where every
             image lies one folder down, the folders are its classes; a ``labels.csv`` (file, class_index, synset) in
             the folder, or beside its ``images/``, gives classes too. ``data.walk`` says which files are images.
         list_file: one id a line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
@@ -40,6 +42,10 @@ def open_dataset(
         if list_file is not None or labels is not None:
             raise UserError("a list or labels need a folder of images", hint="give --data DIR")
         return _packaged()
+    if (named := named_folder(spec)) is not None:
+        if list_file is not None or labels is not None:
+            raise UserError(f"{named.name} has a list of its own", hint="leave --list and --labels away")
+        return open_named(*named)
     root, beside = _folder(spec)
     name = check_name((root.parent if root.name == "images" else root).resolve().name, "a folder")
     remark = None

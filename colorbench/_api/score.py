@@ -1,0 +1,133 @@
+"""``colorbench.score``: stored predictions against ground truth."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from colorbench._api.arguments import Data, Protocol, as_dataset, by_protocol
+from colorbench._api.messages import LogProgress, names_arguments
+from colorbench.data.dataset import Dataset
+from colorbench.data.loader import GrayPolicy
+from colorbench.errors import UserError
+from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.interfaces import ProgressListener
+from colorbench.evaluation.resolve import as_protocol
+from colorbench.evaluation.runner import run as run_config
+from colorbench.results.record import Record
+
+
+@overload
+def score(
+    predictions: Path | str,
+    ground_truth: Data,
+    protocols: list[Any] | tuple[Any, ...],
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    output: Path | str | None = None,
+    listener: ProgressListener | None = None,
+) -> list[Record]: ...
+@overload
+def score(
+    predictions: Path | str,
+    ground_truth: Data,
+    protocols: Protocol = "fidelity",
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    output: Path | str | None = None,
+    listener: ProgressListener | None = None,
+) -> Record: ...
+@names_arguments
+def score(
+    predictions: Path | str,
+    ground_truth: Data,
+    protocols: Protocol | Sequence[Protocol] = "fidelity",
+    *,
+    parameters: Mapping[str, Any] | None = None,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    output: Path | str | None = None,
+    listener: ProgressListener | None = None,
+) -> Record | list[Record]:
+    """Score a folder of predictions against ground truth; no model is loaded.
+
+    Args:
+        predictions: folder of color images, one for every image of the ground truth, under the same relative path;
+            the suffix may differ.
+        ground_truth: a folder, a ``Dataset``, or another source that ``open_dataset`` takes.
+        protocols: one protocol or a list, as for ``run``.
+        parameters: of the protocol, as for ``run``: ``{"preprocessing": "native"}``.
+        gray_policy: ``keep`` or ``drop`` images that have no color themselves.
+        limit: evaluate this many images, a fixed random subset.
+        output: folder where the results are kept, with the scores of each image; None: they are only returned.
+        listener: is told of progress; None: messages go to the logger ``colorbench``.
+
+    Returns:
+        The record; a list of records if ``protocols`` is a list.
+
+    Raises:
+        UserError: for predictions that cannot be those of the images, and for anything else that the caller can fix.
+        RunError: for missing or unreadable predictions.
+
+    Example:
+        >>> import colorbench
+        >>> record = colorbench.score("images/", "images/")
+        >>> [round(metric.value, 2) for metric in record.metrics if metric.name in ("ciede2000", "ssim")]
+        [0.0, 1.0]
+    """
+    given = tuple(protocols) if isinstance(protocols, list | tuple) else (protocols,)
+    chosen = tuple(one if isinstance(one, str) else as_protocol(one) for one in given)
+    records = scored(
+        Path(predictions),
+        as_dataset(ground_truth),
+        chosen,
+        by_protocol(parameters or {}, chosen),
+        gray_policy=gray_policy,
+        limit=limit,
+        output=None if output is None else Path(output),
+        listener=LogProgress() if listener is None else listener,
+    )
+    return records if isinstance(protocols, list | tuple) else records[0]
+
+
+def scored(
+    predictions: Path,
+    ground_truth: Dataset,
+    protocols: Sequence[Protocol],
+    parameters: Mapping[str, Mapping[str, Any]],
+    *,
+    gray_policy: GrayPolicy = "keep",
+    limit: int | None = None,
+    output: Path | None = None,
+    listener: ProgressListener | None = None,
+    command: tuple[str, ...] = (),
+) -> list[Record]:
+    """Score a folder of predictions; see ``score``.
+
+    Raises:
+        UserError: for protocols that need a model, and as ``run``.
+    """
+    with tempfile.TemporaryDirectory(prefix="colorbench-score-") as scratch:
+        config = RunConfig(
+            models=(f"images:{predictions}",),
+            protocols=tuple(protocols),
+            data=ground_truth,
+            gray_policy=gray_policy,
+            parameters=parameters,
+            save="gallery" if output is not None else "none",
+            output=Path(scratch) if output is None else output,
+            baselines=False,
+            limit=limit,
+            device="cpu",
+            command=command,
+        )
+        records = run_config(config, listener)
+    if not records:
+        raise UserError(f"{protocols[0]} gives no record here: it asks people", hint="see `colorbench study build`")
+    return records

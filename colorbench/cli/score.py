@@ -1,0 +1,76 @@
+"""``colorbench score``: two folders of images, and the metrics between them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from colorbench.cli.options import Debug, Json, Limit, ListFile, choice
+from colorbench.cli.standard_output import print_result, standard_output_kept
+
+
+def score(
+    ctx: typer.Context,
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of predicted color images.")],
+    ground_truth: Annotated[
+        str,
+        typer.Argument(metavar="GROUND_TRUTH", help="Folder of the original images; or as --data takes it."),
+    ],
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option("--protocol", "-p", metavar="NAME", help="Protocol [default: fidelity]; repeatable."),
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("--param", metavar="KEY=VALUE", help="Protocol parameter, such as preprocessing=native."),
+    ] = None,
+    list_file: ListFile = None,
+    limit: Limit = None,
+    gray: Annotated[str, typer.Option("--gray", metavar="keep|drop", help="Keep or drop grayscale images.")] = "keep",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Also keep the results there, with scores of each image."),
+    ] = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Score a folder of predictions against a folder of ground truth.
+
+    Every image of the ground truth needs a prediction of the same name; the suffix may differ. No model is loaded.
+    The results equal those of `colorbench run --model images:PREDICTIONS --data GROUND_TRUTH`.
+    """
+    from colorbench._api.score import scored
+    from colorbench.cli.console import ResultPrinter, console
+    from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.run import parameters
+    from colorbench.cli.run import show as show_results
+    from colorbench.cli.show import spec_of
+    from colorbench.data.sources import open_dataset
+
+    protocols = list(dict.fromkeys(protocol or ["fidelity"]))
+    with standard_output_kept(), ProgressBar(console(text_to_stderr=True)) as bar:
+        records = scored(
+            predictions,
+            open_dataset(ground_truth, list_file=list_file),
+            protocols,
+            parameters(param or [], protocols),
+            gray_policy=choice(gray, ("keep", "drop"), "--gray"),
+            limit=limit,
+            output=output,
+            listener=bar,
+            command=("colorbench", *sys.argv[1:]),
+        )
+    if output is not None:
+        show_results(records, records, output, None, json=json)
+        return
+    printer = ResultPrinter(console(text_to_stderr=json))
+    for record in records:
+        spec = spec_of(record.protocol.name)
+        explanations = {metric.name: metric.explanation for metric in spec.metrics if metric.explanation}
+        printer.show(record, [], explanations, spec.headline, None)
+    if json:
+        texts = [record.model_dump_json(indent=1) for record in records]
+        print_result(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
