@@ -24,6 +24,7 @@ from .image_writer import prediction_names as prediction_names
 from .image_writer import thumbnail as thumbnail
 from .image_writer import write_index as write_index
 from .interfaces import BatchScores as BatchScores
+from .interfaces import ChecksModel as ChecksModel
 from .interfaces import Curve as Curve
 from .interfaces import DatasetProtocol as DatasetProtocol
 from .interfaces import Derived as Derived

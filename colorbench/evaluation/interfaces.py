@@ -196,6 +196,19 @@ class Scorer(Protocol):
 
 
 @runtime_checkable
+class ChecksModel(Protocol):
+    """A scorer that does not take every model; it is asked before anything is measured."""
+
+    def check_model(self, model: LoadedModel) -> None:
+        """Refuse a model.
+
+        Raises:
+            UserError: saying why, and what to do.
+        """
+        ...
+
+
+@runtime_checkable
 class ImageProtocol(Protocol):
     """A protocol that the engine's pass can run."""
 

@@ -23,6 +23,7 @@ from colorbench.evaluation.device import Residents
 from colorbench.evaluation.engine import run_pass
 from colorbench.evaluation.image_writer import fixed_ids, prediction_names
 from colorbench.evaluation.interfaces import (
+    ChecksModel,
     DatasetProtocol,
     NullProgress,
     ProgressListener,
@@ -194,6 +195,8 @@ def _tasks(
                 if position < asked:
                     raise error
                 continue
+            if isinstance(scorer, ChecksModel):
+                scorer.check_model(model)
             fingerprint = run_fingerprint(
                 prints[id(model)],
                 protocol_identity(spec.name, spec.version, scorer.identity),

@@ -12,6 +12,11 @@ from .ciede2000 import ciede2000 as ciede2000
 from .ciede2000 import mean_ciede2000 as mean_ciede2000
 from .colorfulness import cf_abs as cf_abs
 from .colorfulness import cf_hs as cf_hs
+from .frechet import Moments as Moments
+from .frechet import frechet_distance as frechet_distance
+from .frechet import moments as moments
+from .kernel_distance import kernel_distance as kernel_distance
+from .kernel_distance import paired_kernel_distance as paired_kernel_distance
 from .lightness_drift import lightness_drift as lightness_drift
 from .lightness_drift import lightness_drift_share as lightness_drift_share
 from .psnr import ROUNDING_BOUND as ROUNDING_BOUND

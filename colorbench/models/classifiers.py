@@ -1,6 +1,7 @@
 """Image classifiers that rate colorizations: timm's architectures with weights that are identified by their hash.
 
     tf_efficientnet_lite0            weights that a Python package among the dependencies carries: no download
+    tf_efficientnet_lite1, _lite2    the same with the extra `classifiers`
     resnet50, resnet50.a1_in1k       timm's published weights, downloaded once
     resnet18:weights.safetensors     an architecture with a weights file of one's own (also https://... or hf:...)
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
@@ -26,6 +28,7 @@ from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
 from colorbench.models.classifier_weights import (
+    IN_PACKAGES,
     PACKAGED_CLASSIFIER,
     _packaged_file,
     _published_file,
@@ -95,6 +98,8 @@ class Classifier:
         self.name, self.weights_sha256 = name, weights_sha256
         self.preprocessing, self.n_classes = preprocessing, n_classes
         self._network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self._outputs: dict[str, threading.local] = {}
+        self._lock = threading.Lock()
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -133,6 +138,65 @@ class Classifier:
         Raises:
             RunError: for an answer that holds NaN or infinity.
         """
+        return self._run(rgb8, self._network)
+
+    def features(self, rgb8: Tensor, layer: str = "pool") -> Tensor:
+        """Compute what the network holds of images in one layer.
+
+        Args:
+            rgb8: (N, 3, h, w) uint8, of any size; where it lies is where the network runs.
+            layer: ``pool``, what its last layer is given, or the name of a module (``blocks.4``), whose output is
+                averaged over space.
+
+        Returns:
+            (N, d) float32 on the same device.
+
+        Raises:
+            UserError: for a layer that is not there.
+            RunError: for features that hold NaN or infinity.
+        """
+        if layer == "pool":
+            return self._run(rgb8, self._pooled)
+        outputs = self._outputs_of(layer)
+
+        def run(shown: Tensor) -> Tensor:
+            self._network(shown)
+            output: Tensor = outputs.last
+            # Channels first (convolutions), or tokens and channels.
+            return output.mean(dim=(2, 3)) if output.dim() == 4 else output.flatten(1, -2).mean(dim=1)
+
+        return self._run(rgb8, run)
+
+    def check_layer(self, layer: str) -> None:
+        """Refuse a layer that the network does not have.
+
+        Raises:
+            UserError: naming the nearest, or some.
+        """
+        if layer != "pool":
+            self._outputs_of(layer)
+
+    def _outputs_of(self, layer: str) -> threading.local:
+        """Return what a module gave last, by thread: several run the same network."""
+        with self._lock:
+            if layer not in self._outputs:
+                modules = {name: module for name, module in self._network.named_modules() if name}
+                if layer not in modules:
+                    near = nearest(layer, list(modules))
+                    hint = f"did you mean {near}?" if near else f"give pool, or of {', '.join(list(modules)[:8])} ..."
+                    raise UserError(f"{self.name} has no layer {layer!r}", hint=hint)
+                kept = self._outputs[layer] = threading.local()
+                # It stays: another thread may be within the module when it would be removed.
+                modules[layer].register_forward_hook(lambda module, given, output: setattr(kept, "last", output))
+            return self._outputs[layer]
+
+    def _pooled(self, shown: Tensor) -> Tensor:
+        network: Any = self._network
+        pooled: Tensor = network.forward_head(network.forward_features(shown), pre_logits=True)
+        return pooled
+
+    def _run(self, rgb8: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
+        """(N, 3, h, w) uint8 -> (N, ...) float32 of a part of the network."""
         device = rgb8.device
         if next(self._network.parameters()).device != device:
             self._network.to(device)
@@ -142,7 +206,7 @@ class Classifier:
         with torch.no_grad():
             at_once = 1 if device.type == "cpu" else len(shown)
             parts = [shown[start : start + at_once] for start in range(0, len(shown), at_once)]
-            found = torch.cat([self._network(part) for part in parts])
+            found = torch.cat([network(part) for part in parts])
         if not bool(found.isfinite().all()):
             hint = "give other weights"
             raise RunError(f"classifier {self.name} answered with NaN or infinity", hint=hint)
@@ -192,9 +256,9 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
     if colon:
         path, known_as = resolve_weights(source), f"{architecture}:{Path(source.partition('@')[0]).stem}"
         network = _network(architecture, load_weights(path), path)
-    elif architecture == PACKAGED_CLASSIFIER:
-        path, known_as = _packaged_file(), architecture
-        network = _with_packaged_weights(path)
+    elif architecture in IN_PACKAGES:
+        path, known_as = _packaged_file(architecture), architecture
+        network = _with_packaged_weights(architecture, path)
         preprocessing = replace(preprocessing, mean=(PACKAGED_MEAN,) * 3, std=(PACKAGED_STD,) * 3)
     else:
         path = _published_file(architecture, config)

@@ -179,8 +179,8 @@ def _check_metrics(
     if known.scorer is not None:
         wrong += [f"{name} is missing" for name in specs if name not in names]
         wrong += [f"{name} is no metric of this protocol" for name in names if name not in specs]
-    elif known.protocol is not None and known.protocol.spec.headline not in names and known.by_image:
-        wrong.append(f"the headline {known.protocol.spec.headline} is missing")
+    elif known.by_image and known.specs and not any(spec.name in names for spec in known.specs if _ranks(spec)):
+        wrong.append("no metric is there by which the protocol ranks models")
     checked = 0
     for metric in metrics:
         candidates = [*known.of(metric.name), *_specs_of(derived, metric.name)]
@@ -199,6 +199,11 @@ def _check_metrics(
             _cannot(metric.name, "the rows hold no statistics of it", findings)
     if wrong or checked:
         findings.settle("metrics", iter(wrong), f"{checked} of {len(metrics)} follow from what is stored")
+
+
+def _ranks(spec: MetricSpec) -> bool:
+    """Whether models may be ranked by a metric: by one of these, the headline or what a parameter puts in its place."""
+    return spec.comparable and spec.higher_is_better is not None
 
 
 def _specs_of(derived: Derived | None, name: str) -> list[MetricSpec]:

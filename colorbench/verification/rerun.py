@@ -284,7 +284,7 @@ def _compare(
     arrays = _arrays(stored)
     # Columns that follow from the whole set (``auc.prior=dataset``): another set gives other ones.
     of_the_set: set[str] = set()
-    if arrays:
+    if arrays or not stored.record.files.arrays:
         of_the_set = set(scorer.summarize(stored.columns, arrays).statistics or {})
 
     def departures() -> Iterator[str]:

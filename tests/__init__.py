@@ -1,0 +1,1 @@
+"""A package of this name: another distribution installs its own tests as ``tests``."""
