@@ -113,7 +113,9 @@ class Inception:
         if self.resize == "tf":
             from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-            resized = interpolate_bilinear_2d_like_tensorflow1x(rgb8.float(), size=(SIDE, SIDE), align_corners=False)
+            resized: Tensor = interpolate_bilinear_2d_like_tensorflow1x(
+                rgb8.float(), size=(SIDE, SIDE), align_corners=False
+            )
             return (resized - 128) / 128
         if self.resize == "clean":
             resized = torch.stack([_clean(one) for one in rgb8])

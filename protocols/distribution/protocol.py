@@ -47,9 +47,9 @@ class DistributionProtocol:
         message={"reference": (SAME,)},
         parameter_help={
             "preprocessing": "from file to the colorized image: squash224, center256, native",
-            "backend": f"network whose features are compared: {PACKAGED_CLASSIFIER} (no download), tf_efficientnet_lite1 or "
-            "_lite2 (extra classifiers), another of timm's, NAME:FILE, inception (extra fid; the weights of FID) or "
-            "inception-torchvision, each also with :FILE",
+            "backend": f"network whose features are compared: {PACKAGED_CLASSIFIER} (no download), "
+            "tf_efficientnet_lite1 or _lite2 (extra classifiers), another of timm's, NAME:FILE, inception (extra fid; "
+            "the weights of FID) or inception-torchvision, each also with :FILE",
             "layer": "pool (what the last layer is given), or the name of a module, averaged over space (blocks.4)",
             "resize": "to the network's size: own; timm's own evaluation (timm); of Inception tf (TensorFlow's "
             "bilinear), bilinear (without antialias, pytorch-fid) or clean (Pillow's bicubic, clean-fid)",
