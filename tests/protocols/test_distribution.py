@@ -18,7 +18,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, record_folder, run
 from colorbench.models import load_classifier
 from colorbench.models.weights import file_sha256, save_weights
-from colorbench.results import load_stored
+from colorbench.results import load_run
 from colorbench.results.compare import compare
 from colorbench.verification import verify
 from colorbench.verification.rerun import Wanted, rerunner
@@ -227,7 +227,7 @@ def test_records_hold_intervals_are_compared_and_verified(backend: str, crops: D
     wrong = [check.detail for check in found.checks if check.outcome == "fails"]
     assert any("kid_paired" in one and "arrays of the whole set" in one for one in wrong)
     assert any("the array features" in one for one in wrong)
-    sides = [load_stored(record_folder(tmp_path, records[f"zoo/{name}"])) for name in ("half-chroma", "gray")]
+    sides = [load_run(record_folder(tmp_path, records[f"zoo/{name}"])) for name in ("half-chroma", "gray")]
     compared = compare(sides)
     (test,) = [one for one in compared.tests if one.metric == "kid_paired"]
     assert test.p is not None and test.ci_low is not None and test.difference < 0
