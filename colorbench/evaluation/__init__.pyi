@@ -4,7 +4,8 @@ from .aggregate import metrics_of as metrics_of
 from .aggregate import write_rows as write_rows
 from .batch import GroundTruth as GroundTruth
 from .batch import Prediction as Prediction
-from .build_record import location_of as location_of
+from .build_record import build_record as build_record
+from .build_record import protocol_part as protocol_part
 from .build_record import write_result as write_result
 from .config import ExecutionConfig as ExecutionConfig
 from .config import RunConfig as RunConfig
@@ -43,5 +44,6 @@ from .resolve import deciding_identity as deciding_identity
 from .resolve import get_protocol as get_protocol
 from .run_directory import RunDirectory as RunDirectory
 from .run_location import folder_of as folder_of
+from .run_location import location_of as location_of
 from .runner import record_folder as record_folder
 from .runner import run as run

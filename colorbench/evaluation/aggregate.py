@@ -17,17 +17,23 @@ import numpy as np
 
 from colorbench.evaluation.interfaces import Summary
 from colorbench.evaluation.run_directory import RunDirectory
+from colorbench.models import file_sha256
 from colorbench.models.stored_predictions import lightness_warning
-from colorbench.models.weights import file_sha256
-from colorbench.results.copies import first_positions, without_copies
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import CurvePart, Difference, Files, Metric
+from colorbench.results import (
+    CurvePart,
+    Difference,
+    Metric,
+    MetricSpec,
+    Shard,
+    first_positions,
+    paired_positions,
+    statistics_of,
+    without_copies,
+)
+from colorbench.results.record import Files
 from colorbench.results.rows import rows_bytes
-from colorbench.results.shard import Shard, StoredArrays
-from colorbench.results.statistics import paired_positions, statistics_of
-from colorbench.stats import bootstrap
-from colorbench.stats.fieller import share_of_gap
-from colorbench.stats.paired import paired_interval
+from colorbench.results.shard import StoredArrays
+from colorbench.stats import bootstrap, paired_interval, share_of_gap
 from colorbench.storage.atomic import atomic_file
 from colorbench.storage.npz import write_npz
 

@@ -11,7 +11,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from colorbench.color.lab import lab_to_rgb8, lightness_and_ab, rendered
+from colorbench.color import lab_to_rgb8, lightness_and_ab
+from colorbench.color.lab import rendered
 
 
 @dataclass(frozen=True)

@@ -4,56 +4,50 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset, get_preprocessing
+from colorbench.data.loader import GrayPolicy
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import aggregate, image_writer
 from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.device import Residents
-from colorbench.evaluation.engine import truth_of
+from colorbench.evaluation.engine import colorize_samples
 from colorbench.evaluation.interfaces import ProtocolContext, ProtocolResult, ProtocolSpec
-from colorbench.evaluation.predict import colorize
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.evaluation.run_location import Located, locate, not_reusable
+from colorbench.evaluation.run_location import Located
 from colorbench.evaluation.sanity_check import ModelFinding
 from colorbench.evaluation.shard_job import EvaluationTask, shard_count
 from colorbench.evaluation.units import unit_notes
+from colorbench.models import LoadedModel, ModelCard, find_overlap
 from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.loading import LoadedModel
 from colorbench.models.stored_predictions import LIGHTNESS_GAP, prediction_notes
-from colorbench.models.training_overlap import find_overlap
-from colorbench.results import image_index
-from colorbench.results.copies import copy_notes, first_positions
-from colorbench.results.metric_spec import check_columns, check_statistics
-from colorbench.results.provenance import collect_provenance
-from colorbench.results.record import (
-    CopyPart,
+from colorbench.results import (
     CurvePart,
     DatasetPart,
+    Difference,
     Execution,
+    Metric,
     ModelPart,
     ProtocolPart,
     Record,
-    Skipped,
-    read_record,
+    Shard,
+    collect_provenance,
+    first_positions,
+    protocol_identity,
     record_text,
-    storable,
 )
+from colorbench.results.copies import copy_notes
+from colorbench.results.metric_spec import check_columns, check_statistics
+from colorbench.results.record import CopyPart, Files, FingerprintPart, Skipped, storable
 from colorbench.results.rows import read_rows
-from colorbench.results.run_key import protocol_identity, run_fingerprint
-from colorbench.results.shard import Shard
-from colorbench.storage.atomic import check_writable
-from colorbench.storage.hashing import content_fingerprint, plain
+from colorbench.storage import content_fingerprint, plain
 
 
 @dataclass(frozen=True)
@@ -115,39 +109,91 @@ def _record(
         files = stored.result().model_copy(update={"saved_images": saved})
     findings = run.findings.get(id(task.model), ())
     seconds = {**rows.seconds, "aggregate": time.perf_counter() - started}
-    with storable(f"{task.model.full_name} under {task.spec.name}"):
+    return build_record(
+        key=task.key,
+        model=model_part(task.model),
+        protocol=protocol_part(task.spec.name, task.spec.version, scorer.parameters, scorer.identity),
+        dataset=dataset_part(
+            run.dataset,
+            rows,
+            card=task.model.card,
+            preprocessing=scorer.preprocessing,
+            gray_policy=run.settings.gray_policy,
+            limit=run.limit,
+        ),
+        metrics=metrics,
+        differences=differences,
+        curves=aggregate.curves_of(summary),
+        notes=[
+            *aggregate.few_images_note(len(rows)),
+            *_prediction_notes(task, run, rows),
+            *(one.note for one in findings),
+            *_unit_notes(task, run),
+            *copy_notes(rows),
+            *summary.notes,
+        ],
+        execution=execution_part(
+            run.settings,
+            len(rows) + len(rows.copies),
+            seconds,
+            deterministic=all(one.deterministic for one in findings),
+        ),
+        command=run.command,
+        files=files,
+        fingerprint=task.located.part,
+    )
+
+
+def build_record(
+    *,
+    key: str,
+    model: ModelPart,
+    protocol: ProtocolPart,
+    dataset: DatasetPart,
+    metrics: Sequence[Metric],
+    differences: Sequence[Difference],
+    curves: Sequence[CurvePart],
+    notes: Sequence[str],
+    execution: Execution,
+    command: Sequence[str],
+    files: Files,
+    fingerprint: FingerprintPart | None = None,
+) -> Record:
+    """Return the record of its parts. It is the only place that makes one.
+
+    Args:
+        command: the command line, for the provenance.
+        fingerprint: None where results are not looked up by it.
+
+    Raises:
+        RunError: for values that no record can hold, naming model and protocol.
+    """
+    with storable(f"{model.name} under {protocol.name}"):
         return Record(
-            key=task.key,
-            model=model_part(task.model),
-            protocol=ProtocolPart(
-                name=task.spec.name,
-                version=task.spec.version,
-                parameters=plain(scorer.parameters),
-                identity=plain(scorer.identity),
-                identity_sha256=protocol_identity(task.spec.name, task.spec.version, scorer.identity),
-            ),
-            dataset=_dataset_part(task, run, rows),
-            metrics=metrics,
-            differences=differences,
-            curves=aggregate.curves_of(summary),
-            notes=[
-                *aggregate.few_images_note(len(rows)),
-                *_prediction_notes(task, run, rows),
-                *(one.note for one in findings),
-                *_unit_notes(task, run),
-                *copy_notes(rows),
-                *summary.notes,
-            ],
-            execution=execution_part(
-                run.settings,
-                len(rows) + len(rows.copies),
-                seconds,
-                deterministic=all(one.deterministic for one in findings),
-            ),
-            provenance=collect_provenance(run.command, [task.model.package]),
+            key=key,
+            model=model,
+            protocol=protocol,
+            dataset=dataset,
+            metrics=list(metrics),
+            differences=list(differences),
+            curves=list(curves),
+            notes=list(notes),
+            execution=execution,
+            provenance=collect_provenance(command, [model.package]),
             files=files,
-            fingerprint=task.located.part,
+            fingerprint=fingerprint,
         )
+
+
+def protocol_part(name: str, version: int, parameters: Mapping[str, Any], identity: Mapping[str, Any]) -> ProtocolPart:
+    """Return a protocol as a record names it."""
+    return ProtocolPart(
+        name=name,
+        version=version,
+        parameters=plain(parameters),
+        identity=plain(identity),
+        identity_sha256=protocol_identity(name, version, identity),
+    )
 
 
 def _prediction_notes(task: EvaluationTask, run: Run, rows: Shard) -> list[str]:
@@ -181,22 +227,40 @@ def model_part(model: LoadedModel) -> ModelPart:
     )
 
 
-def _dataset_part(task: EvaluationTask, run: Run, rows: Shard) -> DatasetPart:
+def dataset_part(
+    dataset: Dataset,
+    rows: Shard,
+    *,
+    card: ModelCard,
+    preprocessing: str,
+    gray_policy: GrayPolicy,
+    limit: int | None,
+) -> DatasetPart:
+    """Return the images as a record names them.
+
+    Args:
+        dataset: after any limit.
+        rows: of the images that were evaluated, with what was skipped and the copies.
+        card: of the model; names what it was trained on.
+        preprocessing: its name.
+        gray_policy: what was done with gray images.
+        limit: of the command.
+    """
     dropped = sum(reason.startswith("gray") for _, reason in rows.skipped)
     return DatasetPart(
-        name=run.dataset.name,
-        n=len(run.dataset) - len(rows.copies),
+        name=dataset.name,
+        n=len(dataset) - len(rows.copies),
         n_evaluated=len(rows),
         n_gray=sum(rows.gray) + dropped,
-        gray_policy=run.settings.gray_policy,
+        gray_policy=gray_policy,
         skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
         copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
         fingerprint=content_fingerprint(rows.sha256s),
-        preprocessing=task.scorer.preprocessing,
-        overlap=find_overlap(task.model.card, rows.sha256s),
-        limit=run.limit,
-        redistributable=run.dataset.redistributable,
-        source=run.dataset.source,
+        preprocessing=preprocessing,
+        overlap=find_overlap(card, rows.sha256s),
+        limit=limit,
+        redistributable=dataset.redistributable,
+        source=dataset.source,
     )
 
 
@@ -229,184 +293,67 @@ def _save_images(task: EvaluationTask, run: Run, rows: Shard, columns: Mapping[s
     """Complete the saved images and list them; path below the record's folder -> sha256."""
     if task.save == "none":
         return {}
-    names = {metric.name: metric for metric in task.scorer.metrics}
-    headline = names.get(task.spec.headline)
-    gallery = image_writer.fixed_ids(rows.ids)
-    reasons: dict[str, list[str]] = {id: ["fixed"] for id in rows.ids if id in gallery}
-    if headline is not None and headline.name in columns:
-        ends = image_writer.extreme_ids(rows.ids, columns[headline.name], headline.higher_is_better)
-        for end, ids in ends.items():
-            for position, id in enumerate(ids, start=1):
-                reasons.setdefault(id, []).append(f"{headline.name} {end} {position}")
+    settings, folder = run.settings, task.folder
+    metrics = task.scorer.metrics
+    headline = next((metric for metric in metrics if metric.name == task.spec.headline), None)
+    reasons = image_writer.gallery_reasons(rows.ids, headline, columns)
     predictions = [*rows.ids, *(copy.id for copy in rows.copies)] if task.save == "predictions" else []
-    _colorize_again(task, run, thumbnails=reasons, predictions=predictions)
-    location_of = {id: position for position, id in enumerate(rows.ids)}
-    saved = [_saved(id, why, location_of[id], rows, columns, list(names)) for id, why in reasons.items()]
-    files = image_writer.write_index(task.folder, saved)
+    paths = {id: settings.predictions[id] for id in predictions}
+    # Which are best and worst is known only now; after a power cut a shard may be there and its images be empty.
+    small, large = image_writer.incomplete(folder, reasons, paths)
+    lacking = [sample for sample in run.dataset.samples if sample.id in small or sample.id in large]
+    for prediction in colorize_samples(task, lacking, settings, run.residents):
+        image_writer.keep_thumbnails(folder, prediction, small)
+        image_writer.keep_predictions(folder, prediction, large)
+    files = image_writer.write_index(folder, image_writer.saved_images(reasons, rows, columns, metrics))
     if predictions:
-        files |= image_writer.write_prediction_list(task.folder, [run.settings.predictions[id] for id in predictions])
+        files |= image_writer.write_prediction_list(folder, paths.values())
     return files
 
 
-def _saved(
-    id: str, reasons: list[str], position: int, rows: Shard, columns: Mapping[str, np.ndarray], metrics: Sequence[str]
-) -> image_index.SavedImage:
-    scores = {name: float(columns[name][position]) for name in metrics if name in columns}
-    return image_index.SavedImage.of(id, rows.sha256s[position], reasons, scores)
-
-
-def _colorize_again(task: EvaluationTask, run: Run, *, thumbnails: Iterable[str], predictions: Iterable[str]) -> None:
-    """Colorize once more the images whose saved images are not there, or are damaged.
-
-    Which are best and worst is known only at the end; after a power cut a shard may be there and its images be empty.
-    """
-    settings, folder = run.settings, task.folder
-    small = frozenset(
-        id
-        for id in thumbnails
-        if not all(image_index.is_complete(folder.thumbnails / name) for name in image_index.saved_names(id))
-    )
-    large = frozenset(
-        id for id in predictions if not image_index.is_complete(folder.predictions / settings.predictions[id])
-    )
-    samples = [sample for sample in run.dataset.samples if sample.id in small or sample.id in large]
-    if not samples:
-        return
-    preprocessing = get_preprocessing(task.scorer.preprocessing)
-    for batch in load_batches(
-        samples,
-        preprocessing,
-        batch_size=settings.batch_size,
-        workers=settings.workers,
-        gray_policy=settings.gray_policy,
-    ):
-        if batch.ids:
-            truth = truth_of(batch, settings)
-            ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
-            prediction = run.residents.work(task.model, ask)
-            image_writer.keep_thumbnails(folder, prediction, small)
-            image_writer.keep_predictions(folder, prediction, {id: settings.predictions[id] for id in large})
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a record is or will be."""
-
-    folder: RunDirectory
-    key: str
-    located: Located
-
-    def finished(self) -> Record | None:
-        """The record that is there already."""
-        return read_record(self.folder.path) if self.folder.finished() else None
-
-
-def set_aside_if_unreadable(folder: RunDirectory, say: Callable[[str], None]) -> None:
-    """Rename a finished record that cannot be read, and say so: its run is made again beside it.
-
-    Raises:
-        UserError: where the place cannot be written.
-    """
-    try:
-        read_record(folder.path)
-    except UserError as error:
-        aside = folder.set_aside()
-        say(f"{error}: it is now {aside.name}, and the run is made again")
-
-
-def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Position:
-    """The folder of the context's model under a protocol; says so where it is measured already.
+def write_result(
+    context: ProtocolContext, spec: ProtocolSpec, located: Located, test: Dataset, outcome: ProtocolResult
+) -> Record:
+    """Write the record of one model under a dataset protocol, with its rows and arrays, and return it.
 
     Args:
         context: model, settings, request.
         spec: of the protocol.
-        identity: of the protocol with its parameters; what it was trained on, by content, is part of it.
+        located: see ``location_of``.
         test: the images measured on.
-    """
-    request = context.request
-    fingerprint = run_fingerprint(
-        context.fingerprint_of(context.model),
-        protocol_identity(spec.name, spec.version, identity),
-        context.code,
-        gray_policy=request.gray_policy,
-        seed=request.seed,
-        dtype=request.dtype,
-    )
-    located = locate(
-        request.output,
-        fingerprint,
-        protocol=spec.name,
-        dataset=test,
-        save="none",
-        resume=request.resume,
-        launch=context.launch,
-        say=context.listener.message,
-    )
-    context.started.append(located.folder)
-    if located.folder.finished():
-        set_aside_if_unreadable(located.folder, context.listener.message)
-    if located.folder.finished():
-        where = located.folder.path
-        context.listener.message(f"{context.model.full_name} under {spec.name}: reused from {where}")
-    else:
-        if fingerprint.reasons:
-            context.listener.message(not_reusable(context.model.full_name, fingerprint.reasons))
-        check_writable(request.output)
-        located.begin()
-    return Position(located.folder, located.key, located)
-
-
-def write_result(
-    context: ProtocolContext, spec: ProtocolSpec, position: Position, test: Dataset, outcome: ProtocolResult
-) -> Record:
-    """Write the record of one model, with its rows and arrays; returns it.
+        outcome: what was found.
 
     Raises:
         RunError: for rows in which a copy of an image counts as an image.
     """
-    folder, rows = position.folder, outcome.rows
+    folder, rows = located.folder, outcome.rows
     if len(first_positions(rows.sha256s)) < len(rows):
         what = f"protocol {spec.name} counts copies of an image as images"
-        raise RunError(what, hint="it must pass its rows through `evaluation.copies.without_copies` before its metrics")
+        raise RunError(what, hint="pass the rows through `colorbench.results.without_copies` before the metrics")
     check_columns(spec.name, [*outcome.columns, *outcome.arrays])
     files = aggregate.write_rows(folder, rows, outcome.columns, outcome.arrays)
-    curves: list[CurvePart] = aggregate.curves_of(outcome.summary)
-    with storable(f"{context.model.full_name} under {spec.name}"):
-        record = Record(
-            key=position.key,
-            model=model_part(context.model),
-            protocol=ProtocolPart(
-                name=spec.name,
-                version=spec.version,
-                parameters=plain(outcome.parameters),
-                identity=plain(outcome.identity),
-                identity_sha256=protocol_identity(spec.name, spec.version, outcome.identity),
-            ),
-            dataset=DatasetPart(
-                name=test.name,
-                n=len(test) - len(rows.copies),
-                n_evaluated=len(rows),
-                n_gray=sum(rows.gray) + sum(reason.startswith("gray") for _, reason in rows.skipped),
-                gray_policy=context.settings.gray_policy,
-                skipped=[Skipped(id=id, reason=reason) for id, reason in rows.skipped],
-                copies=[CopyPart(id=copy.id, of=copy.of) for copy in rows.copies],
-                fingerprint=content_fingerprint(rows.sha256s),
-                preprocessing=outcome.preprocessing,
-                overlap=find_overlap(context.model.card, rows.sha256s),
-                limit=context.request.limit,
-                redistributable=test.redistributable,
-                source=test.source,
-            ),
-            metrics=list(outcome.metrics),
-            differences=list(outcome.differences),
-            curves=curves,
-            notes=[*aggregate.few_images_note(len(rows)), *copy_notes(rows), *outcome.summary.notes],
-            execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
-            provenance=collect_provenance(context.request.command, [context.model.package]),
-            files=files,
-            fingerprint=position.located.part,
-        )
+    record = build_record(
+        key=located.key,
+        model=model_part(context.model),
+        protocol=protocol_part(spec.name, spec.version, outcome.parameters, outcome.identity),
+        dataset=dataset_part(
+            test,
+            rows,
+            card=context.model.card,
+            preprocessing=outcome.preprocessing,
+            gray_policy=context.settings.gray_policy,
+            limit=context.request.limit,
+        ),
+        metrics=outcome.metrics,
+        differences=outcome.differences,
+        curves=aggregate.curves_of(outcome.summary),
+        notes=[*aggregate.few_images_note(len(rows)), *copy_notes(rows), *outcome.summary.notes],
+        execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
+        command=context.request.command,
+        files=files,
+        fingerprint=located.part,
+    )
     folder.write_record(record_text(record))
-    position.located.close()
+    located.close()
     folder.clear_shards()
-    return read_record(folder.path)
+    return record

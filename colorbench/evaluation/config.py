@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.data.loader import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import device
-from colorbench.models.loading import LoadedModel
+from colorbench.models import LoadedModel
 
 Save = Literal["none", "gallery", "predictions"]
 LEVELS: tuple[Save, ...] = get_args(Save)

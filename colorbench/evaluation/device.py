@@ -12,8 +12,7 @@ from typing import TypeVar
 import torch
 
 from colorbench.errors import UserError
-from colorbench.models import networks
-from colorbench.models.loading import LoadedModel
+from colorbench.models import LoadedModel, networks
 
 Result = TypeVar("Result")
 

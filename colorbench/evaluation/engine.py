@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 import torch
 
-from colorbench.data.dataset import Sample
+from colorbench.data import Preprocessing, Sample, get_preprocessing, load_batches
 from colorbench.data.loader import LoadedBatch
-from colorbench.data.preprocessing import Preprocessing
 from colorbench.evaluation.aggregate import concatenated
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.config import ExecutionConfig
@@ -32,7 +31,7 @@ from colorbench.evaluation.shard_job import Claims, Evaluated, EvaluationTask, S
 from colorbench.evaluation.units import observed
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.stored_predictions import LIGHTNESS_GAP, lightness_gaps
-from colorbench.results.shard import Shard
+from colorbench.results import Shard
 
 SCORERS = max(2, min(4, os.cpu_count() or 1))
 """Threads that score: at least two, so that a slow protocol does not hold up the network at once."""
@@ -146,6 +145,24 @@ def _predict(
         for position in positions:
             evaluated.seconds[position]["colorize"] = time.perf_counter() - start
     return predicted
+
+
+def colorize_samples(
+    task: EvaluationTask, samples: Sequence[Sample], settings: ExecutionConfig, residents: Residents
+) -> Iterator[Prediction]:
+    """Yield a task's predictions for some images, a batch at a time."""
+    preprocessing = get_preprocessing(task.scorer.preprocessing)
+    for batch in load_batches(
+        samples,
+        preprocessing,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        gray_policy=settings.gray_policy,
+    ):
+        if batch.ids:
+            truth = truth_of(batch, settings)
+            ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
+            yield residents.work(task.model, ask)
 
 
 def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:

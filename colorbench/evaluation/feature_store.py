@@ -15,23 +15,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.content_hashes import check_contents, contents_of
-from colorbench.data.dataset import Dataset
-from colorbench.data.loader import LoadedBatch, load_batches
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.color import rgb_to_lab
+from colorbench.data import Dataset, check_contents, contents_of, get_preprocessing, load_batches
+from colorbench.data.loader import LoadedBatch
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.features import DTYPES, FeatureExtractor, FeatureSpec, _Chosen, _json, chosen_layers
 from colorbench.evaluation.interfaces import ThroughputMeter
 from colorbench.evaluation.run_location import folder_of
 from colorbench.evaluation.shard_job import shard_count, shard_samples
-from colorbench.models.fingerprint import library_code
-from colorbench.results.copies import first_positions, without_copies
-from colorbench.results.shard import SHARD, Shard
-from colorbench.storage.atomic import write_atomic, writing
-from colorbench.storage.hashing import digest_of
-from colorbench.storage.lock import Lock
+from colorbench.models import library_code
+from colorbench.results import Shard, first_positions, without_copies
+from colorbench.results.shard import SHARD
+from colorbench.storage import Lock, digest_of, write_atomic
+from colorbench.storage.atomic import writing
 
 FORMAT = 1
 """Raised when the same key would hold other numbers."""

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from colorbench.errors import UserError
-from colorbench.models.fingerprint import ModelFingerprint, library_code, model_fingerprint
-from colorbench.models.loading import LoadedModel
+from colorbench.models import LoadedModel, library_code
+from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
 
 
 def modules_of(colorizer: object) -> dict[str, nn.Module]:

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from colorbench.color.lab import lab_to_rgb8
-from colorbench.data.dataset import id_hash
+from colorbench.color import lab_to_rgb8
+from colorbench.data import id_hash
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.models.weights import file_sha256
-from colorbench.results.image_index import INDEX_NAME, SavedImage, saved_names
+from colorbench.models import file_sha256
+from colorbench.results import INDEX_NAME, MetricSpec, SavedImage, Shard, saved_names
+from colorbench.results.image_index import is_complete
 from colorbench.storage.atomic import durable_sha256, sync_folder
 
 FIXED = 24
@@ -51,6 +52,42 @@ def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool |
     best = sorted(known)[:count]
     worst = sorted(known, key=lambda entry: (-entry[0], entry[1]))[:count]
     return {"best": [id for *_, id in best], "worst": [id for *_, id in worst]}
+
+
+def gallery_reasons(
+    ids: Sequence[str], headline: MetricSpec | None, columns: Mapping[str, np.ndarray]
+) -> dict[str, list[str]]:
+    """Return id -> why its thumbnails are saved: it is of the fixed part, or best or worst by the headline metric."""
+    fixed = fixed_ids(ids)
+    reasons = {id: ["fixed"] for id in ids if id in fixed}
+    if headline is not None and headline.name in columns:
+        ends = extreme_ids(ids, columns[headline.name], headline.higher_is_better)
+        for end, found in ends.items():
+            for position, id in enumerate(found, start=1):
+                reasons.setdefault(id, []).append(f"{headline.name} {end} {position}")
+    return reasons
+
+
+def incomplete(
+    folder: RunDirectory, thumbnails: Iterable[str], predictions: Mapping[str, str]
+) -> tuple[frozenset[str], dict[str, str]]:
+    """Return which wanted images are not there or damaged: ids of thumbnails, and id -> path of predictions."""
+    small = (id for id in thumbnails if not all(is_complete(folder.thumbnails / name) for name in saved_names(id)))
+    large = {id: name for id, name in predictions.items() if not is_complete(folder.predictions / name)}
+    return frozenset(small), large
+
+
+def saved_images(
+    reasons: Mapping[str, list[str]], rows: Shard, columns: Mapping[str, np.ndarray], metrics: Iterable[MetricSpec]
+) -> list[SavedImage]:
+    """Return the entries of the index, each with its image's scores."""
+    location_of = {id: position for position, id in enumerate(rows.ids)}
+    names = [metric.name for metric in metrics if metric.name in columns]
+    return [
+        SavedImage.of(id, rows.sha256s[i], why, {name: float(columns[name][i]) for name in names})
+        for id, why in reasons.items()
+        for i in [location_of[id]]
+    ]
 
 
 def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: frozenset[str]) -> None:

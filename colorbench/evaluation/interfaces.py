@@ -16,16 +16,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.config import ExecutionConfig, RunConfig
 from colorbench.evaluation.run_directory import RunDirectory
+from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
-from colorbench.models.loading import LoadedModel
-from colorbench.results.metric_spec import MetricSpec, check_columns
-from colorbench.results.record import Difference, Metric, Record
-from colorbench.results.shard import Shard
+from colorbench.results import Difference, Metric, MetricSpec, Record, Shard
+from colorbench.results.metric_spec import check_columns
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
-from colorbench.data.dataset import Dataset
-from colorbench.data.loader import GrayPolicy, load_batches
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.color import lab_to_rgb8, rgb_to_lab
+from colorbench.data import Dataset, get_preprocessing, load_batches
+from colorbench.data.loader import GrayPolicy
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.device import cpu_count, device_of, dtype_of, numerics
+from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
 from colorbench.models.guard import one_line
 from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.models.loading import LoadedModel
-from colorbench.models.networks import precision
 from colorbench.models.stored_predictions import check_predictions
 
 FARTHEST = 10_000.0

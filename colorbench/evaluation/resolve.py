@@ -6,19 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import PluginError, UserError
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
+from colorbench.models import BASELINES, LoadedModel, library_code, load_model
 from colorbench.models import interfaces as capabilities
-from colorbench.models.fingerprint import library_code, model_fingerprint
+from colorbench.models.fingerprint import model_fingerprint
 from colorbench.models.guard import one_line
-from colorbench.models.loading import LoadedModel, load_model
-from colorbench.models.reference_models import BASELINES
 from colorbench.registry import find
+from colorbench.results import protocol_identity
 from colorbench.results.metric_spec import check_metrics
-from colorbench.results.run_key import protocol_identity
 from colorbench.storage.hashing import not_storable
 
 CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}

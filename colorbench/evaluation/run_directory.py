@@ -20,9 +20,10 @@ from uuid import uuid4
 import numpy as np
 
 from colorbench.errors import RunError
-from colorbench.results.shard import Shard, key_of, pack, unpack
-from colorbench.storage.atomic import sync_folder, write_atomic, writing
-from colorbench.storage.lock import Lock
+from colorbench.results import Shard
+from colorbench.results.shard import key_of, pack, unpack
+from colorbench.storage import Lock, write_atomic
+from colorbench.storage.atomic import rename, write_once, writing
 
 
 class RunDirectory:
@@ -110,28 +111,12 @@ class RunDirectory:
 
     def write_record(self, text: str) -> bool:
         """Write ``record.json`` once: False, and nothing is written, where there is one already."""
-        unfinished = self.path / f".record.{uuid4().hex}.tmp"
-        write_atomic(unfinished, text.encode(), scratch=self.shards)
-        try:
-            # A link refuses to replace, whoever else is writing at the same moment.
-            os.link(unfinished, self.record)
-        except FileExistsError:
-            return False
-        except OSError:  # no hard links here (FAT, some network disks)
-            if self.finished():
-                return False
-            with writing(self.record):
-                os.replace(unfinished, self.record)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        sync_folder(self.path)
-        return True
+        return write_once(self.record, text.encode(), scratch=self.shards)
 
     def set_aside(self) -> Path:
         """Rename a record that cannot be read, so that its run can be made again; returns where it is now."""
         aside = self.path / f"record.unreadable-{uuid4().hex[:8]}.json"
-        with writing(self.record):
-            os.replace(self.record, aside)
+        rename(self.record, aside)
         return aside
 
     def remove_if_empty(self, root: Path) -> None:

@@ -13,23 +13,25 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import uuid4
 
 import pyarrow
 import pyarrow.parquet
 
-from colorbench.data.content_hashes import contents_of, stamps_digest
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset, contents_of
+from colorbench.data.content_hashes import stamps_digest
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import LEVELS, Save
+from colorbench.evaluation.interfaces import ProtocolContext, ProtocolSpec
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.results.record import FingerprintPart, Record, read_record
-from colorbench.results.run_key import RunFingerprint, run_key
-from colorbench.storage.atomic import check_writable
-from colorbench.storage.hashing import digest_of
+from colorbench.results import Record, protocol_identity, read_record
+from colorbench.results.record import FingerprintPart
+from colorbench.results.run_key import RunFingerprint, run_fingerprint, run_key
+from colorbench.storage import check_writable, digest_of
 from colorbench.storage.source_code import stamp_of
 
 
@@ -75,6 +77,10 @@ class Located:
     part: FingerprintPart
     plan: Plan
 
+    def finished(self) -> Record | None:
+        """Return the record that is there already."""
+        return read_record(self.folder.path) if self.folder.finished() else None
+
     def begin(self) -> None:
         """Note in the folder what it is begun for.
 
@@ -100,7 +106,7 @@ def locate(
     launch: str,
     say: Callable[[str], None],
 ) -> Located:
-    """The folder of a run; nothing is written into it.
+    """Return the folder of a run. Nothing is written, but a finished record that cannot be read is renamed.
 
     Args:
         output: root of all records.
@@ -110,7 +116,10 @@ def locate(
         save: images to keep.
         resume: False: a finished run is made again in a folder beside it, an unfinished one starts from nothing.
         launch: of this command, see ``launch_token``.
-        say: told when contents must be compared.
+        say: is told when contents must be compared, or a record is renamed.
+
+    Raises:
+        UserError: where a record cannot be read and its folder cannot be written.
     """
     wanted = Plan(save, fingerprint.references, stamps_digest(dataset), launch if fingerprint.reasons else "")
     for revision in itertools.count():
@@ -126,6 +135,47 @@ def locate(
         if (plan := _taken(folder, wanted, dataset, output, say)) is not None:
             return Located(folder, key, part, plan)
     raise AssertionError  # count() has no end
+
+
+def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Located:
+    """Return the folder of the context's model under a dataset protocol, begun where it is not finished.
+
+    The listener is told where it is measured already.
+
+    Args:
+        context: model, settings, request.
+        spec: of the protocol.
+        identity: of the protocol with its parameters; what it was trained on, by content, is part of it.
+        test: the images measured on.
+    """
+    request, say, model = context.request, context.listener.message, context.model
+    fingerprint = run_fingerprint(
+        context.fingerprint_of(model),
+        protocol_identity(spec.name, spec.version, identity),
+        context.code,
+        gray_policy=request.gray_policy,
+        seed=request.seed,
+        dtype=request.dtype,
+    )
+    located = locate(
+        request.output,
+        fingerprint,
+        protocol=spec.name,
+        dataset=test,
+        save="none",
+        resume=request.resume,
+        launch=context.launch,
+        say=say,
+    )
+    context.started.append(located.folder)
+    if located.folder.finished():
+        say(f"{model.full_name} under {spec.name}: reused from {located.folder.path}")
+    else:
+        if fingerprint.reasons:
+            say(not_reusable(model.full_name, fingerprint.reasons))
+        check_writable(request.output)
+        located.begin()
+    return located
 
 
 def launch_token(processes: int) -> str:
@@ -161,8 +211,10 @@ def _taken(
     if finished:
         try:
             record = read_record(folder.path)
-        except UserError:
-            return wanted  # it is set aside, and its run made again
+        except UserError as error:
+            aside = folder.set_aside()
+            say(f"{error}: it is now {aside.name}, and the run is made again")
+            return wanted
         # A folder's name holds a part of the key only.
         if record.key != folder.key or record.fingerprint is None:
             return None

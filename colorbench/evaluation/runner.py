@@ -13,11 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import UserError
 from colorbench.evaluation import device
-from colorbench.evaluation.build_record import Run, finish, set_aside_if_unreadable
+from colorbench.evaluation.build_record import Run, finish
 from colorbench.evaluation.config import ExecutionConfig, RunConfig, check
 from colorbench.evaluation.device import Residents
 from colorbench.evaluation.engine import run_pass
@@ -44,17 +43,14 @@ from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of, launch_token, locate, not_reusable
 from colorbench.evaluation.sanity_check import check_models, check_scorers
 from colorbench.evaluation.shard_job import EvaluationTask, missing, shard_count, shard_samples
+from colorbench.models import BASELINES, LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint, protocol_code
 from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.loading import LoadedModel
-from colorbench.models.reference_models import BASELINES, DIFFERENCES
+from colorbench.models.reference_models import DIFFERENCES
 from colorbench.models.stored_predictions import check_predictions
-from colorbench.results.record import (
-    Record,
-    read_record,
-)
-from colorbench.results.run_key import protocol_identity, run_fingerprint
-from colorbench.storage.atomic import check_writable
+from colorbench.results import Record, protocol_identity, read_record
+from colorbench.results.run_key import run_fingerprint
+from colorbench.storage import check_writable
 
 __all__ = ["ProgressListener", "RunConfig", "record_folder", "run"]
 
@@ -219,8 +215,6 @@ def _tasks(
             )
             folder = located.folder
             folders.append(folder)
-            if folder.finished():
-                set_aside_if_unreadable(folder, listener.message)
             if folder.finished() and folder.path not in tasks:
                 listener.message(f"{model.full_name} under {spec.name}: reused from {folder.path}")
             elif fingerprint.reasons and position < asked:

@@ -17,17 +17,16 @@ from typing import Literal
 import numpy as np
 import torch
 
-from colorbench.data.dataset import Sample
-from colorbench.data.loader import LARGEST_BATCH, LoadedBatch, load_batches
-from colorbench.data.preprocessing import Preprocessing, get_preprocessing
+from colorbench.data import Preprocessing, Sample, get_preprocessing, load_batches
+from colorbench.data.loader import LARGEST_BATCH, LoadedBatch
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import GroundTruth, Prediction, disguised
 from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.device import Residents
 from colorbench.evaluation.predict import predict, seed_of
 from colorbench.evaluation.shard_job import EvaluationTask
+from colorbench.models import LoadedModel
 from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.loading import LoadedModel
 from colorbench.models.networks import networks_of, set_evaluation_mode
 from colorbench.registry import describe
 

@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from colorbench.data.dataset import Sample
-from colorbench.data.loader import LoadedBatch, load_batches
-from colorbench.data.preprocessing import Preprocessing
+from colorbench.data import Preprocessing, Sample, load_batches
+from colorbench.data.loader import LoadedBatch
 from colorbench.evaluation.config import ExecutionConfig, Save
 from colorbench.evaluation.interfaces import BatchScores, ProtocolSpec, Scorer
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import Located
-from colorbench.models.loading import LoadedModel
+from colorbench.models import LoadedModel
 from colorbench.results.shard import SHARD
-from colorbench.storage.lock import Lock
+from colorbench.storage import Lock
 
 Row = tuple[str, str, int | None, bool, tuple[int, int]]
 """id, sha256, label, gray, (H, W) of an evaluated image."""

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.lab import lightness_and_ab
+from colorbench.color import lightness_and_ab
 from colorbench.evaluation.batch import Prediction
 
 STRIDE = 4

@@ -16,6 +16,7 @@ from colorbench.errors import RunError, UserError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
+_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 
 
 @contextlib.contextmanager
@@ -61,20 +62,25 @@ def check_writable(output: Path, flag: str = "--output") -> None:
         raise UserError(what, where=str(output), hint=f"choose another {flag}") from error
 
 
-def write_atomic(path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True) -> None:
+def write_atomic(
+    path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True, private: bool = False
+) -> None:
     """Write a file that is whole or not there; see ``atomic_file``."""
-    with atomic_file(path, scratch=scratch, durable=durable) as file:
+    with atomic_file(path, scratch=scratch, durable=durable, private=private) as file:
         file.write(data)
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, *, scratch: Path | None = None, durable: bool = True) -> Iterator[IO[bytes]]:
+def atomic_file(
+    path: Path, *, scratch: Path | None = None, durable: bool = True, private: bool = False
+) -> Iterator[IO[bytes]]:
     """Open a file for writing that is whole or not there, even after a kill or (``durable``) a power cut.
 
     Args:
         path: where to; folders are made.
         scratch: folder for the unfinished file, on the same file system; default: beside it.
         durable: wait until the disk has it.
+        private: only its owner may read it.
     """
     folder = scratch or path.parent
     unfinished = folder / f".{path.name[:40]}.{uuid4().hex}.tmp"
@@ -82,7 +88,8 @@ def atomic_file(path: Path, *, scratch: Path | None = None, durable: bool = True
         folder.mkdir(parents=True, exist_ok=True)
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(unfinished, "w+b") as file:
+            descriptor = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o600 if private else 0o666)
+            with os.fdopen(descriptor, "w+b") as file:
                 yield file
                 if durable:
                     file.flush()
@@ -94,6 +101,35 @@ def atomic_file(path: Path, *, scratch: Path | None = None, durable: bool = True
             raise
         if durable:
             sync_folder(path.parent)
+
+
+def write_once(path: Path, data: bytes, *, scratch: Path | None = None) -> bool:
+    """Write a file that is whole or not there, and never replace one.
+
+    Returns:
+        False, and nothing is written, where there is a file already.
+    """
+    unfinished = path.parent / f".{path.name[:40]}.{uuid4().hex}.tmp"
+    write_atomic(unfinished, data, scratch=scratch)
+    try:
+        # A link refuses to replace, whoever else is writing at the same moment.
+        os.link(unfinished, path)
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links here (FAT, some network disks)
+        if path.exists():
+            return False
+        rename(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    sync_folder(path.parent)
+    return True
+
+
+def rename(path: Path, target: Path) -> None:
+    """Rename a file; ``target`` is replaced."""
+    with writing(path):
+        os.replace(path, target)
 
 
 def durable_sha256(path: Path) -> str:

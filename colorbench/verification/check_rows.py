@@ -9,8 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from colorbench.results.load import LoadedRun
-from colorbench.results.metric_spec import MetricSpec
+from colorbench.results import LoadedRun, MetricSpec
 
 TOLERANCE = 1e-6
 """Departure that other versions of numpy may make in a sum or a square root, in units of max(1, |number|)."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.errors import UserError
-from colorbench.results.load import find_record, read_checked_record
-from colorbench.results.record import Record
+from colorbench.results import Record, read_checked_record
+from colorbench.results.load import find_record
 
 SHOWN = 4
 """Names in one message."""

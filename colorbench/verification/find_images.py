@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UserError
-from colorbench.results.load import read_checked_record
+from colorbench.results import read_checked_record
 
 
 def dataset_name(data: str | Path | Dataset | None) -> str | None:

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from colorbench.data.dataset import Sample
+from colorbench.data import Sample
 from colorbench.errors import RunError, UserError
 
 _KEPT = (

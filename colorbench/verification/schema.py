@@ -14,7 +14,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from colorbench.errors import UserError
-from colorbench.storage.safe_read import MEGABYTE, read_plain
+from colorbench.storage import MEGABYTE, read_plain
 
 Outcome = Literal["holds", "fails", "unchecked"]
 

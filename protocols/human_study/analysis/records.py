@@ -13,10 +13,12 @@ from PIL import Image
 
 from colorbench.evaluation import (
     RunDirectory,
+    build_record,
     extreme_ids,
     few_images_note,
     fixed_ids,
     folder_of,
+    protocol_part,
     thumbnail,
     write_index,
     write_rows,
@@ -28,11 +30,8 @@ from colorbench.results import (
     Execution,
     Metric,
     ModelPart,
-    ProtocolPart,
-    Record,
     SavedImage,
     Shard,
-    collect_provenance,
     protocol_identity,
     record_text,
     saved_names,
@@ -84,7 +83,7 @@ def _write(
     candidate = _candidate(analysis, row)
     rows, columns = _rows(analysis, candidate)
     files = write_rows(folder, rows, columns, {})
-    record = Record(
+    record = build_record(
         key=key,
         model=ModelPart(
             name=method.name,
@@ -94,20 +93,14 @@ def _write(
             decoding=plain(method.decoding),
             card=_card(method),
         ),
-        protocol=ProtocolPart(
-            name=NAME,
-            version=VERSION,
-            parameters=plain(identity),
-            identity=plain(identity),
-            identity_sha256=protocol_identity(NAME, VERSION, identity),
-        ),
+        protocol=protocol_part(NAME, VERSION, identity, identity),
         dataset=_dataset(analysis, method, rows),
         metrics=_metrics(row, columns),
         differences=_differences(analysis, row.method),
         curves=[],
         notes=_notes(analysis, row),
         execution=_execution(len(rows), analysis, time.perf_counter() - started),
-        provenance=collect_provenance(command, [method.package]),
+        command=command,
         files=files.model_copy(update={"saved_images": _save_images(folder, analysis, row, rows, columns, study)}),
     )
     folder.write_record(record_text(record))

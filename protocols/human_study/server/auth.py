@@ -6,10 +6,11 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+
+from colorbench.storage import write_atomic
 
 FILE = "secrets.json"
 _CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -74,16 +75,5 @@ def load_secrets(folder: Path, admin_token: str | None = None) -> Secrets:
         kept = {"salt": secrets.token_hex(32), "key": secrets.token_hex(32), "admin_token": secrets.token_urlsafe(24)}
     if admin_token is not None:
         kept["admin_token"] = admin_token
-    _write_private(path, json.dumps(kept).encode())
+    write_atomic(path, json.dumps(kept).encode(), private=True)
     return Secrets(bytes.fromhex(kept["salt"]), bytes.fromhex(kept["key"]), kept["admin_token"])
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    unfinished = path.with_suffix(".tmp")
-    unfinished.unlink(missing_ok=True)
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
