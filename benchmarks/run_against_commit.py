@@ -1,4 +1,4 @@
-"""CPU time of a whole run against an earlier commit: ``uv run python -m benchmarks.run_against_commit FOLDER [COMMIT]``.
+"""CPU time of a whole run against an earlier commit: ``python -m benchmarks.run_against_commit FOLDER [COMMIT]``.
 
 Both commits are unpacked beside one another and run in turn in the same environment, each run in a process of its own.
 Counted are its seconds of CPU (user and system), which other programs disturb less than wall-clock time; the median of

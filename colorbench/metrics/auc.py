@@ -204,12 +204,8 @@ def pooled_statistics(
         (N, 2) float64.
     """
     w = np.ones(counts.shape[1]) if weights is None else weights
-    # One image at a time: numpy's order of adding, and so the last bit, then knows nothing of the batch.
-    rows = [
-        (100 * float((s * w).sum()) / (full * int(c.sum())), float((c * w).sum()) / int(c.sum()))
-        for s, c in zip(scores, counts, strict=True)
-    ]
-    return np.array(rows, dtype=np.float64).reshape(-1, 2)
+    pixels = counts.sum(axis=1, dtype=np.int64)
+    return np.stack([100 * (scores @ w) / (full * pixels), (counts @ w) / pixels], axis=1)
 
 
 def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.ndarray:

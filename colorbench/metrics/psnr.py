@@ -59,9 +59,7 @@ def psnr(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
 
 def psnr_of_error(mse: Tensor) -> Tensor:
     """Convert (N,) mean squared error in squared 8-bit steps to (N,) float64 PSNR in dB."""
-    # One logarithm at a time: a vector's last elements are rounded by another routine than its first.
-    values = [math.inf if error == 0 else 10 * math.log10(255**2 / error) for error in mse.tolist()]
-    return torch.tensor(values, dtype=torch.float64, device=mse.device)
+    return 10 * (255**2 / mse.double()).log10()
 
 
 def check_pair(rgb8_a: Tensor, rgb8_b: Tensor) -> None:

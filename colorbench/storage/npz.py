@@ -1,4 +1,4 @@
-"""Arrays as .npz files with equal bytes for equal arrays."""
+"""Arrays as compressed .npz files, written piece by piece."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as a compressed .npz without times, so that equal arrays give equal bytes.
+    """Write arrays as a compressed .npz.
 
     A few MB of each array are held at a time, so that arrays on disk are never held whole.
     """
@@ -26,7 +26,7 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in arrays:
             values = arrays[name]
-            # Opened by name, a member has no time. Beyond 2 GB the format differs, which must be known before.
+            # Beyond 2 GB the format differs, which must be known before.
             with archive.open(f"{name}.npy", "w", force_zip64=values.nbytes > _LARGE) as part:
                 _write_header(part, values.dtype, values.shape)
                 for start in range(0, len(values), step := _rows_at_a_time(values)):

@@ -19,15 +19,11 @@ from colorbench.evaluation.predict import seed_of
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.interfaces import ColorPrediction
 from colorbench.results.record import Record
-from protocols.auc import AucProtocol
-from protocols.fidelity import FidelityProtocol
 from tests.support.engine import (
     DistanceProtocol,
     DistanceScorer,
     Flat,
     Listening,
-    Noise,
-    SmallNetwork,
     TruthTeller,
     loaded,
     read_folder,
@@ -128,46 +124,6 @@ def test_seeds_belong_to_contents(crops: Dataset, tmp_path: Path, protocol: Dist
     assert len(set(shown.values())) == 40
     assert all(0 <= seed < 2**63 for seed in shown.values())
     assert seed_of(4, "a.jpg") != seed_of(3, "a.jpg")
-
-
-@pytest.mark.parametrize("model", [Flat((7, -3)), Noise(), TruthTeller()], ids=["constant", "stochastic", "truth"])
-def test_arithmetic_on_fixed_predictions_does_not_depend_on_batches(
-    crops: Dataset, tmp_path: Path, protocol: DistanceProtocol, model: Any
-) -> None:
-    written = []
-    for size in (1, 7, 16):
-        output = tmp_path / str(size)
-        (record,) = measure(crops, output, model, batch_size=size)
-        folder = record_folder(output, record)
-        written.append([(folder / name).read_bytes() for name in ("rows.parquet", "arrays.npz")])
-    assert written[0] == written[1] == written[2]
-
-
-@pytest.mark.parametrize("kind", [AucProtocol, FidelityProtocol])
-def test_our_protocols_leave_no_trace_of_the_batch(
-    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
-) -> None:
-    with_protocol(monkeypatch, distance=kind())
-    written = []
-    for size in (1, 5, 16):
-        output = tmp_path / str(size)
-        preprocessing = {"distance": {"preprocessing": "squash64"}}
-        (record,) = measure(crops, output, Noise(), batch_size=size, limit=11, parameters=preprocessing)
-        files = [record_folder(output, record) / name for name in ("rows.parquet", "arrays.npz")]
-        assert files[0].exists()
-        written.append([path.read_bytes() for path in files if path.exists()])
-    assert written[0] == written[1] == written[2]
-
-
-def test_a_networks_rows_agree_between_batch_sizes_and_are_equal_at_the_same(
-    crops: Dataset, tmp_path: Path, protocol: DistanceProtocol
-) -> None:
-    tables = {}
-    for name, size in (("first", 16), ("again", 16), ("one", 1)):
-        (record,) = measure(crops, tmp_path / name, SmallNetwork(), batch_size=size)
-        tables[name] = rows(tmp_path / name, record)
-    pd.testing.assert_frame_equal(tables["first"], tables["again"], check_exact=True)
-    pd.testing.assert_frame_equal(tables["first"], tables["one"], atol=1e-5, rtol=0)
 
 
 def test_rows_are_what_the_files_and_the_model_say(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:

@@ -1,4 +1,4 @@
-"""The engine's stages on real models: one thread predicts, several score, and nothing depends on batches or threads."""
+"""The engine's stages: one thread predicts, several score."""
 
 from __future__ import annotations
 
@@ -7,18 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import record_folder, run
+from colorbench.evaluation.runner import run
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.models.loading import load_model
-from colorbench.registry import registered
-from colorbench.results.rows import read_rows
-from protocols.auc import AucProtocol
-from protocols.fidelity import FidelityProtocol
 from tests.support.engine import (
     DistanceProtocol,
     DistanceScorer,
@@ -84,37 +78,3 @@ def test_a_slow_protocol_does_not_leave_the_predicting_thread_idle(
     assert model.busy / (model.ended - model.began) > 0.6
     assert len(model.threads) == 1
     assert not model.gradients and not any(gradients)
-
-
-def test_what_our_own_models_give_does_not_depend_on_batches_or_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All at once, by both protocols; one tolerance, 1e-5 of the scale of a score (100 points)."""
-    names = [
-        plugin.name for plugin in registered("models") if plugin.name.startswith("zoo/") and not downloaded(plugin)
-    ]
-    assert len(names) >= 11
-    with_protocol(monkeypatch, auc=AucProtocol(), fidelity=FidelityProtocol())
-    write_images(tmp_path / "images", 5)
-    (tmp_path / "images" / "a" / "001.jpg").write_bytes(b"no image")
-    rows: list[list[np.ndarray]] = []
-    for threads, batch_size in ((1, 1), (2, 3), (1, 4)):
-        request = RunConfig(
-            models=[load_model(name) for name in names],
-            protocols=["auc", "fidelity"],
-            data=read_folder(tmp_path / "images"),
-            output=tmp_path / f"{threads} {batch_size}",
-            baselines=False,
-            save="none",
-            device="cpu",
-            threads=threads,
-            batch_size=batch_size,
-            parameters={"auc": {"preprocessing": "squash64"}, "fidelity": {"preprocessing": "squash64"}},
-        )
-        records = run(request)
-        assert [len(record.dataset.skipped) for record in records] == [1] * 2 * len(names)
-        found = [read_rows(record_folder(request.output, record) / "rows.parquet")[1] for record in records]
-        rows.append([np.stack(list(columns.values())) for columns in found])
-    for other in rows[1:]:
-        for first, second in zip(rows[0], other, strict=True):
-            np.testing.assert_allclose(first, second, rtol=1e-5, atol=1e-3)

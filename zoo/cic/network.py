@@ -8,7 +8,6 @@ multiples of 8. Width 1 has 32,236,011 parameters with its decoder.
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import linear
 
 # (name, input width, output widths of its convolutions, stride of the last, dilation); width 1.
 BLOCKS = (
@@ -77,11 +76,6 @@ class Network(nn.Module):
     def forward(self, lightness: Tensor) -> Tensor:
         """Compute the outputs: (N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4); H and W multiples of 8."""
         maps: Tensor = self.trunk(scale_lightness(lightness))
-        if self.head.out_channels == 2:
-            # Of a 1x1 convolution torch has two routines, and takes one by batch and threads. With two outputs they
-            # round differently, and a product of matrices is the same for all; with 313 they do not, and that product
-            # would lengthen a run by 4 %.
-            return linear(maps.movedim(1, -1), self.head.weight.flatten(1), self.head.bias).movedim(-1, 1)
         out: Tensor = self.head(maps)
         return out
 

@@ -15,8 +15,6 @@ from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, at_wor
 from colorbench.training import TrainingPreset, kmeans_initialize, packaged_lightness
 from zoo.cic.network import Network, layer_maps, scale_lightness
 
-SMALL = 256 * 256
-"""From so many pixels on, torch's routine was found to be the same for one image as for several."""
 PAPER = "Zhang, Isola, Efros: Colorful Image Colorization. ECCV 2016, arXiv:1603.08511"
 
 
@@ -105,25 +103,12 @@ class TrunkColorizer:
 
     def prediction(self, lightness: Tensor) -> Tensor:
         """Compute the network's output: (N, 1, H, W) L in 0..100 -> (N, outputs, H/4, W/4) float32."""
-        shown = _in_company(lightness).contiguous(memory_format=torch.channels_last)
-        out: Tensor = self.network(shown)
-        return out[: len(lightness)].float()
+        out: Tensor = self.network(lightness.contiguous(memory_format=torch.channels_last))
+        return out.float()
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
         """Return the maps after every convolution's ReLU by name: (N, 1, H, W) -> {name: (N, C, h, w)}.
 
         ``conv1`` .. ``conv8`` close blocks.
         """
-        maps = layer_maps(self.network.trunk, scale_lightness(_in_company(lightness)))
-        return {name: values[: len(lightness)] for name, values in maps.items()}
-
-
-def _in_company(lightness: Tensor) -> Tensor:
-    """Return a single small image twice.
-
-    torch convolves a batch of one by another routine, which rounds differently.
-
-    So an image's colors do not depend on how many others are in its batch: on processors tried, to the last bit.
-    """
-    alone = len(lightness) == 1 and lightness.numel() < SMALL
-    return lightness.expand(2, -1, -1, -1) if alone else lightness
+        return layer_maps(self.network.trunk, scale_lightness(lightness))
