@@ -8,9 +8,8 @@ from hashlib import file_digest
 
 import pandas as pd
 
-from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.decoding import UnreadableImage, decode_image
-from colorbench.results.load import LoadedRun
+from colorbench.data import Dataset, Sample, UnreadableImage, decode_image
+from colorbench.results import LoadedRun
 from colorbench.verification.recompute import goes_image_by_image
 from colorbench.verification.schema import Findings
 

@@ -17,14 +17,14 @@ import torch
 from PIL import Image
 from pydantic import TypeAdapter
 
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import rgb_to_lab
 from colorbench.errors import UserError
-from colorbench.evaluation import device
-from colorbench.evaluation.image_writer import SIDE, extreme_ids, fixed_ids
-from colorbench.metrics.ciede2000 import mean_ciede2000
-from colorbench.results.image_index import INDEX_NAME, SavedImage, saved_names
-from colorbench.results.load import LoadedRun
-from colorbench.storage.safe_read import MEGABYTE, is_inside, left_out, read_plain
+from colorbench.evaluation import device, extreme_ids, fixed_ids
+from colorbench.evaluation.image_writer import SIDE
+from colorbench.metrics import mean_ciede2000
+from colorbench.results import INDEX_NAME, LoadedRun, SavedImage, saved_names
+from colorbench.storage import MEGABYTE, is_inside, read_plain
+from colorbench.storage.safe_read import left_out
 
 LARGEST_INDEX = 64 * MEGABYTE
 LARGEST_THUMBNAIL = MEGABYTE

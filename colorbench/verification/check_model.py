@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from colorbench.errors import UserError
-from colorbench.models.loading import LoadedModel, load_model
-from colorbench.models.training_overlap import find_overlap
+from colorbench.models import LoadedModel, find_overlap, load_model
 from colorbench.registry import OWN
-from colorbench.results.load import LoadedRun
-from colorbench.storage.versions import version_of
+from colorbench.results import LoadedRun
+from colorbench.storage import version_of
 from colorbench.verification.schema import Findings
 
 

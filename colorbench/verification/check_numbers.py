@@ -13,12 +13,10 @@ from typing import TypeVar
 import numpy as np
 
 from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, UserError
-from colorbench.evaluation import aggregate
-from colorbench.evaluation.interfaces import DatasetProtocol, Derived, DerivesFromArrays, ImageProtocol, Scorer, Summary
-from colorbench.results.load import LoadedRun
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Metric
-from colorbench.storage.safe_read import LARGEST_FILE, InvalidTable, arrays_of, is_inside, left_out, read_plain
+from colorbench.evaluation import DatasetProtocol, Derived, DerivesFromArrays, ImageProtocol, Scorer, Summary, aggregate
+from colorbench.results import LoadedRun, Metric, MetricSpec
+from colorbench.storage import is_inside, read_plain
+from colorbench.storage.safe_read import LARGEST_FILE, InvalidTable, arrays_of, left_out
 from colorbench.verification import check_rows, recompute
 from colorbench.verification.schema import Findings
 

@@ -13,17 +13,15 @@ from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, get_args
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.data.loader import GrayPolicy
 from colorbench.errors import UserError
-from colorbench.evaluation.interfaces import ImageProtocol
-from colorbench.evaluation.resolve import get_protocol
-from colorbench.results.load import LARGEST_RECORD, LoadedRun, read_checked_record, read_table
-from colorbench.results.record import Record
-from colorbench.results.run_key import decides_of, protocol_identity, run_key
-from colorbench.storage.hashing import content_fingerprint
-from colorbench.storage.safe_read import LARGEST_FILE, is_inside, left_out, read_plain
-from colorbench.storage.versions import version_of
+from colorbench.evaluation import ImageProtocol, get_protocol
+from colorbench.results import LoadedRun, Record, protocol_identity, read_checked_record, read_table
+from colorbench.results.load import LARGEST_RECORD
+from colorbench.results.run_key import decides_of, run_key
+from colorbench.storage import content_fingerprint, is_inside, read_plain, version_of
+from colorbench.storage.safe_read import LARGEST_FILE, left_out
 from colorbench.verification.check_data import check_data
 from colorbench.verification.check_images import image_findings
 from colorbench.verification.check_model import check_model

@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset, Sample, get_preprocessing
 from colorbench.errors import OtherVersionError, UserError
-from colorbench.evaluation import aggregate
-from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer, Summary
-from colorbench.evaluation.resolve import get_protocol
-from colorbench.evaluation.run_location import folder_of
-from colorbench.results.load import LoadedRun, load_run
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import CurvePart, Difference, Metric, Record
-from colorbench.results.run_key import protocol_identity
-from colorbench.storage.hashing import plain
-from colorbench.storage.safe_read import MEGABYTE
+from colorbench.evaluation import (
+    DatasetProtocol,
+    ImageProtocol,
+    ProtocolSpec,
+    Scorer,
+    Summary,
+    aggregate,
+    folder_of,
+    get_protocol,
+)
+from colorbench.results import CurvePart, Difference, LoadedRun, Metric, MetricSpec, Record, load_run, protocol_identity
+from colorbench.storage import MEGABYTE, plain
 from colorbench.verification.check_rows import TOLERANCE, apart
 
 _LARGEST_PARAMETER = 64 * MEGABYTE

@@ -25,21 +25,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.loader import LoadedBatch, load_batches
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset, Sample, get_preprocessing, load_batches
+from colorbench.data.loader import LoadedBatch
 from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, UserError
-from colorbench.evaluation import device, image_writer
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.interfaces import ImageProtocol, Scorer
+from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, Scorer, device, image_writer
 from colorbench.evaluation.predict import checked, colorize, seed_of
+from colorbench.models import ColorPrediction, LoadedModel, load_model
 from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.interfaces import ColorPrediction
-from colorbench.models.loading import LoadedModel, load_model
-from colorbench.results import image_index
-from colorbench.results.load import LoadedRun
-from colorbench.results.record import Record
-from colorbench.storage.safe_read import LARGEST_FILE, is_inside, read_plain
+from colorbench.results import LoadedRun, Record, image_index
+from colorbench.storage import is_inside, read_plain
+from colorbench.storage.safe_read import LARGEST_FILE
 from colorbench.verification import recompute
 from colorbench.verification.check_images import all_ids
 from colorbench.verification.check_model import by_name, decoding_of

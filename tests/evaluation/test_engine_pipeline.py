@@ -22,7 +22,6 @@ from tests.support.engine import (
     with_protocol,
     write_images,
 )
-from tests.support.released import downloaded
 
 pytestmark = pytest.mark.usefixtures("only_the_pass")
 

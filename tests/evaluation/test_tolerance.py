@@ -19,6 +19,7 @@ from colorbench.results.rows import read_rows
 from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
 from tests.support.engine import Noise, loaded, read_folder, with_protocol, write_images
+from tests.support.released import downloaded
 
 pytestmark = pytest.mark.usefixtures("only_the_pass")
 IMAGES = 5
@@ -34,7 +35,9 @@ class Stopped(Exception):
 @cache
 def models() -> list[LoadedModel]:
     """Load every model of the zoo, and one that draws at random."""
-    names = [plugin.name for plugin in registered("models") if plugin.name.startswith("zoo/")]
+    names = [
+        plugin.name for plugin in registered("models") if plugin.name.startswith("zoo/") and not downloaded(plugin)
+    ]
     assert len(names) >= 11
     return [*(load_model(name) for name in names), loaded(Noise())]
 
