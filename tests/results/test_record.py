@@ -319,5 +319,5 @@ def test_a_notebook_measures_with_one_call(crops: Dataset, tmp_path: Path) -> No
     )
     assert record.protocol.parameters["free"] == 4
     assert record.dataset.n_evaluated == 3
-    with pytest.raises(AttributeError, match="no attribute 'rum'"):
+    with pytest.raises(AttributeError, match="attribute .*rum"):
         colorbench.rum  # noqa: B018
