@@ -1,1 +1,1 @@
-"""The protocols that ship: parameters, preprocessing and statistics around the metrics; one module or folder each."""
+"""The included protocols: parameters, preprocessing and statistics around the metrics; one module or folder each."""

@@ -3,11 +3,11 @@
     colorbench run --protocol auc
     colorbench run --protocol auc --param auc.prior=prior_probs.npy
 
-Rebalanced scores weigh a pixel by how rare the bin of its *true* color is, E_prior[w] = 1, and are pooled: numerator
-and denominator are summed over the images before dividing. ``auc_rebalanced`` (lambda 0) is the paper's; there a
-few pixels of the rarest colors carry the sum, so models are compared by ``auc_rebalanced_stable`` (lambda 0.1).
+Rebalanced scores weight a pixel by the rarity of the bin of its *true* color, with E_prior[w] = 1, and are pooled:
+numerator and denominator are summed over the images before dividing. ``auc_rebalanced`` (lambda 0) is the paper's. A
+few pixels of the rarest colors dominate it, so models are compared by ``auc_rebalanced_stable`` (lambda 0.1).
 
-What is stored of every image, by bin, gives any other weights later without running a model again.
+The counts by bin are stored for every image, so scores with other weights need no new run of a model.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 OF_THE_SET = "dataset"
 BLOCK = 4096
-"""Images whose stored arrays are held at a time when a set is summed up: 40 MB."""
+"""Number of images whose stored arrays are in memory at once during a summation: 40 MB."""
 LAMBDAS = {"auc_rebalanced": 0.0, "auc_rebalanced_stable": 0.1}
 """Share of the uniform distribution in the weights. Fixed: other values would be other metrics. At 0.1 and with 650
-images, 95 % intervals cover 93-96 %; at 0 the rarest bins weigh 10^5 times the common ones."""
+images, 95 % intervals cover 93-96 %; at 0 the weights of the rarest bins are 10^5 times those of the common ones."""
 
 
 RAW = MetricSpec(
@@ -45,8 +45,8 @@ RAW = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of pixels whose color is within a distance of the truth, averaged over distances 0 to 150; "
-    "gray scores high, since most of nature is nearly gray.",
+    explanation="Share of pixels whose ab error is below a threshold, averaged over thresholds 0 to 150; natural "
+    "images are mostly low-chroma, so gray scores high.",
     of_ground_truth=100,
     # A quarter of a point: one pixel in four off by one unit of ab, as rounding to 8 bits moves it.
     ground_truth_margin=0.25,
@@ -55,20 +55,20 @@ REBALANCED = replace(
     RAW,
     name="auc_rebalanced",
     title="AuC rebalanced (λ = 0)",
-    explanation="AuC in which rare colors weigh as the paper weighs them: pure inverse frequency, so that a few "
-    "pixels decide. Shown, not compared.",
+    explanation="AuC with the paper's class-rebalanced weights: inverse frequency, so a few rare-color pixels "
+    "dominate; not ranked.",
     comparable=False,
 )
 STABLE = replace(
     RAW,
     name="auc_rebalanced_stable",
     title="AuC rebalanced (λ = 0.1)",
-    explanation="AuC in which rare colors weigh more, up to a limit: the score that models are compared by.",
+    explanation="AuC with class-rebalanced weights that are bounded; models are ranked by this metric.",
 )
 
 
 class AucProtocol:
-    """AuC through the engine's one pass."""
+    """AuC, scored image by image in the engine's pass."""
 
     spec = ProtocolSpec(
         name="auc",
@@ -78,20 +78,20 @@ class AucProtocol:
         metrics=(RAW, REBALANCED, STABLE),
         headline="auc_rebalanced_stable",
         presets={
-            # The closest reading of the paper, which names neither size nor rule: gray, known in print, fixes them.
-            # The paper compares ab as predicted; its prior, of ImageNet, is given by prior=FILE.
+            # The paper specifies neither size nor integration rule; with these, gray has its published value. The paper
+            # compares ab as predicted; its ImageNet prior is given by prior=FILE.
             "auc@cic2016": {"preprocessing": "squash256", "convention": "trapezoid", "ab": "float"},
             "auc@exact": {"convention": "exact"},
         },
         choices={"convention": ("trapezoid", "exact"), "ab": ("rgb8", "float")},
-        message={"prior": (SHIPPED_PRIOR, OF_THE_SET)},
+        keywords={"prior": (SHIPPED_PRIOR, OF_THE_SET)},
         parameter_help={
-            "prior": f"share of each bin among natural pixels: `{SHIPPED_PRIOR}` (ships), a .npy file of 313 numbers, "
-            f"or `{OF_THE_SET}` (counted on the evaluated set: no interval, never compared)",
+            "prior": f"share of each bin among natural pixels: `{SHIPPED_PRIOR}` (included), a .npy file (313 "
+            f"numbers), or `{OF_THE_SET}` (estimated on the evaluated dataset: no interval, never compared)",
             "preprocessing": "from file to evaluated pixels: squash256, center256, native",
             "convention": "trapezoid (thresholds 0, 1 ... 150, d <= t) or exact (the integral)",
-            "ab": "rgb8 (what is seen: clipped to sRGB, rounded to 8 bits) or float (as the model gave it; refused for "
-            "models that give 8-bit RGB)",
+            "ab": "rgb8 (as rendered: clipped to sRGB, rounded to 8 bits) or float (as predicted; refused for models "
+            "that return 8-bit RGB)",
         },
     )
 
@@ -111,7 +111,7 @@ class AucScorer:
 
     parameters: Mapping[str, str]
     prior: Prior | None
-    """None: counted on the evaluated set."""
+    """None: estimated on the evaluated dataset."""
 
     @property
     def preprocessing(self) -> str:
@@ -131,7 +131,10 @@ class AucScorer:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """With a prior of the set itself, a resample of the images would change the weights: neither is honest."""
+        """The metrics; with a prior of the dataset itself the rebalanced ones have no interval and are not compared.
+
+        A resample of the images would change the weights, so neither would be valid.
+        """
         if self.prior is not None:
             return (RAW, REBALANCED, STABLE)
         return (RAW, *(replace(metric, comparable=False, interval=False) for metric in (REBALANCED, STABLE)))
@@ -142,10 +145,10 @@ class AucScorer:
         bins = truth.shared("nearest_bin", lambda: nearest_bin(truth.ab))
         as_given = self.parameters["ab"] == "float"
         given = colorization.given_rgb8
-        # The ground truth is 8-bit itself: nothing was rounded where the prediction is the ground truth.
+        # The ground truth has 8 bits itself: if the prediction is the ground truth, nothing was rounded.
         if as_given and given is not None and given is not truth.rgb8 and not torch.equal(given, truth.rgb8):
-            what = "auc.ab=float scores ab as the model gave it, and these predictions are 8-bit RGB"
-            raise UserError(what, hint="score them with auc.ab=rgb8 (the default of `auc`)")
+            what = "auc.ab=float needs unrounded ab, but these predictions are 8-bit RGB"
+            raise UserError(what, hint="use auc.ab=rgb8 (the default of `auc`)")
         predicted = colorization.ab_float if as_given else colorization.ab
         statistics = auc_statistics(predicted, truth.ab, bins)
         arrays = {
@@ -175,7 +178,7 @@ class AucScorer:
                 for block in _blocks(arrays, n)
             ]
             found = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-            note = "the prior was counted on this set: rebalanced scores hold for it alone and carry no interval"
+            note = "the prior was estimated on this dataset: rebalanced scores hold for it only, without interval"
             return Summary(tuple(curves), found, (note,), _effective({**columns, **found}))
         for metric in (REBALANCED, STABLE):
             total = float(columns[f"{metric.name}.s1"].sum())
@@ -184,15 +187,15 @@ class AucScorer:
         notes = []
         if shares[never].any():
             notes.append(
-                f"the prior {self.prior.name} gives no share to {int((shares[never] > 0).sum())} bins that hold "
-                f"{100 * shares[never].sum():.2g} % of these pixels; they weigh as the rarest bin that it knows"
+                f"the prior {self.prior.name} is 0 for {int((shares[never] > 0).sum())} bins with "
+                f"{100 * shares[never].sum():.2g} % of these pixels; they have the weight of its rarest bin"
             )
         return Summary(tuple(curves), notes=tuple(notes), effective_n=_effective(columns))
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
         """Compute rows from the counts of the bins.
 
-        By the trapezoid rule, they follow once more from the histograms of the distance.
+        With the trapezoid rule, compute them a second time from the histograms of the distance.
 
         Raises:
             ValueError: for arrays that contradict one another.
@@ -200,7 +203,7 @@ class AucScorer:
         counts, histogram = arrays["bin_counts"].astype(np.int64), arrays["histogram"].astype(np.int64)
         pixels = counts.sum(axis=1)
         if (counts < 0).any() or (histogram < 0).any() or not np.array_equal(histogram.sum(axis=1), pixels):
-            raise ValueError("bin_counts and histogram are of different pixels")
+            raise ValueError("bin_counts and histogram count different pixels")
         weights = self._weights(self.prior)
         by_bin: dict[str, np.ndarray] = {"pixels": pixels.astype(np.float64), **self._columns("auc_raw", arrays, None)}
         by_distance: dict[str, np.ndarray] = {}
@@ -220,26 +223,26 @@ class AucScorer:
     def _columns(
         self, name: str, arrays: Mapping[str, np.ndarray], weights: np.ndarray | None
     ) -> dict[str, np.ndarray]:
-        """Score and statistics of one metric for each image, from what is stored."""
+        """Return score and statistics of one metric for each image, from the stored arrays."""
         counts = arrays["bin_counts"]
         if self.parameters["convention"] == "trapezoid":
             scores, full = arrays["bin_scores"], 2 * LAST_THRESHOLD
         else:
-            # Counts are stored in 32 bits, which hold 150 times a bin's pixels of no large image.
+            # Counts have 32 bits, which is too small for 150 times the pixels of a bin of a large image.
             scores, full = LAST_THRESHOLD * counts.astype(np.int64) - arrays["bin_distance"], LAST_THRESHOLD
         pooled = pooled_statistics(scores, counts, full, weights)
         return {name: pooled[:, 0] / pooled[:, 1], f"{name}.s0": pooled[:, 0], f"{name}.s1": pooled[:, 1]}
 
     @staticmethod
     def _weights(prior: Prior | None) -> dict[str, np.ndarray]:
-        """Return the (313,) weights of the bins of each metric; none without a prior."""
+        """Return the (313,) bin weights of each metric; empty without a prior."""
         if prior is None:
             return {}
         return {name: rebalancing_weights(prior.probabilities, lam) for name, lam in LAMBDAS.items()}
 
 
 def _blocks(arrays: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.ndarray]]:
-    """Yield arrays of a bounded number of images at a time: those of a large dataset do not fit in memory."""
+    """Yield the arrays of a limited number of images at a time: those of a large dataset do not fit in memory."""
     full = {name: arrays[name] for name in ("bin_counts", "bin_scores", "bin_distance")}
     for start in range(0, n, BLOCK):
         yield {name: values[start : start + BLOCK] for name, values in full.items()}
@@ -248,7 +251,7 @@ def _blocks(arrays: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.n
 def _totals(
     columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], rebalanced: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Sum over all images, a bounded number of them at a time.
+    """Sum over all images, a limited number of them at a time.
 
     Returns:
         ``shares``: (313,) of each image's shares of the bins; ``auc_raw`` and each of ``rebalanced``: (152,) of its
@@ -256,11 +259,11 @@ def _totals(
     """
     n = len(columns["pixels"])
 
-    def total(name: str, weighed: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
+    def total(name: str, weighted: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
         values, sums = arrays[name], []
         for start in range(0, n, BLOCK):
             block = slice(start, start + BLOCK)
-            sums.append(weighed(values[block], block).sum(axis=0))
+            sums.append(weighted(values[block], block).sum(axis=0))
         return np.asarray(np.sum(sums, axis=0))
 
     pixels = columns["pixels"][:, None]
@@ -279,6 +282,6 @@ def _curve(name: str, title: str, histogram: np.ndarray, total: float) -> Curve:
 
 
 def _effective(columns: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Return the effective number of images of each metric."""
+    """Return the effective sample size of each metric, in images."""
     names = ("auc_raw", *LAMBDAS)
     return {n: effective_n(np.stack([columns[f"{n}.s0"], columns[f"{n}.s1"]], axis=1), "ratio") for n in names}

@@ -1,4 +1,4 @@
-"""Two sets of images with one numbering of their classes: what probes and transfer begin with."""
+"""A common class numbering for a training and a test dataset, for probes and transfer."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ def aligned(train: Dataset, test: Dataset, *, minimum: int = 2) -> tuple[Dataset
         minimum: training images that each class needs.
 
     Raises:
-        UserError: for sets without classes, fewer than two, or classes of the test set that training never shows.
+        UserError: for datasets without classes, with fewer than two, or for test classes without training images.
     """
     for role, one in (("train", train), ("test", test)):
         if one.class_names is None or any(sample.label is None for sample in one.samples):
-            hint = "give a folder a class, or a labels.csv beside the images"
-            raise UserError(f"the images in the role {role!r} have no classes", where=one.source, hint=hint)
-    shown, asked = occurring(train), occurring(test)
-    names = sorted(shown)
+            hint = "use one folder per class, or a labels.csv beside the images"
+            raise UserError(f"the {role} images have no classes", where=one.source, hint=hint)
+    known, tested = occurring(train), occurring(test)
+    names = sorted(known)
     if len(names) < 2:
-        what = f"the training images show {len(names)} class: there is nothing to tell apart"
-        raise UserError(what, where=train.source, hint="give at least two classes")
-    if not shown & asked:
-        what = f"no class is in both sets: train has {names[0]!r} ..., test has {min(asked, default='none')!r} ..."
-        raise UserError(what, where=test.source, hint="folders or synsets must have the same names in both")
-    if unknown := sorted(asked - shown):
-        what = f"{len(unknown)} classes of the test images are absent from training, first {unknown[0]!r}"
+        what = f"the training images have {len(names)} class; at least two are needed"
+        raise UserError(what, where=train.source, hint="add images of another class")
+    if not known & tested:
+        what = f"train and test have no class in common: {names[0]!r} ... and {min(tested, default='none')!r} ..."
+        raise UserError(what, where=test.source, hint="use the same folder names or synsets in both")
+    if unknown := sorted(tested - known):
+        what = f"{len(unknown)} test classes have no training images, first {unknown[0]!r}"
         raise UserError(what, where=train.source, hint="add images of them to --data train=DIR")
     both = renumbered(train, names), renumbered(test, names)
     counts = [sum(sample.label == index for sample in both[0].samples) for index in range(len(names))]
@@ -49,7 +49,7 @@ def occurring(dataset: Dataset) -> set[str]:
 
 
 def renumbered(dataset: Dataset, names: list[str]) -> Dataset:
-    """Return the same images with the numbers that ``names`` gives the classes."""
+    """Return the same images with the class numbers of ``names``."""
     assert dataset.class_names is not None
     number = {name: index for index, name in enumerate(names)}
     samples = tuple(

@@ -82,7 +82,7 @@ def read_features(
     cache: Path,
     progress: ThroughputMeter,
 ) -> list[FeatureStore]:
-    """The features of all sources on a set: read where they are there, made in one decoding where they are not.
+    """Return the features of all sources on a dataset: read if they are stored, else computed in one decoding.
 
     Raises:
         UserError: for a preprocessing of mixed sizes, a layer that is not there, a source that another process is at.

@@ -45,7 +45,7 @@ class ProtocolSpec:
     parameter_help: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The values of those parameters that have only a few."""
-    message: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    keywords: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
     needs: tuple[str, ...] = ()
     """Capabilities that a model must have, by interface name (``HasFeatures``)."""

@@ -67,7 +67,7 @@ class SimpleColorizer(Protocol):
 
 @runtime_checkable
 class PredictsDistribution(Protocol):
-    """Predicts a distribution over the 313 bins; decoding is then a parameter of the run."""
+    """Answers with a distribution over the 313 bins; decoding is then a parameter of the run."""
 
     def distribution(self, lightness: Tensor) -> Tensor:
         """Predict log-probabilities of the bins: (N, 1, H, W) -> (N, 313, H/4, W/4)."""

@@ -211,7 +211,7 @@ def _harmless(spec: ProtocolSpec, name: str, value: Any, *, trusted: bool) -> bo
     text = str(value)
     if name not in spec.parameters or text == str(spec.parameters[name]):
         return True  # unknown names are refused by the protocol itself
-    if text in spec.choices.get(name, ()) or text in spec.message.get(name, ()):
+    if text in spec.choices.get(name, ()) or text in spec.keywords.get(name, ()):
         return True
     if _is_number(text) and _is_number(str(spec.parameters[name])):
         return True

@@ -1,4 +1,4 @@
-"""What ``fidelity`` measures: names, units and one sentence for the reader."""
+"""The metrics of ``fidelity``: names, units and one sentence of explanation."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ DIFFERENCE = MetricSpec(
     unit="ΔE00",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Mean CIEDE2000 distance from the true colors, as the eye weighs it: about 1 is just noticeable side "
-    "by side; it punishes a plausible color that is not the true one, so compare with gray.",
+    explanation="Mean CIEDE2000 difference from the true colors; about 1 is just noticeable side by side. A plausible "
+    "color that is not the true one is penalized, so compare with gray.",
     of_ground_truth=0,
     ground_truth_margin=0.25,
 )
@@ -27,12 +27,12 @@ PSNR = MetricSpec(
     unit="dB",
     higher_is_better=True,
     lower_bound=0,
-    explanation="Squared error in RGB on a log scale, the mean over images; gray scores as well as published "
-    "colorizers or better (about 23 dB on ImageNet), so compare with the gray row.",
+    explanation="Squared error in RGB on a log scale, mean over images. Gray scores as high as published colorizers or "
+    "higher (about 23 dB on ImageNet), so compare with gray.",
 )
 POOLED = (
-    "PSNR of the squared error averaged over all images: a few bad images weigh more than in the mean over images; "
-    "compare with the gray row."
+    "PSNR of the mean squared error over all images: a few bad images have more weight than in the mean over images; "
+    "compare with gray."
 )
 SSIM = MetricSpec(
     name="ssim",
@@ -41,8 +41,8 @@ SSIM = MetricSpec(
     higher_is_better=True,
     lower_bound=-1,
     upper_bound=1,
-    explanation="Structural similarity of each RGB channel, the mean over images; it compares structure, which the "
-    "given lightness fixes, and hardly sees color: gray beats published colorizers, so compare with the gray row.",
+    explanation="Structural similarity of each RGB channel, mean over images. The given lightness determines most of "
+    "the structure, so it is almost insensitive to color and gray beats published colorizers: compare with gray.",
     of_ground_truth=1,
     ground_truth_margin=1e-4,
 )
@@ -52,7 +52,7 @@ CHROMA = MetricSpec(
     unit="ab",
     higher_is_better=None,
     lower_bound=0,
-    explanation="Mean distance of the colors from gray; neither more nor less is better in itself.",
+    explanation="Mean distance of the colors from gray; neither more nor less is better.",
 )
 CHROMA_RATIO = MetricSpec(
     name="chroma_ratio",
@@ -60,8 +60,8 @@ CHROMA_RATIO = MetricSpec(
     unit="%",
     higher_is_better=None,
     lower_bound=0,
-    explanation="Chroma in percent of the images' own, those without color left out: 100 is as strong as the "
-    "truth, less is dull, more is garish.",
+    explanation="Chroma in percent of the ground truth's, without images that have no color: below 100 is too dull, "
+    "above 100 too vivid.",
 )
 DRIFT = MetricSpec(
     name="lightness_drift",
@@ -70,28 +70,28 @@ DRIFT = MetricSpec(
     higher_is_better=None,
     lower_bound=0,
     upper_bound=100,
-    explanation="Mean distance of the lightness that is seen from the one given, after colors that no screen shows "
-    "are clipped and rounded to 8 bits.",
+    explanation="Mean difference between the rendered lightness and the given one, after out-of-gamut colors are "
+    "clipped and rounded to 8 bits.",
 )
 DRIFT_SHARE = replace(
     DRIFT,
     name="lightness_drift_share",
     title="Drift > 1 L",
     unit="%",
-    explanation="Share of pixels whose lightness moved by more than 1 of 100: how often the model asks for colors "
-    "that no screen shows.",
+    explanation="Share of pixels whose lightness changed by more than 1 of 100: how often the model predicts "
+    "out-of-gamut colors.",
 )
 
 
 @dataclass(frozen=True)
 class Colorfulness:
-    """One of the forms of colorfulness in use, with the metrics made of it."""
+    """One of the definitions of colorfulness in use, with its metrics."""
 
     name: str
     of: Callable[[Tensor], Tensor]
     """(N, 3, H, W) uint8 -> (N,)."""
     metrics: tuple[MetricSpec, MetricSpec, MetricSpec]
-    """Itself; the difference of the set's means; the mean of the images' differences."""
+    """Colorfulness itself; the difference of the means over the dataset; the mean of the per-image differences."""
 
 
 def _colorfulness(name: str, of: Callable[[Tensor], Tensor], short: str, form: str) -> Colorfulness:
@@ -101,7 +101,7 @@ def _colorfulness(name: str, of: Callable[[Tensor], Tensor], short: str, form: s
         unit="",
         higher_is_better=None,
         lower_bound=0,
-        explanation=f"How vivid the images are, {form}; 0 is gray, and only nearness to the images' own counts.",
+        explanation=f"Colorfulness, {form}; 0 is gray. Only closeness to the ground-truth value matters.",
     )
     of_means = replace(
         itself,
@@ -109,23 +109,23 @@ def _colorfulness(name: str, of: Callable[[Tensor], Tensor], short: str, form: s
         title=f"ΔCF {short} of means",
         higher_is_better=False,
         form="abs_difference",
-        explanation=f"Distance of the mean colorfulness ({short}) from the images' mean, as papers table it: "
-        "images too dull and too vivid cancel out.",
+        explanation=f"Difference between the mean colorfulness ({short}) and that of the ground truth, as reported in "
+        "papers: images that are too dull and too vivid cancel.",
     )
     per_image = replace(
         of_means,
         name=f"delta_{name}_per_image",
         title=f"ΔCF {short} per image",
         form="ratio",
-        explanation=f"Mean over images of the distance in colorfulness ({short}) from the image's own: "
-        "nothing cancels out.",
+        explanation=f"Mean over images of the difference in colorfulness ({short}) from the ground truth: nothing "
+        "cancels.",
     )
     return Colorfulness(name, of, (itself, of_means, per_image))
 
 
 COLORFULNESS = (
-    _colorfulness("cf_hs", cf_hs, "HS", "as Hasler and Süsstrunk defined it"),
-    _colorfulness("cf_abs", cf_abs, "abs", "as the code of CT2, ColorFormer and DDColor computes it"),
+    _colorfulness("cf_hs", cf_hs, "HS", "as defined by Hasler and Süsstrunk"),
+    _colorfulness("cf_abs", cf_abs, "abs", "as in the code of CT2, ColorFormer and DDColor"),
 )
 METRICS = (
     DIFFERENCE,

@@ -1,4 +1,4 @@
-"""The protocol: its parameters, what is computed for every image, and what is said at the end."""
+"""The protocol: its parameters, the scores of every image, and the notes of a run."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ from protocols.fidelity.lpips import RANGES, Lpips, load_lpips
 from protocols.fidelity.metrics import COLORFULNESS, DIFFERENCE, METRICS, POOLED, PSNR, SSIM, Colorfulness
 
 COLORLESS = 1.0
-"""Mean chroma below which an image has no chroma to be compared with; 2 % of 500 ImageNet images."""
+"""Mean chroma below which an image is left out of the chroma ratio; 2 % of 500 ImageNet images."""
 CAPS = {"cap": ROUNDING_BOUND, "cap50": 50.0}
-"""Value of ``psnr_infinite`` -> the highest PSNR that an image counts."""
+"""Value of ``psnr_infinite`` -> upper limit of the PSNR of an image."""
 
 
 class FidelityProtocol:
-    """Nearness to the truth, and colorfulness, through the engine's one pass."""
+    """Distance to the ground truth, and colorfulness, scored in the engine's pass."""
 
     spec = ProtocolSpec(
         name="fidelity",
@@ -64,23 +64,23 @@ class FidelityProtocol:
             "psnr_infinite": ("cap", "cap50", "drop"),
             "ssim": ("gaussian", "uniform7"),
         },
-        message={"lpips": ("none",), "lpips_range": RANGES},
+        keywords={"lpips": ("none",), "lpips_range": RANGES},
         parameter_help={
             "preprocessing": "from file to evaluated pixels: squash256, center256, native",
-            "rounding": "of a prediction to 8 bits: round, or truncate (as code does that casts to uint8)",
+            "rounding": "of a prediction to 8 bits: round, or truncate (as code that casts to uint8)",
             "psnr": "per_image (mean of the images' PSNR) or pooled (PSNR of the mean squared error)",
-            "psnr_infinite": f"cap (no image counts more than {ROUNDING_BOUND:.2f} dB, the error of rounding to "
-            "8 bits), cap50 (50 dB, a squared error of 1e-5 of the range) or drop (images matched exactly are left "
-            "out of PSNR, others are not capped)",
+            "psnr_infinite": f"cap (each image is limited to {ROUNDING_BOUND:.2f} dB, the error of rounding to "
+            "8 bits), cap50 (50 dB, a squared error of 1e-5 of the range) or drop (exact matches are left out of PSNR, "
+            "others are not capped)",
             "ssim": "window: gaussian (Wang's 11 x 11, sigma 1.5) or uniform7 (the default of scikit-image)",
-            "ssim_range": "range of the values that SSIM assumes, in 8-bit steps; 255 is right, others reproduce "
-            "published code",
-            "border": "pixels left out at every side in PSNR and SSIM",
-            "cf_minimum": "images whose prediction has a colorfulness of this or less are left out of the metrics of "
-            "that colorfulness; 0 keeps all",
+            "ssim_range": "data range that SSIM assumes, in 8-bit steps; 255 is correct, others reproduce published "
+            "code",
+            "border": "width of the border left out of PSNR and SSIM, in pixels",
+            "cf_minimum": "images whose prediction has at most this colorfulness are left out of the metrics of that "
+            "colorfulness; 0 keeps all",
             "lpips": "trunk of LPIPS (extra lpips): none, alex, vgg or squeeze (downloaded once), or NAME:FILE with "
             "torchvision's weights",
-            "lpips_range": "of the values that LPIPS is given: -1..1 is right, 0..1 reproduces published code",
+            "lpips_range": "range of the values passed to LPIPS: -1..1 is correct, 0..1 reproduces published code",
         },
     )
 
@@ -93,7 +93,7 @@ class FidelityProtocol:
         chosen = self.spec.resolved(parameters)
         for name, lowest in (("ssim_range", 1), ("border", 0), ("cf_minimum", 0)):
             if not _is_number(chosen[name], lowest, whole=name == "border"):
-                hint = f"give a {'whole ' if name == 'border' else ''}number from {lowest} on"
+                hint = f"give {'an integer' if name == 'border' else 'a number'} of at least {lowest}"
                 raise UserError(f"fidelity.{name} cannot be {chosen[name]!r}", hint=hint)
         return FidelityScorer(chosen, load_lpips(chosen["lpips"], chosen["lpips_range"]))
 
@@ -117,7 +117,7 @@ class FidelityScorer:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """All of them; PSNR has an upper bound only where it is capped, and only Wang's SSIM is called so plainly."""
+        """The metrics; PSNR has an upper bound only if it is capped, and variants of SSIM are named in its title."""
         psnr = PSNR
         if self._pooled:
             psnr = replace(psnr, title="PSNR, pooled", explanation=POOLED)
@@ -156,7 +156,7 @@ class FidelityScorer:
         return BatchScores(columns)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
-        """Return effective numbers of images, the pooled PSNR, and the other ways in which PSNR is averaged."""
+        """Return effective sample sizes, the pooled PSNR, and the other averages of PSNR as notes."""
         if len(columns["mse"]) == 0:
             return Summary()
         pooled = self._pooled_columns(columns["mse"]) if self._pooled else {}
@@ -178,13 +178,13 @@ class FidelityScorer:
 
     def _psnr(self, mse: np.ndarray) -> np.ndarray:
         values = _psnr_of(mse)
-        # All values above the bound are capped, not the infinite ones alone: a pixel's error must not raise a score.
+        # All values above the bound are capped, not only infinite ones: an error in one pixel must not raise a score.
         return np.minimum(values, self._cap) if self._cap < math.inf else np.where(np.isinf(values), np.nan, values)
 
     def _pooled_columns(self, mse: np.ndarray) -> dict[str, np.ndarray]:
         """Return the columns whose mean is the PSNR of the mean squared error.
 
-        Each image counts by what it moves that PSNR to first order, so that intervals and tests treat it as a mean.
+        Each image has its first-order influence on that PSNR, so that intervals and tests treat the value as a mean.
         """
         if self.parameters["psnr_infinite"] == "drop":
             mse = np.where(mse > 0, mse, np.nan)
@@ -209,9 +209,9 @@ def _array(values: Tensor) -> np.ndarray:
 
 
 def _of_truth(truth: GroundTruth, name: str, of: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """Compute what follows from the ground truth alone, cached for the next model.
+    """Compute a value of the ground truth, cached for the next model.
 
-    Chroma is computed of ab, all else of rgb8.
+    Chroma is computed from ab, everything else from rgb8.
     """
     return _array(truth.shared(f"fidelity.{name}", lambda: of(truth.ab if of is mean_chroma else truth.rgb8)))
 
@@ -222,7 +222,7 @@ def _ratio(name: str, numerator: np.ndarray, denominator: np.ndarray) -> dict[st
 
 
 def _mean(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of a mean over images, those with NaN left out."""
+    """Return the columns of a mean over images without NaN."""
     return _ratio(name, values, np.where(np.isnan(values), np.nan, 1.0))
 
 
@@ -234,16 +234,16 @@ def _colorfulness_columns(form: Colorfulness, rendered: np.ndarray, true: np.nda
 
 
 def _psnr_notes(mse: np.ndarray, psnr: np.ndarray, infinite: str) -> tuple[str, ...]:
-    """Return what other averages of the same errors give, and how exact matches are counted."""
+    """Return notes with other averages of the same errors, and with the handling of exact matches."""
     exact, errors = int((mse == 0).sum()), mse[np.isfinite(mse)]
     notes = []
     if exact < len(errors):
         median, pooled = np.nanmedian(psnr), float(_psnr_of(errors.mean(keepdims=True))[0])
-        others = f"mean {np.nanmean(psnr):.2f}, median {median:.2f}, of the mean squared error {pooled:.2f} dB"
-        notes.append(f"PSNR by its averages: {others}")
+        others = f"mean {np.nanmean(psnr):.2f}, median {median:.2f}, pooled {pooled:.2f} dB"
+        notes.append(f"other averages of PSNR: {others}")
     if exact:
-        became = "are left out of PSNR" if infinite == "drop" else f"count as {CAPS[infinite]:.2f} dB"
-        notes.append(f"{exact} of {len(mse)} images equal the truth exactly and {became}")
+        handling = "are left out of PSNR" if infinite == "drop" else f"count as {CAPS[infinite]:.2f} dB"
+        notes.append(f"{exact} of {len(mse)} predictions equal the ground truth and {handling}")
     return tuple(notes)
 
 
@@ -264,17 +264,17 @@ def _without_border(rgb8: Tensor, border: int) -> Tensor:
 
 
 def _truncated(colorization: Prediction) -> Prediction:
-    """Return the prediction with its sRGB cut off to 8 bits, not rounded.
+    """Return the prediction with its sRGB truncated to 8 bits, not rounded.
 
     Raises:
-        UserError: for predictions that are 8-bit already.
+        UserError: for predictions that already have 8 bits.
     """
     truth, given = colorization.truth, colorization.given_rgb8
     if given is not None:
         if given is truth.rgb8 or torch.equal(given, truth.rgb8):
             return colorization  # the ground truth is 8-bit itself
-        what = "fidelity.rounding=truncate needs colors that are not rounded yet, and these predictions are 8-bit RGB"
-        raise UserError(what, hint="give fidelity.rounding=round")
+        what = "fidelity.rounding=truncate needs unrounded colors, but these predictions are 8-bit RGB"
+        raise UserError(what, hint="use fidelity.rounding=round")
     exact = torch.float64 if truth.lightness.device.type != "mps" else torch.float32
     lab = torch.cat([truth.lightness, colorization.ab_float], dim=1).to(exact)
     return Prediction(truth, rgb8=(lab_to_rgb(lab) * 255).to(torch.uint8))

@@ -1,4 +1,4 @@
-"""The human study: real images and their colorizations, told apart by people.
+"""The human study: participants distinguish real images from their colorizations.
 
 colorbench study build --models zoo/cic,zoo/l2 --data images/ --participants 60 -o STUDY
 colorbench study serve STUDY
@@ -16,7 +16,7 @@ __all__ = ["HumanStudyProtocol"]
 
 
 def __getattr__(name: str) -> Any:
-    # The study's server and its command line need no torch, and the protocol does.
+    # The server and the command line of a study do not need torch, but the protocol does.
     if name == "HumanStudyProtocol":
         from protocols.human_study.protocol import HumanStudyProtocol
 

@@ -1,4 +1,4 @@
-"""``colorbench study``: build, serve, export, analyze and power; each verb imports what it needs when it is called.
+"""``colorbench study``: build, serve, export, analyze and power. Each verb imports its modules when it is called.
 
 colorbench study build --models zoo/cic,zoo/l2 --data images/ --participants 60 -o STUDY
 colorbench study serve STUDY
@@ -105,7 +105,7 @@ def build(
     from protocols.human_study.build.build import PRESETS, BuildRequest
     from protocols.human_study.build.build import build as build_study
 
-    tell_when_interrupted("finished colorizations are kept; the same command goes on from there")
+    tell_when_interrupted("finished colorizations are kept; run the same command to resume")
     if preset is not None:
         choice(preset, tuple(PRESETS), "--preset")
     wanted = assignment or ("between" if preset else "within")
@@ -135,15 +135,15 @@ def build(
             bar.message(f"{request.data.name}: {remark}")
         design = build_study(request, bar)
     settings = design.settings
-    typer.echo(f"a study for {settings.participants} participants is in {output}")
+    typer.echo(f"study for {settings.participants} participants: {output}")
     typer.echo(
         f"  {len(design.rated)} methods, {settings.assignment}; {settings.trials} trials each "
-        f"({settings.sentinels} sentinels) after {settings.practice} for practice; "
+        f"({settings.sentinels} sentinels) after {settings.practice} practice trials; "
         f"{sum(not one.practice for one in design.images)} images"
     )
     for what, (fewest, most) in balance(design.slots).items():
         typer.echo(f"  {what}: {fewest} to {most}" if fewest != most else f"  {what}: {fewest}")
-    typer.echo(f"edit {output / 'texts'} (consent.md at least), then: colorbench study serve {output}")
+    typer.echo(f"edit {output / 'texts'} (at least consent.md), then run: colorbench study serve {output}")
 
 
 @app.command()
@@ -207,9 +207,9 @@ def serve(
         what = f"serving a study needs {error.name}"
         raise UserError(what, hint="in a clone: uv run --extra study colorbench study serve STUDY") from error
     if public_url is not None and not public_url.startswith(("https://", "http://")):
-        raise UserError(f"--public-url is no address: {public_url!r}", hint="write https://study.example.org")
+        raise UserError(f"--public-url is not an address: {public_url!r}", hint="for example https://study.example.org")
     if admin_token is not None and len(admin_token) < 16:
-        raise UserError("the admin's token is too short to keep anybody out", hint="give at least 16 characters")
+        raise UserError("the admin token is too short", hint="use at least 16 characters")
     options = Options(
         public_url=public_url,
         prolific_code=prolific_code,
@@ -250,7 +250,7 @@ def model_names(given: list[str]) -> list[str]:
 
 
 def _advise(study: Path) -> None:
-    """Print what must be made again after a withdrawal."""
+    """Print what must be recomputed or removed after a withdrawal."""
     from protocols.human_study.study.withdrawal import advice
 
     for line in advice(study):
@@ -268,7 +268,7 @@ def _analyze(study: Path, responses: Path | None = None, **options: Any) -> None
     from protocols.human_study.study.paths import DATA, DATABASE
 
     if responses is None and (study / DATA / DATABASE).is_file():
-        export_tables(study)  # the answers as of now, not as of the last export
+        export_tables(study)  # current responses, not those of the last export
     cli.analyze(study=study, responses=responses, **options)
     _advise(study)
 

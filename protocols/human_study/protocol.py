@@ -1,9 +1,9 @@
-"""The ``human-study`` protocol: ``colorbench run`` builds a study of all models asked for, to be served and analyzed.
+"""The ``human-study`` protocol: ``colorbench run`` builds a study of all given models.
 
     colorbench run --protocol human-study --model zoo/cic --model zoo/l2 --data images/ --param participants=60
     colorbench run --protocol human-study@cic2016 ...
 
-Its metrics come later, from people: ``colorbench study analyze`` writes the records.
+Its metrics come from participants: ``colorbench study analyze`` writes the records.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ AUTO = "auto"
 
 
 class HumanStudyProtocol:
-    """Builds a study; joint, since the models are judged in one design."""
+    """Builds a study; joint, since all models are in one design."""
 
     roles = ("test",)
     joint = True
@@ -34,7 +34,7 @@ class HumanStudyProtocol:
     spec = ProtocolSpec(
         name=NAME,
         version=VERSION,
-        title="Real or fake: a study with people",
+        title="Real or fake: a study with participants",
         parameters={
             "participants": AUTO,
             "trials": 40,
@@ -53,23 +53,23 @@ class HumanStudyProtocol:
         },
         choices={"assignment": ("within", "between")},
         parameter_help={
-            "participants": f"places in the study, all methods together; auto: {PAPER_PARTICIPANTS}, or the paper's "
-            f"{PAPER_PARTICIPANTS} a method for assignment=between",
-            "trials": "a participant's judgments, sentinels among them",
-            "assignment": "within (everybody judges every method) or between (one method a participant)",
-            "images": "images in the tests; auto: up to 200",
-            "practice": "trials with feedback before the others",
-            "sentinels": "share of the trials against zoo/random",
+            "participants": f"number of participants over all methods; auto: {PAPER_PARTICIPANTS}, or for "
+            f"assignment=between {PAPER_PARTICIPANTS} per method as in the paper",
+            "trials": "trials per participant, including sentinels",
+            "assignment": "within (all methods per participant) or between (one method per participant)",
+            "images": "test images; auto: up to 200",
+            "practice": "practice trials with feedback",
+            "sentinels": "share of trials against zoo/random",
             "preprocessing": "from file to image: center256, squash256",
-            "exposure": "milliseconds that each image is seen",
+            "exposure": "exposure of each image in milliseconds",
         },
     )
 
     def evaluate(self, context: ProtocolContext) -> Path:
-        """Build the study of the context's models; its folder, of an equal study that is there already too.
+        """Build the study of the context's models, or find an equal one; return its folder.
 
         Raises:
-            UserError: for parameters or images that cannot be.
+            UserError: for invalid parameters or images.
         """
         chosen = self.spec.resolved(context.parameters)
         data, request = context.data["test"], context.request
@@ -116,12 +116,12 @@ def _number(chosen: dict[str, str], name: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{NAME}.{name} is no number: {chosen[name]!r}", hint="give a number")
+        raise UserError(f"{NAME}.{name} is not a number: {chosen[name]!r}", hint="use a number")
     return value
 
 
 def _integer(chosen: dict[str, str], name: str, minimum: int = 1) -> int:
     value = _number(chosen, name)
     if value != int(value) or value < minimum:
-        raise UserError(f"{NAME}.{name} cannot be {chosen[name]}", hint=f"give a whole number from {minimum} on")
+        raise UserError(f"{NAME}.{name} cannot be {chosen[name]}", hint=f"use an integer of at least {minimum}")
     return int(value)

@@ -1,4 +1,4 @@
-"""The ``linear-probe`` protocol: what a colorizer's layers know about classes that it never heard of."""
+"""The ``linear-probe`` protocol: linear classifiers on the frozen layers of a colorizer."""
 
 from protocols.linear_probe.protocol import LinearProbeProtocol
 

@@ -1,4 +1,4 @@
-"""From a model to the answers of its probes, with the controls beside it: features, classifiers, both kept on disk."""
+"""Compute the features of a model and its controls, and fit the probes; both are stored on disk."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ PIXELS = "pixels"
 
 @dataclass(frozen=True)
 class Choices:
-    """Parameters, resolved."""
+    """Resolved parameters."""
 
     parameters: Mapping[str, str]
 
     @cached_property
     def cut(self) -> FeatureSpec:
-        """How images become rows of numbers."""
+        """How features are computed from images."""
         p = self.parameters
         pooling: Any = p["pooling"]
         return FeatureSpec(p["preprocessing"], Pooling(int(p["dims"]), pooling), p["storage"])
@@ -74,7 +74,7 @@ class Choices:
 
     @property
     def schedule(self) -> Schedule:
-        """Of the streamed classifiers: the rate falls after 2/7 of the steps, as 40,000 are of 140,000."""
+        """Schedule of the streamed classifiers: the learning rate drops after 2/7 of the steps (40,000 of 140,000)."""
         p = self.parameters
         steps = int(p["steps"])
         return Schedule(
@@ -87,15 +87,20 @@ class Choices:
 
     @property
     def classifier(self) -> dict[str, Any]:
-        """What decides a classifier, given its features."""
+        """All settings that affect a classifier, given its features."""
         p = self.parameters
         if self.streamed:
-            return {"name": "sgd", **asdict(self.schedule), "normalization": p["normalization"], "held": p["held"]}
-        return {"name": "logistic (L-BFGS, squared norm)", "strengths": p["strengths"], "held": p["held"]}
+            return {
+                "name": "sgd",
+                **asdict(self.schedule),
+                "normalization": p["normalization"],
+                "validation": p["validation"],
+            }
+        return {"name": "logistic (L-BFGS, squared norm)", "strengths": p["strengths"], "validation": p["validation"]}
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides the numbers of a model; the controls beside it do not."""
+        """All settings that affect the numbers of a model; controls do not."""
         p = self.parameters
         names = ("layers", "preprocessing", "dims", "pooling", "storage")
         return {**{name: p[name] for name in names}, "classifier": self.classifier, "standardized": "training part"}
@@ -108,7 +113,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Probes:
-    """The probes of one network on one pair of sets."""
+    """The probes of one network on one pair of datasets."""
 
     layers: Mapping[str, Fitted]
     dims: Mapping[str, int]
@@ -125,12 +130,12 @@ class Probed:
     training_counts: np.ndarray
     """(classes,) images."""
     model: Sequence[Probes]
-    """One; one a seed for a model whose weights are drawn."""
+    """One; for a model with random weights one per seed."""
     controls: Mapping[str, Sequence[Probes]]
-    """Full name of the control -> one a seed."""
+    """Full name of the control -> one per seed."""
     pixels: Probes
     repeated: int
-    """Test images that are in the training set too, by content."""
+    """Number of test images that are also in the training set, by content."""
     notes: Sequence[str]
     seconds: Mapping[str, float]
 
@@ -145,9 +150,9 @@ def probe_all(
     notes = []
     for control in controls:
         groups[control.full_name] = draws(control, seeds)
-        candidate, reference = context.model.card.parameters, control.card.parameters
-        if candidate != reference and candidate is not None:
-            notes.append(f"{control.full_name} has {reference} weights, the model {candidate}: not the same network")
+        own, other = context.model.card.parameters, control.card.parameters
+        if own != other and own is not None:
+            notes.append(f"{control.full_name} has {other} weights, the model {own}: not the same network")
     layers = choices.parameters["layers"]
     sources = [FeatureExtractor(PIXELS, {"source": "lightness"}, _lightness, "all")]
     sources += [_source(model, seed, layers, context) for group in groups.values() for seed, model in group]
@@ -183,7 +188,7 @@ def probe_all(
 
 
 def draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
-    """Return (seed, model): the model itself, and other draws of its weights where they are random."""
+    """Return (seed, model): the model itself and, if its weights are random, models with weights of other seeds."""
     found = [(0, model)]
     if isinstance(model.colorizer, RandomWeights):
         for seed in range(1, seeds):
@@ -195,7 +200,7 @@ def draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
 
 
 def controls_of(model: LoadedModel, tags: str) -> list[LoadedModel]:
-    """Return the models of these tags that the model's own class has; a plugin may have none."""
+    """Return the models with those of these tags that the class of the model has."""
     wanted = [tag.strip() for tag in tags.split(",") if tag.strip()]
     name = model.full_name.partition("@")[0]
     if model.package is None or not wanted:
@@ -208,7 +213,7 @@ def controls_of(model: LoadedModel, tags: str) -> list[LoadedModel]:
 def _source(model: LoadedModel, seed: int, layers: str, context: ProtocolContext) -> FeatureExtractor:
     colorizer = model.colorizer
     if not isinstance(colorizer, HasFeatures):
-        raise UserError(f"linear-probe needs features, and {model.full_name} has none")
+        raise UserError(f"linear-probe needs a model with features, and {model.full_name} has none")
     identity = model_identity(model, context.fingerprint_of(model))
     model.to(context.settings.device)
     name = f"{model.full_name}-seed{seed}" if seed else model.full_name
@@ -225,17 +230,17 @@ def _lightness(lightness: Tensor) -> dict[str, Tensor]:
 
 
 def _check(train: FeatureStore, test: FeatureStore, dataset: Dataset) -> None:
-    """Refuse sets of which too much could not be read."""
+    """Refuse datasets with too many unreadable images."""
     classes = len(dataset.class_names or ())
     for role, one in (("train", train), ("test", test)):
         if not len(one.rows):
             first = f"the first: {one.rows.skipped[0][0]}: {one.rows.skipped[0][1]}" if one.rows.skipped else role
-            raise RunError(f"not one image in the role {role!r} could be read", where=first)
+            raise RunError(f"none of the {role} images could be read", where=first)
     counts = np.bincount(train.labels, minlength=classes)
     if counts.min() < 2:
         name = (dataset.class_names or ())[int(counts.argmin())]
-        what = f"of class {name!r} only {counts.min()} training images could be read, and two are needed"
-        raise RunError(what, hint="fix the files, or leave the class out of both sets")
+        what = f"only {counts.min()} training images of class {name!r} could be read, and two are needed"
+        raise RunError(what, hint="fix the files, or remove the class from both datasets")
 
 
 def _probes(
@@ -247,9 +252,9 @@ def _probes(
     context: ProtocolContext,
     progress: ThroughputMeter,
 ) -> Probes:
-    """Fit the classifiers of one source; those that are stored already are read."""
+    """Fit the classifiers of one source; stored ones are read."""
     seed, layers = context.settings.seed, list(train.layers)
-    validation = validation_part(train.labels, float(choices.parameters["held"]), seed)
+    validation = validation_part(train.labels, float(choices.parameters["validation"]), seed)
     decides = {
         "train": train.key,
         "test": test.key,
@@ -315,7 +320,7 @@ def _write(path: Path, fitted: Fitted, key: str) -> None:
 
 
 def _read(path: Path, key: str) -> Fitted | None:
-    """Read a stored classifier; None for that of another key, whose folder has the same short name."""
+    """Read a stored classifier; None if it has another key (two keys may share a shortened folder name)."""
     with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as parts:
         about = json.loads(parts["about"].tobytes())
         return Fitted(predictions=parts["predictions"], **about) if about.pop("key", None) == key else None

@@ -1,12 +1,12 @@
-"""Linear classifiers on stored features: one for each layer.
+"""Linear classifiers on stored features, one per layer.
 
-``logistic``  scikit-learn's multinomial logistic regression (L-BFGS, squared-norm penalty), its strength chosen on a
-              held part of the training images and then fitted on all of them. For sets that fit in memory.
-``sgd``       softmax regression by mini-batches read from the disk, all layers in one pass, with the schedule of the
-              released code. For large sets.
+``logistic``  scikit-learn's multinomial logistic regression (L-BFGS, squared-norm penalty). C is selected on a
+              validation split of the training images, then all of them are fitted. For datasets that fit in memory.
+``sgd``       softmax regression by mini-batches read from disk, all layers in one pass, with the schedule of the
+              released code. For large datasets.
 
-Both see features with mean 0 and variance 1 over the training part, divided by the square root of their number: a
-image then has a norm of about 1, and one grid of strengths serves every layer.
+Both get features with mean 0 and variance 1 over the training part, divided by the square root of their number. The
+norm of an image is then about 1, so the same values of C are suitable for every layer.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from torch.nn.functional import cross_entropy
 
 from colorbench.evaluation import FeatureMatrix, FeatureStore
 
-BLOCK = 512  # rows that are widened to float32 at a time
+BLOCK = 512  # rows that are converted to float32 at a time
 MAX_ITERATIONS = 300
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """One layer's classifier, by what it answers."""
+    """The predictions of the classifier of one layer."""
 
     predictions: np.ndarray
     """(n_test,) int class indices."""
     validation_accuracy: float
-    """Share of the held training images that were right, by the classifier that did not see them; in 0..1."""
+    """Accuracy on the validation split of a classifier that was not fitted on it, in 0..1."""
     strength: float | None = None
-    """C of scikit-learn (larger: less regularization), where it was chosen."""
+    """Selected C of scikit-learn (larger: less regularization)."""
     tried: Mapping[str, float] | None = None
-    """C -> accuracy on the held part."""
+    """C -> accuracy on the validation split."""
     converged: bool = True
 
 
@@ -49,7 +49,7 @@ class Schedule:
     batch_size: int = 256
     learning_rate: float = 0.01
     drop_every: int = 40_000
-    """Steps after which the rate falls to a tenth."""
+    """Steps after which the learning rate drops to a tenth."""
     weight_decay: float = 5e-4
     """Of the weights, not of the bias."""
     momentum: float = 0.9
@@ -61,7 +61,7 @@ def validation_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     Args:
         labels: (n,) classes.
         share: in 0..1.
-        seed: of the draw.
+        seed: of the selection.
     """
     rng = np.random.default_rng(seed)
     validation = np.zeros(len(labels), dtype=bool)
@@ -91,7 +91,7 @@ def moments(matrix: FeatureMatrix) -> tuple[np.ndarray, np.ndarray]:
 def standardized(matrix: FeatureMatrix, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
     """Return (n, dims) float32 with mean 0 and variance 1, divided by the root of dims; constant features are 0."""
     dims = matrix.shape[1]
-    # What varies by little more than float32 rounds is constant: dividing by it would only blow up rounding.
+    # A variation close to the rounding of float32 counts as constant: dividing by it would only amplify rounding.
     known = deviation > 1e-6 * np.maximum(np.abs(mean), 1e-6)
     scale = np.where(known, 1 / np.where(known, deviation, 1), 0) / np.sqrt(dims)
     shift, scale = mean.astype(np.float32), scale.astype(np.float32)
@@ -105,17 +105,17 @@ def standardized(matrix: FeatureMatrix, mean: np.ndarray, deviation: np.ndarray)
 def logistic(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, *, strengths: Sequence[float], validation: np.ndarray
 ) -> Fitted:
-    """Fit multinomial logistic regression; its strength is chosen on the validation split.
+    """Fit multinomial logistic regression; C is selected on the validation split.
 
-    Strengths are tried from the strongest regularization on, each begun where the last ended; the search ends when two
-    in a row were worse than the best. Of equal ones the stronger regularization is taken.
+    Values of C are tried from the strongest regularization on, each initialized with the previous solution. The search
+    ends when two in a row were worse than the best. Ties are resolved in favor of the stronger regularization.
 
     Args:
         train: (n, dims) standardized.
         labels: (n,) classes.
         test: (m, dims).
         strengths: values of C.
-        validation: (n,) bool, the rows that choose the strength.
+        validation: (n,) bool, the rows that select C.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -125,7 +125,7 @@ def logistic(
     validation_rows, validation_labels = train[validation], labels[validation]
     tried: dict[float, float] = {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # whether it converged is read below, and noted
+        warnings.simplefilter("ignore")  # convergence is read below, and noted
         for strength in sorted(strengths):
             model.set_params(C=strength)
             model.fit(fit, fit_labels)
@@ -148,10 +148,10 @@ def logistic(
 def rotated(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rotate both matrices into axes that span the training rows.
 
-    They stay as they are unless the rows are far fewer than the dims.
+    They are returned unchanged unless there are far fewer rows than dims.
 
-    Nothing is lost: with a squared-norm penalty the weights lie in that span, and no length changes. An iteration then
-    costs by the number of images, not of dims.
+    The solution is the same: with a squared-norm penalty the weights are in that span, and no length changes. The cost
+    of an iteration then depends on the number of images, not of dims.
 
     Args:
         train: (n, dims).
@@ -161,10 +161,10 @@ def rotated(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray
     if n > min(dims / 2, 4000):
         return train, test
     values, vectors = np.linalg.eigh((train @ train.T).astype(np.float64))
-    # Below this, an axis is the rounding of float32.
+    # A smaller axis is only rounding of float32.
     keep = values > values[-1] * 1e-6
     if not keep.any():
-        return train[:, :1], test[:, :1]  # features that tell nothing: the commonest class is all that is left
+        return train[:, :1], test[:, :1]  # features without information: only the most common class can be predicted
     scale = np.sqrt(values[keep])
     axes = (vectors[:, keep] / scale).astype(np.float32)  # (n, r); train.T @ axes are the axes themselves
     return (vectors[:, keep] * scale).astype(np.float32), (test @ train.T) @ axes
@@ -185,8 +185,8 @@ def sgd(
 ) -> dict[str, Fitted]:
     """Fit softmax regression to all layers at once by streamed mini-batches, without the validation split.
 
-    The released code's: plain SGD with momentum, weights of a normal distribution (0.01), biases at twice the rate and
-    without decay, batch normalization without scale and shift in place of fixed moments where ``batch_norm``.
+    As in the released code: plain SGD with momentum, weights from a normal distribution (0.01), biases at twice the
+    learning rate and without decay, and with ``batch_norm`` batch normalization without scale and shift.
 
     Args:
         train: stored features of n images.
@@ -194,9 +194,9 @@ def sgd(
         layers: to probe.
         labels: (n,) classes of the training rows.
         classes: how many.
-        validation: (n,) bool, the rows that are never trained on.
+        validation: (n,) bool, the rows that are not used for training.
         schedule: steps and rates.
-        batch_norm: how features are normalized.
+        batch_norm: normalize by the batch instead of fixed moments.
         device: where it is computed.
         seed: of weights and order.
     """
@@ -225,7 +225,7 @@ def sgd(
         for step in range(schedule.steps):
             if len(order) < min(schedule.batch_size, len(positions)):
                 order = rng.permutation(positions)
-            # In the order of the file, so that the disk is read forwards.
+            # In the order of the file, so that the disk is read sequentially.
             picked, order = np.sort(order[: schedule.batch_size]), order[schedule.batch_size :]
             rate = schedule.learning_rate * 0.1 ** (step // schedule.drop_every)
             for group in optimizer.param_groups:

@@ -3,9 +3,9 @@
     colorbench run -m zoo/cic -p linear-probe --data train=imagenette/train --data test=imagenette/val
     colorbench run -m zoo/cic -p linear-probe@released --data train=ILSVRC2012/train --data test=ILSVRC2012/val
 
-The colorizer is frozen. Each of its layers becomes about 9,000 numbers an image, which are standardized on the
-training part; one linear classifier a layer then names the class. Beside it stand the lightness itself at the same
-size ("pixels"), and the same network before it learned anything, drawn from several seeds.
+The colorizer is frozen. Each of its layers is pooled to about 9,000 numbers per image, which are standardized on the
+training part; one linear classifier per layer then predicts the class. The baselines are the lightness itself at the
+same size ("pixels"), and the same network before training, with several seeds.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ ACCURACY = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of test images whose class a linear classifier names from one frozen layer: the layer that "
-    "did best on a part of the training images, so that the test images choose nothing.",
+    explanation="Accuracy of a linear classifier on one frozen layer of the network. The layer is selected on held-out "
+    "training images, not on test data.",
 )
 STREAMED_BEYOND = 400_000_000
-"""Training images times dims from which classifiers are streamed: 1.6 GB in float32."""
+"""Training images times dims above which classifiers are trained from disk: 1.6 GB in float32."""
 STREAMED_CLASSES = 100
 PASSES = 28
-"""Of the released code over its training set: 140,000 steps of 256."""
+"""Passes of the released code over its training set: 140,000 steps of 256."""
 
 
 class LinearProbeProtocol:
-    """One linear classifier a layer."""
+    """One linear classifier per layer."""
 
     roles = ("train", "test")
     joint = False
@@ -65,7 +65,7 @@ class LinearProbeProtocol:
             "pooling": "average",
             "classifier": "auto",
             "strengths": "0.01,0.1,1,10,100,1000",
-            "held": 0.1,
+            "validation": 0.1,
             "normalization": "fixed",
             "steps": "auto",
             "batch": 256,
@@ -78,14 +78,14 @@ class LinearProbeProtocol:
         metrics=(ACCURACY,),
         headline="top1",
         presets={
-            # Crop, mirror and batch of the released code need images anew at every step: see docs/linear-probe.md.
+            # The crops and mirrors of the released code need new features at every step: see docs/linear-probe.md.
             "linear-probe@cic2016": {
                 "preprocessing": "center224",
                 "pooling": "average",
                 "classifier": "sgd",
                 "normalization": "batch",
                 "steps": 140_000,
-                "held": 0.02,
+                "validation": 0.02,
             },
             "linear-probe@released": {
                 "preprocessing": "center224",
@@ -93,7 +93,7 @@ class LinearProbeProtocol:
                 "classifier": "sgd",
                 "normalization": "batch",
                 "steps": 140_000,
-                "held": 0.02,
+                "validation": 0.02,
             },
         },
         choices={
@@ -103,33 +103,33 @@ class LinearProbeProtocol:
             "storage": ("float32", "float16"),
         },
         parameter_help={
-            "layers": "blocks (what closes each block), all (every convolution too), or names after commas",
-            "preprocessing": "from file to the pixels the network sees: squash128, center224 ...",
-            "dims": "about how many numbers a layer becomes",
+            "layers": "blocks (the output of each block), all (every convolution too), or names separated by commas",
+            "preprocessing": "from file to the input of the network: squash128, center224 ...",
+            "dims": "approximate number of features per layer",
             "pooling": "average (equal areas, the ECCV paper) or bilinear (the released code)",
-            "classifier": "logistic (scikit-learn, regularization chosen in the training part), sgd (streamed, all "
-            "layers in one pass), or auto: logistic while it fits in memory",
-            "strengths": "values of C that logistic chooses from; larger is less regularization",
-            "held": "share of the training part that chooses regularization and the best layer",
+            "classifier": "logistic (scikit-learn, regularization selected on training images), sgd (from disk, all "
+            "layers in one pass), or auto: logistic if it fits in memory",
+            "strengths": "values of C for logistic; larger is less regularization",
+            "validation": "share of the training images held out to select regularization and the best layer",
             "normalization": "of sgd: fixed (moments of the training part) or batch (batch normalization)",
-            "steps": f"of sgd; auto: {PASSES} passes, the released code's",
+            "steps": f"of sgd; auto: {PASSES} passes, as in the released code",
             "batch": "of sgd",
             "learning_rate": "of sgd; a tenth after 2/7 and 4/7 and 6/7 of the steps",
             "weight_decay": "of sgd",
-            "controls": "tags of the same model that stand beside it; none: an empty value",
-            "seeds": "draws of a control's random weights",
-            "storage": "of the features on disk: float32, or float16 at half the space, which loses what varies by "
-            "less than a thousandth of its size, as deep blocks of untrained networks do",
+            "controls": "tags of the same model to compare with; empty for none",
+            "seeds": "seeds of the random weights of a control",
+            "storage": "of the features on disk: float32, or float16 with half the size, which loses variations below "
+            "a thousandth of a value, as in deep blocks of untrained networks",
         },
         needs=("HasFeatures",),
     )
 
     def evaluate(self, context: ProtocolContext) -> Record:
-        """Probe one model and the controls beside it.
+        """Probe one model and its controls.
 
         Raises:
-            UserError: for parameters or images that cannot be.
-            RunError: for features that are no numbers.
+            UserError: for invalid parameters or images.
+            RunError: for features that are not finite.
         """
         train, test = aligned(context.data["train"], context.data["test"])
         choices = resolve(self.spec, context.parameters, train)
@@ -138,7 +138,7 @@ class LinearProbeProtocol:
             "training_images": contents_digest(train, context.cache, context.settings.workers),
             "classes": list(train.class_names or ()),
         }
-        # Controls decide what stands in the record, but not the model's own numbers.
+        # Controls affect the content of the record, but not the model's own numbers.
         beside: dict[str, Any] = {name: choices.parameters[name] for name in ("controls", "seeds")}
         controls = controls_of(context.model, choices.parameters["controls"])
         prints = [context.fingerprint_of(control) for control in controls]
@@ -163,10 +163,7 @@ class LinearProbeProtocol:
         return write_result(context, self.spec, position, test, outcome)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
-        """Compute the accuracy of every layer from the stored predictions.
-
-        Of the best layer, which of them it can be.
-        """
+        """Compute the accuracy of every layer and of the best layer from the stored predictions."""
         return derived(record, arrays, ACCURACY)
 
 
@@ -174,7 +171,7 @@ def resolve(spec: ProtocolSpec, given: Mapping[str, Any], train: Dataset) -> Cho
     """Resolve and check every parameter.
 
     Raises:
-        UserError: naming the wrong one.
+        UserError: naming the invalid one.
     """
     parameters = spec.resolved(given)
     if parameters["classifier"] == "auto":
@@ -183,11 +180,11 @@ def resolve(spec: ProtocolSpec, given: Mapping[str, Any], train: Dataset) -> Cho
         parameters["classifier"] = "sgd" if large else "logistic"
     if parameters["classifier"] == "sgd" and parameters["steps"] == "auto":
         parameters["steps"] = str(max(1, math.ceil(PASSES * len(train) / _integer(parameters, "batch", 1))))
-    if not 0 < _number(parameters, "held") < 1:
-        raise UserError("linear-probe.held must lie between 0 and 1", hint="0.1 is the default")
+    if not 0 < _number(parameters, "validation") < 1:
+        raise UserError("linear-probe.validation must be between 0 and 1", hint="the default is 0.1")
     strengths = [text.strip() for text in parameters["strengths"].split(",") if text.strip()]
     if not strengths or not all(re.fullmatch(r"[0-9.]+(e[-+]?\d+)?", text) and float(text) > 0 for text in strengths):
-        raise UserError("linear-probe.strengths must be positive numbers", hint="write for example strengths=0.1,1,10")
+        raise UserError("linear-probe.strengths must be positive numbers", hint="for example strengths=0.1,1,10")
     for name in ("learning_rate", "weight_decay"):
         _number(parameters, name)
     for name in ("dims", "batch", "seeds"):
@@ -203,11 +200,12 @@ def _number(parameters: Mapping[str, str], name: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value) or value < 0:
-        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", hint="give a number")
+        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", hint="use a number of at least 0")
     return value
 
 
 def _integer(parameters: Mapping[str, str], name: str, minimum: int) -> int:
     if not re.fullmatch(r"\d+", parameters[name]) or int(parameters[name]) < minimum:
-        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", hint=f"give a number from {minimum} on")
+        hint = f"use an integer of at least {minimum}"
+        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", hint=hint)
     return int(parameters[name])

@@ -1,4 +1,4 @@
-"""From the answers of probes to metrics, differences from the controls, and accuracy against depth."""
+"""Compute metrics, differences from the controls, and accuracy against depth from the predictions of probes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from protocols.linear_probe.fit_probes import PIXELS, Probed, Probes
 
 LEVEL = 0.95
 SMALLEST = 1e-6
-"""Percent in which two layers' accuracies may differ and be the same."""
+"""Tolerance, in percentage points, within which the accuracies of two layers are equal."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What the record holds."""
+    """The results for the record."""
 
     columns: Mapping[str, np.ndarray]
     metrics: Sequence[Metric]
@@ -32,12 +32,12 @@ class Found:
 
 
 def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
-    """Compute metrics with intervals over images, and over seeds where weights are drawn.
+    """Compute metrics with intervals over images, and over seeds for random weights.
 
     Args:
-        probed: the answers.
+        probed: the predictions.
         test: the images, for their name.
-        headline: of the best layer; those of each layer are like it.
+        headline: metric of the best layer; the metrics of the other layers are derived from it.
     """
     layers = list(probed.model[0].layers)
     candidate = _correct(probed.model, probed.labels)
@@ -67,7 +67,7 @@ def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
         name="depth",
         title="Probe against depth",
         x_label=f"layer, 1 = {layers[0]} ... {len(layers)} = {layers[-1]}",
-        y_label="% named rightly",
+        y_label="accuracy, %",
         x=tuple(float(position) for position in range(1, len(layers) + 1)),
         y=tuple(float(candidate[layer].mean()) for layer in layers),
         beside=lines,
@@ -84,29 +84,27 @@ def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
 
 
 def derived(record: Record, arrays: Mapping[str, np.ndarray], headline: MetricSpec) -> Derived:
-    """Compute the accuracy of every layer, and of the best layer of one draw.
+    """Compute the accuracy of every layer from the stored predictions (n, seeds, layers).
 
-    They follow from the stored predictions (n, seeds, layers).
-
-    The best layer is chosen on training images, whose accuracy is not stored: of one draw it must be one of the
-    layers, of several draws it cannot be derived.
+    The best layer was selected on training images, whose accuracy is not stored. With one seed its accuracy must be
+    that of one of the layers; with several seeds it cannot be derived.
 
     Raises:
-        ValueError: for arrays of other layers than the record's metrics, or a best layer that is none of them.
+        ValueError: for arrays with other layers than the record's metrics, or a best layer that is not one of them.
     """
     labels, predictions, pixels = arrays["labels"], arrays["predictions"], arrays["pixels"]
     own = {"top1", "top1_pixels"}
     layers = [metric.name for metric in record.metrics if metric.name not in own]
     if predictions.ndim != 3 or predictions.shape[2] != len(layers):
-        raise ValueError("predictions of other layers than the metrics")
+        raise ValueError("predictions and metrics have different layers")
     correct = 100.0 * (predictions == labels[:, None, None])  # (n, seeds, layers)
     scores = {name: correct[:, :, position].mean(axis=1) for position, name in enumerate(layers)}
     scores["top1_pixels"] = 100.0 * (pixels == labels)
     if predictions.shape[1] == 1:
-        told = {metric.name: metric.value for metric in record.metrics}
-        best = [name for name in layers if abs(float(scores[name].mean()) - (told.get("top1") or 0.0)) < SMALLEST]
+        stored = {metric.name: metric.value for metric in record.metrics}
+        best = [name for name in layers if abs(float(scores[name].mean()) - (stored.get("top1") or 0.0)) < SMALLEST]
         if not best:
-            raise ValueError("the best layer is none of the layers")
+            raise ValueError("top1 is not the accuracy of any layer")
         if len(best) == 1:
             scores["top1"] = scores[best[0]]
     specs = [_of_layer(headline, name.removeprefix("top1_"), 0) for name in layers]
@@ -115,16 +113,16 @@ def derived(record: Record, arrays: Mapping[str, np.ndarray], headline: MetricSp
 
 
 def seed_and_image_interval(values: np.ndarray, bounds: tuple[float, float]) -> Interval | None:
-    """Compute the interval of the mean of (S, n) values over seeds and images, both drawn from many.
+    """Compute the interval of the mean of (S, n) values over seeds and images, both random.
 
-    Two-way clustered variance (seeds, images), Student's t with as many degrees of freedom as the fewer has, less one.
+    Two-way clustered variance (seeds, images), Student's t with min(S, n) - 1 degrees of freedom.
     """
     seeds, n = values.shape
     if n < MINIMUM_IMAGES or seeds < 2:
         return None
     mean = float(values.mean())
-    participant, image = (grid.ravel() for grid in np.meshgrid(np.arange(seeds), np.arange(n), indexing="ij"))
-    variance = two_way_variance((values - mean).ravel() / values.size, participant, image)
+    seed, image = (grid.ravel() for grid in np.meshgrid(np.arange(seeds), np.arange(n), indexing="ij"))
+    variance = two_way_variance((values - mean).ravel() / values.size, seed, image)
     freedom = min(seeds, n) - 1
     reach = float(stats.t.ppf((1 + LEVEL) / 2, freedom) * math.sqrt(max(0.0, float(variance.total[0]))))
     low, high = max(bounds[0], mean - reach), min(bounds[1], mean + reach)
@@ -140,7 +138,7 @@ def _correct(probes: Sequence[Probes], labels: np.ndarray) -> dict[str, np.ndarr
 
 
 def best_layer(probes: Probes) -> str:
-    """Return the layer of highest accuracy on the validation images; of equal ones the shallower."""
+    """Return the layer with the highest accuracy on the validation split; the first of equal ones."""
     return max(probes.layers, key=lambda layer: probes.layers[layer].validation_accuracy)
 
 
@@ -150,12 +148,12 @@ def _best(probes: Sequence[Probes], correct: Mapping[str, np.ndarray]) -> np.nda
 
 
 def _of_layer(headline: MetricSpec, layer: str, dims: int) -> MetricSpec:
-    message = f"Share of test images whose class a linear classifier names from the {dims} numbers of {layer}."
+    message = f"Accuracy of a linear classifier on the {dims} features of {layer}."
     return replace(headline, name=f"top1_{layer}", title=f"Probe, {layer}", explanation=message)
 
 
 def _of_pixels(headline: MetricSpec, dims: int) -> MetricSpec:
-    message = f"The same from the lightness itself, {dims} pixels: what no network is needed for."
+    message = f"Accuracy of the same classifier on the lightness itself, {dims} pixels: the baseline without a network."
     return replace(headline, name="top1_pixels", title="Probe, pixels", explanation=message, comparable=False)
 
 
@@ -181,7 +179,7 @@ def _over_seeds(metric: Metric, values: np.ndarray | None, spec: MetricSpec) -> 
 def _difference(name: str, minus: str, candidate: np.ndarray, reference: np.ndarray) -> Difference:
     """Compute candidate (S, n) minus reference (S', n) on the same images.
 
-    Where one has a single draw, it meets every other.
+    If one has a single seed, it is compared with every seed of the other.
     """
     draws = max(len(candidate), len(reference))
     if len(candidate) != len(reference) and min(len(candidate), len(reference)) > 1:
@@ -209,24 +207,25 @@ def _short(control: str) -> str:
 
 
 def _notes(probed: Probed, layers: Sequence[str]) -> list[str]:
-    """Return what a reader must know beside the numbers."""
+    """Return notes for the reader of the numbers."""
     best = [best_layer(one) for one in probed.model]
     counts = probed.training_counts
     notes = [
-        f"{probed.classes} classes, {int(counts.sum())} training images ({counts.min()} to {counts.max()} a "
-        f"class); best layer, by the held part of them: {', '.join(dict.fromkeys(best))}",
-        "who always names the commonest class of the test images is right on "
-        f"{100 * np.bincount(probed.labels).max() / len(probed.labels):.1f} %",
+        f"{probed.classes} classes, {int(counts.sum())} training images ({counts.min()} to {counts.max()} per "
+        f"class); best layer, selected on held-out training images: {', '.join(dict.fromkeys(best))}",
+        f"majority-class baseline: {100 * np.bincount(probed.labels).max() / len(probed.labels):.1f} %",
     ]
     chosen = {layer: probed.model[0].layers[layer].strength for layer in layers}
     if all(value is not None for value in chosen.values()):
-        told = ", ".join(f"{layer} {value:g}" for layer, value in chosen.items())
-        notes.append(f"C chosen on the held part: {told}, pixels {probed.pixels.layers[PIXELS].strength:g}")
+        listed = ", ".join(f"{layer} {value:g}" for layer, value in chosen.items())
+        notes.append(
+            f"C selected on held-out training images: {listed}, pixels {probed.pixels.layers[PIXELS].strength:g}"
+        )
     networks = [*probed.model, *(one for probes in probed.controls.values() for one in probes), probed.pixels]
     if unfinished := sum(not fitted.converged for one in networks for fitted in one.layers.values()):
-        notes.append(f"classifiers that stopped before they had converged: {unfinished}")
+        notes.append(f"classifiers that did not converge: {unfinished}")
     if probed.repeated:
-        notes.append(f"{probed.repeated} test images are also in the training set, so the numbers flatter")
+        notes.append(f"{probed.repeated} test images are also in the training set, so scores are biased upwards")
     if len(probed.model) > 1:
-        notes.append(f"means over {len(probed.model)} draws of the weights; intervals are over draws and images")
+        notes.append(f"means over {len(probed.model)} seeds of the weights; intervals are over seeds and images")
     return [*notes, *probed.notes]

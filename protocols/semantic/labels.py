@@ -1,4 +1,4 @@
-"""From the classes of a set of images to those of a classifier."""
+"""Map the classes of a dataset to those of a classifier."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def has_labels(dataset: Dataset) -> bool:
 def classes_for(dataset: Dataset, classifier: Classifier) -> Mapping[int, int]:
     """Return the class of the classifier for each class of the dataset.
 
-    A class that is named by its WordNet synset (a folder ``n01440764``, the column ``synset``) is looked up, whatever
-    number the set gives it. One that has no name, or only its number, is that number.
+    A class that is named by its WordNet synset (a folder ``n01440764``, the column ``synset``) is looked up by it, and
+    its number in the dataset is ignored. A class without a name, or named by its number, has that number.
 
     Raises:
         UserError: naming a class that the classifier does not know.
@@ -33,16 +33,16 @@ def classes_for(dataset: Dataset, classifier: Classifier) -> Mapping[int, int]:
 
 def _class(label: int, name: str, classifier: Classifier) -> int:
     base = name.rpartition("/")[2]  # of a list, the folder that holds the class: train/n01440764
-    hint = "name classes by their ImageNet synset, or leave labels aside with --param semantic.labels=ignore"
+    hint = "name classes by their ImageNet synset, or ignore labels with --param semantic.labels=ignore"
     if not base or base == str(label):
         if label >= classifier.n_classes:
             what = f"class {label} is not one of the {classifier.n_classes} of {classifier.name}"
-            raise UserError(what, hint="number classes from 0, as the classifier does, or name them by their synset")
+            raise UserError(what, hint="number classes from 0 in the classifier's order, or name them by their synset")
         return label
     if not SYNSET.fullmatch(base):
-        raise UserError(f"class {base!r} is no ImageNet synset (as n01440764)", hint=hint)
+        raise UserError(f"class {base!r} is not an ImageNet synset (such as n01440764)", hint=hint)
     if classifier.synsets is None:
-        what = f"{classifier.name} has {classifier.n_classes} classes, which are no known ImageNet's"
+        what = f"the {classifier.n_classes} classes of {classifier.name} are not those of a known ImageNet"
         raise UserError(f"{what}: class {base!r} cannot be looked up", hint=hint)
     if base not in classifier.synsets:
         raise UserError(f"class {base!r} is not one of the {classifier.n_classes} of {classifier.name}", hint=hint)

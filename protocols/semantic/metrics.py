@@ -1,4 +1,4 @@
-"""What is measured: scores by one classifier, and their means where there are several."""
+"""The metrics: scores of one classifier, and their means over several."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ TOP1 = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of images whose class the classifier names first when it sees the answer's colors; "
-    "gray scores high too, since most classes are known by their shape.",
+    explanation="Share of images whose class is the classifier's first prediction on the colorized image. Gray scores "
+    "high too, since most classes can be recognized by shape.",
 )
 TOP5 = replace(
     TOP1,
     name="top5",
     title="Top-5",
-    explanation="Share of images whose class is among the classifier's first five.",
+    explanation="Share of images whose class is among the classifier's first five predictions.",
 )
 MINUS_TRUTH = MetricSpec(
     name="top1_minus_truth",
-    title="Top-1 minus truth",
+    title="Top-1 minus ground truth",
     unit="points",
     higher_is_better=True,
     lower_bound=-100,
     upper_bound=100,
-    explanation="What the classifier loses against the true colors of the same images.",
+    explanation="Difference in top-1 from the true colors of the same images.",
     comparable=False,  # it differs from top1 by a number that is the same for all models
 )
 MINUS_GRAY = replace(
     MINUS_TRUTH,
     name="top1_minus_gray",
     title="Top-1 minus gray",
-    explanation="What the classifier gains over the gray images: 0 says that the colors are of no use to it, "
-    "less that they mislead it.",
+    explanation="Difference in top-1 from the gray images: 0 means that the colors do not help the classifier, a "
+    "negative value that they mislead it.",
 )
 GAP_SHARE = MetricSpec(
     name="top1_gap_share",
     title="Share of the gap",
     unit="%",
     higher_is_better=True,
-    explanation="Share of the way from gray to the true colors in top-1, with Fieller's interval; none is given "
-    "where gray and truth themselves cannot be told apart.",
+    explanation="Share of the top-1 gap between gray and true colors that is closed, with Fieller's interval; not "
+    "given if the gap itself is not significant.",
     comparable=False,
     share_of_gap=True,
 )
@@ -55,17 +55,16 @@ AGREEMENT = replace(
     TOP1,
     name="agreement",
     title="Agreement",
-    explanation="Share of images for which the classifier names the same class as on the true colors; right or "
-    "wrong, it needs no labels.",
+    explanation="Share of images with the same predicted class as on the true colors, correct or not; needs no labels.",
 )
 KL = MetricSpec(
     name="kl",
-    title="KL from truth (nats)",
+    title="KL from ground truth (nats)",
     unit="",  # so that tables show three decimals
     higher_is_better=False,
     lower_bound=0,
-    explanation="How far the classifier's whole answer moves away from its answer on the true colors (KL divergence "
-    "in nats, truth first); 0 is the same answer.",
+    explanation="KL divergence in nats of the classifier's predicted distribution from the one on the true colors; 0 "
+    "if both are equal.",
     of_ground_truth=0,
     ground_truth_margin=1e-9,
 )
@@ -80,9 +79,9 @@ def scores(*, labeled: bool) -> tuple[MetricSpec, ...]:
 
 
 def metrics(classifiers: Sequence[str], *, labeled: bool) -> tuple[MetricSpec, ...]:
-    """Return the scores of one classifier.
+    """Return the metrics of the classifiers.
 
-    Of several, their mean has the plain names, and each classifier's own follow.
+    With several, the plain names are the means over them, followed by the scores of each classifier.
     """
     specs = scores(labeled=labeled)
     if len(classifiers) == 1:

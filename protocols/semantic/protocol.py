@@ -1,4 +1,4 @@
-"""The protocol: its parameters, what is stored of every image, and what is said at the end."""
+"""The protocol: its parameters, the stored scores of every image, and the notes of a run."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from protocols.semantic.labels import classes_for, has_labels
 from protocols.semantic.metrics import AGREEMENT, GAP_SHARE, SCORES, metrics, scores
 
 SUSPICIOUS = 20.0
-"""Top-1 on the true colors, in percent, below which labels are more likely numbered otherwise than hard."""
+"""Top-1 on the true colors, in percent, below which wrongly numbered labels are more likely than a hard dataset."""
 
 
 class SemanticProtocol:
-    """Classification of recolored images, through the engine's one pass."""
+    """Classification of colorized images in the engine's pass."""
 
     spec = ProtocolSpec(
         name="semantic",
         version=1,
-        title="Semantic interpretability: what a classifier sees in the colors",
+        title="Semantic interpretability: classification of colorized images",
         parameters={"classifiers": PACKAGED_CLASSIFIER, "preprocessing": "native", "crop": "none", "labels": "use"},
         metrics=SCORES,
         headline=AGREEMENT.name,
         choices={"crop": ("none", "timm"), "labels": ("use", "ignore")},
         parameter_help={
-            "classifiers": "one or several of timm's, with commas between: NAME, NAME.TAG, or NAME:FILE with weights "
-            f"of one's own; only {PACKAGED_CLASSIFIER} needs no download",
-            "preprocessing": "from file to the colorized image: native (its own size), squash256, center256",
+            "classifiers": "timm names, separated by commas: NAME, NAME.TAG, or NAME:FILE with your own weights; "
+            f"only {PACKAGED_CLASSIFIER} needs no download",
+            "preprocessing": "from file to the image that is colorized: native (its own size), squash256, center256",
             "crop": "none (the whole image to the classifier's size, bicubic) or timm (the classifier's own "
             "resizing and center crop)",
-            "labels": "use (top-1 and top-5 where images have classes) or ignore (agreement and KL alone)",
+            "labels": "use (top-1 and top-5 if images have classes) or ignore (only agreement and KL)",
         },
     )
 
@@ -49,7 +49,7 @@ class SemanticProtocol:
         """Resolve parameters into a scorer.
 
         Raises:
-            UserError: for an unknown parameter, value, classifier or class, and for weights that cannot be had.
+            UserError: for an unknown parameter, value, classifier or class, and for weights that are not available.
         """
         chosen = self.spec.resolved(parameters)
         classifiers = load_classifiers(chosen["classifiers"], crop=chosen["crop"])  # type: ignore[arg-type]  # checked
@@ -65,7 +65,7 @@ class SemanticScorer:
     parameters: Mapping[str, str]
     classifiers: tuple[Classifier, ...]
     classes: Mapping[str, Mapping[int, int]] | None
-    """Classifier -> class of the set -> class of the classifier; None where there are no labels."""
+    """Classifier -> class of the dataset -> class of the classifier; None without labels."""
 
     @property
     def preprocessing(self) -> str:
@@ -74,33 +74,33 @@ class SemanticScorer:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The parameters, with the weights' content and the preprocessing in place of the classifiers' names."""
+        """The parameters, with the identity of each classifier (weights, preprocessing) in place of its name."""
         return {**self.parameters, "classifiers": [classifier.identity for classifier in self.classifiers]}
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """By classifier, and their means; those of labels only where there are labels."""
+        """The metrics by classifier, and their means; those that need labels only if there are labels."""
         return metrics([classifier.name for classifier in self.classifiers], labeled=self.classes is not None)
 
     def score(self, colorization: Prediction) -> BatchScores:
-        """Score each classifier's outputs for each image."""
+        """Score the predictions of each classifier for each image."""
         columns: dict[str, np.ndarray] = {}
-        of_all = []
+        by_classifier = []
         for classifier in self.classifiers:
-            statistics, extra = self._judgement(classifier, colorization)
-            of_all.append(statistics)
+            statistics, extra = self._classify(classifier, colorization)
+            by_classifier.append(statistics)
             columns |= {self._name(name, classifier): values for name, values in extra.items()}
             columns |= _columns({self._name(name, classifier): values for name, values in statistics.items()})
         if len(self.classifiers) > 1:
-            mean = {name: np.mean([one[name] for one in of_all], axis=0) for name in of_all[0]}
+            mean = {name: np.mean([one[name] for one in by_classifier], axis=0) for name in by_classifier[0]}
             columns |= _columns(mean)
         return BatchScores(columns)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
-        """Return what each classifier gives for gray and ground truth, as a scale for its scores."""
+        """Return notes with the accuracy of each classifier on gray and ground truth, for comparison."""
         if not columns or len(columns[AGREEMENT.name]) == 0:
             return Summary()
-        # A share counts every image, also those where gray and truth are both right: they fix the gap.
+        # A share uses every image, also those that are correct on gray and on ground truth: they determine the gap.
         effective = {
             metric.name: float(np.isfinite(columns[f"{metric.name}.s1"]).sum())
             for metric in self.metrics
@@ -110,10 +110,10 @@ class SemanticScorer:
             notes=tuple(self._note(classifier, columns) for classifier in self.classifiers), effective_n=effective
         )
 
-    def _judgement(
+    def _classify(
         self, classifier: Classifier, colorization: Prediction
     ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-        """Score -> (2, N) statistics, and further columns (N,), of one classifier."""
+        """Return the (2, N) statistics by score, and further (N,) columns, of one classifier."""
         truth = colorization.truth
         of_truth, of_gray = _logits_of_truth(truth, classifier), _logits_of_gray(truth, classifier)
         given = _logits(colorization, classifier, of_truth, of_gray)
@@ -124,21 +124,22 @@ class SemanticScorer:
             "agreement": np.stack([_percent(first[""] == first["_truth"]), ones]),
             "kl": np.stack([divergence(of_truth, given), ones]),
         }
-        extra = {f"class{key}": position.double().numpy() for key, position in first.items()}
+        extra = {f"class{key}": predicted.double().numpy() for key, predicted in first.items()}
         extra["agreement_gray"] = _percent(first["_gray"] == first["_truth"])
         extra["kl_gray"] = divergence(of_truth, of_gray)
         if self.classes is not None:
             known = self.classes[classifier.name]
             wanted = torch.tensor([-1 if label is None else known[label] for label in truth.labels])
             with_class = np.where(wanted.numpy() >= 0, 1.0, np.nan)
-            right = {key: _percent(position == wanted) * with_class for key, position in first.items()}
-            extra |= {f"top1{key}": values for key, values in right.items() if key}
+            correct = {key: _percent(predicted == wanted) * with_class for key, predicted in first.items()}
+            extra |= {f"top1{key}": values for key, values in correct.items() if key}
+            gap = correct["_truth"] - correct["_gray"]
             statistics |= {
-                "top1": np.stack([right[""], with_class]),
-                "top1_minus_truth": np.stack([right[""] - right["_truth"], with_class]),
-                "top1_minus_gray": np.stack([right[""] - right["_gray"], with_class]),
-                # Percent of the gap: the denominator is the gap itself, not in percent.
-                "top1_gap_share": np.stack([right[""] - right["_gray"], (right["_truth"] - right["_gray"]) / 100]),
+                "top1": np.stack([correct[""], with_class]),
+                "top1_minus_truth": np.stack([correct[""] - correct["_truth"], with_class]),
+                "top1_minus_gray": np.stack([correct[""] - correct["_gray"], with_class]),
+                # In percent of the gap: the denominator is a fraction, not in percent.
+                "top1_gap_share": np.stack([correct[""] - correct["_gray"], gap / 100]),
                 "top5": np.stack([_percent(among_first(given, wanted, 5)) * with_class, with_class]),
             }
         return {spec.name: statistics[spec.name] for spec in scores(labeled=self.classes is not None)}, extra
@@ -149,7 +150,7 @@ class SemanticScorer:
     def _note(self, classifier: Classifier, columns: Mapping[str, np.ndarray]) -> str:
         if self.classes is None:
             same, kl = (columns[self._name(f"{score}_gray", classifier)].mean() for score in ("agreement", "kl"))
-            return f"{classifier.name} on gray: agreement {same:.1f} %, KL from truth {kl:.3f} nats"
+            return f"{classifier.name} on gray: agreement {same:.1f} %, KL from ground truth {kl:.3f} nats"
         true, gray = (np.nanmean(columns[self._name(f"top1_{key}", classifier)]) for key in ("truth", "gray"))
         name = self._name(GAP_SHARE.name, classifier)
         gap = share_of_gap(np.stack([columns[f"{name}.s0"], columns[f"{name}.s1"]], axis=1))
@@ -157,21 +158,19 @@ class SemanticScorer:
         if np.isfinite(gap.gap_low):
             message += f"; gap {100 * gap.gap:.1f} points [{100 * gap.gap_low:.1f}, {100 * gap.gap_high:.1f}]"
         if true < SUSPICIOUS:
-            message += "; so few on the true colors: are the classes numbered as the classifier numbers them?"
+            message += "; low accuracy on the true colors: check that the class numbers are those of the classifier"
         return message
 
 
 def gray_images(truth: GroundTruth) -> Tensor:
-    """Return the images' own lightness with ab = 0, (N, 3, H, W) uint8."""
+    """Return the lightness of the images with ab = 0 as sRGB, (N, 3, H, W) uint8."""
     return truth.shared(
         "gray_rgb8", lambda: lab_to_rgb8(torch.cat([truth.lightness, torch.zeros_like(truth.ab)], dim=1))
     )
 
 
 def divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
-    """Compute KL(truth.
-
-    given) of softmax outputs, in nats.
+    """Compute KL(truth ‖ given) of softmax outputs, in nats.
 
     Args:
         of_truth: (N, C) logits.
@@ -185,9 +184,9 @@ def divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
 
 
 def among_first(logits: Tensor, wanted: Tensor, count: int) -> Tensor:
-    """Return (N,) bool: whether fewer than ``count`` of (N, C) logits exceed that of the class (N,) wanted.
+    """Return (N,) bool: whether fewer than ``count`` of the (N, C) logits exceed that of the (N,) wanted class.
 
-    -1 never is.
+    False for a wanted class of -1.
     """
     own = logits.gather(1, wanted.clamp_min(0)[:, None])
     return ((logits > own).sum(dim=1) < count) & (wanted >= 0)
@@ -204,9 +203,8 @@ def _logits_of_gray(truth: GroundTruth, classifier: Classifier) -> Tensor:
 def _logits(colorization: Prediction, classifier: Classifier, of_truth: Tensor, of_gray: Tensor) -> Tensor:
     """Compute the (N, C) logits of the prediction.
 
-    Images that equal truth or gray, as those baselines' do, have their logits already.
-
-    Whatever is left is judged together, so that no answer depends on it: see ``Classifier``.
+    For images that equal ground truth or gray, as those of the baselines do, return the logits that are already there.
+    All other images of a batch are classified together, which does not change their logits: see ``Classifier``.
     """
     rendered, truth = colorization.rgb8, colorization.truth
     if rendered is truth.rgb8 or torch.equal(rendered, truth.rgb8):
@@ -222,7 +220,7 @@ def _percent(hit: Tensor) -> np.ndarray:
 
 
 def _columns(statistics: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the columns of metrics from their (2, N) statistics; a share of a single image's gap is no score."""
+    """Return the columns of metrics from their (2, N) statistics; the share of the gap has no per-image score."""
     columns: dict[str, np.ndarray] = {}
     for name, (above, below) in statistics.items():
         if not name.startswith(GAP_SHARE.name):

@@ -1,7 +1,7 @@
-"""A colorizer as the lower part of another network: the map of one layer, fine-tuned as far down as is asked for.
+"""A colorizer as the lower part of another network: the feature map of one layer, fine-tuned from a given block on.
 
-Whatever a model is made of, what is to be trained is found by asking the gradient: weights that the map of the block
-below k depends on stay as they are, all others above them are tuned.
+The weights to tune are found from gradients, for any architecture: weights on which the map of the block below the
+first tuned one depends are frozen, all others up to the layer are tuned.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ HEAD, ALL, DEEPEST = "head", "all", "auto"
 
 
 class Backbone(nn.Module):
-    """(N, 1, H, W) lightness -> (N, C, h, w) of one layer. Normalization keeps the moments it learned."""
+    """(N, 1, H, W) lightness -> (N, C, h, w) of one layer. Normalization keeps its learned moments."""
 
     def __init__(self, model: LoadedModel, layer: str, tune: str, size: int, device: torch.device) -> None:
-        """Take a copy of the model, so that its own weights stay what they are.
+        """Copy the model, so that its own weights do not change.
 
         Args:
             model: with features.
             layer: name of the map; ``auto``: the deepest block among those of lowest resolution.
-            tune: ``head`` (nothing here), ``all``, or the name of the first block that is tuned.
-            size: side of the images, to try the model with.
-            device: where it computes.
+            tune: ``head`` (no weights of the backbone), ``all``, or the name of the first block that is tuned.
+            size: side of the images in pixels, for a first pass through the model.
+            device: of the computation.
 
         Raises:
             UserError: for a model without features, or names of layers that it does not have.
@@ -38,7 +38,7 @@ class Backbone(nn.Module):
         super().__init__()
         colorizer = deepcopy(model.colorizer)
         if not isinstance(colorizer, HasFeatures):
-            raise UserError(f"transfer needs features, and {model.full_name} has none")
+            raise UserError(f"transfer needs a model with features, and {model.full_name} has none")
         self.name = model.full_name
         # In a list, so that nn.Module does not put the copy into its own train mode.
         self._colorizer = [colorizer]
@@ -61,9 +61,9 @@ class Backbone(nn.Module):
                 tuned = [one for one in used if id(one) not in below]
             else:
                 known = ", ".join(blocks[: blocks.index(self.layer) + 1])
-                raise UserError(f"tune cannot be {tune!r}", hint=f"choose head, all, or of {known}")
+                raise UserError(f"tune cannot be {tune!r}", hint=f"choose head, all, or one of {known}")
         if tune != HEAD and not tuned:
-            raise UserError(f"{self.name} has no weights that could be tuned", hint="give --param tune=head")
+            raise UserError(f"{self.name} has no weights to tune", hint="use --param tune=head")
         self.requires_grad_(False)
         for parameter in tuned:
             parameter.requires_grad_(True)
@@ -74,23 +74,23 @@ class Backbone(nn.Module):
         if layer != DEEPEST:
             (found,) = chosen_layers(blocks, layer) if "," not in layer and layer in blocks else (None,)
             if found is None:
-                raise UserError(f"no block is called {layer!r}", hint=f"choose auto or of {', '.join(blocks)}")
+                raise UserError(f"unknown block {layer!r}", hint=f"choose auto or one of {', '.join(blocks)}")
             return found
         minimum = min(maps[name].shape[2] for name in blocks)
         return [name for name in blocks if maps[name].shape[2] == minimum][-1]
 
-    def _reaching(self, prediction: Tensor) -> list[nn.Parameter]:
+    def _reaching(self, features: Tensor) -> list[nn.Parameter]:
         """Return the weights that a map depends on."""
         weights = list(self.parameters())
-        if not weights or not prediction.requires_grad:
+        if not weights or not features.requires_grad:
             return []
-        slopes = torch.autograd.grad(prediction.sum(), weights, retain_graph=True, allow_unused=True)
+        slopes = torch.autograd.grad(features.sum(), weights, retain_graph=True, allow_unused=True)
         return [weight for weight, slope in zip(weights, slopes, strict=True) if slope is not None]
 
     def train(self, mode: bool = True) -> Backbone:
-        """Set the mode of all but the normalization.
+        """Keep evaluation mode.
 
-        Batches of a fine-tuning are small: normalization keeps the moments it learned.
+        Batches of a fine-tuning are small, so normalization keeps its learned moments.
         """
         super().train(False)
         return self
@@ -102,5 +102,5 @@ class Backbone(nn.Module):
                 self._colorizer[0].features(lightness.contiguous(memory_format=torch.channels_last))[self.layer].float()
             )
         if not torch.isfinite(found).all():
-            raise RunError(f"{self.name} gives features that are no numbers in layer {self.layer}")
+            raise RunError(f"{self.name} gives features that are not finite in layer {self.layer}")
         return found

@@ -1,9 +1,10 @@
-"""The ``transfer-classification`` protocol: the colorizer's network, taught to name what is on other images.
+"""The ``transfer-classification`` protocol: the colorizer's network, fine-tuned for image classification.
 
     colorbench run -m zoo/cic -p transfer-classification --data train=imagewoof/train --data test=imagewoof/val
     colorbench run -m zoo/cic -p transfer-classification --data train=VOCdevkit/VOC2007 --data test=VOCdevkit/VOC2007
 
-Folders of classes give one class an image, scored by top-1; the VOC devkit gives several, scored by mAP alone.
+Folders of classes have one class per image and are scored by top-1 and mAP; the VOC devkit has several classes per
+image and is scored by mAP only.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ TOP1 = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of images whose class the fine-tuned network names rightly.",
+    explanation="Accuracy of the fine-tuned network.",
 )
 MAP = MetricSpec(
     name="map",
@@ -54,14 +55,13 @@ MAP = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Mean over classes of average precision: how far up images that show a class stand when all are "
-    "ranked by it.",
+    explanation="Mean over classes of the average precision of a ranking of all images by the score of the class.",
     comparable=False,
 )
 
 
 class PooledLinear(nn.Module):
-    """A map made smaller, normalized, and one linear layer: the head of the linear probe, trained in place."""
+    """Pooling, normalization and one linear layer: the head of the linear probe, trained with the network."""
 
     def __init__(self, channels: int, side: int, classes: int, shrinking: Pooling) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class PooledLinear(nn.Module):
 
 @dataclass(frozen=True)
 class Truth:
-    """What is on the images of both sets."""
+    """The classes of the images of both datasets."""
 
     train: Dataset
     test: Dataset
@@ -109,10 +109,10 @@ class TransferClassificationProtocol:
         choices={"rule": ("auto", "voc07", "voc10", "sklearn"), "views": ("full", "ten-crop")},
         parameter_help={
             **HELP,
-            "dims": "about how many numbers the map is pooled to under the linear layer",
+            "dims": "approximate number of features under the linear layer",
             "rule": "average precision: voc07 (11 points), voc10 (envelope), sklearn (step-wise); auto: voc07 for "
             "VOC2007, voc10 for later years, sklearn elsewhere",
-            "views": "at the test: whole, or ten-crop (corners, middle, mirrored; the mean of the scores)",
+            "views": "of a test image: full, or ten-crop (corners, center, mirrored; mean of the scores)",
         },
         needs=("HasFeatures",),
     )
@@ -121,16 +121,16 @@ class TransferClassificationProtocol:
         """Fine-tune one model and score it.
 
         Raises:
-            UserError: for parameters or images that cannot be.
+            UserError: for invalid parameters or images.
             RunError: for a training that failed.
         """
         parameters = self.spec.resolved(context.parameters)
         figures = numbers(parameters, self.spec.name, {**LIMITS, "dims": (1, 1e6)})
         truth = read_truth(context, parameters)
-        told = {id: row.tolist() for id, row in truth.known["train"].items()}
-        identity = identity_of(context, parameters, truth.train, [truth.classes, told])
-        position = location_of(context, self.spec, identity, truth.test)
-        if (record := position.finished()) is not None:
+        labels_by_id = {id: row.tolist() for id, row in truth.known["train"].items()}
+        identity = identity_of(context, parameters, truth.train, [truth.classes, labels_by_id])
+        location = location_of(context, self.spec, identity, truth.test)
+        if (record := location.finished()) is not None:
             return record
         device = context.settings.device
 
@@ -159,13 +159,13 @@ class TransferClassificationProtocol:
             summary=Summary(notes=(*notes, *training_overlap(train.rows.sha256s, test.rows.sha256s))),
             arrays={"scores": scores.astype(np.float32), "labels": labels},
         )
-        return write_result(context, self.spec, position, truth.test, outcome)
+        return write_result(context, self.spec, location, truth.test, outcome)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
-        """Average precision and top-1 from the stored scores and labels."""
+        """Compute average precision and top-1 from the stored scores and labels."""
         scores, labels = arrays["scores"].astype(np.float64), arrays["labels"]
         if scores.ndim != 2 or scores.shape != labels.shape or not np.isfinite(scores).all():
-            raise ValueError("scores and labels are not of the same classes")
+            raise ValueError("scores and labels have different classes")
         rule: Any = record.protocol.parameters["rule"]
         names = [str(index) for index in range(scores.shape[1])]
         single = any(metric.name == TOP1.name for metric in record.metrics)
@@ -174,10 +174,10 @@ class TransferClassificationProtocol:
 
 
 def read_truth(context: ProtocolContext, parameters: dict[str, str]) -> Truth:
-    """Read both datasets with their labels; ``auto`` is replaced in the parameters.
+    """Read both datasets with their labels; replace ``auto`` in the parameters.
 
     Raises:
-        UserError: for sets that do not match.
+        UserError: for datasets that do not match.
     """
     sets = voc_sets(context, "Main", parameters, ("trainval", "test"))
     if sets is not None:
@@ -192,15 +192,15 @@ def read_truth(context: ProtocolContext, parameters: dict[str, str]) -> Truth:
         absent = ~(np.stack(list(known["train"].values())) == PRESENT).any(axis=0)
         shown = (np.stack(list(known["test"].values())) == PRESENT).any(axis=0)
         if (lost := absent & shown).any():
-            what = f"class {CLASSES[int(np.argmax(lost))]!r} is absent from training"
-            raise UserError(what, where=sets[0].source, hint="train on a larger list, or leave --limit away")
+            what = f"no training images of class {CLASSES[int(np.argmax(lost))]!r}"
+            raise UserError(what, where=sets[0].source, hint="use a larger list, or remove --limit")
         return Truth(*sets, CLASSES, known, single=False)
     train, test = aligned(context.data["train"], context.data["test"], minimum=1)
     if parameters["rule"] == "auto":
         parameters["rule"] = "sklearn"
     for key in ("train_set", "test_set"):
         if parameters[key] != "auto":
-            raise UserError(f"{key} is for a VOC devkit, and these are folders of classes", hint=f"leave {key} away")
+            raise UserError(f"{key} needs a VOC devkit, and these are folders of classes", hint=f"remove {key}")
         parameters[key] = "all"
     names = train.class_names or ()
     one_hot = np.eye(len(names), dtype=np.int8)
@@ -214,7 +214,7 @@ def read_truth(context: ProtocolContext, parameters: dict[str, str]) -> Truth:
 def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Loss:
     """Return the cross-entropy over classes.
 
-    Of several classes an image there is one term each, in which what is difficult has no part.
+    With several classes per image it is binary, per class, without images marked difficult.
     """
     truth = torch.from_numpy(targets).to(device)
 
@@ -245,7 +245,7 @@ def score(
     columns: dict[str, np.ndarray] = {}
     metrics: list[Metric] = []
     if single:
-        # Of softmax probabilities, as a ranking across images needs a common scale.
+        # Softmax probabilities: a ranking across images needs a common scale.
         scores = scores - scores.max(axis=1, keepdims=True)
         scores = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
     each = {name: float(_precision(scores[:, index], labels[:, index], rule)) for index, name in enumerate(classes)}
@@ -261,11 +261,11 @@ def score(
     notes = [
         f"average precision ({rule}) in %: "
         + ", ".join(f"{name} {100 * v:.1f}" for name, v in each.items() if not np.isnan(v)),
-        "one training: intervals are over images, not over seeds of the training",
+        "one training run: intervals are over images, not over training seeds",
     ]
     if single:
-        right = 100.0 * (scores.argmax(axis=1) == labels.argmax(axis=1))
-        columns = {"top1": right, "top1.s0": right, "top1.s1": np.ones(n)}
+        correct = 100.0 * (scores.argmax(axis=1) == labels.argmax(axis=1))
+        columns = {"top1": correct, "top1.s0": correct, "top1.s1": np.ones(n)}
         metrics += metrics_of([TOP1], columns, {})
     return columns, metrics, notes
 
@@ -273,7 +273,7 @@ def score(
 def _precision(
     scores: np.ndarray, labels: np.ndarray, rule: AveragePrecisionRule, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Average precision of one class; what is difficult takes no part."""
+    """Compute the average precision of one class, without images marked difficult."""
     counted = labels != DIFFICULT
     part = None if weights is None else weights[:, counted]
     return average_precision(scores[counted], labels[counted] == PRESENT, rule, part)

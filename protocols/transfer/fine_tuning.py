@@ -1,7 +1,7 @@
-"""The fine-tuning loop: images held in memory, random crops and mirrors, one checkpoint that it goes on from.
+"""The fine-tuning loop: images in memory, random crops and mirrors, one checkpoint to resume from.
 
-What an epoch draws follows from the seed and its number alone, so that a training that was killed and goes on is the
-training that was not.
+The random choices of an epoch depend only on the seed and its number, so a resumed training gives the same result as
+one that was not interrupted.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ STRIDE = 8
 
 @dataclass(frozen=True)
 class Images:
-    """A set in memory."""
+    """A dataset in memory."""
 
     rows: Shard
     lightness: Tensor
     """(n, 1, S, S) float16 L in 0..100."""
 
     def without_copies(self) -> Images:
-        """Return each distinct image once, for a set that is measured on."""
+        """Return each distinct image once, for a dataset that is evaluated."""
         rows = without_copies(self.rows)
         return self if rows is self.rows else Images(rows, self.lightness[first_positions(self.rows.sha256s)])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast."""
+    """Training settings."""
 
     epochs: int
     batch_size: int
     learning_rate: float
     """Of the head."""
     below: float
-    """Rate of the colorizer's own weights, as a share of the head's."""
+    """Learning rate of the colorizer's weights, relative to that of the head."""
     weight_decay: float
     crop: int
-    """Side of the training crops; the whole image is S."""
+    """Side of the training crops in pixels; the whole image has side S."""
     seed: int
 
     def steps(self, n: int) -> int:
@@ -66,13 +66,13 @@ def load(dataset: Dataset, preprocessing_name: str, settings: ExecutionConfig, p
 
     Raises:
         UserError: for a preprocessing of mixed sizes.
-        RunError: where not one can be read.
+        RunError: if no image can be read.
     """
     preprocessing = get_preprocessing(preprocessing_name)
     if preprocessing.mixed_sizes or preprocessing.size % STRIDE:
         raise UserError(
             f"transfer cannot use the preprocessing {preprocessing_name}",
-            hint="choose one such as squash128: 8 divides it",
+            hint="use one with a side divisible by 8, such as squash128",
         )
     kept: dict[str, list[Any]] = {"ids": [], "sha256s": [], "labels": [], "gray": [], "sizes": [], "skipped": []}
     maps = []
@@ -90,7 +90,7 @@ def load(dataset: Dataset, preprocessing_name: str, settings: ExecutionConfig, p
         progress.advance(len(batch.ids) + len(batch.skipped))
     if not maps:
         first = f"the first: {kept['skipped'][0][0]}: {kept['skipped'][0][1]}" if kept["skipped"] else dataset.source
-        raise RunError("not one image could be read", where=first)
+        raise RunError("no image could be read", where=first)
     rows = Shard(
         ids=tuple(kept["ids"]),
         sha256s=tuple(kept["sha256s"]),
@@ -116,15 +116,15 @@ def tune(
     """Train the head, and the backbone as far as it is tuned, in place.
 
     Args:
-        backbone: gives maps.
-        head: maps -> answer.
+        backbone: computes feature maps.
+        head: maps -> prediction.
         images: of the role ``train``.
-        loss: (answer, places of the batch, (top, left) of the crop, (N,) bool mirrored) -> scalar.
-        plan: of the training.
-        checkpoint: where the state is kept after each epoch, and read from.
-        key: of all that decides the training: a checkpoint of another one is not gone on with.
-        device: where it computes.
-        progress: hears of every image.
+        loss: (prediction, indices of the batch, (top, left) of the crop, (N,) bool mirrored) -> scalar.
+        plan: training settings.
+        checkpoint: file of the state, written after each epoch.
+        key: hash of all settings of the training; a checkpoint with another key is ignored.
+        device: of the computation.
+        progress: is told of every image.
 
     Raises:
         RunError: for a loss that is not finite.
@@ -178,10 +178,10 @@ def crop_of(size: int, share: float) -> int:
 
 
 def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """Return parameters as numbers.
+    """Convert parameters to numbers.
 
     Raises:
-        UserError: for one that is none, or beyond its limits.
+        UserError: for a value that is not a number, or outside its limits.
     """
     found = {}
     for key, (low, high) in limits.items():
@@ -191,16 +191,16 @@ def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple
             value = float("nan")
         if not low <= value <= high:
             raise UserError(
-                f"{name}.{key} cannot be {parameters[key]!r}", hint=f"give a number from {low:g} to {high:g}"
+                f"{name}.{key} cannot be {parameters[key]!r}", hint=f"use a number from {low:g} to {high:g}"
             )
         found[key] = value
     return found
 
 
 def training_overlap(train: Sequence[str], test: Sequence[str]) -> list[str]:
-    """Return a note where images are in both datasets, by content."""
+    """Return a note if images are in both datasets, by content."""
     both = len(set(train) & set(test))
-    return [f"{both} test images are also in the training set, so the numbers flatter"] if both else []
+    return [f"{both} test images are also in the training set, so scores are biased upwards"] if both else []
 
 
 def _save(
@@ -220,7 +220,7 @@ def _save(
 
 
 def _restore(path: Path, key: str, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Restore a checkpoint; return the number of epochs that are done."""
+    """Restore a checkpoint; return the number of finished epochs."""
     if not path.is_file():
         return 0
     state = torch.load(path, map_location="cpu", weights_only=True)

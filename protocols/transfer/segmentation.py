@@ -1,8 +1,8 @@
-"""The ``transfer-segmentation`` protocol: whose pixels are whose, by a small fully convolutional head.
+"""The ``transfer-segmentation`` protocol: semantic segmentation with a small fully convolutional head.
 
     colorbench run -m zoo/cic -p transfer-segmentation --data train=VOCdevkit/VOC2012 --data test=VOCdevkit/VOC2012
 
-Mean intersection over union of one confusion matrix over the whole set, at the images' own size, void left out.
+Mean intersection over union of one confusion matrix over the dataset, at the images' own size, without void.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ MEAN_IOU = MetricSpec(
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Per class, pixels that are it in truth and answer over pixels that are it in either; the mean over "
-    "classes, background among them, of one count over all images.",
+    explanation="Intersection over union per class, mean over classes (background included), from one confusion matrix "
+    "over all images.",
     comparable=False,
 )
 PIXELS = MetricSpec(
     name="pixel_accuracy",
-    title="Pixels right",
+    title="Pixel accuracy",
     unit="%",
     higher_is_better=True,
     lower_bound=0,
     upper_bound=100,
-    explanation="Share of pixels with the right class, void left out; an answer of nothing but background does well.",
+    explanation="Share of pixels with the correct class, without void; a prediction of only background scores high.",
 )
 
 
@@ -97,7 +97,7 @@ class TransferSegmentationProtocol:
         """Fine-tune one model and score it.
 
         Raises:
-            UserError: for parameters or images that cannot be.
+            UserError: for invalid parameters or images.
             RunError: for a training that failed.
         """
         parameters = self.spec.resolved(context.parameters)
@@ -105,16 +105,16 @@ class TransferSegmentationProtocol:
         preprocessing = get_preprocessing(parameters["preprocessing"])
         if preprocessing.kind != "squash":
             what = f"transfer-segmentation cannot use the preprocessing {preprocessing.name}"
-            raise UserError(what, hint="masks are scored whole: choose squash128 or another size")
+            raise UserError(what, hint="masks are scored whole: use squash128 or another size")
         sets = voc_sets(context, "Segmentation", parameters, ("train", "val"))
         if sets is None:
-            hint = "give --data train=VOCdevkit/VOC2012 --data test=VOCdevkit/VOC2012"
+            hint = "use --data train=VOCdevkit/VOC2012 --data test=VOCdevkit/VOC2012"
             raise UserError("transfer-segmentation needs the masks of a VOC devkit", hint=hint)
         roots = [root for one in sets if (root := devkit_root(one)) is not None]
-        told = {sample.id: _mask_sha256(roots[0], sample.id) for sample in sets[0].samples}
-        identity = identity_of(context, parameters, sets[0], told)
-        position = location_of(context, self.spec, identity, sets[1])
-        if (record := position.finished()) is not None:
+        mask_hashes = {sample.id: _mask_sha256(roots[0], sample.id) for sample in sets[0].samples}
+        identity = identity_of(context, parameters, sets[0], mask_hashes)
+        location = location_of(context, self.spec, identity, sets[1])
+        if (record := location.finished()) is not None:
             return record
         device = context.settings.device
 
@@ -124,7 +124,7 @@ class TransferSegmentationProtocol:
         def loss_of(train: Images, plan: Plan) -> Loss:
             targets = np.stack([_small_mask(roots[0], id, preprocessing.size) for id in train.rows.ids])
             if len(np.unique(targets[targets != VOID])) < 2:
-                raise UserError("the training masks show fewer than two classes", where=sets[0].source)
+                raise UserError("the training masks have fewer than two classes", where=sets[0].source)
             return _loss(targets, plan.crop, device)
 
         tuned = fine_tuned(context, identity, figures, sets, head_of, loss_of)
@@ -136,7 +136,7 @@ class TransferSegmentationProtocol:
         occurring = [f"{name} {value:.1f}" for name, value in zip(NAMES, each, strict=True) if not np.isnan(value)]
         notes = (
             f"IoU in %: {', '.join(occurring)}",
-            "one training: intervals are over images, not over seeds of the training",
+            "one training run: intervals are over images, not over training seeds",
             *training_overlap(train.rows.sha256s, test.rows.sha256s),
         )
         outcome = ProtocolResult(
@@ -149,14 +149,14 @@ class TransferSegmentationProtocol:
             summary=Summary(notes=notes),
             arrays={"confusion": matrices},
         )
-        return write_result(context, self.spec, position, sets[1], outcome)
+        return write_result(context, self.spec, location, sets[1], outcome)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
         """Compute mean IoU and the share of correct pixels from the stored confusion matrices."""
         matrices = arrays["confusion"]
         integers = np.issubdtype(matrices.dtype, np.integer)
         if matrices.shape[1:] != (SEGMENTED, SEGMENTED) or not integers or (matrices < 0).any():
-            raise ValueError("no confusion matrices")
+            raise ValueError("not confusion matrices")
         columns, metric = score(matrices)
         return Derived((columns,), (metric,))
 
@@ -179,15 +179,15 @@ def score(matrices: np.ndarray) -> tuple[dict[str, np.ndarray], Metric]:
 
 
 def _loss(targets: np.ndarray, crop: int, device: torch.device) -> Loss:
-    """Return the cross-entropy of every pixel but void, the prediction resized to the crop."""
+    """Return the cross-entropy over all pixels except void, with the prediction resized to the crop."""
     truth = torch.from_numpy(targets)
 
     def of(predictions: Tensor, positions: np.ndarray, corner: tuple[int, int], mirrored: np.ndarray) -> Tensor:
         top, left = corner
         wanted = truth[torch.from_numpy(positions), top : top + crop, left : left + crop].to(device)
         wanted = mirror(wanted, mirrored).long()
-        stretched = interpolate(predictions, (crop, crop), mode="bilinear", align_corners=False)
-        total = cross_entropy(stretched, wanted, ignore_index=VOID, reduction="sum")
+        resized = interpolate(predictions, (crop, crop), mode="bilinear", align_corners=False)
+        total = cross_entropy(resized, wanted, ignore_index=VOID, reduction="sum")
         return total / (wanted != VOID).sum().clamp_min(1)
 
     return of
@@ -200,10 +200,10 @@ def _matrices(
     for prediction, id, size in zip(predictions, ids, sizes, strict=True):
         truth = mask(root, id)
         if truth.shape != tuple(size):
-            what = f"the mask is {truth.shape[1]} x {truth.shape[0]}, its image {size[1]} x {size[0]}"
-            raise UserError(what, where=id, hint="take the files of the devkit as they are")
-        stretched = interpolate(prediction[None].float(), truth.shape, mode="bilinear", align_corners=False)
-        yield confusion(truth, stretched[0].argmax(dim=0).numpy(), SEGMENTED, VOID)
+            what = f"the mask has {truth.shape[1]} x {truth.shape[0]} pixels, its image {size[1]} x {size[0]}"
+            raise UserError(what, where=id, hint="use the original files of the devkit")
+        resized = interpolate(prediction[None].float(), truth.shape, mode="bilinear", align_corners=False)
+        yield confusion(truth, resized[0].argmax(dim=0).numpy(), SEGMENTED, VOID)
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int, void: int = VOID) -> np.ndarray:
@@ -212,21 +212,21 @@ def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int, void: int 
     Args:
         truth: integer labels of any shape; ``void`` is left out.
         predicted: labels 0 .. classes - 1 of the same shape.
-        classes: how many.
+        classes: number of classes.
         void: the label that is not counted.
 
     Returns:
         (classes, classes) int64.
 
     Raises:
-        ValueError: for unequal shapes, or labels that are no class.
+        ValueError: for unequal shapes, or labels that are not a class.
     """
     if truth.shape != predicted.shape:
-        raise ValueError(f"labels {truth.shape} and predictions {predicted.shape} must have one shape")
+        raise ValueError(f"labels {truth.shape} and predictions {predicted.shape} must have the same shape")
     counted = truth != void
     for name, labels in (("true", truth[counted]), ("predicted", predicted[counted])):
         if labels.size and not (labels.min() >= 0 and labels.max() < classes):
-            raise ValueError(f"a {name} label is not among 0 .. {classes - 1}: {labels.min()} to {labels.max()}")
+            raise ValueError(f"a {name} label is not in 0 .. {classes - 1}: {labels.min()} to {labels.max()}")
     if not counted.any():
         return np.zeros((classes, classes), dtype=np.int64)
     return np.asarray(confusion_matrix(truth[counted], predicted[counted], labels=range(classes)), dtype=np.int64)
@@ -245,7 +245,7 @@ def intersection_over_union(matrix: np.ndarray) -> np.ndarray:
 
 
 def mean_iou(matrix: np.ndarray) -> np.ndarray:
-    """Return the mean over the classes that occur, of one matrix summed over the whole set; (...) in 0..1."""
+    """Return the mean over the classes that occur, of one matrix summed over the dataset; (...) in 0..1."""
     values = intersection_over_union(matrix)
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
@@ -253,7 +253,7 @@ def mean_iou(matrix: np.ndarray) -> np.ndarray:
 
 
 def _small_mask(root: Path, id: str, size: int) -> np.ndarray:
-    """Return the mask resized as its image is, each pixel the nearest, (size, size) uint8."""
+    """Return the mask resized like its image, by nearest neighbor, (size, size) uint8."""
     return np.asarray(Image.fromarray(mask(root, id)).resize((size, size), Image.Resampling.NEAREST))
 
 

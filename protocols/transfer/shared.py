@@ -1,4 +1,4 @@
-"""What both transfer protocols share: parameters, data, and a training that is kept."""
+"""Shared by both transfer protocols: parameters, data, and a training with a checkpoint."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ DEFAULTS: Mapping[str, Any] = {
     "test_set": "auto",
 }
 HELP: Mapping[str, str] = {
-    "tune": "head (the colorizer stays frozen), a block such as conv5 (it and all above), or all",
-    "layer": "map that the head stands on; auto: the deepest block of lowest resolution",
-    "preprocessing": "from file to the pixels the network sees",
+    "tune": "head (the colorizer is frozen), a block such as conv5 (this one and all above), or all",
+    "layer": "input layer of the head; auto: the deepest block of lowest resolution",
+    "preprocessing": "from file to the input of the network",
     "crop": "side of the random training crops, as a share of the image's",
     "epochs": "passes over the training images",
-    "batch": "images in a step",
-    "learning_rate": "of the head (AdamW, rising over 5 % of the steps, falling over the last half)",
-    "below": "rate of the colorizer's own weights, as a share of the head's",
+    "batch": "images per step",
+    "learning_rate": "of the head (AdamW, warm-up over 5 % of the steps, decay over the last half)",
+    "below": "learning rate of the colorizer's weights, relative to that of the head",
     "weight_decay": "of AdamW",
-    "train_set": "list of a VOC devkit to train on",
-    "test_set": "list of a VOC devkit to measure on",
+    "train_set": "training list of a VOC devkit",
+    "test_set": "test list of a VOC devkit",
 }
 LIMITS: Mapping[str, tuple[float, float]] = {
     "crop": (0.1, 1),
@@ -63,9 +63,9 @@ RESAMPLES = 1000
 def voc_sets(
     context: ProtocolContext, kind: str, parameters: dict[str, str], defaults: tuple[str, str]
 ) -> tuple[Dataset, Dataset] | None:
-    """Return both datasets where both roles are a devkit's folder; None for other data.
+    """Return both datasets if both roles are folders of a devkit, else None.
 
-    The lists are written into the parameters.
+    Write the names of the lists to the parameters.
     """
     roots = {role: devkit_root(context.request.roles.get(role, context.request.data)) for role in ("train", "test")}
     if None in roots.values():
@@ -85,7 +85,7 @@ def voc_sets(
 
 
 def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:
-    """Return the training of these parameters on images of ``size`` pixels."""
+    """Return the training settings of these parameters for images of ``size`` pixels."""
     return Plan(
         epochs=int(figures["epochs"]),
         batch_size=int(figures["batch"]),
@@ -98,7 +98,7 @@ def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:
 
 
 def identity_of(context: ProtocolContext, parameters: Mapping[str, str], train: Dataset, truth: Any) -> dict[str, Any]:
-    """Return what decides the numbers of a model: parameters, training images by content, and their labels."""
+    """Return all settings that affect the numbers of a model: parameters, training images by content, labels."""
     return {
         **parameters,
         "training_images": contents_digest(train, context.cache, context.settings.workers),
@@ -108,17 +108,17 @@ def identity_of(context: ProtocolContext, parameters: Mapping[str, str], train: 
 
 
 Loss = Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor]
-"""(answers of the head, places of the batch's images, corner of its crop, which are mirrored) -> scalar."""
+"""(predictions of the head, indices of the images, corner of their crop, which are mirrored) -> scalar."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a fine-tuned network says of the test images."""
+    """The predictions of a fine-tuned network for the test images."""
 
     train: Images
     test: Images
     predictions: list[Tensor]
-    """Of the head, batch by batch, on the CPU."""
+    """Outputs of the head, batch by batch, on the CPU."""
 
 
 def fine_tuned(
@@ -131,18 +131,18 @@ def fine_tuned(
     *,
     ten: bool = False,
 ) -> Tuned:
-    """Load both sets, train a head (and what lies below it, as ``tune`` says), and ask it of the test images.
+    """Load both datasets, train a head (and the layers that ``tune`` selects), and predict the test images.
 
-    The training has a checkpoint whose name follows from all that decides it.
+    The name of the checkpoint is a hash of all settings of the training.
 
     Args:
         context: of the run.
-        identity: resolved parameters, and what else decides the numbers.
-        figures: the parameters that are numbers.
-        sets: to train on, to measure on.
+        identity: resolved parameters, and all else that affects the numbers.
+        figures: the numeric parameters.
+        sets: training and test dataset.
         head_of: makes the head; called with the seed set.
-        loss_of: makes the loss from the training images; refuses those that cannot be trained on.
-        ten: ask of ten crops.
+        loss_of: makes the loss from the training images; refuses unsuitable ones.
+        ten: predict from ten crops.
     """
     settings, preprocessing = context.settings, get_preprocessing(identity["preprocessing"])
     plan = plan_of(figures, preprocessing.size, settings.seed)
@@ -166,10 +166,10 @@ def fine_tuned(
 def set_metric(
     spec: MetricSpec, value: float, resampled: Callable[[np.ndarray], np.ndarray], n: int, form: Any = "ratio"
 ) -> Metric:
-    """Return a metric of the whole dataset, with the bootstrap's percentiles over images.
+    """Return a metric of the whole dataset, with a percentile bootstrap over images.
 
     Args:
-        spec: its facts.
+        spec: definition of the metric.
         value: over all images.
         resampled: weights (B, n) -> values (B,).
         n: images.
@@ -178,11 +178,11 @@ def set_metric(
     low = high = None
     if n >= MINIMUM_IMAGES and np.isfinite(value):
         found = np.concatenate([resampled(weights) for weights in weight_blocks(n, RESAMPLES, 0)])
-        # An image that is drawn twice helps its own rank, and rare classes drop out: the mean of the resamples
-        # lies off the value, and is put back there.
+        # An image that is drawn twice improves its own rank, and rare classes drop out: the resamples are biased,
+        # so their mean is shifted to the value.
         found = found - np.nanmean(found) + value
-        minimum, most = (-np.inf if spec.lower_bound is None else spec.lower_bound), spec.upper_bound or np.inf
-        low, high = (float(np.clip(end, minimum, most)) for end in np.nanquantile(found, [0.025, 0.975]))
+        lowest, highest = (-np.inf if spec.lower_bound is None else spec.lower_bound), spec.upper_bound or np.inf
+        low, high = (float(np.clip(end, lowest, highest)) for end in np.nanquantile(found, [0.025, 0.975]))
     return Metric(
         name=spec.name,
         title=spec.title,
@@ -203,9 +203,9 @@ def set_metric(
 def predictions(
     backbone: Backbone, head: nn.Module, images: Images, context: ProtocolContext, plan: Plan, *, ten: bool = False
 ) -> list[Tensor]:
-    """Predict each image by the head, batch by batch, on the CPU; of ten crops the mean.
+    """Predict each image batch by batch, on the CPU; with ``ten``, the mean over ten crops.
 
-    Ten crops are the four corners and the middle, and their mirror images, as jeffdonahue/voc-classification tests.
+    Ten crops are the four corners and the center, and their mirror images, as in jeffdonahue/voc-classification.
     """
     size, device, found = images.lightness.shape[-1], context.settings.device, []
     edge = size - plan.crop

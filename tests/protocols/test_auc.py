@@ -194,7 +194,7 @@ def test_bins_that_the_prior_does_not_know_are_told(tmp_path: Path) -> None:
     auc = scorer(prior=tmp_path / "p.npy")
     batch = auc.score(gray(truth))
     (note,) = summary_of(auc, batch).notes
-    assert "gives no share to 1 bins" in note
+    assert "is 0 for 1 bins" in note
     assert np.isfinite(batch.columns["auc_rebalanced"]).all()
     assert summary_of(scorer(), scorer().score(gray(truth))).notes == ()
 
@@ -285,7 +285,7 @@ def test_ab_as_given_is_refused_for_8_bit_predictions(model: str, tmp_path: Path
                 path.parent.mkdir(exist_ok=True)
                 image.convert("L").convert("RGB").save(path)
         model = f"images:{tmp_path / 'images'}"
-    with pytest.raises(UserError, match=r"auc.ab=float scores ab as the model gave it.*8-bit RGB") as error:
+    with pytest.raises(UserError, match=r"auc.ab=float needs unrounded ab.*8-bit RGB") as error:
         run(
             RunConfig(models=(model,), protocols=("auc@cic2016",), data=data, baselines=False, output=tmp_path / "runs")
         )

@@ -175,11 +175,11 @@ def test_notes_tell_the_other_averages_of_psnr_and_what_became_of_exact_matches(
         errors = [
             np.mean((t.double() - g.double()).numpy() ** 2) for t, g in zip(truth.rgb8, gray(truth).rgb8, strict=True)
         ]
-        assert f"of the mean squared error {10 * np.log10(255**2 / np.mean(errors)):.2f} dB" in other
-        # The fourth image is gray, so that a gray answer meets it exactly.
-        assert exact == f"1 of 4 images equal the truth exactly and {became}"
+        assert f"pooled {10 * np.log10(255**2 / np.mean(errors)):.2f} dB" in other
+        # The fourth image is gray, so a gray prediction equals it.
+        assert exact == f"1 of 4 predictions equal the ground truth and {became}"
     same = s.score(Prediction(truth, rgb8=truth.rgb8)).columns
-    assert s.summarize(same, {}).notes == ("4 of 4 images equal the truth exactly and are left out of PSNR",)
+    assert s.summarize(same, {}).notes == ("4 of 4 predictions equal the ground truth and are left out of PSNR",)
 
 
 def psnr_by_skimage(truth: Tensor, other: Tensor, border: int = 0) -> list[float]:

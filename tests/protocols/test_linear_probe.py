@@ -150,7 +150,7 @@ def test_a_record_of_a_model_with_learned_weights(sets: tuple[Dataset, Dataset],
 def test_a_second_probe_shows_the_network_nothing(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     first = probed(sets, tmp_path)
     model = Blocks().eval()
-    other = probed(sets, tmp_path, model, parameters={"held": 0.25})
+    other = probed(sets, tmp_path, model, parameters={"validation": 0.25})
     shown = model.seen
     assert shown == 0
     assert other.protocol.identity_sha256 != first.protocol.identity_sha256
@@ -232,7 +232,7 @@ def test_a_role_that_is_missing(sets: tuple[Dataset, Dataset], tmp_path: Path) -
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"held": 1}, "between 0 and 1"),
+        ({"validation": 1}, "between 0 and 1"),
         ({"strengths": "1,x"}, "positive numbers"),
         ({"pooling": "max"}, "cannot be 'max'"),
         ({"layers": "conv9"}, "no layer is called 'conv9'"),
@@ -253,13 +253,13 @@ def named(dataset: Dataset, names: tuple[str, ...] | None, keep: int | None = No
 
 def test_classes_that_do_not_match(sets: tuple[Dataset, Dataset]) -> None:
     train, test = sets
-    with pytest.raises(UserError, match="no class is in both sets"):
+    with pytest.raises(UserError, match="no class in common"):
         aligned(train, named(test, ("x", "y", "z")))
-    with pytest.raises(UserError, match="1 classes of the test images are absent from training, first 'coffee'"):
+    with pytest.raises(UserError, match="1 test classes have no training images, first 'coffee'"):
         aligned(named(train, train.class_names, keep=2), test)
-    with pytest.raises(UserError, match="nothing to tell apart"):
+    with pytest.raises(UserError, match="at least two are needed"):
         aligned(named(train, train.class_names, keep=1), test)
-    with pytest.raises(UserError, match="role 'test' have no classes"):
+    with pytest.raises(UserError, match="test images have no classes"):
         aligned(train, named(test, None))
 
 

@@ -210,7 +210,7 @@ def test_classes_by_synset_by_number_and_by_the_paths_of_a_list(classifiers: tup
 @pytest.mark.parametrize(
     ("names", "labels", "message"),
     [
-        (("beach", "n01443537"), [0, 1], "class 'beach' is no ImageNet synset.*labels=ignore"),
+        (("beach", "n01443537"), [0, 1], "class 'beach' is not an ImageNet synset.*labels=ignore"),
         (("n00000001", "n01443537"), [0, 1], "class 'n00000001' is not one of the 1000 of test_resnet:ann"),
         (None, [3, 1000], "class 1000 is not one of the 1000 of test_resnet:ann"),
     ],
@@ -248,12 +248,12 @@ def test_notes_tell_what_the_classifier_makes_of_gray_and_truth(classifiers: tup
     columns = s.score(vivid(some_truth())).columns
     (note,) = s.summarize(columns, {}).notes
     assert note.startswith("test_resnet:ann on gray: agreement ")
-    assert f"KL from truth {columns['kl_gray'].mean():.3f} nats" in note
+    assert f"KL from ground truth {columns['kl_gray'].mean():.3f} nats" in note
     # Its classes are not these: chance would say so.
     s = scorer(classifiers[0], labeled([900, 901, 902, 903]))
     (note,) = s.summarize(s.score(vivid(some_truth([900, 901, 902, 903]))).columns, {}).notes
     assert "top-1 0.0 % on the true colors, 0.0 % on gray" in note
-    assert "are the classes numbered as the classifier numbers them?" in note
+    assert "check that the class numbers are those of the classifier" in note
 
 
 def test_it_is_what_the_engine_asks_for(classifiers: tuple[str, str]) -> None:

@@ -99,9 +99,9 @@ def test_a_block_that_is_not_there() -> None:
     model = loaded(Blocks().eval())
     with pytest.raises(UserError, match="tune cannot be 'conv7'.*conv1, conv2"):
         Backbone(model, "auto", "conv7", 32, CPU)
-    with pytest.raises(UserError, match="no block is called 'conv7'"):
+    with pytest.raises(UserError, match="unknown block 'conv7'"):
         Backbone(model, "conv7", "head", 32, CPU)
-    with pytest.raises(UserError, match="needs features"):
+    with pytest.raises(UserError, match="needs a model with features"):
         Backbone(loaded(Flat()), "auto", "head", 32, CPU)
 
 

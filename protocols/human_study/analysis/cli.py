@@ -47,8 +47,8 @@ def analyze(
 ) -> None:
     """Analyze a study: fooling rates with confidence intervals.
 
-    Applies the exclusions that the design registered and no others, and shows the numbers without them beside. Writes
-    a page, tables, plots, a methods paragraph, and one record a method for the board.
+    Applies the registered exclusions and no others, and also reports the numbers without exclusions. Writes a page,
+    tables, plots, a methods paragraph, and one result per method for the leaderboard.
     """
     import sys
 
@@ -63,26 +63,26 @@ def analyze(
     if figures is not None:
         check_writable(figures, "--figures")
     found = analyzed(study_data, resamples=resamples, seed=seed)
-    positions = write(found, study, folder, records or folder / "records", tuple(sys.argv), figures)
+    folders = write(found, study, folder, records or folder / "records", tuple(sys.argv), figures)
     if json:
         from protocols.human_study.analysis.tables import as_json
 
         print_result(jsonlib.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False))
-    print_analysis(console(text_to_stderr=json), found, folder, positions)
+    print_analysis(console(text_to_stderr=json), found, folder, folders)
 
 
 def write(
     analysis: Analysis, study: Path, folder: Path, records: Path, command: tuple[str, ...], figures: Path | None = None
 ) -> list[Path]:
-    """Write page, tables, plots, methods paragraph and records; return the records' folders.
+    """Write page, tables, plots, methods paragraph and records; return the folders of the records.
 
     Args:
-        analysis: what to write.
-        study: the study's folder.
+        analysis: of the study.
+        study: folder of the study.
         folder: of the page.
-        records: where the records go.
-        command: that made them.
-        figures: where plots for a paper go.
+        records: folder of the records.
+        command: command line.
+        figures: folder of the plots for a paper.
     """
     from colorbench.reporting import write_figures, write_report
     from colorbench.storage import write_atomic
@@ -111,15 +111,15 @@ def write(
         write_figures(
             {f"{analysis.study_data.design.name}-{name}": drawing for name, drawing in drawn.items()}, figures
         )
-    positions = write_records(analysis, records, study, command)
+    folders = write_records(analysis, records, study, command)
     explanations = {spec.name: spec.explanation for spec in METRICS}
-    for position in positions:
-        write_report(position, explanations=explanations, headline=HEADLINE)
-    return positions
+    for folder_of_record in folders:
+        write_report(folder_of_record, explanations=explanations, headline=HEADLINE)
+    return folders
 
 
-def print_analysis(terminal: Console, analysis: Analysis, folder: Path, positions: list[Path]) -> None:
-    """Print the rates, the comparisons, what was left out, and where everything lies."""
+def print_analysis(terminal: Console, analysis: Analysis, folder: Path, folders: list[Path]) -> None:
+    """Print the rates, the comparisons, the exclusions, and the paths of the files."""
     from rich.table import Table
     from rich.text import Text
 
@@ -129,17 +129,19 @@ def print_analysis(terminal: Console, analysis: Analysis, folder: Path, position
         terminal.print(f"! {note}", style="yellow")
     result, out = analysis.result, len(analysis.applied.reasons)
     terminal.print(
-        f"{result.responses} answers of {result.participants} participants on {result.images} images; "
-        f"left out as registered: {out} participants, {int((~analysis.applied.kept).sum())} of "
-        f"{len(analysis.applied.kept)} answers"
+        f"{result.responses} responses of {result.participants} participants on {result.images} images; "
+        f"excluded as registered: {out} participants, {int((~analysis.applied.kept).sum())} of "
+        f"{len(analysis.applied.kept)} responses"
     )
     for rule in analysis.applied.rules:
         if rule.participants or rule.trials:
-            terminal.print(f"  {rule.message}: {rule.participants} participants, {rule.trials} answers", style="dim")
+            terminal.print(
+                f"  {rule.description}: {rule.participants} participants, {rule.trials} responses", style="dim"
+            )
     everything = {row.method: row for row in analysis.everything.methods}
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
-    for head in ("fooling rate", "all answers", "d'", "n"):
+    for head in ("fooling rate", "all responses", "d'", "n"):
         table.add_column(head, justify="right", no_wrap=True)
     for row in sorted(result.methods, key=lambda row: (row.sentinel, -row.rate.value)):
         d = "–" if row.d_prime.value is None else f"{row.d_prime.value:.2f}"
@@ -159,10 +161,12 @@ def print_analysis(terminal: Console, analysis: Analysis, folder: Path, position
             f"{format_p(one.p_holm)} (Holm)",
             soft_wrap=True,
         )
-    terminal.print("[low, high]: 95 %, for other participants and other images (two-way cluster-robust)", style="dim")
+    terminal.print(
+        "[low, high]: 95 % confidence interval over participants and images (two-way clustered)", style="dim"
+    )
     terminal.print(Text.assemble("page: ", (str(folder / PAGE), "bold")), soft_wrap=True)
-    for position in positions:
-        terminal.print(Text.assemble("record: ", (str(position / "record.json"), "bold")), soft_wrap=True)
+    for folder_of_record in folders:
+        terminal.print(Text.assemble("record: ", (str(folder_of_record / "record.json"), "bold")), soft_wrap=True)
 
 
 def power(
@@ -189,9 +193,7 @@ def power(
             "--sentinels", min=0.0, max=1.0, metavar="SHARE", help="Share of sentinel trials against zoo/random (0.1)."
         ),
     ] = None,
-    images: Annotated[
-        int | None, typer.Option("--images", "--images", min=2, metavar="N", help="Images (200).")
-    ] = None,
+    images: Annotated[int | None, typer.Option("--images", min=2, metavar="N", help="Images (200).")] = None,
     methods: Annotated[
         int | None, typer.Option("--methods", min=2, metavar="N", help="Number of methods, without sentinels (2).")
     ] = None,
@@ -231,8 +233,8 @@ def power(
 ) -> None:
     """Compute the power of a study by simulation.
 
-    Counts how often simulated studies find it by the test that `analyze` makes, and says how many participants are
-    needed. With three methods or more, the pair is also judged at the strictest level of Holm's correction.
+    Counts how often simulated studies find the difference with the test of `analyze`, and reports the participants
+    needed. With three or more methods, the pair is also tested at the strictest level of Holm's correction.
     """
     from colorbench.cli import console
     from colorbench.errors import UserError
@@ -240,7 +242,7 @@ def power(
 
     for flag, value in (("--alpha", alpha), ("--target", target)):
         if not 0 < value < 1:
-            raise UserError(f"{flag} must lie between 0 and 1, not {value:g}")
+            raise UserError(f"{flag} must be between 0 and 1, not {value:g}")
     if assignment is not None:
         choice(assignment, ("within", "between"), "--assignment")
     given = {

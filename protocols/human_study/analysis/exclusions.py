@@ -1,4 +1,4 @@
-"""Which answers count: the rules that stand in the design since before the first participant, and no others."""
+"""Apply the exclusions of the design, which were fixed before the first participant, and no others."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from protocols.human_study.study.schema import Exclusions
 
 @dataclass(frozen=True)
 class Rule:
-    """What one rule left out, of what the rules before it had left in."""
+    """Exclusions by one rule, of what the previous rules had kept."""
 
     name: str
     """As in the design."""
-    message: str
+    description: str
     """For a reader."""
     participants: int
     trials: int
-    """Test and sentinel trials, those of the participants left out included."""
+    """Excluded test and sentinel trials, including those of excluded participants."""
 
 
 @dataclass(frozen=True)
 class Applied:
-    """The outcome of all rules."""
+    """The result of all rules."""
 
     kept: np.ndarray
     """(n,) bool over the rows of the responses."""
     rules: tuple[Rule, ...]
     """In the order applied: participants first, then single trials."""
     reasons: dict[str, str]
-    """Participant left out -> name of the first rule that said so."""
+    """Excluded participant -> name of the first rule that applied."""
 
 
 def apply(study_data: StudyData) -> Applied:
     """Apply the design's exclusions.
 
-    What a participant is judged by is all their answers, not those that other rules leave.
+    Rules about participants use all their responses, not only those that other rules keep.
 
     Raises:
         UserError: if a rule needs the table of participants and there is none.
@@ -50,16 +50,16 @@ def apply(study_data: StudyData) -> Applied:
     kept = np.ones(len(table), bool)
     flow: list[Rule] = []
     reasons: dict[str, str] = {}
-    for name, message, out in _participants(study_data, rules):
+    for name, description, out in _participants(study_data, rules):
         gone = out - set(reasons)
         reasons |= dict.fromkeys(sorted(gone), name)
         rows = table["participant"].isin(gone).to_numpy() & kept
         kept &= ~rows
-        flow.append(Rule(name, message, len(gone), int(rows.sum())))
-    for name, message, trials in _trials(study_data, rules):
+        flow.append(Rule(name, description, len(gone), int(rows.sum())))
+    for name, description, trials in _trials(study_data, rules):
         rows = trials & kept
         kept &= ~rows
-        flow.append(Rule(name, message, 0, int(rows.sum())))
+        flow.append(Rule(name, description, 0, int(rows.sum())))
     return Applied(kept, tuple(flow), reasons)
 
 
@@ -72,43 +72,43 @@ def _participants(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[st
     if rules.color_vision:
         participants = study_data.participants
         if "color_vision" not in participants.columns:
-            what = "the exclusions ask for color vision, and the table of participants is missing"
-            raise UserError(what, hint="give --participants FILE")
+            what = "the exclusions use color vision, but the table of participants is missing"
+            raise UserError(what, hint="use --participants FILE")
         yield (
             "color_vision",
-            "said that they do not see all colors",
+            "reported a color vision deficiency",
             set(participants["participant"][participants["color_vision"] == "deficient"].astype(str)),
         )
     if rules.min_sentinel_correct is not None:
         sentinels = table[table["kind"] == "sentinel"]
         caught = 1 - sentinels.groupby("participant")["fooled"].mean()
-        message = f"caught fewer than {100 * rules.min_sentinel_correct:g} % of the sentinels"
-        # 1e-9: a share of exactly the limit stays, whatever the rounding.
-        yield "min_sentinel_correct", message, set(caught.index[caught < rules.min_sentinel_correct - 1e-9])
+        description = f"detected fewer than {100 * rules.min_sentinel_correct:g} % of the sentinels"
+        # 1e-9: a share of exactly the limit is kept despite rounding.
+        yield "min_sentinel_correct", description, set(caught.index[caught < rules.min_sentinel_correct - 1e-9])
     if rules.max_same_position is not None:
         tests = table[table["kind"] == "test"]
         first = (tests["response"] == "first").groupby(tests["participant"]).mean()
         most = 0.5 + (first - 0.5).abs()
-        message = f"chose the same place in more than {100 * rules.max_same_position:g} % of the test trials"
-        yield "max_same_position", message, set(most.index[most > rules.max_same_position + 1e-9])
+        description = f"chose the same position in more than {100 * rules.max_same_position:g} % of the test trials"
+        yield "max_same_position", description, set(most.index[most > rules.max_same_position + 1e-9])
 
 
 def _trials(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[str, str, np.ndarray]]:
     """Yield (name, description, (n,) bool) of every rule about single trials.
 
-    What was not measured is not left out.
+    A value that was not measured excludes nothing.
     """
     table = study_data.responses
     if rules.min_reaction_ms is not None:
-        message = f"answered in less than {rules.min_reaction_ms:g} ms"
-        yield "min_reaction_ms", message, (table["reaction_ms"] < rules.min_reaction_ms).to_numpy()
+        description = f"answered in less than {rules.min_reaction_ms:g} ms"
+        yield "min_reaction_ms", description, (table["reaction_ms"] < rules.min_reaction_ms).to_numpy()
     if rules.max_exposure_error_ms is not None:
         shown: pandas.DataFrame = table[["exposure_first_ms", "exposure_second_ms"]]
         off = (shown - study_data.design.settings.exposure_ms).abs() > rules.max_exposure_error_ms
-        message = f"an image seen {rules.max_exposure_error_ms:g} ms too long or too short, or more"
-        yield "max_exposure_error_ms", message, off.any(axis=1).to_numpy()
+        description = f"an image shown {rules.max_exposure_error_ms:g} ms or more too long or too short"
+        yield "max_exposure_error_ms", description, off.any(axis=1).to_numpy()
     if rules.max_focus_losses is not None:
-        message = "the window lost the focus"
+        description = "the window lost the focus"
         if rules.max_focus_losses:
-            message += f" more than {rules.max_focus_losses} times"
-        yield "max_focus_losses", message, (table["focus_losses"] > rules.max_focus_losses).to_numpy()
+            description += f" more than {rules.max_focus_losses} times"
+        yield "max_focus_losses", description, (table["focus_losses"] > rules.max_focus_losses).to_numpy()

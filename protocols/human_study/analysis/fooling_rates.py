@@ -1,7 +1,7 @@
-"""From answers to numbers: how often each method fools people, how sure that is, and which of two fools more.
+"""Compute fooling rates with intervals, and pairwise comparisons, from the responses of a study.
 
-Everything is made twice: from the answers that the pre-registered exclusions leave (the result), and from all of them
-(shown beside it). Sentinel trials make the row of ``zoo/random`` and enter no other number.
+Everything is computed twice: from the responses that the pre-registered exclusions keep (the result), and from all
+responses (for comparison). Sentinel trials are the row ``zoo/random`` and are not part of any other number.
 """
 
 from __future__ import annotations
@@ -42,31 +42,31 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """d' with the interval that follows from the rate's; None for an end without a finite value."""
+    """d' with the transformed interval of the rate; None for an end without a finite value."""
 
     value: float | None
     low: float | None
     high: float | None
     corrected: bool
-    """Whether half an answer was added to each side, since all answers agreed."""
+    """Whether half a response was added to each side, because all responses were equal."""
 
 
 @dataclass(frozen=True)
 class Bias:
-    """Leaning to one of the two places."""
+    """Bias to one of the two positions."""
 
     first: ClusteredRate
-    """Share of answers that called the first image the fake."""
+    """Share of responses that called the first image the fake."""
     criterion: float
     """c = -(z(H) + z(F)) / 2, H and F the shares of "first" where the fake was first and second; 0: no bias, below 0:
-    leaning to the first."""
+    bias to the first."""
     d_prime: float
     """(z(H) - z(F)) / sqrt(2): d' without the bias."""
 
 
 @dataclass(frozen=True)
 class OtherInterval:
-    """An interval of the same rate by another way."""
+    """An interval of the same rate by another method."""
 
     name: str
     standard_error: float
@@ -96,19 +96,19 @@ class Comparison:
     second: str
     difference: ClusteredDifference
     p_holm: float
-    """Adjusted for the number of pairs; NaN where nothing was tested."""
+    """Adjusted for the number of pairs; NaN without a test."""
     above: float
-    """P(A > B): share of resamples in which the first is higher, ties by half; NaN where it is not known. Participants
-    and images are drawn together for both methods where participants responded to both; between participants, each
-    method has two-level resamples of its own, as in the paper."""
+    """P(A > B): share of resamples in which the first is higher, ties by half; NaN if unknown. If participants
+    responded to both methods, participants and images are resampled together for both; between participants, each
+    method has its own two-level resamples, as in the paper."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """All numbers from one selection of answers."""
+    """All numbers from one selection of responses."""
 
     methods: tuple[MethodResult, ...]
-    """In the design's order, the sentinels' last; a method without answers is left out."""
+    """In the design's order, the sentinels' last; a method without responses is left out."""
     comparisons: tuple[Comparison, ...]
     participants: int
     responses: int
@@ -126,32 +126,32 @@ class ImageResult:
     fooled: int
     shown: int
     estimate: float
-    """Drawn to the method's rate (``images.shrink``)."""
+    """Shrunken towards the rate of the method (``shrinkage.shrink``)."""
     low: float
     high: float
 
 
 @dataclass(frozen=True)
 class Analysis:
-    """What ``colorbench study analyze`` found."""
+    """The results of ``colorbench study analyze``."""
 
     study_data: StudyData
     applied: Applied
     result: Result
     """After the exclusions."""
     everything: Result
-    """Of all answers."""
+    """Of all responses."""
     images: tuple[ImageResult, ...]
-    """After the exclusions, the most fooling first; not those of sentinels."""
+    """After the exclusions, in descending order of the rate, without sentinels."""
     spread: dict[str, Shrunken]
-    """Method -> how its images differ."""
+    """Method -> variation of its images."""
     notes: tuple[str, ...]
     resamples: int
     seed: int
 
     @property
     def kept(self) -> pandas.DataFrame:
-        """The responses that count."""
+        """The responses that are not excluded."""
         return self.study_data.responses[self.applied.kept]
 
 
@@ -237,7 +237,7 @@ def d_prime(rate: float) -> float:
 def sensitivity(rate: ClusteredRate) -> Sensitivity:
     """Compute d' of a rate; the ends of its interval are those of the rate, in reverse order."""
     agree = rate.value in (0.0, 1.0)
-    # Hautus 1995: half an answer to each side, where d' would be infinite.
+    # Hautus 1995: half a response to each side if d' would be infinite.
     value = d_prime((rate.value * rate.responses + 0.5) / (rate.responses + 1) if agree else rate.value)
     low = high = None
     if rate.interval is not None:
@@ -298,7 +298,7 @@ def _above(
             fooled[both], participant[both], image[both], first[both], resamples=resamples, seed=seed
         )
         return share_above(drawn)
-    # A generator for each method: their participants are others, and are drawn apart.
+    # One generator per method: their participants differ and are resampled separately.
     rates = [
         two_level_bootstrap(fooled[kind], participant[kind], resamples=resamples, seed=seed + turn).rates
         for turn, kind in enumerate((first, second))
@@ -327,7 +327,7 @@ def _images(study_data: StudyData, kept: pandas.DataFrame) -> tuple[tuple[ImageR
 
 
 def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> list[str]:
-    """Return what a reader must know first."""
+    """Return notes that a reader must know first."""
     design, notes = study_data.design, []
     if result.images < MINIMUM_IMAGES:
         shown = "1 image" if result.images == 1 else f"{result.images} images"
@@ -338,11 +338,11 @@ def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> lis
     everybody = study_data.responses["participant"].nunique()
     if everybody < design.settings.participants:
         notes.append(
-            f"the study is not full: {everybody} of {design.settings.participants} participants have answered; "
-            "looking at results to decide when to stop makes them look surer than they are"
+            f"the study is not complete: {everybody} of {design.settings.participants} participants have responded; "
+            "deciding when to stop by looking at results invalidates the intervals and tests"
         )
     if not design.settings.sentinels:
-        notes.append("no sentinels were shown: inattentive participants cannot be told from fooled ones")
+        notes.append("there are no sentinels: inattentive participants cannot be distinguished from fooled ones")
     notes.extend(
         f"sentinels fooled in {format_number(100 * row.rate.value, '%')} % of their trials: participants were not "
         "attentive, or the random colors happened to fit"
@@ -352,7 +352,7 @@ def _notes(study_data: StudyData, kept: pandas.DataFrame, result: Result) -> lis
     if "presentations" in kept.columns:
         again = int((pandas.to_numeric(kept["presentations"], errors="coerce") > 1).sum())
         if again:
-            notes.append(f"{again} answers to a pair that was shown again after the page was loaded anew; they count")
+            notes.append(f"{again} responses to a pair that was shown again after a reload of the page; they count")
     return notes
 
 

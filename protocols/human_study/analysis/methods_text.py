@@ -1,4 +1,4 @@
-"""The study in plain sentences: the methods paragraph of a paper, ready to be copied and cut."""
+"""Text for a paper: methods paragraphs and findings."""
 
 from __future__ import annotations
 
@@ -84,12 +84,12 @@ def _task(analysis: Analysis) -> str:
         practice = f"After {settings.practice} practice pairs with feedback, which are not analyzed, each"
     return (
         f"{participants} {_plural(participants, 'participant', 'participants')} took part{where}. "
-        f"{practice or 'Each'} judged up to "
-        f"{settings.trials} pairs without feedback{sentinels}. A pair showed one image twice, once as it was "
-        "taken and once with colors that a method had predicted from its lightness alone, one after the other for "
-        f"{settings.exposure_ms / 1000:g} s each at {settings.size} x {settings.size} pixels; participants then had as "
-        "long as they wished to say which of the two had fake colors. Which came first was counterbalanced, and "
-        "nobody saw an image twice."
+        f"{practice or 'Each'} rated up to "
+        f"{settings.trials} pairs without feedback{sentinels}. A pair showed one image twice, once with "
+        "its true colors and once with colors that a method had predicted from its lightness, one after the other for "
+        f"{settings.exposure_ms / 1000:g} s each at {settings.size} x {settings.size} pixels; participants then chose "
+        "without time limit which of the two had fake colors. The order was counterbalanced, and "
+        "no participant saw an image in two trials."
     )
 
 
@@ -98,29 +98,29 @@ def _design(design: Design) -> str:
     names = ", ".join(one.name for one in rated)
     tests = sum(not one.practice for one in design.images)
     how = {
-        "within": "Every participant judged all methods equally often (within participants); images and methods "
-        "were crossed in a balanced design, so that every image was shown under every method about equally often.",
-        "between": "Every participant judged one method only (between participants); methods were assigned in turn.",
+        "within": "Every participant rated all methods equally often (within participants); images and methods "
+        "were crossed in a balanced design, so that every image was shown with every method about equally often.",
+        "between": "Every participant rated one method only (between participants); methods were assigned in turn.",
     }[settings.assignment]
     return (
-        f"{len(rated)} {_plural(len(rated), 'method was', 'methods were')} judged ({names}) on {tests} images "
-        f"of {design.data.name}. {how} The sequence of pairs was drawn from seed {design.seed} before the study began."
+        f"{len(rated)} {_plural(len(rated), 'method was', 'methods were')} rated ({names}) on {tests} images "
+        f"of {design.data.name}. {how} The sequence of pairs was drawn with seed {design.seed} in advance."
     )
 
 
 def _exclusions(analysis: Analysis) -> str:
     applied, table = analysis.applied, analysis.study_data.responses
     participants, out = table["participant"].nunique(), len(applied.reasons)
-    rules = "; ".join(f"{rule.message} ({_counted(rule.participants, rule.trials)})" for rule in applied.rules)
+    rules = "; ".join(f"{rule.description} ({_counted(rule.participants, rule.trials)})" for rule in applied.rules)
     if not applied.rules:
-        return f"No exclusions were registered, and none were made: all {len(table)} answers count."
+        return f"No exclusions were registered, and none were made: all {len(table)} responses were analyzed."
     return (
-        "Exclusions were fixed in the design file before the first participant, and no others were made. Left out "
-        f"were, in this order, participants and trials that: {rules}. {out} of {participants} participants and "
-        f"{int((~applied.kept).sum())} of {len(table)} responses were left out in all; {analysis.result.responses} "
+        "Exclusions were fixed in the design file before the first participant, and no others were made. The "
+        f"rules were applied in this order: {rules}. {out} of {participants} participants and "
+        f"{int((~applied.kept).sum())} of {len(table)} responses were excluded in total; {analysis.result.responses} "
         "responses "
-        f"of {analysis.result.participants} participants on {analysis.result.images} images count. Rates "
-        "without any exclusion are reported beside."
+        f"of {analysis.result.participants} participants on {analysis.result.images} images were analyzed. "
+        "Rates without any exclusion are reported as well."
     )
 
 
@@ -134,11 +134,11 @@ def _statistics(analysis: Analysis) -> str:
         )
     return (
         "The fooling rate is the share of pairs in which the real image was called the fake; 50 % would mean that "
-        "a method's colors cannot be told from real ones. Answers of one participant resemble one another, and so do "
-        "answers on one image; 95 % intervals therefore rest on a variance clustered in both ways (V_participant "
+        "a method's colors cannot be distinguished from real ones. Responses of one participant are correlated, and so "
+        "are responses to one image; 95 % intervals therefore use a variance clustered in both ways (V_participant "
         "+ V_image - V_cell, each part with the small-sample factor G / (G - 1)), on the logit scale, with the t "
-        "distribution of min(participants, images) - 1 degrees of freedom. They speak of other participants and "
-        f"other images of the same kinds.{tests} Analysis: colorbench "
+        "distribution of min(participants, images) - 1 degrees of freedom. They generalize to other participants "
+        f"and other images of the same kinds.{tests} Analysis: colorbench "
         f"{analysis.study_data.design.colorbench_version}."
     )
 

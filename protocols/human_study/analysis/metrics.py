@@ -1,4 +1,4 @@
-"""The metrics of a study, and what of a study makes two of them comparable."""
+"""The metrics of a study, and the identity that makes two studies comparable."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from protocols.human_study.study.schema import Design
 NAME = "human-study"
 VERSION = 1
 HEADLINE = "fooling_rate"
-# A board's comparisons draw images alone; participants must be drawn too, so that none of these is compared there:
-# the record brings its own differences.
+# The comparisons of a leaderboard resample images only. Participants must be resampled too, so none of these is
+# compared there: the record contains the differences.
 METRICS = (
     MetricSpec(
         name=HEADLINE,
@@ -21,7 +21,7 @@ METRICS = (
         lower_bound=0.0,
         upper_bound=100.0,
         explanation=(
-            "How often people called the real image the fake. 50 % would be as good as real; a glaring fake has 0."
+            "How often participants called the real image the fake; 50 %: indistinguishable, 0: always detected."
         ),
         comparable=False,
     ),
@@ -30,7 +30,7 @@ METRICS = (
         title="Sensitivity d'",
         unit="",
         higher_is_better=False,
-        explanation="How well people told fake from real, free of the scale's ends: 0 is guessing, 1 is plain to see.",
+        explanation="How well participants distinguished fake from real; 0: guessing, higher: easier to detect.",
         comparable=False,
     ),
     MetricSpec(
@@ -40,17 +40,17 @@ METRICS = (
         higher_is_better=None,
         lower_bound=0.0,
         upper_bound=100.0,
-        explanation="How often people chose the image shown first, whatever it was: 50 % without a bias.",
+        explanation="How often participants chose the image shown first; 50 %: no bias.",
         comparable=False,
     ),
 )
 
 
 def identity_of(design: Design) -> dict[str, Any]:
-    """Return what a board's column is: how a session went and what the analysis leaves out.
+    """Return the identity of a column: the settings of a session and the exclusions.
 
-    Between and within participants differ here, and so never share a column. The number of participants and of
-    images is no part of it: these decide how sure a number is, not what it means.
+    Between and within participants have different identities and never share a column. The numbers of participants and
+    images are not included: they affect the precision of a number, not its meaning.
     """
     settings = design.settings
     return {

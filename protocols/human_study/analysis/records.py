@@ -1,4 +1,4 @@
-"""The study on the board: one ``human-study`` record a method, in the form of every other protocol's."""
+"""Write one ``human-study`` record per method, in the format of all protocols."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ from protocols.human_study.study.schema import Method
 
 
 def write_records(analysis: Analysis, root: Path, study: Path, command: tuple[str, ...] = ()) -> list[Path]:
-    """Write the record of every method with answers, the sentinels' too, below ``root``.
+    """Write the record of every method with responses, including sentinels, below ``root``.
 
-    A record that is there already, of the same answers, stays as it is.
+    An existing record of the same responses is not changed.
 
     Args:
         analysis: of the study.
-        root: a folder of records, as ``colorbench run --output`` makes it.
-        study: the study's folder: its images are kept beside the records.
+        root: a folder of records, as written by ``colorbench run --output``.
+        study: the folder of the study; its images are saved with the records.
         command: the command line.
 
     Returns:
@@ -116,9 +116,9 @@ def _candidate(analysis: Analysis, row: MethodResult) -> pandas.DataFrame:
 def _rows(analysis: Analysis, candidate: pandas.DataFrame) -> tuple[Shard, dict[str, np.ndarray]]:
     """Return one row per test image of the study, in the design's order, and its columns.
 
-    A value is NaN where no response counts.
+    A value is NaN without responses.
 
-    All images have a row, so that the records of one study are of one set of images whichever few had no response.
+    All images have a row, so that all records of a study have the same images, also if some had no response.
     """
     design = analysis.study_data.design
     counts = candidate.assign(chosen=candidate["response"] == "first").groupby("image")[["fooled", "chosen"]]
@@ -141,7 +141,7 @@ def _rows(analysis: Analysis, candidate: pandas.DataFrame) -> tuple[Shard, dict[
 
 
 def _card(method: Method) -> ModelCard:
-    """Return the card as the design holds it."""
+    """Return the model card stored in the design."""
     card = dict(method.card) or {"title": method.title, "role": method.role}
     return ModelCard.model_validate(card)
 
@@ -170,7 +170,7 @@ def _metrics(row: MethodResult, columns: dict[str, np.ndarray]) -> list[Metric]:
     d = row.d_prime
     values = {
         HEADLINE: _percent(row.rate),
-        "d_prime": (d.value, d.low, d.high, f"{_method(row.rate)}, turned into d'" if d.low is not None else None),
+        "d_prime": (d.value, d.low, d.high, f"{_method(row.rate)}, transformed to d'" if d.low is not None else None),
         "first_chosen": _percent(row.bias.first),
     }
     return [
@@ -180,7 +180,7 @@ def _metrics(row: MethodResult, columns: dict[str, np.ndarray]) -> list[Metric]:
             value=values[spec.name][0],
             unit=spec.unit,
             higher_is_better=spec.higher_is_better,
-            # An interval has two ends: where d' is open to one side, the rate's tells what is known.
+            # An interval has two ends: if that of d' is open on one side, only the rate has an interval.
             ci_low=values[spec.name][1] if None not in values[spec.name][1:3] else None,
             ci_high=values[spec.name][2] if None not in values[spec.name][1:3] else None,
             ci_method=values[spec.name][3] if None not in values[spec.name][1:3] else None,
@@ -232,10 +232,10 @@ def _differences(analysis: Analysis, method: str) -> list[Difference]:
 def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
     rate, design = row.rate, analysis.study_data.design
     what = "sentinel trials" if row.sentinel else f"{design.settings.assignment} participants"
-    counted = f"{rate.responses} answers of {rate.participants} participants on {rate.images} images ({what})"
+    counted = f"{rate.responses} responses of {rate.participants} participants on {rate.images} images ({what})"
     left_out = len(analysis.applied.reasons)
-    excluded = f"pre-registered exclusions left out {left_out} participants"
-    # The smoke-test note comes first: tables read it there.
+    excluded = f"pre-registered exclusions removed {left_out} participants"
+    # The smoke-test note is first: tables look for it there.
     first = few_images_note(len(analysis.study_data.design.tests)) or [
         note for note in analysis.notes if note.startswith("smoke test on ")
     ]
@@ -246,7 +246,7 @@ def _notes(analysis: Analysis, row: MethodResult) -> list[str]:
 
 
 def _execution(n: int, analysis: Analysis, seconds: float) -> Execution:
-    """Return what computed the numbers: people have no device."""
+    """Return the execution of the analysis; participants have no device."""
     return Execution(
         seed=analysis.seed,
         device=f"participants' own screens; analyzed on cpu ({platform.machine()})",
@@ -270,10 +270,10 @@ def _save_images(
     columns: dict[str, np.ndarray],
     study: Path,
 ) -> dict[str, str]:
-    """Save small images of a fixed part, and of the most and the least fooling images; return path -> sha256.
+    """Save thumbnails of a fixed subset and of the images with the highest and lowest rate; return path -> sha256.
 
-    The ends are by the estimates drawn to the mean: the raw share of an image with three answers is mostly luck.
-    Where the study's images are gone, none are kept.
+    The extremes are those of the shrunken estimates: the raw share of an image with three responses is mostly chance.
+    If the images of the study are missing, nothing is saved.
     """
     files = {(one.image, one.method): Path(study) / "stimuli" / one.file for one in analysis.study_data.design.stimuli}
     estimates = {one.image: one.estimate for one in analysis.images if one.method == row.method}
@@ -302,7 +302,7 @@ def _save_images(
 
 
 def _gray(image: Image.Image) -> Image.Image:
-    """Return what the methods were given: the lightness alone."""
+    """Return the input of the methods: the lightness only."""
     import torch
 
     from colorbench.color import lab_to_rgb8, rgb_to_lab

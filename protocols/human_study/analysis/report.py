@@ -1,4 +1,4 @@
-"""``analysis.html``: the study's numbers, drawings and images in one page that needs no other file."""
+"""``analysis.html``: numbers, plots and images of a study in one self-contained page."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from protocols.human_study.analysis.fooling_rates import Analysis, ImageResult, 
 from protocols.human_study.analysis.methods_text import findings, format_p, methods_paragraph, percent, points
 
 SHOWN = 6
-"""Images of a method at either end."""
+"""Images per method with the highest and lowest rates."""
 SIDE = 200
-"""Pixels a side of an image on the page."""
+"""Side of an image on the page, in pixels."""
 CAPTIONS = {
-    "images": "Every image of a method, drawn to the method's rate as far as chance would spread them; the "
-    "band is the 95 % of each image.",
-    "participants": "How often each participant was fooled, all methods together.",
-    "session": "Blocks of the session, with 95 % intervals. A fall is learning: in later trials, participants judge "
-    "better.",
-    "reaction-times": "How long participants took who found the fake, and who called the real image the fake.",
+    "images": "Per-image rates, shrunk towards the rate of the method (empirical Bayes); band: 95 % interval of each "
+    "image.",
+    "participants": "Fooling rate of each participant over all methods.",
+    "session": "Blocks of the session, with 95 % intervals. A decrease indicates learning during the session.",
+    "reaction-times": "Reaction times of correct responses, and of responses that called the real image the fake.",
 }
 
 
@@ -33,7 +32,7 @@ def page(analysis: Analysis, study: Path, drawn: Mapping[str, Plot]) -> str:
 
     Args:
         analysis: what to show.
-        study: the study's folder; images whose files are missing are named only.
+        study: folder of the study; images with missing files are only named.
         drawn: see ``plots.plots``.
     """
     from colorbench.reporting import page_environment
@@ -62,7 +61,7 @@ def page(analysis: Analysis, study: Path, drawn: Mapping[str, Plot]) -> str:
 
 
 def _ends(analysis: Analysis, row: MethodResult, study: Path) -> dict[str, Any]:
-    """Return the most and the least fooling images of a method."""
+    """Return the images with the highest and lowest rates of a method."""
     files = {(one.image, one.method): study / "stimuli" / one.file for one in analysis.study_data.design.stimuli}
     candidate = [one for one in analysis.images if one.method == row.method]
     count = min(SHOWN, len(candidate) // 2)
@@ -83,7 +82,7 @@ def _shown(one: ImageResult, files: Mapping[tuple[str, str | None], Path]) -> di
 
 
 def _embedded(path: Path) -> str:
-    """Return a small WebP as a data address."""
+    """Return a small WebP as a data URI."""
     buffer = io.BytesIO()
     with Image.open(path) as image:
         small = image.convert("RGB")
@@ -99,11 +98,11 @@ def _facts(analysis: Analysis) -> list[tuple[str, str]]:
         ("study", f"{design.name}, built {design.created} by colorbench {design.colorbench_version}"),
         ("preset", settings.preset or ""),
         ("assignment", settings.assignment),
-        ("session", f"{settings.practice} practice, {settings.trials} trials, {settings.sentinels} of them sentinels"),
+        ("session", f"{settings.practice} practice, {settings.trials} trials, {settings.sentinels} sentinels"),
         ("stimuli", f"{settings.size} px, preprocessing {settings.preprocessing}, {settings.exposure_ms} ms each"),
         ("images", f"{design.data.name} · fingerprint {design.data.fingerprint}"),
         ("design seed", str(design.seed)),
-        ("answers (sha256)", analysis.study_data.sha256),
+        ("responses (sha256)", analysis.study_data.sha256),
         ("bootstraps", f"{analysis.resamples} resamples, seed {analysis.seed}"),
     ]
     return [(name, value) for name, value in rows if value]

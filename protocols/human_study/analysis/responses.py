@@ -1,4 +1,4 @@
-"""The answers of a study, read from its exports and held against its design."""
+"""Read the responses of a study from its exports and check them against its design."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ TEXTS = ("participant", "slot", "status", "kind", "image", "method", "fake", "re
 
 @dataclass(frozen=True)
 class StudyData:
-    """What people answered, practice left out."""
+    """The responses of the participants, without practice."""
 
     design: Design
     responses: pandas.DataFrame
-    """One row an answer to a test or sentinel trial, by participant and trial; ``fooled`` (bool) and ``order`` (place
-    among the session's trials after practice, from 0) are made here."""
+    """One row per response to a test or sentinel trial, by participant and trial; ``fooled`` (bool) and ``order``
+    (index among the session's trials after practice, from 0) are computed here."""
     participants: pandas.DataFrame
-    """One row a participant; may be empty where only the responses are at hand."""
+    """One row per participant; may be empty if only the responses are available."""
     sha256: str
-    """Of what was answered, whatever the file's form: equal answers give an equal record."""
+    """Of the responses, independent of the file format: equal responses give an equal record."""
 
 
 def read_study_data(folder: Path, responses: Path | None = None, participants: Path | None = None) -> StudyData:
@@ -41,23 +41,23 @@ def read_study_data(folder: Path, responses: Path | None = None, participants: P
 
     Args:
         folder: the study's.
-        responses: table from elsewhere, CSV or Parquet; default: that in ``exports/``, exported again where the study
+        responses: table from elsewhere, CSV or Parquet; default: that in ``exports/``, exported again if the study
             was served from this folder.
         participants: table from elsewhere, as ``responses``.
 
     Raises:
-        UserError: where there is no study or no answer, or the tables are not this study's.
+        UserError: if there is no study or no response, or the tables do not belong to this study.
     """
     design = read_design(folder)
     if responses is None and (Path(folder) / DATA / DATABASE).is_file():
-        export(Path(folder))  # what people answered since the last export counts too
-    position = responses or _exported(folder, "responses")
-    if position is None:
-        hint = f"run `colorbench study serve {folder}`, or give --responses FILE"
-        raise UserError("nobody has answered yet", where=str(Path(folder) / EXPORTS), hint=hint)
+        export(Path(folder))  # include responses since the last export
+    path = responses or _exported(folder, "responses")
+    if path is None:
+        hint = f"run `colorbench study serve {folder}`, or use --responses FILE"
+        raise UserError("there are no responses yet", where=str(Path(folder) / EXPORTS), hint=hint)
     who = participants or (None if responses else _exported(folder, "participants"))
     participant_table = pandas.DataFrame() if who is None else _table(who)
-    return study_data_of(design, _table(position), participant_table, str(position))
+    return study_data_of(design, _table(path), participant_table, str(path))
 
 
 def study_data_of(design: Design, table: pandas.DataFrame, participants: pandas.DataFrame, where: str) -> StudyData:
@@ -71,9 +71,9 @@ def study_data_of(design: Design, table: pandas.DataFrame, participants: pandas.
         raise UserError(f"the responses lack the column {missing[0]!r}", where=where, hint="export them again")
     table = table[table["kind"].isin(("test", "sentinel"))].copy()
     if table.empty:
-        raise UserError("not one answer to a test trial", where=where, hint="wait for participants")
+        raise UserError("no responses to test trials", where=where, hint="wait for participants")
     for name in NUMBERS:
-        # From whatever type, a missing value is NaN.
+        # A missing value of any type becomes NaN.
         table[name] = pandas.to_numeric(table[name], errors="coerce").to_numpy("float64", na_value=float("nan"))
     for name in TEXTS:
         table[name] = table[name].astype(object).where(table[name].notna(), "")
@@ -87,7 +87,7 @@ def study_data_of(design: Design, table: pandas.DataFrame, participants: pandas.
 
 
 def _check(design: Design, table: pandas.DataFrame, where: str) -> None:
-    """Check that every response is to the trial that the design holds at its index, once."""
+    """Check that every response matches the trial at its index in the design, and occurs once."""
     planned = {
         (slot.id, index): (trial.kind, trial.image, trial.method, trial.fake)
         for slot in design.slots
@@ -96,34 +96,34 @@ def _check(design: Design, table: pandas.DataFrame, where: str) -> None:
     found = table[["slot", "trial", "kind", "image", "method", "fake"]].itertuples(index=False, name=None)
     for slot, trial, *rest in found:
         if planned.get((slot, trial)) != tuple(rest):
-            what = f"the answer to trial {trial:g} of slot {slot} is to another pair than the design holds there"
-            raise UserError(what, where=where, hint="give the responses of this study")
+            what = f"the response to trial {trial:g} of slot {slot} does not match the pair in the design"
+            raise UserError(what, where=where, hint="use the responses of this study")
     twice = table.duplicated(["participant", "trial"])
     if twice.any():
         row = table[twice].iloc[0]
-        what = f"two answers of participant {row['participant']} to trial {row['trial']:g}"
+        what = f"two responses of participant {row['participant']} to trial {row['trial']:g}"
         raise UserError(what, where=where, hint="export the responses again")
     wrong = ~table["response"].isin(("first", "second"))
     if wrong.any():
-        what = f"an answer is first or second, not {table['response'][wrong].iloc[0]!r}"
+        what = f"a response must be first or second, not {table['response'][wrong].iloc[0]!r}"
         raise UserError(what, where=where, hint="export the responses again")
     slots = table.groupby("participant")["slot"].nunique()
     if (slots > 1).any():
-        raise UserError(f"participant {slots.idxmax()} has answers from two slots", where=where)
+        raise UserError(f"participant {slots.idxmax()} has responses in two slots", where=where)
 
 
 def _exported(folder: Path, name: str) -> Path | None:
-    positions = (Path(folder) / EXPORTS / f"{name}.{form}" for form in ("parquet", "csv"))
-    return next((position for position in positions if position.is_file()), None)
+    paths = (Path(folder) / EXPORTS / f"{name}.{form}" for form in ("parquet", "csv"))
+    return next((position for position in paths if position.is_file()), None)
 
 
 def _table(path: Path) -> pandas.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pandas.read_parquet(path)
-        # Neutral ids are hexadecimal: left to themselves, "12e4" and "0012" would become numbers.
+        # Neutral ids are hexadecimal: without a type, "12e4" and "0012" would become numbers.
         return pandas.read_csv(path, dtype={"participant": str, "slot": str, "image": str, "method": str})
     except FileNotFoundError as error:
-        raise UserError("no such table", where=str(path), hint="give a .csv or .parquet file") from error
+        raise UserError("no such table", where=str(path), hint="use a .csv or .parquet file") from error
     except (ValueError, OSError) as error:
-        raise UserError("this table cannot be read", where=str(path), hint="give a .csv or .parquet file") from error
+        raise UserError("this table cannot be read", where=str(path), hint="use a .csv or .parquet file") from error

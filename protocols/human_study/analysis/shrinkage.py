@@ -1,8 +1,8 @@
-"""Which images fool: rates of single images, drawn to the mean as far as chance alone would spread them.
+"""Estimate fooling rates of single images, shrunk towards the mean (empirical Bayes).
 
-An image under one method has a handful of answers, and the highest of two hundred such shares is mostly luck. Each
-is therefore taken as a draw from a beta distribution around the method's rate whose spread is fitted to all of them
-(empirical Bayes); the estimate is the posterior mean, the interval the posterior's 95 %.
+An image has only a few responses per method, so the highest of two hundred raw shares is mostly chance. The rates of
+the images are modeled by a beta distribution around the rate of the method, whose spread is fitted to all images. The
+estimate is the posterior mean, the interval the 95 % interval of the posterior.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Shrunken:
     low: np.ndarray
     high: np.ndarray
     concentration: float
-    """How many answers the method's rate weighs as; infinite where images differ by no more than chance."""
+    """Weight of the method's rate in responses; infinite if images differ by no more than chance."""
     deviation: float
     """Of the images' true rates around the mean, as fitted; 0..0.5."""
 
@@ -34,20 +34,20 @@ class Shrunken:
 def shrink(fooled: np.ndarray, shown: np.ndarray) -> Shrunken:
     """Estimate rates of images from how often each fooled.
 
-    The concentration is fitted by maximum likelihood of the beta-binomial, its mean held at the pooled rate. The
-    interval does not hold the uncertainty of that fit.
+    The concentration is fitted by maximum likelihood of the beta-binomial, with its mean fixed at the pooled rate. The
+    interval ignores the uncertainty of that fit.
 
     Args:
-        fooled: (k,) answers that were fooled.
-        shown: (k,) answers in all, at least 1.
+        fooled: (k,) fooled responses.
+        shown: (k,) all responses, at least 1.
 
     Raises:
-        ValueError: for no image, or counts that cannot be.
+        ValueError: without images, or for invalid counts.
     """
     fooled, shown = np.asarray(fooled, dtype=np.float64), np.asarray(shown, dtype=np.float64)
     if not len(shown) or (shown < 1).any() or (fooled < 0).any() or (fooled > shown).any():
         raise ValueError("need one image or more, and 0 <= fooled <= shown, shown >= 1")
-    # Half an answer to each side: a rate of exactly 0 or 1 has no beta distribution around it.
+    # Half a response to each side: there is no beta distribution with a mean of exactly 0 or 1.
     mean = float((fooled.sum() + 0.5) / (shown.sum() + 1))
 
     def unlikelihood(log_concentration: float) -> float:

@@ -1,4 +1,4 @@
-"""The analysis as files that other programs read: CSV tables and one JSON."""
+"""The analysis as CSV tables and JSON for other programs."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def comparisons_table(analysis: Analysis) -> pandas.DataFrame:
 
 
 def images_table(analysis: Analysis) -> pandas.DataFrame:
-    """Build a table with a line per image and method, the most fooling first.
+    """Build a table with a line per image and method, in descending order of the rate.
 
     Exclusions are applied; rates are in percent.
     """
@@ -78,7 +78,12 @@ def as_json(analysis: Analysis) -> dict[str, Any]:
         "bootstrap": {"resamples": analysis.resamples, "seed": analysis.seed},
         "notes": list(analysis.notes),
         "exclusions": [
-            {"rule": rule.name, "words": rule.message, "participants": rule.participants, "trials": rule.trials}
+            {
+                "rule": rule.name,
+                "description": rule.description,
+                "participants": rule.participants,
+                "trials": rule.trials,
+            }
             for rule in analysis.applied.rules
         ],
         "participants_left_out": dict(analysis.applied.reasons),
@@ -160,7 +165,7 @@ def _ends(interval: Interval | None, error: float) -> dict[str, float | None]:
 
 
 def _number(value: Any) -> Any:
-    """Return a number that JSON knows."""
+    """Convert a number to a JSON value."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -1,1 +1,1 @@
-"""From models and images to the folder of a study: stimuli, sessions and the form."""
+"""Build the folder of a study from models and images: stimuli, sessions and the form."""

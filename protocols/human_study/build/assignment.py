@@ -1,9 +1,9 @@
-"""Who sees what: a seeded design in which every image, method, order and place is balanced.
+"""Assignment of trials to participants: a seeded design, balanced over images, methods, order and position.
 
-The participants are drawn one after the other. Each takes the images seen least so far, and an assignment problem
-pairs them with the methods so that every image meets every method equally often: a Latin square where the numbers
-allow one, and as near to it as they allow otherwise (``balance`` says how near). Fakes come first in half of the
-trials of every participant and method.
+The sessions are drawn one after the other. Each uses the images shown least so far, and an assignment problem pairs
+them with the methods so that every image is combined with every method equally often: a Latin square if the numbers
+allow one, and as close to it as possible otherwise (see ``balance``). Fakes are first in half of the trials of every
+participant and method.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from colorbench.errors import UserError
 from protocols.human_study.study.schema import Assignment, Kind, Position, Slot, Trial
 
 SENTINEL_SHARE = 0.1
-"""Of the trials, as in the paper."""
+"""Share of sentinels among the trials, as in the paper."""
 PRACTICE = 10
 ALL = "all"
-"""The cell of a study in which everybody judges every method."""
+"""The cell of a study in which every participant sees every method."""
 
 
 def sentinel_count(trials: int, share: float = SENTINEL_SHARE) -> int:
@@ -31,13 +31,13 @@ def sentinel_count(trials: int, share: float = SENTINEL_SHARE) -> int:
 
 
 def images_needed(trials: int, practice: int = PRACTICE) -> int:
-    """Return how many images a session takes: no image comes twice."""
+    """Return the number of images of a session: no image is shown in two trials."""
     return trials + practice
 
 
 @dataclass
 class _Counts:
-    """What was given out so far."""
+    """Counts over the sessions drawn so far."""
 
     image: np.ndarray  # (images,) times seen
     pair: np.ndarray  # (images, methods) times seen, the sentinel last
@@ -63,31 +63,31 @@ def draw_slots(
     """Draw the sessions of all participants.
 
     Args:
-        participants: how many sessions.
-        trials: trials a session, practice not counted.
-        sentinels: how many of the trials are against ``sentinel_method``.
+        participants: number of sessions.
+        trials: trials per session, without practice.
+        sentinels: number of trials against ``sentinel_method``.
         methods: methods that are rated.
         sentinel_method: method of the sentinels.
         images: ids for test and sentinel trials.
         practice: ids for the trials before them.
         assignment: ``within`` or ``between``.
-        seed: all randomness follows from it.
+        seed: of all random choices.
 
     Raises:
-        UserError: for fewer images than a session takes, or fewer participants or trials than methods.
+        UserError: for fewer images than a session needs, or fewer participants or trials than methods.
     """
     tests = trials - sentinels
     if len(images) < trials:
-        what = f"{trials} trials need {trials} images of their own, there are {len(images)}"
-        raise UserError(what, hint="give more images, or fewer --trials")
+        what = f"{trials} trials need {trials} different images, and there are {len(images)}"
+        raise UserError(what, hint="use more images, or fewer --trials")
     if tests < 1:
-        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", hint="give more --trials")
+        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", hint="increase --trials")
     if assignment == "within" and tests < len(methods):
-        what = f"{tests} test trials cannot hold {len(methods)} methods"
-        raise UserError(what, hint="give more --trials, or --assignment between")
+        what = f"{tests} test trials are fewer than {len(methods)} methods"
+        raise UserError(what, hint="increase --trials, or use --assignment between")
     if assignment == "between" and participants < len(methods):
-        what = f"{participants} participants cannot judge {len(methods)} methods, one each"
-        raise UserError(what, hint="give more --participants, or --assignment within")
+        what = f"{participants} participants are fewer than {len(methods)} methods, with one method each"
+        raise UserError(what, hint="increase --participants, or use --assignment within")
     rng = np.random.default_rng(seed)
     shape = (len(images), len(methods) + 1)
     counts = _Counts(np.zeros(shape[0], dtype=np.int64), *(np.zeros(shape, dtype=np.int64) for _ in range(2)))
@@ -113,17 +113,17 @@ def draw_slots(
 def _quotas(
     participants: int, tests: int, methods: int, assignment: Assignment, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Yield the number of test trials of each method, (methods,), for one participant after the other."""
+    """Yield the number of test trials of each method, (methods,), for each participant in turn."""
     if assignment == "between":
         for start in range(0, participants, methods):
-            # All methods before any comes again, so that a study that ends early is balanced too.
+            # Every method once before any is repeated, so that a study that ends early is balanced too.
             for m in rng.permutation(methods)[: participants - start]:
                 yield np.where(np.arange(methods) == m, tests, 0)
         return
     given = np.zeros(methods)
     for _ in range(participants):
         quota = np.full(methods, tests // methods)
-        # What does not divide goes to the methods that had the least so far.
+        # The remainder goes to the methods with the fewest trials so far.
         for m in np.lexsort((rng.random(methods), given))[: tests % methods]:
             quota[m] += 1
         given += quota
@@ -136,9 +136,9 @@ def _pairs(quota: np.ndarray, counts: _Counts, rng: np.random.Generator) -> list
     tested = counts.pair[:, :-1].sum(axis=1, keepdims=True)
     seen = counts.pair[:, columns]
     sentinel = columns == len(quota) - 1
-    # The marginal costs of sums of squares, so that what was seen twice more often costs more than two things seen
-    # once more. What comes first decides alone: pairs of image and method, the sentinels' images,
-    # images over all methods, images over all trials; then chance.
+    # Marginal costs of sums of squares: showing one pair twice more costs more than showing two pairs once more. The
+    # criteria are ordered, and each only breaks ties of the previous ones: pairs of image and method, images of
+    # sentinels, images over all methods, images over all trials; then chance.
     cost = np.where(sentinel, 0, seen)
     for then in (np.where(sentinel, seen, 0), tested, counts.image[:, None]):
         cost = _tied(cost, then)
@@ -151,7 +151,7 @@ def _pairs(quota: np.ndarray, counts: _Counts, rng: np.random.Generator) -> list
 
 
 def _tied(cost: np.ndarray, then: np.ndarray) -> np.ndarray:
-    """Return ``cost`` (images, columns), integers, with its ties broken by ``then``, in sums over all columns."""
+    """Return integer ``cost`` (images, columns) with ties, in sums over all columns, broken by ``then``."""
     then = then - then.min()
     return np.asarray((cost - cost.min()) * (int(then.max()) * cost.shape[1] + 1) + then)
 
@@ -167,7 +167,7 @@ def _positions(pairs: Sequence[tuple[int, int]], counts: _Counts, rng: np.random
         group = by_method[m]
         firsts = len(group) // 2
         if len(group) % 2:
-            # The session's own balance counts more than the method's over all sessions.
+            # The balance of the session has priority over that of the method over all sessions.
             weight = (balance, counts.odd[m], rng.random() - 0.5)
             more_first = next(value for value in weight if value) < 0
             firsts += more_first
@@ -189,7 +189,7 @@ def _order(pairs: Sequence[tuple[int, int]], methods: int, rng: np.random.Genera
     waiting = {m: list(rng.permutation([i for i, pair in enumerate(pairs) if pair[1] == m])) for m in range(methods)}
     tests: list[int] = []
     while any(waiting.values()):
-        # Every run of as many trials as methods holds each once: no method gathers early or late in a session.
+        # Each block of as many trials as methods contains each once: no method is concentrated early or late.
         tests += [int(waiting[m].pop()) for m in rng.permutation(methods) if waiting[m]]
     sentinels = [int(i) for i in rng.permutation([i for i, pair in enumerate(pairs) if pair[1] == methods])]
     order = list(tests)
@@ -203,7 +203,7 @@ def _order(pairs: Sequence[tuple[int, int]], methods: int, rng: np.random.Genera
 def _practice(
     practice: Sequence[str], methods: Sequence[int], rng: np.random.Generator
 ) -> list[tuple[int, int, Position]]:
-    """Return (image, method, position of the fake) of the trials with feedback: the session's own methods in turn."""
+    """Return (image, method, position of the fake) of the practice trials: the methods of the session in turn."""
     turn = [int(methods[i % len(methods)]) for i in range(len(practice))]
     positions: list[Position] = ["first" if i % 2 else "second" for i in range(len(practice))]
     shown = zip(rng.permutation(len(practice)), rng.permutation(turn), rng.permutation(positions), strict=True)
@@ -211,7 +211,7 @@ def _practice(
 
 
 def balance(slots: Sequence[Slot]) -> dict[str, tuple[int, int]]:
-    """Return the fewest and most trials of a method, an image, and an image under a method; sentinels do not count.
+    """Return the fewest and most trials per method, per image, and per image and method, without sentinels.
 
     The last entry is, per participant, the number of fakes in the first position minus that in the second.
     """
@@ -223,10 +223,10 @@ def balance(slots: Sequence[Slot]) -> dict[str, tuple[int, int]]:
     per_pair = Counter((trial.image, trial.method) for _, trial in tests)
     lead = [sum(1 if trial.fake == "first" else -1 for trial in slot.trials if trial.kind == "test") for slot in slots]
     return {
-        "trials of a method": _range([per_method[m] for m in methods]),
-        "trials of an image": _range([per_image[p] for p in shown]),
-        "trials of an image under a method": _range([per_pair[p, m] for p in shown for m in methods]),
-        "fakes first minus second, a participant": _range(lead),
+        "trials per method": _range([per_method[m] for m in methods]),
+        "trials per image": _range([per_image[p] for p in shown]),
+        "trials per image and method": _range([per_pair[p, m] for p in shown for m in methods]),
+        "fakes first minus second, per participant": _range(lead),
     }
 
 

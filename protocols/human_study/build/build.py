@@ -1,7 +1,7 @@
-"""``study build``: from models and images to a complete study's folder.
+"""``study build``: build the folder of a study from models and images.
 
-The colorizations are predictions as any evaluation's are, without a protocol. The truth is one too, that of the model
-``zoo/ground-truth``, so that real and fake images pass one and the same pipeline.
+The colorizations are predictions, as in any evaluation. The ground truth is a prediction too, of the model
+``zoo/ground-truth``, so real and fake images pass through the same pipeline.
 """
 
 from __future__ import annotations
@@ -45,25 +45,25 @@ from protocols.human_study.study.schema import (
 )
 
 IMAGES = 200
-"""Images in the tests, where the set has as many."""
+"""Maximum number of test images by default."""
 TRIALS = 40
 PAPER_PARTICIPANTS = 40
-"""A method, in the paper."""
+"""Participants per method in the paper."""
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """Everything that ``study build`` was told."""
+    """All settings of ``study build``."""
 
     models: Sequence[str | LoadedModel]
     data: Dataset
     output: Path
     participants: int | None = None
-    """None: the paper's 40 a method in its preset."""
+    """None: 40 per method in the preset of the paper."""
     trials: int = TRIALS
     assignment: Assignment = "within"
     images: int | None = None
-    """Images in the tests; None: 200, or as many as there are."""
+    """Number of test images; None: 200, or all if there are fewer."""
     practice: int = PRACTICE
     sentinel_share: float = SENTINEL_SHARE
     preprocessing: str = "center256"
@@ -99,14 +99,14 @@ class _Chosen(NamedTuple):
 
 
 def build(request: BuildRequest, listener: ProgressListener | None = None) -> Design:
-    """Write a study's folder.
+    """Write the folder of a study.
 
-    A build that was stopped goes on when it is asked for again: colorizations that are finished are kept until then.
-    All else that a failed build wrote is removed.
+    An interrupted build resumes when it is called again: finished colorizations are kept. All other files of a failed
+    build are removed.
 
     Raises:
-        UserError: for anything in the request that cannot be; for a folder that holds a study already, since its
-            answers would no longer fit.
+        UserError: for an invalid request; for a folder that already contains a study, since its responses would no
+            longer match the design.
     """
     check(request)
     started = not request.output.exists()
@@ -126,8 +126,8 @@ def _build(request: BuildRequest, listener: ProgressListener) -> Design:
     names = [model.full_name for model in models]
     for name in names:
         if names.count(name) > 1 or name == sentinel.full_name:
-            hint = "the sentinels show its colors already" if name == sentinel.full_name else "name it once"
-            raise UserError(f"{name} cannot be judged twice", hint=hint)
+            hint = "it is the model of the sentinels" if name == sentinel.full_name else "name it once"
+            raise UserError(f"{name} is given twice", hint=hint)
     settings = settings_of(request, len(models))
     tests, practice = _images(request)
     chosen = [*tests, *practice]
@@ -180,47 +180,47 @@ def _build(request: BuildRequest, listener: ProgressListener) -> Design:
     write_texts(request.output, design)
     write_atomic(request.output / "codebook.md", codebook(design).encode())
     write_atomic(request.output / "key.csv", key_table(stimuli).encode())
-    # The design comes last: a folder with one is a whole study.
+    # The design is written last: a folder with a design is a complete study.
     write_atomic(request.output / DESIGN, design.model_dump_json(indent=1).encode())
     shutil.rmtree(request.output / BUILDING, ignore_errors=True)
     return design
 
 
 def check(request: BuildRequest) -> None:
-    """Refuse what cannot be, before any long work.
+    """Refuse an invalid request before any long computation.
 
     Raises:
-        UserError: naming it.
+        UserError: naming the invalid setting.
     """
     if (request.output / DESIGN).exists():
-        what = "there is a study here already, and its answers belong to it"
-        raise UserError(what, where=str(request.output), hint="give another --output")
+        what = "this folder already contains a study, whose responses belong to it"
+        raise UserError(what, where=str(request.output), hint="use another --output")
     unfinished = (request.output / BUILDING).is_dir()
     for name in (STIMULI, FORM_FOLDER, *WRITTEN):
-        # What an unfinished build wrote may be replaced; what somebody else keeps under these names may not.
+        # Files of an unfinished build may be replaced; other files under these names may not.
         if not unfinished and (request.output / name).exists():
-            what = f"{name} is in this folder already, and no unfinished build of a study"
-            raise UserError(what, where=str(request.output), hint="give a new folder with --output")
+            what = f"this folder already contains {name}, which is not of an unfinished build"
+            raise UserError(what, where=str(request.output), hint="use a new folder for --output")
     if not request.models:
-        raise UserError("a study needs models to judge", hint="give --models zoo/cic")
+        raise UserError("a study needs models", hint="for example --models zoo/cic")
     if get_preprocessing(request.preprocessing).mixed_sizes:
-        raise UserError("images of different sizes cannot be shown alike", hint="choose --preprocessing center256")
+        raise UserError("all images of a study need the same size", hint="use --preprocessing center256")
     if not 0 <= request.plates <= len(DIGITS):
         raise UserError(f"--plates cannot be {request.plates}", hint=f"choose 0 to {len(DIGITS)}")
     if not 0 <= request.sentinel_share < 1:
-        raise UserError(f"--sentinels cannot be {request.sentinel_share}", hint="choose a share such as 0.1")
+        raise UserError(f"--sentinels cannot be {request.sentinel_share}", hint="use a share such as 0.1")
 
 
 def settings_of(request: BuildRequest, methods: int) -> StudySettings:
     """Return the settings of a session.
 
     Raises:
-        UserError: where nobody said how many participants.
+        UserError: if the number of participants is not given.
     """
     participants = request.participants
     if participants is None:
         if request.preset is None:
-            raise UserError("how many participants?", hint="give --participants N; `colorbench study power` helps")
+            raise UserError("--participants is required", hint="`colorbench study power` helps to choose it")
         participants = PAPER_PARTICIPANTS * methods
     return StudySettings(
         preset=request.preset,
@@ -239,15 +239,15 @@ def settings_of(request: BuildRequest, methods: int) -> StudySettings:
 
 
 def _images(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
-    """Choose the images of the tests and of the practice.
+    """Choose the images of test and practice trials.
 
-    They are a random part of the dataset, without gray, broken and equal ones.
+    They are a random subset of the dataset without gray, unreadable and duplicate images.
     """
     wanted = (IMAGES if request.images is None else request.images) + request.practice
     fewest = request.trials + request.practice
     if request.images is not None and request.images < request.trials:
-        what = f"{request.trials} trials need {request.trials} images, --images says {request.images}"
-        raise UserError(what, hint="give more --images, or fewer --trials")
+        what = f"{request.trials} trials need {request.trials} images, but --images is {request.images}"
+        raise UserError(what, hint="use more --images, or fewer --trials")
     found: dict[str, _Chosen] = {}
     for sample in sorted(request.data.samples, key=lambda sample: id_hash(f"{request.seed}\0{sample.id}")):
         if len(found) == wanted:
@@ -262,10 +262,10 @@ def _images(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
     missing = (wanted if request.images is not None else fewest) - len(chosen)
     if missing > 0:
         what = (
-            f"a session of {request.practice} practice trials and {request.trials} others needs {fewest} different "
-            f"images with color, {len(chosen)} are there"
+            f"a session of {request.practice} practice trials and {request.trials} other trials needs {fewest} "
+            f"different images with color, and there are {len(chosen)}"
         )
-        hint = "give more images with --data, or fewer --trials, --practice and --images"
+        hint = "use more images, or fewer --trials, --practice and --images"
         raise UserError(what, where=request.data.source or request.data.name, hint=hint)
     return chosen[request.practice :], chosen[: request.practice]
 
@@ -297,7 +297,7 @@ def _write_stimuli(
     needed: set[tuple[str, str]],
     truth: str,
 ) -> list[Stimulus]:
-    """Write the files of all images in the versions that are needed, under random names."""
+    """Write the needed versions of all images under random names."""
     rng = np.random.default_rng([request.seed, 2])
     folder = request.output / STIMULI
     shutil.rmtree(folder, ignore_errors=True)
@@ -306,7 +306,7 @@ def _write_stimuli(
         versions = {"": _read(responses[truth][id])}
         versions |= {model: _read(paths[id]) for model, paths in responses.items() if (id, model) in needed}
         if len(versions) == 1:
-            continue  # an image that nobody sees
+            continue  # an image that is not shown
         for name, data in files_of(versions).items():
             path = folder / f"{rng.bytes(8).hex()}.png"
             write_atomic(path, data, durable=False)

@@ -1,7 +1,8 @@
-"""Color-vision plates: dots of many sizes and lightnesses, in which a digit stands out by its hue alone.
+"""Color-vision plates: dots of many sizes and lightnesses, with a digit that differs only in hue.
 
-Drawn here, in the manner of pseudoisochromatic plates. They are screening only: a screen is not calibrated and neither
-are they, so nobody is excluded by them. The first plate's digit differs in lightness too, and everybody sees it.
+The plates are drawn here in the style of pseudoisochromatic plates. They are for screening only: neither screens nor
+plates are calibrated, so they exclude nobody. The digit of the first plate also differs in lightness, so that everybody
+sees it.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ from colorbench.color import lab_to_rgb8
 
 SIDE = 320
 _SCALE = 3
-"""Drawn larger and shrunk, for smooth edges."""
+"""Drawn larger and downscaled, for smooth edges."""
 DIGITS = "23457"
-"""Those that are hard to mistake for one another: 6, 8 and 9 are alike, and so are 1 and 7."""
+"""Digits that are easy to distinguish: 6, 8 and 9 are similar, and so are 1 and 7."""
 PAIRS = (((38.0, 42.0), (-22.0, 38.0)), ((34.0, 14.0), (-24.0, 8.0)))
-"""(a, b) of the digit and of the ground: apart along the axis that red-green deficiencies confuse."""
+"""(a, b) of digit and background: they differ along the axis that red-green deficiencies confuse."""
 
 
 def draw_plate(digit: str, number: int, seed: int) -> np.ndarray:
-    """Draw a plate, (320, 320, 3) uint8; number 0 is the one that everybody sees."""
+    """Draw a plate, (320, 320, 3) uint8; number 0 is visible to everybody."""
     rng = np.random.default_rng([seed, number])
     mask = _digit(digit)
     figure, ground = PAIRS[number % 2]
@@ -43,7 +44,7 @@ def draw_plate(digit: str, number: int, seed: int) -> np.ndarray:
 
 
 def digit_mask(digit: str) -> np.ndarray:
-    """Return where the digit is, (320, 320) bool."""
+    """Return the mask of the digit, (320, 320) bool."""
     return _digit(digit)
 
 
@@ -71,7 +72,7 @@ def _dots(rng: np.random.Generator) -> list[tuple[float, float, float]]:
 
 
 def _share(mask: np.ndarray, x: float, y: float, radius: float) -> float:
-    """Return the share of a dot that lies in the digit."""
+    """Return the share of a dot that is inside the digit."""
     r = max(1, round(radius))
     patch = mask[max(0, round(y) - r) : round(y) + r + 1, max(0, round(x) - r) : round(x) + r + 1]
     return float(patch.mean()) if patch.size else 0.0

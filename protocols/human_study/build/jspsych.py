@@ -1,7 +1,7 @@
-"""jsPsych, taken with npm at pinned versions when a study is built, and kept in the user's cache folder.
+"""Download jsPsych with npm in pinned versions when a study is built, into the user's cache folder.
 
-Nothing is trusted but the pinned sha512 of each package: whatever npm brings, and whatever lies in the cache, is taken
-only if it is that. A study's folder then holds its own copy, and its page loads nothing from elsewhere.
+Packages from npm and from the cache are used only if their sha512 is the pinned one. The folder of a study contains its
+own copy, so its page loads nothing from elsewhere.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from colorbench.errors import UserError
 from colorbench.storage import write_atomic
 
 SECONDS = 120
-"""How long npm may take for one package."""
+"""Time limit of npm for one package."""
 
 
 class Package(NamedTuple):
-    """One npm package and what of it a study needs."""
+    """One npm package and the file that a study needs."""
 
     name: str
     version: str
     sha512: str
-    """base64, as npm's own lock files have it."""
+    """base64, as in npm's lock files."""
     file: str
-    """Of the page."""
+    """Name on the page."""
 
 
 PACKAGES = (
@@ -59,10 +59,10 @@ The MIT License (MIT)
 
 Copyright (c) 2014-2026 Joshua R. de Leeuw and contributors
 
-Permission is hereby granted, free of charge, to any participant obtaining a copy of this software and associated
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
 documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
 rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
-participants to whom the Software is furnished to do so, subject to the following conditions:
+persons to whom the Software is furnished to do so, subject to the following conditions:
 
 The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
 Software.
@@ -75,10 +75,10 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def jspsych_files() -> dict[str, bytes]:
-    """Return every file that a study's page takes from jsPsych, by name, with its license.
+    """Return the files of jsPsych for the page of a study, by name, with its license.
 
     Raises:
-        UserError: where a package is not in the cache and npm cannot bring it.
+        UserError: if a package is not in the cache and npm cannot download it.
     """
     files = {package.file: _script(_archive(package)) for package in PACKAGES}
     return {**files, "LICENSE.txt": LICENSE.encode()}
@@ -94,14 +94,14 @@ def cache_folder() -> Path:
 
 
 def _archive(package: Package) -> bytes:
-    """Return the package as npm publishes it, checked."""
+    """Return the package as published on npm, with its checksum verified."""
     kept = cache_folder() / "npm" / f"{package.name.replace('/', '-').lstrip('@')}-{package.version}.tgz"
     if kept.is_file() and _matches(data := kept.read_bytes(), package):
         return data
     data = _packed(package)
     if not _matches(data, package):
-        what = f"{package.name} {package.version} is not what it should be: its sha512 differs from the pinned one"
-        raise UserError(what, hint="check what npm is set up to download from")
+        what = f"{package.name} {package.version}: the sha512 differs from the pinned one"
+        raise UserError(what, hint="check the registry that npm is configured to use")
     write_atomic(kept, data)
     return data
 
@@ -123,12 +123,12 @@ def _packed(package: Package) -> bytes:
                 return found[0].read_bytes()
             message = (done.stderr.strip() or f"exit status {done.returncode}").splitlines()
             troubles.append(f"{command[0]}: {message[-1]}")
-    hint = "go online once (it is kept afterwards), or install npm; in a clone, uv run --extra study brings it"
-    raise UserError(f"npm cannot bring {asked}: {'; '.join(troubles) or 'there is no npm'}", hint=hint)
+    hint = "connect once (it is cached afterwards), or install npm; in a clone, uv run --extra study includes it"
+    raise UserError(f"npm cannot download {asked}: {'; '.join(troubles) or 'npm is not installed'}", hint=hint)
 
 
 def _npms() -> Iterator[list[str]]:
-    """Yield command lines of npm: the one on the PATH, then the one that the extra ``study`` brings."""
+    """Yield command lines of npm: from the PATH, then from the extra ``study``."""
     if found := shutil.which("npm"):
         yield [found]
     try:
@@ -147,7 +147,7 @@ def _matches(data: bytes, package: Package) -> bool:
 
 
 def _script(archive: bytes) -> bytes:
-    """Return the script for browsers, without the comment that names a source map that is not shipped."""
+    """Return the script for browsers, without the comment that names a missing source map."""
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
         member = tar.extractfile(_MEMBER)
         assert member is not None

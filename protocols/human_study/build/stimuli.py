@@ -1,8 +1,8 @@
-"""The files of a study's images: one encoder, no metadata, neutral names, and one size for all of an image.
+"""The image files of a study: one encoder, no metadata, neutral names, and one file size for all versions of an image.
 
-A participant who looks at the files must learn nothing that the image itself does not tell. The real image and
-every colorization of it go through the same encoder with the same settings, and are filled up with an empty chunk to a
-common size: the next full class of 8 KiB above the largest of them.
+The files must not reveal which image is real. The real image and every colorization of it go through the same encoder
+with the same settings, and are padded with an empty chunk to a common size: the next multiple of 8 KiB above the
+largest of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from PIL import Image
 CLASS_BYTES = 8192
 """File sizes are multiples of this."""
 _PADDING = b"paDd"
-"""A private, ancillary chunk: every decoder passes over it (PNG specification, 5.4)."""
+"""A private, ancillary chunk, which every decoder ignores (PNG specification, 5.4)."""
 _CHUNK = 12
 """Bytes of an empty chunk: length, type and checksum."""
 _END = 12
@@ -33,10 +33,10 @@ def encode(rgb: np.ndarray) -> bytes:
 
 
 def padded(png: bytes, size: int) -> bytes:
-    """Return the same PNG, ``size`` bytes long; ``size`` is at least 12 more than its own.
+    """Return the same PNG, padded to ``size`` bytes; ``size`` is at least 12 more than its own.
 
     Raises:
-        ValueError: where it does not fit.
+        ValueError: if it does not fit.
     """
     room = size - len(png) - _CHUNK
     if room < 0:
@@ -47,7 +47,7 @@ def padded(png: bytes, size: int) -> bytes:
 
 
 def common_size(pngs: Mapping[str, bytes]) -> int:
-    """Return the size class that holds all versions of one image."""
+    """Return the common file size of all versions of one image."""
     return -(-(max(map(len, pngs.values())) + _CHUNK) // CLASS_BYTES) * CLASS_BYTES
 
 

@@ -1,4 +1,4 @@
-"""The files of a study's folder that ``study build`` writes beside the design and the images."""
+"""Files in the folder of a study that ``study build`` writes beside the design and the images."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from protocols.human_study.study.paths import FORM, FORM_FOLDER, STIMULI, TEXTS,
 from protocols.human_study.study.schema import DESIGN, Design, Stimulus
 
 SECONDS_A_TRIAL = 6.5
-"""For the consent text's estimate: two images, the pauses, and the choice."""
+"""Duration estimate for the consent text: two images, the pauses, and the choice."""
 WRITTEN = ("codebook.md", "key.csv")
 BUILDING = ".building"
-"""Where predictions are kept until the study is complete."""
+"""Folder of the predictions until the study is complete."""
 
 
 def clear(output: Path, started: bool) -> None:
-    """Leave of a failed build only colorizations that the next one can use, and texts that were edited.
+    """Remove the files of a failed build, except colorizations that the next one can use and edited texts.
 
     Args:
         output: the study's folder.
-        started: whether the build made the folder itself.
+        started: whether the build created the folder.
     """
     if (output / DESIGN).exists():
-        return  # it is whole
+        return  # it is complete
     for name in (STIMULI, FORM_FOLDER):
         shutil.rmtree(output / name, ignore_errors=True)
     for name in WRITTEN:
@@ -43,11 +43,11 @@ def clear(output: Path, started: bool) -> None:
     for folder in (output / TEXTS_FOLDER, output):
         if folder != output or started:
             with contextlib.suppress(OSError):
-                folder.rmdir()  # only where it is empty
+                folder.rmdir()  # only if it is empty
 
 
 def _is_ours(output: Path, name: str) -> bool:
-    """Return whether a text of an unfinished build is as the build wrote it."""
+    """Return whether a text of an unfinished build was not edited."""
     try:
         return (output / TEXTS_FOLDER / f"{name}.md").read_bytes() == (output / BUILDING / f"{name}.md").read_bytes()
     except OSError:
@@ -64,18 +64,18 @@ def write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:
 
 
 def write_texts(output: Path, design: Design) -> None:
-    """Write the texts to edit; those that were edited before a build was stopped are kept.
+    """Write the texts to edit; texts that were edited before an interruption are kept.
 
-    A copy beside the colorizations tells, until the study is complete, which were not.
+    Until the study is complete, a copy beside the colorizations shows which texts were not edited.
     """
     source = files("protocols.human_study") / TEXTS_FOLDER
     settings = design.settings
     minutes = max(1, round((settings.trials + settings.practice) * SECONDS_A_TRIAL / 60) + 1)
-    message = {"title": design.title, "minutes": minutes, "practice": settings.practice, "trials": settings.trials}
+    fields = {"title": design.title, "minutes": minutes, "practice": settings.practice, "trials": settings.trials}
     for name in TEXTS:
         path = output / TEXTS_FOLDER / f"{name}.md"
         if not path.exists() or _is_ours(output, name):
-            text = (source / f"{name}.md").read_text().format(**message).encode()
+            text = (source / f"{name}.md").read_text().format(**fields).encode()
             write_atomic(output / BUILDING / f"{name}.md", text, durable=False)
             write_atomic(path, text)
 

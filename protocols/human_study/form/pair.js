@@ -1,15 +1,15 @@
 // A jsPsych plugin for one trial: two images, one after the other, each for an exact time, then the choice.
 //
-// The images are decoded before the trial begins and drawn while they are hidden, so that showing one is switching
-// its visibility. All times come from the frames themselves: an image is seen from the frame in which it is switched
-// on to the frame in which it is switched off, and that is what is recorded.
+// The images are decoded before the trial starts and drawn while they are hidden, so showing one only changes its
+// visibility. All times are taken from the frames: the recorded exposure is the time from the frame in which an image
+// becomes visible to the frame in which it is hidden.
 
-const MEANT = 300; // milliseconds: an earlier click was not meant for a button that has just appeared
+const MEANT = 300; // milliseconds: an earlier click cannot be meant for a button that has just appeared
 const frame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 const rounded = (milliseconds) => Math.round(100 * milliseconds) / 100;
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
-// Counts how often the window lost the focus or was hidden while it was watched.
+// Counts how often the window lost the focus or was hidden during a trial.
 class Focus {
   constructor() {
     this.losses = 0;
@@ -129,7 +129,7 @@ export class PairPlugin {
     ask.textContent = "Which one had fake colors?";
     ask.hidden = false;
     buttons.classList.remove("off");
-    // Answers are taken from the moment that the choice can be seen; they are timed from its first frame.
+    // Responses are accepted from the moment the choice is visible; they are timed from its first frame.
     let shown = performance.now();
     frame().then((now) => (shown = now));
     return new Promise((resolve) => {
@@ -169,7 +169,7 @@ export class PairPlugin {
     next.innerHTML = '<button type="button" class="main">Next pair</button>';
     buttons.replaceWith(next);
     const button = next.firstChild;
-    // It stays until the participant goes on, and that may be at once: but not by the second click of a double click.
+    // It stays until the participant continues, which may be at once, but not by the second click of a double click.
     button.disabled = true;
     await new Promise((resolve) => setTimeout(resolve, MEANT));
     button.disabled = false;

@@ -1,5 +1,5 @@
-// A jsPsych plugin for everything that is read: a text, perhaps questions, and buttons. Ends with the button's name
-// and the values of the form.
+// A jsPsych plugin for text screens: a text, optional questions, and buttons. Ends with the name of the button and the
+// values of the form.
 
 const Type = jsPsychModule.ParameterType;
 

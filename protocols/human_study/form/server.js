@@ -1,5 +1,5 @@
-// What the page says to the server. A request that meets no answer is sent again until it is answered: every one of
-// them may arrive twice without harm.
+// Requests to the server. A request without a response is repeated until it has one: each of them may arrive twice
+// without harm.
 
 const WAITS = [0.5, 1, 2, 4, 8]; // seconds
 const trouble = document.getElementById("trouble");
@@ -7,7 +7,7 @@ let token = null;
 
 export class Refused extends Error {
   constructor(status, body) {
-    super(body.detail ?? "The server could not do this.");
+    super(body.detail ?? "The server could not process this.");
     this.status = status;
   }
 }
@@ -33,7 +33,7 @@ async function request(path, options) {
       return response;
     }
     if (attempt >= 2) {
-      trouble.textContent = "The connection is interrupted. Nothing is lost; trying again …";
+      trouble.textContent = "The connection is interrupted. Nothing is lost; reconnecting …";
       trouble.hidden = false;
     }
     const asked = Number(response?.headers.get("Retry-After")) || 0;
@@ -58,7 +58,7 @@ export async function stimulus(trial, position) {
   return createImageBitmap(await response.blob());
 }
 
-// Who this is: a platform's parameters in the address, an id that the laboratory gave, or nobody in particular.
+// The participant: the parameters of a platform in the address, an id from the laboratory, or none.
 function identity() {
   const given = new URLSearchParams(location.search);
   if (given.has("PROLIFIC_PID")) {
@@ -82,7 +82,7 @@ function identity() {
 
 export const who = identity();
 
-// What is saved outlives a reload. Without an id it lives as long as the tab: the next participant at this computer is another.
+// Saved values survive a reload. Without an id they last as long as the tab: the next participant at this computer is another.
 const shelf = () => (who.worker ? localStorage : sessionStorage);
 const label = (name) => `study ${location.pathname} ${who.platform} ${who.worker} ${who.given ?? ""} ${name}`;
 const saved = {
@@ -94,7 +94,7 @@ const saved = {
   },
 };
 
-// A laboratory gives no secret: the page draws one, so that a consent that arrives twice is one consent.
+// A laboratory has no secret: the page draws one at random, so that a consent that arrives twice counts once.
 function session() {
   if (who.session) return who.session;
   const drawn = saved.get("session") ?? Array.from(crypto.getRandomValues(new Uint32Array(4)), (n) => n.toString(36)).join("");

@@ -1,5 +1,5 @@
-// The session: consent, screening, loading, instructions, practice, trials, and the end. A jsPsych timeline that begins
-// wherever the server says that this participant is.
+// The session: consent, screening, loading, instructions, practice, trials, and the end. The jsPsych timeline starts at
+// the stage that the server reports for this participant.
 
 import { PairPlugin } from "./pair.js";
 import { ScreenPlugin, choices } from "./screen.js";
@@ -32,7 +32,7 @@ function progress(text, share) {
   byId("progress").setAttribute("aria-valuenow", Math.round(100 * share));
 }
 
-// Ends the session with a reason. jsPsych would go on with the next trial, so nothing is returned to it.
+// Ends the session with a reason. jsPsych would continue with the next trial, so nothing is returned to it.
 function stop(title, ...paragraphs) {
   message(title, ...paragraphs);
   return new Promise(() => {});
@@ -42,7 +42,7 @@ async function guarded(promise) {
   try {
     return await promise;
   } catch (error) {
-    if (error instanceof Refused) return stop("The study cannot go on", error.message);
+    if (error instanceof Refused) return stop("The study cannot continue", error.message);
     throw error;
   }
 }
@@ -74,7 +74,7 @@ const consentScreen = (known) => ({
     if (button === "agree") return void (await guarded(consent(client())));
     const { redirect } = await guarded(post("decline", { platform: who.platform }));
     if (redirect) location.assign(redirect);
-    return stop("Thank you", "You have not taken part, and nothing is kept. You can close this page.");
+    return stop("Thank you", "You have not taken part, and nothing is stored. You can close this page.");
   },
 });
 
@@ -82,7 +82,7 @@ function screeningScreens(known) {
   const responses = { color_vision: "unsaid", plates: [] };
   const vision = {
     type: ScreenPlugin,
-    html: "<h1>Your color vision</h1><p>This helps to describe who took part. Any answer is fine.</p>",
+    html: "<h1>Your color vision</h1><p>This helps to describe the participants. There is no wrong answer.</p>",
     fields: () =>
       choices("vision", "Do you see all colors as most people do?", [
         ["normal", "Yes, as far as I know"],
@@ -98,7 +98,7 @@ function screeningScreens(known) {
   const plate = (number) => ({
     type: ScreenPlugin,
     html: `<h1>Which digit do you see?</h1>
-      <p class="hint">Image ${number} of ${known.plates}. A quick look is enough. This is no medical test.</p>
+      <p class="hint">Image ${number} of ${known.plates}. A quick look is enough. This is not a medical test.</p>
       <img class="plate" src="plate-${number}.png" width="320" height="320"
         alt="Colored dots in which a digit may be seen">`,
     look: "plated",
@@ -111,10 +111,10 @@ function screeningScreens(known) {
   return [vision, ...Array.from({ length: known.plates }, (_, i) => plate(i + 1))];
 }
 
-// The barrier: no trial begins before every image of the session is here and decoded.
+// No trial starts before every image of the session is loaded and decoded.
 async function load(display, from, total, stimuli) {
   display.innerHTML = `<div class="screen"><h1>Loading the images</h1><div class="bar"><span></span></div>
-    <p class="hint" role="status">This takes a moment. Nothing is shown before all of them are here.</p></div>`;
+    <p class="hint" role="status">This takes a moment. The study starts when all images are loaded.</p></div>`;
   const bar = display.querySelector(".bar span");
   const wanted = [];
   for (let trial = from; trial < total; trial++) for (const place of [1, 2]) wanted.push([trial, place]);
@@ -183,7 +183,7 @@ function offerWithdrawal() {
   byId("leave").addEventListener("click", async () => {
     await post("withdraw");
     byId("sure").close();
-    message("You have withdrawn", "Everything you answered is deleted. You can close this page.");
+    message("You have withdrawn", "All your data is deleted. You can close this page.");
   });
 }
 
@@ -212,15 +212,15 @@ async function main() {
   });
   timeline.push({
     type: ScreenPlugin,
-    html: known.next === 0 ? known.texts.instructions : "<h1>Welcome back</h1><p>You go on where you stopped.</p>",
-    buttons: [{ name: "start", label: known.next === 0 ? "Start" : "Go on", main: true }],
+    html: known.next === 0 ? known.texts.instructions : "<h1>Welcome back</h1><p>You continue where you stopped.</p>",
+    buttons: [{ name: "start", label: known.next === 0 ? "Start" : "Continue", main: true }],
   });
   for (let index = known.next; index < known.total; index++) {
     if (index === known.practice && known.practice > 0 && index > known.next) {
       timeline.push({
         type: ScreenPlugin,
-        html: `<h1>Practice is over</h1><p>Now ${known.total - known.practice} pairs follow, without being told whether
-          you were right. Between two images nothing hurries you: take a break before any answer if you like.</p>`,
+        html: `<h1>Practice is over</h1><p>Now ${known.total - known.practice} pairs follow, without feedback. There is no time
+          limit for an answer: take a break before any answer if you like.</p>`,
         buttons: [{ name: "start", label: "Start", main: true }],
       });
     }
@@ -233,7 +233,7 @@ async function main() {
 main().catch((error) => {
   if (error instanceof Refused) message("Sorry", error.message);
   else {
-    message("Something went wrong", "Please load the page again: you go on where you stopped.");
+    message("Something went wrong", "Please reload the page: you continue where you stopped.");
     throw error;
   }
 });

@@ -1,1 +1,1 @@
-"""How many participants a study needs, by simulation."""
+"""Sample size and power of a study, by simulation."""

@@ -1,4 +1,4 @@
-"""From the flags of ``colorbench study power`` to a plan, and from its simulation to words."""
+"""``colorbench study power``: build a plan from the flags, simulate it, and print the result."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ DEFAULTS: Mapping[str, Any] = {
     "assignment": "within",
 }
 FACTORS = (0.5, 1, 2, 4)
-"""Of the participants asked for: the sizes of the table."""
+"""Sizes in the table, relative to the given number of participants."""
 
 
 def plan_of(study: Path | None, given: Mapping[str, Any], **truth: Any) -> tuple[Plan, int]:
     """Return the plan, and its number of sentinels per participant.
 
     Args:
-        study: a built study to take what is not given from, or None.
-        given: what was given of participants, trials, sentinels (a share of the trials), images, methods and
+        study: a built study that supplies missing values, or None.
+        given: the given values of participants, trials, sentinels (a share of the trials), images, methods and
             assignment.
-        truth: what is assumed of people and methods: the other fields of ``Plan``.
+        truth: assumptions about participants and methods: the other fields of ``Plan``.
 
     Raises:
-        UserError: for no study there, or a plan that cannot be.
+        UserError: if there is no study, or for an invalid plan.
     """
     values = {**DEFAULTS, **_of_study(study), **given}
     trials = values.pop("trials")
     sentinels = sentinel_count(trials, values.pop("sentinels"))
     if sentinels >= trials:
-        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", hint="give more --trials")
+        raise UserError(f"{sentinels} sentinels leave none of {trials} trials", hint="increase --trials")
     if trials > values["images"]:
-        what = f"{trials} trials need {trials} images, there are {values['images']}"
-        raise UserError(what, hint="give more --images, or fewer --trials: nobody sees an image twice")
+        what = f"{trials} trials need {trials} images, and there are {values['images']}"
+        raise UserError(what, hint="increase --images, or decrease --trials: nobody sees an image twice")
     plan = Plan(tests=trials - sentinels, **values, **truth)
     plan.check()
     return plan, sentinels
@@ -73,8 +73,8 @@ def simulated(plan: Plan, *, alpha: float, target: float, studies: int, seed: in
 
     Args:
         plan: the study.
-        alpha: of all pairs together: the strictest step of Holm's correction takes alpha / pairs.
-        target: power to be reached.
+        alpha: level for all pairs together; the strictest step of Holm's correction uses alpha / pairs.
+        target: power to reach.
         studies: number of simulated studies.
         seed: seed of the simulation.
     """
@@ -123,20 +123,20 @@ def print_power(terminal: Console, plan: Plan, sentinels: int, report: Mapping[s
     within = plan.assignment == "within"
     each = f"{plan.tests / plan.methods:g} of each method" if within else "all of one method"
     terminal.print(
-        f"{plan.participants} participants, {plan.tests + sentinels} trials each ({sentinels} of them sentinels; "
-        f"{plan.tests} count, {each}), {plan.images} images, {plan.methods} methods, {plan.assignment} "
+        f"{plan.participants} participants, {plan.tests + sentinels} trials each ({sentinels} sentinels; "
+        f"{plan.tests} test trials, {each}), {plan.images} images, {plan.methods} methods, {plan.assignment} "
         "participants"
     )
     terminal.print(
-        f"fooling rates {100 * plan.rate:g} % and {100 * (plan.rate + plan.effect):g} %; deviations on the logit "
-        f"scale: participants {plan.participant_sd:g}, images {plan.image_sd:g}, of whose variance "
-        f"{100 * plan.shared:g} % is common to all methods"
+        f"fooling rates {100 * plan.rate:g} % and {100 * (plan.rate + plan.effect):g} %; standard deviations on "
+        f"the logit scale: participants {plan.participant_sd:g}, images {plan.image_sd:g} "
+        f"({100 * plan.shared:g} % of the variance is common to all methods)"
     )
     several = "strictest" in report["levels"]
     tested = f"two-sided test at {report['alpha']:g}"
     if several:
         tested += f"; the strictest of {report['pairs']} pairs by Holm at {report['levels']['strictest']:.2g}"
-    terminal.print(f"{tested}; {report['studies']} simulated studies a line, seed {report['seed']}")
+    terminal.print(f"{tested}; {report['studies']} simulated studies per line, seed {report['seed']}")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for head in ("participants", "power", *(["strictest"] if several else []), "± difference", "± rate"):
         table.add_column(head, justify="right", no_wrap=True)
@@ -150,21 +150,19 @@ def print_power(terminal: Console, plan: Plan, sentinels: int, report: Mapping[s
         which = " at the strictest level" if name == "strictest" else ""
         if needed is None:
             terminal.print(
-                f"{100 * report['target']:g} % power{which} is not reached by {report['most']} participants: show more "
-                "images, or look for a larger difference"
+                f"{100 * report['target']:g} % power{which} is not reached with {report['most']} participants: use "
+                "more images, or plan for a larger difference"
             )
         else:
             terminal.print(f"for {100 * report['target']:g} % power{which}: about {needed} participants", style="bold")
     factor = report["response"]["exaggeration"]
     if factor is not None and factor >= 1.25:
         terminal.print(
-            f"with {plan.participants} participants a significant difference overstates the true one {factor:.1f} "
-            "times in the mean",
+            f"expected exaggeration of a significant difference (type M error) with {plan.participants} "
+            f"participants: {factor:.1f}x",
             style="yellow",
         )
-    terminal.print(
-        "± : half of the 95 % interval. Participants and trials that the exclusions leave out come on top.", style="dim"
-    )
+    terminal.print("±: half width of the 95 % interval. Plan additional participants for exclusions.", style="dim")
 
 
 def _range(ends: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""What a study would find, before anyone is paid: simulated power and precision."""
+"""Simulated power and precision of a planned study."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from protocols.human_study.power.simulation import Plan, Simulated, simulate
 
 STUDIES = 1000
 MOST = 2000
-"""Participants beyond which nobody is asked."""
-_BLOCK = 1 << 18  # answers simulated at a time: what fits in the processor's cache is twice as fast
+"""Maximum number of participants of the search."""
+_BLOCK = 1 << 18  # responses simulated at a time: a block that fits in the processor's cache is twice as fast
 
 
 @dataclass(frozen=True)
 class Power:
-    """What simulated studies of one plan found."""
+    """Results of simulated studies of one plan."""
 
     plan: Plan
     p: np.ndarray
@@ -35,9 +35,9 @@ class Power:
     difference: np.ndarray
     """(studies,) the estimated second rate minus the first; 0..1."""
     half_width: float
-    """Of the difference's 95 % interval, the median over studies; 0..1."""
+    """Half width of the 95 % interval of the difference, median over studies; 0..1."""
     rate_half_width: float
-    """Of the first method's own 95 % interval, the median over studies; 0..1."""
+    """Half width of the 95 % interval of the first rate, median over studies; 0..1."""
 
     def power(self, alpha: float = 0.05) -> float:
         """Return the share of the studies whose test found a difference."""
@@ -56,7 +56,7 @@ class Power:
 
 
 def blocks(plan: Plan, studies: int, seed: int) -> Iterator[Simulated]:
-    """Yield ``studies`` simulated studies, a bounded number of responses at a time."""
+    """Yield ``studies`` simulated studies, a limited number of responses at a time."""
     rng = np.random.default_rng(seed)
     size = max(1, _BLOCK // (plan.participants * plan.tests))
     for start in range(0, studies, size):
@@ -64,15 +64,15 @@ def blocks(plan: Plan, studies: int, seed: int) -> Iterator[Simulated]:
 
 
 def simulated_power(plan: Plan, *, studies: int = STUDIES, seed: int = 0) -> Power:
-    """Estimate how often a study of this plan separates the first two methods, by the test that ``analyze`` makes.
+    """Estimate how often a study of this plan finds the first difference, with the test of ``analyze``.
 
     Args:
         plan: the study.
-        studies: how many to simulate.
+        studies: number of simulations.
         seed: of the simulation.
 
     Raises:
-        UserError: for a plan that cannot be.
+        UserError: for an invalid plan.
     """
     plan.check()
     p, differences, widths, rate_widths = [], [], [], []
@@ -81,7 +81,7 @@ def simulated_power(plan: Plan, *, studies: int = STUDIES, seed: int = 0) -> Pow
         difference, variance, freedom = difference_parts(block.fooled, block.participant, block.image, second, first)
         error = np.sqrt(variance.total)
         with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.nan_to_num(difference / error)  # no answer fooled at all: no difference was found
+            t = np.nan_to_num(difference / error)  # no fooled response at all: no difference was found
         p.append(2 * stats.t.sf(np.abs(t), freedom))
         differences.append(difference)
         widths.append(stats.t.ppf(0.975, freedom) * error)
@@ -100,27 +100,27 @@ def simulated_power(plan: Plan, *, studies: int = STUDIES, seed: int = 0) -> Pow
 def participants_needed(
     size: Callable[[int], Power], plan: Plan, *, target: float = 0.8, alpha: float = 0.05, most: int = MOST
 ) -> Power | None:
-    """Find the fewest participants whose simulated power reaches ``target``; None where ``most`` do not.
+    """Find the fewest participants whose simulated power reaches ``target``; None if ``most`` do not reach it.
 
-    With a given number of images more participants help only so far: what is a method's own luck with these
-    images stays.
+    With a fixed number of images more participants help only up to a limit, because the variation of a method over
+    these images remains.
 
     Args:
-        size: the simulated power with so many participants; see ``Sizes``.
+        size: number of participants -> simulated power; see ``Sizes``.
         plan: the study; its own number of participants is not used.
         target: power, 0..1.
-        alpha: level of the test, after whatever correction for many tests.
-        most: participants at most.
+        alpha: level of the test, after any correction for multiple tests.
+        most: maximum number of participants.
     """
     step = plan.methods if plan.assignment == "between" else 1
-    low = high = MINIMUM_PARTICIPANTS  # of each method: fewer have no interval in the analysis
+    low = high = MINIMUM_PARTICIPANTS  # per method: with fewer the analysis has no interval
     best = size(high * step)
     while best.power(alpha) < target:
         if 2 * high * step > most:
             return None
         low, high = high, 2 * high
         best = size(high * step)
-    # Neighboring sizes differ by less than the simulation can tell: stop within 2 %.
+    # The simulation cannot distinguish neighboring sizes: stop within 2 %.
     while high - low > max(1, high // 50):
         middle = (low + high) // 2
         found = size(middle * step)
@@ -139,7 +139,7 @@ class Sizes:
         self.found: dict[int, Power] = {}
 
     def __call__(self, participants: int) -> Power:
-        """Return the simulated power with so many participants."""
+        """Return the simulated power with this number of participants."""
         if participants not in self.found:
             plan = replace(self.plan, participants=participants)
             self.found[participants] = simulated_power(plan, studies=self.studies, seed=self.seed)

@@ -1,9 +1,9 @@
-"""Simulated studies, many at once: whom they ask, what they show, and how people answer.
+"""Simulation of many studies at once: participants, images, and responses.
 
-A participant p fools to a method's fake on image i with probability expit(b + u_p + v_i): u is drawn anew for every
-participant, v for every image, normal with the given deviations on the logit scale, and b is solved so that the mean
-over both is the rate asked for. A part of v is common to all methods (some images are easy to fool with), the rest is a
-method's own.
+Participant p is fooled by a method on image i with probability expit(b + u_p + v_i). u is drawn for every participant
+and v for every image, from normal distributions with the given standard deviations on the logit scale, and b is solved
+so that the mean over both is the given rate. A share of the variance of v is common to all methods (some images fool
+more easily); the rest is independent for each method.
 """
 
 from __future__ import annotations
@@ -21,70 +21,70 @@ from protocols.human_study.study.schema import Assignment
 
 @dataclass(frozen=True)
 class Plan:
-    """A study that could be made. ``check`` refuses what could not."""
+    """The plan of a study; ``check`` refuses invalid ones."""
 
     rate: float = 0.25
     """Fooling rate of the first method, 0..1, over all participants and images."""
     effect: float = 0.05
-    """By how much the second method's is higher."""
+    """Difference of the second rate to the first."""
     participants: int = 40
-    """Of the whole study, all methods together."""
+    """Number over all methods."""
     tests: int = 36
-    """Judgments a participant that count for a method; sentinels are not among them."""
+    """Test trials per participant, without sentinels."""
     images: int = 200
-    """Images of the tests."""
+    """Number of test images."""
     methods: int = 2
-    """Judged in the study; the first two are compared."""
+    """Number of methods; the first two are compared."""
     assignment: Assignment = "within"
-    """``within``: a participant judges all methods, ``tests / methods`` times each; ``between``: one."""
+    """``within``: all methods per participant, ``tests / methods`` trials each; ``between``: one method."""
     participant_sd: float = 0.4
-    """Deviation between participants, logit scale."""
+    """Standard deviation between participants, logit scale."""
     image_sd: float = 0.8
-    """Deviation between images, logit scale."""
+    """Standard deviation between images, logit scale."""
     shared: float = 0.5
     """Share of the images' variance that is common to all methods, 0..1."""
 
     @property
     def tests_a_method(self) -> int:
-        """Test trials of one method in the whole study, about."""
+        """Approximate number of test trials per method."""
         return self.participants * self.tests // self.methods
 
     def check(self) -> None:
-        """Refuse what no study can be.
+        """Refuse an invalid plan.
 
         Raises:
             UserError: naming the flag.
         """
         if not (0 < self.rate < 1 and 0 < self.rate + self.effect < 1):
             raise UserError(
-                f"fooling rates of {self.rate:g} and {self.rate + self.effect:g} cannot be",
-                hint="give --rate and --effect with both rates between 0 and 1",
+                f"fooling rates of {self.rate:g} and {self.rate + self.effect:g} are not possible",
+                hint="choose --rate and --effect so that both rates are between 0 and 1",
             )
         if self.methods < 2:
-            raise UserError("power is about telling two methods apart", hint="give --methods 2 or more")
+            raise UserError("power needs at least two methods", hint="use --methods 2 or more")
         if self.tests > self.images:
-            what = f"{self.tests} test trials need {self.tests} images, there are {self.images}"
-            raise UserError(what, hint="give more --images, or fewer --trials: nobody sees an image twice")
+            what = f"{self.tests} test trials need {self.tests} images, and there are {self.images}"
+            raise UserError(what, hint="increase --images, or decrease --trials: nobody sees an image twice")
         if self.assignment == "within" and self.tests < self.methods:
-            raise UserError(f"{self.tests} test trials cannot hold {self.methods} methods", hint="give more --trials")
+            raise UserError(f"{self.tests} test trials are fewer than {self.methods} methods", hint="increase --trials")
         if self.participants < (2 * self.methods if self.assignment == "between" else 2):
-            raise UserError(f"{self.participants} participants are too few", hint="give more --participants")
+            raise UserError(f"{self.participants} participants are too few", hint="increase --participants")
         if min(self.participant_sd, self.image_sd) < 0 or not 0 <= self.shared <= 1:
-            raise UserError("deviations must not be negative, and --shared lies in 0..1")
+            raise UserError("standard deviations must not be negative, and --shared must be in 0..1")
 
 
 @dataclass(frozen=True)
 class Simulated:
-    """The answers of S simulated studies, n each; the arrays are (S, n)."""
+    """The responses of S simulated studies, n each; the arrays are (S, n)."""
 
     fooled: np.ndarray
     """bool."""
     participant: np.ndarray
-    """Whole numbers from 0."""
+    """Integers from 0."""
     image: np.ndarray
-    """Whole numbers from 0."""
+    """Integers from 0."""
     method: np.ndarray
-    """Whole numbers from 0."""
+    """Integers from 0."""
 
 
 @lru_cache(maxsize=256)
@@ -99,10 +99,10 @@ def intercept(rate: float, sd: float) -> float:
 
 
 def deal(studies: int, participants: int, tests: int, images: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw which images each participant sees: (studies, participants, tests).
+    """Draw the images of each participant: (studies, participants, tests).
 
-    Nobody sees one twice, and all are seen equally often, to within one. Whole decks are shuffled and dealt; what the
-    participant at the end of a deck has in hand goes to the bottom of the next.
+    No participant sees an image twice, and the counts of images differ by at most one. Complete decks are shuffled and
+    dealt; images of a participant from the end of a deck are at the bottom of the next deck.
     """
     decks = -(-participants * tests // images)
     dealt = np.empty((studies, decks * images), np.int32)
@@ -118,8 +118,8 @@ def deal(studies: int, participants: int, tests: int, images: int, rng: np.rando
 def methods_of(dealt: np.ndarray, images: int, methods: int, assignment: Assignment) -> np.ndarray:
     """Return the method of every trial, of the shape (S, participants, tests) of ``dealt``.
 
-    Within a participant: each method equally often, to within one, and each image under another method in the next
-    deck, as far as the first allows.
+    Within participants, the counts of methods differ by at most one, and each image has another method in the next
+    deck, as far as the first condition allows.
     """
     participants, tests = dealt.shape[1:]
     turn = np.arange(participants)[:, None]
@@ -132,7 +132,7 @@ def methods_of(dealt: np.ndarray, images: int, methods: int, assignment: Assignm
 
 
 def simulate(plan: Plan, studies: int, rng: np.random.Generator) -> Simulated:
-    """Draw the responses of simulated studies; every study has participants and images of its own.
+    """Draw the responses of simulated studies; every study has its own participants and images.
 
     The first method has ``rate``, all others ``rate + effect``.
     """

@@ -1,4 +1,4 @@
-"""The admin's page: how far the study is, its tables, and the deletion of a participant; behind a token."""
+"""The admin page: progress of the study, its tables, and the deletion of a participant; protected by a token."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COOKIE = "study-admin"
 HOURS = 12
 PENDING = (
     "The write-ahead log still holds data of a participant who withdrew, because another program reads the database. "
-    "It is emptied as soon as that program lets go: close it, then load this page again."
+    "It is emptied when that program has finished: close it, then reload this page."
 )
 
 
@@ -79,9 +79,9 @@ async def delete(request: Request) -> Response:
     _demand(request)
     body = await _fields(request)
     if not hmac.compare_digest(body.get("form", "").encode(), study.secrets.form_token().encode()):
-        raise Refusal(403, "This form is not from this page.")
+        raise Refusal(403, "This form does not come from this page.")
     if not await run_sync(lambda: forget(study, body.get("participant", ""))):
-        raise Refusal(404, "There is no such participant.")
+        raise Refusal(404, "No such participant.")
     return RedirectResponse(f"{study.base}/admin", status_code=303)
 
 
@@ -90,7 +90,7 @@ async def download(request: Request) -> Response:
     study: Study = request.app.state.study
     name = request.path_params["name"]
     if name not in DOWNLOADS:
-        raise Refusal(404, "There is nothing here.")
+        raise Refusal(404, "Not found.")
     _demand(request)
     make, kind = DOWNLOADS[name]
     content = await run_sync(lambda: make(study))
@@ -98,7 +98,7 @@ async def download(request: Request) -> Response:
 
 
 def state_of(study: Study) -> dict[str, Any]:
-    """Return what the page shows: slots by cell, and the participants."""
+    """Return the content of the page: slots by cell, and the participants."""
     participants, responses = study.store.rows("participants"), study.store.rows("responses")
     done = Counter(response["participant"] for response in responses)
     holders = {
@@ -108,7 +108,7 @@ def state_of(study: Study) -> dict[str, Any]:
     for cell, slots in slots_by_cell(study.design).items():
         states = Counter(holders.get(slot.id, "free") for slot in slots)
         row = {name: states[name] for name in ("complete", "active", "free")}
-        cells.append({"name": cell, "positions": len(slots), **row})
+        cells.append({"name": cell, "slots": len(slots), **row})
     table = participants_table(study.design, participants, responses)
     address = (study.options.public_url or "").rstrip("/")
     return {
@@ -116,7 +116,7 @@ def state_of(study: Study) -> dict[str, Any]:
         "name": study.design.name,
         "cells": cells,
         "complete": sum(cell["complete"] for cell in cells),
-        "positions": len(study.design.slots),
+        "slots": len(study.design.slots),
         "responses": len(responses),
         "total": study.design.settings.practice + study.design.settings.trials,
         "participants": [
@@ -167,7 +167,7 @@ def _demand(request: Request) -> None:
     seconds = study.limiter.wait("logins", address_of(request), study.options.rates.logins)
     if seconds > 0:
         raise TooOften(seconds)
-    raise Refusal(401, "This needs the admin's token.")
+    raise Refusal(401, "This needs the admin token.")
 
 
 async def _fields(request: Request) -> dict[str, str]:
@@ -175,7 +175,7 @@ async def _fields(request: Request) -> dict[str, str]:
     try:
         return {name: values[0] for name, values in parse_qs(body.decode("ascii"), max_num_fields=10).items()}
     except ValueError as error:
-        raise Refusal(400, "This is not what the page sends.") from error
+        raise Refusal(400, "Invalid form data.") from error
 
 
 async def _field(request: Request, name: str) -> str:

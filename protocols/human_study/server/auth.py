@@ -1,4 +1,4 @@
-"""What only the server knows: the salt of the workers' ids, and the key that its tokens are signed with."""
+"""Secrets of the server: the salt of the worker ids, and the signing key of the tokens."""
 
 from __future__ import annotations
 
@@ -19,41 +19,41 @@ _CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Secrets:
-    """The secrets of one study; they stay the same for its whole life."""
+    """The secrets of one study; they never change."""
 
     salt: bytes
     key: bytes
     admin_token: str
 
     def worker_hash(self, platform: str, worker: str) -> str:
-        """Return the hash under which a worker's id is stored: without the salt nobody finds the id again."""
+        """Return the hash of a worker id for storage; it cannot be linked to the id without the salt."""
         return hmac.new(self.salt, f"{platform}\0{worker}".encode(), hashlib.sha256).hexdigest()
 
     def token(self, participant: str) -> str:
-        """Return the token that a participant's page sends with every request."""
+        """Return the token of a participant for all requests of the page."""
         return f"{participant}.{self._mac('participant', participant)}"
 
     def participant_of(self, token: str) -> str | None:
-        """Return the participant whose token this is; None for anything else."""
+        """Return the participant of a token; None for an invalid token."""
         participant, _, _ = token.partition(".")
         good = hmac.compare_digest(token.encode(), self.token(participant).encode())
         return participant if good and participant else None
 
     def completion_code(self, participant: str) -> str:
-        """Return the completion code, ten characters that are shown only to a participant who finished."""
+        """Return the completion code, ten characters, for a participant who has finished."""
         digest = hmac.new(self.key, f"code\0{participant}".encode(), hashlib.sha256).digest()
         return "".join(_CODE_ALPHABET[byte % len(_CODE_ALPHABET)] for byte in digest[:10])
 
     def is_admin(self, token: str) -> bool:
-        """Return whether this is the admin's token."""
+        """Return whether this is the admin token."""
         return hmac.compare_digest(token.encode(), self.admin_token.encode())
 
     def admin_cookie(self) -> str:
-        """Return the cookie that the admin's browser keeps instead of the token."""
+        """Return the admin cookie, which replaces the token in the browser."""
         return self._mac("admin", self.admin_token)
 
     def form_token(self) -> str:
-        """Return the token that every form of the admin page holds, against forms on other pages."""
+        """Return the token of the forms of the admin page, against forms on other pages (CSRF)."""
         return self._mac("form", self.admin_token)
 
     def _mac(self, purpose: str, value: str) -> str:
@@ -62,7 +62,7 @@ class Secrets:
 
 
 def load_secrets(folder: Path, admin_token: str | None = None) -> Secrets:
-    """Load the study's secrets, made when it is served for the first time; only their owner may read the file.
+    """Load the secrets of a study, or create them; only their owner may read the file.
 
     Args:
         folder: the study's ``data/``.

@@ -1,7 +1,7 @@
-"""The answers, in one SQLite file: nothing is acknowledged before the disk has it.
+"""The responses, in one SQLite file: a response is acknowledged only after it is on disk.
 
-Nothing is written before consent. With it a participant gets a place of the design on a lease that every request
-renews; a place whose lease ran out goes to the next participant, and the answers given on it so far are kept.
+Nothing is written before consent. With consent a participant gets a slot of the design on a lease that every request
+renews. A slot whose lease has expired goes to the next participant, and the responses given on it so far are kept.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from protocols.human_study.study.schema import Design, Slot, Trial
 
 Stage = Literal["new", "consented", "ready", "complete"]
 ENDED_PER_SLOT = 50
-"""So many participants may give up a place before it is given no more: what is written stays bounded."""
+"""Number of participants who may abandon a slot before it is not reassigned any more: the data stays bounded."""
 
 _BUSY_MS = 5000
 _READER_SECONDS = 1.0
-"""So long a deletion waits for a reader; the other participants wait with it."""
+"""How long a deletion waits for a reader; the other participants wait with it."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS participants (
@@ -65,7 +65,7 @@ CREATE TABLE IF NOT EXISTS started (
 
 
 class Refusal(Exception):
-    """What is not done, with an HTTP status and a sentence for the participant."""
+    """A refused request, with an HTTP status and a sentence for the participant."""
 
     def __init__(self, status: int, detail: str) -> None:
         self.status, self.detail = status, detail
@@ -74,17 +74,17 @@ class Refusal(Exception):
 
 @dataclass(frozen=True)
 class Known:
-    """Where a participant is."""
+    """Progress of a participant."""
 
     participant: str
     stage: Stage
     next: int
-    """Index of the first trial without an answer."""
+    """Index of the first trial without a response."""
     slot: Slot
 
 
 class Store:
-    """The study's participants and answers; safe to call from any thread of one process."""
+    """Participants and responses of the study; safe to call from any thread of one process."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class Store:
         self._lock, self._closed = threading.Lock(), False
         self._db = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
         self._db.row_factory = sqlite3.Row
-        # WAL with FULL: every commit waits for the disk. secure_delete: what is withdrawn leaves no trace in the file.
+        # WAL with FULL: every commit waits for the disk. secure_delete: deleted data leaves no trace in the file.
         for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
             self._db.execute(f"PRAGMA {pragma}")
         self._db.executescript(_SCHEMA)
@@ -112,7 +112,7 @@ class Store:
     def deletion_pending(self) -> bool:
         """Whether the write-ahead log may still hold deleted data, because another program reads the database.
 
-        Emptying the log is tried again at every change, at every look at this and when the server stops.
+        Emptying the log is tried again at every change, at every access to this property, and when the server stops.
         """
         with self._lock:
             if not self._closed:
@@ -132,7 +132,7 @@ class Store:
             self._log_holds_deleted = not self._empty_log()
 
     def _empty_log(self, seconds: float = 0.0) -> bool:
-        """Move the write-ahead log into the database and cut it to nothing; False where a reader is in the way.
+        """Move the write-ahead log into the database and empty it; False if a reader prevents this.
 
         Args:
             seconds: for how long to wait for the reader.
@@ -150,7 +150,7 @@ class Store:
         """Return the participant of a worker; None for a new one.
 
         Raises:
-            Refusal: for a worker who is known, where the session is not the one that consented.
+            Refusal: for a known worker with another session than the one that consented.
         """
         digest, proof = self._hashes(platform, worker, session)
         with self._lock:
@@ -159,16 +159,16 @@ class Store:
             ).fetchone()
         if row is None:
             return None
-        # The laboratory's ids are no secrets: only the browser that began, with its token, may go on.
+        # Laboratory ids are not secret: only the browser that started, with its token, may continue.
         if row["session_hash"] != proof or (platform == "lab" and worker):
-            raise Refusal(409, "You have taken part already, or began in another browser. Please go on there.")
+            raise Refusal(409, "You have already taken part, or started in another browser. Please continue there.")
         return str(row["participant"])
 
     def open(self, participant: str) -> Known:
-        """Count a load of the page, and where the participant is.
+        """Count a load of the page; return the progress of the participant.
 
         Raises:
-            Refusal: for one who is not known, or whose place was given to another.
+            Refusal: for an unknown participant, or one whose slot was given to another.
         """
         with self._transaction() as db:
             row = self._alive(db, participant)
@@ -176,7 +176,7 @@ class Store:
             return self._known(db, row)
 
     def known(self, participant: str) -> Known:
-        """Return where the participant is, and renew the lease.
+        """Return the progress of the participant, and renew the lease.
 
         Raises:
             Refusal: see ``open``.
@@ -185,7 +185,7 @@ class Store:
             return self._known(db, self._alive(db, participant))
 
     def trial_of(self, participant: str, index: int) -> Trial:
-        """Return a trial that the participant may look at: it is in the session and has no response yet.
+        """Return a trial whose images the participant may load: it is in the session and has no response yet.
 
         Raises:
             Refusal: for any other.
@@ -197,17 +197,17 @@ class Store:
                 (participant,),
             ).fetchone()
         if row is None:
-            raise Refusal(401, "Nobody of this name takes part.")
+            raise Refusal(401, "Unknown participant.")
         trials = self.slots[row["slot"]].trials
         if row["status"] != "active" or not row["done"] <= index < len(trials):
-            raise Refusal(404, "There is no such image.")
+            raise Refusal(404, "No such image.")
         return trials[index]
 
     def consent(self, platform: str, worker: str, session: str, client: dict[str, Any]) -> str:
-        """Give a new participant a place; the same one again for the same session.
+        """Assign a slot to a new participant; the same one again for the same session.
 
         Raises:
-            Refusal: where all places are taken.
+            Refusal: if all slots are taken.
         """
         digest, proof = self._hashes(platform, worker, session)
         with self._transaction() as db:
@@ -216,7 +216,7 @@ class Store:
             ).fetchone()
             if row is not None:
                 if row["session_hash"] != proof:
-                    raise Refusal(409, "You have taken part already.")
+                    raise Refusal(409, "You have already taken part.")
                 return str(row["participant"])
             now = self.clock()
             expired = (now - self.lease_seconds,)
@@ -225,7 +225,7 @@ class Store:
             taken = {slot for (slot,) in db.execute("SELECT slot FROM participants WHERE status != 'expired'")}
             free = next((slot.id for slot in self.design.slots if slot.id not in taken), None)
             if free is None or total >= ENDED_PER_SLOT * len(self.design.slots):
-                raise Refusal(409, "All places in this study are taken at the moment. Thank you for coming.")
+                raise Refusal(409, "All places in this study are taken at the moment. Thank you for your interest.")
             participant = token_hex(6)
             db.execute(
                 "INSERT INTO participants VALUES (?, ?, ?, ?, ?, 'active', ?, ?, NULL, 1, NULL, NULL, ?)",
@@ -234,7 +234,7 @@ class Store:
         return participant
 
     def screening(self, participant: str, body: Screening) -> None:
-        """Keep the first answers about color vision; later ones change nothing.
+        """Store the first responses about color vision; later ones change nothing.
 
         Raises:
             Refusal: see ``open``.
@@ -261,10 +261,10 @@ class Store:
             )
 
     def response(self, participant: str, body: Response) -> Trial:
-        """Keep an answer; when this returns, the disk has it. The same answer again changes nothing.
+        """Store a response; it is on disk when this returns. The same response again changes nothing.
 
         Raises:
-            Refusal: for a trial that is not the next, and for another answer to one that is answered.
+            Refusal: for a trial that is not the next, and for another response to an answered trial.
         """
         with self._transaction() as db:
             known = self._known(db, self._alive(db, participant))
@@ -273,7 +273,7 @@ class Store:
                 "SELECT body FROM responses WHERE participant = ? AND trial = ?", (participant, body.trial)
             ).fetchone()
             if kept is not None and kept["body"] != text:
-                raise Refusal(409, "This trial has another answer already.")
+                raise Refusal(409, "This trial already has another answer.")
             if kept is None:
                 if body.trial != known.next or known.stage != "ready":
                     raise Refusal(409, "This is not the next trial.")
@@ -286,10 +286,10 @@ class Store:
             return known.slot.trials[body.trial]
 
     def finish(self, participant: str) -> str:
-        """Mark a session complete; return the platform that it came from.
+        """Mark a session complete; return its platform.
 
         Raises:
-            Refusal: while answers are missing.
+            Refusal: while responses are missing.
         """
         with self._transaction() as db:
             row = self._alive(db, participant)
@@ -298,7 +298,7 @@ class Store:
             if known.stage == "complete":
                 return platform
             if known.next < len(known.slot.trials):
-                raise Refusal(409, "Not all pairs are answered yet.")
+                raise Refusal(409, "Some pairs are not answered yet.")
             db.execute(
                 "UPDATE participants SET status = 'complete', finished = ? WHERE participant = ?",
                 (self.clock(), participant),
@@ -306,10 +306,9 @@ class Store:
         return platform
 
     def delete(self, participant: str) -> bool:
-        """Delete a participant with all answers; whether there was one.
+        """Delete a participant with all responses; return whether there was one.
 
-        Where a reader keeps the write-ahead log from being emptied, ``deletion_pending`` tells, and
-        it is emptied later.
+        If a reader prevents emptying the write-ahead log, ``deletion_pending`` is true and the log is emptied later.
         """
         with self._transaction() as db:
             found = db.execute("DELETE FROM participants WHERE participant = ?", (participant,)).rowcount
@@ -325,7 +324,7 @@ class Store:
             return [dict(row) for row in self._db.execute(f"SELECT * FROM {table} ORDER BY {order}")]
 
     def _hashes(self, platform: str, worker: str, session: str) -> tuple[str, str]:
-        # Without an id, the session (a number that the page drew) is the id.
+        # Without an id, the session (a random number of the page) is the id.
         return self.secrets.worker_hash(platform, worker or f"\0{session}"), self.secrets.worker_hash(
             f"{platform} session", session
         )
@@ -345,17 +344,17 @@ class Store:
     def _alive(self, db: sqlite3.Connection, participant: str) -> sqlite3.Row:
         """Return the participant's row and renew the lease.
 
-        A participant whose lease ran out goes on if the slot is still free.
+        A participant whose lease has expired continues if the slot is still free.
         """
         row: sqlite3.Row | None = db.execute(
             "SELECT * FROM participants WHERE participant = ?", (participant,)
         ).fetchone()
         if row is None:
-            raise Refusal(401, "Your answers are not here: you withdrew, or they were deleted.")
+            raise Refusal(401, "Your data was deleted, because you withdrew or asked for it.")
         if row["status"] == "expired":
             query = "SELECT 1 FROM participants WHERE slot = ? AND status != 'expired'"
             if db.execute(query, (row["slot"],)).fetchone():
-                raise Refusal(410, "You were away for long, and your place was given to another. Thank you for coming.")
+                raise Refusal(410, "You were inactive for too long, and another participant has your place. Thank you.")
             db.execute("UPDATE participants SET status = 'active' WHERE participant = ?", (participant,))
         if row["status"] != "complete":
             db.execute("UPDATE participants SET seen = ? WHERE participant = ?", (self.clock(), participant))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def forget(study: Study, participant: str) -> bool:
-    """Delete a participant, from the tables that were exported too, and note that earlier analyzes are outdated."""
+    """Delete a participant, also from exported tables, and note that earlier analyses are outdated."""
     found = study.store.delete(participant)
     if found:
         note_withdrawal(study.folder)

@@ -1,4 +1,4 @@
-"""What every request and answer goes through: headers, bodies that end, and one form of refusal."""
+"""Middleware of every request and response: headers, a size limit of bodies, and one form of refusal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from protocols.human_study.server.database import Refusal
 
 BODY_LIMIT = 16 * 1024
-"""Bytes; the largest body that the page sends has about 300."""
+"""Bytes; the largest body of the page has about 300."""
 TURK = ("https://www.mturk.com", "https://workersandbox.mturk.com")
-"""The only places that a finished HIT is submitted to."""
+"""The only addresses to which a finished HIT is submitted."""
 TURK_FRAMES = ("https://worker.mturk.com", *TURK)
 POLICY = "; ".join(
     (
@@ -41,7 +41,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class Headers:
-    """Adds the same headers to every answer: none of them depends on what is answered."""
+    """Adds the same headers to every response, independent of its content."""
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
@@ -64,9 +64,9 @@ async def read_body(request: Request) -> bytes:
     """Read the whole body.
 
     Raises:
-        Refusal: 413 for one that is too long, before it is read.
+        Refusal: 413 for a body that is too long, before it is read.
     """
-    too_long = Refusal(413, "This is more than the study asks for.")
+    too_long = Refusal(413, "The request is too large.")
     declared = request.headers.get("content-length", "")
     if declared.isdigit() and int(declared) > BODY_LIMIT:
         raise too_long
@@ -82,17 +82,17 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
     """Read the body as a ``kind``.
 
     Raises:
-        Refusal: 415 for another type than JSON, 400 for what is not a ``kind``.
+        Refusal: 415 for another type than JSON, 400 for a body that is not a ``kind``.
     """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise Refusal(415, "Only JSON is understood here.")
+        raise Refusal(415, "Only JSON is accepted.")
     body = await read_body(request)
     try:
         return kind.model_validate_json(body)
     except (ValidationError, RecursionError, UnicodeDecodeError) as error:
-        raise Refusal(400, "This is not what the study asks for.") from error
+        raise Refusal(400, "Invalid request.") from error
 
 
 def address_of(request: Request) -> str:
-    """Return the address whose rate limit a request counts for; it is stored nowhere else."""
+    """Return the address to whose rate limit a request counts; it is not stored."""
     return request.client.host if request.client else "unknown"

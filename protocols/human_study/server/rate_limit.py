@@ -1,4 +1,4 @@
-"""How much anybody may ask for: token buckets, kept in memory only."""
+"""Rate limits: token buckets, in memory only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 KEPT = 20_000
-"""Buckets at a time; the longest unused are forgotten."""
+"""Maximum number of buckets; the least recently used are dropped."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """So many at once, and so many a second in the long run."""
+    """A burst, and a long-term rate per second."""
 
     burst: float
     per_second: float
@@ -21,16 +21,16 @@ class Rate:
 
 @dataclass(frozen=True)
 class Rates:
-    """Who may ask for what, how often."""
+    """Rate limits by kind of request."""
 
     arrivals: Rate = Rate(120, 2.0)
-    """begin, consent, decline and preview, an address: a whole classroom behind one address at once."""
+    """begin, consent, decline and preview, per address: enough for a whole classroom behind one address."""
     requests: Rate = Rate(60, 10.0)
-    """Everything that a participant's page sends."""
+    """All other requests, per participant."""
     stimuli: Rate = Rate(600, 20.0)
-    """Images, a participant: a few sessions' worth, for reloads."""
+    """Images, per participant: enough for a few sessions, for reloads."""
     logins: Rate = Rate(5, 0.1)
-    """Attempts at the admin's token, an address."""
+    """Attempts at the admin token, per address."""
 
 
 class Limiter:
@@ -41,7 +41,7 @@ class Limiter:
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
     def wait(self, kind: str, who: str, rate: Rate) -> float:
-        """Take one; 0 if it was there, else the seconds until there is one."""
+        """Take one token; return 0 if there was one, else the seconds until the next."""
         now = self._clock()
         left, then = self._buckets.pop((kind, who), (rate.burst, now))
         left = min(rate.burst, left + (now - then) * rate.per_second)

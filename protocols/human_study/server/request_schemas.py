@@ -1,4 +1,4 @@
-"""The bodies that the page may send: every field bounded, unknown ones refused."""
+"""The request bodies of the page: every field has bounds, unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class _Body(BaseModel):
 
 
 class Client(_Body):
-    """What the page says of the screen."""
+    """The screen of a participant, as reported by the page."""
 
     screen_width: _Pixels
     screen_height: _Pixels
@@ -29,13 +29,13 @@ class Client(_Body):
 
 
 class Who(_Body):
-    """Who somebody says to be; the platform's session is the proof of it."""
+    """The claimed identity of a participant; the session of the platform proves it."""
 
     platform: Platform
     worker: Annotated[str, Field(max_length=200)] = ""
-    """PROLIFIC_PID, workerId, or the laboratory's own id; empty for nobody in particular."""
+    """PROLIFIC_PID, workerId, or an id of the laboratory; empty without an id."""
     session: Annotated[str, Field(max_length=200)] = ""
-    """SESSION_ID or assignmentId; without either, a number that the page drew at random."""
+    """SESSION_ID or assignmentId; without either, a random number of the page."""
 
 
 class Begin(_Body):
@@ -89,8 +89,8 @@ class Finish(_Body):
     """POST api/finish."""
 
     submit_to: Annotated[str, Field(max_length=200)] = ""
-    """turkSubmitTo; believed only if it is one of Mechanical Turk's two."""
+    """turkSubmitTo; accepted only if it is one of the two addresses of Mechanical Turk."""
 
 
 class Nothing(_Body):
-    """A request that says all by its address."""
+    """A request with an empty body."""

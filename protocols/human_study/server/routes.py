@@ -1,4 +1,7 @@
-"""What a participant's page may ask. A trial's truth is told in practice only, and only after the answer is kept."""
+"""The routes of the participant's page.
+
+The correct response to a trial is disclosed in practice only, after the participant's response is stored.
+"""
 
 from __future__ import annotations
 
@@ -47,13 +50,13 @@ def _participant(request: Request, kind: str = "requests") -> str:
     participant = study.secrets.participant_of(token) if scheme.lower() == "bearer" else None
     if participant is None:
         _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
-        raise Refusal(401, "Please open the study from the link that you were given.")
+        raise Refusal(401, "Please open the study with the link that you received.")
     _limited(request, kind, participant, getattr(study.options.rates, kind))
     return participant
 
 
 def _session(study: Study, known: Known | None) -> dict[str, Any]:
-    """Return what the page must know; nothing in it differs between methods or depends on the truth."""
+    """Return the data for the page; nothing in it depends on the method or on which image is real."""
     settings = study.design.settings
     return {
         "title": study.design.title,
@@ -73,7 +76,7 @@ def _session(study: Study, known: Known | None) -> dict[str, Any]:
 
 
 async def begin(request: Request) -> Response:
-    """Handle POST api/begin: return where this participant is; nothing is stored about a new one."""
+    """Handle POST api/begin: return the progress of this participant; nothing is stored about a new one."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
     body = await read_json(request, request_schemas.Begin)
@@ -84,7 +87,7 @@ async def begin(request: Request) -> Response:
         try:
             known = await _in_thread(study.store.open, participant)
         except Refusal as refusal:
-            if refusal.status != 401:  # 401: deleted meanwhile, so a new one
+            if refusal.status != 401:  # 401: deleted in the meantime, so a new one
                 raise
     if known is None and (body.who.worker or body.who.session):
         found = await _in_thread(study.store.find, body.who.platform, body.who.worker, body.who.session)
@@ -107,14 +110,14 @@ async def consent(request: Request) -> Response:
     body = await read_json(request, request_schemas.Consent)
     who = body.who
     if not who.session:
-        raise Refusal(400, "This is not what the study asks for.")
+        raise Refusal(400, "Invalid request.")
     client = {**body.client.model_dump(exclude={"touch"}), **_device(request, body.client)}
     participant = await _in_thread(study.store.consent, who.platform, who.worker, who.session, client)
     return JSONResponse({"token": study.secrets.token(participant)})
 
 
 async def decline(request: Request) -> Response:
-    """Handle POST api/decline: nothing is stored of a person who did not consent."""
+    """Handle POST api/decline: nothing is stored of somebody who did not consent."""
     study = _study(request)
     _limited(request, "arrivals", address_of(request), study.options.rates.arrivals)
     body = await read_json(request, request_schemas.Decline)
@@ -136,7 +139,7 @@ async def stimulus(request: Request) -> Response:
     participant = _participant(request, "stimuli")
     position = {1: "first", 2: "second"}.get(request.path_params["position"])
     if position is None or request.path_params["trial"] > 10_000:
-        raise Refusal(404, "There is no such image.")
+        raise Refusal(404, "No such image.")
     trial = await _in_thread(study.store.trial_of, participant, request.path_params["trial"])
     path = study.stimuli[trial.image, trial.method if trial.fake == position else None]
     content = await _in_thread(path.read_bytes)

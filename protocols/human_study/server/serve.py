@@ -1,4 +1,4 @@
-"""``study serve``: the study's server, until it is stopped."""
+"""``study serve``: run the server of a study until it is stopped."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def serve(
     say: Callable[[str], None],
     allow_placeholder_texts: bool = False,
 ) -> None:
-    """Serve a study until it is stopped; its tables are then exported.
+    """Serve a study until it is stopped, then export its tables.
 
     Raises:
-        UserError: for a folder that is no study, texts that still hold a placeholder (unless they are allowed), an
-            address that is in use, or a study that is served already.
+        UserError: for a folder that is not a study, texts that still contain a placeholder (unless allowed), an
+            address that is in use, or a study that is already served.
     """
     import socket
 
@@ -46,7 +46,7 @@ def serve(
     data.mkdir(exist_ok=True)
     lock = Lock.take(data / "served.lock")
     if lock is None:
-        raise UserError("this study is served already", where=str(folder), hint="stop that server first")
+        raise UserError("this study is already being served", where=str(folder), hint="stop that server first")
     listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -61,7 +61,7 @@ def serve(
     config = uvicorn.Config(
         make_app(study),
         log_level="warning",
-        access_log=False,  # a log of requests would keep the addresses that the study promises not to keep
+        access_log=False,  # a log of requests would store the addresses that the study promises not to store
         server_header=False,
         proxy_headers=options.public_url is not None,
         forwarded_allow_ips="127.0.0.1,::1",
@@ -69,7 +69,7 @@ def serve(
         limit_concurrency=2000,
         h11_max_incomplete_event_size=16 * 1024,
     )
-    # Ctrl-C ends the serving, not the process: the tables are exported then.
+    # Ctrl-C stops the server, not the process: the tables are exported afterwards.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -90,8 +90,8 @@ def _greeting(study: Study, local: str) -> list[str]:
     lines = [
         f"participants: {address}/",
         f"admin:        {address}/admin   token: {study.secrets.admin_token}",
-        "stop with Ctrl-C; answers are safe at any moment",
+        "stop with Ctrl-C; every acknowledged response is on disk",
     ]
     if study.options.public_url is None:
-        lines.insert(2, "only this machine reaches it: put an https proxy in front and give --public-url to go online")
+        lines.insert(2, "reachable from this machine only; to go online, use an https reverse proxy and --public-url")
     return lines

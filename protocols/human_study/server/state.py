@@ -1,4 +1,4 @@
-"""A study that is being served: its files, database, secrets and limits."""
+"""The state of a served study: its files, database, secrets and limits."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=
 
 @dataclass(frozen=True)
 class Options:
-    """How a study is served."""
+    """Options of the server."""
 
     public_url: str | None = None
-    """What participants type, where a reverse proxy stands in front."""
+    """Address for participants, if there is a reverse proxy."""
     prolific_code: str | None = None
     """Completion code of the study on Prolific."""
     prolific_declined_code: str | None = None
-    """Its code for those who did not consent."""
+    """Code on Prolific for participants who did not consent."""
     lease_minutes: float = 30.0
-    """After so long without a sign of life a participant's place goes to another."""
+    """Time without requests after which the slot of a participant is given to another."""
     rates: Rates = field(default_factory=Rates)
 
 
@@ -55,7 +55,7 @@ class Study:
     secrets: Secrets
     texts: dict[str, str]
     files: dict[str, tuple[bytes, str]]
-    """Name -> content and type, of all that is served as it lies: no path is ever made from a request."""
+    """Name -> content and type of all static files: no path is ever made from a request."""
     stimuli: dict[tuple[str, str | None], Path]
     """Image and method (None: the real one) -> file."""
     options: Options
@@ -63,12 +63,12 @@ class Study:
 
     @property
     def https(self) -> bool:
-        """Whether participants come by https."""
+        """Whether participants connect by https."""
         return (self.options.public_url or "").startswith("https://")
 
     @property
     def base(self) -> str:
-        """Path of the public address, without a slash at its end."""
+        """Path of the public address, without a trailing slash."""
         return urlsplit(self.options.public_url or "").path.rstrip("/")
 
 
@@ -76,7 +76,7 @@ def open_study(folder: Path, options: Options, admin_token: str | None = None) -
     """Open a study's folder, ready to be served.
 
     Raises:
-        UserError: for a folder that holds no whole study.
+        UserError: for a folder without a complete study.
     """
     design = read_design(folder)
     folder = Path(folder)
@@ -116,7 +116,7 @@ async def _asset(request: Request) -> Response:
 
 
 def _missing(request: Request, error: Exception) -> Response:
-    return JSONResponse({"detail": "There is nothing here."}, status_code=404)
+    return JSONResponse({"detail": "Not found."}, status_code=404)
 
 
 def _file(path: Path) -> tuple[bytes, str]:

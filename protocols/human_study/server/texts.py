@@ -1,4 +1,4 @@
-"""The study's texts, from Markdown that researchers edit to HTML that cannot carry a script."""
+"""Render the texts of a study from Markdown to HTML without scripts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from markdown_it import MarkdownIt
 from colorbench.errors import UserError
 
 PLACEHOLDER = "Researchers: replace this"
-"""How the parts of a built study's texts begin that only its researchers can write."""
+"""Start of the paragraphs that the researchers must write."""
 
 
 def check_texts(folder: Path, names: tuple[str, ...]) -> None:
-    """Refuse texts that nobody may consent to: with a placeholder in them, or empty.
+    """Refuse texts to which nobody may consent: empty ones, or ones with a placeholder.
 
     Raises:
         UserError: naming the file to edit.
@@ -24,9 +24,9 @@ def check_texts(folder: Path, names: tuple[str, ...]) -> None:
             text = " ".join(path.read_text(encoding="utf-8").split())
         except (OSError, UnicodeDecodeError):
             continue  # ``read_texts`` says it
-        wrong = "is empty" if not text else "still has the paragraph that researchers must replace"
+        wrong = "is empty" if not text else "still contains the paragraph that researchers must replace"
         if not text or PLACEHOLDER.lower() in text.lower():
-            hint = "edit that file, or try the study out with --allow-placeholder-texts"
+            hint = "edit the file, or use --allow-placeholder-texts to try out the study"
             raise UserError(f"the {name} text of the study {wrong}", where=str(path), hint=hint)
 
 
@@ -44,7 +44,7 @@ def read_texts(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
         try:
             texts[name] = markdown.render(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise UserError("a text of the study is missing", where=str(path), hint="write it; Markdown") from error
+            raise UserError("a text of the study is missing", where=str(path), hint="write it in Markdown") from error
         except UnicodeDecodeError as error:
             raise UserError("a text of the study is not UTF-8", where=str(path), hint="save it as UTF-8") from error
     return texts

@@ -1,1 +1,1 @@
-"""What a study's folder holds: the design, its tables and what a withdrawal leaves."""
+"""The folder of a study: design, exported tables, and withdrawals."""

@@ -1,4 +1,4 @@
-"""The codebook: what every column of the exported tables means, in words that travel with them."""
+"""The codebook: the meaning of every column of the exported tables, stored with them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from protocols.human_study.study.schema import PARTICIPANTS, RESPONSES, Design
 
 
 def codebook(design: Design) -> str:
-    """Write ``codebook.md``: how the study went, and the columns of its tables."""
+    """Write ``codebook.md``: the settings of the study, and the columns of its tables."""
     settings, exclusions = design.settings, design.exclusions
     sentinels = f"{settings.sentinels} of them sentinels" if settings.sentinels else "no sentinels"
     lines = [
         f"# Codebook of the study {design.name}",
         "",
         f"Real or fake, one image after the other: {settings.size} x {settings.size} pixels, "
-        f"{settings.exposure_ms} ms each, then as long as wanted to choose the fake. {settings.practice} practice "
+        f"{settings.exposure_ms} ms each, then the choice of the fake without time limit. {settings.practice} practice "
         f"trials with feedback, then {settings.trials} without ({sentinels}). Assignment: {settings.assignment}. "
         f"Images: {sum(not one.practice for one in design.images)} of {design.data.name} "
         f"({settings.preprocessing}). Design seed {design.seed}; built {design.created} by colorbench "
@@ -21,7 +21,7 @@ def codebook(design: Design) -> str:
         "",
         "## Methods",
         "",
-        "| method | what it is |",
+        "| method | description |",
         "|---|---|",
         *(f"| `{one.name}` | {one.title}{' (sentinels)' if one.sentinel else ''} |" for one in design.methods),
         "",
@@ -31,15 +31,15 @@ def codebook(design: Design) -> str:
         "|---|---|",
         *(f"| {name} | {value if value is not None else 'not applied'} |" for name, value in exclusions),
         "",
-        "## responses: one row an answer",
+        "## responses: one row per response",
         "",
         *_columns(RESPONSES),
         "",
-        "## participants: one row a participant who consented",
+        "## participants: one row per participant who consented",
         "",
         *_columns(PARTICIPANTS),
         "",
-        "An empty cell is a value that is not known. Times are UTC. CSV is UTF-8 with a header line; the Parquet files "
+        "An empty cell is an unknown value. Times are UTC. CSV is UTF-8 with a header line; the Parquet files "
         "hold the same tables with types.",
         "",
     ]

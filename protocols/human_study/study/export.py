@@ -1,4 +1,4 @@
-"""The tables of a study: from the server's database to CSV and Parquet, with the codebook beside them."""
+"""Export the tables of a study from the database to CSV and Parquet, with the codebook."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ Rows = Iterable[Mapping[str, Any]]
 
 
 def export(folder: Path) -> list[Path]:
-    """Write ``exports/`` from the study's database, which may be in use meanwhile; the files written.
+    """Write ``exports/`` from the database, which may be in use; return the files.
 
     Raises:
-        UserError: where there is no study, or it was never served.
+        UserError: if there is no study, or it was never served.
     """
     design = read_design(folder)
     participants, responses = _read(Path(folder) / DATA / DATABASE)
@@ -156,7 +156,7 @@ def _table(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pandas.Dat
 def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     if not path.exists():
         hint = "serve it with `colorbench study serve`"
-        raise UserError("this study was never served: nobody has answered", where=str(path), hint=hint)
+        raise UserError("this study was never served, so there are no responses", where=str(path), hint=hint)
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     try:

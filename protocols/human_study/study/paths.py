@@ -1,4 +1,4 @@
-"""Names in a study's folder that building and serving share."""
+"""File names in the folder of a study, shared by building and serving."""
 
 from __future__ import annotations
 

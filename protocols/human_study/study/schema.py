@@ -1,16 +1,16 @@
-"""What a study is on disk: ``design.json``, and the columns of the tables that it exports.
+"""The format of a study on disk: ``design.json``, and the columns of the exported tables.
 
     STUDY/
-      design.json      who sees what, in which order; holds every answer, and is never served
-      key.csv          neutral file name -> image and method, for people
-      codebook.md      what every column means
+      design.json      all sessions in order; contains every solution, and is never served
+      key.csv          neutral file name -> image and method, for the researchers
+      codebook.md      the meaning of every column
       texts/           consent, instructions and debrief, to edit
-      thumbnails/        neutral names, one size an image
-      form/            the page, its script and style, jsPsych
+      stimuli/         neutral names, one file size per image
+      form/            the page with its scripts and style, and jsPsych
       data/            the server's database and secrets, made by ``study serve``
       exports/         ``responses`` and ``participants`` as CSV and Parquet
 
-The design is written before anyone takes part and is what the analysis goes by: its exclusions are pre-registered.
+The design is written before the first participant, and the analysis follows it: its exclusions are pre-registered.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from colorbench.errors import UserError
 
 DESIGN = "design.json"
 SENTINEL_MODEL = "zoo/random"
-"""Against its colors a watchful participant is nearly always right."""
+"""An attentive participant nearly always detects its colors as fake."""
 
 Position = Literal["first", "second"]
 Kind = Literal["practice", "test", "sentinel"]
@@ -38,16 +38,16 @@ class _Part(BaseModel):
 
 
 class Exclusions(_Part):
-    """What the analysis leaves out, fixed before the first participant. None: not applied."""
+    """Exclusions of the analysis, fixed before the first participant. None: not applied."""
 
     complete_only: bool = True
     """Leave out participants who did not finish."""
     min_sentinel_correct: float | None = Field(default=0.5, ge=0, le=1)
     """Leave out participants whose share of caught sentinels is below this."""
     max_same_position: float | None = Field(default=0.95, ge=0.5, le=1)
-    """Leave out participants who chose one place (first or second) in more than this share of test trials."""
+    """Leave out participants who chose one position (first or second) in more than this share of test trials."""
     min_reaction_ms: float | None = Field(default=100.0, ge=0)
-    """Leave out trials answered faster than this after the choice appeared."""
+    """Leave out trials with a faster response after the choice appeared."""
     max_exposure_error_ms: float | None = Field(default=100.0, ge=0)
     """Leave out trials in which an image's measured exposure is off by more than this."""
     max_focus_losses: int | None = Field(default=0, ge=0)
@@ -58,73 +58,73 @@ class Exclusions(_Part):
 
 
 class StudySettings(_Part):
-    """How a session goes."""
+    """Settings of a session."""
 
     preset: str | None = None
-    """``cic2016`` where the paper's session was asked for."""
+    """``cic2016`` for the session of the paper."""
     assignment: Assignment = "within"
-    """``within``: everybody judges every method (Latin square); ``between``: one method a participant."""
+    """``within``: every method per participant (Latin square); ``between``: one method per participant."""
     participants: int = Field(ge=1)
     """Number of participants over all methods."""
     trials: int = Field(ge=2)
-    """Judgments a participant that are asked for without feedback: test trials and sentinels."""
+    """Trials per participant without feedback: test trials and sentinels."""
     sentinels: int = Field(ge=0)
-    """How many of ``trials`` are against ``zoo/random``."""
+    """Number of ``trials`` against ``zoo/random``."""
     practice: int = Field(ge=0)
-    """Trials before them, with feedback, on images of their own."""
+    """Practice trials with feedback, on separate images."""
     size: int = 256
-    """Pixels a side of every image."""
+    """Side of every image in pixels."""
     preprocessing: str = "squash256"
-    """From file to image, for the real one and for the lightness that the models were given."""
+    """From file to image, for the real image and for the lightness given to the models."""
     exposure_ms: int = Field(1000, ge=50)
-    """How long each image of a pair is seen."""
+    """Exposure of each image of a pair."""
     lead_ms: int = Field(900, ge=0)
     """Empty time before the first image."""
     gap_ms: int = Field(600, ge=0)
-    """Empty time between the two."""
+    """Empty time between the two images."""
     plates: int = Field(5, ge=0)
     """Color-vision plates, screening only."""
 
 
 class Method(_Part):
-    """A colorizer that is judged, or the one behind the sentinels."""
+    """A colorizer in the study, or the one of the sentinels."""
 
     name: str
-    """Full name with its resolved tag: ``zoo/cic``. What the column ``method`` holds."""
+    """Full name with its resolved tag: ``zoo/cic``. Content of the column ``method``."""
     title: str
     """The card's."""
     sentinel: bool = False
-    """Whether it stands only in sentinel trials: never in a method's rate."""
+    """Whether it is used only in sentinel trials, which are not part of any method's rate."""
     role: str = "competitor"
     """The card's role."""
     package: str | None = None
-    """The package that brings it."""
+    """The package that provides it."""
     package_version: str | None = None
     """Its version."""
     weights_sha256: str | None = None
     """Of its weights, or over its stored images."""
     decoding: dict[str, str | float] = {}
-    """decode and temperature, where the model predicts a distribution."""
+    """decode and temperature, if the model predicts a distribution."""
     card: dict[str, Any] = {}
-    """The model's whole card, for the record on the board."""
+    """The complete model card, for the record."""
 
 
 class StudyImage(_Part):
     """An image of the study."""
 
     id: str
-    """Its id in the data set. What the column ``image`` holds."""
+    """Its id in the dataset; content of the column ``image``."""
     sha256: str
-    """Of its file: what pairs it with other records."""
+    """Of its file; matches it with other records."""
     practice: bool = False
-    """Whether it is one of the practice images, which are in no test."""
+    """Whether it is a practice image, which is not in any test trial."""
 
 
 class Stimulus(_Part):
-    """A file below ``thumbnails/``."""
+    """A file in ``stimuli/``."""
 
     file: str
-    """Neutral name, drawn at random."""
+    """Neutral, random name."""
     image: str
     """Id of the image."""
     method: str | None
@@ -134,12 +134,12 @@ class Stimulus(_Part):
 
 
 class Trial(_Part):
-    """A pair to be judged: the real image and one method's colors, one after the other."""
+    """One trial: the real image and one method's colorization, one after the other."""
 
     kind: Kind
     """practice (with feedback, never analyzed), test, or sentinel."""
     image: str
-    """Id of the image; no image comes twice in a session."""
+    """Id of the image; no image is shown in two trials of a session."""
     method: str
     """Name of the method that made the fake."""
     fake: Position
@@ -147,7 +147,7 @@ class Trial(_Part):
 
 
 class Slot(_Part):
-    """A place in the study: what one participant sees. A place that was given up is given to another."""
+    """The session of one participant. An abandoned slot is given to another participant."""
 
     id: str
     """``s001`` ..."""
@@ -158,16 +158,16 @@ class Slot(_Part):
 
 
 class DataPart(_Part):
-    """The set of images that the study's were drawn from."""
+    """The dataset of the study."""
 
     name: str
-    """The set's name."""
+    """Name of the dataset."""
     n: int
-    """Images in the whole set."""
+    """Images in the whole dataset."""
     fingerprint: str
     """sha256 over the content hashes of the study's test images."""
     redistributable: bool
-    """Whether its images may be passed on in pages."""
+    """Whether its images may be redistributed in pages."""
 
 
 class Design(_Part):
@@ -177,35 +177,35 @@ class Design(_Part):
     name: str
     """Name of the study's folder when it was built."""
     title: str
-    """What participants read on top of the page; says nothing of methods."""
+    """Title shown to participants; does not mention methods."""
     seed: int
-    """Everything random in the design follows from it."""
+    """Seed of all random choices of the design."""
     created: str
     """UTC, ISO 8601."""
     colorbench_version: str
-    """That built it."""
+    """Version that built it."""
     settings: StudySettings
-    """How a session goes."""
+    """Settings of a session."""
     exclusions: Exclusions
     """Pre-registered."""
     data: DataPart
-    """Where the images come from."""
+    """Source of the images."""
     methods: list[Method]
-    """Those judged, in the order given, then the sentinels' one."""
+    """The rated methods, in the order given, then that of the sentinels."""
     images: list[StudyImage]
-    """Those of the tests and of the practice."""
+    """Images of test and practice trials."""
     stimuli: list[Stimulus]
-    """Every file below ``thumbnails/``."""
+    """Every file in ``stimuli/``."""
     plates: list[str]
-    """The digit on each color-vision plate, in the order shown; the first is seen by everybody."""
+    """The digit on each color-vision plate, in the order shown; the first is visible to everybody."""
     slots: list[Slot]
-    """What each participant sees."""
+    """The sessions."""
     command: list[str] = []
     """The command line that built it."""
 
     @property
     def rated(self) -> list[Method]:
-        """The methods without the sentinels' one."""
+        """The methods without that of the sentinels."""
         return [method for method in self.methods if not method.sentinel]
 
     @property
@@ -215,38 +215,38 @@ class Design(_Part):
 
 
 RESPONSES: dict[str, str] = {
-    "participant": "neutral id (12 hexadecimal digits), random; nothing of the worker's id is in it",
-    "slot": "place in the study (design.json, slots[].id)",
+    "participant": "neutral id (12 hexadecimal digits), random; independent of the worker's id",
+    "slot": "slot in the study (design.json, slots[].id)",
     "cell": "between: the method; within: all",
     "platform": "lab, prolific or mturk",
-    "status": "of the participant: complete, active (still at it) or expired (gave up)",
+    "status": "of the participant: complete, active (in progress) or expired (abandoned)",
     "trial": "index in the session, from 0, practice included",
     "kind": "practice, test or sentinel; only test trials enter a method's rate",
-    "image": "id in the data set",
+    "image": "id in the dataset",
     "image_sha256": "of its file",
     "method": "full name of the colorizer behind the fake",
     "fake": "which image was the fake: first or second",
     "response": "which image was called the fake: first or second",
-    "correct": "answer equals fake",
+    "correct": "response equals fake",
     "fooled": "not correct: the real image was called the fake",
-    "reaction_ms": "from the choice's first frame to the answer, milliseconds",
-    "exposure_first_ms": "measured time for which the first image was seen, milliseconds",
-    "exposure_second_ms": "the same of the second",
-    "frame_ms": "the screen's median time between frames during the trial, milliseconds",
+    "reaction_ms": "from the first frame of the choice to the response, milliseconds",
+    "exposure_first_ms": "measured exposure of the first image, milliseconds",
+    "exposure_second_ms": "measured exposure of the second image, milliseconds",
+    "frame_ms": "median time between frames of the screen during the trial, milliseconds",
     "focus_losses": "times the window lost the focus or was hidden during the trial",
     "input": "key, mouse or touch (pen counts as touch)",
-    "presentations": "times the pair was shown from its start: 1, more after a reload in the middle of the trial",
+    "presentations": "number of times the pair was shown: 1, more after a reload during the trial",
     "answered_at": "UTC, ISO 8601, when the server stored it",
 }
-"""Columns of ``responses.csv`` and ``responses.parquet``: one row an answer. Order is the order of the columns."""
+"""Columns of ``responses.csv`` and ``responses.parquet``: one row per response. The order is that of the columns."""
 
 PARTICIPANTS: dict[str, str] = {
     "participant": "as in responses",
-    "slot": "as in responses; empty for one who never consented",
+    "slot": "as in responses; empty without consent",
     "cell": "as in responses",
     "platform": "as in responses",
     "status": "as in responses",
-    "answered": "answers stored, practice included",
+    "answered": "responses stored, practice included",
     "practice_correct": "practice trials answered correctly",
     "sentinels_correct": "sentinels caught",
     "sentinels": "sentinels answered",
@@ -264,20 +264,20 @@ PARTICIPANTS: dict[str, str] = {
     "device": "desktop, phone or tablet",
     "browser": "chrome, edge, firefox, safari or other",
 }
-"""Columns of ``participants.csv`` and ``participants.parquet``: one row a participant who consented."""
+"""Columns of ``participants.csv`` and ``participants.parquet``: one row per participant who consented."""
 
 
 def read_design(folder: Path) -> Design:
     """Read the design of a study's folder.
 
     Raises:
-        UserError: where there is none, or it is not one.
+        UserError: if it is missing or invalid.
     """
     path = Path(folder) / DESIGN
     try:
         return Design.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
-        hint = "give a folder that `colorbench study build` wrote"
-        raise UserError("no study here", where=str(path), hint=hint) from error
+        hint = "use a folder written by `colorbench study build`"
+        raise UserError("not a study folder", where=str(path), hint=hint) from error
     except ValueError as error:
-        raise UserError("this is no design of this version", where=str(path), hint="build the study again") from error
+        raise UserError("not a design of this version", where=str(path), hint="build the study again") from error

@@ -1,4 +1,4 @@
-"""What a withdrawal leaves to be done: analyzes and records that were made before it."""
+"""Analyses and records that a withdrawal makes outdated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RECORDS = "records"
 
 
 def note_withdrawal(folder: Path) -> None:
-    """Note in a study's folder that somebody withdrew, and when; nothing of who it was."""
+    """Store that a participant withdrew, and when, but not who it was."""
     noted = _noted(folder)
     after = {"withdrawals": noted.get("withdrawals", 0) + 1, "last": time.time()}
     write_atomic(Path(folder) / DATA / NOTED, json.dumps(after).encode())
@@ -32,13 +32,13 @@ def outdated(folder: Path) -> list[Path]:
 
 
 def advice(folder: Path) -> list[str]:
-    """Return lines that tell what to make again or remove after a withdrawal; none where nothing is left to do."""
+    """Return lines on what to recompute or remove after a withdrawal; empty if nothing is outdated."""
     stale = outdated(folder)
     lines = [f"made before a participant withdrew: {path}" for path in stale]
     if lines:
         lines.append(
             f"run `colorbench study analyze {folder}` again and remove the records above; also replace copies of "
-            "tables, analyzes and records elsewhere"
+            "tables, analyses and records elsewhere"
         )
     return lines
 

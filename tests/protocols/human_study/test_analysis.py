@@ -198,15 +198,15 @@ def test_exclusions_are_counted_once_in_their_order(design: Design, responses: p
 
 def test_responses_of_another_study_are_refused(design: Design, responses: pandas.DataFrame) -> None:
     other = make_design(participants=24, seed=5)
-    with pytest.raises(UserError, match="another pair than the design holds"):
+    with pytest.raises(UserError, match="does not match the pair in the design"):
         study_data(other, responses)
-    with pytest.raises(UserError, match="two answers of participant"):
+    with pytest.raises(UserError, match="two responses of participant"):
         study_data(design, pandas.concat([responses, responses.iloc[[20]]]))
     with pytest.raises(UserError, match="lack the column 'answer'"):
         study_data(design, responses.drop(columns="response"))
-    with pytest.raises(UserError, match="an answer is first or second, not 'left'"):
+    with pytest.raises(UserError, match="a response must be first or second, not 'left'"):
         study_data(design, responses.assign(response="left"))
-    with pytest.raises(UserError, match="not one answer"):
+    with pytest.raises(UserError, match="no responses to test trials"):
         study_data(design, responses[responses["kind"] == "practice"])
 
 
@@ -223,7 +223,7 @@ def test_csv_and_parquet_are_the_same_responses(tmp_path: Path, design: Design, 
     assert read_study_data(folder, folder / "exports" / "responses.csv").sha256 == from_csv.sha256
     (folder / "exports" / "responses.parquet").unlink()
     (folder / "exports" / "responses.csv").unlink()
-    with pytest.raises(UserError, match="nobody has answered yet"):
+    with pytest.raises(UserError, match="there are no responses yet"):
         read_study_data(folder)
 
 
@@ -326,7 +326,7 @@ def test_equal_responses_leave_the_records_alone_and_others_make_new_ones(
 def test_the_page_says_everything_and_needs_nothing(written: Path) -> None:
     page = (written / "analysis" / "analysis.html").read_text()
     intervals = ["two-way cluster-robust", "two-level bootstrap", "crossed bootstrap", "binomial"]
-    rules = ["sentinels, not in any method", "caught fewer than 50 % of the sentinels"]
+    rules = ["sentinels, not in any method", "detected fewer than 50 % of the sentinels"]
     for message in (*intervals, *rules, "Holm", "Most fooling"):
         assert message in page, message
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
@@ -365,4 +365,4 @@ def test_the_command_prints_rates_and_writes_beside_the_study(
     assert len(list((tmp_path / "paper").glob("*-rates.*"))) == 2
     assert len(list((study / "analysis" / "records").rglob("record.json"))) == 4
     missing = colorbench("study", "analyze", tmp_path)
-    assert missing.returncode == 2 and "no study here" in missing.stderr and "Traceback" not in missing.stderr
+    assert missing.returncode == 2 and "not a study folder" in missing.stderr and "Traceback" not in missing.stderr

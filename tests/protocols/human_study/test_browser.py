@@ -107,7 +107,7 @@ def test_a_session_by_mouse_and_keys_with_a_reload_in_the_middle(built: Path, br
         visitor.page.get_by_text(f"Pair 2 of {TRIALS}").wait_for()
         visitor.page.reload()
         visitor.page.get_by_text("Welcome back").wait_for()
-        visitor.press("Go on")
+        visitor.press("Continue")
         for index in range(1, TRIALS):
             visitor.page.get_by_text(f"Pair {index + 1} of {TRIALS}").wait_for()
             visitor.choose("key" if index % 2 else "mouse")
@@ -279,7 +279,7 @@ def test_the_turk_gets_its_form_and_the_admin_a_page(built: Path, browser: Any, 
         for trial in range(ALL):
             study.store.response(row["participant"], Response(**body_of(trial)))
         visitor.page.reload()
-        visitor.press("Go on")
+        visitor.press("Continue")
         form = visitor.page.locator("form[method=post]")
         assert form.get_attribute("action") == "https://www.mturk.com/mturk/externalSubmit"
         assert form.locator("[name=assignmentId]").input_value() == "A1"
@@ -299,7 +299,7 @@ def test_the_turk_gets_its_form_and_the_admin_a_page(built: Path, browser: Any, 
         name = rows_of(study, "participants")[0]["participant"]
         admin.page.get_by_text("Delete", exact=True).click()
         admin.press(f"Delete {name} for good")
-        admin.page.get_by_text("Nobody has begun yet").wait_for()
+        admin.page.get_by_text("No participants yet").wait_for()
         assert rows_of(study, "participants") == []
         assert admin.troubles == []
         admin.context.close()

@@ -121,7 +121,7 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path: Path, name: str) -> N
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text("candidate")
-    with pytest.raises(UserError, match="in this folder already"):
+    with pytest.raises(UserError, match="this folder already contains"):
         build(replace(REQUEST, output=tmp_path))
     assert path.read_text() == "candidate" and files_of(tmp_path) == {name}
 

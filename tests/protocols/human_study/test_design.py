@@ -157,7 +157,7 @@ def test_a_tenth_are_sentinels_as_in_the_paper():
     ("changes", "message"),
     [
         ({"images": 39}, "40 trials need 40 images"),
-        ({"methods": 37}, "cannot hold 37 methods"),
+        ({"methods": 37}, "are fewer than 37 methods"),
         ({"methods": 3, "participants": 2, "assignment": "between"}, "2 participants cannot judge 3 methods"),
         ({"sentinels": 40}, "leave none"),
     ],
@@ -244,11 +244,11 @@ def test_an_npm_that_fails_is_named_with_the_way_out_and_nothing_unpinned_is_tak
     monkeypatch.setattr(jspsych, "_npms", lambda: iter([[str(npm)]]))
     npm.write_text("#!/bin/sh\necho 'npm error network ENOTFOUND' >&2\nexit 1\n")
     npm.chmod(0o755)
-    with pytest.raises(UserError, match=r"npm cannot bring jspsych@.*ENOTFOUND"):
+    with pytest.raises(UserError, match=r"npm cannot download jspsych@.*ENOTFOUND"):
         jspsych.jspsych_files()
     npm.write_text('#!/bin/sh\necho other > "$4/other.tgz"\n')
-    with pytest.raises(UserError, match="not what it should be"):
+    with pytest.raises(UserError, match="differs from the pinned one"):
         jspsych.jspsych_files()
     monkeypatch.setattr(jspsych, "_npms", lambda: iter([]))
-    with pytest.raises(UserError, match="there is no npm"):
+    with pytest.raises(UserError, match="npm is not installed"):
         jspsych.jspsych_files()

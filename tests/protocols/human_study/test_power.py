@@ -127,7 +127,7 @@ def test_a_plan_comes_from_a_study(tmp_path: Path) -> None:
         ({"trials": 300}, {}, "300 trials need 300 images"),
         ({"sentinels": 1.0}, {}, "leave none"),
         ({}, {"rate": 0.9, "effect": 0.2}, "cannot be"),
-        ({"trials": 3, "methods": 5}, {}, "cannot hold 5 methods"),
+        ({"trials": 3, "methods": 5}, {}, "are fewer than 5 methods"),
         ({"participants": 3, "assignment": "between"}, {}, "too few"),
     ],
 )

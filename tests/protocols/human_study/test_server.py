@@ -56,7 +56,7 @@ def test_the_engine_colorized_the_very_images_of_the_design(built: Path):
         assert np.abs(gray[..., 0] - real[..., 0]).max() < 0.5  # the same lightness, up to 8 bits
         assert np.abs(real[..., 1:]).mean() > 1
     assert not (built / ".building").exists()
-    with pytest.raises(UserError, match="a study here already"), pytest.MonkeyPatch.context() as patch:
+    with pytest.raises(UserError, match="already contains a study"), pytest.MonkeyPatch.context() as patch:
         build_small(built, patch)
 
 
@@ -274,7 +274,7 @@ def test_the_limiter_forgets_nothing_that_counts_and_stays_small():
 def test_a_damaged_study_is_one_line(study: Path):
     from protocols.human_study.server.state import Options, open_study
 
-    with pytest.raises(UserError, match="no study here"):
+    with pytest.raises(UserError, match="not a study folder"):
         open_study(study / "nowhere", Options())
     next((study / "stimuli").iterdir()).unlink()
     with pytest.raises(UserError, match="image of the study is missing"):
