@@ -44,7 +44,7 @@ class DistributionProtocol:
         metrics=(KID_PAIRED, KID, FRECHET, FLOOR),
         headline=KID_PAIRED.name,
         choices={"allow_biased": ("no", "yes"), "lossy": ("refuse", "allow")},
-        message={"reference": (SAME,)},
+        keywords={"reference": (SAME,)},
         parameter_help={
             "preprocessing": "from file to the colorized image: squash224, center256, native",
             "backend": f"network whose features are compared: {PACKAGED_CLASSIFIER} (no download), "
