@@ -17,6 +17,7 @@ from pathlib import Path
 
 from colorbench.errors import MissingWeightsError, RunError, UserError
 from colorbench.models.weights import check_sha256
+from colorbench.storage.cache import cache_folder
 from colorbench.storage.lock import Lock
 
 OFFLINE = ("COLORBENCH_OFFLINE", "HF_HUB_OFFLINE")
@@ -68,11 +69,6 @@ def offline() -> bool:
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in OFFLINE)
 
 
-def cache_folder() -> Path:
-    """Return the folder of what can be made or downloaded again: ``$XDG_CACHE_HOME/colorbench``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "colorbench"
-
-
 def fetch(address: str, target: Path, sha256: str | None = None) -> None:
     """Download into ``target``, which is there complete or not at all.
 
@@ -85,8 +81,10 @@ def fetch(address: str, target: Path, sha256: str | None = None) -> None:
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    while (lock := Lock.take(part)) is None:
+    # A file of its own: to take a lock may empty its file.
+    while (lock := Lock.take(target.with_name(f".{target.name}.lock"))) is None:
         time.sleep(0.2)
+    part.touch()
     try:
         if not target.is_file():
             # Without a hash nobody could tell whether two parts are of the same file.
@@ -94,6 +92,7 @@ def fetch(address: str, target: Path, sha256: str | None = None) -> None:
             if sha256 is not None:
                 check_sha256(part, sha256)
             part.replace(target)
+        part.unlink(missing_ok=True)
     except BaseException as error:
         broken_off = isinstance(error, RunError | KeyboardInterrupt) and sha256 is not None
         if not broken_off or not part.stat().st_size:

@@ -1,5 +1,6 @@
 from .atomic import check_writable as check_writable
 from .atomic import write_atomic as write_atomic
+from .cache import cache_folder as cache_folder
 from .hashing import content_fingerprint as content_fingerprint
 from .hashing import digest_of as digest_of
 from .hashing import plain as plain

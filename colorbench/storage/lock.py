@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import errno
 from pathlib import Path
 
-try:
-    import fcntl
-except ImportError:  # Windows: no locks, see above
-    fcntl = None  # type: ignore[assignment]
+from filelock import FileLock, Timeout
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class Lock:
-    """The kernel's lock on a small file; it ends with ``release`` or with the process."""
+    """A lock on a small file; it ends with ``release`` or with the process."""
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, held: FileLock) -> None:
+        self._held = held
 
     @classmethod
     def take(cls, path: Path) -> Lock | None:
-        """Take the lock; return None where another process holds it."""
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(descriptor)
-                return None
-            except OSError:
-                pass  # this file system has no locks
-        return cls(descriptor)
+        """Take the lock; return None where this process or another one holds it."""
+        # Any thread may release it: whoever finishes the work, not whoever claimed it.
+        held = FileLock(path, timeout=0, thread_local=False)
+        try:
+            held.acquire()
+        except Timeout:
+            return None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            # This file system has no locks: at worst, work is done twice.
+        return cls(held)
 
     def release(self) -> None:
-        """Release the lock."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Release the lock; the file stays, since others may have opened it already."""
+        with contextlib.suppress(FileNotFoundError):
+            self._held.release(force=True)

@@ -133,6 +133,11 @@ def test_shapes_are_compared_before_anything_is_loaded(file: Path) -> None:
         assert message in str(caught.value)
 
 
+def left_in(folder: Path) -> list[str]:
+    """Names of the files of a folder but locks, which stay."""
+    return [path.name for path in folder.iterdir() if path.suffix != ".lock"]
+
+
 @pytest.fixture
 def server(file: Path) -> Iterator[str]:
     """The address of a web server on this machine that has the file."""
@@ -140,6 +145,15 @@ def server(file: Path) -> Iterator[str]:
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments: object) -> None:
             pass
+
+        def do_GET(self) -> None:
+            if self.path != "/cut.safetensors":
+                super().do_GET()
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"no more than this")
 
     handler = functools.partial(Quiet, directory=str(file.parent))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
@@ -154,7 +168,11 @@ def test_a_download_is_full_checked_or_not_there(server: str, file: Path, tmp_pa
         fetch(f"{server}/{file.name}", target, "0" * 64)
     with pytest.raises(RunError, match="404"):
         fetch(f"{server}/none.safetensors", target)
-    assert list(target.parent.iterdir()) == []
+    with pytest.raises(RunError, match="download failed"):  # it broke off, and no hash could tell
+        fetch(f"{server}/cut.safetensors", target)
+    with pytest.raises(RunError, match="download failed"):
+        fetch("http://127.0.0.1:9/net.safetensors", target)
+    assert left_in(target.parent) == []
     fetch(f"{server}/{file.name}", target, file_sha256(file))
     assert target.read_bytes() == file.read_bytes()
 
@@ -261,7 +279,7 @@ def test_a_download_that_breaks_off_is_continued_by_the_next_call(breaking: str,
     fetch(breaking, target, SHA256)
     assert target.read_bytes() == Breaking.data
     assert Breaking.starts == [0, 40_000, 80_000]
-    assert [path.name for path in tmp_path.iterdir()] == ["net.pth"]
+    assert left_in(tmp_path) == ["net.pth"]
 
 
 def test_parts_of_another_file_are_found_by_the_hash_and_removed(breaking: str, tmp_path: Path) -> None:
@@ -270,7 +288,7 @@ def test_parts_of_another_file_are_found_by_the_hash_and_removed(breaking: str, 
         part.write_bytes(b"x" * size)
         with pytest.raises(UserError, match=f"expected {SHA256}"):
             fetch(breaking, target, SHA256)
-        assert list(tmp_path.iterdir()) == []
+        assert left_in(tmp_path) == []
 
 
 def test_a_server_without_ranges_sends_the_file_from_its_start(
@@ -288,7 +306,7 @@ def test_without_a_hash_nothing_is_continued(breaking: str, tmp_path: Path) -> N
         with pytest.raises(RunError, match="download"):
             fetch(breaking, tmp_path / "net.pth")
     assert Breaking.starts == [0, 0]
-    assert list(tmp_path.iterdir()) == []
+    assert left_in(tmp_path) == []
 
 
 def test_of_several_that_want_one_file_one_downloads_it(

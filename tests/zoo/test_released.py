@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from colorbench.color import ab_bins, rgb_to_lab
 from colorbench.errors import UserError
 from colorbench.models import ColorizerInput, load_model
-from colorbench.models.download import cache_folder
+from colorbench.storage.cache import cache_folder
 from zoo.cic import CIC
 from zoo.released import ECCV16, Siggraph17, colorizers
 from zoo.released.temperature import FACTOR, temperature_evidence

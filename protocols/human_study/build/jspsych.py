@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.errors import UserError
-from colorbench.storage import write_atomic
+from colorbench.storage import cache_folder, write_atomic
 
 SECONDS = 120
 """Time limit of npm for one package."""
@@ -82,15 +81,6 @@ def jspsych_files() -> dict[str, bytes]:
     """
     files = {package.file: _script(_archive(package)) for package in PACKAGES}
     return {**files, "LICENSE.txt": LICENSE.encode()}
-
-
-def cache_folder() -> Path:
-    """Return the user's cache folder for colorbench."""
-    if position := os.environ.get("XDG_CACHE_HOME"):
-        return Path(position) / "colorbench"
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "colorbench" / "cache"
-    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "colorbench"
 
 
 def _archive(package: Package) -> bytes:
