@@ -6,6 +6,8 @@ import csv
 import io
 import json
 
+import pandas
+
 from leaderboards.formatting import arrow, figure, markdown, ranks, span, spreadsheet, tex
 from leaderboards.schema import Board, Cell, Column, Group, Row
 
@@ -57,12 +59,13 @@ def board_markdown(board: Board) -> str:
         columns = _columns(board, group)
         parts.append(f"## {markdown(_title(group))}\n\n{markdown(_about(group))}\n")
         heads = ["model", *(f"{c.title} {c.unit} {arrow(c.higher_is_better)}".rstrip() for c in columns)]
-        lines = [heads, ["---", *("---:" for _ in columns)]]
+        rows = []
         for row in _rows(board, group):
             name = markdown(row.label) if row.kind == "competitor" else f"*{markdown(row.label)}*"
-            lines.append([name, *(_markdown_cell(board.cells[row.id][c.id], c, row) for c in columns)])
-        shown = [[markdown(head) for head in lines[0]], *lines[1:]]
-        parts.append("\n".join(f"| {' | '.join(line)} |" for line in shown) + "\n")
+            rows.append([name, *(_markdown_cell(board.cells[row.id][c.id], c, row) for c in columns)])
+        table = pandas.DataFrame(rows, columns=[markdown(head) for head in heads])
+        sides = ["left", *("right" for _ in columns)]
+        parts.append(table.to_markdown(index=False, disable_numparse=True, colalign=sides) + "\n")
     parts.append(
         "\\[low, high\\]: 95 % bootstrap intervals over images. In parentheses: the ranks that a model may have, "
         "all models at once. In italics: bounds, never ranked.\n"
@@ -84,25 +87,19 @@ def board_latex(board: Board) -> str:
     parts = ["% \\usepackage{booktabs}"]
     for group in board.groups:
         columns = _columns(board, group)
-        lines = [
-            "\\begin{table}[t]",
-            "\\centering",
-            f"\\caption{{{tex(_title(group))}. {tex(_about(group))} Below each value its 95\\,\\% interval; as an "
-            "index the ranks that the model may have, all models at once. Below the line: bounds, never ranked.}",
-            f"\\begin{{tabular}}{{l{'r' * len(columns)}}}",
-            "\\toprule",
-            f"model & {' & '.join(_latex_head(column) for column in columns)} \\\\",
-            "\\midrule",
-        ]
-        rows = _rows(board, group)
-        competitors, references = ([r for r in rows if r.kind == kind] for kind in ("competitor", "reference"))
-        for row in competitors:
-            lines += _latex_row(board, row, columns)
-        if competitors and references:
-            lines.append("\\midrule")
-        for row in references:
-            lines += _latex_row(board, row, columns)
-        parts.append("\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}"]))
+        rows = [line for row in _rows(board, group) for line in _latex_rows(board, row, columns)]
+        table = pandas.DataFrame(rows, columns=["model", *(_latex_head(column) for column in columns)])
+        caption = (
+            f"{tex(_title(group))}. {tex(_about(group))} Below each value its 95\\,\\% interval; as an index the ranks "
+            "that the model may have, all models at once. In italics: baselines and references, never ranked."
+        )
+        styled = table.style.hide(axis="index")
+        form = f"l{'r' * len(columns)}"
+        parts.append(
+            styled.to_latex(
+                column_format=form, position="t", position_float="centering", hrules=True, caption=caption
+            ).rstrip()
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -111,7 +108,8 @@ def _latex_head(column: Column) -> str:
     return f"{tex(column.title)}{unit} {tex(arrow(column.higher_is_better))}".rstrip()
 
 
-def _latex_row(board: Board, row: Row, columns: list[Column]) -> list[str]:
+def _latex_rows(board: Board, row: Row, columns: list[Column]) -> list[list[str]]:
+    """Return the row of the values and, where there are any, the row of their intervals."""
     values, intervals = [], []
     for column in columns:
         cell = board.cells[row.id][column.id]
@@ -119,12 +117,10 @@ def _latex_row(board: Board, row: Row, columns: list[Column]) -> list[str]:
         index = f"$_{{\\mathrm{{{tex(rank)}}}}}$" if rank else ""
         values.append("--" if cell.value is None else f"{_latex_number(figure(cell.value, column.unit))}{index}")
         limits = span(cell.ci_low, cell.ci_high, column.unit) if row.kind == "competitor" else ""
-        # In braces: a row of a table that begins with [ would be taken for an argument of \\.
         intervals.append(f"{{\\scriptsize {_latex_number(limits)}}}" if limits else "")
-    lines = [f"{tex(row.label)} & {' & '.join(values)} \\\\"]
-    if any(intervals):
-        lines.append(f" & {' & '.join(intervals)} \\\\")
-    return lines
+    # In braces: a row that begins with [ or * would be taken for an argument of the \\ before it.
+    name = f"{{{tex(row.label)}}}" if row.kind == "competitor" else f"\\textit{{{tex(row.label)}}}"
+    return [[name, *values], *([["", *intervals]] if any(intervals) else [])]
 
 
 def _latex_number(text: str) -> str:

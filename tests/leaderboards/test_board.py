@@ -253,6 +253,17 @@ def test_no_text_of_a_stranger_becomes_markup(hostile: Path, results: Path) -> N
     assert json.loads(board_json(board))["schema_version"] == 1
 
 
+@pytest.mark.parametrize("name", ["[a] & b", "* | c \\\\ d", "=1+1 % e"])
+def test_a_name_breaks_no_table_for_a_paper(results: Path, tmp_path: Path, name: str) -> None:
+    copy(folders(results)["lab/warm"], tmp_path / "auc" / "x", model__name=name)
+    board = board_of(tmp_path)
+    tables = [line for line in board_markdown(board).splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in tables}) == 1
+    rows = [line for line in board_latex(board).splitlines() if line.endswith("\\\\")]
+    assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows}) == 1 and len(rows) > 1
+    assert not any(row.lstrip()[:1] in ("[", "*") for row in rows)
+
+
 def test_names_that_move_the_cursor_or_turn_the_writing_are_never_shown(results: Path, tmp_path: Path) -> None:
     for position, mark in enumerate("\x1b\x00\u202e"):
         copy(folders(results)["lab/warm"], tmp_path / str(position) / "auc" / "x", model__name=f"lab/a{mark}b")

@@ -60,7 +60,7 @@ def test_a_reader_sorts_searches_and_looks_at_thumbnails(board: Path, browser: A
 
     page.fill("#search", "yellow")
     assert reader.names() == ["lab/yellow"] and "1 of 3" in page.inner_text("#status")
-    assert not page.locator("#bounds .divider").is_visible()
+    assert not page.locator("#references .divider").is_visible()
     page.fill("#search", "")
 
     hidden = page.locator("#columns input:not(:checked)").first
@@ -85,7 +85,7 @@ def test_a_reader_sorts_searches_and_looks_at_thumbnails(board: Path, browser: A
     page.select_option("[data-order]", "best")
     assert float(scores.first.inner_text()) > worst
 
-    page.locator(".photo").first.locator('button.image[data-key="gray"]').click()
+    page.locator(".photo").first.locator('button.thumbnail[data-key="gray"]').click()
     viewer = page.locator("#viewer")
     assert viewer.is_visible() and page.inner_text("#viewer-now") == "A: gray"
     shown = page.get_attribute("#viewer-img", "src")
@@ -118,7 +118,7 @@ def test_it_is_accessible_and_fits_a_phone(board: Path, browser: Any, width: int
     )
     assert reader.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     reader.page.evaluate("document.querySelectorAll('details.card').forEach((card) => { card.open = true; })")
-    reader.page.locator("button.image").first.click()
+    reader.page.locator("button.thumbnail").first.click()
     for _ in range(2):  # with the viewer, and without
         found = axe.Axe().run(reader.page).response["violations"]
         serious = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
@@ -78,7 +77,7 @@ async def delete(request: Request) -> Response:
     study: Study = request.app.state.study
     _demand(request)
     body = await _fields(request)
-    if not hmac.compare_digest(body.get("form", "").encode(), study.secrets.form_token().encode()):
+    if not study.secrets.is_form_token(body.get("form", "")):
         raise Refusal(403, "This form does not come from this page.")
     if not await run_sync(lambda: forget(study, body.get("participant", ""))):
         raise Refusal(404, "No such participant.")
@@ -149,9 +148,8 @@ DOWNLOADS: dict[str, tuple[Callable[[Study], bytes], str]] = {
 
 def _logged_in(request: Request) -> bool:
     study: Study = request.app.state.study
-    cookie = request.cookies.get(COOKIE, "")
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    by_cookie = hmac.compare_digest(cookie.encode(), study.secrets.admin_cookie().encode())
+    by_cookie = study.secrets.is_admin_cookie(request.cookies.get(COOKIE, ""))
     return by_cookie or (scheme.lower() == "bearer" and study.secrets.is_admin(token))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from protocols.human_study.server.auth import Secrets
 from protocols.human_study.study.schema import read_design
 from tests.support.study import ADMIN, CLIENT, PRACTICE, TRIALS, Participant, body_of, build_small, copy_of, routes
 from tests.support.study import slot_of as slot
@@ -167,6 +168,21 @@ def test_nobody_responses_for_another(client, participants):
     assert naming.status_code == 400  # the body has no say in who answers
     assert [row for row in study.store.rows("responses") if row["participant"] in (victim.id, thief.id)] == []
     assert victim.token != thief.token and study.secrets.participant_of(victim.token) == victim.id
+
+
+def test_a_token_with_any_sign_changed_is_nobodys_and_serves_one_purpose_only() -> None:
+    ours, theirs = (Secrets(b"salt", key, "admin token") for key in (b"one key", b"another"))
+    token = ours.token("d793546b3b40")
+    assert ours.participant_of(token) == "d793546b3b40" and theirs.participant_of(token) is None
+    changed = [
+        token[:i] + sign + token[i + 1 :] for i in range(len(token)) for sign in "Aa.-\u00e9\0" if sign != token[i]
+    ]
+    for other in (*changed, "", ".", f"{token}.", ours.token(""), f"d793546b3b40.{ours.admin_cookie()}"):
+        assert ours.participant_of(other) is None, other
+    cookie, form = ours.admin_cookie(), ours.form_token()
+    assert ours.is_admin_cookie(cookie) and ours.is_form_token(form)
+    assert not ours.is_admin_cookie(form) and not ours.is_form_token(cookie) and not theirs.is_admin_cookie(cookie)
+    assert not Secrets(b"salt", b"one key", "a new admin token").is_admin_cookie(cookie)
 
 
 def test_the_practices_truth_comes_only_after_its_response(client, participants):
