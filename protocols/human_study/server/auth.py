@@ -11,6 +11,8 @@ from pathlib import Path
 
 from itsdangerous import BadSignature, Signer
 
+from colorbench.storage import write_atomic
+
 FILE = "secrets.json"
 _CODE_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 """Without 0, 1, I and O: codes are copied by hand."""
