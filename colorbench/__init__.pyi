@@ -7,6 +7,7 @@ from . import models as models
 from . import reporting as reporting
 from . import results as results
 from . import stats as stats
+from . import testing as testing
 from . import training as training
 from . import verification as verification
 from ._api.list import list_datasets as list_datasets
@@ -37,3 +38,4 @@ from .models.interfaces import ColorPrediction as ColorPrediction
 from .results.comparison import Comparison as Comparison
 from .results.metric_spec import MetricSpec as MetricSpec
 from .results.record import Record as Record
+from .testing.kinds import check as check
