@@ -45,7 +45,7 @@ NOT_RESOLVED = "gap not resolved: the gap's own interval touches 0, so that no s
 
 @contextlib.contextmanager
 def gathered(folder: RunDirectory, count: int) -> Iterator[Shard]:
-    """All shards of a run as one, each distinct image once; the arrays stay on disk while the context lasts.
+    """Yield all shards of a run as one, each distinct image once; the arrays stay on disk while the context lasts.
 
     Shards are read one after another, first without their arrays, then with them. What is held is a line for each
     image and the protocol's columns.
@@ -79,7 +79,7 @@ def gathered(folder: RunDirectory, count: int) -> Iterator[Shard]:
 
 
 def merge(shards: Iterable[Shard]) -> Shard:
-    """All shards of a run as one, in their order."""
+    """Merge all shards of a run into one, in their order."""
     parts = list(shards)
     scored = [part for part in parts if len(part)]
     return Shard(
@@ -98,7 +98,7 @@ def merge(shards: Iterable[Shard]) -> Shard:
 def concatenated(
     parts: Sequence[Mapping[str, np.ndarray]], order: Sequence[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Columns or arrays of all parts, (n, ...); in another order where one is given."""
+    """Concatenate columns or arrays of all parts, (n, ...); in another order where one is given."""
     if not parts:
         return {}
     full = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -108,7 +108,7 @@ def concatenated(
 def metrics_of(
     specs: Sequence[MetricSpec], columns: Mapping[str, np.ndarray], effective: Mapping[str, float]
 ) -> list[Metric]:
-    """Every metric over all images, with its interval where that is honest.
+    """Compute every metric over all images, with its interval where there can be one.
 
     Args:
         specs: what to compute.
@@ -159,12 +159,13 @@ def differences_from(
     candidate: tuple[Sequence[str], Mapping[str, np.ndarray]],
     reference: tuple[Sequence[str], Mapping[str, np.ndarray]],
 ) -> list[Difference]:
-    """Paired differences of every comparable metric, mine minus theirs.
+    """Compute paired differences of every comparable metric, candidate minus reference.
 
     Args:
         other: the other model's name.
         specs: metrics of both.
-        mine, theirs: content hashes and columns of the rows; images are paired by content.
+        candidate: content hashes and columns (n,) of the rows; images are paired by content.
+        reference: the same of the other model, (m,).
     """
     pairs = paired_positions(candidate[0], reference[0])
     differences = []
@@ -191,7 +192,7 @@ def differences_from(
 
 
 def curves_of(summary: Summary) -> list[CurvePart]:
-    """Curves as a record holds them; a curve with a point that is no number is left out."""
+    """Return curves as a record holds them; a curve with a point that is not finite is left out."""
     finite = [curve for curve in summary.curves if np.isfinite([*curve.x, *curve.y]).all()]
     return [
         CurvePart(
@@ -208,7 +209,7 @@ def curves_of(summary: Summary) -> list[CurvePart]:
 
 
 def few_images_note(n: int) -> list[str]:
-    """What must be said first of so few images that nothing is measured; nothing for 30 and more."""
+    """Return the note for so few images that nothing is measured; none for 30 and more."""
     if n >= bootstrap.MINIMUM_IMAGES:
         return []
     images = "1 image" if n == 1 else f"{n} images"

@@ -59,8 +59,8 @@ class GroundTruth:
     def shared(self, key: str, make: Callable[[], Tensor]) -> Tensor:
         """Return what follows from the truth alone (nearest bins, say), computed once for all models.
 
-        Each model that uses it is charged for it, as if it were measured alone: otherwise the first model of a run
-        would be the slowest.
+        ``make`` gives (N, ...), one entry per image. Each model that uses it is charged for it, as if it were measured
+        alone: otherwise the first model of a run would be the slowest.
         """
         if key not in self.cached:
             started = time.perf_counter()
@@ -110,7 +110,10 @@ class Prediction:
     """A model's answer for a batch, in the forms that protocols ask for; each is made once, on first use."""
 
     def __init__(self, truth: GroundTruth, *, ab: Tensor | None = None, rgb8: Tensor | None = None) -> None:
-        """Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given."""
+        """Join a batch with its prediction.
+
+        Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given.
+        """
         self.truth, self._ab, self._rgb8 = truth, ab, rgb8
 
     @property

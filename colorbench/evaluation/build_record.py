@@ -88,7 +88,7 @@ def finish(task: EvaluationTask, run: Run, baselines: Mapping[str, RunDirectory]
 def _record(
     task: EvaluationTask, run: Run, baselines: Mapping[str, RunDirectory], rows: Shard, started: float
 ) -> Record:
-    """The record of all rows, whose arrays and images are written."""
+    """Return the record of all rows, whose arrays and images are written."""
     folder, scorer = task.folder, task.scorer
     summary = scorer.summarize(rows.columns, rows.arrays)
     check_columns(task.spec.name, summary.statistics or {})
@@ -162,7 +162,17 @@ def build_record(
     """Return the record of its parts. It is the only place that makes one.
 
     Args:
+        key: run key.
+        model: part on the model.
+        protocol: part on the protocol.
+        dataset: part on the dataset.
+        metrics: of all images.
+        differences: from the baselines.
+        curves: to be drawn.
+        notes: what a reader must know, the gravest first.
+        execution: what the run took.
         command: the command line, for the provenance.
+        files: hashes of the files beside the record.
         fingerprint: None where results are not looked up by it.
 
     Raises:
@@ -197,7 +207,7 @@ def protocol_part(name: str, version: int, parameters: Mapping[str, Any], identi
 
 
 def _prediction_notes(task: EvaluationTask, run: Run, rows: Shard) -> list[str]:
-    """What must be known of stored predictions; nothing of other models."""
+    """Return what must be known of stored predictions; nothing for other models."""
     stored = task.model.colorizer
     if not isinstance(stored, ImageFolderModel):
         return []
@@ -216,7 +226,7 @@ def _unit_notes(task: EvaluationTask, run: Run) -> list[str]:
 
 
 def model_part(model: LoadedModel) -> ModelPart:
-    """A model as a record names it."""
+    """Return a model as a record names it."""
     return ModelPart(
         name=model.full_name,
         package=model.package,
@@ -267,7 +277,9 @@ def dataset_part(
 def execution_part(
     settings: ExecutionConfig, n: int, seconds: Mapping[str, float], *, deterministic: bool = True
 ) -> Execution:
-    """What it took; seconds are added up over processes, and stages that models share count for each.
+    """Return the cost of a run.
+
+    Seconds are summed over processes, and stages that models share count for each.
 
     ``deterministic``: whether the model was found to be.
     """

@@ -24,7 +24,9 @@ RESERVED_STEPS = 0xFFFFFFF0
 
 
 def processes() -> tuple[int, int]:
-    """(rank, number) of the processes that share this run, from ``torchrun`` or ``srun``; (0, 1) for one alone.
+    """Return (rank, number) of the processes that share this run, from ``torchrun`` or ``srun``.
+
+    (0, 1) for one alone.
 
     Slurm sets the rank and number of tasks in every job, also for a script or a shell that is one process: only a step
     that ``srun`` started counts.
@@ -46,7 +48,7 @@ def processes() -> tuple[int, int]:
 
 
 def _torch_variables() -> tuple[str, str] | None:
-    """Names of the variables of a launcher that sets both, as ``torchrun`` does.
+    """Return the names of the variables of a launcher that sets both, as ``torchrun`` does.
 
     Raises:
         UserError: where one of them is set and the other is not.
@@ -61,7 +63,7 @@ def _torch_variables() -> tuple[str, str] | None:
 
 
 def _slurm_variables() -> tuple[str, str] | None:
-    """Names of the variables of a step of several tasks."""
+    """Return the names of the variables of a step of several tasks."""
     try:
         step = int(os.environ.get("SLURM_STEP_ID") or os.environ.get("SLURM_STEPID") or RESERVED_STEPS)
     except ValueError:
@@ -87,7 +89,7 @@ def local_rank() -> int:
 
 
 def device_of(name: str) -> torch.device:
-    """The device of a name; ``auto`` takes a GPU where there is one, each process of a machine its own.
+    """Return the device of a name; ``auto`` takes a GPU where there is one, each process of a machine its own.
 
     Raises:
         UserError: for a name that torch does not know, or a device that is not there.
@@ -108,7 +110,7 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """The dtype in which models compute.
+    """Return the dtype in which models compute.
 
     Raises:
         UserError: for any but float32, bfloat16 and float16.
@@ -119,7 +121,7 @@ def dtype_of(name: str) -> torch.dtype:
 
 
 def cpu_count() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -98,7 +98,9 @@ class _Predicted:
 def in_order(
     tasks: Sequence[EvaluationTask], count: int, settings: ExecutionConfig
 ) -> list[tuple[int, list[EvaluationTask]]]:
-    """The missing shards: every w-th first, which are this process's own, then the others', from the far end.
+    """Return the missing shards in order.
+
+    Every w-th comes first, which are this process's own, then the others', from the far end.
 
     Processes that start at different moments see different shards missing, so that no fixed part would cover all.
     """
@@ -180,7 +182,7 @@ def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:
 
 
 def truth_of(batch: LoadedBatch, settings: ExecutionConfig) -> GroundTruth:
-    """The images of a batch on the run's device."""
+    """Move the images of a batch to the run's device."""
     return GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels, batch.sha256s)
 
 

@@ -35,6 +35,7 @@ FORMAT = 1
 
 
 FeatureMatrix = np.ndarray | _Chosen
+"""(n, dims) features of a layer, in memory or read from the disk where it is indexed."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class FeatureStore:
     storage: str
 
     def matrix(self, layer: str) -> FeatureMatrix:
-        """(n, dims) as stored, read from the disk where it is indexed."""
+        """Return a layer as stored, (n, dims), read from the disk where it is indexed."""
         shape = (self.count, self.layers[layer])
         full = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
         return full if len(self.positions) == self.count else _Chosen(full, self.positions)
@@ -82,7 +83,7 @@ def read_features(
     cache: Path,
     progress: ThroughputMeter,
 ) -> list[FeatureStore]:
-    """Return the features of all sources on a dataset: read if they are stored, else computed in one decoding.
+    """Return the features of all sources on a dataset.
 
     Raises:
         UserError: for a preprocessing of mixed sizes, a layer that is not there, a source that another process is at.
@@ -201,7 +202,10 @@ class _FeatureWriter:
         return lock
 
     def done(self) -> set[int]:
-        """Shards that are there; those of another key, whose folder has the same short name, are not."""
+        """Return the shards that are stored.
+
+        Those of another key, whose folder has the same short name, do not count.
+        """
         shards = {int(path.stem): _json(path) for path in self.ledger.glob("*.json")}
         found = {index: shard for index, shard in shards.items() if shard.get("key") == self.key}
         if found:
@@ -244,7 +248,7 @@ class _FeatureWriter:
         write_atomic(self.ledger / f"{index:05d}.json", json.dumps(full).encode(), durable=False)
 
     def close(self) -> None:
-        """All shards as one index; the ledger goes."""
+        """Write the index of all shards and remove the ledger."""
         shards = [json.loads(path.read_text()) for path in sorted(self.ledger.glob("*.json"))]
         batches = [batch for shard in shards for batch in shard["batches"]]
         full = {
@@ -258,7 +262,7 @@ class _FeatureWriter:
         shutil.rmtree(self.ledger, ignore_errors=True)
 
     def read(self, dataset: Dataset) -> FeatureStore:
-        """The finished features, with ids and labels of the set as it is asked for now."""
+        """Read the finished features, with the ids and labels that the dataset has now."""
         head = json.loads(self.index.read_text())
         # Names and classes are those of the set as it is now: the contents are the same, in the same order.
         samples = [dataset.samples[position] for position in head["positions"]]
@@ -289,7 +293,7 @@ def _file(layer: str, storage: str) -> str:
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(start, stop) of stretches whose places follow one another."""
+    """Yield (start, stop) of stretches whose positions follow one another."""
     start = 0
     for stop in range(1, len(positions) + 1):
         if stop == len(positions) or positions[stop] != positions[stop - 1] + 1:

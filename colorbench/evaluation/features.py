@@ -30,7 +30,7 @@ from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
 
 
 def modules_of(colorizer: object) -> dict[str, nn.Module]:
-    """The networks of a colorizer: itself, or its attributes, by name."""
+    """Return the networks of a colorizer: itself, or its attributes, by name."""
     if isinstance(colorizer, nn.Module):
         return {"": colorizer}
     inner = getattr(colorizer, "model", None)  # the short form, wrapped
@@ -39,7 +39,7 @@ def modules_of(colorizer: object) -> dict[str, nn.Module]:
 
 
 def model_identity(model: LoadedModel, fingerprint: ModelFingerprint | None = None) -> dict[str, Any]:
-    """What decides a model's features: all that it holds, its code, and colorbench's.
+    """Return what decides a model's features: all that it holds, its code, and colorbench's.
 
     Args:
         model: before it is cast to another dtype.
@@ -70,14 +70,17 @@ class Pooling:
     """``average``: means over equal areas (the ECCV paper); ``bilinear``: interpolated (the released code)."""
 
     def side(self, channels: int, height: int, width: int) -> int:
-        """Side of the square that gives the number of dims nearest to the wanted; never more than the map has."""
+        """Return the side of the square that gives the number of dims nearest to the wanted.
+
+        Never more than the map has.
+        """
         wanted = math.sqrt(self.dims / channels)
         sides = sorted({max(1, math.floor(wanted)), max(1, math.ceil(wanted))})
         best = min(sides, key=lambda side: abs(channels * side**2 - self.dims))
         return min(best, height, width)
 
     def apply(self, maps: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C * side * side) float32."""
+        """Pool maps: (N, C, h, w) -> (N, C * side * side) float32."""
         n, channels, height, width = maps.shape
         side = self.side(channels, height, width)
         maps = maps.float()
@@ -131,7 +134,7 @@ class _Chosen:
 
 
 def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
-    """Of the layers that a model has, those that are asked for, in the model's order.
+    """Return the layers of a model that are asked for, in the model's order.
 
     A block is what is no layer *within* a block: of ``conv3_1``, ``conv3_2`` and ``conv3`` it is ``conv3``.
 
@@ -152,7 +155,7 @@ def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """What a file holds; nothing where it is damaged."""
+    """Read a JSON file; empty where it is damaged."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):

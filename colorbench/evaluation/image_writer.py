@@ -35,12 +35,12 @@ SIDE = 160
 
 
 def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
-    """The 24 ids of smallest hash."""
+    """Return the 24 ids of smallest hash."""
     return frozenset(heapq.nsmallest(FIXED, ids, key=id_hash))
 
 
 def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
-    """``best`` and ``worst``: the ids at the ends of (n,) scores, the farthest first; NaN is at no end.
+    """Return the ids at the ends of (n,) scores as ``best`` and ``worst``, the farthest first; NaN is at no end.
 
     Ties are in the order of the ids' hashes. At most half of the images stand at either end.
     """
@@ -101,7 +101,9 @@ def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: froz
 
 
 def prediction_names(ids: Iterable[str]) -> dict[str, str]:
-    """Id -> path below ``predictions/``: the id with the suffix .png, as ``images:DIR`` looks for it.
+    """Return the path of each id below ``predictions/``.
+
+    The id with the suffix .png, as ``images:DIR`` looks for it.
 
     Images whose ids differ in the suffix alone keep it.
     """
@@ -123,7 +125,7 @@ def keep_predictions(folder: RunDirectory, colorization: Prediction, names: Mapp
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """A WebP of at most 160 pixels a side."""
+    """Encode an image as a WebP of at most 160 pixels a side."""
     small = image.copy()
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -162,7 +164,7 @@ def write_prediction_list(folder: RunDirectory, names: Iterable[str]) -> dict[st
 
 
 def _shared(truth: GroundTruth, i: int, kind: Literal["truth", "gray"]) -> bytes:
-    """WebP of the truth or its gray version, made once for all models and protocols."""
+    """Encode the ground truth or its gray version as WebP, once for all models and protocols."""
 
     def make() -> torch.Tensor:
         if kind == "truth":
@@ -176,5 +178,5 @@ def _shared(truth: GroundTruth, i: int, kind: Literal["truth", "gray"]) -> bytes
 
 
 def _image(rgb8: torch.Tensor, i: int) -> Image.Image:
-    """Image i of (N, 3, H, W) uint8."""
+    """Return image i of (N, 3, H, W) uint8."""
     return Image.fromarray(rgb8[i].permute(1, 2, 0).contiguous().cpu().numpy())

@@ -56,7 +56,7 @@ class ProtocolSpec:
         return tuple(f"{self.name}@{key.rpartition('@')[2]}" for key in self.presets)
 
     def preset(self, name: str) -> dict[str, Any]:
-        """The parameters that a preset sets, by its name with the protocol's before it or without.
+        """Return the parameters that a preset sets, by its name with the protocol's before it or without.
 
         Raises:
             UserError: for an unknown preset, naming those that there are.
@@ -69,7 +69,7 @@ class ProtocolSpec:
         raise UserError(f"protocol {self.name} has no preset {wanted!r}", hint=known)
 
     def resolved(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """Every parameter as text: the value given, or its default.
+        """Return every parameter as text: the value given, or its default.
 
         Raises:
             UserError: for an unknown parameter, or a value that is none of its choices.
@@ -186,11 +186,11 @@ class Scorer(Protocol):
     """The metrics of this run (intervals or comparison may be switched off by a parameter)."""
 
     def score(self, colorization: Prediction) -> BatchScores:
-        """Scores of a batch; must not depend on how the images are batched."""
+        """Score a batch, (N,) per column; the scores must not depend on how the images are batched."""
         ...
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
-        """Curves and notes from all images, in the order of their ids."""
+        """Return curves and notes of all images, from columns (n,) and arrays (n, ...) in the order of the ids."""
         ...
 
 
@@ -229,7 +229,7 @@ class DatasetProtocol(Protocol):
     """Whether all models of a command are judged together (a study), and not each by itself."""
 
     def evaluate(self, context: ProtocolContext) -> Record | Path:
-        """Do all of it: a record, written in its folder, or a folder of another kind (a study to be run).
+        """Evaluate: return a record, written in its folder, or a folder of another kind (a study to be run).
 
         Raises:
             UserError: for what the caller can fix.
@@ -242,13 +242,13 @@ class ProgressListener(Protocol):
     """Hears how a run goes on; the command line draws it."""
 
     def started(self, total: int) -> None:
-        """So many images are still to be evaluated."""
+        """Handle the start: ``total`` images are still to be evaluated."""
 
     def advanced(self, n: int, images_per_second: float) -> None:
-        """``n`` more images are done; speed since the start."""
+        """Handle ``n`` more images; the speed is since the start."""
 
     def message(self, text: str) -> None:
-        """One line for people."""
+        """Handle one line for people."""
 
 
 class ThroughputMeter:
@@ -258,7 +258,7 @@ class ThroughputMeter:
         self.listener, self.count, self.start = listener, 0, time.perf_counter()
 
     def advance(self, n: int) -> None:
-        """``n`` more are done."""
+        """Count ``n`` more images."""
         self.count += n
         self.listener.advanced(n, self.count / max(time.perf_counter() - self.start, 1e-9))
 
@@ -267,13 +267,13 @@ class NullProgress:
     """A listener that says nothing."""
 
     def started(self, total: int) -> None:
-        """Nothing."""
+        """Handle the start by doing nothing."""
 
     def advanced(self, n: int, images_per_second: float) -> None:
-        """Nothing."""
+        """Handle progress by doing nothing."""
 
     def message(self, text: str) -> None:
-        """Nothing."""
+        """Handle a message by doing nothing."""
 
 
 @dataclass(frozen=True)
@@ -301,7 +301,7 @@ class ProtocolContext:
     """See ``plan.launch_token``."""
 
     def fingerprint_of(self, model: LoadedModel) -> ModelFingerprint:
-        """What decides the model's predictions."""
+        """Return the fingerprint that decides the model's predictions."""
         return self.fingerprints.get(id(model)) or model_fingerprint(model)
 
     @property

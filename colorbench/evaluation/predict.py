@@ -34,7 +34,7 @@ def colorize(
     preprocessing: str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Prediction:
-    """A model's checked answer for a batch.
+    """Predict a batch and check the result.
 
     Args:
         model: only where its card says reference is it shown the truth.
@@ -65,7 +65,7 @@ def predict(
     preprocessing: str | None,
     dtype: torch.dtype,
 ) -> Prediction:
-    """``colorize`` with a seed per image given."""
+    """Predict a batch with a given seed per image; see ``colorize``."""
     inputs = ColorizerInput(
         # A copy: a model that writes into its input must not change the truth that it is scored against.
         lightness=truth.lightness.clone(),
@@ -161,7 +161,7 @@ def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:
 
 
 def _as_uint8(rgb: object) -> str:
-    """How to make 8-bit levels of floating ones, by their range."""
+    """Return how to make 8-bit levels of floating ones, by their range."""
     if not isinstance(rgb, Tensor) or not rgb.is_floating_point() or not rgb.numel():
         return ""
     low, high = (float(one) for one in rgb.detach().aminmax())
@@ -248,7 +248,7 @@ DEFAULT_SIDE = 256
 def colorize_image(
     model: LoadedModel, rgb: np.ndarray, *, id: str, seed: int = 0, device: torch.device | str = "cpu"
 ) -> np.ndarray:
-    """Colors from a small copy, lightness from the image itself (as the paper's own demo does).
+    """Take colors from a small copy, and lightness from the image itself (as the paper's own demo does).
 
     The copy is squashed to the model's working size, or 256x256; the ab that the model answers is stretched back
     bilinearly. What falls outside sRGB is clipped, so that a saturated pixel may lose a little of its lightness.
@@ -278,12 +278,12 @@ def colorize_image(
 
 
 def planes(rgb: np.ndarray) -> Tensor:
-    """(H, W, 3) uint8 -> (1, 3, H, W) uint8."""
+    """Convert (H, W, 3) uint8 to (1, 3, H, W) uint8."""
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
 
 
 def seed_of(run_seed: int, content: str) -> int:
-    """63-bit seed of one image: the same in any batch, order and process, and under any name.
+    """Return the 63-bit seed of one image: the same in any batch, order and process, and under any name.
 
     Args:
         run_seed: of the run.

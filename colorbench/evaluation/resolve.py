@@ -28,7 +28,7 @@ Asked = list[tuple[ImageProtocol | DatasetProtocol, dict[str, Any]]]
 
 
 def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
-    """The scorers of those protocols that go image by image.
+    """Return the scorers of those protocols that go image by image.
 
     Raises:
         UserError: for an unknown parameter or value, and for one that no record can hold.
@@ -45,7 +45,7 @@ def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec
 
 
 def dataset_protocols(asked: Asked) -> list[tuple[DatasetProtocol, dict[str, Any]]]:
-    """Those protocols that do not go image by image."""
+    """Return those protocols that do not go image by image."""
     return [(one, given) for one, given in asked if not isinstance(one, ImageProtocol)]
 
 
@@ -104,7 +104,7 @@ def headline_of(protocol: str) -> str | None:
 
 
 def load_models(request: RunConfig) -> list[LoadedModel]:
-    """Models asked for, each once.
+    """Load the models asked for, each once.
 
     Raises:
         UserError: for a model that cannot be loaded, and a decoding for several models at once.
@@ -130,13 +130,13 @@ def load_models(request: RunConfig) -> list[LoadedModel]:
 
 
 def load_baselines(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
-    """Gray, constant and truth, but for those that are asked for anyway."""
+    """Load gray, constant and ground truth, except those that are asked for anyway."""
     names = {model.full_name for model in asked}
     return [load_model(name) for name in BASELINES if name not in names]
 
 
 def missing_capability(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
-    """What to say where a model lacks a capability that a protocol needs; None where it has all."""
+    """Return the error where a model lacks a capability that a protocol needs; None where it has all."""
     for need in spec.needs:
         if not isinstance(model.colorizer, getattr(capabilities, need)):
             what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
@@ -145,7 +145,7 @@ def missing_capability(spec: ProtocolSpec, model: LoadedModel) -> UserError | No
 
 
 def deciding_identity(model: LoadedModel) -> dict[str, Any]:
-    """What of a model decides its predictions, for keys of whatever is built from them."""
+    """Return what of a model decides its predictions, for keys of whatever is built from them."""
     found = model_fingerprint(model)
     decides = {"name": found.name, "weights": found.weights, "code": found.code, "decoding": found.decoding}
     return {**decides, "colorbench": library_code()}

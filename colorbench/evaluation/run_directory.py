@@ -30,7 +30,7 @@ class RunDirectory:
     """``<output>/<model>/<protocol>/<dataset>-<key>/``."""
 
     def __init__(self, path: Path, key: str = "") -> None:
-        """``key`` of the run: shards of any other are not there for it."""
+        """Open a folder for the run of ``key``: shards of any other key do not count."""
         self.path, self.key = path, key
         self._known: dict[str, tuple[tuple[int, ...], bool]] = {}
         self.shards = path / "shards"
@@ -42,15 +42,15 @@ class RunDirectory:
         self.plan = path / "plan.json"
 
     def shard(self, index: int) -> Path:
-        """Where a shard is or will be."""
+        """Return the path of a shard, written or not."""
         return self.shards / f"{index:05d}.npz"
 
     def finished(self) -> bool:
-        """Whether the record is written."""
+        """Return whether the record is written."""
         return self.record.exists()
 
     def done(self) -> set[int]:
-        """Indices of the shards that are there, from one listing."""
+        """Return the indices of the shards that are written, from one listing."""
         try:
             names = os.listdir(self.shards)
         except (FileNotFoundError, NotADirectoryError):
@@ -59,12 +59,12 @@ class RunDirectory:
         return {int(name[:-4]) for name in shards if self._own(name)}
 
     def has(self, index: int) -> bool:
-        """Whether a shard is there."""
+        """Return whether a shard is written."""
         path = self.shard(index)
         return path.exists() and self._own(path.name)
 
     def _own(self, name: str) -> bool:
-        """Whether a shard belongs to this run; each is looked at once."""
+        """Return whether a shard belongs to this run; each is looked at once."""
         if not self.key:
             return True
         path = self.shards / name
@@ -78,7 +78,10 @@ class RunDirectory:
         return self._known[name][1]
 
     def write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
-        """``write_atomic`` with the unfinished file among the shards, where it is cleared away in the end."""
+        """Write a file atomically (``write_atomic``).
+
+        The unfinished file lies among the shards, which are removed in the end.
+        """
         write_atomic(path, data, scratch=self.shards, durable=durable)
 
     def write_shard(self, index: int, shard: Shard) -> None:

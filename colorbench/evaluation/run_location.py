@@ -36,7 +36,7 @@ from colorbench.storage.source_code import stamp_of
 
 
 def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:
-    """``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
+    """Return ``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
     if ":" in model:  # file.py:Class, images:DIR: the last part of each side is enough, the key tells them apart
         model = "-".join(PurePosixPath(side.replace("\\", "/")).name for side in model.split(":"))
     parts = [_safe(part) for part in model.split("/")]
@@ -63,7 +63,7 @@ class Plan:
     """Size, times and place on the disk of ``record.json``: whether it was written here, and not copied."""
 
     def serves(self, wanted: Plan) -> bool:
-        """Whether all that is wanted is kept here."""
+        """Return whether all that is wanted is saved here."""
         saved = LEVELS.index(self.save) >= LEVELS.index(wanted.save)
         return saved and wanted.references in ("", self.references) and self.launch == wanted.launch
 
@@ -179,7 +179,7 @@ def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[
 
 
 def launch_token(processes: int) -> str:
-    """The same in all processes of one command, and in no other command."""
+    """Return a token that is the same in all processes of one command, and in no other command."""
     if processes == 1:
         return uuid4().hex
     names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
@@ -189,13 +189,13 @@ def launch_token(processes: int) -> str:
 
 
 def not_reusable(model: str, reasons: Sequence[str]) -> str:
-    """In one line, why a model is measured anew each time."""
+    """Return, in one line, why a model is measured anew each time."""
     more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
     return f"{model} is measured anew each time: {reasons[0]}{more}"
 
 
 def made_here(folder: RunDirectory) -> bool:
-    """Whether a record was written in its place by a run on this machine, and not copied or unpacked."""
+    """Return whether a record was written in its place by a run on this machine, and not copied or unpacked."""
     try:
         plan = _read(folder.plan)
         return plan is not None and plan.record == stamp_of(folder.record)
@@ -206,7 +206,7 @@ def made_here(folder: RunDirectory) -> bool:
 def _taken(
     folder: RunDirectory, wanted: Plan, dataset: Dataset, output: Path, say: Callable[[str], None]
 ) -> Plan | None:
-    """The plan of a folder that is empty or holds, wholly or in part, what is wanted; None for another's."""
+    """Return the plan of a folder that is empty or holds, completely or in part, what is wanted; None for another's."""
     plan, finished = _read(folder.plan), folder.finished()
     if finished:
         try:
@@ -254,7 +254,7 @@ def _write(folder: RunDirectory, plan: Plan) -> None:
 
 
 def _same_contents(folder: RunDirectory, dataset: Dataset, output: Path) -> bool:
-    """Whether all that was scored here was scored on the contents that the files have now."""
+    """Return whether all that was scored here was scored on the contents that the files have now."""
     scored: dict[str, str] = {}
     skipped = False
     if folder.finished():
@@ -277,7 +277,7 @@ def _same_contents(folder: RunDirectory, dataset: Dataset, output: Path) -> bool
 
 
 def differences(record: Record, now: RunFingerprint) -> list[str]:
-    """In words, which parts of a record's fingerprint are others now."""
+    """Return, in words, which parts of a record's fingerprint are different now."""
     part = record.fingerprint
     if part is None:
         return ["the record was made before fingerprints were kept"]

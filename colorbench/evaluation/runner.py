@@ -134,7 +134,9 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
 
 
 def _refused(output: Path) -> UserError | None:
-    """Why nothing can be written; None where it can be. Finished runs can be shown from a read-only place.
+    """Return why nothing can be written; None where it can be.
+
+    Finished runs can be shown from a read-only folder.
 
     Raises:
         UserError: where no output is there yet.
@@ -164,7 +166,7 @@ def _nothing_left_behind(output: Path, *, alone: bool) -> Iterator[list[RunDirec
 
 
 def record_folder(output: Path, record: Record) -> Path:
-    """Where the record lies, with its rows and images."""
+    """Return the folder of a record, with its rows and images."""
     return output / folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
 
 
@@ -178,7 +180,7 @@ def _tasks(
     listener: ProgressListener,
     folders: list[RunDirectory],
 ) -> list[EvaluationTask]:
-    """Every model under every protocol, each folder once; ``folders`` takes them as they are begun."""
+    """Return every model under every protocol, each folder once; ``folders`` takes them as they are begun."""
     tasks: dict[Path, EvaluationTask] = {}
     asked = len(request.models)
     codes = [protocol_code(scorer) for _, scorer in scorers]

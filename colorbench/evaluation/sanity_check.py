@@ -135,7 +135,10 @@ def check_first_batch(
     Args:
         model: on the device of ``truth``.
         truth: one image or more, of which only the first is used. Its tensors are overwritten: give a copy.
-        sizes, seeds, preprocessing, dtype: as ``predict`` takes them.
+        sizes: as ``predict`` takes it.
+        seeds: as ``predict`` takes it.
+        preprocessing: as ``predict`` takes it.
+        dtype: as ``predict`` takes it.
 
     Raises:
         RunError: for a model that fails with the image alone and within a batch.
@@ -186,7 +189,10 @@ def check_lightness_only(
     Args:
         model: on the device of ``truth``.
         truth: the batch. Its tensors are overwritten: give a copy.
-        sizes, seeds, preprocessing, dtype: as ``predict`` takes them.
+        sizes: as ``predict`` takes it.
+        seeds: as ``predict`` takes it.
+        preprocessing: as ``predict`` takes it.
+        dtype: as ``predict`` takes it.
 
     Raises:
         RunError: for a model that fails with the images as they are.
@@ -268,7 +274,7 @@ def _batch_of_two(
 
 
 def _saved(prediction: Prediction, count: int | None = None) -> Prediction:
-    """The first images of a prediction, in tensors of their own."""
+    """Return the first images of a prediction, in tensors of their own."""
     truth = prediction.truth
     part = GroundTruth(truth.ids[:count], truth.rgb8[:count].clone())
     if prediction.given_rgb8 is not None:

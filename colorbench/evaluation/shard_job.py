@@ -92,17 +92,17 @@ class ShardJob:
 
 
 def shard_samples(samples: Sequence[Sample], index: int) -> Sequence[Sample]:
-    """The images of one shard."""
+    """Return the images of one shard."""
     return samples[index * SHARD : (index + 1) * SHARD]
 
 
 def shard_count(count: int) -> int:
-    """How many shards ``count`` images make."""
+    """Return how many shards ``count`` images make."""
     return -(-count // SHARD)
 
 
 def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list[EvaluationTask]]]:
-    """(shard, the tasks that lack it) for every shard of ``count`` images that is not complete."""
+    """Return (shard, the tasks that lack it) for every shard of ``count`` images that is not complete."""
     done = [(task, task.folder.done()) for task in tasks if not task.folder.finished()]
     lacking = ((index, [task for task, there in done if index not in there]) for index in range(shard_count(count)))
     return [(index, lack) for index, lack in lacking if lack]

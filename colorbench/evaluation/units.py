@@ -147,7 +147,7 @@ def _thinned(maps: Tensor) -> Tensor:
 
 
 def _standard(values: Tensor) -> Tensor:
-    """(N, 2, P) with mean 0 and deviation 1 over the pixels; NaN where all are equal."""
+    """Return (N, 2, P) with mean 0 and deviation 1 over the pixels; NaN where all are equal."""
     centered = values - values.mean(-1, keepdim=True)
     deviation = centered.square().mean(-1, keepdim=True).sqrt()
     return torch.where(deviation > 1e-6, centered / deviation, torch.nan)

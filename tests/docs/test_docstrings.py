@@ -18,8 +18,6 @@ import colorbench
 
 IMPERATIVES = frozenset((Path(__file__).parent / "imperatives.txt").read_text().split())
 """First words of docstrings; a verb that is missing there may be added."""
-LATER = "colorbench.evaluation."
-"""Docstrings there follow when its files have their places."""
 SHAPE = re.compile(r"\((\.\.\.|[A-Za-z]\w*|\d+),(?=[^()]*\))[^()]*(\([^()]*\)[^()]*)*\)|scalar")
 """``(N, 2, H, W)``, ``(n,)``, ``(..., 313)``."""
 
@@ -45,12 +43,7 @@ def functions() -> Iterator[tuple[str, Callable[..., Any]]]:
             candidates = [(f"{name}.{key}", part) for key, part in vars(value).items() if not key.startswith("_")]
         for path, candidate in candidates:
             function = inspect.unwrap(getattr(candidate, "__func__", candidate))
-            if (
-                inspect.isfunction(function)
-                and function not in seen
-                and function.__module__.startswith("colorbench.")
-                and not function.__module__.startswith(LATER)
-            ):
+            if inspect.isfunction(function) and function not in seen and function.__module__.startswith("colorbench."):
                 seen.add(function)
                 yield path, function
 
