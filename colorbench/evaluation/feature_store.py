@@ -85,6 +85,8 @@ def read_features(
 ) -> list[FeatureStore]:
     """Return the features of all sources on a dataset.
 
+    Stored features are read; the others are computed with one decoding.
+
     Raises:
         UserError: for a preprocessing of mixed sizes, a layer that is not there, a source that another process is at.
         RunError: for features that are no numbers, or that the storage cannot hold.

@@ -3,7 +3,6 @@ from .classifier_weights import PACKAGED_CLASSIFIER as PACKAGED_CLASSIFIER
 from .classifiers import Classifier as Classifier
 from .classifiers import load_classifier as load_classifier
 from .classifiers import load_classifiers as load_classifiers
-from .download import cache_folder as cache_folder
 from .download import resolve_weights as resolve_weights
 from .fingerprint import library_code as library_code
 from .image_folder import ImageFolderModel as ImageFolderModel

@@ -79,7 +79,7 @@ def kind_of(target: object) -> Kind:
         what = f"{kind} is no model, protocol or dataset"
         raise UserError(what, hint="a model has a `card`, a protocol a `spec`; see docs/testing-a-plugin.md")
     name = parse_name(target).name
-    models, protocols = ([plugin.name for plugin in registered(kind)] for kind in ("models", "protocols"))  # type: ignore[arg-type]
+    models, protocols = ([plugin.name for plugin in registered(kind)] for kind in ("models", "protocols"))
     if target.partition("@")[0] in protocols:
         return "protocol"
     if split_tag(name)[0] in models or name.startswith("images:"):

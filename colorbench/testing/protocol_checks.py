@@ -100,7 +100,7 @@ class ProtocolSubject:
         assert isinstance(self.protocol, ImageProtocol)
         # An exception that is no UserError becomes a RunError, which `parameters` tells from a refusal.
         with one_line(f"protocol {self.spec.name} failed", run=True):
-            scorer = self.protocol.resolve(parameters, self.test)
+            scorer: object = self.protocol.resolve(parameters, self.test)
         if not isinstance(scorer, Scorer):
             hint = "it needs preprocessing, parameters, identity, metrics, score and summarize"
             raise CheckFailed(f"resolve gives a {type(scorer).__name__}, which is no Scorer", hint)

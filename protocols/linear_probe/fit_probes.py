@@ -168,8 +168,8 @@ def probe_all(
     total = sum(len(one.layers) for one in stored["train"])
     context.listener.started(total)
     fitted = ThroughputMeter(context.listener)
-    for source, one, other in zip(sources, stored["train"], stored["test"], strict=True):
-        predictions.append(_probes(source.name, one, other, choices, train, context, fitted))
+    for source, fitting, evaluated in zip(sources, stored["train"], stored["test"], strict=True):
+        predictions.append(_probes(source.name, fitting, evaluated, choices, train, context, fitted))
     first = stored["test"][0]
     iterator = iter(predictions[1:])
     by_name = {name: [next(iterator) for _ in group] for name, group in groups.items()}

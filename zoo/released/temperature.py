@@ -19,8 +19,7 @@ from torch import Tensor, nn
 from colorbench.color import load_prior, rebalancing_weights, rgb_to_lab, soft_encode
 from colorbench.data import Sample, decode_image, open_dataset
 from colorbench.errors import UserError
-from colorbench.models import cache_folder
-from colorbench.storage import write_atomic
+from colorbench.storage import cache_folder, write_atomic
 from colorbench.training import rebalanced_cross_entropy
 
 FACTOR = 2.606
