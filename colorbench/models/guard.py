@@ -71,7 +71,9 @@ def process_state_kept() -> Iterator[None]:
         if torch.get_default_device() != device:
             torch.set_default_device(None if device.type == "cpu" else device)
         torch.set_float32_matmul_precision(precise)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        now = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
+        if now != (deterministic, warn_only):  # this call imports torch's compiler, which takes seconds
+            torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         for (owner, name), value in zip(flags, before, strict=True):
             if getattr(owner, name) != value:
                 setattr(owner, name, value)

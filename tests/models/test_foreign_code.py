@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -236,3 +238,16 @@ def test_a_tensor_without_values_is_one_line(change: str, dtype: torch.dtype) ->
     truth = GroundTruth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
     with pytest.raises(RunError, match="must be an ordinary"):
         colorize(load_model(Model()), truth, ((8, 8),), 0, None, dtype)
+
+
+def test_keeping_the_state_of_the_process_does_not_import_the_compiler_of_torch() -> None:
+    """It takes seconds of every run."""
+    program = """
+import sys
+from colorbench.models.guard import process_state_kept
+with process_state_kept():
+    pass
+print("torch._inductor" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=300)
+    assert done.stdout.strip() == "False"
