@@ -15,6 +15,7 @@ from colorbench.evaluation.predict import checked
 from colorbench.evaluation.sanity_check import TOLERANCE, check_lightness_only, difference
 from colorbench.evaluation.units import observed, unit_notes
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
+from colorbench.models.names import parse_name
 from colorbench.models.networks import evaluation_mode, networks_of
 from colorbench.testing.colorizer_checks import PREPROCESSING, ModelSubject, is_random, resized, selected
 from colorbench.testing.report import Check, CheckFailed, CheckSkipped
@@ -186,11 +187,14 @@ def _isolated(subject: ModelSubject) -> str:
     """In a process without the caller's environment, arguments and dataset; see ``verification.isolated_model``."""
     if not isinstance(subject.given, str):
         raise CheckSkipped("only a model given by name is asked in a process of its own")
-    images, name = subject.images, subject.given
+    images, asked = subject.images, parse_name(subject.given)
+    name = asked.name
     if ":" in name:
         path, _, attribute = name.rpartition(":")
         name = f"{Path(path).resolve()}:{attribute}"
-    settings = {"name": name, "decode": None, "temperature": None, "weights": None, "dtype": "float32"}
+    # The process works in a folder of its own: paths must be absolute.
+    weights = None if asked.weights is None else str(asked.weights.resolve())
+    settings = {"name": name, "decode": asked.decode, "temperature": asked.temperature, "weights": weights}
     arrays = {
         "lightness": images.lightness.cpu().numpy(),
         "sizes": np.array([images.rgb8.shape[-2:]] * len(images.ids)),
@@ -199,7 +203,8 @@ def _isolated(subject: ModelSubject) -> str:
     if subject.model.card.role == "reference":
         arrays["truth"] = images.rgb8.cpu().numpy()
     ids = [f"image{i}" for i in range(len(images.ids))]
-    with Apart({**settings, "device": str(subject.device)}, subject.data.samples) as apart:
+    chosen = {**settings, "dtype": "float32", "device": str(subject.device)}
+    with Apart(chosen, subject.data.samples) as apart:
         given, refused = apart.ask(arrays, {"ids": ids, "preprocessing": PREPROCESSING})
     hint = "read weights in the constructor, and nothing when it predicts"
     if refused:
