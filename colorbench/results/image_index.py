@@ -51,7 +51,7 @@ class SavedImage(BaseModel):
 
 
 def saved_names(id: str) -> tuple[str, str, str]:
-    """Answer, truth and gray image of an image."""
+    """Return the file names of the prediction, ground-truth and gray thumbnails of an image."""
     stem = id_hash(id)[:16]
     return f"{stem}.webp", f"{stem}.truth.webp", f"{stem}.gray.webp"
 

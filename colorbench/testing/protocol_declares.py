@@ -46,7 +46,7 @@ def _faults(subject: ProtocolSubject) -> Iterator[str]:
         yield "it has no title"
     if missing := sorted(set(spec.parameters) - set(spec.parameter_help)):
         yield f"the parameter {missing[0]!r} has no help"
-    for what in ("parameter_help", "choices", "message"):
+    for what in ("parameter_help", "choices", "keywords"):
         if unknown := sorted(set(getattr(spec, what)) - set(spec.parameters)):
             yield f"{what} names {unknown[0]!r}, which is no parameter"
     for name, values in spec.choices.items():

@@ -135,15 +135,15 @@ def test_saved_images_that_a_power_cut_emptied_are_made_again(
 ) -> None:
     """The shards reached the disk, the images beside them did not: they are there, and empty, cut or full of zeros."""
 
-    class FeatureSpec(Exception):
+    class Cut(Exception):
         pass
 
     def cut(*_: Any) -> None:
-        raise FeatureSpec
+        raise Cut
 
     with monkeypatch.context() as patch:
         patch.setattr("colorbench.evaluation.build_record._record", cut)
-        with pytest.raises(FeatureSpec):
+        with pytest.raises(Cut):
             measured(crops, tmp_path, save="predictions")
     predictions = sorted(tmp_path.rglob("predictions/**/*.png"))
     thumbnails = sorted(tmp_path.rglob("thumbnails/*.webp"))

@@ -49,7 +49,7 @@ def repaint(folder: Path, ending: str, paint: Image.Image | bytes) -> None:
                 paint.resize(image.size).save(buffer, "WEBP")
             data = buffer.getvalue()
         path.write_bytes(data)
-        files["thumbnails"][f"thumbnails/{path.name}"] = hashlib.sha256(data).hexdigest()
+        files["saved_images"][f"thumbnails/{path.name}"] = hashlib.sha256(data).hexdigest()
     change(folder, files=files)
 
 
@@ -129,7 +129,7 @@ def test_another_encoder_s_file_of_the_same_image_agrees(results: Path, tmp_path
         with Image.open(path) as image:
             image.save(buffer, "WEBP", quality=80)
         path.write_bytes(buffer.getvalue())
-        files["thumbnails"][f"thumbnails/{path.name}"] = hashlib.sha256(buffer.getvalue()).hexdigest()
+        files["saved_images"][f"thumbnails/{path.name}"] = hashlib.sha256(buffer.getvalue()).hexdigest()
     change(folder, files=files)
     made = gallery_of(tmp_path / "a", results)
     assert made.note == alone.note and all(photo.truth for photo in made.photos)

@@ -203,11 +203,13 @@ def test_batching_changes_nothing_at_all() -> None:
         assert np.array_equal(alone.joint[0], together.joint[i])
         assert np.array_equal(alone.distances[0], together.distances[i])
         pairs = [pooled_statistics(s.doubled_scores, s.counts, 300, weights) for s in (alone, together)]
-        assert np.array_equal(pairs[0][0], pairs[1][i])
-        assert np.array_equal(weighted_histogram(alone, weights)[0], weighted_histogram(together, weights)[i])
+        np.testing.assert_allclose(pairs[0][0], pairs[1][i], rtol=1e-12)
+        np.testing.assert_allclose(
+            weighted_histogram(alone, weights)[0], weighted_histogram(together, weights)[i], rtol=1e-12
+        )
         for convention in ("trapezoid", "exact", "points", "floor"):
             one = auc(predicted[i : i + 1], truth[i : i + 1], convention)  # type: ignore[arg-type]
-            assert one.item() == auc(predicted, truth, convention)[i].item()  # type: ignore[arg-type]
+            assert one.item() == pytest.approx(auc(predicted, truth, convention)[i].item(), rel=1e-12)  # type: ignore[arg-type]
 
 
 def test_the_order_of_the_pixels_changes_nothing_at_all() -> None:

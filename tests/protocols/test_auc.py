@@ -131,7 +131,7 @@ def test_batches_leave_no_trace() -> None:
     for all_at_once, joined in zip(full, together(parts), strict=True):
         assert all_at_once.keys() == joined.keys()
         for name in all_at_once:
-            assert np.array_equal(all_at_once[name], joined[name]), name
+            np.testing.assert_allclose(all_at_once[name], joined[name], rtol=1e-10, err_msg=name)
 
 
 def test_what_is_stored_gives_the_other_convention() -> None:

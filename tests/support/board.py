@@ -117,5 +117,5 @@ def synthetic(source: Path, target: Path, name: str, *, n: int, shift: float = 0
     drawn["sha256"] = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
     shutil.copy(source / "record.json", target / "record.json")
     rewrite(target, drawn)
-    derive(target, model__name=name, files__arrays={}, files__images={}, dataset__n_gray=0)
+    derive(target, model__name=name, files__arrays={}, files__saved_images={}, dataset__n_gray=0)
     return target

@@ -63,11 +63,11 @@ def test_rates_are_the_shares_of_test_trials_and_sentinels_a_row_of_their_own(
     for row in found.everything.methods[:-1]:
         candidate = tests[tests["method"] == row.method]
         assert row.rate.value == (candidate["response"] != candidate["fake"]).mean()
-        assert (row.rate.study_data, row.rate.participants) == (len(candidate), 24)
+        assert (row.rate.responses, row.rate.participants) == (len(candidate), 24)
     sentinels = found.everything.methods[-1]
-    assert sentinels.sentinel and sentinels.rate.study_data == 24 * 4
+    assert sentinels.sentinel and sentinels.rate.responses == 24 * 4
     assert sentinels.rate.value == responses[responses["kind"] == "sentinel"]["fooled"].mean()
-    assert found.everything.study_data == len(tests) == 24 * 36
+    assert found.everything.responses == len(tests) == 24 * 36
     assert SENTINEL not in {one.first for one in found.result.comparisons} | {
         one.second for one in found.result.comparisons
     }
@@ -202,7 +202,7 @@ def test_responses_of_another_study_are_refused(design: Design, responses: panda
         study_data(other, responses)
     with pytest.raises(UserError, match="two responses of participant"):
         study_data(design, pandas.concat([responses, responses.iloc[[20]]]))
-    with pytest.raises(UserError, match="lack the column 'answer'"):
+    with pytest.raises(UserError, match="lack the column 'response'"):
         study_data(design, responses.drop(columns="response"))
     with pytest.raises(UserError, match="a response must be first or second, not 'left'"):
         study_data(design, responses.assign(response="left"))
@@ -327,7 +327,7 @@ def test_the_page_says_everything_and_needs_nothing(written: Path) -> None:
     page = (written / "analysis" / "analysis.html").read_text()
     intervals = ["two-way cluster-robust", "two-level bootstrap", "crossed bootstrap", "binomial"]
     rules = ["sentinels, not in any method", "detected fewer than 50 % of the sentinels"]
-    for message in (*intervals, *rules, "Holm", "Most fooling"):
+    for message in (*intervals, *rules, "Holm", "Images with the highest and lowest fooling rates"):
         assert message in page, message
     assert "http" not in page.replace("http://www.w3.org/2000/svg", "")
     assert page.count("data:image/webp") >= 2 * 6 * 3
@@ -344,10 +344,10 @@ def test_tables_hold_what_the_page_shows(written: Path, found: Analysis) -> None
     # Images count in the first and third; the crossed bootstrap counts the noise of answers three times.
     assert row.loc["crossed bootstrap", "standard_error"] > row.loc["two-way cluster", "standard_error"]
     data = json.loads((written / "analysis" / "analysis.json").read_text())
-    assert data["registered"]["responses"] == found.result.study_data
+    assert data["registered"]["responses"] == found.result.responses
     assert sum(rule["trials"] for rule in data["exclusions"]) == len(found.applied.kept) - found.applied.kept.sum()
     images = pandas.read_csv(written / "analysis" / "images.csv")
-    assert images["shown"].sum() == found.result.study_data
+    assert images["shown"].sum() == found.result.responses
     text = (written / "analysis" / "methods.txt").read_text()
     assert "24 participants took part in the laboratory" in text and "Holm's method" in text
 
