@@ -156,9 +156,9 @@ def test_a_tenth_are_sentinels_as_in_the_paper():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": 39}, "40 trials need 40 images"),
+        ({"images": 39}, "40 trials need 40 different images"),
         ({"methods": 37}, "are fewer than 37 methods"),
-        ({"methods": 3, "participants": 2, "assignment": "between"}, "2 participants cannot judge 3 methods"),
+        ({"methods": 3, "participants": 2, "assignment": "between"}, "2 participants are fewer than 3 methods"),
         ({"sentinels": 40}, "leave none"),
     ],
 )
