@@ -77,9 +77,7 @@ def record_values(model: str, n: int, scale: float, title: str, dataset: Mapping
             }
         ],
         # As the engine writes it.
-        "notes": [f"smoke test on {n} images: scores are not meaningful"]
-        if n < 30
-        else [],
+        "notes": [f"smoke test on {n} images: scores are not meaningful"] if n < 30 else [],
         "execution": {
             "seed": 0,
             "device": "cpu",

@@ -363,7 +363,11 @@ BROKEN: list[tuple[str, Any]] = [
 ]
 
 
-@pytest.mark.parametrize("model", [Warm(), Warm, fake_model(), Seeded(stochastic=True, used=True)], ids=["object", "class", "network", "seeded"])
+@pytest.mark.parametrize(
+    "model",
+    [Warm(), Warm, fake_model(), Seeded(stochastic=True, used=True)],
+    ids=["object", "class", "network", "seeded"],
+)
 def test_a_good_model_passes(model: Any) -> None:
     report = check_colorizer(model)
     report.raise_for_failures()
