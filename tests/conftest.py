@@ -118,15 +118,3 @@ def make_record() -> Callable[..., Record]:
     from colorbench.testing import make_record
 
     return make_record
-
-
-KNOWN_FAILURES = Path(__file__).with_name("known_failures.txt")
-"""Tests that await the texts and names of the new vocabulary; each is to be adapted and taken off the list."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Expect the listed tests to fail; one that passes is fine."""
-    listed = set(KNOWN_FAILURES.read_text().split()) if KNOWN_FAILURES.exists() else set()
-    for item in items:
-        if item.nodeid.partition("[")[0] in listed:
-            item.add_marker(pytest.mark.xfail(reason="awaits the new vocabulary", strict=False))
