@@ -256,9 +256,7 @@ def study_records(folder: Path, assignment: Any) -> list[Record]:
     for position, row in table.iterrows():
         digest = sha256(f"{row['slot']} {row['trial']}".encode()).digest()
         fooled = digest[0] / 256 < rates[row["method"]]
-        table.loc[position, "prediction"] = (
-            {"first": "second", "second": "first"}[row["fake"]] if fooled else row["fake"]
-        )
+        table.loc[position, "response"] = {"first": "second", "second": "first"}[row["fake"]] if fooled else row["fake"]
         table.loc[position, ["fooled", "correct"]] = [fooled, not fooled]
         table.loc[position, "reaction_ms"] = 90.0 + 10 * digest[1]
         table.loc[position, ["exposure_first_ms", "exposure_second_ms"]] = [1000.0, 1000.0]

@@ -21,7 +21,7 @@ def test_the_list_imports_neither_torch_nor_a_plugin_that_ships(tmp_path: Path) 
         "import sys\nfrom typer.testing import CliRunner\nfrom colorbench.cli import app\n"
         "done = CliRunner().invoke(app, ['list', '--json'])\nassert done.exit_code == 0, done.output\n"
         "import colorbench\nassert 'zoo/cic.small' in colorbench.list_models('zoo/*')\n"
-        "assert 'auc' in colorbench.list_protocols() and colorbench.list_datasets() == ['samples']\n"
+        "assert 'auc' in colorbench.list_protocols() and colorbench.list_datasets()[0] == 'samples'\n"
         "assert colorbench.list_models('*.untrained') == ['zoo/cic.untrained', 'zoo/l2.untrained']\n"
         "print([name for name in ('torch', 'numba', 'zoo.cic', 'protocols.auc') if name in sys.modules])\n"
     )

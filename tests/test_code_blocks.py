@@ -42,6 +42,7 @@ NOT_RUN = {
     "study serve": "serves until it is stopped; tests/protocols/human_study/test_server.py serves and answers",
     "-p linear-probe": "minutes of fitting; tests/protocols/test_linear_probe.py fits small ones",
     "-p transfer-": "trains for 20 epochs; tests/protocols/test_transfer.py trains for fewer",
+    "backend=inception": "downloads a network; tests/protocols/test_inception.py loads one that it makes",
     "resnet50": "downloads a classifier",
     "zoo/cic.untrained ...": "the same command again, shortened in the text",
 }

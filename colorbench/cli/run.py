@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,7 +120,7 @@ def run(
     from colorbench.data.sources import open_dataset
     from colorbench.evaluation.config import RunConfig
     from colorbench.evaluation.device import processes
-    from colorbench.evaluation.resolve import get_protocol
+    from colorbench.evaluation.resolve import check_roles, get_protocol
     from colorbench.evaluation.runner import run as measure
     from colorbench.models.loading import load_model
     from colorbench.storage.atomic import check_writable
@@ -130,8 +130,7 @@ def run(
     sets = by_role(data or [])
     tell_when_interrupted("run the same command to resume")
     protocols = list(dict.fromkeys(protocol))
-    needed = {role for name in protocols for role in getattr(get_protocol(name.partition("@")[0]), "roles", ())}
-    check_roles(sets, needed)
+    check_roles(sets, (get_protocol(name.partition("@")[0]) for name in protocols))
     named = list(dict.fromkeys(model))
     check_options(named, {"weights": weights, "decode": decode, "temperature": temperature})
     with standard_output_kept():  # what a plugin prints is no result
@@ -226,20 +225,6 @@ def by_role(data: Sequence[str]) -> dict[str, str]:
             raise UserError("--data is given twice", where=given, hint="measure one set of images at a time")
         found[role] = position
     return found
-
-
-def check_roles(sets: Mapping[str, str], needed: Collection[str]) -> None:
-    """Refuse images to train on where no protocol trains anything, and a role that one lacks.
-
-    Raises:
-        UserError: saying so.
-    """
-    if "train" in sets and "train" not in needed:
-        hint = "give the images as --data DIR"
-        raise UserError("these protocols train nothing", where=f"train={sets['train']}", hint=hint)
-    if lacking := [role for role in ROLES if role in needed and role not in sets]:
-        hint = f"give {' '.join(f'--data {role}=DIR' for role in ROLES if role in needed)}"
-        raise UserError(f"there are no images in the role {lacking[0]!r}", hint=hint)
 
 
 def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.errors import RunError, UserError
 from colorbench.storage.atomic import write_atomic
-from colorbench.storage.source_code import stamp_of
+from colorbench.storage.hashing import stamp_of
 
 
 def files_digest(samples: Iterable[Sample], *, times: bool) -> str:

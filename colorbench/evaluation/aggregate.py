@@ -17,7 +17,6 @@ import numpy as np
 
 from colorbench.evaluation.interfaces import Summary
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.models import file_sha256
 from colorbench.models.stored_predictions import lightness_warning
 from colorbench.results import (
     CurvePart,
@@ -35,6 +34,7 @@ from colorbench.results.rows import rows_bytes
 from colorbench.results.shard import StoredArrays
 from colorbench.stats import bootstrap, paired_interval, share_of_gap
 from colorbench.storage.atomic import atomic_file
+from colorbench.storage.hashing import file_sha256
 from colorbench.storage.npz import write_npz
 
 FEW = 100

@@ -22,10 +22,10 @@ from colorbench.color import lab_to_rgb8
 from colorbench.data import id_hash
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.models import file_sha256
 from colorbench.results import INDEX_NAME, MetricSpec, SavedImage, Shard, saved_names
 from colorbench.results.image_index import is_complete
 from colorbench.storage.atomic import durable_sha256, sync_folder
+from colorbench.storage.hashing import file_sha256
 
 FIXED = 24
 EXTREMES = 4

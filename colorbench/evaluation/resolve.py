@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,6 +47,31 @@ def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec
 def dataset_protocols(asked: Asked) -> list[tuple[DatasetProtocol, dict[str, Any]]]:
     """Return those protocols that do not go image by image."""
     return [(one, given) for one, given in asked if not isinstance(one, ImageProtocol)]
+
+
+def check_roles(given: Collection[str], protocols: Iterable[ImageProtocol | DatasetProtocol]) -> None:
+    """Refuse a role that one of the protocols lacks, and one that none of them takes.
+
+    Args:
+        given: the roles that have a dataset.
+        protocols: all that are to run.
+
+    Raises:
+        UserError: naming the protocol and the role.
+    """
+    taken = {"test"}
+    names = []
+    for protocol in protocols:
+        roles = getattr(protocol, "roles", ())
+        if lacking := [role for role in roles if role not in given]:
+            hint = f"give {' '.join(f'--data {role}=DIR' for role in roles)}"
+            raise UserError(f"{protocol.spec.name} needs images in the role {lacking[0]!r}", hint=hint)
+        taken |= set(roles)
+        names.append(protocol.spec.name)
+    if extra := [role for role in given if role not in taken]:
+        verb = "takes" if len(names) == 1 else "take"
+        what = f"{' and '.join(names)} {verb} no images in the role {extra[0]!r}"
+        raise UserError(what, hint="give the images as --data DIR")
 
 
 def asked_protocols(request: RunConfig) -> Asked:

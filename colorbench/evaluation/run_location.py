@@ -32,7 +32,7 @@ from colorbench.results import Record, protocol_identity, read_record
 from colorbench.results.record import FingerprintPart
 from colorbench.results.run_key import RunFingerprint, run_fingerprint, run_key
 from colorbench.storage import check_writable, digest_of
-from colorbench.storage.source_code import stamp_of
+from colorbench.storage.hashing import stamp_of
 
 
 def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:

@@ -33,6 +33,7 @@ from colorbench.evaluation.interfaces import (
 )
 from colorbench.evaluation.resolve import (
     asked_protocols,
+    check_roles,
     dataset_protocols,
     load_baselines,
     load_models,
@@ -81,6 +82,7 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
             for remark in given.remarks:
                 listener.message(f"{given.name}: {remark}")
     protocols = asked_protocols(request)
+    check_roles({"test", *request.roles}, (protocol for protocol, _ in protocols))
     scorers, full = resolve_protocols(protocols, dataset), dataset_protocols(protocols)
     if full and count > 1:
         raise UserError(
@@ -303,14 +305,10 @@ def run_dataset_protocol(
         shared: settings, request and listener; the rest is filled in here.
 
     Raises:
-        UserError: for a role without images, or a model that lacks what the protocol needs.
+        UserError: for a model that lacks what the protocol needs.
     """
     request, spec = shared.request, protocol.spec
     given = {"test": request.data, **request.roles}
-    for role in protocol.roles:
-        if role not in given:
-            hint = f"give {' '.join(f'--data {one}=DIR' for one in protocol.roles)}"
-            raise UserError(f"{spec.name} needs images in the role {role!r}", hint=hint)
     data = {role: one if request.limit is None else one.limit(request.limit) for role, one in given.items()}
     for model in models:
         if (error := missing_capability(spec, model)) is not None:

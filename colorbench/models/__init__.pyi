@@ -30,5 +30,4 @@ from .resize import at_working_size as at_working_size
 from .resize import resized as resized
 from .training_overlap import find_overlap as find_overlap
 from .weights import check_shapes as check_shapes
-from .weights import file_sha256 as file_sha256
 from .weights import load_weights as load_weights

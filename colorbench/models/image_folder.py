@@ -24,7 +24,7 @@ from colorbench.data.walk import check_name, walk
 from colorbench.errors import RunError, UserError
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.models.weights import file_sha256
+from colorbench.storage.hashing import file_sha256
 
 Size = tuple[int, int]
 Fit = Literal["same", "scaled", "preprocessed", "turned", "other"]

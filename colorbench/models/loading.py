@@ -30,8 +30,8 @@ from colorbench.models.interfaces import Colorizer, OnDevice
 from colorbench.models.names import parse_name, short_name, with_decoding
 from colorbench.models.networks import device_of, evaluation_mode, networks_of
 from colorbench.models.schemes import IMAGES, _Source, _source
-from colorbench.models.weights import file_sha256
 from colorbench.registry import describe
+from colorbench.storage.hashing import file_sha256
 
 
 @dataclass

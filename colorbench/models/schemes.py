@@ -16,8 +16,8 @@ from typing import Any
 from colorbench.errors import UnknownNameError, UserError
 from colorbench.models.guard import one_line, process_state_kept, usage_deferred
 from colorbench.models.names import short_name
-from colorbench.models.weights import file_sha256
 from colorbench.registry import OWN, find, nearest, registered, split_tag
+from colorbench.storage.hashing import file_sha256
 
 IMAGES = "images:"
 

@@ -18,6 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from colorbench.errors import UserError
+from colorbench.storage.hashing import file_sha256
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 
@@ -60,12 +61,6 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     _write_full(path, data)
     return hashlib.sha256(data).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_sha256(path: Path, sha256: str) -> None:

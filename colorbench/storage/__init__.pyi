@@ -3,6 +3,7 @@ from .atomic import write_atomic as write_atomic
 from .cache import cache_folder as cache_folder
 from .hashing import content_fingerprint as content_fingerprint
 from .hashing import digest_of as digest_of
+from .hashing import file_sha256 as file_sha256
 from .hashing import plain as plain
 from .lock import Lock as Lock
 from .npz import npz_bytes as npz_bytes

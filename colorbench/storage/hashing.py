@@ -1,11 +1,18 @@
-"""Hashes of plain data and of sets of contents."""
+"""Hashes of plain data, of files and of sets of contents."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+FULL_FILE = 2**26
+"""Bytes up to which a data file that code names is hashed as a whole; beyond, by samples."""
+_SAMPLE, _SAMPLES = 2**16, 64
 
 
 def digest_of(value: Any) -> str:
@@ -48,3 +55,33 @@ def not_storable(value: Any) -> str | None:
 def content_fingerprint(sha256s: Iterable[str]) -> str:
     """Return the sha256 over sorted content hashes: the same for the same set of images, whatever their names."""
     return hashlib.sha256("\n".join(sorted(sha256s)).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever a file is written or replaced, even where its times were put back."""
+    status = os.stat(path)
+    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+
+
+@lru_cache(maxsize=10_000)
+def sampled_sha256(path: Path, stamp: tuple[int, ...]) -> str:
+    """Return the sha256 of a file, of a very large one a hash of 64 samples.
+
+    Args:
+        path: of the file.
+        stamp: ``stamp_of(path)``; a file with an equal stamp is not read again.
+    """
+    with path.open("rb") as file:
+        if stamp[0] <= FULL_FILE:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(str(stamp[0]).encode())
+        for index in range(_SAMPLES):
+            file.seek(index * (stamp[0] - _SAMPLE) // (_SAMPLES - 1))
+            digest.update(file.read(_SAMPLE))
+        return digest.hexdigest()

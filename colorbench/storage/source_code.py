@@ -22,6 +22,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
+from colorbench.storage.hashing import sampled_sha256, stamp_of
+
 SOURCES = frozenset({".py", ".pyx", ".pxd", ".so", ".pyd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".ipynb"})
 BASE = frozenset(
     {
@@ -34,9 +36,6 @@ BASE = frozenset(
 """Top-level modules that colorbench depends on; its own code is a part of the fingerprint by itself."""
 MOST_FILES = 4000
 """Source files beyond which a folder is no package of somebody's model (a home folder, say)."""
-FULL_FILE = 2**26
-"""Bytes from which a data file is hashed by samples: weights that were trained again differ everywhere."""
-_SAMPLE, _SAMPLES = 2**16, 64
 
 
 class UnknownCode(Exception):
@@ -79,7 +78,7 @@ def package_digest(folder: Path, exclude: Sequence[str] = ()) -> str:
     What they import is left out.
     """
     lines = [
-        f"{path.relative_to(folder).as_posix()} {file_sha256(path)}"
+        f"{path.relative_to(folder).as_posix()} {source_sha256(path)}"
         for path in sources_below(folder)
         if path.relative_to(folder).parts[0] not in exclude
     ]
@@ -95,7 +94,7 @@ def module_digest(file: Path) -> str:
         path = waiting.pop()
         if path in found:
             continue
-        found[path] = f"{path.relative_to(root).as_posix()} {file_sha256(path)}"
+        found[path] = f"{path.relative_to(root).as_posix()} {source_sha256(path)}"
         for level, module in syntax_of(path).imports:
             base = root if not level else path.parents[level - 1]
             other = _module_in(base, module) if module else None
@@ -104,34 +103,16 @@ def module_digest(file: Path) -> str:
     return hashlib.sha256("\n".join(sorted(found.values())).encode()).hexdigest()
 
 
-def stamp_of(path: Path) -> tuple[int, ...]:
-    """Return what changes whenever a file is written or replaced, even where its times were put back."""
-    status = os.stat(path)
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
-
-
-def file_sha256(path: Path) -> str:
+def source_sha256(path: Path) -> str:
     """Return the sha256 of a file, read once while it does not change; of a very large one a hash of 64 samples.
 
     Raises:
         UnknownCode: where it cannot be read.
     """
     try:
-        return _file_sha256(path, stamp_of(path))
+        return sampled_sha256(path, stamp_of(path))
     except OSError as error:
         raise UnknownCode(f"{path.name} cannot be read: {error.strerror}") from error
-
-
-@lru_cache(maxsize=10_000)
-def _file_sha256(path: Path, stamp: tuple[int, ...]) -> str:
-    with path.open("rb") as file:
-        if stamp[0] <= FULL_FILE:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256(str(stamp[0]).encode())
-        for index in range(_SAMPLES):
-            file.seek(index * (stamp[0] - _SAMPLE) // (_SAMPLES - 1))
-            digest.update(file.read(_SAMPLE))
-        return digest.hexdigest()
 
 
 def loaded_sha256(path: Path) -> str:
@@ -146,10 +127,10 @@ def loaded_sha256(path: Path) -> str:
     """
     modules = [one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == str(path)]
     if not modules:
-        return file_sha256(path)
+        return source_sha256(path)
     known, module = _seen.get(path, ("", None))
     if module is not modules[-1]:
-        known = file_sha256(path)
+        known = source_sha256(path)
         _seen[path] = (known, modules[-1])
     return known
 
@@ -305,7 +286,7 @@ class _Closure:
             if path.suffix == ".py":
                 self.add(path, root)
             elif path not in self._lines:
-                self._lines[path] = f"data {path.name} {file_sha256(path)}"
+                self._lines[path] = f"data {path.name} {source_sha256(path)}"
         if syntax.dynamic and top_package(file) is None:
             for source in sources_below(file.parent):
                 self._file(source, root, root)

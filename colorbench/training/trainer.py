@@ -117,9 +117,7 @@ class Trainer:
         self.preset, self.cache, self.options = preset, cache, options
         self.chosen, self.validation_indices = cache.split()
         if len(self.chosen) < MINIMUM_IMAGES:
-            what = (
-                f"{len(self.chosen)} images are too few to train on (validation split: {len(self.validation_indices)})"
-            )
+            what = f"{len(self.chosen)} training images are too few"
             raise UserError(what, hint=f"give at least {MINIMUM_IMAGES}")
         self.bag = cache.drawn(options.repeats)
         torch.manual_seed(options.seed)

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from colorbench.errors import RunError, UserError
-from colorbench.models import check_shapes, file_sha256, load_weights, resolve_weights
+from colorbench.models import check_shapes, load_weights, resolve_weights
+from colorbench.storage import file_sha256
 
 SIDE = 299
 Kind = Literal["inception", "inception-torchvision"]

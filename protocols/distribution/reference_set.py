@@ -12,8 +12,7 @@ import torch
 
 from colorbench.data import Dataset, get_preprocessing, load_batches, open_dataset
 from colorbench.errors import UserError
-from colorbench.models import file_sha256
-from colorbench.storage import cache_folder, content_fingerprint, digest_of, write_atomic
+from colorbench.storage import cache_folder, content_fingerprint, digest_of, file_sha256, write_atomic
 from protocols.distribution.backends import Backend
 
 SAME = "same"

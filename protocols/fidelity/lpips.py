@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.errors import UserError
-from colorbench.models import check_shapes, file_sha256, load_weights, resolve_weights
+from colorbench.models import check_shapes, load_weights, resolve_weights
 from colorbench.results import MetricSpec
+from colorbench.storage import file_sha256
 
 TRUNKS = {
     "alex": "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth",

@@ -138,7 +138,7 @@ def test_the_samples_are_named() -> None:
     [
         ("aucc", "Did you mean auc?"),
         ("gray", "Did you mean zoo/gray?"),
-        ("zoo/grey", "Did you mean zoo/gray?"),
+        ("zoo/garay", "Did you mean zoo/gray?"),
         ("zoo/cic.large", "zoo/cic has no tag 'large'. It has small"),
         ("auc@nonsense", "protocol auc has no preset 'nonsense'. Known: auc@cic2016"),
         ("human-study@x", "protocol human-study has no preset 'x'. Known: human-study@cic2016"),

@@ -14,8 +14,9 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from colorbench.cli import app
-from colorbench.cli.run import by_role, check_roles, parameters
+from colorbench.cli.run import by_role, parameters
 from colorbench.errors import UserError
+from colorbench.evaluation.resolve import check_roles, get_protocol
 from colorbench.results.record import Record
 
 
@@ -224,7 +225,7 @@ def test_a_folder_whose_name_looks_like_a_role_is_a_folder(tmp_path: Path, monke
 @pytest.mark.parametrize("data", [["train=photos"], ["a", "b"], ["test=a", "b"]])
 def test_data_that_no_protocol_takes(data: list[str]) -> None:
     with pytest.raises(UserError):
-        check_roles(by_role(data), ())
+        check_roles(by_role(data), [get_protocol("auc")])
 
 
 def test_parameters_find_their_protocol() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +143,7 @@ def test_saved_images_that_a_power_cut_emptied_are_made_again(
         raise Cut
 
     with monkeypatch.context() as patch:
-        patch.setattr("colorbench.evaluation.build_record._record", cut)
+        patch.setattr(import_module("colorbench.evaluation.build_record"), "_record", cut)
         with pytest.raises(Cut):
             measured(crops, tmp_path, save="predictions")
     predictions = sorted(tmp_path.rglob("predictions/**/*.png"))

@@ -341,7 +341,7 @@ def test_sixty_models_and_a_single_one(results: Path, tmp_path: Path) -> None:
     assert None not in firsts and max(firsts) > 1
     assert len(rendered(tmp_path / "many").encode()) < 5_000_000
     alone = rendered(folders(results)["lab/warm"])
-    assert "One model alone" in alone
+    assert "Single model" in alone
 
 
 def test_ten_thousand_images(results: Path, tmp_path: Path) -> None:

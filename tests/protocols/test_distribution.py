@@ -17,9 +17,10 @@ from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, record_folder, run
 from colorbench.models import load_classifier
-from colorbench.models.weights import file_sha256, save_weights
+from colorbench.models.weights import save_weights
 from colorbench.results import load_run
 from colorbench.results.compare import compare
+from colorbench.storage.hashing import file_sha256
 from colorbench.verification import verify
 from colorbench.verification.rerun import Wanted, rerunner
 from protocols.distribution import DistributionProtocol, DistributionScorer
@@ -182,7 +183,7 @@ def test_other_images_as_reference(backend: str, tmp_path: Path, monkeypatch: py
         ({"range": "ct2"}, "distribution.range cannot be 'ct2'"),
         ({"allow_biased": "maybe"}, "choose no or yes"),
         ({"backend": "test_resnt"}, "did you mean test_resnet"),
-        ({"bakend": "x"}, "did you mean `backend`"),
+        ({"backendd": "x"}, "did you mean `backend`"),
     ],
 )
 def test_bad_parameters_are_named(backend: str, given: dict[str, str], message: str) -> None:

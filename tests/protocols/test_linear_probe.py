@@ -287,7 +287,7 @@ def test_python_takes_the_sets_by_role(sets: tuple[Dataset, Dataset], tmp_path: 
     assert found.metrics == expected.metrics
     for data, message in (
         ({"train": sets[0]}, "there are no images in the role 'test'"),
-        ({**folders, "held": sets[0]}, "takes no images in the role 'held'"),
+        ({**folders, "held": sets[0]}, "take[s]? no images in the role 'held'"),
         (sets[1], "needs images in the role 'train'"),
     ):
         with pytest.raises(UserError, match=message):

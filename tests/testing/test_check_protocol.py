@@ -359,6 +359,7 @@ SMALL: dict[str, dict[str, Any]] = {
 MAY_SKIP = {
     "semantic": {"presets"},
     "fidelity": {"presets"},
+    "distribution": {"presets"},
     "human-study": {"record", "rows", "verify"},
 }
 IMAGE_ONLY = {"identity", "scores", "bounds", "order", "batch", "repeat", "inputs", "summary"}

@@ -429,7 +429,7 @@ def test_images_that_were_left_out_for_no_reason_are_found(copy, images) -> None
     edit_record(folder, lambda record: invented_skip(record, "nowhere.jpg"))
     assert any("not among the images given" in line for line in failing(folder, images=images)["data"])
     edit_record(folder, lambda record: record["dataset"]["skipped"].append(record["dataset"]["skipped"][0]))
-    assert any("left out twice" in line for line in failing(folder)["saved images"])
+    assert any("left out twice" in line for line in failing(folder)["dataset"])
 
 
 def test_an_image_that_is_left_out_though_it_can_be_read_is_found(copy, images) -> None:

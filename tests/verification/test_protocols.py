@@ -90,7 +90,7 @@ def transfer_segmentation(folder: Path) -> Path:
 def human_study(folder: Path) -> Path:
     design = make_design(participants=24)
     rates = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, "zoo/random": 0.1}
-    study = write_study(folder / "study", design, make_study_data(design, rates, seed=1), images=True)
+    study = write_study(folder / "study", design, make_study_data(design, rates, seed=1), stimuli=True)
     position = write_records(analyze(read_study_data(study), resamples=200), folder / "records", study)[1]
     # The design's images exist by name only, and its fingerprint is invented.
     fingerprint = content_fingerprint(read_rows(position / "rows.parquet")[0])
@@ -171,7 +171,7 @@ def test_the_shipped_records_hold(folder: Path) -> None:
     found = verify(folder.parent)
     assert wrong(found) == []
     outcomes = {check.name: check.outcome for check in found.checks}
-    for name in ("record", "rows", "images", "model", "identity", "scores", "metrics"):
+    for name in ("record", "rows", "dataset", "model", "identity", "scores", "metrics"):
         assert outcomes[name] == "holds", name
     assert outcomes.get("differences", "holds") == "holds"
 

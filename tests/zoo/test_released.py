@@ -209,7 +209,7 @@ def test_offline_the_released_weights_are_one_line(name: str, tmp_path: Path, mo
 def test_at_the_first_sight_of_the_released_file_the_card_says_whether_the_temperature_is_folded_in(
     networks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from colorbench.models import file_sha256
+    from colorbench.storage.hashing import file_sha256
 
     path, calls = networks["eccv16"][1], []
 

@@ -18,15 +18,8 @@ from torch.nn.functional import conv2d, interpolate
 
 from colorbench.color import TEMPERATURE, Decoding, ab_bins, decode
 from colorbench.errors import UserError
-from colorbench.models import (
-    ColorizerInput,
-    ColorPrediction,
-    ModelCard,
-    check_shapes,
-    file_sha256,
-    load_weights,
-    resolve_weights,
-)
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, check_shapes, load_weights, resolve_weights
+from colorbench.storage import file_sha256
 from zoo.cic.network import Network, layer_maps, scale_lightness
 from zoo.released.demo_resize import WORKING_SIZE, demo_lightness
 from zoo.released.siggraph17_network import AB_SCALE, MULTIPLE, Siggraph17Network

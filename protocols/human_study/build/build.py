@@ -21,8 +21,8 @@ from PIL import Image
 from colorbench.data import Dataset, Sample, UnreadableImage, decode_image, get_preprocessing, id_hash
 from colorbench.errors import UserError
 from colorbench.evaluation import NullProgress, ProgressListener
-from colorbench.models import TRUTH_MODEL, LoadedModel, file_sha256, load_model
-from colorbench.storage import check_writable, content_fingerprint, write_atomic
+from colorbench.models import TRUTH_MODEL, LoadedModel, load_model
+from colorbench.storage import check_writable, content_fingerprint, file_sha256, write_atomic
 from protocols.human_study.build.assignment import PRACTICE, SENTINEL_SHARE, draw_slots, sentinel_count
 from protocols.human_study.build.color_vision_plates import DIGITS, draw_plate
 from protocols.human_study.build.jspsych import jspsych_files

@@ -298,7 +298,7 @@ def test_the_turk_gets_its_form_and_the_admin_a_page(built: Path, browser: Any, 
         assert download.value.suggested_filename == "responses.csv"
         name = rows_of(study, "participants")[0]["participant"]
         admin.page.get_by_text("Delete", exact=True).click()
-        admin.press(f"Delete {name} for good")
+        admin.press(f"Delete {name} permanently")
         admin.page.get_by_text("No participants yet").wait_for()
         assert rows_of(study, "participants") == []
         assert admin.troubles == []

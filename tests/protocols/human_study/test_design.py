@@ -86,11 +86,11 @@ def test_where_the_numbers_allow_it_is_a_latin_square():
 )
 def test_where_they_do_not_it_is_as_even_as_it_can_be(participants, methods, images, assignment):
     found = balance(draw(participants, 40, 4, methods, images, assignment=assignment))
-    fewest, most = found["trials of an image under a method"]
+    fewest, most = found["trials per image and method"]
     assert most - fewest <= 1
-    fewest, most = found["trials of a method"]
+    fewest, most = found["trials per method"]
     assert most - fewest <= 1
-    assert found["fakes first minus second, a participant"] == (0, 0)
+    assert found["fakes first minus second, per participant"] == (0, 0)
 
 
 @settings(max_examples=25, deadline=None)

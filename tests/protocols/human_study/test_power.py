@@ -126,7 +126,7 @@ def test_a_plan_comes_from_a_study(tmp_path: Path) -> None:
     [
         ({"trials": 300}, {}, "300 trials need 300 images"),
         ({"sentinels": 1.0}, {}, "leave none"),
-        ({}, {"rate": 0.9, "effect": 0.2}, "cannot be"),
+        ({}, {"rate": 0.9, "effect": 0.2}, "are not possible"),
         ({"trials": 3, "methods": 5}, {}, "are fewer than 5 methods"),
         ({"participants": 3, "assignment": "between"}, {}, "too few"),
     ],
@@ -143,9 +143,9 @@ def test_the_command_prints_every_assumption_and_the_response(colorbench: RunCom
     assert done.returncode == 0, done.stderr
     message = " ".join(done.stderr.split())
     for part in (
-        "30 participants, 20 trials each (2 of them sentinels; 18 count, 6 of each method), 80 images, 3 methods",
+        "30 participants, 20 trials each (2 sentinels; 18 test trials, 6 of each method), 80 images, 3 methods",
         "fooling rates 30 % and 45 %",
-        "participants 0.35, images 0.7, of whose variance 40 %",
+        "participants 0.35, images 0.7 (40 % of the variance is common",
         "the strictest of 3 pairs by Holm at 0.017",
         "for 80 % power: about",
     ):

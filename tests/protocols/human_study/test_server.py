@@ -104,11 +104,11 @@ def test_analyze_takes_the_responses_as_of_now_and_says_who_is_left_out(study: P
         first = Participant(client, worker="L01").join().play()
         first.post("finish", {"submit_to": ""})
         told = analyze()
-        assert f" of {TRIALS} answers" in told and "did not finish" not in told
+        assert f" of {TRIALS} responses" in told and "did not finish" not in told
         Participant(client, worker="L02").join().play()
         told = analyze()
-    assert f" of {2 * TRIALS} answers" in told
-    assert f"did not finish the session: 1 participants, {TRIALS} answers" in told
+    assert f" of {2 * TRIALS} responses" in told
+    assert f"did not finish the session: 1 participants, {TRIALS} responses" in told
 
 
 def test_an_response_may_arrive_twice_and_counts_once(study: Path):
