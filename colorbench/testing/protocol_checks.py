@@ -120,7 +120,7 @@ class ProtocolSubject:
             models=[self.model],
             protocols=[self.protocol],
             data=self.test,
-            roles={role: one for role, one in self.data.items() if role != "test"},
+            roles={role: self.data[role] for role in getattr(self.protocol, "roles", ()) if role != "test"},
             parameters={self.spec.name: parameters},
             device="cpu",
             batch_size=4,

@@ -84,7 +84,7 @@ class TransferSegmentationProtocol:
     joint = False
     spec = ProtocolSpec(
         name="transfer-segmentation",
-        version=1,
+        version=2,
         title="Transfer to segmentation",
         parameters={**DEFAULTS, "hidden": 128},
         metrics=(MEAN_IOU, PIXELS),

@@ -128,7 +128,7 @@ def test_training_lowers_the_loss_and_shows_how_good_it_got(images: Path, tmp_pa
     truth = rgb_to_lab(torch.from_numpy(cache.pixels[cache.split()[1]].transpose(0, 3, 1, 2).copy()))[:, 1:]
     chroma = float(truth.norm(dim=1).mean())
     assert rows[0]["gray_auc_raw"] == pytest.approx(100 - chroma / 1.5, abs=0.4)
-    for name, size in (("curve.png", (2176, 510)), ("examples/0000060.png", (62 + 8 * 44, 3 * 44 + 4))):
+    for name, size in (("curve.png", (2176, 510)), ("examples/0000060.png", (72 + 8 * 44, 3 * 44 + 4))):
         assert Image.open(tmp_path / name).size == size
 
 
@@ -137,7 +137,7 @@ def test_too_few_images_are_refused(images: Path, tmp_path: Path) -> None:
     few.mkdir()
     for path in sorted(images.glob("coffee*.jpg"))[:5]:
         (few / path.name).write_bytes(path.read_bytes())
-    with pytest.raises(UserError, match="0 images are too few"):
+    with pytest.raises(UserError, match="0 training images are too few"):
         make_trainer(few, tmp_path / "out")
 
 
