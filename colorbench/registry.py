@@ -84,7 +84,7 @@ class Plugin:
 
 def registered(kind: Kind) -> tuple[Plugin, ...]:
     """Return everything of a kind that is installed, our own first, then by name; imports nothing."""
-    packages: dict[int, tuple[str, str]] = {}  # asked once: each answer reads the package's metadata anew
+    packages: dict[int, tuple[str, str]] = {}  # asked once: each call reads the package's metadata again
     plugins = []
     for point in entry_points(group=f"{OWN}.{kind}"):
         if id(point.dist) not in packages:

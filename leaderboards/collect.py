@@ -36,7 +36,7 @@ def collect(
     Args:
         positions: folders, at any depth above the records, or ``record.json`` files;
             ``reference`` names those that ship.
-        verifications: found by whoever asks for the board, matched by the content of the record.
+        verifications: given by the caller, matched by the content of the record.
         verify: makes one for each record that has none.
 
     Raises:

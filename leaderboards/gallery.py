@@ -159,7 +159,7 @@ class _Set:
         if not allowed:
             note = (
                 "Thumbnails are off: redistribution rights of these images are unknown or not given. Ids and scores "
-                "only. Whoever may pass the images on adds --embed-images."
+                "only. Add --embed-images if you hold the rights."
             )
         elif not pictured:
             note = "These records were made without images (--save none): ids and scores only."

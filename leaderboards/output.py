@@ -25,7 +25,7 @@ class Made:
     files: tuple[Path, ...]
     json_text: str
     message: tuple[str, ...]
-    """Lines for whoever asked."""
+    """Lines to print for the caller."""
     warnings: tuple[str, ...] = ()
     """What must not be missed: excluded records first."""
     excluded: int = 0

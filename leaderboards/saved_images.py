@@ -152,7 +152,7 @@ class Agreement(NamedTuple):
 def agreed(kind: Kind, saved: Iterable[Kept], size: Size) -> Agreement:
     """Return the ground truth or grayscale version of an image.
 
-    Whoever sorts first, or comes in numbers, decides nothing. It is the image of a record of the ground truth (of gray)
+    Neither the order of records nor their number decides. It is the image of a record of the ground truth (of gray)
     that was measured again for this board; else that of all records of the ground truth (of gray), if at least half of
     the other records show the same; else that of all records. Where those disagree, none is shown.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 from colorbench._api.arguments import Data, Model, Protocol, as_roles, by_protocol
 from colorbench._api.messages import LogProgress, names_arguments
@@ -18,77 +18,48 @@ from colorbench.models.reference_models import BASELINES
 from colorbench.results.record import Record
 
 
+class RunOptions(TypedDict, total=False):
+    """Options of ``run``, for type checkers: one list for its three forms."""
+
+    roles: Mapping[str, Data] | None
+    parameters: Mapping[str, Any] | None
+    decode: str | None
+    temperature: float | None
+    gray_policy: GrayPolicy
+    limit: int | None
+    seed: int
+    batch_size: int
+    device: str
+    dtype: str
+    threads: int | None
+    workers: int | None
+    save: Save
+    output: Path | str
+    baselines: bool
+    resume: bool
+    listener: ProgressListener | None
+
+
 @overload
 def run(  # type: ignore[overload-overlap]
     models: list[Any] | tuple[Any, ...],
     protocols: Protocol | Sequence[Protocol] = "auc",
     data: Data | Mapping[str, Data] = None,
-    *,
-    roles: Mapping[str, Data] | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    decode: str | None = None,
-    temperature: float | None = None,
-    gray_policy: GrayPolicy = "keep",
-    limit: int | None = None,
-    seed: int = 0,
-    batch_size: int = 16,
-    device: str = "auto",
-    dtype: str = "float32",
-    threads: int | None = None,
-    workers: int | None = None,
-    save: Save = "gallery",
-    output: Path | str = "runs",
-    baselines: bool = True,
-    resume: bool = True,
-    listener: ProgressListener | None = None,
+    **options: Unpack[RunOptions],
 ) -> list[Record]: ...
 @overload
 def run(
     models: Model,
     protocols: list[Any] | tuple[Any, ...],
     data: Data | Mapping[str, Data] = None,
-    *,
-    roles: Mapping[str, Data] | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    decode: str | None = None,
-    temperature: float | None = None,
-    gray_policy: GrayPolicy = "keep",
-    limit: int | None = None,
-    seed: int = 0,
-    batch_size: int = 16,
-    device: str = "auto",
-    dtype: str = "float32",
-    threads: int | None = None,
-    workers: int | None = None,
-    save: Save = "gallery",
-    output: Path | str = "runs",
-    baselines: bool = True,
-    resume: bool = True,
-    listener: ProgressListener | None = None,
+    **options: Unpack[RunOptions],
 ) -> list[Record]: ...
 @overload
 def run(
     models: Model,
     protocols: Protocol = "auc",
     data: Data | Mapping[str, Data] = None,
-    *,
-    roles: Mapping[str, Data] | None = None,
-    parameters: Mapping[str, Any] | None = None,
-    decode: str | None = None,
-    temperature: float | None = None,
-    gray_policy: GrayPolicy = "keep",
-    limit: int | None = None,
-    seed: int = 0,
-    batch_size: int = 16,
-    device: str = "auto",
-    dtype: str = "float32",
-    threads: int | None = None,
-    workers: int | None = None,
-    save: Save = "gallery",
-    output: Path | str = "runs",
-    baselines: bool = True,
-    resume: bool = True,
-    listener: ProgressListener | None = None,
+    **options: Unpack[RunOptions],
 ) -> Record: ...
 @names_arguments
 def run(

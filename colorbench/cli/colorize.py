@@ -29,7 +29,7 @@ def colorize(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing images.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Colorize images, such as black-and-white photographs.
+    """Colorize images, such as black-and-white ones.
 
     The output has the full size and the lightness of the input; only the colors come from the model. Each result is
     written as DIR/NAME.png, with the EXIF rotation applied.

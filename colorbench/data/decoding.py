@@ -221,7 +221,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it copies every image, and fails where it cannot write the EXIF anew.
+    # Not ImageOps.exif_transpose: it copies every image, and fails where it cannot write the EXIF again.
     try:
         method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DAMAGE:

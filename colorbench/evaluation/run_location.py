@@ -189,9 +189,9 @@ def launch_token(processes: int) -> str:
 
 
 def not_reusable(model: str, reasons: Sequence[str]) -> str:
-    """Return, in one line, why a model is measured anew each time."""
+    """Return, in one line, why a model is evaluated again in each run."""
     more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-    return f"{model} is measured anew each time: {reasons[0]}{more}"
+    return f"{model} is evaluated again in each run: {reasons[0]}{more}"
 
 
 def made_here(folder: RunDirectory) -> bool:

@@ -1,7 +1,7 @@
 """``run(request)``: models x protocols on images, from names to records.
 
 Every model under every protocol is a task with a folder of its own. Finished ones are read; of the others the missing
-shards are made, in one pass for each preprocessing; whoever finds all shards of a task there makes its record.
+shards are made, in one pass for each preprocessing; the process that finds all shards of a task makes its record.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def _tasks(
                 protocol=spec.name,
                 dataset=dataset,
                 save=save,
-                # A baseline is measured once for all models; only what was asked for is made anew.
+                # A baseline is measured once for all models; only what was asked for is evaluated again.
                 resume=request.resume or position >= asked,
                 launch=launch,
                 say=listener.message,

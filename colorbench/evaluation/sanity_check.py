@@ -170,7 +170,8 @@ def check_first_batch(
             first,
             pair,
             again,
-            # Only where the two differ is a third needed, to tell a model that draws anew from one that looks.
+            # Only where the two differ is a third needed, to tell a stochastic model from one that uses more than
+            # lightness.
             lambda: _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype)),
             TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE,
         )

@@ -125,7 +125,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
         """Put the arrays of shards one after another into files below ``folder``; one shard is held at a time.
 
         Args:
-            folder: for the files; made anew.
+            folder: for the files; created.
             shards: each with the places of the rows to take of it.
             count: rows in all.
 

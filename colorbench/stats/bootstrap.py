@@ -123,7 +123,7 @@ def weight_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 def _one_block(n: int, resamples: int, seed: int) -> np.ndarray:
     """Draw all rows as one block, cached for the next metric: drawing takes longer than using what was drawn.
 
-    Larger sets are drawn anew for each: what they would keep is too large.
+    Larger sets are drawn again for each metric: their weights would not fit in memory.
     """
     return _drawn(np.random.default_rng(seed), n, resamples)
 

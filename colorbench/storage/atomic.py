@@ -112,7 +112,7 @@ def write_once(path: Path, data: bytes, *, scratch: Path | None = None) -> bool:
     unfinished = path.parent / f".{path.name[:40]}.{uuid4().hex}.tmp"
     write_atomic(unfinished, data, scratch=scratch)
     try:
-        # A link refuses to replace, whoever else is writing at the same moment.
+        # A link never replaces a file, even if another process writes at the same moment.
         os.link(unfinished, path)
     except FileExistsError:
         return False

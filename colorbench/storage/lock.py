@@ -20,7 +20,7 @@ class Lock:
     @classmethod
     def take(cls, path: Path) -> Lock | None:
         """Take the lock; return None where this process or another one holds it."""
-        # Any thread may release it: whoever finishes the work, not whoever claimed it.
+        # Any thread may release it: the one that finishes the work may differ from the one that claimed it.
         held = FileLock(path, timeout=0, thread_local=False)
         try:
             held.acquire()

@@ -118,7 +118,7 @@ def source_sha256(path: Path) -> str:
 def loaded_sha256(path: Path) -> str:
     """Return the sha256 of a source file as it was when its module was first hashed in this process.
 
-    A module that is no longer loaded is hashed anew.
+    A module that is no longer loaded is hashed again.
 
     Python goes on with the code it has loaded, whatever becomes of the file.
 

@@ -87,7 +87,7 @@ def fake_model(seed: int = 0, scale: float = 30.0, **card: Any) -> FakeColorizer
 def fake_dataset(
     folder: Path | str, count: int = 6, *, size: tuple[int, int] = (64, 64), classes: Sequence[str] = (), first: int = 0
 ) -> Dataset:
-    """Write crops of real photographs as PNG files into a folder and open it.
+    """Write crops of real images as PNG files into a folder and open it.
 
     The crops are of the images that scikit-image and scikit-learn carry (``--data samples``), all different, and the
     same in every process.
@@ -97,7 +97,7 @@ def fake_dataset(
         count: images; for each class where there are classes.
         size: (H, W) of each image in pixels.
         classes: names of class folders, at most six; none: no classes. Images of a class are crops of the same
-            photograph.
+            real image.
         first: number of the first crop: two sets with ``first`` 0 and ``count`` share no image.
 
     Returns:

@@ -48,7 +48,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: for a file that is damaged or of another version.
     """
-    hint = "give another -o, or remove it to begin anew"
+    hint = "give another -o, or remove it to start again"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the reader raise

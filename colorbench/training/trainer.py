@@ -314,7 +314,7 @@ class Trainer:
             n = view.batch_size // self.parts[0][1]
             what = f"out of memory at step {self.step} with {n} images of {view.size} pixels at once"
             hint = (
-                f"run the same command with --accumulate {2 * self.options.accumulate}, or begin anew with a smaller "
+                f"run the same command with --accumulate {2 * self.options.accumulate}, or start again with a smaller "
                 "--batch-size; the last checkpoint stays"
             )
             raise RunError(what, where=str(self.checkpoint), hint=hint) from error

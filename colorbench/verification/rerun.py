@@ -1,6 +1,6 @@
 """``verify --rerun K``: are the stored numbers those of the named model?
 
-K images, drawn at random by whoever verifies, are colorized and scored once more, and every number of their rows is
+K images, drawn at random by the verifier, are colorized and scored once more, and every number of their rows is
 compared. The model is asked in a process of its own that is given lightness alone: random ids, scaled sizes, no true
 colors, and no way to the files of the dataset (``ask_apart``). It is asked twice, under other ids and in another order:
 an honest model's prediction cannot change. ``model_check`` looks for the same at a run's first image; that check is
@@ -65,7 +65,7 @@ class Wanted:
     images: Dataset
     """The set that the record was measured on."""
     seed: int
-    """Of the draw. To be drawn itself: whoever forges rows could spare those of a known draw."""
+    """Seed of the draw. It must be random: a forger could spare the images of a known draw."""
     model: str | None = None
     """A model to take in place of the one that the record names."""
     weights: Path | None = None

@@ -1,7 +1,8 @@
 """What ``colorbench verify`` finds: the schema of its JSON, which ``verify --output`` writes and boards read.
 
-A verification belongs to one record: ``record_sha256`` is of the bytes of its ``record.json``. It says what whoever ran
-it found, so a board believes those that it is given by name (or makes itself), never one that lies beside a record.
+A verification belongs to one record: ``record_sha256`` is of the bytes of its ``record.json``. It says what the person
+who ran it found, so a board believes those that it is given by name (or makes itself), never one that lies beside a
+record.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ COMMAND = ("python", "-m", "leaderboards.reference.rebuild")
 
 
 def main(images: str) -> None:
-    """Measure everything anew and replace what ships."""
+    """Evaluate everything again and replace the shipped records."""
     data = open_dataset(images)
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder)

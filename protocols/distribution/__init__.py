@@ -1,4 +1,4 @@
-"""The ``distribution`` protocol: do the predictions look like photographs, judged by features of a network?
+"""The ``distribution`` protocol: do the predictions look like real images, by the features of a network?
 
     colorbench run --protocol distribution
     colorbench run --protocol distribution --param distribution.backend=tf_efficientnet_lite1

@@ -95,7 +95,7 @@ def test_a_model_that_is_not_reusable_is_measured_each_time(folder: Path) -> Non
     listener = Listening()
     first = measure(folder, Opaque(folder / "m" / "model.py"), listener)
     second = measure(folder, Opaque(folder / "m" / "model.py"))
-    assert "measured anew each time" in listener.messages[0]
+    assert "evaluated again in each run" in listener.messages[0]
     assert first.key != second.key
     assert numbers(first) == numbers(second)
     assert second.fingerprint is not None and not second.fingerprint.reusable

@@ -33,7 +33,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     """Return a function of arrays and numbers that is compiled on its first call and cached beside its file.
 
     Every operation is rounded by itself and in the order written, so that a pixel's answer depends neither on its place
-    nor on the machine. What a function takes from other files is compiled into it: it is compiled anew when any file
+    nor on the machine. What a function takes from other files is compiled into it: it is compiled again when any file
     that its own imports is another.
     """
     from numba import njit
@@ -66,7 +66,7 @@ def _forgive(kernel: Any) -> None:
     def loaded(*arguments: Any) -> Any:
         try:
             return load(*arguments)
-        except Exception:  # whatever a damaged file makes of the reading; it is compiled anew
+        except Exception:  # any error of reading a damaged file; it is compiled again
             return None
 
     def saved(*arguments: Any) -> None:
