@@ -65,7 +65,8 @@ def cpu_seconds(tree: Path, folder: str, limit: str) -> float:
         subprocess.run(
             [*command, "--output", output],
             cwd=output,
-            env={**os.environ, "PYTHONPATH": str(tree)},
+            # As an installation has them, compiled modules are kept, whatever this shell says.
+            env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": ""},
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

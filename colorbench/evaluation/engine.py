@@ -76,6 +76,8 @@ def run_pass(
             progress.advance(len(evaluated.rows) + len(evaluated.skipped))
 
     try:
+        # One core is left to the threads that decode and score: OpenMP's threads wait for one another by spinning.
+        torch.set_num_threads(max(1, settings.threads - 1))
         with Claims(in_order(tasks, len(samples), settings), samples, preprocessing, settings) as claims:
             run_pipeline(claims.batches(), predict, score, write, scorers=SCORERS)
     finally:

@@ -44,28 +44,31 @@ def observed(prediction: Prediction) -> np.ndarray:
     """Return a line of ``COLUMNS`` for each prediction of a batch, (N, 13) float64; NaN where one is not defined."""
     truth, rgb8 = prediction.truth, prediction.given_rgb8
     full = prediction.ab if rgb8 is not None else prediction.ab_float
-    ab, true = (_thinned(one).double().flatten(2) for one in (full, truth.ab))  # (N, 2, P)
-    missing = torch.full((len(ab),), torch.nan, dtype=torch.float64, device=ab.device)
-    values = (rgb8 if rgb8 is not None else full).flatten(1)
+    missing = torch.full((len(full),), torch.nan, dtype=torch.float64, device=full.device)
+    low, high = (rgb8 if rgb8 is not None else full).flatten(1).aminmax(dim=1)
     lightness, reversed_ = missing, missing
     if rgb8 is not None:
         wanted, given = _thinned(truth.lightness), _thinned(prediction.lightness)
         lightness = (given - wanted).abs().double().mean((1, 2, 3))
         bgr, _ = lightness_and_ab(_thinned(rgb8).flip(1).contiguous())
         reversed_ = (bgr - wanted).abs().double().mean((1, 2, 3))
-    a, b = _standard(ab).unbind(1)
-    true_a, true_b = _standard(true).unbind(1)
+    pixels = torch.cat([_thinned(full), _thinned(truth.ab)], dim=1).flatten(2).double()  # (N, 4, P): a, b, true a, b
+    mean, squares = pixels.mean(2), pixels @ pixels.mT / pixels.shape[2]
+    covariance = squares - mean[:, :, None] * mean[:, None]
+    deviation = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
+    defined = torch.where(deviation > 1e-6, deviation, torch.nan)
+    correlation = covariance / (defined[:, :, None] * defined[:, None])
     columns = [
-        values.amin(1).double(),
-        values.amax(1).double(),
-        ab[:, 0].mean(1),
-        ab[:, 1].mean(1),
-        (ab**2).sum(1).mean(1),
-        (true**2).sum(1).mean(1),
-        (a * true_a).mean(1),
-        (b * true_b).mean(1),
-        (a * true_b).mean(1),
-        (b * true_a).mean(1),
+        low.double(),
+        high.double(),
+        mean[:, 0],
+        mean[:, 1],
+        squares[:, 0, 0] + squares[:, 1, 1],
+        squares[:, 2, 2] + squares[:, 3, 3],
+        correlation[:, 0, 2],
+        correlation[:, 1, 3],
+        correlation[:, 0, 3],
+        correlation[:, 1, 2],
         torch.full_like(missing, float(rgb8 is not None)),
         lightness,
         reversed_,
@@ -144,10 +147,3 @@ def _of_rgb(table: dict[str, np.ndarray], stored: bool) -> list[str]:
 def _thinned(maps: Tensor) -> Tensor:
     step = STRIDE if min(maps.shape[-2:]) >= 8 * STRIDE else 1
     return maps[..., ::step, ::step].contiguous()
-
-
-def _standard(values: Tensor) -> Tensor:
-    """Return (N, 2, P) with mean 0 and deviation 1 over the pixels; NaN where all are equal."""
-    centered = values - values.mean(-1, keepdim=True)
-    deviation = centered.square().mean(-1, keepdim=True).sqrt()
-    return torch.where(deviation > 1e-6, centered / deviation, torch.nan)
