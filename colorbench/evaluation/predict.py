@@ -124,22 +124,24 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
             hint = f"rgb8 must be a tensor of {wanted} torch.uint8{_as_uint8(rgb8)}"
             raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, hint)
         _check_storage(name, "rgb8", rgb8, first)
-        return Prediction(truth, rgb8=rgb8.to(truth.rgb8.device, copy=True))
+        same = rgb8.device == truth.rgb8.device and torch.equal(rgb8, truth.rgb8)
+        return Prediction(truth, rgb8=truth.rgb8 if same else rgb8.to(truth.rgb8.device, copy=True))
     wanted = (len(truth.ids), 2, *size)
     if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
         three = isinstance(ab, Tensor) and ab.dim() == 4 and ab.shape[1] == 3
         hint = "; for three channels of sRGB give ColorPrediction(rgb8=...) from colorize_batch" if three else ""
         raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab{hint}")
     _check_storage(name, "ab", ab, first)
-    low, high = ab.detach().aminmax()
-    if not (low >= -FARTHEST and high <= FARTHEST):  # NaN is never at least anything
-        fine = ab.detach().abs().flatten(1).amax(dim=1) <= FARTHEST  # (N,)
+    # A copy: a model may write its next prediction into the same tensor, while this one is still being scored.
+    prediction = Prediction(truth, ab=ab.detach().to(truth.rgb8.device, copy=True))
+    low, high = prediction.limits
+    fine = (low >= -FARTHEST) & (high <= FARTHEST)  # (N,); NaN is never at least anything
+    if not bool(fine.all()):
         bad = int((~fine).nonzero()[0])
         finite = bool(ab[bad].isfinite().all())
         what = f"ab farther than {FARTHEST:g} from gray" if finite else "NaN or infinity in ab"
         raise _wrong(name, what, truth.ids[bad], "ab must be finite, about -110 to 110")
-    # A copy: a model may write its next prediction into the same tensor, while this one is still being scored.
-    return Prediction(truth, ab=ab.detach().to(truth.rgb8.device, copy=True))
+    return prediction
 
 
 def _check_storage(name: str, of: str, tensor: Tensor, first: str) -> None:
