@@ -7,6 +7,7 @@ from .dataset import Sample as Sample
 from .dataset import id_hash as id_hash
 from .decoding import UnreadableImage as UnreadableImage
 from .decoding import decode_image as decode_image
+from .file_guard import images_refused as images_refused
 from .listed_set import ListedSet as ListedSet
 from .listed_set import set_sha256 as set_sha256
 from .loader import load_batches as load_batches

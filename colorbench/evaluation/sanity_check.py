@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 
-from colorbench.data import Preprocessing, Sample, get_preprocessing, load_batches
+from colorbench.data import Preprocessing, Sample, get_preprocessing, images_refused, load_batches
 from colorbench.data.loader import LARGEST_BATCH, LoadedBatch
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import GroundTruth, Prediction, disguised
@@ -65,18 +67,18 @@ def check_models(
         RunError: for a model that fails.
     """
     found: dict[int, list[ModelFinding]] = {}
-    images: dict[str, LoadedBatch | None] = {}
     for task in tasks:
         model, preprocessing = task.model, task.scorer.preprocessing
         if id(model) in found or task.folder.finished():
             continue
-        if preprocessing not in images:
-            images[preprocessing] = _first_readable(samples, get_preprocessing(preprocessing), settings)
-        if (batch := images[preprocessing]) is None:
+        # Read again for each model, since its true colors are overwritten: no other copy of them is in memory.
+        if (batch := _first_readable(samples, get_preprocessing(preprocessing), settings)) is None:
             continue  # the pass will say that there are none
-        truth = GroundTruth(batch.ids, batch.rgb8.to(settings.device, copy=True), batch.gray, batch.labels)
-        seeds = tuple(seed_of(settings.seed, content) for content in batch.sha256s)
-        ask = partial(check_first_batch, model, truth, batch.sizes, seeds, preprocessing, settings.dtype)
+        truth = GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
+        sizes, seeds = batch.sizes, tuple(seed_of(settings.seed, content) for content in batch.sha256s)
+        del batch
+        refusing = partial(images_refused, samples)
+        ask = partial(check_first_batch, model, truth, sizes, seeds, preprocessing, settings.dtype, refusing)
         found[id(model)] = residents.work(model, ask)
     return found
 
@@ -129,6 +131,7 @@ def check_first_batch(
     seeds: tuple[int, ...],
     preprocessing: str | None,
     dtype: torch.dtype = torch.float32,
+    refusing: Callable[[], AbstractContextManager[list[str]]] = lambda: contextlib.nullcontext([]),
 ) -> list[ModelFinding]:
     """Ask a model for the first image of a batch in several ways and compare: four images are colorized at most twice.
 
@@ -139,6 +142,7 @@ def check_first_batch(
         seeds: as ``predict`` takes it.
         preprocessing: as ``predict`` takes it.
         dtype: as ``predict`` takes it.
+        refusing: makes the dataset's files unreadable, and gives those that were asked for; see ``images_refused``.
 
     Raises:
         RunError: for a model that fails with the image alone and within a batch.
@@ -150,7 +154,9 @@ def check_first_batch(
         def alone() -> Prediction:
             return predict(model, one, sizes, seeds, preprocessing, dtype)
 
-        together = _batch_of_two(model, one, sizes, seeds, preprocessing, dtype)
+        def together() -> Prediction:
+            return _beside_another(model, one, sizes, seeds, preprocessing, dtype)
+
         first = _tried(alone)
         if any(module.training for network in networks_of(model.colorizer) for module in network.modules()):
             # A network that was made by the first call, or put into training mode by it.
@@ -165,16 +171,22 @@ def check_first_batch(
         if isinstance(model.colorizer, ImageFolderModel):
             return []  # images are found by their ids
         hidden = one if model.card.role == "reference" else disguised(one)
-        again = _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype))
-        return _compared(
-            first,
-            pair,
-            again,
-            # Only where the two differ is a third needed, to tell a stochastic model from one that uses more than
-            # lightness.
-            lambda: _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype)),
-            TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE,
-        )
+        with refusing() as refused:
+            again = _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype))
+            found = _compared(
+                first,
+                pair,
+                again,
+                # Only where the two differ is a third needed, to tell a stochastic model from one that uses more than
+                # lightness.
+                lambda: _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype)),
+                TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE,
+            )
+        if refused:
+            kind: Kind = "uses more than the lightness"
+            found = [one for one in found if one.kind != kind]
+            found.append(ModelFinding(kind, None, f"{kind}: it opens images of the dataset ({Path(refused[0]).name})"))
+        return found
 
 
 def check_lightness_only(
@@ -257,27 +269,26 @@ def _first(truth: GroundTruth) -> GroundTruth:
     return GroundTruth(truth.ids[:1], truth.rgb8[:1], truth.gray[:1], truth.labels[:1])
 
 
-def _batch_of_two(
+def _beside_another(
     model: LoadedModel,
     one: GroundTruth,
     sizes: tuple[tuple[int, int], ...],
     seeds: tuple[int, ...],
     preprocessing: str | None,
     dtype: torch.dtype,
-) -> Callable[[], Prediction]:
+) -> Prediction:
+    """Predict the image in a batch of two."""
     # Its negative, upside down: of the same size, and nothing like it. The id is one that the model can look up.
     two = GroundTruth(one.ids * 2, torch.cat([one.rgb8, 255 - one.rgb8.flip(-2)]), one.gray * 2, one.labels * 2)
-
-    def ask() -> Prediction:
-        return _saved(predict(model, two, sizes * 2, (seeds[0], seeds[0] ^ 1), preprocessing, dtype), 1)
-
-    return ask
+    pair = _saved(predict(model, two, sizes * 2, (seeds[0], seeds[0] ^ 1), preprocessing, dtype), 1)
+    two.rgb8.zero_()  # a copy of the true colors that could be found later
+    return pair
 
 
 def _saved(prediction: Prediction, count: int | None = None) -> Prediction:
     """Return the first images of a prediction, in tensors of their own."""
     truth = prediction.truth
-    part = GroundTruth(truth.ids[:count], truth.rgb8[:count].clone())
+    part = GroundTruth(truth.ids[:count], truth.rgb8[:count])  # no copy: one could be found (see `disguised`)
     if prediction.given_rgb8 is not None:
         return Prediction(part, rgb8=prediction.given_rgb8[:count].clone())
     return Prediction(part, ab=prediction.ab_float[:count].clone())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from colorbench.color import rgb_to_lab
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth
@@ -189,8 +192,44 @@ def test_the_record_says_what_was_found(crops: Dataset, tmp_path: Path, monkeypa
         found = record(model, f"test/{type(model).__name__}")
         assert not found.execution.deterministic
         assert sum(note.startswith(message) for note in found.notes) == 1
-    looks = record(Reads(), "test/reads")
-    assert any(note.startswith("uses more than the lightness") for note in looks.notes)
+    first = crops.limit(4).samples[0].path
+    for cheat in (Reads(), FromMemory(), FromFile(first), FromFile(link(first, tmp_path / "elsewhere.png"))):
+        looks = record(cheat, f"test/{type(cheat).__name__}")
+        assert any(note.startswith("uses more than the lightness") for note in looks.notes), type(cheat)
+
+
+class FromMemory(Short):
+    """Looks for the true colors among all tensors of the process."""
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        answer = torch.zeros_like(lightness).repeat(1, 2, 1, 1)
+        for i, one in enumerate(lightness):
+            for rgb8 in gc.get_objects():
+                fits = type(rgb8) is Tensor and rgb8.dtype == torch.uint8 and rgb8.dim() == 4
+                if fits and rgb8.shape[1:] == (3, *one.shape[-2:]):
+                    lab = rgb_to_lab(rgb8.float() / 255)
+                    apart = (lab[:, :1] - one).abs().mean((1, 2, 3))
+                    if apart.min() < 0.6:
+                        answer[i] = lab[apart.argmin(), 1:]
+                        break
+        return answer
+
+
+class FromFile(Short):
+    """Opens a file of the dataset, and goes without where it cannot."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        with contextlib.suppress(OSError):
+            return lightness.repeat(1, 2, 1, 1) - 50 + len(self.path.read_bytes()) % 7 * 0
+        return lightness.repeat(1, 2, 1, 1) - 50
+
+
+def link(path: Path, there: Path) -> Path:
+    os.link(path, there) if os.stat(path).st_dev == os.stat(there.parent).st_dev else there.symlink_to(path)
+    return there
 
 
 def network() -> nn.Sequential:
