@@ -13,6 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from colorbench.color.compiled.jit import exact_dtype
 from colorbench.metrics.psnr import check_pair
 
 Window = Literal["gaussian", "uniform7"]
@@ -20,7 +21,7 @@ Window = Literal["gaussian", "uniform7"]
 
 K1, K2 = 0.01, 0.03
 SIGMA = 1.5
-_CENTER = 128.0  # subtracted before squaring, so that float32 keeps the digits of a variance
+_CENTER = 128.0  # subtracted before squaring, so that little is lost where squares are subtracted
 
 
 def ssim(rgb8_a: Tensor, rgb8_b: Tensor, *, window: Window = "gaussian", data_range: float = 255.0) -> Tensor:
@@ -30,7 +31,7 @@ def ssim(rgb8_a: Tensor, rgb8_b: Tensor, *, window: Window = "gaussian", data_ra
         rgb8_a: (N, 3, H, W) uint8.
         rgb8_b: (N, 3, H, W) uint8.
         window: ``gaussian`` is Wang's (11 x 11, sigma 1.5, moments of the population). ``uniform7`` is what
-            scikit-image computes by default (7 x 7, equal weights, sample covariance), in float64.
+            scikit-image computes by default (7 x 7, equal weights, sample covariance).
         data_range: range of the values, in 8-bit steps; the stabilizing constants are (0.01 R)^2 and (0.03 R)^2.
 
     Returns:
@@ -42,17 +43,34 @@ def ssim(rgb8_a: Tensor, rgb8_b: Tensor, *, window: Window = "gaussian", data_ra
     check_pair(rgb8_a, rgb8_b)
     if not data_range > 0:
         raise ValueError(f"the data range must be positive, got {data_range}")
+    of_image = _compiled if rgb8_a.device.type == "cpu" else _by_tensors
     # One image at a time: a matrix product may round otherwise where more rows take part.
-    values = [_of_image(a, b, window, data_range) for a, b in zip(rgb8_a, rgb8_b, strict=True)]
+    values = [of_image(a, b, window, data_range) for a, b in zip(rgb8_a, rgb8_b, strict=True)]
     return torch.stack(values) if values else torch.empty(0, dtype=torch.float64, device=rgb8_a.device)
 
 
-def _of_image(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor:
-    """Compute the SSIM of one image: (3, H, W) uint8 each -> () float64."""
+def _compiled(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor:
+    """Compute the SSIM of one image on the CPU: (3, H, W) uint8 each -> () float64."""
+    from colorbench.color.compiled import windows
+
+    if min(a.shape[1:]) < (11 if window == "gaussian" else 7):
+        return torch.tensor(math.nan, dtype=torch.float64)
+    c1, c2 = (K1 * data_range) ** 2, (K2 * data_range) ** 2
+    channels = zip(a.contiguous().numpy(), b.contiguous().numpy(), strict=True)
+    if window == "gaussian":
+        half = _gaussian()[:6].numpy()
+        found = [windows.gaussian_ssim(one, other, half, c1, c2) for one, other in channels]
+    else:
+        found = [windows.uniform_ssim(one, other, c1, c2) for one, other in channels]
+    return torch.tensor(found, dtype=torch.float64).mean()
+
+
+def _by_tensors(a: Tensor, b: Tensor, window: Window, data_range: float) -> Tensor:
+    """Compute the SSIM of one image on any device: (3, H, W) uint8 each -> () float64."""
     taps = _gaussian() if window == "gaussian" else torch.full((7,), 1 / 7, dtype=torch.float64)
     if min(a.shape[1:]) < len(taps):
         return torch.full((), math.nan, dtype=torch.float64, device=a.device)
-    dtype = torch.float32 if window == "gaussian" else torch.float64
+    dtype = exact_dtype(a.device)
     sample = 1.0 if window == "gaussian" else 49 / 48
     x, y = a.to(dtype).sub_(_CENTER), b.to(dtype).sub_(_CENTER)
     moments = torch.cat([x, y, x * x + y * y, x * y])  # (12, H, W)

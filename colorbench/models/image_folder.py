@@ -8,6 +8,7 @@ refused: nobody knows how it was cut.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from PIL import Image
 
 from colorbench.data.decoding import Header, UnreadableImage, decode_file, read_header
 from colorbench.data.formats import readable
+from colorbench.data.loader import map_ahead
 from colorbench.data.names import match_names, nearest_name
 from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.data.walk import check_name, walk
@@ -31,6 +33,8 @@ Fit = Literal["same", "scaled", "preprocessed", "turned", "other"]
 """A prediction's size beside its image's: equal, of equal aspect ratio, what the preprocessing gives, turned by 90
 degrees, or none of these."""
 ASPECT_TOLERANCE = 0.01
+DECODERS = min(8, os.cpu_count() or 1)
+"""Threads that decode the predictions of a batch."""
 
 
 def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
@@ -112,10 +116,12 @@ class ImageFolderModel:
             self._found |= self._match(inputs.ids)
         height, width = inputs.lightness.shape[-2:]
         sizes = inputs.sizes or (None,) * len(inputs.ids)
-        images = [
-            self._image(id, (height, width), own, inputs.preprocessing)
-            for id, own in zip(inputs.ids, sizes, strict=True)
-        ]
+
+        def read(wanted: tuple[str, Size | None]) -> np.ndarray:
+            return self._image(wanted[0], (height, width), wanted[1], inputs.preprocessing)
+
+        pairs = list(zip(inputs.ids, sizes, strict=True))
+        images = list(map_ahead(read, pairs, min(DECODERS, len(pairs)), len(pairs)))
         rgb8 = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
         return ColorPrediction(rgb8=rgb8.to(inputs.lightness.device))
 
