@@ -1,4 +1,4 @@
-"""What must be known of a record before its numbers are believed."""
+"""Badges: what a reader must know about a record before trusting its numbers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from leaderboards.entries import Entry
 from leaderboards.formatting import clean
 from leaderboards.schema import Badge
 
-DEMONSTRATION = "too_few_images"
+SMOKE_TEST = "smoke test"
 NOT_VERIFIED = "not verified"
-KNOWN = "Nobody has verified this record for this board; its values, intervals and n do follow from its rows."
+KNOWN = "This record was not verified for this page. Its values, intervals and n do follow from its per-image scores."
 
 
 def badges_of(entry: Entry) -> tuple[Badge, ...]:
@@ -19,27 +19,27 @@ def badges_of(entry: Entry) -> tuple[Badge, ...]:
     record, data = entry.record, entry.record.dataset
     found = []
     if too_few_images(record) or data.n_evaluated < MINIMUM_IMAGES:
-        what = f"{data.n_evaluated} images show that everything works and measure nothing: no interval, no rank."
-        found.append(Badge(DEMONSTRATION, what))
+        what = f"Only {data.n_evaluated} images: scores are not meaningful. No intervals, no ranks."
+        found.append(Badge(SMOKE_TEST, what))
     if data.n_evaluated < data.n:
-        first = f", the first: {clean(data.skipped[0].reason, 100)}" if data.skipped else ""
-        what = f"{data.n - data.n_evaluated} of {data.n} images were left out{first}."
+        first = f" (first reason: {clean(data.skipped[0].reason, 100)})" if data.skipped else ""
+        what = f"{data.n - data.n_evaluated} of {data.n} images were excluded{first}."
         found.append(Badge("partial", what))
     dtype = clean(record.execution.dtype, 20)
     if dtype != "float32":
         found.append(Badge(dtype, f"Computed in {dtype}, not float32."))
     if data.overlap:
-        what = f"{data.overlap} of these images are among its training images: its numbers flatter it."
+        what = f"{data.overlap} of these images are in the training set of the model: its scores are biased upwards."
         found.append(Badge("trained on these", what))
     if record.model.card.stochastic:
-        found.append(Badge("stochastic", f"Its answer depends on the seed ({record.execution.seed}).", "plain"))
+        found.append(Badge("stochastic", f"The prediction depends on the seed ({record.execution.seed}).", "plain"))
     check = entry.verification
     if check is None:
         found.append(Badge(NOT_VERIFIED, f"{KNOWN} {PROMISE}", "plain"))
     else:
         again = check.rerun
-        measured = f" {again.images} images were measured again." if again else f" {PROMISE}"
-        what = f"Every number that can be derived follows from what is stored beside the record.{measured}"
+        rerun = f" The model was rerun on {again.images} images." if again else f" {PROMISE}"
+        what = f"Every number that can be recomputed from the files of the record was recomputed and agrees.{rerun}"
         found.append(Badge("verified" if again is None else "verified, rerun", what, "good"))
     order = {"warn": 0, "plain": 1, "good": 2}
     return tuple(sorted(found, key=lambda badge: order[badge.tone]))

@@ -1,4 +1,4 @@
-"""Records -> board: which share a column, which are one model, and what each cell says."""
+"""Build the board from records: the groups of columns, the rows, and the content of each cell."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build(
     by_group: dict[Key, list[Entry]] = defaultdict(list)
     for entry in collection.entries:
         by_group[column_key(entry.record)].append(entry)
-    # The groups with most models first; a protocol's groups stand side by side.
+    # The groups with most models first; groups of one protocol are adjacent.
     weight: dict[str, int] = defaultdict(int)
     for key, entries in by_group.items():
         weight[key[0]] = max(weight[key[0]], len(entries))
@@ -50,8 +50,8 @@ def build(
         made = columns_of(number, here, spec)
         groups.append(_group(number, keys, by_group, spec, next((c.id for c, _ in made if c.headline), None)))
         for column, meaning in made:
-            judged, column_cells = fill(column, meaning, here, spec, pairings)
-            columns.append(judged)
+            ranked, column_cells = fill(column, meaning, here, spec, pairings)
+            columns.append(ranked)
             for row in placed:
                 cells[row][column.id] = column_cells.get(row) or Cell(
                     missing=_absent(row, groups[number], collection, placed)
@@ -86,10 +86,8 @@ def _group(
     ]
     choices = []
     for name in dict.fromkeys([*candidate, *(choice for other in siblings for choice in other)]):
-        value = candidate.get(name, "not a choice")
-        choices.append(
-            Choice(clean(name, 60), value, any(other.get(name, "not a choice") != value for other in siblings))
-        )
+        value = candidate.get(name, "(none)")
+        choices.append(Choice(clean(name, 60), value, any(other.get(name, "(none)") != value for other in siblings)))
     return Group(
         number=number,
         protocol=name_of(record.protocol.name),
@@ -101,7 +99,7 @@ def _group(
         preprocessing=clean(_commonest(one.dataset.preprocessing for one in records), 60),
         gray_policy=clean(record.dataset.gray_policy, 20),
         n=record.dataset.n_evaluated,
-        # One source that forbids it is enough.
+        # A single record without the rights is enough to forbid it.
         redistributable=all(one.dataset.redistributable for one in records),
         source="; ".join(sorted({clean(one.dataset.source, 200) for one in records} - {""})),
         records=len(records),
@@ -113,8 +111,8 @@ def _group(
 
 
 def _choices(records: Sequence[Record]) -> dict[str, str]:
-    """Return everything in which groups of a protocol may differ, from the records of one group."""
-    first = records[0]  # all of these have its identity, images and gray policy
+    """Return every choice in which groups of a protocol may differ, from the records of one group."""
+    first = records[0]  # all records of a group have the same identity, images and gray policy
     name, limit = _commonest((one.dataset.name, one.dataset.limit) for one in records)
     cut = "" if limit is None else f" (limit {limit})"
     return {
@@ -126,7 +124,7 @@ def _choices(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _commonest(values: Iterable[T]) -> T:
-    """Return the value that most records have; of equally common values the first by its text."""
+    """Return the most common value; of equally common values the first in text order."""
     often = Counter(values)
     return min(often, key=lambda value: (-often[value], str(value)))
 
@@ -134,12 +132,12 @@ def _commonest(values: Iterable[T]) -> T:
 def _absent(row: str, group: Group, collection: Collection, placed: Mapping[str, Mapping[int, Entry]]) -> str:
     """Return why a model has no record in a group."""
     record = next(iter(placed[row].values())).record
-    # Folders tell names only in the letters that every file system takes.
+    # Folder names contain only characters that every file system permits, so names are compared in that form.
     *model, protocol, folder = folder_of(record.model.name, group.protocol, group.dataset, "").parts
     for one in collection.unfinished:
         named = one.model.split("/")[-len(model) :]
         if (named, one.protocol, one.dataset) == (model, protocol, folder.rpartition("-")[0]):
-            return f"this run was not finished ({one.shards} pieces are done)"
+            return f"run not finished ({one.shards} shards done)"
     if any(choice.apart for choice in group.choices):
-        return "not measured with these choices"
-    return f"not measured by {group.protocol} on these images"
+        return "not evaluated with this configuration"
+    return f"not evaluated by {group.protocol} on these images"

@@ -1,7 +1,7 @@
-"""``colorbench leaderboard``: many records become one page.
+"""``colorbench leaderboard``: build one page from many records.
 
 colorbench leaderboard build runs/ -o board.html
-colorbench leaderboard build runs/ reference -o board.html      # beside the records that ship
+colorbench leaderboard build runs/ reference -o board.html      # with the shipped records
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def build(
         list[Path],
         typer.Argument(metavar="RESULTS...", help="Folders with results, at any depth; `reference`: the shipped ones."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="The page.")] = Path("board.html"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="HTML file to write.")] = Path(
+        "board.html"
+    ),
     title: Annotated[
         str, typer.Option("--title", metavar="TEXT", help="Title of the page.")
     ] = "Colorization leaderboard",
@@ -55,7 +57,7 @@ def build(
         bool,
         typer.Option(
             "--verify",
-            help="Verify every record as `colorbench verify` does, mark those that hold and exclude those that fail.",
+            help="Verify every record as `colorbench verify` does, mark those that pass and exclude those that fail.",
         ),
     ] = False,
     verification: Annotated[
@@ -80,7 +82,7 @@ def build(
 
     choice(gallery_size, ("small", "large"), "--gallery-size")
     if output.suffix not in (".html", ".htm"):
-        raise UserError(f"the page must end in .html, not {output.name!r}", hint="give for example -o board.html")
+        raise UserError(f"the page must end in .html, not {output.name!r}", hint="for example -o board.html")
     made = build_files(
         results,
         output,

@@ -1,6 +1,6 @@
-"""From the places that were named to records: all that lie below, each read as data of a stranger.
+"""Collect records below the given paths. Each is read as untrusted data.
 
-A record that cannot be read, or that its own rows contradict, is excluded: it costs itself only, and is named.
+A record that is unreadable or contradicts its own rows is excluded and named; other records are not affected.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from leaderboards.screening import contradictions, excessive
 
 RECORD = "record.json"
 REFERENCE = "reference"
-"""The word for the records that ship."""
+"""Name of the shipped records on the command line."""
 SHIPPED = Path(__file__).parent / "reference" / "records"
 
 
@@ -35,12 +35,12 @@ def collect(
 
     Args:
         positions: folders, at any depth above the records, or ``record.json`` files;
-            ``reference`` names those that ship.
-        verifications: given by the caller, matched by the content of the record.
-        verify: makes one for each record that has none.
+            ``reference`` names the shipped records.
+        verifications: reports of earlier verifications, matched by the content of the record.
+        verify: verifies each record that has no report.
 
     Raises:
-        UserError: for a path that does not exist, and where no record can be used at all.
+        UserError: if a path does not exist, or no record can be used.
     """
     known = {one.record_sha256: one for one in verifications}
     entries: dict[str, Entry] = {}
@@ -65,9 +65,9 @@ def collect(
         excluded[entry.folder] = _excluded(positions_of[entry.sha256], reason, entry.record)
     if not saved:
         named = ", ".join(str(position) for position in positions)
-        why = f"; the first of {len(excluded)}: {next(iter(excluded.values())).reason}" if excluded else ""
+        why = f"; {len(excluded)} excluded, the first: {next(iter(excluded.values())).reason}" if excluded else ""
         hint = "give folders that `colorbench run` wrote"
-        raise UserError(f"no record that can be used lies here{why}", where=named, hint=hint)
+        raise UserError(f"no usable record found{why}", where=named, hint=hint)
     return Collection(
         tuple(sorted(saved, key=lambda entry: (entry.record.model.name, entry.record.protocol.name, entry.sha256))),
         tuple(sorted(unfinished.values(), key=lambda one: (one.where, one.shards))),
@@ -76,7 +76,7 @@ def collect(
 
 
 def _folders(positions: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
-    """Yield (path that was named, folder of a record or of an unfinished run)."""
+    """Yield (given path, folder of a record or of an unfinished run)."""
     for named in positions:
         position = SHIPPED if str(named) == REFERENCE and not named.exists() else named
         if position.is_file() and position.name == RECORD:
@@ -89,7 +89,9 @@ def _folders(positions: Iterable[Path]) -> Iterator[tuple[Path, Path]]:
                     yield root, Path(folder)
                 folders.sort()
         else:
-            raise UserError("no such folder of records", where=str(named), hint="give what `colorbench run` wrote")
+            raise UserError(
+                "no such folder or record", where=str(named), hint="give folders that `colorbench run` wrote"
+            )
 
 
 def _unfinished(folder: Path, where: str) -> Unfinished:
@@ -106,7 +108,7 @@ def _read(
     known: dict[str, Verification],
     verify: Callable[[Path], Verification] | None,
 ) -> Entry | Excluded:
-    """Read one record, or say why it is excluded."""
+    """Read one record, or return why it is excluded."""
     record: Record | None = None
 
     def no(reason: str) -> Excluded:
@@ -122,7 +124,7 @@ def _read(
         run = LoadedRun(folder, record, read_table(folder, record), sha256)
         wrong = list(contradictions(run))
         if wrong:
-            return no(wrong[0] if len(wrong) == 1 else f"{wrong[0]} (and {len(wrong) - 1} more contradictions)")
+            return no(wrong[0] if len(wrong) == 1 else f"{wrong[0]} (and {len(wrong) - 1} more)")
         verification = known.get(sha256) or (verify(folder) if verify else None)
         if verification is not None and not verification.holds:
             fails = next((one for one in verification.checks if one.outcome == "fails"), None)
@@ -130,7 +132,7 @@ def _read(
         return Entry(folder, record, sha256, run, _outputs(folder, record), verification)
     except UserError as error:
         return no(error.what)
-    except Exception as error:  # whatever a stranger's file does to a library costs that file only
+    except Exception as error:  # an untrusted file can make a library raise anything; only that file is excluded
         return no(f"it cannot be read ({type(error).__name__})")
 
 
@@ -140,7 +142,7 @@ def _excluded(where: str, reason: str, record: Record | None) -> Excluded:
 
 
 def _outputs(folder: Path, record: Record) -> frozenset[Path]:
-    """Return the results folder that a record lies in; its own folder where it lies elsewhere than runs put it."""
+    """Return the results folder of a record; the record's own folder if its path is not that of a run."""
     own = folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
     if folder.parts[-len(own.parts) : -1] != own.parts[:-1]:
         return frozenset([folder])

@@ -1,8 +1,8 @@
-"""The columns of a group: what their metrics mean, and the cell of each record in them.
+"""Define the columns of a group and fill their cells.
 
-What a column means (title, unit, direction, form, whether models are compared by it) is part of what it is. For an
-installed protocol the protocol says it; else each record does, and records that say otherwise stand in a column of
-their own. So no record decides what the number of another one means.
+The meaning of a column (title, unit, direction, form, whether models are ranked by it) is part of its identity. It is
+taken from the protocol if that is installed, otherwise from each record; records that disagree get separate columns.
+So no record decides what the number of another record means.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from leaderboards.schema import Cell, Column
 from leaderboards.standings import Pairings, baselines, improvement, standing
 
 OPEN = 3
-"""Columns of a group that the page opens with."""
+"""Columns of a group that are visible when the page opens."""
 
 
 class Meaning(NamedTuple):
-    """What the numbers of a column are."""
+    """The meaning of the numbers of a column."""
 
     name: str
     title: str
@@ -37,19 +37,19 @@ class Meaning(NamedTuple):
 
 
 def meaning_of(metric: Metric, spec: ProtocolSpec | None) -> Meaning:
-    """Return what a record's metric means; the title is the installed protocol's where it has this metric."""
+    """Return the meaning of a record's metric; the title is taken from the installed protocol if it has this metric."""
     known = _known(spec).get(metric.name)
     title = known.title if known else metric.title
     return Meaning(metric.name, title, metric.unit, metric.higher_is_better, metric.form, metric.comparable)
 
 
 def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | None) -> list[tuple[Column, Meaning]]:
-    """Return the columns of a group, the headline first, with what they mean.
+    """Return the columns of a group, the headline first, with their meanings.
 
     Args:
-        number: of the group.
+        number: number of the group.
         entries: row -> record.
-        spec: of the installed protocol; None where it is not installed in this version.
+        spec: spec of the installed protocol; None if it is not installed in this version.
     """
     often: Counter[Meaning] = Counter()
     positions: dict[str, Counter[int]] = defaultdict(Counter)
@@ -63,7 +63,7 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
     def order(meaning: Meaning) -> tuple[bool | int | str, ...]:
         """Return the sort key of a metric.
 
-        The protocol's order comes first; other metrics follow, the commonest first, where most records have them.
+        Metrics of the protocol come first, in its order. Others follow, the most common first, at their usual position.
         """
         name = meaning.name
         if name in known:
@@ -115,12 +115,12 @@ def fill(
     for row, entry in entries.items():
         metric = having.get(row)
         if metric is None:
-            cells[row] = Cell(missing="its record does not have this metric")
+            cells[row] = Cell(missing="its record does not contain this metric")
         elif row not in alike:
-            cells[row] = Cell(missing="its record describes this metric otherwise (title, unit, direction or form)")
+            cells[row] = Cell(missing="its record defines this metric differently (title, unit, direction or form)")
         elif metric.value is None:
             # The reason as the record gives it, such as a gap that is not resolved.
-            why = clean(metric.warning, 200) if metric.warning else "not defined for any of these images"
+            why = clean(metric.warning, 200) if metric.warning else "undefined for all of these images"
             cells[row] = Cell(missing=why, n=metric.n)
         else:
             low, high = position.ranks.get(row, (None, None))
@@ -139,14 +139,14 @@ def fill(
                 unranked=position.apart.get(row),
                 recomputed=entry.recomputable(metric.name),
             )
-    judged = replace(
+    ranked = replace(
         column,
         ranked=len(position.ranks),
         unranked=position.unranked,
         detectable=position.detectable,
         beats=position.beats,
     )
-    return judged, cells
+    return ranked, cells
 
 
 def _known(spec: ProtocolSpec | None) -> dict[str, MetricSpec]:

@@ -1,7 +1,7 @@
-"""What a protocol chooses, and what the paper and later papers chose: for the protocol pages.
+"""The choices of each protocol, compared with the paper and later papers, for the protocol section of the page.
 
-A line is (choice, here, "Colorful Image Colorization" (ECCV 2016), later papers and their code). Where ``here`` begins
-with ``=`` the value of that parameter in the record is shown. What is said of others was read in their public code.
+A line is (choice, here, "Colorful Image Colorization" (ECCV 2016), later papers and their code). If ``here`` begins
+with ``=``, the value of that parameter in the record is shown. The choices of others were read in their public code.
 """
 
 from __future__ import annotations
@@ -22,34 +22,34 @@ class Departure(NamedTuple):
 COMMON = (
     Departure(
         "what is scored",
-        "the image that is seen: ab clipped to sRGB and rounded to 8 bits",
+        "the rendered 8-bit image: ab clipped to sRGB and rounded",
         "the predicted ab",
-        "BigColor and DeOldify score saved JPEG files; CT2 prints scores against two truths, one of them sent through "
-        "8-bit Lab and back",
+        "BigColor and DeOldify score saved JPEG files; CT2 prints scores against two ground truths, one of them "
+        "converted to 8-bit Lab and back",
     ),
     Departure(
         "size",
         "=preprocessing",
         "not stated; 256 × 256 by its later code",
-        "DDColor and CT2 squash to 256 × 256, ColTran takes the central square, BigColor the shorter side: mean "
-        "colorfulness moves by 0.5 to 0.7 between them",
+        "DDColor and CT2 resize to 256 × 256 without keeping the aspect ratio, ColTran crops the central square, "
+        "BigColor resizes the shorter side: mean colorfulness differs by 0.5 to 0.7 between these",
     ),
     Departure(
         "Lab",
         "CIE Lab, D65, 2° observer, as scikit-image computes it",
         "scikit-image",
-        "DDColor uses OpenCV's: in float it moves 1.6 % of random colors into another bin, in 8 bits 9.8 %",
+        "DDColor uses OpenCV's: it puts 1.6 % of random colors into another bin in float, 9.8 % in 8 bits",
     ),
     Departure(
         "gray images",
         "=gray",
         "not stated",
-        "BigColor trains without images of low colorfulness; ColorFormer's PSNR leaves out gray images, COCO-LC "
-        "leaves black-and-white images out of the test",
+        "BigColor trains without images of low colorfulness; ColorFormer's PSNR excludes gray images; COCO-LC "
+        "excludes black-and-white images from the test set",
     ),
     Departure(
         "uncertainty",
-        "95 % intervals by bootstrap over images; ranks by one max-t value for all pairs",
+        "95 % bootstrap confidence intervals over images; simultaneous rank intervals (max-t over all pairs)",
         "none for this table",
         "none in the tables of DDColor, CT2, ColorFormer, BigColor",
     ),
@@ -61,30 +61,36 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
             "thresholds",
             "=convention",
             "0 to 150, step and rule not stated",
-            "no later paper reports it; rules alone move it by 0.6 points, the paper's gray and full are 0.4 apart",
+            "no later paper reports it; the rule alone changes it by 0.6 points, and the paper's gray and full model "
+            "differ by 0.4",
         ),
         Departure(
             "rebalancing",
-            "λ = 0 is shown; models are compared at λ = 0.1, where rare colors weigh more only up to a limit",
+            "λ = 0 is reported; models are ranked at λ = 0.1, which limits the weight of rare colors",
             "λ = 0, pure inverse frequency",
-            "none reports it; at λ = 0, 650 images count as about 45 and intervals are too short",
+            "none reports it; at λ = 0, n_eff is about 45 of 650 images, and intervals are too short",
         ),
         Departure(
-            "prior of the colors",
+            "color prior",
             "=prior",
-            "ImageNet training pixels, smoothed; its making was never published",
-            "re-implementations recompute it; from the evaluated set itself the score falls with the size of the set",
+            "ImageNet training pixels, smoothed; the code that made it was never published",
+            "re-implementations recompute it; computed from the evaluated set, the score falls with its size",
         ),
-        Departure("pooling", "sums over images are divided once", "not stated", "third-party code does both"),
-        Departure("ab", "=ab", "as predicted", "out-of-gamut answers gain or lose by clipping"),
+        Departure(
+            "pooling",
+            "ratio of sums over all images",
+            "not stated",
+            "third-party code: ratio of sums or mean of ratios",
+        ),
+        Departure("ab", "=ab", "as predicted", "clipping changes the score of out-of-gamut predictions"),
     ),
     "fidelity": (
         Departure(
             "PSNR",
             "mean over images, RGB",
             "not reported",
-            "of one set of weights 20.9, 22.6 and 27.0 dB were published, on other images and averages; "
-            "DDColor's sample configuration crops 4 pixels of border",
+            "for the same weights 20.9, 22.6 and 27.0 dB were published, on different images and averages; "
+            "DDColor's sample configuration crops a border of 4 pixels",
         ),
         Departure(
             "SSIM",
@@ -93,7 +99,7 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
             "CT2 uses scikit-image's uniform window with a range of 225, UniColor the Gaussian window",
         ),
         Departure(
-            "an exact match",
+            "PSNR of an exact match",
             "=psnr_infinite",
             "not reported",
             "ColorFormer's code drops infinite values (the gray images) from the mean",
@@ -106,47 +112,48 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
         ),
         Departure(
             "ΔCF",
-            "both: the distance of means, and the mean distance per image",
+            "both: the difference of means, and the mean difference per image",
             "not reported",
-            "papers table the distance of means, in which dull and garish images cancel out; for the same outputs "
-            "of CT2 0.27 and 2.17 were published, with another mean of the truth",
+            "papers report the difference of means, in which desaturated and oversaturated images cancel out; for the "
+            "same outputs of CT2 0.27 and 2.17 were published, with different ground-truth means",
         ),
         Departure(
             "FID",
-            "not part of it: no interval, and values of different n must not be compared",
+            "not in this protocol; see `distribution`",
             "not reported",
-            "DDColor, CT2 and ColorFormer use torchvision's Inception, DeOldify that of TensorFlow; 5,000 and 50,000 "
-            "images give 3.92 and 0.96 for the same model",
+            "DDColor, CT2 and ColorFormer use torchvision's Inception, DeOldify TensorFlow's; 5,000 and 50,000 "
+            "images give 3.92 and 0.96 for the same model, so values of different n must not be compared",
         ),
     ),
     "semantic": (
         Departure(
             "classifier",
             "=classifier",
-            "VGG-16, trained on color images, not adapted",
-            "OpenVINO repeats it with Caffe's VGG-16: 57.8 % top-1 for the paper's model, 71.0 % for the truth",
+            "VGG-16, trained on color images, not fine-tuned",
+            "OpenVINO repeats it with Caffe's VGG-16: 57.8 % top-1 for the paper's model, 71.0 % for the ground truth",
         ),
     ),
     "human-study": (
         Departure(
-            "who is asked, what is seen",
-            "every choice of the study is in its parameters below",
-            "40 people an algorithm, 10 practice and 40 test pairs, 1 s each, one algorithm a person, 10 % sentinels",
-            "DDColor: 50 images, 20 people, pick the best; most others give no interval",
+            "participants and trials",
+            "see Configuration above",
+            "40 participants per algorithm, 10 practice and 40 test pairs, 1 s each, one algorithm per participant, "
+            "10 % sentinels",
+            "DDColor: 50 images, 20 participants, choice of the best; most others give no interval",
         ),
         Departure(
             "interval",
-            "people and images are both resampled",
-            "people, then their answers; images never",
-            "plain binomial errors are up to half as long",
+            "participants and images are both resampled",
+            "participants and then their responses are resampled; images are not",
+            "plain binomial intervals are up to half as long",
         ),
     ),
     "linear-probe": (
         Departure(
             "features",
-            "every choice is in the parameters below",
-            "ImageNet, 1000 classes, maps brought to about 9,000 numbers by average pooling, one layer at a time",
-            "Split-Brain and later: bilinear resizing instead of pooling, trained for 140,000 steps",
+            "see Configuration above",
+            "ImageNet, 1000 classes, maps average-pooled to about 9,000 features, one layer at a time",
+            "Split-Brain and later: bilinear resizing instead of pooling, 140,000 training steps",
         ),
     ),
 }
@@ -154,44 +161,42 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
 
 NOT_COMPARED: Mapping[str, Mapping[str, str]] = {
     "auc": {
-        "auc_rebalanced": "shown, not compared: at λ = 0 too few images decide it",
-        "auc_rebalanced_stable": "shown, not compared: its weights were counted on these images themselves",
+        "auc_rebalanced": "at λ = 0 the effective sample size is too small",
+        "auc_rebalanced_stable": "its weights were computed from the evaluated images",
     },
     "human-study": {
-        "": "shown, not compared: participants would have to be resampled too, and a record holds only their sums for "
-        "each image. The study's own report compares the methods"
+        "": "participants would have to be resampled too, and a record contains only sums per image; the report of the "
+        "study compares the methods"
     },
     "semantic": {
-        "top1_minus_truth": "shown, not compared: it differs from top-1 by the same number for every model",
-        "top1_minus_gray": "shown, not compared: it differs from top-1 by the same number for every model",
-        "top1_gap_share": "shown, not compared: it is top-1 minus gray, divided by the same gap for every model",
+        "top1_minus_truth": "it differs from top-1 by the same constant for every model",
+        "top1_minus_gray": "it differs from top-1 by the same constant for every model",
+        "top1_gap_share": "it is top-1 minus gray, divided by the same gap for every model",
     },
-    "linear-probe": {"top1_pixels": "shown, not compared: no model takes part in it"},
-    "transfer-classification": {"map": "shown, not compared: it is one number of the whole dataset, not of its images"},
-    "transfer-segmentation": {
-        "mean_iou": "shown, not compared: it is one number of the whole dataset, not of its images"
-    },
+    "linear-probe": {"top1_pixels": "it does not depend on the model"},
+    "transfer-classification": {"map": "it is one number per dataset, without scores per image"},
+    "transfer-segmentation": {"mean_iou": "it is one number per dataset, without scores per image"},
 }
-"""Protocol -> metric (empty: all others of it) -> why models are not compared by it."""
+"""Protocol -> metric (empty: all other metrics) -> why models are not ranked by it."""
 
 
 def not_compared(protocol: str, metric: str) -> str:
-    """Return why models are not compared by a metric whose protocol says that they must not be."""
+    """Return why models are not ranked by a metric that its protocol declares not comparable."""
     known = NOT_COMPARED.get(protocol, {})
-    # Where there are several classifiers, a metric's name ends in the classifier's.
+    # With several classifiers, the name of a metric ends in that of the classifier.
     base = max((name for name in known if metric == name or metric.startswith(f"{name}_")), key=len, default="")
-    return known.get(base, "shown, not compared: its protocol says that models must not be compared by it")
+    return known.get(base, "its protocol declares it not comparable between models")
 
 
 def departures(protocol: str, given: Mapping[str, str]) -> list[Departure]:
-    """Return the lines of a protocol page.
+    """Return the lines of the comparison table of a protocol.
 
     Args:
         protocol: name.
-        given: parameter -> value as the record has it, ``gray`` and ``preprocessing`` among them.
+        given: parameter -> value in the record, including ``gray`` and ``preprocessing``.
 
     Returns:
-        Empty for a protocol of which nothing is known here.
+        Empty for a protocol that is not listed here.
     """
     own = OF_PROTOCOL.get(protocol)
     if own is None:

@@ -1,4 +1,4 @@
-"""The differences from baselines that records store, derived again from the rows of both models."""
+"""Check the differences from baselines that records store: recompute them from the rows of both models."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Others = Mapping[tuple[tuple[str, ...], str], Sequence[Entry]]
 
 
 def checked(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """Return the entries with those differences that hold, and those that contradict the other model's rows.
+    """Return the entries with their confirmed differences, and those that contradict the other model's rows.
 
-    A difference holds if the rows of one record of the other model give it. Records of the same results folder are
-    asked first, so that a stranger's baseline contradicts nobody. A difference that no record can confirm is not shown.
+    A difference is confirmed if the rows of one record of the other model give it. Records of the same results folder
+    take precedence, so that a foreign baseline cannot contradict a record. Unconfirmed differences are not shown.
     """
     everyone = list(entries)
     others: dict[tuple[tuple[str, ...], str], list[Entry]] = defaultdict(list)
@@ -31,7 +31,7 @@ def checked(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, st
     saved, wrong = [], []
     for entry in everyone:
         if not isinstance(protocol_of(entry.record), ImageProtocol):
-            # A study's or probe's differences come from more than the rows: they are its own.
+            # The differences of a study or probe do not follow from the rows alone, so they cannot be recomputed.
             saved.append(replace(entry, differences=tuple(entry.record.differences)))
             continue
         found, reason = _of(entry, others)
@@ -43,8 +43,8 @@ def checked(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, st
 
 
 def _of(entry: Entry, others: Others) -> tuple[list[Difference], str | None]:
-    """Return the differences of a record that hold, and how one of them contradicts its own results folder."""
-    held: list[Difference] = []
+    """Return the confirmed differences of a record, and how one of them contradicts its own results folder."""
+    confirmed: list[Difference] = []
     specs = _specs(entry)
     for name in dict.fromkeys(difference.minus for difference in entry.record.differences):
         stored = [difference for difference in entry.record.differences if difference.minus == name]
@@ -56,10 +56,10 @@ def _of(entry: Entry, others: Others) -> tuple[list[Difference], str | None]:
         checks = [_derived(stored, entry.run, other, specs) for other in beside or [one.run for one in known]]
         agreeing = next((derived for derived, reason in checks if reason is None), None)
         if agreeing is not None:
-            held += agreeing
+            confirmed += agreeing
         elif beside:
             return [], checks[0][1]
-    return held, None
+    return confirmed, None
 
 
 def _specs(entry: Entry) -> list[MetricSpec]:
@@ -79,16 +79,16 @@ def _specs(entry: Entry) -> list[MetricSpec]:
 def _derived(
     stored: Sequence[Difference], candidate: LoadedRun, counterpart: LoadedRun, specs: Sequence[MetricSpec]
 ) -> tuple[list[Difference], str | None]:
-    """Return the differences as the rows of both give them, and how the first stored one departs from that.
+    """Return the differences recomputed from the rows of both, and how the first stored one differs from that.
 
-    An interval of a method that colorbench no longer uses is replaced by that of today's.
+    An interval of a method that colorbench no longer uses is replaced by one of the current method.
     """
     by_name = {spec.name: spec for spec in specs}
     found = []
     for one in stored:
         spec = by_name.get(one.metric)
         if spec is None:
-            return [], f"{one.metric} minus {one.minus} is stored, and the rows give no such difference"
+            return [], f"{one.metric} minus {one.minus} is stored, but does not follow from the rows"
         if len(candidate.rows) > EXACT_ROWS and _near(one, candidate, counterpart, spec):
             found.append(one)
             continue
@@ -110,7 +110,7 @@ def _stated(one: Difference) -> str:
 
 
 def _near(stored: Difference, candidate: LoadedRun, counterpart: LoadedRun, spec: MetricSpec) -> bool:
-    """Return whether a difference has the right value, and an interval near the normal approximation's."""
+    """Return whether a difference has the right value and an interval close to the normal approximation."""
     if spec.form != "ratio" or stored.ci_low is None or stored.ci_high is None:
         return False
     if f"{spec.name}.s1" not in counterpart.columns:

@@ -1,4 +1,4 @@
-"""What collecting finds: records that agree with themselves, runs without one, and records that are excluded."""
+"""The result of collecting: consistent records, unfinished runs and excluded records."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from colorbench.verification import Verification, has_statistics
 
 @dataclass(frozen=True)
 class Entry:
-    """A record and its rows, which agree with one another."""
+    """A record and its rows, which are consistent."""
 
     folder: Path
     record: Record
@@ -19,10 +19,10 @@ class Entry:
     """Of the bytes of ``record.json``."""
     run: LoadedRun
     outputs: frozenset[Path] = frozenset()
-    """The results folders that it lies in, which records of one run share."""
+    """The results folders that contain it; records of one run share them."""
     verification: Verification | None = None
     differences: tuple[Difference, ...] = ()
-    """Those stored differences that the rows of the other model give, too."""
+    """The stored differences that the rows of both models confirm."""
 
     def recomputable(self, metric: str) -> bool:
         """Return whether the value of a metric follows from the rows."""
@@ -31,21 +31,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run without a record: it was stopped, or it failed."""
+    """A run without a record: it was interrupted, or it failed."""
 
     where: str
-    """Its folder below the place that was named."""
+    """Its folder, relative to the given path."""
     model: str
     protocol: str
     dataset: str
-    """As the folder's name has it, without the key."""
+    """From the name of the folder, without the key."""
     shards: int
-    """Pieces of it that are done."""
+    """Number of finished shards."""
 
 
 @dataclass(frozen=True)
 class Excluded:
-    """A record that stands nowhere on the board."""
+    """A record that is not used on the board."""
 
     where: str
     reason: str
@@ -55,7 +55,7 @@ class Excluded:
 
 @dataclass(frozen=True)
 class Collection:
-    """Everything that lies in the places named."""
+    """Everything found below the given paths."""
 
     entries: tuple[Entry, ...]
     unfinished: tuple[Unfinished, ...]

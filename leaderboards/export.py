@@ -1,4 +1,4 @@
-"""The board as tables for papers and programs: CSV (a line a number), Markdown and LaTeX (a table a group)."""
+"""Export the board as tables: CSV (one line per number), Markdown and LaTeX (one table per group)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ CSV_COLUMNS = (
 
 
 def board_json(board: Board) -> str:
-    """Write ``board.json``: everything but curves and images; escaped to ASCII, keys in a fixed order."""
+    """Return ``board.json``: everything except curves and images; ASCII only, keys in a fixed order."""
     return json.dumps(board.plain(), indent=1, allow_nan=False) + "\n"
 
 
 def board_csv(board: Board) -> str:
-    """Write a line for each model and metric; numbers in full, text that no spreadsheet computes."""
+    """Return one line per model and metric; numbers in full precision, texts safe from evaluation by spreadsheets."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(CSV_COLUMNS)
@@ -53,7 +53,7 @@ def board_csv(board: Board) -> str:
 
 
 def board_markdown(board: Board) -> str:
-    """Write a table for each group: competitors with intervals and ranks, then the baselines."""
+    """Return one table per group: models with intervals and ranks, then the baselines and oracles."""
     parts = [f"# {markdown(board.title)}\n"]
     for group in board.groups:
         columns = _columns(board, group)
@@ -67,8 +67,8 @@ def board_markdown(board: Board) -> str:
         sides = ["left", *("right" for _ in columns)]
         parts.append(table.to_markdown(index=False, disable_numparse=True, colalign=sides) + "\n")
     parts.append(
-        "\\[low, high\\]: 95 % bootstrap intervals over images. In parentheses: the ranks that a model may have, "
-        "all models at once. In italics: bounds, never ranked.\n"
+        "\\[low, high\\]: 95 % bootstrap confidence interval over images. In parentheses: simultaneous 95 % rank "
+        "interval. In italics: baselines and oracles (not ranked).\n"
     )
     return "\n".join(parts)
 
@@ -83,15 +83,15 @@ def _markdown_cell(cell: Cell, column: Column, row: Row) -> str:
 
 
 def board_latex(board: Board) -> str:
-    r"""Write ``booktabs`` tables, one per group; they need ``\usepackage{booktabs}``."""
+    r"""Return ``booktabs`` tables, one per group; they need ``\usepackage{booktabs}``."""
     parts = ["% \\usepackage{booktabs}"]
     for group in board.groups:
         columns = _columns(board, group)
         rows = [line for row in _rows(board, group) for line in _latex_rows(board, row, columns)]
         table = pandas.DataFrame(rows, columns=["model", *(_latex_head(column) for column in columns)])
         caption = (
-            f"{tex(_title(group))}. {tex(_about(group))} Below each value its 95\\,\\% interval; as an index the ranks "
-            "that the model may have, all models at once. In italics: baselines and references, never ranked."
+            f"{tex(_title(group))}. {tex(_about(group))} Below each value: 95\\,\\% bootstrap confidence interval over "
+            "images. Subscript: simultaneous 95\\,\\% rank interval. In italics: baselines and oracles (not ranked)."
         )
         styled = table.style.hide(axis="index")
         form = f"l{'r' * len(columns)}"
@@ -109,7 +109,7 @@ def _latex_head(column: Column) -> str:
 
 
 def _latex_rows(board: Board, row: Row, columns: list[Column]) -> list[list[str]]:
-    """Return the row of the values and, where there are any, the row of their intervals."""
+    """Return the row of values and, if there are any intervals, the row of these."""
     values, intervals = [], []
     for column in columns:
         cell = board.cells[row.id][column.id]
@@ -118,7 +118,7 @@ def _latex_rows(board: Board, row: Row, columns: list[Column]) -> list[list[str]
         values.append("--" if cell.value is None else f"{_latex_number(figure(cell.value, column.unit))}{index}")
         limits = span(cell.ci_low, cell.ci_high, column.unit) if row.kind == "competitor" else ""
         intervals.append(f"{{\\scriptsize {_latex_number(limits)}}}" if limits else "")
-    # In braces: a row that begins with [ or * would be taken for an argument of the \\ before it.
+    # In braces: LaTeX would read a leading [ or * as an argument of the preceding \\.
     name = f"{{{tex(row.label)}}}" if row.kind == "competitor" else f"\\textit{{{tex(row.label)}}}"
     return [[name, *values], *([["", *intervals]] if any(intervals) else [])]
 
@@ -128,12 +128,12 @@ def _latex_number(text: str) -> str:
 
 
 def _columns(board: Board, group: Group) -> list[Column]:
-    """Return the columns that the page opens with: a paper's table has room for few."""
+    """Return the columns that are visible when the page opens: a table in a paper has room for few."""
     return [column for column in board.of_group(group.number) if column.shown]
 
 
 def _rows(board: Board, group: Group) -> list[Row]:
-    """Return the models that were measured in this group, the best by its headline first."""
+    """Return the models that were evaluated in this group, the best by its headline first."""
     here = [row for row in board.rows if any(source.group == group.number for source in row.sources)]
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None:
@@ -148,7 +148,7 @@ def _rows(board: Board, group: Group) -> list[Row]:
 
 
 def _title(group: Group) -> str:
-    return f"{group.title} ({group.protocol}, version {group.version})"
+    return f"{group.title} ({group.protocol} v{group.version})"
 
 
 def _about(group: Group) -> str:

@@ -1,4 +1,4 @@
-"""Words and numbers from strangers, made fit to be shown: short, printable, and never markup."""
+"""Format untrusted text and numbers for display: short, printable, and never markup."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 from colorbench.reporting import format_number
 
 LONGEST = 2000
-"""Characters of a text that a page shows."""
+"""Maximum length of a text on the page, in characters."""
 LONGEST_NAME = 120
 READABLE = 1e6
-"""From here on a number is written with its power of ten."""
+"""Numbers from this size on are written in scientific notation."""
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{3,500}")
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -41,7 +41,7 @@ _TEX = {
 
 
 def clean(text: object, longest: int = LONGEST) -> str:
-    """Return one line without signs that move the cursor, turn the direction of writing or cannot be stored."""
+    """Return one line without control characters: none that move the cursor, change the direction or are unassigned."""
     signs = (" " if sign.isspace() else sign for sign in str(text)[: 4 * longest])
     shown = "".join(sign if unicodedata.category(sign)[0] != "C" else "\ufffd" for sign in signs)
     line = " ".join(shown.split())
@@ -60,21 +60,26 @@ def stated(value: Any, longest: int = 160) -> str:
 
 
 def figure(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format a value for a cell: readable to hundredths, or with its power of ten where it is huge."""
+    """Format a value for a cell: two or three decimals, or scientific notation for very large values."""
     if value is not None and abs(value) >= READABLE:
         return f"{value:{'+' if signed else ''}.2e}"
     return format_number(value, unit, signed=signed).replace("-", "−")
 
 
 def span(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format ``[low, high]``; empty where there is no interval."""
+    """Format ``[low, high]``; empty if there is no interval."""
     if low is None or high is None:
         return ""
     return f"[{figure(low, unit, signed=signed)}, {figure(high, unit, signed=signed)}]"
 
 
+def difference(value: float, unit: str) -> str:
+    """Format the size of a difference with its unit; percentages differ by points."""
+    return f"{figure(value, unit)} {'points' if unit == '%' else unit}".rstrip()
+
+
 def ranks(first: int | None, last: int | None) -> str:
-    """Format ranks as ``2`` or ``1–3``; empty where there is no rank."""
+    """Format ranks as ``2`` or ``1–3``; empty if there is no rank."""
     if first is None or last is None:
         return ""
     return str(first) if first == last else f"{first}–{last}"
@@ -86,29 +91,29 @@ def count(value: float) -> str:
 
 
 def arrow(higher_is_better: bool | None) -> str:
-    """Return an arrow in the direction that is better."""
+    """Return an arrow in the better direction; empty if there is none."""
     return {True: "↑", False: "↓", None: ""}[higher_is_better]
 
 
 def address(text: str | None) -> str | None:
-    """Return the text where all of it is a plain web address, which alone may become a link."""
+    """Return the text if it is a plain web address; only those become links."""
     return text if text is not None and _ADDRESS.fullmatch(text) else None
 
 
 def tex(text: object) -> str:
-    """Return plain text as LaTeX."""
+    """Escape plain text for LaTeX."""
     return "".join(_TEX.get(sign, sign) for sign in str(text))
 
 
 def markdown(text: object) -> str:
-    """Return plain text for a cell of a Markdown table: all its signs are escaped."""
+    """Escape plain text for a cell of a Markdown table."""
     escaped = re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", str(text))
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # A bare address or a mention would become a link of its own.
+    # Renderers turn bare addresses and mentions into links.
     return escaped.replace("://", ":&#47;&#47;").replace("@", "&#64;").replace("www.", "www&#46;")
 
 
 def spreadsheet(text: object) -> str:
-    """Return text for a CSV cell that no spreadsheet takes for a formula."""
+    """Return text for a CSV cell that spreadsheets do not evaluate as a formula."""
     plain = str(text)
     return f"'{plain}" if plain[:1] in ("=", "+", "-", "@", "\t", "\r") else plain

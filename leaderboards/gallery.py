@@ -1,8 +1,7 @@
-"""The gallery: the same images across models, beside truth and gray, as small images inside the page.
+"""Build the gallery: the same images across models, with ground truth and gray, as small images inside the page.
 
-Images are the WebPs that runs keep (24 images that are the same for every model, and each metric's best and
-worst), or, for ``large``, the kept predictions. They come from strangers: each is opened as an image of a known
-format and size, and left out if it is anything else or not the file that the record was made with.
+The images are the WebP thumbnails that runs save (24 images that are the same for every model, and the best and worst
+of each metric) or, for ``large``, the saved predictions. See ``saved_images`` for how files are checked.
 """
 
 from __future__ import annotations
@@ -18,68 +17,68 @@ from colorbench.data import id_hash
 from colorbench.results import SavedImage
 from leaderboards.entries import Entry
 from leaderboards.formatting import clean
-from leaderboards.saved_images import Kept, Size, agreed, embedded, kept_images, large_prediction
+from leaderboards.saved_images import SavedBy, Size, agreed, embedded, large_prediction, saved_images
 from leaderboards.schema import Board, Column
 
 BUDGETS: Mapping[Size, int] = {"small": 3_200_000, "large": 16_000_000}
-"""Bytes of all images of a page, before they are written as text (a third more)."""
+"""Maximum size in bytes of all images of a page, before base64 encoding (a third more)."""
 IMAGES = 24
 EACH_END = 4
-"""Images taken for being best, worst, and most disputed; the rest is the fixed sample."""
+"""Number of images with the best scores, the worst scores and the largest disagreement, each."""
 
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """One answer."""
+    """One prediction."""
 
     row: str
-    """Of the board; ``truth`` and ``gray`` are not rows."""
+    """Row of the board; ``truth`` and ``gray`` are not rows."""
     source: str | None
-    """A data address; None where no image may be shown or was kept."""
+    """A data URI; None if no image was saved or may be shown."""
 
 
 @dataclass(frozen=True)
-class Photo:
+class GalleryImage:
     """One image across models."""
 
     id: str
     sha256: str
     reasons: tuple[str, ...]
-    """Why it was chosen: ``sample``, ``best``, ``worst``, ``most disputed``."""
+    """Why it was chosen: ``fixed sample``, ``best``, ``worst``, ``largest disagreement``."""
     truth: str | None
     gray: str | None
     predictions: tuple[Thumbnail, ...]
     scores: Mapping[str, Mapping[str, float]]
-    """Column -> row -> this image's own score."""
+    """Column -> row -> score of this image."""
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The images of one set."""
+    """The images of one dataset."""
 
     dataset: str
     groups: tuple[int, ...]
     columns: tuple[Column, ...]
-    """Metrics by which its images can be put in order."""
-    photos: tuple[Photo, ...]
+    """Metrics by which its images can be sorted."""
+    images: tuple[GalleryImage, ...]
     embedded: bool
     """Whether images are shown."""
     note: str | None
-    """Why there are no images, or fewer."""
+    """Why there are no or fewer images."""
     credit: str
-    """Where the images come from, where images are shown."""
+    """Origin of the images, if they are shown."""
 
 
 def galleries(
     board: Board, entries: Mapping[str, Mapping[int, Entry]], *, size: Size = "small", embed_all: bool = False
 ) -> list[Gallery]:
-    """Build a gallery for every dataset on the board that its groups share.
+    """Build one gallery per dataset, shared by all groups that use it.
 
     Args:
-        board: see ``building.build``.
-        entries: row -> group -> the record behind it.
-        size: of the images.
-        embed_all: also images of images that may not be passed on.
+        board: see ``build.build``.
+        entries: row -> group -> its record.
+        size: size of the images.
+        embed_all: also embed images whose redistribution rights are unknown or not given.
     """
     sets: dict[tuple[str, str, str], list[int]] = {}
     for group in board.groups:
@@ -94,7 +93,7 @@ def galleries(
 
 
 class _Set:
-    """Scores and kept images of one set of images."""
+    """Scores and saved images of one dataset."""
 
     def __init__(
         self, board: Board, entries: Mapping[str, Mapping[int, Entry]], groups: Sequence[int], size: Size
@@ -105,18 +104,18 @@ class _Set:
             row.id: [entries[row.id][number] for number in groups if number in entries[row.id]] for row in board.rows
         }
         self.entries = {row: found for row, found in self.entries.items() if found}
-        self.saved = {row: kept_images(found) for row, found in self.entries.items()}
-        self.by_image: dict[str, list[Kept]] = defaultdict(list)
-        """Content hash -> what each record saved of the image."""
+        self.saved = {row: saved_images(found) for row, found in self.entries.items()}
+        self.by_image: dict[str, list[SavedBy]] = defaultdict(list)
+        """Content hash -> saved images of all records."""
         for entry in (entry for found in self.entries.values() for entry in found):
-            for hash, saved in kept_images([entry]).items():
+            for hash, saved in saved_images([entry]).items():
                 self.by_image[hash].append(saved)
         self.ids: dict[str, str] = {}
-        """Content hash -> what most records call the image."""
+        """Content hash -> the most common id of the image."""
         self.metrics: dict[str, dict[str, dict[str, float]]] = {}
         """Column -> row -> content hash -> score."""
         self.disputed = 0
-        """Images of which the records show different ground truths."""
+        """Number of images for which the records show different ground truths."""
         self._read_scores(entries)
 
     def _read_scores(self, entries: Mapping[str, Mapping[int, Entry]]) -> None:
@@ -143,7 +142,7 @@ class _Set:
 
     @property
     def headline(self) -> Column | None:
-        """The first metric by which images are best and worst."""
+        """The metric that decides which images are best and worst."""
         directed = [c for number in self.groups for c in self.board.of_group(number) if c.id in self.metrics]
         directed = [column for column in directed if column.higher_is_better is not None]
         return next((column for column in directed if column.headline), next(iter(directed), None))
@@ -154,7 +153,7 @@ class _Set:
         pictured = {hash for saved in self.saved.values() for hash in saved}
         chosen = self._chosen(pictured if allowed and pictured else set(self.ids))
         if allowed:
-            self._leave_out_the_outvoted([hash for hash, _ in chosen])
+            self._remove_outvoted([hash for hash, _ in chosen])
         note = None
         if not allowed:
             note = (
@@ -162,34 +161,33 @@ class _Set:
                 "only. Add --embed-images if you hold the rights."
             )
         elif not pictured:
-            note = "These records were made without images (--save none): ids and scores only."
-        photos: list[Photo] = []
+            note = "These records were made without images (--save none). Ids and scores only."
+        images: list[GalleryImage] = []
         spent = 0
         for hash, reasons in chosen:
-            photo, size = self._photo(hash, reasons, thumbnails=allowed)
-            if photos and spent + size > budget:
-                note = f"{len(photos)} of {len(chosen)} images, so that the page stays small enough to be mailed."
+            image, size = self._image(hash, reasons, thumbnails=allowed)
+            if images and spent + size > budget:
+                note = f"Showing {len(images)} of {len(chosen)} images ({budget / 1e6:.1f} MB limit)."
                 break
-            photos.append(photo)
+            images.append(image)
             spent += size
         if self.disputed:
-            what = (
-                f"The records disagree about what {self.disputed} of these images look like: of these no ground truth"
-            )
-            note = f"{note} {what} is shown." if note else f"{what} is shown."
+            many = "1 image" if self.disputed == 1 else f"{self.disputed} images"
+            what = f"The records show different ground truths for {many}; none is shown there."
+            note = f"{note} {what}" if note else what
         columns = [c for number in self.groups for c in self.board.of_group(number) if c.id in self.metrics]
-        shown = any(thumbnail.source for photo in photos for thumbnail in photo.predictions)
+        shown = any(thumbnail.source for image in images for thumbnail in image.predictions)
         if allowed and pictured and not shown:
-            note = "The images beside these records are not those that they were made with."
+            note = "The image files beside these records are not those that the records were made with."
         sources = dict.fromkeys(self.board.groups[number].source for number in self.groups)
         credit = "; ".join(source for source in sources if source) if shown else ""
-        return Gallery(self.group.dataset, tuple(self.groups), tuple(columns), tuple(photos), shown, note, credit)
+        return Gallery(self.group.dataset, tuple(self.groups), tuple(columns), tuple(images), shown, note, credit)
 
     def _chosen(self, among: set[str]) -> list[tuple[str, tuple[str, ...]]]:
-        """Return (content hash, reasons) of the images to show: the fixed sample first, then the ends."""
+        """Return (content hash, reasons) of the images to show: the fixed sample first, then the extremes."""
         often = {hash: sum(hash in saved for saved in self.saved.values()) for hash in among}
         ends = self._ends(among, often)
-        # Part of the fixed sample is what most records say is: one record's index decides nothing.
+        # The fixed sample is decided by a majority of the records, not by the index of a single one.
         marked = {
             hash: [("fixed" in saved[hash].reasons) for saved in self.saved.values() if hash in saved] for hash in among
         }
@@ -200,17 +198,17 @@ class _Set:
         extra = [
             hash for hash in dict.fromkeys(hash for hashes in ends.values() for hash in hashes) if hash not in fixed
         ]
-        # The ends have their places, whether or not they are of the fixed sample, which fills what is left.
+        # The extremes are always shown; the fixed sample fills the remaining places.
         room = IMAGES - len({hash for hashes in ends.values() for hash in hashes})
         plain = [hash for hash in fixed if not any(hash in hashes for hashes in ends.values())][:room]
         chosen = [hash for hash in fixed if hash in plain or any(hash in hashes for hashes in ends.values())] + extra
         reasons = {hash: [reason for reason, hashes in ends.items() if hash in hashes] for hash in chosen}
-        return [(hash, tuple((["sample"] if hash in fixed else []) + reasons[hash])) for hash in chosen]
+        return [(hash, tuple((["fixed sample"] if hash in fixed else []) + reasons[hash])) for hash in chosen]
 
     def _ends(self, among: Iterable[str], often: Mapping[str, int]) -> dict[str, list[str]]:
-        """Return best, worst and most disputed images by the headline, of the competitors.
+        """Return the images with the best and worst scores and the largest disagreement of the models by the headline.
 
-        Those that most models show.
+        Only images that most models show are considered.
         """
         column = self.headline
         if column is None:
@@ -232,13 +230,13 @@ class _Set:
             "worst": _farthest({hash: -sign * mean for hash, (mean, _) in table.items()}, half),
         }
         if len(scores) > 1:
-            ends["most disputed"] = _farthest(
+            ends["largest disagreement"] = _farthest(
                 {hash: -spread for hash, (_, spread) in table.items() if spread > 0}, EACH_END
             )
         return ends
 
-    def _leave_out_the_outvoted(self, hashes: Sequence[str]) -> None:
-        """Ask no record about any ground truth that shows another one than the ground truth's own record somewhere."""
+    def _remove_outvoted(self, hashes: Sequence[str]) -> None:
+        """Ignore all images of a record that anywhere contradicts the record of the ground truth."""
         outvoted = {
             sha256
             for hash in hashes
@@ -248,7 +246,7 @@ class _Set:
         for hash, saved in self.by_image.items():
             self.by_image[hash] = [one for one in saved if one.entry.sha256 not in outvoted]
 
-    def _photo(self, hash: str, reasons: tuple[str, ...], *, thumbnails: bool) -> tuple[Photo, int]:
+    def _image(self, hash: str, reasons: tuple[str, ...], *, thumbnails: bool) -> tuple[GalleryImage, int]:
         predictions: list[Thumbnail] = []
         truth: str | None = None
         gray: str | None = None
@@ -268,8 +266,9 @@ class _Set:
             column: {row: _rounded(of[hash]) for row, of in rows.items() if hash in of}
             for column, rows in self.metrics.items()
         }
-        photo = Photo(clean(self.ids.get(hash, hash[:16]), 160), hash, reasons, truth, gray, tuple(predictions), scores)
-        return photo, sum(len(one) * 3 // 4 for one in (truth, gray, *(a.source for a in predictions)) if one)
+        id = clean(self.ids.get(hash, hash[:16]), 160)
+        image = GalleryImage(id, hash, reasons, truth, gray, tuple(predictions), scores)
+        return image, sum(len(one) * 3 // 4 for one in (truth, gray, *(a.source for a in predictions)) if one)
 
     def _prediction(self, entry: Entry, thumbnail: SavedImage) -> str | None:
         if self.size == "large":
@@ -280,14 +279,14 @@ class _Set:
 
 
 def _farthest(positions: Mapping[str, float], count: int) -> list[str]:
-    """Return the ``count`` images of lowest place; none of those that tie with the first that is left out."""
+    """Return the ``count`` lowest images, without those that tie with the first one not chosen."""
     order = sorted(positions, key=lambda hash: (positions[hash], hash))
     chosen = order[:count]
     return [hash for hash in chosen if len(order) <= count or positions[hash] < positions[order[count]]]
 
 
 def _rounded(value: float) -> float:
-    """Round to four digits, which a caption shows."""
+    """Round to five significant digits, enough for a caption."""
     if value == 0 or not math.isfinite(value):
         return 0.0
     return float(f"{value:.5g}")

@@ -1,4 +1,4 @@
-"""Cards and provenance of records as (heading, text), for the model pages."""
+"""Model cards and provenance of records as (heading, text), for the model and record sections."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Facts = tuple[tuple[str, str], ...]
 
 
 def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
-    """Return what is known of a model."""
+    """Return the facts about a model."""
     model, card = record.model, record.model.card
     return _filled(
         ("role", card.role),
         ("paper", card.paper),
         ("license", card.license),
         ("parameters", None if card.parameters is None else count(card.parameters)),
-        ("works at", None if card.working_size is None else f"{card.working_size} pixels a side, inside"),
+        ("internal resolution", None if card.working_size is None else f"{card.working_size} px"),
         ("trained on", card.training_data),
         ("training preset", card.preset),
-        ("overlap with these images", overlap(sets)),
+        ("training overlap", overlap(sets)),
         ("weights, sha256", model.weights_sha256),
         ("decoding", _pairs(model.decoding)),
         ("settings", _pairs(card.settings)),
@@ -35,10 +35,12 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
 
 
 def overlap(sets: Iterable[DatasetPart]) -> str:
-    """Return how many of the evaluated images it was trained on, by content, for each dataset."""
+    """Return how many of the evaluated images are in the training set, by content, for each dataset."""
     stated_of = {}
     for data in sets:
-        known = "not known" if data.overlap is None else f"{data.overlap} of {data.n_evaluated}, by content"
+        known = (
+            "unknown" if data.overlap is None else f"{data.overlap} of {data.n_evaluated} evaluated images, by content"
+        )
         stated_of[data.fingerprint] = (clean(data.name, 60), known)
     if len({known for _, known in stated_of.values()}) == 1:
         return next(iter(stated_of.values()))[1]
@@ -46,16 +48,16 @@ def overlap(sets: Iterable[DatasetPart]) -> str:
 
 
 def source_of(group: int, entry: Entry) -> Source:
-    """Return one record behind a row."""
+    """Return the facts about one record of a row."""
     record, run, made = entry.record, entry.record.execution, entry.record.provenance
     commit = None
     if made.git_commit:
-        commit = f"{made.git_commit[:12]}{', with changes that were not committed' if made.git_dirty else ''}"
+        commit = f"{made.git_commit[:12]}{', with uncommitted changes' if made.git_dirty else ''}"
     facts = _filled(
         ("record, sha256", entry.sha256),
         ("key", record.key),
         ("rows, sha256", record.files.rows),
-        ("measured", made.time),
+        ("evaluated", made.time),
         ("colorbench", made.colorbench_version),
         ("commit", commit),
         ("device", f"{run.device}, {run.dtype}{', deterministic' if run.deterministic else ''}"),
@@ -64,7 +66,7 @@ def source_of(group: int, entry: Entry) -> Source:
             "batches",
             f"{run.batch_size} images; {run.threads} threads, {run.workers} decoders, {run.processes} processes",
         ),
-        ("speed", f"{run.images_per_second:.4g} images a second, {run.seconds:.4g} s in all"),
+        ("speed", f"{run.images_per_second:.4g} images/s, {run.seconds:.4g} s in total"),
         ("python", f"{made.python}, {made.platform}"),
         ("packages", ", ".join(f"{name} {version}" for name, version in sorted(made.packages.items()))),
         ("command", " ".join(made.command)),

@@ -1,4 +1,4 @@
-"""From folders of records to the files of a board."""
+"""Build the files of a board from folders of records."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from leaderboards.saved_images import Size
 
 @dataclass(frozen=True)
 class Made:
-    """What was written."""
+    """The files that were written, and the messages for the caller."""
 
     files: tuple[Path, ...]
     json_text: str
     message: tuple[str, ...]
     """Lines to print for the caller."""
     warnings: tuple[str, ...] = ()
-    """What must not be missed: excluded records first."""
+    """Warnings, excluded records first."""
     excluded: int = 0
-    """Records that stand nowhere on the board."""
+    """Number of excluded records."""
 
 
 def build_files(
@@ -47,16 +47,16 @@ def build_files(
 
     Args:
         positions: see ``collect.collect``.
-        output: of the page; the tables lie beside it under the same name.
+        output: path of the page; the tables are written beside it with the same stem.
         title: heading of the page.
-        gallery_size: of the images.
-        embed_images: also those that may not be passed on.
-        verify_all: recompute every record's numbers from what it stores.
+        gallery_size: size of the gallery images.
+        embed_images: also embed images whose redistribution rights are unknown or not given.
+        verify_all: verify every record.
         verifications: files of ``colorbench verify --output``.
-        figures: where plots for a paper go.
+        figures: folder for plots for a paper.
 
     Raises:
-        UserError: where there is no record, or nothing can be written.
+        UserError: if there is no usable record, or a file cannot be written.
     """
     known = [read_verification(path) for path in verifications]
     collection = collect(positions, verifications=known, verify=verify if verify_all else None)
@@ -72,7 +72,7 @@ def build_files(
         output.with_suffix(".tex"): board_latex(board),
     }
     for path, content in contents.items():
-        # Not durable: whatever is lost is made again from the records.
+        # Not durable: lost files can be built again from the records.
         write_atomic(path, content.encode(), durable=False)
     if figures is not None:
         names = {
@@ -83,7 +83,7 @@ def build_files(
         write_figures(names, figures)
     size, records = output.stat().st_size, len(collection.entries)
     message = (
-        f"{len(board.competitors)} models and {len(board.references)} bounds from {records} records",
+        f"{len(board.competitors)} models, {len(board.references)} baselines and oracles, from {records} records",
         f"page: {output} ({size / 1e6:.1f} MB)",
         f"tables: {', '.join(path.name for path in contents if path != output)}",
     )

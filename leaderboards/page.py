@@ -1,7 +1,7 @@
-"""The page: board, plots and images as one HTML file that needs no other and sends nothing anywhere.
+"""Render the page: board, plots and images as one self-contained HTML file without network access.
 
-All text passes jinja's escaping; the data for the script is JSON in which no tag can begin. The page's policy (CSP)
-allows its own one style and one script, by their hashes, and images that are inside it: a browser refuses all else.
+All text passes jinja's escaping; the data for the script is JSON in which no tag can begin. The content security
+policy (CSP) permits only the page's own style and script, by hash, and embedded images.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from leaderboards import plots
 from leaderboards.badges import NOT_VERIFIED
 from leaderboards.departures import departures
 from leaderboards.entries import Entry
-from leaderboards.formatting import arrow, count, figure, name_of, ranks, span
+from leaderboards.formatting import arrow, count, difference, figure, name_of, ranks, span
 from leaderboards.gallery import Gallery
 from leaderboards.schema import Board, Cell, Column, Group, Row
 
 ENDS = {"gray": GRAY_MODEL, "truth": TRUTH_MODEL}
-"""Rows whose images stand at the ends of the gallery."""
+"""Rows whose images are the first and last of each gallery card."""
 
 
 def page(
@@ -41,16 +41,16 @@ def page(
     """Render the page as text. The same records give the same bytes.
 
     Args:
-        board: see ``building.build``.
-        entries: row -> group -> the record behind it.
+        board: see ``build.build``.
+        entries: row -> group -> its record.
         galleries: see ``gallery.galleries``.
-        drawn: group -> its plots; see ``group_plots``.
+        drawn: group -> its plots; see ``plots.group_plots``.
     """
     environment = page_environment("leaderboards")
-    environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count}
+    environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count, "difference": difference}
     environment.filters["ranks"] = lambda cell: ranks(cell.first_rank, cell.last_rank)
     environment.filters["clearly"] = clearly
-    environment.tests["decided_by_few"] = few
+    environment.tests["low_effective_n"] = low_effective_n
     style, script = f"{page_style()}{_asset('board.css')}", _asset("board.js")
     baselines = {word: _end(board, name) for word, name in ENDS.items()}
     data = {
@@ -58,7 +58,7 @@ def page(
         "rows": {row.id: row.label for row in board.rows},
         "baselines": baselines,
         "competitors": [row.id for row in board.competitors],
-        "galleries": [[{"id": photo.id, "scores": photo.scores} for photo in one.photos] for one in galleries],
+        "galleries": [[{"id": image.id, "scores": image.scores} for image in one.images] for one in galleries],
     }
     return environment.get_template("board.html.jinja").render(
         board=board,
@@ -82,7 +82,7 @@ def page(
 
 
 def _end(board: Board, name: str) -> str:
-    """Return the row whose scores stand under the gray or true image; none where rows of that name disagree."""
+    """Return the row whose scores are given below the gray or ground-truth image; empty if such rows disagree."""
     rows = [row.id for row in board.references if row.name == name]
     for column in board.columns:
         values = [value for row in rows if (value := board.cells[row][column.id].value) is not None]
@@ -91,15 +91,16 @@ def _end(board: Board, name: str) -> str:
     return rows[0] if rows else ""
 
 
-def few(cell: Cell) -> bool:
-    """Return whether far fewer images decide the number than were measured."""
+def low_effective_n(cell: Cell) -> bool:
+    """Return whether the effective sample size is much smaller than n."""
     return cell.effective_n < DECIDING_SHARE * cell.n
 
 
 def clearly(cell: Cell, column: Column, row: Row) -> str:
-    """Return the classes of a difference from gray: whether it is clear and, of a model, which way.
+    """Return the CSS classes of a difference from gray: whether it is significant and, for a model, its direction.
 
-    Ahead is only what is ahead of the best single color, too, where that was measured: a beige beats gray.
+    "ahead" requires a significant improvement over the constant-color baseline, too, where that was measured: many
+    constant colors beat gray.
     """
     if cell.over_gray is None or not cell.over_gray.clear:
         return ""
@@ -112,7 +113,7 @@ def clearly(cell: Cell, column: Column, row: Row) -> str:
 
 
 def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:
-    """Return what the group's headline shows of the models, in a sentence."""
+    """Summarize the comparison of the models by the group's headline in a few sentences."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None:
         return "No metric."
@@ -126,44 +127,44 @@ def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry
     cells = {row: board.cells[row.id][column.id] for row in board.competitors}
     first = [row for row, cell in cells.items() if cell.first_rank == 1]
     names = f"{', '.join(row.label for row in first[:6])}{f' and {len(first) - 6} more' if len(first) > 6 else ''}"
-    if len(first) == 1:
-        stated = f"{names} is ahead of every other by {column.title}."
-    elif len(first) == column.ranked:
-        stated = f"By {column.title} no model is shown to be ahead of all others: {names}."
+    if len(first) == column.ranked:
+        stated = f"{column.title}: no significant difference between any two of {names}."
+    elif len(first) > 1:
+        stated = f"{column.title}: statistically tied for first: {names}."
+    elif cells[first[0]].last_rank == 1:
+        stated = f"{column.title}: {names} is significantly better than every other model."
     else:
-        stated = f"By {column.title} statistically tied for first: {names}."
+        stated = f"{column.title}: {names} is first; the difference from some models is not significant."
     below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number], column)})
     if below:
-        who = "It is" if len(first) == 1 else "Not all of them are"
-        not_shown = "not shown to be better than" if len(first) == 1 else "shown to be better than"
-        stated += f" {who} {not_shown} {' or '.join(below)}."
+        who = "It is not" if len(first) == 1 else "Not all of them are"
+        stated += f" {who} significantly better than {' or '.join(below)}."
     if column.detectable is not None:
-        size = f"{figure(column.detectable, column.unit)} {column.unit}".rstrip()
-        stated += f" A difference of {size} between two models would usually show."
+        stated += f" MDE: {difference(column.detectable, column.unit)}."
     return stated
 
 
 def _not_beaten(entry: Entry, column: Column) -> list[str]:
-    """Return the baselines that a record's paired differences do not show it to be better than."""
+    """Return the baselines over which a record's paired differences show no significant improvement."""
     measured = [one for one in entry.differences if name_of(one.metric) == column.metric and one.ci_low is not None]
     better = bool(column.higher_is_better)
     return [name_of(one.minus) for one in measured if significance(one.ci_low, one.ci_high, better) != "better"]
 
 
 def safe_json(value: Any) -> str:
-    """Return JSON that may stand in a page: no tag, entity or line end of JavaScript can begin in it."""
+    """Return JSON that is safe inside a page: it contains no tag, entity or JavaScript line separator."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _departures(group: Group) -> list[Any]:
     chosen = {choice.name: choice.value for choice in group.choices}
-    given = {**chosen, "gray": {"keep": "kept", "drop": "left out"}.get(group.gray_policy, group.gray_policy)}
+    given = {**chosen, "gray": {"keep": "kept", "drop": "excluded"}.get(group.gray_policy, group.gray_policy)}
     return departures(group.protocol, {**given, "preprocessing": group.preprocessing})
 
 
 def _sizes(board: Board, column: str) -> str:
-    """Return the number of images of a column: one number, or a range."""
+    """Return the number of images of a column as text: one number, or a range."""
     sizes = [cells[column].n for cells in board.cells.values() if cells[column].value is not None]
     if not sizes:
         return "0"

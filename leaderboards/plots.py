@@ -1,6 +1,6 @@
-"""The plots of a leaderboard: values with intervals, curves, and quality against cost.
+"""Draw the plots of a leaderboard: values with intervals, curves, and score against cost.
 
-They are driven by what the records hold (metrics and curves), not by which protocol made them.
+They depend only on the content of the records (metrics and curves), not on the protocol.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from leaderboards.formatting import arrow, clean, figure, span
 from leaderboards.schema import Board, Cell, Column, Group, Row
 
 LARGEST = 1e9
-"""A number beyond this is not drawn: it would flatten all others."""
+"""Larger numbers are not drawn: they would compress the scale."""
 MOST_POINTS = 400
 MINIMUM_COST, MOST_COST = 1e-3, 1e12
-"""Images per second and parameters that a model can have."""
+"""Plausible range of images per second and numbers of parameters."""
 MOST_BESIDE = 4
-"""Other lines that one record's curve may bring."""
+"""Additional lines that one curve of a record may have."""
 MOST_LINES = 60
-"""Lines of one plot."""
+"""Maximum number of lines in one plot."""
 BEYOND = 10.0
-"""A curve so many times as high as the median curve leaves the plot at the top instead of flattening all others."""
+"""A curve that is higher than this multiple of the median curve is cut off, so that the others stay readable."""
 MARKED = 16
-"""A curve of so few points shows each."""
+"""Curves of at most this many points have a marker at each."""
 FORESTS = 6
-"""Metrics of a group that are drawn."""
+"""Maximum number of metrics drawn per group."""
 MOST_MATRIX = 14
 
 
 def color_of(board: Board, row: Row) -> str:
-    """Return the name of a row's color: its place among the competitors, or which baseline it is."""
+    """Return the name of a row's color: by its position among the models, or by the name of the baseline."""
     if row.kind == "reference":
         return BASELINES.get(row.name, "reference")
     position = [one.id for one in board.competitors].index(row.id)
@@ -46,8 +46,8 @@ def group_plots(board: Board, entries: Mapping[str, Mapping[int, Entry]]) -> dic
     """Return the plots of every group: metrics, curves, costs.
 
     Args:
-        board: see ``building.build``.
-        entries: row -> group -> the record behind it.
+        board: see ``build.build``.
+        entries: row -> group -> its record.
     """
     return {
         group.number: [*forests(board, group), *curves(board, group, entries), *costs(board, group)]
@@ -56,7 +56,7 @@ def group_plots(board: Board, entries: Mapping[str, Mapping[int, Entry]]) -> dic
 
 
 def forests(board: Board, group: Group) -> list[Plot]:
-    """Return the group's directed metrics, each with a row a model, and the baselines as lines across."""
+    """Return a plot for each metric with a direction: one row per model, baselines and oracles as lines."""
     columns = [column for column in board.of_group(group.number) if column.higher_is_better is not None]
     columns.sort(key=lambda column: (not column.headline, not column.compared))
     return [drawn for column in columns[:FORESTS] if (drawn := _forest(board, column)) is not None]
@@ -88,7 +88,7 @@ def _forest(board: Board, column: Column) -> Plot | None:
         for row, cell in rows
     ]
     ends = [end for _, cell in rows for end in _drawable(cell.value, cell.ci_low, cell.ci_high)]
-    # Baselines always fit in; a reference only where it does not squeeze all else into a corner.
+    # Baselines are always in range; an oracle only if it does not compress the scale too much.
     ends += [cell.value or 0.0 for row, cell in references if row.role == "baseline"]
     low, high = min(ends), max(ends)
     room = (high - low) or abs(high) or 1.0
@@ -111,13 +111,13 @@ def _note(row: Row, cell: Cell, column: Column, more: str = "") -> str:
 
 
 def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> list[Plot]:
-    """Return every curve that the group's records hold, all models in one plot."""
+    """Return a plot for each curve in the group's records, with all models."""
     found: dict[tuple[str, ...], list[tuple[Row, CurvePart]]] = {}
     for row in board.rows:
         entry = entries[row.id].get(group.number)
         for curve in entry.record.curves if entry else ():
             if 0 < len(curve.x) == len(curve.y) == len(_drawable(*curve.x)) == len(_drawable(*curve.y)):
-                # What the axes mean is part of what a curve is: no record decides it for another.
+                # The meaning of the axes is part of a curve's identity: no record decides it for another.
                 key = (curve.name, curve.title, curve.x_label, curve.y_label)
                 found.setdefault(key, []).append((row, curve))
     order = {column.metric: position for position, column in enumerate(board.of_group(group.number))}
@@ -151,7 +151,7 @@ def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> Plot:
 
 
 def _range(ends: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
-    """Return the range of y that holds 0 and all curves but those far beyond the others; None: as the curves are."""
+    """Return the range of y: it contains 0 and all curves except outliers; None: as the curves require."""
     sizes = sorted(max(abs(low), abs(high)) for low, high in ends)
     limit = BEYOND * (sizes[(len(sizes) - 1) // 2] or sizes[-1])
     near = [end for end in ends if max(map(abs, end)) <= limit]
@@ -160,7 +160,7 @@ def _range(ends: Sequence[tuple[float, float]]) -> tuple[float | None, float | N
 
 
 def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return at most 400 points, the first and the last among them."""
+    """Return at most 400 points, including the first and the last."""
     if len(xs) <= MOST_POINTS:
         return list(xs), list(ys)
     positions = sorted({round(i * (len(xs) - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)})
@@ -168,7 +168,7 @@ def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], lis
 
 
 def costs(board: Board, group: Group) -> list[Plot]:
-    """Return the headline against speed and against the number of parameters, where at least two models tell."""
+    """Return the headline against speed and number of parameters, each if known for at least two models."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None or column.higher_is_better is None:
         return []
@@ -177,8 +177,8 @@ def costs(board: Board, group: Group) -> list[Plot]:
     }
     sizes = {row.id: float(row.parameters or 0) for row in board.rows}
     drawn = [
-        _scatter(board, column, speeds, "Quality against speed", "images a second, decoding and scoring included"),
-        _scatter(board, column, sizes, "Quality against size", "parameters"),
+        _scatter(board, column, speeds, f"{column.title} against speed", "images/s, including decoding and scoring"),
+        _scatter(board, column, sizes, f"{column.title} against size", "parameters"),
     ]
     return [one for one in drawn if one is not None]
 
@@ -206,7 +206,7 @@ def _scatter(board: Board, column: Column, costs: Mapping[str, float], title: st
 
 
 def matrix(board: Board, group: Group) -> dict[str, Any] | None:
-    """Which model is significantly better than which, by the headline; None for one model or very many."""
+    """Return the pairwise comparisons by the headline; None for a single model or very many."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None or not 2 <= column.ranked <= MOST_MATRIX:
         return None

@@ -1,4 +1,4 @@
-"""The rows of a board: which records are of one model, and what is said of it."""
+"""Build the rows of a board: decide which records belong to one model, and collect its facts and badges."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from colorbench.results import Record
-from leaderboards.badges import DEMONSTRATION, badges_of
+from leaderboards.badges import SMOKE_TEST, badges_of
 from leaderboards.entries import Entry
 from leaderboards.formatting import address, clean, name_of, stated
 from leaderboards.model_facts import card_facts, source_of
@@ -18,11 +18,11 @@ from leaderboards.schema import Badge, Cell, Column, Group, Row
 
 
 def rows_of(by_group: Mapping[tuple[str, ...], Sequence[Entry]]) -> dict[str, str]:
-    """Return the id of each record's row: the records of one model, one for each group.
+    """Return the id of each record's row: the records of one model, at most one per group.
 
-    Two records of one model in one group are two rows: nothing is averaged or dropped. The results folder then tells
-    which of the model's other records belongs to which of the two: a stranger's record under the name of somebody's
-    model never takes its place. The id follows from the row's own records.
+    Two records of one model in one group are two rows: nothing is averaged or dropped. The results folder then decides
+    which other records of the model belong to which row, so a foreign record with the name of a model cannot replace
+    the original. The id depends only on the records of the row.
     """
     alike: dict[str, list[tuple[tuple[str, ...], Entry]]] = defaultdict(list)
     for key, entries in by_group.items():
@@ -41,7 +41,7 @@ def _one_each(members: Iterable[tuple[tuple[str, ...], Entry]]) -> bool:
 
 
 def _apart(members: Sequence[tuple[tuple[str, ...], Entry]]) -> list[list[tuple[tuple[str, ...], Entry]]]:
-    """Return the members by results folder, dtype and seed; each alone where that does not tell them apart."""
+    """Return the members grouped by results folder, dtype and seed; each alone if that does not separate them."""
     buckets: list[tuple[set[Any], list[tuple[tuple[str, ...], Entry]]]] = []
     for key, entry in members:
         run = entry.record.execution
@@ -61,7 +61,7 @@ def _apart(members: Sequence[tuple[tuple[str, ...], Entry]]) -> list[list[tuple[
 
 
 def _traits(record: Record) -> dict[str, Any]:
-    """Return what distinguishes a model from others of its name."""
+    """Return the properties that distinguish a model from others of the same name."""
     model = record.model
     return {
         "name": model.name,
@@ -78,7 +78,13 @@ def _digest(value: Any) -> str:
 
 
 def row_of(id: str, found: Mapping[int, Entry], placed: Mapping[str, Mapping[int, Entry]]) -> Row:
-    """Return the row of a model, from its records by number of the group."""
+    """Return the row of a model.
+
+    Args:
+        id: id of the row.
+        found: number of a group -> record of the model.
+        placed: id -> the same, for all rows.
+    """
     first = next(iter(found.values()))
     record = first.record
     card = record.model.card
@@ -99,15 +105,15 @@ def row_of(id: str, found: Mapping[int, Entry], placed: Mapping[str, Mapping[int
 
 
 def _row_badges(entries: Sequence[Entry]) -> tuple[Badge, ...]:
-    """Return badges of all its records.
+    """Return the badges of all records of a row.
 
-    A badge of a few of several records says so, and praise must hold of all.
+    A badge that applies to some of the records gives their number; a positive badge must apply to all.
     """
     found: dict[str, list[Badge]] = defaultdict(list)
     for entry in entries:
         for badge in badges_of(entry):
-            # How few images there are is said of the group.
-            if badge.word != DEMONSTRATION:
+            # A smoke test is stated once, for the group.
+            if badge.word != SMOKE_TEST:
                 found[badge.word].append(badge)
     shown = []
     for badges in found.values():
@@ -120,7 +126,7 @@ def _row_badges(entries: Sequence[Entry]) -> tuple[Badge, ...]:
 
 
 def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
-    """Return the model's name; of several with that name, with the first traits that distinguish them."""
+    """Return the model's name; if several rows have it, with the first properties that distinguish them."""
 
     def about(row: str) -> dict[str, str]:
         records = [entry.record for _, entry in sorted(placed[row].items())]
@@ -155,7 +161,7 @@ def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
 def sorted_rows(
     rows: Iterable[Row], groups: Sequence[Group], columns: Sequence[Column], cells: Mapping[str, Mapping[str, Cell]]
 ) -> list[Row]:
-    """Return rows by their value of each group's headline, the best first, models without a value last."""
+    """Return the rows sorted by each group's headline, the best first, models without a value last."""
     by_id = {column.id: column for column in columns}
     headlines = [by_id[group.headline] for group in groups if group.headline]
 

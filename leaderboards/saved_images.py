@@ -1,7 +1,7 @@
-"""Saved images beside records: read as files of a stranger, and which of them is the ground truth.
+"""Read the saved images of records as untrusted files, and decide which of them is the ground truth.
 
-Images come from strangers: each is opened as an image of a known format and size, and left out if it is anything else
-or not the file that the record was made with.
+Each file is opened as an image of a known format and size. It is ignored if it is anything else, or if it is not the
+file that the record was made with.
 """
 
 from __future__ import annotations
@@ -32,45 +32,44 @@ Kind = Literal["truth", "gray"]
 SIDES: Mapping[Size, int] = {"small": 160, "large": 320}
 QUALITY: Mapping[Size, int] = {"small": 85, "large": 88}
 LARGEST_THUMBNAIL: Mapping[Size, int] = {"small": 40_000, "large": 160_000}
-"""Bytes above which a saved image is compressed again, so that one record cannot fill the page."""
+"""Size in bytes above which a saved image is compressed again, so that no record can fill the page."""
 _LARGEST_FILE = 8 * MEGABYTE
 _LARGEST_SIDE = 4096
 BLOCK = 8
 SAME_BLOCK = 8.0
-"""Levels of 255 by which the mean of any block of two files of one image may differ, as other versions of the encoder
-make it differ."""
+"""Maximum difference, in levels of 255, between block means of two files of one image: encoder versions differ."""
 _REFERENCE = {"truth": (TRUTH_MODEL, "reference"), "gray": (GRAY_MODEL, "baseline")}
-"""What stands at an end of the gallery -> name and role of the model whose prediction it is."""
+"""First or last image of a gallery card -> name and role of the model that predicts it."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """An image, and the record that it lies beside."""
+class SavedBy:
+    """A saved image and its record."""
 
     entry: Entry
     thumbnail: SavedImage
 
     @property
     def reasons(self) -> list[str]:
-        """Why the run kept it."""
+        """Why the run saved it."""
         return self.thumbnail.reasons
 
 
-def kept_images(entries: Sequence[Entry]) -> dict[str, Kept]:
-    """Return the saved image of each content hash, of all records of a row on a dataset."""
-    found: dict[str, Kept] = {}
+def saved_images(entries: Sequence[Entry]) -> dict[str, SavedBy]:
+    """Return content hash -> saved image, of all records of a row on a dataset."""
+    found: dict[str, SavedBy] = {}
     for entry in entries:
         images = set(zip(entry.run.sha256s, entry.run.rows["id"], strict=True))
         for thumbnail in _index(entry):
             if (thumbnail.sha256, thumbnail.id) not in images:
                 continue
             if thumbnail.sha256 not in found or "fixed" in thumbnail.reasons:
-                found[thumbnail.sha256] = Kept(entry, thumbnail)
+                found[thumbnail.sha256] = SavedBy(entry, thumbnail)
     return found
 
 
 def _index(entry: Entry) -> list[SavedImage]:
-    """Read the index of the images beside a record; empty where there is none, or it is not the record's."""
+    """Read the index of a record's saved images; empty if it is missing or not that of the record."""
     data = _file(entry, f"thumbnails/{INDEX_NAME}")
     try:
         return [] if data is None else [SavedImage.model_validate(line) for line in json.loads(data)]
@@ -79,7 +78,7 @@ def _index(entry: Entry) -> list[SavedImage]:
 
 
 def _file(entry: Entry, name: str) -> bytes | None:
-    """Read a file that the record names by its checksum."""
+    """Read a file whose checksum is in the record; None if it does not match."""
     expected, path = entry.record.files.saved_images.get(name), is_inside(entry.folder, name)
     if expected is None or path is None:
         return None
@@ -91,20 +90,20 @@ def _file(entry: Entry, name: str) -> bytes | None:
 
 
 def embedded(entry: Entry, name: str, size: Size) -> str | None:
-    """Return a saved image as a data address."""
+    """Return a saved image as a data URI; None if it is not usable."""
     data = _file(entry, f"thumbnails/{PurePosixPath(name).name}")
     return None if data is None else _checked(data, size)
 
 
 def large_prediction(entry: Entry, id: str) -> str | None:
-    """Return a saved prediction of full size, where the record's list holds its checksum."""
+    """Return a saved prediction of full size as a data URI, if the record's list contains its checksum."""
     listing = _file(entry, "predictions.sha256")
     if listing is None or not id:
         return None
     ids = [*entry.run.rows["id"], *(copy.id for copy in entry.record.dataset.copies)]
     try:
         name = prediction_names(ids).get(id)
-    except ValueError:  # an id that is no file's name
+    except ValueError:  # an id that is not a file name
         return None
     path = is_inside(entry.folder, f"predictions/{name}") if name else None
     if path is None:
@@ -119,7 +118,7 @@ def large_prediction(entry: Entry, id: str) -> str | None:
 
 @lru_cache(maxsize=1024)
 def _checked(data: bytes, size: Size) -> str | None:
-    """Return bytes of a WebP or PNG as a WebP of at most the page's size; None where they are no image."""
+    """Return the bytes of a WebP or PNG as a WebP of at most the page's size; None if they are not an image."""
     side = SIDES[size]
     try:
         with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
@@ -134,27 +133,27 @@ def _checked(data: bytes, size: Size) -> str | None:
                 buffer = io.BytesIO()
                 small.save(buffer, "WEBP", quality=QUALITY[size], method=4)
                 data = buffer.getvalue()
-    except Exception:  # decoders meet a stranger's bytes in ways of their own: a damaged chunk costs this image only
+    except Exception:  # decoders can raise anything for untrusted bytes; only this image is lost
         return None
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 
 class Agreement(NamedTuple):
-    """What records show as the ground truth, or the grayscale version, of an image."""
+    """The ground truth or grayscale version of an image, according to the records."""
 
     source: str | None
-    """A data address; None where none is shown."""
+    """A data URI; None if none is shown."""
     disputed: bool = False
     outvoted: frozenset[str] = frozenset()
-    """sha256 of the records that show something else than the record of the ground truth (of gray)."""
+    """sha256 of the records that show a different image than the records of the ground truth (of gray)."""
 
 
-def agreed(kind: Kind, saved: Iterable[Kept], size: Size) -> Agreement:
+def agreed(kind: Kind, saved: Iterable[SavedBy], size: Size) -> Agreement:
     """Return the ground truth or grayscale version of an image.
 
-    Neither the order of records nor their number decides. It is the image of a record of the ground truth (of gray)
-    that was measured again for this board; else that of all records of the ground truth (of gray), if at least half of
-    the other records show the same; else that of all records. Where those disagree, none is shown.
+    The order of the records has no effect. The image is taken from records of the ground truth (of gray) that were
+    rerun for this board; otherwise from all records of the ground truth (of gray), if at least half of the other
+    records show the same image; otherwise from all records. If these disagree, none is shown.
     """
     name, role = _REFERENCE[kind]
     shown = [
@@ -168,11 +167,11 @@ def agreed(kind: Kind, saved: Iterable[Kept], size: Size) -> Agreement:
         if (one.entry.record.model.name, one.entry.record.model.card.role) == (name, role)
     ]
     again = [pair for pair in own if (found := pair[0].entry.verification) is not None and found.rerun is not None]
-    asked = again or own or shown
-    if not asked:
+    trusted = again or own or shown
+    if not trusted:
         return Agreement(None)
-    first, data = asked[0]
-    if not all(_same_image(other, data) for _, other in asked):
+    first, data = trusted[0]
+    if not all(_same_image(other, data) for _, other in trusted):
         return Agreement(None, disputed=True)
     names = {one.entry.sha256 for one, _ in own}
     others = {one.entry.sha256: _same_image(other, data) for one, other in shown if one.entry.sha256 not in names}
@@ -183,15 +182,15 @@ def agreed(kind: Kind, saved: Iterable[Kept], size: Size) -> Agreement:
     return Agreement(large or _checked(data, size), outvoted=outvoted)
 
 
-def _saved(saved: Kept, kind: Kind) -> bytes | None:
-    """Return the bytes of an image that the record names by its checksum, where they can be shown."""
+def _saved(saved: SavedBy, kind: Kind) -> bytes | None:
+    """Return the bytes of an image whose checksum is in the record, if they can be shown."""
     name = saved.thumbnail.truth if kind == "truth" else saved.thumbnail.gray
     data = _file(saved.entry, f"thumbnails/{PurePosixPath(name).name}")
     return data if data is not None and _checked(data, "small") is not None else None
 
 
 def _same_image(data: bytes, other: bytes) -> bool:
-    """Return whether two files show one image but for the encoder: sizes are equal, and the mean of every block is."""
+    """Return whether two files show the same image up to the encoder: equal sizes and nearly equal block means."""
     if data == other:
         return True
     one, two = (_pixels(each) for each in (data, other))

@@ -1,8 +1,8 @@
-"""The board as plain data: groups of columns, rows of models, a cell for each; no image and no markup.
+"""Define the board as plain data: groups of columns, rows of models, cells; no images and no markup.
 
-A *group* is what records must share to stand in one column: protocol, version, resolved parameters, images (by
-content) and what becomes of gray ones. A *column* is one metric of a group. A *row* is one model with one set of
-weights, one version and one way of decoding. Text is shown as ``text.clean`` leaves it; numbers are the records' own.
+A *group* is everything that records must share to be in one column: protocol, version, resolved parameters, images (by
+content) and gray policy. A *column* is one metric of a group. A *row* is one model with one set of weights, one version
+and one way of decoding. Texts have passed ``formatting.clean``; numbers are those of the records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Kind = Literal["competitor", "reference"]
 
 @dataclass(frozen=True)
 class Badge:
-    """Something to know before believing a number."""
+    """A short remark on a model or record."""
 
     word: str
     """Two or three words."""
@@ -31,7 +31,7 @@ class Badge:
 
 @dataclass(frozen=True)
 class Improvement:
-    """A paired difference from a bound on the same images."""
+    """A paired difference from a baseline on the same images."""
 
     value: float
     ci_low: float | None
@@ -39,17 +39,17 @@ class Improvement:
 
     @property
     def clear(self) -> bool:
-        """Whether its interval excludes no difference."""
+        """Whether its interval excludes 0."""
         return excludes_zero(self.ci_low, self.ci_high)
 
     def shows(self, higher_is_better: bool) -> Literal["better", "worse"] | None:
-        """Return what its interval shows."""
+        """Return the direction in which it is significant; None if it is not."""
         return significance(self.ci_low, self.ci_high, higher_is_better)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One model by one metric."""
+    """One metric of one model."""
 
     value: float | None = None
     ci_low: float | None = None
@@ -61,14 +61,14 @@ class Cell:
     last_rank: int | None = None
     over_gray: Improvement | None = None
     over_constant: Improvement | None = None
-    """From the best single color, which beats gray, too."""
+    """Difference from the constant-color baseline."""
     warning: str | None = None
     missing: str | None = None
-    """Why there is no value; None where there is one."""
+    """Why there is no value; None if there is one."""
     unranked: str | None = None
-    """Why this model alone is not ranked by a metric that ranks others."""
+    """Why this model is not ranked by a metric that ranks others."""
     recomputed: bool = False
-    """Whether the value was derived again from the rows; else it is the submitter's word."""
+    """Whether the value was recomputed from the rows; otherwise it is claimed by the submitter."""
 
 
 @dataclass(frozen=True)
@@ -83,33 +83,33 @@ class Column:
     higher_is_better: bool | None
     headline: bool
     compared: bool
-    """Whether differences between models by it may be believed."""
+    """Whether the protocol declares it comparable between models."""
     explanation: str
     shown: bool
-    """Whether the page opens with it."""
+    """Whether it is visible when the page opens."""
     ranked: int = 0
-    """Models that are ranked by it."""
+    """Number of models that are ranked by it."""
     unranked: str | None = None
-    """Why nobody is ranked."""
+    """Why no model is ranked."""
     detectable: float | None = None
-    """The smallest difference that these images show with 80 % probability among these models."""
+    """Minimal detectable effect (MDE): the smallest difference that these images detect with 80 % power."""
     beats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Row -> rows that it is significantly better than."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One choice of a protocol, as this group has it."""
+    """One choice of a protocol and its value in this group."""
 
     name: str
     value: str
     apart: bool
-    """Whether another group of the same protocol has chosen otherwise."""
+    """Whether another group of the same protocol has a different value."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Columns that share everything that could make their numbers differ."""
+    """Columns that share everything on which their numbers could depend, except the model."""
 
     number: int
     protocol: str
@@ -123,20 +123,20 @@ class Group:
     n: int
     redistributable: bool
     source: str
-    """Where the images come from, and whom to credit for them."""
+    """Origin and credits of the images."""
     records: int
     choices: tuple[Choice, ...]
     headline: str | None
-    """Id of the column that it is sorted by."""
+    """Id of the column by which rows are sorted."""
     too_few_images: bool
     """Fewer than 30 images."""
     installed: bool
-    """Whether the protocol is known here in the same version."""
+    """Whether the protocol is installed in the same version."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One record behind a row."""
+    """One record of a row."""
 
     group: int
     key: str
@@ -157,35 +157,35 @@ class Row:
     id: str
     name: str
     label: str
-    """The name, with what tells it from others of that name."""
+    """The name, with the properties that distinguish it from others of that name."""
     kind: Kind
     role: str
     title: str
     parameters: int | None
     card: tuple[tuple[str, str], ...]
-    """What its card says: (heading, text)."""
+    """Facts of its model card: (heading, text)."""
     link: str | None
-    """Address of its paper, where the card gives one."""
+    """Address of its paper, if the card gives one."""
     badges: tuple[Badge, ...]
     sources: tuple[Source, ...]
 
 
 @dataclass(frozen=True)
 class Board:
-    """Everything that the page and the tables show, but for images and curves."""
+    """The content of the page and the tables, except images and curves."""
 
     title: str
     groups: tuple[Group, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    """Competitors first, the best by the first group's headline on top; then the bounds."""
+    """Models first, the best by the first group's headline on top; then baselines and oracles."""
     cells: Mapping[str, Mapping[str, Cell]]
-    """Row -> column -> cell; every pair has one."""
+    """Row -> column -> cell, for every pair."""
     unfinished: tuple[Unfinished, ...]
     excluded: tuple[Excluded, ...]
-    """Records that cannot be read, or that contradict themselves."""
+    """Records that are unreadable, contradict their rows or failed verification."""
     version: str
-    """Of colorbench."""
+    """Version of colorbench."""
 
     @property
     def competitors(self) -> tuple[Row, ...]:
@@ -194,7 +194,7 @@ class Board:
 
     @property
     def references(self) -> tuple[Row, ...]:
-        """Rows that only say what a number is worth."""
+        """Baselines and oracles, which are not ranked."""
         return tuple(row for row in self.rows if row.kind == "reference")
 
     def of_group(self, group: int) -> tuple[Column, ...]:
@@ -202,5 +202,5 @@ class Board:
         return tuple(column for column in self.columns if column.group == group)
 
     def plain(self) -> dict[str, Any]:
-        """Return what ``board.json`` holds."""
+        """Return the content of ``board.json``."""
         return {"schema_version": SCHEMA_VERSION, **asdict(self)}

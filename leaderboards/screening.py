@@ -1,7 +1,7 @@
-"""Decide whether a record agrees with itself and with the installed protocol; one that does not is excluded.
+"""Check whether a record is consistent with itself and with the installed protocol; otherwise it is excluded.
 
-Nothing here looks at the records of other submitters: what one record says can cost another one nothing. Every value,
-its interval, n and the difference from a baseline are derived again from the rows, with absolute tolerances.
+Records of other submitters are not consulted, so no record can affect another one. Every value, interval and n is
+recomputed from the rows, with absolute tolerances.
 """
 
 from __future__ import annotations
@@ -20,45 +20,43 @@ from colorbench.storage import content_fingerprint
 from colorbench.verification import apart, has_statistics, row_findings, score_findings, spec_of
 
 MOST = {"metrics": 200, "differences": 5000, "curves": 200, "notes": 500}
-"""How many of each a record may hold. The largest honest record, of a probe, has 50 metrics."""
+"""Maximum number of each in a record. The largest regular record, of a probe, has 50 metrics."""
 MOST_POINTS = 100_000
-"""Points of all curves of a record."""
+"""Maximum number of points of all curves of a record."""
 MOST_CHOICES = 100
 LARGEST_INTEGER = 1 << 62
 EXACT_ROWS = 5000
-"""Up to so many images an interval is computed again by its resamples. Above, the normal approximation is asked first,
-and the resamples only where the two differ."""
+"""Up to this number of images, intervals are recomputed by resampling. Above it, they are compared with the normal
+approximation first, and recomputed only if they differ from it."""
 METHODS = ("bootstrap-t, 95 %", "bootstrap percentile, 95 %", "no variation, 95 %")
-"""Names of the intervals that ``stats.bootstrap.interval`` makes."""
+"""Names of the methods of ``stats.bootstrap.interval``."""
 NEAR = 0.2
-"""Standard errors by which a bootstrap's interval may differ from the normal one, at more than ``EXACT_ROWS``."""
+"""Tolerance, in standard errors, between a bootstrap interval and the normal one above ``EXACT_ROWS``."""
 
 
 def protocol_of(record: Record) -> ImageProtocol | Any | None:
-    """Return the installed protocol that a record names; None where it is not installed in this version."""
+    """Return the installed protocol that a record names; None if it is not installed in this version."""
     try:
         protocol = get_protocol(record.protocol.name)
-    except Exception:  # the name is a stranger's: whatever it leads to, nothing of that name is usable here
+    except Exception:  # the name is untrusted: loading it can raise anything
         return None
     return protocol if protocol.spec.version == record.protocol.version else None
 
 
 def excessive(record: Record) -> str | None:
-    """Return what a record holds too much of for a page; None where it fits."""
+    """Return which limit of the page a record exceeds; None if it fits."""
     for name, most in MOST.items():
         if len(getattr(record, name)) > most:
-            return f"it holds {len(getattr(record, name))} {name}; {most} is the most that a board takes"
+            return f"it has {len(getattr(record, name))} {name}; the limit is {most}"
     if len(record.protocol.identity) > MOST_CHOICES:
-        return (
-            f"its protocol has {len(record.protocol.identity)} choices; {MOST_CHOICES} is the most that a board takes"
-        )
+        return f"its protocol has {len(record.protocol.identity)} parameters; the limit is {MOST_CHOICES}"
     points = sum(len(curve.x) * (2 + len(curve.beside)) for curve in record.curves)
     if points > MOST_POINTS:
-        return f"its curves hold {points} points; {MOST_POINTS} is the most that a board takes"
+        return f"its curves have {points} points; the limit is {MOST_POINTS}"
     names = [metric.name for metric in record.metrics]
     if len(set(names)) < len(names):
-        return "it holds a metric twice"
-    return "it holds an integer of too many digits" if _too_large(record.model_dump()) else None
+        return "it contains the same metric twice"
+    return "it contains an integer of more than 62 bits" if _too_large(record.model_dump()) else None
 
 
 def _too_large(value: Any) -> bool:
@@ -70,15 +68,15 @@ def _too_large(value: Any) -> bool:
 
 
 def contradictions(run: LoadedRun) -> Iterator[str]:
-    """Yield what a record says that its own content or the installed protocol contradicts."""
+    """Yield the contradictions between a record's statements and its content or the installed protocol."""
     record, data = run.record, run.record.dataset
     named = record.protocol
     if protocol_identity(named.name, named.version, named.identity) != named.identity_sha256:
         yield "its identity_sha256 is not the hash of its protocol and parameters"
     if content_fingerprint(run.sha256s) != data.fingerprint:
-        yield "its rows are not of the images that its fingerprint names"
+        yield "its rows belong to other images than its fingerprint"
     if not 0 <= data.n_evaluated <= data.n or not 0 <= data.n_gray <= data.n:
-        yield f"{data.n_evaluated} evaluated and {data.n_gray} gray images are more than the {data.n} that it names"
+        yield f"it states {data.n_evaluated} evaluated and {data.n_gray} gray images, but {data.n} in total"
     if not all(run.rows["id"]):
         yield "an image has no id"
     protocol = protocol_of(record)
@@ -92,37 +90,37 @@ def contradictions(run: LoadedRun) -> Iterator[str]:
 
 
 def _other_facts(record: Record, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Yield the metrics whose unit, direction or form is another than the installed protocol's."""
+    """Yield the metrics whose unit, direction or form differs from the installed protocol."""
     known = {spec.name: spec for spec in specs}
     for metric in record.metrics:
         spec = known.get(metric.name)
         for what in ("unit", "higher_is_better", "form", "share_of_gap"):
             if spec is not None and getattr(metric, what) != getattr(spec, what):
                 candidate, counterpart = getattr(metric, what), getattr(spec, what)
-                yield f"{metric.name}: {what} {candidate!r} is stored, the protocol's is {counterpart!r}"
+                yield f"{metric.name}: {what} {candidate!r} is stored, the protocol has {counterpart!r}"
 
 
 def _metric_findings(run: LoadedRun, metric: Metric, specs: Sequence[MetricSpec], *, derived: bool) -> Iterator[str]:
-    """Yield in what a stored metric differs from what the rows give.
+    """Yield the differences between a stored metric and its recomputation from the rows.
 
     Args:
         run: the record and its rows.
-        metric: as it is stored.
-        specs: of the installed protocol.
-        derived: whether every number of this protocol follows from the rows, as it does where the engine made them.
+        metric: the stored metric.
+        specs: metric specs of the installed protocol.
+        derived: whether every number of this protocol follows from the rows, as for all image protocols.
     """
     if not 0 <= metric.effective_n <= metric.n * (1 + 1e-6) or metric.n > len(run.rows):
-        yield f"{metric.name}: n {metric.n} and an effective n of {metric.effective_n:.6g}, of {len(run.rows)} images"
+        yield f"{metric.name}: n {metric.n} and n_eff {metric.effective_n:.6g} are stored, for {len(run.rows)} images"
         return
     if not has_statistics(run, metric.name):
         if derived:
-            yield f"the rows lack the statistics of {metric.name}"
+            yield f"the rows do not contain the statistics of {metric.name}"
         return
     statistics = run.statistics(metric.name)
     known = next((spec for spec in specs if spec.name == metric.name), None)
     spec = replace(known or spec_of(metric), comparable=metric.comparable, interval=metric.ci_method is not None)
-    # Of another protocol only an interval of the method used here can be derived: one over a study's participants does
-    # not follow from the rows, and what an unknown protocol's bounds are is not known.
+    # For other protocols only an interval of a known method can be recomputed: an interval over the participants of a
+    # study does not follow from the rows, and the bounds of an unknown protocol are not known.
     checked = derived or (known is not None and metric.ci_method in METHODS)
     near = len(statistics) > EXACT_ROWS and metric.ci_method in METHODS and _near(metric, statistics)
     effective = {spec.name: metric.effective_n}
@@ -142,9 +140,9 @@ def _metric_findings(run: LoadedRun, metric: Metric, specs: Sequence[MetricSpec]
 
 
 def _same_interval(stored: Metric, again: Metric, scores: np.ndarray) -> bool:
-    """Return whether two intervals are the same, but that one may be cut at a bound that a parameter sets.
+    """Return whether two intervals are equal, up to clipping at a limit that a parameter sets.
 
-    Such a bound (the cap of PSNR) is a score that some image has, since the interval reaches beyond it.
+    Such a limit (the cap of PSNR) is the score of some image, since the interval extends beyond it.
     """
     if not (differs(stored.ci_low, again.ci_low) or differs(stored.ci_high, again.ci_high)):
         return True
@@ -157,7 +155,7 @@ def _same_interval(stored: Metric, again: Metric, scores: np.ndarray) -> bool:
 
 
 def _near(metric: Metric, statistics: np.ndarray) -> bool:
-    """Return whether a stored interval is near the normal approximation's, which no resampling is needed for."""
+    """Return whether a stored interval is close to the normal approximation, so that resampling is not needed."""
     if metric.form != "ratio" or None in (metric.value, metric.ci_low, metric.ci_high):
         return False
     pairs = statistics[is_defined(statistics)]
@@ -166,12 +164,12 @@ def _near(metric: Metric, statistics: np.ndarray) -> bool:
 
 
 def near_normal(value: float, low: float, high: float, error: float) -> bool:
-    """Return whether [low, high] is the normal 95 % interval but for ``NEAR`` standard errors."""
+    """Return whether [low, high] is the normal 95 % interval within ``NEAR`` standard errors."""
     return max(abs(low - value + 1.96 * error), abs(high - value - 1.96 * error)) <= NEAR * error
 
 
 def differs(stored: float | None, again: float | None) -> bool:
-    """Return whether two numbers differ by more than rounding, or only one of them is there."""
+    """Return whether two numbers differ by more than rounding, or only one of them is None."""
     if stored is None or again is None:
         return stored is not again
     return bool(apart(np.array([stored]), np.array([again]))[0])

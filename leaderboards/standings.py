@@ -1,4 +1,4 @@
-"""What a group's stored rows say of its models together: ranks, differences from bounds, the smallest to be seen."""
+"""Compare the models of a group by their rows: ranks, differences from baselines, minimal detectable effect."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ class Standing:
     beats: Mapping[str, tuple[str, ...]]
     detectable: float | None
     unranked: str | None
-    """Why there is none."""
+    """Why there is no ranking."""
     apart: Mapping[str, str] = field(default_factory=dict)
-    """Why single models are not ranked."""
+    """Row -> why this model is not ranked."""
 
 
 def standing(entries: Mapping[str, Entry], metric: Metric, not_compared: str, pairings: Pairings) -> Standing:
-    """Return the rank intervals of the competitors of a group by one metric, all at once.
+    """Return simultaneous rank intervals of the models of a group by one metric.
 
-    Models are ranked on the images on which most records of the group are defined. One that is not defined on some of
-    these is not ranked: it would take the images away from the others.
+    Models are ranked on the images on which most records of the group are defined. A model that is undefined on some of
+    these is not ranked, since these images would be lost for all other models.
 
     Args:
-        entries: all records that have a value of this metric, by row.
-        metric: as the group has it.
-        not_compared: why models are not compared by it, where they are not.
-        pairings: of the group.
+        entries: row -> record, for all records that have a value of this metric.
+        metric: the metric of the group.
+        not_compared: why models are not ranked, if the metric is not comparable.
+        pairings: cache of the paired rows.
     """
 
     def none(why: str, apart: Mapping[str, str] | None = None) -> Standing:
         return Standing({}, {}, None, why, apart or {})
 
     if metric.higher_is_better is None:
-        return none("neither direction is better")
+        return none("the metric has no better direction")
     if not metric.comparable:
         return none(not_compared)
     if not _competitors(entries):
-        return none("no competitor here has a value")
+        return none("no model has a value")
     entries = {row: entry for row, entry in entries.items() if entry.recomputable(metric.name)}
     if not _competitors(entries):
-        return none("its values do not follow from the rows")
+        return none("its values cannot be recomputed from per-image scores")
     together = pairings.of(list(entries.values()))
     if together is None:
-        return none("the rows of these records cannot be put on the same images")
+        return none("the rows of these records cannot be paired by image")
     if len(together.positions[0]) < MINIMUM_IMAGES:
         return none(f"fewer than {MINIMUM_IMAGES} images")
     statistics = together.statistics(metric.name)  # (K, n, k)
@@ -74,14 +74,14 @@ def standing(entries: Mapping[str, Entry], metric: Metric, not_compared: str, pa
         if row not in competitors:
             continue
         if lacking[position]:
-            apart[row] = f"not ranked: undefined on {lacking[position]} images on which most records are defined"
+            apart[row] = f"undefined on {lacking[position]} images on which most records are defined"
         elif not summable[position]:
-            apart[row] = "not ranked: its statistics cannot be added up"
+            apart[row] = "its sums over images are not finite or 0"
         else:
             names.append(row)
             positions.append(position)
     if not names:
-        return none("no competitor is defined on the images of most records", apart)
+        return none("no model is defined on the images on which most records are", apart)
     with np.errstate(all="ignore"):
         found = rank_models(statistics[positions][:, usual], metric.form, higher_is_better=metric.higher_is_better)
     if found is None:
@@ -100,13 +100,13 @@ def _competitors(entries: Mapping[str, Entry]) -> list[str]:
 
 
 class Pairings:
-    """The rows of records put on the same images, each set of records once."""
+    """Cache the rows of sets of records, paired by image."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, ...], PairedRuns | None] = {}
 
     def of(self, entries: Sequence[Entry]) -> PairedRuns | None:
-        """Return the rows of entries, paired; None where there are none, or they do not fit."""
+        """Return the paired rows of entries; None if there are none or they cannot be paired."""
         key = tuple(entry.sha256 for entry in entries)
         if key not in self._known:
             self._known[key] = _paired(entries)
@@ -123,18 +123,18 @@ def _paired(entries: Sequence[Entry]) -> PairedRuns | None:
 def improvement(
     entry: Entry, reference: str, of: Sequence[Entry], metric: Metric, pairings: Pairings
 ) -> Improvement | None:
-    """Return this model minus gray or the constant color on the same images.
+    """Return the paired difference of a model from a baseline.
 
     Args:
-        entry: the model.
-        reference: name of what is subtracted.
+        entry: the record of the model.
+        reference: name of the baseline.
         of: the records of that name in the same group.
-        metric: of the model.
-        pairings: of the group.
+        metric: the metric of the model.
+        pairings: cache of the paired rows.
 
     Returns:
-        The difference that the model's record states and both records' rows give, or that the rows give where it states
-        none. None of a baseline from itself, and where records of the baseline do not agree.
+        The stored difference if the rows of both records confirm it; the recomputed one if none is stored. None for the
+        baseline itself, and if records of the baseline disagree.
     """
     if entry.record.model.name == reference:
         return None
@@ -142,7 +142,7 @@ def improvement(
         if stored.metric == metric.name and stored.minus == reference:
             return Improvement(stored.value, stored.ci_low, stored.ci_high)
     if any(stored.minus == reference for stored in entry.record.differences) or not metric.comparable:
-        return None  # stated, and confirmed by no record that is here
+        return None  # stored, but not confirmed by any record
     of = [one for one in of if one.outputs & entry.outputs] or of
     if not of or not entry.recomputable(metric.name) or not _agree(of, metric, pairings):
         return None
@@ -159,7 +159,7 @@ def improvement(
 
 
 def _agree(entries: Sequence[Entry], metric: Metric, pairings: Pairings) -> bool:
-    """Return whether records of one baseline say the same but for rounding."""
+    """Return whether the records of one baseline are equal up to rounding."""
     if not all(entry.recomputable(metric.name) for entry in entries):
         return False
     together = pairings.of(list(entries))

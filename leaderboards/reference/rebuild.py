@@ -1,8 +1,8 @@
-"""Make the records that ship: ``python -m leaderboards.reference.rebuild IMAGES``.
+"""Make the shipped records: ``python -m leaderboards.reference.rebuild IMAGES``.
 
-The zoo on 650 ImageNet validation images, which may not be passed on: no image is kept, and the counts by bin
-(1 MB a record) are left out, so that a record is its ``record.json`` and its rows. Every value, interval, difference
-and rank follows from these; ``colorbench verify`` recomputes them and says of curves that they cannot be checked.
+The zoo on 650 ImageNet validation images, which may not be redistributed: no images are saved, and the counts by bin
+(1 MB per record) are omitted, so a record consists of its ``record.json`` and its rows. Every value, interval,
+difference and rank follows from these; ``colorbench verify`` recomputes them and lists curves as not checked.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from colorbench.evaluation import RunConfig, run
 
 RECORDS = Path(__file__).parent / "records"
 NETWORKS = ("zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.small", "zoo/cic.untrained")
-BOUNDS = ("zoo/random", "zoo/mean-color", "zoo/half-chroma")
-"""Beside gray, constant and truth, which every run measures."""
-RUNS = {"auc": (*NETWORKS, *BOUNDS), "fidelity": NETWORKS[:4]}
-"""Fidelity has 13 metrics: its rows are the larger part of what ships."""
+BASELINES = ("zoo/random", "zoo/mean-color", "zoo/half-chroma")
+"""In addition to gray, constant and ground truth, which every run includes."""
+RUNS = {"auc": (*NETWORKS, *BASELINES), "fidelity": NETWORKS[:4]}
+"""Fidelity has 13 metrics: its rows are the larger part of the shipped data."""
 KEPT = ("record.json", "rows.parquet")
 COMMAND = ("python", "-m", "leaderboards.reference.rebuild")
 

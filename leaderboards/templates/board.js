@@ -79,7 +79,7 @@
     box.addEventListener("change", apply);
     apply();
   });
-  // The panel of columns stays inside the window, wherever its button stands.
+  // The panel of columns stays inside the window, wherever its button is.
   const menuIn = () => {
     const panel = one("#columns .panel"), margin = 8;
     panel.style.left = "0";
@@ -97,7 +97,7 @@
     if (event.key === "Escape" && menu.open) { menu.open = false; one("summary", menu).focus(); }
   });
 
-  // What is shown as CSV; a leading sign that a spreadsheet would compute is quoted.
+  // The visible part of the table as CSV; a leading sign that a spreadsheet would compute is quoted.
   const csvCell = (text) => {
     const safe = /^[=+\-@\t\r]/.test(text) && !/^[-+]?[0-9.]+(e[-+]?[0-9]+)?$/i.test(text) ? `'${text}` : text;
     return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
@@ -134,22 +134,22 @@
   // The gallery: order and scores.
   const scoresOf = (gallery, place, column) => data.galleries[gallery][place].scores[column] || {};
   const arrange = (gallery) => {
-    const tools = one(`.tools[data-gallery="${gallery}"]`), photos = one(`.photos[data-gallery="${gallery}"]`);
+    const tools = one(`.tools[data-gallery="${gallery}"]`), images = one(`.images[data-gallery="${gallery}"]`);
     const order = one("[data-order]", tools).value, column = one("[data-metric]", tools).value, of = one("[data-of]", tools).value;
     const about = data.columns[column];
     const worth = (place) => {
       const scores = scoresOf(gallery, place, column);
       const values = (of ? [of] : data.competitors).map((row) => scores[row]).filter((value) => value !== undefined);
       if (!values.length) return null;
-      if (order === "disputed") {
+      if (order === "disagreement") {
         const everyone = data.competitors.map((row) => scores[row]).filter((value) => value !== undefined);
         const mean = everyone.reduce((a, b) => a + b, 0) / everyone.length;
         return of ? Math.abs(scores[of] - mean) : Math.max(...everyone) - Math.min(...everyone);
       }
       return values.reduce((a, b) => a + b, 0) / values.length * (about.better === false ? -1 : 1) * (order === "worst" ? -1 : 1);
     };
-    const cards = all(".photo", photos).map((card) => ({ card, place: Number(card.dataset.photo) }));
-    const plain = order === "sample" || order === "name";
+    const cards = all(".image", images).map((card) => ({ card, place: Number(card.dataset.image) }));
+    const plain = order === "default" || order === "name";
     cards.forEach((entry) => { entry.worth = plain ? null : worth(entry.place); });
     const name = (entry) => data.galleries[gallery][entry.place].id;
     cards.sort((a, b) => {
@@ -160,15 +160,15 @@
     });
     cards.forEach(({ card, place }) => {
       const scores = scoresOf(gallery, place, column);
-      const mine = data.competitors.map((row) => scores[row]).filter((value) => value !== undefined);
-      const tied = mine.every((value) => value === mine[0]);
-      const best = about.better === null || mine.length < 2 || tied ? null : about.better ? Math.max(...mine) : Math.min(...mine);
+      const values = data.competitors.map((row) => scores[row]).filter((value) => value !== undefined);
+      const tied = values.every((value) => value === values[0]);
+      const best = about.better === null || values.length < 2 || tied ? null : about.better ? Math.max(...values) : Math.min(...values);
       all(".score", card).forEach((score) => {
         const value = scores[score.dataset.row];
         score.textContent = value === undefined ? "" : number(value, about.unit);
         score.classList.toggle("top", value !== undefined && value === best && data.competitors.includes(score.dataset.row));
       });
-      photos.append(card);
+      images.append(card);
     });
   };
   all(".tools[data-gallery]").forEach((tools) => {
@@ -176,32 +176,32 @@
     arrange(tools.dataset.gallery);
   });
 
-  // The viewer: enlarge, flip between two, distance from the truth.
+  // The viewer: enlarge, flip between two, distance from the ground truth.
   const viewer = one("#viewer");
   if (!viewer) return;
   const image = one("#viewer-img"), map = one("#viewer-map"), now = one("#viewer-now"), error = one("#viewer-error");
   const selects = { a: one("#viewer-a"), b: one("#viewer-b") };
   let card = null, side = "a";
   const thumbnail = (key) => card && one(`.thumbnail[data-key="${key}"] img`, card);
-  const label = (key) => data.rows[key] || key;
+  const label = (key) => data.rows[key] || (key === "truth" ? "ground truth" : key);
   const shown = () => thumbnail(selects[side].value);
   const open = (which, key) => {
-    const kept = viewer.open ? { a: selects.a.value, b: selects.b.value } : null;
+    const previous = viewer.open ? { a: selects.a.value, b: selects.b.value } : null;
     card = which;
     const keys = all("button.thumbnail", card).map((button) => button.dataset.key);
     Object.values(selects).forEach((select) => select.replaceChildren(...keys.map((value) => new Option(label(value), value))));
     const choose = (wanted, other) => keys.includes(wanted) ? wanted : other;
     const other = key === "truth" ? keys.find((value) => data.competitors.includes(value)) || "gray" : "truth";
-    selects.a.value = choose(kept ? kept.a : key, keys[0]);
-    selects.b.value = choose(kept ? kept.b : other, keys[keys.length - 1]);
-    if (!kept) side = "a";
+    selects.a.value = choose(previous ? previous.a : key, keys[0]);
+    selects.b.value = choose(previous ? previous.b : other, keys[keys.length - 1]);
+    if (!previous) side = "a";
     if (!viewer.open) viewer.showModal();
     draw();
   };
   const draw = () => {
-    const gallery = card.closest(".photos").dataset.gallery, photo = data.galleries[gallery][Number(card.dataset.photo)];
+    const gallery = card.closest(".images").dataset.gallery, sample = data.galleries[gallery][Number(card.dataset.image)];
     const key = selects[side].value, from = shown();
-    one("#viewer-h").textContent = photo.id;
+    one("#viewer-h").textContent = sample.id;
     image.src = from.src;
     image.alt = from.alt;
     now.textContent = `${side.toUpperCase()}: ${label(key)}`;
@@ -212,14 +212,14 @@
     const mapped = error.checked && truth;
     image.hidden = !!mapped; map.hidden = !mapped; one(".ramp", viewer).hidden = !mapped;
     if (mapped) distances(from, truth);
-    const rows = Object.keys(photo.scores).map((column) => {
+    const rows = Object.keys(sample.scores).map((column) => {
       const row = document.createElement("tr"), head = document.createElement("th"), about = data.columns[column];
       head.scope = "row";
       head.textContent = `${about.title} ${about.unit}`;
       row.append(head, ...["a", "b"].map((which) => {
         const cell = document.createElement("td");
         const chosen = selects[which].value;
-        cell.textContent = number(photo.scores[column][data.baselines[chosen] || chosen], about.unit);
+        cell.textContent = number(sample.scores[column][data.baselines[chosen] || chosen], about.unit);
         return cell;
       }));
       return row;
@@ -228,11 +228,11 @@
   };
   const flip = () => { side = side === "a" ? "b" : "a"; draw(); };
   const step = (by) => {
-    const cards = all(".photo", card.parentNode).filter((other) => one("button.thumbnail", other));
+    const cards = all(".image", card.parentNode).filter((other) => one("button.thumbnail", other));
     open(cards[(cards.indexOf(card) + by + cards.length) % cards.length]);
   };
 
-  // sRGB, D65 -> a and b of CIE Lab, as the scores take them; these are small compressed thumbnails, so it is for looking.
+  // sRGB, D65 -> a and b of CIE Lab, as in the scores. Thumbnails are small and compressed: for viewing, not for scoring.
   const linear = Float64Array.from({ length: 256 }, (_, i) => { const c = i / 255; return c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4; });
   const f = (t) => t > 0.008856 ? Math.cbrt(t) : 7.787 * t + 16 / 116;
   const ab = (pixels, i) => {
@@ -255,23 +255,23 @@
   };
   const distances = (from, truth) => {
     const width = truth.naturalWidth, height = truth.naturalHeight;
-    const mine = pixelsOf(from, width, height), theirs = pixelsOf(truth, width, height);
+    const pixels = pixelsOf(from, width, height), expected = pixelsOf(truth, width, height);
     map.width = width; map.height = height;
     const context = map.getContext("2d"), out = context.createImageData(width, height);
     let sum = 0;
-    for (let i = 0; i < mine.length; i += 4) {
-      const [a1, b1] = ab(mine, i), [a2, b2] = ab(theirs, i), distance = Math.hypot(a1 - a2, b1 - b2);
+    for (let i = 0; i < pixels.length; i += 4) {
+      const [a1, b1] = ab(pixels, i), [a2, b2] = ab(expected, i), distance = Math.hypot(a1 - a2, b1 - b2);
       sum += distance;
       out.data.set(heat(distance / FARTHEST), i);
       out.data[i + 3] = 255;
     }
     context.putImageData(out, 0, 0);
-    now.textContent += ` · mean distance in ab ${(sum / (width * height)).toFixed(1)} (of these small thumbnails)`;
+    now.textContent += ` · mean ab distance ${(sum / (width * height)).toFixed(1)} (from thumbnails)`;
   };
   const ramp = one("#viewer-ramp").getContext("2d");
   for (let i = 0; i < 256; i += 1) { ramp.fillStyle = `rgb(${heat(i / 255).map(Math.round).join(",")})`; ramp.fillRect(i, 0, 1, 10); }
 
-  all("button.thumbnail").forEach((button) => button.addEventListener("click", () => open(button.closest(".photo"), button.dataset.key)));
+  all("button.thumbnail").forEach((button) => button.addEventListener("click", () => open(button.closest(".image"), button.dataset.key)));
   const acts = { close: () => viewer.close(), flip, previous: () => step(-1), next: () => step(1) };
   all("[data-act]", viewer).forEach((button) => button.addEventListener("click", acts[button.dataset.act]));
   Object.values(selects).forEach((select) => select.addEventListener("change", () => { side = select === selects.a ? "a" : "b"; draw(); }));

@@ -135,7 +135,7 @@ def test_what_is_measured_otherwise_stands_apart_and_names_the_choice(
     assert len(warm.sources) == 2
     yellow = next(row for row in board.rows if row.name == "lab/yellow")
     missing = [board.cells[yellow.id][column.id].missing for column in board.of_group(1)]
-    assert set(missing) == {"not measured with these choices"}
+    assert set(missing) == {"not evaluated with this configuration"}
 
 
 def test_the_same_name_with_other_weights_is_another_row(results: Path, tmp_path: Path) -> None:
@@ -190,7 +190,7 @@ def test_damaged_and_unfinished_runs_are_named_and_harm_nothing(copied: Path) ->
 
 
 def test_nothing_at_all_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no record that can be used"):
+    with pytest.raises(UserError, match="no usable record"):
         collect([tmp_path])
     with pytest.raises(UserError, match="no such folder"):
         collect([tmp_path / "nowhere"])
@@ -305,7 +305,7 @@ def test_a_thumbnail_that_is_not_the_record_s_is_not_shown(copied: Path) -> None
     (folder / "thumbnails" / "index.json").write_text(json.dumps(index))
     board, entries = build(collect([copied]))
     warm = next(row.id for row in board.rows if row.name == "lab/warm")
-    predictions = [prediction for photo in galleries(board, entries)[0].photos for prediction in photo.predictions]
+    predictions = [prediction for image in galleries(board, entries)[0].images for prediction in image.predictions]
     assert {prediction.row for prediction in predictions if prediction.source is None} >= {warm}
     assert {prediction.row for prediction in predictions if prediction.source} == {row.id for row in board.rows} - {
         warm
@@ -315,19 +315,19 @@ def test_a_thumbnail_that_is_not_the_record_s_is_not_shown(copied: Path) -> None
 def test_images_are_chosen_for_what_the_scores_say(results: Path) -> None:
     board, entries = build(collect([results]))
     (made,) = galleries(board, entries)
-    assert len(made.photos) == 24 and made.embedded
+    assert len(made.images) == 24 and made.embedded
     column = column_of(board, STABLE)
     competitors = [row.id for row in board.competitors]
-    mean = {photo.id: np.mean([photo.scores[column][row] for row in competitors]) for photo in made.photos}
-    best = [photo.id for photo in made.photos if "best" in photo.reasons]
-    worst = [photo.id for photo in made.photos if "worst" in photo.reasons]
+    mean = {image.id: np.mean([image.scores[column][row] for row in competitors]) for image in made.images}
+    best = [image.id for image in made.images if "best" in image.reasons]
+    worst = [image.id for image in made.images if "worst" in image.reasons]
     assert len(best) == len(worst) == 4
     assert max(mean.values()) in [mean[id] for id in best] and min(mean.values()) in [mean[id] for id in worst]
     run = load_run(folders(results)["lab/warm"])
     scores = dict(zip(run.rows["id"], run.columns[STABLE], strict=True))
     warm = next(row.id for row in board.rows if row.name == "lab/warm")
-    for photo in made.photos:
-        assert photo.scores[column][warm] == pytest.approx(scores[photo.id], rel=1e-4)
+    for image in made.images:
+        assert image.scores[column][warm] == pytest.approx(scores[image.id], rel=1e-4)
 
 
 def test_sixty_models_and_a_single_one(results: Path, tmp_path: Path) -> None:

@@ -80,22 +80,22 @@ def test_a_reader_sorts_searches_and_looks_at_thumbnails(board: Path, browser: A
     assert [line[0] for line in lines[1:4]] == sorted(first) and len(lines[0]) == 5
 
     page.select_option("[data-order]", "worst")
-    scores = page.locator(".photo").first.locator(".score.top")
+    scores = page.locator(".image").first.locator(".score.top")
     worst = float(scores.first.inner_text())
     page.select_option("[data-order]", "best")
     assert float(scores.first.inner_text()) > worst
 
-    page.locator(".photo").first.locator('button.thumbnail[data-key="gray"]').click()
+    page.locator(".image").first.locator('button.thumbnail[data-key="gray"]').click()
     viewer = page.locator("#viewer")
     assert viewer.is_visible() and page.inner_text("#viewer-now") == "A: gray"
     shown = page.get_attribute("#viewer-img", "src")
     page.locator('[data-act="flip"]').click()
-    assert page.inner_text("#viewer-now") == "B: truth" and page.get_attribute("#viewer-img", "src") != shown
+    assert page.inner_text("#viewer-now") == "B: ground truth" and page.get_attribute("#viewer-img", "src") != shown
     page.locator("#viewer-error").check()
     # The truth is at no distance from itself, gray at its chroma.
-    assert "mean distance in ab 0.0" in page.inner_text("#viewer-now")
+    assert "mean ab distance 0.0" in page.inner_text("#viewer-now")
     page.locator('[data-act="flip"]').click()
-    assert float(page.inner_text("#viewer-now").split(" in ab ")[1].split()[0]) > 1
+    assert float(page.inner_text("#viewer-now").split(" ab distance ")[1].split()[0]) > 1
     image = page.inner_text("#viewer-h")
     page.locator('[data-act="next"]').click()
     assert page.inner_text("#viewer-h") != image

@@ -99,11 +99,11 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Path], None], str]] = {
     "interval": (lambda f: metric(f, ci_low=1.0), "the interval"),
     "interval's method": (lambda f: metric(f, ci_method="magic, 95 %"), "the interval"),
     "n": (lambda f: metric(f, n=1), "n 1"),
-    "effective n": (lambda f: metric(f, effective_n=1e300), "effective n"),
+    "effective n": (lambda f: metric(f, effective_n=1e300), "n_eff"),
     "no value": (lambda f: metric(f, value=None, ci_low=None, ci_high=None, ci_method=None), "the value none"),
     "two of one name": (
         lambda f: change(f, metrics=2 * json.loads((f / "record.json").read_text())["metrics"]),
-        "a metric twice",
+        "same metric twice",
     ),
     "unit": (lambda f: metric(f, unit="dB"), "unit 'dB' is stored"),
     "direction": (lambda f: metric(f, higher_is_better=False), "higher_is_better False is stored"),
@@ -115,8 +115,8 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Path], None], str]] = {
     "canceling": (lambda f: rows(f, _canceling), STABLE),
     "undefined": (lambda f: rows(f, _undefined), STABLE),
     "other scores": (lambda f: rows(f, lambda table: table.__setitem__(STABLE, 99.0)), "statistics give"),
-    "no statistics": (lambda f: rows(f, _no_statistics), "lack the statistics"),
-    "400 digits": (lambda f: change(f, model__card={"title": "x", "parameters": 10**400}), "too many digits"),
+    "no statistics": (lambda f: rows(f, _no_statistics), "do not contain the statistics"),
+    "400 digits": (lambda f: change(f, model__card={"title": "x", "parameters": 10**400}), "more than 62 bits"),
     "empty id": (lambda f: rows(f, lambda table: table.__setitem__("id", ["", *table["id"][1:]])), "no id"),
     "notes": (lambda f: change(f, notes=["x"] * 100_000), "100000 notes"),
     "difference": (
@@ -304,14 +304,14 @@ def test_a_run_that_was_not_finished_is_named_where_it_belongs(results: Path, tm
     missing = {board.groups[column.group].dataset: board.cells[warm.id][column.id].missing for column in board.columns}
     assert missing == {
         "crops": None,
-        "others": "this run was not finished (0 pieces are done)",
-        "third": "not measured with these choices",
+        "others": "run not finished (0 shards done)",
+        "third": "not evaluated with this configuration",
     }
 
 
 def test_reasons_why_models_are_not_compared_are_those_of_the_protocol() -> None:
     assert "participants would have to be resampled" in not_compared("human-study", "fooling_rate")
-    assert "too few images" in not_compared("auc", "auc_rebalanced")
-    assert "on these images themselves" in not_compared("auc", STABLE)
+    assert "effective sample size" in not_compared("auc", "auc_rebalanced")
+    assert "from the evaluated images" in not_compared("auc", STABLE)
     assert "same gap" in not_compared("semantic", "top1_gap_share_resnet50")
-    assert "its protocol says" in not_compared("elsewhere", "anything")
+    assert "declares it not comparable" in not_compared("elsewhere", "anything")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from leaderboards.build import build
 from leaderboards.collect import collect
-from leaderboards.gallery import Gallery, Photo, _farthest, galleries
+from leaderboards.gallery import Gallery, GalleryImage, _farthest, galleries
 from tests.support.board import change, copy, folders, measured
 
 
@@ -65,16 +65,16 @@ def forged(
 
 def ends(gallery: Gallery) -> Iterator[np.ndarray]:
     """Mean colors of all ground truths and grayscale images that are shown."""
-    for photo in gallery.photos:
-        for source in (photo.truth, photo.gray):
+    for image in gallery.images:
+        for source in (image.truth, image.gray):
             if source is not None:
                 data = base64.b64decode(source.partition("base64,")[2])
                 yield np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).mean(axis=(0, 1))
 
 
-def shown(photo: Photo) -> Iterator[tuple[str, str]]:
+def shown(image: GalleryImage) -> Iterator[tuple[str, str]]:
     """Row and image of each model that has one."""
-    yield from ((prediction.row, prediction.source) for prediction in photo.predictions if prediction.source)
+    yield from ((prediction.row, prediction.source) for prediction in image.predictions if prediction.source)
 
 
 def is_red(color: np.ndarray) -> bool:
@@ -82,7 +82,7 @@ def is_red(color: np.ndarray) -> bool:
 
 
 def same_ends(one: Gallery, other: Gallery) -> bool:
-    candidate, counterpart = ({p.sha256: (p.truth, p.gray) for p in gallery.photos} for gallery in (one, other))
+    candidate, counterpart = ({p.sha256: (p.truth, p.gray) for p in gallery.images} for gallery in (one, other))
     return all(candidate[hash] == counterpart[hash] for hash in candidate.keys() & counterpart.keys())
 
 
@@ -93,8 +93,8 @@ def test_a_stranger_s_thumbnail_never_stands_as_truth(results: Path, tmp_path: P
     for path in (other / "thumbnails").glob("*.truth.webp"):
         path.write_bytes(b"RIFF")
     made = gallery_of(tmp_path / "counterpart", results)
-    assert len(made.photos) == len(alone.photos) and same_ends(made, alone)
-    assert all(photo.truth and photo.gray for photo in made.photos)
+    assert len(made.images) == len(alone.images) and same_ends(made, alone)
+    assert all(image.truth and image.gray for image in made.images)
 
 
 def test_many_forgers_or_a_forged_reference_can_only_hide_the_truth(results: Path, tmp_path: Path) -> None:
@@ -104,21 +104,21 @@ def test_many_forgers_or_a_forged_reference_can_only_hide_the_truth(results: Pat
     for position in ("many", "reference"):
         made = gallery_of(tmp_path / position, results)
         assert not any(is_red(color) for color in ends(made)), position
-        assert "disagree about what" in (made.note or "")
+        assert "show different ground truths" in (made.note or "")
 
 
 def test_a_forged_reference_that_forges_gray_too_is_outvoted(results: Path, tmp_path: Path, alone: Gallery) -> None:
     forged(results, tmp_path / "reference", "zoo/ground-truth", "zoo/ground-truth")
     made = gallery_of(tmp_path / "reference", results)
-    assert same_ends(made, alone) and all(photo.truth and photo.gray for photo in made.photos)
+    assert same_ends(made, alone) and all(image.truth and image.gray for image in made.images)
 
 
 def test_without_a_reference_all_records_must_agree(results: Path, tmp_path: Path) -> None:
     candidate = shutil.copytree(results / "lab", tmp_path / "candidate" / "lab")
-    assert all(photo.truth for photo in gallery_of(candidate).photos)
+    assert all(image.truth for image in gallery_of(candidate).images)
     forged(results, tmp_path / "counterpart", "aaa/first")
     made = gallery_of(candidate, tmp_path / "counterpart")
-    assert not any(photo.truth or photo.gray for photo in made.photos)
+    assert not any(image.truth or image.gray for image in made.images)
 
 
 def test_another_encoder_s_file_of_the_same_image_agrees(results: Path, tmp_path: Path, alone: Gallery) -> None:
@@ -132,7 +132,7 @@ def test_another_encoder_s_file_of_the_same_image_agrees(results: Path, tmp_path
         files["saved_images"][f"thumbnails/{path.name}"] = hashlib.sha256(buffer.getvalue()).hexdigest()
     change(folder, files=files)
     made = gallery_of(tmp_path / "a", results)
-    assert made.note == alone.note and all(photo.truth for photo in made.photos)
+    assert made.note == alone.note and all(image.truth for image in made.images)
 
 
 def _damaged_profile() -> bytes:
@@ -156,10 +156,10 @@ def test_damaged_and_huge_images_and_a_rewritten_index_cost_their_own_record(
     full = buffer.getvalue() + chunk
     repaint(heavy, ".webp", full[:4] + (len(full) - 8).to_bytes(4, "little") + full[8:])
     made = gallery_of(tmp_path / "counterpart", results)
-    assert len(made.photos) == len(alone.photos) and same_ends(made, alone)
-    before = {photo.sha256: dict(shown(photo)) for photo in alone.photos}
-    for photo in made.photos:
-        assert before.get(photo.sha256, {}).items() <= dict(shown(photo)).items()
+    assert len(made.images) == len(alone.images) and same_ends(made, alone)
+    before = {image.sha256: dict(shown(image)) for image in alone.images}
+    for image in made.images:
+        assert before.get(image.sha256, {}).items() <= dict(shown(image)).items()
 
 
 def test_ties_are_at_no_end() -> None:
@@ -170,9 +170,9 @@ def test_ties_are_at_no_end() -> None:
 
 
 def test_an_image_on_which_all_models_tie_is_not_disputed(results: Path, tmp_path: Path, alone: Gallery) -> None:
-    reasons = [reason for photo in alone.photos for reason in photo.reasons]
-    assert reasons.count("most disputed") == 4
+    reasons = [reason for image in alone.images for reason in image.reasons]
+    assert reasons.count("largest disagreement") == 4
     for name in ("lab/warm", "lab/twin"):
         copy(folders(results)["lab/warm"], tmp_path / name / "auc" / "x", model__name=name)
-    tied = [reason for photo in gallery_of(tmp_path).photos for reason in photo.reasons]
-    assert "most disputed" not in tied and tied.count("best") == tied.count("worst") == 4
+    tied = [reason for image in gallery_of(tmp_path).images for reason in image.reasons]
+    assert "largest disagreement" not in tied and tied.count("best") == tied.count("worst") == 4
