@@ -17,6 +17,13 @@ class ColorbenchError(Exception):
         super().__init__(line if hint is None else f"{line}. {hint}")
 
 
+def first_problem(error: Exception) -> str:
+    """Return the first thing that is wrong by an error of pydantic, in one line: ``weights.sha256: Field required``."""
+    first = error.errors()[0]  # type: ignore[attr-defined]  # pydantic takes a tenth of a second to import
+    place = ".".join(map(str, first["loc"]))
+    return f"{place}: {first['msg']}" if place else str(first["msg"])
+
+
 class UserError(ColorbenchError):
     """Something the user can fix."""
 

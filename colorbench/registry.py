@@ -22,7 +22,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from colorbench.errors import PluginError, UnknownNameError, UserError
+from colorbench.errors import PluginError, UnknownNameError, UserError, first_problem
 
 Kind = Literal["models", "protocols", "datasets", "commands"]
 OWN = "colorbench"
@@ -159,7 +159,11 @@ def refuse_shadow(package: str) -> None:
 def describe(error: BaseException) -> str:
     """Return an exception in one line: its type, its message, and the line of the user's code that raised it."""
     message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    if hasattr(error, "errors") and hasattr(error, "title"):  # of pydantic, whose text has several lines
+        message = f"{error.title}: {first_problem(error)}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _elsewhere(frame.filename)]
+    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
+    frames = own or frames  # not the line of a library that the user's code called
     return f"{message} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else message
 
 

@@ -121,7 +121,7 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
     if rgb8 is not None:
         wanted = (len(truth.ids), 3, *size)
         if not isinstance(rgb8, Tensor) or tuple(rgb8.shape) != wanted or rgb8.dtype != torch.uint8:
-            hint = f"rgb8 must be a tensor of {wanted} torch.uint8{_as_uint8(rgb8)}"
+            hint = f"return rgb8 as a tensor of {wanted} torch.uint8{_as_uint8(rgb8)}"
             raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, hint)
         _check_storage(name, "rgb8", rgb8, first)
         same = rgb8.device == truth.rgb8.device and torch.equal(rgb8, truth.rgb8)
@@ -130,7 +130,9 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
     if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
         three = isinstance(ab, Tensor) and ab.dim() == 4 and ab.shape[1] == 3
         hint = "; for three channels of sRGB give ColorPrediction(rgb8=...) from colorize_batch" if three else ""
-        raise _wrong(name, f"ab of {_described(ab)}", first, f"ab must be a floating tensor of {wanted}, CIE ab{hint}")
+        raise _wrong(
+            name, f"ab of {_described(ab)}", first, f"return ab as a floating tensor of {wanted}, CIE ab{hint}"
+        )
     _check_storage(name, "ab", ab, first)
     # A copy: a model may write its next prediction into the same tensor, while this one is still being scored.
     prediction = Prediction(truth, ab=ab.detach().to(truth.rgb8.device, copy=True))
@@ -140,7 +142,7 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
         bad = int((~fine).nonzero()[0])
         finite = bool(ab[bad].isfinite().all())
         what = f"ab farther than {FARTHEST:g} from gray" if finite else "NaN or infinity in ab"
-        raise _wrong(name, what, truth.ids[bad], "ab must be finite, about -110 to 110")
+        raise _wrong(name, what, truth.ids[bad], "return finite ab, about -110 to 110")
     return prediction
 
 
@@ -154,7 +156,7 @@ def _check_storage(name: str, of: str, tensor: Tensor, first: str) -> None:
     elif tensor.is_floating_point() and tensor.dtype.itemsize < 2:
         kind = f"a tensor of {tensor.dtype}"
     if kind is not None:
-        raise _wrong(name, f"{of} in {kind}", first, f"{of} must be an ordinary (dense) tensor, of float32 say")
+        raise _wrong(name, f"{of} in {kind}", first, f"return {of} as an ordinary (dense) tensor, of float32 say")
 
 
 def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from colorbench.errors import first_problem
+
 Role = Literal["competitor", "baseline", "reference"]
 
 
@@ -52,8 +54,7 @@ class ModelCard(BaseModel):
         try:
             again = ModelCard.model_validate_json(self.model_dump_json(warnings=False))
         except ValidationError as error:
-            first = error.errors()[0]
-            return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+            return first_problem(error)
         except ValueError as error:  # half of a surrogate pair is no text, an object no JSON
             return " ".join(str(error).split())
         candidate, stored = vars(self), vars(again)

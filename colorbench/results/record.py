@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from colorbench.errors import RunError, UserError
+from colorbench.errors import RunError, UserError, first_problem
 from colorbench.models.card import ModelCard
 
 SCHEMA_VERSION = 2
@@ -221,8 +221,7 @@ def record_text(record: Record) -> str:
         text = record.model_dump_json(indent=1)
         Record.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise RunError(f"no record can hold {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise RunError(f"no record can hold {first_problem(error)}") from error
     except ValueError as error:
         raise RunError(f"no record can hold this: {' '.join(str(error).split())}") from error
     for part, value in record.model_dump().items():
@@ -242,8 +241,7 @@ def storable(whose: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        first = error.errors()[0]
-        what = f"{whose} gave what no record can hold: {'.'.join(map(str, first['loc']))}: {first['msg']}"
+        what = f"{whose} gave what no record can hold: {first_problem(error)}"
         raise RunError(what, hint="use finite numbers and text; finished shards are kept") from error
 
 

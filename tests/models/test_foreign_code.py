@@ -236,7 +236,7 @@ def test_a_tensor_without_values_is_one_line(change: str, dtype: torch.dtype) ->
             return eval(f"ab.{change}", {"ab": lightness.repeat(1, 2, 1, 1), "torch": torch})
 
     truth = GroundTruth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(RunError, match="must be an ordinary"):
+    with pytest.raises(RunError, match="as an ordinary"):
         colorize(load_model(Model()), truth, ((8, 8),), 0, None, dtype)
 
 

@@ -110,6 +110,12 @@ def test_a_file_that_fails_names_the_line(write) -> None:
         load_model(f"{path}:Warm")
 
 
+def test_a_card_that_is_none_is_explained_in_one_line(write) -> None:
+    path = write("from colorbench import ModelCard\n\ncard = ModelCard(name='x', title='y')\n")
+    with pytest.raises(UserError, match=r"ModelCard: name: Extra inputs are not permitted \(line 3 of model.py\)"):
+        load_model(f"{path}:Warm")
+
+
 def test_a_plain_name_is_never_looked_up_in_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gray").mkdir()
