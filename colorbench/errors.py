@@ -17,7 +17,7 @@ class ColorbenchError(Exception):
         super().__init__(line if hint is None else f"{line}. {hint}")
 
 
-def first_problem(error: Exception) -> str:
+def first_problem(error: BaseException) -> str:
     """Return the first thing that is wrong by an error of pydantic, in one line: ``weights.sha256: Field required``."""
     first = error.errors()[0]  # type: ignore[attr-defined]  # pydantic takes a tenth of a second to import
     place = ".".join(map(str, first["loc"]))
