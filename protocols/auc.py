@@ -88,7 +88,7 @@ class AucProtocol:
         parameter_help={
             "prior": f"share of each bin among natural pixels: `{SHIPPED_PRIOR}` (included), a .npy file (313 "
             f"numbers), or `{OF_THE_SET}` (estimated on the evaluated dataset: no interval, never compared)",
-            "preprocessing": "from file to evaluated pixels: squash256, center256, native",
+            "preprocessing": "from file to evaluated pixels: squash256, center256, cropsquare256, native",
             "convention": "trapezoid (thresholds 0, 1 ... 150, d <= t) or exact (the integral)",
             "ab": "rgb8 (as rendered: clipped to sRGB, rounded to 8 bits) or float (as predicted; refused for models "
             "that return 8-bit RGB)",

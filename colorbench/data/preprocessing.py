@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import numpy as np
 from PIL import Image
@@ -14,7 +14,21 @@ from colorbench.errors import UserError
 
 _LARGEST_RESIZED = 1 << 24
 """Pixels of a resized image of which only the center is wanted: up to here it is made whole, and then cropped."""
-_NAME = re.compile(r"(squash|center)([1-9]\d{0,4})")
+_NAME = re.compile(r"(squash|center|cropsquare)([1-9]\d{0,4})(?:-(bilinear-aa|bilinear|area))?")
+Kind = Literal["squash", "center", "cropsquare", "native"]
+Kernel = Literal["bicubic-aa", "bilinear-aa", "bilinear", "area"]
+"""How pixels are resized: Pillow's bicubic or bilinear (both antialiased; the latter is torchvision's for PIL images),
+bilinear without antialiasing (OpenCV's and torch's), or the mean over the area that a pixel covers (TensorFlow's)."""
+_KERNELS: dict[Kernel, str] = {
+    "bicubic-aa": "Pillow's bicubic (antialiased)",
+    "bilinear-aa": "Pillow's bilinear (antialiased)",
+    "bilinear": "bilinear interpolation without antialiasing",
+    "area": "the mean over the covered area",
+}
+KNOWN = (
+    "squash256, center256, cropsquare256 (any number of pixels) or native; also squash256-bilinear-aa, -bilinear, -area"
+)
+"""The names, for hints."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +36,9 @@ class Preprocessing:
     """A named transform of uint8 sRGB."""
 
     name: str
-    kind: Literal["squash", "center", "native"]
+    kind: Kind
     size: int = 0
+    kernel: Kernel = "bicubic-aa"
 
     @property
     def mixed_sizes(self) -> bool:
@@ -31,15 +46,21 @@ class Preprocessing:
         return self.kind == "native"
 
     @property
+    def crops(self) -> bool:
+        """Whether only the center of an image is kept."""
+        return self.kind in ("center", "cropsquare")
+
+    @property
     def description(self) -> str:
         """In words, for the record's reader."""
         if self.kind == "native":
             return "the image at its own size"
+        size, kernel = f"{self.size} x {self.size}", _KERNELS[self.kernel]
         if self.kind == "center":
-            return (
-                f"short side to {self.size} by Pillow's bicubic (antialiased), center crop of {self.size} x {self.size}"
-            )
-        return f"squashed to {self.size} x {self.size} by Pillow's bicubic (antialiased)"
+            return f"short side to {self.size} by {kernel}, center crop of {size}"
+        if self.kind == "cropsquare":
+            return f"largest central square, resized to {size} by {kernel}"
+        return f"squashed to {size} by {kernel}"
 
     def apply(self, rgb: np.ndarray) -> np.ndarray:
         """Apply the preprocessing: (H, W, 3) uint8 -> (h, w, 3) uint8."""
@@ -47,7 +68,11 @@ class Preprocessing:
             return rgb
         height, width = rgb.shape[:2]
         if self.kind == "squash":
-            return _resized(rgb, self.size, self.size)
+            return _resized(rgb, self.size, self.size, self.kernel)
+        if self.kind == "cropsquare":
+            side = min(height, width)
+            top, left = (round((given - side) / 2) for given in (height, width))  # as torchvision rounds: half to even
+            return _resized(rgb[top : top + side, left : left + side], self.size, self.size, self.kernel)
         scale = self.size / min(height, width)
         height, width = (max(self.size, round(side * scale)) for side in (height, width))
         top, left = (height - self.size) // 2, (width - self.size) // 2
@@ -57,25 +82,48 @@ class Preprocessing:
 
 
 def get_preprocessing(name: str) -> Preprocessing:
-    """Return the preprocessing of a name: ``squash256``, ``center256`` (any number of pixels) or ``native``.
+    """Return the preprocessing of a name.
+
+    Args:
+        name: ``native``, or a kind with any number of pixels: ``squash256`` (the whole image), ``center256`` (resized,
+            then cropped), ``cropsquare256`` (cropped, then resized). Behind ``squash`` and ``cropsquare`` a kernel may
+            be named: ``squash256-bilinear-aa``, ``-bilinear``, ``-area``.
 
     Raises:
         UserError: for another name.
     """
     if name == "native":
         return Preprocessing(name, "native")
-    if match := _NAME.fullmatch(name):
-        kind: Literal["squash", "center"] = "squash" if match[1] == "squash" else "center"
-        return Preprocessing(name, kind, int(match[2]))
-    raise UserError(
-        f"unknown preprocessing {name!r}", hint="choose squash256, center256 (any number of pixels) or native"
-    )
+    match = _NAME.fullmatch(name)
+    if match is None or (match[1] == "center" and match[3] is not None):
+        raise UserError(f"unknown preprocessing {name!r}", hint=f"choose {KNOWN}")
+    return Preprocessing(name, cast(Kind, match[1]), int(match[2]), cast(Kernel, match[3] or "bicubic-aa"))
 
 
-def _resized(rgb: np.ndarray, height: int, width: int) -> np.ndarray:
+def _resized(rgb: np.ndarray, height: int, width: int, kernel: Kernel = "bicubic-aa") -> np.ndarray:
     if rgb.shape[:2] == (height, width):
         return rgb
-    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling.BICUBIC))
+    if kernel in ("bilinear", "area"):
+        make = _bilinear_weights if kernel == "bilinear" else _area_weights
+        down, across = (make(*sides) for sides in ((rgb.shape[0], height), (rgb.shape[1], width)))
+        resized = down @ rgb.transpose(2, 0, 1).astype(np.float64) @ across.T  # (3, height, width)
+        return np.ascontiguousarray(resized.round().astype(np.uint8).transpose(1, 2, 0))
+    resample = Image.Resampling.BICUBIC if kernel == "bicubic-aa" else Image.Resampling.BILINEAR
+    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).resize((width, height), resample))
+
+
+def _bilinear_weights(given: int, wanted: int) -> np.ndarray:
+    """Return (wanted, given) weights of bilinear interpolation between the centers of pixels, without antialiasing."""
+    position = ((np.arange(wanted) + 0.5) * given / wanted - 0.5).clip(0, given - 1)
+    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(given)))
+
+
+def _area_weights(given: int, wanted: int) -> np.ndarray:
+    """Return (wanted, given) shares of each given pixel in the interval that a resized pixel covers."""
+    edges = np.arange(wanted + 1) * given / wanted
+    starts = np.arange(given)
+    overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
+    return np.maximum(0, overlap) * wanted / given
 
 
 def _resized_center(rgb: np.ndarray, height: int, width: int, size: int) -> np.ndarray:

@@ -139,8 +139,8 @@ class ImageFolderModel:
         if chosen is not None and own is not None and fit(given, own, chosen) in ("turned", "other"):
             what = f"a prediction of {shown(given)} does not fit its image of {shown(own)}"
             raise RunError(what, where=str(path), hint=SIZES)
-        if chosen is not None and chosen.kind == "center":
-            return chosen.apply(rgb)  # squashing would move the colors off what they belong to
+        if chosen is not None and chosen.size:
+            return chosen.apply(rgb)  # cropped and resized as its image is
         return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
     def _match(self, ids: Sequence[str]) -> dict[str, Path]:

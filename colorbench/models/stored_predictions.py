@@ -82,13 +82,18 @@ def _refuse_other_preprocessing(
     looked_at = sorted(unclear, key=lambda sample: id_hash(sample.id))[:_LOOKED_AT]
     found = [sample.id for sample in looked_at if _shows_another_part(stored, sample, preprocessing)]
     if found:
-        other = get_preprocessing(f"{'center' if preprocessing.kind == 'squash' else 'squash'}{preprocessing.size}")
-        kinds = {"squash": "the whole image, squashed", "center": "its center"}
+        other = _other_preprocessing(preprocessing)
+        own, instead = ("its center", "all of it") if preprocessing.crops else ("the whole image, squashed", "a crop")
         what = (
-            f"{len(found)} of {len(looked_at)} predictions that were looked at do not show {kinds[preprocessing.kind]} "
-            f"to {shown(side)}, but {'a crop' if preprocessing.kind == 'squash' else 'the full'}, first {found[0]}"
+            f"{len(found)} of {len(looked_at)} predictions that were looked at do not show {own} to {shown(side)}, "
+            f"but {instead}, first {found[0]}"
         )
         raise UserError(what, where=str(stored.folder), hint=f"measure with preprocessing={other.name}, or {SIZES}")
+
+
+def _other_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
+    """Return the preprocessing that keeps what this one does not."""
+    return get_preprocessing(f"{'squash' if preprocessing.crops else 'center'}{preprocessing.size}")
 
 
 def _shows_another_part(stored: ImageFolderModel, sample: Sample, preprocessing: Preprocessing) -> bool:
@@ -97,9 +102,9 @@ def _shows_another_part(stored: ImageFolderModel, sample: Sample, preprocessing:
     except UnreadableImage:
         return False  # the pass says so
     n = preprocessing.size
-    parts = [get_preprocessing(f"{'center' if preprocessing.kind == 'squash' else 'squash'}{n}").apply(rgb)]
+    parts = [_other_preprocessing(preprocessing).apply(rgb)]
     height, width = rgb.shape[:2]
-    if preprocessing.kind == "squash" and min(height, width) >= n:
+    if not preprocessing.crops and min(height, width) >= n:
         top, left = (height - n) // 2, (width - n) // 2
         parts.append(rgb[top : top + n, left : left + n])
     own = _gap(prediction, _lightness(preprocessing.apply(rgb)))
@@ -192,7 +197,7 @@ def _explanations(
     looked_at = 0
     for id in other[:_LOOKED_AT]:
         file = stored.path_of(id)
-        prediction = _thumbnail(Sample(id, file), preprocessing if preprocessing.kind == "center" else None)
+        prediction = _thumbnail(Sample(id, file), preprocessing if preprocessing.crops else None)
         if prediction is None or id not in known:
             continue
         looked_at += 1

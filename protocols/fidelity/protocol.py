@@ -66,7 +66,7 @@ class FidelityProtocol:
         },
         keywords={"lpips": ("none",), "lpips_range": RANGES},
         parameter_help={
-            "preprocessing": "from file to evaluated pixels: squash256, center256, native",
+            "preprocessing": "from file to evaluated pixels: squash256, center256, cropsquare256, native",
             "rounding": "of a prediction to 8 bits: round, or truncate (as code that casts to uint8)",
             "psnr": "per_image (mean of the images' PSNR) or pooled (PSNR of the mean squared error)",
             "psnr_infinite": f"cap (each image is limited to {ROUNDING_BOUND:.2f} dB, the error of rounding to "

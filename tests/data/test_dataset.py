@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageCms
 from skimage.data import astronaut
+from torchvision import transforms
 
 from colorbench.data.dataset import Sample, id_hash
 from colorbench.data.decoding import UnreadableImage, decode_bytes, decode_image
@@ -162,7 +164,39 @@ def test_preprocessings() -> None:
     assert get_preprocessing("native").mixed_sizes and not get_preprocessing("center64").mixed_sizes
 
 
-@pytest.mark.parametrize("name", ["squash", "squash0", "Squash256", "crop256", "center-3", ""])
+@pytest.mark.parametrize("size", [(300, 451), (451, 300), (100, 121), (64, 64), (7, 90)])
+def test_the_central_square_is_torchvisions(size: tuple[int, int]) -> None:
+    rgb = np.ascontiguousarray(np.resize(IMAGE, (*size, 3)))
+    apart = transforms.Compose([transforms.CenterCrop(min(size)), transforms.Resize(64)])
+    np.testing.assert_array_equal(
+        get_preprocessing("cropsquare64-bilinear-aa").apply(rgb), np.asarray(apart(Image.fromarray(rgb)))
+    )
+    squashed = transforms.Resize((64, 64))(Image.fromarray(rgb))
+    np.testing.assert_array_equal(get_preprocessing("squash64-bilinear-aa").apply(rgb), np.asarray(squashed))
+
+
+@pytest.mark.parametrize("size", [(300, 451), (100, 121), (20, 30)])
+def test_bilinear_without_antialiasing_is_torchs(size: tuple[int, int]) -> None:
+    rgb = np.ascontiguousarray(np.resize(IMAGE, (*size, 3)))
+    planes = torch.from_numpy(rgb).double().movedim(-1, 0)[None]
+    expected = torch.nn.functional.interpolate(planes, (64, 64), mode="bilinear")[0].movedim(0, -1)
+    found = get_preprocessing("squash64-bilinear").apply(rgb)
+    assert np.abs(found - expected.numpy()).max() <= 0.5 + 1e-6
+
+
+def test_area_is_the_mean_over_the_covered_pixels() -> None:
+    rgb = np.arange(5 * 5 * 3, dtype=np.uint8).reshape(5, 5, 3)
+    found = get_preprocessing("squash2-area").apply(rgb)
+    # Half of the middle row and column belongs to each side: weights 1, 1, 1/2.
+    weights = np.array([[1, 1, 0.5, 0, 0], [0, 0, 0.5, 1, 1]]) / 2.5
+    np.testing.assert_array_equal(found, np.einsum("yi,xj,ijc->yxc", weights, weights, rgb.astype(float)).round())
+    doubled = np.repeat(np.repeat(IMAGE[:64, :64], 2, axis=0), 2, axis=1)
+    np.testing.assert_array_equal(get_preprocessing("cropsquare64-area").apply(doubled), IMAGE[:64, :64])
+
+
+@pytest.mark.parametrize(
+    "name", ["squash", "squash0", "Squash256", "crop256", "center-3", "center9-bilinear", "squash9-nearest", ""]
+)
 def test_unknown_preprocessings_are_refused(name: str) -> None:
     with pytest.raises(UserError, match="unknown preprocessing"):
         get_preprocessing(name)

@@ -77,7 +77,18 @@ def measured(
     return notes, listener.messages, record_folder(tmp_path / "runs", record)
 
 
-@pytest.mark.parametrize("preprocessing", ["squash64", "center32", "native"])
+@pytest.mark.parametrize(
+    "preprocessing",
+    [
+        "squash64",
+        "center32",
+        "native",
+        "cropsquare32",
+        "cropsquare32-bilinear-aa",
+        "squash32-bilinear",
+        "squash32-area",
+    ],
+)
 def test_predictions_of_their_images_are_measured_without_a_word(tmp_path: Path, preprocessing: str) -> None:
     images = originals()
     notes, _, folder = measured(tmp_path, images, save(tmp_path / "out", images), preprocessing)
@@ -100,6 +111,16 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
     "turned": (lambda _, one: one.transpose(Image.Transpose.ROTATE_90), "squash64", "8 of 8 .*turned by 90"),
     "turned and smaller": (lambda _, one: one.rotate(90, expand=True).resize((24, 36)), "native", "turned"),
     "whole where its center is wanted": (lambda _, one: one.resize((32, 32)), "center32", "preprocessing=squash32"),
+    "whole where its central square is wanted": (
+        lambda _, one: one.resize((32, 32)),
+        "cropsquare32-bilinear-aa",
+        "preprocessing=squash32",
+    ),
+    "center where the whole is wanted, by another kernel": (
+        lambda _, one: ImageOps.fit(one, (32, 32)),
+        "squash32-bilinear-aa",
+        "preprocessing=center32",
+    ),
     "center where the whole is wanted": (
         lambda _, one: ImageOps.fit(one, (32, 32)),
         "squash32",
