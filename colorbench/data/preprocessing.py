@@ -115,7 +115,7 @@ def _resized(rgb: np.ndarray, height: int, width: int, kernel: Kernel = "bicubic
 def _bilinear_weights(given: int, wanted: int) -> np.ndarray:
     """Return (wanted, given) weights of bilinear interpolation between the centers of pixels, without antialiasing."""
     position = ((np.arange(wanted) + 0.5) * given / wanted - 0.5).clip(0, given - 1)
-    return np.maximum(0, 1 - np.abs(position[:, None] - np.arange(given)))
+    return np.asarray(np.maximum(0, 1 - np.abs(position[:, None] - np.arange(given))))
 
 
 def _area_weights(given: int, wanted: int) -> np.ndarray:
@@ -123,7 +123,7 @@ def _area_weights(given: int, wanted: int) -> np.ndarray:
     edges = np.arange(wanted + 1) * given / wanted
     starts = np.arange(given)
     overlap = np.minimum(edges[1:, None], starts + 1) - np.maximum(edges[:-1, None], starts)
-    return np.maximum(0, overlap) * wanted / given
+    return np.asarray(np.maximum(0, overlap) * wanted / given)
 
 
 def _resized_center(rgb: np.ndarray, height: int, width: int, size: int) -> np.ndarray:
