@@ -71,6 +71,7 @@ def model(name: str) -> dict[str, Any]:
     from colorbench.models import interfaces as capabilities
     from colorbench.models.download import without_downloads
     from colorbench.models.loading import load_model, model_factory, tags_of
+    from colorbench.models.names import IMAGES, ONNX, parse_name
 
     try:
         with without_downloads():
@@ -85,7 +86,8 @@ def model(name: str) -> dict[str, Any]:
         )
         if isinstance(loaded.colorizer, capability)
     ]
-    factory = None if name.startswith("images:") else model_factory(name)
+    base = parse_name(name).name
+    factory = None if base.startswith((IMAGES, ONNX)) else model_factory(base)
     card = loaded.card.model_dump(exclude={"title"}, exclude_defaults=True)
     return {
         "name": loaded.full_name,

@@ -22,11 +22,15 @@ from .loading import tags_of as tags_of
 from .names import split_names as split_names
 from .networks import evaluation_mode as evaluation_mode
 from .networks import precision as precision
+from .onnx_export import Exportable as Exportable
+from .onnx_export import ExportForm as ExportForm
+from .onnx_export import export_onnx as export_onnx
 from .reference_models import BASELINES as BASELINES
 from .reference_models import CONSTANT_MODEL as CONSTANT_MODEL
 from .reference_models import GRAY_MODEL as GRAY_MODEL
 from .reference_models import TRUTH_MODEL as TRUTH_MODEL
 from .resize import at_working_size as at_working_size
+from .resize import pillow_resized as pillow_resized
 from .resize import resized as resized
 from .training_overlap import find_overlap as find_overlap
 from .weights import check_shapes as check_shapes

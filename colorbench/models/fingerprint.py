@@ -18,6 +18,7 @@ from typing import Any
 from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.loading import LoadedModel
+from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.models.state_hash import state_digest
 from colorbench.storage.source_code import UnknownCode, code_digest, foreign, package_digest, top_package
 
@@ -62,6 +63,9 @@ def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
     if isinstance(colorizer, ImageFolderModel):
         # Their hash is that of the image files; what makes predictions of them is colorbench itself.
         return ModelFingerprint(name, model.decoding, model.weights_sha256 or "", "", file=model.weights_sha256)
+    if isinstance(colorizer, OnnxColorizer):
+        # A session has no readable content; its file and contract decide all.
+        return ModelFingerprint(name, model.decoding, colorizer.fingerprint, "", file=model.weights_sha256)
     code, reasons = object_code(colorizer)
     weights, opaque = state_digest(model.colorizer, root=_folder(type(colorizer)))
     reasons = (*reasons, *opaque)

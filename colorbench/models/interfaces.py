@@ -104,5 +104,5 @@ class OnDevice(Protocol):
         ...
 
 
-FORWARDED = ("distribution", "features", "to", "with_decoding")
+FORWARDED = ("distribution", "features", "to", "with_decoding", "export_form")
 """Methods of the capabilities that the short form may have beside ``colorize``."""

@@ -3,6 +3,7 @@
 zoo/cic.small        installed: prefix/name, and a tag where the model has several
 my_model.py:Warm     a class in a file, for a one-off
 images:answers/      images that another program made
+onnx:net.onnx        a network in an ONNX file, with its contract beside it
 
 Each may have options in brackets: zoo/cic[decode=mode,weights=mine.safetensors]
 """
@@ -27,9 +28,10 @@ from colorbench.models.card import ModelCard
 from colorbench.models.guard import one_line, usage_deferred
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.interfaces import Colorizer, OnDevice
-from colorbench.models.names import parse_name, short_name, with_decoding
+from colorbench.models.names import IMAGES, ONNX, parse_name, short_name, with_decoding
 from colorbench.models.networks import device_of, evaluation_mode, networks_of
-from colorbench.models.schemes import IMAGES, _Source, _source
+from colorbench.models.onnx_model import OnnxColorizer
+from colorbench.models.schemes import _Source, _source
 from colorbench.registry import describe
 from colorbench.storage.hashing import file_sha256
 
@@ -96,6 +98,7 @@ def load_model(
     temperature: float | None = None,
     *,
     weights: Path | None = None,
+    contract: str | None = None,
     device: torch.device | str | None = None,
 ) -> LoadedModel:
     """Load a model by name, or take one that is there.
@@ -108,6 +111,7 @@ def load_model(
         decode: ``annealed-mean``, ``mean`` or ``mode``, for models that predict a distribution.
         temperature: of the annealed mean.
         weights: a file to load in place of the tag's own weights.
+        contract: of an ONNX file, in place of the one beside it: the name of a shipped one, or a path.
         device: where the model's tensors go.
 
     Raises:
@@ -117,9 +121,12 @@ def load_model(
         asked = parse_name(model)
         decode = _either("decode", asked.decode, decode)
         temperature = _either("temperature", asked.temperature, temperature)
-        loaded = _by_name(asked.name, _either("weights", asked.weights, weights))
-    elif weights is not None:
-        raise UserError("a model that is loaded takes no weights file", hint="give the model by name")
+        loaded = _by_name(
+            asked.name, _either("weights", asked.weights, weights), _either("contract", asked.contract, contract)
+        )
+    elif weights is not None or contract is not None:
+        what = "a model that is loaded takes no weights file and no contract"
+        raise UserError(what, hint="give the model by name")
     else:
         loaded = model if isinstance(model, LoadedModel) else _of_object(model)
     loaded = _decoded(loaded, decode, temperature)
@@ -132,10 +139,14 @@ def _either(key: str, in_brackets: Any, beside: Any) -> Any:
     return beside if in_brackets is None else in_brackets
 
 
-def _by_name(name: str, weights: Path | None) -> LoadedModel:
+def _by_name(name: str, weights: Path | None, contract: str | None) -> LoadedModel:
+    if name.startswith((IMAGES, ONNX)) and weights is not None:
+        raise UserError(f"{name} takes no weights file", hint="leave out the weights")
+    if name.startswith(ONNX):
+        return _of_onnx_file(Path(name.removeprefix(ONNX)).expanduser(), contract)
+    if contract is not None:
+        raise UserError(f"{name} takes no contract, which is for ONNX files", hint="leave out the contract")
     if name.startswith(IMAGES):
-        if weights is not None:
-            raise UserError(f"{name} takes no weights file", hint="leave out the weights")
         stored = ImageFolderModel(Path(name.removeprefix(IMAGES)))
         return LoadedModel(f"{IMAGES}{short_name(stored.folder)}", None, None, stored, stored.card)
     source = _source(name)
@@ -151,6 +162,12 @@ def _by_name(name: str, weights: Path | None) -> LoadedModel:
     if weights is not None:
         card, sha256 = _beside(card, weights), file_sha256(weights)
     return LoadedModel(full_name, source.package, source.version, colorizer, card, sha256)
+
+
+def _of_onnx_file(path: Path, contract: str | None) -> LoadedModel:
+    network = OnnxColorizer(path, contract)
+    name = f"{ONNX}{short_name(path)}" + (f"[contract={network.contract_name}]" if contract is not None else "")
+    return LoadedModel(name, None, None, network, network.card, network.sha256)
 
 
 def _of_object(model: object) -> LoadedModel:

@@ -1,17 +1,19 @@
-"""Names of models with options: ``zoo/cic[decode=mode,weights=mine.safetensors]``."""
+"""Names of models with options: ``zoo/cic[decode=mode,weights=mine.safetensors]``, ``onnx:FILE[contract=ddcolor]``."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
 
-OPTIONS = ("decode", "temperature", "weights")
+OPTIONS = ("decode", "temperature", "weights", "contract")
+IMAGES, ONNX = "images:", "onnx:"
+"""Begin a name that is a folder of predictions, or an ONNX file."""
 _WITH_OPTIONS = re.compile(r"(?P<name>[^\[]+)\[(?P<options>[^\[\]]*=.*)\]", re.DOTALL)
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z_]+\s*=)")
 """A comma that another option follows: the path of a weights file may have commas, too."""
@@ -25,6 +27,29 @@ class ModelName:
     decode: str | None = None
     temperature: float | None = None
     weights: Path | None = None
+    contract: str | None = None
+    """Of an ONNX file: the name of a shipped one, or a path."""
+
+    def absolute(self) -> ModelName:
+        """Return the same model as it is named from any other folder."""
+        name = self.name
+        for scheme in (IMAGES, ONNX):
+            if name.startswith(scheme):
+                name = f"{scheme}{_absolute(name.removeprefix(scheme))}"
+                break
+        else:
+            if ":" in name:
+                path, _, attribute = name.rpartition(":")
+                name = f"{_absolute(path)}:{attribute}"
+        weights = None if self.weights is None else self.weights.resolve()
+        contract = self.contract
+        if contract is not None and Path(contract).expanduser().is_file():
+            contract = _absolute(contract)
+        return replace(self, name=name, weights=weights, contract=contract)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).expanduser().resolve())
 
 
 def parse_name(text: str) -> ModelName:
@@ -52,6 +77,7 @@ def parse_name(text: str) -> ModelName:
         decode=given.get("decode"),
         temperature=_number(given["temperature"], text) if "temperature" in given else None,
         weights=None if weights is None else Path(weights).expanduser(),
+        contract=given.get("contract"),
     )
 
 

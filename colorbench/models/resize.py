@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
+
+from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
 
 
 def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: int | tuple[int, int]) -> Tensor:
@@ -39,3 +43,19 @@ def resized(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
         return maps
     # Antialiasing also when enlarging: only with it torch's bicubic is Pillow's kernel (a = -0.5, not -0.75).
     return interpolate(maps.contiguous(), size, mode=mode, align_corners=False, antialias=True)
+
+
+def pillow_resized(lightness: Tensor, size: tuple[int, int], kernel: str) -> Tensor:
+    """Resize lightness as programs do that resize an 8-bit gray image by Pillow: (N, 1, H, W) L -> (N, 1, *size) L.
+
+    Args:
+        lightness: becomes an 8-bit gray image first.
+        size: (h, w).
+        kernel: ``bicubic`` or ``bilinear``, Pillow's with antialias.
+    """
+    neutral = torch.cat([lightness, torch.zeros_like(lightness), torch.zeros_like(lightness)], dim=1)
+    gray = lab_to_rgb8(neutral.float())[:, 0].cpu().numpy()  # (N, H, W): all three channels are equal
+    method = Image.Resampling[kernel.upper()]
+    small = np.stack([np.asarray(Image.fromarray(image).resize(size[::-1], method)) for image in gray])
+    rgb = torch.from_numpy(small)[:, None].expand(-1, 3, -1, -1).contiguous().to(lightness.device)
+    return rgb_to_lab(rgb)[:, :1].contiguous()

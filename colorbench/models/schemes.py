@@ -1,4 +1,4 @@
-"""Where a model comes from: an installed name, ``file.py:Class``, ``images:DIR``."""
+"""Where a model comes from: an installed name, ``file.py:Class``, ``images:DIR``, ``onnx:FILE``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from typing import Any
 
 from colorbench.errors import UnknownNameError, UserError
 from colorbench.models.guard import one_line, process_state_kept, usage_deferred
-from colorbench.models.names import short_name
+from colorbench.models.names import IMAGES, ONNX, short_name
 from colorbench.registry import OWN, find, nearest, registered, split_tag
 from colorbench.storage.hashing import file_sha256
-
-IMAGES = "images:"
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ def _from_file(name: str) -> _Source:
     text, _, attribute = name.rpartition(":")
     path, (attribute, asked) = Path(text), split_tag(attribute)
     if path.suffix != ".py" or not attribute.isidentifier():
-        hint = f"write PREFIX/NAME, FILE.py:CLASS or {IMAGES}FOLDER"
+        hint = f"write PREFIX/NAME, FILE.py:CLASS, {ONNX}FILE or {IMAGES}FOLDER"
         raise UserError(f"no model {name!r}", hint=hint)
     if not path.is_file():
         raise UserError("no such file", where=text, hint="check the path")

@@ -13,7 +13,10 @@ from pathlib import Path
 from colorbench.results.record import Provenance
 from colorbench.storage.versions import version_of
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "pandas", "pyarrow", "pydantic")
+PACKAGES = (
+    *("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "pandas", "pyarrow", "pydantic"),
+    "onnxruntime",
+)
 """Those whose version can move a number or the form of a file."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -187,14 +186,9 @@ def _isolated(subject: ModelSubject) -> str:
     """In a process without the caller's environment, arguments and dataset; see ``verification.isolated_model``."""
     if not isinstance(subject.given, str):
         raise CheckSkipped("only a model given by name is asked in a process of its own")
-    images, asked = subject.images, parse_name(subject.given)
-    name = asked.name
-    if ":" in name:
-        path, _, attribute = name.rpartition(":")
-        name = f"{Path(path).resolve()}:{attribute}"
     # The process works in a folder of its own: paths must be absolute.
-    weights = None if asked.weights is None else str(asked.weights.resolve())
-    settings = {"name": name, "decode": asked.decode, "temperature": asked.temperature, "weights": weights}
+    images, asked = subject.images, parse_name(subject.given).absolute()
+    settings = {**vars(asked), "weights": None if asked.weights is None else str(asked.weights)}
     arrays = {
         "lightness": images.lightness.cpu().numpy(),
         "sizes": np.array([images.rgb8.shape[-2:]] * len(images.ids)),

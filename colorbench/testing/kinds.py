@@ -10,7 +10,7 @@ from colorbench.data.dataset import Dataset
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UnknownNameError, UserError
 from colorbench.models.loading import LoadedModel, model_factory
-from colorbench.models.names import parse_name
+from colorbench.models.names import IMAGES, ONNX, parse_name
 from colorbench.registry import nearest, registered, split_tag
 from colorbench.testing.report import CheckReport, Kind
 
@@ -82,7 +82,7 @@ def kind_of(target: object) -> Kind:
     models, protocols = ([plugin.name for plugin in registered(kind)] for kind in ("models", "protocols"))
     if target.partition("@")[0] in protocols:
         return "protocol"
-    if split_tag(name)[0] in models or name.startswith("images:"):
+    if split_tag(name)[0] in models or name.startswith((IMAGES, ONNX)):
         return "model"
     if ".py:" in name:
         return "protocol" if hasattr(model_factory(name), "spec") else "model"

@@ -48,7 +48,7 @@ class Apart:
         """Start the process and load the model there.
 
         Args:
-            model: ``name``, ``decode``, ``temperature``, ``weights``, ``device``, ``dtype``.
+            model: ``name``, ``decode``, ``temperature``, ``weights``, ``contract``, ``device``, ``dtype``.
             samples: of the dataset that the process may not read.
 
         Raises:
@@ -189,6 +189,7 @@ def _loaded(settings: Mapping[str, Any]) -> Any:
         decode=settings["decode"],
         temperature=settings["temperature"],
         weights=None if weights is None else Path(weights),
+        contract=settings.get("contract"),
     )
     return model.to(device_of(settings["device"]))
 

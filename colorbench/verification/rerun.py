@@ -32,6 +32,7 @@ from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, Scorer
 from colorbench.evaluation.predict import checked, colorize, seed_of
 from colorbench.models import ColorPrediction, LoadedModel, load_model
 from colorbench.models.image_folder import ImageFolderModel
+from colorbench.models.names import parse_name
 from colorbench.results import LoadedRun, Record, image_index
 from colorbench.storage import is_inside, read_plain
 from colorbench.storage.safe_read import LARGEST_FILE
@@ -183,15 +184,14 @@ def _measured(record: Record, model: LoadedModel, scorer: Scorer, samples: Seque
 
 def _settings(record: Record, wanted: Wanted) -> dict[str, Any]:
     decode, temperature = decoding_of(record.model.decoding)
-    name = wanted.model or record.model.name
-    if ":" in name:
-        path, _, attribute = name.rpartition(":")
-        name = f"{Path(path).resolve()}:{attribute}"
+    asked = parse_name(wanted.model or record.model.name).absolute()
+    weights = asked.weights if wanted.weights is None else wanted.weights.resolve()
     return {
-        "name": name,
-        "decode": decode,
-        "temperature": temperature,
-        "weights": None if wanted.weights is None else str(wanted.weights.resolve()),
+        "name": asked.name,
+        "decode": decode if asked.decode is None else asked.decode,
+        "temperature": temperature if asked.temperature is None else asked.temperature,
+        "weights": None if weights is None else str(weights),
+        "contract": asked.contract,
         "device": wanted.device,
         "dtype": record.execution.dtype,
     }

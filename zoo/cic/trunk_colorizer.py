@@ -11,7 +11,15 @@ import torch
 from torch import Tensor
 
 from colorbench.errors import UserError
-from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, at_working_size, check_shapes, load_weights
+from colorbench.models import (
+    ColorizerInput,
+    ColorPrediction,
+    ExportForm,
+    ModelCard,
+    at_working_size,
+    check_shapes,
+    load_weights,
+)
 from colorbench.training import TrainingPreset, kmeans_initialize, packaged_lightness
 from zoo.cic.network import Network, layer_maps, scale_lightness
 
@@ -96,6 +104,16 @@ class TrunkColorizer:
             h, w = inputs.lightness.shape[-2:]
             size = max(8, round(min(h, w) / 8) * 8)
         return ColorPrediction(ab=at_working_size(self.colorize, inputs.lightness, size))
+
+    def export_form(self) -> ExportForm:
+        """Return what is written as an ONNX file: the network and its decoding.
+
+        Raises:
+            UserError: for weights whose card has no working size.
+        """
+        if self.card.working_size is None:
+            raise UserError(f"{self.card.title}: there is no working size", hint="write working_size into the card")
+        return ExportForm(self.network, self.colorize, self.card.working_size, "bicubic-aa", "bilinear-aa")
 
     def colorize(self, lightness: Tensor) -> Tensor:
         """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H/4, W/4); H and W multiples of 8."""

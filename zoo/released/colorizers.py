@@ -18,7 +18,15 @@ from torch.nn.functional import conv2d, interpolate
 
 from colorbench.color import TEMPERATURE, Decoding, ab_bins, decode
 from colorbench.errors import UserError
-from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, check_shapes, load_weights, resolve_weights
+from colorbench.models import (
+    ColorizerInput,
+    ColorPrediction,
+    ExportForm,
+    ModelCard,
+    check_shapes,
+    load_weights,
+    resolve_weights,
+)
 from colorbench.storage import file_sha256
 from zoo.cic.network import Network, layer_maps, scale_lightness
 from zoo.released.demo_resize import WORKING_SIZE, demo_lightness
@@ -82,6 +90,10 @@ class ReleasedColorizer:
         if ab.shape[-2:] != size:
             ab = interpolate(ab, size=size, mode="bilinear", align_corners=False)  # without antialias, as in the demo
         return ColorPrediction(ab=ab)
+
+    def export_form(self) -> ExportForm:
+        """Return what is written as an ONNX file."""
+        return ExportForm(self.network, self.colorize, WORKING_SIZE, "pillow-bicubic", "bilinear")
 
     def colorize(self, lightness: Tensor) -> Tensor:
         """Predict ab: (N, 1, H, W) L in 0..100 -> (N, 2, H, W); H and W multiples of 8."""

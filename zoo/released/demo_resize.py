@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
-from colorbench.color import lab_to_rgb8, rgb_to_lab
+from colorbench.models import pillow_resized
 
 WORKING_SIZE = 256
 
@@ -20,13 +17,4 @@ def demo_lightness(lightness: Tensor) -> Tensor:
     """
     if lightness.shape[-2:] == (WORKING_SIZE, WORKING_SIZE):
         return lightness
-    neutral = torch.cat([lightness, torch.zeros_like(lightness), torch.zeros_like(lightness)], dim=1)
-    gray = lab_to_rgb8(neutral.float())[:, 0].cpu().numpy()  # (N, H, W): all three channels are equal
-    resized = np.stack([_resized(image) for image in gray])
-    rgb = torch.from_numpy(resized)[:, None].expand(-1, 3, -1, -1).contiguous().to(lightness.device)
-    return rgb_to_lab(rgb)[:, :1].contiguous()
-
-
-def _resized(gray: np.ndarray) -> np.ndarray:
-    size = (WORKING_SIZE, WORKING_SIZE)
-    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BICUBIC))
+    return pillow_resized(lightness, (WORKING_SIZE, WORKING_SIZE), "bicubic")
