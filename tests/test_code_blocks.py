@@ -25,6 +25,7 @@ import typer
 from PIL import Image
 
 from colorbench.cli import app
+from colorbench.models.onnx_contract import parse_contract
 from tests.support.probe import write_classes
 from tests.support.study_responses import METHODS, SENTINEL, make_design, make_study_data, write_study
 from tests.support.voc import write_devkit
@@ -44,6 +45,8 @@ NOT_RUN = {
     "-p transfer-": "trains for 20 epochs; tests/protocols/test_transfer.py trains for fewer",
     "backend=inception": "downloads a network; tests/protocols/test_inception.py loads one that it makes",
     "resnet50": "downloads a classifier",
+    "onnx:ddcolor.onnx": "a network that is not here; tests/models/test_onnx_model.py makes one of its form",
+    "docker run": "another program",
     "zoo/cic.untrained ...": "the same command again, shortened in the text",
 }
 """Part of a command -> why it cannot run here."""
@@ -212,6 +215,8 @@ def test_every_block_runs_in_reading_order(home: Path, monkeypatch: pytest.Monke
                 exec(compile(block.text, block.where, "exec"), {"__name__": block.where})
             except Exception as error:
                 failures.append(f"{block.where}: {type(error).__name__}: {error}")
+        elif name := re.match(r"# (\w+)\.toml\n\[card\]", block.text):
+            parse_contract(block.text, name[1])
         else:
             (points,) = tomllib.loads(block.text)["project"]["entry-points"].values()
             module, _, name = points["warm"].partition(":")

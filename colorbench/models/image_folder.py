@@ -20,6 +20,7 @@ from PIL import Image
 from colorbench.data.decoding import Header, UnreadableImage, decode_file, read_header
 from colorbench.data.formats import readable
 from colorbench.data.loader import map_ahead
+from colorbench.data.manifest import find_manifest, read_manifest
 from colorbench.data.names import match_names, nearest_name
 from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.data.walk import check_name, walk
@@ -58,16 +59,23 @@ def same_aspect(one: Size, other: Size) -> bool:
 class ImageFolderModel:
     """A folder of images as a colorizer."""
 
-    def __init__(self, folder: Path) -> None:
-        """List the names of a folder; no file is read.
+    def __init__(self, folder: Path, manifest: Path | None = None) -> None:
+        """List the names of a folder; no image is read.
+
+        Args:
+            folder: of predictions.
+            manifest: of the inputs that they were made from, or the folder of these; None: one that lies in ``folder``.
 
         Raises:
-            UserError: for a folder that is missing or without images.
+            UserError: for a folder that is missing or without images, and a manifest that is missing or damaged.
         """
         if not folder.is_dir():
             raise UserError("no such folder of images", where=str(folder), hint="write images:FOLDER")
         check_name(str(folder), "a folder")
-        contents = walk(folder)
+        self.manifest_file = find_manifest(folder, manifest)
+        """Where the manifest of the inputs lies, where there is one."""
+        self.manifest = None if self.manifest_file is None else read_manifest(self.manifest_file)
+        contents = walk(folder, used=frozenset() if self.manifest_file is None else frozenset({self.manifest_file}))
         remark = contents.remark()
         if not contents.images:
             known = f"known: {readable()}"

@@ -28,7 +28,7 @@ from colorbench.models.card import ModelCard
 from colorbench.models.guard import one_line, usage_deferred
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.interfaces import Colorizer, OnDevice
-from colorbench.models.names import IMAGES, ONNX, parse_name, short_name, with_decoding
+from colorbench.models.names import IMAGES, ONNX, ModelName, parse_name, short_name, with_decoding
 from colorbench.models.networks import device_of, evaluation_mode, networks_of
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.models.schemes import _Source, _source
@@ -121,9 +121,8 @@ def load_model(
         asked = parse_name(model)
         decode = _either("decode", asked.decode, decode)
         temperature = _either("temperature", asked.temperature, temperature)
-        loaded = _by_name(
-            asked.name, _either("weights", asked.weights, weights), _either("contract", asked.contract, contract)
-        )
+        weights, contract = _either("weights", asked.weights, weights), _either("contract", asked.contract, contract)
+        loaded = _by_name(replace(asked, weights=weights, contract=contract))
     elif weights is not None or contract is not None:
         what = "a model that is loaded takes no weights file and no contract"
         raise UserError(what, hint="give the model by name")
@@ -139,15 +138,20 @@ def _either(key: str, in_brackets: Any, beside: Any) -> Any:
     return beside if in_brackets is None else in_brackets
 
 
-def _by_name(name: str, weights: Path | None, contract: str | None) -> LoadedModel:
-    if name.startswith((IMAGES, ONNX)) and weights is not None:
-        raise UserError(f"{name} takes no weights file", hint="leave out the weights")
-    if name.startswith(ONNX):
-        return _of_onnx_file(Path(name.removeprefix(ONNX)).expanduser(), contract)
-    if contract is not None:
-        raise UserError(f"{name} takes no contract, which is for ONNX files", hint="leave out the contract")
-    if name.startswith(IMAGES):
-        stored = ImageFolderModel(Path(name.removeprefix(IMAGES)))
+def _by_name(asked: ModelName) -> LoadedModel:
+    name, weights = asked.name, asked.weights
+    scheme = next((one for one in (IMAGES, ONNX) if name.startswith(one)), None)
+    for key, given, fits in (
+        ("weights file", asked.weights, scheme is None),
+        ("contract, which is for ONNX files", asked.contract, scheme == ONNX),
+        ("manifest, which is for stored predictions", asked.manifest, scheme == IMAGES),
+    ):
+        if given is not None and not fits:
+            raise UserError(f"{name} takes no {key}", hint=f"leave out {given}")
+    if scheme == ONNX:
+        return _of_onnx_file(Path(name.removeprefix(ONNX)).expanduser(), asked.contract)
+    if scheme == IMAGES:
+        stored = ImageFolderModel(Path(name.removeprefix(IMAGES)), asked.manifest)
         return LoadedModel(f"{IMAGES}{short_name(stored.folder)}", None, None, stored, stored.card)
     source = _source(name)
     tag = _resolve_tag(source)

@@ -11,7 +11,7 @@ from typing import Any
 
 from colorbench.errors import UserError
 
-OPTIONS = ("decode", "temperature", "weights", "contract")
+OPTIONS = ("decode", "temperature", "weights", "contract", "manifest")
 IMAGES, ONNX = "images:", "onnx:"
 """Begin a name that is a folder of predictions, or an ONNX file."""
 _WITH_OPTIONS = re.compile(r"(?P<name>[^\[]+)\[(?P<options>[^\[\]]*=.*)\]", re.DOTALL)
@@ -29,6 +29,8 @@ class ModelName:
     weights: Path | None = None
     contract: str | None = None
     """Of an ONNX file: the name of a shipped one, or a path."""
+    manifest: Path | None = None
+    """Of the inputs of a folder of predictions."""
 
     def absolute(self) -> ModelName:
         """Return the same model as it is named from any other folder."""
@@ -78,6 +80,7 @@ def parse_name(text: str) -> ModelName:
         temperature=_number(given["temperature"], text) if "temperature" in given else None,
         weights=None if weights is None else Path(weights).expanduser(),
         contract=given.get("contract"),
+        manifest=Path(given["manifest"]).expanduser() if "manifest" in given else None,
     )
 
 

@@ -20,6 +20,7 @@ from colorbench.data.decoding import Header, UnreadableImage, decode_file, decod
 from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.errors import UserError
 from colorbench.models.image_folder import SIZES, Fit, ImageFolderModel, Size, fit, same_aspect, shown
+from colorbench.models.prediction_manifest import check_manifest, manifest_notes
 
 LIGHTNESS_GAP = "lightness_gap"
 """Column of the rows: median over the pixels of |L of the prediction - L of its image|."""
@@ -50,10 +51,14 @@ def check_predictions(
         say: is told how files were found.
 
     Raises:
-        UserError: with the number of predictions that are turned, of another aspect ratio, or cropped; and the first.
+        UserError: with the number of predictions that are turned, of another aspect ratio, or cropped, and the first;
+            and for images that the manifest of the inputs does not have.
     """
     for remark in stored.remarks:
         say(f"{stored.folder}: {remark}")
+    preprocessings = list(preprocessings)
+    if stored.manifest is not None:
+        check_manifest(stored.manifest, samples, preprocessings, str(stored.manifest_file))
     sizes = {sample.id: size for sample in samples if (size := _upright_size(sample)) is not None}
     for preprocessing in map(get_preprocessing, sorted(set(preprocessings))):
         fits = {id: fit(stored.headers[id].size, size, preprocessing) for id, size in sizes.items()}
@@ -157,8 +162,10 @@ def prediction_notes(
     same = [id for id, sha256 in zip(sizes, sha256s, strict=True) if stored.sha256s[id] == sha256]
     copied = f"{len(same)} of {len(sizes)} predictions are the files of their images, true colors and all"
     copies = [f"{copied} (first {same[0]})"] if same else []
+    made = [] if stored.manifest is None else manifest_notes(stored.manifest, list(sizes), stored.sha256s)
     return [
         *copies,
+        *made,
         *_lightness_notes(stored, samples, preprocessing, list(sizes), gaps),
         *_file_notes(stored, preprocessing, sizes),
     ]

@@ -1,0 +1,98 @@
+"""Gray images for other programs: what a model would be shown, as 8-bit PNGs with a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from colorbench.color import lab_to_rgb8, rgb_to_lab
+from colorbench.data import Dataset, get_preprocessing, load_batches
+from colorbench.data.loader import SkippedImage
+from colorbench.data.manifest import FILE, Gray, InputImage, Manifest
+from colorbench.errors import UserError
+from colorbench.evaluation.device import cpu_count
+from colorbench.evaluation.image_writer import prediction_names
+from colorbench.storage import version_of, write_atomic
+
+
+def write_inputs(
+    dataset: Dataset,
+    output: Path,
+    *,
+    gray: Gray = "cie-l",
+    preprocessing: str = "native",
+    overwrite: bool = False,
+    advanced: Callable[[int], None] = lambda n: None,
+) -> tuple[Manifest, Sequence[SkippedImage]]:
+    """Write every image of a dataset as a gray PNG, upright, and ``manifest.json``.
+
+    Args:
+        dataset: color images.
+        output: a folder outside of the dataset; files lie under the images' paths, with the suffix .png.
+        gray: how color becomes gray.
+        preprocessing: applied before; the default leaves every image its size.
+        overwrite: whether files that are there are replaced.
+        advanced: is told how many images were done.
+
+    Returns:
+        The manifest, and the images that cannot be read; the manifest does not have these.
+
+    Raises:
+        UserError: for an output within the dataset, and files that are there already.
+    """
+    chosen = get_preprocessing(preprocessing)
+    names = prediction_names(sample.id for sample in dataset.samples)
+    _check_output(dataset, output, [*names.values(), FILE], overwrite=overwrite)
+    images: list[InputImage] = []
+    skipped: list[SkippedImage] = []
+    for batch in load_batches(dataset.samples, chosen, batch_size=1, workers=min(8, cpu_count())):
+        skipped += batch.skipped
+        for id, source, levels in zip(batch.ids, batch.sha256s, gray_levels(batch.rgb8, gray), strict=True):
+            data = _png(levels)
+            write_atomic(output / names[id], data, durable=False)
+            height, width = levels.shape
+            sha256 = hashlib.sha256(data).hexdigest()
+            images.append(
+                InputImage(id=id, file=names[id], width=width, height=height, source_sha256=source, sha256=sha256)
+            )
+        advanced(len(batch.ids) + len(batch.skipped))
+    version = version_of("colorbench") or "unknown"
+    manifest = Manifest(colorbench=version, dataset=dataset.name, gray=gray, preprocessing=chosen.name, images=images)
+    write_atomic(output / FILE, (manifest.model_dump_json(indent=1) + "\n").encode())
+    return manifest, skipped
+
+
+def gray_levels(rgb8: Tensor, gray: Gray) -> np.ndarray:
+    """Convert color images to gray: (N, 3, H, W) uint8 sRGB -> (N, H, W) uint8."""
+    if gray == "bt601":
+        images = rgb8.permute(0, 2, 3, 1).contiguous().numpy()
+        return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])
+    lab = rgb_to_lab(rgb8)
+    lab[:, 1:] = 0
+    levels: np.ndarray = lab_to_rgb8(lab)[:, 0].numpy()  # all three channels are equal
+    return levels
+
+
+def _png(levels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(levels)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _check_output(dataset: Dataset, output: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    target = output.resolve()
+    for sample in dataset.samples[:1]:
+        root = Path(str(sample.path.absolute()).removesuffix(sample.id)).resolve()
+        if target.is_relative_to(root):
+            what = "the output lies within the dataset, whose images would become more"
+            raise UserError(what, where=str(output), hint="give another --output")
+    present = [name for name in names if (output / name).exists()]
+    if present and not overwrite:
+        what = f"files that are there already: {len(present)}"
+        raise UserError(what, where=str(output / present[0]), hint="give another --output, or --overwrite")
