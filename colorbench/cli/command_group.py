@@ -101,8 +101,13 @@ class VerbGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Find a verb; an unknown one suggests the nearest."""
         names = self.list_commands(ctx)
+        if args[:1] == ["help"]:  # what many type first
+            if len(args) == 1:
+                print(ctx.get_help())  # noqa: T201
+                ctx.exit()
+            args = [*args[1:], "--help"]
         if args and not args[0].startswith("-") and args[0] not in names:
-            near = difflib.get_close_matches(args[0], names, n=1)
+            near = difflib.get_close_matches(args[0], [*names, "help"], n=1)
             raise UserError(
                 f"no command {args[0]!r}",
                 hint=f"did you mean `{near[0]}`?" if near else "`colorbench --help` lists them",

@@ -21,6 +21,7 @@ from colorbench.reporting.format import (
     too_few_images,
     values,
 )
+from colorbench.reporting.summary import cells, columns, in_order
 from colorbench.results.record import Difference, Metric, Record
 from colorbench.stats.paired import excludes_zero
 
@@ -36,6 +37,30 @@ class ResultPrinter:
         self.console = console
         self._stated: set[str] = set()
 
+    def summarize(self, asked: Sequence[Record], records: Sequence[Record], headline: str) -> None:
+        """Print several models under one protocol, and once what a reader must know of them.
+
+        Args:
+            asked: the models' records.
+            records: these and those of the baselines.
+            headline: the metric that decides the order.
+        """
+        first = too_few_images(records[0])
+        if first and self._new(first):
+            line(self.console, first, style="bold yellow")
+            self.console.print()
+        line(self.console, measured_on(records[0]))
+        self.console.print(Padding(summary(records, headline, self.console.width), (1, 0)))
+        found: dict[str, list[str]] = {}
+        for record in asked:
+            for remark in remarks(record):
+                found.setdefault(remark, []).append(record.model.name)
+        for remark, names in found.items():
+            of = "" if len(names) == len(asked) else f"{', '.join(names)}: "
+            self.console.print(Padding(Text(f"! {of}{remark}", style="yellow"), (0, 0, 0, 1)))
+        if found:
+            self.console.print()
+
     def show(
         self,
         record: Record,
@@ -43,6 +68,8 @@ class ResultPrinter:
         explanations: Mapping[str, str],
         headline: str,
         folder: Path | None,
+        *,
+        explain: bool = False,
     ) -> None:
         """Print everything that a reader needs to understand one record, 80 columns wide.
 
@@ -52,6 +79,7 @@ class ResultPrinter:
             explanations: metric name -> one sentence.
             headline: the metric that boards sort by.
             folder: where the record lies; None: nowhere, it is not kept.
+            explain: whether each metric is explained.
         """
         first = too_few_images(record)
         if first and self._new(first):
@@ -62,16 +90,19 @@ class ResultPrinter:
         if (verdict := difference_from_constant_color(record, headline)) is not None:
             line(self.console, verdict)
             self.console.print()
-        if self._new(f"{record.protocol.name} {record.protocol.version}"):
+        if explain and self._new(f"{record.protocol.name} {record.protocol.version}"):
             self.console.print(meaning(record, explanations, headline))
         for remark in remarks(record):
             self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
+        self.where(folder)
+        self.console.print()
+
+    def where(self, folder: Path | None) -> None:
+        """Print where a record and its page lie."""
         if folder is not None:
             line(self.console, Text.assemble("result: ", (str(folder / "record.json"), "bold")))
         if folder is not None and (folder / PAGE).is_file():
-            kind = "report: " if record.files.saved_images else "report: "
-            line(self.console, Text.assemble(kind, (str(folder / PAGE), "bold")))
-        self.console.print()
+            line(self.console, Text.assemble("report: ", (str(folder / PAGE), "bold")))
 
     def _new(self, text: str) -> bool:
         new = text not in self._stated
@@ -86,12 +117,44 @@ def line(console: Console, text: str | Text, style: str | None = None) -> None:
 
 def heading(record: Record) -> Text:
     """Return which model was measured, how and on what."""
+    return Text.assemble((record.model.name, "bold"), f" · {measured_on(record)}")
+
+
+def measured_on(record: Record) -> str:
+    """Return by which protocol, and on what."""
     data, protocol = record.dataset, record.protocol
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
-    described = (
-        f" · {protocol.name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
-    )
-    return Text.assemble((record.model.name, "bold"), described)
+    return f"{protocol.name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
+
+
+def summary(records: Sequence[Record], headline: str, width: int) -> Table:
+    """Build the table of several models: a row each, the best first, and as many metrics as there is room for."""
+    ordered, metrics = in_order(records, headline), columns(records, headline)
+    names = [record.model.name for record in ordered]
+    rows = [cells(record, metrics) for record in ordered]
+    room = width - max(map(len, names)) - 2
+    shown = 0
+    while shown < len(metrics):
+        metric = metrics[shown]
+        needed = max(len(metric.name), *(len(part) for row in rows for part in row[shown])) + 2
+        if shown and needed > room:
+            break
+        room, shown = room - needed, shown + 1
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("", no_wrap=True)
+    for metric in metrics[:shown]:
+        arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
+        table.add_column(f"{metric.name}\n{metric.unit}{arrow}".strip(), justify="right", no_wrap=True)
+    for name, row in zip(names, rows, strict=True):
+        texts = [
+            Text(value, style="bold").append(f"\n{between}".rstrip(), style="not bold dim")
+            for value, between in row[:shown]
+        ]
+        table.add_row(name, *texts)
+    if shown < len(metrics):
+        table.caption = f"{len(metrics) - shown} more metrics: --format markdown, or the records"
+        table.caption_justify = "left"
+    return table
 
 
 def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:

@@ -49,6 +49,9 @@ Json = Annotated[
         help="Print JSON to standard output; messages go to standard error.",
     ),
 ]
+Format = Annotated[str, typer.Option("--format", metavar="text|markdown", help="Format of the results table.")]
+FORMATS = ("text", "markdown")
+Explain = Annotated[bool, typer.Option("--explain", help="Explain what each metric means.")]
 Figures = Annotated[
     Path | None, typer.Option("--figures", metavar="DIR", help="Also write the plots there for a paper: PDF and SVG.")
 ]

@@ -49,23 +49,45 @@ class TransientBar:
         self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-class ProgressBar(TransientBar):
-    """Listens to a run."""
+LOG_PERIOD = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
 
-    def __init__(self, console: Console) -> None:
-        super().__init__(console)
+
+class ProgressBar(TransientBar):
+    """Listens to a run: a bar on a terminal; elsewhere a line every half minute, for logs."""
+
+    def __init__(self, console: Console, *, quiet: bool = False) -> None:
+        """Set up the bar; ``quiet``: neither bar nor lines nor messages."""
+        super().__init__(console, quiet=quiet)
         self._task: TaskID | None = None
+        self._quiet = quiet
+        self._total = self._done = 0
+        self._told = time.monotonic()
+
+    def message(self, text: str) -> None:
+        """Print one line for people, unless they asked for none."""
+        if not self._quiet:
+            super().message(text)
 
     def started(self, total: int) -> None:
         """Start the bar for ``total`` images that are still to be evaluated."""
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task("images", total=total, beside="")
+        self._total, self._done, self._told = total, 0, time.monotonic()
 
     def advanced(self, n: int, images_per_second: float) -> None:
         """Advance the bar by ``n`` images."""
+        self._done += n
         if self._task is not None:
             self._bar.update(self._task, advance=n, beside=f"{images_per_second:.1f} images/s")
+        now = time.monotonic()
+        if self.console.is_terminal or now - self._told < LOG_PERIOD:
+            return
+        self._told = now
+        left = _clock((self._total - self._done) / max(images_per_second, 1e-9))
+        share = f"{self._done}/{self._total} images ({100 * self._done / max(self._total, 1):.0f} %)"
+        self.message(f"{share}, {images_per_second:.1f} images/s, {left} left")
 
 
 _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")
@@ -103,9 +125,13 @@ class TrainingProgress(TransientBar):
         if self._first is None or step <= self._first[0] or step == steps:
             return ""
         pace = (time.monotonic() - self._first[1]) / (step - self._first[0])
-        minutes, seconds = divmod(round(pace * (steps - step)), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"  {hours}:{minutes:02d}:{seconds:02d} left"
+        return f"  {_clock(pace * (steps - step))} left"
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
 
 
 def _message(figures: Mapping[str, float]) -> str:

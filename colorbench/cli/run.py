@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from colorbench.cli.options import (
+    FORMATS,
     Debug,
     Decode,
     Device,
+    Explain,
     Figures,
+    Format,
     Json,
     Limit,
     ListFile,
@@ -22,11 +25,8 @@ from colorbench.cli.options import (
     choice,
     key_values,
 )
-from colorbench.cli.standard_output import print_result, standard_output_kept
-from colorbench.errors import RunError, UserError
-
-if TYPE_CHECKING:
-    from colorbench.results.record import Record
+from colorbench.cli.standard_output import standard_output_kept
+from colorbench.errors import MissingWeightsError, UserError
 
 ROLES = ("train", "test")
 
@@ -39,12 +39,13 @@ def run(
             "--model",
             "-m",
             metavar="NAME",
-            help="A name that `colorbench list` shows, FILE.py:CLASS or images:DIR; 'zoo/cic[decode=mode]'.",
+            help="A name that `colorbench list` shows, FILE.py:CLASS or images:DIR; 'zoo/cic[decode=mode]'; "
+            "a,b and 'zoo/*'; repeatable.",
         ),
     ],
     protocol: Annotated[
         list[str],
-        typer.Option("--protocol", "-p", metavar="NAME", help="Protocol, such as auc or auc@cic2016; repeatable."),
+        typer.Option("--protocol", "-p", metavar="NAME", help="Protocol, such as auc or auc@cic2016; a,b; repeatable."),
     ],
     data: Annotated[
         list[str] | None,
@@ -100,6 +101,12 @@ def run(
         typer.Option("--workers", "-j", min=0, metavar="N", help="Data-loading threads [default: one per core]."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Do not download anything.")] = False,
+    format: Format = "text",
+    explain: Explain = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Of several models, also print each one's own table.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the results alone, no messages.")] = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -116,25 +123,39 @@ def run(
 
     from colorbench.cli.console import console
     from colorbench.cli.interrupt import tell_when_interrupted
+    from colorbench.cli.model_names import expand_names
     from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.results import Shown, show_results
     from colorbench.data.sources import open_dataset
     from colorbench.evaluation.config import RunConfig
     from colorbench.evaluation.device import processes
     from colorbench.evaluation.resolve import check_roles, get_protocol
     from colorbench.evaluation.runner import run as measure
     from colorbench.models.loading import load_model
+    from colorbench.models.names import split_names
     from colorbench.storage.atomic import check_writable
 
     if figures is not None:
         check_writable(figures, "--figures")
     sets = by_role(data or [])
     tell_when_interrupted("run the same command to resume")
-    protocols = list(dict.fromkeys(protocol))
+    choice(format, FORMATS, "--format")
+    protocols = list(dict.fromkeys(name for text in protocol for name in split_names(text)))
     check_roles(sets, (get_protocol(name.partition("@")[0]) for name in protocols))
-    named = list(dict.fromkeys(model))
-    check_options(named, {"weights": weights, "decode": decode, "temperature": temperature})
-    with standard_output_kept():  # what a plugin prints is no result
-        loaded = [load_model(name, decode=decode, temperature=temperature, weights=weights) for name in named]
+    named = expand_names(model)
+    check_options(list(named), {"weights": weights, "decode": decode, "temperature": temperature})
+    loaded = []
+    with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
+        for name, by_pattern in named.items():  # what a plugin prints is no result
+            try:
+                loaded.append(load_model(name, decode=decode, temperature=temperature, weights=weights))
+            except MissingWeightsError as error:
+                if not by_pattern:
+                    raise
+                bar.message(f"{name} is left out: {error}")
+    if not loaded:
+        what = f"no model of {', '.join(model)} has its weights here"
+        raise UserError(what, hint="give --weights, or allow downloads")
     request = RunConfig(
         models=loaded,
         protocols=protocols,
@@ -155,58 +176,13 @@ def run(
         limit=limit,
         command=("colorbench", *sys.argv[1:]),
     )
-    with standard_output_kept(), ProgressBar(console(text_to_stderr=True)) as bar:
+    with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
         records = measure(request, bar)
     if processes()[0] == 0:  # of several processes one speaks
         names = {one.full_name for one in loaded}
-        show([record for record in records if record.model.name in names], records, output, figures, json=json)
-
-
-def show(asked: Sequence[Record], records: Sequence[Record], output: Path, figures: Path | None, *, json: bool) -> None:
-    """Write each record's page, print its table, and the records themselves where asked.
-
-    Args:
-        asked: records of the models that were named.
-        records: these and those of the baselines.
-        output: of the run.
-        figures: where plots for a paper go.
-        json: whether the records are printed, too.
-    """
-    from colorbench.cli.classifier_agreement import show_classifiers
-    from colorbench.cli.console import ResultPrinter, console
-    from colorbench.cli.show import spec_of
-    from colorbench.evaluation.runner import record_folder
-    from colorbench.reporting.classifier_agreement import scores_classified
-    from colorbench.reporting.format import baselines
-    from colorbench.reporting.page import write_report
-    from colorbench.reporting.plot_output import write_figures
-    from colorbench.reporting.record_plots import record_plots
-
-    closing = ResultPrinter(console(text_to_stderr=json))
-    for record in asked:
-        spec = spec_of(record.protocol.name)
-        explanations = {metric.name: metric.explanation for metric in spec.metrics if metric.explanation}
-        beside = [
-            other
-            for other in records
-            if other.protocol.identity_sha256 == record.protocol.identity_sha256
-            and other.dataset.fingerprint == record.dataset.fingerprint
-        ]
-        folder = record_folder(output, record)
-        try:
-            write_report(folder, explanations=explanations, headline=spec.headline)
-            if figures is not None:
-                write_figures(record_plots(record, baselines(record, beside)), figures)
-        except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
-            closing.console.print(f"no page or figure was written: {error}", soft_wrap=True, markup=False)
-        closing.show(record, beside, explanations, spec.headline, folder)
-    for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
-        alike = [record for record in records if record.protocol.identity_sha256 == identity]
-        for score in scores_classified(alike)[:1]:
-            show_classifiers(closing.console, alike, score)
-    if json:
-        texts = [record.model_dump_json(indent=1) for record in asked]
-        print_result(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
+        asked = [record for record in records if record.model.name in names]
+        how = Shown(format, explain=explain, verbose=verbose, json=json)
+        show_results(asked, records, output, figures, how)
 
 
 def by_role(data: Sequence[str]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Json, Limit, ListFile, choice
-from colorbench.cli.standard_output import print_result, standard_output_kept
+from colorbench.cli.options import FORMATS, Debug, Explain, Format, Json, Limit, ListFile, choice
+from colorbench.cli.standard_output import standard_output_kept
 
 
 def score(
@@ -34,6 +34,8 @@ def score(
         Path | None,
         typer.Option("--output", "-o", metavar="DIR", help="Also keep the results there, with scores of each image."),
     ] = None,
+    format: Format = "text",
+    explain: Explain = False,
     json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -43,13 +45,13 @@ def score(
     The results equal those of `colorbench run --model images:PREDICTIONS --data GROUND_TRUTH`.
     """
     from colorbench._api.score import scored
-    from colorbench.cli.console import ResultPrinter, console
+    from colorbench.cli.console import console
     from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.results import Shown, show_results
     from colorbench.cli.run import parameters
-    from colorbench.cli.run import show as show_results
-    from colorbench.cli.show import spec_of
     from colorbench.data.sources import open_dataset
 
+    choice(format, FORMATS, "--format")
     protocols = list(dict.fromkeys(protocol or ["fidelity"]))
     with standard_output_kept(), ProgressBar(console(text_to_stderr=True)) as bar:
         records = scored(
@@ -63,14 +65,4 @@ def score(
             listener=bar,
             command=("colorbench", *sys.argv[1:]),
         )
-    if output is not None:
-        show_results(records, records, output, None, json=json)
-        return
-    printer = ResultPrinter(console(text_to_stderr=json))
-    for record in records:
-        spec = spec_of(record.protocol.name)
-        explanations = {metric.name: metric.explanation for metric in spec.metrics if metric.explanation}
-        printer.show(record, [], explanations, spec.headline, None)
-    if json:
-        texts = [record.model_dump_json(indent=1) for record in records]
-        print_result(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
+    show_results(records, records, output, None, Shown(format, explain=explain, json=json))

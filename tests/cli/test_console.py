@@ -22,7 +22,7 @@ def printed(make_record):
         others = [make_record(model, scale=scale) for model, scale in scales.items()] if beside else []
         stream = io.StringIO()
         console = Console(file=stream, width=width, markup=False, emoji=False, highlight=False)
-        ResultPrinter(console).show(record, others, EXPLAINED, "auc_rebalanced_stable", folder)
+        ResultPrinter(console).show(record, others, EXPLAINED, "auc_rebalanced_stable", folder, explain=True)
         return stream.getvalue()
 
     return render
@@ -111,7 +111,7 @@ def test_what_was_explained_once_is_not_explained_again(make_record) -> None:
     stream = io.StringIO()
     closing = ResultPrinter(Console(file=stream, width=80))
     for model in ("zoo/cic.small", "zoo/gray"):
-        closing.show(make_record(model, n=14), [], EXPLAINED, "auc_raw", Path("runs/x"))
+        closing.show(make_record(model, n=14), [], EXPLAINED, "auc_raw", Path("runs/x"), explain=True)
     for once in ("How near the colors are.", "smoke test on 14 images"):
         assert stream.getvalue().count(once) == 1
     assert stream.getvalue().count("90.46") == 2

@@ -65,6 +65,12 @@ def test_an_unknown_verb_suggests_the_nearest(colorbench) -> None:
     assert done.stderr == "error: no command 'colorise'. Did you mean `colorize`?\n"
 
 
+def test_help_is_a_verb_too() -> None:
+    assert "Commands:" in CliRunner().invoke(app, ["help"]).stdout
+    assert "colorbench score" in CliRunner().invoke(app, ["help", "score"]).stdout
+    assert CliRunner().invoke(app, ["hlep"]).stderr == "error: no command 'hlep'. Did you mean `help`?\n"
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch):
     """A verb ``fail`` that raises what it is given; returns its outcome."""

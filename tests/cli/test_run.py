@@ -14,6 +14,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from colorbench.cli import app
+from colorbench.cli.model_names import expand_names
 from colorbench.cli.run import by_role, parameters
 from colorbench.errors import UserError
 from colorbench.evaluation.resolve import check_roles, get_protocol
@@ -28,7 +29,7 @@ def run(*arguments: object) -> Result:
 def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path]:
     """A run of two protocols with baselines, and its output."""
     output = tmp_path_factory.mktemp("runs")
-    done = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", images, "-o", output)
+    done = run("-m", "zoo/cic.untrained", "-p", "auc,fidelity", "-d", images, "-o", output, "--explain")
     assert done.exit_code == 0, done.output
     return done, output
 
@@ -69,10 +70,61 @@ def test_records_and_pages_lie_where_it_says(finished) -> None:
 def test_the_same_command_shows_the_finished_run(finished, images: Path) -> None:
     output = finished[1]
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()}
-    again = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", images, "-o", output)
+    again = run("-m", "zoo/cic.untrained", "-p", "auc", "-p", "fidelity", "-d", images, "-o", output, "--explain")
     assert again.stdout == finished[0].stdout
     assert "reused from" in again.stderr
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*") if path.is_file()} == before
+
+
+def test_several_models_are_one_table(finished, images: Path) -> None:
+    flags = ("-p", "auc", "-d", images, "-o", finished[1])
+    done = run("-m", "zoo/cic.untrained,zoo/half-chroma", *flags)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    rows = [line.split()[0] for line in lines if line.startswith("zoo/")]
+    assert sorted(rows) == sorted(
+        ["zoo/cic.untrained", "zoo/half-chroma", "zoo/gray", "zoo/constant", "zoo/ground-truth"]
+    )
+    assert rows[0] == "zoo/cic.untrained", "references and baselines stand below"
+    assert sum("smoke test on 3 images" in line for line in lines) == 1
+    assert sum(line.startswith("report: ") for line in lines) == 2
+    verbose = run("-m", "zoo/cic.untrained,zoo/half-chroma", *flags, "--verbose")
+    assert "zoo/half-chroma · auc version 1" in verbose.stdout
+
+
+def test_the_table_in_markdown(finished, images: Path) -> None:
+    done = run("-m", "zoo/cic.untrained", "-p", "auc", "-d", images, "-o", finished[1], "--format", "markdown", "-q")
+    assert done.stderr == ""
+    head, line, *rows = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    cells = [cell.strip() for cell in head.strip("|").split("|")]
+    assert cells[:2] == ["model", "auc_rebalanced_stable % ↑"]
+    assert set(line) <= set("|:-")
+    assert {row.strip("|").split("|")[0].strip() for row in rows} == {
+        "zoo/cic.untrained",
+        "zoo/gray",
+        "zoo/constant",
+        "zoo/ground-truth",
+    }
+    assert run("-m", "zoo/gray", "-p", "auc", "-d", images, "--format", "html").exit_code == 2
+
+
+def test_names_by_list_and_pattern() -> None:
+    assert expand_names(["zoo/cic[decode=mode,temperature=1],zoo/gray", "images:a,b", "m.py:A"]) == dict.fromkeys(
+        ["zoo/cic[decode=mode,temperature=1]", "zoo/gray", "images:a,b", "m.py:A"], False
+    )
+    found = expand_names(["zoo/l2", "zoo/l2*[decode=mode]"])
+    assert found == {"zoo/l2": False, "zoo/l2[decode=mode]": True, "zoo/l2-ft[decode=mode]": True}
+    with pytest.raises(UserError, match="no model matches 'zoo/x"):
+        expand_names(["zoo/x*"])
+
+
+def test_a_pattern_leaves_out_models_whose_weights_are_not_here(images: Path, tmp_path: Path) -> None:
+    flags = ("-p", "auc", "-d", images, "-o", tmp_path, "--limit", 2, "--no-baselines", "--offline")
+    done = run("-m", "zoo/eccv*", "-m", "zoo/gray", *flags)
+    assert done.exit_code == 0, done.output
+    assert "zoo/eccv16 is left out" in done.stderr
+    assert run("-m", "zoo/eccv16", *flags).exit_code == 2
+    assert "has its weights here" in run("-m", "zoo/eccv*", *flags).stderr
 
 
 def test_json_is_the_record_alone(finished, images: Path) -> None:
