@@ -101,3 +101,34 @@ def build(
         typer.echo(line, err=True)
     if made.excluded:
         raise typer.Exit(1)
+
+
+def view(
+    ctx: typer.Context,
+    results: Annotated[
+        list[Path] | None, typer.Argument(metavar="RESULTS...", help="Folders with results [default: runs].")
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, metavar="N", help="Port; 0: any that is free.")
+    ] = 8765,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    debug: Debug = False,
+) -> None:
+    """Show the leaderboard of a folder in a browser, and keep it up to date.
+
+    The page is served on this machine alone, shows the thumbnails of your own images, and is built again as results
+    arrive. Stop it with Ctrl-C.
+    """
+    from colorbench.errors import UserError
+    from leaderboards.view import LiveBoard, server
+
+    folders = results or [Path("runs")]
+    for folder in folders:
+        if not folder.is_dir():
+            raise UserError("there is no such folder", where=str(folder), hint="give the --output of `colorbench run`")
+    with server(LiveBoard(folders), port) as served:
+        address = f"http://127.0.0.1:{served.server_address[1]}/"
+        typer.echo(f"{address}  (Ctrl-C stops it)")
+        if browser:
+            typer.launch(address)
+        served.serve_forever()

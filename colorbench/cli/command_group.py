@@ -48,6 +48,7 @@ VERBS = {
 """Each summary is the first line of the verb's own help (a test holds them together)."""
 OWN_PLUGINS = {
     "leaderboard": "Build an HTML leaderboard.",
+    "view": "Show the leaderboard of a folder in a browser, and keep it up to date.",
     "study": "Human evaluation (real vs. fake): build, serve, analyze, power.",
 }
 """Summaries of the verbs that our own wings bring by the same door as any package."""
