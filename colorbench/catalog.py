@@ -58,8 +58,7 @@ def describe(plugin: Plugin) -> dict[str, Any]:
 
         spec = as_protocol(plugin.load(), plugin.name).spec
         return {"title": spec.title, "version": spec.version, "presets": list(spec.preset_names)}
-    from colorbench.models.card import ModelCard
-    from colorbench.models.loading import load_model, tags_of
+    from colorbench.models import ModelCard, load_model, tags_of
 
     factory = plugin.load()
     card = getattr(factory, "card", None)

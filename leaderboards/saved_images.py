@@ -21,9 +21,8 @@ from PIL import Image
 from pydantic import ValidationError
 
 from colorbench.errors import UserError
-from colorbench.evaluation import prediction_names
 from colorbench.models import GRAY_MODEL, TRUTH_MODEL
-from colorbench.results import INDEX_NAME, SavedImage
+from colorbench.results import INDEX_NAME, SavedImage, prediction_names
 from colorbench.storage import MEGABYTE, is_inside, read_plain
 from leaderboards.entries import Entry
 

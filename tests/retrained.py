@@ -55,12 +55,13 @@ def train(folder: Path, state: str) -> str:
 
 def measure(protocol: str, sets: Path, model: str, output: Path, told: Connection) -> None:
     """Run in this process: tells when measuring begins, and the key and the numbers at the end."""
-    from colorbench.evaluation import feature_store, runner, shard_job
-    from colorbench.models.loading import load_model
+    from colorbench.evaluation import finish, runner
+    from colorbench.models import load_model
+    from colorbench.results import shard
     from tests.evaluation import test_retrained
 
-    shard_job.SHARD = feature_store.SHARD = 2
-    runner.check_models = lambda *_: {}  # writes nothing, and would take most of the time
+    shard.SHARD = 2
+    finish.check_models = lambda *_: {}  # writes nothing, and would take most of the time
     request = test_retrained.requests(sets)[protocol](load_model(model), output)
     told.send(None)
     record = runner.run(request)[0]

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.decoding import UnreadableImage, decode_file, decode_pixels
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, UnreadableImage, open_dataset
+from colorbench.data.decoding import decode_file, decode_pixels
 from colorbench.errors import UserError
-from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol
-from colorbench.models.loading import LoadedModel
+from colorbench.evaluation import DatasetProtocol, ImageProtocol
+from colorbench.models import LoadedModel
 
 Model = str | LoadedModel | type | object
 """A name, what ``load_model`` returned, or a model's object or class."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from colorbench.errors import UserError
-from colorbench.evaluation.interfaces import NullProgress
+from colorbench.evaluation import NullProgress
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

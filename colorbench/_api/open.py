@@ -6,11 +6,10 @@ from pathlib import Path
 
 from colorbench._api.arguments import Model
 from colorbench._api.messages import names_arguments
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset as open_source
+from colorbench.data import Dataset
+from colorbench.data import open_dataset as open_source
 from colorbench.evaluation.device import device_of
-from colorbench.models import loading
-from colorbench.models.loading import LoadedModel
+from colorbench.models import LoadedModel, loading
 
 
 @names_arguments

@@ -10,11 +10,11 @@ from PIL import Image
 
 from colorbench._api.arguments import Data, Model, as_dataset, as_pixels
 from colorbench._api.messages import LogProgress, names_arguments, rename_flags
-from colorbench.data.loader import GrayPolicy
+from colorbench.data import GrayPolicy
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import Prediction
+from colorbench.evaluation import Prediction, predict_images
 from colorbench.evaluation.device import device_of
-from colorbench.evaluation.predict import colorize_image, predict_images
+from colorbench.evaluation.predict import colorize_image
 from colorbench.models import loading
 
 

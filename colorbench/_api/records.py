@@ -8,20 +8,18 @@ from secrets import randbelow
 
 from colorbench._api.arguments import Data
 from colorbench._api.messages import names_arguments
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import UserError
+from colorbench.evaluation import record_folder
 from colorbench.evaluation.resolve import headline_of
-from colorbench.evaluation.runner import record_folder
-from colorbench.results import record as stored
+from colorbench.results import Comparison, LoadedRun, Record, load_run
+from colorbench.results import read_record as read_stored
 from colorbench.results.compare import compare as compare_runs
-from colorbench.results.comparison import Comparison
-from colorbench.results.load import LoadedRun, load_run
-from colorbench.results.record import Record
-from colorbench.verification.checks import verify as verify_folder
-from colorbench.verification.choose_records import choose_common, choose_record
-from colorbench.verification.find_images import dataset_name, images_of
-from colorbench.verification.rerun import Wanted, rerunner
-from colorbench.verification.schema import Verification
+from colorbench.verification import Verification
+from colorbench.verification import verify as verify_folder
+from colorbench.verification.choose_records import choose_common, choose_record, dataset_name, images_of
+from colorbench.verification.remeasure import Wanted
+from colorbench.verification.rerun import rerunner
 
 
 @names_arguments
@@ -112,4 +110,4 @@ def read_record(folder: Path | str) -> Record:
         UserError: where there is none, or it is none of this version.
     """
     path = Path(folder)
-    return stored.read_record(path.parent if path.name == "record.json" else path)
+    return read_stored(path.parent if path.name == "record.json" else path)

@@ -8,14 +8,14 @@ from typing import Any, TypedDict, Unpack, overload
 
 from colorbench._api.arguments import Data, Model, Protocol, as_roles, by_protocol
 from colorbench._api.messages import LogProgress, names_arguments
-from colorbench.data.loader import GrayPolicy
+from colorbench.data import GrayPolicy
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunConfig, Save
-from colorbench.evaluation.interfaces import ProgressListener
+from colorbench.evaluation import ProgressListener, RunConfig
+from colorbench.evaluation import run as run_config
+from colorbench.evaluation.config import Save
 from colorbench.evaluation.resolve import as_protocol, asked_protocols
-from colorbench.evaluation.runner import run as run_config
-from colorbench.models.reference_models import BASELINES
-from colorbench.results.record import Record
+from colorbench.models import BASELINES
+from colorbench.results import Record
 
 
 class RunOptions(TypedDict, total=False):

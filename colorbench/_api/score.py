@@ -9,14 +9,12 @@ from typing import Any, overload
 
 from colorbench._api.arguments import Data, Protocol, as_dataset, by_protocol
 from colorbench._api.messages import LogProgress, names_arguments
-from colorbench.data.dataset import Dataset
-from colorbench.data.loader import GrayPolicy
+from colorbench.data import Dataset, GrayPolicy
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.interfaces import ProgressListener
+from colorbench.evaluation import ProgressListener, RunConfig
+from colorbench.evaluation import run as run_config
 from colorbench.evaluation.resolve import as_protocol
-from colorbench.evaluation.runner import run as run_config
-from colorbench.results.record import Record
+from colorbench.results import Record
 
 
 @overload

@@ -13,7 +13,7 @@ from colorbench.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from colorbench.testing.report import CheckReport
+    from colorbench.testing import CheckReport
 
 
 def check(
@@ -57,8 +57,8 @@ def check(
     from colorbench.cli.options import key_values
     from colorbench.cli.run import by_role
     from colorbench.cli.standard_output import standard_output_kept
-    from colorbench.data.sources import open_dataset
-    from colorbench.testing.kinds import check as check_target
+    from colorbench.data import open_dataset
+    from colorbench.testing import check as check_target
     from colorbench.testing.kinds import kind_of
 
     kind = kind_of(name)

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from colorbench.cli.console import line
+from colorbench.reporting import format_number, too_few_images
 from colorbench.reporting.classifier_agreement import ClassifiersTable, classifiers_table
-from colorbench.reporting.format import format_number, too_few_images
-from colorbench.results.record import Record
+from colorbench.results import Record
 
 
 def show_classifiers(console: Console, records: Sequence[Record], score: str) -> None:

@@ -39,11 +39,12 @@ def colorize(
     from colorbench.cli.console import console
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
-    from colorbench.data.decoding import UnreadableImage, decode_file
+    from colorbench.data import UnreadableImage
+    from colorbench.data.decoding import decode_file
     from colorbench.evaluation.device import device_of
     from colorbench.evaluation.predict import colorize_image
-    from colorbench.models.loading import load_model
-    from colorbench.storage.atomic import check_writable
+    from colorbench.models import load_model
+    from colorbench.storage import check_writable
 
     tell_when_interrupted(f"the images that are finished lie in {output}")
     terminal = console(text_to_stderr=True)
@@ -127,7 +128,7 @@ def write_png(path: Path, rgb: ndarray) -> None:
 
     from PIL import Image
 
-    from colorbench.storage.atomic import write_atomic
+    from colorbench.storage import write_atomic
 
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG")

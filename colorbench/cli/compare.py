@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.results.comparison import Comparison, PairedTest
+    from colorbench.results import Comparison
+    from colorbench.results.comparison import PairedTest
 
 MILLION = 1_000_000
 LONGEST_NAME = 38
@@ -54,8 +55,8 @@ def compare(
     """
     from colorbench.cli.console import console
     from colorbench.evaluation.resolve import headline_of
+    from colorbench.results import load_run
     from colorbench.results.compare import compare as compare_runs
-    from colorbench.results.load import load_run
     from colorbench.verification.choose_records import choose_common
 
     folders = choose_common(records, protocol)
@@ -104,7 +105,8 @@ def differences(tests: Sequence[PairedTest]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.reporting.format import format_number, interval
+    from colorbench.reporting import format_number
+    from colorbench.reporting.format import interval
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
@@ -146,7 +148,7 @@ def needed(images: int | None) -> str:
 
 def verdicts(tests: Sequence[PairedTest]) -> list[str]:
     """Return what the tests show, a sentence for each outcome."""
-    from colorbench.reporting.format import format_number
+    from colorbench.reporting import format_number
 
     stated = []
     for side, metrics in (("A", [t for t in tests if t.verdict == "a"]), ("B", [t for t in tests if t.verdict == "b"])):
@@ -174,7 +176,7 @@ def images(test: PairedTest) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.reporting.format import format_number
+    from colorbench.reporting import format_number
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column(f"images that decide {test.metric} most", no_wrap=True)

@@ -10,20 +10,19 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from colorbench.reporting import format_number, too_few_images
 from colorbench.reporting.format import (
     baselines,
     difference_from,
     difference_from_constant_color,
-    format_number,
     interval,
     low_effective_n,
     remarks,
-    too_few_images,
     values,
 )
 from colorbench.reporting.summary import cells, columns, in_order
-from colorbench.results.record import Difference, Metric, Record
-from colorbench.stats.paired import excludes_zero
+from colorbench.results import Difference, Metric, Record
+from colorbench.stats import excludes_zero
 
 PAGE = "report.html"
 LONGEST_HEAD = len("[89.50, 91.50]")

@@ -28,9 +28,8 @@ def export(
     FILE.toml is the contract: it says how an image is resized for the network, and what its numbers mean. The result is
     compared with the network, and is a model itself: colorbench run --model onnx:FILE.onnx. Needs the extra `onnx`.
     """
-    from colorbench.models.loading import load_model
-    from colorbench.models.onnx_export import export_onnx
-    from colorbench.storage.atomic import check_writable
+    from colorbench.models import export_onnx, load_model
+    from colorbench.storage import check_writable
 
     for file in (output, output.with_suffix(".toml")):
         if file.exists() and not overwrite:

@@ -44,9 +44,9 @@ def inputs(
     from colorbench.cli.console import console
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
-    from colorbench.data.sources import open_dataset
+    from colorbench.data import open_dataset
     from colorbench.evaluation.gray_inputs import write_inputs
-    from colorbench.storage.atomic import check_writable
+    from colorbench.storage import check_writable
 
     way = choice(gray, ("cie-l", "bt601"), "--gray")
     dataset = open_dataset(data, list_file=list_file)

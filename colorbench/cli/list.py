@@ -39,8 +39,8 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
 
 def datasets() -> list[dict[str, Any]]:
     """List the packaged images, and the sets that are known by name (``NAME=DIR``)."""
+    from colorbench.data import open_dataset
     from colorbench.data.listed_set import listed_set
-    from colorbench.data.sources import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
     from colorbench.errors import UserError
     from colorbench.registry import registered

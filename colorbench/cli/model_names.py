@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from colorbench.errors import UserError
-from colorbench.models.names import split_names
+from colorbench.models import split_names
 from colorbench.registry import registered
 
 _PATTERN = re.compile(r"(?P<pattern>[^\[:]*[*?][^\[:]*)(?P<options>\[.*\])?")

@@ -13,7 +13,7 @@ from colorbench.cli.standard_output import print_result
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from colorbench.color.prior import Prior
+    from colorbench.color import Prior
 
 TOP = 10
 BATCH = 16
@@ -46,10 +46,10 @@ def prior(
     colorbench run --protocol auc --param prior=FILE.npy
     """
     from colorbench.cli.console import console
-    from colorbench.color.prior import save_prior
+    from colorbench.color import save_prior
     from colorbench.color.prior import smooth as smoothed
     from colorbench.errors import UserError
-    from colorbench.storage.atomic import check_writable
+    from colorbench.storage import check_writable
 
     if smooth and soft:
         raise UserError("soft counts are smooth already, and smoothing twice flattens them", hint="add --hard")
@@ -77,12 +77,10 @@ def count(
 
     from colorbench.cli.console import console
     from colorbench.cli.progress import ProgressBar
-    from colorbench.color.grid import ab_bins
-    from colorbench.color.lab import rgb_to_lab
+    from colorbench.color import ab_bins, rgb_to_lab
     from colorbench.color.prior import from_counts, hard_counts, soft_counts
-    from colorbench.data.loader import SkippedImage, load_batches
-    from colorbench.data.preprocessing import get_preprocessing
-    from colorbench.data.sources import open_dataset
+    from colorbench.data import get_preprocessing, load_batches, open_dataset
+    from colorbench.data.loader import SkippedImage
     from colorbench.errors import RunError
 
     dataset = open_dataset(data, list_file=list_file)
@@ -116,7 +114,7 @@ def print_prior(terminal: Console, prior: Prior, path: Path) -> None:
     import numpy as np
     from rich.table import Table
 
-    from colorbench.color.grid import ab_bins
+    from colorbench.color import ab_bins
 
     p = prior.probabilities
     table = Table(box=None, pad_edge=False, header_style="dim")

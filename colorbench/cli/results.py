@@ -11,14 +11,13 @@ from colorbench.cli.console import ResultPrinter, console, meaning
 from colorbench.cli.show import spec_of
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.runner import record_folder
+from colorbench.evaluation import record_folder
+from colorbench.reporting import write_figures, write_report
 from colorbench.reporting.classifier_agreement import scores_classified
 from colorbench.reporting.format import baselines
-from colorbench.reporting.page import write_report
-from colorbench.reporting.plot_output import write_figures
 from colorbench.reporting.record_plots import record_plots
 from colorbench.reporting.summary import as_markdown
-from colorbench.results.record import Record
+from colorbench.results import Record
 
 
 @dataclass(frozen=True)

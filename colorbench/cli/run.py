@@ -126,14 +126,13 @@ def run(
     from colorbench.cli.model_names import expand_names
     from colorbench.cli.progress import ProgressBar
     from colorbench.cli.results import Shown, show_results
-    from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.config import RunConfig
+    from colorbench.data import open_dataset
+    from colorbench.evaluation import RunConfig, get_protocol
+    from colorbench.evaluation import run as measure
     from colorbench.evaluation.device import processes
-    from colorbench.evaluation.resolve import check_roles, get_protocol
-    from colorbench.evaluation.runner import run as measure
-    from colorbench.models.loading import load_model
-    from colorbench.models.names import split_names
-    from colorbench.storage.atomic import check_writable
+    from colorbench.evaluation.resolve import check_roles
+    from colorbench.models import load_model, split_names
+    from colorbench.storage import check_writable
 
     if figures is not None:
         check_writable(figures, "--figures")

@@ -49,7 +49,7 @@ def score(
     from colorbench.cli.progress import ProgressBar
     from colorbench.cli.results import Shown, show_results
     from colorbench.cli.run import parameters
-    from colorbench.data.sources import open_dataset
+    from colorbench.data import open_dataset
 
     choice(format, FORMATS, "--format")
     protocols = list(dict.fromkeys(protocol or ["fidelity"]))

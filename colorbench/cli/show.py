@@ -15,7 +15,7 @@ from colorbench.errors import MissingWeightsError, UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from colorbench.evaluation.interfaces import ProtocolSpec
+    from colorbench.evaluation import ProtocolSpec
 
 
 def show(
@@ -69,8 +69,8 @@ def describe(name: str) -> dict[str, Any]:
 def model(name: str) -> dict[str, Any]:
     """Return a model's card, its tags and training presets."""
     from colorbench.models import interfaces as capabilities
+    from colorbench.models import load_model, model_factory, tags_of
     from colorbench.models.download import without_downloads
-    from colorbench.models.loading import load_model, model_factory, tags_of
     from colorbench.models.names import IMAGES, ONNX, parse_name
 
     try:
@@ -130,8 +130,7 @@ def model_without_weights(name: str, error: MissingWeightsError) -> dict[str, An
     Raises:
         MissingWeightsError: for a model whose class has no card.
     """
-    from colorbench.models.card import ModelCard
-    from colorbench.models.loading import model_factory, tags_of
+    from colorbench.models import ModelCard, model_factory, tags_of
     from colorbench.models.names import parse_name
 
     factory = model_factory(parse_name(name).name)
@@ -192,7 +191,7 @@ def spec_of(name: str) -> ProtocolSpec:
     Raises:
         UserError: for an unknown name, or a protocol that cannot be used.
     """
-    from colorbench.evaluation.interfaces import ProtocolSpec
+    from colorbench.evaluation import ProtocolSpec
     from colorbench.registry import find
 
     plugin = find("protocols", name)
@@ -204,7 +203,7 @@ def spec_of(name: str) -> ProtocolSpec:
 
 def samples() -> dict[str, Any]:
     """Return what is known of the packaged images."""
-    from colorbench.data.sources import open_dataset
+    from colorbench.data import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
 
     dataset = open_dataset(SAMPLES)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from colorbench.errors import UserError
 
 if TYPE_CHECKING:
-    from colorbench.data.dataset import Dataset
-    from colorbench.results.record import Metric, Record
+    from colorbench.data import Dataset
+    from colorbench.results import Metric, Record
     from colorbench.results.run_key import RunFingerprint
 
 
@@ -29,7 +29,7 @@ def describe_record(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: where it cannot be read.
     """
-    from colorbench.results.record import read_record
+    from colorbench.results import read_record
 
     record = read_record(folder)
     return {
@@ -46,7 +46,8 @@ def describe_record(folder: Path) -> dict[str, Any]:
 
 def _value(metric: Metric) -> str:
     """Format a value with its unit and interval, as tables show it."""
-    from colorbench.reporting.format import format_number, interval
+    from colorbench.reporting import format_number
+    from colorbench.reporting.format import interval
 
     low_high = interval(metric.ci_low, metric.ci_high, metric.unit)
     return " ".join(part for part in (format_number(metric.value, metric.unit), metric.unit, low_high) if part)
@@ -54,7 +55,7 @@ def _value(metric: Metric) -> str:
 
 def reuse(folder: Path, record: Record) -> Iterator[str]:
     """Yield, in lines, whether a run of the same command would reuse the record, and what differs where not."""
-    from colorbench.evaluation.run_directory import RunDirectory
+    from colorbench.evaluation import RunDirectory
     from colorbench.evaluation.run_location import differences, made_here
 
     part = record.fingerprint
@@ -91,12 +92,12 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
 
 def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> RunFingerprint:
     """Return the fingerprint that a run would have now."""
-    from colorbench.data.dataset import Dataset as Empty
-    from colorbench.evaluation.interfaces import ImageProtocol
-    from colorbench.evaluation.resolve import get_protocol
+    from colorbench.data import Dataset as Empty
+    from colorbench.evaluation import ImageProtocol, get_protocol
+    from colorbench.models import load_model
     from colorbench.models.fingerprint import canonical_name, model_fingerprint, protocol_code
-    from colorbench.models.loading import load_model
-    from colorbench.results.run_key import protocol_identity, run_fingerprint
+    from colorbench.results import protocol_identity
+    from colorbench.results.run_key import run_fingerprint
 
     asked = [
         one for one in _values(command, "--model", "-m") if canonical_name(one) == canonical_name(record.model.name)
@@ -126,7 +127,7 @@ def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> Run
 
 def _dataset(command: Sequence[str]) -> Dataset | None:
     """Return the images of a command, where they are still there."""
-    from colorbench.data.sources import open_dataset
+    from colorbench.data import open_dataset
 
     given = [one.removeprefix("test=") for one in _values(command, "--data", "-d") if not one.startswith("train=")]
     lists = _values(command, "--list")
@@ -140,7 +141,7 @@ def _dataset(command: Sequence[str]) -> Dataset | None:
 def _images_differ(record: Record, dataset: Dataset) -> bool:
     import hashlib
 
-    from colorbench.storage.hashing import content_fingerprint
+    from colorbench.storage import content_fingerprint
 
     left_out = {one.id for one in record.dataset.skipped} | {one.id for one in record.dataset.copies}
     contents = set()

@@ -70,13 +70,13 @@ def train(
 
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import TrainingProgress
-    from colorbench.data.sources import open_dataset
+    from colorbench.data import open_dataset
     from colorbench.errors import UserError
-    from colorbench.models.loading import model_factory
-    from colorbench.storage.atomic import check_writable
+    from colorbench.models import model_factory
+    from colorbench.storage import check_writable
+    from colorbench.training import TrainerOptions
     from colorbench.training.fit import TrainingConfig, name_sources
     from colorbench.training.fit import train as train_model
-    from colorbench.training.trainer import TrainerOptions
 
     tell_when_interrupted("run the same command to resume from the last checkpoint")
     factory = model_factory(model)

@@ -14,7 +14,7 @@ from colorbench.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from colorbench.verification.schema import Verification
+    from colorbench.verification import Verification
 
 
 def verify(
@@ -67,11 +67,11 @@ def verify(
     from secrets import randbelow
 
     from colorbench.cli.console import console
-    from colorbench.storage.atomic import write_atomic
-    from colorbench.verification.checks import verify as check
-    from colorbench.verification.choose_records import choose_record
-    from colorbench.verification.find_images import dataset_name, images_of
-    from colorbench.verification.rerun import Wanted, rerunner
+    from colorbench.storage import write_atomic
+    from colorbench.verification import verify as check
+    from colorbench.verification.choose_records import choose_record, dataset_name, images_of
+    from colorbench.verification.remeasure import Wanted
+    from colorbench.verification.rerun import rerunner
 
     folder = choose_record(record, protocol, dataset_name(data))
     if output is not None and output.resolve().parent == folder.resolve():

@@ -10,6 +10,8 @@ from .decoding import decode_image as decode_image
 from .file_guard import images_refused as images_refused
 from .listed_set import ListedSet as ListedSet
 from .listed_set import set_sha256 as set_sha256
+from .loader import GrayPolicy as GrayPolicy
+from .loader import LoadedBatch as LoadedBatch
 from .loader import load_batches as load_batches
 from .preprocessing import Preprocessing as Preprocessing
 from .preprocessing import get_preprocessing as get_preprocessing

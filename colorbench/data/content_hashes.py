@@ -11,7 +11,7 @@ from pathlib import Path
 
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.errors import RunError, UserError
-from colorbench.storage.atomic import write_atomic
+from colorbench.storage import write_atomic
 from colorbench.storage.hashing import stamp_of
 
 

@@ -1,7 +1,6 @@
 from .aggregate import differences_from as differences_from
 from .aggregate import few_images_note as few_images_note
 from .aggregate import metrics_of as metrics_of
-from .aggregate import write_rows as write_rows
 from .batch import GroundTruth as GroundTruth
 from .batch import Prediction as Prediction
 from .build_record import build_record as build_record
@@ -13,15 +12,6 @@ from .device import numerics as numerics
 from .feature_store import FeatureMatrix as FeatureMatrix
 from .feature_store import FeatureStore as FeatureStore
 from .feature_store import read_features as read_features
-from .features import FeatureExtractor as FeatureExtractor
-from .features import FeatureSpec as FeatureSpec
-from .features import Pooling as Pooling
-from .features import chosen_layers as chosen_layers
-from .features import model_identity as model_identity
-from .features import modules_of as modules_of
-from .image_writer import extreme_ids as extreme_ids
-from .image_writer import fixed_ids as fixed_ids
-from .image_writer import prediction_names as prediction_names
 from .image_writer import thumbnail as thumbnail
 from .image_writer import write_index as write_index
 from .interfaces import BatchScores as BatchScores
@@ -40,7 +30,6 @@ from .interfaces import Scorer as Scorer
 from .interfaces import Summary as Summary
 from .interfaces import ThroughputMeter as ThroughputMeter
 from .predict import predict_images as predict_images
-from .resolve import deciding_identity as deciding_identity
 from .resolve import get_protocol as get_protocol
 from .run_directory import RunDirectory as RunDirectory
 from .run_location import folder_of as folder_of

@@ -6,16 +6,13 @@ which a metric is not defined (NaN) drops out of that metric alone.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from colorbench.evaluation.interfaces import Summary
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation.interfaces import Scorer, Summary
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.models.stored_predictions import lightness_warning
 from colorbench.results import (
@@ -24,18 +21,12 @@ from colorbench.results import (
     Metric,
     MetricSpec,
     Shard,
-    first_positions,
     paired_positions,
     statistics_of,
-    without_copies,
 )
-from colorbench.results.record import Files
-from colorbench.results.rows import rows_bytes
-from colorbench.results.shard import StoredArrays
+from colorbench.results.metric_spec import check_columns, check_statistics
+from colorbench.results.rows import read_rows
 from colorbench.stats import bootstrap, paired_interval, share_of_gap
-from colorbench.storage.atomic import atomic_file
-from colorbench.storage.hashing import file_sha256
-from colorbench.storage.npz import write_npz
 
 FEW = 100
 """Below this effective number of images, intervals were found to cover less than they say."""
@@ -43,66 +34,17 @@ TOO_SHORT = "interval too short: it covers less than 95 %, since {n:.0f} images 
 NOT_RESOLVED = "gap not resolved: the gap's own interval touches 0, so that no share of it is given"
 
 
-@contextlib.contextmanager
-def gathered(folder: RunDirectory, count: int) -> Iterator[Shard]:
-    """Yield all shards of a run as one, each distinct image once; the arrays stay on disk while the context lasts.
-
-    Shards are read one after another, first without their arrays, then with them. What is held is a line for each
-    image and the protocol's columns.
-
-    Args:
-        folder: of the run.
-        count: how many shards there are.
+def summarized(protocol: str, scorer: Scorer, rows: Shard) -> tuple[Summary, dict[str, np.ndarray]]:
+    """Return what a scorer says of all rows, and every column (n,) of them: its scores and statistics.
 
     Raises:
-        RunError: for a damaged shard, or shards that do not fit together.
+        RunError: for columns that the rows cannot hold, and statistics that are missing; naming the protocol.
     """
-    rows = merge(folder.read_shard(index, arrays=False) for index in range(count))
-    distinct = first_positions(rows.sha256s)
-    scratch = folder.shards / "arrays"
-
-    def parts() -> Iterator[tuple[Shard, np.ndarray]]:
-        start = 0
-        for index in range(count):
-            shard = folder.read_shard(index)
-            yield (
-                shard,
-                distinct[np.searchsorted(distinct, start) : np.searchsorted(distinct, start + len(shard))] - start,
-            )
-            start += len(shard)
-
-    try:
-        arrays = StoredArrays.gather(scratch, parts(), len(distinct))
-        yield replace(without_copies(rows), arrays=arrays)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-
-
-def merge(shards: Iterable[Shard]) -> Shard:
-    """Merge all shards of a run into one, in their order."""
-    parts = list(shards)
-    scored = [part for part in parts if len(part)]
-    return Shard(
-        ids=tuple(id for part in parts for id in part.ids),
-        sha256s=tuple(sha256 for part in parts for sha256 in part.sha256s),
-        labels=tuple(label for part in parts for label in part.labels),
-        gray=tuple(gray for part in parts for gray in part.gray),
-        sizes=tuple(size for part in parts for size in part.sizes),
-        columns=concatenated([part.columns for part in scored]),
-        arrays=concatenated([part.arrays for part in scored]),
-        skipped=tuple(one for part in parts for one in part.skipped),
-        seconds=dict(sum((Counter(part.seconds) for part in parts), Counter())),
-    )
-
-
-def concatenated(
-    parts: Sequence[Mapping[str, np.ndarray]], order: Sequence[int] | None = None
-) -> dict[str, np.ndarray]:
-    """Concatenate columns or arrays of all parts, (n, ...); in another order where one is given."""
-    if not parts:
-        return {}
-    full = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return full if order is None else {name: values[list(order)] for name, values in full.items()}
+    summary = scorer.summarize(rows.columns, rows.arrays)
+    check_columns(protocol, summary.statistics or {})
+    columns = {**rows.columns, **(summary.statistics or {})}
+    check_statistics(protocol, scorer.metrics, columns)
+    return summary, columns
 
 
 def metrics_of(
@@ -191,6 +133,31 @@ def differences_from(
     return differences
 
 
+def differences_from_runs(
+    runs: Mapping[str, RunDirectory],
+    specs: Sequence[MetricSpec],
+    candidate: tuple[Sequence[str], Mapping[str, np.ndarray]],
+) -> list[Difference]:
+    """Compute ``differences_from`` finished runs.
+
+    Args:
+        runs: name of the other model -> its folder.
+        specs: metrics of all.
+        candidate: content hashes and columns (n,) of the rows.
+
+    Raises:
+        RunError: for rows that cannot be read.
+    """
+    differences = []
+    for name, folder in runs.items():
+        try:
+            reference = read_rows(folder.rows)
+        except UserError as error:
+            raise RunError(f"the rows of {name} cannot be read", where=error.where, hint=error.hint) from error
+        differences += differences_from(name, specs, candidate, reference)
+    return differences
+
+
 def curves_of(summary: Summary) -> list[CurvePart]:
     """Return curves as a record holds them; a curve with a point that is not finite is left out."""
     finite = [curve for curve in summary.curves if np.isfinite([*curve.x, *curve.y]).all()]
@@ -214,15 +181,3 @@ def few_images_note(n: int) -> list[str]:
         return []
     images = "1 image" if n == 1 else f"{n} images"
     return [f"smoke test on {images}: scores are not meaningful"]
-
-
-def write_rows(
-    folder: RunDirectory, rows: Shard, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]
-) -> Files:
-    """Write ``rows.parquet`` and, where there are arrays, ``arrays.npz``; their hashes, without any images' yet."""
-    folder.write(folder.rows, rows_bytes(rows, columns))
-    if arrays:
-        with atomic_file(folder.arrays, scratch=folder.shards) as file:
-            write_npz(file, arrays)
-    hashes = {folder.arrays.name: file_sha256(folder.arrays)} if arrays else {}
-    return Files(rows=file_sha256(folder.rows), arrays=hashes, saved_images={})

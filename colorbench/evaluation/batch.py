@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from colorbench.color import lab_to_rgb8, lightness_and_ab
 from colorbench.color.lab import rendered
+from colorbench.models.units import observed
 
 
 @dataclass(frozen=True)
@@ -168,3 +170,10 @@ class Prediction:
     def ab_float(self) -> Tensor:
         """(N, 2, H, W) ab as the model gave it, out of gamut or not (the variant ``ab=float``)."""
         return self.ab if self._ab is None else self._ab.float()
+
+    def unit_statistics(self) -> np.ndarray:
+        """Return what ``models.units`` looks at, (N, 13) float64: whether the units can be those that are wanted."""
+        truth = (self.truth.lightness, self.truth.ab)
+        lightness = truth[0] if self._rgb8 is None else self.lightness  # ab alone needs no rendering
+        ab = self.ab if self._rgb8 is not None else self.ab_float
+        return observed(lightness=lightness, ab=ab, truth=truth, limits=self.limits, rgb8=self._rgb8)

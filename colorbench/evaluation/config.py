@@ -9,11 +9,11 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from colorbench.data import Dataset
-from colorbench.data.loader import GrayPolicy
+from colorbench.data import Dataset, GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import device
 from colorbench.models import LoadedModel
+from colorbench.results import fixed_ids, prediction_names
 
 Save = Literal["none", "gallery", "predictions"]
 LEVELS: tuple[Save, ...] = get_args(Save)
@@ -96,3 +96,33 @@ class ExecutionConfig:
     """Id -> path below ``predictions/``."""
     rank: int = 0
     processes: int = 1
+
+
+def execution_config(
+    request: RunConfig, ids: Sequence[str], threads: int, rank: int, processes: int
+) -> ExecutionConfig:
+    """Return how a request is executed here.
+
+    Args:
+        request: what was asked for.
+        ids: of the images, after any limit.
+        threads: that torch uses.
+        rank: of this process.
+        processes: that share the run.
+
+    Raises:
+        UserError: for a device that is not there.
+    """
+    return ExecutionConfig(
+        device=device.device_of(request.device),
+        dtype=device.dtype_of(request.dtype),
+        batch_size=request.batch_size,
+        workers=device.decoding_threads(request.workers),
+        seed=request.seed,
+        gray_policy=request.gray_policy,
+        threads=threads,
+        gallery=fixed_ids(ids),
+        predictions=prediction_names(ids) if request.save == "predictions" else {},
+        rank=rank,
+        processes=processes,
+    )

@@ -125,6 +125,11 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def decoding_threads(asked: int | None) -> int:
+    """Return how many threads decode: as many as asked for; None: one per core, at most 8."""
+    return min(8, cpu_count()) if asked is None else asked
+
+
 @contextlib.contextmanager
 def numerics(threads: int | None) -> Iterator[int]:
     """Set threads and exact float32 arithmetic for a run, and restore what was; gives the number of threads.

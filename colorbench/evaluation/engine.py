@@ -14,50 +14,53 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
 import torch
 
-from colorbench.data import Preprocessing, Sample, get_preprocessing, load_batches
-from colorbench.data.loader import LoadedBatch
-from colorbench.evaluation.aggregate import concatenated
+from colorbench.data import LoadedBatch, Preprocessing, Sample, get_preprocessing, load_batches
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.device import Residents
 from colorbench.evaluation.image_writer import keep_predictions, keep_thumbnails
-from colorbench.evaluation.interfaces import BatchScores, ThroughputMeter
+from colorbench.evaluation.interfaces import BatchScores, ProgressListener, ThroughputMeter
 from colorbench.evaluation.pipeline import run_pipeline
 from colorbench.evaluation.predict import colorize
-from colorbench.evaluation.shard_job import Claims, Evaluated, EvaluationTask, ShardJob, missing
-from colorbench.evaluation.units import observed
-from colorbench.models.image_folder import ImageFolderModel
+from colorbench.evaluation.shard_job import Claims, Evaluated, ShardJob, missing
+from colorbench.evaluation.tasks import EvaluationTask, Run
 from colorbench.models.stored_predictions import LIGHTNESS_GAP, lightness_gaps
-from colorbench.results import Shard
+from colorbench.results.shard import shard_samples
 
 SCORERS = max(2, min(4, os.cpu_count() or 1))
 """Threads that score: at least two, so that a slow protocol does not hold up the network at once."""
 
 
-def run_pass(
-    tasks: Sequence[EvaluationTask],
-    samples: Sequence[Sample],
-    preprocessing: Preprocessing,
-    settings: ExecutionConfig,
-    progress: ThroughputMeter,
-    residents: Residents,
-) -> int:
-    """Make the missing shards of tasks that share a preprocessing, but for those that another process holds.
+def run_passes(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> Iterator[int]:
+    """Make the missing shards of all tasks, one pass for each preprocessing; again whenever the next item is asked for.
 
-    Returns:
-        How many shards were written.
+    Yields:
+        How many shards were written; those that another process holds are passed over.
 
     Raises:
         RunError: a model's wrong prediction, a full disk. Finished shards stay.
     """
-    written = 0
+    groups: dict[str, list[EvaluationTask]] = {}
+    for task in tasks:
+        groups.setdefault(task.scorer.preprocessing, []).append(task)
+    samples = run.dataset.samples
+    shards = [index for group in groups.values() for index, _ in missing(group, len(samples))]
+    listener.started(-(-sum(len(shard_samples(samples, index)) for index in shards) // run.settings.processes))
+    progress = ThroughputMeter(listener)
+    while True:
+        yield sum(_run_pass(group, run, get_preprocessing(name), progress) for name, group in groups.items())
+
+
+def _run_pass(
+    tasks: Sequence[EvaluationTask], run: Run, preprocessing: Preprocessing, progress: ThroughputMeter
+) -> int:
+    """Make the missing shards of tasks that share a preprocessing; return how many were written."""
+    written, settings = 0, run.settings
 
     def predict(item: tuple[ShardJob, LoadedBatch | None]) -> _Predicted:
         work, batch = item
-        return _predict(work, batch, preprocessing, settings, residents)
+        return _predict(work, batch, preprocessing, run)
 
     def score(predicted: _Predicted) -> _Predicted:
         torch.set_num_threads(1)  # of this thread: scoring threads share the cores with the network
@@ -68,7 +71,7 @@ def run_pass(
         nonlocal written
         work, evaluated = predicted.work, predicted.evaluated
         if evaluated is None:
-            _write(work)
+            work.write()
             claims.finished(work)
             written += 1
         else:
@@ -78,7 +81,7 @@ def run_pass(
     try:
         # One core is left to the threads that decode and score: OpenMP's threads wait for one another by spinning.
         torch.set_num_threads(max(1, settings.threads - 1))
-        with Claims(in_order(tasks, len(samples), settings), samples, preprocessing, settings) as claims:
+        with Claims(in_order(tasks, len(run.dataset), settings), run, preprocessing) as claims:
             run_pipeline(claims.batches(), predict, score, write, scorers=SCORERS)
     finally:
         # Torch tells the number of the last thread that set one to those that come after.
@@ -112,14 +115,9 @@ def in_order(
     return own + [entry for entry in reversed(work) if entry[0] not in candidate]
 
 
-def _predict(
-    work: ShardJob,
-    batch: LoadedBatch | None,
-    preprocessing: Preprocessing,
-    settings: ExecutionConfig,
-    residents: Residents,
-) -> _Predicted:
+def _predict(work: ShardJob, batch: LoadedBatch | None, preprocessing: Preprocessing, run: Run) -> _Predicted:
     """Colorize a batch with every model."""
+    settings = run.settings
     if batch is None:
         return _Predicted(work, None)
     tasks = work.tasks
@@ -145,16 +143,15 @@ def _predict(
         start = time.perf_counter()
         model = tasks[positions[0]].model
         ask = partial(colorize, model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
-        predicted.predictions.append((positions, residents.work(model, ask)))
+        predicted.predictions.append((positions, run.residents.work(model, ask)))
         for position in positions:
             evaluated.seconds[position]["colorize"] = time.perf_counter() - start
     return predicted
 
 
-def colorize_samples(
-    task: EvaluationTask, samples: Sequence[Sample], settings: ExecutionConfig, residents: Residents
-) -> Iterator[Prediction]:
+def colorize_samples(task: EvaluationTask, samples: Sequence[Sample], run: Run) -> Iterator[Prediction]:
     """Yield a task's predictions for some images, a batch at a time."""
+    settings = run.settings
     preprocessing = get_preprocessing(task.scorer.preprocessing)
     for batch in load_batches(
         samples,
@@ -166,7 +163,7 @@ def colorize_samples(
         if batch.ids:
             truth = truth_of(batch, settings)
             ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
-            yield residents.work(task.model, ask)
+            yield run.residents.work(task.model, ask)
 
 
 def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:
@@ -174,7 +171,7 @@ def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:
     evaluated, tasks = predicted.evaluated, predicted.work.tasks
     for positions, colorization in predicted.predictions:
         assert evaluated is not None
-        statistics = observed(colorization)
+        statistics = colorization.unit_statistics()
         for position in positions:
             evaluated.observed[position] = statistics
             seconds = evaluated.seconds[position]
@@ -196,7 +193,7 @@ def _score(
     started = time.perf_counter()
     scored = task.scorer.score(colorization)
     scored.check(task.spec.name, len(colorization.truth.ids))
-    if isinstance(task.model.colorizer, ImageFolderModel):
+    if task.model.stored is not None:
         gaps = lightness_gaps(colorization.lightness, colorization.truth.lightness)
         scored = replace(scored, columns={**scored.columns, LIGHTNESS_GAP: gaps})
     scored_at, seconds["score"] = time.perf_counter(), time.perf_counter() - started + costs.charged
@@ -207,24 +204,3 @@ def _score(
         keep_predictions(task.folder, colorization, settings.predictions)
     seconds["write"] = time.perf_counter() - scored_at + costs.charged
     return scored
-
-
-def _write(work: ShardJob) -> None:
-    """Write the shard of every task, its rows in the order of the samples."""
-    location_of = {sample.id: position for position, sample in enumerate(work.samples)}
-    order = sorted(range(len(work.rows)), key=lambda i: location_of[work.rows[i][0]])
-    rows = [work.rows[i] for i in order]
-    for task, scored, seen, seconds in zip(work.tasks, work.scored, work.observed, work.seconds, strict=True):
-        shard = Shard(
-            ids=tuple(row[0] for row in rows),
-            sha256s=tuple(row[1] for row in rows),
-            labels=tuple(row[2] for row in rows),
-            gray=tuple(row[3] for row in rows),
-            sizes=tuple(row[4] for row in rows),
-            columns=concatenated([part.columns for part in scored], order),
-            arrays=concatenated([part.arrays for part in scored], order),
-            skipped=tuple(work.skipped),
-            seconds=dict(seconds),
-            observed=np.concatenate(seen) if seen else None,
-        )
-        task.folder.write_shard(work.index, shard)

@@ -1,4 +1,13 @@
-"""Features of a dataset on disk: made once, resumed, read as a memory map."""
+"""Features of images, made once: cached by content, resumable, read from disk without touching the images.
+
+    <cache>/contents/<names, sizes, times>.json       sha256 of every file, so that no file is read twice to know it
+    <cache>/features/<model>/<key>/conv3.float32 ...  (n, dims) in the order of the samples, and ``index.json``
+
+The key follows from the model's fingerprint, the preprocessing, how maps are made smaller, and the contents of the
+files: the same images in another place, or touched, have the same features. While they are made, ``done/`` is the
+ledger of finished shards; a killed run goes on after the last of them. Several sources (five draws of an untrained
+network, say) share one decoding.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +25,37 @@ import numpy as np
 from torch import Tensor
 
 from colorbench.color import rgb_to_lab
-from colorbench.data import Dataset, check_contents, contents_of, get_preprocessing, load_batches
-from colorbench.data.loader import LoadedBatch
+from colorbench.data import Dataset, LoadedBatch, check_contents, contents_of, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.features import DTYPES, FeatureExtractor, FeatureSpec, _Chosen, _json, chosen_layers
 from colorbench.evaluation.interfaces import ThroughputMeter
 from colorbench.evaluation.run_location import folder_of
-from colorbench.evaluation.shard_job import shard_count, shard_samples
-from colorbench.models import library_code
+from colorbench.models import FeatureExtractor, FeatureSpec, chosen_layers, library_code
 from colorbench.results import Shard, first_positions, without_copies
-from colorbench.results.shard import SHARD
+from colorbench.results.shard import shard_count, shard_samples, shard_start
 from colorbench.storage import Lock, digest_of, write_atomic
 from colorbench.storage.atomic import writing
 
 FORMAT = 1
 """Raised when the same key would hold other numbers."""
+DTYPES: Mapping[str, Any] = {"float16": np.float16, "float32": np.float32}
+
+
+class _Chosen:
+    """Some rows of a matrix on disk; only those that are asked for are read."""
+
+    def __init__(self, full: np.ndarray, positions: np.ndarray) -> None:
+        self.full, self.positions, self.shape = full, positions, (len(positions), full.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        found: np.ndarray = self.full[self.positions[rows]]
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.full[self.positions], dtype)
 
 
 FeatureMatrix = np.ndarray | _Chosen
@@ -124,7 +148,7 @@ def _make(
         for index in shards:
             todo = [maker for maker, there in zip(makers, done, strict=True) if index not in there]
             part = shard_samples(samples, index)
-            position = {sample.id: index * SHARD + i for i, sample in enumerate(part)}
+            position = {sample.id: shard_start(index) + i for i, sample in enumerate(part)}
             heads: list[dict[str, Any]] = []
             for batch in load_batches(
                 part,
@@ -301,3 +325,12 @@ def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
         if stop == len(positions) or positions[stop] != positions[stop - 1] + 1:
             yield start, stop
             start = stop
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """Read a JSON file; empty where it is damaged."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -17,7 +17,7 @@ from colorbench.data.loader import SkippedImage
 from colorbench.data.manifest import FILE, Gray, InputImage, Manifest
 from colorbench.errors import UserError
 from colorbench.evaluation.device import cpu_count
-from colorbench.evaluation.image_writer import prediction_names
+from colorbench.results import prediction_names
 from colorbench.storage import version_of, write_atomic
 
 

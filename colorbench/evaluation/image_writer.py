@@ -6,15 +6,11 @@ are written in the pass. A metric's best and worst are known only at the end; th
 
 from __future__ import annotations
 
-import heapq
 import io
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -22,50 +18,13 @@ from colorbench.color import lab_to_rgb8
 from colorbench.data import id_hash
 from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.results import INDEX_NAME, MetricSpec, SavedImage, Shard, saved_names
+from colorbench.results import INDEX_NAME, SavedImage, saved_names
 from colorbench.results.image_index import is_complete
+from colorbench.storage import file_sha256
 from colorbench.storage.atomic import durable_sha256, sync_folder
-from colorbench.storage.hashing import file_sha256
 
-FIXED = 24
-EXTREMES = 4
-"""How many of a metric's best, and of its worst, are kept."""
 SIDE = 160
 """Longer side of a kept image in pixels: a board of many models stays small."""
-
-
-def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
-    """Return the 24 ids of smallest hash."""
-    return frozenset(heapq.nsmallest(FIXED, ids, key=id_hash))
-
-
-def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
-    """Return the ids at the ends of (n,) scores as ``best`` and ``worst``, the farthest first; NaN is at no end.
-
-    Ties are in the order of the ids' hashes. At most half of the images stand at either end.
-    """
-    if higher_is_better is None:
-        return {}
-    sign = -1.0 if higher_is_better else 1.0
-    known = [(sign * float(score), id_hash(id), id) for id, score in zip(ids, scores, strict=True) if score == score]
-    count = min(EXTREMES, len(known) // 2)
-    best = sorted(known)[:count]
-    worst = sorted(known, key=lambda entry: (-entry[0], entry[1]))[:count]
-    return {"best": [id for *_, id in best], "worst": [id for *_, id in worst]}
-
-
-def gallery_reasons(
-    ids: Sequence[str], headline: MetricSpec | None, columns: Mapping[str, np.ndarray]
-) -> dict[str, list[str]]:
-    """Return id -> why its thumbnails are saved: it is of the fixed part, or best or worst by the headline metric."""
-    fixed = fixed_ids(ids)
-    reasons = {id: ["fixed"] for id in ids if id in fixed}
-    if headline is not None and headline.name in columns:
-        ends = extreme_ids(ids, columns[headline.name], headline.higher_is_better)
-        for end, found in ends.items():
-            for position, id in enumerate(found, start=1):
-                reasons.setdefault(id, []).append(f"{headline.name} {end} {position}")
-    return reasons
 
 
 def incomplete(
@@ -77,19 +36,6 @@ def incomplete(
     return frozenset(small), large
 
 
-def saved_images(
-    reasons: Mapping[str, list[str]], rows: Shard, columns: Mapping[str, np.ndarray], metrics: Iterable[MetricSpec]
-) -> list[SavedImage]:
-    """Return the entries of the index, each with its image's scores."""
-    location_of = {id: position for position, id in enumerate(rows.ids)}
-    names = [metric.name for metric in metrics if metric.name in columns]
-    return [
-        SavedImage.of(id, rows.sha256s[i], why, {name: float(columns[name][i]) for name in names})
-        for id, why in reasons.items()
-        for i in [location_of[id]]
-    ]
-
-
 def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: frozenset[str]) -> None:
     """Write answer, truth and gray of the wanted images of a batch."""
     for i, id in enumerate(colorization.truth.ids):
@@ -98,19 +44,6 @@ def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: froz
             folder.write(folder.thumbnails / prediction, thumbnail(_image(colorization.rgb8, i)), durable=False)
             folder.write(folder.thumbnails / truth, _shared(colorization.truth, i, "truth"), durable=False)
             folder.write(folder.thumbnails / gray, _shared(colorization.truth, i, "gray"), durable=False)
-
-
-def prediction_names(ids: Iterable[str]) -> dict[str, str]:
-    """Return the path of each id below ``predictions/``.
-
-    The id with the suffix .png, as ``images:DIR`` looks for it.
-
-    Images whose ids differ in the suffix alone keep it.
-    """
-    known = list(ids)
-    replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}
-    often = Counter(replaced.values())
-    return {id: name if often[name] == 1 else f"{id}.png" for id, name in replaced.items()}
 
 
 def keep_predictions(folder: RunDirectory, colorization: Prediction, names: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,18 +13,32 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from colorbench.color import lab_to_rgb8, rgb_to_lab
-from colorbench.data import Dataset, get_preprocessing, load_batches
-from colorbench.data.loader import GrayPolicy
+from colorbench.data import Dataset, GrayPolicy, get_preprocessing, load_batches
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.device import cpu_count, device_of, dtype_of, numerics
+from colorbench.evaluation.device import decoding_threads, device_of, dtype_of, numerics
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
 from colorbench.models.guard import one_line
-from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.stored_predictions import check_predictions
+from colorbench.models.stored_predictions import prepare
 
 FARTHEST = 10_000.0
 """No color is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a model is asked for: predictions of these images."""
+
+    truth: GroundTruth
+    """Shown to a model only where its card says reference."""
+    sizes: tuple[tuple[int, int], ...]
+    """(H, W) of the original images."""
+    seeds: tuple[int, ...]
+    """Of each image."""
+    preprocessing: str | None = None
+    """Name of what the images went through."""
+    dtype: torch.dtype = torch.float32
+    """Precision of convolutions and matrix products; an image that it cannot hold is predicted in float32."""
 
 
 def colorize(
@@ -47,46 +62,34 @@ def colorize(
     Raises:
         RunError: for an answer that is no color image of these images, or a model that fails.
     """
-    return predict(
-        model,
-        truth,
-        sizes,
-        tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids),
-        preprocessing,
-        dtype,
-    )
+    seeds = tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids)
+    return predict(model, Query(truth, sizes, seeds, preprocessing, dtype))
 
 
-def predict(
-    model: LoadedModel,
-    truth: GroundTruth,
-    sizes: tuple[tuple[int, int], ...],
-    seeds: tuple[int, ...],
-    preprocessing: str | None,
-    dtype: torch.dtype,
-) -> Prediction:
+def predict(model: LoadedModel, query: Query) -> Prediction:
     """Predict a batch with a given seed per image; see ``colorize``."""
+    truth = query.truth
     inputs = ColorizerInput(
         # A copy: a model that writes into its input must not change the truth that it is scored against.
         lightness=truth.lightness.clone(),
         ids=truth.ids,
-        seeds=seeds,
+        seeds=query.seeds,
         truth=truth.rgb8 if model.card.role == "reference" else None,
-        sizes=sizes,
-        preprocessing=preprocessing,
+        sizes=query.sizes,
+        preprocessing=query.preprocessing,
     )
     hint = "--debug shows where; finished shards are kept"
     with (
         one_line(f"{model.full_name} failed", where=_batch(truth.ids), hint=hint, run=True),
-        precision(truth.rgb8.device, dtype),
+        precision(truth.rgb8.device, query.dtype),
     ):
         try:
             colors = model.colorizer.colorize_batch(inputs)
         except torch.OutOfMemoryError as error:
             what, hint = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
             raise RunError(what, where=_batch(truth.ids), hint=f"{hint}; finished shards are kept") from error
-    if dtype != torch.float32 and (overflowed := _overflowed(colors)) is not None:
-        exact = predict(model, truth, sizes, seeds, preprocessing, torch.float32).ab_float
+    if query.dtype != torch.float32 and (overflowed := _overflowed(colors)) is not None:
+        exact = predict(model, replace(query, dtype=torch.float32)).ab_float
         assert colors.ab is not None
         # Image by image, so that no prediction depends on what else is in its batch.
         colors = ColorPrediction(ab=torch.where(overflowed[:, None, None, None], exact, colors.ab.detach().float()))
@@ -222,14 +225,12 @@ def predict_images(
         RunError: for a model that fails, or whose output is no color image of these images.
     """
     chosen, position, precise = get_preprocessing(preprocessing), device_of(device), dtype_of(dtype)
-    model.prepare(tuple(sample.id for sample in dataset.samples))
-    if isinstance(model.colorizer, ImageFolderModel):
-        check_predictions(model.colorizer, dataset.samples, [chosen.name], message)
+    prepare(model, dataset.samples, [chosen.name], message)
     batches = load_batches(
         dataset.samples,
         chosen,
         batch_size=batch_size,
-        workers=min(8, cpu_count()) if workers is None else workers,
+        workers=decoding_threads(workers),
         gray_policy=gray_policy,
     )
     with model.at_work(position):

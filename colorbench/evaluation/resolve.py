@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from colorbench import models as capabilities
 from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import PluginError, UserError
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
-from colorbench.models import BASELINES, LoadedModel, library_code, load_model
-from colorbench.models import interfaces as capabilities
-from colorbench.models.fingerprint import model_fingerprint
+from colorbench.models import BASELINES, LoadedModel, load_model
 from colorbench.models.guard import one_line
+from colorbench.models.stored_predictions import prepare
 from colorbench.registry import find
 from colorbench.results import protocol_identity
 from colorbench.results.metric_spec import check_metrics
@@ -25,6 +25,53 @@ CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distributi
 
 Asked = list[tuple[ImageProtocol | DatasetProtocol, dict[str, Any]]]
 """Protocols with the parameters given, a preset's among them."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request names, loaded and checked."""
+
+    dataset: Dataset
+    """After any limit."""
+    asked: Sequence[LoadedModel]
+    models: Sequence[LoadedModel]
+    """Those asked for, then baselines."""
+    scorers: Sequence[tuple[ProtocolSpec, Scorer]]
+    """Of the protocols that go image by image."""
+    dataset_protocols: Sequence[tuple[DatasetProtocol, Mapping[str, Any]]]
+    """The others, with the parameters given."""
+
+
+def resolve(request: RunConfig, say: Callable[[str], None], *, processes: int = 1) -> Resolved:
+    """Return the protocols, models and images of a request; the models are prepared for the images.
+
+    Args:
+        request: what was asked for.
+        say: is told what a user must know of the files.
+        processes: that share the run.
+
+    Raises:
+        UserError: for anything in the request that cannot be.
+        RunError: for stored predictions that are missing or cannot be read.
+    """
+    dataset = request.data if request.limit is None else request.data.limit(request.limit)
+    if not dataset.samples:
+        raise UserError("there are no images", where=dataset.source or dataset.name, hint="check --data")
+    protocols = asked_protocols(request)
+    check_roles({"test", *request.roles}, (protocol for protocol, _ in protocols))
+    scorers, full = resolve_protocols(protocols, dataset), dataset_protocols(protocols)
+    if full and processes > 1:
+        raise UserError(
+            f"{full[0][0].spec.name} runs in one process",
+            hint="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
+        )
+    asked = load_models(request)
+    # Gray, constant and truth stand beside scores of colors; what trains something has controls of its own.
+    models = [*asked, *load_baselines(asked)] if scorers and request.baselines else asked
+    preprocessings = [scorer.preprocessing for _, scorer in scorers]
+    for model in models:
+        prepare(model, dataset.samples, preprocessings, say)
+    return Resolved(dataset, asked, models, scorers, full)
 
 
 def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
@@ -167,10 +214,3 @@ def missing_capability(spec: ProtocolSpec, model: LoadedModel) -> UserError | No
             what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
             return UserError(what, hint=f"the model's class must be {need}: see colorbench/models/interfaces.py")
     return None
-
-
-def deciding_identity(model: LoadedModel) -> dict[str, Any]:
-    """Return what of a model decides its predictions, for keys of whatever is built from them."""
-    found = model_fingerprint(model)
-    decides = {"name": found.name, "weights": found.weights, "code": found.code, "decoding": found.decoding}
-    return {**decides, "colorbench": library_code()}

@@ -13,6 +13,7 @@ import os
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -20,10 +21,12 @@ from uuid import uuid4
 import numpy as np
 
 from colorbench.errors import RunError
-from colorbench.results import Shard
-from colorbench.results.shard import key_of, pack, unpack
-from colorbench.storage import Lock, write_atomic
-from colorbench.storage.atomic import rename, write_once, writing
+from colorbench.results import Files, Shard, first_positions, without_copies
+from colorbench.results.rows import rows_bytes
+from colorbench.results.shard import StoredArrays, key_of, merge, pack, shard_count, unpack
+from colorbench.storage import Lock, file_sha256, write_atomic
+from colorbench.storage.atomic import atomic_file, rename, write_once, writing
+from colorbench.storage.npz import write_npz
 
 
 class RunDirectory:
@@ -107,10 +110,69 @@ class RunDirectory:
             raise RunError("a stored shard is of another run", where=str(path), hint=hint)
         return shard
 
-    def read_observed(self, index: int) -> np.ndarray:
-        """Read what ``evaluation.units`` observed of one shard; (0, 13) where nothing is stored."""
-        with np.load(self.shard(index), allow_pickle=False) as parts:
-            return parts["observed"] if "observed" in parts.files else np.empty((0, 13))
+    def complete(self, images: int) -> bool:
+        """Return whether all shards of a set of ``images`` are written."""
+        return len(self.done()) >= shard_count(images)
+
+    @contextlib.contextmanager
+    def gathered(self, images: int) -> Iterator[Shard]:
+        """Yield all shards as one, each distinct image once; the arrays stay on disk while the context lasts.
+
+        Shards are read one after another, first without their arrays, then with them. What is held is a line for each
+        image and the protocol's columns.
+
+        Args:
+            images: how many the set has.
+
+        Raises:
+            RunError: for a damaged shard, shards that do not fit together, or where no image could be evaluated.
+        """
+        indices = range(shard_count(images))
+        rows = merge(self.read_shard(index, arrays=False) for index in indices)
+        if not rows.ids:
+            first = f"the first: {rows.skipped[0][0]}: {rows.skipped[0][1]}" if rows.skipped else str(self.path)
+            hint = "give other images with --data"
+            raise RunError("not one image could be evaluated", where=first, hint=hint)
+        distinct = first_positions(rows.sha256s)
+        scratch = self.shards / "arrays"
+
+        def parts() -> Iterator[tuple[Shard, np.ndarray]]:
+            start = 0
+            for index in indices:
+                shard = self.read_shard(index)
+                low, high = np.searchsorted(distinct, [start, start + len(shard)])
+                yield shard, distinct[low:high] - start
+                start += len(shard)
+
+        try:
+            arrays = StoredArrays.gather(scratch, parts(), len(distinct))
+            yield replace(without_copies(rows), arrays=arrays)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def write_rows(self, rows: Shard, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Files:
+        """Write ``rows.parquet`` and, where there are arrays, ``arrays.npz``.
+
+        Args:
+            rows: a line per image, (n,).
+            columns: (n,) each: scores and statistics.
+            arrays: (n, ...) each.
+
+        Returns:
+            Their hashes, without any images' yet.
+        """
+        self.write(self.rows, rows_bytes(rows, columns))
+        if arrays:
+            with atomic_file(self.arrays, scratch=self.shards) as file:
+                write_npz(file, arrays)
+        hashes = {self.arrays.name: file_sha256(self.arrays)} if arrays else {}
+        return Files(rows=file_sha256(self.rows), arrays=hashes, saved_images={})
+
+    def observed(self, images: int) -> Iterator[np.ndarray]:
+        """Yield what ``models.units`` observed, (n, 13) float64 for each shard; (0, 13) where nothing is stored."""
+        for index in range(shard_count(images)):
+            with np.load(self.shard(index), allow_pickle=False) as parts:
+                yield parts["observed"] if "observed" in parts.files else np.empty((0, 13))
 
     def write_record(self, text: str) -> bool:
         """Write ``record.json`` once: False, and nothing is written, where there is one already."""
@@ -143,3 +205,18 @@ class RunDirectory:
         with writing(self.shards):
             self.shards.mkdir(parents=True, exist_ok=True)
             return Lock.take(self.shards / f"{name}.lock")
+
+
+@contextlib.contextmanager
+def nothing_left_behind(output: Path, *, alone: bool) -> Iterator[list[RunDirectory]]:
+    """Collect the folders of a run; after an error those in which nothing was made are removed.
+
+    A board would take them for runs that were not finished. Of several processes another may be about to fill them.
+    """
+    folders: list[RunDirectory] = []
+    try:
+        yield folders
+    except BaseException:
+        for folder in folders if alone else ():
+            folder.remove_if_empty(output)
+        raise

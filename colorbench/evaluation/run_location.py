@@ -28,8 +28,9 @@ from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import LEVELS, Save
 from colorbench.evaluation.interfaces import ProtocolContext, ProtocolSpec
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.results import Record, protocol_identity, read_record
-from colorbench.results.record import FingerprintPart
+from colorbench.models import LoadedModel
+from colorbench.models.fingerprint import ModelFingerprint
+from colorbench.results import FingerprintPart, Record, protocol_identity, read_record
 from colorbench.results.run_key import RunFingerprint, run_fingerprint, run_key
 from colorbench.storage import check_writable, digest_of
 from colorbench.storage.hashing import stamp_of
@@ -96,43 +97,59 @@ class Located:
 
 
 def locate(
-    output: Path,
-    fingerprint: RunFingerprint,
-    *,
-    protocol: str,
+    context: ProtocolContext,
+    model: LoadedModel,
+    spec: ProtocolSpec,
+    identity: Mapping[str, Any],
     dataset: Dataset,
+    *,
+    code: tuple[str, tuple[str, ...]],
     save: Save,
     resume: bool,
-    launch: str,
-    say: Callable[[str], None],
+    references: Sequence[ModelFingerprint] = (),
 ) -> Located:
     """Return the folder of a run. Nothing is written, but a finished record that cannot be read is renamed.
 
+    The listener is told when contents must be compared, or a record is renamed.
+
     Args:
-        output: root of all records.
-        fingerprint: of the run; with references where differences are wanted.
-        protocol: its name.
-        dataset: after any limit.
-        save: images to keep.
+        context: request and listener; it takes the folder as one that is begun.
+        model: to be measured.
+        spec: of the protocol.
+        identity: of the protocol with its parameters.
+        dataset: the images measured on.
+        code: ``protocol_code`` of the protocol or its scorer.
+        save: images that are wanted beside the record.
         resume: False: a finished run is made again in a folder beside it, an unfinished one starts from nothing.
-        launch: of this command, see ``launch_token``.
-        say: is told when contents must be compared, or a record is renamed.
+        references: models that the record gives differences from.
 
     Raises:
         UserError: where a record cannot be read and its folder cannot be written.
     """
-    wanted = Plan(save, fingerprint.references, stamps_digest(dataset), launch if fingerprint.reasons else "")
+    request = context.request
+    fingerprint = run_fingerprint(
+        context.fingerprint_of(model),
+        protocol_identity(spec.name, spec.version, identity),
+        code,
+        gray_policy=request.gray_policy,
+        seed=request.seed,
+        dtype=request.dtype,
+        references=references,
+    )
+    launch = context.launch if fingerprint.reasons else ""
+    wanted = Plan(save, fingerprint.references, stamps_digest(dataset), launch)
     for revision in itertools.count():
         part = fingerprint.part(revision)
         key = run_key(
             **fingerprint.decides, samples=dataset.samples, classes=dataset.class_names or (), revision=revision
         )
-        folder = RunDirectory(output / folder_of(part.model, protocol, dataset.name, key), key)
+        folder = RunDirectory(request.output / folder_of(part.model, spec.name, dataset.name, key), key)
         if not resume and not folder.finished() and not wanted.launch:
             folder.clear_shards()
         elif not resume and not wanted.launch:
             continue
-        if (plan := _taken(folder, wanted, dataset, output, say)) is not None:
+        if (plan := _taken(folder, wanted, dataset, request.output, context.listener.message)) is not None:
+            context.started.append(folder)
             return Located(folder, key, part, plan)
     raise AssertionError  # count() has no end
 
@@ -149,30 +166,12 @@ def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[
         test: the images measured on.
     """
     request, say, model = context.request, context.listener.message, context.model
-    fingerprint = run_fingerprint(
-        context.fingerprint_of(model),
-        protocol_identity(spec.name, spec.version, identity),
-        context.code,
-        gray_policy=request.gray_policy,
-        seed=request.seed,
-        dtype=request.dtype,
-    )
-    located = locate(
-        request.output,
-        fingerprint,
-        protocol=spec.name,
-        dataset=test,
-        save="none",
-        resume=request.resume,
-        launch=context.launch,
-        say=say,
-    )
-    context.started.append(located.folder)
+    located = locate(context, model, spec, identity, test, code=context.code, save="none", resume=request.resume)
     if located.folder.finished():
         say(f"{model.full_name} under {spec.name}: reused from {located.folder.path}")
     else:
-        if fingerprint.reasons:
-            say(not_reusable(model.full_name, fingerprint.reasons))
+        if located.part.reasons:
+            say(not_reusable(model.full_name, located.part.reasons))
         check_writable(request.output)
         located.begin()
     return located

@@ -11,7 +11,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -19,16 +19,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from colorbench.data import Preprocessing, Sample, get_preprocessing, images_refused, load_batches
-from colorbench.data.loader import LARGEST_BATCH, LoadedBatch
+from colorbench.data import LoadedBatch, get_preprocessing, images_refused, load_batches
+from colorbench.data.loader import LARGEST_BATCH
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import GroundTruth, Prediction, disguised
-from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.device import Residents
-from colorbench.evaluation.predict import predict, seed_of
-from colorbench.evaluation.shard_job import EvaluationTask
+from colorbench.evaluation.predict import Query, predict, seed_of
+from colorbench.evaluation.tasks import EvaluationTask, Run
 from colorbench.models import LoadedModel
-from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.networks import networks_of, set_evaluation_mode
 from colorbench.registry import describe
 
@@ -58,32 +55,31 @@ class ModelFinding:
         return self.kind == "uses more than the lightness"
 
 
-def check_models(
-    tasks: Sequence[EvaluationTask], samples: Sequence[Sample], settings: ExecutionConfig, residents: Residents
-) -> dict[int, list[ModelFinding]]:
+def check_models(tasks: Sequence[EvaluationTask], run: Run) -> dict[int, list[ModelFinding]]:
     """Check every model of unfinished tasks once, on the first image that can be read; id of the model -> findings.
 
     Raises:
         RunError: for a model that fails.
     """
     found: dict[int, list[ModelFinding]] = {}
+    settings = run.settings
     for task in tasks:
         model, preprocessing = task.model, task.scorer.preprocessing
         if id(model) in found or task.folder.finished():
             continue
         # Read again for each model, since its true colors are overwritten: no other copy of them is in memory.
-        if (batch := _first_readable(samples, get_preprocessing(preprocessing), settings)) is None:
+        if (batch := _first_readable(run, preprocessing)) is None:
             continue  # the pass will say that there are none
         truth = GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
-        sizes, seeds = batch.sizes, tuple(seed_of(settings.seed, content) for content in batch.sha256s)
+        seeds = tuple(seed_of(settings.seed, content) for content in batch.sha256s)
+        query = Query(truth, batch.sizes, seeds, preprocessing, settings.dtype)
         del batch
-        refusing = partial(images_refused, samples)
-        ask = partial(check_first_batch, model, truth, sizes, seeds, preprocessing, settings.dtype, refusing)
-        found[id(model)] = residents.work(model, ask)
+        refusing = partial(images_refused, run.dataset.samples)
+        found[id(model)] = run.residents.work(model, partial(check_first_batch, model, query, refusing))
     return found
 
 
-def check_scorers(tasks: Sequence[EvaluationTask], samples: Sequence[Sample], settings: ExecutionConfig) -> None:
+def check_scorers(tasks: Sequence[EvaluationTask], run: Run) -> None:
     """Score a gray prediction of the first image that can be read, with every protocol of the unfinished tasks.
 
     That finds names that the rows cannot hold before hours of work, and loads what scoring needs (compiled routines, a
@@ -100,10 +96,10 @@ def check_scorers(tasks: Sequence[EvaluationTask], samples: Sequence[Sample], se
         done.add(id(task.scorer))
         preprocessing = task.scorer.preprocessing
         if preprocessing not in images:
-            images[preprocessing] = _first_readable(samples, get_preprocessing(preprocessing), settings)
+            images[preprocessing] = _first_readable(run, preprocessing)
         if (batch := images[preprocessing]) is None:
             continue  # the pass will say that there are none
-        truth = GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
+        truth = GroundTruth(batch.ids, batch.rgb8.to(run.settings.device), batch.gray, batch.labels)
         try:
             scored = task.scorer.score(Prediction(truth, ab=torch.zeros_like(truth.ab)))
             scored.check(task.spec.name, 1)
@@ -114,11 +110,10 @@ def check_scorers(tasks: Sequence[EvaluationTask], samples: Sequence[Sample], se
             raise RunError(what, where=f"image {truth.ids[0]}", hint="--debug shows where") from error
 
 
-def _first_readable(
-    samples: Sequence[Sample], preprocessing: Preprocessing, settings: ExecutionConfig
-) -> LoadedBatch | None:
-    for sample in samples[:MOST_TRIED]:
-        for batch in load_batches([sample], preprocessing, batch_size=1, workers=0, gray_policy=settings.gray_policy):
+def _first_readable(run: Run, preprocessing: str) -> LoadedBatch | None:
+    chosen, policy = get_preprocessing(preprocessing), run.settings.gray_policy
+    for sample in run.dataset.samples[:MOST_TRIED]:
+        for batch in load_batches([sample], chosen, batch_size=1, workers=0, gray_policy=policy):
             if batch.ids:
                 return batch
     return None
@@ -126,22 +121,14 @@ def _first_readable(
 
 def check_first_batch(
     model: LoadedModel,
-    truth: GroundTruth,
-    sizes: tuple[tuple[int, int], ...],
-    seeds: tuple[int, ...],
-    preprocessing: str | None,
-    dtype: torch.dtype = torch.float32,
+    query: Query,
     refusing: Callable[[], AbstractContextManager[list[str]]] = lambda: contextlib.nullcontext([]),
 ) -> list[ModelFinding]:
     """Ask a model for the first image of a batch in several ways and compare: four images are colorized at most twice.
 
     Args:
-        model: on the device of ``truth``.
-        truth: one image or more, of which only the first is used. Its tensors are overwritten: give a copy.
-        sizes: as ``predict`` takes it.
-        seeds: as ``predict`` takes it.
-        preprocessing: as ``predict`` takes it.
-        dtype: as ``predict`` takes it.
+        model: on the device of the images.
+        query: one image or more, of which only the first is used. Its tensors are overwritten: give a copy.
         refusing: makes the dataset's files unreadable, and gives those that were asked for; see ``images_refused``.
 
     Raises:
@@ -149,76 +136,56 @@ def check_first_batch(
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_random_state_kept())
-        one, sizes, seeds = _first(truth), sizes[:1], seeds[:1]
-
-        def alone() -> Prediction:
-            return predict(model, one, sizes, seeds, preprocessing, dtype)
-
-        def together() -> Prediction:
-            return _beside_another(model, one, sizes, seeds, preprocessing, dtype)
-
-        first = _tried(alone)
+        one = replace(query, truth=_first(query.truth), sizes=query.sizes[:1], seeds=query.seeds[:1])
+        first = _tried(model, one)
         if any(module.training for network in networks_of(model.colorizer) for module in network.modules()):
             # A network that was made by the first call, or put into training mode by it.
             set_evaluation_mode(model.colorizer, stack)
-            first = _tried(alone)
+            first = _tried(model, one)
         # A large image is asked for alone, as in the pass: two might not fit into memory.
-        pair = _tried(together) if 2 * one.rgb8[0, 0].numel() <= LARGEST_BATCH else None
+        fits = 2 * one.truth.rgb8[0, 0].numel() <= LARGEST_BATCH
+        pair = _tried(model, one, _beside_another) if fits else None
         if isinstance(first, RunError) and not isinstance(pair, Prediction):
             raise first
         if isinstance(first, RunError):
             return [ModelFinding("depends on the batch", None, f"depends on the batch: an image alone fails: {first}")]
-        if isinstance(model.colorizer, ImageFolderModel):
+        if model.stored is not None:
             return []  # images are found by their ids
-        hidden = one if model.card.role == "reference" else disguised(one)
+        hidden = one if model.card.role == "reference" else replace(one, truth=disguised(one.truth))
         with refusing() as refused:
-            again = _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype))
-            found = _compared(
-                first,
-                pair,
-                again,
-                # Only where the two differ is a third needed, to tell a stochastic model from one that uses more than
-                # lightness.
-                lambda: _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype)),
-                TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE,
-            )
+            again = _tried(model, hidden)
+            # Only where the two differ is a third needed, to tell a stochastic model from one that uses more than
+            # lightness.
+            found = _compared(first, pair, again, lambda: _tried(model, hidden), _tolerance(query))
         if refused:
             kind: Kind = "uses more than the lightness"
-            found = [one for one in found if one.kind != kind]
+            found = [finding for finding in found if finding.kind != kind]
             found.append(ModelFinding(kind, None, f"{kind}: it opens images of the dataset ({Path(refused[0]).name})"))
         return found
 
 
-def check_lightness_only(
-    model: LoadedModel,
-    truth: GroundTruth,
-    sizes: tuple[tuple[int, int], ...],
-    seeds: tuple[int, ...],
-    preprocessing: str | None,
-    dtype: torch.dtype = torch.float32,
-) -> ModelFinding | None:
+def check_lightness_only(model: LoadedModel, query: Query) -> ModelFinding | None:
     """Ask a model for a batch, and again under other ids and other true colors; None where the predictions agree.
 
     Args:
-        model: on the device of ``truth``.
-        truth: the batch. Its tensors are overwritten: give a copy.
-        sizes: as ``predict`` takes it.
-        seeds: as ``predict`` takes it.
-        preprocessing: as ``predict`` takes it.
-        dtype: as ``predict`` takes it.
+        model: on the device of the images.
+        query: the batch. Its tensors are overwritten: give a copy.
 
     Raises:
         RunError: for a model that fails with the images as they are.
     """
     with _random_state_kept():
-        first = predict(model, truth, sizes, seeds, preprocessing, dtype)
+        first = predict(model, query)
         first = first if model.card.role == "reference" else _saved(first)
-        hidden = disguised(truth)
-        again = _tried(lambda: predict(model, hidden, sizes, seeds, preprocessing, dtype))
+        again = _tried(model, replace(query, truth=disguised(query.truth)))
         if isinstance(again, RunError):
             return _of_more(None, str(again))
         apart = difference(first, again)
-        return _of_more(apart) if apart > (TOLERANCE if dtype == torch.float32 else HALF_TOLERANCE) else None
+        return _of_more(apart) if apart > _tolerance(query) else None
+
+
+def _tolerance(query: Query) -> float:
+    return TOLERANCE if query.dtype == torch.float32 else HALF_TOLERANCE
 
 
 def difference(one: Prediction, other: Prediction) -> float:
@@ -269,20 +236,15 @@ def _first(truth: GroundTruth) -> GroundTruth:
     return GroundTruth(truth.ids[:1], truth.rgb8[:1], truth.gray[:1], truth.labels[:1])
 
 
-def _beside_another(
-    model: LoadedModel,
-    one: GroundTruth,
-    sizes: tuple[tuple[int, int], ...],
-    seeds: tuple[int, ...],
-    preprocessing: str | None,
-    dtype: torch.dtype,
-) -> Prediction:
-    """Predict the image in a batch of two."""
+def _beside_another(model: LoadedModel, query: Query) -> Prediction:
+    """Predict one image in a batch of two."""
+    one, seed = query.truth, query.seeds[0]
     # Its negative, upside down: of the same size, and nothing like it. The id is one that the model can look up.
     two = GroundTruth(one.ids * 2, torch.cat([one.rgb8, 255 - one.rgb8.flip(-2)]), one.gray * 2, one.labels * 2)
-    pair = _saved(predict(model, two, sizes * 2, (seeds[0], seeds[0] ^ 1), preprocessing, dtype), 1)
+    pair = predict(model, replace(query, truth=two, sizes=query.sizes * 2, seeds=(seed, seed ^ 1)))
+    first = _saved(pair, 1)
     two.rgb8.zero_()  # a copy of the true colors that could be found later
-    return pair
+    return first
 
 
 def _saved(prediction: Prediction, count: int | None = None) -> Prediction:
@@ -294,9 +256,11 @@ def _saved(prediction: Prediction, count: int | None = None) -> Prediction:
     return Prediction(part, ab=prediction.ab_float[:count].clone())
 
 
-def _tried(ask: Callable[[], Prediction]) -> Prediction | RunError:
+def _tried(
+    model: LoadedModel, query: Query, ask: Callable[[LoadedModel, Query], Prediction] = predict
+) -> Prediction | RunError:
     try:
-        return _saved(ask())
+        return _saved(ask(model, query))
     except RunError as error:
         return error
     except UserError as error:  # what a model itself says of its input

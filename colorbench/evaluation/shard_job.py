@@ -1,4 +1,4 @@
-"""What a pass works on: tasks (a model under a protocol), shards in the making, and the claims on them."""
+"""What a pass works on: shards in the making, and the claims on them."""
 
 from __future__ import annotations
 
@@ -8,32 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from colorbench.data import Preprocessing, Sample, load_batches
-from colorbench.data.loader import LoadedBatch
-from colorbench.evaluation.config import ExecutionConfig, Save
-from colorbench.evaluation.interfaces import BatchScores, ProtocolSpec, Scorer
-from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.evaluation.run_location import Located
-from colorbench.models import LoadedModel
-from colorbench.results.shard import SHARD
+from colorbench.data import LoadedBatch, Preprocessing, Sample, load_batches
+from colorbench.evaluation.interfaces import BatchScores
+from colorbench.evaluation.tasks import EvaluationTask, Run
+from colorbench.results import Shard
+from colorbench.results.shard import concatenated, shard_count, shard_samples
 from colorbench.storage import Lock
 
 Row = tuple[str, str, int | None, bool, tuple[int, int]]
 """id, sha256, label, gray, (H, W) of an evaluated image."""
-
-
-@dataclass(frozen=True)
-class EvaluationTask:
-    """One model under one protocol, and where its record is made."""
-
-    model: LoadedModel
-    spec: ProtocolSpec
-    scorer: Scorer
-    folder: RunDirectory
-    key: str
-    save: Save
-    located: Located
-    """Its fingerprint and plan."""
 
 
 @dataclass
@@ -46,7 +29,7 @@ class Evaluated:
     scored: list[BatchScores | None]
     """Per task; None where no image was left."""
     observed: list[np.ndarray | None]
-    """Per task: what ``units.observed`` gives."""
+    """Per task: what ``models.units`` observed."""
     seconds: list[dict[str, float]]
     """Per task, stage -> seconds of the thread that did it."""
 
@@ -85,20 +68,30 @@ class ShardJob:
             for stage, spent in seconds.items():
                 self.seconds[position][stage] += spent
 
+    def write(self) -> None:
+        """Write the shard of every task, its rows in the order of the samples."""
+        position = {sample.id: i for i, sample in enumerate(self.samples)}
+        order = sorted(range(len(self.rows)), key=lambda i: position[self.rows[i][0]])
+        rows = [self.rows[i] for i in order]
+        for task, scored, seen, seconds in zip(self.tasks, self.scored, self.observed, self.seconds, strict=True):
+            shard = Shard(
+                ids=tuple(row[0] for row in rows),
+                sha256s=tuple(row[1] for row in rows),
+                labels=tuple(row[2] for row in rows),
+                gray=tuple(row[3] for row in rows),
+                sizes=tuple(row[4] for row in rows),
+                columns=concatenated([part.columns for part in scored], order),
+                arrays=concatenated([part.arrays for part in scored], order),
+                skipped=tuple(self.skipped),
+                seconds=dict(seconds),
+                observed=np.concatenate(seen) if seen else None,
+            )
+            task.folder.write_shard(self.index, shard)
+
     def release(self) -> None:
         """Give up the claims."""
         for lock in self.locks:
             lock.release()
-
-
-def shard_samples(samples: Sequence[Sample], index: int) -> Sequence[Sample]:
-    """Return the images of one shard."""
-    return samples[index * SHARD : (index + 1) * SHARD]
-
-
-def shard_count(count: int) -> int:
-    """Return how many shards ``count`` images make."""
-    return -(-count // SHARD)
 
 
 def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list[EvaluationTask]]]:
@@ -112,14 +105,11 @@ class Claims:
     """The shards that this process has claimed: taken one after another, given up when written or at the end."""
 
     def __init__(
-        self,
-        order: Sequence[tuple[int, list[EvaluationTask]]],
-        samples: Sequence[Sample],
-        preprocessing: Preprocessing,
-        settings: ExecutionConfig,
+        self, order: Sequence[tuple[int, list[EvaluationTask]]], run: Run, preprocessing: Preprocessing
     ) -> None:
         """Take the shards to try, with the tasks that lack them, in order."""
-        self.order, self.samples, self.preprocessing, self.settings = order, samples, preprocessing, settings
+        self.order, self.samples, self.preprocessing = order, run.dataset.samples, preprocessing
+        self.settings = run.settings
         self._claimed: dict[int, ShardJob] = {}
 
     def __enter__(self) -> Claims:

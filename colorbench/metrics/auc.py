@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from colorbench.color import ab_bins
 from colorbench.color.compiled.jit import compilable, pixels_of
-from colorbench.color.grid import ab_bins
 
 LAST_THRESHOLD = 150
 """The last threshold, in ab units (paper: 0 to 150)."""

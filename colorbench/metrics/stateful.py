@@ -23,9 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.bins import nearest_bin
-from colorbench.color.lab import lightness_and_ab, rgb_to_lab
-from colorbench.color.prior import SHIPPED_PRIOR, Prior, load_prior, rebalancing_weights
+from colorbench.color import (
+    SHIPPED_PRIOR,
+    Prior,
+    lightness_and_ab,
+    load_prior,
+    nearest_bin,
+    rebalancing_weights,
+    rgb_to_lab,
+)
 from colorbench.metrics.auc import LAST_THRESHOLD, Convention, auc, auc_statistics, pooled_statistics
 from colorbench.metrics.chroma import mean_chroma
 from colorbench.metrics.ciede2000 import mean_ciede2000

@@ -4,7 +4,14 @@ from .classifiers import Classifier as Classifier
 from .classifiers import load_classifier as load_classifier
 from .classifiers import load_classifiers as load_classifiers
 from .download import resolve_weights as resolve_weights
+from .features import FeatureExtractor as FeatureExtractor
+from .features import FeatureSpec as FeatureSpec
+from .features import Pooling as Pooling
+from .features import chosen_layers as chosen_layers
+from .features import modules_of as modules_of
+from .fingerprint import deciding_identity as deciding_identity
 from .fingerprint import library_code as library_code
+from .fingerprint import model_identity as model_identity
 from .image_folder import ImageFolderModel as ImageFolderModel
 from .interfaces import Colorizer as Colorizer
 from .interfaces import ColorizerInput as ColorizerInput

@@ -37,7 +37,7 @@ from colorbench.models.classifier_weights import (
 from colorbench.models.download import resolve_weights
 from colorbench.models.weights import check_shapes, load_weights
 from colorbench.registry import describe, nearest
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 PACKAGED_MEAN, PACKAGED_STD = 127 / 255, 128 / 255
 """EfficientNet-Lite's own, (x - 127) / 128 of 0..255; timm's weights of the same name take 127.5 twice."""

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from colorbench.errors import MissingWeightsError, RunError, UserError
 from colorbench.models.weights import check_sha256
-from colorbench.storage.cache import cache_folder
-from colorbench.storage.lock import Lock
+from colorbench.storage import Lock, cache_folder
 
 OFFLINE = ("COLORBENCH_OFFLINE", "HF_HUB_OFFLINE")
 """Environment variables that forbid downloads."""

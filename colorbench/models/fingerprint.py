@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.image_folder import ImageFolderModel
@@ -109,6 +110,30 @@ def protocol_code(protocol: Any) -> tuple[str, tuple[str, ...]]:
 def library_code() -> str:
     """Return the sha256 of colorbench's own code, as far as it decides numbers."""
     return package_digest(LIBRARY, NO_NUMBERS)
+
+
+def model_identity(model: LoadedModel, fingerprint: ModelFingerprint | None = None) -> dict[str, Any]:
+    """Return what decides a model's features: all that it holds, its code, and colorbench's.
+
+    Args:
+        model: before it is cast to another dtype.
+        fingerprint: of it, where it was made already.
+    """
+    found = fingerprint or model_fingerprint(model)
+    return {
+        "weights": found.weights,
+        "code": found.code,
+        "colorbench": library_code(),
+        # What cannot be compared is never read back.
+        **({} if found.reusable else {"once": uuid4().hex}),
+    }
+
+
+def deciding_identity(model: LoadedModel) -> dict[str, Any]:
+    """Return what of a model decides its predictions, for keys of whatever is built from them."""
+    found = model_fingerprint(model)
+    decides = {"name": found.name, "weights": found.weights, "code": found.code, "decoding": found.decoding}
+    return {**decides, "colorbench": library_code()}
 
 
 def _folder(kind: type) -> Path | None:

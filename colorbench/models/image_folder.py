@@ -17,17 +17,17 @@ import numpy as np
 import torch
 from PIL import Image
 
-from colorbench.data.decoding import Header, UnreadableImage, decode_file, read_header
+from colorbench.data import Preprocessing, UnreadableImage, get_preprocessing
+from colorbench.data.decoding import Header, decode_file, read_header
 from colorbench.data.formats import readable
 from colorbench.data.loader import map_ahead
 from colorbench.data.manifest import find_manifest, read_manifest
 from colorbench.data.names import match_names, nearest_name
-from colorbench.data.preprocessing import Preprocessing, get_preprocessing
 from colorbench.data.walk import check_name, walk
 from colorbench.errors import RunError, UserError
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 Size = tuple[int, int]
 Fit = Literal["same", "scaled", "preprocessed", "turned", "other"]

@@ -21,7 +21,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
-from colorbench.color.bins import Decoding
+from colorbench.color import Decoding
 from colorbench.errors import UnknownNameError, UserError
 from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.card import ModelCard
@@ -33,7 +33,7 @@ from colorbench.models.networks import device_of, evaluation_mode, networks_of
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.models.schemes import _Source, _source
 from colorbench.registry import describe
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 
 @dataclass
@@ -56,6 +56,11 @@ class LoadedModel:
     """The name without a decoding that was chosen; None where none was."""
     usual_decoding: Mapping[str, Any] | None = None
     """Before one was chosen."""
+
+    @property
+    def stored(self) -> ImageFolderModel | None:
+        """The stored predictions that it reads; None for a model that computes them."""
+        return self.colorizer if isinstance(self.colorizer, ImageFolderModel) else None
 
     def prepare(self, ids: tuple[str, ...]) -> None:
         """Prepare a run on the images ``ids``: stored predictions are looked up and hashed.

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from colorbench.errors import UserError
 from colorbench.registry import nearest
-from colorbench.storage.hashing import digest_of
+from colorbench.storage import digest_of
 
 SHIPPED = ("cic", "ddcolor", "deoldify")
 LARGEST_SIDE = 8192

@@ -19,7 +19,7 @@ from colorbench.models.guard import one_line
 from colorbench.models.loading import LoadedModel
 from colorbench.models.onnx_contract import CardTable, InputTable, OnnxContract, OutputTable, Squash, Upsample
 from colorbench.models.onnx_graph import onnx_library
-from colorbench.storage.atomic import write_atomic
+from colorbench.storage import write_atomic
 
 OPSET = 18
 """Of 2022: every runtime that is still maintained knows it."""

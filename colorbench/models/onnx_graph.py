@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
-from colorbench.storage.hashing import digest_of
+from colorbench.storage import digest_of
 
 LARGEST = 2**31 - 2**20
 """Bytes of a graph with its weights: a protobuf message holds no more than 2 GiB."""

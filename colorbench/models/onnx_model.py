@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from colorbench.color.lab import lab_to_rgb, lab_to_rgb8, rgb_to_lab
+from colorbench.color import lab_to_rgb, lab_to_rgb8, rgb_to_lab
 from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
 from colorbench.models.guard import one_line
@@ -24,7 +24,7 @@ from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.onnx_contract import AB_RANGE, OnnxContract, OutputTable, find_contract
 from colorbench.models.onnx_graph import OnnxGraph, OnnxValue, read_graph
 from colorbench.models.resize import pillow_resized, resized
-from colorbench.storage.hashing import digest_of
+from colorbench.storage import digest_of
 
 DTYPES = ("float16", "float32", "float64", "uint8")
 DARK = 0.2

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from colorbench.data.dataset import Sample
+from colorbench.data import Sample
 from colorbench.data.manifest import InputImage, Manifest
 from colorbench.data.names import match_names
 from colorbench.errors import UserError
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 _THREADS = 4
 

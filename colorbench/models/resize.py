@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
+from colorbench.color import lab_to_rgb8, rgb_to_lab
 
 
 def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: int | tuple[int, int]) -> Tensor:

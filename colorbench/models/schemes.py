@@ -17,7 +17,7 @@ from colorbench.errors import UnknownNameError, UserError
 from colorbench.models.guard import one_line, process_state_kept, usage_deferred
 from colorbench.models.names import IMAGES, ONNX, short_name
 from colorbench.registry import OWN, find, nearest, registered, split_tag
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.dataset import Sample, id_hash
-from colorbench.data.decoding import Header, UnreadableImage, decode_file, decode_image, read_header
-from colorbench.data.preprocessing import Preprocessing, get_preprocessing
+from colorbench.color import rgb_to_lab
+from colorbench.data import Preprocessing, Sample, UnreadableImage, decode_image, get_preprocessing, id_hash
+from colorbench.data.decoding import Header, decode_file, read_header
 from colorbench.errors import UserError
 from colorbench.models.image_folder import SIZES, Fit, ImageFolderModel, Size, fit, same_aspect, shown
+from colorbench.models.loading import LoadedModel
 from colorbench.models.prediction_manifest import check_manifest, manifest_notes
 
 LIGHTNESS_GAP = "lightness_gap"
@@ -39,13 +39,13 @@ _SIDE = 32
 # --- before the pass
 
 
-def check_predictions(
-    stored: ImageFolderModel, samples: Sequence[Sample], preprocessings: Iterable[str], say: Callable[[str], None]
+def prepare(
+    model: LoadedModel, samples: Sequence[Sample], preprocessings: Iterable[str], say: Callable[[str], None]
 ) -> None:
-    """Refuse predictions that cannot be those of their images.
+    """Prepare a model for images: of stored predictions, find those of the images and refuse what cannot be theirs.
 
     Args:
-        stored: prepared for all samples.
+        model: any; a model that computes its predictions needs nothing.
         samples: the images.
         preprocessings: the preprocessing of every protocol of the run.
         say: is told how files were found.
@@ -53,7 +53,11 @@ def check_predictions(
     Raises:
         UserError: with the number of predictions that are turned, of another aspect ratio, or cropped, and the first;
             and for images that the manifest of the inputs does not have.
+        RunError: for predictions that are missing or cannot be read.
     """
+    model.prepare(tuple(sample.id for sample in samples))  # stored images are hashed: their content decides the key
+    if (stored := model.stored) is None:
+        return
     for remark in stored.remarks:
         say(f"{stored.folder}: {remark}")
     preprocessings = list(preprocessings)
@@ -144,7 +148,7 @@ def lightness_warning(columns: Mapping[str, np.ndarray]) -> str | None:
 def prediction_notes(
     stored: ImageFolderModel,
     samples: Sequence[Sample],
-    preprocessing: Preprocessing,
+    preprocessing: str,
     sizes: Mapping[str, Size],
     sha256s: Sequence[str],
     gaps: np.ndarray,
@@ -154,11 +158,12 @@ def prediction_notes(
     Args:
         stored: prepared for all samples.
         samples: the images, in order.
-        preprocessing: the preprocessing.
+        preprocessing: its name.
         sizes: id -> (H, W) of every evaluated image, in the order of ``gaps``.
         sha256s: of the files of the images, in the same order.
         gaps: (n,) the column ``lightness_gap``.
     """
+    chosen = get_preprocessing(preprocessing)
     same = [id for id, sha256 in zip(sizes, sha256s, strict=True) if stored.sha256s[id] == sha256]
     copied = f"{len(same)} of {len(sizes)} predictions are the files of their images, true colors and all"
     copies = [f"{copied} (first {same[0]})"] if same else []
@@ -166,8 +171,8 @@ def prediction_notes(
     return [
         *copies,
         *made,
-        *_lightness_notes(stored, samples, preprocessing, list(sizes), gaps),
-        *_file_notes(stored, preprocessing, sizes),
+        *_lightness_notes(stored, samples, chosen, list(sizes), gaps),
+        *_file_notes(stored, chosen, sizes),
     ]
 
 

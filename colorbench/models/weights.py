@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from colorbench.errors import UserError
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 

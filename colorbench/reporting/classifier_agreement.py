@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from colorbench.models.classifiers import slug
-from colorbench.results.record import Metric, Record
+from colorbench.results import Metric, Record
 
 FEWEST = 3
 """Models below which an order says nothing."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from colorbench.models.reference_models import BASELINES, CONSTANT_MODEL, GRAY_MODEL
-from colorbench.results.record import Difference, Metric, Record
-from colorbench.stats.paired import significance
+from colorbench.models import BASELINES, CONSTANT_MODEL, GRAY_MODEL
+from colorbench.results import Difference, Metric, Record
+from colorbench.stats import significance
 
 DECIDING_SHARE = 0.95
 """The effective number of images is worth showing below this share of all."""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
-from colorbench.evaluation.run_location import folder_of
-from colorbench.models.reference_models import BASELINES
+from colorbench.evaluation import folder_of
+from colorbench.models import BASELINES
 from colorbench.reporting.format import (
     baselines,
     difference_from,
@@ -24,9 +24,9 @@ from colorbench.reporting.format import (
     values,
 )
 from colorbench.reporting.record_plots import record_plots
-from colorbench.results.image_index import SavedImage, read_index, saved_file
-from colorbench.results.record import Record, read_record
-from colorbench.storage.atomic import write_atomic
+from colorbench.results import Record, SavedImage, read_record
+from colorbench.results.image_index import read_index, saved_file
+from colorbench.storage import write_atomic
 
 NAME = "report.html"
 FIXED_SHOWN = 12

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from colorbench.storage.atomic import write_atomic
+from colorbench.storage import write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

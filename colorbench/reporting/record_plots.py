@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colorbench.models.reference_models import BASELINES
+from colorbench.models import BASELINES
 from colorbench.reporting.plot_output import Plot
 from colorbench.reporting.plots import SERIES, Axis, Line, plot
-from colorbench.results.record import CurvePart, Record
+from colorbench.results import CurvePart, Record
 
 
 def record_plots(record: Record, shown: Sequence[tuple[str, Record]]) -> dict[str, Plot]:

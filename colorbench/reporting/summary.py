@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from colorbench.models.reference_models import BASELINES
+from colorbench.models import BASELINES
 from colorbench.reporting.format import format_number, interval
-from colorbench.results.record import Metric, Record
+from colorbench.results import Metric, Record
 
 
 def in_order(records: Sequence[Record], headline: str) -> list[Record]:

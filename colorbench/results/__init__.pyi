@@ -1,8 +1,12 @@
 from .comparison import Comparison as Comparison
+from .copies import copy_notes as copy_notes
 from .copies import first_positions as first_positions
 from .copies import without_copies as without_copies
 from .image_index import INDEX_NAME as INDEX_NAME
 from .image_index import SavedImage as SavedImage
+from .image_index import extreme_ids as extreme_ids
+from .image_index import fixed_ids as fixed_ids
+from .image_index import prediction_names as prediction_names
 from .image_index import saved_names as saved_names
 from .load import LoadedRun as LoadedRun
 from .load import load_run as load_run
@@ -17,6 +21,8 @@ from .record import CurvePart as CurvePart
 from .record import DatasetPart as DatasetPart
 from .record import Difference as Difference
 from .record import Execution as Execution
+from .record import Files as Files
+from .record import FingerprintPart as FingerprintPart
 from .record import Metric as Metric
 from .record import ModelPart as ModelPart
 from .record import ProtocolPart as ProtocolPart

@@ -21,17 +21,19 @@ from colorbench.results.comparison import Comparison, ImagePair, PairedTest, Ran
 from colorbench.results.load import LoadedRun, find_record, load_run
 from colorbench.results.pairing import PairedRuns, pair_runs
 from colorbench.results.record import Metric
-from colorbench.stats.bootstrap import MINIMUM_IMAGES, estimate, is_defined
-from colorbench.stats.effect_size import (
-    LEVEL,
-    detectable_difference,
-    difference_influence,
+from colorbench.stats import (
+    MINIMUM_IMAGES,
     effect_size,
     holm,
     images_needed,
+    is_defined,
+    paired_interval,
+    rank_models,
+    sign_flip_p,
+    significance,
 )
-from colorbench.stats.paired import paired_interval, sign_flip_p, significance
-from colorbench.stats.ranking import rank_models
+from colorbench.stats.bootstrap import estimate
+from colorbench.stats.effect_size import LEVEL, detectable_difference, difference_influence
 
 SHOWN = 3
 """Images that are named at either end."""

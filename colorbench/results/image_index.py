@@ -1,26 +1,38 @@
-"""The index of the saved images of a record."""
+"""The saved images of a record: which are saved, under which names, and their index.
+
+The fixed part of a gallery is the images whose ids have the smallest hash: the same for every model on a set.
+"""
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 
+import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
-from colorbench.data.dataset import id_hash
+from colorbench.data import id_hash
 from colorbench.errors import UserError
-from colorbench.storage.safe_read import MEGABYTE, is_inside, left_out, read_plain
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.shard import Shard
+from colorbench.storage import MEGABYTE, is_inside, read_plain
+from colorbench.storage.safe_read import left_out
 
 INDEX_NAME = "index.json"
 """Name of the file that lists a record's saved images."""
 LARGEST_IMAGE = 8 * MEGABYTE
 """A saved image or an index that is read back; thumbnails have some 10 KB."""
+FIXED = 24
+EXTREMES = 4
+"""How many of a metric's best, and of its worst, are kept."""
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
 """What Pillow raises for an image that is none."""
 
@@ -54,6 +66,66 @@ def saved_names(id: str) -> tuple[str, str, str]:
     """Return the file names of the prediction, ground-truth and gray thumbnails of an image."""
     stem = id_hash(id)[:16]
     return f"{stem}.webp", f"{stem}.truth.webp", f"{stem}.gray.webp"
+
+
+def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
+    """Return the 24 ids of smallest hash."""
+    return frozenset(heapq.nsmallest(FIXED, ids, key=id_hash))
+
+
+def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
+    """Return the ids at the ends of (n,) scores as ``best`` and ``worst``, the farthest first; NaN is at no end.
+
+    Ties are in the order of the ids' hashes. At most half of the images stand at either end.
+    """
+    if higher_is_better is None:
+        return {}
+    sign = -1.0 if higher_is_better else 1.0
+    known = [(sign * float(score), id_hash(id), id) for id, score in zip(ids, scores, strict=True) if score == score]
+    count = min(EXTREMES, len(known) // 2)
+    best = sorted(known)[:count]
+    worst = sorted(known, key=lambda entry: (-entry[0], entry[1]))[:count]
+    return {"best": [id for *_, id in best], "worst": [id for *_, id in worst]}
+
+
+def gallery_reasons(
+    ids: Sequence[str], headline: MetricSpec | None, columns: Mapping[str, np.ndarray]
+) -> dict[str, list[str]]:
+    """Return id -> why its thumbnails are saved: it is of the fixed part, or best or worst by the headline metric."""
+    fixed = fixed_ids(ids)
+    reasons = {id: ["fixed"] for id in ids if id in fixed}
+    if headline is not None and headline.name in columns:
+        ends = extreme_ids(ids, columns[headline.name], headline.higher_is_better)
+        for end, found in ends.items():
+            for position, id in enumerate(found, start=1):
+                reasons.setdefault(id, []).append(f"{headline.name} {end} {position}")
+    return reasons
+
+
+def saved_images(
+    reasons: Mapping[str, list[str]], rows: Shard, columns: Mapping[str, np.ndarray], metrics: Iterable[MetricSpec]
+) -> list[SavedImage]:
+    """Return the entries of the index, each with its image's scores."""
+    location_of = {id: position for position, id in enumerate(rows.ids)}
+    names = [metric.name for metric in metrics if metric.name in columns]
+    return [
+        SavedImage.of(id, rows.sha256s[i], why, {name: float(columns[name][i]) for name in names})
+        for id, why in reasons.items()
+        for i in [location_of[id]]
+    ]
+
+
+def prediction_names(ids: Iterable[str]) -> dict[str, str]:
+    """Return the path of each id below ``predictions/``.
+
+    The id with the suffix .png, as ``images:DIR`` looks for it.
+
+    Images whose ids differ in the suffix alone keep it.
+    """
+    known = list(ids)
+    replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}
+    often = Counter(replaced.values())
+    return {id: name if often[name] == 1 else f"{id}.png" for id, name in replaced.items()}
 
 
 def is_complete(path: Path) -> bool:

@@ -23,8 +23,8 @@ from colorbench.errors import UserError
 from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS
 from colorbench.results.record import Metric, Record
 from colorbench.results.rows import rows_table
-from colorbench.storage.hashing import plain
-from colorbench.storage.safe_read import LARGEST_FILE, MEGABYTE, InvalidTable, read_plain
+from colorbench.storage import MEGABYTE, plain, read_plain
+from colorbench.storage.safe_read import LARGEST_FILE, InvalidTable
 
 LARGEST_RECORD = 64 * MEGABYTE
 _CONTROL = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from colorbench.results.record import Provenance
-from colorbench.storage.versions import version_of
+from colorbench.storage import version_of
 
 PACKAGES = (
     *("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "pandas", "pyarrow", "pydantic"),

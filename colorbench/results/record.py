@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from colorbench.errors import RunError, UserError, first_problem
-from colorbench.models.card import ModelCard
+from colorbench.models import ModelCard
 
 SCHEMA_VERSION = 2
 

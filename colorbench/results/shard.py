@@ -8,23 +8,26 @@ import json
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+from colorbench.data import Sample
 from colorbench.errors import RunError
+from colorbench.storage import npz_bytes
 from colorbench.storage.atomic import writing
-from colorbench.storage.npz import _write_header, npz_bytes
+from colorbench.storage.npz import _write_header
 
 SHARD = 64
 """Images in a shard: what a kill can cost, and the grain in which processes share the work."""
 
 
 class Copy(NamedTuple):
-    """A file whose content is that of another file of the set; see ``evaluation.copies``."""
+    """A file whose content is that of another file of the set; see ``results.copies``."""
 
     id: str
     of: str
@@ -48,7 +51,7 @@ class Shard:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """(n, ...) each."""
     observed: np.ndarray | None = None
-    """(n, 13) what ``evaluation.units`` looks at; written, and read by ``read_observed`` alone."""
+    """(n, 13) what ``models.units`` looks at; written, and read by ``RunDirectory.observed`` alone."""
     skipped: tuple[tuple[str, str], ...] = ()
     """(id, reason) of the images that were not evaluated."""
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -111,6 +114,48 @@ def key_of(path: Path) -> str | None:
             return found if isinstance(found, str) else None
     except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, AttributeError):
         return None
+
+
+def shard_samples(samples: Sequence[Sample], index: int) -> Sequence[Sample]:
+    """Return the images of one shard."""
+    return samples[shard_start(index) : shard_start(index + 1)]
+
+
+def shard_start(index: int) -> int:
+    """Return the position of a shard's first image."""
+    return index * SHARD
+
+
+def shard_count(count: int) -> int:
+    """Return how many shards ``count`` images make."""
+    return -(-count // SHARD)
+
+
+def merge(shards: Iterable[Shard]) -> Shard:
+    """Merge all shards of a run into one, in their order."""
+    parts = list(shards)
+    scored = [part for part in parts if len(part)]
+    return Shard(
+        ids=tuple(id for part in parts for id in part.ids),
+        sha256s=tuple(sha256 for part in parts for sha256 in part.sha256s),
+        labels=tuple(label for part in parts for label in part.labels),
+        gray=tuple(gray for part in parts for gray in part.gray),
+        sizes=tuple(size for part in parts for size in part.sizes),
+        columns=concatenated([part.columns for part in scored]),
+        arrays=concatenated([part.arrays for part in scored]),
+        skipped=tuple(one for part in parts for one in part.skipped),
+        seconds=dict(sum((Counter(part.seconds) for part in parts), Counter())),
+    )
+
+
+def concatenated(
+    parts: Sequence[Mapping[str, np.ndarray]], order: Sequence[int] | None = None
+) -> dict[str, np.ndarray]:
+    """Concatenate columns or arrays of all parts, (n, ...); in another order where one is given."""
+    if not parts:
+        return {}
+    full = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return full if order is None else {name: values[list(order)] for name, values in full.items()}
 
 
 class StoredArrays(Mapping[str, np.ndarray]):

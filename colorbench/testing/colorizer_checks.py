@@ -19,145 +19,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch.nn.functional import interpolate
-
-from colorbench.data.dataset import Dataset
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation import device
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.predict import predict, seed_of
-from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
-from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.loading import LoadedModel, load_model
-from colorbench.models.networks import evaluation_mode, networks_of
+from colorbench.evaluation.device import device_of
+from colorbench.models import ImageFolderModel, LoadedModel
+from colorbench.models.fingerprint import model_fingerprint
+from colorbench.testing.colorizer_contents import CONTENT_CHECKS
+from colorbench.testing.colorizer_independence import INDEPENDENCE_CHECKS
+from colorbench.testing.colorizer_subject import IMAGES, ModelSubject, resized
 from colorbench.testing.fakes import fake_dataset
-from colorbench.testing.process_state import RANDOM, changed_state, printed, process_state, random_state_kept
+from colorbench.testing.process_state import random_state_kept
 from colorbench.testing.report import Check, CheckFailed, CheckFinding, CheckReport, report_of, run_checks
 
-PREPROCESSING = "squash64"
-IMAGES = 6
-"""Enough for ``units`` to compare channels, and few enough for a slow model."""
 SHAPES = ((1, (64, 64)), (2, (48, 80)), (3, (80, 48)), (2, (33, 65)))
 """(images, (H, W)) of batches that every model must take; ``native`` preprocessing gives any size."""
-
-
-@dataclass
-class ModelSubject:
-    """A model under check, and what earlier checks found out about it."""
-
-    given: Any
-    """As it was given: a name, a class or an object."""
-    folder: Path
-    """Where the test images lie."""
-    device: torch.device
-    data: Dataset
-    loaded: LoadedModel | None = None
-    fingerprint: ModelFingerprint | None = None
-    """Before the first prediction."""
-    images: GroundTruth = field(init=False)
-    """Real images, (6, 3, 64, 64)."""
-    changed: dict[str, str] = field(default_factory=dict)
-    """Global state that changed -> during what."""
-    output: list[str] = field(default_factory=list)
-    """What was printed to standard output."""
-    usual_prediction: Prediction | None = None
-    """Of the test images with their seeds, once it is known to be always the same."""
-
-    def __post_init__(self) -> None:
-        """Decode the test images."""
-        samples = self.data.samples[:IMAGES]
-        preprocessing = get_preprocessing(PREPROCESSING)
-        (batch,) = load_batches(samples, preprocessing, batch_size=IMAGES, workers=0)
-        self.images = GroundTruth(batch.ids, batch.rgb8.to(self.device), batch.gray, batch.labels, batch.sha256s)
-
-    @property
-    def model(self) -> LoadedModel:
-        """The loaded model; checks that use it need ``loads``."""
-        assert self.loaded is not None
-        return self.loaded
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The seeds of the images in a run with seed 0."""
-        return tuple(seed_of(0, content) for content in self.images.sha256s)
-
-    def load(self) -> LoadedModel:
-        """Load the model as a run would, watching what it prints."""
-        with printed() as text:
-            loaded = load_model(self.given).to(self.device)
-        self._watched([], text, "loading")
-        return loaded
-
-    def ask(
-        self,
-        images: GroundTruth | None = None,
-        seeds: tuple[int, ...] | None = None,
-        dtype: torch.dtype = torch.float32,
-    ) -> Prediction:
-        """Predict a batch as a run would.
-
-        Args:
-            images: default: the six test images.
-            seeds: default: those of a run with seed 0.
-            dtype: of autocast.
-
-        Raises:
-            RunError: for a model that fails, or a prediction of another form.
-        """
-        images = self.images if images is None else images
-        seeds = self.seeds[: len(images.ids)] if seeds is None else seeds
-        sizes = (tuple(images.rgb8.shape[-2:]),) * len(images.ids)
-        with device.numerics(None), evaluation_mode(self.model.colorizer), printed() as text:
-            before = process_state()
-            after: dict[str, Any] = {}
-            model = _Watched(self.model, after)
-            found = predict(model.loaded, images, sizes, seeds, PREPROCESSING, dtype)  # type: ignore[arg-type]
-            networks = networks_of(self.model.colorizer)
-            training = any(module.training for network in networks for module in network.modules())
-        self._watched(changed_state(before, after), text, "predicting")
-        if training:
-            self.changed.setdefault("the mode of a network to training", "predicting")
-        return found
-
-    def usual(self) -> Prediction:
-        """Return the prediction for the test images; checks that use it need ``deterministic``."""
-        if self.usual_prediction is None:
-            self.usual_prediction = self.ask()
-        return self.usual_prediction
-
-    def _watched(self, changed: list[str], text: list[str], during: str) -> None:
-        for name in changed:
-            self.changed.setdefault(name, during)
-        self.output += [one for one in text if one.strip()]
-
-
-class _Watched:
-    """A loaded model that notes the state of the process right after its own code has run.
-
-    ``predict`` puts most of that state back, so that it must be looked at before.
-    """
-
-    def __init__(self, loaded: LoadedModel, after: dict[str, Any]) -> None:
-        inner = loaded.colorizer
-
-        class Colorizer:
-            card = loaded.card
-
-            def colorize_batch(self, inputs: Any) -> Any:
-                try:
-                    return inner.colorize_batch(inputs)
-                finally:
-                    after.clear()
-                    after.update(process_state())
-
-        self.loaded = LoadedModel(loaded.full_name, None, None, Colorizer(), loaded.card)
 
 
 def check_colorizer(
@@ -186,9 +63,6 @@ def check_colorizer(
         >>> print(report.failures[0].detail)
         the card says 7 parameters, the networks have 3335
     """
-    from colorbench.testing.colorizer_contents import CONTENT_CHECKS
-    from colorbench.testing.colorizer_independence import INDEPENDENCE_CHECKS
-
     if isinstance(model, str) and model.startswith("images:") or isinstance(model, ImageFolderModel):
         hint = "`colorbench run` checks stored predictions"
         raise UserError("stored predictions hold no model to check", where=str(model), hint=hint)
@@ -196,7 +70,7 @@ def check_colorizer(
         raise UserError(f"a check needs {IMAGES} images, and there are {len(data)}", hint="leave `data` away")
     with tempfile.TemporaryDirectory(prefix="colorbench-check-") as name:
         folder = Path(name)
-        subject = ModelSubject(model, folder, _device(device), data or fake_dataset(folder / "images", IMAGES))
+        subject = ModelSubject(model, folder, device_of(device), data or fake_dataset(folder / "images", IMAGES))
         checks = [
             Check("loads", _loads),
             *CONTENT_CHECKS[:2],
@@ -210,10 +84,6 @@ def check_colorizer(
 def _found(subject: ModelSubject, checks: list[Check[ModelSubject]], skip: Collection[str]) -> Iterator[CheckFinding]:
     with random_state_kept():
         yield from run_checks(subject, checks, skip)
-
-
-def _device(name: str) -> torch.device:
-    return device.device_of(name)
 
 
 def _name_of(model: object) -> str:
@@ -238,19 +108,3 @@ def _shape(subject: ModelSubject) -> str:
         except UserError as error:
             raise CheckFailed(f"{count} images of {size[0]} x {size[1]}: {error.what}", error.hint) from error
     return ", ".join(f"{count} of {h} x {w}" for count, (h, w) in SHAPES)
-
-
-def resized(images: GroundTruth, count: int, size: tuple[int, int]) -> GroundTruth:
-    """Return the first images of a batch at another size (H, W)."""
-    rgb = interpolate(images.rgb8[:count].float(), size, mode="bilinear", align_corners=False)
-    return GroundTruth(images.ids[:count], rgb.round().to(torch.uint8))
-
-
-def selected(images: GroundTruth, positions: list[int]) -> GroundTruth:
-    """Return some images of a batch, in another order."""
-    return GroundTruth(tuple(images.ids[i] for i in positions), images.rgb8[positions].clone())
-
-
-def is_random(names: dict[str, str]) -> list[str]:
-    """Return which of the changed states are of random generators."""
-    return [name for name in names if name in RANDOM]

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from colorbench.color.grid import ab_bins
+from colorbench.color import ab_bins
 from colorbench.evaluation import device
+from colorbench.models import HasFeatures, PredictsDistribution, RandomWeights, evaluation_mode, find_overlap
 from colorbench.models.fingerprint import model_fingerprint
 from colorbench.models.guard import one_line
-from colorbench.models.interfaces import HasFeatures, PredictsDistribution, RandomWeights
-from colorbench.models.networks import evaluation_mode, networks_of
-from colorbench.models.training_overlap import find_overlap
-from colorbench.testing.colorizer_checks import ModelSubject
+from colorbench.models.networks import networks_of
+from colorbench.testing.colorizer_subject import ModelSubject
 from colorbench.testing.process_state import seeds_set_by
 from colorbench.testing.report import Check, CheckFailed, CheckSkipped
 

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from colorbench.errors import UserError
-from colorbench.evaluation import device
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.predict import checked
+from colorbench.evaluation import GroundTruth, Prediction, numerics
+from colorbench.evaluation.predict import Query, checked
 from colorbench.evaluation.sanity_check import TOLERANCE, check_lightness_only, difference
-from colorbench.evaluation.units import observed, unit_notes
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
+from colorbench.models import ColorizerInput, ColorPrediction, evaluation_mode
 from colorbench.models.names import parse_name
-from colorbench.models.networks import evaluation_mode, networks_of
-from colorbench.testing.colorizer_checks import PREPROCESSING, ModelSubject, is_random, resized, selected
+from colorbench.models.networks import networks_of
+from colorbench.models.units import unit_notes
+from colorbench.testing.colorizer_subject import PREPROCESSING, ModelSubject, resized, selected, sizes_of
+from colorbench.testing.process_state import is_random
 from colorbench.testing.report import Check, CheckFailed, CheckSkipped
 from colorbench.verification.isolated_model import Apart
 
@@ -85,7 +85,7 @@ def _history(subject: ModelSubject) -> str:
 
 def _units(subject: ModelSubject) -> str:
     prediction = subject.usual()
-    notes = unit_notes([observed(prediction)])
+    notes = unit_notes([prediction.unit_statistics()])
     if notes:
         raise CheckFailed(notes[0], "colorize returns CIE ab, a before b; rgb8 is sRGB, red before green before blue")
     if prediction.given_rgb8 is not None:
@@ -150,7 +150,7 @@ def _device(subject: ModelSubject) -> str:
         preprocessing=PREPROCESSING,
     )
     try:
-        with device.numerics(None), evaluation_mode(moved.colorizer):
+        with numerics(None), evaluation_mode(moved.colorizer):
             colors = moved.colorizer.colorize_batch(inputs)
     except Exception as error:
         message = " ".join(str(error).split())
@@ -173,9 +173,9 @@ def _lightness_only(subject: ModelSubject) -> str:
     images = subject.images
     # `check_lightness_only` overwrites the true colors.
     truth = GroundTruth(images.ids, images.rgb8.clone(), images.gray, images.labels, images.sha256s)
-    sizes = (tuple(images.rgb8.shape[-2:]),) * len(images.ids)
-    with device.numerics(None), evaluation_mode(subject.model.colorizer):
-        found = check_lightness_only(subject.model, truth, sizes, subject.seeds, PREPROCESSING)  # type: ignore[arg-type]
+    query = Query(truth, sizes_of(images), subject.seeds, PREPROCESSING)
+    with numerics(None), evaluation_mode(subject.model.colorizer):
+        found = check_lightness_only(subject.model, query)
     if found is not None:
         hint = "use `lightness` alone; ids, and objects of the caller, may hold the answer"
         raise CheckFailed(found.note.removeprefix("uses more than the lightness: "), hint)

@@ -19,10 +19,9 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from colorbench.data.dataset import Dataset, DecodedImage, id_hash
-from colorbench.data.decoding import UnreadableImage, decode_image, read_header
+from colorbench.data import Dataset, DecodedImage, UnreadableImage, decode_image, id_hash, open_dataset
+from colorbench.data.decoding import read_header
 from colorbench.data.formats import PLUGINS, suffix_of, without_suffix
-from colorbench.data.sources import open_dataset
 from colorbench.testing.report import Check, CheckFailed, CheckReport, CheckSkipped, report_of, run_checks
 
 MOST = 2_000

@@ -11,12 +11,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from colorbench.color.grid import ab_bins
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.color import ab_bins
+from colorbench.data import Dataset, open_dataset
 from colorbench.data.sources.packaged import SAMPLES
-from colorbench.models.card import ModelCard
-from colorbench.results.record import Record
+from colorbench.models import ModelCard
+from colorbench.results import Record
 from colorbench.testing.record_values import record_values
 
 LICENSE = "CC0-1.0"

@@ -6,10 +6,10 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UnknownNameError, UserError
-from colorbench.models.loading import LoadedModel, model_factory
+from colorbench.models import LoadedModel, model_factory
 from colorbench.models.names import IMAGES, ONNX, parse_name
 from colorbench.registry import nearest, registered, split_tag
 from colorbench.testing.report import CheckReport, Kind

@@ -26,6 +26,11 @@ def random_state() -> dict[str, Any]:
     return dict(zip(RANDOM, map(repr, states), strict=True))
 
 
+def is_random(names: dict[str, str]) -> list[str]:
+    """Return which of the changed states are of random generators."""
+    return [name for name in names if name in RANDOM]
+
+
 def process_state() -> dict[str, Any]:
     """Return all global state that another model's predictions may depend on, by name."""
     return {

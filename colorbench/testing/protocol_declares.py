@@ -9,16 +9,16 @@ from collections.abc import Iterator
 import numpy as np
 
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.interfaces import DatasetProtocol, ImageProtocol, Scorer
+from colorbench.evaluation import DatasetProtocol, ImageProtocol, Scorer
 from colorbench.evaluation.predict import colorize
 from colorbench.models import interfaces as capabilities
 from colorbench.models.fingerprint import protocol_code
-from colorbench.results.metric_spec import COUNT, MetricSpec
+from colorbench.results import MetricSpec, protocol_identity
+from colorbench.results.metric_spec import COUNT
 from colorbench.results.rows import read_rows
-from colorbench.results.run_key import protocol_identity
-from colorbench.testing.protocol_checks import IMAGES, ProtocolSubject
+from colorbench.testing.protocol_subject import IMAGES, ProtocolSubject
 from colorbench.testing.report import Check, CheckFailed, CheckSkipped
-from colorbench.verification.checks import verify
+from colorbench.verification import verify
 
 NAME = re.compile(r"(?:[a-z0-9][a-z0-9._-]*/)?[a-z][a-z0-9_]*(?:-[a-z0-9_]+)*")
 WRONG = ("no-such-value", "nan", "-1")

@@ -10,12 +10,11 @@ import numpy as np
 import torch
 
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.aggregate import metrics_of
-from colorbench.evaluation.batch import Prediction
-from colorbench.evaluation.interfaces import Summary
+from colorbench.evaluation import Prediction, Summary, metrics_of
 from colorbench.models.guard import one_line
-from colorbench.results.metric_spec import MetricSpec, check_statistics
-from colorbench.testing.protocol_checks import IMAGES, ProtocolSubject, predictions_for
+from colorbench.results import MetricSpec
+from colorbench.results.metric_spec import check_statistics
+from colorbench.testing.protocol_subject import IMAGES, ProtocolSubject, predictions_for
 from colorbench.testing.report import Check, CheckFailed, CheckSkipped
 
 TOLERANCE = 1e-5

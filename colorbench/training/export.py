@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.color.prior import Prior, from_counts, hard_counts, save_prior, smooth, soft_counts
-from colorbench.models.card import ModelCard
+from colorbench.color import Prior, rgb_to_lab, save_prior
+from colorbench.color.prior import from_counts, hard_counts, smooth, soft_counts
+from colorbench.models import ModelCard
 from colorbench.models.weights import save_weights
 from colorbench.training.figures import prior_plot
 from colorbench.training.preset import TrainingPreset

@@ -11,12 +11,11 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from colorbench.color.grid import GRID, ab_bins
-from colorbench.color.lab import lab_to_rgb8
-from colorbench.color.prior import Prior
+from colorbench.color import Prior, ab_bins, lab_to_rgb8
+from colorbench.color.grid import GRID
 from colorbench.reporting.plot_output import Plot
 from colorbench.reporting.plots import Axis, Line, panels, squares
-from colorbench.storage.atomic import write_atomic
+from colorbench.storage import write_atomic
 
 SCORES = {"auc_raw": "AuC, raw (%)", "auc_rebalanced_stable": "AuC, rebalanced stable (%)"}
 """Columns of the validation that have a panel of their own, with gray beside."""

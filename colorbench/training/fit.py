@@ -11,11 +11,10 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from colorbench.color.prior import Prior
-from colorbench.data.dataset import Dataset
+from colorbench.color import Prior
+from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import Colorizer
+from colorbench.models import Colorizer, ModelCard
 from colorbench.reporting.plot_output import write_figures
 from colorbench.training.accelerator import make_accelerator
 from colorbench.training.export import count_prior, export

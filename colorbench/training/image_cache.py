@@ -14,11 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.decoding import UnreadableImage, decode_image
+from colorbench.color import rgb_to_lab
+from colorbench.data import Dataset, Sample, UnreadableImage, decode_image, get_preprocessing
 from colorbench.data.loader import map_ahead
-from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import UserError
 from colorbench.training.preset import CropStage
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from colorbench.models.weights import check_shapes, load_weights
+from colorbench.models import check_shapes, load_weights
 
 HEAD = "head."
 """Names of the last layer begin so: it may differ, since another loss wants other maps."""

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import rgb_to_lab
 from colorbench.training.image_cache import cut_rgb
 from colorbench.training.preset import TrainingPreset
 

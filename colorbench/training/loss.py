@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from colorbench.color.encoding import SoftCode
+from colorbench.color import SoftCode
 
 Reduction = Literal["mean", "sum"]
 

@@ -7,9 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.decoding import decode_image
-from colorbench.data.sources import open_dataset
+from colorbench.color import rgb_to_lab
+from colorbench.data import decode_image, open_dataset
 
 
 def packaged_lightness(size: int, copies: int = 4) -> Tensor:

@@ -22,7 +22,7 @@ import torch.distributed
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import rgb_to_lab
 from colorbench.errors import RunError, UserError
 from colorbench.training.accelerator import Dtype, make_accelerator
 from colorbench.training.checkpoint import load_checkpoint, save_checkpoint

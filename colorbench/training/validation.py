@@ -14,12 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from colorbench.color.bins import nearest_bin
-from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
-from colorbench.color.prior import load_prior, rebalancing_weights
-from colorbench.metrics.auc import LAST_THRESHOLD, auc, auc_statistics, pooled_statistics
-from colorbench.models.interfaces import Colorizer, ColorizerInput
-from colorbench.models.resize import resized
+from colorbench.color import lab_to_rgb8, load_prior, nearest_bin, rebalancing_weights, rgb_to_lab
+from colorbench.metrics import LAST_THRESHOLD, auc, auc_statistics, pooled_statistics
+from colorbench.models import Colorizer, ColorizerInput, resized
 from colorbench.reporting.plot_output import Plot
 from colorbench.training.figures import curve_plot, draw_strip
 from colorbench.training.image_cache import ImageCache

@@ -1,18 +1,23 @@
-"""Whether the rows tell of the images that are given (``verify --data``)."""
+"""What a record says of its dataset: against the rows, and against the images where they are given (``--data``)."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
 from hashlib import file_digest
+from typing import Any, get_args
 
 import pandas as pd
 
-from colorbench.data import Dataset, Sample, UnreadableImage, decode_image
+from colorbench.data import Dataset, GrayPolicy, Sample, UnreadableImage, decode_image
 from colorbench.results import LoadedRun
+from colorbench.results.run_key import decides_of, run_key
+from colorbench.storage import content_fingerprint
 from colorbench.verification.recompute import goes_image_by_image
 from colorbench.verification.schema import Findings
 
+REVISIONS = 100
+"""Runs of other contents under equal names and sizes that are looked for (``run_location.locate`` counts them)."""
 DECODED = 64
 """Images, drawn at random, whose size and gray flag are looked at; the contents of all are."""
 
@@ -80,3 +85,56 @@ def _sha256(sample: Sample) -> str | None:
             return file_digest(file, "sha256").hexdigest()
     except OSError:
         return None
+
+
+def check_dataset(run: LoadedRun, findings: Findings) -> None:
+    """Check what is said of the dataset against the rows."""
+    data, rows = run.record.dataset, run.rows
+
+    def wrong() -> Iterator[str]:
+        if content_fingerprint(run.sha256s) != data.fingerprint:
+            yield "the fingerprint is not that of the rows' images"
+        if data.n != len(rows) + len(data.skipped):
+            yield f"{data.n} images are not {len(rows)} evaluated and {len(data.skipped)} left out"
+        if len({one.id for one in data.skipped} | set(rows["id"])) != len(rows) + len(data.skipped):
+            yield "an image was left out twice, or left out and evaluated"
+        copies = [one.id for one in data.copies]
+        if len({*copies, *rows["id"]}) != len(copies) + len(rows):
+            yield "a copy of an image stands twice, or was evaluated, too"
+        if not {one.of for one in data.copies} <= set(rows["id"]):
+            yield "a file is said to be the copy of an image that was not evaluated"
+        if data.gray_policy not in get_args(GrayPolicy):
+            yield f"there is no gray policy {data.gray_policy[:50]!r}"
+        if data.gray_policy == "drop" and rows["gray"].any():
+            yield "gray images were evaluated, though the policy is to drop them"
+        if data.gray_policy == "keep" and any(one.reason.startswith("gray") for one in data.skipped):
+            yield "gray images were left out, though the policy is to keep them"
+        if data.overlap is not None and not 0 <= data.overlap <= len(rows):
+            yield f"{data.overlap} of {len(rows)} images cannot be training images"
+        if data.limit is not None and data.n + len(copies) > data.limit:
+            yield f"{data.n + len(copies)} images are more than the limit {data.limit}"
+        gray = int(rows["gray"].sum()) + sum(one.reason.startswith("gray") for one in data.skipped)
+        if gray != data.n_gray:
+            yield f"{data.n_gray} gray images are stored, the rows tell of {gray}"
+
+    findings.settle("dataset", wrong(), f"{len(rows)}, fingerprint {data.fingerprint[:12]}")
+
+
+def check_key(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
+    """Check the key, from the names and sizes of the files."""
+    record = run.record
+    if not goes_image_by_image(record.protocol.name):
+        findings.say("key", "unchecked", f"{record.protocol.name} makes keys of its own")
+        return
+    if images is None:
+        findings.say("key", "unchecked", "it hashes names and sizes of the images: give them with --data")
+        return
+    given = images if record.dataset.limit is None else images.limit(record.dataset.limit)
+    absent = set(run.rows["id"]) - {sample.id for sample in given.samples}
+    if absent:
+        findings.say("key", "fails", f"{len(absent)} of the images are not among those given, first {min(absent)}")
+        return
+    decides: dict[str, Any] = {**decides_of(record), "classes": given.class_names or ()}
+    keys = (run_key(**decides, samples=given.samples, revision=revision) for revision in range(REVISIONS))
+    wrong = [] if record.key in keys else ["it is not the hash of model, protocol, images and seed that are stored"]
+    findings.settle("key", iter(wrong), record.key[:12])

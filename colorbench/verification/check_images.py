@@ -19,12 +19,13 @@ from pydantic import TypeAdapter
 
 from colorbench.color import rgb_to_lab
 from colorbench.errors import UserError
-from colorbench.evaluation import device, extreme_ids, fixed_ids
+from colorbench.evaluation import ImageProtocol, get_protocol, numerics
 from colorbench.evaluation.image_writer import SIDE
 from colorbench.metrics import mean_ciede2000
-from colorbench.results import INDEX_NAME, LoadedRun, SavedImage, saved_names
+from colorbench.results import INDEX_NAME, LoadedRun, SavedImage, extreme_ids, fixed_ids, saved_names
 from colorbench.storage import MEGABYTE, is_inside, read_plain
 from colorbench.storage.safe_read import left_out
+from colorbench.verification.schema import MOST_FINDINGS, Findings
 
 LARGEST_INDEX = 64 * MEGABYTE
 LARGEST_THUMBNAIL = MEGABYTE
@@ -43,6 +44,28 @@ LIGHTNESS_KEPT = "lightness_drift"
 
 Thumbnails = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Id -> prediction, ground truth and gray, (h, w, 3) uint8 each."""
+
+
+def check_saved_images(run: LoadedRun, findings: Findings) -> None:
+    """Check the saved images, as far as they show anything."""
+    if not any(name.startswith("thumbnails/") for name in run.record.files.saved_images):
+        return
+    headline = None
+    try:
+        protocol = get_protocol(run.record.protocol.name)
+        if isinstance(protocol, ImageProtocol):
+            direction = {spec.name: spec.higher_is_better for spec in protocol.spec.metrics}
+            headline = (protocol.spec.headline, direction.get(protocol.spec.headline))
+    except UserError:
+        pass
+    found: list[str] = []
+    try:
+        found += image_findings(run, headline)
+    except UserError as error:
+        found.append(str(error))
+    for one in found[:MOST_FINDINGS]:
+        findings.say("saved images", "fails", one)
+    findings.claim("saved images beyond what small copies show")
 
 
 def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
@@ -69,7 +92,7 @@ def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> 
             yield f"the saved images of {one.id} differ in size"
             continue
         found[one.id] = (prediction, truth, gray)
-    with device.numerics(1):  # the images are too small for several threads
+    with numerics(1):  # the images are too small for several threads
         yield from _thumbnail_findings(run, found)
 
 

@@ -11,26 +11,18 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from hashlib import file_digest, sha256
 from pathlib import Path
-from typing import Any, get_args
 
 from colorbench.data import Dataset
-from colorbench.data.loader import GrayPolicy
 from colorbench.errors import UserError
-from colorbench.evaluation import ImageProtocol, get_protocol
 from colorbench.results import LoadedRun, Record, protocol_identity, read_checked_record, read_table
 from colorbench.results.load import LARGEST_RECORD
-from colorbench.results.run_key import decides_of, run_key
-from colorbench.storage import content_fingerprint, is_inside, read_plain, version_of
+from colorbench.storage import is_inside, read_plain, version_of
 from colorbench.storage.safe_read import LARGEST_FILE, left_out
-from colorbench.verification.check_data import check_data
-from colorbench.verification.check_images import image_findings
+from colorbench.verification.check_data import check_data, check_dataset, check_key
+from colorbench.verification.check_images import check_saved_images
 from colorbench.verification.check_model import check_model
 from colorbench.verification.check_numbers import check_numbers
-from colorbench.verification.recompute import goes_image_by_image
-from colorbench.verification.schema import CLAIMED, MOST_FINDINGS, Findings, Rerun, Verification
-
-REVISIONS = 100
-"""Runs of other contents under equal names and sizes that are looked for (``plan.locate`` counts them)."""
+from colorbench.verification.schema import CLAIMED, Findings, Rerun, Verification
 
 
 def verify(
@@ -70,12 +62,12 @@ def verify(
             findings.say("rows", "fails", str(error))
         else:
             findings.say("rows", "holds", f"{len(run.rows)} rows, checksum and columns")
-            _check_images(run, findings)
-            _check_saved_images(run, findings)
+            check_dataset(run, findings)
+            check_saved_images(run, findings)
             check_model(run, findings)
             check_numbers(run, findings, trusted=rerun is not None)
             check_data(run, images, findings)
-            _check_key(run, images, findings)
+            check_key(run, images, findings)
             if rerun is not None:
                 again = rerun(run, findings)
     return Verification(
@@ -136,78 +128,3 @@ def _check_identity(record: Record, findings: Findings) -> None:
         [] if again == protocol.identity_sha256 else [f"{protocol.identity_sha256[:12]} is stored, not {again[:12]}"]
     )
     findings.settle("identity", iter(wrong), f"{again[:12]}, of {protocol.name} version {protocol.version}")
-
-
-def _check_images(run: LoadedRun, findings: Findings) -> None:
-    """Check the dataset against the rows."""
-    data, rows = run.record.dataset, run.rows
-
-    def wrong() -> Iterator[str]:
-        if content_fingerprint(run.sha256s) != data.fingerprint:
-            yield "the fingerprint is not that of the rows' images"
-        if data.n != len(rows) + len(data.skipped):
-            yield f"{data.n} images are not {len(rows)} evaluated and {len(data.skipped)} left out"
-        if len({one.id for one in data.skipped} | set(rows["id"])) != len(rows) + len(data.skipped):
-            yield "an image was left out twice, or left out and evaluated"
-        copies = [one.id for one in data.copies]
-        if len({*copies, *rows["id"]}) != len(copies) + len(rows):
-            yield "a copy of an image stands twice, or was evaluated, too"
-        if not {one.of for one in data.copies} <= set(rows["id"]):
-            yield "a file is said to be the copy of an image that was not evaluated"
-        if data.gray_policy not in get_args(GrayPolicy):
-            yield f"there is no gray policy {data.gray_policy[:50]!r}"
-        if data.gray_policy == "drop" and rows["gray"].any():
-            yield "gray images were evaluated, though the policy is to drop them"
-        if data.gray_policy == "keep" and any(one.reason.startswith("gray") for one in data.skipped):
-            yield "gray images were left out, though the policy is to keep them"
-        if data.overlap is not None and not 0 <= data.overlap <= len(rows):
-            yield f"{data.overlap} of {len(rows)} images cannot be training images"
-        if data.limit is not None and data.n + len(copies) > data.limit:
-            yield f"{data.n + len(copies)} images are more than the limit {data.limit}"
-        gray = int(rows["gray"].sum()) + sum(one.reason.startswith("gray") for one in data.skipped)
-        if gray != data.n_gray:
-            yield f"{data.n_gray} gray images are stored, the rows tell of {gray}"
-
-    findings.settle("dataset", wrong(), f"{len(rows)}, fingerprint {data.fingerprint[:12]}")
-
-
-def _check_saved_images(run: LoadedRun, findings: Findings) -> None:
-    """Check the saved images, as far as they show anything."""
-    if not any(name.startswith("thumbnails/") for name in run.record.files.saved_images):
-        return
-    headline = None
-    try:
-        protocol = get_protocol(run.record.protocol.name)
-        if isinstance(protocol, ImageProtocol):
-            direction = {spec.name: spec.higher_is_better for spec in protocol.spec.metrics}
-            headline = (protocol.spec.headline, direction.get(protocol.spec.headline))
-    except UserError:
-        pass
-    found: list[str] = []
-    try:
-        found += image_findings(run, headline)
-    except UserError as error:
-        found.append(str(error))
-    for one in found[:MOST_FINDINGS]:
-        findings.say("saved images", "fails", one)
-    findings.claim("saved images beyond what small copies show")
-
-
-def _check_key(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
-    """Check the key, from the names and sizes of the files."""
-    record = run.record
-    if not goes_image_by_image(record.protocol.name):
-        findings.say("key", "unchecked", f"{record.protocol.name} makes keys of its own")
-        return
-    if images is None:
-        findings.say("key", "unchecked", "it hashes names and sizes of the images: give them with --data")
-        return
-    given = images if record.dataset.limit is None else images.limit(record.dataset.limit)
-    absent = set(run.rows["id"]) - {sample.id for sample in given.samples}
-    if absent:
-        findings.say("key", "fails", f"{len(absent)} of the images are not among those given, first {min(absent)}")
-        return
-    decides: dict[str, Any] = {**decides_of(record), "classes": given.class_names or ()}
-    keys = (run_key(**decides, samples=given.samples, revision=revision) for revision in range(REVISIONS))
-    wrong = [] if record.key in keys else ["it is not the hash of model, protocol, images and seed that are stored"]
-    findings.settle("key", iter(wrong), record.key[:12])

@@ -181,7 +181,7 @@ def serve(settings: Mapping[str, Any], guard: Any) -> None:
 
 def _loaded(settings: Mapping[str, Any]) -> Any:
     from colorbench.evaluation.device import device_of
-    from colorbench.models.loading import load_model
+    from colorbench.models import load_model
 
     weights = settings["weights"]
     model = load_model(
@@ -199,9 +199,9 @@ def _colors(
 ) -> dict[str, np.ndarray]:
     import torch
 
-    from colorbench.evaluation.device import device_of, dtype_of, numerics
-    from colorbench.models.interfaces import ColorizerInput
-    from colorbench.models.networks import evaluation_mode, precision
+    from colorbench.evaluation import numerics
+    from colorbench.evaluation.device import device_of, dtype_of
+    from colorbench.models import ColorizerInput, evaluation_mode, precision
 
     device = device_of(settings["device"])
     truth = arrays.get("truth")

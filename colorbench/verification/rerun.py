@@ -14,33 +14,20 @@ what was measured again, never from what is stored.
 from __future__ import annotations
 
 import io
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import torch
 from PIL import Image
 
-from colorbench.data import Dataset, Sample, get_preprocessing, load_batches
-from colorbench.data.loader import LoadedBatch
 from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, UserError
-from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, Scorer, device, image_writer
-from colorbench.evaluation.predict import checked, colorize, seed_of
-from colorbench.models import ColorPrediction, LoadedModel, load_model
-from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.names import parse_name
-from colorbench.results import LoadedRun, Record, image_index
+from colorbench.evaluation import ImageProtocol, Scorer, thumbnail
+from colorbench.results import LoadedRun, prediction_names, saved_names
 from colorbench.storage import is_inside, read_plain
 from colorbench.storage.safe_read import LARGEST_FILE
 from colorbench.verification import recompute
 from colorbench.verification.check_images import all_ids
-from colorbench.verification.check_model import by_name, decoding_of
 from colorbench.verification.check_numbers import load_arrays
-from colorbench.verification.isolated_model import Apart
+from colorbench.verification.remeasure import PREDICTION, NotLoadable, Remeasured, Wanted, load_named, measure
 from colorbench.verification.schema import Findings, Rerun
 
 TOLERANCE = 2e-3
@@ -48,34 +35,10 @@ TOLERANCE = 2e-3
 10 by 0.02; scores of two networks differ by more on most images."""
 MEAN_TOLERANCE = 4e-4
 """The same for the mean over the images drawn: last digits fall to either side, a lie to one."""
-PREDICTION = 0.05
-"""Mean distance in ab, or of 255 in RGB, that a batch's order may make in a prediction."""
 ARRAYS = 0.01
 """Share of an image's counts that rounding may move to another bin."""
 SAVED = 3.0
 """Mean distance of 255 that another encoder may make in a saved image."""
-LOADABLE = "only installed models are loaded by the name that a record gives"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the caller says of a rerun."""
-
-    count: int
-    """Images to draw."""
-    images: Dataset
-    """The set that the record was measured on."""
-    seed: int
-    """Seed of the draw. It must be random: a forger could spare the images of a known draw."""
-    model: str | None = None
-    """A model to take in place of the one that the record names."""
-    weights: Path | None = None
-    device: str = "auto"
-    batch_size: int = 16
-
-
-class NotLoadable(UserError):
-    """The record's model or protocol is not here: nothing can be measured again, and nothing is wrong."""
 
 
 def rerunner(wanted: Wanted) -> Callable[[LoadedRun, Findings], Rerun | None]:
@@ -93,22 +56,6 @@ def rerunner(wanted: Wanted) -> Callable[[LoadedRun, Findings], Rerun | None]:
     return again
 
 
-@dataclass
-class _Again:
-    """What came out of measuring images again."""
-
-    ids: list[str] = field(default_factory=list)
-    sha256s: dict[str, str] = field(default_factory=dict)
-    facts: dict[str, tuple[bool, int | None, tuple[int, int]]] = field(default_factory=dict)
-    """Id -> gray, label and own size."""
-    columns: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Column -> id -> value."""
-    arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
-    seen: dict[str, np.ndarray] = field(default_factory=dict)
-    """Id -> (H, W, 3) uint8 that was scored."""
-    wrong: list[str] = field(default_factory=list)
-
-
 def _rerun(stored: LoadedRun, wanted: Wanted, findings: Findings) -> Rerun:
     record = stored.record
     protocol = recompute.protocol_of(record)
@@ -124,151 +71,16 @@ def _rerun(stored: LoadedRun, wanted: Wanted, findings: Findings) -> Rerun:
     scorer = recompute.scorer_of(record, protocol, lambda: wanted.images, trusted=True)
     if scorer is None:
         raise NotLoadable("a parameter of the protocol names a file that is not here")
-    again = _measured(record, model, scorer, [known[id] for id in sorted(positions)], wanted)
+    again = measure(record, model, scorer, [known[id] for id in sorted(positions)], wanted)
     largest = _compare(stored, scorer, again, positions, findings, model.full_name, wanted.seed)
     largest = min(largest, 1e9)  # NaN for a number counts as infinite, which no JSON holds
     return Rerun(images=len(positions), seed=wanted.seed, largest=largest, tolerance=TOLERANCE, ids=list(positions))
 
 
-def load_named(record: Record, wanted: Wanted) -> LoadedModel:
-    """Return the model of a record.
-
-    Raises:
-        NotLoadable: for a model that is not installed here (a file or folder that a record names is not opened unless
-            the caller names it too).
-        UserError: for one that is not the record's.
-    """
-    name = record.model.name
-    if wanted.model is None and not by_name(name):
-        raise NotLoadable(LOADABLE, where=name[:200], hint="name it with --model (and --weights)")
-    decode, temperature = decoding_of(record.model.decoding)
-    model = load_model(wanted.model or name, decode=decode, temperature=temperature, weights=wanted.weights)
-    if isinstance(model.colorizer, ImageFolderModel):
-        return model  # their hash is over the images of all images
-    for what, recomputed, claimed in (
-        ("name", model.full_name, name if wanted.model is None else model.full_name),
-        ("weights", model.weights_sha256, record.model.weights_sha256),
-        ("decoding", dict(model.decoding), record.model.decoding),
-        ("role", model.card.role, record.model.card.role),
-    ):
-        if recomputed != claimed:
-            raise UserError(f"the model is another here: {what} {recomputed}, the record says {claimed}")
-    return model
-
-
-def _measured(record: Record, model: LoadedModel, scorer: Scorer, samples: Sequence[Sample], wanted: Wanted) -> _Again:
-    """Colorize and score images again."""
-    again = _Again()
-    preprocessing = get_preprocessing(scorer.preprocessing)
-    with ExitStack() as stack:
-        stack.enter_context(device.numerics(None))
-        apart = None
-        if isinstance(model.colorizer, ImageFolderModel):
-            # Stored predictions are looked up by the image's name: there is nothing to be asked of lightness.
-            model.prepare(tuple(sample.id for sample in samples))
-        else:
-            apart = stack.enter_context(Apart(_settings(record, wanted), wanted.images.samples))
-        for batch in load_batches(samples, preprocessing, batch_size=wanted.batch_size, workers=0):
-            again.wrong += [f"{one.id} could not be evaluated: {one.reason}" for one in batch.skipped]
-            if not batch.ids:
-                continue
-            truth = GroundTruth(batch.ids, batch.rgb8, batch.gray, batch.labels)
-            if apart is None:
-                dtype = device.dtype_of(record.execution.dtype)
-                colorization = colorize(model, truth, batch.sizes, record.execution.seed, preprocessing.name, dtype)
-            else:
-                colorization = _asked(apart, model, truth, batch, record, preprocessing.name, again)
-            _score(scorer, colorization, batch, again)
-    return again
-
-
-def _settings(record: Record, wanted: Wanted) -> dict[str, Any]:
-    decode, temperature = decoding_of(record.model.decoding)
-    asked = parse_name(wanted.model or record.model.name).absolute()
-    weights = asked.weights if wanted.weights is None else wanted.weights.resolve()
-    return {
-        "name": asked.name,
-        "decode": decode if asked.decode is None else asked.decode,
-        "temperature": temperature if asked.temperature is None else asked.temperature,
-        "weights": None if weights is None else str(weights),
-        "contract": asked.contract,
-        "device": wanted.device,
-        "dtype": record.execution.dtype,
-    }
-
-
-def _asked(
-    apart: Apart,
-    model: LoadedModel,
-    truth: GroundTruth,
-    batch: LoadedBatch,
-    record: Record,
-    preprocessing: str,
-    again: _Again,
-) -> Prediction:
-    """Ask twice, under other ids, sizes and in another order; the first answer, checked."""
-    # Records without a fingerprint are of the time when seeds followed the names of files.
-    seeded_by = batch.ids if record.fingerprint is None else batch.sha256s
-    own_seeds = [seed_of(record.execution.seed, one) for one in seeded_by]
-    reference = model.card.role == "reference"  # the installed card's, which is the record's
-    predictions = []
-    for order in (np.arange(len(batch.ids)), np.arange(len(batch.ids))[::-1]):
-        scale = 1 + secrets.randbelow(1000) / 500
-        seeds = [own_seeds[position] if apart.stochastic else secrets.randbits(63) for position in order]
-        arrays = {
-            "lightness": truth.lightness.numpy()[order],
-            # Of the same aspect, which a model may use, and of a size that tells no image from another.
-            "sizes": np.array([[max(1, round(side * scale)) for side in batch.sizes[position]] for position in order]),
-            "seeds": np.array(seeds, dtype=np.int64),
-        }
-        if reference:
-            arrays["truth"] = batch.rgb8.numpy()[order]
-        given, refused = apart.ask(
-            arrays, {"ids": [secrets.token_hex(8) for _ in order], "preprocessing": preprocessing}
-        )
-        for what in refused:
-            if (line := f"while it was asked, the model was refused: {what}") not in again.wrong:
-                again.wrong.append(line)
-        predictions.append(
-            {name: values[np.argsort(order)] for name, values in given.items() if len(values) == len(order)}
-        )
-    colors = ColorPrediction(**{name: torch.from_numpy(values) for name, values in predictions[0].items()})
-    for position, id in enumerate(batch.ids):
-        if not same_prediction(predictions[0], predictions[1], position):
-            again.wrong.append(f"the prediction of {id} changes with the image's name, size or place in the batch")
-    return checked(model.full_name, colors, truth)
-
-
-def same_prediction(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], position: int) -> bool:
-    """Return whether two predictions of a model agree on one image."""
-    if one.keys() != other.keys():
-        return False
-    with np.errstate(invalid="ignore"):
-        return all(
-            values.shape == other[name].shape
-            and float(np.abs(values[position].astype(np.float64) - other[name][position]).mean()) <= PREDICTION
-            for name, values in one.items()
-        )
-
-
-def _score(scorer: Scorer, colorization: Prediction, batch: LoadedBatch, again: _Again) -> None:
-    scored = scorer.score(colorization)
-    again.ids += batch.ids
-    again.sha256s |= dict(zip(batch.ids, batch.sha256s, strict=True))
-    for id, gray, label, size in zip(batch.ids, batch.gray, batch.labels, batch.sizes, strict=True):
-        again.facts[id] = (gray, label, size)
-    for name, values in scored.columns.items():
-        again.columns.setdefault(name, {}).update(zip(batch.ids, map(float, values), strict=True))
-    for name, values in scored.arrays.items():
-        again.arrays.setdefault(name, {}).update(zip(batch.ids, values, strict=True))
-    seen = colorization.rgb8.permute(0, 2, 3, 1).cpu().numpy()
-    again.seen.update(zip(batch.ids, seen, strict=True))
-
-
 def _compare(
     stored: LoadedRun,
     scorer: Scorer,
-    again: _Again,
+    again: Remeasured,
     positions: Mapping[str, int],
     findings: Findings,
     model: str,
@@ -329,7 +141,7 @@ def departure(stored: np.ndarray, again: np.ndarray) -> np.ndarray:
     return np.nan_to_num(apart, nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 
-def _fact_departures(stored: LoadedRun, again: _Again, position: int, id: str) -> Iterator[str]:
+def _fact_departures(stored: LoadedRun, again: Remeasured, position: int, id: str) -> Iterator[str]:
     if again.sha256s[id] != stored.sha256s[position]:
         yield f"{id} is another image here (other sha256)"
         return
@@ -362,14 +174,14 @@ def _array_departures(
             return
 
 
-def _saved_departures(stored: LoadedRun, again: _Again) -> Iterator[str]:
+def _saved_departures(stored: LoadedRun, again: Remeasured) -> Iterator[str]:
     """Yield saved images and predictions that differ from what the model gives."""
-    names = image_writer.prediction_names(all_ids(stored))
+    names = prediction_names(all_ids(stored))
     saved = stored.record.files.saved_images
     for id, seen in again.seen.items():
-        thumbnail = f"thumbnails/{image_index.saved_names(id)[0]}"
-        small = np.asarray(Image.open(io.BytesIO(image_writer.thumbnail(Image.fromarray(seen)))).convert("RGB"))
-        wanted = [(thumbnail, small, SAVED)] if thumbnail in saved else []
+        saved_name = f"thumbnails/{saved_names(id)[0]}"
+        small = np.asarray(Image.open(io.BytesIO(thumbnail(Image.fromarray(seen)))).convert("RGB"))
+        wanted = [(saved_name, small, SAVED)] if saved_name in saved else []
         if "predictions.sha256" in saved:
             wanted.append((f"predictions/{names[id]}", seen, PREDICTION))
         for name, image, allowed in wanted:

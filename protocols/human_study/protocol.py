@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from colorbench.errors import UserError
-from colorbench.evaluation import ProtocolSpec, deciding_identity
+from colorbench.evaluation import ProtocolSpec
+from colorbench.models import deciding_identity
 from colorbench.storage import digest_of
 from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION
 from protocols.human_study.build.build import PAPER_PARTICIPANTS, PRESETS, BuildRequest, build

@@ -17,24 +17,19 @@ from torch import Tensor
 
 from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation import (
+from colorbench.evaluation import FeatureStore, ProtocolContext, ThroughputMeter, read_features
+from colorbench.models import (
     FeatureExtractor,
     FeatureSpec,
-    FeatureStore,
-    Pooling,
-    ProtocolContext,
-    ThroughputMeter,
-    model_identity,
-    read_features,
-)
-from colorbench.models import (
     HasFeatures,
     LoadedModel,
+    Pooling,
     RandomWeights,
     evaluation_mode,
     library_code,
     load_model,
     model_factory,
+    model_identity,
     precision,
     tags_of,
 )

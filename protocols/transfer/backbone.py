@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation import chosen_layers, modules_of
-from colorbench.models import HasFeatures, LoadedModel
+from colorbench.models import HasFeatures, LoadedModel, chosen_layers, modules_of
 
 HEAD, ALL, DEEPEST = "head", "all", "auto"
 

@@ -22,7 +22,6 @@ from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import (
     Derived,
-    Pooling,
     ProtocolContext,
     ProtocolResult,
     ProtocolSpec,
@@ -32,6 +31,7 @@ from colorbench.evaluation import (
     write_result,
 )
 from colorbench.metrics import AveragePrecisionRule, average_precision
+from colorbench.models import Pooling
 from colorbench.results import Metric, MetricSpec, Record
 from protocols.label_alignment import aligned
 from protocols.transfer.backbone import Backbone

@@ -11,11 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.data import Dataset, check_contents, contents_digest, contents_of, get_preprocessing
-from colorbench.evaluation import (
-    ProtocolContext,
-    ThroughputMeter,
-    model_identity,
-)
+from colorbench.evaluation import ProtocolContext, ThroughputMeter
+from colorbench.models import model_identity
 from colorbench.results import Metric, MetricSpec
 from colorbench.stats import MINIMUM_IMAGES, weight_blocks
 from colorbench.storage import digest_of

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.usefixtures("only_the_pass")
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 16)
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 16)
 
 
 @pytest.fixture

@@ -40,7 +40,8 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from tests.support.engine import DistanceProtocol, Noise, loaded, read_folder
-from colorbench.evaluation import engine, resolve, shard_job
+from colorbench.evaluation import engine, resolve
+from colorbench.results import shard
 from colorbench.evaluation.runner import RunConfig, run
 
 colorize = engine.colorize
@@ -50,7 +51,7 @@ def slowly(*arguments):  # not within the model: another model's shards would no
     return colorize(*arguments)
 
 engine.colorize = slowly
-shard_job.SHARD = 4
+shard.SHARD = 4
 protocol = DistanceProtocol()
 resolve.get_protocol = lambda name: protocol
 run(RunConfig([loaded(Noise())], ["distance"], read_folder(Path(sys.argv[1])), output=Path(sys.argv[2]),
@@ -60,7 +61,7 @@ run(RunConfig([loaded(Noise())], ["distance"], read_folder(Path(sys.argv[1])), o
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 4)
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 4)
     with_protocol(monkeypatch, distance=DistanceProtocol())
 
 

@@ -18,8 +18,8 @@ from colorbench.data.sources import open_dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.feature_store import FeatureStore, read_features
-from colorbench.evaluation.features import FeatureExtractor, FeatureSpec, Pooling, chosen_layers
 from colorbench.evaluation.interfaces import ThroughputMeter
+from colorbench.models import FeatureExtractor, FeatureSpec, Pooling, chosen_layers
 from tests.support.engine import Listening
 from tests.support.probe import Blocks, write_classes
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.predict import predict
+from colorbench.evaluation.predict import Query, predict
 from colorbench.evaluation.runner import run
 from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.card import ModelCard
@@ -40,7 +40,7 @@ def test_half_precision_stays_near_and_rounds_no_weight(dtype: torch.dtype) -> N
     with torch.no_grad():
         exact, half = (
             predict(
-                loaded(SimpleColorizerAdapter(network)), batch(), ((32, 40),) * 3, (1, 2, 3), "native", one
+                loaded(SimpleColorizerAdapter(network)), Query(batch(), ((32, 40),) * 3, (1, 2, 3), "native", one)
             ).ab_float
             for one in (torch.float32, dtype)
         )

@@ -10,10 +10,10 @@ import pytest
 
 from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
-from colorbench.evaluation import aggregate
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.shard_job import Claims
-from colorbench.results.shard import Shard, StoredArrays
+from colorbench.results import without_copies
+from colorbench.results.shard import Shard, StoredArrays, merge
 from colorbench.storage.npz import npz_bytes
 from protocols.auc import AucProtocol
 
@@ -53,10 +53,10 @@ def peak_of(folder: RunDirectory, count: int) -> int:
     """Most bytes held at once while ``count`` shards become arrays, rows and a summary."""
     scorer = AucProtocol().resolve({}, Dataset("none", ()))
     tracemalloc.start()
-    with aggregate.gathered(folder, count) as rows:
+    with folder.gathered(64 * count) as rows:
         assert len(rows) + len(rows.copies) == 64 * count and rows.copies
         summary = scorer.summarize(rows.columns, rows.arrays)
-        aggregate.write_rows(folder, rows, rows.columns, rows.arrays)
+        folder.write_rows(rows, rows.columns, rows.arrays)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(summary.curves) == 3
@@ -82,8 +82,8 @@ def test_arrays_on_disk_are_those_of_the_shards(tmp_path: Path) -> None:
     folder, parts = RunDirectory(tmp_path), [shard(index) for index in range(3)]
     for index, part in enumerate(parts):
         folder.write_shard(index, part)
-    expected = aggregate.without_copies(aggregate.merge(parts))
-    with aggregate.gathered(folder, 3) as rows:
+    expected = without_copies(merge(parts))
+    with folder.gathered(64 * 3) as rows:
         assert (rows.ids, rows.copies, rows.seconds) == (expected.ids, expected.copies, expected.seconds)
         assert {name: values.tolist() for name, values in rows.columns.items()} == {
             name: values.tolist() for name, values in expected.columns.items()

@@ -130,8 +130,7 @@ KILLS = 2
 def test_killed_trained_again_and_resumed_it_is_the_new_models_number(
     protocol: str, asked: dict[str, Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 2)
-    monkeypatch.setattr("colorbench.evaluation.feature_store.SHARD", 2)
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 2)
     check(protocol, asked[protocol], tmp_path, KILLS)
 
 
@@ -179,7 +178,7 @@ def test_a_model_trained_in_a_loop_is_measured_each_time_it_changed(asked: dict[
 def test_a_shard_of_another_model_is_not_used(
     asked: dict[str, Asked], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 2)
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 2)
     new = run(asked["auc"](load_model(train(tmp_path / "model", seed=1)), tmp_path / "fresh"))[0]
     for seed in (0, 1):
         with pytest.raises(Killed):

@@ -25,7 +25,7 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> DistanceProtocol:
     protocol = DistanceProtocol()
     with_protocol(monkeypatch, distance=protocol)
     with_baselines(monkeypatch)
-    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 16)
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 16)
     return protocol
 
 
@@ -143,7 +143,7 @@ def test_saved_images_that_a_power_cut_emptied_are_made_again(
         raise Cut
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_module("colorbench.evaluation.build_record"), "_record", cut)
+        patch.setattr(import_module("colorbench.evaluation.finish"), "_record", cut)
         with pytest.raises(Cut):
             measured(crops, tmp_path, save="predictions")
     predictions = sorted(tmp_path.rglob("predictions/**/*.png"))

@@ -20,6 +20,7 @@ from colorbench.data.dataset import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth
 from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.predict import Query
 from colorbench.evaluation.runner import run
 from colorbench.evaluation.sanity_check import check_first_batch, check_lightness_only
 from colorbench.models.adapters import SimpleColorizerAdapter
@@ -46,7 +47,7 @@ def batch(n: int = 3) -> GroundTruth:
 def kinds(model: Any, n: int = 3, dtype: torch.dtype = torch.float32) -> list[str]:
     given = loaded(model if hasattr(model, "colorize_batch") else SimpleColorizerAdapter(model), "my/model")
     with torch.no_grad():
-        found = check_first_batch(given, batch(n), ((32, 40),) * n, tuple(range(1, n + 1)), "native", dtype)
+        found = check_first_batch(given, Query(batch(n), ((32, 40),) * n, tuple(range(1, n + 1)), "native", dtype))
     return [one.kind for one in found]
 
 
@@ -164,7 +165,7 @@ def test_a_full_batch_is_asked_again_under_other_colors() -> None:
             return ColorPrediction(ab=values.expand(-1, 2, *inputs.lightness.shape[-2:]))
 
     def found(model: Any) -> Any:
-        return check_lightness_only(loaded(model), batch(), ((32, 40),) * 3, (1, 2, 3), "native")
+        return check_lightness_only(loaded(model), Query(batch(), ((32, 40),) * 3, (1, 2, 3), "native"))
 
     assert found(SmallNetwork()) is None
     assert found(Late()).kind == "uses more than the lightness"

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from colorbench.evaluation import engine, shard_job
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
+from colorbench.evaluation.shard_job import ShardJob
 from colorbench.models.loading import LoadedModel, load_model
 from colorbench.registry import registered
 from colorbench.results.rows import read_rows
@@ -75,7 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make several shards of a few images."""
-    monkeypatch.setattr(shard_job, "SHARD", 2)
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 2)
     with_protocol(monkeypatch, auc=AucProtocol(), fidelity=FidelityProtocol())
 
 
@@ -106,9 +106,9 @@ def resumed_with_another_batch_size(folder: Path, output: Path, monkeypatch: pyt
         write(work)
         written.append(work.index)
 
-    write = engine._write
+    write = ShardJob.write
     with monkeypatch.context() as patch:
-        patch.setattr(engine, "_write", stop)
+        patch.setattr(ShardJob, "write", stop)
         with pytest.raises(Stopped):
             measured(folder, output, threads=1, batch_size=2)
     assert list(output.rglob("*.npz")), "nothing was there to go on from"

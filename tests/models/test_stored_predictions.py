@@ -285,7 +285,7 @@ def test_honest_colorizations_have_the_lightness_of_their_images(tmp_path: Path)
 
 
 def test_a_resumed_run_tells_what_an_unbroken_one_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("colorbench.evaluation.shard_job.SHARD", 2)
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 2)
     images = originals()
     folder = save(tmp_path / "out", [*swapped(images)[:4], *[image.resize((36, 24)) for image in images[4:]]])
     full, _, _ = measured(tmp_path, images, folder)

@@ -22,7 +22,8 @@ from colorbench.results import load_run
 from colorbench.results.compare import compare
 from colorbench.storage.hashing import file_sha256
 from colorbench.verification import verify
-from colorbench.verification.rerun import Wanted, rerunner
+from colorbench.verification.remeasure import Wanted
+from colorbench.verification.rerun import rerunner
 from protocols.distribution import DistributionProtocol, DistributionScorer
 from tests.support.engine import write_images
 from tests.support.records import edit_record

@@ -279,7 +279,7 @@ def measured(classifiers: tuple[str, str], tmp_path_factory: pytest.TempPathFact
     models = [Flat((20, 30)), Flat((-30, 10)), TruthTeller()]
     with pytest.MonkeyPatch.context() as patch:
         with_baselines(patch)
-        patch.setattr("colorbench.evaluation.runner.check_models", lambda *_: {})  # the calls of the pass are counted
+        patch.setattr("colorbench.evaluation.finish.check_models", lambda *_: {})  # the calls of the pass are counted
         request = RunConfig(
             models=[loaded(model, f"test/{name}") for name, model in zip("abt", models, strict=True)],
             protocols=["semantic"],

@@ -22,11 +22,11 @@ from colorbench.data.dataset import Dataset, id_hash
 from colorbench.errors import UserError
 from colorbench.evaluation.aggregate import TOO_SHORT, metrics_of
 from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.image_writer import extreme_ids, fixed_ids, prediction_names
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorPrediction
 from colorbench.models.training_overlap import find_overlap
+from colorbench.results import extreme_ids, fixed_ids, prediction_names
 from colorbench.results.image_index import read_index
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.provenance import collect_provenance

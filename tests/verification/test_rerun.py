@@ -21,7 +21,8 @@ from colorbench.data.sources import open_dataset
 from colorbench.verification import file_access
 from colorbench.verification.checks import verify
 from colorbench.verification.isolated_model import positions_of
-from colorbench.verification.rerun import Wanted, rerunner, same_prediction
+from colorbench.verification.remeasure import Wanted, same_prediction
+from colorbench.verification.rerun import rerunner
 from colorbench.verification.schema import PROMISE, Verification
 from tests.support.engine import write_images
 from tests.support.records import Ended, edit_record, ended, measure

@@ -22,7 +22,8 @@ from colorbench.evaluation import aggregate
 from colorbench.results.load import load_run
 from colorbench.storage.safe_read import is_inside
 from colorbench.verification.checks import verify
-from colorbench.verification.rerun import TOLERANCE, Wanted, departure, rerunner
+from colorbench.verification.remeasure import Wanted
+from colorbench.verification.rerun import TOLERANCE, departure, rerunner
 from colorbench.verification.schema import read_verification
 from protocols.auc import AucProtocol
 from tests.support.engine import write_images

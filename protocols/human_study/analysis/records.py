@@ -14,14 +14,11 @@ from PIL import Image
 from colorbench.evaluation import (
     RunDirectory,
     build_record,
-    extreme_ids,
     few_images_note,
-    fixed_ids,
     folder_of,
     protocol_part,
     thumbnail,
     write_index,
-    write_rows,
 )
 from colorbench.models import ModelCard, find_overlap
 from colorbench.results import (
@@ -32,6 +29,8 @@ from colorbench.results import (
     ModelPart,
     SavedImage,
     Shard,
+    extreme_ids,
+    fixed_ids,
     protocol_identity,
     record_text,
     saved_names,
@@ -82,7 +81,7 @@ def _write(
         return folder.path
     candidate = _candidate(analysis, row)
     rows, columns = _rows(analysis, candidate)
-    files = write_rows(folder, rows, columns, {})
+    files = folder.write_rows(rows, columns, {})
     record = build_record(
         key=key,
         model=ModelPart(

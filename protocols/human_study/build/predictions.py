@@ -10,8 +10,8 @@ from pathlib import Path
 from PIL import Image
 
 from colorbench.data import Dataset
-from colorbench.evaluation import ProgressListener, ThroughputMeter, deciding_identity, predict_images
-from colorbench.models import LoadedModel
+from colorbench.evaluation import ProgressListener, ThroughputMeter, predict_images
+from colorbench.models import LoadedModel, deciding_identity
 from colorbench.storage import digest_of, write_atomic
 
 

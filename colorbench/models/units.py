@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from colorbench.color import lightness_and_ab
-from colorbench.evaluation.batch import Prediction
 
 LINES, PIXELS = 8, 2
 """Every second pixel of every eighth line is enough for means and correlations, and most of the memory is not read."""
@@ -40,19 +39,32 @@ NORMALIZED = 1.7 / 110
 shipped models it is at most 1.6 (zoo/cic on vivid images); nothing tells a timid model times 0.02 from these."""
 
 
-def observed(prediction: Prediction) -> np.ndarray:
-    """Return a line of ``COLUMNS`` for each prediction of a batch, (N, 13) float64; NaN where one is not defined."""
-    truth, rgb8 = prediction.truth, prediction.given_rgb8
-    full = prediction.ab if rgb8 is not None else prediction.ab_float
-    missing = torch.full((len(full),), torch.nan, dtype=torch.float64, device=full.device)
-    low, high = prediction.limits
-    lightness, reversed_ = missing, missing
+def observed(
+    *,
+    lightness: Tensor,
+    ab: Tensor,
+    truth: tuple[Tensor, Tensor],
+    limits: tuple[Tensor, Tensor],
+    rgb8: Tensor | None = None,
+) -> np.ndarray:
+    """Return a line of ``COLUMNS`` for each prediction of a batch, (N, 13) float64; NaN where one is not defined.
+
+    Args:
+        lightness: (N, 1, H, W) L of the predictions as rendered.
+        ab: (N, 2, H, W) as the model gave it; of rgb8, as rendered.
+        truth: (N, 1, H, W) L and (N, 2, H, W) ab of the images.
+        limits: smallest and largest value of each prediction, (N,) each, of ab or rgb8 as the model gave it.
+        rgb8: (N, 3, H, W) uint8 where the model gave that.
+    """
+    missing = torch.full((len(ab),), torch.nan, dtype=torch.float64, device=ab.device)
+    low, high = limits
+    gap, reversed_gap = missing, missing
     if rgb8 is not None:
-        wanted, given = _thinned(truth.lightness), _thinned(prediction.lightness)
-        lightness = (given - wanted).abs().double().mean((1, 2, 3))
+        wanted = _thinned(truth[0])
+        gap = (_thinned(lightness) - wanted).abs().double().mean((1, 2, 3))
         bgr, _ = lightness_and_ab(_thinned(rgb8).flip(1).contiguous())
-        reversed_ = (bgr - wanted).abs().double().mean((1, 2, 3))
-    pixels = torch.cat([_thinned(full), _thinned(truth.ab)], dim=1).flatten(2).double()  # (N, 4, P): a, b, true a, b
+        reversed_gap = (bgr - wanted).abs().double().mean((1, 2, 3))
+    pixels = torch.cat([_thinned(ab), _thinned(truth[1])], dim=1).flatten(2).double()  # (N, 4, P): a, b, true a, b
     mean, squares = pixels.mean(2), pixels @ pixels.mT / pixels.shape[2]
     covariance = squares - mean[:, :, None] * mean[:, None]
     deviation = covariance.diagonal(dim1=1, dim2=2).clamp(min=0).sqrt()
@@ -70,8 +82,8 @@ def observed(prediction: Prediction) -> np.ndarray:
         correlation[:, 0, 3],
         correlation[:, 1, 2],
         torch.full_like(missing, float(rgb8 is not None)),
-        lightness,
-        reversed_,
+        gap,
+        reversed_gap,
     ]
     return torch.stack(columns, dim=1).cpu().numpy()
 

@@ -20,9 +20,9 @@ from colorbench.evaluation.batch import GroundTruth, Prediction
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import checked
 from colorbench.evaluation.runner import run
-from colorbench.evaluation.units import observed, unit_notes
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
+from colorbench.models.units import unit_notes
 from tests.support.engine import DistanceProtocol, loaded, with_protocol
 
 
@@ -42,7 +42,7 @@ def notes(truths: list[GroundTruth], *, ab: Any = None, rgb8: Any = None) -> lis
         Prediction(t, ab=ab(timid(t))) if ab else Prediction(t, rgb8=rgb8(Prediction(t, ab=timid(t)).rgb8))
         for t in truths
     )
-    return unit_notes([observed(one) for one in given])
+    return unit_notes([one.unit_statistics() for one in given])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_other_ranges_and_orders_of_rgb_are_recognized(
 def test_no_false_alarm(truths: list[GroundTruth], change: Callable[[Tensor], Tensor]) -> None:
     assert notes(truths, ab=change) == []
     assert notes(truths, rgb8=lambda rgb: rgb) == []
-    assert unit_notes([observed(Prediction(t, rgb8=t.rgb8)) for t in truths]) == []
+    assert unit_notes([Prediction(t, rgb8=t.rgb8).unit_statistics() for t in truths]) == []
 
 
 def test_the_record_tells_it(crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
