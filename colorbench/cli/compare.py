@@ -27,8 +27,8 @@ LONGEST_NAME = 38
 def compare(
     ctx: typer.Context,
     records: Annotated[
-        list[Path],
-        typer.Argument(metavar="A B...", help="Result folders, or folders above them."),
+        list[str],
+        typer.Argument(metavar="A B...", help="Names of models with results, result folders, or folders above them."),
     ],
     metric: Annotated[
         list[str] | None,
@@ -40,6 +40,9 @@ def compare(
         str | None,
         typer.Option("--protocol", "-p", metavar="NAME", help="Protocol, if a folder has results of several."),
     ] = None,
+    results: Annotated[
+        Path, typer.Option("--results", metavar="DIR", help="Folder in which results of named models are looked for.")
+    ] = Path("runs"),
     allow_unstable: Annotated[
         bool, typer.Option("--allow-unstable", help="Also compare by metrics with a very low effective sample size.")
     ] = False,
@@ -57,11 +60,12 @@ def compare(
     from colorbench.evaluation.resolve import headline_of
     from colorbench.results import load_run
     from colorbench.results.compare import compare as compare_runs
-    from colorbench.verification.choose_records import choose_common
+    from colorbench.verification.choose_records import choose_common, folder_of_model
 
-    folders = choose_common(records, protocol)
+    positions = [folder_of_model(name, results) for name in records]
+    folders = choose_common(positions, protocol)
     runs = [load_run(folder) for folder in folders]
-    if not json and (taken := [str(folder) for path, folder in zip(records, folders, strict=True) if folder != path]):
+    if not json and (taken := [str(folder) for path, folder in zip(positions, folders, strict=True) if folder != path]):
         typer.echo(f"compared: {', '.join(taken)}", err=True)
     headline = headline_of(runs[0].record.protocol.name) if runs else None
     found = compare_runs(runs, metrics=metric or [], headline=headline, allow_unstable=allow_unstable)

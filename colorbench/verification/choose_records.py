@@ -51,6 +51,32 @@ def choose_record(path: Path, protocol: str | None = None, dataset: str | None =
     return _newest(path, named or found, protocol).folder
 
 
+def folder_of_model(name: str, results: Path) -> Path:
+    """Return the folder that a name means: a path as it is, or the results of a model, ``zoo/cic`` or with its tag.
+
+    Args:
+        name: a path, or the name of a model.
+        results: the output folder of runs.
+
+    Raises:
+        UserError: for a model without results there, and where several tags have some.
+    """
+    if name.startswith((".", "~")) or Path(name).is_absolute():
+        return Path(name)
+    folder = results / name
+    tagged = sorted(folder.parent.glob(f"{folder.name}.*")) if folder.parent.is_dir() else []
+    found = [folder] if folder.is_dir() else [path for path in tagged if path.is_dir()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = [str(path.relative_to(results)) for path in found]
+        raise UserError(f"{name} has results of several tags", where=str(results), hint=f"name {' or '.join(names)}")
+    if Path(name).exists():  # after the results: in a checkout, zoo/cic is a folder of code
+        return Path(name)
+    hint = f"give a folder of results, or run it first: colorbench run -m {name} -p auc -o {results}"
+    raise UserError(f"no results of {name}", where=str(results), hint=hint)
+
+
 def choose_common(paths: Sequence[Path], protocol: str | None = None) -> list[Path]:
     """Return one record's folder for each path, with common protocol, parameters and images where there are such.
 

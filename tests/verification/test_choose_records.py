@@ -10,7 +10,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import run
 from colorbench.results.record import read_record
-from colorbench.verification.choose_records import choose_common, choose_record
+from colorbench.verification.choose_records import choose_common, choose_record, folder_of_model
 from tests.conftest import RunCommand
 from tests.support.engine import write_images
 
@@ -53,6 +53,20 @@ def test_the_newest_is_verified_or_that_of_the_dataset(runs: Path) -> None:
     assert names([choose_record(runs / "zoo/half-chroma")]) == ["alone"]
     assert names([choose_record(runs / "zoo/half-chroma", "auc", "early")]) == ["early"]
     assert names([choose_record(runs / "zoo/half-chroma", "auc@exact")]) == ["alone"]
+
+
+def test_models_by_name(runs: Path, tmp_path: Path) -> None:
+    assert folder_of_model("zoo/gray", runs) == runs / "zoo/gray"
+    assert folder_of_model(str(runs / "zoo/gray"), tmp_path) == runs / "zoo/gray"
+    assert folder_of_model("./nothing", runs) == Path("nothing")
+    for tag in ("small", "wide"):
+        with pytest.raises(UserError, match="no results of zoo/none .*run it first: colorbench run -m zoo/none"):
+            folder_of_model("zoo/none", tmp_path)
+        (tmp_path / "zoo" / f"net.{tag}").mkdir(parents=True)
+        if tag == "small":
+            assert folder_of_model("zoo/net", tmp_path).name == "net.small"
+    with pytest.raises(UserError, match="several tags .*name zoo/net.small or zoo/net.wide"):
+        folder_of_model("zoo/net", tmp_path)
 
 
 def test_several_models_are_no_choice(runs: Path) -> None:
