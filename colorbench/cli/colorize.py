@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Decode, Device, Temperature, Weights
+from colorbench.cli.options import Contract, Debug, Decode, Device, Temperature, Weights
 from colorbench.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def colorize(
     model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A name that `colorbench list` shows.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the PNG files.")],
     weights: Weights = None,
+    contract: Contract = None,
     decode: Decode = None,
     temperature: Temperature = None,
     device: Device = "auto",
@@ -51,7 +52,7 @@ def colorize(
     plan = targets(images, output, overwrite=overwrite, say=lambda line: terminal.print(line, soft_wrap=True))
     check_writable(output)
     position = device_of(device)
-    loaded = load_model(model, weights=weights, decode=decode, temperature=temperature, device=position)
+    loaded = load_model(model, decode, temperature, weights=weights, contract=contract, device=position)
     failed: list[str] = []
     started = perf_counter()
     with ProgressBar(terminal) as bar:

@@ -65,6 +65,14 @@ ListFile = Annotated[
 Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="FILE", help="Load the weights from this file; for a single model.")
 ]
+Contract = Annotated[
+    str | None,
+    typer.Option(
+        "--contract",
+        metavar="NAME|FILE",
+        help="Contract of an ONNX file: cic, ddcolor, deoldify or a .toml file; for a single model.",
+    ),
+]
 Decode = Annotated[
     str | None,
     typer.Option(

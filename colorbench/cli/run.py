@@ -11,6 +11,7 @@ import typer
 
 from colorbench.cli.options import (
     FORMATS,
+    Contract,
     Debug,
     Decode,
     Device,
@@ -39,7 +40,7 @@ def run(
             "--model",
             "-m",
             metavar="NAME",
-            help="A name that `colorbench list` shows, FILE.py:CLASS or images:DIR; 'zoo/cic[decode=mode]'; "
+            help="A name that `colorbench list` shows, FILE.py:CLASS, onnx:FILE, images:DIR; 'zoo/cic[decode=mode]'; "
             "a,b and 'zoo/*'; repeatable.",
         ),
     ],
@@ -71,6 +72,7 @@ def run(
         ),
     ] = None,
     weights: Weights = None,
+    contract: Contract = None,
     decode: Decode = None,
     temperature: Temperature = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Seed for stochastic models.")] = 0,
@@ -142,12 +144,13 @@ def run(
     protocols = list(dict.fromkeys(name for text in protocol for name in split_names(text)))
     check_roles(sets, (get_protocol(name.partition("@")[0]) for name in protocols))
     named = expand_names(model)
-    check_options(list(named), {"weights": weights, "decode": decode, "temperature": temperature})
+    settings = {"weights": weights, "contract": contract, "decode": decode, "temperature": temperature}
+    check_options(list(named), settings)
     loaded = []
     with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
         for name, by_pattern in named.items():  # what a plugin prints is no result
             try:
-                loaded.append(load_model(name, decode=decode, temperature=temperature, weights=weights))
+                loaded.append(load_model(name, decode, temperature, weights=weights, contract=contract))
             except MissingWeightsError as error:
                 if not by_pattern:
                     raise

@@ -219,7 +219,7 @@ def read_contract(path: Path) -> OnnxContract:
             data = file.read(LARGEST_FILE + 1)
         if len(data) > LARGEST_FILE:
             raise UserError("this file is too large for a contract", where=str(path), hint="give the .toml file")
-        text = data.decode("utf-8")
+        text = data.decode("utf-8-sig")  # editors on Windows begin a text with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the contract cannot be read: {error}", where=str(path), hint="it is a text in UTF-8"

@@ -38,6 +38,8 @@ def _source(name: str) -> _Source:
         return _from_file(name)
     if name.endswith(".py"):
         raise UserError(f"which model of {name}?", hint=f"write {name}:ClassName")
+    if name.endswith(".onnx"):
+        raise UserError(f"no model {name!r}: names of ONNX files have a prefix", hint=f"write {ONNX}{name}")
     base, asked = split_tag(name)
     if "/" not in name:
         near = nearest(base, (plugin.name for plugin in registered("models")))

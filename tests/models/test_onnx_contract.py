@@ -86,6 +86,11 @@ def test_the_contract_is_beside_the_file_or_chosen(tmp_path: Path) -> None:
     assert find_contract(file, str(tmp_path / "net.toml"))[1] == "net.toml"
 
 
+def test_a_mark_at_the_begin_of_a_text_is_no_fault(tmp_path: Path) -> None:
+    (tmp_path / "net.toml").write_bytes(b"\xef\xbb\xbf" + CONTRACT.replace("\n", "\r\n").encode())
+    assert read_contract(tmp_path / "net.toml") == parse_contract(CONTRACT, "net")
+
+
 def test_a_file_that_is_no_text_is_no_contract(tmp_path: Path) -> None:
     for data in (b"\xff\xfe\x00", b"a" * (2**20 + 1)):
         (tmp_path / "net.toml").write_bytes(data)

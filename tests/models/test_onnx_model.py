@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from torch import Tensor
 
+from colorbench.cli import main
 from colorbench.color import rgb_to_lab
 from colorbench.errors import UserError
 from colorbench.models.fingerprint import model_fingerprint
@@ -250,6 +251,22 @@ def test_a_model_of_a_file_passes_the_checks_and_follows_the_threads_of_a_run(tm
         torch.set_num_threads(before)
 
 
+def test_a_network_that_is_quantized_while_it_runs_is_not_asked_for_a_batch(tmp_path: Path) -> None:
+    (tmp_path / "net.toml").write_text(CONTRACT)
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["d"]),
+        helper.make_node("Conv", ["d", "w"], ["y"]),
+    ]
+    weights = {"w": np.array([0.5, -0.25], np.float32)[:, None, None, None]}
+    path = save_network(tmp_path / "net.onnx", nodes, weights, shown=("n", 1, 32, 32), given=("n", 2, 32, 32))
+    model = load_model(f"onnx:{path}")
+    images = torch.linspace(0, 50, 1024).reshape(1, 1, 32, 32) * torch.tensor([1.0, 1.9]).reshape(2, 1, 1, 1)
+    together = predicted(model, images).ab
+    assert torch.equal(together[:1], predicted(model, images[:1]).ab)
+    assert not torch.equal(together[:1], images[:1] * torch.tensor([0.5, -0.25]).reshape(1, 2, 1, 1))
+
+
 def test_the_fingerprint_is_of_the_file_and_what_decides_in_its_contract(tmp_path: Path) -> None:
     path = save_affine(tmp_path / "a" / "net.onnx", MATRIX, BIAS)
     path.with_suffix(".toml").write_text(CONTRACT)
@@ -279,6 +296,7 @@ def test_options_of_the_name(tmp_path: Path) -> None:
         (f"onnx:{path}[contract=cic,contract=cic]", "contract is given twice"),
         (f"onnx:{path}[contract=]", "contract has no value"),
         (f"onnx:{tmp_path}/none.onnx[contract=cic]", "no such ONNX file"),
+        (str(path), "names of ONNX files have a prefix. write onnx:"),
         (f"onnx:{path}[contract=mine.toml,decode=mode]", "no such contract|predicts no distribution"),
     ):
         with pytest.raises(UserError, match=message):
@@ -292,3 +310,19 @@ def test_nothing_of_the_extra_is_imported_before_it_is_needed() -> None:
             names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
             names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
             assert not any(name.partition(".")[0].startswith("onnx") for name in names), path
+
+
+def test_the_contract_is_an_option_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save_affine(tmp_path / "net.onnx", MATRIX, BIAS)
+    (tmp_path / "mine.toml").write_text(CONTRACT)
+    Image.fromarray(np.arange(1024, dtype=np.uint8).reshape(32, 32) // 8).save(tmp_path / "a.png")
+    command = ["colorize", str(tmp_path / "a.png"), "-m", f"onnx:{path}", "-o", str(tmp_path / "out")]
+    for more, code, message in (
+        ([], 2, "has no contract"),
+        (["--contract", "ddcolor"], 2, "the contract says gray-rgb"),
+        (["--contract", str(tmp_path / "mine.toml")], 0, "colorized 1 of 1"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, *more])
+        told = capsys.readouterr()
+        assert ended.value.code == code and message in told.out + told.err
