@@ -70,6 +70,12 @@ def build(
     return board, {row.id: placed[row.id] for row in rows}
 
 
+def _title(spec: ProtocolSpec, record: Record) -> str:
+    """Return the protocol's title, with the preset that sets the record's parameters, if one does."""
+    preset = spec.preset_of(record.protocol.parameters) if spec.version == record.protocol.version else None
+    return f"{spec.title} ({preset})" if preset else spec.title
+
+
 def _group(
     number: int,
     keys: Sequence[Key],
@@ -92,7 +98,7 @@ def _group(
         number=number,
         protocol=name_of(record.protocol.name),
         version=record.protocol.version,
-        title=spec.title if spec else name_of(record.protocol.name),
+        title=_title(spec, record) if spec else name_of(record.protocol.name),
         identity_sha256=clean(record.protocol.identity_sha256, 64),
         dataset=name_of(_commonest(one.dataset.name for one in records)),
         fingerprint=clean(record.dataset.fingerprint, 64),

@@ -43,6 +43,7 @@ from colorbench.evaluation.runner import run
 from colorbench.models.weights import save_weights
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Record, read_record
+from protocols.fidelity.presets import PRESETS
 from protocols.human_study.analysis.fooling_rates import analyze
 from protocols.human_study.analysis.records import write_records
 from protocols.human_study.analysis.responses import study_data_of
@@ -122,6 +123,7 @@ CASES = (
         TWO,
         {"rounding": "truncate", "psnr_infinite": "cap50", "ssim": "uniform7", "ssim_range": "225", "cf_minimum": "1"},
     ),
+    *(Case(f"fidelity@{name}", f"fidelity@{name}", "samples", ("zoo/half-chroma",)) for name in PRESETS),
     Case(
         "fidelity", "intervals", "crops", ("zoo/half-chroma", "zoo/l2"), {"preprocessing": "squash32"}, baselines=True
     ),

@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from colorbench.evaluation import name_with_preset
 from colorbench.reporting import format_number, too_few_images
 from colorbench.reporting.format import (
     baselines,
@@ -122,8 +123,9 @@ def heading(record: Record) -> Text:
 def measured_on(record: Record) -> str:
     """Return by which protocol, and on what."""
     data, protocol = record.dataset, record.protocol
+    name = name_with_preset(protocol.name, protocol.version, protocol.parameters)
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
-    return f"{protocol.name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
+    return f"{name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
 
 
 def summary(records: Sequence[Record], headline: str, width: int) -> Table:

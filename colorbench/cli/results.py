@@ -8,7 +8,7 @@ from pathlib import Path
 
 from colorbench.cli.classifier_agreement import show_classifiers
 from colorbench.cli.console import ResultPrinter, console, meaning
-from colorbench.cli.show import spec_of
+from colorbench.cli.show import explanations_of, spec_of
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import record_folder
@@ -54,7 +54,7 @@ def show_results(
         groups.setdefault(_of(record), []).append(record)
     for group, members in groups.items():
         spec = spec_of(members[0].protocol.name)
-        explanations = {metric.name: metric.explanation for metric in spec.metrics if metric.explanation}
+        explanations = explanations_of(spec, members[0])
         beside = [record for record in records if _of(record) == group]
         folders = [None if output is None else record_folder(output, record) for record in members]
         for record, folder in zip(members, folders, strict=True):

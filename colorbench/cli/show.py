@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from colorbench.evaluation import ProtocolSpec
+    from colorbench.results import Record
 
 
 def show(
@@ -156,12 +157,16 @@ def protocol(name: str) -> dict[str, Any]:
     """
     base, at, preset = name.partition("@")
     spec = spec_of(base)
-    values = {**spec.parameters, **(spec.preset(preset) if at else {})}
+    sets = spec.preset(preset) if at else {}
+    values = {**spec.parameters, **sets}
     helps = spec.parameter_help
+    source = spec.preset_sources.get(preset)
     return {
         "name": name,
         "title": spec.title,
         "version": spec.version,
+        **({"sets": dict(sets)} if at else {}),
+        **(source.described(name) if source else {}),
         "parameters": {key: f"{value}; {helps[key]}" if key in helps else value for key, value in values.items()},
         "metrics": {
             metric.name: " ".join(
@@ -178,7 +183,7 @@ def protocol(name: str) -> dict[str, Any]:
         },
         "presets": {
             key: ", ".join(f"{parameter}={value}" for parameter, value in spec.preset(key).items())
-            for key in spec.preset_names
+            for key in (() if at else spec.preset_names)
         }
         or None,
         "needs": list(spec.needs) or None,
@@ -199,6 +204,16 @@ def spec_of(name: str) -> ProtocolSpec:
     if not isinstance(spec, ProtocolSpec):
         raise UserError(f"protocol {name} has no spec", where=plugin.where, hint="fix or uninstall that package")
     return spec
+
+
+def explanations_of(spec: ProtocolSpec, record: Record) -> dict[str, str]:
+    """Return a sentence per metric, behind its title where the parameters make a variant of the metric."""
+    known = {metric.name: metric for metric in spec.metrics if metric.explanation}
+    found = {name: metric.explanation for name, metric in known.items()}
+    for metric in record.metrics:
+        if metric.name in known and metric.title != known[metric.name].title:
+            found[metric.name] = f"{metric.title}: {found[metric.name]}"
+    return found
 
 
 def samples() -> dict[str, Any]:

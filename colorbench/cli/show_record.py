@@ -29,13 +29,16 @@ def describe_record(folder: Path) -> dict[str, Any]:
     Raises:
         UserError: where it cannot be read.
     """
+    from colorbench.evaluation import name_with_preset
     from colorbench.results import read_record
 
     record = read_record(folder)
+    protocol = record.protocol
+    name = name_with_preset(protocol.name, protocol.version, protocol.parameters)
     return {
         "name": record.model.name,
         "title": record.model.card.title,
-        "protocol": f"{record.protocol.name} version {record.protocol.version}",
+        "protocol": f"{name} version {protocol.version}",
         "images": f"{record.dataset.name}, {record.dataset.n_evaluated} evaluated",
         "metrics": {one.name: _value(one) for one in record.metrics},
         "made": record.provenance.time,

@@ -20,6 +20,7 @@ from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.config import ExecutionConfig, RunConfig
+from colorbench.evaluation.preset import PresetSource
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
@@ -42,6 +43,8 @@ class ProtocolSpec:
     """The metric that boards sort by."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """``auc@cic2016`` or ``cic2016`` -> parameters; ``preset`` and ``preset_names`` take both."""
+    preset_sources: Mapping[str, PresetSource] = field(default_factory=dict)
+    """``ct2`` -> whose evaluation the preset follows, for presets that follow one."""
     parameter_help: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The values of those parameters that have only a few."""
@@ -65,8 +68,30 @@ class ProtocolSpec:
         for key, values in self.presets.items():
             if key.rpartition("@")[2] == wanted:
                 return dict(values)
+        short = [key.rpartition("@")[2] for key in self.presets]
+        close = difflib.get_close_matches(wanted.lower(), short, n=1)
         known = f"known: {', '.join(self.preset_names)}" if self.presets else "it has none"
-        raise UserError(f"protocol {self.name} has no preset {wanted!r}", hint=known)
+        hint = f"did you mean `{self.name}@{close[0]}`?" if close else known
+        raise UserError(f"protocol {self.name} has no preset {wanted!r}", hint=hint)
+
+    def preset_of(self, parameters: Mapping[str, Any]) -> str | None:
+        """Return the preset, ``auc@cic2016``, that sets just these resolved parameters; None for the defaults.
+
+        Parameters that the preset's source has but that need further files (``PresetSource.add``) may be set or not.
+        """
+        given = {name: str(value) for name, value in parameters.items()}
+        if given == self.resolved({}):
+            return None
+        for key in self.presets:
+            short = key.rpartition("@")[2]
+            wanted = self.resolved(self.preset(short))
+            add = self.preset_sources[short].add if short in self.preset_sources else {}
+            # What is added may name its file: ``vgg:FILE``.
+            alike = (given.get(name, "").partition(":")[0] in (wanted[name], value) for name, value in add.items())
+            same = (given.get(name) == value for name, value in wanted.items() if name not in add)
+            if given.keys() == wanted.keys() and all(same) and all(alike):
+                return f"{self.name}@{short}"
+        return None
 
     def resolved(self, given: Mapping[str, Any]) -> dict[str, str]:
         """Return every parameter as text: the value given, or its default.

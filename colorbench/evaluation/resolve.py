@@ -175,6 +175,21 @@ def headline_of(protocol: str) -> str | None:
         return None
 
 
+def name_with_preset(protocol: str, version: int, parameters: Mapping[str, Any]) -> str:
+    """Return ``fidelity@ct2`` where a preset of the installed protocol sets these parameters, else the plain name.
+
+    Args:
+        protocol: its plain name, installed or not.
+        version: of the protocol that the parameters belong to.
+        parameters: resolved.
+    """
+    try:
+        spec = get_protocol(protocol).spec
+    except UserError:
+        return protocol
+    return (spec.preset_of(parameters) if spec.version == version else None) or protocol
+
+
 def load_models(request: RunConfig) -> list[LoadedModel]:
     """Load the models asked for, each once.
 

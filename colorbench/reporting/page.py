@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
-from colorbench.evaluation import folder_of
+from colorbench.evaluation import folder_of, name_with_preset
 from colorbench.models import BASELINES
 from colorbench.reporting.format import (
     baselines,
@@ -166,13 +166,14 @@ def page(
 def facts(record: Record) -> list[tuple[str, str]]:
     """Return what decided the numbers, for the foot of the page."""
     model, data, run, made = record.model, record.dataset, record.execution, record.provenance
+    protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
     rows = [
         ("model", f"{model.name} · {model.card.role}"),
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),
         ("weights (sha256)", model.weights_sha256 or ""),
         ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),
         ("trained on", model.card.training_data or ""),
-        ("protocol", f"{record.protocol.name}, version {record.protocol.version}"),
+        ("protocol", f"{protocol}, version {record.protocol.version}"),
         ("parameters", ", ".join(f"{key} = {value}" for key, value in record.protocol.parameters.items())),
         ("identity (sha256)", record.protocol.identity_sha256),
         ("images", f"{data.name}, {data.n_evaluated} of {data.n} · fingerprint {data.fingerprint}"),

@@ -81,6 +81,25 @@ DRIFT_SHARE = replace(
     explanation="Share of pixels whose lightness changed by more than 1 of 100: how often the model predicts "
     "out-of-gamut colors.",
 )
+PATCHES = (
+    replace(
+        PSNR,
+        name="psnr_boundary",
+        title="Boundary PSNR",
+        explanation="PSNR of the pixels on both sides of the boundaries between a network's patches (iColoriT); below "
+        "PSNR, patches can be seen.",
+    ),
+    MetricSpec(
+        name="patch_error_variance",
+        title="Patch error variance",
+        unit="",
+        higher_is_better=False,
+        lower_bound=0,
+        explanation="Variance over a network's patches of their root mean square error, in 8-bit steps (iColoriT).",
+        of_ground_truth=0,
+    ),
+)
+"""Further metrics where ``patch`` gives the side of a network's patches."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,15 @@ from colorbench.metrics import (
 from colorbench.results import MetricSpec
 from colorbench.stats import effective_n
 from protocols.fidelity.lpips import RANGES, Lpips, load_lpips
-from protocols.fidelity.metrics import COLORFULNESS, DIFFERENCE, METRICS, POOLED, PSNR, SSIM, Colorfulness
+from protocols.fidelity.metrics import COLORFULNESS, DIFFERENCE, METRICS, PATCHES, Colorfulness
+from protocols.fidelity.patches import boundary_error, patch_error_variance
+from protocols.fidelity.presets import PRESETS
+from protocols.fidelity.variants import converted, named
 
 COLORLESS = 1.0
 """Mean chroma below which an image is left out of the chroma ratio; 2 % of 500 ImageNet images."""
+LATER = {"truth": "original", "patch": "0"}
+"""Parameters that version 2 got later, with the values that change nothing."""
 CAPS = {"cap": ROUNDING_BOUND, "cap50": 50.0}
 """Value of ``psnr_infinite`` -> upper limit of the PSNR of an image."""
 
@@ -47,6 +52,7 @@ class FidelityProtocol:
         parameters={
             "preprocessing": "squash256",
             "rounding": "round",
+            "truth": "original",
             "psnr": "per_image",
             "psnr_infinite": "cap",
             "ssim": "gaussian",
@@ -55,11 +61,15 @@ class FidelityProtocol:
             "cf_minimum": 0,
             "lpips": "none",
             "lpips_range": "-1..1",
+            "patch": 0,
         },
         metrics=METRICS,
         headline=DIFFERENCE.name,
+        presets={f"fidelity@{name}": preset.parameters for name, preset in PRESETS.items()},
+        preset_sources={name: preset.source for name, preset in PRESETS.items()},
         choices={
-            "rounding": ("round", "truncate"),
+            "rounding": ("round", "truncate", "truncate-floats"),
+            "truth": ("original", "converted"),
             "psnr": ("per_image", "pooled"),
             "psnr_infinite": ("cap", "cap50", "drop"),
             "ssim": ("gaussian", "uniform7"),
@@ -67,7 +77,9 @@ class FidelityProtocol:
         keywords={"lpips": ("none",), "lpips_range": RANGES},
         parameter_help={
             "preprocessing": "from file to evaluated pixels: squash256, center256, cropsquare256, native",
-            "rounding": "of a prediction to 8 bits: round, or truncate (as code that casts to uint8)",
+            "rounding": "of a prediction to 8 bits: round, truncate (as code that casts to uint8; refused for "
+            "predictions that have 8 bits), or truncate-floats (takes those as they are)",
+            "truth": "original, or converted (sent through Lab and back, and truncated to 8 bits, as CT2 also scores)",
             "psnr": "per_image (mean of the images' PSNR) or pooled (PSNR of the mean squared error)",
             "psnr_infinite": f"cap (each image is limited to {ROUNDING_BOUND:.2f} dB, the error of rounding to "
             "8 bits), cap50 (50 dB, a squared error of 1e-5 of the range) or drop (exact matches are left out of PSNR, "
@@ -81,6 +93,7 @@ class FidelityProtocol:
             "lpips": "trunk of LPIPS (extra lpips): none, alex, vgg or squeeze (downloaded once), or NAME:FILE with "
             "torchvision's weights",
             "lpips_range": "range of the values passed to LPIPS: -1..1 is correct, 0..1 reproduces published code",
+            "patch": "side of a network's patches in pixels, for boundary PSNR and patch error variance; 0: neither",
         },
     )
 
@@ -91,9 +104,10 @@ class FidelityProtocol:
             UserError: for an unknown parameter or value.
         """
         chosen = self.spec.resolved(parameters)
-        for name, lowest in (("ssim_range", 1), ("border", 0), ("cf_minimum", 0)):
-            if not _is_number(chosen[name], lowest, whole=name == "border"):
-                hint = f"give {'an integer' if name == 'border' else 'a number'} of at least {lowest}"
+        for name, lowest in (("ssim_range", 1), ("border", 0), ("cf_minimum", 0), ("patch", 0)):
+            whole = name in ("border", "patch")
+            if not _is_number(chosen[name], lowest, whole=whole):
+                hint = f"give {'an integer' if whole else 'a number'} of at least {lowest}"
                 raise UserError(f"fidelity.{name} cannot be {chosen[name]!r}", hint=hint)
         return FidelityScorer(chosen, load_lpips(chosen["lpips"], chosen["lpips_range"]))
 
@@ -112,29 +126,28 @@ class FidelityScorer:
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """The parameters, with the content of the trunk of LPIPS in place of its name."""
-        return {**self.parameters, "lpips": "none" if self.lpips is None else self.lpips.identity}
+        """The parameters, with the content of the trunk of LPIPS in place of its name.
+
+        Those that version 2 got later are left out while they change nothing: earlier records stay comparable.
+        """
+        chosen = {name: value for name, value in self.parameters.items() if LATER.get(name) != value}
+        return {**chosen, "lpips": "none" if self.lpips is None else self.lpips.identity}
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """The metrics; PSNR has an upper bound only if it is capped, and variants of SSIM are named in its title."""
-        psnr = PSNR
-        if self._pooled:
-            psnr = replace(psnr, title="PSNR, pooled", explanation=POOLED)
-        elif self._cap < math.inf:
-            psnr = replace(psnr, upper_bound=self._cap)
-        window, data_range = self.parameters["ssim"], float(self.parameters["ssim_range"])
-        named = [*([] if window == "gaussian" else [window]), *([] if data_range == 255 else [f"range {data_range:g}"])]
-        similarity = replace(SSIM, title=f"SSIM ({', '.join(named)})") if named else SSIM
-        named_otherwise = {PSNR.name: psnr, SSIM.name: similarity}
+        """The metrics; PSNR has an upper bound only if it is capped, and variants are named in the titles."""
         perceptual = () if self.lpips is None else (self.lpips.spec,)
-        return (*(named_otherwise.get(metric.name, metric) for metric in METRICS), *perceptual)
+        patches = PATCHES if self._patch else ()
+        return tuple(named(metric, self.parameters, self._cap) for metric in (*METRICS, *perceptual, *patches))
 
     def score(self, colorization: Prediction) -> BatchScores:
         """Compute scores of each image by itself, so that they do not depend on the batch."""
-        if self.parameters["rounding"] == "truncate":
-            colorization = _truncated(colorization)
+        if self.parameters["rounding"] != "round":
+            colorization = _truncated(colorization, floats_only=self.parameters["rounding"] == "truncate-floats")
         rendered, truth = colorization.rgb8, colorization.truth
+        if self.parameters["truth"] == "converted":
+            rgb8 = truth.shared("fidelity.converted", lambda: converted(colorization.truth.rgb8))
+            truth = GroundTruth(truth.ids, rgb8)
         inner = [_without_border(rgb8, int(self.parameters["border"])) for rgb8 in (rendered, truth.rgb8)]
         mse = _mse(*inner)
         columns = {"mse": mse, **_mean("psnr", self._psnr(mse))}
@@ -153,6 +166,10 @@ class FidelityScorer:
         columns |= _mean("lightness_drift_share", _array(lightness_drift_share(lightness, truth.lightness)))
         if self.lpips is not None:
             columns |= _mean(self.lpips.spec.name, _array(self.lpips.distance(rendered, truth.rgb8)))
+        if self._patch:
+            boundary = self._psnr(_array(boundary_error(rendered, truth.rgb8, self._patch)))
+            columns |= _mean("psnr_boundary", boundary)
+            columns |= _mean("patch_error_variance", _array(patch_error_variance(rendered, truth.rgb8, self._patch)))
         return BatchScores(columns)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
@@ -167,6 +184,10 @@ class FidelityScorer:
             sizes[metric.name] = effective_n(np.stack(statistics, axis=1), metric.form)
         notes = _psnr_notes(columns["mse"], self._psnr(columns["mse"]), self.parameters["psnr_infinite"])
         return Summary(notes=notes, effective_n=sizes, statistics=pooled or None)
+
+    @property
+    def _patch(self) -> int:
+        return int(self.parameters["patch"])
 
     @property
     def _pooled(self) -> bool:
@@ -263,18 +284,18 @@ def _without_border(rgb8: Tensor, border: int) -> Tensor:
     return rgb8[:, :, border : max(border, height - border), border : max(border, width - border)] if border else rgb8
 
 
-def _truncated(colorization: Prediction) -> Prediction:
+def _truncated(colorization: Prediction, *, floats_only: bool) -> Prediction:
     """Return the prediction with its sRGB truncated to 8 bits, not rounded.
 
     Raises:
-        UserError: for predictions that already have 8 bits.
+        UserError: for predictions that already have 8 bits, unless only floats are to be truncated.
     """
     truth, given = colorization.truth, colorization.given_rgb8
     if given is not None:
-        if given is truth.rgb8 or torch.equal(given, truth.rgb8):
+        if floats_only or given is truth.rgb8 or torch.equal(given, truth.rgb8):
             return colorization  # the ground truth is 8-bit itself
         what = "fidelity.rounding=truncate needs unrounded colors, but these predictions are 8-bit RGB"
-        raise UserError(what, hint="use fidelity.rounding=round")
+        raise UserError(what, hint="use fidelity.rounding=round or truncate-floats")
     exact = torch.float64 if truth.lightness.device.type != "mps" else torch.float32
     lab = torch.cat([truth.lightness, colorization.ab_float], dim=1).to(exact)
     return Prediction(truth, rgb8=(lab_to_rgb(lab) * 255).to(torch.uint8))

@@ -143,7 +143,9 @@ def test_the_samples_are_named() -> None:
         ("auc@nonsense", "protocol auc has no preset 'nonsense'. Known: auc@cic2016"),
         ("human-study@x", "protocol human-study has no preset 'x'. Known: human-study@cic2016"),
         ("auc@", "protocol auc has no preset ''"),
-        ("fidelity@x", "protocol fidelity has no preset 'x'. It has none"),
+        ("semantic@x", "protocol semantic has no preset 'x'. It has none"),
+        ("fidelity@ct", "protocol fidelity has no preset 'ct'. Did you mean `fidelity@ct2`?"),
+        ("fidelity@DDcolour", "protocol fidelity has no preset 'DDcolour'. Did you mean `fidelity@ddcolor`?"),
         ("qqqq", "`colorbench list` shows all"),
     ],
 )

@@ -1,0 +1,65 @@
+"""Errors of networks that work in square patches: at the boundaries, and how they differ between patches.
+
+Source: Yun, Lee, Park and Choo, "iColoriT: Towards propagating local hints to the right region in interactive
+colorization by leveraging vision transformer", WACV 2023 (B-PSNR and PEV).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def boundary_error(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
+    """Return the mean squared error of the two lines of pixels along every boundary between patches.
+
+    Args:
+        rgb8_a: (N, 3, H, W) uint8.
+        rgb8_b: (N, 3, H, W) uint8.
+        patch: side of a patch in pixels, at least 1.
+
+    Returns:
+        (N,) float64 in squared 8-bit steps; NaN for images that are no whole number of patches, or one patch.
+    """
+    height, width = rgb8_a.shape[2:]
+    inner = (_beside_boundary(height, patch)[:, None] | _beside_boundary(width, patch)).to(rgb8_a.device)
+    if height % patch or width % patch or not inner.any():
+        return _undefined(rgb8_a)
+    return _squared_error(rgb8_a, rgb8_b)[:, inner].mean(dim=1)
+
+
+def patch_error_variance(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
+    """Return the variance over patches of the root mean square error in a patch.
+
+    Args:
+        rgb8_a: (N, 3, H, W) uint8.
+        rgb8_b: (N, 3, H, W) uint8.
+        patch: side of a patch in pixels, at least 1.
+
+    Returns:
+        (N,) float64 in squared 8-bit steps, 0 or more (divided by the number of patches less 1); NaN for images that
+        are no whole number of patches, or one patch.
+    """
+    height, width = rgb8_a.shape[2:]
+    if height % patch or width % patch or height * width <= patch * patch:
+        return _undefined(rgb8_a)
+    errors = _squared_error(rgb8_a, rgb8_b).reshape(len(rgb8_a), height // patch, patch, width // patch, patch)
+    return errors.mean(dim=(2, 4)).sqrt().flatten(1).var(dim=1)
+
+
+def _squared_error(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
+    """(N, H, W) float64, the mean over channels."""
+    return (rgb8_a.double() - rgb8_b.double()).square().mean(dim=1)
+
+
+def _beside_boundary(side: int, patch: int) -> Tensor:
+    """(side,) bool: pixels on either side of a boundary between patches."""
+    position = torch.arange(side)
+    after, before = position % patch == 0, position % patch == patch - 1
+    return (after & (position > 0)) | (before & (position < side - 1))
+
+
+def _undefined(rgb8: Tensor) -> Tensor:
+    return torch.full((len(rgb8),), math.nan, dtype=torch.float64, device=rgb8.device)
