@@ -176,8 +176,8 @@ class _Walk:
             self.visit(value.func, path)
         elif isinstance(value, functools._lru_cache_wrapper):
             self.visit(value.__wrapped__, path)
-            # What it keeps is what it was asked for so far: networks, where it loads them.
-            self.visit([one for one in gc.get_referents(value) if isinstance(one, dict)], path)
+            if self._followed(getattr(value.__wrapped__, "__module__", None) or ""):  # a library's decides nothing
+                self.visit(_kept(value), path)
         else:
             return False
         return True
@@ -328,6 +328,17 @@ def _names(code: types.CodeType) -> set[str]:
         if isinstance(one, types.CodeType):
             found |= _names(one)
     return found
+
+
+def _kept(cache: functools._lru_cache_wrapper[Any]) -> list[Any]:
+    """Return what a cache keeps of the calls so far: networks, where it loads them."""
+    parts = gc.get_referents(cache)
+    tables = [one for one in parts if isinstance(one, dict)]
+    if cache.cache_parameters()["maxsize"] is None:
+        return tables
+    # The table of a bounded cache has links in place of results; the results are parts of the cache itself.
+    links = {id(one) for table in tables for one in table.values() if type(one).__name__ == "_lru_list_elem"}
+    return [one for one in parts if not isinstance(one, dict | type) and id(one) not in links | {id(cache.__wrapped__)}]
 
 
 def _memory(value: Tensor | np.ndarray) -> memoryview:

@@ -72,6 +72,14 @@ def moments(value: float) -> nn.Module:
     return found
 
 
+def cached(value: float, maxsize: int | None) -> Callable[[], Any]:
+    """A function whose cache alone holds a network."""
+    networks = [network(value)]
+    made = functools.lru_cache(maxsize)(lambda: networks.pop())
+    made()
+    return made
+
+
 HELD: dict[str, Callable[[float], Any]] = {
     "network": network,
     "moments of a normalization": moments,
@@ -84,6 +92,8 @@ HELD: dict[str, Callable[[float], Any]] = {
     "network in a function": lambda value: closed_over(network(value)),
     "network in a partial": lambda value: functools.partial(print, network(value)),
     "method of an object": lambda value: network(value).forward,
+    "network in a cache": lambda value: cached(value, None),
+    "network in a bounded cache": lambda value: cached(value, 2),
     "tensor": lambda value: torch.tensor([value]),
     "half": lambda value: torch.tensor([value], dtype=torch.bfloat16),
     "whole numbers": lambda value: torch.tensor([int(4 * value)], dtype=torch.int8),
@@ -360,5 +370,5 @@ def test_a_class_without_a_file_is_known_by_its_source_and_its_globals(tmp_path:
 
 
 def test_the_shipped_models_are_reusable() -> None:
-    for name in ("zoo/cic", "zoo/gray", "zoo/random", "zoo/ground-truth"):
+    for name in ("zoo/cic", "zoo/eccv16.random", "zoo/gray", "zoo/random", "zoo/ground-truth"):
         assert model_fingerprint(load_model(name)).reusable
