@@ -116,6 +116,9 @@ def _parsed(onnx: Any, data: bytes, path: Path) -> Any:
 
 def _check_operators(onnx: Any, model: Any, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
+    if model.ir_version > onnx.IR_VERSION:
+        what = f"the file has format version {model.ir_version}; the installed onnx knows 1 to {onnx.IR_VERSION}"
+        raise UserError(what, where=str(path), hint="pip install -U onnx onnxruntime")
     for one in model.opset_import:
         if one.domain in STANDARD_DOMAINS and not 1 <= one.version <= newest:
             what = f"the file has opset {one.version}; the installed onnx knows 1 to {newest}"
@@ -189,7 +192,8 @@ def _value(onnx: Any, one: Any) -> OnnxValue:
         dtype = "no tensor"
     shape = None
     if kind.HasField("shape"):
-        shape = tuple(dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim)
+        dims = [dim.dim_value if dim.HasField("dim_value") else -1 for dim in kind.shape.dim]
+        shape = tuple(None if dim < 0 else dim for dim in dims)  # some exporters write -1 for a free size
     return OnnxValue(one.name, dtype, shape)
 
 

@@ -138,7 +138,7 @@ class OnnxColorizer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         options.use_deterministic_compute = True
-        options.log_severity_level = 3  # warnings of its optimizer are not for users
+        options.log_severity_level = 4  # what goes wrong is raised as well
         # Idle threads would spin on the cores on which others decode and score.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers: list[Any] = ["CPUExecutionProvider"]
@@ -204,9 +204,11 @@ def _chosen(graph: OnnxGraph, contract: OnnxContract) -> tuple[OnnxValue, OnnxVa
 
 def _named(values: tuple[OnnxValue, ...], name: str | None, table: str, path: Path) -> OnnxValue:
     names = [one.name for one in values]
+    if not names:
+        raise UserError(f"the file has no {table}", where=str(path), hint="export it again")
     if name is None and len(values) == 1:
         return values[0]
-    if name is None and table == "input" and values:
+    if name is None and table == "input":
         return values[0]  # several are refused by the caller
     if name not in names:
         what = f"the file has no {table} {name!r}" if name is not None else f"the file has {len(values)} {table}s"

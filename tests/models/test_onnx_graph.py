@@ -175,6 +175,14 @@ def test_an_unknown_opset_is_refused(tmp_path: Path, version: int) -> None:
         read_graph(path)
 
 
+def test_an_unknown_version_of_the_format_is_refused(tmp_path: Path) -> None:
+    def change(model: ModelProto) -> None:
+        model.ir_version = 99
+
+    with pytest.raises(UserError, match="the file has format version 99; the installed onnx knows 1 to"):
+        read_graph(save_affine(tmp_path / "net.onnx", MATRIX, BIAS, change=change))
+
+
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
     whole = save_affine(tmp_path / "net.onnx", MATRIX, BIAS).read_bytes()
     files = {

@@ -176,12 +176,35 @@ def test_several_inputs_or_outputs_are_named(tmp_path: Path) -> None:
     assert float(predicted(load_model(f"onnx:{path}"), torch.full((1, 1, 32, 32), 20.0)).ab.min()) == 0
 
 
-def test_what_onnxruntime_cannot_load_is_one_line(tmp_path: Path) -> None:
+def test_what_onnxruntime_cannot_load_is_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "net.toml").write_text(CONTRACT)
-    path = save_network(tmp_path / "net.onnx", [helper.make_node("NoSuch", ["x"], ["y"])], {})
-    with pytest.raises(UserError, match="onnxruntime cannot load this file: .*NoSuch") as caught:
+    for nodes, message in (
+        ([helper.make_node("NoSuch", ["x"], ["y"])], "NoSuch"),
+        ([helper.make_node("Relu", ["nothing"], ["y"])], "nothing"),
+    ):
+        path = save_network(tmp_path / "net.onnx", nodes, {})
+        with pytest.raises(UserError, match=f"onnxruntime cannot load this file: .*{message}") as caught:
+            load_model(f"onnx:{path}")
+        assert "\n" not in str(caught.value)
+    path = save_network(tmp_path / "net.onnx", nodes, {}, change=lambda model: model.graph.ClearField("input"))
+    with pytest.raises(UserError, match="the file has no input"):
         load_model(f"onnx:{path}")
-    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("sides", [("h", "w"), (-1, -1), (32, 32)])
+def test_an_old_file_is_read_as_it_was_written(tmp_path: Path, sides: tuple[Any, Any]) -> None:
+    """With weights among its inputs, as before 2019, and -1 for a free size."""
+    (tmp_path / "net.toml").write_text(CONTRACT)
+    weights = [helper.make_tensor_value_info("w", 1, (2, 1, 1, 1)), helper.make_tensor_value_info("b", 1, (2,))]
+
+    def change(model: Any) -> None:
+        model.ir_version = 3
+
+    options: dict[str, Any] = {"shown": (1, 1, *sides), "given": (1, 2, *sides), "inputs": weights, "opset": 9}
+    path = save_affine(tmp_path / "net.onnx", MATRIX, BIAS, change=change, **options)
+    ab = predicted(load_model(f"onnx:{path}"), torch.full((1, 1, 40, 40), 50.0)).ab
+    assert ab[0, :, 0, 0].tolist() == [5, 2.5]
 
 
 @pytest.mark.parametrize(
