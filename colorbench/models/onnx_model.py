@@ -27,6 +27,7 @@ from colorbench.models.resize import pillow_resized, resized
 from colorbench.storage import digest_of
 
 DTYPES = ("float16", "float32", "float64", "uint8")
+_CUDA = "CUDAExecutionProvider"
 DARK = 0.2
 """An image with a gray level above this, of 1, ..."""
 BLACK = 0.01
@@ -70,6 +71,14 @@ class OnnxColorizer:
     def fingerprint(self) -> str:
         """sha256 over the file, its weights and what decides in its contract."""
         return digest_of({"files": dict(self.files), "contract": self.contract.sha256})
+
+    def runtime_note(self, device: torch.device) -> str | None:
+        """Return what a reader must know of where the network ran; None where it ran on the run's device."""
+        import onnxruntime
+
+        if device.type == "cpu" or (device.type == "cuda" and _CUDA in onnxruntime.get_available_providers()):
+            return None
+        return f"the network ran on the CPU: the installed onnxruntime has no support for {device.type}"
 
     def to(self, device: torch.device) -> OnnxColorizer:
         """Run on this device from now on: a CUDA device where the installed onnxruntime has it; else the CPU."""
@@ -142,13 +151,18 @@ class OnnxColorizer:
         # Idle threads would spin on the cores on which others decode and score.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers: list[Any] = ["CPUExecutionProvider"]
-        if self._device.type == "cuda" and "CUDAExecutionProvider" in onnxruntime.get_available_providers():
+        on_gpu = self._device.type == "cuda" and _CUDA in onnxruntime.get_available_providers()
+        if on_gpu:
             # float32 is float32, and no algorithm is chosen by a stopwatch.
             settings = {"device_id": self._device.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
-            providers.insert(0, ("CUDAExecutionProvider", settings))
+            providers.insert(0, (_CUDA, settings))
         hint = "pip install -U onnxruntime, or export the file again"
         with one_line("onnxruntime cannot load this file", where=str(self.path), hint=hint):
-            return onnxruntime.InferenceSession(self._data, options, providers=providers)
+            session = onnxruntime.InferenceSession(self._data, options, providers=providers)
+        if on_gpu and session.get_providers()[0] != _CUDA:
+            what = "onnxruntime cannot use the GPU here"
+            raise UserError(what, hint="install the CUDA libraries that onnxruntime-gpu asks for, or use --device cpu")
+        return session
 
     def _card(self) -> ModelCard:
         given, shown = self.contract.card, self.contract.input

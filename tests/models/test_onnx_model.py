@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import skimage.color
 import torch
@@ -288,6 +289,25 @@ def test_a_network_that_is_quantized_while_it_runs_is_not_asked_for_a_batch(tmp_
     together = predicted(model, images).ab
     assert torch.equal(together[:1], predicted(model, images[:1]).ab)
     assert not torch.equal(together[:1], images[:1] * torch.tensor([0.5, -0.25]).reshape(1, 2, 1, 1))
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_a_gpu_that_cannot_be_used_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "net.toml").write_text(CONTRACT)
+    colorizer: Any = load_model(f"onnx:{save_affine(tmp_path / 'net.onnx', MATRIX, BIAS)}").colorizer
+    cuda, lightness = torch.device("cuda", 0), torch.full((1, 1, 32, 32), 50.0)
+    inputs = ColorizerInput(lightness, ("a",), (0,))
+    assert colorizer.runtime_note(torch.device("cpu")) is None
+    assert "ran on the CPU: the installed onnxruntime has no support for cuda" in colorizer.runtime_note(cuda)
+    expected = colorizer.colorize_batch(inputs).ab
+    assert torch.equal(colorizer.to(cuda).colorize_batch(inputs).ab, expected)
+    # A runtime that lists CUDA and cannot load it falls back by itself, without a word.
+    available = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
+    assert colorizer.runtime_note(cuda) is None
+    colorizer.to(torch.device("cpu")).to(cuda)
+    with pytest.raises(UserError, match="onnxruntime cannot use the GPU here.*--device cpu"):
+        colorizer.colorize_batch(inputs)
 
 
 def test_the_fingerprint_is_of_the_file_and_what_decides_in_its_contract(tmp_path: Path) -> None:
