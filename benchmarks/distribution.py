@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import colorbench
-from colorbench.evaluation.runner import record_folder
+from colorbench.evaluation import record_folder
 from colorbench.metrics import paired_kernel_distance
 from colorbench.stats import interval, paired_interval, sign_flip_p
 

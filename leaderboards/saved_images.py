@@ -20,9 +20,10 @@ import numpy as np
 from PIL import Image
 from pydantic import ValidationError
 
+from colorbench.data import prediction_names
 from colorbench.errors import UserError
 from colorbench.models import GRAY_MODEL, TRUTH_MODEL
-from colorbench.results import INDEX_NAME, SavedImage, prediction_names
+from colorbench.results import INDEX_NAME, SavedImage
 from colorbench.storage import MEGABYTE, is_inside, read_plain
 from leaderboards.entries import Entry
 

@@ -45,7 +45,7 @@ def inputs(
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.progress import ProgressBar
     from colorbench.data import open_dataset
-    from colorbench.evaluation.gray_inputs import write_inputs
+    from colorbench.data.gray_inputs import write_inputs
     from colorbench.storage import check_writable
 
     way = choice(gray, ("cie-l", "bt601"), "--gray")

@@ -13,6 +13,7 @@ from .listed_set import set_sha256 as set_sha256
 from .loader import GrayPolicy as GrayPolicy
 from .loader import LoadedBatch as LoadedBatch
 from .loader import load_batches as load_batches
+from .names import prediction_names as prediction_names
 from .preprocessing import Preprocessing as Preprocessing
 from .preprocessing import get_preprocessing as get_preprocessing
 from .sources import open_dataset as open_dataset

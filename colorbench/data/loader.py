@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -175,3 +176,13 @@ def _channels_first(images: Sequence[np.ndarray]) -> Tensor:
     for position, image in enumerate(images):
         batch[position] = image.transpose(2, 0, 1)
     return torch.from_numpy(batch)
+
+
+def _cpu_count() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def decoding_threads(asked: int | None) -> int:
+    """Return how many threads decode: as many as asked for; None: one per core, at most 8."""
+    return min(8, _cpu_count()) if asked is None else asked

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from colorbench.data.formats import without_suffix
 
@@ -142,3 +143,16 @@ def _is_tail(key: Parts, one: _Name) -> bool:
         for wanted in (one.key, one.path)
         for shorter, longer in (sorted((key, wanted), key=len),)
     )
+
+
+def prediction_names(ids: Iterable[str]) -> dict[str, str]:
+    """Return the path of each id below ``predictions/``.
+
+    The id with the suffix .png, as ``images:DIR`` looks for it.
+
+    Images whose ids differ in the suffix alone keep it.
+    """
+    known = list(ids)
+    replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}
+    often = Counter(replaced.values())
+    return {id: name if often[name] == 1 else f"{id}.png" for id, name in replaced.items()}

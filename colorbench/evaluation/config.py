@@ -9,11 +9,12 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from colorbench.data import Dataset, GrayPolicy
+from colorbench.data import Dataset, GrayPolicy, prediction_names
+from colorbench.data.loader import decoding_threads
 from colorbench.errors import UserError
 from colorbench.evaluation import device
 from colorbench.models import LoadedModel
-from colorbench.results import fixed_ids, prediction_names
+from colorbench.results import fixed_ids
 
 Save = Literal["none", "gallery", "predictions"]
 LEVELS: tuple[Save, ...] = get_args(Save)
@@ -117,7 +118,7 @@ def execution_config(
         device=device.device_of(request.device),
         dtype=device.dtype_of(request.dtype),
         batch_size=request.batch_size,
-        workers=device.decoding_threads(request.workers),
+        workers=decoding_threads(request.workers),
         seed=request.seed,
         gray_policy=request.gray_policy,
         threads=threads,

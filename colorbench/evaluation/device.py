@@ -120,16 +120,6 @@ def dtype_of(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
-def cpu_count() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def decoding_threads(asked: int | None) -> int:
-    """Return how many threads decode: as many as asked for; None: one per core, at most 8."""
-    return min(8, cpu_count()) if asked is None else asked
-
-
 @contextlib.contextmanager
 def numerics(threads: int | None) -> Iterator[int]:
     """Set threads and exact float32 arithmetic for a run, and restore what was; gives the number of threads.

@@ -14,9 +14,10 @@ from torch.nn.functional import interpolate
 
 from colorbench.color import lab_to_rgb8, rgb_to_lab
 from colorbench.data import Dataset, GrayPolicy, get_preprocessing, load_batches
+from colorbench.data.loader import decoding_threads
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.device import decoding_threads, device_of, dtype_of, numerics
+from colorbench.evaluation.device import device_of, dtype_of, numerics
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
 from colorbench.models.guard import one_line
 from colorbench.models.stored_predictions import prepare

@@ -1,3 +1,4 @@
+from .adapters import as_colorizer as as_colorizer
 from .card import ModelCard as ModelCard
 from .classifier_weights import PACKAGED_CLASSIFIER as PACKAGED_CLASSIFIER
 from .classifiers import Classifier as Classifier
@@ -21,8 +22,7 @@ from .interfaces import OnDevice as OnDevice
 from .interfaces import PredictsDistribution as PredictsDistribution
 from .interfaces import RandomWeights as RandomWeights
 from .interfaces import SimpleColorizer as SimpleColorizer
-from .loading import LoadedModel as LoadedModel
-from .loading import as_colorizer as as_colorizer
+from .loaded import LoadedModel as LoadedModel
 from .loading import load_model as load_model
 from .loading import model_factory as model_factory
 from .loading import tags_of as tags_of

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from colorbench.errors import UserError
 from colorbench.models.card import ModelCard
+from colorbench.models.guard import one_line
 from colorbench.models.interfaces import FORWARDED, Colorizer, ColorizerInput, ColorPrediction
 
 
@@ -39,3 +41,30 @@ class SimpleColorizerAdapter:
     def _redrawn(self, seed: int) -> Colorizer | None:
         other = self.model.redrawn(seed)
         return other if other is None or hasattr(other, "colorize_batch") else SimpleColorizerAdapter(other)
+
+
+def as_colorizer(model: Any, name: str) -> Colorizer:
+    """Return what the engine can run, from what a plugin gave: checked, and wrapped where it has the short form.
+
+    Raises:
+        UserError: naming the model and what it lacks.
+    """
+    hint = "a model has a `card` and a method `colorize` or `colorize_batch`: see examples/plugin"
+    with one_line(f"{name} gives no card", hint=hint):
+        card = getattr(model, "card", None)
+    if card is None:
+        raise UserError(f"{name} has no card", hint=hint)
+    if not isinstance(card, ModelCard):
+        what = f"the card of {name} is a {type(card).__name__}, not a ModelCard"
+        raise UserError(what, hint="write card = ModelCard(title=...), from colorbench.models")
+    if (trouble := card.not_storable()) is not None:
+        raise UserError(
+            f"the card of {name} cannot be stored: {trouble}", hint="a record holds finite numbers and text"
+        )
+    if callable(getattr(model, "colorize_batch", None)):
+        return model  # type: ignore[no-any-return]
+    if callable(getattr(model, "colorize", None)):
+        return SimpleColorizerAdapter(model)
+    if isinstance(model, nn.Module):
+        return SimpleColorizerAdapter(model, model)
+    raise UserError(f"{name} has neither colorize nor colorize_batch", hint=hint)

@@ -18,6 +18,7 @@ from pathlib import Path
 from colorbench.errors import MissingWeightsError, RunError, UserError
 from colorbench.models.weights import check_sha256
 from colorbench.storage import Lock, cache_folder
+from colorbench.storage.atomic import rename
 
 OFFLINE = ("COLORBENCH_OFFLINE", "HF_HUB_OFFLINE")
 """Environment variables that forbid downloads."""
@@ -90,7 +91,7 @@ def fetch(address: str, target: Path, sha256: str | None = None) -> None:
             _download(address, part, resume=sha256 is not None)
             if sha256 is not None:
                 check_sha256(part, sha256)
-            part.replace(target)
+            rename(part, target)
         part.unlink(missing_ok=True)
     except BaseException as error:
         broken_off = isinstance(error, RunError | KeyboardInterrupt) and sha256 is not None

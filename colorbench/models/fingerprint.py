@@ -18,7 +18,7 @@ from uuid import uuid4
 
 from colorbench.models.adapters import SimpleColorizerAdapter
 from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.loading import LoadedModel
+from colorbench.models.loaded import LoadedModel
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.models.state_hash import state_digest
 from colorbench.storage.source_code import UnknownCode, code_digest, foreign, package_digest, top_package

@@ -10,91 +10,26 @@ Each may have options in brackets: zoo/cic[decode=mode,weights=mine.safetensors]
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
-from torch import nn
 
-from colorbench.color import Decoding
 from colorbench.errors import UnknownNameError, UserError
-from colorbench.models.adapters import SimpleColorizerAdapter
+from colorbench.models.adapters import as_colorizer
 from colorbench.models.card import ModelCard
+from colorbench.models.decoding import with_decoding
 from colorbench.models.guard import one_line, usage_deferred
 from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.interfaces import Colorizer, OnDevice
-from colorbench.models.names import IMAGES, ONNX, ModelName, parse_name, short_name, with_decoding
-from colorbench.models.networks import device_of, evaluation_mode, networks_of
+from colorbench.models.loaded import LoadedModel
+from colorbench.models.names import IMAGES, ONNX, ModelName, parse_name, short_name
+from colorbench.models.networks import networks_of
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.models.schemes import _Source, _source
-from colorbench.registry import describe
 from colorbench.storage import file_sha256
-
-
-@dataclass
-class LoadedModel:
-    """A model under the name that tables print, with all that the record says of it."""
-
-    full_name: str
-    """With its resolved tag: ``zoo/cic.small``; ``zoo/cic@mine`` with ``--weights mine.safetensors``."""
-    package: str | None
-    """Installed package that it comes from; None for a file or a folder."""
-    package_version: str | None
-    """Of the package; where code can change without it (a file, an editable install), with a hash of the code."""
-    colorizer: Colorizer
-    card: ModelCard
-    weights_sha256: str | None = None
-    """Of the weights file; of stored images, over all of them, once they are prepared."""
-    decoding: Mapping[str, Any] = field(default_factory=dict)
-    """decode and temperature, where the model predicts a distribution."""
-    undecoded_name: str | None = None
-    """The name without a decoding that was chosen; None where none was."""
-    usual_decoding: Mapping[str, Any] | None = None
-    """Before one was chosen."""
-
-    @property
-    def stored(self) -> ImageFolderModel | None:
-        """The stored predictions that it reads; None for a model that computes them."""
-        return self.colorizer if isinstance(self.colorizer, ImageFolderModel) else None
-
-    def prepare(self, ids: tuple[str, ...]) -> None:
-        """Prepare a run on the images ``ids``: stored predictions are looked up and hashed.
-
-        Raises:
-            RunError: if images are missing.
-        """
-        if isinstance(self.colorizer, ImageFolderModel):
-            self.weights_sha256 = self.colorizer.prepare(ids)
-
-    def to(self, device: torch.device) -> LoadedModel:
-        """Move the model's tensors, where it has any: by its own method, or the networks that it holds.
-
-        Raises:
-            UserError: for a model whose own method fails.
-        """
-        with one_line(f"{self.full_name} cannot be moved to {device}"):
-            if isinstance(self.colorizer, OnDevice):
-                self.colorizer.to(device)
-            else:
-                for network in networks_of(self.colorizer):
-                    network.to(device)
-        return self
-
-    @contextlib.contextmanager
-    def at_work(self, device: torch.device) -> Iterator[None]:
-        """Move the model to a device, in evaluation mode; afterwards restore its device and mode."""
-        home = device_of(self.colorizer) or torch.device("cpu")
-        with evaluation_mode(self.colorizer):
-            try:
-                self.to(device)
-                yield
-            finally:
-                self.to(home)
 
 
 def load_model(
@@ -133,7 +68,7 @@ def load_model(
         raise UserError(what, hint="give the model by name")
     else:
         loaded = model if isinstance(model, LoadedModel) else _of_object(model)
-    loaded = _decoded(loaded, decode, temperature)
+    loaded = with_decoding(loaded, decode, temperature)
     return loaded if device is None else loaded.to(torch.device(device))
 
 
@@ -210,33 +145,6 @@ def tags_of(factory: Any) -> Mapping[str, str]:
     return tags if isinstance(tags, Mapping) else {}
 
 
-def as_colorizer(model: Any, name: str) -> Colorizer:
-    """Return what the engine can run, from what a plugin gave: checked, and wrapped where it has the short form.
-
-    Raises:
-        UserError: naming the model and what it lacks.
-    """
-    hint = "a model has a `card` and a method `colorize` or `colorize_batch`: see examples/plugin"
-    with one_line(f"{name} gives no card", hint=hint):
-        card = getattr(model, "card", None)
-    if card is None:
-        raise UserError(f"{name} has no card", hint=hint)
-    if not isinstance(card, ModelCard):
-        what = f"the card of {name} is a {type(card).__name__}, not a ModelCard"
-        raise UserError(what, hint="write card = ModelCard(title=...), from colorbench.models")
-    if (trouble := card.not_storable()) is not None:
-        raise UserError(
-            f"the card of {name} cannot be stored: {trouble}", hint="a record holds finite numbers and text"
-        )
-    if callable(getattr(model, "colorize_batch", None)):
-        return model  # type: ignore[no-any-return]
-    if callable(getattr(model, "colorize", None)):
-        return SimpleColorizerAdapter(model)
-    if isinstance(model, nn.Module):
-        return SimpleColorizerAdapter(model, model)
-    raise UserError(f"{name} has neither colorize nor colorize_batch", hint=hint)
-
-
 def _resolve_tag(source: _Source) -> str | None:
     """Return the tag that was asked for, or the model's first; None for a model without tags.
 
@@ -280,57 +188,3 @@ def _beside(card: ModelCard, weights: Path) -> ModelCard:
     if hashes is None or ":" in hashes:
         return card
     return card.model_copy(update={"training_hashes": str(weights.parent / hashes)})
-
-
-def _decoded(loaded: LoadedModel, decode: str | None, temperature: float | None) -> LoadedModel:
-    """Return the model with the decoding that was asked for.
-
-    It is recorded, and stands in the name where it is not the default.
-
-    Raises:
-        UserError: for a model without decoding, an unknown method, a temperature that is not positive or not used.
-    """
-    usual = _decoding(loaded)
-    if decode is None and temperature is None:
-        loaded.decoding = usual
-        return loaded
-    colorizer: Any = loaded.colorizer
-    if not callable(getattr(colorizer, "with_decoding", None)):
-        what = f"{loaded.full_name} predicts no distribution, so it has no decoding to choose"
-        raise UserError(what, hint="leave out decode and temperature")
-    if decode is not None and decode not in get_args(Decoding):
-        raise UserError(f"unknown decoding {decode!r}", hint=f"choose from {', '.join(get_args(Decoding))}")
-    if temperature is not None and not 0 < temperature < float("inf"):
-        raise UserError(f"the temperature must be positive, got {temperature}", hint="the paper takes 0.38")
-    with one_line(f"{loaded.full_name} cannot be decoded so"):
-        other = colorizer.with_decoding(decode, temperature)
-    changed = replace(loaded, colorizer=as_colorizer(other, loaded.full_name))
-    decoding = _decoding(changed)
-    if temperature is not None and "temperature" not in decoding:
-        what = f"decode={decoding.get('decode', decode)} has no temperature"
-        raise UserError(what, hint="leave out the temperature, or decode with annealed-mean")
-    name = loaded.undecoded_name or loaded.full_name
-    first = loaded.usual_decoding if loaded.usual_decoding is not None else usual
-    return replace(
-        changed,
-        full_name=with_decoding(name, decoding, first),
-        decoding=decoding,
-        undecoded_name=name,
-        usual_decoding=first,
-    )
-
-
-def _decoding(loaded: LoadedModel) -> dict[str, Any]:
-    """Return how a model decodes.
-
-    Raises:
-        UserError: for what no record can hold.
-    """
-    with one_line(f"{loaded.full_name} does not say how it decodes"):
-        decoding = dict(getattr(loaded.colorizer, "decoding", None) or loaded.decoding)
-    try:
-        json.dumps(decoding, allow_nan=False, ensure_ascii=False).encode()
-    except (TypeError, ValueError) as error:
-        what = f"the decoding of {loaded.full_name} cannot be stored: {describe(error)}"
-        raise UserError(what, hint="a record holds finite numbers and text") from error
-    return decoding

@@ -19,7 +19,7 @@ from colorbench.data import Preprocessing, Sample, UnreadableImage, decode_image
 from colorbench.data.decoding import Header, decode_file, read_header
 from colorbench.errors import UserError
 from colorbench.models.image_folder import SIZES, Fit, ImageFolderModel, Size, fit, same_aspect, shown
-from colorbench.models.loading import LoadedModel
+from colorbench.models.loaded import LoadedModel
 from colorbench.models.prediction_manifest import check_manifest, manifest_notes
 
 LIGHTNESS_GAP = "lightness_gap"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from colorbench.errors import UserError
-from colorbench.storage import file_sha256
+from colorbench.storage import file_sha256, write_atomic
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
 
@@ -58,8 +57,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
         raise ValueError(f"weights are written as .safetensors, not {path.name}")
     # Cloned: safetensors refuses tensors that share memory, as tied weights do.
     data = save({name: value.detach().cpu().contiguous().clone() for name, value in state.items()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write_full(path, data)
+    write_atomic(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
@@ -124,10 +122,3 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
 
 def _damaged(path: Path, error: Exception) -> UserError:
     return UserError(f"the weights cannot be read: {error}", where=str(path), hint="get the file again")
-
-
-def _write_full(path: Path, data: bytes) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
-        part.write_bytes(data)
-        part.replace(path)

@@ -6,7 +6,6 @@ from .image_index import INDEX_NAME as INDEX_NAME
 from .image_index import SavedImage as SavedImage
 from .image_index import extreme_ids as extreme_ids
 from .image_index import fixed_ids as fixed_ids
-from .image_index import prediction_names as prediction_names
 from .image_index import saved_names as saved_names
 from .load import LoadedRun as LoadedRun
 from .load import load_run as load_run

@@ -9,10 +9,9 @@ import heapq
 import json
 import math
 import zlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -113,19 +112,6 @@ def saved_images(
         for id, why in reasons.items()
         for i in [location_of[id]]
     ]
-
-
-def prediction_names(ids: Iterable[str]) -> dict[str, str]:
-    """Return the path of each id below ``predictions/``.
-
-    The id with the suffix .png, as ``images:DIR`` looks for it.
-
-    Images whose ids differ in the suffix alone keep it.
-    """
-    known = list(ids)
-    replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}
-    often = Counter(replaced.values())
-    return {id: name if often[name] == 1 else f"{id}.png" for id, name in replaced.items()}
 
 
 def is_complete(path: Path) -> bool:

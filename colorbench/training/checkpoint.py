@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from colorbench.errors import RunError, UserError
+from colorbench.storage.atomic import rename
 
 FORMAT = 3
 """Of the checkpoint; raised when an older one can no longer be gone on from."""
@@ -32,7 +33,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
             torch.save({"format": FORMAT, **state}, file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
+        rename(partial, path)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
         reason = error.strerror if isinstance(error, OSError) else str(error).splitlines()[0]
         raise RunError(

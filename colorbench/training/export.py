@@ -14,6 +14,7 @@ from colorbench.color import Prior, rgb_to_lab, save_prior
 from colorbench.color.prior import from_counts, hard_counts, smooth, soft_counts
 from colorbench.models import ModelCard
 from colorbench.models.weights import save_weights
+from colorbench.storage import write_atomic
 from colorbench.training.figures import prior_plot
 from colorbench.training.preset import TrainingPreset
 
@@ -50,9 +51,7 @@ def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prio
     prior_plot(prior).write(path.with_name(f"{path.stem}-prior.png"))
     np.save(path.with_name(f"{path.stem}-training_hashes.npy"), np.sort(hashes))
     text = json.dumps(filled.model_dump(mode="json", exclude_defaults=True), indent=2, ensure_ascii=False) + "\n"
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path.with_suffix(".json"))
+    write_atomic(path.with_suffix(".json"), text.encode())
     return filled
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+from colorbench.storage import write_atomic
 
 
 class Journal:
@@ -28,22 +31,24 @@ class Journal:
 
     def append(self, row: Mapping[str, float]) -> None:
         """Add a row; the first one makes the header."""
-        new = not self.path.exists()
+        head = "" if self.path.exists() else _line(row)
         with self.path.open("a", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(row)
-            writer.writerow([f"{value:.6g}" for value in row.values()])
+            file.write(head + _line(_values(row)))
 
     def rewind(self, step: int) -> None:
         """Drop all rows after ``step``."""
         kept = [row for row in self.rows() if row["step"] <= step]
-        partial = self.path.with_suffix(".partial")
-        partial.unlink(missing_ok=True)
         if kept:
-            copy = Journal(partial)
-            for row in kept:
-                copy.append(row)
-            partial.replace(self.path)
+            write_atomic(self.path, "".join([_line(kept[0]), *(_line(_values(row)) for row in kept)]).encode())
         else:
             self.path.unlink(missing_ok=True)
+
+
+def _values(row: Mapping[str, float]) -> list[str]:
+    return [f"{value:.6g}" for value in row.values()]
+
+
+def _line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line).writerow(cells)
+    return line.getvalue()

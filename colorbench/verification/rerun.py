@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 from PIL import Image
 
+from colorbench.data import prediction_names
 from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, UserError
 from colorbench.evaluation import ImageProtocol, Scorer, thumbnail
-from colorbench.results import LoadedRun, prediction_names, saved_names
+from colorbench.results import LoadedRun, saved_names
 from colorbench.storage import is_inside, read_plain
 from colorbench.storage.safe_read import LARGEST_FILE
 from colorbench.verification import recompute

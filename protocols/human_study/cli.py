@@ -102,8 +102,8 @@ def build(
     from colorbench.cli import ProgressBar, choice, console, tell_when_interrupted
     from colorbench.data import open_dataset
     from protocols.human_study.build.assignment import balance
-    from protocols.human_study.build.build import PRESETS, BuildRequest
     from protocols.human_study.build.build import build as build_study
+    from protocols.human_study.build.request import PRESETS, BuildRequest
 
     tell_when_interrupted("finished colorizations are kept; run the same command to resume")
     if preset is not None:
@@ -200,9 +200,8 @@ def serve(
     from colorbench.errors import UserError
 
     try:
-        from protocols.human_study.server.rate_limit import Rate, Rates
         from protocols.human_study.server.serve import serve as serve_study
-        from protocols.human_study.server.state import Options
+        from protocols.human_study.server.state import Options, rates_of
     except ModuleNotFoundError as error:
         what = f"serving a study needs {error.name}"
         raise UserError(what, hint="in a clone: uv run --extra study colorbench study serve STUDY") from error
@@ -215,7 +214,7 @@ def serve(
         prolific_code=prolific_code,
         prolific_declined_code=prolific_declined_code,
         lease_minutes=lease,
-        rates=Rates(arrivals=Rate(arrivals, arrivals / 60)),
+        rates=rates_of(arrivals),
     )
     serve_study(
         study,
@@ -264,11 +263,10 @@ def _say(line: str) -> None:
 
 @wraps(cli.analyze)
 def _analyze(study: Path, responses: Path | None = None, **options: Any) -> None:
-    from protocols.human_study.study.export import export as export_tables
-    from protocols.human_study.study.paths import DATA, DATABASE
+    from protocols.human_study.study.export import export_current
 
-    if responses is None and (study / DATA / DATABASE).is_file():
-        export_tables(study)  # current responses, not those of the last export
+    if responses is None:
+        export_current(study)  # not those of the last export
     cli.analyze(study=study, responses=responses, **options)
     _advise(study)
 

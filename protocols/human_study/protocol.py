@@ -17,7 +17,8 @@ from colorbench.evaluation import ProtocolSpec
 from colorbench.models import deciding_identity
 from colorbench.storage import digest_of
 from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION
-from protocols.human_study.build.build import PAPER_PARTICIPANTS, PRESETS, BuildRequest, build
+from protocols.human_study.build.build import build
+from protocols.human_study.build.request import PAPER_PARTICIPANTS, PRESETS, BuildRequest
 from protocols.human_study.study.schema import DESIGN
 
 if TYPE_CHECKING:

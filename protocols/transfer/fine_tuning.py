@@ -6,6 +6,7 @@ one that was not interrupted.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from colorbench.data import Dataset, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import ExecutionConfig, ThroughputMeter
 from colorbench.results import Shard, first_positions, without_copies
+from colorbench.storage import write_atomic
 from colorbench.training import trapezoid
 from protocols.transfer.backbone import Backbone
 
@@ -206,8 +208,6 @@ def training_overlap(train: Sequence[str], test: Sequence[str]) -> list[str]:
 def _save(
     path: Path, key: str, epoch: int, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
     state = {
         "key": key,
         "epoch": epoch,
@@ -215,8 +215,9 @@ def _save(
         "tuned": [one.detach() for one in backbone.tuned],
         "optimizer": optimizer.state_dict(),
     }
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    file = io.BytesIO()
+    torch.save(state, file)
+    write_atomic(path, file.getvalue(), durable=False)
 
 
 def _restore(path: Path, key: str, backbone: Backbone, head: nn.Module, optimizer: torch.optim.Optimizer) -> int:

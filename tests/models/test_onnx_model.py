@@ -20,7 +20,8 @@ from colorbench.color import rgb_to_lab
 from colorbench.errors import UserError
 from colorbench.models.fingerprint import model_fingerprint
 from colorbench.models.interfaces import ColorizerInput
-from colorbench.models.loading import LoadedModel, load_model
+from colorbench.models.loaded import LoadedModel
+from colorbench.models.loading import load_model
 from colorbench.testing import check_colorizer
 from tests.support.onnx_files import CONTRACT, save_affine, save_network
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
+from colorbench.data import prediction_names
 from colorbench.data.dataset import Dataset, id_hash
 from colorbench.errors import UserError
 from colorbench.evaluation.aggregate import TOO_SHORT, metrics_of
@@ -26,7 +27,7 @@ from colorbench.evaluation.runner import record_folder, run
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorPrediction
 from colorbench.models.training_overlap import find_overlap
-from colorbench.results import extreme_ids, fixed_ids, prediction_names
+from colorbench.results import extreme_ids, fixed_ids
 from colorbench.results.image_index import read_index
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.provenance import collect_provenance

@@ -17,7 +17,7 @@ from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.interfaces import BatchScores, Curve, ProtocolSpec, Summary
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.models.loading import LoadedModel
+from colorbench.models.loaded import LoadedModel
 from colorbench.results.metric_spec import MetricSpec
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")

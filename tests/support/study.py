@@ -16,7 +16,8 @@ from starlette.testclient import TestClient
 
 from colorbench.data.sources import open_dataset
 from protocols.human_study.build import build as building
-from protocols.human_study.build.build import BuildRequest, build
+from protocols.human_study.build.build import build
+from protocols.human_study.build.request import BuildRequest
 from protocols.human_study.server.app import make_app
 from protocols.human_study.server.rate_limit import Rate, Rates
 from protocols.human_study.server.state import Options, Study, open_study

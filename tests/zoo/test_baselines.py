@@ -21,7 +21,8 @@ from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from colorbench.metrics.auc import auc_statistics, pooled_statistics
 from colorbench.models.interfaces import ColorizerInput
-from colorbench.models.loading import LoadedModel, load_model, model_factory, tags_of
+from colorbench.models.loaded import LoadedModel
+from colorbench.models.loading import load_model, model_factory, tags_of
 from colorbench.registry import registered
 from tests.support.released import downloaded
 from zoo.baselines import build_data

@@ -6,91 +6,30 @@ The colorizations are predictions, as in any evaluation. The ground truth is a p
 
 from __future__ import annotations
 
-import io
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from colorbench.data import Dataset, Sample, UnreadableImage, decode_image, get_preprocessing, id_hash
+from colorbench.data import Sample, UnreadableImage, decode_image, id_hash
 from colorbench.errors import UserError
 from colorbench.evaluation import NullProgress, ProgressListener
 from colorbench.models import TRUTH_MODEL, LoadedModel, load_model
-from colorbench.storage import check_writable, content_fingerprint, file_sha256, write_atomic
-from protocols.human_study.build.assignment import PRACTICE, SENTINEL_SHARE, draw_slots, sentinel_count
-from protocols.human_study.build.color_vision_plates import DIGITS, draw_plate
+from colorbench.storage import check_writable, content_fingerprint
+from protocols.human_study.build.assignment import draw_slots
 from protocols.human_study.build.jspsych import jspsych_files
 from protocols.human_study.build.predictions import write_predictions
-from protocols.human_study.build.stimuli import files_of
-from protocols.human_study.build.study_files import BUILDING, WRITTEN, clear, key_table, write_form, write_texts
-from protocols.human_study.study.codebook import codebook
-from protocols.human_study.study.paths import FORM_FOLDER, STIMULI, plate_name
+from protocols.human_study.build.request import IMAGES, BuildRequest, check, settings_of
+from protocols.human_study.build.stimuli import draw_digits, write_plates, write_stimuli
+from protocols.human_study.build.study_files import BUILDING, clear, write_study
 from protocols.human_study.study.schema import (
-    DESIGN,
     SENTINEL_MODEL,
-    Assignment,
     DataPart,
     Design,
-    Exclusions,
     Method,
-    Stimulus,
     StudyImage,
-    StudySettings,
 )
-
-IMAGES = 200
-"""Maximum number of test images by default."""
-TRIALS = 40
-PAPER_PARTICIPANTS = 40
-"""Participants per method in the paper."""
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """All settings of ``study build``."""
-
-    models: Sequence[str | LoadedModel]
-    data: Dataset
-    output: Path
-    participants: int | None = None
-    """None: 40 per method in the preset of the paper."""
-    trials: int = TRIALS
-    assignment: Assignment = "within"
-    images: int | None = None
-    """Number of test images; None: 200, or all if there are fewer."""
-    practice: int = PRACTICE
-    sentinel_share: float = SENTINEL_SHARE
-    preprocessing: str = "center256"
-    exclusions: Exclusions = field(default_factory=lambda: Exclusions())
-    seed: int = 0
-    title: str = "Real or fake colors?"
-    preset: str | None = None
-    plates: int = 5
-    exposure_ms: int = 1000
-    lead_ms: int = 900
-    gap_ms: int = 600
-    batch_size: int = 16
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    command: tuple[str, ...] = ()
-
-
-PRESETS: Mapping[str, Mapping[str, object]] = {
-    "cic2016": {
-        "assignment": "between",
-        "trials": 40,
-        "practice": 10,
-        "sentinel_share": 0.1,
-        "preprocessing": "squash256",
-    }
-}
 
 
 class _Chosen(NamedTuple):
@@ -146,12 +85,11 @@ def _build(request: BuildRequest, listener: ProgressListener) -> Design:
     rated = [*models, sentinel] if settings.sentinels else models
     shown = {one.full_name: one for one in [*rated, truth]}
     responses = _colorize(request, list(shown.values()), chosen, listener)
-    stimuli = _write_stimuli(request, responses, [one.sample.id for one in chosen], needed, truth.full_name)
-    digits = np.random.default_rng([request.seed, 1]).permutation(list(DIGITS))[: request.plates].tolist()
-    for number, digit in enumerate(digits):
-        buffer = io.BytesIO()
-        Image.fromarray(draw_plate(digit, number, request.seed)).save(buffer, "PNG")
-        write_atomic(request.output / FORM_FOLDER / plate_name(number), buffer.getvalue(), durable=False)
+    stimuli = write_stimuli(
+        request.output, responses, [one.sample.id for one in chosen], needed, truth.full_name, request.seed
+    )
+    digits = draw_digits(request.plates, request.seed)
+    write_plates(request.output, digits, request.seed)
     design = Design(
         name=request.output.resolve().name,
         title=request.title,
@@ -176,66 +114,8 @@ def _build(request: BuildRequest, listener: ProgressListener) -> Design:
         slots=slots,
         command=list(request.command),
     )
-    write_form(request.output, jspsych)
-    write_texts(request.output, design)
-    write_atomic(request.output / "codebook.md", codebook(design).encode())
-    write_atomic(request.output / "key.csv", key_table(stimuli).encode())
-    # The design is written last: a folder with a design is a complete study.
-    write_atomic(request.output / DESIGN, design.model_dump_json(indent=1).encode())
-    shutil.rmtree(request.output / BUILDING, ignore_errors=True)
+    write_study(request.output, design, jspsych)
     return design
-
-
-def check(request: BuildRequest) -> None:
-    """Refuse an invalid request before any long computation.
-
-    Raises:
-        UserError: naming the invalid setting.
-    """
-    if (request.output / DESIGN).exists():
-        what = "this folder already contains a study, whose responses belong to it"
-        raise UserError(what, where=str(request.output), hint="use another --output")
-    unfinished = (request.output / BUILDING).is_dir()
-    for name in (STIMULI, FORM_FOLDER, *WRITTEN):
-        # Files of an unfinished build may be replaced; other files under these names may not.
-        if not unfinished and (request.output / name).exists():
-            what = f"this folder already contains {name}, which is not of an unfinished build"
-            raise UserError(what, where=str(request.output), hint="use a new folder for --output")
-    if not request.models:
-        raise UserError("a study needs models", hint="for example --models zoo/cic")
-    if get_preprocessing(request.preprocessing).mixed_sizes:
-        raise UserError("all images of a study need the same size", hint="use --preprocessing center256")
-    if not 0 <= request.plates <= len(DIGITS):
-        raise UserError(f"--plates cannot be {request.plates}", hint=f"choose 0 to {len(DIGITS)}")
-    if not 0 <= request.sentinel_share < 1:
-        raise UserError(f"--sentinels cannot be {request.sentinel_share}", hint="use a share such as 0.1")
-
-
-def settings_of(request: BuildRequest, methods: int) -> StudySettings:
-    """Return the settings of a session.
-
-    Raises:
-        UserError: if the number of participants is not given.
-    """
-    participants = request.participants
-    if participants is None:
-        if request.preset is None:
-            raise UserError("--participants is required", hint="`colorbench study power` helps to choose it")
-        participants = PAPER_PARTICIPANTS * methods
-    return StudySettings(
-        preset=request.preset,
-        assignment=request.assignment,
-        participants=participants,
-        trials=request.trials,
-        sentinels=sentinel_count(request.trials, request.sentinel_share),
-        practice=request.practice,
-        size=get_preprocessing(request.preprocessing).size,
-        preprocessing=request.preprocessing,
-        exposure_ms=request.exposure_ms,
-        lead_ms=request.lead_ms,
-        gap_ms=request.gap_ms,
-        plates=request.plates,
-    )
 
 
 def _images(request: BuildRequest) -> tuple[list[_Chosen], list[_Chosen]]:
@@ -288,36 +168,6 @@ def _colorize(
         threads=request.threads,
         workers=request.workers,
     )
-
-
-def _write_stimuli(
-    request: BuildRequest,
-    responses: Mapping[str, Mapping[str, Path]],
-    ids: Sequence[str],
-    needed: set[tuple[str, str]],
-    truth: str,
-) -> list[Stimulus]:
-    """Write the needed versions of all images under random names."""
-    rng = np.random.default_rng([request.seed, 2])
-    folder = request.output / STIMULI
-    shutil.rmtree(folder, ignore_errors=True)
-    stimuli = []
-    for id in ids:
-        versions = {"": _read(responses[truth][id])}
-        versions |= {model: _read(paths[id]) for model, paths in responses.items() if (id, model) in needed}
-        if len(versions) == 1:
-            continue  # an image that is not shown
-        for name, data in files_of(versions).items():
-            path = folder / f"{rng.bytes(8).hex()}.png"
-            write_atomic(path, data, durable=False)
-            digest = file_sha256(path)
-            stimuli.append(Stimulus(file=path.name, image=id, method=name or None, sha256=digest))
-    return sorted(stimuli, key=lambda stimulus: stimulus.file)
-
-
-def _read(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
 
 
 def _method(model: LoadedModel, sentinel: str) -> Method:

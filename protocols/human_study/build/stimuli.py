@@ -8,12 +8,19 @@ largest of them.
 from __future__ import annotations
 
 import io
+import shutil
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from colorbench.storage import file_sha256, write_atomic
+from protocols.human_study.build.color_vision_plates import DIGITS, draw_plate
+from protocols.human_study.study.paths import FORM_FOLDER, STIMULI, plate_name
+from protocols.human_study.study.schema import Stimulus
 
 CLASS_BYTES = 8192
 """File sizes are multiples of this."""
@@ -56,3 +63,57 @@ def files_of(versions: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     pngs = {name: encode(rgb) for name, rgb in versions.items()}
     size = common_size(pngs)
     return {name: padded(png, size) for name, png in pngs.items()}
+
+
+def write_stimuli(
+    output: Path,
+    responses: Mapping[str, Mapping[str, Path]],
+    ids: Sequence[str],
+    needed: set[tuple[str, str]],
+    truth: str,
+    seed: int,
+) -> list[Stimulus]:
+    """Write the needed versions of all images under random names.
+
+    Args:
+        output: the study's folder.
+        responses: model -> id of the image -> PNG of its prediction.
+        ids: of the images.
+        needed: (id, model) of the versions that a trial shows.
+        truth: model whose predictions are the real images.
+        seed: of the names.
+    """
+    rng = np.random.default_rng([seed, 2])
+    folder = output / STIMULI
+    shutil.rmtree(folder, ignore_errors=True)
+    stimuli = []
+    for id in ids:
+        versions = {"": _read(responses[truth][id])}
+        versions |= {model: _read(paths[id]) for model, paths in responses.items() if (id, model) in needed}
+        if len(versions) == 1:
+            continue  # an image that is not shown
+        for name, data in files_of(versions).items():
+            path = folder / f"{rng.bytes(8).hex()}.png"
+            write_atomic(path, data, durable=False)
+            digest = file_sha256(path)
+            stimuli.append(Stimulus(file=path.name, image=id, method=name or None, sha256=digest))
+    return sorted(stimuli, key=lambda stimulus: stimulus.file)
+
+
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def draw_digits(count: int, seed: int) -> list[str]:
+    """Draw the digits of the color-vision plates."""
+    drawn: list[str] = np.random.default_rng([seed, 1]).permutation(list(DIGITS))[:count].tolist()
+    return drawn
+
+
+def write_plates(output: Path, digits: Sequence[str], seed: int) -> None:
+    """Write the color-vision plates of a study into its form."""
+    for number, digit in enumerate(digits):
+        buffer = io.BytesIO()
+        Image.fromarray(draw_plate(digit, number, seed)).save(buffer, "PNG")
+        write_atomic(output / FORM_FOLDER / plate_name(number), buffer.getvalue(), durable=False)

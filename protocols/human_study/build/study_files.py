@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from colorbench.storage import write_atomic
+from protocols.human_study.study.codebook import codebook
 from protocols.human_study.study.paths import FORM, FORM_FOLDER, STIMULI, TEXTS, TEXTS_FOLDER
 from protocols.human_study.study.schema import DESIGN, Design, Stimulus
 
@@ -52,6 +53,22 @@ def _is_ours(output: Path, name: str) -> bool:
         return (output / TEXTS_FOLDER / f"{name}.md").read_bytes() == (output / BUILDING / f"{name}.md").read_bytes()
     except OSError:
         return False
+
+
+def write_study(output: Path, design: Design, jspsych: Mapping[str, bytes]) -> None:
+    """Write everything but images and plates; the design last, since a folder with a design is a complete study.
+
+    Args:
+        output: the study's folder.
+        design: of the study.
+        jspsych: name -> bytes of the files of jsPsych.
+    """
+    write_form(output, jspsych)
+    write_texts(output, design)
+    write_atomic(output / "codebook.md", codebook(design).encode())
+    write_atomic(output / "key.csv", key_table(design.stimuli).encode())
+    write_atomic(output / DESIGN, design.model_dump_json(indent=1).encode())
+    shutil.rmtree(output / BUILDING, ignore_errors=True)
 
 
 def write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from protocols.human_study.server.auth import Secrets
 from protocols.human_study.server.request_schemas import Response, Screening
+from protocols.human_study.study.database import Table, open_database, read_table
 from protocols.human_study.study.paths import DATABASE
 from protocols.human_study.study.schema import Design, Slot, Trial
 
@@ -29,39 +30,6 @@ ENDED_PER_SLOT = 50
 _BUSY_MS = 5000
 _READER_SECONDS = 1.0
 """How long a deletion waits for a reader; the other participants wait with it."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS participants (
-  participant TEXT PRIMARY KEY,
-  worker_hash TEXT NOT NULL UNIQUE,
-  session_hash TEXT NOT NULL,
-  platform TEXT NOT NULL,
-  slot TEXT NOT NULL,
-  status TEXT NOT NULL CHECK (status IN ('active', 'complete', 'expired')),
-  seen REAL NOT NULL,
-  consented REAL NOT NULL,
-  finished REAL,
-  loads INTEGER NOT NULL,
-  color_vision TEXT,
-  plates TEXT,
-  client TEXT NOT NULL
-);
-CREATE UNIQUE INDEX IF NOT EXISTS one_participant_a_slot ON participants (slot) WHERE status != 'expired';
-CREATE TABLE IF NOT EXISTS responses (
-  participant TEXT NOT NULL REFERENCES participants ON DELETE CASCADE,
-  trial INTEGER NOT NULL,
-  answered REAL NOT NULL,
-  presentations INTEGER NOT NULL,
-  body TEXT NOT NULL,
-  PRIMARY KEY (participant, trial)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS started (
-  participant TEXT NOT NULL REFERENCES participants ON DELETE CASCADE,
-  trial INTEGER NOT NULL,
-  times INTEGER NOT NULL,
-  PRIMARY KEY (participant, trial)
-) WITHOUT ROWID;
-"""
 
 
 class Refusal(Exception):
@@ -99,12 +67,7 @@ class Store:
         self.design, self.secrets, self.lease_seconds, self.clock = design, secrets, lease_seconds, clock
         self.slots = {slot.id: slot for slot in design.slots}
         self._lock, self._closed = threading.Lock(), False
-        self._db = sqlite3.connect(folder / DATABASE, isolation_level=None, check_same_thread=False)
-        self._db.row_factory = sqlite3.Row
-        # WAL with FULL: every commit waits for the disk. secure_delete: deleted data leaves no trace in the file.
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "secure_delete=ON"):
-            self._db.execute(f"PRAGMA {pragma}")
-        self._db.executescript(_SCHEMA)
+        self._db = open_database(folder / DATABASE)
         # A deletion that an earlier server could not finish is finished now.
         self._log_holds_deleted = not self._empty_log()
 
@@ -317,11 +280,10 @@ class Store:
                 self._log_holds_deleted = not self._empty_log(_READER_SECONDS)
         return bool(found)
 
-    def rows(self, table: Literal["participants", "responses"]) -> list[dict[str, Any]]:
+    def rows(self, table: Table) -> list[dict[str, Any]]:
         """Return a whole table, in the order of consent and of trials."""
-        order = {"participants": "consented, participant", "responses": "participant, trial"}[table]
         with self._lock:
-            return [dict(row) for row in self._db.execute(f"SELECT * FROM {table} ORDER BY {order}")]
+            return read_table(self._db, table)
 
     def _hashes(self, platform: str, worker: str, session: str) -> tuple[str, str]:
         # Without an id, the session (a random number of the page) is the id.

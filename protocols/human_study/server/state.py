@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from colorbench.errors import UserError
 from protocols.human_study.server.auth import Secrets, load_secrets
 from protocols.human_study.server.database import Store
-from protocols.human_study.server.rate_limit import Limiter, Rates
+from protocols.human_study.server.rate_limit import Limiter, Rate, Rates
 from protocols.human_study.server.texts import read_texts
 from protocols.human_study.study.paths import (
     DATA,
@@ -43,6 +43,11 @@ class Options:
     lease_minutes: float = 30.0
     """Time without requests after which the slot of a participant is given to another."""
     rates: Rates = field(default_factory=Rates)
+
+
+def rates_of(arrivals: float) -> Rates:
+    """Return the rate limits with another burst of new sessions from one address, refilled within a minute."""
+    return Rates(arrivals=Rate(arrivals, arrivals / 60))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -13,9 +12,9 @@ from typing import Any
 
 import pandas
 
-from colorbench.errors import UserError
 from colorbench.storage import write_atomic
 from protocols.human_study.study.codebook import codebook
+from protocols.human_study.study.database import read_database
 from protocols.human_study.study.paths import DATA, DATABASE, EXPORTS
 from protocols.human_study.study.schema import PARTICIPANTS, RESPONSES, Design, read_design
 
@@ -29,6 +28,12 @@ _TRUTHS = frozenset(("correct", "fooled"))
 Rows = Iterable[Mapping[str, Any]]
 
 
+def export_current(folder: Path) -> None:
+    """Export the responses as they are now; nothing of a study that was never served here."""
+    if (folder / DATA / DATABASE).is_file():
+        export(folder)
+
+
 def export(folder: Path) -> list[Path]:
     """Write ``exports/`` from the database, which may be in use; return the files.
 
@@ -36,7 +41,7 @@ def export(folder: Path) -> list[Path]:
         UserError: if there is no study, or it was never served.
     """
     design = read_design(folder)
-    participants, responses = _read(Path(folder) / DATA / DATABASE)
+    participants, responses = read_database(Path(folder) / DATA / DATABASE)
     return write_tables(folder, design, participants, responses)
 
 
@@ -151,21 +156,6 @@ def _table(rows: list[dict[str, Any]], columns: Mapping[str, str]) -> pandas.Dat
     kinds = dict.fromkeys(_INTEGERS, "Int64") | dict.fromkeys(_REALS, "Float64")
     kinds |= dict.fromkeys(_TRUTHS, "boolean")
     return table.astype({name: kinds.get(name, "string") for name in table.columns})
-
-
-def _read(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    if not path.exists():
-        hint = "serve it with `colorbench study serve`"
-        raise UserError("this study was never served, so there are no responses", where=str(path), hint=hint)
-    connection = sqlite3.connect(path)
-    connection.row_factory = sqlite3.Row
-    try:
-        connection.execute("BEGIN")  # one snapshot for both tables
-        participants = connection.execute("SELECT * FROM participants ORDER BY consented, participant").fetchall()
-        responses = connection.execute("SELECT * FROM responses ORDER BY participant, trial").fetchall()
-    finally:
-        connection.close()
-    return [dict(row) for row in participants], [dict(row) for row in responses]
 
 
 def _utc(seconds: float | None) -> str | None:

@@ -14,11 +14,11 @@ from colorbench.reporting.format import too_few_images
 from colorbench.results.image_index import read_index
 from colorbench.results.record import read_record
 from colorbench.results.rows import read_rows
-from protocols.human_study.analysis.cli import write
 from protocols.human_study.analysis.exclusions import apply
 from protocols.human_study.analysis.fooling_rates import Analysis, analyze, d_prime, side_bias
 from protocols.human_study.analysis.methods_text import methods_paragraph
 from protocols.human_study.analysis.metrics import identity_of
+from protocols.human_study.analysis.output import write
 from protocols.human_study.analysis.responses import StudyData, read_study_data, study_data_of
 from protocols.human_study.analysis.shrinkage import shrink
 from protocols.human_study.study.schema import Design, Exclusions

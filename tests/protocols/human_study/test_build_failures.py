@@ -10,8 +10,9 @@ import pytest
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError
 from protocols.human_study.build import build as building
-from protocols.human_study.build import predictions
-from protocols.human_study.build.build import BuildRequest, build
+from protocols.human_study.build import predictions, stimuli, study_files
+from protocols.human_study.build.build import build
+from protocols.human_study.build.request import BuildRequest
 from protocols.human_study.server.serve import serve
 from protocols.human_study.server.state import Options
 from protocols.human_study.study.schema import read_design
@@ -29,7 +30,16 @@ REQUEST = BuildRequest(
     workers=0,
     title="The first title",
 )
-POINTS = ("jspsych_files", "draw_slots", "_colorize", "_write_stimuli", "draw_plate", "write_texts", "key_table")
+POINTS = {
+    "jspsych_files": building,
+    "draw_slots": building,
+    "_colorize": building,
+    "write_stimuli": building,
+    "draw_plate": stimuli,
+    "write_texts": study_files,
+    "key_table": study_files,
+}
+BEFORE_FILES = ("jspsych_files", "draw_slots", "_colorize")
 
 
 def files_of(folder: Path) -> set[str]:
@@ -39,8 +49,8 @@ def files_of(folder: Path) -> set[str]:
 def test_a_failure_at_any_point_leaves_nothing_stale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(building, "jspsych_files", dict)
     output = tmp_path / "study"
-    for point in POINTS:
-        right = getattr(building, point)
+    for point, module in POINTS.items():
+        right = getattr(module, point)
 
         def fails(*arguments: Any, right: Any = right, point: str = point, **named: Any) -> Any:
             if point in ("write_texts", "key_table"):
@@ -48,12 +58,12 @@ def test_a_failure_at_any_point_leaves_nothing_stale(tmp_path: Path, monkeypatch
             raise OSError("the disk is gone")
 
         with monkeypatch.context() as patch:
-            patch.setattr(building, point, fails)
+            patch.setattr(module, point, fails)
             with pytest.raises(OSError, match="the disk is gone"):
                 build(replace(REQUEST, output=output))
         left = {name for name in files_of(output) if not name.startswith(".building")} if output.exists() else set()
         assert left == set(), point
-        if point in POINTS[:3]:
+        if point in BEFORE_FILES:
             assert not output.exists(), point
     design = build(replace(REQUEST, output=output, title="Another title"))
     assert "# Another title" in (output / "texts" / "consent.md").read_text()
@@ -85,13 +95,13 @@ def test_a_stopped_build_predicts_only_what_is_missing(tmp_path: Path, monkeypat
     stop_after = None
     predicted.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(building, "key_table", lambda *arguments: 1 / 0)
+        patch.setattr(study_files, "key_table", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(request)
     assert len(predicted) == 3 * 6 - 6  # gray, the sentinels' model and the truth, six images each
     predicted.clear()
     with monkeypatch.context() as patch:
-        patch.setattr(building, "key_table", lambda *arguments: 1 / 0)
+        patch.setattr(study_files, "key_table", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(replace(request, preprocessing="squash64"))  # what decides a prediction is part of its place
     assert len(predicted) == 3 * 6
@@ -107,7 +117,7 @@ def test_a_text_edited_after_a_kill_is_kept_and_another_is_made_anew(
     monkeypatch.setattr(building, "clear", lambda *arguments: None)  # a kill leaves everything
     output = tmp_path / "study"
     with monkeypatch.context() as patch:
-        patch.setattr(building, "key_table", lambda *arguments: 1 / 0)
+        patch.setattr(study_files, "key_table", lambda *arguments: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             build(replace(REQUEST, output=output))
     (output / "texts" / "debrief.md").write_text("# Our own\n")

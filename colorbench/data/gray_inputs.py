@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from colorbench.color import lab_to_rgb8, rgb_to_lab
-from colorbench.data import Dataset, get_preprocessing, load_batches
-from colorbench.data.loader import SkippedImage
+from colorbench.data.dataset import Dataset
+from colorbench.data.loader import SkippedImage, decoding_threads, load_batches
 from colorbench.data.manifest import FILE, Gray, InputImage, Manifest
+from colorbench.data.names import prediction_names
+from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import UserError
-from colorbench.evaluation.device import cpu_count
-from colorbench.results import prediction_names
 from colorbench.storage import version_of, write_atomic
 
 
@@ -51,7 +51,7 @@ def write_inputs(
     _check_output(dataset, output, [*names.values(), FILE], overwrite=overwrite)
     images: list[InputImage] = []
     skipped: list[SkippedImage] = []
-    for batch in load_batches(dataset.samples, chosen, batch_size=1, workers=min(8, cpu_count())):
+    for batch in load_batches(dataset.samples, chosen, batch_size=1, workers=decoding_threads(None)):
         skipped += batch.skipped
         for id, source, levels in zip(batch.ids, batch.sha256s, gray_levels(batch.rgb8, gray), strict=True):
             data = _png(levels)
