@@ -30,7 +30,6 @@ from .interfaces import Scorer as Scorer
 from .interfaces import Summary as Summary
 from .interfaces import ThroughputMeter as ThroughputMeter
 from .predict import predict_images as predict_images
-from .preset import PresetSource as PresetSource
 from .resolve import get_protocol as get_protocol
 from .resolve import name_with_preset as name_with_preset
 from .run_directory import RunDirectory as RunDirectory

@@ -20,11 +20,10 @@ from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.config import ExecutionConfig, RunConfig
-from colorbench.evaluation.preset import PresetSource
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
-from colorbench.results import Difference, Metric, MetricSpec, Record, Shard
+from colorbench.results import Difference, Metric, MetricSpec, PresetSource, Record, Shard
 from colorbench.results.metric_spec import check_columns
 
 

@@ -15,6 +15,7 @@ from .metric_spec import MetricSpec as MetricSpec
 from .pairing import PairedRuns as PairedRuns
 from .pairing import column_key as column_key
 from .pairing import pair_runs as pair_runs
+from .preset_source import PresetSource as PresetSource
 from .provenance import collect_provenance as collect_provenance
 from .record import CurvePart as CurvePart
 from .record import DatasetPart as DatasetPart

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from colorbench.evaluation import PresetSource
+from colorbench.results import PresetSource
 
 _INFINITE = (
     "the code gives infinity for a prediction that equals its ground truth, and then for the mean; here such images "
