@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnxruntime
@@ -22,6 +22,7 @@ from colorbench.models.fingerprint import model_fingerprint
 from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loaded import LoadedModel
 from colorbench.models.loading import load_model
+from colorbench.models.onnx_contract import Squash, Upsample
 from colorbench.testing import check_colorizer
 from tests.support.onnx_files import CONTRACT, save_affine, save_network
 
@@ -252,6 +253,27 @@ def test_mean_std_range_and_free_size_are_applied(tmp_path: Path) -> None:
     ab = predicted(load_model(f"onnx:{path}"), torch.full((2, 1, 21, 30), 75.0)).ab
     assert ab.shape == (2, 2, 21, 30)
     assert ab[0, :, 2, 2].tolist() == pytest.approx([11, 22], abs=1e-3)  # (0.75 - 0.5) / 0.25 = 1; times 0.1; times 110
+
+
+@pytest.mark.parametrize("size", [(20, 90), (90, 20)])
+@pytest.mark.parametrize("form", ["lightness", "gray", "gray-rgb"])
+def test_every_kernel_keeps_the_sides_of_an_image(tmp_path: Path, form: str, size: tuple[int, int]) -> None:
+    """Left half dark, right half light: no kernel moves them, whichever way sides are enlarged or made smaller."""
+    channels = 3 if form == "gray-rgb" else 1
+    matrix = np.full((2, channels), 1 / channels)
+    path = save_affine(tmp_path / "net.onnx", matrix, np.zeros(2), shown=(1, channels, 32, 32))
+    lightness = torch.full((1, 1, *size), 20.0)
+    lightness[..., size[1] // 2 :] = 70.0
+    text = CONTRACT.replace('"lightness"\nlow = 0\nhigh = 100', f'"{form}"\nlow = 0\nhigh = 100')
+    for squash in get_args(Squash):
+        for upsample in get_args(Upsample):
+            changed = text.replace("bicubic-aa", squash).replace('upsample = "bilinear"', f'upsample = "{upsample}"')
+            (tmp_path / "net.toml").write_text(changed)
+            ab = predicted(load_model(f"onnx:{path}"), lightness).ab
+            assert ab.shape == (1, 2, *size)
+            low, high = (float(ab[..., columns].mean()) for columns in (slice(None, 6), slice(-6, None)))
+            wanted = (20, 70) if form == "lightness" else (18.9, 67.1)  # 100 times the gray level of sRGB of that L
+            assert (low, high) == pytest.approx(wanted, abs=0.5), (squash, upsample)
 
 
 def test_a_model_of_a_file_passes_the_checks_and_follows_the_threads_of_a_run(tmp_path: Path) -> None:
