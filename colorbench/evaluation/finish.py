@@ -18,7 +18,6 @@ from colorbench.evaluation.interfaces import ProgressListener
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.sanity_check import ModelFinding, check_models, check_scorers
 from colorbench.evaluation.tasks import EvaluationTask, Run, baselines_first, differences_of
-from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.models.stored_predictions import LIGHTNESS_GAP, prediction_notes
 from colorbench.models.units import unit_notes
 from colorbench.results import Record, Shard, copy_notes, record_text
@@ -121,7 +120,7 @@ def _record(
             *_prediction_notes(task, run, rows),
             *(one.note for one in findings),
             *_unit_notes(task, run),
-            *_runtime_notes(task, run),
+            *task.model.runtime_notes(run.settings.device),
             *copy_notes(rows),
             *summary.notes,
         ],
@@ -144,12 +143,6 @@ def _prediction_notes(task: EvaluationTask, run: Run, rows: Shard) -> list[str]:
     sizes = dict(zip(rows.ids, rows.sizes, strict=True))
     gaps = rows.columns[LIGHTNESS_GAP]
     return prediction_notes(stored, run.dataset.samples, task.scorer.preprocessing, sizes, rows.sha256s, gaps)
-
-
-def _runtime_notes(task: EvaluationTask, run: Run) -> list[str]:
-    colorizer = task.model.colorizer
-    note = colorizer.runtime_note(run.settings.device) if isinstance(colorizer, OnnxColorizer) else None
-    return [] if note is None else [note]
 
 
 def _unit_notes(task: EvaluationTask, run: Run) -> list[str]:

@@ -14,6 +14,7 @@ from colorbench.models.guard import one_line
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.interfaces import Colorizer, OnDevice
 from colorbench.models.networks import device_of, evaluation_mode, networks_of
+from colorbench.models.onnx_model import OnnxColorizer
 
 
 @dataclass
@@ -41,6 +42,11 @@ class LoadedModel:
     def stored(self) -> ImageFolderModel | None:
         """The stored predictions that it reads; None for a model that computes them."""
         return self.colorizer if isinstance(self.colorizer, ImageFolderModel) else None
+
+    def runtime_notes(self, device: torch.device) -> list[str]:
+        """Return what a reader must know of where the model ran, in a run on ``device``."""
+        note = self.colorizer.runtime_note(device) if isinstance(self.colorizer, OnnxColorizer) else None
+        return [] if note is None else [note]
 
     def prepare(self, ids: tuple[str, ...]) -> None:
         """Prepare a run on the images ``ids``: stored predictions are looked up and hashed.
