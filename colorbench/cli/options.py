@@ -23,7 +23,6 @@ Debug = Annotated[
     bool,
     typer.Option("--debug", callback=_remember, is_eager=True, help="Show the traceback of an error."),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for results.")]
 Device = Annotated[
     str,
     typer.Option(

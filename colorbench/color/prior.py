@@ -21,7 +21,6 @@ from colorbench.errors import UserError
 Kind = Literal["hard", "soft", "smoothed", "unknown"]
 SHIPPED_PRIOR = "shipped"
 """Name of the prior that ships."""
-FLOOR = 1e-5
 
 
 @dataclass(frozen=True)

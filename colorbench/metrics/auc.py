@@ -6,8 +6,6 @@ neither step nor rule, and the conventions in use are up to 0.6 points apart, so
 
 - ``trapezoid``: thresholds 0, 1 ... 150 and the trapezoid rule. The default.
 - ``exact``: the integral itself, 1 - mean(min(d, 150)) / 150.
-- ``points``: the mean of the 151 values F(0) ... F(150).
-- ``floor``: the integral after each distance lost its fraction.
 
 No loop over thresholds is needed: with steps of 1, all that matters of a pixel is ``ceil(d)``. Everything that is
 summed is a whole number (distances in units of 2^-20), so that sums are exact up to 57 megapixels and depend neither on
@@ -33,7 +31,7 @@ CEILINGS = LAST_THRESHOLD + 2
 """Values of ceil(d), 0 ... 150 and all that is farther."""
 _UNIT = 2.0**-20
 
-Convention = Literal["trapezoid", "exact", "points", "floor"]
+Convention = Literal["trapezoid", "exact"]
 
 
 def auc(predicted_ab: Tensor, true_ab: Tensor, convention: Convention = "trapezoid") -> Tensor:
@@ -65,10 +63,6 @@ def auc(predicted_ab: Tensor, true_ab: Tensor, convention: Convention = "trapezo
             distance.ceil().mul_(-2).add_(2 * LAST_THRESHOLD + 1).clamp_(0, 2 * LAST_THRESHOLD),
             2 * LAST_THRESHOLD,
         )
-    elif convention == "points":
-        score, full = distance.ceil().neg_().add_(LAST_THRESHOLD + 1).clamp_(min=0), LAST_THRESHOLD + 1
-    elif convention == "floor":
-        score, full = distance.floor().neg_().add_(LAST_THRESHOLD).clamp_(min=0), LAST_THRESHOLD
     else:
         score, full = _in_units(distance).neg_().add_(LAST_THRESHOLD / _UNIT), round(LAST_THRESHOLD / _UNIT)
     # Whole numbers below 2^53: this sum is exact, so any order of adding gives the same.

@@ -249,7 +249,7 @@ class AuC(RatioMetric):
         """Choose the convention.
 
         Args:
-            convention: of ``auc``: ``trapezoid``, ``exact``, ``points`` or ``floor``.
+            convention: of ``auc``: ``trapezoid`` or ``exact``.
             kwargs: torchmetrics' own.
         """
         super().__init__(f"auc_{convention}", **kwargs)

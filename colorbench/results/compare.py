@@ -11,14 +11,13 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from colorbench.errors import UserError
 from colorbench.results.comparison import Comparison, ImagePair, PairedTest, RankInterval, Side
-from colorbench.results.load import LoadedRun, find_record, load_run
+from colorbench.results.load import LoadedRun
 from colorbench.results.pairing import PairedRuns, pair_runs
 from colorbench.results.record import Metric
 from colorbench.stats import (
@@ -95,19 +94,6 @@ def compare(
         ranks=_ranks(together, labels, chosen),
         remarks=_remarks(runs, labels),
     )
-
-
-def compare_paths(
-    paths: Sequence[Path],
-    *,
-    protocol: str | None = None,
-    metrics: Sequence[str] = (),
-    headline: str | None = None,
-    allow_unstable: bool = False,
-) -> Comparison:
-    """Compare the records in these folders; see ``find_record`` and ``compare``."""
-    runs = [load_run(find_record(path, protocol)) for path in paths]
-    return compare(runs, metrics=metrics, headline=headline, allow_unstable=allow_unstable)
 
 
 def _labels(runs: Sequence[LoadedRun]) -> list[str]:

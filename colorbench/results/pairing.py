@@ -15,14 +15,15 @@ from colorbench.results.record import Record
 from colorbench.results.statistics import paired_positions
 from colorbench.storage.safe_read import HASH
 
-COLUMN = ("protocol name", "protocol version", "protocol identity", "images", "gray policy")
-"""What the parts of ``column_key`` are."""
 ROUNDING = 1e-6
 """Relative difference that rounding makes between machines."""
 
 
 def column_key(record: Record) -> tuple[str, str, str, str, str]:
-    """Return what two records must share to stand in one column of a board; ``COLUMN`` names its parts."""
+    """Return what two records must share to stand in one column of a board.
+
+    Name, version and identity of the protocol, the images, and the gray policy.
+    """
     protocol, data = record.protocol, record.dataset
     return (protocol.name, str(protocol.version), protocol.identity_sha256, data.fingerprint, data.gray_policy)
 

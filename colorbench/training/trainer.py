@@ -45,20 +45,6 @@ CHECK_EVERY = 20
 """Steps between looks at whether all is finite, on devices that must be waited for to know."""
 
 
-class TrainingTask(Protocol):
-    """A network with its loss, to be trained: an ``nn.Module`` whose ``forward`` is the loss."""
-
-    network: nn.Module
-
-    def initialize(self, lightness: Tensor, seed: int) -> None:
-        """Set the weights before the first step, from (N, 1, H, W) images."""
-        ...
-
-    def __call__(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Compute the loss of (N, 1, H, W) and (N, 2, H, W), a mean over images, and the metrics to log."""
-        ...
-
-
 class TrainingListener(Protocol):
     """Who is told how it goes; only the first of several processes tells."""
 

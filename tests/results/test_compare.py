@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from colorbench.errors import UserError
-from colorbench.results.compare import compare, compare_paths
+from colorbench.results.compare import compare
 from colorbench.results.load import LoadedRun, find_record, load_run
 from colorbench.results.pairing import column_key, differing, pair_runs
 from colorbench.stats.effect_size import holm
@@ -255,7 +255,9 @@ def test_the_command_prints_and_gives_json(command, measured, monkeypatch) -> No
     prediction = command("compare", *pair, "--json", "--metric", "auc_raw")
     found = json.loads(prediction.stdout)
     assert [test["metric"] for test in found["tests"]] == ["auc_raw"]
-    assert found == json.loads(compare_paths(pair, metrics=["auc_raw"]).model_dump_json())
+    assert found == json.loads(
+        compare([load_run(find_record(path)) for path in pair], metrics=["auc_raw"]).model_dump_json()
+    )
     refused = command("compare", *pair, "--metric", "auc_rebalanced")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "--allow-unstable" in refused.stderr

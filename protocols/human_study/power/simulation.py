@@ -44,11 +44,6 @@ class Plan:
     shared: float = 0.5
     """Share of the images' variance that is common to all methods, 0..1."""
 
-    @property
-    def tests_a_method(self) -> int:
-        """Approximate number of test trials per method."""
-        return self.participants * self.tests // self.methods
-
     def check(self) -> None:
         """Refuse an invalid plan.
 

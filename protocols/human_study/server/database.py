@@ -138,15 +138,6 @@ class Store:
             db.execute("UPDATE participants SET loads = loads + 1 WHERE participant = ?", (participant,))
             return self._known(db, row)
 
-    def known(self, participant: str) -> Known:
-        """Return the progress of the participant, and renew the lease.
-
-        Raises:
-            Refusal: see ``open``.
-        """
-        with self._transaction() as db:
-            return self._known(db, self._alive(db, participant))
-
     def trial_of(self, participant: str, index: int) -> Trial:
         """Return a trial whose images the participant may load: it is in the session and has no response yet.
 

@@ -30,7 +30,6 @@ Position = Literal["first", "second"]
 Kind = Literal["practice", "test", "sentinel"]
 Assignment = Literal["within", "between"]
 Platform = Literal["lab", "prolific", "mturk"]
-Status = Literal["active", "complete", "expired"]
 
 
 class _Part(BaseModel):

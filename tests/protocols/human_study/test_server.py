@@ -147,15 +147,15 @@ def test_a_position_left_alone_goes_to_another_and_comes_back_only_if_free(study
         store.consent("lab", "late", "s", {})
     now[0] += 50
     for other in others:
-        store.known(other)
+        store.open(other)
     now[0] += 50  # only the first is away for too long
     late = store.consent("lab", "late", "s", {})
-    assert store.known(late).slot == next(s for s in design.slots if s.id == "s001")
+    assert store.open(late).slot == next(s for s in design.slots if s.id == "s001")
     with pytest.raises(Refusal) as refusal:
-        store.known(first)
+        store.open(first)
     assert refusal.value.status == 410
     assert store.delete(late)
-    assert store.known(first).slot.id == "s001"
+    assert store.open(first).slot.id == "s001"
     store.close()
 
 
