@@ -43,6 +43,7 @@ from colorbench.evaluation.runner import run
 from colorbench.models.weights import save_weights
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.record import Record, read_record
+from protocols.distribution.presets import PRESETS as DISTRIBUTION_PRESETS
 from protocols.fidelity.presets import PRESETS
 from protocols.human_study.analysis.fooling_rates import analyze
 from protocols.human_study.analysis.records import write_records
@@ -105,6 +106,7 @@ PROBE = {
     "layers": "conv1,conv5",
 }
 TRANSFER = {"preprocessing": "squash32", "epochs": 2, "batch": 8, "learning_rate": 0.01}
+SHIPPED_BACKEND = {"backend": "tf_efficientnet_lite0", "resize": "own", "range": "own"}
 CASES = (
     Case("auc", "default", "samples", SHIPPED, baselines=True),
     Case("auc@cic2016", "auc@cic2016", "samples", ("zoo/cic",)),
@@ -144,6 +146,11 @@ CASES = (
         "crops",
         ("zoo/half-chroma",),
         {"allow_biased": "yes", "lossy": "allow", "layer": "blocks.4"},
+    ),
+    # Their own backends need weights that do not ship.
+    *(
+        Case(f"distribution@{name}", f"distribution@{name}", "samples", ("zoo/half-chroma",), SHIPPED_BACKEND)
+        for name in DISTRIBUTION_PRESETS
     ),
     Case("distribution", "reference", "labeled few", ("zoo/half-chroma",), {"reference": "samples"}),
     Case(

@@ -85,10 +85,8 @@ class ProtocolSpec:
             short = key.rpartition("@")[2]
             wanted = self.resolved(self.preset(short))
             add = self.preset_sources[short].add if short in self.preset_sources else {}
-            # What is added may name its file: ``vgg:FILE``.
-            alike = (given.get(name, "").partition(":")[0] in (wanted[name], value) for name, value in add.items())
-            same = (given.get(name) == value for name, value in wanted.items() if name not in add)
-            if given.keys() == wanted.keys() and all(same) and all(alike):
+            same = (given.get(name) in (value, add.get(name, value)) for name, value in wanted.items())
+            if given.keys() == wanted.keys() and all(same):
                 return f"{self.name}@{short}"
         return None
 

@@ -17,6 +17,7 @@ from colorbench.models import PACKAGED_CLASSIFIER, ImageFolderModel, LoadedModel
 from colorbench.results import MetricSpec, Record
 from protocols.distribution.backends import Backend, load_backend
 from protocols.distribution.metrics import FLOOR, FRECHET, KID, KID_PAIRED, SCALE
+from protocols.distribution.presets import PRESETS
 from protocols.distribution.reference_set import SAME, ReferenceSet, open_reference
 
 ENOUGH = 5
@@ -43,6 +44,8 @@ class DistributionProtocol:
         },
         metrics=(KID_PAIRED, KID, FRECHET, FLOOR),
         headline=KID_PAIRED.name,
+        presets={f"distribution@{name}": preset.parameters for name, preset in PRESETS.items()},
+        preset_sources={name: preset.source for name, preset in PRESETS.items()},
         choices={"allow_biased": ("no", "yes"), "lossy": ("refuse", "allow")},
         keywords={"reference": (SAME,)},
         parameter_help={

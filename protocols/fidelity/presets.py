@@ -6,28 +6,14 @@ Parameters, notes and missing choices were read from the named commits. The figu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
 from colorbench.results import PresetSource
+from protocols.published import Preset, tabled
 
 _INFINITE = (
     "the code gives infinity for a prediction that equals its ground truth, and then for the mean; here such images "
     "are left out of PSNR"
 )
-
-
-def _tabled(model: str, images: str, figures: str, where: str = "tabled by DDColor, ICCV 2023") -> str:
-    """Return figures "FID CF ΔCF PSNR" in a sentence."""
-    fid, cf, delta, psnr = figures.split()
-    return f"{model} on {images}: FID {fid}, CF {cf}, ΔCF {delta}, PSNR {psnr} ({where})"
-
-
-class Preset(NamedTuple):
-    """Parameters, and whose they are."""
-
-    parameters: Mapping[str, Any]
-    source: PresetSource
-
 
 _CT2 = PresetSource(
     source="CT2 (ECCV 2022): shuchenweng/CT2 at cd40f5a, segm/metrics.py, eval_colorfullness.py and data/coco.py",
@@ -41,8 +27,8 @@ _CT2 = PresetSource(
         _INFINITE,
     ),
     published=(
-        _tabled("CT2", "ImageNet val5k", "5.51 38.48 2.17 23.50", "tabled by L-CAD, ΔCF as in CT2's paper"),
-        _tabled("CT2", "ImageNet val5k", "5.51 38.48 0.27 23.50"),
+        tabled("CT2", "ImageNet val5k", "5.51 38.48 2.17 23.50", "tabled by L-CAD, ΔCF as in CT2's paper"),
+        tabled("CT2", "ImageNet val5k", "5.51 38.48 0.27 23.50"),
     ),
 )
 _CT2_PARAMETERS = {
@@ -60,6 +46,7 @@ _UNICOLOR = PresetSource(
         "images and predictions are resized alike, whatever their size",
         "SSIM is averaged over batches of 100, and an incomplete last batch is lost: equal for 5,000 images",
         "its colorfulness resizes by another kernel: fidelity@unicolor-colorfulness",
+        "its FID runs in batches of 50, which needs files of one size: how the folders were made is not part of it",
         _INFINITE,
     ),
     published=("UniColor: FID 9.46, CF 39.01, LPIPS .1945 (5 images of each class of ImageNet; the list is unknown)",),
@@ -130,8 +117,8 @@ PRESETS: Mapping[str, Preset] = {
             missing=_DDCOLOR.missing,
             notes=_DDCOLOR.notes,
             published=(
-                _tabled("DDColor-large", "ImageNet val5k", "3.92 38.26 0.05 23.85"),
-                _tabled("DDColor-tiny", "ImageNet val5k", "4.38 37.66 0.55 23.54"),
+                tabled("DDColor-large", "ImageNet val5k", "3.92 38.26 0.05 23.85"),
+                tabled("DDColor-tiny", "ImageNet val5k", "4.38 37.66 0.55 23.54"),
             ),
         ),
     ),
@@ -144,9 +131,9 @@ PRESETS: Mapping[str, Preset] = {
             missing=_DDCOLOR.missing,
             notes=_DDCOLOR.notes,
             published=(
-                _tabled("DDColor-large", "ImageNet val50k", "0.96 38.65 0.44 23.74"),
-                _tabled("DDColor-large", "COCO-Stuff", "5.18 38.48 0.24 22.85"),
-                _tabled("DDColor-large", "ADE20K", "8.21 34.80 0.24 24.13"),
+                tabled("DDColor-large", "ImageNet val50k", "0.96 38.65 0.44 23.74"),
+                tabled("DDColor-large", "COCO-Stuff", "5.18 38.48 0.24 22.85"),
+                tabled("DDColor-large", "ADE20K", "8.21 34.80 0.24 24.13"),
             ),
         ),
     ),
@@ -166,10 +153,10 @@ PRESETS: Mapping[str, Preset] = {
                 "predictions get the names of the originals: those of ImageNet are JPEG files",
             ),
             published=(
-                _tabled("ColorFormer", "ImageNet val5k", "4.91 38.00 0.21 23.10"),
-                _tabled("ColorFormer", "ImageNet val50k", "1.71 39.76 0.67 23.00"),
-                _tabled("ColorFormer", "COCO-Stuff", "8.68 36.34 1.90 23.91"),
-                _tabled("ColorFormer", "ADE20K", "8.83 32.27 2.77 23.97"),
+                tabled("ColorFormer", "ImageNet val5k", "4.91 38.00 0.21 23.10"),
+                tabled("ColorFormer", "ImageNet val50k", "1.71 39.76 0.67 23.00"),
+                tabled("ColorFormer", "COCO-Stuff", "8.68 36.34 1.90 23.91"),
+                tabled("ColorFormer", "ADE20K", "8.83 32.27 2.77 23.97"),
             ),
         ),
     ),
@@ -187,8 +174,8 @@ PRESETS: Mapping[str, Preset] = {
                 "the network is given the true class of each image",
             ),
             published=(
-                _tabled("BigColor", "ImageNet val5k", "5.36 39.74 1.53 21.24"),
-                _tabled("BigColor", "ImageNet val50k", "1.24 40.01 0.92 21.24"),
+                tabled("BigColor", "ImageNet val5k", "5.36 39.74 1.53 21.24"),
+                tabled("BigColor", "ImageNet val50k", "1.24 40.01 0.92 21.24"),
             ),
         ),
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from colorbench.data import Dataset
+from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, record_folder, run
 from colorbench.models import load_classifier
@@ -25,6 +26,8 @@ from colorbench.verification import verify
 from colorbench.verification.remeasure import Wanted
 from colorbench.verification.rerun import rerunner
 from protocols.distribution import DistributionProtocol, DistributionScorer
+from protocols.distribution.inception import RANGES, RESIZES
+from protocols.distribution.presets import PRESETS
 from tests.support.engine import write_images
 from tests.support.records import edit_record
 
@@ -259,3 +262,13 @@ def test_it_is_what_the_engine_asks_for(backend: str) -> None:
     assert isinstance(scorer(backend=backend), Scorer)
     for metric in (*DistributionProtocol.spec.metrics, *scorer(backend=backend).metrics):
         assert metric.explanation.endswith(".")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_name_networks_and_ranges_that_there_are(name: str) -> None:
+    chosen = DistributionProtocol.spec.resolved(PRESETS[name].parameters)
+    get_preprocessing(chosen["preprocessing"])
+    assert chosen["resize"] in RESIZES[chosen["backend"]] and chosen["range"] in RANGES[chosen["backend"]]  # type: ignore[index]
+    assert DistributionProtocol.spec.preset_of(chosen) == f"distribution@{name}"
+    assert set(PRESETS[name].source.metrics) <= {metric.name for metric in DistributionProtocol.spec.metrics}
+    assert re.search(r"[\w-]+/[\w-]+ at [0-9a-f]{7}, ", PRESETS[name].source.source)

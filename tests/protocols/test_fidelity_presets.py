@@ -64,7 +64,8 @@ def test_the_default_has_the_identity_of_earlier_records() -> None:
 def test_a_preset_is_known_by_its_parameters() -> None:
     chosen = SPEC.resolved(SPEC.preset("ct2"))
     assert SPEC.preset_of(SPEC.resolved({})) is None
-    assert SPEC.preset_of({**chosen, "lpips": "vgg:weights.pth"}) == "fidelity@ct2"  # what it asks to add
+    assert SPEC.preset_of({**chosen, "lpips": "vgg"}) == "fidelity@ct2"  # what it asks to add
+    assert SPEC.preset_of({**chosen, "lpips": "vgg:weights.pth"}) is None  # which may hold anything
     assert SPEC.preset_of({**chosen, "lpips": "alex"}) is None
     assert SPEC.preset_of({**chosen, "border": "4"}) is None
     assert SPEC.preset_of({**chosen, "more": "1"}) is None
