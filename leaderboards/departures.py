@@ -25,14 +25,14 @@ COMMON = (
         "the rendered 8-bit image: ab clipped to sRGB and rounded",
         "the predicted ab",
         "BigColor and DeOldify score saved JPEG files; CT2 prints scores against two ground truths, one of them "
-        "converted to 8-bit Lab and back",
+        "converted to Lab and back by truncation",
     ),
     Departure(
         "size",
         "=preprocessing",
         "not stated; 256 × 256 by its later code",
-        "DDColor and CT2 resize to 256 × 256 without keeping the aspect ratio, ColTran crops the central square, "
-        "BigColor resizes the shorter side: mean colorfulness differs by 0.5 to 0.7 between these",
+        "CT2 and ColTran crop the central square and resize it to 256 × 256, DDColor (but for val5k) and ColorFormer "
+        "squash, BigColor resizes the shorter side: mean colorfulness differs by 0.5 to 0.7 between these",
     ),
     Departure(
         "Lab",
@@ -121,7 +121,7 @@ OF_PROTOCOL: Mapping[str, tuple[Departure, ...]] = {
             "FID",
             "not in this protocol; see `distribution`",
             "not reported",
-            "DDColor, CT2 and ColorFormer use torchvision's Inception, DeOldify TensorFlow's; 5,000 and 50,000 "
+            "DDColor and CT2 use torchvision's Inception, DeOldify and UniColor TensorFlow's; 5,000 and 50,000 "
             "images give 3.92 and 0.96 for the same model, so values of different n must not be compared",
         ),
     ),

@@ -236,10 +236,22 @@ def presets_page() -> str:
 def preset_table(spec: Any) -> str:
     """Return the presets of a protocol as a table; empty where it has none."""
     rows = [
-        (code(name), ", ".join(code(f"{key}={value}") for key, value in spec.preset(name).items()))
+        (
+            code(name),
+            ", ".join(code(f"{key}={value}") for key, value in spec.preset(name).items()),
+            followed(spec, name),
+        )
         for name in spec.preset_names
     ]
-    return table(("preset", "parameters"), rows)
+    return table(("preset", "parameters", "follows"), rows)
+
+
+def followed(spec: Any, preset: str) -> str:
+    """Return whose evaluation a preset follows, and whether it is complete; empty where it follows none."""
+    source = spec.preset_sources.get(preset.partition("@")[2])
+    if source is None:
+        return ""
+    return text(f"{source.source}. Missing: {'; '.join(source.missing)}" if source.missing else source.source)
 
 
 def command_line_page() -> str:
