@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorbench.data.dataset import Dataset
-from colorbench.results.record import Record
+from colorbench.data import Dataset
+from colorbench.results import Record
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 BROWSER_FLAGS = [

@@ -35,14 +35,10 @@ import pandas
 import timm
 import torch
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.resolve import get_protocol
-from colorbench.evaluation.runner import run
+from colorbench.data import Dataset, open_dataset
+from colorbench.evaluation import RunConfig, get_protocol, run
 from colorbench.models.weights import save_weights
-from colorbench.results.metric_spec import MetricSpec
-from colorbench.results.record import Record, read_record
+from colorbench.results import MetricSpec, Record, read_record
 from protocols.distribution.presets import PRESETS as DISTRIBUTION_PRESETS
 from protocols.fidelity.presets import PRESETS
 from protocols.human_study.analysis.fooling_rates import analyze

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from colorbench.data.sources import open_dataset
+from colorbench.data import open_dataset
 
 REPOSITORY = Path(__file__).parent.parent
 WINGS = ("colorbench", "zoo", "protocols", "leaderboards")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from colorbench.evaluation.resolve import get_protocol
+from colorbench.evaluation import get_protocol
 from colorbench.registry import OWN, registered
 from tests import known_values
 from tests.known_values import CASES, STORED

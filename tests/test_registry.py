@@ -12,7 +12,7 @@ import pytest
 
 from colorbench import registry
 from colorbench.errors import UserError
-from colorbench.models.loading import load_model
+from colorbench.models import load_model
 
 Install = Callable[..., Path]
 OWN_MODELS = {

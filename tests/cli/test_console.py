@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from colorbench.cli.console import ResultPrinter
-from colorbench.reporting.format import difference_from_constant_color, format_number, interval
+from colorbench.reporting import format_number
+from colorbench.reporting.format import difference_from_constant_color, interval
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
 

@@ -12,10 +12,9 @@ from typer.testing import CliRunner, Result
 
 from colorbench import registry
 from colorbench.cli import app
-from colorbench.models.card import ModelCard
-from colorbench.models.loading import load_model, model_factory, tags_of
+from colorbench.models import ModelCard, load_model, model_factory, tags_of
 from colorbench.registry import Plugin, registered
-from colorbench.results.record import record_text
+from colorbench.results import record_text
 
 MODELS = [plugin.name for plugin in registered("models")]
 PROTOCOLS = [plugin.name for plugin in registered("protocols")]

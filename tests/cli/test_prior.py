@@ -12,8 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from colorbench.cli import app
-from colorbench.color.grid import ab_bins
-from colorbench.color.prior import load_prior
+from colorbench.color import ab_bins, load_prior
 
 
 def prior(*arguments: object) -> Result:

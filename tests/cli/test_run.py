@@ -17,8 +17,9 @@ from colorbench.cli import app
 from colorbench.cli.model_names import expand_names
 from colorbench.cli.run import by_role, parameters
 from colorbench.errors import UserError
-from colorbench.evaluation.resolve import check_roles, get_protocol
-from colorbench.results.record import Record
+from colorbench.evaluation import get_protocol
+from colorbench.evaluation.resolve import check_roles
+from colorbench.results import Record
 
 
 def run(*arguments: object) -> Result:

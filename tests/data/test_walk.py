@@ -22,7 +22,7 @@ from colorbench.data.decoding import UnreadableImage, decode_file
 from colorbench.data.sources import open_dataset
 from colorbench.data.walk import walk
 from colorbench.errors import UserError
-from colorbench.models.image_folder import ImageFolderModel
+from colorbench.models import ImageFolderModel
 
 
 def pixel() -> bytes:

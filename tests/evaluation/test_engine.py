@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 import torch
 
-from colorbench.data.dataset import Dataset, Sample
+from colorbench.data import Dataset, Sample
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import shard_job
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import seed_of
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.models.interfaces import ColorPrediction
-from colorbench.results.record import Record
+from colorbench.models import ColorPrediction
+from colorbench.results import Record
 from tests.support.engine import (
     DistanceProtocol,
     DistanceScorer,

@@ -12,7 +12,7 @@ import torch
 
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import run
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
+from colorbench.models import ColorizerInput, ColorPrediction
 from tests.support.engine import (
     DistanceProtocol,
     DistanceScorer,

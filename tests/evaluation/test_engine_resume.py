@@ -15,12 +15,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import engine
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.results.record import Record
+from colorbench.results import Record
 from tests.support.engine import (
     DistanceProtocol,
     Flat,

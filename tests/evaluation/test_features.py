@@ -11,10 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.content_hashes import contents_digest
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.color import rgb_to_lab
+from colorbench.data import Dataset, contents_digest, open_dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.feature_store import FeatureStore, read_features

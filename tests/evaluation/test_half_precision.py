@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import Query, predict
 from colorbench.evaluation.runner import run
+from colorbench.models import ModelCard, load_model
 from colorbench.models.adapters import SimpleColorizerAdapter
-from colorbench.models.card import ModelCard
-from colorbench.models.loading import load_model
 from tests.evaluation.test_sanity_check import batch
 from tests.support.engine import loaded, write_images
 

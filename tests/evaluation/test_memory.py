@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.shard_job import Claims
-from colorbench.results import without_copies
-from colorbench.results.shard import Shard, StoredArrays, merge
-from colorbench.storage.npz import npz_bytes
+from colorbench.results import Shard, without_copies
+from colorbench.results.shard import StoredArrays, merge
+from colorbench.storage import npz_bytes
 from protocols.auc import AucProtocol
 
 

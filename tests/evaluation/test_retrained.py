@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.models.loading import load_model
-from colorbench.results.record import Record
+from colorbench.models import load_model
+from colorbench.results import Record
 from tests.support.engine import Listening, read_folder, write_images
 from tests.support.probe import request, write_classes
 from tests.support.voc import write_devkit

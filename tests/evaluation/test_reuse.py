@@ -12,9 +12,9 @@ import torch
 from colorbench.cli.show import describe
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.models.card import ModelCard
-from colorbench.results.record import Record
-from colorbench.verification.checks import verify
+from colorbench.models import ModelCard
+from colorbench.results import Record
+from colorbench.verification import verify
 from tests.evaluation.test_retrained import numbers, train
 from tests.support.engine import Listening, read_folder, write_images
 

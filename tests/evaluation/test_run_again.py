@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
+from colorbench.results import Record
 from colorbench.results.image_index import is_complete
-from colorbench.results.record import Record
-from colorbench.verification.checks import verify
+from colorbench.verification import verify
 from tests.support.engine import DistanceProtocol, Flat, Listening, loaded, with_baselines, with_protocol
 
 

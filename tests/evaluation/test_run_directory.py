@@ -15,17 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from colorbench.data import Sample
 from colorbench.data.content_hashes import files_digest
-from colorbench.data.dataset import Sample
 from colorbench.errors import RunError
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.run_location import folder_of
-from colorbench.results.run_key import protocol_identity, run_key
-from colorbench.results.shard import Shard, pack, unpack
-from colorbench.storage.atomic import write_atomic
-from colorbench.storage.hashing import content_fingerprint, digest_of, plain
-from colorbench.storage.lock import Lock
-from colorbench.storage.npz import npz_bytes
+from colorbench.results import Shard, protocol_identity
+from colorbench.results.run_key import run_key
+from colorbench.results.shard import pack, unpack
+from colorbench.storage import Lock, content_fingerprint, digest_of, npz_bytes, plain, write_atomic
 
 SHARD = Shard(
     ids=("a/ä.jpg", "b.jpg"),

@@ -16,18 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.color import rgb_to_lab
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import RunError
 from colorbench.evaluation.batch import GroundTruth
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import Query
 from colorbench.evaluation.runner import run
 from colorbench.evaluation.sanity_check import check_first_batch, check_lightness_only
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, evaluation_mode, load_model
 from colorbench.models.adapters import SimpleColorizerAdapter
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.models.loading import load_model
-from colorbench.models.networks import evaluation_mode, networks_of
+from colorbench.models.networks import networks_of
 from tests.support.engine import DistanceProtocol, Noise, SmallNetwork, TruthTeller, loaded, with_protocol
 
 

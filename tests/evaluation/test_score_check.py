@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.interfaces import BatchScores, Summary
 from colorbench.evaluation.runner import run
-from colorbench.results.metric_spec import MetricSpec
+from colorbench.results import MetricSpec
 from tests.support.engine import DistanceProtocol, DistanceScorer, Flat, loaded, with_protocol
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.evaluation import batch
 from colorbench.evaluation.batch import Prediction
 from colorbench.evaluation.config import RunConfig

@@ -13,8 +13,7 @@ import pytest
 from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.evaluation.shard_job import ShardJob
-from colorbench.models.loaded import LoadedModel
-from colorbench.models.loading import load_model
+from colorbench.models import LoadedModel, load_model
 from colorbench.registry import registered
 from colorbench.results.rows import read_rows
 from protocols.auc import AucProtocol

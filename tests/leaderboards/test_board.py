@@ -16,9 +16,8 @@ from typer.testing import CliRunner
 from colorbench.cli import app as program
 from colorbench.cli import command_group
 from colorbench.errors import UserError
-from colorbench.results.load import load_run
-from colorbench.results.pairing import pair_runs
-from colorbench.stats.ranking import rank_models
+from colorbench.results import load_run, pair_runs
+from colorbench.stats import rank_models
 from leaderboards.build import build
 from leaderboards.collect import collect
 from leaderboards.export import board_csv, board_json, board_latex, board_markdown

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from colorbench.cli import app as program
 from colorbench.errors import UserError
-from colorbench.verification.schema import Verification
+from colorbench.verification import Verification
 from leaderboards.build import build
 from leaderboards.collect import collect
 from leaderboards.columns import columns_of

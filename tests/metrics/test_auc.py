@@ -6,8 +6,7 @@ import torch
 from skimage.data import astronaut, chelsea, coffee
 from torch import Tensor
 
-from colorbench.color.bins import nearest_bin
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import nearest_bin, rgb_to_lab
 from colorbench.metrics.auc import (
     Convention,
     ab_distance,

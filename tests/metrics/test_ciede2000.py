@@ -7,7 +7,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 from skimage.data import astronaut, chelsea, coffee
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import rgb_to_lab
 from colorbench.metrics import ciede2000, mean_ciede2000
 
 # Sharma, Wu, Dalal (2005), table 1: L1 a1 b1 L2 a2 b2 and the difference to four digits. Pairs 9 to 15 stand on both

@@ -8,7 +8,7 @@ import torch
 from skimage.data import astronaut, chelsea, coffee
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import rgb_to_lab
 from colorbench.metrics import (
     cf_abs,
     cf_hs,

@@ -13,10 +13,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 from torchmetrics import MetricCollection
 
-from colorbench.color.bins import nearest_bin
-from colorbench.color.grid import ab_bins
-from colorbench.color.lab import lightness_and_ab, rgb_to_lab
-from colorbench.color.prior import load_prior, rebalancing_weights
+from colorbench.color import ab_bins, lightness_and_ab, load_prior, nearest_bin, rebalancing_weights, rgb_to_lab
 from colorbench.metrics import auc, cf_abs, cf_hs, lightness_drift, lightness_drift_share, mean_ciede2000, stateful
 from colorbench.metrics import mean_chroma as chroma_of
 from colorbench.metrics import psnr as psnr_of

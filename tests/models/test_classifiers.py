@@ -16,7 +16,7 @@ from colorbench.errors import RunError, UserError
 from colorbench.models.classifier_weights import PACKAGED_CLASSIFIER
 from colorbench.models.classifiers import load_classifier, load_classifiers, slug
 from colorbench.models.weights import load_weights, save_weights
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 SMALL = "test_resnet"
 """timm's smallest residual network: 160 pixels, 1000 classes."""

@@ -17,7 +17,7 @@ import torch
 from colorbench.errors import RunError, UserError
 from colorbench.models.card import ModelCard
 from colorbench.models.loading import load_model
-from colorbench.results.record import Record, record_text
+from colorbench.results import Record, record_text
 
 HEAD = """
 import argparse, atexit, ctypes, os, subprocess, sys
@@ -191,7 +191,7 @@ def _takes_half_files() -> bool:
 @pytest.mark.parametrize("moment", ["import", "constructor", "prediction"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_what_a_model_sets_for_the_process_is_put_back(write, setting: str, moment: str) -> None:
-    from colorbench.evaluation.batch import GroundTruth
+    from colorbench.evaluation import GroundTruth
     from colorbench.evaluation.predict import colorize
 
     code, state = SETTINGS[setting]
@@ -207,7 +207,7 @@ def test_what_a_model_sets_for_the_process_is_put_back(write, setting: str, mome
 
 
 def test_a_tensor_that_a_model_writes_into_again_keeps_its_first_prediction() -> None:
-    from colorbench.evaluation.batch import GroundTruth
+    from colorbench.evaluation import GroundTruth
     from colorbench.evaluation.predict import colorize
 
     class Model:
@@ -226,7 +226,7 @@ def test_a_tensor_that_a_model_writes_into_again_keeps_its_first_prediction() ->
 @pytest.mark.parametrize("change", ["to('meta')", "to_sparse()", "to(torch.float8_e4m3fn)"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_tensor_without_values_is_one_line(change: str, dtype: torch.dtype) -> None:
-    from colorbench.evaluation.batch import GroundTruth
+    from colorbench.evaluation import GroundTruth
     from colorbench.evaluation.predict import colorize
 
     class Model:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import get_preprocessing
 from colorbench.errors import RunError, UserError
 from colorbench.models.image_folder import ImageFolderModel
 from colorbench.models.interfaces import ColorizerInput

@@ -12,7 +12,7 @@ from colorbench.errors import UserError
 from colorbench.models.interfaces import ColorizerInput
 from colorbench.models.loading import load_model, model_factory, tags_of
 from colorbench.models.weights import save_weights
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 HEAD = (
     "import torch\nfrom colorbench.models.card import ModelCard\n"

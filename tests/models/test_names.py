@@ -10,9 +10,9 @@ import pytest
 from torch import Tensor, nn
 
 import colorbench
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation import RunConfig
 from colorbench.evaluation.resolve import load_models
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import HasFeatures, PredictsDistribution, RandomWeights

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from colorbench.color.lab import rgb_to_lab
+from colorbench.color import rgb_to_lab
 from colorbench.models.resize import at_working_size
 
 

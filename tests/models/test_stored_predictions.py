@@ -10,17 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources import open_dataset
+from colorbench.color import rgb_to_lab
+from colorbench.data import get_preprocessing, open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import record_folder, run
+from colorbench.evaluation import RunConfig, record_folder, run
 from colorbench.models.image_folder import fit, same_aspect
 from colorbench.models.loading import load_model
 from colorbench.models.stored_predictions import LIGHTNESS_GAP, WARNING
 from colorbench.reporting.format import remarks
-from colorbench.results.load import load_run
+from colorbench.results import load_run
 from tests.support.engine import DistanceProtocol, Listening, with_protocol
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
@@ -267,7 +265,7 @@ def test_honest_colorizations_have_the_lightness_of_their_images(tmp_path: Path)
     """Other colors on the same lightness, clipped and rounded as any model's, small networks' and JPEG among them."""
     import torch
 
-    from colorbench.color.lab import lab_to_rgb8
+    from colorbench.color import lab_to_rgb8
 
     images = originals(8, (180, 120))
     made = []
@@ -289,7 +287,7 @@ def test_a_resumed_run_tells_what_an_unbroken_one_tells(tmp_path: Path, monkeypa
     images = originals()
     folder = save(tmp_path / "out", [*swapped(images)[:4], *[image.resize((36, 24)) for image in images[4:]]])
     full, _, _ = measured(tmp_path, images, folder)
-    from colorbench.evaluation.run_directory import RunDirectory
+    from colorbench.evaluation import RunDirectory
 
     (position,) = [path.parent for path in (tmp_path / "runs").rglob("record.json")]
     (position / "record.json").unlink()

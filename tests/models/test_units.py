@@ -12,14 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset, get_preprocessing, load_batches
 from colorbench.errors import RunError
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation import GroundTruth, Prediction, RunConfig, run
 from colorbench.evaluation.predict import checked
-from colorbench.evaluation.runner import run
 from colorbench.models.card import ModelCard
 from colorbench.models.interfaces import ColorizerInput, ColorPrediction
 from colorbench.models.units import unit_notes

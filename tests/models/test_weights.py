@@ -16,7 +16,7 @@ from colorbench.errors import RunError, UserError
 from colorbench.models import download
 from colorbench.models.download import fetch, resolve_weights
 from colorbench.models.weights import check_shapes, load_weights, save_weights
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 
 STATE = {"layer.weight": torch.arange(6.0).reshape(2, 3).half(), "layer.count": torch.tensor(7)}
 

@@ -10,13 +10,10 @@ import torch
 from PIL import Image
 from skimage.data import astronaut, chelsea, coffee, rocket
 
-from colorbench.color.bins import nearest_bin
-from colorbench.color.grid import ab_bins
-from colorbench.color.prior import load_prior, rebalancing_weights
-from colorbench.data.dataset import Dataset
+from colorbench.color import ab_bins, load_prior, nearest_bin, rebalancing_weights
+from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.interfaces import BatchScores, ImageProtocol, Scorer, Summary
+from colorbench.evaluation import BatchScores, GroundTruth, ImageProtocol, Prediction, Scorer, Summary
 from colorbench.stats.bootstrap import estimate
 from protocols.auc import AucProtocol, AucScorer
 
@@ -273,9 +270,8 @@ def test_a_large_image_of_one_color_overflows_nothing() -> None:
 
 @pytest.mark.parametrize("model", ["zoo/ground-truth-jpeg95", "images"])
 def test_ab_as_given_is_refused_for_8_bit_predictions(model: str, tmp_path: Path) -> None:
-    from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.config import RunConfig
-    from colorbench.evaluation.runner import run
+    from colorbench.data import open_dataset
+    from colorbench.evaluation import RunConfig, run
 
     data = open_dataset("samples").limit(2)
     if model == "images":
@@ -293,9 +289,8 @@ def test_ab_as_given_is_refused_for_8_bit_predictions(model: str, tmp_path: Path
 
 
 def test_ab_as_given_takes_the_ground_truth_and_models_that_give_ab(tmp_path: Path) -> None:
-    from colorbench.data.sources import open_dataset
-    from colorbench.evaluation.config import RunConfig
-    from colorbench.evaluation.runner import run
+    from colorbench.data import open_dataset
+    from colorbench.evaluation import RunConfig, run
 
     data = open_dataset("samples").limit(2)
     models = ("zoo/ground-truth", "zoo/gray")

@@ -21,7 +21,7 @@ from colorbench.models import load_classifier
 from colorbench.models.weights import save_weights
 from colorbench.results import load_run
 from colorbench.results.compare import compare
-from colorbench.storage.hashing import file_sha256
+from colorbench.storage import file_sha256
 from colorbench.verification import verify
 from colorbench.verification.remeasure import Wanted
 from colorbench.verification.rerun import rerunner

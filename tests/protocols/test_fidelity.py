@@ -10,11 +10,10 @@ from skimage.data import astronaut, chelsea, coffee
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.interfaces import ImageProtocol, Scorer
-from colorbench.metrics.psnr import ROUNDING_BOUND
+from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, Scorer
+from colorbench.metrics import ROUNDING_BOUND
 from colorbench.stats.bootstrap import estimate
 from protocols.fidelity import METRICS, FidelityProtocol, FidelityScorer
 

@@ -12,11 +12,9 @@ from torch import Tensor
 
 import colorbench
 from colorbench.cli.show import describe
-from colorbench.data.dataset import Dataset
-from colorbench.data.preprocessing import get_preprocessing
+from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import UserError
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.resolve import name_with_preset
+from colorbench.evaluation import GroundTruth, Prediction, name_with_preset
 from protocols.fidelity import METRICS, FidelityProtocol, FidelityScorer
 from protocols.fidelity.patches import boundary_error, patch_error_variance
 from protocols.fidelity.presets import PRESETS

@@ -12,14 +12,12 @@ import torch
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 
-from colorbench.data.dataset import Dataset
+from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.interfaces import DatasetProtocol
-from colorbench.evaluation.runner import record_folder, run
-from colorbench.models.interfaces import RandomWeights
-from colorbench.models.loading import load_model
-from colorbench.results.record import Record
-from colorbench.verification.checks import verify
+from colorbench.evaluation import DatasetProtocol, record_folder, run
+from colorbench.models import RandomWeights, load_model
+from colorbench.results import Record
+from colorbench.verification import verify
 from protocols.label_alignment import aligned
 from protocols.linear_probe import LinearProbeProtocol
 from protocols.linear_probe.linear_classifiers import logistic, moments, rotated, standardized, validation_part

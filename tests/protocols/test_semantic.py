@@ -14,19 +14,13 @@ from scipy.special import rel_entr, softmax
 from torch import Tensor
 from torch.nn import functional
 
+from colorbench.cli import console
 from colorbench.cli.classifier_agreement import show_classifiers
-from colorbench.cli.console import console
-from colorbench.color.lab import lab_to_rgb8
-from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.decoding import decode_image
-from colorbench.data.sources import open_dataset
+from colorbench.color import lab_to_rgb8
+from colorbench.data import Dataset, Sample, decode_image, open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.aggregate import metrics_of
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.interfaces import ImageProtocol, Scorer
-from colorbench.evaluation.runner import run
-from colorbench.models.classifiers import Classifier
+from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, metrics_of, run
+from colorbench.models import Classifier
 from colorbench.models.weights import save_weights
 from protocols.semantic import SemanticProtocol, SemanticScorer
 from protocols.semantic.metrics import SCORES

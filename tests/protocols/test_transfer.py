@@ -11,14 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.interfaces import DatasetProtocol
-from colorbench.evaluation.runner import record_folder, run
-from colorbench.metrics.average_precision import average_precision
-from colorbench.models.loading import load_model
-from colorbench.results.record import Record
+from colorbench.evaluation import DatasetProtocol, record_folder, run
+from colorbench.metrics import average_precision
+from colorbench.models import load_model
+from colorbench.results import Record
 from protocols.transfer import TransferClassificationProtocol, TransferSegmentationProtocol
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import mirror

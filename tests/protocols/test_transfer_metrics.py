@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 from sklearn.metrics import confusion_matrix as sklearn_confusion
 
-from colorbench.metrics.average_precision import AveragePrecisionRule, average_precision
+from colorbench.metrics import AveragePrecisionRule, average_precision
 from protocols.transfer.segmentation import confusion, intersection_over_union, mean_iou
 
 # Ranked: right, wrong, right, wrong, wrong, right. Precision where recall rises: 1/1, 2/3, 3/6 at 1/3, 2/3, 1.

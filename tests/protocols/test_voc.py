@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorbench.data.sources import open_dataset
+from colorbench.data import open_dataset
 from colorbench.errors import UserError
 from protocols.transfer.voc import ABSENT, CLASSES, DIFFICULT, PRESENT, devkit_root, image_set, mask, presence
 from tests.support.voc import OBJECTS, write_devkit

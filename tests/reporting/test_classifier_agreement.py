@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import kendalltau
 
 from colorbench.reporting.classifier_agreement import classified, classifiers_table, scores_classified
-from colorbench.results.record import Metric, Record
+from colorbench.results import Metric, Record
 
 MakeRecord = Callable[..., Record]
 

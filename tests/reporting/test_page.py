@@ -14,13 +14,10 @@ import pytest
 from PIL import Image
 
 from colorbench.errors import UserError
-from colorbench.evaluation.image_writer import thumbnail, write_index
-from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.evaluation.run_location import folder_of
+from colorbench.evaluation import RunDirectory, folder_of, thumbnail, write_index
 from colorbench.reporting.page import baseline_records, page, write_report
 from colorbench.reporting.record_plots import record_plots
-from colorbench.results.image_index import SavedImage, saved_names
-from colorbench.results.record import read_record
+from colorbench.results import SavedImage, read_record, saved_names
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from colorbench.errors import UserError
 from colorbench.results.compare import compare
 from colorbench.results.load import LoadedRun, find_record, load_run
 from colorbench.results.pairing import column_key, differing, pair_runs
-from colorbench.stats.effect_size import holm
-from colorbench.stats.paired import paired_interval, sign_flip_p
+from colorbench.stats import holm, paired_interval, sign_flip_p
 from tests.support.engine import read_folder, write_images
 from tests.support.records import Ended, edit_record, edit_rows, ended, measure, nan_at
 

@@ -13,17 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import record_folder, run
+from colorbench.evaluation import RunConfig, record_folder, run
 from colorbench.results.compare import compare
 from colorbench.results.copies import copy_notes, first_positions, without_copies
 from colorbench.results.load import load_run
 from colorbench.results.record import Record
 from colorbench.results.shard import Shard
-from colorbench.verification.checks import verify
+from colorbench.verification import verify
 from tests.support.engine import (
     DistanceProtocol,
     Noise,

@@ -18,24 +18,19 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 
-from colorbench.data import prediction_names
-from colorbench.data.dataset import Dataset, id_hash
+from colorbench.data import Dataset, id_hash, prediction_names
 from colorbench.errors import UserError
-from colorbench.evaluation.aggregate import TOO_SHORT, metrics_of
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import record_folder, run
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import ColorPrediction
-from colorbench.models.training_overlap import find_overlap
+from colorbench.evaluation import RunConfig, metrics_of, record_folder, run
+from colorbench.evaluation.aggregate import TOO_SHORT
+from colorbench.models import ColorPrediction, ModelCard, find_overlap
 from colorbench.results import extreme_ids, fixed_ids
 from colorbench.results.image_index import read_index
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.provenance import collect_provenance
 from colorbench.results.record import Record
 from colorbench.results.statistics import paired_positions
-from colorbench.stats.bootstrap import interval
-from colorbench.stats.paired import paired_interval
-from colorbench.storage.hashing import content_fingerprint
+from colorbench.stats import interval, paired_interval
+from colorbench.storage import content_fingerprint
 from tests.support.engine import (
     DistanceProtocol,
     Flat,

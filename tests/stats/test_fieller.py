@@ -5,8 +5,9 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import ttest_1samp
 
-from colorbench.evaluation.aggregate import NOT_RESOLVED, metrics_of
-from colorbench.results.metric_spec import MetricSpec
+from colorbench.evaluation import metrics_of
+from colorbench.evaluation.aggregate import NOT_RESOLVED
+from colorbench.results import MetricSpec
 from colorbench.stats.fieller import share_of_gap
 
 

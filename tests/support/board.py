@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from colorbench.data.dataset import Dataset
-from colorbench.evaluation.aggregate import metrics_of
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.resolve import get_protocol
-from colorbench.evaluation.runner import run
+from colorbench.data import Dataset
+from colorbench.evaluation import RunConfig, get_protocol, metrics_of, run
+from colorbench.results import Record, protocol_identity
 from colorbench.results.metric_spec import FIXED_COLUMNS
-from colorbench.results.record import Record
-from colorbench.results.run_key import protocol_identity
-from colorbench.storage.hashing import content_fingerprint
-from colorbench.verification.recompute import spec_of
+from colorbench.storage import content_fingerprint
+from colorbench.verification import spec_of
 from tests.support.engine import Flat, loaded, write_images
 
 COUNT = 40

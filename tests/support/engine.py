@@ -12,13 +12,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from colorbench.data.dataset import Dataset, Sample
-from colorbench.evaluation.batch import Prediction
-from colorbench.evaluation.interfaces import BatchScores, Curve, ProtocolSpec, Summary
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.models.loaded import LoadedModel
-from colorbench.results.metric_spec import MetricSpec
+from colorbench.data import Dataset, Sample
+from colorbench.evaluation import BatchScores, Curve, Prediction, ProtocolSpec, Summary
+from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, ModelCard
+from colorbench.results import MetricSpec
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 

@@ -9,11 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.config import RunConfig
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
+from colorbench.data import Dataset, open_dataset
+from colorbench.evaluation import RunConfig
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard
 
 CLASSES = ("astronaut", "chelsea", "coffee")
 

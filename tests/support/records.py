@@ -15,10 +15,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from colorbench.data.dataset import Dataset
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import record_folder, run
-from colorbench.results.record import Record
+from colorbench.data import Dataset
+from colorbench.evaluation import RunConfig, record_folder, run
+from colorbench.results import Record
 
 PREPROCESSING = "squash32"
 

@@ -14,7 +14,7 @@ from typing import Any
 import uvicorn
 from starlette.testclient import TestClient
 
-from colorbench.data.sources import open_dataset
+from colorbench.data import open_dataset
 from protocols.human_study.build import build as building
 from protocols.human_study.build.build import build
 from protocols.human_study.build.request import BuildRequest

@@ -13,13 +13,10 @@ from typing import Any
 import torch
 from PIL import Image
 
-from colorbench.color.prior import load_prior
-from colorbench.data.sources import open_dataset
-from colorbench.models.card import ModelCard
-from colorbench.training import checkpoint
-from colorbench.training.image_cache import build_cache
-from colorbench.training.preset import CropStage, TrainingPreset
-from colorbench.training.trainer import Trainer, TrainerOptions
+from colorbench.color import load_prior
+from colorbench.data import open_dataset
+from colorbench.models import ModelCard
+from colorbench.training import CropStage, Trainer, TrainerOptions, TrainingPreset, build_cache, checkpoint
 from zoo.cic import CIC
 from zoo.cic.training_task import ClassificationTraining
 

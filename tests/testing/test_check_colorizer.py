@@ -18,9 +18,7 @@ from torch import Tensor, nn
 
 import zoo.cic
 from colorbench.errors import UserError
-from colorbench.models.card import ModelCard
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
-from colorbench.models.loading import load_model, tags_of
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, load_model, tags_of
 from colorbench.registry import registered
 from colorbench.testing import CheckReport, ConformanceError, FakeColorizer, check_colorizer, fake_dataset, fake_model
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorbench.data.dataset import Dataset, Sample
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, Sample, open_dataset
 from colorbench.errors import UserError
 from colorbench.testing import check_dataset, fake_dataset
 from colorbench.testing import dataset_checks as module

@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import BatchScores, Curve, Prediction, ProtocolContext, ProtocolSpec, Summary
 from colorbench.registry import registered
-from colorbench.results.metric_spec import MetricSpec
+from colorbench.results import MetricSpec
 from colorbench.testing import CheckReport, check_protocol, fake_dataset
 from tests.support.voc import write_devkit
 

@@ -12,10 +12,8 @@ import torch
 from PIL import Image
 from skimage.data import coffee
 
-from colorbench.color.encoding import soft_encode
-from colorbench.color.lab import rgb_to_lab
-from colorbench.color.prior import load_prior, rebalancing_weights
-from colorbench.data.sources import open_dataset
+from colorbench.color import load_prior, rebalancing_weights, rgb_to_lab, soft_encode
+from colorbench.data import open_dataset
 from colorbench.errors import UserError
 from colorbench.training.image_cache import build_cache, crop_batch, open_cache
 from colorbench.training.initialization import kmeans_initialize

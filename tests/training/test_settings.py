@@ -13,9 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
-from colorbench.color.lab import rgb_to_lab
-from colorbench.color.prior import from_counts, hard_counts, load_prior, rebalancing_weights, smooth
-from colorbench.data.sources import open_dataset
+from colorbench.color import load_prior, rebalancing_weights, rgb_to_lab
+from colorbench.color.prior import from_counts, hard_counts, smooth
+from colorbench.data import open_dataset
 from colorbench.errors import UserError
 from colorbench.models.weights import save_weights
 from colorbench.training.accelerator import make_accelerator

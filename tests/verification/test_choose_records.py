@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from colorbench.errors import UserError
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.runner import run
-from colorbench.results.record import read_record
+from colorbench.evaluation import RunConfig, run
+from colorbench.results import read_record
 from colorbench.verification.choose_records import choose_common, choose_record, folder_of_model
 from tests.conftest import RunCommand
 from tests.support.engine import write_images

@@ -14,12 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.evaluation import aggregate
-from colorbench.results.load import load_run
-from colorbench.storage.hashing import content_fingerprint
-from colorbench.storage.npz import npz_bytes
+from colorbench.results import load_run
+from colorbench.storage import content_fingerprint, npz_bytes
 from colorbench.verification.checks import verify
 from protocols.auc import AucProtocol
 from protocols.fidelity import METRICS

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.runner import record_folder, run
+from colorbench.data import open_dataset
+from colorbench.evaluation import record_folder, run
 from colorbench.results.rows import read_rows
-from colorbench.storage.hashing import content_fingerprint
-from colorbench.storage.npz import npz_bytes
+from colorbench.storage import content_fingerprint, npz_bytes
 from colorbench.verification.checks import verify
 from colorbench.verification.schema import CLAIMED, Verification
 from protocols.human_study.analysis.fooling_rates import analyze
@@ -189,7 +188,7 @@ def test_a_protocol_that_is_not_installed_leaves_its_metrics_checked_by_their_ro
     folder = auc(tmp_path)
 
     def other(record: dict[str, Any]) -> None:
-        from colorbench.results.run_key import protocol_identity
+        from colorbench.results import protocol_identity
 
         protocol = record["protocol"]
         protocol.update(change)

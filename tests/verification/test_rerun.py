@@ -16,8 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.verification import file_access
 from colorbench.verification.checks import verify
 from colorbench.verification.isolated_model import positions_of

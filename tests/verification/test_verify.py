@@ -15,12 +15,11 @@ import numpy as np
 import pyarrow
 import pytest
 
-from colorbench.data.dataset import Dataset
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import aggregate
-from colorbench.results.load import load_run
-from colorbench.storage.safe_read import is_inside
+from colorbench.results import load_run
+from colorbench.storage import is_inside
 from colorbench.verification.checks import verify
 from colorbench.verification.remeasure import Wanted
 from colorbench.verification.rerun import TOLERANCE, departure, rerunner

@@ -12,17 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from colorbench.color.bins import nearest_bin
-from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
-from colorbench.color.prior import load_prior, rebalancing_weights
-from colorbench.data.decoding import decode_image
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources import open_dataset
+from colorbench.color import lab_to_rgb8, load_prior, nearest_bin, rebalancing_weights, rgb_to_lab
+from colorbench.data import decode_image, get_preprocessing, open_dataset
 from colorbench.errors import UserError
-from colorbench.metrics.auc import auc_statistics, pooled_statistics
-from colorbench.models.interfaces import ColorizerInput
-from colorbench.models.loaded import LoadedModel
-from colorbench.models.loading import load_model, model_factory, tags_of
+from colorbench.metrics import auc_statistics, pooled_statistics
+from colorbench.models import ColorizerInput, LoadedModel, load_model, model_factory, tags_of
 from colorbench.registry import registered
 from tests.support.released import downloaded
 from zoo.baselines import build_data

@@ -5,14 +5,10 @@ import torch
 from safetensors.torch import load_file
 from skimage.data import astronaut
 
-from colorbench.color.grid import ab_bins
-from colorbench.color.lab import rgb_to_lab
-from colorbench.color.prior import load_prior
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.models.interfaces import ColorizerInput, HasFeatures, PredictsDistribution
+from colorbench.color import ab_bins, load_prior, rgb_to_lab
+from colorbench.data import get_preprocessing, load_batches, open_dataset
+from colorbench.evaluation import GroundTruth, Prediction
+from colorbench.models import ColorizerInput, HasFeatures, PredictsDistribution
 from protocols.auc import AucProtocol
 from zoo.cic import CIC, CICClass
 from zoo.cic.network import Network, scaled

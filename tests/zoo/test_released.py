@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from colorbench.color import ab_bins, rgb_to_lab
 from colorbench.errors import UserError
 from colorbench.models import ColorizerInput, load_model
-from colorbench.storage.cache import cache_folder
+from colorbench.storage import cache_folder
 from zoo.cic import CIC
 from zoo.released import ECCV16, Siggraph17, colorizers
 from zoo.released.temperature import FACTOR, temperature_evidence
@@ -209,7 +209,7 @@ def test_offline_the_released_weights_are_one_line(name: str, tmp_path: Path, mo
 def test_at_the_first_sight_of_the_released_file_the_card_says_whether_the_temperature_is_folded_in(
     networks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from colorbench.storage.hashing import file_sha256
+    from colorbench.storage import file_sha256
 
     path, calls = networks["eccv16"][1], []
 

@@ -8,13 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from colorbench.data.loader import load_batches
-from colorbench.data.preprocessing import get_preprocessing
-from colorbench.data.sources import open_dataset
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.models.interfaces import ColorizerInput
-from colorbench.models.loading import load_model
-from colorbench.stats.paired import PairedDifference, paired_interval
+from colorbench.data import get_preprocessing, load_batches, open_dataset
+from colorbench.evaluation import GroundTruth, Prediction
+from colorbench.models import ColorizerInput, load_model
+from colorbench.stats import paired_interval
+from colorbench.stats.paired import PairedDifference
 from protocols.auc import AucProtocol
 
 IMAGES = Path(__file__).resolve().parents[3] / "shared" / "data" / "ilsvrc_val650"

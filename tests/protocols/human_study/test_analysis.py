@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from colorbench.errors import UserError
-from colorbench.reporting.format import too_few_images
+from colorbench.reporting import too_few_images
+from colorbench.results import read_record
 from colorbench.results.image_index import read_index
-from colorbench.results.record import read_record
 from colorbench.results.rows import read_rows
 from protocols.human_study.analysis.exclusions import apply
 from protocols.human_study.analysis.fooling_rates import Analysis, analyze, d_prime, side_bias

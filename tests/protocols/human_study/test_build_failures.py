@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from colorbench.data.sources import open_dataset
+from colorbench.data import open_dataset
 from colorbench.errors import UserError
 from protocols.human_study.build import build as building
 from protocols.human_study.build import predictions, stimuli, study_files

@@ -6,10 +6,9 @@ import numpy as np
 import pandas
 import pytest
 
-from colorbench.results.load import load_run
-from colorbench.results.record import read_record
-from colorbench.storage.hashing import content_fingerprint
-from colorbench.verification.checks import verify
+from colorbench.results import load_run, read_record
+from colorbench.storage import content_fingerprint
+from colorbench.verification import verify
 from protocols.human_study.analysis.fooling_rates import analyze
 from protocols.human_study.analysis.records import write_records
 from protocols.human_study.analysis.responses import study_data_of
