@@ -23,6 +23,7 @@ LARGEST_BATCH = 1 << 24
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 GrayPolicy = Literal["keep", "drop"]
+"""Whether images that have no color themselves are evaluated or passed over."""
 
 
 class SkippedImage(NamedTuple):
