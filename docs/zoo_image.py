@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from colorbench.color.lab import lab_to_rgb8, rgb_to_lab
-from colorbench.data.decoding import decode_image
-from colorbench.data.sources import open_dataset
-from colorbench.models.interfaces import ColorizerInput
-from colorbench.models.loading import load_model
+from colorbench.color import lab_to_rgb8, rgb_to_lab
+from colorbench.data import decode_image, open_dataset
+from colorbench.models import ColorizerInput, load_model
 
 MODELS = ("zoo/gray", "zoo/l2", "zoo/l2-ft", "zoo/cic-class", "zoo/cic")
 SIDE, GAP, HEAD = 176, 4, 26

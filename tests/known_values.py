@@ -37,7 +37,7 @@ import torch
 
 from colorbench.data import Dataset, open_dataset
 from colorbench.evaluation import RunConfig, get_protocol, run
-from colorbench.models.weights import save_weights
+from colorbench.models import save_weights
 from colorbench.results import MetricSpec, Record, read_record
 from protocols.distribution.presets import PRESETS as DISTRIBUTION_PRESETS
 from protocols.fidelity.presets import PRESETS

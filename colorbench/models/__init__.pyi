@@ -42,3 +42,4 @@ from .resize import resized as resized
 from .training_overlap import find_overlap as find_overlap
 from .weights import check_shapes as check_shapes
 from .weights import load_weights as load_weights
+from .weights import save_weights as save_weights

@@ -109,13 +109,13 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Whatever else such a file holds would be run to be read.
-        hint = "keep only its state dict, with colorbench.models.weights.save_weights"
+        hint = "keep only its state dict, with colorbench.models.save_weights"
         raise UserError("the file holds more than tensors, or is damaged", where=str(path), hint=hint) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise _damaged(path, error) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         contained = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__
-        hint = "keep only its state dict, with colorbench.models.weights.save_weights"
+        hint = "keep only its state dict, with colorbench.models.save_weights"
         raise UserError(f"the file holds no plain state dict, but: {contained}", where=str(path), hint=hint)
     return dict(state)
 

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from colorbench.color import Prior, rgb_to_lab, save_prior
 from colorbench.color.prior import from_counts, hard_counts, smooth, soft_counts
-from colorbench.models import ModelCard
-from colorbench.models.weights import save_weights
+from colorbench.models import ModelCard, save_weights
 from colorbench.storage import write_atomic
 from colorbench.training.figures import prior_plot
 from colorbench.training.preset import TrainingPreset

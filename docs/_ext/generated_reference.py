@@ -151,7 +151,7 @@ def first_line(module: ModuleType, name: str) -> str:
 
 def models_page() -> str:
     """Return one page: every installed model with its card and tags."""
-    from colorbench.models.loading import load_model, tags_of
+    from colorbench.models import load_model, tags_of
     from colorbench.registry import registered
 
     parts = ["# Models\n\nThe models of the installed packages. `colorbench show NAME` prints the same.\n"]

@@ -17,8 +17,7 @@ from torch import Tensor
 from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, record_folder, run
-from colorbench.models import load_classifier
-from colorbench.models.weights import save_weights
+from colorbench.models import load_classifier, save_weights
 from colorbench.results import load_run
 from colorbench.results.compare import compare
 from colorbench.storage import file_sha256

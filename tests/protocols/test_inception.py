@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torchvision.models import inception_v3
 
 from colorbench.errors import UserError
-from colorbench.models.weights import save_weights
+from colorbench.models import save_weights
 from protocols.distribution.backends import load_backend
 from protocols.distribution.inception import Inception
 

@@ -15,7 +15,7 @@ from torchvision import models
 from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, Prediction
-from colorbench.models.weights import save_weights
+from colorbench.models import save_weights
 from protocols.fidelity import FidelityProtocol, FidelityScorer
 
 pytest.importorskip("lpips")

@@ -20,8 +20,7 @@ from colorbench.color import lab_to_rgb8
 from colorbench.data import Dataset, Sample, decode_image, open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, metrics_of, run
-from colorbench.models import Classifier
-from colorbench.models.weights import save_weights
+from colorbench.models import Classifier, save_weights
 from protocols.semantic import SemanticProtocol, SemanticScorer
 from protocols.semantic.metrics import SCORES
 from tests.support.engine import Flat, TruthTeller, loaded, with_baselines, write_images

@@ -17,7 +17,7 @@ from colorbench.color import load_prior, rebalancing_weights, rgb_to_lab
 from colorbench.color.prior import from_counts, hard_counts, smooth
 from colorbench.data import open_dataset
 from colorbench.errors import UserError
-from colorbench.models.weights import save_weights
+from colorbench.models import save_weights
 from colorbench.training.accelerator import make_accelerator
 from colorbench.training.export import count_prior
 from colorbench.training.figures import prior_plot
