@@ -45,6 +45,6 @@ class MissingWeightsError(UserError):
 
 
 class RunError(UserError):
-    """A run that started well and failed: a model's wrong answer, a disk that is full."""
+    """A failure during a run: invalid output of a model, a full disk."""
 
     exit_code = 1

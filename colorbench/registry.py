@@ -150,7 +150,7 @@ def refuse_shadow(package: str) -> None:
     if found.parent != ours:
         in_the_way = found.parent if found.name == "__init__.py" else found
         raise UserError(
-            f"{in_the_way.name} hides colorbench's own package {package!r}",
+            f"{in_the_way.name} shadows colorbench's own package {package!r}",
             where=str(in_the_way),
             hint="rename it, or start colorbench from another folder",
         )
@@ -188,7 +188,7 @@ def _plugin(kind: Kind, point: EntryPoint, distribution: str, version: str) -> P
     name = f"{prefix}/{point.name}" if prefix and kind != "commands" else point.name
     problem = None
     if re.search(r"[/.:\s]", point.name):
-        problem = f"the entry-point name {point.name!r} may have no slash, dot, colon or space"
+        problem = f"the entry-point name {point.name!r} must not contain a slash, dot, colon or space"
     return Plugin(kind, name, distribution, version, point, problem)
 
 

@@ -278,7 +278,7 @@ def _curve(name: str, title: str, histogram: np.ndarray, total: float) -> Curve:
     """Return the cumulative curve of (152,) weighted shares by ceil(d)."""
     share = 100 * np.cumsum(histogram)[: LAST_THRESHOLD + 1] / total
     x = tuple(float(threshold) for threshold in range(LAST_THRESHOLD + 1))
-    return Curve(name, title, "distance in ab", "% of pixels within", x, tuple(share.tolist()))
+    return Curve(name, title, "ab error threshold", "pixels below the threshold, %", x, tuple(share.tolist()))
 
 
 def _effective(columns: Mapping[str, np.ndarray]) -> dict[str, float]:

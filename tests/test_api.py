@@ -132,8 +132,8 @@ WRONG: dict[str, Callable[[Dataset, Path], Any]] = {
     ),
     "zoo/gray": lambda data, out: colorbench.run("zoo/gry", "auc", data, output=out),
     "human-study": lambda data, out: colorbench.run("zoo/gray", "human-study", data, output=out),
-    "no protocol": lambda data, out: colorbench.run("zoo/gray", Warm, data, output=out),
-    "int is no protocol": lambda data, out: colorbench.run("zoo/gray", 3, data, output=out),  # type: ignore[call-overload]
+    "not a protocol": lambda data, out: colorbench.run("zoo/gray", Warm, data, output=out),
+    "int is not a protocol": lambda data, out: colorbench.run("zoo/gray", 3, data, output=out),  # type: ignore[call-overload]
     "data cannot be a int": lambda data, out: colorbench.run("zoo/gray", "auc", 3, output=out),  # type: ignore[call-overload]
     "data cannot be a list": lambda data, out: colorbench.predict("zoo/gray", [data]),  # type: ignore[arg-type]
     "card": lambda data, out: colorbench.run(3, "auc", data, output=out),
@@ -141,7 +141,7 @@ WRONG: dict[str, Callable[[Dataset, Path], Any]] = {
     "uint8": lambda data, out: colorbench.colorize(np.zeros((4, 4)), "zoo/gray"),
     "(0, 3)": lambda data, out: colorbench.colorize(np.zeros((0, 3), np.uint8), "zoo/gray"),
     "there": lambda data, out: colorbench.colorize(out / "nothing.png", "zoo/gray"),
-    "one record": lambda data, out: colorbench.compare(),
+    "at least two records": lambda data, out: colorbench.compare(),
     "record": lambda data, out: colorbench.read_record(out),
     "no such": lambda data, out: colorbench.verify(out / "nowhere"),
     "no folder": lambda data, out: colorbench.open_dataset(out / "nowhere"),

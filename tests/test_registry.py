@@ -149,7 +149,7 @@ def test_a_module_that_is_not_there_is_told_without_a_line_of_the_import_system(
 def test_an_entry_point_with_slash_or_dot_is_shown_as_broken(install: Install, name: str) -> None:
     install("odd", f"{name} = odd_module:Warm", odd_module=WARM)
     (plugin,) = (one for one in registry.registered("models") if one.distribution == "odd")
-    assert "may have no slash, dot, colon or space" in str(plugin.error())
+    assert "must not contain a slash, dot, colon or space" in str(plugin.error())
 
 
 def test_two_packages_that_claim_one_name_are_both_named(install: Install) -> None:
@@ -214,13 +214,13 @@ def test_a_folder_of_the_users_that_hides_ours_is_named(tmp_path: Path, kind: st
     (tmp_path / package).mkdir()
     (tmp_path / package / "__init__.py").touch()
     prediction = in_folder(tmp_path, kind, name)
-    assert f"{package} hides colorbench's own package '{package}' ({tmp_path.resolve() / package})" in prediction
+    assert f"{package} shadows colorbench's own package '{package}' ({tmp_path.resolve() / package})" in prediction
     assert "rename it, or start colorbench from another folder" in prediction
 
 
 def test_a_file_of_the_users_that_hides_ours_is_named(tmp_path: Path) -> None:
     (tmp_path / "zoo.py").touch()
-    assert f"zoo.py hides colorbench's own package 'zoo' ({tmp_path.resolve() / 'zoo.py'})" in in_folder(
+    assert f"zoo.py shadows colorbench's own package 'zoo' ({tmp_path.resolve() / 'zoo.py'})" in in_folder(
         tmp_path, "models", "zoo/gray"
     )
 

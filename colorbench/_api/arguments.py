@@ -38,7 +38,7 @@ def as_dataset(data: Data) -> Dataset:
 
 
 def as_roles(data: Data | Mapping[str, Data], roles: Mapping[str, Data]) -> dict[str, Dataset]:
-    """Return a dataset per role; what is given without a role is the role ``test``.
+    """Return a dataset per role; data without a role get the role ``test``.
 
     Raises:
         UserError: for a role that is given twice, and where there is none for ``test``.
@@ -58,7 +58,7 @@ def by_protocol(
     """Return parameters per protocol; those without a protocol's name belong to the only one.
 
     Raises:
-        UserError: for parameters that do not say which of several protocols is meant.
+        UserError: for parameters that do not say which of several protocols.
     """
     names = [one if isinstance(one, str) else one.spec.name for one in protocols]
     known = {*names, *(name.partition("@")[0] for name in names)}
@@ -68,7 +68,7 @@ def by_protocol(
         return named
     if len(names) > 1:
         key = next(iter(rest))
-        what = f"the parameter {key!r} does not say which of {len(names)} protocols is meant"
+        what = f"the parameter {key!r} is ambiguous for {len(names)} protocols"
         raise UserError(what, hint=f"write parameters={{{names[0]!r}: {{{key!r}: ...}}}}")
     return {**named, names[0]: {**named.get(names[0], {}), **rest}}
 
@@ -89,6 +89,6 @@ def as_pixels(image: Image.Image | np.ndarray | Path | str) -> tuple[str, np.nda
         raise UserError(str(error), where=str(image) if isinstance(image, str | Path) else None) from error
     array = np.asarray(image)
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)) or not array.size:
-        what = f"this is no image: an array of {array.dtype}, {array.shape}"
+        what = f"not an image: an array of {array.dtype}, {array.shape}"
         raise UserError(what, hint="give uint8 of shape (H, W) or (H, W, 3)")
     return "image", array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=2)

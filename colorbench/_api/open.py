@@ -53,7 +53,7 @@ def open_dataset(
         labels: a ``.csv`` with the columns ``file`` and ``class_index``.
 
     Returns:
-        The dataset, its samples sorted by id; ``remarks`` tell what was passed over.
+        The dataset, its samples sorted by id; ``remarks`` tell what was ignored.
 
     Raises:
         UserError: for what is missing, empty, or does not match.

@@ -104,7 +104,7 @@ def colorize(
 ) -> Image.Image:
     """Colorize one image at its full size.
 
-    The image's own lightness is kept; only the colors come from the model, which sees a small copy.
+    The output has the lightness of the image; only the colors come from the model, which gets a small copy.
 
     Args:
         image: a path, a Pillow image, or an array of uint8, (H, W) gray or (H, W, 3) sRGB.

@@ -49,7 +49,7 @@ def compare(
     loaded: list[LoadedRun] = [one for one in records if isinstance(one, LoadedRun)]
     if len(loaded) < len(records):
         if loaded:
-            raise UserError("records are given in two forms", hint="give all by their folders")
+            raise UserError("results and folders were mixed", hint="give only folders, or only loaded results")
         paths = [record_folder(Path(output), one) if isinstance(one, Record) else Path(str(one)) for one in records]
         loaded = [load_run(folder) for folder in choose_common(paths, protocol)]
     headline = headline_of(loaded[0].record.protocol.name) if loaded else None

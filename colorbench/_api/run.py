@@ -120,7 +120,7 @@ def run(
 
     Raises:
         UserError: for anything that the caller can fix.
-        RunError: for a run that failed; what is finished is kept.
+        RunError: if a run failed; finished shards are kept.
 
     Example:
         >>> import colorbench
@@ -155,7 +155,7 @@ def run(
     )
     for protocol, _ in asked_protocols(config):
         if not getattr(protocol, "gives_record", True):
-            what = f"{protocol.spec.name} asks participants, so that a run gives no record"
+            what = f"{protocol.spec.name} asks participants, so a run makes no record"
             raise UserError(what, hint="build the study with `colorbench study build`")
     records = run_config(config, listener or LogProgress())
     wanted = {one if isinstance(one, str) else getattr(one, "full_name", None) for one in named}

@@ -63,7 +63,7 @@ def score(
         parameters: of the protocol, as for ``run``: ``{"preprocessing": "native"}``.
         gray_policy: ``keep`` or ``drop`` images that have no color themselves.
         limit: evaluate this many images, a fixed random subset.
-        output: folder where the results are kept, with the scores of each image; None: they are only returned.
+        output: folder for the results, with scores per image; None: they are only returned.
         listener: is told of progress; None: messages go to the logger ``colorbench``.
 
     Returns:
@@ -127,5 +127,7 @@ def scored(
         )
         records = run_config(config, listener)
     if not records:
-        raise UserError(f"{protocols[0]} gives no record here: it asks people", hint="see `colorbench study build`")
+        raise UserError(
+            f"{protocols[0]} needs participants, so it makes no record here", hint="see `colorbench study build`"
+        )
     return records

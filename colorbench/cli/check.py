@@ -1,4 +1,4 @@
-"""``colorbench check``: whether a model, a protocol or a dataset keeps what colorbench relies on."""
+"""``colorbench check``: check that a model, protocol or dataset conforms to colorbench."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check(
         str,
         typer.Argument(
             metavar="MODEL|PROTOCOL|DATASET",
-            help="A name as --model, --protocol or --data takes it, FILE.py:CLASS, or a folder of images.",
+            help="Name of a model, protocol or dataset, FILE.py:CLASS, or a folder of images.",
         ),
     ],
     data: Annotated[
@@ -31,16 +31,16 @@ def check(
             "--data",
             "-d",
             metavar="[ROLE=]DIR",
-            help="Images to check a model or a protocol with [default: crops of the packaged images].",
+            help="Images for checking a model or protocol [default: crops of the packaged images].",
         ),
     ] = None,
     param: Annotated[
         list[str] | None,
-        typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the protocol; may be given several times."),
+        typer.Option("--param", metavar="NAME=VALUE", help="Parameter of the protocol; repeatable."),
     ] = None,
     skip: Annotated[
         list[str] | None,
-        typer.Option("--skip", metavar="CHECK", help="Leave out one check; may be given several times."),
+        typer.Option("--skip", metavar="CHECK", help="Skip this check; repeatable."),
     ] = None,
     device: Device = "cpu",
     json: Json = False,
@@ -64,11 +64,11 @@ def check(
     kind = kind_of(name)
     for flag, given in (("--param", param), ("--data", data)):
         if given and kind not in {"--param": ("protocol",), "--data": ("model", "protocol")}[flag]:
-            raise UserError(f"the check of a {kind} takes no {flag}", hint="leave it away")
+            raise UserError(f"the check of a {kind} does not take {flag}", hint="remove it")
     parameters = key_values([one.removeprefix(f"{name.partition('@')[0]}.") for one in param or []], "--param")
     sets = {role: open_dataset(folder) for role, folder in by_role(data or []).items()}
     if sets and "test" not in sets:
-        raise UserError("images to score are missing", hint="give --data test=DIR")
+        raise UserError("there are no images to score", hint="give --data test=DIR")
     with standard_output_kept():
         report = check_target(
             name, parameters=parameters or None, data=sets or None, device=device, skip=tuple(skip or ())

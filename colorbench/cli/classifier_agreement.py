@@ -30,7 +30,7 @@ def show_classifiers(console: Console, records: Sequence[Record], score: str) ->
         return
     line(
         console,
-        Text.assemble(("Does the verdict depend on the classifier?", "bold"), f" {table.score}, value and rank"),
+        Text.assemble(("Agreement between classifiers", "bold"), f" {table.score}, value and rank"),
     )
     console.print(Padding(values(table), (1, 0)))
     for sentence in sentences(table):
@@ -61,14 +61,14 @@ def sentences(table: ClassifiersTable) -> Iterator[str]:
         tau, disputed = table.correlation(one, other), table.disputed(one, other)
         names = f"{table.classifiers[one]} and {table.classifiers[other]}"
         if math.isnan(tau):
-            yield f"{names}: no order to compare, one of them gives all models the same."
+            yield f"{names}: not comparable: one of them gives all models the same score."
             continue
         summary = f"{names}: rank correlation {tau:.2f} (Kendall's tau-b, {len(table.models)} models); "
         if not disputed:
-            yield f"{summary}no two models in opposite orders."
+            yield f"{summary}all pairs of models have the same order."
             continue
         pairs = ", ".join(f"{a} / {b}" for a, b in disputed[:3])
         more = " ..." if len(disputed) > 3 else ""
-        yield f"{summary}{len(disputed)} of {count} pairs of models in opposite orders: {pairs}{more}."
+        yield f"{summary}{len(disputed)} of {count} pairs of models have opposite orders: {pairs}{more}."
     if len(table.models) < 5:
-        yield f"Of {len(table.models)} models an order says little; name more with --model."
+        yield f"Of {len(table.models)} models, a rank correlation says little; evaluate more models."

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def colorize(
     ctx: typer.Context,
     images: Annotated[list[Path], typer.Argument(metavar="PHOTO...", help="Images, or folders of them.")],
-    model: Annotated[str, typer.Option("--model", "-m", metavar="NAME", help="A name that `colorbench list` shows.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", metavar="NAME", help="Name of a model, see `colorbench list`.")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the PNG files.")],
     weights: Weights = None,
     contract: Contract = None,
@@ -47,7 +49,7 @@ def colorize(
     from colorbench.models import load_model
     from colorbench.storage import check_writable
 
-    tell_when_interrupted(f"the images that are finished lie in {output}")
+    tell_when_interrupted(f"finished images are in {output}")
     terminal = console(text_to_stderr=True)
     plan = targets(images, output, overwrite=overwrite, say=lambda line: terminal.print(line, soft_wrap=True))
     check_writable(output)
@@ -62,13 +64,13 @@ def colorize(
                 rgb = decode_file(source).rgb
             except UnreadableImage as error:
                 failed.append(f"{source}: {error}")
-                bar.message(f"left out: {failed[-1]}")
+                bar.message(f"skipped: {failed[-1]}")
             else:
                 write_png(target, colorize_image(loaded, rgb, id=source.name, seed=seed, device=position))
             bar.advanced(1, done / (perf_counter() - started))
     typer.echo(f"colorized {len(plan) - len(failed)} of {len(plan)} with {loaded.full_name}: {output}")
     if failed:
-        raise RunError(f"images that could not be read: {len(failed)}", where=failed[0])
+        raise RunError(f"unreadable images: {len(failed)}", where=failed[0])
 
 
 def targets(
@@ -80,7 +82,7 @@ def targets(
         images: files, whatever their suffix, and folders, of which ``data.walk`` takes the images.
         output: a folder.
         overwrite: whether files that are there are replaced.
-        say: is told what was passed over.
+        say: is told what was ignored.
 
     Raises:
         UserError: for a path that is not there, an empty folder, two images with one target, an image that
@@ -109,17 +111,15 @@ def targets(
     sources: dict[Path, Path] = {}
     for source, target in plan.items():
         if target in sources and sources[target].resolve() != source.resolve():
-            raise UserError(
-                f"{sources[target]} and {source} would both become {target}", hint="colorize them into two folders"
-            )
+            raise UserError(f"{sources[target]} and {source} would both become {target}", hint="use two output folders")
         sources[target] = source
         if target.exists() and target.resolve() == source.resolve():
-            what = "an image would be replaced by its own result"
+            what = "an input image would be overwritten by its result"
             raise UserError(what, where=str(source), hint="give another --output")
     there = [target for target in sources if target.exists()]
     if there and not overwrite:
         hint = "give another --output, or --overwrite to replace them"
-        raise UserError(f"images that are there already: {len(there)}", where=str(there[0]), hint=hint)
+        raise UserError(f"images that already exist: {len(there)}", where=str(there[0]), hint=hint)
     return {source: target for target, source in sources.items()}
 
 

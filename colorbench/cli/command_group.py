@@ -55,12 +55,12 @@ OWN_PLUGINS = {
 
 # What a disk says when it cannot be written: the user's to fix, whatever call met it.
 DISK_TROUBLE = {
-    errno.ENOSPC: "free some space and run the same command again: finished work is kept",
-    errno.EDQUOT: "free some of your quota and run the same command again: finished work is kept",
-    errno.EFBIG: "raise this process's limit on the size of a file (ulimit -f), or choose another place with --output",
-    errno.EROFS: "choose another place with --output",
-    errno.EACCES: "check its permissions, or choose another place with --output",
-    errno.EPERM: "check its permissions, or choose another place with --output",
+    errno.ENOSPC: "free disk space, then run the same command to resume",
+    errno.EDQUOT: "free some of your quota, then run the same command to resume",
+    errno.EFBIG: "raise the file size limit (ulimit -f), or use another --output",
+    errno.EROFS: "use another --output",
+    errno.EACCES: "check the permissions, or use another --output",
+    errno.EPERM: "check the permissions, or use another --output",
 }
 
 
@@ -143,7 +143,7 @@ def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
 
 
 def sentence(error: UserError) -> str:
-    """Return what happened, where and how to fix it; the hint is a sentence of its own."""
+    """Return what happened, where, and a hint as a separate sentence."""
     if error.hint is None:
         return str(error)
     return f"{str(error).removesuffix(error.hint)}{error.hint[0].upper()}{error.hint[1:]}"

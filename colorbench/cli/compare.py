@@ -82,7 +82,7 @@ def show(terminal: Console, found: Comparison) -> None:
 
     from colorbench.cli.console import line
 
-    protocol = f"{found.protocol} version {found.protocol_version}"
+    protocol = f"{found.protocol} v{found.protocol_version}"
     line(terminal, f"{protocol} · {found.n} images of {found.dataset} · {found.preprocessing}")
     for a, b in dict.fromkeys((test.a, test.b) for test in found.tests):
         tests = [test for test in found.tests if (test.a, test.b) == (a, b)]
@@ -114,7 +114,7 @@ def differences(tests: Sequence[PairedTest]) -> Table:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
-    for head in ("A\nB", "A − B", "p\nd", "A better\nB better", "needed"):
+    for head in ("A\nB", "A − B", "p\nd", "A better\nB better", "images\nneeded"):
         table.add_column(head, justify="right", no_wrap=True)
     for test in tests:
         unit = test.unit
@@ -152,7 +152,7 @@ def needed(images: int | None) -> str:
 
 def verdicts(tests: Sequence[PairedTest]) -> list[str]:
     """Return what the tests show, a sentence for each outcome."""
-    from colorbench.reporting import format_number
+    from colorbench.reporting import format_difference
 
     stated = []
     for side, metrics in (("A", [t for t in tests if t.verdict == "a"]), ("B", [t for t in tests if t.verdict == "b"])):
@@ -163,12 +163,12 @@ def verdicts(tests: Sequence[PairedTest]) -> list[str]:
     undecided = [
         test.metric
         if test.detectable is None
-        else f"{test.metric} (one of {format_number(test.detectable, test.unit)} {test.unit}".rstrip() + " would show)"
+        else f"{test.metric} (MDE {format_difference(test.detectable, test.unit)})"
         for test in tests
         if test.verdict == "undecided"
     ]
     if undecided:
-        stated.append(f"no difference is shown: {', '.join(undecided)}")
+        stated.append(f"no significant difference: {', '.join(undecided)}")
     for reason in dict.fromkeys(test.untested for test in tests if test.untested):
         names = [test.metric for test in tests if test.untested == reason]
         stated.append(f"not tested: {', '.join(names)} ({reason})")
@@ -183,12 +183,12 @@ def images(test: PairedTest) -> Table:
     from colorbench.reporting import format_number
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(f"images that decide {test.metric} most", no_wrap=True)
+    table.add_column(f"images that contribute most to {test.metric}", no_wrap=True)
     for head in ("A", "B", "weight"):
         table.add_column(head, justify="right", no_wrap=True)
     for one in test.images:
         name = one.id if len(one.id) <= LONGEST_NAME else f"…{one.id[1 - LONGEST_NAME :]}"
-        # Ids come from other people's files: printed as they are, but for what would move the cursor.
+        # Ids are untrusted: control characters must not reach the terminal.
         shown = "".join(sign if sign.isprintable() else "?" for sign in name)
         table.add_row(
             Text(shown), format_number(one.a, test.unit), format_number(one.b, test.unit), f"{one.weight:.2f} %"
@@ -197,12 +197,12 @@ def images(test: PairedTest) -> Table:
 
 
 def ranks(found: Comparison) -> Table:
-    """Build the table of the ranks that each model may have, one row per metric, the best model first."""
+    """Build the table of rank intervals, one row per metric, the best model first."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
-    table.add_column("ranks that each may have, all at once", overflow="fold")
+    table.add_column("simultaneous 95 % rank intervals", overflow="fold")
     directions = {test.metric: test.higher_is_better for test in found.tests}
     for metric in dict.fromkeys(one.metric for one in found.ranks):
         sign = 1 if directions[metric] is False else -1
@@ -220,9 +220,10 @@ def meaning(tests: int) -> Text:
     """Return the explanation of how to read the table."""
     from rich.text import Text
 
-    several = f", adjusted for {tests} tests (Holm)" if tests > 1 else ""
+    several = f", Holm-corrected for {tests} tests" if tests > 1 else ""
     return Text(
-        f"p: how often models without a difference would differ so much{several}. d: the difference in units of its "
-        "spread from image to image. needed: images that show such a difference with 80 % probability.",
+        f"p: two-sided sign-flip test{several}. d: effect size (difference / its standard deviation over images). "
+        "images needed: to detect this difference with 80 % power. MDE: smallest difference that these images detect "
+        "with 80 % power.",
         style="dim",
     )

@@ -78,7 +78,7 @@ class ResultPrinter:
             beside: records of other models with the same protocol on the same images; baselines become columns.
             explanations: metric name -> one sentence.
             headline: the metric that boards sort by.
-            folder: where the record lies; None: nowhere, it is not kept.
+            folder: folder of the record; None if it is not saved.
             explain: whether each metric is explained.
         """
         first = too_few_images(record)
@@ -116,7 +116,7 @@ def line(console: Console, text: str | Text, style: str | None = None) -> None:
 
 
 def heading(record: Record) -> Text:
-    """Return which model was measured, how and on what."""
+    """Return a line with model, protocol and dataset."""
     return Text.assemble((record.model.name, "bold"), f" · {measured_on(record)}")
 
 
@@ -125,7 +125,7 @@ def measured_on(record: Record) -> str:
     data, protocol = record.dataset, record.protocol
     name = name_with_preset(protocol.name, protocol.version, protocol.parameters)
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
-    return f"{name} version {protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
+    return f"{name} v{protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
 
 
 def summary(records: Sequence[Record], headline: str, width: int) -> Table:
@@ -159,30 +159,30 @@ def summary(records: Sequence[Record], headline: str, width: int) -> Table:
 
 
 def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
-    """Build the table of metrics: the model, its difference from gray or from its controls, and the baselines."""
+    """Build the table of metrics: the model, its difference from gray or its controls, and the baselines."""
     # No lines between columns: every character counts in 80.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
     short = record.model.name.rpartition("/")[2]
     table.add_column(short if len(short) <= LONGEST_HEAD else "the model", justify="right", no_wrap=True)
-    # In 80 characters there is no room for a second difference: ``against_constant`` says the one that counts.
-    minus = difference_from(record, narrow=True)
-    for head, _ in minus:
+    # 80 columns have no room for a second difference: ``difference_from_constant_color`` gives that of the headline.
+    deltas = difference_from(record, narrow=True)
+    for head, _ in deltas:
         table.add_column(head, justify="right", no_wrap=True)
     columns = [(head, values(other)) for head, other in baselines(record, beside)]
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for metric in record.metrics:
         cells = [title(metric, headline), with_interval(metric)]
-        cells += [with_interval(differences.get(metric.name), metric.unit) for _, differences in minus]
+        cells += [with_interval(differences.get(metric.name), metric.unit) for _, differences in deltas]
         cells += [Text(format_number(others.get(metric.name), metric.unit)) for _, others in columns]
         table.add_row(*cells)
     return table
 
 
 def title(metric: Metric, headline: str) -> Text:
-    """Name over unit, direction and number of images; the headline stands out."""
-    size = f"n {metric.n}, eff. {metric.effective_n:.0f}" if low_effective_n(metric) else f"n {metric.n}"
+    """Return name, unit, direction and number of images; the headline is bold."""
+    size = f"n {metric.n}, n_eff {metric.effective_n:.0f}" if low_effective_n(metric) else f"n {metric.n}"
     arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
     text = Text(metric.name, style="bold" if metric.name == headline else "")
     unit = f"{metric.unit}{arrow}".strip()
@@ -190,9 +190,9 @@ def title(metric: Metric, headline: str) -> Text:
 
 
 def with_interval(measured: Metric | Difference | None, unit: str | None = None) -> Text:
-    """Format a value over its interval.
+    """Format a value with its interval below it.
 
-    A difference (``unit`` given) has a sign, and stands out when it excludes 0.
+    A difference (``unit`` given) has a sign, and is bold if its interval excludes 0.
     """
     if measured is None:
         return Text("–")
@@ -205,14 +205,14 @@ def with_interval(measured: Metric | Difference | None, unit: str | None = None)
 
 
 def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> RenderableType:
-    """Return what each number means, for a reader who meets it for the first time."""
+    """Return the explanations of the metrics."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)
     for metric in record.metrics:
         explanation = explanations.get(metric.name, "" if len(record.metrics) > len(explanations) else metric.title)
         if not explanation:
-            continue  # one of many of a kind, such as a layer's: the headline's words say what it is
+            continue  # one of many similar metrics, such as one per layer: the headline explains them
         if metric.name == headline:
             explanation = f"{explanation.rstrip('.')}. Primary metric."
         grid.add_row(Text(metric.name, style="bold" if metric.name == headline else ""), Text(explanation))
@@ -220,10 +220,10 @@ def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> R
         low_high = "95 % bootstrap confidence interval over images"
         grid.add_row(Text("[low, high]"), Text(low_high))
     if any(low_effective_n(metric) for metric in record.metrics):
-        grid.add_row(Text("eff."), Text("how many images decide the number, as their weights differ"))
+        grid.add_row(Text("n_eff"), Text("effective sample size: images of equal weight that would be as precise"))
     return Padding(grid, (0, 0, 1, 0))
 
 
 def console(*, text_to_stderr: bool) -> Console:
-    """Return the console for messages to people: standard output, unless that is reserved for JSON."""
+    """Return the console for messages: standard output, unless that is reserved for JSON."""
     return Console(stderr=text_to_stderr, highlight=False, soft_wrap=False, emoji=False, markup=False)

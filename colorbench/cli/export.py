@@ -13,7 +13,7 @@ from colorbench.errors import UserError
 
 def export(
     ctx: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name that `colorbench list` shows.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model, see `colorbench list`.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.onnx", help="Output file; FILE.toml is written beside it.")
     ],
@@ -33,7 +33,7 @@ def export(
 
     for file in (output, output.with_suffix(".toml")):
         if file.exists() and not overwrite:
-            raise UserError("this file is there already", where=str(file), hint="--overwrite replaces it")
+            raise UserError("this file already exists", where=str(file), hint="--overwrite replaces it")
     check_writable(output.parent)
     loaded = load_model(model, weights=weights, decode=decode, temperature=temperature)
     written = export_onnx(loaded, output)

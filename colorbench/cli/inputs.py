@@ -73,4 +73,4 @@ def inputs(
             bar.message(f"left out: {one.id}: {one.reason}")
     typer.echo(f"wrote {len(manifest.images)} of {len(dataset)} images of {dataset.name}, and manifest.json: {output}")
     if skipped:
-        raise RunError(f"images that could not be read: {len(skipped)}", where=f"{skipped[0].id}: {skipped[0].reason}")
+        raise RunError(f"unreadable images: {len(skipped)}", where=f"{skipped[0].id}: {skipped[0].reason}")

@@ -23,13 +23,13 @@ _message = "nothing was left half done"
 
 
 def tell_when_interrupted(message: str) -> None:
-    """Set what is said of the work done so far when the process is interrupted from now on."""
+    """Set the message about finished work that an interruption prints from now on."""
     global _message
     _message = message
 
 
 def current_message() -> str:
-    """Return what is printed about the work done so far."""
+    """Return the message about finished work."""
     return _message
 
 
@@ -52,7 +52,7 @@ def exit_on_interrupt() -> Iterator[None]:
             _leave()
         raise
     finally:
-        # Still within reach of a late Ctrl-C: the interpreter's own end would answer it with a traceback.
+        # A late Ctrl-C can still arrive here, and the interpreter would print a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN if sys.exc_info()[0] is SystemExit else signal.default_int_handler)
 
 

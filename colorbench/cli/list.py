@@ -1,4 +1,4 @@
-"""``colorbench list``: what is installed."""
+"""``colorbench list``: list models, protocols and datasets."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
     print_group(terminal, "models", found["models"], ("name", "role", "title"))
     print_group(terminal, "protocols", found["protocols"], ("name", "version", "title"))
     print_group(terminal, "datasets", found["datasets"], ("name", "images", "title"))
-    terminal.print("Also: FILE.py:CLASS, images:DIR (images that are there already), and any folder of images.")
-    terminal.print("`colorbench show NAME` says more of each.")
+    terminal.print("Also: FILE.py:CLASS, images:DIR (existing predictions), and any folder of images.")
+    terminal.print("`colorbench show NAME` shows details.")
 
 
 def datasets() -> list[dict[str, Any]]:

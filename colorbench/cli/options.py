@@ -25,9 +25,7 @@ Debug = Annotated[
 ]
 Device = Annotated[
     str,
-    typer.Option(
-        "--device", metavar="NAME", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` takes a GPU where there is one."
-    ),
+    typer.Option("--device", metavar="NAME", help="`cpu`, `cuda`, `cuda:1`, `mps`; `auto` uses a GPU if there is one."),
 ]
 
 
@@ -52,7 +50,7 @@ Format = Annotated[str, typer.Option("--format", metavar="text|markdown", help="
 FORMATS = ("text", "markdown")
 Explain = Annotated[bool, typer.Option("--explain", help="Explain what each metric means.")]
 Figures = Annotated[
-    Path | None, typer.Option("--figures", metavar="DIR", help="Also write the plots there for a paper: PDF and SVG.")
+    Path | None, typer.Option("--figures", metavar="DIR", help="Also write the plots to this folder, as PDF and SVG.")
 ]
 Limit = Annotated[
     int | None,
@@ -97,7 +95,7 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
-            raise UserError(f"{flag} wants key=value, got {pair!r}", hint=f"write for example {flag} step=1")
+            raise UserError(f"{flag} wants key=value, got {pair!r}", hint=f"for example {flag} step=1")
         if key in values:
             raise UserError(f"{flag} {key} is given twice", hint="give it once")
         values[key] = literal(text)

@@ -52,11 +52,11 @@ def prior(
     from colorbench.storage import check_writable
 
     if smooth and soft:
-        raise UserError("soft counts are smooth already, and smoothing twice flattens them", hint="add --hard")
+        raise UserError("soft counts are already smooth", hint="add --hard")
     if output.suffix != ".npy":
         raise UserError(f"a prior is a .npy file, not {output.name!r}", hint=f"write --output {output.stem}.npy")
     if output.exists() and not overwrite:
-        raise UserError("this file is there already", where=str(output), hint="--overwrite replaces it")
+        raise UserError("this file already exists", where=str(output), hint="--overwrite replaces it")
     check_writable(output.parent)
     terminal = console(text_to_stderr=json)
     counted = count(data, list_file, limit, preprocessing, soft, terminal)
@@ -103,7 +103,7 @@ def count(
             bar.advanced(len(batch.ids) + len(batch.skipped), images / (perf_counter() - started))
     if not images:
         where = f"the first: {skipped[0].id}: {skipped[0].reason}" if skipped else dataset.name
-        raise RunError("not one image could be read", where=where)
+        raise RunError("none of the images could be read", where=where)
     if skipped:
         terminal.print(f"left out {len(skipped)}, the first being {skipped[0].id}: {skipped[0].reason}", soft_wrap=True)
     return from_counts(counts, "soft" if soft else "hard", dataset.name, images=images)
@@ -123,10 +123,10 @@ def print_prior(terminal: Console, prior: Prior, path: Path) -> None:
     for index in np.argsort(-p, kind="stable")[:TOP]:
         a, b = ab_bins()[index].tolist()
         table.add_row(f"({a:.0f}, {b:.0f})", f"{100 * p[index]:.2f} %")
-    terminal.print(f"{prior.kind} prior of {prior.images} images of {prior.name}; of {len(p)} bins the commonest:")
+    terminal.print(f"{prior.kind} prior of {prior.images} images of {prior.name}; most common of the {len(p)} bins:")
     terminal.print(table)
     terminal.print(
-        f"entropy {prior.entropy:.3f} nats, as of {np.exp(prior.entropy):.1f} equally common bins; "
+        f"entropy {prior.entropy:.3f} nats, as much as {np.exp(prior.entropy):.1f} equally common bins; "
         f"{int((p == 0).sum())} bins never occur",
         soft_wrap=True,
     )

@@ -1,4 +1,4 @@
-"""A bar with images per second and the time left, on a terminal only; elsewhere a few plain lines."""
+"""Show progress: a bar with speed and remaining time on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class TransientBar:
-    """A bar with one changing text and the time left, drawn on ``console`` while it is a terminal.
+    """Show a bar with a status text and the remaining time, if ``console`` is a terminal.
 
-    Used as a context, so that the bar is gone when the table comes, and when an error does.
+    It is a context manager that removes the bar at the end, so that tables and errors are printed without it.
     """
 
     def __init__(self, console: Console, *, quiet: bool = False, speed_period: float = 30.0) -> None:
         """Set up the bar.
 
-        ``quiet``: no bar; ``speed_period``: seconds of the past from which the time left is estimated.
+        Args:
+            console: where it is drawn.
+            quiet: no bar.
+            speed_period: seconds over which the speed is averaged to estimate the remaining time.
         """
         self.console = console
         self._bar = Progress(
@@ -45,7 +48,7 @@ class TransientBar:
         self._bar.stop()
 
     def message(self, text: str) -> None:
-        """Print one line for people."""
+        """Print one line."""
         self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
@@ -54,7 +57,7 @@ LOG_PERIOD = 30.0
 
 
 class ProgressBar(TransientBar):
-    """Listens to a run: a bar on a terminal; elsewhere a line every half minute, for logs."""
+    """Show the progress of a run: a bar on a terminal, elsewhere a line every half minute."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         """Set up the bar; ``quiet``: neither bar nor lines nor messages."""
@@ -70,7 +73,7 @@ class ProgressBar(TransientBar):
             super().message(text)
 
     def started(self, total: int) -> None:
-        """Start the bar for ``total`` images that are still to be evaluated."""
+        """Start the bar for ``total`` images."""
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task("images", total=total, beside="")
@@ -94,10 +97,10 @@ _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")
 
 
 class TrainingProgress(TransientBar):
-    """Listens to a training."""
+    """Show the progress of a training run."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
-        """Set up the bar; ``quiet``: no bar, as in all but the first of several processes."""
+        """Set up the bar; ``quiet``: no bar, for all but the first of several processes."""
         super().__init__(console, quiet=quiet, speed_period=300)
         self._task = self._bar.add_task("step", total=None, beside="")
         self._first: tuple[int, float] | None = None
@@ -109,17 +112,17 @@ class TrainingProgress(TransientBar):
         self._bar.update(self._task, completed=step, total=steps)
 
     def stepped(self, step: int, steps: int, figures: Mapping[str, float], images_per_second: float) -> None:
-        """Show the metrics of the steps since the last call."""
+        """Show the training metrics since the last call."""
         status = f"{_message(figures)}  {images_per_second:.0f} images/s"
         self._bar.update(self._task, beside=status)
         if not self.console.is_terminal:
             self.message(f"step {step}/{steps}  {status}{self._left(step, steps)}")
 
     def validated(self, step: int, figures: Mapping[str, float]) -> None:
-        """Print the metrics of the validation images."""
+        """Print the metrics of the validation split."""
         gray = figures.get("gray_auc_rebalanced_stable")
         beside = "" if gray is None else f"  (gray {figures['gray_auc_raw']:.2f}, {gray:.2f})"
-        self.message(f"held at step {step}: {_message(figures)}{beside}")
+        self.message(f"validation at step {step}: {_message(figures)}{beside}")
 
     def _left(self, step: int, steps: int) -> str:
         if self._first is None or step <= self._first[0] or step == steps:

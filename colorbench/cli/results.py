@@ -61,7 +61,7 @@ def show_results(
             try:
                 _write(record, beside, folder, figures, explanations, spec.headline)
             except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
-                closing.console.print(f"no page or figure was written: {error}", soft_wrap=True, markup=False)
+                closing.console.print(f"the report could not be written: {error}", soft_wrap=True, markup=False)
         if how.format == "markdown":
             # Not through the console, which would break the lines of a wide table.
             text = f"**{members[0].protocol.name}**, {members[0].dataset.n_evaluated} images of"

@@ -87,7 +87,10 @@ def run(
     ] = "gallery",
     figures: Figures = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Also evaluate the gray, constant and ground-truth rows.")
+        bool,
+        typer.Option(
+            "--baselines/--no-baselines", help="Also evaluate the gray, constant-color and ground-truth rows."
+        ),
     ] = True,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Resume or reuse existing results, or recompute.")
@@ -200,7 +203,7 @@ def by_role(data: Sequence[str]) -> dict[str, str]:
         known = bool(equals) and role in ROLES and not Path(given).exists()
         role, position = (role, position) if known else ("test", given)
         if role in found:
-            raise UserError("--data is given twice", where=given, hint="measure one set of images at a time")
+            raise UserError("--data is given twice", where=given, hint="evaluate one dataset at a time")
         found[role] = position
     return found
 
@@ -213,8 +216,8 @@ def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
     """
     for key, value in options.items():
         if value is not None and len(models) > 1:
-            what = f"--{key} does not say which of {len(models)} models is meant"
-            raise UserError(what, hint=f"write it with the name: -m '{models[0]}[{key}={value}]'")
+            what = f"--{key} is ambiguous for {len(models)} models"
+            raise UserError(what, hint=f"write it with the model name: -m '{models[0]}[{key}={value}]'")
 
 
 def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -233,6 +236,6 @@ def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str
         elif len(protocols) == 1:
             found.setdefault(protocols[0], {})[key] = value
         else:
-            what = f"--param {key} does not say which of {len(protocols)} protocols is meant"
+            what = f"--param {key} is ambiguous for {len(protocols)} protocols"
             raise UserError(what, hint=f"write for example --param {protocols[0]}.{key}=...")
     return found

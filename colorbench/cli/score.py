@@ -17,7 +17,7 @@ def score(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="Folder of predicted color images.")],
     ground_truth: Annotated[
         str,
-        typer.Argument(metavar="GROUND_TRUTH", help="Folder of the original images; or as --data takes it."),
+        typer.Argument(metavar="GROUND_TRUTH", help="Folder of the ground-truth images, or a dataset as for --data."),
     ],
     protocol: Annotated[
         list[str] | None,
@@ -32,7 +32,9 @@ def score(
     gray: Annotated[str, typer.Option("--gray", metavar="keep|drop", help="Keep or drop grayscale images.")] = "keep",
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Also keep the results there, with scores of each image."),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Also save the results to this folder, with scores per image."
+        ),
     ] = None,
     format: Format = "text",
     explain: Explain = False,

@@ -43,7 +43,7 @@ def show(
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return what is known of a name, by heading.
+    """Return the details of a name, by heading.
 
     Raises:
         UserError: for an unknown name, suggesting the nearest of all kinds.
@@ -106,7 +106,7 @@ def model(name: str) -> dict[str, Any]:
 
 
 def listed_dataset(name: str) -> dict[str, Any]:
-    """Return what is known of a set of images that is named by a list or rule."""
+    """Return the details of a named dataset."""
     from colorbench.data.listed_set import listed_set
 
     found = listed_set(name)
@@ -126,7 +126,7 @@ def listed_dataset(name: str) -> dict[str, Any]:
 
 
 def model_without_weights(name: str, error: MissingWeightsError) -> dict[str, Any]:
-    """Return what is known of a model whose weights would have to be downloaded: its class's card and its tags.
+    """Return the details of a model without loading (downloading) its weights: the card of its class and its tags.
 
     Raises:
         MissingWeightsError: for a model whose class has no card.
@@ -217,7 +217,7 @@ def explanations_of(spec: ProtocolSpec, record: Record) -> dict[str, str]:
 
 
 def samples() -> dict[str, Any]:
-    """Return what is known of the packaged images."""
+    """Return the details of the packaged images."""
     from colorbench.data import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
 

@@ -38,7 +38,7 @@ def describe_record(folder: Path) -> dict[str, Any]:
     return {
         "name": record.model.name,
         "title": record.model.card.title,
-        "protocol": f"{name} version {protocol.version}",
+        "protocol": f"{name} v{protocol.version}",
         "images": f"{record.dataset.name}, {record.dataset.n_evaluated} evaluated",
         "metrics": {one.name: _value(one) for one in record.metrics},
         "made": record.provenance.time,
@@ -63,10 +63,10 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
 
     part = record.fingerprint
     if part is None:
-        yield "measures again: the record was made before fingerprints were kept"
+        yield "evaluates again: the record has no fingerprint"
         return
     if not part.reusable:
-        yield f"measures again: {', '.join(part.reasons)}"
+        yield f"evaluates again: {', '.join(part.reasons)}"
         return
     own = made_here(RunDirectory(folder))
     command = record.provenance.command if own else []
@@ -76,20 +76,20 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
     name = record.model.name
     if ":" in name and not own:
         # Nothing that a stranger's record names is run.
-        unknown.append(f"the model: {name} is a file or folder, and the record was not made in this place")
+        unknown.append(f"the model: {name} is a relative file or folder, and the record was made elsewhere")
     else:
         try:
             found += differences(record, _now(record, command, dataset))
         except UserError as error:
             unknown.append(f"the model or the protocol: {error}")
     if dataset is None:
-        unknown.append("the images: where they lie is not known")
+        unknown.append("the images: their location is not known")
     elif _images_differ(record, dataset):
         found.append("images (content of the dataset)")
     if found:
-        yield f"measures again, since these are others now: {', '.join(found)}"
+        yield f"evaluates again, because these have changed: {', '.join(found)}"
     elif not unknown:
-        yield "shows this record again: nothing that decides it has changed"
+        yield "reuses this record: nothing it depends on has changed"
     yield from (f"not compared: {one}" for one in unknown)
 
 

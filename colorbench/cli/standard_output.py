@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _results: list[tuple[Any, int | None]] = []
-"""Standard output as it was while it is kept: the stream, and a duplicate of its descriptor where it has one."""
+"""The original standard output while it is redirected: the stream, and a duplicate of its descriptor if it has one."""
 
 
 @contextlib.contextmanager
@@ -21,7 +21,7 @@ def standard_output_kept() -> Iterator[None]:
 
     Standard output belongs to the result of a command, which ``print_result`` writes.
     """
-    if _results:  # kept already
+    if _results:  # already redirected
         yield
         return
     saved = None
@@ -45,7 +45,7 @@ def standard_output_kept() -> Iterator[None]:
 
 
 def print_result(text: str) -> None:
-    """Write the result of a command to standard output, also while that is kept; a line end is added where none is."""
+    """Write the result of a command to standard output, also while it is redirected; a missing newline is added."""
     text = text if text.endswith("\n") else f"{text}\n"
     stream, descriptor = _results[0] if _results else (sys.stdout, None)
     if descriptor is None:
@@ -57,7 +57,7 @@ def print_result(text: str) -> None:
 
 
 def close_standard_output() -> None:
-    """Send what is printed from now on to standard error: after its result a command prints nothing more.
+    """Redirect further output to standard error: after the result, standard output must stay unchanged.
 
     Code of a plugin may print when the interpreter ends.
     """

@@ -47,7 +47,7 @@ def train(
         int | None, typer.Option(min=1, help="Validation interval in steps (default: 20 validations).")
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
-    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Go on from the last checkpoint.")] = True,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Resume from the last checkpoint.")] = True,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, figures and weights.")
     ] = Path("trained"),

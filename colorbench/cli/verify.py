@@ -95,7 +95,7 @@ def verify(
 
 
 def show(terminal: Console, found: Verification, folder: Path) -> None:
-    """Print one line per check; what fails stands out."""
+    """Print one line per check; failures are highlighted."""
     from rich.text import Text
 
     from colorbench.cli.console import line
@@ -109,7 +109,7 @@ def show(terminal: Console, found: Verification, folder: Path) -> None:
         line(terminal, Text.assemble((f"{'claimed':<{wide}}  ", ""), (f"{'not checked':<11}  ", "yellow"), (what, "")))
     failed = sum(check.outcome == "fails" for check in found.checks)
     if failed:
-        line(terminal, f"{failed} of {len(found.checks)} checks fail: {folder}", style="bold red")
+        line(terminal, f"{failed} of {len(found.checks)} checks failed: {folder}", style="bold red")
     else:
         line(terminal, f"all checks passed: {folder}", style="bold")
     line(terminal, found.promise)

@@ -34,7 +34,7 @@ def nearest_bin(ab: Tensor) -> Tensor:
     """
     index = _nearest_compiled(ab) if compilable(ab) else _nearest_by_tensors(ab)
     if index is None:
-        raise ValueError("ab holds NaN or infinity, which have no nearest bin")
+        raise ValueError("ab contains NaN or infinity")
     return index
 
 
@@ -91,7 +91,7 @@ def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temper
     if method == "mode":
         return bins[log_probabilities.argmax(dim=1)].movedim(-1, 1)
     if temperature <= 0:
-        raise ValueError(f"temperature must be positive, got {temperature}; T towards 0 is the mode")
+        raise ValueError(f"temperature must be positive, got {temperature}; use decode=mode for the limit T -> 0")
     last = log_probabilities.movedim(1, -1)  # (N, H, W, 313): as a channels-last network leaves them, nothing is moved
     scaled = last if method == "mean" else last / temperature
     with torch.autocast(last.device.type, enabled=False):  # a product of matrices, and no part of a network

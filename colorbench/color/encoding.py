@@ -112,7 +112,7 @@ def _encode_on_cpu(ab: Tensor, count: int, sigma: float) -> SoftCode:
 
     A table over 81 x 81 places of a cell tells the pattern of offsets, or which borders between patterns run through
     the place: then the sides on which a pixel lies tell. What is left, at junctions of many borders and where a pattern
-    reaches beyond the edge of the bins, is searched; so the answer is exact.
+    reaches beyond the edge of the bins, is searched, so the result is exact.
     """
     from colorbench.color.compiled.bins import encode
 
@@ -137,7 +137,7 @@ def _fill_plainly(code: SoftCode, rows: Tensor, a: Tensor, b: Tensor, sigma: flo
 
 
 @lru_cache(maxsize=1)
-@torch.inference_mode(False)  # what is kept must serve training later, too
+@torch.inference_mode(False)  # the cached tensor must be usable in training
 def _offsets() -> Tensor:
     """Return (36, 2) grid steps from the lower corner of a cell to the points around it.
 

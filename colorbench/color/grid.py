@@ -13,19 +13,19 @@ from colorbench.color.lab import rgb_to_lab
 
 GRID = 10
 
-# The bins' grid is kept as a dense map with a margin, so that neighborhoods never fall off it.
+# The grid of bins is a dense map with a margin, so that neighborhoods never leave it.
 MAP_EDGE = 20
 """Grid steps from the origin to the edges of the dense map."""
 MAP_SIDE = 2 * MAP_EDGE + 1
 """Points a side of the dense map."""
 REACH = 3
-"""Grid steps around a cell in which neighbors are looked for: what is further off is at least that far."""
+"""Grid steps around a cell in which neighbors are searched; other bins are at least that far."""
 INSIDE = MAP_EDGE - REACH
-"""Grid steps from the origin within which all that is looked at lies on the map."""
+"""Grid steps from the origin within which all accessed cells are on the map."""
 
 
 @lru_cache(maxsize=1)
-@torch.inference_mode(False)  # what is kept must serve training later, too
+@torch.inference_mode(False)  # the cached tensor must be usable in training
 def ab_bins() -> Tensor:
     """Return the ab values of the bins, (313, 2) float32, sorted by a, then b; (0, 0) is bin 120.
 
@@ -45,7 +45,7 @@ def ab_bins() -> Tensor:
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve training later, too
+@torch.inference_mode(False)  # the cached tensor must be usable in training
 def bin_of_grid_point(device: torch.device) -> Tensor:
     """Return the bin of each point of the dense map, (41 * 41,) int64, -1 where there is none. Do not write into it."""
     index = torch.full((MAP_SIDE * MAP_SIDE,), -1)

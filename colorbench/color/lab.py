@@ -103,13 +103,13 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     fy = (lightness + 16) / 116
     f = torch.stack([fy + a / 500, fy, (fy - b / 200).clamp_min_(0)], dim=-3)
     light = torch.where(f > 0.2068966, f * f * f, (f - 16 / 116) / 7.787)
-    # Clipping first keeps negative values out of the power; the curve is monotonic, so the answer is the same.
+    # Clipping first keeps negative values out of the power; the curve is monotonic, so the result is the same.
     linear = _mixed(light, _LIGHT_MATRIX).clamp_(0, 1)
     return torch.where(linear > 0.0031308, 1.055 * _power(linear, 1 / 2.4) - 0.055, linear * 12.92)
 
 
 def lab_to_rgb8(lab: Tensor) -> Tensor:
-    """Convert Lab to what is seen: ``lab_to_rgb`` in float64, rounded to 8 bits; (..., 3, H, W) uint8."""
+    """Render Lab: ``lab_to_rgb`` in float64, rounded to 8 bits; (..., 3, H, W) uint8."""
     _check(lab)
     if not compilable(lab):
         return (lab_to_rgb(lab.to(exact_dtype(lab.device))) * 255).round_().to(torch.uint8)
@@ -157,7 +157,7 @@ def rendered(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _power(x: Tensor, exponent: float) -> Tensor:
     # torch's own power rounds the last elements of a tensor by another routine, so that a pixel's Lab would depend on
-    # its place in the batch; exp and log do not. At 0 the answer is 0, and callers hide negative x.
+    # its place in the batch; exp and log do not. At 0 the result is 0, and callers mask negative x.
     return x.log().mul_(exponent).exp_()
 
 

@@ -30,7 +30,7 @@ class Prior:
     probabilities: np.ndarray = field(repr=False)
     """(313,) float64, summing to 1."""
     kind: Kind
-    """hard: counts of nearest bins; soft: mean soft encoding; smoothed: hard, then smoothed; unknown: not told."""
+    """hard: counts of nearest bins; soft: mean soft encoding; smoothed: hard, then smoothed; unknown: not stated."""
     name: str
     images: int | None = None
     """Number of images it was counted on."""
@@ -43,7 +43,7 @@ class Prior:
                 f"a prior must be {len(ab_bins())} numbers of at least 0 that sum to 1, "
                 f"got shape {p.shape} with sum {p.sum():.6g}",
                 where=self.name,
-                hint="make one with `colorbench prior`",
+                hint="create one with `colorbench prior`",
             )
 
     @property
@@ -82,7 +82,7 @@ def from_counts(counts: Tensor | np.ndarray, kind: Kind, name: str, *, images: i
 
 
 def smooth(prior: Prior, sigma: float = SIGMA) -> Prior:
-    """Spread a hard prior with a Gaussian of ``sigma`` ab units over the bins; mass is kept.
+    """Spread a hard prior with a Gaussian of ``sigma`` ab units over the bins; total mass is preserved.
 
     Raises:
         UserError: for a prior that is smoothed already, as a soft-encoded one is: smoothing twice flattens it (the
@@ -90,9 +90,9 @@ def smooth(prior: Prior, sigma: float = SIGMA) -> Prior:
     """
     if prior.kind != "hard":
         raise UserError(
-            f"the prior is {prior.kind}, and only hard counts may be smoothed: soft encoding smooths already",
+            f"the prior is {prior.kind}, and soft counts are already smooth: only hard counts can be smoothed",
             where=prior.name,
-            hint="count with --hard, or leave out --smooth",
+            hint="use --hard, or remove --smooth",
         )
     bins = ab_bins().double().numpy()
     squared = ((bins[:, None] - bins) ** 2).sum(-1)

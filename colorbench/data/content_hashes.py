@@ -16,7 +16,7 @@ from colorbench.storage.hashing import stamp_of
 
 
 def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
-    """Return the sha256 over the ids and sizes of the files, and their times where asked.
+    """Return the sha256 over the ids and sizes of the files, optionally with their times.
 
     Without times it is the same on every machine that holds the same files; with them it tells, unread, whether any
     file was touched.
@@ -80,7 +80,7 @@ def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: Mapping
     """
     for id, sha256 in zip(ids, sha256s, strict=True):
         if contents[id] != sha256:
-            raise RunError("a file was written while it was measured", where=id, hint="run the same command again")
+            raise RunError("a file changed while it was evaluated", where=id, hint="run the same command again")
 
 
 def _known(cached: Path) -> dict[str, tuple[list[int] | None, str | None]]:

@@ -37,7 +37,7 @@ class Dataset:
     source: str = ""
     """Where it comes from, in words, for the record."""
     remarks: tuple[str, ...] = field(default=(), compare=False)
-    """What a user must know of how it was read: files that were passed over, classes that were not taken."""
+    """What a user must know of how it was read: files that were ignored, classes that were not taken."""
 
     def __len__(self) -> int:
         return len(self.samples)

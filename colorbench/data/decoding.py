@@ -94,7 +94,7 @@ def read_header(path: Path) -> Header:
             exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
             sideways = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except OSError as error:
-        reason = error.strerror or "the file is no image of a known format"
+        reason = error.strerror or "not a known image format"
         raise UnreadableImage(f"cannot read the file: {reason}") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadableImage("the image has too many pixels") from error
@@ -142,7 +142,7 @@ def decode_bytes(content: bytes) -> np.ndarray:
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadableImage("the image has too many pixels") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImage("the file is no image of a known format") from error
+        raise UnreadableImage("not a known image format") from error
     except _DAMAGE as error:
         raise UnreadableImage(f"the image is damaged: {' '.join(str(error).split())}") from error
 
@@ -234,7 +234,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     white = 1 if image.mode == "F" else 65535
     # Not "between 0 and white": NaN must fail, too.
     if not (values.min() >= 0 and values.max() <= white):
-        raise UnreadableImage(f"values of the image lie beyond 0..{white}, and its white is not known")
+        raise UnreadableImage(f"values of the image are outside 0..{white}, and its white level is unknown")
     return Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
 
 

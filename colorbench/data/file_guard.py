@@ -1,4 +1,4 @@
-"""Refuse a model the images of the dataset for the moment in which it is asked whether it needs them."""
+"""Block access to the images of the dataset while a check tests whether the model reads them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def load_plugin(module: str) -> bool:
         register = getattr(found, "register_heif_opener", None)
         if register is not None:
             register()
-    except Exception:  # absent or broken: its files are passed over and named
+    except Exception:  # absent or broken: its files are ignored and named
         return False
     return True
 

@@ -59,7 +59,7 @@ class ListedSet:
         stems = list(self.stems())
         found = frozenset(stems)
         if len(stems) != self.n or len(found) != self.n:
-            raise PluginError(f"dataset {name} is defined by {len(found)} names, not by its {self.n}")
+            raise PluginError(f"dataset {name} has a list of {len(found)} names, not {self.n}")
         if (sha256 := set_sha256(found)) != self.sha256:
             raise PluginError(f"the names of dataset {name} have set sha256 {sha256[:16]}, not {self.sha256[:16]}")
         return found
@@ -82,13 +82,15 @@ class ListedSet:
             raise self._missing(name, root, missing, sorted(by_stem.keys() - wanted))
         if twice := sorted(stem for stem in wanted if len(by_stem[stem]) > 1):
             files = " and ".join(sample.id for sample in by_stem[twice[0]][:2])
-            what = f"{len(twice)} of the {self.n} images of {name} are there more than once, first {files}"
-            raise UserError(what, where=str(root), hint="keep one file of each name below the folder")
+            what = f"{len(twice)} of the {self.n} images of {name} occur more than once, the first: {files}"
+            raise UserError(what, where=str(root), hint="keep one file per image below the folder")
         found = [by_stem[stem][0] for stem in sorted(wanted)]
         samples, classes = _by_class_folder(found)
         others = sorted(by_stem.keys() - wanted)
         remarks = (
-            [f"{len(others)} images of the folder are not of {name}, first {others[0]}: left out"] if others else []
+            [f"{len(others)} images of the folder do not belong to {name} and are ignored, the first: {others[0]}"]
+            if others
+            else []
         )
         remarks += [
             f"{len(stems)} of the images of {name} are known as {kind}, first {stems[0]}"
@@ -103,7 +105,7 @@ class ListedSet:
         what = f"{len(missing)} of the {self.n} images of {name} are missing: {first}"
         if others:
             what += f"; the folder has {len(others)} images of other names, such as {nearest_name(missing[0], others)}"
-        hint = "give the folder that holds all of them, flat or in class folders"
+        hint = "give the folder that contains all of them, directly or in class folders"
         return UserError(what, where=str(root), hint=f"{hint}; from {self.where_to_get}" if self.where_to_get else hint)
 
 
@@ -132,7 +134,7 @@ def open_named(name: str, folder: Path) -> Dataset:
     """
     listed = listed_set(name)
     if not folder.is_dir():
-        raise UserError(f"no folder {str(folder)!r}", hint=f"write {name}=DIR, the folder that holds its images")
+        raise UserError(f"no folder {str(folder)!r}", hint=f"use {name}=DIR with the folder of its images")
     return listed.open(name, folder)
 
 

@@ -46,11 +46,11 @@ class LoadedBatch:
     rgb8: Tensor
     """(N, 3, H, W) uint8."""
     skipped: tuple[SkippedImage, ...] = ()
-    """Those passed over since the batch before."""
+    """Those ignored since the batch before."""
 
 
 class _Loaded(NamedTuple):
-    """What is kept of an image: its pixels only as the preprocessing leaves them, however large the file."""
+    """The data of an image: only its preprocessed pixels, whatever the size of the file."""
 
     id: str
     sha256: str
@@ -108,7 +108,7 @@ def load_batches(
         gray_policy: ``drop`` passes over images that have no color themselves.
 
     Yields:
-        Batches; the last is empty where images were passed over after the one before.
+        Batches; the last is empty where images were ignored after the one before.
 
     Raises:
         ValueError: for a batch size below 1 or a negative number of workers.
@@ -121,7 +121,7 @@ def load_batches(
             pending.skipped.append(SkippedImage(sample.id, prediction))
             continue
         if gray_policy == "drop" and prediction.gray:
-            pending.skipped.append(SkippedImage(sample.id, "gray image, left out by policy"))
+            pending.skipped.append(SkippedImage(sample.id, "grayscale image, excluded by --gray drop"))
             continue
         if pending.loaded and pending.loaded[0].pixels.shape != prediction.pixels.shape:
             yield pending.take()

@@ -29,12 +29,12 @@ LEFT_BY_SYSTEMS = frozenset(
 _SPECIAL = "special file"
 _NAMED = 6  # suffixes in a line
 _MISSING_CAPABILITY = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Half a surrogate pair stands for a byte that is not UTF-8; the others are no part of a line of text."""
+"""A lone surrogate marks a byte that is not UTF-8; the others are control characters."""
 
 
 @dataclass(frozen=True)
 class FolderContents:
-    """The images below a folder, and what else lies there."""
+    """The images below a folder, and all other files."""
 
     images: tuple[Sample, ...]
     """Sorted by id, the POSIX path below the folder."""
@@ -42,7 +42,7 @@ class FolderContents:
     """Suffix -> number of other files."""
 
     def remark(self) -> str | None:
-        """Return one line on what was passed over; None for nothing."""
+        """Return one line on what was ignored; None for nothing."""
         return passed_over_line(self.passed_over)
 
 
@@ -51,7 +51,7 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
 
     Args:
         root: a folder.
-        used: files that serve another purpose (labels), which are not counted as passed over.
+        used: files that serve another purpose (labels), which are not counted as ignored.
 
     Raises:
         UserError: for a folder that cannot be read, and an image whose name is not UTF-8 or has control characters.
@@ -118,7 +118,7 @@ def passed_over_line(passed_over: Mapping[str, int]) -> str | None:
     install = sorted({PLUGINS[suffix][1] for suffix in passed_over if suffix in PLUGINS})
     hint = f"; to read them: pip install {' '.join(install)}" if install else ""
     files = "1 other file was" if total == 1 else f"{total} other files were"
-    return f"{files} passed over: {', '.join(parts)}{hint}"
+    return f"{files} ignored: {', '.join(parts)}{hint}"
 
 
 def _printable(suffix: str) -> str:

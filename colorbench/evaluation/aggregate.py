@@ -29,9 +29,9 @@ from colorbench.results.rows import read_rows
 from colorbench.stats import bootstrap, paired_interval, share_of_gap
 
 FEW = 100
-"""Below this effective number of images, intervals were found to cover less than they say."""
-TOO_SHORT = "interval too short: it covers less than 95 %, since {n:.0f} images decide"
-NOT_RESOLVED = "gap not resolved: the gap's own interval touches 0, so that no share of it is given"
+"""Below this effective sample size, intervals were found to undercover."""
+TOO_SHORT = f"n_eff is below {FEW}: the interval covers less than 95 %"
+NOT_RESOLVED = "gap not resolved: its own interval contains 0, so no share of it is given"
 
 
 def summarized(protocol: str, scorer: Scorer, rows: Shard) -> tuple[Summary, dict[str, np.ndarray]]:
@@ -75,7 +75,7 @@ def _metric(spec: MetricSpec, statistics: np.ndarray, effective: float | None) -
         value = bootstrap.estimate(statistics, spec.form)
         if spec.interval and math.isfinite(value):
             found = bootstrap.interval(statistics, spec.form, bounds=(spec.lower_bound, spec.upper_bound))
-        warning = TOO_SHORT.format(n=effective) if found and effective < FEW else None
+        warning = TOO_SHORT if found and effective < FEW else None
     return Metric(
         name=spec.name,
         title=spec.title,

@@ -50,7 +50,7 @@ class GroundTruth:
 
     @cached_property
     def cached(self) -> dict[str, Tensor]:
-        """Whatever a protocol computes from the truth alone, kept for the next model; ``shared`` fills it."""
+        """Cache of what a protocol computes from the ground truth alone, for the next model; filled by ``shared``."""
         return {}
 
     @cached_property
@@ -109,7 +109,7 @@ def disguised(truth: GroundTruth) -> GroundTruth:
 
 
 class Prediction:
-    """A model's answer for a batch, in the forms that protocols ask for; each is made once, on first use."""
+    """The prediction of a model for a batch, in the forms that protocols need; each is computed once, on first use."""
 
     def __init__(self, truth: GroundTruth, *, ab: Tensor | None = None, rgb8: Tensor | None = None) -> None:
         """Join a batch with its prediction.
@@ -143,27 +143,27 @@ class Prediction:
 
     @property
     def rgb8(self) -> Tensor:
-        """(N, 3, H, W) uint8: what is seen, after clipping to sRGB and rounding."""
+        """(N, 3, H, W) uint8: the rendered image, clipped to sRGB and rounded."""
         return self._seen[0] if self._rgb8 is None else self._rgb8
 
     @property
     def lightness(self) -> Tensor:
-        """(N, 1, H, W) L of what is seen."""
+        """(N, 1, H, W) L of the rendered image."""
         return self._seen[1]
 
     @property
     def ab(self) -> Tensor:
-        """(N, 2, H, W) ab of what is seen: the default of what is scored."""
+        """(N, 2, H, W) ab of the rendered image, scored by default."""
         return self._seen[2]
 
     @cached_property
     def lab(self) -> Tensor:
-        """(N, 3, H, W) Lab of what is seen."""
+        """(N, 3, H, W) Lab of the rendered image."""
         return torch.cat(self._seen[1:], dim=1)
 
     @property
     def given_rgb8(self) -> Tensor | None:
-        """(N, 3, H, W) uint8 as the model gave it; None where it gave ab."""
+        """(N, 3, H, W) uint8 as the model gave it; None where it returned ab."""
         return self._rgb8
 
     @property

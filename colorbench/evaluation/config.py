@@ -1,4 +1,4 @@
-"""What a run was asked for and how it is executed."""
+"""Configuration of a run and of its execution."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEVELS: tuple[Save, ...] = get_args(Save)
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One command: everything that ``colorbench run`` was told."""
+    """Configuration of one command: all arguments of ``colorbench run``."""
 
     models: Sequence[str | LoadedModel | object]
     protocols: Sequence[str | object]
@@ -62,13 +62,13 @@ def check(request: RunConfig) -> None:
         UserError: naming the flag.
     """
     if not request.models:
-        raise UserError("no model was named", hint="give --model, for example zoo/cic")
+        raise UserError("--model is required", hint="for example zoo/cic")
     if not request.protocols:
-        raise UserError("no protocol was named", hint="give --protocol, for example auc")
+        raise UserError("--protocol is required", hint="for example auc")
     if request.save not in LEVELS:
         raise UserError(f"--save cannot be {request.save!r}", hint=f"choose {', '.join(LEVELS)}")
     if request.gray_policy not in get_args(GrayPolicy):
-        raise UserError(f"gray images cannot be treated as {request.gray_policy!r}", hint="choose keep or drop")
+        raise UserError(f"--gray cannot be {request.gray_policy!r}", hint="choose keep or drop")
     for name, value, minimum in (
         ("--batch-size", request.batch_size, 1),
         ("--threads", request.threads, 1),
@@ -92,7 +92,7 @@ class ExecutionConfig:
     gray_policy: GrayPolicy
     threads: int
     gallery: frozenset[str]
-    """Ids whose images are kept."""
+    """Ids whose images are saved."""
     predictions: Mapping[str, str]
     """Id -> path below ``predictions/``."""
     rank: int = 0

@@ -43,7 +43,7 @@ def processes() -> tuple[int, int]:
         rank, count = -1, 0
     if not 0 <= rank < count:
         found = ", ".join(f"{name}={os.environ[name]}" for name in names)
-        raise UserError(f"no process has this rank: {found}", hint=f"unset {' and '.join(names)} for a process alone")
+        raise UserError(f"invalid process rank: {found}", hint=f"unset {' and '.join(names)} for a single process")
     return rank, count
 
 
@@ -83,7 +83,9 @@ def local_rank() -> int:
     for name in ("LOCAL_RANK", "SLURM_LOCALID"):
         if text := os.environ.get(name):
             if not text.isdecimal():
-                raise UserError(f"{name}={text} is no place among processes", hint=f"unset {name} for a process alone")
+                raise UserError(
+                    f"{name}={text} is not a valid process number", hint=f"unset {name} for a single process"
+                )
             return int(text)
     return 0
 
@@ -103,7 +105,7 @@ def device_of(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"no device is called {name!r}", hint="give auto, cpu, cuda or cuda:1") from error
+        raise UserError(f"unknown device {name!r}", hint="give auto, cpu, cuda or cuda:1") from error
     if device.type == "cuda" and (device.index or 0) >= gpus:
         raise UserError(f"there is no {name} here: torch sees {gpus} GPUs", hint="use --device cpu")
     return device
@@ -162,7 +164,7 @@ class Residents:
             self._stack.close()
 
     def work(self, model: LoadedModel, do: Callable[[], Result]) -> Result:
-        """Return what ``do`` returns while the model lies on the device.
+        """Return the result of ``do`` while the model is on the device.
 
         Raises:
             RunError, torch.OutOfMemoryError: where there is no room for it even alone.

@@ -42,7 +42,7 @@ DTYPES: Mapping[str, Any] = {"float16": np.float16, "float32": np.float32}
 
 
 class _Chosen:
-    """Some rows of a matrix on disk; only those that are asked for are read."""
+    """Some rows of a matrix on disk; only these are read."""
 
     def __init__(self, full: np.ndarray, positions: np.ndarray) -> None:
         self.full, self.positions, self.shape = full, positions, (len(positions), full.shape[1])
@@ -73,7 +73,7 @@ class FeatureStore:
     rows: Shard
     """The images that have features; ``skipped`` the others."""
     positions: np.ndarray
-    """(n,) where each row stands in the files."""
+    """(n,) position of each row in the files."""
     count: int
     """Rows of the files, skipped images among them."""
     storage: str
@@ -224,7 +224,7 @@ class _FeatureWriter:
             lock = Lock.take(self.folder / "lock")
         if lock is None:
             what = f"another process is making the features of {self.source.name}"
-            raise UserError(what, where=str(self.folder), hint="wait until it is done, and run this again")
+            raise UserError(what, where=str(self.folder), hint="wait until it has finished, then run the same command")
         return lock
 
     def done(self) -> set[int]:
@@ -262,11 +262,11 @@ class _FeatureWriter:
     def _check(self, layer: str, rows: np.ndarray, ids: Sequence[str]) -> None:
         name = self.source.name
         if not (finite := np.isfinite(rows).all(axis=1)).all():
-            what = f"{name} gives features that are no numbers (NaN or infinite) in layer {layer}"
+            what = f"{name} returns features with NaN or infinity in layer {layer}"
             raise RunError(what, where=ids[int(np.argmin(finite))], hint="check the model's weights")
         if self.cut.storage == "float16" and np.abs(rows).max(initial=0) > np.finfo(np.float16).max:
             what = f"features of {name} in layer {layer} are too large for float16"
-            raise RunError(what, hint="give --param storage=float32")
+            raise RunError(what, hint="use --param storage=float32")
 
     def close_shard(self, index: int, heads: Sequence[Mapping[str, Any]]) -> None:
         full = {"key": self.key, "layers": self.layers, "batches": heads, "seconds": self.seconds}

@@ -47,7 +47,7 @@ def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressLi
 
 
 def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, findings: Findings) -> bool:
-    """Make the record, if all shards are there, nobody else is at it and the baselines' records are made."""
+    """Build the record if all shards exist, no other process builds it, and the records of the baselines exist."""
     if task.folder.finished() or not task.folder.complete(len(run.dataset)):
         return False
     baselines = differences_of(task, tasks, run)

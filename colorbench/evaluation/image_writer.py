@@ -1,4 +1,4 @@
-"""Images that are kept beside a record: small ones for people, or every answer at the preprocessing's size.
+"""Saved images of a record: thumbnails, or every prediction at the size of the preprocessing.
 
 The fixed part of a gallery is the images whose ids have the smallest hash: the same for every model on a set. They
 are written in the pass. A metric's best and worst are known only at the end; those few are colorized once more then.
@@ -24,7 +24,7 @@ from colorbench.storage import file_sha256
 from colorbench.storage.atomic import durable_sha256, sync_folder
 
 SIDE = 160
-"""Longer side of a kept image in pixels: a board of many models stays small."""
+"""Longer side of a saved image in pixels, so that a leaderboard of many models stays small."""
 
 
 def incomplete(
@@ -37,7 +37,7 @@ def incomplete(
 
 
 def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: frozenset[str]) -> None:
-    """Write answer, truth and gray of the wanted images of a batch."""
+    """Write prediction, ground truth and gray version of the selected images of a batch."""
     for i, id in enumerate(colorization.truth.ids):
         if id in wanted:
             prediction, truth, gray = saved_names(id)
@@ -68,9 +68,9 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 def write_index(folder: RunDirectory, saved: Iterable[SavedImage]) -> dict[str, str]:
-    """Write ``thumbnails/index.json``; the sha256 of every kept file, by its path below the record's folder.
+    """Write ``thumbnails/index.json`` and return path below the record's folder -> sha256, for every saved file.
 
-    Other images that lie there are removed: of files that turned out to be copies of others, say.
+    Other images there are removed, for example of files that turned out to be copies of others.
     """
     lines = [image.model_dump() for image in sorted(saved, key=lambda image: id_hash(image.id))]
     folder.write(folder.thumbnails / INDEX_NAME, json.dumps(lines, indent=1).encode())

@@ -94,7 +94,7 @@ class ProtocolSpec:
         """Return every parameter as text: the value given, or its default.
 
         Raises:
-            UserError: for an unknown parameter, or a value that is none of its choices.
+            UserError: for an unknown parameter, or a value that is not one of its choices.
         """
         for name in given:
             if name not in self.parameters:
@@ -171,7 +171,7 @@ class Derived:
     """What follows from the arrays of a record."""
 
     columns: tuple[Mapping[str, np.ndarray], ...] = ()
-    """Column of the rows -> (n,) values; a column that follows in several ways stands in several mappings."""
+    """Column of the rows -> (n,) values; a column that can be derived in several ways is in several mappings."""
     metrics: tuple[Metric, ...] = ()
     """Metrics that have no statistics in the rows."""
     specs: tuple[MetricSpec, ...] = ()
@@ -218,7 +218,7 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class ChecksModel(Protocol):
-    """A scorer that does not take every model; it is asked before anything is measured."""
+    """A scorer that does not accept every model; it is called before the evaluation."""
 
     def check_model(self, model: LoadedModel) -> None:
         """Refuse a model.
@@ -242,7 +242,7 @@ class ImageProtocol(Protocol):
 
 @runtime_checkable
 class DatasetProtocol(Protocol):
-    """A protocol that does not go image by image: it trains something, or asks people."""
+    """A dataset protocol: it trains a network or runs a study, instead of scoring image by image."""
 
     spec: ProtocolSpec
     roles: tuple[str, ...]
@@ -255,7 +255,7 @@ class DatasetProtocol(Protocol):
 
         Raises:
             UserError: for what the caller can fix.
-            RunError: for a run that failed; what it finished is kept.
+            RunError: if the run failed; finished work is kept.
         """
         ...
 
@@ -270,7 +270,7 @@ class ProgressListener(Protocol):
         """Handle ``n`` more images; the speed is since the start."""
 
     def message(self, text: str) -> None:
-        """Handle one line for people."""
+        """Handle one line of text."""
 
 
 class ThroughputMeter:
@@ -314,7 +314,7 @@ class ProtocolContext:
     """The whole command: output, images to keep, limit."""
     listener: ProgressListener
     started: list[RunDirectory] = field(default_factory=list)
-    """Folders of the records that are begun: after an error those in which nothing was made are removed."""
+    """Folders of started records; after an error, empty ones are removed."""
     code: tuple[str, tuple[str, ...]] = ("", ())
     """``protocol_code`` of the protocol."""
     fingerprints: Mapping[int, ModelFingerprint] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Asking a model for colors, and the checks that its answer must pass before anything is scored."""
+"""Call a model, and check its prediction before anything is scored."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def colorize(
         dtype: precision of convolutions and matrix products; an image that it cannot hold is predicted in float32.
 
     Raises:
-        RunError: for an answer that is no color image of these images, or a model that fails.
+        RunError: if the prediction is invalid, or the model fails.
     """
     seeds = tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids)
     return predict(model, Query(truth, sizes, seeds, preprocessing, dtype))
@@ -87,7 +87,7 @@ def predict(model: LoadedModel, query: Query) -> Prediction:
         try:
             colors = model.colorizer.colorize_batch(inputs)
         except torch.OutOfMemoryError as error:
-            what, hint = f"{model.full_name} needs more memory than there is", "choose a smaller --batch-size"
+            what, hint = f"{model.full_name} needs more memory than available", "use a smaller --batch-size"
             raise RunError(what, where=_batch(truth.ids), hint=f"{hint}; finished shards are kept") from error
     if query.dtype != torch.float32 and (overflowed := _overflowed(colors)) is not None:
         exact = predict(model, replace(query, dtype=torch.float32)).ab_float
@@ -121,7 +121,7 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
     ab, rgb8 = getattr(colors, "ab", None), getattr(colors, "rgb8", None)
     if (ab is None) == (rgb8 is None):
         given = "both ab and rgb8" if ab is not None else "neither ab nor rgb8"
-        raise _wrong(name, given, first, "answer with ColorPrediction(ab=...) or ColorPrediction(rgb8=...)")
+        raise _wrong(name, given, first, "return ColorPrediction(ab=...) or ColorPrediction(rgb8=...)")
     if rgb8 is not None:
         wanted = (len(truth.ids), 3, *size)
         if not isinstance(rgb8, Tensor) or tuple(rgb8.shape) != wanted or rgb8.dtype != torch.uint8:
@@ -160,12 +160,12 @@ def _check_storage(name: str, of: str, tensor: Tensor, first: str) -> None:
     elif tensor.is_floating_point() and tensor.dtype.itemsize < 2:
         kind = f"a tensor of {tensor.dtype}"
     if kind is not None:
-        raise _wrong(name, f"{of} in {kind}", first, f"return {of} as an ordinary (dense) tensor, of float32 say")
+        raise _wrong(name, f"{of} in {kind}", first, f"return {of} as a dense tensor, for example float32")
 
 
 def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:
     hint = f"{wanted}; finished shards are kept"
-    return RunError(f"{name} answered with {given}", where=f"image {id}", hint=hint)
+    return RunError(f"{name} returned {given}", where=f"image {id}", hint=hint)
 
 
 def _as_uint8(rgb: object) -> str:
@@ -247,7 +247,7 @@ def predict_images(
 
 
 DEFAULT_SIDE = 256
-"""What a model without a size of its own is shown, as in the preprocessing ``squash256``."""
+"""Input size of a model without its own size, as in the preprocessing ``squash256``."""
 
 
 @torch.inference_mode()
@@ -256,7 +256,7 @@ def colorize_image(
 ) -> np.ndarray:
     """Take colors from a small copy, and lightness from the image itself (as the paper's own demo does).
 
-    The copy is squashed to the model's working size, or 256x256; the ab that the model answers is stretched back
+    The copy is squashed to the model's working size, or 256x256; the predicted ab is resized back
     bilinearly. What falls outside sRGB is clipped, so that a saturated pixel may lose a little of its lightness.
 
     Args:
@@ -270,7 +270,7 @@ def colorize_image(
         (H, W, 3) uint8 sRGB.
 
     Raises:
-        RunError: for a model that fails, or an answer of the wrong shape, or with NaN or infinity.
+        RunError: if the model fails, or returns a wrong shape, NaN or infinity.
     """
     height, width = rgb.shape[:2]
     side = model.card.working_size or DEFAULT_SIDE

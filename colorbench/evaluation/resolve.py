@@ -1,4 +1,4 @@
-"""What was asked of a run, checked: names become models and scorers."""
+"""Resolve and check a run configuration: names become models and scorers."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def resolve(request: RunConfig, say: Callable[[str], None], *, processes: int = 
     scorers, full = resolve_protocols(protocols, dataset), dataset_protocols(protocols)
     if full and processes > 1:
         raise UserError(
-            f"{full[0][0].spec.name} runs in one process",
+            f"{full[0][0].spec.name} runs in one process only only only only only",
             hint="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
         )
     asked = load_models(request)
@@ -86,8 +86,8 @@ def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec
         check_metrics(spec.name, scorer.metrics)
         protocol_identity(spec.name, spec.version, scorer.identity)  # refuses what no record can hold
         if (why := not_storable(scorer.parameters)) is not None:
-            what = f"the parameters of protocol {spec.name} cannot be stored: {why}"
-            raise UserError(what, hint="a record holds finite numbers and text")
+            what = f"the parameters of protocol {spec.name} cannot be stored in a record: {why}"
+            raise UserError(what, hint="use finite numbers and text")
     return found
 
 
@@ -112,7 +112,7 @@ def check_roles(given: Collection[str], protocols: Iterable[ImageProtocol | Data
         roles = getattr(protocol, "roles", ())
         if lacking := [role for role in roles if role not in given]:
             hint = f"give {' '.join(f'--data {role}=DIR' for role in roles)}"
-            raise UserError(f"{protocol.spec.name} needs images in the role {lacking[0]!r}", hint=hint)
+            raise UserError(f"{protocol.spec.name} needs images for the role {lacking[0]!r}", hint=hint)
         taken |= set(roles)
         names.append(protocol.spec.name)
     if extra := [role for role in given if role not in taken]:
@@ -139,7 +139,7 @@ def asked_protocols(request: RunConfig) -> Asked:
         used |= {name, full_name}
         found.append((protocol, parameters))
     if unused := sorted(set(request.parameters) - used):
-        raise UserError(f"parameters for a protocol that is not run: {unused[0]}", hint=f"add --protocol {unused[0]}")
+        raise UserError(f"parameters of a protocol that is not run: {unused[0]}", hint=f"add --protocol {unused[0]}")
     return found
 
 
@@ -163,7 +163,7 @@ def as_protocol(given: object, name: str | None = None) -> ImageProtocol | Datas
         protocol = given() if isinstance(given, type) else given
     if not isinstance(protocol, ImageProtocol | DatasetProtocol) or not isinstance(protocol.spec, ProtocolSpec):
         hint = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
-        raise PluginError(f"{name} is no protocol", hint=hint)
+        raise PluginError(f"{name} is not a protocol", hint=hint)
     return protocol
 
 
@@ -191,7 +191,7 @@ def name_with_preset(protocol: str, version: int, parameters: Mapping[str, Any])
 
 
 def load_models(request: RunConfig) -> list[LoadedModel]:
-    """Load the models asked for, each once.
+    """Load the requested models, each once.
 
     Raises:
         UserError: for a model that cannot be loaded, and a decoding for several models at once.
@@ -200,8 +200,8 @@ def load_models(request: RunConfig) -> list[LoadedModel]:
     chosen = {key: value for key, value in decoding.items() if value is not None}
     if chosen and len(request.models) > 1:
         key, value = next(iter(chosen.items()))
-        what = f"{key}={value} does not say which of {len(request.models)} models is meant"
-        raise UserError(what, hint=f"write it with the name: zoo/cic[{key}={value}]")
+        what = f"{key}={value} is ambiguous for {len(request.models)} models"
+        raise UserError(what, hint=f"write it with the model name: zoo/cic[{key}={value}]")
     loaded: list[LoadedModel] = []
     distinct = {id(model): model for model in request.models}  # the same object twice is one model
     for model in distinct.values():
@@ -217,7 +217,7 @@ def load_models(request: RunConfig) -> list[LoadedModel]:
 
 
 def load_baselines(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
-    """Load gray, constant and ground truth, except those that are asked for anyway."""
+    """Load gray, constant and ground truth, except those requested explicitly."""
     names = {model.full_name for model in asked}
     return [load_model(name) for name in BASELINES if name not in names]
 

@@ -102,12 +102,12 @@ class RunDirectory:
             shard = unpack(path.read_bytes(), arrays=arrays)
         except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
             path.unlink(missing_ok=True)
-            hint = "it was removed: run the same command again"
+            hint = "it was removed; run the same command again"
             raise RunError("a stored shard is damaged", where=str(path), hint=hint) from error
         if self.key and shard.key != self.key:
             path.unlink(missing_ok=True)
-            hint = "it was removed: run the same command again"
-            raise RunError("a stored shard is of another run", where=str(path), hint=hint)
+            hint = "it was removed; run the same command again"
+            raise RunError("a stored shard belongs to another run", where=str(path), hint=hint)
         return shard
 
     def complete(self, images: int) -> bool:
@@ -132,7 +132,7 @@ class RunDirectory:
         if not rows.ids:
             first = f"the first: {rows.skipped[0][0]}: {rows.skipped[0][1]}" if rows.skipped else str(self.path)
             hint = "give other images with --data"
-            raise RunError("not one image could be evaluated", where=first, hint=hint)
+            raise RunError("none of the images could be evaluated", where=first, hint=hint)
         distinct = first_positions(rows.sha256s)
         scratch = self.shards / "arrays"
 

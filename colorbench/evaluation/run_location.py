@@ -51,7 +51,7 @@ def _safe(name: str) -> str:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a folder was begun for, beside its key."""
+    """The purpose of a run folder, in addition to its key."""
 
     save: Save
     references: str
@@ -83,7 +83,7 @@ class Located:
         return read_record(self.folder.path) if self.folder.finished() else None
 
     def begin(self) -> None:
-        """Note in the folder what it is begun for.
+        """Write the purpose of the folder into it.
 
         Raises:
             UserError: where nothing can be written.
@@ -155,7 +155,7 @@ def locate(
 
 
 def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Located:
-    """Return the folder of the context's model under a dataset protocol, begun where it is not finished.
+    """Return the folder of the context's model under a dataset protocol; start it if it is not finished.
 
     The listener is told where it is measured already.
 
@@ -205,14 +205,14 @@ def made_here(folder: RunDirectory) -> bool:
 def _taken(
     folder: RunDirectory, wanted: Plan, dataset: Dataset, output: Path, say: Callable[[str], None]
 ) -> Plan | None:
-    """Return the plan of a folder that is empty or holds, completely or in part, what is wanted; None for another's."""
+    """Return the plan of a folder that is empty or contains this run, complete or not; None for other content."""
     plan, finished = _read(folder.plan), folder.finished()
     if finished:
         try:
             record = read_record(folder.path)
         except UserError as error:
             aside = folder.set_aside()
-            say(f"{error}: it is now {aside.name}, and the run is made again")
+            say(f"{error}: it is now {aside.name}, and the run starts over")
             return wanted
         # A folder's name holds a part of the key only.
         if record.key != folder.key or record.fingerprint is None:
@@ -225,7 +225,7 @@ def _taken(
         return None
     if plan.files == wanted.files:
         return plan
-    say(f"files were written since they were scored: comparing the contents of {len(dataset)} ({folder.path})")
+    say(f"files have changed since they were scored; comparing the contents of {len(dataset)} ({folder.path})")
     if not _same_contents(folder, dataset, output):
         return None
     plan = replace(plan, files=wanted.files)
@@ -242,9 +242,9 @@ def _read(path: Path) -> Plan | None:
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
-        raise UserError("a file stands where a folder is needed", where=str(path.parent)) from error
+        raise UserError("there is a file where a folder is needed", where=str(path.parent)) from error
     except (ValueError, TypeError, AttributeError) as error:
-        raise UserError("this plan cannot be read", where=str(path), hint="move its folder away") from error
+        raise UserError("the run's plan cannot be read", where=str(path), hint="move its folder elsewhere") from error
 
 
 def _write(folder: RunDirectory, plan: Plan) -> None:
@@ -279,12 +279,12 @@ def differences(record: Record, now: RunFingerprint) -> list[str]:
     """Return, in words, which parts of a record's fingerprint are different now."""
     part = record.fingerprint
     if part is None:
-        return ["the record was made before fingerprints were kept"]
+        return ["the record has no fingerprint"]
     fresh = now.part(part.revision)
     old_decoding, decoding = dict(record.model.decoding), dict(now.model.decoding)
     pairs = {
         "name of the model": (part.model, fresh.model),
-        "weights of the model (all that it holds)": (part.weights, fresh.weights),
+        "weights of the model (complete state)": (part.weights, fresh.weights),
         "package of the model, or its version": (
             (record.model.package, record.model.package_version),
             (now.model.package, now.model.version),
@@ -297,6 +297,6 @@ def differences(record: Record, now: RunFingerprint) -> list[str]:
         "code of colorbench": (part.colorbench_code, fresh.colorbench_code),
         "version of colorbench": (record.provenance.colorbench_version, now.decides["version"]),
         "dtype": (record.execution.dtype, now.dtype),
-        "models that differences are taken from": (part.references, fresh.references or part.references),
+        "baselines of differences": (part.references, fresh.references or part.references),
     }
     return [name for name, (old, new) in pairs.items() if old != new]

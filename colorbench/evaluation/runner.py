@@ -37,13 +37,15 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
 
     Raises:
         UserError: for anything in the request that cannot be.
-        RunError: for a run that failed; finished shards are kept, and the same command goes on from there.
+        RunError: if a run failed; finished shards are kept, and the same command resumes.
     """
     listener = listener or NullProgress()
     check(request)
     rank, count = device.processes()
     if count > 1 and not request.resume:
-        raise UserError("--no-resume is for one process", hint="remove the run's folder, or give another --output")
+        raise UserError(
+            "--no-resume works with one process only", hint="remove the folder of the run, or use another --output"
+        )
     refused = _refused(request.output)
     if rank == 0:
         for given in (request.data, *request.roles.values()):
@@ -112,7 +114,7 @@ def record_folder(output: Path, record: Record) -> Path:
 def run_dataset_protocol(
     protocol: DatasetProtocol, parameters: Mapping[str, Any], shared: ProtocolContext
 ) -> list[Record]:
-    """Run one protocol on all models asked for; folders that are no records are named to the listener.
+    """Run one protocol on all requested models; folders that are not records are reported to the listener.
 
     Args:
         protocol: to run.

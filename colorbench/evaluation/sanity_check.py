@@ -148,7 +148,7 @@ def check_first_batch(
         if isinstance(first, RunError) and not isinstance(pair, Prediction):
             raise first
         if isinstance(first, RunError):
-            return [ModelFinding("depends on the batch", None, f"depends on the batch: an image alone fails: {first}")]
+            return [ModelFinding("depends on the batch", None, f"depends on the batch: a single image fails: {first}")]
         if model.stored is not None:
             return []  # images are found by their ids
         hidden = one if model.card.role == "reference" else replace(one, truth=disguised(one.truth))
@@ -209,8 +209,8 @@ def _compared(
         last = once_more()
         between = None if isinstance(last, RunError) else difference(again, last)
         if between is None or between > tolerance:
-            message = "not deterministic: the first image, asked for twice, got two predictions"
-            note = f"{message} that differ by {apart:.3g} on average: numbers change from run to run"
+            message = "not deterministic: two predictions for the first image"
+            note = f"{message} that differ by {apart:.3g} on average: scores change from run to run"
             found.append(ModelFinding("not deterministic", apart, note))
         else:
             found.append(_of_more(apart))
@@ -218,9 +218,9 @@ def _compared(
         return found  # it takes one image at a time, and is asked so with --batch-size 1
     apart = difference(first, pair)
     if apart > tolerance and not any(one.kind == "not deterministic" for one in found):
-        message = "depends on the batch: the first image alone and beside another got two predictions"
+        message = "depends on the batch: the first image alone and in a batch has two predictions"
         note = (
-            f"{message} that differ by {apart:.3g} on average: numbers change with --batch-size and the order of images"
+            f"{message} that differ by {apart:.3g} on average: scores change with --batch-size and the order of images"
         )
         found.append(ModelFinding("depends on the batch", apart, note))
     return found

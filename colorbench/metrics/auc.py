@@ -94,7 +94,7 @@ def ab_distance(predicted_ab: Tensor, true_ab: Tensor) -> Tensor:
     distance = _root(squared[:, 0] + squared[:, 1])
     # Sums of distances cannot cancel: the total is NaN exactly if one of them is.
     if bool(distance.sum().isnan()):
-        raise ValueError("ab holds NaN: its distance to the truth is not defined")
+        raise ValueError("ab contains NaN")
     return distance
 
 
@@ -213,7 +213,7 @@ def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.nda
     from colorbench.metrics._auc_compiled import weigh
 
     if weights.shape != statistics.joint.shape[1:2]:
-        raise ValueError(f"expected {statistics.joint.shape[1]} weights, one a bin, got {weights.shape}")
+        raise ValueError(f"expected {statistics.joint.shape[1]} weights, one per bin, got {weights.shape}")
     out = np.zeros_like(statistics.histogram, np.float64)
     weigh(statistics.joint, statistics.counts, weights, out)
     return np.asarray(out / statistics.pixels[:, None])
@@ -244,7 +244,7 @@ def _count(index: Tensor, size: int) -> np.ndarray:
     else:
         count = torch.bincount(index, minlength=size).cpu().numpy()
     if len(count) != size:
-        raise ValueError("a bin of the truth is beyond the last one")
+        raise ValueError("a ground-truth bin is out of range")
     return np.asarray(count)
 
 

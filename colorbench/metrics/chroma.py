@@ -10,7 +10,7 @@ from colorbench.metrics.reductions import image_mean
 def mean_chroma(ab: Tensor) -> Tensor:
     """Compute the mean of sqrt(a^2 + b^2) over the pixels of each image.
 
-    The distance of the image from its own gray version: raw AuC of a gray answer is 100 - chroma / 1.5 in percent.
+    The distance of the image from its gray version: the raw AuC of a gray prediction is 100 - chroma / 1.5 percent.
 
     Args:
         ab: (N, 2, H, W) floating.

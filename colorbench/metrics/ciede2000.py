@@ -1,11 +1,12 @@
 """CIEDE2000, the color difference of the CIE (CIE 142-2001), as Sharma, Wu and Dalal (2005) made it unambiguous.
 
-It corrects the Euclidean distance in Lab for what the eye sees: less weight on chroma differences between saturated
-colors, a factor for hue, and a rotation in the blues. About 1 is a difference just seen side by side. All three
-parametric factors (kL, kC, kH) are 1, as in scikit-image.
+It corrects the Euclidean distance in Lab for human perception: less weight on chroma differences between saturated
+colors, a factor for hue, and a rotation in the blues. About 1 is just noticeable side by side. All three parametric
+factors (kL, kC, kH) are 1, as in scikit-image.
 
 Reference: G. Sharma, W. Wu, E. N. Dalal, "The CIEDE2000 Color-Difference Formula: Implementation Notes, Supplementary
-Test Data, and Mathematical Observations", Color Research and Application 30 (1), 2005. Equation numbers are theirs.
+Test Data, and Mathematical Observations", Color Research and Application 30 (1), 2005. Equation numbers refer
+to this paper.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def ciede2000(lab_a: Tensor, lab_b: Tensor) -> Tensor:
         if not lab.is_floating_point() or lab.dim() != 4 or lab.shape[1] != 3:
             raise ValueError(f"expected (N, 3, H, W) floating Lab, got {tuple(lab.shape)} {lab.dtype}")
     if lab_a.shape != lab_b.shape:
-        raise ValueError(f"images of unequal shape: {tuple(lab_a.shape)} and {tuple(lab_b.shape)}")
+        raise ValueError(f"images of different shapes: {tuple(lab_a.shape)} and {tuple(lab_b.shape)}")
     dtype = torch.promote_types(torch.promote_types(lab_a.dtype, lab_b.dtype), torch.float32)
     a, b = lab_a.to(dtype).contiguous(), lab_b.to(dtype).contiguous()
     if a.device.type != "cpu" or len(a) == 0:

@@ -34,7 +34,7 @@ def moments(features: np.ndarray) -> Moments:
     """
     n, d = features.shape
     if n < 2:
-        raise ValueError(f"a covariance needs 2 images, got {n}")
+        raise ValueError(f"a covariance needs at least 2 images, got {n}")
     blocks = [slice(start, min(n, start + _BLOCK)) for start in range(0, n, _BLOCK)]
     mean = np.zeros(d)
     for rows in blocks:
@@ -54,7 +54,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
         ValueError: for features of other lengths.
     """
     if a.mean.shape != b.mean.shape:
-        raise ValueError(f"features of {len(a.mean)} and of {len(b.mean)} numbers")
+        raise ValueError(f"features of different dimensions, {len(a.mean)} and {len(b.mean)}")
     # The trace of (C1 C2)^(1/2) is that of the symmetric (C1^(1/2) C2 C1^(1/2))^(1/2).
     values, vectors = np.linalg.eigh(a.covariance)
     root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T

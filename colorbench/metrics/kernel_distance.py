@@ -67,7 +67,7 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
     Args:
         features: (n, d) of the predictions.
-        reference: (m, d) of images that are none of theirs.
+        reference: (m, d) of other images.
 
     Returns:
         (n,) float64; NaN for fewer than 2 images on either side.

@@ -35,11 +35,11 @@ def lightness_drift_share(rendered: Tensor, given: Tensor, above: float = 1.0) -
     Arguments and errors as ``lightness_drift``; (N,) float64, 0..100, NaN where a pixel is NaN.
     """
     drift = _drift(rendered, given)
-    # Comparing alone would count NaN among the pixels that kept their lightness.
+    # A plain comparison would count NaN as unchanged lightness.
     return 100 * image_mean((drift > above) + 0 * drift)
 
 
 def _drift(rendered: Tensor, given: Tensor) -> Tensor:
     if rendered.shape != given.shape:
-        raise ValueError(f"lightness of unequal shape: {tuple(rendered.shape)} and {tuple(given.shape)}")
+        raise ValueError(f"lightness of different shapes: {tuple(rendered.shape)} and {tuple(given.shape)}")
     return (rendered - given).abs_()

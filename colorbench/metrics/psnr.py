@@ -1,9 +1,9 @@
 """Peak signal-to-noise ratio on 8-bit sRGB.
 
 ``PSNR = 10 log10(255^2 / MSE)`` in dB, the mean squared error over the three channels and all pixels of one image.
-Averages of it over a set hide a choice: for the same gray answers to 500 images, the mean of the images' PSNR, the
-median and the PSNR of the mean MSE were 25.1, 22.7 and 20.4 dB, and one exact match makes a mean infinite. So this file
-gives values per image, and the choice stands where the averaging is done.
+Averages over a dataset differ: for the same gray predictions of 500 images, the mean of the images' PSNR, the median
+and the PSNR of the mean MSE were 25.1, 22.7 and 20.4 dB, and one exact match makes a mean infinite. This module
+therefore returns values per image; the protocol chooses the average.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def psnr_of_error(mse: Tensor) -> Tensor:
 
 
 def check_pair(rgb8_a: Tensor, rgb8_b: Tensor) -> None:
-    """Refuse what is not two batches of 8-bit images of one shape.
+    """Raise unless both are batches of 8-bit images of equal shape.
 
     Raises:
         ValueError: for unequal shapes, another number of channels, or a dtype other than uint8.
@@ -72,4 +72,4 @@ def check_pair(rgb8_a: Tensor, rgb8_b: Tensor) -> None:
         if rgb8.dtype != torch.uint8 or rgb8.dim() != 4 or rgb8.shape[1] != 3:
             raise ValueError(f"expected (N, 3, H, W) uint8, got {tuple(rgb8.shape)} {rgb8.dtype}")
     if rgb8_a.shape != rgb8_b.shape:
-        raise ValueError(f"images of unequal shape: {tuple(rgb8_a.shape)} and {tuple(rgb8_b.shape)}")
+        raise ValueError(f"images of different shapes: {tuple(rgb8_a.shape)} and {tuple(rgb8_b.shape)}")

@@ -86,7 +86,7 @@ class RatioMetric(Metric):
             if rgb8.dtype != torch.uint8 or rgb8.dim() != 4 or rgb8.shape[1] != 3:
                 raise ValueError(f"expected (N, 3, H, W) uint8, got {tuple(rgb8.shape)} {rgb8.dtype}")
         if prediction.shape != target.shape:
-            raise ValueError(f"images of unequal shape: {tuple(prediction.shape)} and {tuple(target.shape)}")
+            raise ValueError(f"images of different shapes: {tuple(prediction.shape)} and {tuple(target.shape)}")
         statistics = self.statistics(prediction, target)
         defined = ~torch.stack(statistics).isnan().any(dim=0)
         for name, values in zip(self._sums, statistics, strict=True):

@@ -50,7 +50,7 @@ def as_colorizer(model: Any, name: str) -> Colorizer:
         UserError: naming the model and what it lacks.
     """
     hint = "a model has a `card` and a method `colorize` or `colorize_batch`: see examples/plugin"
-    with one_line(f"{name} gives no card", hint=hint):
+    with one_line(f"{name} has no card", hint=hint):
         card = getattr(model, "card", None)
     if card is None:
         raise UserError(f"{name} has no card", hint=hint)
@@ -58,9 +58,7 @@ def as_colorizer(model: Any, name: str) -> Colorizer:
         what = f"the card of {name} is a {type(card).__name__}, not a ModelCard"
         raise UserError(what, hint="write card = ModelCard(title=...), from colorbench.models")
     if (trouble := card.not_storable()) is not None:
-        raise UserError(
-            f"the card of {name} cannot be stored: {trouble}", hint="a record holds finite numbers and text"
-        )
+        raise UserError(f"the card of {name} cannot be stored: {trouble}", hint="use finite numbers and text")
     if callable(getattr(model, "colorize_batch", None)):
         return model  # type: ignore[no-any-return]
     if callable(getattr(model, "colorize", None)):

@@ -25,7 +25,7 @@ class ModelCard(BaseModel):
     license: str | None = None
     """License of code and weights."""
     stochastic: bool = False
-    """Whether the answer depends on the seed."""
+    """Whether the prediction depends on the seed."""
     working_size: int | None = None
     """Side in pixels that the model resizes to inside; none: it works at the size that it is given."""
     settings: dict[str, float] = Field(default_factory=dict)
@@ -59,5 +59,6 @@ class ModelCard(BaseModel):
             return " ".join(str(error).split())
         candidate, stored = vars(self), vars(again)
         return next(
-            (f"{name}: {candidate[name]!r} is not kept" for name in stored if candidate.get(name) != stored[name]), None
+            (f"{name}: {candidate[name]!r} is not stored" for name in stored if candidate.get(name) != stored[name]),
+            None,
         )

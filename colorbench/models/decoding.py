@@ -16,7 +16,7 @@ from colorbench.registry import describe
 
 
 def with_decoding(loaded: LoadedModel, decode: str | None, temperature: float | None) -> LoadedModel:
-    """Return the model with the decoding that was asked for.
+    """Return the model with the requested decoding.
 
     It is recorded, and stands in the name where it is not the default.
 
@@ -30,18 +30,18 @@ def with_decoding(loaded: LoadedModel, decode: str | None, temperature: float | 
     colorizer: Any = loaded.colorizer
     if not callable(getattr(colorizer, "with_decoding", None)):
         what = f"{loaded.full_name} predicts no distribution, so it has no decoding to choose"
-        raise UserError(what, hint="leave out decode and temperature")
+        raise UserError(what, hint="remove decode and temperature")
     if decode is not None and decode not in get_args(Decoding):
         raise UserError(f"unknown decoding {decode!r}", hint=f"choose from {', '.join(get_args(Decoding))}")
     if temperature is not None and not 0 < temperature < float("inf"):
-        raise UserError(f"the temperature must be positive, got {temperature}", hint="the paper takes 0.38")
-    with one_line(f"{loaded.full_name} cannot be decoded so"):
+        raise UserError(f"the temperature must be positive, got {temperature}", hint="the paper uses 0.38")
+    with one_line(f"{loaded.full_name} cannot be decoded like this"):
         other = colorizer.with_decoding(decode, temperature)
     changed = replace(loaded, colorizer=as_colorizer(other, loaded.full_name))
     decoding = _decoding(changed)
     if temperature is not None and "temperature" not in decoding:
         what = f"decode={decoding.get('decode', decode)} has no temperature"
-        raise UserError(what, hint="leave out the temperature, or decode with annealed-mean")
+        raise UserError(what, hint="remove the temperature, or use decode=annealed-mean")
     name = loaded.undecoded_name or loaded.full_name
     first = loaded.usual_decoding if loaded.usual_decoding is not None else usual
     return replace(
@@ -59,11 +59,11 @@ def _decoding(loaded: LoadedModel) -> dict[str, Any]:
     Raises:
         UserError: for what no record can hold.
     """
-    with one_line(f"{loaded.full_name} does not say how it decodes"):
+    with one_line(f"{loaded.full_name} does not report its decoding"):
         decoding = dict(getattr(loaded.colorizer, "decoding", None) or loaded.decoding)
     try:
         json.dumps(decoding, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
         what = f"the decoding of {loaded.full_name} cannot be stored: {describe(error)}"
-        raise UserError(what, hint="a record holds finite numbers and text") from error
+        raise UserError(what, hint="use finite numbers and text") from error
     return decoding

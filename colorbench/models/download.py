@@ -42,7 +42,7 @@ def resolve_weights(source: str | Path, sha256: str | None = None) -> Path:
 
     Args:
         source: a path; ``https://...``; or ``hf:OWNER/REPOSITORY/FILE[@REVISION]`` on the Hugging Face hub.
-        sha256: hexadecimal hash that the file must have; what was downloaded with another one is not kept.
+        sha256: hexadecimal hash of the file; a download with another hash is deleted.
 
     Raises:
         UserError: for a missing file, a wrong hash, a source of another form, or a download while offline.
@@ -54,7 +54,7 @@ def resolve_weights(source: str | Path, sha256: str | None = None) -> Path:
     elif text.startswith("https://"):
         path = _from_address(text, sha256)
     elif "://" in text:
-        raise UserError("weights are downloaded by https only", where=text, hint="give https://..., hf:... or a path")
+        raise UserError("weights are downloaded only by https", where=text, hint="give https://..., hf:... or a path")
     else:
         path = Path(source)
         if not path.is_file():
@@ -103,7 +103,7 @@ def fetch(address: str, target: Path, sha256: str | None = None) -> None:
 
 
 def _download(address: str, part: Path, *, resume: bool) -> None:
-    """Write what is at an address to ``part``, or what is missing of it.
+    """Download an address to ``part``, resuming a partial file.
 
     Raises:
         RunError: for a download that fails or breaks off.
@@ -128,7 +128,7 @@ def _download(address: str, part: Path, *, resume: bool) -> None:
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise RunError(f"the download failed: {error}", where=address, hint=hint) from error
     if length is not None and part.stat().st_size != present + int(length):
-        raise RunError("the download broke off", where=address, hint="run the same command again: it continues")
+        raise RunError("the download was interrupted", where=address, hint="run the same command again: it continues")
 
 
 def _from_address(address: str, sha256: str | None) -> Path:
@@ -170,8 +170,10 @@ def _from_hub(source: str) -> Path:
 
 def _refuse_offline(source: str) -> None:
     if _NO_DOWNLOADS.get():
-        raise MissingWeightsError("these weights are not here yet", where=source, hint="the first use downloads them")
+        raise MissingWeightsError(
+            "these weights are not in the cache", where=source, hint="the first use downloads them"
+        )
     if offline():
         hint = f"download it once without {' and '.join(OFFLINE)}, or give a local file"
-        what = "these weights are not here yet, and downloads are switched off"
+        what = "these weights are not in the cache, and downloads are switched off"
         raise MissingWeightsError(what, where=source, hint=hint)

@@ -84,7 +84,7 @@ class FeatureSpec:
 
 
 def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
-    """Return the layers of a model that are asked for, in the model's order.
+    """Return the requested layers of a model, in the model's order.
 
     A block is what is no layer *within* a block: of ``conv3_1``, ``conv3_2`` and ``conv3`` it is ``conv3``.
 
@@ -98,7 +98,7 @@ def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
         return [name for name in names if name not in within]
     wanted = [name.strip() for name in layers.split(",") if name.strip()]
     if unknown := [name for name in wanted if name not in names]:
-        raise UserError(f"no layer is called {unknown[0]!r}", hint=f"choose blocks, all, or of {', '.join(names)}")
+        raise UserError(f"unknown layer {unknown[0]!r}", hint=f"choose blocks, all, or of {', '.join(names)}")
     if not wanted:
         raise UserError("no layer was chosen", hint=f"choose blocks, all, or of {', '.join(names)}")
     return [name for name in names if name in wanted]

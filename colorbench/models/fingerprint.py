@@ -1,7 +1,7 @@
 """The one fingerprint of a model: two models with equal fingerprints give equal predictions.
 
 It has the model's name, how its predictions are decoded, a hash over all that it holds (see ``state_hash``), and a hash
-over its code (see ``source_code``). Everything that is kept for later (shards, records, features, checkpoints) belongs
+over its code (see ``source_code``). Everything that is stored (shards, records, features, checkpoints) belongs
 to one fingerprint. A model that cannot be compared, since it holds what has no readable content, is *not reusable*: it
 is measured each time it is asked for.
 """
@@ -33,7 +33,7 @@ class ModelFingerprint:
     """What decides a model's predictions."""
 
     name: str
-    """The same however the model was named: a file or folder without what lies above it."""
+    """The name of a model independent of its location: a file or folder without its parents."""
     decoding: Mapping[str, Any]
     weights: str
     """sha256 over all that the colorizer holds; of stored images over their files."""
@@ -97,7 +97,7 @@ def object_code(value: Any) -> tuple[str, tuple[str, ...]]:
     try:
         return code_digest(sorted(files), exclude=[LIBRARY]), ()
     except UnknownCode as error:
-        return "", (f"its code cannot be known: {error}",)
+        return "", (f"its code cannot be hashed: {error}",)
 
 
 def protocol_code(protocol: Any) -> tuple[str, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Running a stranger's code.
+"""Run foreign code (plugins).
 
 Whatever it raises becomes one line, and what it changes for the whole process (working directory, default dtype,
 TF32 ...) is put back.
@@ -80,7 +80,9 @@ def process_state_kept() -> Iterator[None]:
         np.seterr(**errors)
 
 
-_HINT_EXIT = "a model must raise an exception instead; one that reads the command line needs its options in code"
+_HINT_EXIT = (
+    "a model must raise an exception instead; a script that reads the command line must get its options in code"
+)
 
 
 def ended(error: BaseException) -> str:
@@ -91,9 +93,9 @@ def ended(error: BaseException) -> str:
     position = describe(error)
     at = position[position.rindex(" (line") :] if " (line" in position else ""
     if isinstance(error.code, str):
-        return f"it ended the program: {' '.join(error.code.split())}{at}"
+        return f"it exited the program: {' '.join(error.code.split())}{at}"
     code = "0" if error.code is None else f"{error.code}"
-    return f"it ended the program (exit code {code}){at}" + (f": {message}" if message else "")
+    return f"it exited the program (exit code {code}){at}" + (f": {message}" if message else "")
 
 
 @contextlib.contextmanager

@@ -84,7 +84,7 @@ class ImageFolderModel:
         self.folder = folder
         self.card = ModelCard(
             title=f"stored images of {folder.resolve().name}",
-            notes="Made elsewhere: its weights_sha256 is a hash over the images. Lossy formats cost accuracy.",
+            notes="Predictions of another program; weights_sha256 is a hash of the files. Lossy formats cost accuracy.",
         )
         self.headers: dict[str, Header] = {}
         """Id -> header of its prediction, once they are prepared."""
@@ -97,7 +97,7 @@ class ImageFolderModel:
         self._paths = {image.id: image.path for image in contents.images}
 
     def prepare(self, ids: Iterable[str]) -> str:
-        """Find the prediction of every image; a hash over ids and predictions, which stands for the weights.
+        """Find the prediction of every image; return a hash of ids and predictions, in place of a weights hash.
 
         Raises:
             RunError: if predictions are missing, unreadable, or two could be meant: with their number and the first.
@@ -134,7 +134,7 @@ class ImageFolderModel:
         return ColorPrediction(rgb8=rgb8.to(inputs.lightness.device))
 
     def _image(self, id: str, size: Size, own: Size | None, preprocessing: str | None) -> np.ndarray:
-        """Read one prediction, (H, W, 3) uint8, for an image of its own size ``own`` that is evaluated at ``size``."""
+        """Read one prediction, (H, W, 3) uint8, for an image of original size ``own`` that is evaluated at ``size``."""
         path = self._found[id]
         try:
             rgb = decode_file(path).rgb
@@ -158,28 +158,30 @@ class ImageFolderModel:
         if found.doubtful:
             several, files = found.doubtful[0]
             count = sum(len(meant) for meant, _ in found.doubtful)
-            what = f"{count} of {len(ids)} images leave in doubt which prediction is theirs"
+            what = f"{count} of {len(ids)} images match several predictions"
             first = f"{' and '.join(several[:2])} may be {' or '.join(files[:2])}"
-            hint = "keep one file for each image, under the image's path"
+            hint = "keep one file per image, under the path of the image"
             raise RunError(f"{what}, first {first}", where=where, hint=hint)
         if found.missing:
             first = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
             nearest = nearest_name(found.missing[0], self._paths)
-            hint = "make them, or measure only the images that have one with --list"
+            hint = "create them, or use --list to evaluate only images that have one"
             what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}; the folder has {nearest}"
             raise RunError(what, where=where, hint=hint)
         self.remarks = list(self._passed_over)
         if found.by_file_name:
-            self.remarks.append(f"{found.by_file_name} predictions were found by the name of their file alone")
+            self.remarks.append(f"{found.by_file_name} predictions were found by file name only")
         if found.unused:
-            self.remarks.append(f"{len(found.unused)} files belong to no image of the dataset, first {found.unused[0]}")
+            self.remarks.append(
+                f"{len(found.unused)} files belong to no image of the dataset, the first: {found.unused[0]}"
+            )
         return {id: self._paths[name] for id, name in found.pairs.items()}
 
 
-_AGAIN = "make it again; finished shards are kept"
-SIZES = "save predictions at the sizes of their images, not cropped, padded or turned"
+_AGAIN = "create it again; finished shards are kept"
+SIZES = "save predictions at the sizes of their images, not cropped, padded or rotated"
 
 
 def shown(size: Size) -> str:
-    """Return a size as people write it: width x height."""
+    """Format a size as width x height."""
     return f"{size[1]}x{size[0]}"

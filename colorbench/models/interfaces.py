@@ -35,12 +35,12 @@ class ColorizerInput:
 
 @dataclass(frozen=True)
 class ColorPrediction:
-    """A colorizer's answer: exactly one of the two."""
+    """The prediction of a colorizer: exactly one of the two."""
 
     ab: Tensor | None = None
     """(N, 2, H, W) float, CIE ab."""
     rgb8: Tensor | None = None
-    """(N, 3, H, W) uint8 sRGB, for models that answer in RGB and for stored images."""
+    """(N, 3, H, W) uint8 sRGB, for models that predict RGB and for stored images."""
 
 
 @runtime_checkable

@@ -2,7 +2,7 @@
 
 zoo/cic.small        installed: prefix/name, and a tag where the model has several
 my_model.py:Warm     a class in a file, for a one-off
-images:answers/      images that another program made
+images:predictions/  predictions of another program
 onnx:net.onnx        a network in an ONNX file, with its contract beside it
 
 Each may have options in brackets: zoo/cic[decode=mode,weights=mine.safetensors]
@@ -64,7 +64,7 @@ def load_model(
         weights, contract = _either("weights", asked.weights, weights), _either("contract", asked.contract, contract)
         loaded = _by_name(replace(asked, weights=weights, contract=contract))
     elif weights is not None or contract is not None:
-        what = "a model that is loaded takes no weights file and no contract"
+        what = "a loaded model does not take a weights file and no contract"
         raise UserError(what, hint="give the model by name")
     else:
         loaded = model if isinstance(model, LoadedModel) else _of_object(model)
@@ -87,7 +87,7 @@ def _by_name(asked: ModelName) -> LoadedModel:
         ("manifest, which is for stored predictions", asked.manifest, scheme == IMAGES),
     ):
         if given is not None and not fits:
-            raise UserError(f"{name} takes no {key}", hint=f"leave out {given}")
+            raise UserError(f"{name} does not take a {key}", hint=f"remove {given}")
     if scheme == ONNX:
         return _of_onnx_file(Path(name.removeprefix(ONNX)).expanduser(), asked.contract)
     if scheme == IMAGES:
@@ -118,7 +118,7 @@ def _of_object(model: object) -> LoadedModel:
     """Load a model object that was made elsewhere, for example in a notebook: ``notebook:Net``, or ``module:Net``."""
     kind = model if inspect.isclass(model) else type(model)
     if inspect.isclass(model) and inspect.isabstract(model):
-        raise UserError(f"{kind.__name__} is an abstract class, no model")
+        raise UserError(f"{kind.__name__} is an abstract class, not a model")
     module = "notebook" if kind.__module__ in ("__main__", "builtins") else kind.__module__
     name = f"{module}:{kind.__qualname__.replace('<locals>.', '')}"
     if inspect.isclass(model):
@@ -146,14 +146,14 @@ def tags_of(factory: Any) -> Mapping[str, str]:
 
 
 def _resolve_tag(source: _Source) -> str | None:
-    """Return the tag that was asked for, or the model's first; None for a model without tags.
+    """Return the requested tag, or the model's first; None for a model without tags.
 
     Raises:
         UserError: for a tag that the model does not have.
     """
     tags = tags_of(source.factory)
     if source.asked is not None and source.asked not in tags:
-        hint = f"it has {', '.join(tags)}" if tags else f"it has no tags: write {source.base}"
+        hint = f"it has {', '.join(tags)}" if tags else f"it has no tags; use {source.base}"
         raise UnknownNameError(f"{source.base} has no tag {source.asked!r}", hint=hint)
     return source.asked or next(iter(tags), None)
 
@@ -167,7 +167,7 @@ def _made(source: _Source, full_name: str, tag: str | None, weights: Path | None
     keywords = {}
     if weights is not None:
         if "weights" not in _parameters(make):
-            raise UserError(f"{source.base} takes no weights file", hint="leave out the weights")
+            raise UserError(f"{source.base} does not take a weights file", hint="remove the weights")
         if not weights.is_file():
             raise UserError("no such weights file", where=str(weights), hint="check the path")
         keywords = {"weights": weights}
@@ -183,7 +183,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def _beside(card: ModelCard, weights: Path) -> ModelCard:
-    """Return the card of a weights file of the user's; a hash list without a package lies beside it."""
+    """Return the card of a user's weights file; a hash list without a package is beside it."""
     hashes = card.training_hashes
     if hashes is None or ":" in hashes:
         return card

@@ -67,7 +67,7 @@ def parse_name(text: str) -> ModelName:
     for option in _BETWEEN.split(match["options"]):
         key, _, value = (part.strip() for part in option.partition("="))
         if key not in OPTIONS:
-            raise UserError(f"a model has no option {key!r}", where=text, hint=f"choose {', '.join(OPTIONS)}")
+            raise UserError(f"unknown model option {key!r}", where=text, hint=f"choose {', '.join(OPTIONS)}")
         if key in given:
             raise UserError(f"the option {key} is given twice", where=text, hint="give it once")
         if not value:
@@ -106,7 +106,7 @@ def _number(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"the temperature must be a number, not {text!r}", where=where, hint="the paper takes 0.38")
+        raise UserError(f"the temperature must be a number, not {text!r}", where=where, hint="the paper uses 0.38")
     return value
 
 

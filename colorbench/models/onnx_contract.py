@@ -60,9 +60,9 @@ class InputTable(_Table):
     gray: Literal["cie-l", "bt601"] = "cie-l"
     """From what the original program computes its gray level. Shown is the gray level of L in both cases."""
     low: float
-    """Value that stands for L = 0, or black."""
+    """Value that represents L = 0, or black."""
     high: float
-    """Value that stands for L = 100, or white."""
+    """Value that represents L = 100, or white."""
     mean: float | list[float] = 0.0
     """Subtracted from that value, one or one per channel."""
     std: float | list[float] = 1.0
@@ -114,16 +114,16 @@ class InputTable(_Table):
 
 
 class OutputTable(_Table):
-    """What a network answers, and how it becomes a color image."""
+    """The output of a network, and how it becomes a color image."""
 
     name: str | None = None
     """Of the graph's output; None: the only one."""
     form: Literal["ab", "rgb", "lab"]
     """CIE ab; sRGB; CIE Lab."""
     low: float | None = None
-    """Value that stands for 0 of RGB, or for ab = -110; not for Lab."""
+    """Value that represents 0 of RGB, or for ab = -110; not for Lab."""
     high: float | None = None
-    """Value that stands for 255 of RGB, or for ab = 110; not for Lab."""
+    """Value that represents 255 of RGB, or for ab = 110; not for Lab."""
     upsample: Upsample
     """Kernel by which the output gets the image's size."""
     keep: Literal["lightness", "yuv-y", "nothing"]
@@ -146,7 +146,7 @@ class OutputTable(_Table):
 
     @property
     def channels(self) -> int:
-        """Channels that the network answers."""
+        """Number of output channels of the network."""
         return 2 if self.form == "ab" else 3
 
 

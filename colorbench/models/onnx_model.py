@@ -31,7 +31,7 @@ _CUDA = "CUDAExecutionProvider"
 DARK = 0.2
 """An image with a gray level above this, of 1, ..."""
 BLACK = 0.01
-"""... whose RGB prediction has none above this, was answered on another scale than the contract says."""
+"""... whose RGB prediction has none above this, has another scale than the contract states."""
 BEYOND = 4.0
 """So was a prediction with a level above this; networks overshoot 1 by little."""
 _YUV = np.array([[0.299, 0.587, 0.114], [-0.147108, -0.288804, 0.435912], [0.614777, -0.514799, -0.099978]])

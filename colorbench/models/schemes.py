@@ -45,7 +45,7 @@ def _source(name: str) -> _Source:
         near = nearest(base, (plugin.name for plugin in registered("models")))
         hint = f"did you mean {near}?" if near else "`colorbench list` shows all"
         raise UnknownNameError(
-            f"no model {name!r}: names of models have a prefix", hint=f"{hint} For images: {IMAGES}FOLDER"
+            f"no model {name!r}: model names have a prefix", hint=f"{hint} For images: {IMAGES}FOLDER"
         )
     plugin = find("models", base)
     with process_state_kept():

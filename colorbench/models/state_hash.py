@@ -77,7 +77,7 @@ class _Walk:
         self._tokens: list[str | Tensor | np.ndarray] = []
         self._seen: dict[int, int] = {}
         self._alive: list[Any] = []
-        """Whatever was visited: an id is its own only while the object lives."""
+        """All visited objects: an id is unique only while the object exists."""
         self.opaque: list[str] = []
 
     def digest(self) -> str:

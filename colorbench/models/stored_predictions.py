@@ -31,7 +31,7 @@ OTHER_MEDIAN = 2.0
 """Median gap of a set of predictions that are none of these images (enlarged from 64 x 64: 1.6)."""
 OTHER_SHARE = 0.1
 """Share of predictions beyond ``OTHER_LIGHTNESS`` from which on the numbers carry a warning."""
-WARNING = "these predictions do not have the lightness of their images: see the notes"
+WARNING = "these predictions do not have the lightness of their images; see the notes"
 _LOOKED_AT = 32  # where looking at all would cost a second pass
 _SIDE = 32
 
@@ -67,8 +67,8 @@ def prepare(
     for preprocessing in map(get_preprocessing, sorted(set(preprocessings))):
         fits = {id: fit(stored.headers[id].size, size, preprocessing) for id, size in sizes.items()}
         for kind, what in (
-            ("turned", "are turned by 90 degrees against their image (EXIF orientation?)"),
-            ("other", "have another aspect ratio than their image"),
+            ("turned", "are rotated by 90 degrees relative to their image (EXIF orientation?)"),
+            ("other", "have a different aspect ratio than their image"),
         ):
             if found := [id for id, one in fits.items() if one == kind]:
                 first = f"{shown(stored.headers[found[0]].size)} for an image of {shown(sizes[found[0]])}"
@@ -94,10 +94,10 @@ def _refuse_other_preprocessing(
         other = _other_preprocessing(preprocessing)
         own, instead = ("its center", "all of it") if preprocessing.crops else ("the whole image, squashed", "a crop")
         what = (
-            f"{len(found)} of {len(looked_at)} predictions that were looked at do not show {own} to {shown(side)}, "
+            f"{len(found)} of {len(looked_at)} examined predictions do not show {own} to {shown(side)}, "
             f"but {instead}, first {found[0]}"
         )
-        raise UserError(what, where=str(stored.folder), hint=f"measure with preprocessing={other.name}, or {SIZES}")
+        raise UserError(what, where=str(stored.folder), hint=f"evaluate with preprocessing={other.name}, or {SIZES}")
 
 
 def _other_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
@@ -165,7 +165,7 @@ def prediction_notes(
     """
     chosen = get_preprocessing(preprocessing)
     same = [id for id, sha256 in zip(sizes, sha256s, strict=True) if stored.sha256s[id] == sha256]
-    copied = f"{len(same)} of {len(sizes)} predictions are the files of their images, true colors and all"
+    copied = f"{len(same)} of {len(sizes)} predictions are identical to their ground-truth images"
     copies = [f"{copied} (first {same[0]})"] if same else []
     made = [] if stored.manifest is None else manifest_notes(stored.manifest, list(sizes), stored.sha256s)
     return [
@@ -222,12 +222,12 @@ def _explanations(
     if shuffled:
         id, nearest = shuffled[0]
         yield (
-            f"{len(shuffled)} of {looked_at} of these that were looked at have the lightness of another image "
+            f"{len(shuffled)} of {looked_at} of these that were examined have the lightness of another image "
             f"(that of {id} looks like {nearest}): files are shuffled or shifted by one"
         )
     if turned:
-        what = "are turned or mirrored against their image (EXIF orientation?)"
-        yield f"{len(turned)} of {looked_at} of these that were looked at {what}, first {turned[0][0]}"
+        what = "are rotated or mirrored relative to their image (EXIF orientation?)"
+        yield f"{len(turned)} of {looked_at} of these that were examined {what}, first {turned[0][0]}"
 
 
 _FORMATS: dict[str, Callable[[Header], bool]] = {
@@ -235,11 +235,11 @@ _FORMATS: dict[str, Callable[[Header], bool]] = {
     "PSNR of 38.1 (32.8) dB": lambda header: header.lossy,
     "are gray images": lambda header: header.mode in ("1", "L", "LA", "F") or header.mode.startswith("I"),
     "have a palette, at most 256 colors": lambda header: header.mode == "P",
-    "have an alpha channel: what is transparent was laid on white": lambda header: header.mode in ("RGBA", "LA", "PA"),
+    "have an alpha channel: transparent areas were put on white": lambda header: header.mode in ("RGBA", "LA", "PA"),
     "are CMYK and were converted to sRGB": lambda header: header.mode == "CMYK",
     "have 16 bits per channel and were scaled to 8": lambda header: header.sixteen_bits,
 }
-"""What is told of the predictions of which this is true."""
+"""The remark about predictions with this property."""
 
 
 def _file_notes(stored: ImageFolderModel, preprocessing: Preprocessing, sizes: Mapping[str, Size]) -> Iterator[str]:
@@ -249,7 +249,7 @@ def _file_notes(stored: ImageFolderModel, preprocessing: Preprocessing, sizes: M
         first = f"{scaled[0]} has {shown(headers[scaled[0]].size)}, its image {shown(sizes[scaled[0]])}"
         yield f"{len(scaled)} of {len(headers)} predictions were resized to another size (first: {first})"
     if count := sum(one == "preprocessed" for one in fits.values()):
-        yield f"{count} of {len(headers)} predictions were stored as {preprocessing.name} gives them: used unchanged"
+        yield f"{count} of {len(headers)} predictions already had the size of {preprocessing.name}: used unchanged"
     for what, is_so in _FORMATS.items():
         if found := [id for id, header in headers.items() if is_so(header)]:
             yield f"{len(found)} of {len(headers)} predictions {what} (first {found[0]})"

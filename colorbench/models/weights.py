@@ -54,7 +54,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
         ValueError: for a name that does not end in ``.safetensors``.
     """
     if path.suffix != ".safetensors":
-        raise ValueError(f"weights are written as .safetensors, not {path.name}")
+        raise ValueError(f"weights are saved as .safetensors, not {path.name}")
     # Cloned: safetensors refuses tensors that share memory, as tied weights do.
     data = save({name: value.detach().cpu().contiguous().clone() for name, value in state.items()})
     write_atomic(path, data)
@@ -72,7 +72,7 @@ def check_sha256(path: Path, sha256: str) -> None:
         raise UserError(
             f"the weights have sha256 {found}, expected {sha256}",
             where=str(path),
-            hint="get the file again, or give the hash that belongs to it",
+            hint="download the file again, or give its correct hash",
         )
 
 
@@ -109,16 +109,16 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Whatever else such a file holds would be run to be read.
-        hint = "keep only its state dict, with colorbench.models.save_weights"
-        raise UserError("the file holds more than tensors, or is damaged", where=str(path), hint=hint) from error
+        hint = "save only its state dict, with colorbench.models.save_weights"
+        raise UserError("the file contains more than tensors, or is damaged", where=str(path), hint=hint) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise _damaged(path, error) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         contained = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__
-        hint = "keep only its state dict, with colorbench.models.save_weights"
-        raise UserError(f"the file holds no plain state dict, but: {contained}", where=str(path), hint=hint)
+        hint = "save only its state dict, with colorbench.models.save_weights"
+        raise UserError(f"the file does not contain a plain state dict, but: {contained}", where=str(path), hint=hint)
     return dict(state)
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"the weights cannot be read: {error}", where=str(path), hint="get the file again")
+    return UserError(f"the weights cannot be read: {error}", where=str(path), hint="download the file again")

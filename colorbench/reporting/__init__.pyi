@@ -1,5 +1,6 @@
 from .classifier_agreement import classified as classified
 from .format import DECIDING_SHARE as DECIDING_SHARE
+from .format import format_difference as format_difference
 from .format import format_number as format_number
 from .format import too_few_images as too_few_images
 from .html import page_environment as page_environment

@@ -1,4 +1,4 @@
-"""Does the verdict depend on the classifier? One score of the same models by several classifiers, side by side.
+"""Agreement between classifiers One score of the same models by several classifiers, side by side.
 
 A protocol with several classifiers marks each metric with its ``classifier`` and names it
 ``classified(score, classifier)``. From
@@ -101,7 +101,9 @@ def classifiers_table(records: Iterable[Record], score: str) -> ClassifiersTable
         for classifier, metric in candidate.items():
             known = found.setdefault(name, {}).setdefault(classifier, metric)
             if known.value != metric.value:
-                raise ValueError(f"{classifier} gives {name} two values of {score}: {known.value} and {metric.value}")
+                raise ValueError(
+                    f"{classifier} gives {name} two different values of {score}: {known.value} and {metric.value}"
+                )
     if len(judgings) > 1:
         raise ValueError("these records differ in more than model and classifiers")
     models = [name for name in dict.fromkeys(names) if name in found]

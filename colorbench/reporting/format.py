@@ -1,4 +1,4 @@
-"""A record put into words: the same for the closing table and for the page."""
+"""Format the numbers and remarks of a record, for the terminal and for pages."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from colorbench.results import Difference, Metric, Record
 from colorbench.stats import significance
 
 DECIDING_SHARE = 0.95
-"""The effective number of images is worth showing below this share of all."""
+"""The effective sample size is shown if it is below this share of n."""
 
 
 def too_few_images(record: Record) -> str | None:
-    """Return the warning of a run on too few images to measure anything; the record's notes hold it."""
+    """Return the note that marks a run on too few images as a smoke test; None if there is none."""
     return next((note for note in record.notes if note.startswith("smoke test on ")), None)
 
 
@@ -22,19 +22,24 @@ def format_number(value: float | None, unit: str, *, signed: bool = False) -> st
     """Format a value for a table cell; a dash where there is none."""
     if value is None:
         return "–"
-    # A share, a decibel or a color difference is read to hundredths; plain numbers may be small.
+    # Percentages, decibels and color differences have two decimals; plain numbers may be small.
     return f"{value:{'+' if signed else ''}.{2 if unit else 3}f}"
 
 
 def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format ``[low, high]``; empty where there is no interval."""
+    """Format ``[low, high]``; empty if there is no interval."""
     if low is None or high is None:
         return ""
     return f"[{format_number(low, unit, signed=signed)}, {format_number(high, unit, signed=signed)}]"
 
 
+def format_difference(value: float, unit: str) -> str:
+    """Format the size of a difference with its unit; percentages differ by points."""
+    return f"{format_number(value, unit)} {'points' if unit == '%' else unit}".rstrip()
+
+
 def low_effective_n(metric: Metric) -> bool:
-    """Return whether far fewer images decide the number than were measured."""
+    """Return whether the effective sample size is much smaller than n."""
     return metric.effective_n < DECIDING_SHARE * metric.n
 
 
@@ -44,25 +49,23 @@ def values(record: Record) -> dict[str, float | None]:
 
 
 def difference_from(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[str, Difference]]]:
-    """Return the columns of differences: the head of each column, and its differences by metric name.
+    """Return the columns of differences: the head of each, and its differences by metric name.
 
-    From gray and, unless there is only ``narrow`` room, the best single color; where nothing is taken from gray
+    The differences are from gray and, unless ``narrow``, from the constant-color baseline; if there is none from gray
     (probes, transfer), from each control.
     """
     names = list(dict.fromkeys(difference.minus for difference in record.differences))
     if GRAY_MODEL in names:
         names = [GRAY_MODEL, CONSTANT_MODEL] if CONSTANT_MODEL in names and not narrow else [GRAY_MODEL]
     by_name = {name: {d.metric: d for d in record.differences if d.minus == name} for name in names}
-    return [(f"minus {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
+    return [(f"Δ vs. {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
 
 
 def difference_from_constant_color(record: Record, headline: str) -> str | None:
-    """Return whether the headline is better than that of the best single color.
+    """Return a sentence on whether the headline is significantly better than that of the constant-color baseline.
 
-    A constant color is a stronger baseline than gray.
-
-    None where that was not asked, the metric has no better or worse, or too few images were measured for an
-    interval.
+    A constant color is often a stronger baseline than gray. None if there is no such difference, if the metric has no
+    direction, or if there is no interval.
     """
     metric = next((metric for metric in record.metrics if metric.name == headline), None)
     found = (one for one in record.differences if one.minus == CONSTANT_MODEL and one.metric == headline)
@@ -72,22 +75,22 @@ def difference_from_constant_color(record: Record, headline: str) -> str | None:
     if difference.ci_low is None or difference.ci_high is None:
         return None
     it_is = significance(difference.ci_low, difference.ci_high, metric.higher_is_better)
-    stated = f"{it_is} than" if it_is else "no significant difference from"
+    stated = f"significantly {it_is} than" if it_is else "no significant difference from"
     value = format_number(difference.value, metric.unit, signed=True)
     limits = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
-    # An interval that is too short for the value is so for its difference.
+    # If the interval of the value undercovers, that of the difference does too.
     doubt = ", but see the warning below" if metric.warning else ""
     return f"{headline}: {stated} the constant baseline, {value} {limits}{doubt}"
 
 
 def baselines(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
-    """Return the gray, constant and ground-truth records on the same images, with the heads of their columns."""
+    """Return the gray, constant and ground-truth records on the same images, with their column heads."""
     others = {other.model.name: other for other in beside if other.model.name != record.model.name}
     return [(head, others[name]) for name, head in BASELINES.items() if name in others]
 
 
 def remarks(record: Record) -> list[str]:
-    """Return what a reader must know before believing the numbers."""
+    """Return the notes and warnings that a reader must know."""
     data = record.dataset
     message = [note for note in record.notes if note != too_few_images(record)]
     warned: dict[str, list[str]] = {}
@@ -103,7 +106,7 @@ def remarks(record: Record) -> list[str]:
         first = data.skipped[0]
         message.append(f"skipped images: {len(data.skipped)}, the first is {first.id}: {first.reason}")
     if data.overlap:
-        message.append(f"images that the model was trained on: {data.overlap}, so its numbers flatter it")
+        message.append(f"training images among the evaluated ones: {data.overlap}; scores are biased upwards")
     if record.execution.dtype != "float32":
         message.append(f"computed in {record.execution.dtype}, not float32")
     return message

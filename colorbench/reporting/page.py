@@ -103,7 +103,7 @@ def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
     for image in fixed + [image for image in ends if image not in fixed]:
         score = image.scores.get(headline)
         message = [] if score is None else [f"{headline} {score:.2f}"]
-        files = (("gray", image.gray), ("this model", image.prediction), ("truth", image.truth))
+        files = (("gray", image.gray), ("this model", image.prediction), ("ground truth", image.truth))
         images = [{"label": label, "source": embedded(folder, file, hashes)} for label, file in files]
         shown.append({"id": image.id, "caption": ", ".join(message + positions(image, headline)), "images": images})
     return shown
@@ -115,7 +115,7 @@ def positions(image: SavedImage, headline: str) -> list[str]:
 
 
 def embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
-    """Return a saved image as a data address; None for what is no WebP among this record's saved images."""
+    """Return a saved image as a data URI; None if it is not a WebP among this record's saved images."""
     data = saved_file(folder, f"thumbnails/{file}", hashes)
     if data is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return None
@@ -146,7 +146,7 @@ def page(
     environment = page_environment("colorbench.reporting")
     environment.filters["number"] = format_number
     environment.filters["interval"] = lambda m, unit, signed=False: interval(m.ci_low, m.ci_high, unit, signed=signed)
-    environment.tests["decided_by_few"] = low_effective_n
+    environment.tests["low_effective_n"] = low_effective_n
     shown = baselines(record, beside)
     return environment.get_template("report.html.jinja").render(
         record=record,
@@ -173,12 +173,12 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("weights (sha256)", model.weights_sha256 or ""),
         ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),
         ("trained on", model.card.training_data or ""),
-        ("protocol", f"{protocol}, version {record.protocol.version}"),
+        ("protocol", f"{protocol} v{record.protocol.version}"),
         ("parameters", ", ".join(f"{key} = {value}" for key, value in record.protocol.parameters.items())),
         ("identity (sha256)", record.protocol.identity_sha256),
         ("images", f"{data.name}, {data.n_evaluated} of {data.n} · fingerprint {data.fingerprint}"),
         ("run", f"{run.device}, {run.dtype}, seed {run.seed}, batches of {run.batch_size}"),
-        ("speed", f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in all"),
+        ("speed", f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in total"),
         ("colorbench", f"{made.colorbench_version} · Python {made.python} · {made.time}"),
         ("command", " ".join(made.command)),
     ]

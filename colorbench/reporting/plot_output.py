@@ -38,7 +38,7 @@ COLORS: Mapping[str, tuple[str, str]] = {
     "ink": ("#55555c", "#a4a4ad"),
     "line": ("#dedee2", "#35353a"),
 }
-"""Name of a color -> its value on a light and on a dark page; each light value stands for one name only."""
+"""Name of a color -> its value on a light and on a dark page; light values are unique."""
 FORMATS = ("pdf", "svg")
 """What ``--figures`` writes."""
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"

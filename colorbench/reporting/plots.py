@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 SERIES = ("s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7")
 """Colors of models, in the order of the rows."""
 DASHES = {"gray": (0, (5, 3)), "constant": (0, (1.5, 2)), "truth": (0, (6, 2, 1.5, 2)), "reference": (0, (9, 3))}
-"""Baselines and references are told from models without color, too."""
+"""Baselines and references can be distinguished from models without color, too."""
 SMALL, MEDIUM = 9.0, 9.5
 """Sizes of text in points; a plot is 331 points wide, about as wide as it is shown on a phone."""
 WIDTH, HEIGHT = 4.6, 3.0

@@ -1,4 +1,4 @@
-"""Results: what is stored of a run (record, rows, shards), and how it is read and paired."""
+"""Results: the stored data of a run (record, rows, shards), reading and pairing."""
 
 import lazy_loader
 

@@ -60,9 +60,9 @@ def compare(
             metrics that are unknown or may not be compared.
     """
     if len(runs) < 2:
-        raise UserError("one record cannot be compared", hint="name two or more")
+        raise UserError("a comparison needs at least two records", hint="give two or more")
     if len({run.record_sha256 for run in runs}) < len(runs):
-        raise UserError("a record is named twice", hint="name different ones")
+        raise UserError("a record is given twice", hint="give different ones")
     together = pair_runs(runs)
     labels = _labels(runs)
     chosen = _metrics(runs, metrics, headline, allow_unstable)
@@ -122,15 +122,15 @@ def _metrics(
         if name not in known:
             raise UserError(f"the records have no metric {name!r} in common", hint=f"they have {', '.join(known)}")
         if not (allow_unstable or all(run.metric(name).comparable for run in runs)):
-            what = f"{name} is shown, not compared: too few images decide it"
-            raise UserError(what, hint="--allow-unstable compares by it all the same")
+            what = f"{name} has a very small effective sample size and is not compared by default"
+            raise UserError(what, hint="--allow-unstable compares it anyway")
     if asked:
         return [known[name] for name in dict.fromkeys(asked)]
     usable = [
         metric for metric in shared if metric.higher_is_better is not None and (metric.comparable or allow_unstable)
     ]
     if not usable:
-        raise UserError("these records have no metric to compare by", hint="name one with --metric")
+        raise UserError("these records have no metric to compare by", hint="choose one with --metric")
     return sorted(usable, key=lambda metric: (not metric.comparable, metric.name != headline))
 
 
@@ -176,7 +176,7 @@ def _test(together: PairedRuns, labels: Sequence[str], i: int, j: int, metric: M
         detectable=_finite(detectable_difference(error)),
         verdict="untested",
         untested=untested,
-        warning=None if metric.comparable else f"{metric.name} is unstable: very few images decide it",
+        warning=None if metric.comparable else f"{metric.name} is unstable: its effective sample size is very small",
         images=_farthest(together, scores, b, metric),
     )
 
@@ -187,14 +187,14 @@ def _untested(
     """Return why two models are not tested by a metric; None where they are."""
     if n < MINIMUM_IMAGES:
         images = "1 image" if n == 1 else f"{n} images"
-        return f"{images}: fewer than {MINIMUM_IMAGES} are not tested"
+        return f"{images}: too few for a test (minimum {MINIMUM_IMAGES})"
     for position in pair:
         record = together.runs[position].record
         found = together.runs[position].metric(metric.name)
         if found.ci_low is None and found.value is not None and record.dataset.n_evaluated >= MINIMUM_IMAGES:
-            return f"{metric.name} carries no interval: it holds for this set of images alone"
+            return f"{metric.name} has no interval: it is valid for this dataset only"
     if not np.isfinite([a.sum(axis=0), b.sum(axis=0)]).all():
-        return "the statistics are no numbers to be added up"
+        return "the statistics are not finite"
     if not np.array_equal(a[:, 1:], b[:, 1:]):
         return "the two records weigh the images differently"
     return None
@@ -278,10 +278,10 @@ def _remarks(runs: Sequence[LoadedRun], labels: Sequence[str]) -> list[str]:
         if record.dataset.overlap:
             message.append(f"{label} was trained on {record.dataset.overlap} of these images")
         if record.model.card.role == "reference":
-            message.append(f"{label} is a reference: it was shown the truth")
+            message.append(f"{label} is an oracle: it uses the ground truth")
     versions = sorted({run.record.provenance.colorbench_version for run in runs})
     if len(versions) > 1:
-        message.append(f"measured with different versions of colorbench: {', '.join(versions)}")
+        message.append(f"evaluated with different versions of colorbench: {', '.join(versions)}")
     return message
 
 

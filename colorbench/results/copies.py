@@ -64,7 +64,7 @@ def copy_notes(rows: Shard) -> list[str]:
     if other := [copy for copy in rows.copies if copy.other_label]:
         one = other[0]
         notes.append(
-            f"{len(other)} of these copies have another label than the file that counts, "
+            f"{len(other)} of these copies have a different label than the evaluated file, "
             f"the first being {one.id} beside {one.of}: check the labels"
         )
     return notes

@@ -31,7 +31,7 @@ LARGEST_IMAGE = 8 * MEGABYTE
 """A saved image or an index that is read back; thumbnails have some 10 KB."""
 FIXED = 24
 EXTREMES = 4
-"""How many of a metric's best, and of its worst, are kept."""
+"""Number of best and of worst images of a metric that are saved."""
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
 """What Pillow raises for an image that is none."""
 
@@ -45,7 +45,7 @@ class SavedImage(BaseModel):
     sha256: str
     """Of the image's file."""
     prediction: str
-    """File name of the model's answer, beside the index."""
+    """File name of the prediction, beside the index."""
     truth: str
     gray: str
     reasons: list[str]
@@ -140,14 +140,14 @@ def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
     name = f"thumbnails/{INDEX_NAME}"
     if name not in hashes and left_out(folder, name):
         return []
-    hint = "get the record's whole folder again, or measure again"
+    hint = "copy the whole folder of the record again, or evaluate again"
     data = saved_file(folder, name, hashes)
     if data is None:
         raise UserError("the index of saved images is missing or was changed", where=str(folder / name), hint=hint)
     try:
         return [SavedImage(**line) for line in json.loads(data)]
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError("this is no index of saved images", where=str(folder / name), hint=hint) from error
+        raise UserError("not an index of saved images", where=str(folder / name), hint=hint) from error
 
 
 def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | None:

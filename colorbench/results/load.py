@@ -1,4 +1,4 @@
-"""A finished record read back with its rows, as data of a stranger.
+"""Read a finished record with its rows, as untrusted data.
 
 ``load_run(folder) -> LoadedRun`` checks what it reads: the rows must have the checksum that the record names, the
 columns and the images that it tells of, and no more than a computer can hold. Nothing that a record says is run,
@@ -30,7 +30,7 @@ LARGEST_RECORD = 64 * MEGABYTE
 _CONTROL = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\(?:b|f|r|u00[01])")
 """What moves a terminal's cursor or turns the reading direction, raw and as JSON writes it; tabs and line ends stay."""
-_CHANGED = "get the record again from where it was made, or measure again"
+_CHANGED = "copy the record again from its source, or evaluate again"
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class LoadedRun:
         names = [f"{name}.s{j}" for j in range(COUNT[self.metric(name).form])]
         absent = [column for column in names if column not in self.columns]
         if absent:
-            raise UserError(f"the rows lack the column {absent[0]}", where=str(self.folder), hint="measure again")
+            raise UserError(
+                f"the rows do not contain the column {absent[0]}", where=str(self.folder), hint="evaluate again"
+            )
         return np.stack([self.columns[column] for column in names], axis=1)
 
     def scores(self, name: str) -> np.ndarray:
@@ -104,7 +106,7 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
     if path.is_file():
         if path.name != "record.json":
             hint = "give a record's folder, or its record.json"
-            raise UserError("this file is no record", where=str(path), hint=hint)
+            raise UserError("this file is not a record", where=str(path), hint=hint)
         path = path.parent
     if (path / "record.json").is_file():
         return path
@@ -117,7 +119,7 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
         return fitting[0]
     if not fitting:
         of = "" if protocol is None or not found else f" of protocol {protocol}"
-        raise UserError(f"no record{of} lies here", where=str(path), hint="give a folder that `colorbench run` wrote")
+        raise UserError(f"no record{of} found", where=str(path), hint="give a folder that `colorbench run` wrote")
     protocols = sorted({folder.parent.name for folder in fitting})
     hint = f"name one, such as {fitting[0]}"
     if len(protocols) > 1:
@@ -154,9 +156,9 @@ def read_checked_record(folder: Path) -> tuple[Record, str]:
         text = json.dumps(plain(record.model_dump()), allow_nan=False, ensure_ascii=False)
         text.encode()
     except (ValueError, TypeError, RecursionError) as error:
-        raise UserError("this is no record of this version", where=str(path), hint="measure again") from error
+        raise UserError("not a record of this schema version", where=str(path), hint="evaluate again") from error
     if _CONTROL.search(text) or _ESCAPED.search(text):
-        raise UserError("this record holds control characters", where=str(path), hint="do not trust it")
+        raise UserError("this record contains control characters", where=str(path), hint="do not use it")
     return record, sha256(data).hexdigest()
 
 
@@ -167,12 +169,12 @@ def read_table(folder: Path, record: Record) -> pd.DataFrame:
         UserError: as ``load_run``.
     """
     path = folder / "rows.parquet"
-    data = read_plain(path, LARGEST_FILE, missing="the record has no rows beside it", hint="copy its whole folder")
+    data = read_plain(path, LARGEST_FILE, missing="the rows of the record are missing", hint="copy the whole folder")
     if sha256(data).hexdigest() != record.files.rows:
         raise UserError("the rows are not those that the record was made with", where=str(path), hint=_CHANGED)
     try:
         return rows_table(data, record.dataset.n_evaluated)
     except InvalidTable as error:
-        raise UserError(f"these are no rows of this record: {error}", where=str(path), hint=_CHANGED) from error
+        raise UserError(f"the rows do not belong to this record: {error}", where=str(path), hint=_CHANGED) from error
     except (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
         raise UserError("these rows cannot be read", where=str(path), hint=_CHANGED) from error

@@ -35,7 +35,7 @@ class MetricSpec:
     interval: bool = True
     """Whether a bootstrap interval is honest for it."""
     classifier: str | None = None
-    """Whose score it is, where a classifier or person classifiers; see ``evaluation.classifiers``."""
+    """Name of the classifier whose score it is; None for other metrics."""
     share_of_gap: bool = False
     """Whether S1 is a gap between two baselines and the value a share of it: the interval is then Fieller's, and there
     is no value where the gap's own interval touches 0."""
@@ -54,7 +54,7 @@ _STATISTIC = re.compile(r"\.s\d+$")
 
 
 def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
-    """Refuse metrics whose columns could not be told apart, and bounds that no record can hold.
+    """Raise for metrics with ambiguous columns, and for bounds that cannot be stored.
 
     Raises:
         UserError: naming the protocol and the metric.
@@ -62,15 +62,15 @@ def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
     names = [metric.name for metric in metrics]
     wrong = _wrong_name(names)
     if wrong is None and (twice := [name for name, count in Counter(names).items() if count > 1]):
-        wrong = f"two metrics are called {twice[0]!r}"
+        wrong = f"two metrics have the same name: {twice[0]!r}"
     if wrong is None and (statistics := [name for name in names if _STATISTIC.search(name)]):
         wrong = f"the metric {statistics[0]!r} has the name of another metric's statistics"
     if wrong is not None:
         raise UserError(f"protocol {protocol}: {wrong}", hint="its author must choose other names")
     for metric in metrics:
         if (why := not_storable(vars(metric))) is not None:
-            what = f"protocol {protocol}: the metric {metric.name!r} cannot be stored: {why}"
-            raise UserError(what, hint="a record holds finite numbers and text")
+            what = f"protocol {protocol}: the metric {metric.name!r} cannot be stored in a record: {why}"
+            raise UserError(what, hint="use finite numbers and text")
 
 
 def check_columns(protocol: str, columns: Iterable[str]) -> None:
@@ -98,7 +98,7 @@ def check_statistics(protocol: str, metrics: Sequence[MetricSpec], columns: Iter
 
 
 def _wrong_name(names: Iterable[str]) -> str | None:
-    """Return what is wrong with a name of a column or metric; None where nothing is."""
+    """Return what is wrong with the name of a column or metric; None if it is valid."""
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             return f"{name!r} cannot be the name of a column: letters, digits and .@+:/()=%-_ only, at most 100"

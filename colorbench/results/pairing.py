@@ -134,7 +134,7 @@ def pair_runs(runs: Sequence[LoadedRun]) -> PairedRuns:
         reasons = differing(first.record, other.record)
         if reasons:
             models = f"{first.record.model.name} and {other.record.model.name}"
-            hint = "measure both in the same way on the same images"
+            hint = "evaluate both in the same way on the same images"
             raise UserError(f"{models} cannot be compared: {'; '.join(reasons)}", hint=hint)
     at = np.arange(len(first.rows))
     positions = [at]
@@ -142,7 +142,7 @@ def pair_runs(runs: Sequence[LoadedRun]) -> PairedRuns:
         pairs = paired_positions(first.sha256s, other.sha256s)
         if not np.array_equal(pairs[:, 0], at):
             # Equal fingerprints, other rows: one of the two records tells of images that its rows do not hold.
-            what = f"the rows of {other.record.model.name} are not of the images that its record names"
+            what = f"the rows of {other.record.model.name} belong to other images than its record"
             raise UserError(what, where=str(other.folder), hint="`colorbench verify` shows which record is wrong")
         positions.append(pairs[:, 1])
     return PairedRuns(tuple(runs), np.stack(positions))

@@ -22,7 +22,7 @@ class _Part(BaseModel):
 
 
 class ModelPart(_Part):
-    """Who answered."""
+    """The model that was evaluated."""
 
     name: str
     """Full name with its resolved tag."""
@@ -101,7 +101,7 @@ class FingerprintPart(_Part):
     """How many runs of other images under equal names and sizes came before, or of a model that is not reusable."""
     reusable: bool = True
     reasons: list[str] = []
-    """Why not, where the result is measured again whenever it is asked for."""
+    """Reasons why the result cannot be reused."""
 
 
 class Metric(_Part):
@@ -122,7 +122,7 @@ class Metric(_Part):
     comparable: bool
     warning: str | None = None
     classifier: str | None = None
-    """Whose score it is, where a classifier or person classifiers."""
+    """Name of the classifier whose score it is; None for other metrics."""
     share_of_gap: bool = False
     """Whether the value is a share of a gap between two baselines, with Fieller's interval."""
 
@@ -184,7 +184,7 @@ class Provenance(_Part):
 
 
 class Files(_Part):
-    """sha256 of what lies beside the record."""
+    """sha256 of the files beside the record."""
 
     rows: str
     arrays: dict[str, str]
@@ -221,13 +221,13 @@ def record_text(record: Record) -> str:
         text = record.model_dump_json(indent=1)
         Record.model_validate_json(text)
     except ValidationError as error:
-        raise RunError(f"no record can hold {first_problem(error)}") from error
+        raise RunError(f"cannot be stored in a record: {first_problem(error)}") from error
     except ValueError as error:
-        raise RunError(f"no record can hold this: {' '.join(str(error).split())}") from error
+        raise RunError(f"cannot be stored in a record: {' '.join(str(error).split())}") from error
     for part, value in record.model_dump().items():
         # A NaN among free values (parameters, identity) is written as null, and would be read as nothing.
         if (trouble := unstorable(value)) is not None:
-            raise RunError(f"no record can hold a value of {part}: {trouble}", hint="use finite numbers and text")
+            raise RunError(f"cannot store {part} in a record: {trouble}", hint="use finite numbers and text")
     return text + "\n"
 
 
@@ -241,7 +241,7 @@ def storable(whose: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        what = f"{whose} gave what no record can hold: {first_problem(error)}"
+        what = f"{whose} returned a value that cannot be stored in a record: {first_problem(error)}"
         raise RunError(what, hint="use finite numbers and text; finished shards are kept") from error
 
 
@@ -267,6 +267,6 @@ def read_record(folder: Path) -> Record:
         raise UserError("no record here", where=str(path), hint="give a folder that `colorbench run` wrote") from error
     except OSError as error:  # a folder of that name, a file that may not be read
         what = f"the record cannot be read: {error.strerror}"
-        raise UserError(what, where=str(path), hint="measure again") from error
+        raise UserError(what, where=str(path), hint="evaluate again") from error
     except ValueError as error:
-        raise UserError("this is no record of this version", where=str(path), hint="measure again") from error
+        raise UserError("not a record of this schema version", where=str(path), hint="evaluate again") from error

@@ -74,7 +74,7 @@ def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
         columns = {name: np.array(table[name].to_pylist(), np.float64) for name in names}
         return table["sha256"].to_pylist(), columns
     except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
-        hint = "remove its folder, so that it is measured again"
+        hint = "remove its folder, then run again"
         raise UserError("these rows cannot be read", where=str(path), hint=hint) from error
 
 
@@ -102,7 +102,7 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
     file = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=["id", "sha256"])
     schema, count = file.schema_arrow, file.metadata.num_rows
     if len(set(schema.names)) != len(schema.names):
-        raise InvalidTable("a column stands twice")
+        raise InvalidTable("a column occurs twice")
     for name, fits in _FIXED_TYPES.items():
         if name not in schema.names:
             raise InvalidTable(f"the column {name} is missing")
@@ -135,9 +135,9 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
         else:
             columns[name] = values.to_numpy().astype(np.int64 if name in _FIXED_TYPES else np.float64)
     if len(set(columns["id"])) != count:
-        raise InvalidTable("an id stands twice")
+        raise InvalidTable("an id occurs twice")
     if len(set(columns["sha256"])) != count:
-        raise InvalidTable("an image stands twice, and copies of an image count once")
+        raise InvalidTable("an image occurs twice")
     return pd.DataFrame(columns)
 
 

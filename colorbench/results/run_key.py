@@ -29,8 +29,8 @@ def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> s
         PluginError: for values that no record can hold.
     """
     if (why := not_storable(identity)) is not None:
-        what = f"the identity of protocol {name} cannot be stored: {why}"
-        raise PluginError(what, hint="a record holds finite numbers and text")
+        what = f"the identity of protocol {name} cannot be stored in a record: {why}"
+        raise PluginError(what, hint="use finite numbers and text")
     return digest_of({"name": name, "version": version, "identity": identity})
 
 

@@ -7,7 +7,7 @@ The interval is the studentized bootstrap (bootstrap-t; Efron and Tibshirani 199
 standard error. Drawing sets of 50, 200 and 650 images from the measured statistics of 650 images (gray, a beige
 and half chroma), nominal 95 % covered, for the rebalanced AuC of gray at lambda 0.1: bootstrap-t 94-96 %, BCa 89-94 %,
 percentile 87-96 %; at lambda 0, where a few images carry the sum, 81-92, 61-91 and 57-86 %. What it costs is
-width, a few percent at n = 650. Where it has no finite answer (nearly all images alike), percentiles are taken, and the
+width, a few percent at n = 650. If it is not finite (nearly all images equal), percentiles are used, and the
 interval's method says so.
 """
 
@@ -25,7 +25,7 @@ Form = Literal["ratio", "abs_difference"]
 MINIMUM_IMAGES = 30
 """Fewer images than this get no interval."""
 RESAMPLES = 2000
-"""Resamples of a bootstrap, where nothing else is asked for."""
+"""Default number of bootstrap resamples."""
 _BLOCK = 1 << 21  # weights held at a time: 16 MB, whatever n
 
 

@@ -1,17 +1,18 @@
 """Rates of yes/no responses of many participants on many images, with intervals for new participants and new images.
 
-Answers of one participant are alike, and so are answers on one image. The variance of a mean answer is therefore taken
-over both ways of clustering (Cameron, Gelbach and Miller 2011; Miglioretti and Heagerty 2007),
+Responses of one participant are correlated, and so are responses to one image. The variance of a mean is therefore
+computed over both ways of clustering (Cameron, Gelbach and Miller 2011; Miglioretti and Heagerty 2007),
 
-    V = V_person + V_image - V_cell,      V_c = G / (G - 1) * sum over the G clusters c of (sum of influences in c)^2,
+    V = V_participant + V_image - V_cell,   V_c = G / (G - 1) * sum over the G clusters c of (sum of influences in c)^2,
 
-where a cell is one participant on one image and an answer's influence on a mean is (answer - mean) / n. G / (G - 1) is
-the small-sample correction of each part, and t has min(participants, images) - 1 degrees of freedom. V may come out
-below V_cell, even below 0, where answers happen to be more even than independent ones; then V_cell is taken, so that an
-interval is never narrower than the one of independent answers. The interval of a rate is made on the logit scale, where
-it keeps within 0 and 1 and is skewed as it must be near them. ``benchmarks/study_coverage.py`` measures what it covers.
+where a cell is one participant on one image and the influence of a response on a mean is (response - mean) / n. The
+factor G / (G - 1) is the small-sample correction of each part, and t has min(participants, images) - 1 degrees of
+freedom. V may come out below V_cell, even below 0, if responses happen to be more even than independent ones; then
+V_cell is used, so that an interval is never narrower than that of independent responses. The interval of a rate is made
+on the logit scale, where it stays within 0 and 1 and is skewed near them. ``benchmarks/study_coverage.py`` measures its
+coverage.
 
-The batch dimension S in front (many simulated studies at once) is what the planning of a study runs on.
+The leading batch dimension S (many simulated studies at once) serves the planning of a study.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from colorbench.stats.bootstrap import Interval
 MINIMUM_PARTICIPANTS = 10
 """Fewer get no interval: their spread is too poorly known."""
 CLUSTERED_RESAMPLES = 10_000
-"""Resamples of a bootstrap over participants, where nothing else is asked for."""
+"""Default number of bootstrap resamples over participants."""
 _BLOCK = 1 << 21  # weights held at a time
 _DENSE = 1 << 22  # cells that are held as a table
 
@@ -44,12 +45,12 @@ class TwoWayVariance:
 
     @property
     def raw(self) -> np.ndarray:
-        """V_person + V_image - V_cell; may be negative."""
+        """V_participant + V_image - V_cell; may be negative."""
         return np.asarray(self.participant + self.image - self.cell)
 
     @property
     def total(self) -> np.ndarray:
-        """The variance that intervals use: never below that of independent answers."""
+        """The variance that intervals use: never below that of independent responses."""
         return np.asarray(np.maximum(self.raw, self.cell))
 
     @property
@@ -67,7 +68,7 @@ def two_way_variance(
         influence: (S, n) or (n,), each summing to 0.
         participant: of the same shape, whole numbers from 0.
         image: of the same shape, whole numbers from 0.
-        counted: of the same shape, whether an answer takes part at all; default: all.
+        counted: of the same shape, whether a response is counted; default: all.
 
     Returns:
         Each part (S,); (1,) for one study. NaN where fewer than two clusters counted.
@@ -152,7 +153,7 @@ def two_level_bootstrap(
 ) -> Resampled:
     """Resample as the paper does: participants with replacement, and the responses of each drawn one with replacement.
 
-    Images are never drawn, so that it speaks of these images only; drawing answers again within drawn participants
+    Images are not resampled, so it holds for these images only; resampling responses within resampled participants
     counts their noise about twice. A drawn participant's resampled sum is binomial, which is drawn at once.
 
     Args:
@@ -171,7 +172,7 @@ def two_level_bootstrap(
     drawn = rng.integers(0, len(n), (resamples, len(n)))
     rates = rng.binomial(n[drawn], share[drawn]).sum(axis=1) / n[drawn].sum(axis=1)
     return Resampled(
-        rates, _percentiles(rates, level, "two-level bootstrap (participants, then their answers), percentile")
+        rates, _percentiles(rates, level, "two-level bootstrap (participants, then their responses), percentile")
     )
 
 
@@ -188,7 +189,7 @@ def crossed_bootstrap(
 
     A response counts as often as the product of both.
 
-    Conservative: the noise of single answers is counted about three times (Owen 2007).
+    Conservative: the noise of single responses is counted about three times (Owen 2007).
 
     Args:
         responses: (n,) 0/1.
@@ -215,7 +216,7 @@ def crossed_bootstrap(
         with np.errstate(divide="ignore", invalid="ignore"):
             rates.append(((w @ yes) * v).sum(axis=1) / ((w @ shown) * v).sum(axis=1))
     found = np.concatenate(rates)
-    found = found[np.isfinite(found)]  # a draw without a single answer says nothing
+    found = found[np.isfinite(found)]  # a resample without any response has no rate
     return Resampled(found, _percentiles(found, level, "crossed bootstrap (participants x images), percentile"))
 
 
@@ -232,5 +233,5 @@ def _checked(
     if values.ndim != 1 or np.shape(participant) != values.shape or np.shape(image) != values.shape:
         raise ValueError(f"need three (n,) arrays, got {values.shape}, {np.shape(participant)} and {np.shape(image)}")
     if not np.isin(values, (0, 1)).all():
-        raise ValueError("answers must be 0 or 1")
+        raise ValueError("responses must be 0 or 1")
     return values, np.unique(participant, return_inverse=True)[1], np.unique(image, return_inverse=True)[1]

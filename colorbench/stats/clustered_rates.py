@@ -15,10 +15,10 @@ from colorbench.stats.clustered import MINIMUM_PARTICIPANTS, TwoWayVariance, _ch
 
 @dataclass(frozen=True)
 class ClusteredRate:
-    """A share of yes answers and how sure it is."""
+    """A share of positive responses and its uncertainty."""
 
     value: float
-    """0..1; NaN for no answers."""
+    """0..1; NaN without responses."""
     standard_error: float
     """On the scale of the value; NaN where it is not known."""
     interval: Interval | None
@@ -28,14 +28,14 @@ class ClusteredRate:
     images: int
     degrees_of_freedom: int
     effective_responses: float
-    """How many independent answers would say as much: value (1 - value) / standard_error^2; NaN if not known."""
+    """Number of equally precise independent responses: value (1 - value) / standard_error^2; NaN if unknown."""
     floored: bool
     """Whether V fell below V_cell, which was then taken."""
 
 
 @dataclass(frozen=True)
 class ClusteredDifference:
-    """The rate of one kind of answers minus that of another."""
+    """The rate of one kind of responses minus that of another."""
 
     value: float
     standard_error: float
@@ -51,8 +51,8 @@ class ClusteredDifference:
 def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
     """Compute both ends (S,) of the interval of rates, on the logit scale.
 
-    Where all answers agree there is no variance to go by: the exact binomial interval is taken, as if each of the
-    min(participants, images) clusters had given one answer.
+    If all responses agree, the variance is 0: the exact binomial interval is used, as if each of the
+    min(participants, images) clusters had given one response.
 
     Args:
         rate: (S,) in 0..1.
@@ -83,7 +83,7 @@ def clustered_rate(
         minimum_images: fewer get no interval.
 
     Raises:
-        ValueError: for arrays of unequal length, or answers other than 0 and 1.
+        ValueError: for arrays of unequal length, or responses other than 0 and 1.
     """
     values, participant, image = _checked(responses, participant, image)
     rate, influence = mean_influence(values)
@@ -98,7 +98,7 @@ def clustered_rate(
         freedom = int(variance.degrees_of_freedom[0])
         method = f"two-way cluster-robust, t({freedom}), logit scale"
         if agree:
-            method = f"exact binomial of {freedom + 1} answers, one a cluster"
+            method = f"exact binomial of {freedom + 1} responses, one per cluster"
         found = Interval(float(low[0]), float(high[0]), method)
     return ClusteredRate(
         value=value,
@@ -168,12 +168,12 @@ def clustered_difference(
         minimum_images: as for ``clustered_rate``.
 
     Raises:
-        ValueError: as for ``clustered_rate``, and for an answer of both kinds.
+        ValueError: as for ``clustered_rate``, and for a response of both kinds.
     """
     values, participant, image = _checked(responses, participant, image)
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     if first.shape != values.shape or second.shape != values.shape or (first & second).any():
-        raise ValueError("first and second must be (n,) bool, and no answer may be of both kinds")
+        raise ValueError("first and second must be (n,) bool, and no response may be of both kinds")
     n = (int(first.sum()), int(second.sum()))
     if 0 in n:
         return ClusteredDifference(float("nan"), float("nan"), None, float("nan"), n, 0, False)

@@ -21,7 +21,7 @@ _BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what a disk may answer into one line.
+    """Turn errors of the file system into one line.
 
     Raises:
         RunError: the disk is full.
@@ -31,17 +31,19 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            hint = "free some space and run the same command again: finished shards are kept"
+            hint = "free disk space, then run the same command to resume"
             raise RunError("the disk is full", where=str(path), hint=hint) from error
         if error.errno == errno.EFBIG:
-            hint = "raise the limit (ulimit -f), or choose another --output: finished shards are kept"
-            raise RunError("a file would be larger than this process may write", where=str(path), hint=hint) from error
+            hint = "raise the file size limit (ulimit -f) or use another --output; finished shards are kept"
+            raise RunError(
+                "a file would exceed the file size limit of this process", where=str(path), hint=hint
+            ) from error
         if error.errno in _REFUSED:
-            hint = "choose another --output, or check the permissions"
+            hint = "use another --output, or check the permissions"
             raise UserError(f"cannot write: {error.strerror}", where=str(path), hint=hint) from error
         if error.errno in _NO_FOLDER:
-            what = "a file stands where a folder is needed"
-            raise UserError(what, where=str(path), hint="choose another --output") from error
+            what = "there is a file where a folder is needed"
+            raise UserError(what, where=str(path), hint="use another --output") from error
         raise
 
 
@@ -59,7 +61,7 @@ def check_writable(output: Path, flag: str = "--output") -> None:
             trial.unlink()
     except OSError as error:  # whatever the file system says, this place will not do
         what = f"cannot write: {error.strerror}"
-        raise UserError(what, where=str(output), hint=f"choose another {flag}") from error
+        raise UserError(what, where=str(output), hint=f"use another {flag}") from error
 
 
 def write_atomic(

@@ -37,7 +37,7 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if hasattr(value, "__fspath__"):
         return str(value)
-    raise TypeError(f"{type(value).__name__} cannot stand in a record: {value!r}")
+    raise TypeError(f"{type(value).__name__} cannot be stored in a record: {value!r}")
 
 
 def not_storable(value: Any) -> str | None:

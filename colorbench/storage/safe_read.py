@@ -1,4 +1,4 @@
-"""Files that come from strangers: read without harm, or refused in one line.
+"""Read untrusted files safely, or raise with one line.
 
 A record may be passed on by anyone. What it names is opened only where it is a plain file below the record's folder, of
 a size that a computer can hold; of a table the types and numbers are checked before anything is unpacked.
@@ -76,7 +76,7 @@ def is_inside(folder: Path, name: str) -> Path | None:
 
 
 def left_out(folder: Path, name: str) -> bool:
-    """Return whether nothing at all lies where a plain name below a folder leads."""
+    """Return whether a plain name below a folder does not exist at all."""
     pure = PurePosixPath(name)
     plain = name and name.isprintable() and not pure.is_absolute() and ".." not in pure.parts
     return bool(plain) and not os.path.lexists(folder / name)
@@ -95,7 +95,7 @@ def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
     try:
         return _unpacked(data, count)
     except _DAMAGED as error:
-        raise InvalidTable("they are damaged, too large, or of other images") from error
+        raise InvalidTable("they are damaged, too large, or belong to other images") from error
 
 
 def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:

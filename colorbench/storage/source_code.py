@@ -35,7 +35,7 @@ BASE = frozenset(
 )
 """Top-level modules that colorbench depends on; its own code is a part of the fingerprint by itself."""
 MOST_FILES = 4000
-"""Source files beyond which a folder is no package of somebody's model (a home folder, say)."""
+"""Number of source files above which a folder is not taken for a model's package (a home folder, for example)."""
 
 
 class UnknownCode(Exception):
@@ -149,7 +149,7 @@ def sources_below(folder: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith(".") and name != "__pycache__")
         found += [Path(position, name) for name in sorted(names) if Path(name).suffix in SOURCES]
         if len(found) > MOST_FILES:
-            raise UnknownCode(f"more than {MOST_FILES} source files lie in {folder.name}")
+            raise UnknownCode(f"more than {MOST_FILES} source files in {folder.name}")
     return found
 
 
@@ -224,7 +224,7 @@ def _called(node: ast.expr) -> str:
 
 
 def top_package(file: Path) -> Path | None:
-    """Return the outermost folder with an ``__init__.py`` that a file lies in.
+    """Return the outermost folder with an ``__init__.py`` that contains a file.
 
     Of a mere collection of packages it is the next one within.
 
@@ -368,7 +368,7 @@ def _record_digest(name: str) -> str:
     """Return version and list of files of the installed package that brings a top-level module."""
     distribution = _distribution(name)
     if distribution is None:
-        raise UnknownCode(f"the package that brings {name} is not known")
+        raise UnknownCode(f"the package of {name} is not known")
     lines = []
     for line in (distribution.read_text("RECORD") or "").splitlines():
         path = line.partition(",")[0]

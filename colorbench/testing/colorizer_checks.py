@@ -1,4 +1,4 @@
-"""``check_colorizer``: does a model keep all that colorbench relies on?
+"""``check_colorizer``: check that a model conforms to colorbench.
 
 The checks, in order; a later one is skipped where one that it builds on did not pass:
 
@@ -40,7 +40,7 @@ SHAPES = ((1, (64, 64)), (2, (48, 80)), (3, (80, 48)), (2, (33, 65)))
 def check_colorizer(
     model: object, *, device: str = "cpu", data: Dataset | None = None, skip: Collection[str] = ()
 ) -> CheckReport:
-    """Check that a colorizer keeps all that colorbench relies on; a few seconds on a CPU.
+    """Check that a colorizer conforms to colorbench; a few seconds on a CPU.
 
     Args:
         model: a name as ``--model`` takes it, with options or not; or a class or object with ``card`` and
@@ -64,10 +64,10 @@ def check_colorizer(
         the card says 7 parameters, the networks have 3335
     """
     if isinstance(model, str) and model.startswith("images:") or isinstance(model, ImageFolderModel):
-        hint = "`colorbench run` checks stored predictions"
-        raise UserError("stored predictions hold no model to check", where=str(model), hint=hint)
+        hint = "use `colorbench run`, which checks stored predictions"
+        raise UserError("stored predictions contain no model to check", where=str(model), hint=hint)
     if data is not None and len(data) < IMAGES:
-        raise UserError(f"a check needs {IMAGES} images, and there are {len(data)}", hint="leave `data` away")
+        raise UserError(f"a check needs {IMAGES} images, but there are {len(data)}", hint="remove `data`")
     with tempfile.TemporaryDirectory(prefix="colorbench-check-") as name:
         folder = Path(name)
         subject = ModelSubject(model, folder, device_of(device), data or fake_dataset(folder / "images", IMAGES))

@@ -25,14 +25,16 @@ FEATURE_TOLERANCE = 1e-4
 def _card(subject: ModelSubject) -> str:
     card, model = subject.model.card, subject.model.colorizer
     if not card.title.strip() or "\n" in card.title or len(card.title) > 100:
-        raise CheckFailed("the card's title is no line of 1 to 100 characters", "say what the model is in one line")
+        raise CheckFailed("the card's title is not a line of 1 to 100 characters", "describe the model in one line")
     if card.working_size is not None and card.working_size < 1:
-        raise CheckFailed(f"the card's working_size is {card.working_size}", "give its side in pixels, or None")
+        raise CheckFailed(f"the card's working_size is {card.working_size}", "use the side in pixels, or None")
     if card.weights_sha256 is not None and not re.fullmatch("[0-9a-f]{64}", card.weights_sha256):
-        raise CheckFailed("the card's weights_sha256 is no sha256", "give 64 hexadecimal digits in lower case")
+        raise CheckFailed("the card's weights_sha256 is not a sha256", "use 64 lowercase hexadecimal digits")
     count = sum(one.numel() for network in networks_of(model) for one in network.parameters())
     if card.parameters is not None and card.parameters != count:
-        raise CheckFailed(f"the card says {card.parameters} parameters, the networks have {count}", "correct the card")
+        raise CheckFailed(
+            f"the card states {card.parameters} parameters, the networks have {count}", "correct the card"
+        )
     find_overlap(card, [])  # its training hashes can be read
     told = [name for name in ("paper", "weights_sha256", "training_data") if getattr(card, name) is not None]
     return f"title, role {card.role}" + (f", {', '.join(told)}" if told else "")
@@ -41,7 +43,7 @@ def _card(subject: ModelSubject) -> str:
 def _license(subject: ModelSubject) -> str:
     license = subject.model.card.license
     if not (license or "").strip():
-        hint = "write license='MIT', say, in the ModelCard: of code and weights; 'unknown' where it is not known"
+        hint = "state the license of code and weights in the ModelCard, such as license='MIT', or 'unknown'"
         raise CheckFailed("the card names no license", hint)
     return str(license)
 
@@ -50,15 +52,17 @@ def _fingerprint(subject: ModelSubject) -> str:
     first = subject.fingerprint
     assert first is not None
     if not first.reusable:
-        hint = "hold weights as tensors, arrays or plain values, in classes that are written in a file"
+        hint = "keep weights as tensors, arrays or plain values, in classes defined in a file"
         raise CheckFailed(f"results cannot be reused: {first.reasons[0]}", hint)
     if model_fingerprint(subject.model).weights != first.weights:
         hint = "load weights in the constructor, and keep no state between calls"
-        raise CheckFailed("what the model holds changed when it predicted", hint)
+        raise CheckFailed("the state of the model changed during prediction", hint)
     if isinstance(subject.given, str | type):
         again = model_fingerprint(subject.load())
         if again.weights != first.weights:
-            raise CheckFailed("loaded twice, it has other weights", "draw weights from a torch.Generator with a seed")
+            raise CheckFailed(
+                "loading it twice gives different weights", "draw random weights from a seeded torch.Generator"
+            )
     return f"weights {first.weights[:12]}, code {first.code[:12]}"
 
 
@@ -66,12 +70,12 @@ def _process_state(subject: ModelSubject) -> str:
     if subject.changed:
         name, during = next(iter(subject.changed.items()))
         more = f" and {len(subject.changed) - 1} more" if len(subject.changed) > 1 else ""
-        hint = "draw from a torch.Generator of its own, and put back what must be changed"
+        hint = "use a separate torch.Generator, and restore global state"
         raise CheckFailed(f"{during} changed {name}{more}", hint)
     if isinstance(subject.given, str | type) and (seeded := seeds_set_by(subject.load)):
-        hint = "draw from a torch.Generator of its own, or within torch.random.fork_rng()"
+        hint = "use a separate torch.Generator, or torch.random.fork_rng()"
         raise CheckFailed(f"loading seeds {seeded[0]}", hint)
-    return "random states, dtype, threads, working directory and environment are as they were"
+    return "random states, dtype, threads, working directory and environment are unchanged"
 
 
 def _prints(subject: ModelSubject) -> str:
@@ -114,7 +118,7 @@ def _features(subject: ModelSubject) -> str:
             raise CheckFailed(f"features of {name!r} hold NaN or infinity", hint)
     alone = _called(subject, model.features, 1)
     if list(alone) != list(found):
-        raise CheckFailed("one image alone has other layers than a batch", hint)
+        raise CheckFailed("a single image has other layers than a batch", hint)
     for name, maps in found.items():
         apart = float((alone[name][0] - maps[0]).abs().max())
         if apart > FEATURE_TOLERANCE * max(1.0, float(maps.abs().max())):
@@ -133,7 +137,7 @@ def _redrawn(subject: ModelSubject) -> str:
     loaded = [subject.model.__class__(subject.model.full_name, None, None, one, one.card) for one in drawn if one]
     weights = [model_fingerprint(one).weights for one in loaded]
     if len(weights) < 3 or weights[0] != weights[1] or weights[0] == weights[2]:
-        hint = "redrawn(seed): equal seeds give equal weights, other seeds other weights"
+        hint = "redrawn(seed): equal seeds must give equal weights, other seeds other weights"
         raise CheckFailed("the weights do not follow from the seed", hint)
     return "weights follow from the seed"
 

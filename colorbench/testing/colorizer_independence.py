@@ -34,8 +34,8 @@ def _deterministic(subject: ModelSubject) -> str:
     apart = _largest(subject.usual(), subject.ask())
     if apart > TOLERANCE:
         drawn = is_random(subject.changed)
-        hint = "draw random numbers from a generator seeded with `inputs.seeds`, one an image"
-        what = f"the same images with the same seeds got two predictions, {apart:.3g} apart in ab on average"
+        hint = "use one generator per image, seeded with `inputs.seeds`"
+        what = f"two predictions of the same images with the same seeds are {apart:.3g} apart in ab on average"
         raise CheckFailed(f"{what} (it uses {drawn[0]})" if drawn else what, hint)
     return "the same images with the same seeds get the same predictions"
 
@@ -44,12 +44,12 @@ def _seeds(subject: ModelSubject) -> str:
     apart = _largest(subject.usual(), subject.ask(seeds=tuple(seed ^ 1 for seed in subject.seeds)))
     stochastic = subject.model.card.stochastic
     if stochastic and apart <= TOLERANCE:
-        hint = "seed every draw with `inputs.seeds`, or leave `stochastic` away"
-        raise CheckFailed("the card says stochastic, and other seeds give the same predictions", hint)
+        hint = "seed all random numbers with `inputs.seeds`, or remove `stochastic`"
+        raise CheckFailed("the card says stochastic, but other seeds give the same predictions", hint)
     if not stochastic and apart > TOLERANCE:
         raise CheckFailed(
-            f"other seeds give other predictions, {apart:.3g} apart in ab on average, and the card does not say so",
-            "write stochastic=True in the card",
+            f"other seeds give other predictions, {apart:.3g} apart in ab on average, but the card does not say so",
+            "set stochastic=True in the card",
         )
     return "other seeds give other predictions" if stochastic else "no influence"
 
@@ -77,7 +77,7 @@ def _history(subject: ModelSubject) -> str:
     subject.ask(negative)
     apart = _largest(first, subject.ask())
     if apart > TOLERANCE:
-        hint = "keep nothing between calls; a cache must know the size and the content that it is for"
+        hint = "keep no state between calls; a cache must check size and content"
         what = f"after other images, of another size too, the same images got predictions {apart:.3g} apart in ab"
         raise CheckFailed(what, hint)
     return "predictions do not depend on those before"
@@ -103,7 +103,7 @@ def _constant_images(subject: ModelSubject) -> str:
     return "black, gray and white give finite predictions"
 
 
-_CONSTANT_HINT = "images of one color have no spread: add a small constant where something is divided by it"
+_CONSTANT_HINT = "images of one color have zero variance: add a small constant to denominators"
 
 
 def _tiny_images(subject: ModelSubject) -> str:
@@ -117,7 +117,7 @@ def _tiny_images(subject: ModelSubject) -> str:
 
 
 def _half_precision(subject: ModelSubject) -> str:
-    hint = "call .float() on what leaves the network, and do not cast weights"
+    hint = "call .float() on the output of the network, and do not cast weights"
     try:
         half = subject.ask(dtype=torch.bfloat16)
     except UserError as error:
@@ -129,7 +129,7 @@ def _half_precision(subject: ModelSubject) -> str:
 
 
 def _device(subject: ModelSubject) -> str:
-    """On a GPU where there is one. Without, torch's device ``meta``, which holds no values, stands for it."""
+    """Check on a GPU if there is one; otherwise on torch's device ``meta``, which has no values."""
     target = torch.device("cuda" if torch.cuda.is_available() else "meta")
     hint = "create tensors with lightness.new_tensor(...) or device=lightness.device, and move every tensor in `to`"
     try:
@@ -157,10 +157,10 @@ def _device(subject: ModelSubject) -> str:
         if isinstance(error, RuntimeError) and ("expected device" in message or "same device" in message):
             raise CheckFailed(f"on another device: {message}", hint) from error
         if target.type == "meta":
-            raise CheckSkipped(f"there is no GPU, and it cannot be tried without: {message[:80]}") from error
+            raise CheckSkipped(f"there is no GPU, and the check without one failed: {message[:80]}") from error
         raise CheckFailed(f"on {target}: {type(error).__name__}: {message}", hint) from error
     if target.type == "meta":
-        return "all tensors follow the model (tried without a GPU)"
+        return "all tensors follow the model (checked without a GPU)"
     apart = _largest(subject.usual(), checked(subject.model.full_name, colors, subject.images))
     if apart > DEVICE_TOLERANCE:
         raise CheckFailed(f"on {target} predictions are {apart:.3g} apart in ab on average", hint)
@@ -177,7 +177,7 @@ def _lightness_only(subject: ModelSubject) -> str:
     with numerics(None), evaluation_mode(subject.model.colorizer):
         found = check_lightness_only(subject.model, query)
     if found is not None:
-        hint = "use `lightness` alone; ids, and objects of the caller, may hold the answer"
+        hint = "use only `lightness`; ids and objects of the caller can reveal the true colors"
         raise CheckFailed(found.note.removeprefix("uses more than the lightness: "), hint)
     return "other names and true colors with the same lightness give the same predictions"
 
@@ -185,7 +185,7 @@ def _lightness_only(subject: ModelSubject) -> str:
 def _isolated(subject: ModelSubject) -> str:
     """In a process without the caller's environment, arguments and dataset; see ``verification.isolated_model``."""
     if not isinstance(subject.given, str):
-        raise CheckSkipped("only a model given by name is asked in a process of its own")
+        raise CheckSkipped("only a model given by name is checked in a separate process")
     # The process works in a folder of its own: paths must be absolute.
     images, asked = subject.images, parse_name(subject.given).absolute()
     settings = {**vars(asked), "weights": None if asked.weights is None else str(asked.weights)}
@@ -200,15 +200,15 @@ def _isolated(subject: ModelSubject) -> str:
     chosen = {**settings, "dtype": "float32", "device": str(subject.device)}
     with Apart(chosen, subject.data.samples) as apart:
         given, refused = apart.ask(arrays, {"ids": ids, "preprocessing": PREPROCESSING})
-    hint = "read weights in the constructor, and nothing when it predicts"
+    hint = "read weights in the constructor, and no files during prediction"
     if refused:
-        raise CheckFailed(f"while it predicted it was refused: {refused[0]}", hint)
+        raise CheckFailed(f"refused during prediction: {refused[0]}", hint)
     colors = ColorPrediction(**{key: torch.from_numpy(values) for key, values in given.items()})
     difference_to_here = _largest(subject.usual(), checked(subject.model.full_name, colors, images))
     if difference_to_here > TOLERANCE:
-        what = f"in a process without the dataset predictions are {difference_to_here:.3g} apart in ab on average"
+        what = f"without access to the dataset, predictions are {difference_to_here:.3g} apart in ab on average"
         raise CheckFailed(what, hint)
-    return "in a process without the dataset's files predictions are the same"
+    return "in a process without access to the dataset's files, predictions are the same"
 
 
 def _constant(subject: ModelSubject, level: int, size: tuple[int, int]) -> GroundTruth:

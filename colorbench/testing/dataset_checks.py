@@ -8,7 +8,7 @@
 - ``sizes``: no image is so small that its evaluated pixels would be invented by resizing;
 - ``gray``: most images have colors to be predicted;
 - ``copies``: files of equal content have equal labels;
-- ``passed over``: no files that are images were passed over;
+- ``ignored``: no files that are images were ignored;
 - ``license``: images that are said to be redistributable say where they come from.
 """
 
@@ -49,7 +49,7 @@ FORMATS = {
 
 @dataclass
 class DatasetSubject:
-    """A dataset under check, and what decoding its images told."""
+    """A dataset under check, and the results of decoding its images."""
 
     given: str | Path | Dataset
     dataset: Dataset | None = None
@@ -94,8 +94,8 @@ def check_dataset(source: str | Path | Dataset, *, skip: Collection[str] = ()) -
 def _opens(subject: DatasetSubject) -> str:
     subject.dataset = subject.given if isinstance(subject.given, Dataset) else open_dataset(subject.given)
     if not len(subject.dataset):
-        raise CheckFailed("there are no images", "give samples")
-    few = "; fewer than 30, so that a run gives no interval and no rank" if len(subject.dataset) < 30 else ""
+        raise CheckFailed("there are no images", "add samples")
+    few = "; with fewer than 30, a run gives no intervals and no ranks" if len(subject.dataset) < 30 else ""
     return f"{len(subject.dataset)} images{few}"
 
 
@@ -106,9 +106,9 @@ def _names(subject: DatasetSubject) -> str:
         raise CheckFailed("the samples are not sorted by id", hint)
     for one in ids:
         if not one or one.startswith("/") or "\\" in one or ".." in one.split("/"):
-            raise CheckFailed(f"the id {one!r} is no path below the root", hint)
+            raise CheckFailed(f"the id {one!r} is not a path below the root", hint)
     for what, key in (
-        ("are one id", str),
+        ("are the same id", str),
         ("differ in upper and lower case alone", str.casefold),
         ("differ in their suffix alone", lambda one: without_suffix(one)),
     ):
@@ -129,13 +129,13 @@ def _labels(subject: DatasetSubject) -> str:
     if without := [sample.id for sample in data.samples if sample.label is None]:
         raise CheckFailed(f"{len(without)} of {len(labels)} images have no class, first {without[0]}", "label all")
     if data.class_names is None:
-        raise CheckFailed("images have classes, and the classes have no names", "give class_names")
+        raise CheckFailed("images have classes, but the classes have no names", "give class_names")
     wrong = [label for label in labels if label is not None and not 0 <= label < len(data.class_names)]
     if wrong:
-        raise CheckFailed(f"class {wrong[0]} is none of {len(data.class_names)}", "number classes from 0 on")
+        raise CheckFailed(f"class {wrong[0]} is not in 0..{len(data.class_names) - 1}", "number classes from 0")
     named = [name for name in data.class_names if name]
     if twice := [name for name, count in Counter(named).items() if count > 1]:
-        raise CheckFailed(f"two classes are called {twice[0]!r}", "give each class a name of its own")
+        raise CheckFailed(f"two classes are named {twice[0]!r}", "give each class a unique name")
     counts = Counter(labels)
     empty = [name for index, name in enumerate(data.class_names) if name and not counts[index]]
     if empty:
@@ -160,7 +160,7 @@ def _readable(subject: DatasetSubject) -> str:
         subject.images[sample.id] = DecodedImage(image.id, image.rgb[:0], image.sha256, image.gray, image.label)
     if failures:
         what = f"{len(failures)} of {len(chosen)} images cannot be decoded, first {failures[0]}"
-        raise CheckFailed(what, "replace or remove them: a run leaves them out")
+        raise CheckFailed(what, "replace or remove them; a run skips them")
     of = "" if len(chosen) == len(subject.data) else f" of {len(subject.data)}"
     return f"{len(chosen)}{of} images decoded"
 
@@ -173,8 +173,8 @@ def _formats(subject: DatasetSubject) -> str:
     ]
     if wrong:
         id, format = wrong[0]
-        what = f"{len(wrong)} files are of another format than their suffix says, first {id}: {format}"
-        raise CheckFailed(what, "rename them: other programs go by the suffix")
+        what = f"{len(wrong)} files have a suffix of another format, the first: {id}: {format}"
+        raise CheckFailed(what, "rename them; other programs rely on the suffix")
     counts = Counter(subject.formats.values())
     return ", ".join(f"{count} {name}" for name, count in counts.most_common())
 
@@ -185,7 +185,7 @@ def _sizes(subject: DatasetSubject) -> str:
     if small:
         height, width = subject.sizes[small[0]]
         what = f"{len(small)} images have a side below {SMALLEST} pixels, first {small[0]}: {height} x {width}"
-        raise CheckFailed(what, "leave them out, or choose a preprocessing of their size (squash32)")
+        raise CheckFailed(what, "remove them, or use a preprocessing of their size (squash32)")
     smallest, largest = (choose(subject.sizes.values(), key=lambda s: s[0] * s[1]) for choose in (min, max))
     return f"{smallest[0]} x {smallest[1]} to {largest[0]} x {largest[1]} (H x W)"
 
@@ -193,8 +193,8 @@ def _sizes(subject: DatasetSubject) -> str:
 def _gray(subject: DatasetSubject) -> str:
     gray = sum(image.gray for image in subject.images.values())
     if gray > MOSTLY_GRAY * len(subject.images):
-        what = f"{gray} of {len(subject.images)} images are gray: there are no colors to predict"
-        raise CheckFailed(what, "give color images, or leave gray ones out of a run with --gray drop")
+        what = f"{gray} of {len(subject.images)} images are grayscale: there are no colors to predict"
+        raise CheckFailed(what, "use color images, or --gray drop in a run")
     return f"{gray} of {len(subject.images)} images are gray"
 
 
@@ -205,7 +205,9 @@ def _copies(subject: DatasetSubject) -> str:
     copies = [group for group in groups.values() if len(group) > 1]
     for first, *others in copies:
         if other := [one for one in others if one.label != first.label]:
-            what = f"{first.id} and {other[0].id} are one image with two classes, {first.label} and {other[0].label}"
+            what = (
+                f"{first.id} and {other[0].id} are the same image with two classes, {first.label} and {other[0].label}"
+            )
             raise CheckFailed(what, "remove one, or correct its label")
     more = sum(len(group) - 1 for group in copies)
     return f"{more} copies of other images; a run counts each image once" if more else "no image occurs twice"
@@ -217,16 +219,16 @@ def _passed_over(subject: DatasetSubject) -> str:
     if unread:
         install = " ".join(sorted({PLUGINS[suffix][1] for suffix in unread}))
         raise CheckFailed(f"images in {', '.join(unread)} are not read ({remarks})", f"pip install {install}")
-    return remarks or "every file was taken"
+    return remarks or "all files are used"
 
 
 def _license(subject: DatasetSubject) -> str:
     data = subject.data
     if data.redistributable and not data.source.strip():
-        what = "its images are said to be redistributable, and not where they come from"
+        what = "its images are redistributable, but their source is missing"
         raise CheckFailed(what, "give `source`: the origin of the images, and their license")
     if not data.redistributable:
-        raise CheckSkipped("its images are not said to be redistributable: a board leaves them out")
+        raise CheckSkipped("its images are not marked as redistributable, so a leaderboard does not show them")
     return data.source
 
 
@@ -239,6 +241,6 @@ CHECKS: list[Check[DatasetSubject]] = [
     Check("sizes", _sizes, ("readable",)),
     Check("gray", _gray, ("readable",)),
     Check("copies", _copies, ("readable",)),
-    Check("passed over", _passed_over, ("opens",)),
+    Check("ignored", _passed_over, ("opens",)),
     Check("license", _license, ("opens",)),
 ]

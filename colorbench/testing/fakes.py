@@ -88,7 +88,7 @@ def fake_dataset(
 ) -> Dataset:
     """Write crops of real images as PNG files into a folder and open it.
 
-    The crops are of the images that scikit-image and scikit-learn carry (``--data samples``), all different, and the
+    The crops are of the images included in scikit-image and scikit-learn (``--data samples``), all different, and the
     same in every process.
 
     Args:

@@ -43,7 +43,7 @@ def check(
     given = {"parameters": parameters is not None, "data": data is not None, "device": device != "cpu"}
     takes = {"model": ("data", "device"), "protocol": ("parameters", "data"), "dataset": ()}[kind]
     if unused := [name for name, is_given in given.items() if is_given and name not in takes]:
-        raise UserError(f"the check of a {kind} takes no {unused[0]}", hint="leave it away")
+        raise UserError(f"the check of a {kind} does not take {unused[0]}", hint="remove it")
     if kind == "model":
         from colorbench.testing.colorizer_checks import check_colorizer
 
@@ -76,7 +76,7 @@ def kind_of(target: object) -> Kind:
         ):
             return "model"
         kind = target.__name__ if isinstance(target, type) else type(target).__name__
-        what = f"{kind} is no model, protocol or dataset"
+        what = f"{kind} is not a model, protocol or dataset"
         raise UserError(what, hint="a model has a `card`, a protocol a `spec`; see docs/testing-a-plugin.md")
     name = parse_name(target).name
     models, protocols = ([plugin.name for plugin in registered(kind)] for kind in ("models", "protocols"))
@@ -90,4 +90,4 @@ def kind_of(target: object) -> Kind:
         return "dataset"
     near = nearest(target, [*models, *protocols, SAMPLES])
     hint = f"did you mean {near}?" if near else "`colorbench list` shows all; a dataset is a folder"
-    raise UnknownNameError(f"nothing is called {target!r}", hint=hint)
+    raise UnknownNameError(f"unknown name {target!r}", hint=hint)

@@ -1,4 +1,4 @@
-"""``check_protocol``: does a protocol keep all that colorbench relies on?
+"""``check_protocol``: check that a protocol conforms to colorbench.
 
 For every protocol:
 
@@ -46,7 +46,7 @@ def check_protocol(
     data: Dataset | Mapping[str, Dataset] | None = None,
     skip: Collection[str] = (),
 ) -> CheckReport:
-    """Check that a protocol keeps all that colorbench relies on.
+    """Check that a protocol conforms to colorbench.
 
     Args:
         protocol: a name as ``--protocol`` takes it, with a preset or not; or a class or object with ``spec`` and
@@ -102,4 +102,4 @@ def _loads(subject: ProtocolSubject) -> str:
     subject.protocol = get_protocol(name) if name else as_protocol(subject.given)
     subject.parameters = {**(subject.spec.preset(preset) if preset else {}), **subject.asked}
     kind = "scores image by image" if isinstance(subject.protocol, ImageProtocol) else "works on whole datasets"
-    return f"{subject.spec.name} version {subject.spec.version}, {kind}"
+    return f"{subject.spec.name} v{subject.spec.version}, {kind}"

@@ -37,27 +37,27 @@ def _spec(subject: ProtocolSubject) -> str:
 def _faults(subject: ProtocolSubject) -> Iterator[str]:
     spec = subject.spec
     if not NAME.fullmatch(spec.name):
-        yield f"the name {spec.name!r} has other signs than lower-case letters, digits, - and _"
+        yield f"the name {spec.name!r} must contain only lowercase letters, digits, - and _"
     if isinstance(subject.given, str) and spec.name != subject.given.partition("@")[0]:
-        yield f"it is installed as {subject.given.partition('@')[0]} and calls itself {spec.name}"
+        yield f"it is installed as {subject.given.partition('@')[0]} but its spec is named {spec.name}"
     if not isinstance(spec.version, int) or spec.version < 1:
-        yield f"the version is {spec.version!r}, not a whole number from 1 on"
+        yield f"the version is {spec.version!r}, not an integer of at least 1"
     if not spec.title.strip():
         yield "it has no title"
     if missing := sorted(set(spec.parameters) - set(spec.parameter_help)):
         yield f"the parameter {missing[0]!r} has no help"
     for what in ("parameter_help", "choices", "keywords"):
         if unknown := sorted(set(getattr(spec, what)) - set(spec.parameters)):
-            yield f"{what} names {unknown[0]!r}, which is no parameter"
+            yield f"{what} names {unknown[0]!r}, which is not a parameter"
     for name, values in spec.choices.items():
         if name in spec.parameters and str(spec.parameters[name]) not in values:
-            yield f"the default of {name!r} is none of its choices"
+            yield f"the default of {name!r} is not one of its choices"
     if unknown := [need for need in spec.needs if not hasattr(capabilities, need)]:
-        yield f"it needs {unknown[0]!r}, which is no capability"
+        yield f"it needs {unknown[0]!r}, which is not a capability"
     if not spec.metrics:
         yield "it has no metrics"
     elif spec.headline not in [metric.name for metric in spec.metrics]:
-        yield f"the headline {spec.headline!r} is no metric"
+        yield f"the headline {spec.headline!r} is not a metric"
     for metric in spec.metrics:
         yield from _metric_faults(metric)
 
@@ -72,7 +72,7 @@ def _metric_faults(metric: MetricSpec) -> Iterator[str]:
     if not low < high:
         yield f"the bounds of {metric.name!r} are {metric.lower_bound} and {metric.upper_bound}"
     if metric.of_ground_truth is not None and not low <= metric.of_ground_truth <= high:
-        yield f"the ground truth's {metric.name!r} lies outside its bounds"
+        yield f"the ground truth's {metric.name!r} is outside its bounds"
     if metric.form not in COUNT:
         yield f"the form of {metric.name!r} is {metric.form!r}, not {' or '.join(COUNT)}"
 
@@ -103,8 +103,8 @@ def _parameters(subject: ProtocolSubject) -> str:
             hint = "raise UserError, as ProtocolSpec.resolved does for unknown names and choices"
             raise CheckFailed(f"{name}={value} is accepted", hint)
         if refused is not None and len(str(refused).splitlines()) != 1:
-            raise CheckFailed(f"{name}={value} is refused in several lines", "say what is wrong in one line")
-    return f"{tried} wrong values are refused in one line, or taken as text"
+            raise CheckFailed(f"{name}={value} is refused with a message of several lines", "use a one-line message")
+    return f"{tried} wrong values are refused with one line, or accepted as text"
 
 
 def _wrong_values(subject: ProtocolSubject) -> Iterator[tuple[str, str]]:
@@ -136,19 +136,19 @@ def _refusal(subject: ProtocolSubject, given: dict[str, object], what: str) -> U
 
 def _identity(subject: ProtocolSubject) -> str:
     if not isinstance(subject.protocol, ImageProtocol):
-        raise CheckSkipped("a protocol on whole datasets makes its identity when it runs")
+        raise CheckSkipped("a dataset protocol makes its identity when it runs")
     subject.scored = subject.resolve(subject.parameters)
     first = _text(subject, subject.scored)
     if _text(subject, subject.resolve(subject.parameters)) != first:
-        raise CheckFailed("equal parameters give two identities", "make it of values, and of hashes of files")
+        raise CheckFailed("equal parameters give different identities", "build it from values and hashes of files")
     for name, values in subject.spec.choices.items():
         for value in values:
             chosen = str(subject.parameters.get(name, subject.spec.parameters[name]))
             if value != chosen and _text(subject, subject.resolve({**subject.parameters, name: value})) == first:
-                raise CheckFailed(f"{name}={value} has the identity of {name}={chosen}", "put it into the identity")
+                raise CheckFailed(f"{name}={value} has the identity of {name}={chosen}", "include it in the identity")
     code, reasons = protocol_code(subject.scored)
     if reasons:
-        hint = "hold plain values, tensors or arrays, in classes that are written in a file"
+        hint = "keep plain values, tensors or arrays, in classes defined in a file"
         raise CheckFailed(f"results cannot be reused: {reasons[0]}", hint)
     return f"{len(subject.scored.identity)} entries, code {code[:12]}"
 
@@ -168,10 +168,10 @@ def _record(subject: ProtocolSubject) -> str:
             raise CheckSkipped(f"it does not run on the kit's images ({error.what}): give `data`") from error
         raise
     if not records:
-        raise CheckSkipped("it gives no record yet")
+        raise CheckSkipped("it has not made a record yet")
     subject.record = records[0]
     if subject.record.protocol.name != subject.spec.name or not subject.record.metrics:
-        raise CheckFailed("the record is not of this protocol, or has no metrics", "write it with write_result")
+        raise CheckFailed("the record belongs to another protocol, or has no metrics", "write it with write_result")
     return f"{subject.record.dataset.n_evaluated} images, {len(subject.record.metrics)} metrics"
 
 
@@ -192,17 +192,17 @@ def _rows(subject: ProtocolSubject) -> str:
         if name not in stored or not np.allclose(
             stored[name] / wide, values / wide, rtol=0, atol=ROW_TOLERANCE, equal_nan=True
         ):
-            hint = "score each image by itself, and keep nothing between calls"
-            raise CheckFailed(f"the rows hold another {name} than scoring the same images again gives", hint)
+            hint = "score each image separately, and keep no state between calls"
+            raise CheckFailed(f"the rows contain another {name} than scoring the same images again", hint)
     return f"{len(sha256s)} rows, {len(columns)} columns, as scored again"
 
 
 def _verify(subject: ProtocolSubject) -> str:
-    # A protocol on whole datasets may choose among the images that it is given, and makes keys of its own.
+    # A protocol on whole datasets may choose among the images that it is given, and makes its own keys.
     images = subject.test if isinstance(subject.protocol, ImageProtocol) else None
     found = verify(subject.record_folder(), images=images)
     if wrong := [check for check in found.checks if check.outcome == "fails"]:
-        hint = "rows, statistics, curves and arrays must follow from one another: see docs/verification.md"
+        hint = "rows, statistics, curves and arrays must be consistent; see docs/verification.md"
         raise CheckFailed(f"{wrong[0].name}: {wrong[0].detail}", hint)
     unchecked = [check.name for check in found.checks if check.outcome == "unchecked"]
     rest = f", not checked: {', '.join(unchecked)}" if unchecked else ""

@@ -68,7 +68,7 @@ def _all(subject: ProtocolSubject) -> dict[str, _Scored]:
     return found
 
 
-_ANY = "score takes predictions of any images, and gives NaN where a score is not defined"
+_ANY = "score must accept predictions of any images, and return NaN if a score is undefined"
 
 
 def _summary(subject: ProtocolSubject, columns: Columns, arrays: Columns) -> Summary:
@@ -90,7 +90,7 @@ def _bounds(subject: ProtocolSubject) -> str:
                     what = f"{spec.name} of {kind} is {one:.4g}, outside {spec.lower_bound} to {spec.upper_bound}"
                     raise CheckFailed(what, "correct the bounds of its MetricSpec, or the score")
             if np.isinf(per_image).any():
-                raise CheckFailed(f"{spec.name} of {kind} is infinite", "give NaN where a score is not defined")
+                raise CheckFailed(f"{spec.name} of {kind} is infinite", "return NaN if a score is undefined")
     return f"{len(subject.scorer.metrics)} metrics within their bounds"
 
 
@@ -105,7 +105,7 @@ def _order(subject: ProtocolSubject) -> str:
         if spec.of_ground_truth is not None:
             compared += 1
             if value is None or abs(value - spec.of_ground_truth) > slack:
-                what = f"{spec.name} of the ground truth is {value}, and of_ground_truth says {spec.of_ground_truth}"
+                what = f"{spec.name} of the ground truth is {value}, but of_ground_truth is {spec.of_ground_truth}"
                 raise CheckFailed(what, "correct of_ground_truth, or the score")
         if not sign or value is None:
             continue
@@ -126,7 +126,7 @@ def _batch(subject: ProtocolSubject) -> str:
     full = subject.score(_noisy(subject, range(IMAGES)))
     some = subject.score(_noisy(subject, ORDER))
     alone = subject.score(_noisy(subject, [4]))
-    hint = "compute nothing across the batch, and keep nothing between calls"
+    hint = "compute nothing across the batch, and keep no state between calls"
     for positions, part in ((list(ORDER), some), ([4], alone)):
         for name, values in {**part.columns, **part.arrays}.items():
             wanted = {**full.columns, **full.arrays}.get(name)
@@ -147,9 +147,9 @@ def _repeat(subject: ProtocolSubject) -> str:
 
     with ThreadPoolExecutor(2) as pool:
         if not all(pool.map(again, range(2))):
-            hint = "score has no state and no randomness: several threads call it at once"
-            raise CheckFailed("the same batch got other scores the second time", hint)
-    return "the same batch gets the same scores, in two threads at once"
+            hint = "score must have no state and no randomness; several threads call it concurrently"
+            raise CheckFailed("the same batch has other scores the second time", hint)
+    return "the same batch has the same scores, in two concurrent threads"
 
 
 def _inputs(subject: ProtocolSubject) -> str:
@@ -162,8 +162,8 @@ def _inputs(subject: ProtocolSubject) -> str:
     subject.score(prediction)
     for name, some in tensors.items():
         if not all(torch.equal(one, other) for one, other in zip(some, before[name], strict=True)):
-            raise CheckFailed(f"scoring changes {name}", "work on copies: models and protocols share these tensors")
-    return "ground truth and prediction are left as they were"
+            raise CheckFailed(f"scoring changes {name}", "work on copies; models and protocols share these tensors")
+    return "ground truth and prediction are unchanged"
 
 
 def _summarized(subject: ProtocolSubject) -> str:
@@ -174,7 +174,10 @@ def _summarized(subject: ProtocolSubject) -> str:
     for curve in summary.curves:
         lines = (curve.x, curve.y, *curve.beside.values())
         if not curve.x or len({len(line) for line in lines}) > 1 or not np.isfinite(np.concatenate(lines)).all():
-            raise CheckFailed(f"the curve {curve.name!r} has other x than y, or no finite numbers", "give finite pairs")
+            raise CheckFailed(
+                f"the curve {curve.name!r} has x and y of different lengths, or values that are not finite",
+                "use finite x and y of equal length",
+            )
     for name, value in summary.effective_n.items():
         if not 0 <= value <= IMAGES * (1 + TOLERANCE):
             raise CheckFailed(f"the effective number of images of {name} is {value}, of {IMAGES}", "0 to n")
@@ -184,7 +187,7 @@ def _summarized(subject: ProtocolSubject) -> str:
         with np.errstate(all="ignore"):
             _summary(subject, nothing, arrays)
     except RunError as error:
-        hint = "return Summary() where there are no rows, as where every image was skipped"
+        hint = "return Summary() if there are no rows (all images skipped)"
         raise CheckFailed(f"without images: {error.what}", hint) from error
     return f"{len(summary.curves)} curves, {len(summary.notes)} notes; also of no images"
 

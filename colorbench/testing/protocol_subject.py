@@ -88,7 +88,7 @@ class ProtocolSubject:
             scorer: object = self.protocol.resolve(parameters, self.test)
         if not isinstance(scorer, Scorer):
             hint = "it needs preprocessing, parameters, identity, metrics, score and summarize"
-            raise CheckFailed(f"resolve gives a {type(scorer).__name__}, which is no Scorer", hint)
+            raise CheckFailed(f"resolve gives a {type(scorer).__name__}, which is not a Scorer", hint)
         get_preprocessing(scorer.preprocessing)
         check_metrics(self.spec.name, scorer.metrics)
         return scorer
@@ -129,7 +129,7 @@ class ProtocolSubject:
         preprocessing = get_preprocessing(self.scorer.preprocessing)
         batches = list(load_batches(chosen, preprocessing, batch_size=IMAGES, workers=0))
         if len(batches) != 1 or batches[0].skipped:
-            raise UserError("the first images are not of one size, or cannot be read", hint="leave `data` away")
+            raise UserError("the first images have different sizes, or cannot be read", hint="remove `data`")
         one = batches[0]
         return GroundTruth(one.ids, one.rgb8, one.gray, one.labels, one.sha256s)
 

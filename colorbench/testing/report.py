@@ -122,11 +122,11 @@ def run_checks(
     """
     names = [check.name for check in checks]
     if unknown := [name for name in skip if name not in names]:
-        raise UserError(f"no check is called {unknown[0]!r}", hint=f"known: {', '.join(names)}")
+        raise UserError(f"unknown check {unknown[0]!r}", hint=f"known: {', '.join(names)}")
     outcomes: dict[str, Outcome] = {}
     for check in checks:
         if check.name in skip:
-            finding = CheckFinding(name=check.name, outcome="skipped", detail="left out, as asked")
+            finding = CheckFinding(name=check.name, outcome="skipped", detail="skipped on request")
         else:
             finding = _finding(subject, check, outcomes)
         outcomes[check.name] = finding.outcome
@@ -156,5 +156,5 @@ def _finding(subject: Subject, check: Check[Subject], outcomes: dict[str, Outcom
 
 
 def _line(text: str) -> str:
-    """One printable line: details quote messages of other people's code."""
+    """Return one printable line: details quote messages of foreign code."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:500]

@@ -12,7 +12,7 @@ from colorbench.errors import UserError
 Dtype = Literal["float32", "bfloat16", "float16"]
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 PATIENCE = timedelta(hours=6)
-"""Processes wait so long for the one that decodes the images; one that dies is told of by torchrun at once."""
+"""Timeout of processes that wait for the one that decodes images; torchrun reports a crashed process at once."""
 
 
 def make_accelerator(device: str, dtype: Dtype) -> Any:
@@ -32,7 +32,7 @@ def make_accelerator(device: str, dtype: Dtype) -> Any:
     have = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not have.get(kind):
         at_hand = ", ".join(name for name, there in have.items() if there)
-        raise UserError(f"there is no device {device!r} here", hint=f"choose {at_hand}")
+        raise UserError(f"no such device: {device!r}", hint=f"choose {at_hand}")
     if kind == "cuda":
         if number:
             torch.cuda.set_device(int(number))

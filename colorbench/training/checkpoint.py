@@ -39,7 +39,7 @@ def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
         raise RunError(
             f"cannot write a checkpoint: {reason}",
             where=str(path),
-            hint="the one before it stays; make room, then resume",
+            hint="the previous checkpoint is intact; free disk space, then resume",
         ) from error
 
 
@@ -49,12 +49,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: for a file that is damaged or of another version.
     """
-    hint = "give another -o, or remove it to start again"
+    hint = "use another -o, or remove it to start over"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged file makes the reader raise
         what = f"the checkpoint cannot be read: {str(error).splitlines()[0]}"
         raise UserError(what, where=str(path), hint=hint) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError("the checkpoint is of another version of colorbench", where=str(path), hint=hint)
+        raise UserError("the checkpoint was made by another version of colorbench", where=str(path), hint=hint)
     return state

@@ -25,10 +25,10 @@ from colorbench.training.trainer import Trainer, TrainerOptions, TrainingListene
 
 
 class TrainingProgress(TrainingListener, Protocol):
-    """Who is told how it goes, in words as well."""
+    """Interface of a training listener with text messages."""
 
     def message(self, text: str) -> None:
-        """Show one line for people."""
+        """Show one line."""
         ...
 
 
@@ -92,7 +92,7 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
     if cache.skipped:
         say(f"skipped {len(cache.skipped)} unreadable files; the first: {cache.skipped[0][0]}: {cache.skipped[0][1]}")
     indices = cache.drawn(options.repeats)
-    say(f"counting the prior of {len(cache.split()[0])} images")
+    say(f"computing the color prior of {len(cache.split()[0])} images")
     prior = count_prior(cache.pixels, indices, config.preset, config.name)
     torch.manual_seed(options.seed)  # a network may begin as torch draws it
     task = config.factory.training(config.preset, prior)
@@ -105,10 +105,10 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
     trainer = Trainer(task, config.preset, cache, options, colorizer)
     if trainer.begin() and config.weights.with_suffix(".json").is_file():
         _write_figures(config, trainer, prior)
-        say(f"this training is finished ({trainer.step} steps): {config.weights}; give more --steps to go on")
+        say(f"training is already finished ({trainer.step} steps): {config.weights}; increase --steps to continue")
         return config.weights
     if trainer.step:
-        say(f"going on from step {trainer.step}")
+        say(f"resuming from step {trainer.step}")
     state = trainer.run(reporter)
     if accelerator.is_main_process:
         filled = _card(config, trainer, cache, prior.name, prior.kind)
@@ -116,12 +116,12 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
         _write_figures(config, trainer, prior)
     say(f"wrote {config.weights}, its card, figures and images")
     measured = shlex.quote(f"{config.model}[weights={config.weights}]")
-    say(f"measure it: colorbench run --model {measured} --protocol auc")
+    say(f"evaluate it: colorbench run --model {measured} --protocol auc")
     return config.weights
 
 
 def _write_figures(config: TrainingConfig, trainer: Trainer, prior: Prior) -> None:
-    """Write curves and prior for a paper, where they are asked for."""
+    """Write curves and prior as figures for a paper, on request."""
     if config.figures is None or not trainer.accelerator.is_main_process:
         return
     plots = {f"{config.name}-prior": prior_plot(prior)}
@@ -138,7 +138,7 @@ def _card(
     prior: str = "",
     kind: str = "",
 ) -> ModelCard:
-    """Return the card with what a reader of a table must know of the trained model."""
+    """Return the model card of the trained model."""
     preset = config.preset
     about = ModelCard(
         title=f"{config.name}, preset {config.preset_name} (width {preset.width:g})",
@@ -157,17 +157,17 @@ def _card(
     ]
     departures = preset.departures(config.factory.presets[config.preset_name])
     if options.accumulate > 1:
-        departures.append(f"{options.accumulate} micro-batches a step")
-    facts.append("departures from the preset: " + ("; ".join(departures) or "none"))
+        departures.append(f"{options.accumulate} micro-batches per step")
+    facts.append("deviations from the preset: " + ("; ".join(departures) or "none"))
     if trainer.history:
-        facts.append("changed on the way: " + "; ".join(trainer.history))
+        facts.append("changed during training: " + "; ".join(trainer.history))
     if options.initial is not None:
-        facts.append(f"begun from the weights of {options.initial.name}")
+        facts.append(f"initialized from {options.initial.name}")
     return about.model_copy(
         update={
             "training_data": _data(config.sources, cache, len(trainer.chosen), len(trainer.validation_indices)),
             "training_hashes": f"{config.name}-training_hashes.npy",
-            "scores": {f"held_{key}": round(value, 4) for key, value in validation.items() if key != "step"},
+            "scores": {f"validation_{key}": round(value, 4) for key, value in validation.items() if key != "step"},
             "notes": ". ".join(facts) + ".",
         }
     )
@@ -176,23 +176,21 @@ def _card(
 def _data(sources: Sequence[Source], cache: ImageCache, trained: int, validation: int) -> str:
     names = []
     for i, source in enumerate(sources):
-        drawn = f", drawn {source.repeats} times" if source.repeats > 1 else ""
+        drawn = f", oversampled {source.repeats} times" if source.repeats > 1 else ""
         names.append(f"{source.name} ({int((cache.sources == i).sum())}{drawn})")
     skipped = f"; {len(cache.skipped)} unreadable files skipped" if cache.skipped else ""
-    return f"{trained} images of {', '.join(names)}; {validation} more held for choices{skipped}"
+    return f"{trained} images of {', '.join(names)}; {validation} in the validation split{skipped}"
 
 
 def name_sources(given: Sequence[tuple[Path, Dataset]], repeats: Mapping[str, int]) -> list[Source]:
-    """Name datasets with short, distinct names (as much of the end of the path as that takes).
-
-    Each also gets the number of times that it is drawn.
+    """Give datasets short, unique names (the shortest sufficient end of the path) and their sampling weights.
 
     Raises:
-        UserError: for a folder given twice, or a name in ``often`` that is none or several of them.
+        UserError: for a folder given twice, or a name in ``repeats`` that matches none or several of them.
     """
     paths = [path.resolve() for path, _ in given]
     if len(set(paths)) < len(paths):
-        raise UserError("a folder of images is given twice", hint="to draw it more often give --repeat NAME=TIMES")
+        raise UserError("a folder is given twice", hint="use --repeat NAME=TIMES to oversample it")
     names = [
         next(
             name
@@ -210,7 +208,7 @@ def name_sources(given: Sequence[tuple[Path, Dataset]], repeats: Mapping[str, in
             what = f"--repeat {name} names {'none' if not matching else 'several'} of the --data folders"
             raise UserError(what, hint=f"name one of {', '.join(names)}")
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            raise UserError(f"--repeat {name} must be a whole number from 1 on, got {count!r}")
+            raise UserError(f"--repeat {name} must be an integer of at least 1, got {count!r}")
         times[matching[0]] = count
     return [Source(name, dataset, times[i]) for i, (name, (_, dataset)) in enumerate(zip(names, given, strict=True))]
 

@@ -22,7 +22,7 @@ BIAS = 0.1  # magic_init's default
 
 @torch.no_grad()
 def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: int = 0) -> Tensor:
-    """Initialize every convolution of ``trunk`` in place, in the order in which data pass; returns what it answers.
+    """Initialize every convolution of ``trunk`` in place, in the order of the data flow; return its output.
 
     Args:
         trunk: module whose children, in order, are blocks of layers.

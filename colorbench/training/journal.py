@@ -17,7 +17,7 @@ class Journal:
         self.path = path
 
     def rows(self) -> list[dict[str, float]]:
-        """Read what was written so far; an incomplete row is passed over."""
+        """Read what was written so far; an incomplete row is ignored."""
         if not self.path.is_file():
             return []
         with self.path.open(newline="") as file:

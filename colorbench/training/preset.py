@@ -68,11 +68,11 @@ class TrainingPreset(BaseModel):
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient; none: not clipped."""
     average: float = Field(default=0.0, ge=0, lt=1)
-    """Decay of the moving average of the weights, which is what is kept; 0: the last weights are."""
+    """Decay of the moving average of the weights, which is saved; 0: the last weights are saved."""
     start: Literal["kmeans", "default"] = "kmeans"
     """Initialization: k-means, or what torch draws (for comparison)."""
     head: Literal["kmeans", "prior"] = "kmeans"
-    """Start of the last layer: as the others, or at the best answer that looks at no image (rebalanced prior)."""
+    """Initialization of the last layer: as the others, or the best prediction without an image (rebalanced prior)."""
     neighbors: int = Field(default=10, ge=1, le=313)
     """K of the soft encoding."""
     prior: Literal["soft", "smoothed"] = "soft"
@@ -84,7 +84,7 @@ class TrainingPreset(BaseModel):
     gray_mask: float | None = Field(default=None, ge=0)
     """Images none of whose targets has |a| or |b| above this give no gradient; they stay in the divisor."""
     temperature: float = Field(default=0.38, gt=0)
-    """T of the annealed mean that the trained model answers with."""
+    """Temperature of the annealed mean of the trained model."""
     working_size: int = Field(gt=0, multiple_of=8)
     """Side in pixels at which the trained model works when it colorizes."""
 
@@ -92,9 +92,9 @@ class TrainingPreset(BaseModel):
     def _crops_lie_in_the_image(self) -> Self:
         for view in self.views:
             if not view.low <= view.high <= self.cache_size:
-                raise ValueError(f"crops of {view.low}..{view.high} do not fit images of {self.cache_size}")
+                raise ValueError(f"crops of {view.low}..{view.high} do not fit into images of {self.cache_size}")
         if self.views[0].begin != 0 or [v.begin for v in self.views] != sorted({v.begin for v in self.views}):
-            raise ValueError("the views must begin at 0 and rise")
+            raise ValueError("views must start at 0 and increase")
         return self
 
     def view_at(self, step: int, steps: int) -> CropStage:
@@ -120,7 +120,7 @@ class TrainingPreset(BaseModel):
                 name for name in TrainingPreset.model_fields if name not in ("description", "views", "drops")
             )
             what = f"{first['msg']}{f': {where}' if where else ''}"
-            raise UserError(f"a setting cannot be so: {what}", hint=f"settings: batch_size, {known}") from error
+            raise UserError(f"invalid setting: {what}", hint=f"settings: batch_size, {known}") from error
 
     def departures(self, preset: TrainingPreset) -> list[str]:
         """Return the differences from ``preset``, one line each."""
@@ -136,7 +136,7 @@ class TrainingPreset(BaseModel):
         return self.model_dump(mode="json", exclude={"description"})
 
     def __str__(self) -> str:
-        """Return the description and every setting, for people."""
+        """Return the description and every setting as text."""
         return f"{self.description}; " + ", ".join(
             f"{name}={_message(value)}" for name, value in self.settings().items()
         )

@@ -46,7 +46,7 @@ CHECK_EVERY = 20
 
 
 class TrainingListener(Protocol):
-    """Who is told how it goes; only the first of several processes tells."""
+    """Interface of a training listener; only the first of several processes reports."""
 
     def advanced(self, step: int, steps: int) -> None:
         """Handle the end of a step."""
@@ -140,7 +140,7 @@ class Trainer:
         exists = self.checkpoint.is_file()
         if exists and not self.options.resume:
             where = str(self.options.folder)
-            raise UserError("there is a training already", where=where, hint="resume it, or give another -o")
+            raise UserError("a training run already exists", where=where, hint="resume it, or use another -o")
         scaler: Any = None
         if exists:
             scaler = self._restore()
@@ -281,9 +281,9 @@ class Trainer:
     def _check(self) -> None:
         if not bool(self._finite):
             raise RunError(
-                f"the loss or its gradient is not finite at step {self.step}; the checkpoint before it stays",
+                f"the loss or its gradient is not finite at step {self.step}; the previous checkpoint is intact",
                 where=str(self.checkpoint),
-                hint="run the same command with a lower rate: --param learning_rate=...",
+                hint="run the same command with a lower learning rate: --param learning_rate=...",
             )
 
     @contextlib.contextmanager
@@ -301,7 +301,7 @@ class Trainer:
             what = f"out of memory at step {self.step} with {n} images of {view.size} pixels at once"
             hint = (
                 f"run the same command with --accumulate {2 * self.options.accumulate}, or start again with a smaller "
-                "--batch-size; the last checkpoint stays"
+                "--batch-size; the last checkpoint is intact"
             )
             raise RunError(what, where=str(self.checkpoint), hint=hint) from error
 
@@ -367,10 +367,10 @@ class Trainer:
         changed = {name for name, value in candidate["settings"].items() if value != state["settings"][name]}
         if changed - CHANGEABLE:
             what = f"the checkpoint has other settings: {'; '.join(self.preset.departures(then))}"
-            raise UserError(what, where=where, hint="give the same settings, or another -o")
+            raise UserError(what, where=where, hint="use the same settings, or another -o")
         for name in ("images", "seed"):
             if candidate[name] != state[name]:
-                hint = "give the same, or another -o"
+                hint = "use the same, or another -o"
                 raise UserError(f"the checkpoint was made with other {name}", where=where, hint=hint)
         self.step, self.seconds, self.history = state["step"], state["seconds"], list(state["history"])
         if changed:

@@ -1,4 +1,4 @@
-"""How good a training has got, on the held part of its own sources: figures, curves, a strip of examples.
+"""Validate a training on its validation split: metrics, curves, a strip of examples.
 
 The held images are for choices (when to stop, which setting): no protocol's images are looked at. Scored is
 what a user of the weights would get: the averaged weights, at the working size, decoded, clipped and rounded.

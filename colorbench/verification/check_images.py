@@ -65,15 +65,15 @@ def check_saved_images(run: LoadedRun, findings: Findings) -> None:
         found.append(str(error))
     for one in found[:MOST_FINDINGS]:
         findings.say("saved images", "fails", one)
-    findings.claim("saved images beyond what small copies show")
+    findings.claim("saved images beyond the precision of thumbnails")
 
 
 def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
-    """Yield what is wrong with the index and the thumbnails.
+    """Yield the errors of the index and the thumbnails.
 
     Args:
         run: the record and its rows.
-        headline: name and direction of the metric whose best and worst are kept; None where it is not known.
+        headline: name and direction of the metric whose best and worst are saved; None if unknown.
     """
     names = {name for name in run.record.files.saved_images if name.startswith("thumbnails/")}
     if not names or all(left_out(run.folder, name) for name in names):
@@ -97,7 +97,7 @@ def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> 
 
 
 def read_index(folder: Path) -> list[SavedImage]:
-    """Return the index of the saved images of a stranger's record.
+    """Return the index of the saved images of an untrusted record.
 
     Raises:
         UserError: for one that is missing, too large, or none.
@@ -110,7 +110,7 @@ def read_index(folder: Path) -> list[SavedImage]:
     try:
         return TypeAdapter(list[SavedImage]).validate_python(json.loads(data))
     except (ValueError, RecursionError) as error:
-        raise UserError("this is no index of saved images", where=f"thumbnails/{INDEX_NAME}", hint=hint) from error
+        raise UserError("not an index of saved images", where=f"thumbnails/{INDEX_NAME}", hint=hint) from error
 
 
 def _index_findings(
@@ -119,14 +119,14 @@ def _index_findings(
     location_of = {id: position for position, id in enumerate(run.rows["id"])}
     ids = [one.id for one in index]
     if len(set(ids)) != len(ids):
-        yield "an image stands twice in the index"
+        yield "an image occurs twice in the index"
     for one in index:
         if one.id not in location_of:
             yield f"the index names an image that was not evaluated: {one.id[:200]}"
             continue
         position = location_of[one.id]
         if one.sha256 != run.sha256s[position]:
-            yield f"the index gives {one.id} another sha256 than the rows"
+            yield f"the index and the rows have different sha256 of {one.id}"
         if (one.prediction, one.truth, one.gray) != saved_names(one.id):
             yield f"the index gives {one.id} the files of another image"
         for metric, score in one.scores.items():
@@ -138,7 +138,8 @@ def _index_findings(
         f"thumbnails/{INDEX_NAME}"
     }
     if listed != names:
-        yield f"{len(listed ^ names)} files are in the index or in the record alone, first {min(listed ^ names)[:200]}"
+        first = min(listed ^ names)[:200]
+        yield f"{len(listed ^ names)} files are only in the index or only in the record, first {first}"
     if headline is not None and headline[0] in run.columns:
         yield from _reason_findings(run, index, headline[0], higher_is_better=headline[1])
 
@@ -156,7 +157,7 @@ def _reason_findings(
     stored = {one.id: one.reasons for one in index}
     differ = [id for id in {**wanted, **stored} if wanted.get(id) != stored.get(id)]
     if differ:
-        yield f"{len(differ)} images are saved for other reasons than the rows give, first {differ[0][:200]}"
+        yield f"{len(differ)} images are saved for reasons that do not follow from the rows, first {differ[0][:200]}"
 
 
 def all_ids(run: LoadedRun) -> list[str]:
@@ -174,7 +175,7 @@ def _thumbnail(folder: Path, name: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
             if max(image.size) > SIDE:
-                raise UserError("a saved image is larger than any that a run writes", where=f"thumbnails/{name}"[:200])
+                raise UserError("a saved image is larger than those of a run", where=f"thumbnails/{name}"[:200])
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
         raise UserError("a saved image cannot be decoded", where=f"thumbnails/{name}"[:200]) from error
@@ -193,21 +194,21 @@ def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
         if _chroma(gray) > GRAY:
             yield f"the gray image of {id} is not gray"
         if _apart(gray, truth) > LIGHTNESS:
-            yield f"the gray image of {id} is not that of its ground truth"
+            yield f"the grayscale image of {id} does not match its ground truth"
         # A model of other lightness (stored images of another program) says so in the rows, where they tell.
         allowed = LIGHTNESS + float(drifts.get(id, 50.0 if stored_images else 0.0))
         if _apart(prediction, truth) > allowed:
-            yield f"the prediction of {id} has another lightness than its ground truth"
+            yield f"the prediction of {id} differs in lightness from its ground truth"
         if bool(rows["gray"].loc[id]):
             if _chroma(truth) > GRAY:
-                yield f"{id} is said to be gray, and its saved ground truth is not"
+                yield f"{id} is stated to be gray, but its saved ground truth is not"
             continue
         colored += 1
         if _ciede2000(prediction, truth) < SAME:
             equal.append(id)
         if id in distances and abs(measure(prediction, truth) - distances[id]) > DISTANCE + distances[id] / 3:
             what = f"{measure(prediction, truth):.1f} from its saved ground truth, the rows say {distances[id]:.1f}"
-            yield f"the saved prediction of {id} lies {what}"
+            yield f"the saved prediction of {id} is {what}"
     if run.record.model.card.role == "competitor" and colored and 2 * len(equal) > colored:
         yield f"{len(equal)} of {colored} saved predictions equal the ground truth, first {equal[0]}"
 
@@ -217,7 +218,7 @@ def distances_of(run: LoadedRun) -> tuple[Mapping[str, float], Callable[[torch.T
 
     The second value measures that distance again.
 
-    None where the rows do not tell, as those of classifiers and people do not.
+    None if the rows do not determine it, as for classifiers and participants.
     """
     column, measure = run.columns.get("ciede2000"), _ciede2000
     if column is None and "auc_raw" in run.columns and run.record.protocol.parameters.get("ab") == "rgb8":

@@ -26,11 +26,11 @@ def check_model(run: LoadedRun, findings: Findings) -> None:
             loaded = load_by_name(model.name, *decoding_of(model.decoding))
         except UserError as error:
             if model.package == OWN:
-                findings.say("model", "fails", f"colorbench {model.package_version} has no such model: {error}")
+                findings.say("model", "fails", f"not a model of colorbench {model.package_version}: {error}")
                 return
             why = str(error)
         else:
-            findings.settle("model", _departures(run, loaded), "card, weights, decoding and overlap are the model's")
+            findings.settle("model", _departures(run, loaded), "card, weights, decoding and overlap match the model")
             return
     findings.say("model", "unchecked", why)
     findings.claim("model card, weights, decoding and overlap with its training images")
@@ -45,7 +45,7 @@ def decoding_of(decoding: dict[str, object]) -> tuple[str | None, float | None]:
 
 @lru_cache(maxsize=16)
 def load_by_name(name: str, decode: str | None, temperature: float | None) -> LoadedModel:
-    """Load an installed model; kept, since a board asks for the same one for many records."""
+    """Load an installed model; cached, since a leaderboard needs the same one for many records."""
     return load_model(name, decode, temperature)
 
 
@@ -58,9 +58,9 @@ def _elsewhere(run: LoadedRun) -> str | None:
     """Return why the record's model is not the one that is installed here; None where it should be."""
     model = run.record.model
     if not by_name(model.name):
-        return "only installed models are loaded by the name that a record gives"
+        return "only installed models are loaded by the name in a record"
     if model.package is None:
-        return f"{model.name[:200]} came from no installed package"
+        return f"{model.name[:200]} does not belong to an installed package"
     installed = version_of(model.package)
     if installed is None:
         return f"package {model.package[:100]} is not installed here"

@@ -1,6 +1,6 @@
 """Whether the numbers of a record follow from its rows and arrays: scores, metrics, differences, curves, notes.
 
-What is derived is compared; what cannot be derived is said to be so, with the reason, and never passed over.
+What is derived is compared; what cannot be derived is said to be so, with the reason, and never ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from colorbench.verification import check_rows, recompute
 from colorbench.verification.schema import Findings
 
 _Made = TypeVar("_Made")
-_UNRESOLVED = "a parameter names a file or a model, which only --rerun opens"
+_UNRESOLVED = "a parameter names a file or model, which is opened only with --rerun"
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known
         return _Known(None, None, ())
     specs = protocol.spec.metrics
     if not isinstance(protocol, ImageProtocol):
-        findings.say("identity", "unchecked", f"{protocol.spec.name} does not go image by image: it is not resolved")
+        findings.say("identity", "unchecked", f"{protocol.spec.name} is not an image protocol: it is not resolved")
         return _Known(protocol, None, specs)
     try:
         scorer = recompute.scorer_of(record, protocol, lambda: recompute.dataset_of(run), trusted=trusted)
@@ -116,7 +116,7 @@ def _derived_of(run: LoadedRun, known: _Known, arrays: Mapping[str, np.ndarray],
     derives: object = known.scorer if known.by_image else known.protocol
     if not isinstance(derives, DerivesFromArrays):
         if arrays:
-            findings.say("arrays", "unchecked", "the protocol does not say what follows from them")
+            findings.say("arrays", "unchecked", "the protocol does not state what follows from them")
             findings.claim("arrays")
         return None
     return _attempt("arrays", partial(derives.derived, run.record, arrays), findings)
@@ -138,7 +138,7 @@ def _attempt(name: str, make: Callable[[], _Made], findings: Findings) -> _Made 
         findings.say(name, "fails", str(error))
     except Exception as error:  # whatever a protocol makes of a stranger's arrays
         message = f"{type(error).__name__}: {error}"
-        findings.say(name, "fails", f"the protocol can make nothing of rows and arrays: {message}")
+        findings.say(name, "fails", f"the protocol cannot summarize rows and arrays: {message}")
     return None
 
 
@@ -172,13 +172,13 @@ def _check_metrics(
     effective = _effective(run, summary)
     wrong: list[str] = []
     names = [metric.name for metric in metrics]
-    wrong += [f"{name} stands twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    wrong += [f"{name} occurs twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     specs = {spec.name: spec for spec in known.specs}
     if known.scorer is not None:
         wrong += [f"{name} is missing" for name in specs if name not in names]
-        wrong += [f"{name} is no metric of this protocol" for name in names if name not in specs]
+        wrong += [f"{name} is not a metric of this protocol" for name in names if name not in specs]
     elif known.by_image and known.specs and not any(spec.name in names for spec in known.specs if _ranks(spec)):
-        wrong.append("no metric is there by which the protocol ranks models")
+        wrong.append("none of its metrics is one by which the protocol ranks models")
     checked = 0
     for metric in metrics:
         candidates = [*known.of(metric.name), *_specs_of(derived, metric.name)]
@@ -194,9 +194,9 @@ def _check_metrics(
         elif known.by_image:
             wrong.append(f"the rows lack the statistics of {metric.name}")
         else:
-            _cannot(metric.name, "the rows hold no statistics of it", findings)
+            _cannot(metric.name, "the rows do not contain its statistics", findings)
     if wrong or checked:
-        findings.settle("metrics", iter(wrong), f"{checked} of {len(metrics)} follow from what is stored")
+        findings.settle("metrics", iter(wrong), f"{checked} of {len(metrics)} follow from the stored data")
 
 
 def _ranks(spec: MetricSpec) -> bool:
@@ -251,9 +251,9 @@ def _check_differences(run: LoadedRun, known: _Known, findings: Findings) -> Non
     if not stored:
         return
     pairs = [(one.metric, one.minus) for one in stored]
-    wrong = [f"{a} minus {b} stands twice" for a, b in dict.fromkeys(pairs) if pairs.count((a, b)) > 1]
+    wrong = [f"{a} minus {b} occurs twice" for a, b in dict.fromkeys(pairs) if pairs.count((a, b)) > 1]
     if known.protocol is not None and not known.by_image:
-        why = f"{known.protocol.spec.name} makes its own comparisons, whose rows are not stored"
+        why = f"{known.protocol.spec.name} makes its own comparisons, and their rows are not stored"
         findings.say("differences", "unchecked", f"not recomputable: {why}")
         findings.claim("differences")
         if wrong:
@@ -271,7 +271,7 @@ def _check_differences(run: LoadedRun, known: _Known, findings: Findings) -> Non
         wrong += recompute.difference_findings(run, other, specs)
         checked += sum(one.minus == name for one in stored)
     for name in absent:
-        findings.say("differences", "unchecked", f"the record of {name} does not lie beside this one")
+        findings.say("differences", "unchecked", f"the record of {name} is not beside this one")
         findings.claim(f"differences from {name}")
     if wrong or checked:
         findings.settle("differences", iter(wrong), f"{checked} follow from both records' rows")
@@ -286,9 +286,9 @@ def _check_curves(run: LoadedRun, known: _Known, summary: Summary | None, findin
     elif curves and not any(
         check.name in ("curves", "arrays") and check.outcome == "fails" for check in findings.checks
     ):
-        why = "they follow from arrays that do not lie here"
+        why = "they follow from arrays that are not here"
         if known.scorer is None:
-            why = "the protocol is not resolved here"
+            why = "the protocol is not resolved"
             if known.protocol is not None and not known.by_image:
                 why = f"not recomputable: {known.protocol.spec.name} makes its own"
         findings.say("curves", "unchecked", why)
@@ -301,8 +301,8 @@ def _check_notes(run: LoadedRun, summary: Summary | None, findings: Findings) ->
     stored = run.record.notes
     missing = [note for note in wanted if note not in stored]
     extra = [note for note in stored if note not in wanted]
-    wrong = [f"the record does not say: {note}" for note in missing]
-    wrong += [f"this is not so: {note}" for note in extra if note.startswith("smoke test on") and not wanted]
+    wrong = [f"this note is missing: {note}" for note in missing]
+    wrong += [f"this note is wrong: {note}" for note in extra if note.startswith("smoke test on") and not wanted]
     if wrong or wanted:
         findings.settle("notes", iter(wrong), f"{len(wanted)} follow from the rows")
     if extra:
@@ -319,7 +319,7 @@ def load_arrays(run: LoadedRun) -> dict[str, np.ndarray]:
     for name in run.record.files.arrays:
         path = is_inside(run.folder, name)
         if path is None:
-            raise UserError("the record has no arrays beside it", where=name[:200], hint="copy its whole folder")
+            raise UserError("the arrays of the record are missing", where=name[:200], hint="copy the whole folder")
         data = read_plain(path, LARGEST_FILE, missing="no arrays", hint="copy the whole folder")
         try:
             found |= arrays_of(data, len(run.rows))

@@ -51,11 +51,11 @@ def _impossible(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Yield (what is wrong, (n,) where) of statistics (n, k)."""
     weights = statistics[:, -1]
-    yield "weighs too much", np.abs(weights) > LARGEST_WEIGHT
+    yield "has too much weight", np.abs(weights) > LARGEST_WEIGHT
     if share_of_gap:
         yield "is too large", np.abs(statistics).max(axis=1) > LARGEST_SCORE
         return
-    yield "weighs less than nothing", weights < 0
+    yield "has a negative weight", weights < 0
     with np.errstate(all="ignore"):
         scores = statistics[:, :-1] / weights[:, None]
         yield "has a score without a weight", (weights == 0) & (statistics[:, 0] != 0)
@@ -97,8 +97,10 @@ def truth_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]
         near &= ~(np.abs(scores - spec.of_ground_truth) > spec.ground_truth_margin)
     near &= counted & colored
     if near.sum() > _SHARE_OF_TRUTH * max(1, int((counted & colored).sum())):
-        what = f"{int(near.sum())} of {int((counted & colored).sum())} predictions of colored images equal the truth"
-        yield f"{what}: only a reference is shown it, and the card says {run.record.model.card.role}"
+        what = (
+            f"{int(near.sum())} of {int((counted & colored).sum())} predictions of color images equal the ground truth"
+        )
+        yield f"{what}: only an oracle uses it, but the card says {run.record.model.card.role}"
 
 
 def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
@@ -127,7 +129,7 @@ def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
 
 
 def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str) -> Iterator[str]:
-    """Yield columns that do not follow from what lies beside the rows.
+    """Yield columns that do not follow from the files beside the rows.
 
     Args:
         run: the record and its rows.
@@ -136,7 +138,7 @@ def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str
     """
     for name, values in again.items():
         if name not in run.columns:
-            yield f"the rows lack the column {name}, which follows from {source}"
+            yield f"the rows do not contain the column {name}, which follows from {source}"
             continue
         wrong = apart(run.columns[name], np.asarray(values, dtype=np.float64))
         if wrong.any():

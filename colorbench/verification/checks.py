@@ -1,4 +1,4 @@
-"""``verify``: does a record hold together? Every number is derived again from what is stored beside it.
+"""``verify``: check the consistency of a record by recomputing every number from the stored data.
 
 That shows that nothing was changed since; it cannot show that the stored statistics were ever measured. ``--rerun K``
 does, for K images drawn at random: see ``rerun``. Nothing is written into the record's folder, nothing that a
@@ -31,7 +31,7 @@ def verify(
     images: Dataset | None = None,
     rerun: Callable[[LoadedRun, Findings], Rerun | None] | None = None,
 ) -> Verification:
-    """Check a record against what lies beside it.
+    """Check a record against the files beside it.
 
     Args:
         folder: of the record.
@@ -89,7 +89,7 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
     for name, files in (("arrays", record.files.arrays), ("saved images", record.files.saved_images)):
         if files and all(left_out(folder, file) for file in files):
             # Passed on without them, as where images may not be shown: nothing contradicts the record.
-            findings.say(name, "unchecked", f"none of its {len(files)} files lies here")
+            findings.say(name, "unchecked", f"none of its {len(files)} files is here")
         elif files:
             findings.settle(name, _changed(folder, files), f"{len(files)} files, checksums")
     listing = is_inside(folder, "predictions.sha256")
@@ -99,7 +99,7 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
             lines = [line.split("  ", 1) for line in data.decode().splitlines()]
             named = {name: digest for digest, name in lines}
         except ValueError:
-            findings.say("predictions", "fails", "predictions.sha256 is no list of checksums")
+            findings.say("predictions", "fails", "predictions.sha256 is not a list of checksums")
         else:
             findings.settle("predictions", _changed(folder, named), f"{len(named)} images, checksums")
 
@@ -109,7 +109,7 @@ def _changed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
     for name, digest in files.items():
         path = is_inside(folder, name)
         if path is None:
-            yield f"{name[:200]!r} is no file of this record"
+            yield f"{name[:200]!r} is not a file of this record"
             continue
         try:
             with open(path, "rb") as file:
@@ -118,7 +118,7 @@ def _changed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
             yield f"{name} cannot be read: {error.strerror}"
             continue
         if not same:
-            yield f"{name} is not the file that the record was made with"
+            yield f"{name} is not the file with which the record was made"
 
 
 def _check_identity(record: Record, findings: Findings) -> None:

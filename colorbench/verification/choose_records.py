@@ -137,7 +137,7 @@ def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
         found = [one for one in found if wanted.items() <= one.record.protocol.parameters.items()]
     if not found:
         of = f" of protocol {protocol}" if protocol else ""
-        raise UserError(f"no record{of} lies here", where=str(path), hint="give a folder that `colorbench run` wrote")
+        raise UserError(f"no record{of} found", where=str(path), hint="give a folder that `colorbench run` wrote")
     return found
 
 
@@ -209,5 +209,5 @@ def images_of(
     if name == SAMPLES:
         return open_dataset()
     if needed:
-        raise UserError("--rerun needs the images", where=name, hint="give them with --data DIR")
+        raise UserError("--rerun needs the images", where=name, hint="use --data DIR")
     return None

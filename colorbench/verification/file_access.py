@@ -1,4 +1,4 @@
-"""Keep the files of a dataset away from this process, for good: for a model that is asked again by ``verify --rerun``.
+"""Block access of this process to the files of a dataset, permanently: for models in ``verify --rerun``.
 
 Two layers. An audit hook of Python refuses to open or list what lies in the dataset, by path and by inode, so that
 neither links nor ``/proc`` help, and remembers each attempt. On Linux, Landlock refuses the same to native code and to
@@ -39,7 +39,7 @@ class Guard:
 
 
 def keep_away(roots: Iterable[str], inodes: Iterable[tuple[int, int]]) -> Guard:
-    """Refuse this process all that lies below the roots, and files of these (device, inode).
+    """Block access of this process to everything below the roots, and to files with these (device, inode).
 
     Args:
         roots: folders.
@@ -75,7 +75,7 @@ def keep_away(roots: Iterable[str], inodes: Iterable[tuple[int, int]]) -> Guard:
     def refuse(what: str) -> None:
         if len(guard.refused) < 20:
             guard.refused.append(what[:300])
-        raise PermissionError(f"not while a model is asked again: {what}")
+        raise PermissionError(f"not permitted during a rerun: {what}")
 
     def check_path(given: object, event: str) -> None:
         if isinstance(given, int):

@@ -1,8 +1,8 @@
-"""Ask a model in a process of its own that is given lightness and nothing else.
+"""Run a model in a separate process that receives only lightness.
 
 ``Apart`` starts a child with a clean environment, in an empty folder, whose command line names no path. The child may
-not read the dataset (``file_access``). Ids and seeds are random tokens, sizes are scaled: whatever the model answers,
-it answers from lightness. What crosses is arrays, never objects.
+not read the dataset (``file_access``). Ids and seeds are random tokens, sizes are scaled: the prediction can depend
+only on lightness. Only arrays cross the process boundary, never objects.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LARGEST_MESSAGE = 1 << 32
 
 
 class Apart:
-    """A model in a process of its own."""
+    """A model in a separate process."""
 
     def __init__(self, model: Mapping[str, Any], samples: Iterable[Sample]) -> None:
         """Start the process and load the model there.
@@ -76,10 +76,10 @@ class Apart:
             self._send(json.dumps(settings).encode())
             prediction = json.loads(self._receive())
         except (OSError, EOFError, ValueError):
-            prediction = {"error": "its process ended"}
+            prediction = {"error": "its process exited"}
         if "error" in prediction:
             self.close()
-            raise UserError(f"the model cannot be asked in a process of its own: {prediction['error']}")
+            raise UserError(f"the model cannot run in a separate process: {prediction['error']}")
         self.stochastic = bool(prediction["stochastic"])
 
     def __enter__(self) -> Apart:
@@ -115,7 +115,7 @@ class Apart:
             stated = json.loads(self._receive())
             data = self._receive()
         except (OSError, EOFError, ValueError) as error:
-            raise RunError("the model's process ended", hint="try another --device, or fewer images") from error
+            raise RunError("the process of the model exited", hint="use another --device, or fewer images") from error
         refused = [str(one) for one in stated.get("refused", [])]
         if "error" in stated:
             tried = f" (it was refused: {refused[0]})" if refused else ""
@@ -148,9 +148,9 @@ def positions_of(samples: Iterable[Sample]) -> dict[str, Any]:
 
 
 def serve(settings: Mapping[str, Any], guard: Any) -> None:
-    """Load a model and answer until standard input ends: the child's side."""
+    """Load a model and predict until standard input ends: the child process."""
     predictions = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a model prints is no answer
+    os.dup2(2, 1)  # output that a model prints must not mix with the protocol
     questions = sys.stdin.buffer
     try:
         model = _loaded(settings)

@@ -107,14 +107,14 @@ def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
     for curve in record.curves:
         other = again.pop(curve.name, None)
         if other is None or len(other.x) != len(curve.x):
-            yield f"the curve {curve.name} is not one that the arrays give"
+            yield f"the curve {curve.name} does not follow from the arrays"
         elif any(getattr(curve, key) != getattr(other, key) for key in ("title", "x_label", "y_label")):
-            yield f"the curve {curve.name} has another title or axis than the protocol gives it"
+            yield f"the curve {curve.name} has another title or axis than in the protocol"
         elif curve.beside.keys() != other.beside.keys() or not all(
             len(a) == len(b) and not apart(np.array(a), np.array(b)).any()
             for a, b in zip(_lines(curve), _lines(other), strict=True)
         ):
-            yield f"the curve {curve.name} is not the one that the arrays give"
+            yield f"the curve {curve.name} does not follow from the arrays"
     for name in again:
         yield f"the curve {name} is missing"
 
@@ -186,8 +186,8 @@ def scorer_of(
     if identity != record.protocol.identity_sha256:
         recomputed, claimed = plain(scorer.identity), record.protocol.identity
         differ = [name for name in {**recomputed, **claimed} if recomputed.get(name) != claimed.get(name)]
-        what = f"the parameters give another identity here: {', '.join(sorted(differ)) or 'same text, other hash'}"
-        raise UserError(what, hint="give the same files (the prior's sha256 stands in the record)")
+        what = f"the parameters have another identity here: {', '.join(sorted(differ)) or 'same text, other hash'}"
+        raise UserError(what, hint="use the same files (the record contains the sha256 of the prior)")
     return scorer
 
 

@@ -30,7 +30,7 @@ from colorbench.verification.isolated_model import Apart
 
 PREDICTION = 0.05
 """Mean distance in ab, or of 255 in RGB, that a batch's order may make in a prediction."""
-LOADABLE = "only installed models are loaded by the name that a record gives"
+LOADABLE = "only installed models are loaded by the name in a record"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def load_named(record: Record, wanted: Wanted) -> LoadedModel:
     """
     name = record.model.name
     if wanted.model is None and not by_name(name):
-        raise NotLoadable(LOADABLE, where=name[:200], hint="name it with --model (and --weights)")
+        raise NotLoadable(LOADABLE, where=name[:200], hint="use --model (and --weights)")
     decode, temperature = decoding_of(record.model.decoding)
     model = load_model(wanted.model or name, decode=decode, temperature=temperature, weights=wanted.weights)
     if model.stored is not None:
@@ -92,7 +92,7 @@ def load_named(record: Record, wanted: Wanted) -> LoadedModel:
         ("role", model.card.role, record.model.card.role),
     ):
         if recomputed != claimed:
-            raise UserError(f"the model is another here: {what} {recomputed}, the record says {claimed}")
+            raise UserError(f"the model is different here: {what} {recomputed}, the record says {claimed}")
     return model
 
 
@@ -148,7 +148,7 @@ def _asked(
     preprocessing: str,
     again: Remeasured,
 ) -> Prediction:
-    """Ask twice, under other ids, sizes and in another order; the first answer, checked."""
+    """Predict twice, with other ids, sizes and another order; return the first prediction, checked."""
     # Records without a fingerprint are of the time when seeds followed the names of files.
     seeded_by = batch.ids if record.fingerprint is None else batch.sha256s
     own_seeds = [seed_of(record.execution.seed, one) for one in seeded_by]
@@ -169,7 +169,7 @@ def _asked(
             arrays, {"ids": [secrets.token_hex(8) for _ in order], "preprocessing": preprocessing}
         )
         for what in refused:
-            if (line := f"while it was asked, the model was refused: {what}") not in again.wrong:
+            if (line := f"the model tried something that is not permitted: {what}") not in again.wrong:
                 again.wrong.append(line)
         predictions.append(
             {name: values[np.argsort(order)] for name, values in given.items() if len(values) == len(order)}

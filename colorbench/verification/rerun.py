@@ -61,17 +61,17 @@ def _rerun(stored: LoadedRun, wanted: Wanted, findings: Findings) -> Rerun:
     record = stored.record
     protocol = recompute.protocol_of(record)
     if not isinstance(protocol, ImageProtocol):
-        raise NotLoadable(f"protocol {record.protocol.name} does not go image by image: nothing can be measured again")
+        raise NotLoadable(f"protocol {record.protocol.name} is not an image protocol: nothing can be rerun")
     model = load_named(record, wanted)
     drawn = np.random.default_rng(wanted.seed).permutation(len(stored.rows))[: wanted.count]
     positions = {str(stored.rows["id"].iloc[int(position)]): int(position) for position in sorted(drawn)}
     known = {sample.id: sample for sample in wanted.images.samples}
     absent = [id for id in positions if id not in known]
     if absent:
-        raise UserError(f"{len(absent)} of {len(positions)} images are not among those given", where=absent[0])
+        raise UserError(f"{len(absent)} of {len(positions)} images are not in the given dataset", where=absent[0])
     scorer = recompute.scorer_of(record, protocol, lambda: wanted.images, trusted=True)
     if scorer is None:
-        raise NotLoadable("a parameter of the protocol names a file that is not here")
+        raise NotLoadable("a parameter of the protocol names a file that does not exist")
     again = measure(record, model, scorer, [known[id] for id in sorted(positions)], wanted)
     largest = _compare(stored, scorer, again, positions, findings, model.full_name, wanted.seed)
     largest = min(largest, 1e9)  # NaN for a number counts as infinite, which no JSON holds
@@ -104,7 +104,7 @@ def _compare(
             if name in of_the_set:
                 continue
             if name not in stored.columns:
-                yield f"the rows lack the column {name}"
+                yield f"the rows do not contain the column {name}"
                 continue
             ids = list(values)
             now = np.array([values[id] for id in ids])
@@ -113,15 +113,15 @@ def _compare(
             if (np.abs(apart) > TOLERANCE).any():
                 first = ids[int(np.abs(apart).argmax())]
                 count = int((np.abs(apart) > TOLERANCE).sum())
-                yield f"{name} of {count} images came out otherwise, most of {first}"
+                yield f"{name} of {count} images came out different, most for {first}"
             elif len(ids) > 4 and abs(float(apart.mean())) > MEAN_TOLERANCE:
-                yield f"{name} came out otherwise on one side: by {float(apart.mean()):+.2g} in the mean"
+                yield f"{name} came out shifted: by {float(apart.mean()):+.2g} on average"
         for name, of_ids in again.arrays.items():
             if name in arrays:
                 yield from _array_departures(name, arrays[name], of_ids, positions)
         yield from _saved_departures(stored, again)
 
-    holds = f"{len(positions)} images measured again with {model} (draw {seed})"
+    holds = f"{len(positions)} images rerun with {model} (draw {seed})"
     findings.settle("rerun", departures(), holds)
     return largest
 
@@ -144,7 +144,7 @@ def departure(stored: np.ndarray, again: np.ndarray) -> np.ndarray:
 
 def _fact_departures(stored: LoadedRun, again: Remeasured, position: int, id: str) -> Iterator[str]:
     if again.sha256s[id] != stored.sha256s[position]:
-        yield f"{id} is another image here (other sha256)"
+        yield f"{id} is a different image here (other sha256)"
         return
     gray, label, size = again.facts[id]
     row = stored.rows.iloc[position]
@@ -171,7 +171,7 @@ def _array_departures(
         if recomputed.shape != claimed.shape or not np.abs(recomputed - claimed).sum() <= ARRAYS * max(
             1.0, np.abs(claimed).sum()
         ):
-            yield f"the array {name} of {id} came out otherwise"
+            yield f"the array {name} of {id} came out different"
             return
 
 
@@ -196,4 +196,4 @@ def _saved_departures(stored: LoadedRun, again: Remeasured) -> Iterator[str]:
             except (UserError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
                 recomputed = np.zeros(0)
             if recomputed.shape != image.shape or np.abs(recomputed.astype(int) - image.astype(int)).mean() > allowed:
-                yield f"{name} is not the model's prediction of {id}"
+                yield f"{name} is not the prediction of the model for {id}"

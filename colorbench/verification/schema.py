@@ -20,9 +20,9 @@ from colorbench.storage import MEGABYTE, read_plain
 Outcome = Literal["holds", "fails", "unchecked"]
 
 PROMISE = (
-    "Verification derives the stored numbers again from the stored rows. It cannot know whether the rows were ever "
-    "measured: a submitter can invent rows that agree with one another. `colorbench verify RECORD --data DIR "
-    "--rerun N` finds that out: it measures N images again, which the verifier draws at random."
+    "Verification recomputes the stored numbers from the stored rows. It cannot know whether the rows were ever "
+    "measured: a submitter can invent consistent rows. `colorbench verify RECORD --data DIR "
+    "--rerun N` checks this: it evaluates N images again, chosen at random by the verifier."
 )
 """What verification promises and what it cannot know; also for the pages of a board."""
 CLAIMED = (
@@ -33,7 +33,7 @@ CLAIMED = (
 """What nothing beside a record can contradict."""
 
 MOST_FINDINGS = 20
-"""Lines of one check that are kept; a damaged folder of 10,000 images is not said 10,000 times."""
+"""Maximum number of findings per check: a damaged folder of 10,000 images must not give 10,000 lines."""
 
 
 class _Part(BaseModel):
@@ -92,12 +92,12 @@ def read_verification(path: Path) -> Verification:
     Raises:
         UserError: where there is none, or it is none.
     """
-    hint = "write one with `colorbench verify RECORD --output FILE`"
-    data = read_plain(path, 16 * MEGABYTE, missing="no verification here", hint=hint)
+    hint = "create one with `colorbench verify RECORD --output FILE`"
+    data = read_plain(path, 16 * MEGABYTE, missing="no verification report here", hint=hint)
     try:
         return Verification.model_validate_json(data)
     except ValueError as error:
-        raise UserError("this is no verification", where=str(path), hint=hint) from error
+        raise UserError("not a verification report", where=str(path), hint=hint) from error
 
 
 @dataclass

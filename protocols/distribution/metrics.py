@@ -1,4 +1,4 @@
-"""What ``distribution`` measures: names, units and one sentence for the reader."""
+"""Metrics of ``distribution``: names, units, explanations."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ KID_PAIRED = MetricSpec(
     title="KID, paired",
     unit="10⁻³",
     higher_is_better=False,
-    explanation="Kernel distance between the features of all predictions and of all true colors, each pair of a "
-    "prediction with its own truth left out: 0 is what the truth has; it asks whether colors look real, not whether "
-    "they are the true ones. Compare only within one backend, and write PNG: JPEG costs more than half of the color.",
+    explanation="Kernel distance between the features of the predictions and of the true colors, without the pairs of "
+    "a prediction and its own ground truth. It measures whether colors look real, not whether they are correct. "
+    "Compare only within one backend, and use PNG: the JPEG error is more than half of that of gray.",
 )
 KID = replace(
     KID_PAIRED,
     name="kid",
     title="KID",
-    explanation="Kernel distance between the features of all predictions and of another set of images (unbiased; the "
-    "other set is taken as fixed): compare only within one backend and one set.",
+    explanation="Kernel distance (unbiased) between the features of the predictions and of a fixed reference dataset. "
+    "Compare only within one backend and one reference.",
 )
 FRECHET = MetricSpec(
     name="frechet",
@@ -31,8 +31,8 @@ FRECHET = MetricSpec(
     unit="",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Distance of the means and covariances of the features (FID where they are Inception's). It falls as "
-    "the number of images grows, so it is given from 5 images per feature on, and never ranks models.",
+    explanation="Fréchet distance of the features (FID with the backend inception). It decreases with the number of "
+    "images, so it is given only from 5 images per feature on, and does not rank models.",
     comparable=False,
     interval=False,
 )
@@ -41,6 +41,5 @@ FLOOR = replace(
     name="frechet_floor",
     title="Fréchet floor",
     higher_is_better=None,
-    explanation="Fréchet distance between two halves of the true colors: what the number of images alone makes of "
-    "two sets that do not differ.",
+    explanation="Fréchet distance between two halves of the true colors: the bias due to the number of images.",
 )

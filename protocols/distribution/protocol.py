@@ -31,7 +31,7 @@ class DistributionProtocol:
     spec = ProtocolSpec(
         name="distribution",
         version=1,
-        title="Distribution: do the colors look real to a network?",
+        title="Distribution of colors in feature space (KID, FID)",
         parameters={
             "preprocessing": "squash224",
             "backend": PACKAGED_CLASSIFIER,
@@ -49,18 +49,18 @@ class DistributionProtocol:
         choices={"allow_biased": ("no", "yes"), "lossy": ("refuse", "allow")},
         keywords={"reference": (SAME,)},
         parameter_help={
-            "preprocessing": "from file to the colorized image: squash224, center256, native",
+            "preprocessing": "from file to evaluated pixels: squash224, center256, native",
             "backend": f"network whose features are compared: {PACKAGED_CLASSIFIER} (no download), "
             "tf_efficientnet_lite1 or _lite2 (extra classifiers), another of timm's, NAME:FILE, inception (extra fid; "
             "the weights of FID) or inception-torchvision, each also with :FILE",
-            "layer": "pool (what the last layer is given), or the name of a module, averaged over space (blocks.4)",
-            "resize": "to the network's size: own; timm's own evaluation (timm); of Inception tf (TensorFlow's "
+            "layer": "pool (input of the last layer), or the name of a module, averaged over space (blocks.4)",
+            "resize": "resizing to the network's size: own; timm (timm's evaluation); for Inception tf (TensorFlow's "
             "bilinear), bilinear (without antialias, pytorch-fid) or clean (Pillow's bicubic, clean-fid)",
-            "range": "of the values that inception-torchvision is given: own (-1..1), or what published code gives "
-            "it by mistake: ct2, ddcolor",
+            "range": "input range of inception-torchvision: own (-1..1), or the wrong ranges of published code: "
+            "ct2, ddcolor",
             "reference": f"{SAME} (the true colors of the same images) or a dataset of other images",
-            "allow_biased": f"yes: give a Fréchet distance below {ENOUGH} images per feature, where it says more "
-            "about the number of images than about the model",
+            "allow_biased": f"yes: give a Fréchet distance below {ENOUGH} images per feature, where it depends "
+            "more on the number of images than on the model",
             "lossy": "refuse stored predictions in lossy formats (JPEG and the like), or allow them",
         },
     )
@@ -191,7 +191,7 @@ def _of_the_set(name: str, value: float, n: int) -> dict[str, np.ndarray]:
 def _frechet_notes(n: int, d: int, distance: float, floor: float, *, enough: bool) -> list[str]:
     if np.isnan(distance):
         needed = f"{ENOUGH} images per feature, {ENOUGH * d} for {d}; there are {n}"
-        return [f"no Fréchet distance: it needs {needed} (--param distribution.allow_biased=yes gives it all the same)"]
-    half = "" if np.isnan(floor) else f"; two halves of the truth ({n // 2} images each) are {floor:.4g} apart"
-    biased = "" if enough else " and is biased: it holds for this number of images alone"
-    return [f"the Fréchet distance is of {n} images and {d} features{biased}{half}"]
+        return [f"no Fréchet distance: it needs {needed} (--param distribution.allow_biased=yes gives it anyway)"]
+    half = "" if np.isnan(floor) else f"; two halves of the ground truth ({n // 2} images each) are {floor:.4g} apart"
+    biased = "" if enough else " and is biased: it is valid for this number of images only"
+    return [f"Fréchet distance of {n} images and {d} features{biased}{half}"]

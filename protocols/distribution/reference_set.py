@@ -1,4 +1,4 @@
-"""Other images as the reference: their features, made once and kept on disk."""
+"""Other images as the reference: their features, computed once and cached on disk."""
 
 from __future__ import annotations
 

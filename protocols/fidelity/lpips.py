@@ -1,4 +1,4 @@
-"""LPIPS: distance in the features of a network, weighted by people's judgments of similarity.
+"""LPIPS: distance in the features of a network, weighted by human similarity judgments.
 
 Source: Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual
 metric", CVPR 2018. The linear heads (version 0.1) come with the package ``lpips``. The trunks are files: torchvision's,
@@ -28,7 +28,7 @@ TRUNKS = {
 """Name -> published file, whose name ends in the first 8 digits of its sha256; 233, 528 and 4.7 MB."""
 RANGES = ("-1..1", "0..1")
 SMALLEST = 32
-"""Pixels of the shorter side below which a trunk has nothing left to compare."""
+"""Minimum shorter side in pixels: below it, feature maps of a trunk are empty."""
 
 SPEC = MetricSpec(
     name="lpips",
@@ -36,7 +36,7 @@ SPEC = MetricSpec(
     unit="",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Distance in a network's features, weighted by people's judgments of similarity; a plausible color "
+    explanation="Distance in a network's features, weighted by human similarity judgments; a plausible color "
     "that is not the true one costs less than in PSNR, but compare with the gray row. Compare only within one trunk.",
     of_ground_truth=0,
     ground_truth_margin=1e-4,

@@ -56,7 +56,7 @@ CHROMA = MetricSpec(
 )
 CHROMA_RATIO = MetricSpec(
     name="chroma_ratio",
-    title="Chroma kept",
+    title="Relative chroma",
     unit="%",
     higher_is_better=None,
     lower_bound=0,

@@ -68,7 +68,7 @@ def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
         raise UserError(f"there is no list {name!r}", where=str(path), hint=f"there are: {there}") from error
     samples = {sample.path.stem: sample for sample in dataset.samples if sample.path.parent == root / IMAGES}
     if missing := [id for id in ids if id not in samples]:
-        what = f"{len(missing)} of {len(ids)} listed images are not there, first {missing[0]}.jpg"
+        what = f"{len(missing)} of {len(ids)} listed images do not exist, the first: {missing[0]}.jpg"
         raise UserError(what, where=str(root / IMAGES), hint="unpack the whole devkit")
     if not ids:
         raise UserError("the list is empty", where=str(path), hint="unpack the whole devkit")

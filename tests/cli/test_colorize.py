@@ -106,7 +106,7 @@ def test_images_that_are_there_are_kept(images: Path, tmp_path: Path) -> None:
     done = colorize(images / "coffee.jpg", images / "astronaut.png", "-m", "zoo/gray", "-o", tmp_path)
     assert (done.exit_code, kept.read_text()) == (2, "candidate")
     assert done.stderr == (
-        f"error: images that are there already: 1 ({kept}). Give another --output, or --overwrite to replace them\n"
+        f"error: images that already exist: 1 ({kept}). Give another --output, or --overwrite to replace them\n"
     )
     assert not (tmp_path / "coffee.png").exists()
     assert colorize(images / "astronaut.png", "-m", "zoo/gray", "-o", tmp_path, "--overwrite").exit_code == 0
@@ -118,7 +118,7 @@ def test_a_image_is_never_replaced_by_its_result(tmp_path: Path, astronaut: np.n
     Image.fromarray(astronaut).save(source)
     done = colorize(source, "-m", "zoo/gray", "-o", tmp_path, "--overwrite")
     assert done.exit_code == 2
-    assert "would be replaced by its own result" in done.stderr
+    assert "would be overwritten by its result" in done.stderr
     assert np.array_equal(np.asarray(Image.open(source)), astronaut)
 
 
@@ -145,7 +145,7 @@ def test_a_damaged_file_is_left_out_and_the_others_are_done(images: Path, tmp_pa
     done = colorize(damaged, images / "astronaut.png", "-m", "zoo/gray", "-o", tmp_path / "out")
     assert done.exit_code == 1
     assert "colorized 1 of 2" in done.stdout
-    assert done.stderr.splitlines()[-1].startswith(f"error: images that could not be read: 1 ({damaged}: ")
+    assert done.stderr.splitlines()[-1].startswith(f"error: unreadable images: 1 ({damaged}: ")
     assert (tmp_path / "out" / "astronaut.png").exists()
 
 

@@ -38,8 +38,8 @@ def row_of(text: str, name: str) -> list[str]:
 
 def test_a_number_stands_between_its_interval_and_its_baselines(printed) -> None:
     text = printed()
-    head = next(line for line in text.splitlines() if "minus gray" in line)
-    assert head.split() == ["cic.small", "minus", "gray", "gray", "constant", "truth"]
+    head = next(line for line in text.splitlines() if "Δ vs. gray" in line)
+    assert head.split() == ["cic.small", "Δ", "vs.", "gray", "gray", "constant", "truth"]
     row = row_of(text, "auc_raw")
     # 90.456 and .98, .99, 1.1 times it.
     assert row[:6] == ["auc_raw", "90.46", "+1.25", "88.65", "89.55", "99.50"]
@@ -49,8 +49,8 @@ def test_a_number_stands_between_its_interval_and_its_baselines(printed) -> None
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.5, 2.0, "better than the constant baseline, +1.25 [+0.50, +2.00]"),
-        (-2.0, -0.5, "worse than the constant baseline, -1.25 [-2.00, -0.50]"),
+        (0.5, 2.0, "significantly better than the constant baseline, +1.25 [+0.50, +2.00]"),
+        (-2.0, -0.5, "significantly worse than the constant baseline, -1.25 [-2.00, -0.50]"),
         (-0.5, 2.0, "no significant difference from the constant baseline, +0.75 [-0.50, +2.00]"),
     ],
 )
@@ -64,7 +64,7 @@ def test_the_headline_is_held_against_the_best_single_color(make_record, low: fl
     stream = io.StringIO()
     ResultPrinter(Console(file=stream, width=80)).show(record, [], EXPLAINED, "auc_rebalanced_stable", Path("runs/x"))
     assert verdict in stream.getvalue()
-    assert "minus constant" not in stream.getvalue(), "80 columns have no room for another difference"
+    assert "Δ vs. constant" not in stream.getvalue(), "80 columns have no room for another difference"
     doubtful = [metric.model_copy(update={"warning": "interval too short"}) for metric in record.metrics]
     warned = difference_from_constant_color(record.model_copy(update={"metrics": doubtful}), "auc_rebalanced_stable")
     assert warned == f"auc_rebalanced_stable: {verdict}, but see the warning below"
@@ -104,7 +104,7 @@ def test_every_number_is_explained_and_the_headline_named(printed) -> None:
 
 
 def test_the_effective_number_is_shown_where_few_images_decide(printed) -> None:
-    assert "% ↑ · n 100, eff. 37" in printed()
+    assert "% ↑ · n 100, n_eff 37" in printed()
     assert row_of(printed(), "auc_raw")[6].strip() == "% ↑ · n 100"
 
 
@@ -137,7 +137,7 @@ def test_few_images_are_called_a_demonstration_first(printed, n: int, stated: st
 @pytest.mark.parametrize("model", ["zoo/cic.small", "someone/a-model-with-a-long-name.large"])
 def test_the_table_fits_80_columns_when_piped(printed, model: str) -> None:
     text = printed(model=model)
-    table = text[text.index("minus gray") - 60 : text.index("result:")]
+    table = text[text.index("Δ vs. gray") - 60 : text.index("result:")]
     assert max(len(line.rstrip()) for line in table.splitlines()) <= 80
     assert "…" not in text
     assert "\x1b" not in text
@@ -149,7 +149,7 @@ def test_what_a_reader_must_know_is_stated(printed) -> None:
     )
     assert "! grayscale images: 3 (policy: keep)" in text
     assert "! skipped images: 2, the first is a.jpg: truncated" in text
-    assert "! images that the model was trained on: 5" in text
+    assert "! training images among the evaluated ones: 5" in text
 
 
 def test_names_from_elsewhere_are_printed_as_they_are(printed) -> None:

@@ -96,9 +96,9 @@ def test_show_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("colorbench.models.download.fetch", None)
     about = json.loads(invoke("show", "zoo/eccv16", "--json").stdout)
-    assert "not here yet" in about["weights"] and "https://" in about["weights"]
+    assert "not in the cache" in about["weights"] and "https://" in about["weights"]
     assert set(about["tags"]) == {"released", "random"}
-    assert "random weights" in json.loads(invoke("show", "zoo/siggraph17.random", "--json").stdout)["title"]
+    assert "random initialization" in json.loads(invoke("show", "zoo/siggraph17.random", "--json").stdout)["title"]
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)

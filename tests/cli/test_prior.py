@@ -92,7 +92,7 @@ def test_damaged_images_are_counted_as_left_out(one: Path, tmp_path: Path) -> No
     (folder / "good.png").unlink()
     done = prior("--data", folder, "-o", tmp_path / "q.npy")
     assert done.exit_code == 1
-    assert "not one image could be read (the first: bad.jpg" in done.stderr
+    assert "none of the images could be read (the first: bad.jpg" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_the_truth_itself_is_perfect_and_nothing_is_left_behind(
     assert list(tmp_path.iterdir()) == []
     text = score(truth, truth, "--param", "preprocessing=squash64").stdout
     assert "ciede2000" in text and "result:" not in text
-    assert "6 of 6 predictions are the files of their images" in text
+    assert "6 of 6 predictions are identical to their ground-truth images" in text
 
 
 def test_results_are_kept_where_a_folder_is_given(truth: Path, predictions: Path, tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def emptied(folder: Path) -> None:
     [
         (missing, "1 of 6 images have no prediction: 2.png"),
         (renamed, "1 of 6 images have no prediction: 2.png"),
-        (cropped, "1 of 6 predictions have another aspect ratio than their image, first 4.png: 64x40"),
-        (doubled, "leave in doubt which prediction is theirs"),
+        (cropped, "1 of 6 predictions have a different aspect ratio than their image, first 4.png: 64x40"),
+        (doubled, "match several predictions"),
         (damaged, "3.png"),
         (emptied, "no images in this folder"),
     ],
@@ -167,7 +167,7 @@ def extra(folder: Path) -> None:
         (larger, "6 of 6 predictions were resized to another size", True),
         (as_jpeg, "6 of 6 predictions are stored lossily (JPEG", True),
         (shuffled, "files are shuffled or shifted by one", True),
-        (extra, "1 files belong to no image of the dataset, first zzz.png", False),
+        (extra, "1 files belong to no image of the dataset, the first: zzz.png", False),
     ],
 )
 def test_what_can_be_scored_is_scored_and_said(

@@ -157,7 +157,7 @@ def test_floats_are_read_as_0_to_1() -> None:
 def test_floats_without_a_known_white_are_unreadable(worst: float) -> None:
     values = np.full((4, 4), 0.5, np.float32)
     values[1, 2] = worst
-    with pytest.raises(UnreadableImage, match="white is not known"):
+    with pytest.raises(UnreadableImage, match="white level is unknown"):
         decode_bytes(encoded(Image.fromarray(values), "TIFF"))
 
 

@@ -95,7 +95,7 @@ def test_nothing_is_replaced_and_the_dataset_stays_as_it_is(given: Path) -> None
             write_inputs(dataset, output)
     assert len(open_dataset(given)) == 3
     write_inputs(dataset, given.parent / "in")
-    with pytest.raises(UserError, match="files that are there already: 4 "):
+    with pytest.raises(UserError, match="files that are there already exist: 4 "):
         write_inputs(dataset, given.parent / "in")
     write_inputs(dataset, given.parent / "in", overwrite=True)
 
@@ -195,7 +195,7 @@ def test_the_command(given: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr()
     assert ended.value.code == 1 and "wrote 3 of 4 images" in told.out and "broken.png" in told.err
     assert isinstance(read_manifest(target / "manifest.json"), Manifest)
-    for more, message in ((["--gray", "hsv"], "choose cie-l, bt601"), ([], "already: 4")):
+    for more, message in ((["--gray", "hsv"], "choose cie-l, bt601"), ([], "already exist: 4")):
         with pytest.raises(SystemExit) as ended:
             main([*arguments, *more])
         assert ended.value.code == 2 and re.search(message, capsys.readouterr().err, re.IGNORECASE)

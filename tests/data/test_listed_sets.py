@@ -110,7 +110,7 @@ def test_what_is_missing_renamed_or_double_is_named_in_one_line(folder: Path) ->
         opened(folder)
     (folder / "shot_02.JPEG").write_bytes(b"x")
     (folder / "shot_02.png").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"more than once, first shot_02\.JPEG and shot_02\.png"):
+    with pytest.raises(UserError, match=r"more than once, the first: shot_02\.JPEG and shot_02\.png"):
         opened(folder)
 
 
@@ -119,13 +119,15 @@ def test_images_of_another_set_are_named_and_left_out(folder: Path) -> None:
     (folder / "stranger.png").write_bytes(b"x")
     found = open_dataset(f"their-sets/shots={folder}")
     assert len(found) == 6
-    assert "1 images of the folder are not of their-sets/shots, first stranger: left out" in found.remarks
+    assert (
+        "1 images of the folder do not belong to their-sets/shots and are ignored, the first: stranger" in found.remarks
+    )
 
 
 @pytest.mark.usefixtures("plugin")
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("short", "5 names, not by its 6"), ("changed", "set sha256"), ("no-set", "is a int, not a ListedSet")],
+    [("short", "5 names, not 6"), ("changed", "set sha256"), ("no-set", "is a int, not a ListedSet")],
 )
 def test_a_definition_that_contradicts_itself_is_refused(folder: Path, name: str, message: str) -> None:
     with pytest.raises(PluginError, match=message):
@@ -137,7 +139,7 @@ def test_unknown_names_and_folders_are_one_line(tmp_path: Path) -> None:
         open_dataset(f"ctest1k={tmp_path}")
     with pytest.raises(UserError, match="no folder"):
         open_dataset(f"ctest10k={tmp_path / 'none'}")
-    with pytest.raises(UserError, match="list of its own"):
+    with pytest.raises(UserError, match="its own list"):
         open_dataset(f"ctest10k={tmp_path}", list_file=tmp_path / "list.txt")
     with pytest.raises(UserError, match="no folder"):
         open_dataset("not-there")

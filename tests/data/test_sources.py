@@ -159,7 +159,7 @@ def test_linked_folders_may_be_listed(tmp_path: Path) -> None:
         ("x.jpg 0\ny.jpg\n", r"some lines have a class index.*line 2"),
         ("x.jpg\ny.jpg\nx.jpg\n", r"listed twice \(.*line 3"),
         ("n1/../x.jpg\n", "outside"),
-        ("a.jpg\nb.jpg\nc.jpg\nd.jpg\nx.jpg\n", r"4 of 5 .* first 'a\.jpg', 'b\.jpg', 'c\.jpg' \("),
+        ("a.jpg\nb.jpg\nc.jpg\nd.jpg\nx.jpg\n", r"4 of 5 .* first: 'a\.jpg', 'b\.jpg', 'c\.jpg' \("),
         ("\n  \n", "list is empty"),
     ],
 )
@@ -175,7 +175,7 @@ def test_files_that_are_no_lists_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="No such file"):
         open_dataset(tmp_path, list_file=tmp_path / "none.txt")
     Image.new("RGB", (9, 9), "red").save(tmp_path / "red.png")
-    with pytest.raises(UserError, match="no text file"):
+    with pytest.raises(UserError, match="not a text file"):
         open_dataset(tmp_path, list_file=tmp_path / "red.png")
     with pytest.raises(UserError, match="Is a directory"):
         open_dataset(tmp_path, labels=tmp_path)
@@ -193,7 +193,7 @@ def test_a_list_chooses_and_the_table_labels(tmp_path: Path) -> None:
     assert dataset.class_names == ("n0", "n1")
     (tmp_path / "list.txt").write_text("a.jpg 7\n")
     assert labels(tmp_path, list_file=tmp_path / "list.txt") == {"a.jpg": 7}
-    with pytest.raises(UserError, match="classes of its own"):
+    with pytest.raises(UserError, match="its own classes"):
         open_dataset(tmp_path, list_file=tmp_path / "list.txt", labels=tmp_path / "labels.csv")
 
 
@@ -208,11 +208,11 @@ def test_another_table_goes_before_the_one_beside(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("a.jpg,3\n", "head with file,class_index"),
+        ("a.jpg,3\n", "header with file,class_index"),
         ("file,class_index\n", "empty"),
-        ("file,class_index\na.jpg,-1\n", r"'-1' is no class index \(.*line 2"),
-        ("file,class_index\na.jpg,²\n", "'²' is no class index"),
-        ("file,class_index\na.jpg\n", "'' is no class index"),
+        ("file,class_index\na.jpg,-1\n", r"'-1' is not a class index \(.*line 2"),
+        ("file,class_index\na.jpg,²\n", "'²' is not a class index"),
+        ("file,class_index\na.jpg\n", "'' is not a class index"),
         ("file,class_index\na.jpg,1\na.jpg,2\n", r"two classes, 1 and 2 \(.*line 3"),
         ("file,class_index,synset\na.jpg,1,n1\nb.jpg,1,n2\n", "class 1 has two names, 'n1' and 'n2'"),
         ("file,class_index\nb.jpg,1\n", r"1 of 1 images have no label, first 'a\.jpg'"),
@@ -236,7 +236,7 @@ def test_the_papers_test_list(tmp_path: Path) -> None:
     assert all(synsets) and list(synsets) == sorted(synsets)
     position = tmp_path / "val" / listed[0].name.rsplit("/", 1)[-1]
     put(position)
-    with pytest.raises(UserError, match="9999 of 10000 listed images are not there"):
+    with pytest.raises(UserError, match="9999 of 10000 listed images do not exist"):
         open_dataset(position.parent, list_file=REFERENCE / "ctest10k.txt")
 
 

@@ -85,7 +85,7 @@ def test_every_reader_of_a_folder_finds_the_same_images(odd_folder: Path, tmp_pa
 
 def test_other_files_are_counted_by_suffix(odd_folder: Path) -> None:
     assert walk(odd_folder).remark() == (
-        "8 other files were passed over: 3 .txt, 2 pipes, sockets or devices, 1 without suffix, 1 .jpg_large, 1 .tga"
+        "8 other files were ignored: 3 .txt, 2 pipes, sockets or devices, 1 without suffix, 1 .jpg_large, 1 .tga"
     )
 
 
@@ -96,7 +96,7 @@ def test_a_plugin_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: py
     put(*(tmp_path / name for name in ("a.png", "IMG_1.HEIC", "IMG_2.heic", "screen.jxl")))
     (line,) = open_dataset(tmp_path).remarks
     assert line == (
-        "3 other files were passed over: 2 .heic, 1 .jxl; to read them: pip install pillow-heif pillow-jxl-plugin"
+        "3 other files were ignored: 2 .heic, 1 .jxl; to read them: pip install pillow-heif pillow-jxl-plugin"
     )
     (tmp_path / "a.png").unlink()
     with pytest.raises(UserError, match=r"no images in this folder.*2 \.heic.*pip install pillow-heif"):
@@ -237,9 +237,9 @@ def test_a_folder_that_vanishes_or_fails_while_it_is_read_is_one_line(
 @pytest.mark.parametrize(
     ("stray", "message"),
     [
-        (["cover.png"], "cover.png lies above the class folders"),
-        (["0.png", "1.png", "2.png"], "0.png and 2 more lie above"),
-        (["cats/more/x.png"], "cats/more/x.png lies deeper than the class folders"),
+        (["cover.png"], "cover.png is above the class folders"),
+        (["0.png", "1.png", "2.png"], "0.png and 2 more are above"),
+        (["cats/more/x.png"], "cats/more/x.png is deeper than the class folders"),
     ],
 )
 def test_it_is_told_why_folders_are_not_taken_for_classes(tmp_path: Path, stray: list[str], message: str) -> None:
@@ -249,7 +249,7 @@ def test_it_is_told_why_folders_are_not_taken_for_classes(tmp_path: Path, stray:
     dataset = open_dataset(tmp_path)
     assert dataset.class_names is None
     (line,) = dataset.remarks
-    assert message in line and "no classes are taken from the 2 folders" in line
+    assert message in line and "the 2 folders are not used as classes" in line
 
 
 def test_ordinary_folders_are_read_without_a_remark(tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_ordinary_folders_are_read_without_a_remark(tmp_path: Path) -> None:
     (tmp_path / "flat" / "labels.csv").write_text("file,class_index\na.png,0\n")
     assert open_dataset(tmp_path / "flat").remarks == ()  # it is used
     (tmp_path / "flat" / "other.csv").write_text("x")
-    assert open_dataset(tmp_path / "flat").remarks == ("1 other file was passed over: 1 .csv",)
+    assert open_dataset(tmp_path / "flat").remarks == ("1 other file was ignored: 1 .csv",)
 
 
 def test_commands_tell_it(tmp_path: Path, astronaut: np.ndarray) -> None:
@@ -269,7 +269,7 @@ def test_commands_tell_it(tmp_path: Path, astronaut: np.ndarray) -> None:
     for name in ("cats/a.png", "dogs/b.png", "cover.png"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(astronaut[:32, :32]).save(folder / name)
-    passed, dropped = "2 other files were passed over: 1 .tga, 1 .txt", "cover.png lies above the class folders"
+    passed, dropped = "2 other files were ignored: 1 .tga, 1 .txt", "cover.png is above the class folders"
     run = ["run", "-m", "zoo/gray", "-p", "auc", "--no-baselines", "--save", "none", "-o", str(tmp_path / "runs")]
     for message, told in (
         ([*run, "--data", str(folder)], (passed, dropped)),

@@ -47,7 +47,7 @@ def test_a_file_that_grows_too_large(tmp_path: Path) -> None:
     assert done.returncode == 1, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert len(lines) == 1 and "Traceback" not in done.stderr, done.stderr
-    assert "larger than this process may write" in lines[0] and "ulimit -f" in lines[0]
+    assert "exceed the file size limit of this process" in lines[0] and "ulimit -f" in lines[0]
     assert not list((tmp_path / "runs").rglob("record.json"))
     done = run(tmp_path)
     assert done.returncode == 0, done.stderr

@@ -245,7 +245,7 @@ def test_images_that_cannot_be_read_are_named_and_cost_no_other(tmp_path: Path, 
 
 def test_a_set_without_one_good_image_fails(tmp_path: Path, protocol: DistanceProtocol) -> None:
     (tmp_path / "a.jpg").write_bytes(b"this is no image")
-    with pytest.raises(RunError, match=r"not one image could be evaluated \(the first: a.jpg"):
+    with pytest.raises(RunError, match=r"none of the images could be evaluated \(the first: a.jpg"):
         measure(read_folder(tmp_path), tmp_path / "runs", Flat())
 
 
@@ -298,9 +298,9 @@ def test_limit_takes_the_ids_of_smallest_hash(crops: Dataset, tmp_path: Path, pr
         ({"save": "everything"}, "--save cannot be 'everything'"),
         ({"gray_policy": "love"}, "gray images"),
         ({"dtype": "int4"}, "unknown dtype 'int4'"),
-        ({"device": "abacus"}, "no device is called 'abacus'"),
+        ({"device": "abacus"}, "unknown device 'abacus'"),
         ({"protocols": ["distance@none"]}, "no preset 'none'.*distance@other"),
-        ({"parameters": {"auc": {"prior": "x"}}}, "parameters for a protocol that is not run: auc"),
+        ({"parameters": {"auc": {"prior": "x"}}}, "parameters of a protocol that is not run: auc"),
         ({"data": Dataset("empty", ())}, "there are no images"),
     ],
 )

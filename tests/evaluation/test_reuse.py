@@ -67,12 +67,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_changed_is_named(folder: Path) -> None:
     first = measure(folder, "m/model.py:Model")
-    assert stated(folder, first) == "shows this record again: nothing that decides it has changed"
+    assert stated(folder, first) == "reuses this record: nothing it depends on has changed"
     listener = Listening()
     assert measure(folder, "./m/model.py:Model", listener) == first
     assert "reused from" in listener.messages[0]
     train(folder / "m", seed=1)
-    assert stated(folder, first).endswith("weights of the model (all that it holds)")
+    assert stated(folder, first).endswith("weights of the model (complete state)")
     second = measure(folder, "m/model.py:Model")
     assert numbers(second) != numbers(first)
     code = folder / "m" / "model.py"
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_reusable_is_measured_each_time(folder: Path) -> Non
     assert first.key != second.key
     assert numbers(first) == numbers(second)
     assert second.fingerprint is not None and not second.fingerprint.reusable
-    assert "measures again" in stated(folder, second)
+    assert "evaluates again" in stated(folder, second)
 
 
 def test_a_record_that_was_copied_runs_nothing_that_it_names(folder: Path) -> None:

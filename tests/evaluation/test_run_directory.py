@@ -196,7 +196,7 @@ def test_identity_does_not_depend_on_the_order_of_parameters() -> None:
 def test_plain_data_of_numpy_and_paths() -> None:
     value = {"a": np.float64(0.5), "b": (np.int64(2), Path("x/y")), 3: None, "c": np.True_}
     assert plain(value) == {"a": 0.5, "b": [2, "x/y"], "3": None, "c": True}
-    with pytest.raises(TypeError, match="object cannot stand in a record"):
+    with pytest.raises(TypeError, match="object cannot be stored in a record"):
         plain(object())
     with pytest.raises(ValueError, match="JSON"):
         digest_of({"a": float("nan")})

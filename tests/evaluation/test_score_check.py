@@ -81,7 +81,7 @@ def test_a_name_that_the_rows_cannot_hold_is_refused_before_the_pass(
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("distance", "distance"), "two metrics are called 'distance'"),
+        (("distance", "distance"), "two metrics have the same name: 'distance'"),
         (("distance", "distance.s0"), "'distance.s0' has the name of another metric's statistics"),
         (("distance", "other.s12"), "'other.s12' has the name of another metric's statistics"),
     ],

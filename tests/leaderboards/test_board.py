@@ -178,9 +178,9 @@ def test_damaged_and_unfinished_runs_are_named_and_harm_nothing(copied: Path) ->
     (found["zoo/constant"] / "rows.parquet").unlink()
     board = board_of(copied)
     assert sorted((one.model, one.reason) for one in board.excluded) == [
-        ("", "this is no record of this version"),
+        ("", "not a record of this schema version"),
         ("lab/yellow", "the rows are not those that the record was made with"),
-        ("zoo/constant", "the record has no rows beside it"),
+        ("zoo/constant", "the rows of the record are missing"),
     ]
     assert [(one.model, one.protocol) for one in board.unfinished] == [("lab/blue", "auc")]
     assert {row.name for row in board.rows} == {"zoo/gray", "zoo/ground-truth"}

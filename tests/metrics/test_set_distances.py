@@ -93,7 +93,7 @@ def test_too_few_images_have_no_distance_and_other_shapes_are_refused() -> None:
         paired_kernel_distance(features(3, 4, 0), features(4, 4, 0))
     with pytest.raises(ValueError, match=r"\(3, 4\) and \(4, 5\)"):
         kernel_distance(features(3, 4, 0), features(4, 5, 0))
-    with pytest.raises(ValueError, match="4 and of 5"):
+    with pytest.raises(ValueError, match="4 and 5"):
         frechet_distance(moments(features(9, 4, 0)), moments(features(9, 5, 0)))
 
 

@@ -110,9 +110,9 @@ def test_several_are_told_apart_by_name_and_file(small: Path, tmp_path: Path) ->
     assert [one.name for one in loaded] == [f"{SMALL}:drawn", f"{SMALL}:other"]
     assert loaded[0].key != loaded[1].key
     assert slug(loaded[1].name) == "test_resnet_other"
-    with pytest.raises(UserError, match="two classifiers have one name"):
+    with pytest.raises(UserError, match="two classifiers have the same name"):
         load_classifiers(f"{SMALL}:{small},{SMALL}:{small}")
-    with pytest.raises(UserError, match="no classifier was named"):
+    with pytest.raises(UserError, match="no classifier was given"):
         load_classifiers(" , ")
 
 
@@ -121,7 +121,7 @@ def test_several_are_told_apart_by_name_and_file(small: Path, tmp_path: Path) ->
     [
         ("resnet5O", "timm has no classifier 'resnet5O'.*did you mean resnet50"),
         ("resnet50.best", "timm has no weights 'best' for resnet50.*a1_in1k"),
-        ("vit_small_patch14_dinov2", "is no classifier: it has no classes"),
+        ("vit_small_patch14_dinov2", "is not a classifier: it has no classes"),
         (f"{SMALL}:nowhere.safetensors", "no such weights file.*nowhere.safetensors"),
     ],
 )

@@ -72,7 +72,7 @@ def test_a_model_that_ends_the_program_is_one_line_and_exit_code_1(
     assert ended.value.code == 1, err
     assert out == "" and "Traceback" not in err and "usage:" not in err
     assert sum(line.startswith("error: ") for line in lines) == 1 and "model.py" in err
-    assert ("halt" if case == "a base exception" else "it ended the program") in err.replace("\n", " ")
+    assert ("halt" if case == "a base exception" else "it exited the program") in err.replace("\n", " ")
 
 
 def test_what_a_model_prints_never_reaches_the_json(write, images: Path, colorbench: Any) -> None:
@@ -236,7 +236,7 @@ def test_a_tensor_without_values_is_one_line(change: str, dtype: torch.dtype) ->
             return eval(f"ab.{change}", {"ab": lightness.repeat(1, 2, 1, 1), "torch": torch})
 
     truth = GroundTruth(("a",), torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(RunError, match="as an ordinary"):
+    with pytest.raises(RunError, match="as a dense"):
         colorize(load_model(Model()), truth, ((8, 8),), 0, None, dtype)
 
 

@@ -68,7 +68,7 @@ def test_images_side_by_side_are_found_by_name(tmp_path: Path) -> None:
 
 def test_a_flat_name_that_two_images_have_is_in_doubt(tmp_path: Path) -> None:
     save(tmp_path / "b.png", flat(10))
-    with pytest.raises(RunError, match="2 of 2 images leave in doubt which .* n01/b.JPEG and n02/b.JPEG may be b.png"):
+    with pytest.raises(RunError, match="2 of 2 images match several .* n01/b.JPEG and n02/b.JPEG may be b.png"):
         ImageFolderModel(tmp_path).prepare(["n01/b.JPEG", "n02/b.JPEG"])
 
 
@@ -82,10 +82,10 @@ def test_images_that_differ_in_their_suffix_alone_keep_it(tmp_path: Path, patter
 def test_two_images_for_one_image_and_two_images_for_one_image_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.png", flat(10))
     save(tmp_path / "a.webp", flat(20))
-    with pytest.raises(RunError, match="1 of 1 images leave in doubt .* a.jpg may be a.png or a.webp"):
+    with pytest.raises(RunError, match="1 of 1 images match several .* a.jpg may be a.png or a.webp"):
         ImageFolderModel(tmp_path).prepare(["a.jpg"])
     (tmp_path / "a.webp").unlink()
-    with pytest.raises(RunError, match="2 of 2 images leave in doubt .* a.jpg and a.gif may be a.png"):
+    with pytest.raises(RunError, match="2 of 2 images match several .* a.jpg and a.gif may be a.png"):
         ImageFolderModel(tmp_path).prepare(["a.jpg", "a.gif"])
 
 

@@ -119,7 +119,7 @@ def test_a_card_that_is_none_is_explained_in_one_line(write) -> None:
 def test_a_plain_name_is_never_looked_up_in_the_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "gray").mkdir()
-    with pytest.raises(UserError, match="no model 'gray': names of models have a prefix. did you mean zoo/gray?"):
+    with pytest.raises(UserError, match="no model 'gray': model names have a prefix. did you mean zoo/gray?"):
         load_model("gray")
 
 
@@ -145,7 +145,7 @@ def test_a_weights_file_of_ones_own_gives_name_and_hash(write, tmp_path: Path) -
     with pytest.raises(UserError, match="no such weights file"):
         load_model(f"{path}:Net", weights=tmp_path / "none.safetensors")
     for name in ("zoo/gray", f"images:{tmp_path}"):
-        with pytest.raises(UserError, match="takes no weights file"):
+        with pytest.raises(UserError, match="does not take a weights file"):
             load_model(name, weights=weights)
 
 

@@ -87,7 +87,7 @@ def test_a_loaded_model_is_decoded_as_asked_and_stays_what_it_is() -> None:
     assert load_model(usual) is usual
     with pytest.raises(UserError, match="predicts no distribution"):
         load_model(load_model("zoo/gray"), decode="mode")
-    with pytest.raises(UserError, match="takes no weights file"):
+    with pytest.raises(UserError, match="does not take a weights file"):
         load_model(usual, weights=Path("x.safetensors"))
 
 

@@ -356,9 +356,9 @@ def test_options_of_the_name(tmp_path: Path) -> None:
     assert named.full_name.endswith("/net.onnx[contract=mine.toml]")
     assert load_model(f"onnx:{path}", contract=str(tmp_path / "mine.toml")).full_name == named.full_name
     for name, message in (
-        (f"onnx:{path}[weights={path}]", "takes no weights file"),
-        ("zoo/gray[contract=cic]", "takes no contract, which is for ONNX files"),
-        (f"images:{tmp_path}[contract=cic]", "takes no contract"),
+        (f"onnx:{path}[weights={path}]", "does not take a weights file"),
+        ("zoo/gray[contract=cic]", "does not take a contract, which is for ONNX files"),
+        (f"images:{tmp_path}[contract=cic]", "does not take a contract"),
         (f"onnx:{path}[contract=cic,contract=cic]", "contract is given twice"),
         (f"onnx:{path}[contract=]", "contract has no value"),
         (f"onnx:{tmp_path}/none.onnx[contract=cic]", "no such ONNX file"),

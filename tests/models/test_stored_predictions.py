@@ -122,7 +122,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
     "center where the whole is wanted": (
         lambda _, one: ImageOps.fit(one, (32, 32)),
         "squash32",
-        r"do not show the whole image, squashed to 32x32.*measure with preprocessing=center32",
+        r"do not show the whole image, squashed to 32x32.*evaluate with preprocessing=center32",
     ),
     "cut out without resizing": (lambda _, one: one.crop((20, 8, 52, 40)), "squash32", "but a crop"),
 }
@@ -201,9 +201,9 @@ def test_images_that_are_given_as_their_own_predictions_are_told(tmp_path: Path)
     folder = save(tmp_path / "out", images)
     images[3].save(folder / "03.png", compress_level=9)
     notes, _, _ = measured(tmp_path, images, folder)
-    assert notes == ["1 of 8 predictions are the files of their images, true colors and all (first 03.png)"]
+    assert notes == ["1 of 8 predictions are identical to their ground-truth images (first 03.png)"]
     notes, _, _ = measured(tmp_path, images, tmp_path / "images")
-    assert notes[0].startswith("8 of 8 predictions are the files of their images")
+    assert notes[0].startswith("8 of 8 predictions are identical to their ground-truth images")
 
 
 def test_lossy_and_deep_files_are_counted(tmp_path: Path) -> None:
@@ -231,8 +231,8 @@ def swapped(images: list[Image.Image]) -> list[Image.Image]:
     [
         (swapped, "8 of 8 .* have the lightness of another image .that of 00.png looks like 01.png"),
         (lambda images: images[::-1], "lightness of another image .that of 00.png"),
-        (lambda images: [image.transpose(Image.Transpose.ROTATE_180) for image in images], "turned or mirrored"),
-        (lambda images: [ImageOps.mirror(image) for image in images], "turned or mirrored"),
+        (lambda images: [image.transpose(Image.Transpose.ROTATE_180) for image in images], "rotated or mirrored"),
+        (lambda images: [ImageOps.mirror(image) for image in images], "rotated or mirrored"),
         (lambda images: [Image.new("RGB", SIDE, "white") for _ in images], "do not look like colorizations"),
         (lambda images: [ImageOps.invert(image) for image in images], "do not look like colorizations"),
     ],
@@ -256,7 +256,7 @@ def test_a_few_of_another_image_are_counted_and_named(tmp_path: Path) -> None:
     predictions = [*images[:5], images[6], *images[6:]]
     notes, _, folder = measured(tmp_path, images, save(tmp_path / "out", predictions))
     assert notes[0].startswith("1 of 24 predictions do not have the lightness") and "first 05.png" in notes[0]
-    assert "1 of 1 of these that were looked at have the lightness of another image" in notes[1]
+    assert "1 of 1 of these that were examined have the lightness of another image" in notes[1]
     assert "that of 05.png looks like 06.png" in notes[1]
     assert not any(metric.warning == WARNING for metric in load_run(folder).record.metrics)
 
@@ -313,9 +313,9 @@ def test_how_files_were_found_is_told(tmp_path: Path) -> None:
     images[0].save(folder / "extra.png")
     _, messages, _ = measured(tmp_path, images, folder.parent)
     told = " | ".join(messages)
-    assert "1 other file was passed over: 1 .txt" in told
-    assert "4 predictions were found by the name of their file alone" in told
-    assert "1 files belong to no image of the dataset, first deeper/extra.png" in told
+    assert "1 other file was ignored: 1 .txt" in told
+    assert "4 predictions were found by file name only" in told
+    assert "1 files belong to no image of the dataset, the first: deeper/extra.png" in told
 
 
 def test_unreadable_images_stay_skips(tmp_path: Path) -> None:

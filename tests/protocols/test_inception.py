@@ -174,7 +174,7 @@ def test_what_does_not_fit_is_named(name: str, layer: str, resize: str, value_ra
 def test_offline_it_says_so_in_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("COLORBENCH_OFFLINE", "1")
-    with pytest.raises(UserError, match="not here yet, and downloads are switched off") as caught:
+    with pytest.raises(UserError, match="not in the cache, and downloads are switched off") as caught:
         load_backend(name, "pool", "own", "own")
     assert "\n" not in str(caught.value)
 

@@ -233,7 +233,7 @@ def test_a_role_that_is_missing(sets: tuple[Dataset, Dataset], tmp_path: Path) -
         ({"validation": 1}, "between 0 and 1"),
         ({"strengths": "1,x"}, "positive numbers"),
         ({"pooling": "max"}, "cannot be 'max'"),
-        ({"layers": "conv9"}, "no layer is called 'conv9'"),
+        ({"layers": "conv9"}, "unknown layer 'conv9'"),
         ({"preprocessing": "native"}, "one size"),
     ],
 )

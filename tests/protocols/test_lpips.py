@@ -102,7 +102,7 @@ def test_what_cannot_be_taken_is_said_in_one_line(
             scorer(**given)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("COLORBENCH_OFFLINE", "1")
-    with pytest.raises(UserError, match="not here yet, and downloads are switched off") as caught:
+    with pytest.raises(UserError, match="not in the cache, and downloads are switched off") as caught:
         scorer(lpips="squeeze")
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "lpips", None)

@@ -328,7 +328,7 @@ def test_the_closing_table_compares_the_classifiers(
     monkeypatch.setenv("COLUMNS", "100")
     show_classifiers(console(text_to_stderr=False), list(measured["records"].values()), "agreement")
     message = " ".join(capsys.readouterr().out.split())
-    assert "Does the verdict depend on the classifier? agreement" in message
+    assert "Agreement between classifiers agreement" in message
     assert "test_resnet:ann and test_resnet:bob: rank correlation" in message
     assert all(name in message for name in ("test/a", "test/b", "zoo/gray", "zoo/constant"))
     assert "test/t" not in message and "ground-truth" not in message  # references are first under every classifier

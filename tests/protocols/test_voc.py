@@ -72,5 +72,5 @@ def test_what_is_missing_is_named(year: Path) -> None:
     with pytest.raises(UserError, match="damaged"):
         presence(year, ["000002"])
     (year / "JPEGImages" / "000003.jpg").unlink()
-    with pytest.raises(UserError, match="1 of 6 listed images are not there, first 000003.jpg"):
+    with pytest.raises(UserError, match="1 of 6 listed images do not exist, the first: 000003.jpg"):
         image_set(open_dataset(year), year, "Main", "test")

@@ -98,5 +98,5 @@ def test_what_cannot_stand_in_one_table_is_refused(make_record: MakeRecord) -> N
     with pytest.raises(ValueError, match="differ in more than model and classifiers"):
         classifiers_table([*records(make_record), other], "score")
     again = with_classifiers(make_record("a/a"), {"net.one": 51, "net:2": 10})
-    with pytest.raises(ValueError, match="two values of score: 50"):
+    with pytest.raises(ValueError, match="two different values of score: 50"):
         classifiers_table([*records(make_record), again], "score")

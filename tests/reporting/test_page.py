@@ -56,7 +56,7 @@ def test_the_page_needs_no_other_file(stored) -> None:
 
 def test_the_page_shows_every_number_with_its_interval(stored) -> None:
     text = write_report(stored(), explanations={"auc_raw": "How near."}, headline="auc_raw").read_text()
-    for message in ("90.46", "[89.50, 91.50]", "+1.25", "[+0.75, +1.75]", "68.12", "eff. 37", "How near."):
+    for message in ("90.46", "[89.50, 91.50]", "+1.25", "[+0.75, +1.75]", "68.12", "n_eff 37", "How near."):
         assert message in text
     assert "auc_raw 91.23, best 1" in text
     assert "interval too short" in text
@@ -67,9 +67,9 @@ def test_where_nothing_is_taken_from_gray_the_controls_are(make_record) -> None:
     (known, *_) = record.differences
     controls = [known.model_copy(update={"minus": name}) for name in ("pixels", "zoo/cic.untrained")]
     text = page(record.model_copy(update={"differences": controls}))
-    assert "<th>minus pixels</th><th>minus untrained</th>" in text
+    assert "<th>Δ vs. pixels</th><th>Δ vs. untrained</th>" in text
     assert text.count("[+0.75, +1.75]") == 2
-    assert "minus gray" not in text
+    assert "Δ vs. gray" not in text
     nothing = page(record.model_copy(update={"differences": []}))
     assert "<th>minus" not in nothing and "Bold differences" not in nothing
 
@@ -79,7 +79,7 @@ def test_differences_from_gray_and_from_the_best_single_color_stand_side_by_side
     constant = record.differences[0].model_copy(update={"minus": "zoo/constant", "value": -0.5})
     other = constant.model_copy(update={"minus": "zoo/random"})
     text = page(record.model_copy(update={"differences": [constant, *record.differences, other]}))
-    assert "<th>minus gray</th><th>minus constant</th>" in text
+    assert "<th>Δ vs. gray</th><th>Δ vs. constant</th>" in text
     assert "-0.50" in text and "minus random" not in text
 
 

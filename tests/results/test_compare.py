@@ -111,7 +111,7 @@ def test_a_model_does_not_differ_from_its_own_copy(stored, tmp_path) -> None:
         assert (test.difference, test.p, test.verdict) == (0, 1, "undecided")
         assert (test.a_better, test.b_better, test.equal) == (0, 0, COUNT)
         assert test.images_needed is None
-    with pytest.raises(UserError, match="named twice"):
+    with pytest.raises(UserError, match="given twice"):
         compare([stored["gray"], stored["gray"]])
 
 
@@ -135,7 +135,7 @@ def test_lower_is_better_turns_the_verdict_not_the_difference(tmp_path) -> None:
 def test_what_few_images_decide_is_compared_only_on_demand(stored) -> None:
     pair = [stored["half-chroma"], stored["gray"]]
     assert "auc_rebalanced" not in {test.metric for test in compare(pair).tests}
-    with pytest.raises(UserError, match="too few images decide it.*--allow-unstable"):
+    with pytest.raises(UserError, match="very small effective sample size.*--allow-unstable"):
         compare(pair, metrics=["auc_rebalanced"])
     found = compare(pair, allow_unstable=True)
     assert found.tests[-1].metric == "auc_rebalanced"
@@ -150,7 +150,7 @@ def test_fewer_than_30_images_are_not_tested(tmp_path) -> None:
     found = compare([load_run(folder) for folder in folders.values()])
     for test in found.tests:
         assert test.verdict == "untested"
-        assert test.untested == "12 images: fewer than 30 are not tested"
+        assert test.untested == "12 images: too few for a test (minimum 30)"
         assert (test.p, test.p_holm, test.ci_low, test.effect_size, test.images_needed) == (None,) * 5
         assert test.difference is not None
         assert test.a_better + test.b_better + test.equal == 12
@@ -163,7 +163,7 @@ def test_a_prior_of_the_set_carries_no_test(tmp_path) -> None:
     runs = [load_run(folder) for folder in folders.values()]
     found = {test.metric: test for test in compare(runs, allow_unstable=True).tests}
     assert found["auc_raw"].p is not None
-    assert "carries no interval" in found["auc_rebalanced_stable"].untested
+    assert "has no interval" in found["auc_rebalanced_stable"].untested
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_another_version_of_the_protocol_is_refused(stored, tmp_path) -> None:
 def test_rows_of_other_images_under_an_equal_fingerprint_are_refused(stored, tmp_path) -> None:
     folder = copied(stored["gray"], tmp_path / "forged")
     edit_rows(folder, lambda columns: columns["sha256"].__setitem__(3, "f" * 64))
-    with pytest.raises(UserError, match="not of the images that its record names"):
+    with pytest.raises(UserError, match="belong to other images than its record"):
         pair_runs([stored["half-chroma"], load_run(folder)])
 
 
@@ -239,7 +239,7 @@ def test_find_record_takes_a_folder_with_exactly_one(measured, tmp_path) -> None
         find_record(runs)
     with pytest.raises(UserError, match="no such folder"):
         find_record(tmp_path / "nothing")
-    with pytest.raises(UserError, match="no record of protocol fidelity lies here"):
+    with pytest.raises(UserError, match="no record of protocol fidelity found"):
         find_record(runs, "fidelity")
 
 

@@ -164,7 +164,7 @@ def test_copies_with_other_labels_are_told(
     labeled = [replace(sample, label=labels.get(sample.id, 0)) for sample in copied.samples]
     dataset = replace(copied, samples=tuple(labeled), class_names=("a", "b"))
     (record,) = under("distance", dataset, tmp_path, Noise(), baselines=False, save="none")
-    assert any("1 of these copies have another label" in note and "c/again.jpg" in note for note in record.notes)
+    assert any("1 of these copies have a different label" in note and "c/again.jpg" in note for note in record.notes)
 
 
 @pytest.mark.parametrize("protocol", ["linear-probe", "transfer-classification"])
@@ -216,6 +216,6 @@ def test_stored_rows_with_an_image_twice_are_refused(plain: Dataset, tmp_path: P
     """Of a record of an older version, or of a stranger who repeats rows to make an interval shorter."""
     folder = measure(tmp_path, plain, ["zoo/gray"])["zoo/gray"]
     edit_rows(folder, lambda columns: columns["sha256"].__setitem__(3, columns["sha256"][4]))
-    with pytest.raises(UserError, match="an image stands twice"):
+    with pytest.raises(UserError, match="an image occurs twice"):
         load_run(folder)
     assert not verify(folder).holds

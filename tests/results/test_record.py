@@ -73,7 +73,7 @@ def test_values_and_intervals_follow_from_the_rows(crops: Dataset, tmp_path: Pat
     assert distance.ci_low < distance.value < distance.ci_high
     assert distance.ci_method == f"{expected.method}, 95 %"
     assert (distance.n, distance.effective_n) == (40, 40)
-    assert distance.warning == TOO_SHORT.format(n=40)
+    assert distance.warning == TOO_SHORT
     assert record.notes == ["all is well"]
 
 

@@ -78,7 +78,7 @@ def test_equal_participants_on_images_of_their_own_are_a_t_interval_of_their_mea
     participant, image = np.repeat(np.arange(20), 12), np.arange(240)
     rate = clustered_rate(responses.ravel(), participant, image)
     means = responses.mean(axis=1)
-    # Every answer has an image of its own, so that V_image = V_cell, and V_person is left.
+    # Every response has its own image, so V_image = V_cell, and V_participant is left.
     assert rate.standard_error == pytest.approx(means.std(ddof=1) / math.sqrt(20), rel=1e-12)
     reach = stats.t.ppf(0.975, 19) * rate.standard_error / (rate.value * (1 - rate.value))
     assert rate.interval is not None
@@ -95,7 +95,7 @@ def test_independent_responses_have_the_binomial_error() -> None:
 
 
 def test_a_negative_variance_becomes_that_of_independent_responses() -> None:
-    # Every person and every image is fooled exactly half the time: V_person = V_image = 0.
+    # Every participant and every image is fooled exactly half the time: V_participant = V_image = 0.
     participant, image = (grid.ravel() for grid in np.meshgrid(np.arange(20), np.arange(40), indexing="ij"))
     responses = (participant + image) % 2 == 0
     _, influence = mean_influence(responses)
@@ -114,7 +114,7 @@ def test_where_all_responses_agree_the_interval_is_exact_and_one_sided(response:
     exact = stats.binomtest(40 * response, 40).proportion_ci(0.95, method="exact")
     assert rate.interval is not None
     assert (rate.interval.low, rate.interval.high) == pytest.approx((exact.low, exact.high))
-    assert rate.interval.method == "exact binomial of 40 answers, one a cluster"
+    assert rate.interval.method == "exact binomial of 40 responses, one per cluster"
 
 
 @pytest.mark.parametrize("share", [0.002, 0.05, 0.5, 0.97])
@@ -143,7 +143,7 @@ def test_labels_may_be_anything_and_few_clusters_get_no_interval() -> None:
 def test_a_difference_between_responses_of_the_same_participants_is_the_paired_t_test() -> None:
     rng = np.random.default_rng(5)
     a = rng.random(40) < 0.5
-    b = np.where(rng.random(40) < 0.8, ~a, a)  # unlike each other: V_person stands above V_cell, and nothing is floored
+    b = np.where(rng.random(40) < 0.8, ~a, a)  # unlike each other: V_participant is above V_cell: not floored
     responses, participant = np.concatenate([a, b]), np.tile(np.arange(40), 2)
     first = np.arange(80) < 40
     found = clustered_difference(responses, participant, np.arange(80), first, ~first)
@@ -180,7 +180,7 @@ def test_what_participants_and_images_have_in_common_cancels_from_a_difference()
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(ValueError, match="answers must be 0 or 1"):
+    with pytest.raises(ValueError, match="responses must be 0 or 1"):
         clustered_rate(np.array([0.0, 0.5]), np.arange(2), np.arange(2))
     with pytest.raises(ValueError, match="three"):
         clustered_rate(np.zeros(3), np.arange(2), np.arange(3))

@@ -464,9 +464,9 @@ def test_options_of_a_name_reach_the_process_of_its_own(tmp_path: Path, monkeypa
 
 
 def test_what_cannot_be_checked_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="stored predictions hold no model"):
+    with pytest.raises(UserError, match="stored predictions contain no model"):
         check_colorizer("images:nowhere")
-    with pytest.raises(UserError, match="no check is called 'shapes'"):
+    with pytest.raises(UserError, match="unknown check 'shapes'"):
         check_colorizer(Warm(), skip=["shapes"])
     with pytest.raises(UserError, match="a check needs 6 images"):
         check_colorizer(Warm(), data=fake_dataset(tmp_path, 2))

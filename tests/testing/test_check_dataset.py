@@ -161,7 +161,7 @@ BROKEN: list[tuple[str, Callable[[Path], str | Path | Dataset]]] = [
     ("sizes", thumbnails),
     ("gray", gray_ones),
     ("copies", two_labels),
-    ("passed over", phone),
+    ("ignored", phone),
     ("license", of_unknown_origin),
 ]
 
@@ -170,7 +170,7 @@ BROKEN: list[tuple[str, Callable[[Path], str | Path | Dataset]]] = [
 def test_each_check_fails_alone_for_a_dataset_with_its_fault(
     check: str, make: Callable[[Path], str | Path | Dataset], tmp_path: Path
 ) -> None:
-    if check == "passed over" and module.PLUGINS.get(".heic") is None:
+    if check == "ignored" and module.PLUGINS.get(".heic") is None:
         pytest.skip("HEIC is read here")
     report = check_dataset(make(tmp_path / "images"))
     assert [finding.name for finding in report.failures] == [check], str(report)
@@ -183,7 +183,7 @@ def test_good_datasets_pass(tmp_path: Path) -> None:
     check_dataset("samples").raise_for_failures()
     check_dataset(tmp_path / "labeled").raise_for_failures()
     details = {finding.name: finding.detail for finding in check_dataset("samples").findings}
-    assert details["opens"].endswith("a run gives no interval and no rank")
+    assert details["opens"].endswith("a run gives no intervals and no ranks")
     assert details["labels"] == "it has no classes"
 
 
@@ -195,7 +195,7 @@ def test_copies_of_one_class_and_other_files_are_told_and_no_fault(tmp_path: Pat
     assert report.passed
     details = {finding.name: finding.detail for finding in report.findings}
     assert details["copies"].startswith("1 copies of other images")
-    assert details["passed over"] == "1 other file was passed over: 1 .txt"
+    assert details["ignored"] == "1 other file was ignored: 1 .txt"
 
 
 def test_a_large_set_is_decoded_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

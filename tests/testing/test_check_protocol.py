@@ -275,7 +275,7 @@ class Whole:
     def evaluate(self, context: ProtocolContext) -> Any:
         chosen = self.spec.resolved(context.parameters)
         if chosen["power"] != "1":
-            raise UserError("whole.power must be 1", hint="leave it away")
+            raise UserError("whole.power must be 1", hint="remove it")
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return Path("nowhere")
@@ -382,7 +382,7 @@ def test_a_preset_and_an_unknown_name(tmp_path: Path) -> None:
     check_protocol("auc@exact", parameters={"preprocessing": "squash48"}, skip=["record"]).raise_for_failures()
     assert failures("auc@nothing") == ["loads"]
     assert failures("aucc") == ["loads"]
-    with pytest.raises(UserError, match="no check is called 'score'"):
+    with pytest.raises(UserError, match="unknown check 'score'"):
         check_protocol("auc", skip=["score"])
 
 

@@ -148,18 +148,18 @@ def test_the_command_trains_and_its_weights_can_be_measured(
     trained = colorbench(*arguments)
     assert trained.returncode == 0, trained.stderr
     assert "skipped 1 unreadable" in trained.stderr and "step 3/3" in trained.stderr
-    assert "held at step 3" in trained.stderr
+    assert "validation at step 3" in trained.stderr
     weights = tmp_path / "candidate" / "cic.safetensors"
     card = json.loads(weights.with_suffix(".json").read_text())
-    assert "1 unreadable files skipped" in card["training_data"] and "drawn 2 times" in card["training_data"]
+    assert "1 unreadable files skipped" in card["training_data"] and "oversampled 2 times" in card["training_data"]
     assert "width 0.125 instead of 0.2" in card["notes"] and "3 steps, seed 0, bfloat16" in card["notes"]
-    assert card["scores"]["held_gray_auc_raw"] > 80
+    assert card["scores"]["validation_gray_auc_raw"] > 80
     content = weights.read_bytes()
     again = colorbench(*arguments)
-    assert again.returncode == 0 and "training is finished (3 steps)" in again.stderr
+    assert again.returncode == 0 and "training is already finished (3 steps)" in again.stderr
     assert weights.read_bytes() == content
-    (closing,) = [line for line in trained.stderr.splitlines() if line.startswith("measure it: ")]
-    command = shlex.split(closing.removeprefix("measure it: colorbench "))
+    (closing,) = [line for line in trained.stderr.splitlines() if line.startswith("evaluate it: ")]
+    command = shlex.split(closing.removeprefix("evaluate it: colorbench "))
     assert command[:3] == ["run", "--model", f"zoo/cic[weights={weights}]"]
     measured = colorbench(
         *command, "--data", images, "--limit", 9, "--no-baselines", "--json", "--output", tmp_path / "runs"

@@ -112,7 +112,7 @@ def test_a_finished_training_can_be_lengthened_and_does_nothing_otherwise(images
         ({"batch_size": 2}, {}, "other settings: views"),
         ({}, {"seed": 1}, "other seed"),
         ({}, {"repeats": {0: 2}}, "other images"),
-        ({}, {"resume": False}, "a training already"),
+        ({}, {"resume": False}, "a training run already exists"),
     ],
 )
 def test_what_would_be_another_training_is_not_gone_on_with(

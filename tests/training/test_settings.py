@@ -77,7 +77,7 @@ def test_departures_are_told_and_impossible_settings_refused() -> None:
     for changes, message in (
         ({"widht": 1}, "widht"),
         ({"lam": 2}, "lam"),
-        ({"cache_size": 128}, "crops of 176..176 do not fit images of 128"),
+        ({"cache_size": 128}, "crops of 176..176 do not fit into images of 128"),
     ):
         with pytest.raises(UserError, match=message):
             paper.changed(changes)

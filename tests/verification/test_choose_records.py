@@ -79,8 +79,8 @@ def test_several_models_are_no_choice(runs: Path) -> None:
     ("position", "protocol", "message"),
     [
         ("nowhere", None, "no such folder"),
-        ("zoo", "fidelity", "no record of protocol fidelity lies here"),
-        ("zoo/gray", "auc@exact", "no record of protocol auc@exact lies here"),
+        ("zoo", "fidelity", "no record of protocol fidelity found"),
+        ("zoo/gray", "auc@exact", "no record of protocol auc@exact found"),
         ("zoo/gray", "auc@other", "protocol auc has no preset 'other'. known: auc@cic2016, auc@exact"),
     ],
 )

@@ -118,7 +118,7 @@ def test_saved_images_that_are_the_truths_are_found(copy, protocol) -> None:
         truth = (folder / "thumbnails" / line["truth"]).read_bytes()
         put_image(folder, f"thumbnails/{line['prediction']}", truth)
     lines = failing(folder)["saved images"]
-    assert any("lies 0.0 from its saved ground truth, the rows say" in line for line in lines)
+    assert any("is 0.0 from its saved ground truth, the rows say" in line for line in lines)
 
 
 def test_one_saved_image_that_is_the_truths_is_found(copy) -> None:
@@ -167,15 +167,18 @@ def test_saved_images_that_do_not_belong_together_are_found(copy, change) -> Non
     [
         (lambda lines: lines[0]["scores"].update(auc_raw=99.0), "another auc_raw than the rows"),
         (lambda lines: lines[0]["scores"].update(auc_raw=None), "another auc_raw than the rows"),
-        (lambda lines: lines[0].update(sha256="0" * 64), "another sha256 than the rows"),
-        (lambda lines: lines[0].update(id=lines[1]["id"]), "stands twice"),
+        (lambda lines: lines[0].update(sha256="0" * 64), "have different sha256"),
+        (lambda lines: lines[0].update(id=lines[1]["id"]), "occurs twice"),
         (lambda lines: lines[0].update(id="invented.jpg"), "not evaluated"),
         (lambda lines: lines[0].update(prediction=lines[1]["prediction"]), "the files of another image"),
         (lambda lines: lines[0].update(truth="../../secret.webp"), "the files of another image"),
-        (lambda lines: lines[0].update(reasons=["auc_rebalanced_stable best 1"]), "saved for other reasons"),
-        (lambda lines: lines.pop(), "saved for other reasons"),
-        (lambda lines: lines.pop(), "files are in the index or in the record alone"),
-        (lambda lines: lines[0].update(surprise=1), "no index of saved images"),
+        (
+            lambda lines: lines[0].update(reasons=["auc_rebalanced_stable best 1"]),
+            "saved for reasons that do not follow",
+        ),
+        (lambda lines: lines.pop(), "saved for reasons that do not follow"),
+        (lambda lines: lines.pop(), "files are only in the index or only in the record"),
+        (lambda lines: lines[0].update(surprise=1), "not an index of saved images"),
     ],
 )
 def test_an_index_that_contradicts_the_rows_is_found(copy, change, message) -> None:
@@ -286,7 +289,7 @@ def test_rows_that_are_repeated_are_found(copy) -> None:
                 values[worst] = values[best]
 
     edit_rows(folder, best_twice)
-    assert "an image stands twice" in failing(folder)["rows"][0]
+    assert "an image occurs twice" in failing(folder)["rows"][0]
 
 
 # Who was measured.
@@ -308,7 +311,7 @@ def test_predictions_that_equal_the_truth_are_found_under_any_name(copy, protoco
     if not files:
         without_files(folder)
     found = failing(folder)
-    assert any("equal the truth: only a reference is shown it" in line for line in found["scores"])
+    assert any("equal the ground truth: only an oracle uses it" in line for line in found["scores"])
     assert not files or any("saved predictions equal the ground truth" in line for line in found["saved images"])
 
 
@@ -359,7 +362,7 @@ def test_a_model_of_somebodys_own_is_claimed(copy) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": "zoo/cic.excellent"}, "has no such model"),
+        ({"name": "zoo/cic.excellent"}, "not a model of colorbench"),
         ({"weights_sha256": "0" * 64}, "weights"),
         ({"decoding": {"decode": "mean"}}, ""),
         ({"package": "numpy", "package_version": "1.0"}, None),
@@ -389,19 +392,19 @@ def test_an_invented_model_is_found_or_left_unchecked(copy, change, message) -> 
         (lambda r: r["metrics"][0].update(ci_low=r["metrics"][0]["value"] - 0.01), "metrics", "ci_low"),
         (lambda r: r["metrics"][0].update(ci_method="Bayes, 99 %"), "metrics", "ci_method"),
         (lambda r: r["metrics"].pop(2), "metrics", "auc_rebalanced_stable is missing"),
-        (lambda r: r["metrics"].append(r["metrics"][0]), "metrics", "auc_raw stands twice"),
-        (lambda r: r["metrics"].append({**r["metrics"][0], "name": "beauty"}), "metrics", "is no metric of this"),
+        (lambda r: r["metrics"].append(r["metrics"][0]), "metrics", "auc_raw occurs twice"),
+        (lambda r: r["metrics"].append({**r["metrics"][0], "name": "beauty"}), "metrics", "is not a metric of this"),
         (lambda r: r["differences"][0].update(ci_low=-0.1, ci_high=0.1), "differences", "ci_low"),
         (lambda r: r["differences"][0].update(n=3200), "differences", "n 3200 is stored"),
         (lambda r: r["differences"].pop(0), "differences", "is missing"),
-        (lambda r: r["differences"].append(r["differences"][0]), "differences", "stands twice"),
+        (lambda r: r["differences"].append(r["differences"][0]), "differences", "occurs twice"),
         (lambda r: r["curves"][0].update(x=[2 * x for x in r["curves"][0]["x"]]), "curves", "auc_raw"),
         (lambda r: r["curves"][0].update(title="best"), "curves", "another title or axis"),
         (lambda r: r["curves"].pop(0), "curves", "auc_raw is missing"),
         (lambda r: r["curves"].append({**r["curves"][0], "name": "more"}), "curves", "more"),
-        (lambda r: r["notes"].insert(0, "smoke test on 5 images: x"), "notes", "this is not so"),
+        (lambda r: r["notes"].insert(0, "smoke test on 5 images: x"), "notes", "this note is wrong"),
         (lambda r: r["dataset"].update(preprocessing="native"), "identity", "preprocessing"),
-        (lambda r: r["dataset"].update(gray_policy="perhaps"), "dataset", "no gray policy"),
+        (lambda r: r["dataset"].update(gray_policy="perhaps"), "dataset", "unknown gray policy"),
         (lambda r: r["dataset"].update(limit=3), "dataset", "more than the limit"),
         (lambda r: r["dataset"].update(overlap=40), "model", "overlap"),
         (lambda r: r["dataset"].update(overlap=None), "model", "overlap"),
@@ -425,9 +428,9 @@ def test_images_that_were_left_out_for_no_reason_are_found(copy, images) -> None
     folder = copy("zoo/random", "fidelity")
     without_files(folder)
     edit_record(folder, lambda record: invented_skip(record, "nowhere.jpg"))
-    assert any("not among the images given" in line for line in failing(folder, images=images)["data"])
+    assert any("not in the given dataset" in line for line in failing(folder, images=images)["data"])
     edit_record(folder, lambda record: record["dataset"]["skipped"].append(record["dataset"]["skipped"][0]))
-    assert any("left out twice" in line for line in failing(folder)["dataset"])
+    assert any("skipped twice" in line for line in failing(folder)["dataset"])
 
 
 def test_an_image_that_is_left_out_though_it_can_be_read_is_found(copy, images) -> None:
@@ -455,7 +458,7 @@ def test_an_image_that_is_left_out_though_it_can_be_read_is_found(copy, images) 
 
     edit_record(folder, change)
     follow(folder)
-    assert any("and can be evaluated" in line for line in failing(folder, images=images)["data"])
+    assert any("but can be evaluated" in line for line in failing(folder, images=images)["data"])
 
 
 @pytest.mark.parametrize(
@@ -464,8 +467,8 @@ def test_an_image_that_is_left_out_though_it_can_be_read_is_found(copy, images) 
         ("gray", True, "is not gray"),
         ("height", 7, "x"),
         ("width", 7, "x"),
-        ("id", "b/zzz.jpg", "not among the images given"),
-        ("sha256", "0" * 64, "another content"),
+        ("id", "b/zzz.jpg", "not in the given dataset"),
+        ("sha256", "0" * 64, "differs in content"),
     ],
 )
 def test_rows_that_tell_of_other_images_are_found(copy, images, column, value, message) -> None:

@@ -111,7 +111,7 @@ MAKERS = (
 )
 CANNOT = {
     "linear_probe_of_drawn_weights": "not recomputable: the interval of top1: it was made by two-way",
-    "human_study": "not recomputable: d_prime: the rows hold no statistics of it",
+    "human_study": "not recomputable: d_prime: the rows do not contain its statistics",
 }
 """Maker -> what `verify` must say of its metrics."""
 
@@ -162,7 +162,7 @@ def test_arrays_of_another_model_do_not_fit_the_rows(make: Callable[[Path], Path
 def test_arrays_that_a_protocol_stores_cannot_be_left_unnamed(tmp_path: Path) -> None:
     folder = auc(tmp_path)
     edit_record(folder, lambda record: record["files"].update(arrays={}))
-    assert "can make nothing of rows and arrays" in dict(wrong(verify(folder)))["arrays"]
+    assert "cannot summarize rows and arrays" in dict(wrong(verify(folder)))["arrays"]
 
 
 @pytest.mark.parametrize("folder", sorted(SHIPPED.rglob("record.json")), ids=lambda path: "-".join(path.parts[-4:-2]))

@@ -115,9 +115,9 @@ def of_metric(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (of_metric(form="abs_difference"), "metrics", "form 'abs_difference' is stored"),
         (lambda r: r["metrics"][1].update(comparable=True), "metrics", "auc_rebalanced: comparable True is stored"),
         (lambda r: r["differences"][0].update(value=7.0), "differences", "minus zoo/gray: value 7 is stored"),
-        (lambda r: r["curves"][0]["y"].__setitem__(5, 50.0), "curves", "the curve auc_raw is not the one"),
+        (lambda r: r["curves"][0]["y"].__setitem__(5, 50.0), "curves", "the curve auc_raw does not follow"),
         (lambda r: r["dataset"].update(fingerprint="0" * 64), "dataset", "fingerprint"),
-        (lambda r: r["dataset"].update(n=40), "dataset", "40 images are not 32 evaluated and 0 left out"),
+        (lambda r: r["dataset"].update(n=40), "dataset", "40 images are not 32 evaluated and 0 skipped"),
         (lambda r: r["dataset"].update(n_gray=3), "dataset", "3 gray images"),
         (lambda r: r["dataset"].update(n_evaluated=31), "rows", "32 rows for 31 images"),
         (lambda r: r["protocol"]["identity"].update(preprocessing="native"), "identity", "is stored, not"),
@@ -125,8 +125,8 @@ def of_metric(**changes: Any) -> Callable[[dict[str, Any]], None]:
         (lambda r: r.update(key="0" * 64), "key", "not the hash"),
         (lambda r: r["execution"].update(seed=5), "key", "not the hash"),
         (lambda r: r["model"].update(name="zoo/better"), "key", "not the hash"),
-        (lambda r: r.update(surprise=1), "record", "no record of this version"),
-        (lambda r: r["metrics"][0].update(value="NaN"), "record", "no record of this version"),
+        (lambda r: r.update(surprise=1), "record", "not a record of this schema version"),
+        (lambda r: r["metrics"][0].update(value="NaN"), "record", "not a record of this schema version"),
         (lambda r: r["model"]["card"].update(title="\x1b]0;owned\x07"), "record", "control characters"),
     ],
 )
@@ -153,8 +153,8 @@ def test_changed_and_missing_files_are_found(folder) -> None:
     images[2].unlink()
     lines = [check.detail for check in verify(folder).checks if check.outcome == "fails"]
     for line in (
-        f"thumbnails/{images[0].name} is not the file that the record was made with",
-        f"'thumbnails/{images[2].name}' is no file of this record",
+        f"thumbnails/{images[0].name} is not the file with which the record was made",
+        f"'thumbnails/{images[2].name}' is not a file of this record",
         f"a saved image is missing (thumbnails/{images[2].name})",
     ):
         assert line in lines
@@ -248,8 +248,8 @@ def test_a_rerun_of_what_is_not_here_is_not_checked_and_runs_nothing(folder, ima
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r["model"].update(name="zoo/cic.untrained"), "the model is another here: weights"),
-        (lambda r: r["model"]["card"].update(role="reference"), "the model is another here: role"),
+        (lambda r: r["model"].update(name="zoo/cic.untrained"), "the model is different here: weights"),
+        (lambda r: r["model"]["card"].update(role="reference"), "the model is different here: role"),
     ],
 )
 def test_a_rerun_refuses_another_model_than_the_records(folder, images, change, message) -> None:
@@ -259,9 +259,9 @@ def test_a_rerun_refuses_another_model_than_the_records(folder, images, change, 
 
 def test_a_rerun_needs_the_same_images(folder, tmp_path) -> None:
     other = write_images(tmp_path / "other", COUNT, side=40)
-    assert "another image here" in failing(folder, rerun=rerunner(Wanted(2, other, seed=0)))["rerun"]
+    assert "a different image here" in failing(folder, rerun=rerunner(Wanted(2, other, seed=0)))["rerun"]
     fewer = Dataset("few", other.samples[:1])
-    assert "not among those given" in failing(folder, rerun=rerunner(Wanted(COUNT, fewer, seed=0)))["rerun"]
+    assert "not in the given dataset" in failing(folder, rerun=rerunner(Wanted(COUNT, fewer, seed=0)))["rerun"]
 
 
 def test_departure_is_in_units_of_what_was_measured_again() -> None:
@@ -294,7 +294,7 @@ def test_files_outside_the_folder_are_not_opened(folder, tmp_path) -> None:
     assert is_inside(folder, "thumbnails/index.json") is not None
     edit_record(folder, lambda record: record["files"]["saved_images"].update(dict.fromkeys(names[:4], "0" * 64)))
     details = [check.detail for check in verify(folder).checks if check.outcome == "fails"]
-    assert sum("is no file of this record" in detail for detail in details) == 4
+    assert sum("is not a file of this record" in detail for detail in details) == 4
     assert len(details) == 5  # and the index does not name them
 
 
@@ -311,7 +311,7 @@ def with_column(table: pyarrow.Table, name: str, values: Any) -> pyarrow.Table:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("id", ["same"] * COUNT, "an id stands twice"),
+        ("id", ["same"] * COUNT, "an id occurs twice"),
         ("id", ["x" * 5000, *map(str, range(COUNT - 1))], "holds something else"),
         ("sha256", ["../../etc"] * COUNT, "holds something else"),
         ("id", list(range(COUNT)), "the column id holds int64"),
@@ -368,7 +368,7 @@ def test_arrays_that_claim_too_much_are_refused(folder, header) -> None:
 def test_arrays_that_are_not_the_protocols_are_a_finding(folder) -> None:
     header = "{'descr': '<f8', 'fortran_order': False, 'shape': (32, 2), }\n"
     put_arrays(folder, header, bytes(8 * 64))
-    assert "can make nothing of rows and arrays" in failing(folder)["arrays"]
+    assert "cannot summarize rows and arrays" in failing(folder)["arrays"]
     put_file(folder, "arrays.npz", b"PK\x03\x04 no archive")
     assert "cannot be read" in failing(folder)["arrays"]
 
@@ -398,7 +398,7 @@ def test_a_parameter_that_names_a_file_is_opened_on_demand_alone(folder, images)
 
     edit_record(folder, change)
     found = {check.name: check for check in verify(folder).checks}
-    assert "which only --rerun opens" in found["identity"].detail
+    assert "opened only with --rerun" in found["identity"].detail
     assert found["metrics"].outcome == "holds"
     again = verify(folder, rerun=rerunner(Wanted(1, images, seed=0)))
     assert again.rerun is None
@@ -433,8 +433,8 @@ def test_the_command_says_a_line_a_check_and_exits_by_what_it_found(command, fol
 
 
 def test_what_is_no_verification_is_refused(tmp_path) -> None:
-    with pytest.raises(UserError, match="no verification here"):
+    with pytest.raises(UserError, match="no verification report here"):
         read_verification(tmp_path / "none.json")
     (tmp_path / "some.json").write_text("{}")
-    with pytest.raises(UserError, match="this is no verification"):
+    with pytest.raises(UserError, match="not a verification report"):
         read_verification(tmp_path / "some.json")

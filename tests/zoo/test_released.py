@@ -153,8 +153,8 @@ def with_code(state: dict[str, Any]) -> None:
         (with_nan, "NaN or infinity: model5.4.bias"),
         (with_infinite_statistics, "NaN or infinity: model2.4.running_var"),
         (misshapen, r"1 of another shape \(the first: model1.0.weight"),
-        (nested, "no plain state dict, but: state_dict"),
-        (with_code, "holds more than tensors"),
+        (nested, "not contain a plain state dict, but: state_dict"),
+        (with_code, "contains more than tensors"),
     ],
 )
 def test_a_file_of_another_kind_is_refused_in_one_line(
@@ -254,7 +254,7 @@ def test_random_weights_need_no_file_and_can_be_drawn_again() -> None:
     first = model.network.state_dict()[key]
     assert torch.equal(first, again.network.state_dict()[key])
     assert not torch.equal(first, other.network.state_dict()[key])
-    assert model.card.weights_sha256 is None and "random weights" in model.card.title
+    assert model.card.weights_sha256 is None and "random initialization" in model.card.title
 
 
 @torch.no_grad()

@@ -147,7 +147,7 @@ def write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: s
     mean = (round(statistics.mean_ab[0], 2), round(statistics.mean_ab[1], 2))
     scores = score(statistics, [mean, (0.0, 0.0)])
     name = "auc_rebalanced_stable, training images"
-    of_gray = f"Gray scores {scores[0.0, 0.0]:.2f} there."
+    of_gray = f"Gray: {scores[0.0, 0.0]:.2f}."
     _write_json(
         folder / "constant.json",
         {
@@ -155,7 +155,7 @@ def write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: s
             "images": count,
             "scores": {name: round(value, 2)},
             "notes": f"Maximizes auc_rebalanced_stable (prior {prior}, lambda {LAMBDA}) on the training images, "
-            f"as seen in 8 bits, on a grid of half a unit. {of_gray}",
+            f"rendered in 8 bits, on a grid of 0.5. {of_gray}",
         },
     )
     _write_json(

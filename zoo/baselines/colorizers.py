@@ -33,38 +33,38 @@ class OneColor:
 
 
 def gray() -> OneColor:
-    """Return the model without any color."""
-    notes = "ab = 0 everywhere: the image as it was given."
-    return OneColor((0.0, 0.0), ModelCard(title="gray: no color at all", role="baseline", license=LICENSE, notes=notes))
+    """Return the grayscale baseline."""
+    card = ModelCard(title="grayscale baseline", role="baseline", license=LICENSE, notes="ab = 0 everywhere: no color.")
+    return OneColor((0.0, 0.0), card)
 
 
 def mean_color() -> OneColor:
-    """Return the model of the mean ab of the training images."""
+    """Return the model that predicts the mean ab of the training images."""
     data = json.loads((DATA / "mean_color.json").read_text())
-    return _stored_color(data, "the mean color of the training images")
+    return _stored_color(data, "mean color of the training images")
 
 
 def constant() -> OneColor:
-    """Return the model of the one ab that maximizes the stable rebalanced AuC on the training images."""
+    """Return the constant color that maximizes ``auc_rebalanced_stable`` on the training images."""
     data = json.loads((DATA / "constant.json").read_text())
-    return _stored_color(data, "the best single color: what no look at the image can reach")
+    return _stored_color(data, "constant-color baseline: the best single color")
 
 
 class RandomImage:
-    """The colors of a training image that the image's seed chooses."""
+    """Colors of a training image, chosen by the seed of the image."""
 
     def __init__(self) -> None:
         with np.load(DATA / "random_ab.npz", allow_pickle=False) as file:
             self.thumbnails = torch.from_numpy(file["ab"])  # (512, 2, 16, 16) int8
             images = int(file["images"])
         self.card = ModelCard(
-            title="random: the colors of another image",
+            title="random baseline: colors of another image",
             role="baseline",
             license=LICENSE,
             stochastic=True,
             training_data=_images(images),
             training_hashes=HASHES,
-            notes=f"ab of {len(self.thumbnails)} training images at 16 x 16; the image's seed chooses one.",
+            notes=f"ab of one of {len(self.thumbnails)} training images at 16 x 16 pixels, chosen by the seed.",
         )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
@@ -90,4 +90,4 @@ def _stored_color(data: Mapping[str, Any], title: str) -> OneColor:
 
 
 def _images(count: int) -> str:
-    return f"{count} images of indoor and outdoor things and scenes, 128 x 128 (ImageNet, scenes, BSDS)"
+    return f"{count} images of 128 x 128 pixels: objects, indoor and outdoor scenes (ImageNet, scenes, BSDS)"

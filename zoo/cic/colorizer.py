@@ -24,9 +24,9 @@ class CIC(TrunkColorizer):
     """Classification with class rebalancing (lambda = 0.5): the network with its decoding and its card."""
 
     tags = {
-        "small": "shipped weights: width 0.2, trained on a CPU",
-        "untrained": "width 0.2, random weights as torch draws them: a control",
-        "kmeans": "width 0.2, k-means initialization on the packaged images, nothing learned: a control",
+        "small": "included weights: width 0.2, trained on a CPU",
+        "untrained": "control: width 0.2, random initialization, not trained",
+        "kmeans": "control: width 0.2, k-means initialization on the packaged images, not trained",
     }
     presets = PRESETS
     training = ClassificationTraining
@@ -50,7 +50,7 @@ class CIC(TrunkColorizer):
         self.temperature = card.settings.get("temperature", TEMPERATURE) if temperature is None else temperature
 
     def with_decoding(self, method: Decoding | None, temperature: float | None) -> Self:
-        """Return the same network, decoded in another way; None leaves a setting as it is."""
+        """Return the same network with another decoding; None leaves a setting unchanged."""
         other = copy(self)
         other.method = self.method if method is None else method
         other.temperature = self.temperature if temperature is None else temperature
@@ -58,7 +58,7 @@ class CIC(TrunkColorizer):
 
     @property
     def decoding(self) -> dict[str, str | float]:
-        """How a distribution becomes colors, for the record."""
+        """The decoding of the predicted distribution, for the record."""
         if self.method == "annealed-mean":
             return {"decode": self.method, "temperature": self.temperature}
         return {"decode": self.method}
@@ -73,8 +73,8 @@ class CIC(TrunkColorizer):
 
 
 class CICClass(CIC):
-    """Classification without rebalancing: every pixel weighs the same (lambda = 1)."""
+    """Classification without rebalancing: all pixels have equal weight (lambda = 1)."""
 
-    tags = {"small": "shipped weights: width 0.2, trained on a CPU"}
+    tags = {"small": "included weights: width 0.2, trained on a CPU"}
     presets = UNBALANCED_PRESETS
     shipped = WEIGHTS / "class-small.safetensors"

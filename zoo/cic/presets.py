@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from colorbench.training import CropStage, LearningRateDrop, TrainingPreset
 
-# What text and code agree on, or what only the code says: neither of the two names crop or batch differently.
+# Text and code agree on these, or only the code states them.
 _CROPS = (CropStage(begin=0.0, size=176, low=176, high=176, batch_size=40),)
 
 PRESETS = {
     "small": TrainingPreset(
-        description="two CPU cores, about an hour and a half; images of 128 pixels",
+        description="about 1.5 hours on two CPU cores; images of 128 pixels",
         width=0.2,
         cache_size=128,
-        # Small crops first: a step costs less than half, and what color a thing has shows at 64 pixels already.
+        # Small crops first: a step costs less than half, and colors of objects can be learned at 64 pixels.
         views=(
             CropStage(begin=0.0, size=64, low=76, high=128, batch_size=32),
             CropStage(begin=0.8, size=96, low=100, high=128, batch_size=24),
@@ -32,7 +32,7 @@ PRESETS = {
         working_size=96,
     ),
     "paper": TrainingPreset(
-        description="the paper's text; crop and batch, which it does not name, are those of the released code",
+        description="the paper's text; crop and batch size, which it does not state, as in the released code",
         cache_size=256,
         views=_CROPS,
         steps=450_000,
@@ -43,7 +43,7 @@ PRESETS = {
         working_size=256,
     ),
     "released": TrainingPreset(
-        description="the released code, where it departs from the text",
+        description="the released code where it differs from the text",
         cache_size=256,
         views=_CROPS,
         steps=450_000,  # its solver allows 500,000; its README says that 450,000 do
@@ -58,7 +58,7 @@ PRESETS = {
 }
 
 UNBALANCED_PRESETS = {
-    name: preset.model_copy(update={"lam": 1.0, "description": f"{preset.description}; every pixel weighs the same"})
+    name: preset.model_copy(update={"lam": 1.0, "description": f"{preset.description}; all pixels have equal weight"})
     for name, preset in PRESETS.items()
 }
-"""Those of ``zoo/cic-class``: the paper's "Ours (class)", lambda = 1."""
+"""Presets of ``zoo/cic-class``: the paper's "Ours (class)", lambda = 1."""

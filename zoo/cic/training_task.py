@@ -22,7 +22,7 @@ class ClassificationTraining(nn.Module):
         self.network = Network(preset.width)
         weights = rebalancing_weights(prior.probabilities, preset.lam)
         self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
-        # The best answer that ignores the image is the rebalanced prior: training may begin there.
+        # The best prediction without the image is the rebalanced prior: training may start there.
         start = prior.probabilities * weights
         self.start = np.log(np.maximum(start / start.sum(), 1e-9))
 

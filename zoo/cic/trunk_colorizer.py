@@ -1,4 +1,4 @@
-"""What all models on the paper's trunk share: weights, working size, features."""
+"""The common part of all models on the paper's trunk: weights, working size, features."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ PAPER = "Zhang, Isola, Efros: Colorful Image Colorization. ECCV 2016, arXiv:1603
 
 
 class TrunkColorizer:
-    """A network on the paper's trunk with its card; a family says what its outputs mean."""
+    """A network on the paper's trunk with its card; subclasses define the meaning of its outputs."""
 
     shipped: ClassVar[Path]
     """Weights of the tag ``small``."""
     outputs: ClassVar[int]
-    """Maps that the head gives."""
+    """Number of output channels."""
     presets: ClassVar[Mapping[str, TrainingPreset]]
     tags: ClassVar[Mapping[str, str]]
     drawn: str | None = None
-    """Tag of a control, whose weights were drawn and not learned."""
+    """Tag of a control, whose weights are not trained; None for trained weights."""
 
     def __init__(self, network: Network, card: ModelCard) -> None:
         self.network, self.card = network.eval().to(memory_format=torch.channels_last), card
 
     @classmethod
     def load(cls, tag: str, weights: Path | None = None) -> Self:
-        """Load the model of a tag; or with ``weights``, a file that ``colorbench train`` wrote, beside its card.
+        """Load the model of a tag, or with ``weights`` a file of ``colorbench train`` (its card is beside it).
 
         Raises:
             UserError: for weights without a card, or that do not fit.
@@ -53,7 +53,7 @@ class TrunkColorizer:
         return cls._control(tag, seed=0)
 
     def redrawn(self, seed: int) -> Self | None:
-        """Return a control with weights from another seed (0: the tag's own); None where the weights are learned."""
+        """Return a control with weights of another seed (0: that of the tag); None for trained weights."""
         return None if self.drawn is None else self._control(self.drawn, seed)
 
     @classmethod
@@ -64,7 +64,7 @@ class TrunkColorizer:
             network = Network(preset.width, cls.outputs)
             if tag == "kmeans":
                 kmeans_initialize(network.trunk, scale_lightness(packaged_lightness(96)), seed)
-        about = "untrained" if tag == "untrained" else "k-means initialization, nothing learned"
+        about = "untrained" if tag == "untrained" else "k-means initialization, not trained"
         control = cls(
             network,
             ModelCard(
@@ -73,7 +73,7 @@ class TrunkColorizer:
                 license="BSD-2-Clause",
                 working_size=preset.working_size,
                 parameters=network.parameter_count,
-                notes="A control: what the architecture answers before it has learned any color.",
+                notes="A control: predictions of the architecture before training.",
             ),
         )
         control.drawn = tag
@@ -83,7 +83,9 @@ class TrunkColorizer:
     def _trained(cls, path: Path) -> Self:
         description = path.with_suffix(".json")
         if not description.is_file():
-            raise UserError("these weights have no card", where=str(path), hint=f"put {description.name} beside them")
+            raise UserError(
+                "these weights have no model card", where=str(path), hint=f"add {description.name} beside them"
+            )
         card = ModelCard(**json.loads(description.read_text()))
         state = load_weights(path, sha256=card.weights_sha256)
         network = Network(card.settings["width"], cls.outputs)

@@ -1,4 +1,4 @@
-"""What a number can reach at most, and what it costs to fall a little short: models that are shown the truth."""
+"""Oracles: models that use the ground truth, to show what a score can reach and what small deviations cost."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class GroundTruth:
     """The image itself."""
 
     card = ModelCard(
-        title="truth: the image itself",
+        title="ground truth",
         role="reference",
         license=LICENSE,
-        notes="The top of every scale that measures closeness; also what a human study must not be able to beat.",
+        notes="The best possible score of every metric of similarity.",
     )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """Return the ground truth, untouched."""
+        """Return the ground truth unchanged."""
         return ColorPrediction(rgb8=truth_of(inputs))
 
 
@@ -36,10 +36,10 @@ class GroundTruthJpeg95:
     """The image after one more JPEG compression."""
 
     card = ModelCard(
-        title="truth, saved as JPEG once more",
+        title=f"ground truth, recompressed as JPEG {JPEG_QUALITY}",
         role="reference",
         license=LICENSE,
-        notes=f"Pillow, quality {JPEG_QUALITY}, chroma 4:2:0: what storing answers as JPEG costs.",
+        notes=f"Pillow, quality {JPEG_QUALITY}, chroma 4:2:0: the cost of storing predictions as JPEG.",
     )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
@@ -49,13 +49,13 @@ class GroundTruthJpeg95:
 
 
 class HalfChroma:
-    """The image's own colors, half as strong."""
+    """The image's own colors at half chroma."""
 
     card = ModelCard(
-        title="truth at half its chroma",
+        title="ground truth at half chroma",
         role="reference",
         license=LICENSE,
-        notes="ab / 2: the right colors, timid. What a measure forgives a desaturated answer.",
+        notes="ab / 2: correct but desaturated colors. Shows how much a metric penalizes desaturation.",
     )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
@@ -67,11 +67,11 @@ def truth_of(inputs: ColorizerInput) -> Tensor:
     """Return the ground truth, (N, 3, H, W) uint8.
 
     Raises:
-        UserError: where no truth is given, as when a black-and-white image is colorized.
+        UserError: if no ground truth is given, as when a black-and-white image is colorized.
     """
     if inputs.truth is None:
         raise UserError(
-            "a reference shows the true colors, and none are known here", hint="choose a model that colorizes"
+            "this model returns the true colors, and none are known here", hint="choose a model that colorizes"
         )
     return inputs.truth
 

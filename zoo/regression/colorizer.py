@@ -18,8 +18,8 @@ class L2(TrunkColorizer):
     """Regression of ab with the Euclidean loss (paper, equation 1), trained from scratch."""
 
     tags = {
-        "small": "shipped weights: width 0.2, trained on a CPU",
-        "untrained": "width 0.2, random weights as torch draws them: a control",
+        "small": "included weights: width 0.2, trained on a CPU",
+        "untrained": "control: width 0.2, random initialization, not trained",
     }
     presets = PRESETS
     training = RegressionTraining
@@ -32,10 +32,10 @@ class L2(TrunkColorizer):
 
 
 class L2FineTuned(L2):
-    """The same regression, begun from the trunk of the full classification network."""
+    """The same regression, initialized from the trunk of the full classification network."""
 
-    tags = {"small": "shipped weights: width 0.2, trained on a CPU"}
+    tags = {"small": "included weights: width 0.2, trained on a CPU"}
     presets = FINE_TUNING_PRESETS
     shipped = WEIGHTS / "l2-ft-small.safetensors"
     initial = CLASSIFICATION_WEIGHTS
-    """What `colorbench train` begins from, unless it is told otherwise; the head is new."""
+    """Default initial weights of `colorbench train`; the head is new."""

@@ -9,6 +9,6 @@ PRESETS = {
     for name, preset in CLASSIFICATION.items()
 }
 FINE_TUNING_PRESETS = {
-    name: preset.model_copy(update={"description": f"{preset.description}, begun from the trunk of zoo/cic"})
+    name: preset.model_copy(update={"description": f"{preset.description}, initialized from the trunk of zoo/cic"})
     for name, preset in PRESETS.items()
 }

@@ -10,7 +10,7 @@ from colorbench.training import TrainingPreset, colored, kmeans_initialize, redu
 from zoo.cic.network import STRIDE, Network, scale_lightness
 
 AB_SCALE = 110.0
-"""The network answers ab / 110, which is of unit order."""
+"""The network predicts ab / 110, which is of unit order."""
 LOSS_UNIT = 27.5
 """ab distance whose half square counts 1 in the loss: gradients are then as large as the classification's."""
 

@@ -35,24 +35,24 @@ from zoo.released.temperature import temperature_note
 
 ADDRESS = "https://colorizers.s3.us-east-2.amazonaws.com/"
 TAGS = {
-    "released": "the authors' weights, from a file or the pinned download",
-    "random": "random weights as torch draws them: a control, and for tests",
+    "released": "weights of the authors, from a file or the pinned download",
+    "random": "control: random initialization, also for tests",
 }
 BIN_TOLERANCE = 0.01
 """Largest distance in ab between the file's decoder and the 313 bins: float32 rounding of ab / 110 is far below it."""
 
 
 class ReleasedColorizer:
-    """What both networks share: where weights come from, the demo's resizing, moving to a device."""
+    """The common part of both networks: loading of weights, the demo's resizing, device."""
 
     tags: ClassVar[Mapping[str, str]] = TAGS
     address: ClassVar[str]
-    """Of the released file; the digits after the dash in its name start the sha256."""
+    """Address of the released file; the digits after the dash in its name start the sha256."""
     sha256: ClassVar[str]
     card: ModelCard
-    """Of the class: that of the released weights, so that models can be listed without them."""
+    """Card of the released weights, on the class so that models can be listed without them."""
     drawn: bool = False
-    """Whether the weights were drawn and not learned."""
+    """Whether the weights are random, not trained."""
 
     def __init__(self, network: nn.Module, card: ModelCard) -> None:
         self.network: nn.Module = network.eval().to(memory_format=torch.channels_last)
@@ -75,7 +75,7 @@ class ReleasedColorizer:
         return cls(network, cls._card_of(network, path))
 
     def redrawn(self, seed: int) -> Self | None:
-        """Return a control with weights from another seed (0: the tag's own); None where the weights are learned."""
+        """Return a control with weights of another seed (0: that of the tag); None for trained weights."""
         return self._random(seed) if self.drawn else None
 
     def to(self, device: torch.device) -> Self:
@@ -104,7 +104,7 @@ class ReleasedColorizer:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = cls._build()
-        title = f"{cls.card.title.partition(':')[0]}: random weights, a control"
+        title = f"{cls.card.title.partition(':')[0]}: random initialization, a control"
         control = cls(network, cls.card.model_copy(update={"title": title, "training_data": None, "notes": None}))
         control.drawn = True
         return control

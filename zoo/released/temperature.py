@@ -47,14 +47,16 @@ class TemperatureEvidence(NamedTuple):
     def note(self) -> str:
         """Return the sentences for the card."""
         measured = (
-            f"rebalanced cross-entropy on the packaged images {self.loss:.2f} nats a pixel as they are, "
+            f"rebalanced cross-entropy on the packaged images {self.loss:.2f} nats per pixel unchanged, "
             f"{self.loss_divided:.2f} divided by {FACTOR}; mean entropy of the softmax {self.entropy:.2f}, "
             f"times {FACTOR} {self.entropy_multiplied:.2f}"
         )
         if self.folded:
-            verdict = f"The factor {FACTOR} (T = 0.38) is part of the file's logits: decode=mean is the annealed mean"
+            verdict = (
+                f"The factor {FACTOR} (T = 0.38) is part of the file's logits: decode=mean gives the annealed mean"
+            )
         else:
-            verdict = f"The factor {FACTOR} (T = 0.38) is not part of the file's logits: decode=mean is at T = 1"
+            verdict = f"The factor {FACTOR} (T = 0.38) is not part of the file's logits: decode=mean uses T = 1"
         return f"Decoded by the softmax of the file's own logits, as in the authors' demo. {verdict} ({measured})."
 
 

@@ -31,7 +31,7 @@ class Tables(NamedTuple):
     """What the kernel looks up for one K: small enough for the first caches. All contiguous."""
 
     node: np.ndarray
-    """((CELLS + 1)^2,) uint16: what is known of each place of a cell."""
+    """((CELLS + 1)^2,) uint16: flags of each position in a cell."""
     borders: np.ndarray
     """(nodes, 6) float32: constant, factor in a, factor in b of two borders; positive on one side."""
     outcome: np.ndarray

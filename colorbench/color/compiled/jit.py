@@ -39,7 +39,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     from numba import njit
 
     kernel: Any = njit(nogil=True, fastmath={"nsz"}, error_model="numpy")(function)
-    # Where compiled code can be kept nowhere, every process compiles its own.
+    # If no cache folder is writable, every process compiles its own code.
     with suppress(RuntimeError, UnknownCode):
         sources = _sources(function.__code__.co_filename)
         kernel.enable_caching()
@@ -79,7 +79,7 @@ def _forgive(kernel: Any) -> None:
 def fused_multiply_add() -> Any:
     """Return a compiled function (a, b, c) -> a b + c that rounds once.
 
-    One instruction on nearly every processor of today, and the same answer, by way of a slower routine, on others.
+    One instruction on nearly all current processors, and a slower routine with the same result on others.
     """
     from numba.extending import intrinsic
 

@@ -2,7 +2,7 @@
 
 All arithmetic is in float64: the Lab is exact to float32's rounding, and rounding to 8 bits finds what the Lab says.
 Each loop writes one array: only then is it known not to write into what it reads, and done for many pixels at once.
-Loops that look something up in tables are kept apart from those that calculate, for the same reason.
+Table lookups are separate loops for the same reason.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def open_dataset(
         UserError: for what is missing, empty, or does not match.
 
     Returns:
-        The dataset; its ``remarks`` tell what was passed over, and why folders are not taken for classes.
+        The dataset; its ``remarks`` tell what was ignored, and why folders are not taken for classes.
     """
     if spec is None or spec == SAMPLES:
         if list_file is not None or labels is not None:
@@ -44,7 +44,7 @@ def open_dataset(
         return _packaged()
     if (named := named_folder(spec)) is not None:
         if list_file is not None or labels is not None:
-            raise UserError(f"{named.name} has a list of its own", hint="leave --list and --labels away")
+            raise UserError(f"{named.name} has its own list", hint="remove --list and --labels")
         return open_named(*named)
     root, beside = _folder(spec)
     name = check_name((root.parent if root.name == "images" else root).resolve().name, "a folder")
@@ -55,7 +55,7 @@ def open_dataset(
         samples = _listed(root, listed)
         if listed[0].label is not None:
             if labels is not None:
-                raise UserError("this list has classes of its own", where=str(list_file), hint="leave --labels away")
+                raise UserError("this list has its own classes", where=str(list_file), hint="remove --labels")
             return _dataset(name, root, samples, class_folders(listed))
     else:
         found = walk(root, used=frozenset(path for path in (beside, labels) if path is not None))
@@ -73,12 +73,16 @@ def open_dataset(
 
 
 def _folder(spec: str | Path) -> tuple[Path, Path | None]:
-    """Find the folder where ids begin, and the ``labels.csv`` that lies there or beside ``images/``."""
+    """Find the folder to which ids are relative, and the ``labels.csv`` in it or beside ``images/``."""
     root = Path(spec)
     if not str(spec) or not os.path.exists(root):
-        raise UserError(f"no folder {str(spec)!r}", hint=f"give a folder of images, or `{SAMPLES}`")
+        # A path is never a name of a dataset.
+        names = "" if isinstance(spec, Path) else f", or `{SAMPLES}`"
+        raise UserError(f"no folder {str(spec)!r}", hint=f"give a folder of images{names}")
     if not root.is_dir():
-        raise UserError("this is a file, not a folder of images", where=str(root), hint="give its folder")
+        raise UserError(
+            "this is a file, not a folder of images", where=str(root), hint="give the folder that contains it"
+        )
     beside = (root.parent if root.name == "images" else root) / "labels.csv"
     if not beside.is_file():
         return root, None
@@ -101,9 +105,9 @@ def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
     if missing:
         first = ", ".join(map(repr, missing[:3]))
         raise UserError(
-            f"{len(missing)} of {len(missing) + len(samples)} listed images are not there, first {first}",
+            f"{len(missing)} of {len(missing) + len(samples)} listed images do not exist, the first: {first}",
             where=str(root),
-            hint="give the folder that the list's paths begin in, or that holds the files themselves",
+            hint="give the folder to which the paths of the list are relative, or the one that contains the files",
         )
     return samples
 
@@ -116,7 +120,7 @@ def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tup
     for ids, names in found.doubtful:
         if len({table[name] for name in names}) > 1 or len(ids) > 1:
             meant = f"{' and '.join(map(short, ids[:2]))} may be meant by {' and '.join(map(short, names[:2]))}"
-            raise UserError(f"labels leave in doubt what they belong to: {meant}", where=str(labels), hint=_FULL_PATHS)
+            raise UserError(f"some labels are ambiguous: {meant}", where=str(labels), hint=_FULL_PATHS)
         label[ids[0]] = table[names[0]]
     if found.missing:
         first = found.missing[0]
@@ -142,11 +146,9 @@ def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, .
     if len(classes) < 2:
         return samples, None, None
     if others := [sample.id for sample in samples if sample.id.count("/") != 1]:
-        more, verb = (f" and {len(others) - 1} more", "lie") if len(others) > 1 else ("", "lies")
+        more, verb = (f" and {len(others) - 1} more", "are") if len(others) > 1 else ("", "is")
         where = "deeper than" if "/" in others[0] else "above"
-        why = (
-            f"no classes are taken from the {len(classes)} folders: {others[0]}{more} {verb} {where} the class folders"
-        )
+        why = f"the {len(classes)} folders are not used as classes: {others[0]}{more} {verb} {where} the class folders"
         return samples, None, why
     number = {name: index for index, name in enumerate(classes)}
     return [replace(sample, label=number[sample.id.split("/")[0]]) for sample in samples], tuple(classes), None

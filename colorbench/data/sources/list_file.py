@@ -45,14 +45,14 @@ def read_list(path: Path) -> list[ListedImage]:
         name = "/".join(parts)
         where = f"{path}, line {number}"
         if ".." in parts:
-            raise UserError(f"{short(name)} lies outside the folder", where=where, hint="list paths below it")
+            raise UserError(f"{short(name)} is outside the folder", where=where, hint="list only paths below it")
         if name in listed:
             raise UserError(f"{short(name)} is listed twice", where=where, hint="remove one")
         listed[name] = ListedImage(name, None if match[2] is None else _class_index(match[2], where))
         if (match[2] is None) != (next(iter(listed.values())).label is None):
             raise UserError("some lines have a class index and some have none", where=where, hint="give all or none")
     if not listed:
-        raise UserError("the list is empty", where=str(path), hint="write one path a line")
+        raise UserError("the list is empty", where=str(path), hint="write one path per line")
     return list(listed.values())
 
 
@@ -95,7 +95,7 @@ def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
         if names.setdefault(index, name) != name:
             raise UserError(f"class {index} has two names, {short(names[index])} and {short(name)}", where=where)
     if not table:
-        raise UserError("the table of labels is empty", where=str(path), hint="write one row per image")
+        raise UserError("the label table is empty", where=str(path), hint="write one row per image")
     return table, tuple(names.get(index, "") for index in range(max(names) + 1))
 
 
@@ -109,10 +109,10 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
             break
     else:
         raise UserError(
-            "labels need a head with file,class_index", where=str(path), hint="e.g. file,class_index,synset"
+            "the label table needs a header with file,class_index", where=str(path), hint="e.g. file,class_index,synset"
         )
     if len(set(columns)) < len(columns):
-        raise UserError("the table of labels has two columns of one name", where=str(path), hint="rename one")
+        raise UserError("the label table has two columns with the same name", where=str(path), hint="rename one")
     rows = csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
     try:
         for row in rows:
@@ -121,14 +121,14 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
                 where = f"{path}, line {rows.line_num + 1}"
                 yield where, cells.get("file", ""), cells.get("class_index", ""), cells.get("synset", "")
     except csv.Error as error:
-        hint = "is a quotation mark not closed?"
-        raise UserError(f"no table: {error}", where=f"{path}, line {rows.line_num + 1}", hint=hint) from error
+        hint = "a quotation mark may be unclosed"
+        raise UserError(f"not a table: {error}", where=f"{path}, line {rows.line_num + 1}", hint=hint) from error
 
 
 def _class_index(text: str, where: str) -> int:
     match = _INDEX.fullmatch(text)
     if match is None:
-        raise UserError(f"{short(text)} is no class index", where=where, hint="give a number from 0")
+        raise UserError(f"{short(text)} is not a class index", where=where, hint="use an integer of at least 0")
     digits = match[1].lstrip("0") or "0"
     # By its length first: numbers of thousands of digits are not even converted.
     if len(digits) > len(str(LARGEST_INDEX)) or int(digits) > LARGEST_INDEX:
@@ -154,13 +154,13 @@ def _lines(path: Path) -> Iterator[str]:
                     return
                 where = f"{path}, line {number}"
                 if "\0" in line:
-                    raise UserError("this is no text file: it holds NUL bytes", where=where, hint="save it as UTF-8")
+                    raise UserError("not a text file: it contains NUL bytes", where=where, hint="save it as UTF-8")
                 if len(line) > LONGEST_LINE:
                     raise UserError(
                         f"this line has more than {LONGEST_LINE} characters", where=where, hint="shorten it"
                     )
                 yield line.rstrip("\r\n")
     except UnicodeError as error:
-        raise UserError("this is no text file in UTF-8", where=str(path), hint="save it as UTF-8") from error
+        raise UserError("not a text file in UTF-8", where=str(path), hint="save it as UTF-8") from error
     except OSError as error:
         raise UserError(f"cannot read this file: {error.strerror}", where=str(path), hint="give a text file") from error

@@ -28,7 +28,7 @@ def _packaged() -> Dataset:
     if not samples:
         raise UserError("the packaged images are missing", hint="reinstall scikit-image and scikit-learn")
     source = (
-        "images that scikit-image and scikit-learn carry "
+        "images included in scikit-image and scikit-learn "
         "(china by danielbuechele and flower by vultilion, both CC BY 2.0)"
     )
     return Dataset(SAMPLES, _in_order(samples), redistributable=True, source=source)

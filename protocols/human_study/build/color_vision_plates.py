@@ -52,7 +52,7 @@ def _digit(digit: str) -> np.ndarray:
     image = Image.new("L", (SIDE, SIDE), 0)
     font = ImageFont.load_default(size=270)
     ImageDraw.Draw(image).text(
-        (SIDE / 2, SIDE / 2), digit, fill=255, font=font, baseline="mm", stroke_width=9, stroke_fill=255
+        (SIDE / 2, SIDE / 2), digit, fill=255, font=font, anchor="mm", stroke_width=9, stroke_fill=255
     )
     return np.asarray(image) > 127
 

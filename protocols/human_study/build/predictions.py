@@ -1,4 +1,4 @@
-"""The colorizations of a study's images, kept while the study is built."""
+"""The colorizations of a study's images, cached while the study is built."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def write_predictions(
     threads: int | None,
     workers: int | None,
 ) -> dict[str, dict[str, Path]]:
-    """Colorize images with every model, and write them as PNG; those that a stopped build made are kept.
+    """Colorize images with every model, and write them as PNG; those of an interrupted build are reused.
 
     Args:
         folder: where they go, below a folder named by all that decides a model's predictions.

@@ -76,7 +76,7 @@ def load_secrets(folder: Path, admin_token: str | None = None) -> Secrets:
 
     Args:
         folder: the study's ``data/``.
-        admin_token: to use from now on instead of the one that is kept.
+        admin_token: to use from now on instead of the stored one.
     """
     path = folder / FILE
     if path.exists():

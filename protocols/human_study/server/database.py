@@ -227,7 +227,7 @@ class Store:
                 "SELECT body FROM responses WHERE participant = ? AND trial = ?", (participant, body.trial)
             ).fetchone()
             if kept is not None and kept["body"] != text:
-                raise Refusal(409, "This trial already has another answer.")
+                raise Refusal(409, "This trial already has another response.")
             if kept is None:
                 if body.trial != known.next or known.stage != "ready":
                     raise Refusal(409, "This is not the next trial.")

@@ -198,6 +198,15 @@ DEUTERANOPIA = np.array(
 )
 
 
+@pytest.mark.parametrize("digit", DIGITS)
+def test_a_digit_is_centered_and_complete(digit: str) -> None:
+    mask = digit_mask(digit)
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    for found in (rows, columns):
+        assert abs((found[0] + found[-1]) / 2 - SIDE / 2) < 12 and found[-1] - found[0] > SIDE / 4
+        assert found[0] > 0 and found[-1] < SIDE - 1, "nothing is cut off"
+
+
 def test_a_plates_digit_stands_out_by_its_hue_and_fades_for_the_color_blind():
     from skimage.color import rgb2lab
 
