@@ -10,7 +10,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from colorbench.evaluation import name_with_preset
 from colorbench.reporting import format_number, too_few_images
 from colorbench.reporting.format import (
     baselines,
@@ -123,6 +122,8 @@ def heading(record: Record) -> Text:
 def measured_on(record: Record) -> str:
     """Return by which protocol, and on what."""
     data, protocol = record.dataset, record.protocol
+    from colorbench.evaluation import name_with_preset  # loads torch, which other tables do without
+
     name = name_with_preset(protocol.name, protocol.version, protocol.parameters)
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
     return f"{name} v{protocol.version} · {counted} images of {data.name} · {data.preprocessing}"

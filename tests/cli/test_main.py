@@ -46,12 +46,12 @@ def test_the_overview_says_what_each_verb_says_of_itself(name: str) -> None:
     assert summary in " ".join(CliRunner().invoke(app, ["--help"]).output.split())
 
 
-@pytest.mark.parametrize("name", list(command_group.VERBS))
-def test_a_verb_costs_torch_only_when_it_works(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [["list"], *([name, "--help"] for name in command_group.VERBS)], ids=" ".join)
+def test_a_verb_costs_torch_only_when_it_works(arguments: list[str], tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from colorbench.cli import main\n"
-        f"try:\n    main([{name!r}, '--help'])\n"
+        f"try:\n    main({arguments!r})\n"
         "except SystemExit:\n    pass\n"
         "print('torch' in sys.modules)\n"
     )
