@@ -94,5 +94,5 @@ def _check_output(dataset: Dataset, output: Path, names: Sequence[str], *, overw
             raise UserError(what, where=str(output), hint="give another --output")
     present = [name for name in names if (output / name).exists()]
     if present and not overwrite:
-        what = f"files that are there already: {len(present)}"
+        what = f"files that already exist: {len(present)}"
         raise UserError(what, where=str(output / present[0]), hint="give another --output, or --overwrite")

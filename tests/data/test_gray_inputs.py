@@ -95,7 +95,7 @@ def test_nothing_is_replaced_and_the_dataset_stays_as_it_is(given: Path) -> None
             write_inputs(dataset, output)
     assert len(open_dataset(given)) == 3
     write_inputs(dataset, given.parent / "in")
-    with pytest.raises(UserError, match="files that are there already exist: 4 "):
+    with pytest.raises(UserError, match="files that already exist: 4 "):
         write_inputs(dataset, given.parent / "in")
     write_inputs(dataset, given.parent / "in", overwrite=True)
 
@@ -182,7 +182,7 @@ def test_a_manifest_of_another_program_beside_predictions_is_no_business_of_ours
     for text in ("{", "[1]", '{"name": "web app"}'):
         (folder / "out" / "manifest.json").write_text(text)
         score(folder, "out")
-    with pytest.raises(UserError, match="takes no manifest, which is for stored predictions"):
+    with pytest.raises(UserError, match="does not take a manifest, which is for stored predictions"):
         colorbench.load_model(f"zoo/gray[manifest={folder}/in]")
 
 

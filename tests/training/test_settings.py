@@ -239,7 +239,7 @@ def test_devices_and_precisions_that_are_not_there_are_refused() -> None:
     for device, dtype, message in (
         ("cpu", "float16", "needs a GPU"),
         ("cpu", "int8", "float32, bfloat16, float16"),
-        ("tpu", "float32", "no device"),
+        ("tpu", "float32", "no such device"),
     ):
         with pytest.raises(UserError, match=message):
             make_accelerator(device, dtype)
