@@ -213,8 +213,8 @@ def test_folders_are_named_as_far_as_they_differ(tmp_path: Path) -> None:
     for repeats, message in (
         ({"train": 2}, "several"),
         ({"d": 2}, "none"),
-        ({"misc": 0}, "whole number"),
-        ({"misc": 1.5}, "whole number"),
+        ({"misc": 0}, "an integer of at least 1"),
+        ({"misc": 1.5}, "an integer of at least 1"),
     ):
         with pytest.raises(UserError, match=message):
             name_sources(given, repeats)
