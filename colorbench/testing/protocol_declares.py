@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 from collections.abc import Iterator
 
 import numpy as np
 
-from colorbench.errors import RunError, UserError
+from colorbench.errors import MissingWeightsError, RunError, UserError
 from colorbench.evaluation import DatasetProtocol, ImageProtocol, Scorer
 from colorbench.evaluation.predict import colorize
 from colorbench.models import interfaces as capabilities
+from colorbench.models.download import without_downloads
 from colorbench.models.fingerprint import protocol_code
 from colorbench.results import MetricSpec, protocol_identity
 from colorbench.results.metric_spec import COUNT
@@ -86,7 +88,9 @@ def _presets(subject: ProtocolSubject) -> str:
             values = spec.preset(name)
             spec.resolved(values)
             if isinstance(subject.protocol, ImageProtocol):
-                subject.resolve({**values, **subject.asked})
+                # A preset may name weights that are not here: a check downloads nothing.
+                with without_downloads(), contextlib.suppress(MissingWeightsError):
+                    subject.resolve({**values, **subject.asked})
         except UserError as error:
             raise CheckFailed(f"{name}: {error.what}", "a preset sets parameters of the protocol") from error
     return ", ".join(spec.preset_names)
