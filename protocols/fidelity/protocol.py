@@ -269,7 +269,7 @@ def _psnr_notes(mse: np.ndarray, psnr: np.ndarray, infinite: str) -> tuple[str, 
 
 
 def _psnr_of(mse: np.ndarray) -> np.ndarray:
-    return _array(psnr_of_error(torch.from_numpy(mse)))
+    return _array(psnr_of_error(torch.tensor(mse)))  # a copy: rows that were read cannot be written to
 
 
 def _mse(rgb8_a: Tensor, rgb8_b: Tensor) -> np.ndarray:
