@@ -61,7 +61,7 @@ def check_colorizer(
         >>> from colorbench.testing import check_colorizer, fake_model
         >>> report = check_colorizer(fake_model(parameters=7))
         >>> print(report.failures[0].detail)
-        the card says 7 parameters, the networks have 3335
+        the card states 7 parameters, the networks have 3335
     """
     if isinstance(model, str) and model.startswith("images:") or isinstance(model, ImageFolderModel):
         hint = "use `colorbench run`, which checks stored predictions"

@@ -290,13 +290,13 @@ def test_limit_takes_the_ids_of_smallest_hash(crops: Dataset, tmp_path: Path, pr
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"models": []}, "no model"),
-        ({"protocols": []}, "no protocol"),
+        ({"models": []}, "--model is required"),
+        ({"protocols": []}, "--protocol is required"),
         ({"batch_size": 0}, "--batch-size must be at least 1"),
         ({"threads": 0}, "--threads must be at least 1"),
         ({"limit": 0}, "--limit must be at least 1"),
         ({"save": "everything"}, "--save cannot be 'everything'"),
-        ({"gray_policy": "love"}, "gray images"),
+        ({"gray_policy": "love"}, "--gray cannot be"),
         ({"dtype": "int4"}, "unknown dtype 'int4'"),
         ({"device": "abacus"}, "unknown device 'abacus'"),
         ({"protocols": ["distance@none"]}, "no preset 'none'.*distance@other"),

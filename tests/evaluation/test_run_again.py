@@ -72,7 +72,7 @@ def test_a_record_that_cannot_be_read_is_set_aside_and_made_again(crops: Dataset
     listener = Listening()
     (again,) = measured(crops, tmp_path, listener=listener)
     assert again.metrics == record.metrics
-    assert any("made again" in message for message in listener.messages)
+    assert any("the run starts over" in message for message in listener.messages)
     assert len(list(path.parent.glob("record.unreadable-*"))) == 1, "what was there is kept"
 
 

@@ -108,7 +108,7 @@ def test_it_hardly_sees_color() -> None:
     [
         (torch.zeros(1, 3, 20, 20), torch.zeros(1, 3, 20, 20), "float32"),
         (torch.zeros(1, 1, 20, 20).byte(), torch.zeros(1, 1, 20, 20).byte(), r"\(1, 1, 20, 20\)"),
-        (torch.zeros(1, 3, 20, 20).byte(), torch.zeros(1, 3, 20, 21).byte(), "unequal"),
+        (torch.zeros(1, 3, 20, 20).byte(), torch.zeros(1, 3, 20, 21).byte(), "of different shapes"),
     ],
 )
 def test_other_things_than_8_bit_images_are_refused(a: Tensor, b: Tensor, message: str) -> None:

@@ -146,7 +146,7 @@ def test_offline_nothing_is_downloaded(switch: str, monkeypatch: pytest.MonkeyPa
 
 def test_a_network_that_predictions_with_nan_is_named(tmp_path: Path) -> None:
     broken = write_small(tmp_path / "broken.safetensors", scale=float("nan"))
-    with pytest.raises(RunError, match="test_resnet:broken answered with NaN"):
+    with pytest.raises(RunError, match="test_resnet:broken returned NaN"):
         load_classifier(f"{SMALL}:{broken}").logits(images("coffee"))
 
 

@@ -43,7 +43,7 @@ def test_options_stand_in_brackets(text: str, expected: ModelName) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("zoo/cic[decod=mode]", "no option 'decod'.*choose decode, temperature, weights"),
+        ("zoo/cic[decod=mode]", "unknown model option 'decod'.*choose decode, temperature, weights"),
         ("zoo/cic[decode=mode,decode=mean]", "given twice"),
         ("zoo/cic[decode=]", "has no value"),
         ("zoo/cic[temperature=warm]", "must be a number, not 'warm'"),
@@ -92,7 +92,7 @@ def test_a_loaded_model_is_decoded_as_asked_and_stays_what_it_is() -> None:
 
 
 def test_a_decoding_for_several_models_is_refused(crops: Dataset) -> None:
-    with pytest.raises(UserError, match=r"decode=mode does not say which of 2 models.*zoo/cic\[decode=mode\]"):
+    with pytest.raises(UserError, match=r"decode=mode is ambiguous for 2 models.*zoo/cic\[decode=mode\]"):
         load_models(RunConfig([CIC, "zoo/l2"], ["auc"], crops, decode="mode"))
 
 

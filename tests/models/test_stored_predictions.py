@@ -106,7 +106,7 @@ REFUSED: dict[str, tuple[Change, str, str]] = {
     "a network's own size": (lambda _, one: one.resize((24, 24)), "native", "24x24 for an image of 72x48"),
     "squashed to another size": (lambda _, one: one.resize((32, 32)), "squash64", "aspect ratio"),
     "one of them": (lambda i, one: one.crop((0, 0, 40, 48)) if i == 3 else one, "native", "1 of 8 .*first 03.png"),
-    "turned": (lambda _, one: one.transpose(Image.Transpose.ROTATE_90), "squash64", "8 of 8 .*turned by 90"),
+    "turned": (lambda _, one: one.transpose(Image.Transpose.ROTATE_90), "squash64", "8 of 8 .*rotated by 90"),
     "turned and smaller": (lambda _, one: one.rotate(90, expand=True).resize((24, 36)), "native", "turned"),
     "whole where its center is wanted": (lambda _, one: one.resize((32, 32)), "center32", "preprocessing=squash32"),
     "whole where its central square is wanted": (
@@ -150,7 +150,7 @@ def test_a_rotation_that_a_model_did_not_apply_is_refused(tmp_path: Path, prepro
         save(tmp_path / name, [image if turn is None else image.transpose(turn) for image in images])
     notes, _, _ = measured(tmp_path, images, tmp_path / "standing", preprocessing)
     assert notes == []
-    with pytest.raises(UserError, match="8 of 8 predictions are turned by 90 degrees"):
+    with pytest.raises(UserError, match="8 of 8 predictions are rotated by 90 degrees"):
         measured(tmp_path, images, tmp_path / "lying", preprocessing)
 
 
@@ -170,7 +170,7 @@ TOLD: dict[str, tuple[Change, str, Sequence[str]]] = {
     "as the preprocessing": (
         lambda _, one: one.resize((64, 64), 3),
         "squash64",
-        ["8 of 8 .* as squash64 gives"],
+        ["8 of 8 .* had the size of squash64"],
     ),
     "its center": (
         lambda _, one: center32(one),

@@ -217,7 +217,7 @@ def test_a_model_without_features(sets: tuple[Dataset, Dataset], tmp_path: Path)
 def test_features_that_are_no_numbers(sets: tuple[Dataset, Dataset], tmp_path: Path) -> None:
     model = Blocks().eval()
     model.spoilt = "conv1"
-    with pytest.raises(RunError, match="no numbers"):
+    with pytest.raises(RunError, match="NaN or infinity in layer"):
         probed(sets, tmp_path, model)
 
 
@@ -286,7 +286,7 @@ def test_python_takes_the_sets_by_role(sets: tuple[Dataset, Dataset], tmp_path: 
     for data, message in (
         ({"train": sets[0]}, "there are no images in the role 'test'"),
         ({**folders, "held": sets[0]}, "take[s]? no images in the role 'held'"),
-        (sets[1], "needs images in the role 'train'"),
+        (sets[1], "needs images for the role 'train'"),
     ):
         with pytest.raises(UserError, match=message):
             colorbench.run(loaded(Blocks().eval()), "linear-probe", data, **options)

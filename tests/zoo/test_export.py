@@ -111,7 +111,7 @@ def test_the_form_of_a_plugin_is_exported_through_its_adapter(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("file", "message"), [("net.onnx", "there already (.*net.toml)"), ("other.bin", "rite other.onnx")]
+    ("file", "message"), [("net.onnx", "already exists .*net.toml"), ("other.bin", "rite other.onnx")]
 )
 def test_the_command_writes_no_file_over_another(
     file: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
