@@ -119,7 +119,10 @@ def test_names_by_list_and_pattern() -> None:
         expand_names(["zoo/x*"])
 
 
-def test_a_pattern_leaves_out_models_whose_weights_are_not_here(images: Path, tmp_path: Path) -> None:
+def test_a_pattern_leaves_out_models_whose_weights_are_not_here(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # --offline sets it for the whole process: put back afterwards
     flags = ("-p", "auc", "-d", images, "-o", tmp_path, "--limit", 2, "--no-baselines", "--offline")
     done = run("-m", "zoo/eccv*", "-m", "zoo/gray", *flags)
     assert done.exit_code == 0, done.output
