@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Limit, ListFile, choice
+from colorbench.cli.options import Data, Debug, Limit, ListFile, choice
 from colorbench.errors import RunError
 
 
 def inputs(
     ctx: typer.Context,
-    data: Annotated[str, typer.Option("--data", "-d", metavar="DIR", help="Dataset: a folder or a name.")],
+    data: Data,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the PNG files and manifest.json.")
     ],

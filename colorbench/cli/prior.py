@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Json, Limit, ListFile
+from colorbench.cli.options import Data, Debug, Json, Limit, ListFile
 from colorbench.cli.standard_output import print_result
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ BATCH = 16
 
 def prior(
     ctx: typer.Context,
-    data: Annotated[str, typer.Option("--data", "-d", metavar="DIR", help="Dataset: a folder or a name.")],
+    data: Data,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE.npy", help="Output file; FILE.json is written beside it.")
     ],

@@ -6,6 +6,7 @@ Parameters, notes and missing choices were read from the named commits. The figu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from colorbench.results import PresetSource
 from protocols.published import Preset, tabled
@@ -52,7 +53,8 @@ _UNICOLOR = PresetSource(
     published=("UniColor: FID 9.46, CF 39.01, LPIPS .1945 (5 images of each class of ImageNet; the list is unknown)",),
 )
 _DDCOLOR = PresetSource(
-    source="DDColor (ICCV 2023): piddnad/DDColor at 2adb63f, basicsr/metrics/*.py, options/train/train_ddcolor.yml",
+    source="DDColor (ICCV 2023): piddnad/DDColor at 2adb63f, basicsr/metrics/*.py, options/train/train_ddcolor.yml; "
+    "geometry by the author (piddnad/DDColor#9)",
     metrics=("psnr", "cf_abs", "delta_cf_abs_of_means"),
     missing=(
         "the script of the paper's tables was not released; PSNR and its border of 4 pixels are a line of the training "
@@ -110,12 +112,9 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "ddcolor-val5k": Preset(
         {"preprocessing": "cropsquare256-bilinear-aa", "psnr_infinite": "drop", "border": 4},
-        PresetSource(
-            source=f"{_DDCOLOR.source}; geometry by the author (piddnad/DDColor#9)",
-            metrics=_DDCOLOR.metrics,
+        replace(
+            _DDCOLOR,
             dataset="imagenet-val5k",
-            missing=_DDCOLOR.missing,
-            notes=_DDCOLOR.notes,
             published=(
                 tabled("DDColor-large", "ImageNet val5k", "3.92 38.26 0.05 23.85"),
                 tabled("DDColor-tiny", "ImageNet val5k", "4.38 37.66 0.55 23.54"),
@@ -124,12 +123,9 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "ddcolor": Preset(
         {"preprocessing": "squash256-bilinear", "psnr_infinite": "drop", "border": 4},
-        PresetSource(
-            source=f"{_DDCOLOR.source}; geometry by the author (piddnad/DDColor#9)",
-            metrics=_DDCOLOR.metrics,
+        replace(
+            _DDCOLOR,
             dataset="imagenet-val50k, ade20k-val, COCO-Stuff val",
-            missing=_DDCOLOR.missing,
-            notes=_DDCOLOR.notes,
             published=(
                 tabled("DDColor-large", "ImageNet val50k", "0.96 38.65 0.44 23.74"),
                 tabled("DDColor-large", "COCO-Stuff", "5.18 38.48 0.24 22.85"),
