@@ -63,9 +63,10 @@ def show_results(
             except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
                 closing.console.print(f"the report could not be written: {error}", soft_wrap=True, markup=False)
         if how.format == "markdown":
-            # Not through the console, which would break the lines of a wide table.
+            # Without the console's own breaks, which would cut the lines of a wide table.
             text = f"**{members[0].protocol.name}**, {members[0].dataset.n_evaluated} images of"
-            print_table(f"{text} {members[0].dataset.name}\n\n{as_markdown(beside, spec.headline)}\n", how)
+            table = f"{text} {members[0].dataset.name}\n\n{as_markdown(beside, spec.headline)}\n"
+            closing.console.print(table, soft_wrap=True, markup=False, highlight=False)
             continue
         if len(members) == 1 or how.verbose:
             for record, folder in zip(members, folders, strict=True):
@@ -84,12 +85,6 @@ def show_results(
     if how.json:
         texts = [record.model_dump_json(indent=1) for record in asked]
         print_result(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
-
-
-def print_table(text: str, how: Shown) -> None:
-    """Print a table to standard output, or to standard error where that is for JSON."""
-    closing = console(text_to_stderr=how.json)
-    closing.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
 def _of(record: Record) -> tuple[str, str]:
