@@ -128,9 +128,9 @@ class OnnxColorizer:
         if wanted.squash.startswith("pillow") and size != lightness.shape[-2:]:
             levels = pillow_resized(lightness, size, wanted.squash.removeprefix("pillow-"))  # L again
         if wanted.form == "lightness":
-            levels = _squashed(levels, size, wanted.squash).clamp(0, 100) / 100
+            levels = _at_size(levels, size, wanted.squash).clamp(0, 100) / 100
         else:
-            levels = _squashed(_gray(levels), size, wanted.squash).clamp(0, 1)
+            levels = _at_size(_gray(levels), size, wanted.squash).clamp(0, 1)
         values = levels * (wanted.high - wanted.low) + wanted.low
         if wanted.form == "gray-rgb":
             values = values.expand(-1, 3, -1, -1)
@@ -276,14 +276,14 @@ def _gray(lightness: Tensor) -> Tensor:
     return lab_to_rgb(neutral)[:, 1:2]
 
 
-def _squashed(levels: Tensor, size: tuple[int, int], kernel: str) -> Tensor:
-    if levels.shape[-2:] == size:
-        return levels
+def _at_size(maps: Tensor, size: tuple[int, int], kernel: str) -> Tensor:
+    if maps.shape[-2:] == size:
+        return maps
     if kernel.endswith("-aa"):
-        return resized(levels, size, kernel.removesuffix("-aa"))
-    if kernel == "area":
-        return interpolate(levels, size, mode="area")
-    return interpolate(levels, size, mode=kernel, align_corners=False)
+        return resized(maps, size, kernel.removesuffix("-aa"))
+    if kernel in ("area", "nearest"):
+        return interpolate(maps, size, mode=kernel)
+    return interpolate(maps, size, mode=kernel, align_corners=False)
 
 
 def _colors(output: OutputTable, values: Tensor, lightness: Tensor, size: tuple[int, int]) -> Tensor:
@@ -297,13 +297,7 @@ def _colors(output: OutputTable, values: Tensor, lightness: Tensor, size: tuple[
                 what = f"its RGB output is {low:.3g} to {high:.3g}; the contract says {output.low:g} to {output.high:g}"
                 raise UserError(what, hint="correct low and high of [output], or of [input]")
         values = stated.clamp(0, 1) if output.form == "rgb" else (2 * stated - 1) * AB_RANGE
-    if values.shape[-2:] != size:
-        if output.upsample == "bilinear-aa":
-            values = resized(values, size, "bilinear")
-        elif output.upsample == "nearest":
-            values = interpolate(values, size, mode="nearest")
-        else:
-            values = interpolate(values, size, mode=output.upsample, align_corners=False)
+    values = _at_size(values, size, output.upsample)
     if output.form == "rgb":
         values = values.clamp(0, 1)  # bicubic overshoots
         if output.keep == "lightness":
