@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +41,29 @@ def _keep_standard_output(context: typer.Context, wanted: bool) -> bool:
     return wanted
 
 
+def _no_downloads(context: typer.Context, wanted: bool) -> bool:
+    # Before the hub's client is imported, which reads it once; a caller of the command has it back afterwards.
+    if wanted and not context.resilient_parsing:
+        context.with_resource(_variable("HF_HUB_OFFLINE", "1"))
+    return wanted
+
+
+@contextlib.contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+Offline = Annotated[
+    bool, typer.Option("--offline", callback=_no_downloads, is_eager=True, help="Do not download anything.")
+]
 Json = Annotated[
     bool,
     typer.Option(

@@ -21,6 +21,7 @@ from colorbench.cli.options import (
     Json,
     Limit,
     ListFile,
+    Offline,
     Temperature,
     Weights,
     choice,
@@ -105,7 +106,7 @@ def run(
         int | None,
         typer.Option("--workers", "-j", min=0, metavar="N", help="Data-loading threads [default: one per core]."),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not download anything.")] = False,
+    offline: Offline = False,
     format: Format = "text",
     explain: Explain = False,
     verbose: Annotated[
@@ -121,11 +122,6 @@ def run(
     OUTPUT/MODEL/PROTOCOL/DATASET-KEY/ with record.json, per-image scores, thumbnails and report.html. Interrupted
     runs resume; finished runs are read from disk.
     """
-    import os
-
-    if offline:
-        os.environ["HF_HUB_OFFLINE"] = "1"  # read by the hub's client when it is imported
-
     from colorbench.cli.console import console
     from colorbench.cli.interrupt import tell_when_interrupted
     from colorbench.cli.model_names import expand_names

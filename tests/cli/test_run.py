@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -122,13 +123,14 @@ def test_names_by_list_and_pattern() -> None:
 def test_a_pattern_leaves_out_models_whose_weights_are_not_here(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # --offline sets it for the whole process: put back afterwards
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     flags = ("-p", "auc", "-d", images, "-o", tmp_path, "--limit", 2, "--no-baselines", "--offline")
     done = run("-m", "zoo/eccv*", "-m", "zoo/gray", *flags)
     assert done.exit_code == 0, done.output
     assert "zoo/eccv16 is left out" in done.stderr
     assert run("-m", "zoo/eccv16", *flags).exit_code == 2
     assert "has its weights here" in run("-m", "zoo/eccv*", *flags).stderr
+    assert "HF_HUB_OFFLINE" not in os.environ, "the switch belongs to its command"
 
 
 def test_json_is_the_record_alone(finished, images: Path) -> None:
