@@ -76,6 +76,7 @@ class AucProtocol:
         title="Area under the curve of color error",
         parameters={"prior": SHIPPED_PRIOR, "preprocessing": "squash256", "convention": "trapezoid", "ab": "rgb8"},
         metrics=(RAW, REBALANCED, STABLE),
+        category="Fidelity",
         headline="auc_rebalanced_stable",
         presets={
             # The paper specifies neither size nor integration rule; with these, gray has its published value. The paper

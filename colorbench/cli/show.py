@@ -165,6 +165,7 @@ def protocol(name: str) -> dict[str, Any]:
         "name": name,
         "title": spec.title,
         "version": spec.version,
+        "category": spec.category,
         **({"sets": dict(sets)} if at else {}),
         **(source.described(name) if source else {}),
         "parameters": {key: f"{value}; {helps[key]}" if key in helps else value for key, value in values.items()},

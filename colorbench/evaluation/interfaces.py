@@ -51,6 +51,9 @@ class ProtocolSpec:
     """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
     needs: tuple[str, ...] = ()
     """Capabilities that a model must have, by interface name (``HasFeatures``)."""
+    category: str = "Other"
+    """What it measures, as the heading under which leaderboards list it: ``Fidelity``, ``Distribution``, ``Semantics``,
+    ``Representation``, ``People``, or a heading of your own."""
 
     @property
     def preset_names(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from colorbench.verification import verify
 NAME = re.compile(r"(?:[a-z0-9][a-z0-9._-]*/)?[a-z][a-z0-9_]*(?:-[a-z0-9_]+)*")
 WRONG = ("no-such-value", "nan", "-1")
 """Values that few parameters take; a number is none of the first two."""
+LONGEST_CATEGORY = 40
 ROW_TOLERANCE = 1e-5
 """Of a value's size, at least 1: the library's one tolerance for rows."""
 
@@ -46,6 +47,8 @@ def _faults(subject: ProtocolSubject) -> Iterator[str]:
         yield f"the version is {spec.version!r}, not an integer of at least 1"
     if not spec.title.strip():
         yield "it has no title"
+    if not (spec.category.strip() and spec.category.isprintable() and len(spec.category) <= LONGEST_CATEGORY):
+        yield f"the category {spec.category!r} is not a heading of 1 to {LONGEST_CATEGORY} characters"
     if missing := sorted(set(spec.parameters) - set(spec.parameter_help)):
         yield f"the parameter {missing[0]!r} has no help"
     for what in ("parameter_help", "choices", "keywords"):

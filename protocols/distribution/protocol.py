@@ -43,6 +43,7 @@ class DistributionProtocol:
             "lossy": "refuse",
         },
         metrics=(KID_PAIRED, KID, FRECHET, FLOOR),
+        category="Distribution",
         headline=KID_PAIRED.name,
         presets={f"distribution@{name}": preset.parameters for name, preset in PRESETS.items()},
         preset_sources={name: preset.source for name, preset in PRESETS.items()},

@@ -64,6 +64,7 @@ class FidelityProtocol:
             "patch": 0,
         },
         metrics=METRICS,
+        category="Fidelity",
         headline=DIFFERENCE.name,
         presets={f"fidelity@{name}": preset.parameters for name, preset in PRESETS.items()},
         preset_sources={name: preset.source for name, preset in PRESETS.items()},

@@ -48,6 +48,7 @@ class HumanStudyProtocol:
             "exposure": 1000,
         },
         metrics=METRICS,
+        category="People",
         headline=HEADLINE,
         presets={
             name: {{"sentinel_share": "sentinels"}.get(key, key): value for key, value in preset.items()}

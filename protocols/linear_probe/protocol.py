@@ -76,6 +76,7 @@ class LinearProbeProtocol:
             "storage": "float32",
         },
         metrics=(ACCURACY,),
+        category="Representation",
         headline="top1",
         presets={
             # The crops and mirrors of the released code need new features at every step: see docs/linear-probe.md.

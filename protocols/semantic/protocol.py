@@ -33,6 +33,7 @@ class SemanticProtocol:
         title="Semantic interpretability: classification of colorized images",
         parameters={"classifiers": PACKAGED_CLASSIFIER, "preprocessing": "native", "crop": "none", "labels": "use"},
         metrics=SCORES,
+        category="Semantics",
         headline=AGREEMENT.name,
         choices={"crop": ("none", "timm"), "labels": ("use", "ignore")},
         parameter_help={

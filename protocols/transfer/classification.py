@@ -105,6 +105,7 @@ class TransferClassificationProtocol:
         title="Transfer to classification",
         parameters={**DEFAULTS, "dims": 4000, "rule": "auto", "views": "full"},
         metrics=(MAP, TOP1),
+        category="Representation",
         headline="map",
         choices={"rule": ("auto", "voc07", "voc10", "sklearn"), "views": ("full", "ten-crop")},
         parameter_help={

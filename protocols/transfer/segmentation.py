@@ -88,6 +88,7 @@ class TransferSegmentationProtocol:
         title="Transfer to segmentation",
         parameters={**DEFAULTS, "hidden": 128},
         metrics=(MEAN_IOU, PIXELS),
+        category="Representation",
         headline="mean_iou",
         parameter_help={**HELP, "hidden": "channels of the head's 3x3 convolution"},
         needs=("HasFeatures",),
