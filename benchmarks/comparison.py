@@ -24,7 +24,14 @@ from benchmarks.packaged import crops
 from colorbench.data import open_dataset
 from colorbench.evaluation import RunConfig, record_folder, run
 from colorbench.results import PairedRuns, load_run, pair_runs
-from colorbench.stats import bootstrap_weights, effect_size, images_needed, paired_interval, rank_models, sign_flip_p
+from colorbench.stats import (
+    bootstrap_weights,
+    effect_size,
+    images_needed,
+    paired_interval,
+    rank_models,
+    sign_flip_p,
+)
 
 MODELS = ("zoo/cic", "zoo/cic.untrained", "zoo/gray", "zoo/constant", "zoo/mean-color", "zoo/random", "zoo/half-chroma")
 METRICS = ("auc_raw", "auc_rebalanced_stable")

@@ -17,7 +17,7 @@ from pathlib import Path
 # The records are made as the tests make theirs.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from leaderboards.output import build_files
+from leaderboards.board_files import build_files
 from tests.support.board import copy, folders, measured, synthetic
 
 MODELS, IMAGES = 8, 1000

@@ -12,8 +12,8 @@ import math
 import numpy as np
 
 from colorbench.stats import paired_resamples, share_above, two_level_bootstrap
-from protocols.human_study.power.power import blocks
-from protocols.human_study.power.simulation import Plan
+from protocols.human_study.power.simulated_power import blocks
+from protocols.human_study.power.study_simulation import Plan
 
 STUDIES = 1000
 RESAMPLES = 500

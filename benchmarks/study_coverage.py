@@ -19,8 +19,8 @@ from colorbench.stats import (
     two_level_bootstrap,
     two_way_variance,
 )
-from protocols.human_study.power.power import blocks
-from protocols.human_study.power.simulation import Plan
+from protocols.human_study.power.simulated_power import blocks
+from protocols.human_study.power.study_simulation import Plan
 
 STUDIES = 1000
 BOOTSTRAPPED = 200

@@ -27,10 +27,18 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from protocols.human_study.build.assignment import draw_slots
-from protocols.human_study.build.stimuli import files_of
-from protocols.human_study.study.paths import FORM, JSPSYCH, TEXTS
-from protocols.human_study.study.schema import DataPart, Design, Exclusions, Method, Stimulus, StudyImage, StudySettings
+from protocols.human_study.build.stimulus_files import files_of
+from protocols.human_study.build.trial_assignment import draw_slots
+from protocols.human_study.study_folder.design_schema import (
+    DataPart,
+    Design,
+    Exclusions,
+    Method,
+    Stimulus,
+    StudyImage,
+    StudySettings,
+)
+from protocols.human_study.study_folder.file_names import FORM, JSPSYCH, TEXTS
 
 CLIENT = {
     "screen_width": 1280,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from colorbench.reporting import too_few_images
 from colorbench.stats import MINIMUM_IMAGES
 from colorbench.verification import PROMISE
-from leaderboards.entries import Entry
-from leaderboards.formatting import clean
-from leaderboards.schema import Badge
+from leaderboards.board_schema import Badge
+from leaderboards.collected_records import Entry
+from leaderboards.untrusted_text import clean
 
 SMOKE_TEST = "smoke test"
 NOT_VERIFIED = "not verified"

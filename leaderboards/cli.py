@@ -78,7 +78,7 @@ def build(
     """
     from colorbench.cli import choice
     from colorbench.errors import UserError
-    from leaderboards.output import build_files
+    from leaderboards.board_files import build_files
 
     choice(gallery_size, ("small", "large"), "--gallery-size")
     if output.suffix not in (".html", ".htm"):
@@ -120,7 +120,7 @@ def view(
     arrive. Stop it with Ctrl-C.
     """
     from colorbench.errors import UserError
-    from leaderboards.view import LiveBoard, server
+    from leaderboards.live_board import LiveBoard, server
 
     folders = results or [Path("runs")]
     for folder in folders:

@@ -15,10 +15,10 @@ import numpy as np
 
 from colorbench.data import id_hash
 from colorbench.results import SavedImage
-from leaderboards.entries import Entry
-from leaderboards.formatting import clean
+from leaderboards.board_schema import Board, Column
+from leaderboards.collected_records import Entry
 from leaderboards.saved_images import SavedBy, Size, agreed, embedded, large_prediction, saved_images
-from leaderboards.schema import Board, Column
+from leaderboards.untrusted_text import clean
 
 BUDGETS: Mapping[Size, int] = {"small": 3_200_000, "large": 16_000_000}
 """Maximum size in bytes of all images of a page, before base64 encoding (a third more)."""

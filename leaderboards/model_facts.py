@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from colorbench.results import DatasetPart, Record
 from leaderboards.badges import badges_of
-from leaderboards.entries import Entry
-from leaderboards.formatting import clean, count, stated
-from leaderboards.schema import Source
+from leaderboards.board_schema import Source
+from leaderboards.collected_records import Entry
+from leaderboards.untrusted_text import clean, count, stated
 
 Facts = tuple[tuple[str, str], ...]
 

@@ -25,7 +25,7 @@ from colorbench.errors import UserError
 from colorbench.models import GRAY_MODEL, TRUTH_MODEL
 from colorbench.results import INDEX_NAME, SavedImage
 from colorbench.storage import MEGABYTE, is_inside, read_plain
-from leaderboards.entries import Entry
+from leaderboards.collected_records import Entry
 
 Size = Literal["small", "large"]
 Kind = Literal["truth", "gray"]

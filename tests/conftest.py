@@ -60,7 +60,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.fixture
 def only_the_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the check before a pass, for tests that count what a model is asked for."""
-    monkeypatch.setattr("colorbench.evaluation.finish.check_models", lambda *_: {})
+    monkeypatch.setattr("colorbench.evaluation.task_records.check_models", lambda *_: {})
 
 
 @pytest.fixture(scope="module")

@@ -39,11 +39,11 @@ from colorbench.data import Dataset, open_dataset
 from colorbench.evaluation import RunConfig, get_protocol, run
 from colorbench.models import save_weights
 from colorbench.results import MetricSpec, Record, read_record
-from protocols.distribution.presets import PRESETS as DISTRIBUTION_PRESETS
-from protocols.fidelity.presets import PRESETS
+from protocols.distribution.distribution_presets import PRESETS as DISTRIBUTION_PRESETS
+from protocols.fidelity.fidelity_presets import PRESETS
 from protocols.human_study.analysis.fooling_rates import analyze
-from protocols.human_study.analysis.records import write_records
-from protocols.human_study.analysis.responses import study_data_of
+from protocols.human_study.analysis.response_reading import study_data_of
+from protocols.human_study.analysis.study_records import write_records
 from tests.support.probe import write_classes
 from tests.support.study_responses import SENTINEL, make_design, make_study_data
 from tests.support.voc import write_devkit

@@ -30,7 +30,7 @@ from pathlib import Path
 
 # Each process is forked from one that has imported the libraries and done nothing else.
 PROCESSES = multiprocessing.get_context("forkserver")
-LOADED = ["tests.evaluation.test_retrained", "colorbench.evaluation.runner", "colorbench.models.loading"]
+LOADED = ["tests.evaluation.test_retrained", "colorbench.evaluation.runner", "colorbench.models.model_loading"]
 LOADED += ["timm", "sklearn.linear_model", "scipy.stats", "pandas", "pyarrow.parquet"]
 LOADED += ["protocols.auc", "protocols.fidelity", "protocols.semantic"]
 OLD, NEW_WEIGHTS, NEW_SOURCE = "old", "new weights", "new source"
@@ -55,13 +55,13 @@ def train(folder: Path, state: str) -> str:
 
 def measure(protocol: str, sets: Path, model: str, output: Path, told: Connection) -> None:
     """Run in this process: tells when measuring begins, and the key and the numbers at the end."""
-    from colorbench.evaluation import finish, runner
+    from colorbench.evaluation import runner, task_records
     from colorbench.models import load_model
     from colorbench.results import shard
     from tests.evaluation import test_retrained
 
     shard.SHARD = 2
-    finish.check_models = lambda *_: {}  # writes nothing, and would take most of the time
+    task_records.check_models = lambda *_: {}  # writes nothing, and would take most of the time
     request = test_retrained.requests(sets)[protocol](load_model(model), output)
     told.send(None)
     record = runner.run(request)[0]

@@ -22,9 +22,9 @@ MODULES = ("colorbench", "colorbench.errors", *(f"colorbench.{package}" for pack
 """What is public: all other modules are private to the library."""
 SCHEMAS = {
     "record": ("colorbench.results.record", "Record"),
-    "comparison": ("colorbench.results.comparison", "Comparison"),
-    "verification": ("colorbench.verification.schema", "Verification"),
-    "model_card": ("colorbench.models.card", "ModelCard"),
+    "comparison": ("colorbench.results.comparison_schema", "Comparison"),
+    "verification": ("colorbench.verification.verification_schema", "Verification"),
+    "model_card": ("colorbench.models.model_card", "ModelCard"),
 }
 
 
@@ -41,7 +41,7 @@ def snapshots() -> dict[str, str]:
 
 def catalogs() -> dict[Path, str]:
     """``colorbench.json`` of each package of plugins: its path and its text."""
-    from colorbench.catalog import FILE, catalog
+    from colorbench.plugin_descriptions import FILE, catalog
 
     root = FOLDER.parent.parent
     return {

@@ -126,9 +126,9 @@ def opens_a_database(node: ast.AST) -> bool:
 
 PLACES = {
     "records": (makes_a_record, "colorbench.evaluation.build_record"),
-    "renames": (renames_a_file, "colorbench.storage.atomic"),
+    "renames": (renames_a_file, "colorbench.storage.atomic_files"),
     "locks": (locks_a_file, "colorbench.storage.lock"),
-    "the database of a study": (opens_a_database, "protocols.human_study.study.database"),
+    "the database of a study": (opens_a_database, "protocols.human_study.study_folder.study_database"),
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from colorbench import catalog
+from colorbench import plugin_descriptions
 from colorbench.registry import Plugin, registered
 
 
@@ -33,7 +33,7 @@ def test_the_list_imports_neither_torch_nor_a_plugin_that_ships(tmp_path: Path) 
 def test_every_plugin_that_ships_is_in_a_file(kind: Any) -> None:
     for plugin in registered(kind):
         if plugin.distribution == "colorbench":
-            assert catalog._stored(plugin) is not None, plugin.name
+            assert plugin_descriptions._stored(plugin) is not None, plugin.name
 
 
 @pytest.fixture
@@ -44,14 +44,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         folder = tmp_path / "some_colors"
         folder.mkdir()
         (folder / "__init__.py").write_text(
-            "from colorbench.models.card import ModelCard\n\n\nclass Warm:\n    card = ModelCard(title='as imported')\n"
+            "from colorbench.models import ModelCard\n\n\nclass Warm:\n    card = ModelCard(title='as imported')\n"
         )
-        (folder / catalog.FILE).write_text(content)
+        (folder / plugin_descriptions.FILE).write_text(content)
         monkeypatch.syspath_prepend(tmp_path)
         monkeypatch.delitem(sys.modules, "some_colors", raising=False)
         plugin = Plugin("models", "some/warm", "some", "1", EntryPoint("warm", "some_colors:Warm", "colorbench.models"))
         monkeypatch.setattr("colorbench.registry.registered", lambda kind: (plugin,))
-        return catalog.listed("models")
+        return plugin_descriptions.listed("models")
 
     return rows
 

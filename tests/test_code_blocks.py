@@ -37,7 +37,7 @@ PROGRAMS = ("colorbench", "uv", "pip", "torchrun")
 NOT_RUN = {
     "--group test pytest": "this is that command",
     "torchrun --nproc-per-node": "four GPUs, ImageNet, days",
-    "colorbench train zoo/cic": "an hour and a half; tests/training/test_fit.py trains for a few steps",
+    "colorbench train zoo/cic": "an hour and a half; tests/training/test_training_run.py trains for a few steps",
     "weights=full/cic.safetensors": "weights of a training of days",
     "study build": "fetches jsPsych from the npm registry; see tests/protocols/human_study/test_design.py",
     "study serve": "serves until it is stopped; tests/protocols/human_study/test_server.py serves and answers",

@@ -89,9 +89,9 @@ def private_imports(source: str) -> list[str]:
         ("from colorbench.evaluation import ProtocolSpec", False),
         ("from colorbench import run, metrics", False),
         ("import colorbench.stats", False),
-        ("from colorbench.evaluation.engine import run_pass", True),
+        ("from colorbench.evaluation.image_pass import run_pass", True),
         ("def f():\n    from colorbench.evaluation import engine", True),
-        ("import colorbench.evaluation.engine as e", True),
+        ("import colorbench.evaluation.image_pass as e", True),
         ("from colorbench import _api", True),
     ],
 )

@@ -47,7 +47,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
 
 WARM = """
 import torch
-from colorbench.models.card import ModelCard
+from colorbench.models.model_card import ModelCard
 
 class Warm:
     card = ModelCard(title="warm")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from colorbench.data import Dataset, UnreadableImage, open_dataset
-from colorbench.data.decoding import decode_file, decode_pixels
+from colorbench.data.image_decoding import decode_file, decode_pixels
 from colorbench.errors import UserError
 from colorbench.evaluation import DatasetProtocol, ImageProtocol
 from colorbench.models import LoadedModel

@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 from colorbench._api.arguments import Data, Model, as_dataset, as_pixels
-from colorbench._api.messages import LogProgress, names_arguments, rename_flags
+from colorbench._api.errors_and_logging import LogProgress, names_arguments, rename_flags
 from colorbench.data import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import Prediction, predict_images
-from colorbench.evaluation.device import device_of
+from colorbench.evaluation.devices_and_processes import device_of
 from colorbench.evaluation.predict import colorize_image
-from colorbench.models import loading
+from colorbench.models import model_loading
 
 
 @names_arguments
@@ -69,7 +69,7 @@ def predict(
     """
     dataset = as_dataset(data)
     batches = predict_images(
-        loading.load_model(model, decode, temperature),
+        model_loading.load_model(model, decode, temperature),
         dataset if limit is None else dataset.limit(limit),
         preprocessing=preprocessing,
         gray_policy=gray_policy,
@@ -123,6 +123,6 @@ def colorize(
     """
     position = device_of(device)
     name, rgb = as_pixels(image)
-    loaded = loading.load_model(model, decode, temperature)
+    loaded = model_loading.load_model(model, decode, temperature)
     with loaded.at_work(position):
         return Image.fromarray(colorize_image(loaded, rgb, id=name, seed=seed, device=position))

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack, overload
 
 from colorbench._api.arguments import Data, Model, Protocol, as_roles, by_protocol
-from colorbench._api.messages import LogProgress, names_arguments
+from colorbench._api.errors_and_logging import LogProgress, names_arguments
 from colorbench.data import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import ProgressListener, RunConfig
 from colorbench.evaluation import run as run_config
-from colorbench.evaluation.config import Save
-from colorbench.evaluation.resolve import as_protocol, asked_protocols
+from colorbench.evaluation.requested_models_and_protocols import as_protocol, asked_protocols
+from colorbench.evaluation.run_config import Save
 from colorbench.models import BASELINES
 from colorbench.results import Record
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, overload
 
 from colorbench._api.arguments import Data, Protocol, as_dataset, by_protocol
-from colorbench._api.messages import LogProgress, names_arguments
+from colorbench._api.errors_and_logging import LogProgress, names_arguments
 from colorbench.data import Dataset, GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import ProgressListener, RunConfig
 from colorbench.evaluation import run as run_config
-from colorbench.evaluation.resolve import as_protocol
+from colorbench.evaluation.requested_models_and_protocols import as_protocol
 from colorbench.results import Record
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Device, Json
+from colorbench.cli.shared_options import Debug, Device, Json
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import UserError
 
@@ -54,12 +54,12 @@ def check(
     failed. In a test: colorbench.testing.check(NAME).raise_for_failures().
     """
     from colorbench.cli.console import console
-    from colorbench.cli.options import key_values
     from colorbench.cli.run import by_role
+    from colorbench.cli.shared_options import key_values
     from colorbench.cli.standard_output import standard_output_kept
     from colorbench.data import open_dataset
     from colorbench.testing import check as check_target
-    from colorbench.testing.kinds import kind_of
+    from colorbench.testing.check_any_kind import kind_of
 
     kind = kind_of(name)
     for flag, given in (("--param", param), ("--data", data)):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli.options import Contract, Debug, Decode, Device, Temperature, Weights
+from colorbench.cli.shared_options import Contract, Debug, Decode, Device, Temperature, Weights
 from colorbench.errors import RunError, UserError
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def colorize(
     from time import perf_counter
 
     from colorbench.cli.console import console
-    from colorbench.cli.interrupt import tell_when_interrupted
-    from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.interruption import tell_when_interrupted
+    from colorbench.cli.progress_display import ProgressBar
     from colorbench.data import UnreadableImage
-    from colorbench.data.decoding import decode_file
-    from colorbench.evaluation.device import device_of
+    from colorbench.data.image_decoding import decode_file
+    from colorbench.evaluation.devices_and_processes import device_of
     from colorbench.evaluation.predict import colorize_image
     from colorbench.models import load_model
     from colorbench.storage import check_writable
@@ -88,7 +88,7 @@ def targets(
         UserError: for a path that is not there, an empty folder, two images with one target, an image that
             would be replaced by its own result, and (without ``overwrite``) images that are there already.
     """
-    from colorbench.data.walk import check_name, walk
+    from colorbench.data.folder_walk import check_name, walk
 
     plan: dict[Path, Path] = {}
     for given in images:

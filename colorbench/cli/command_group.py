@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperGroup
 
-from colorbench.cli import interrupt
+from colorbench.cli.interruption import INTERRUPTED, current_message
 from colorbench.errors import RunError, UserError
 from colorbench.registry import OWN, Plugin, registered
 
@@ -121,8 +121,8 @@ class VerbGroup(TyperGroup):
             return super().invoke(ctx)
         except UserError as error:
             raise report(ctx, sentence(error), error.exit_code) from error
-        except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interrupt``
-            raise report(ctx, f"interrupted: {interrupt.current_message()}", interrupt.INTERRUPTED, label="") from error
+        except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interruption``
+            raise report(ctx, f"interrupted: {current_message()}", INTERRUPTED, label="") from error
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise

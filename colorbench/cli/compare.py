@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Json
+from colorbench.cli.shared_options import Debug, Json
 from colorbench.cli.standard_output import print_result
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from colorbench.results import Comparison
-    from colorbench.results.comparison import PairedTest
+    from colorbench.results.comparison_schema import PairedTest
 
 MILLION = 1_000_000
 LONGEST_NAME = 38
@@ -57,10 +57,10 @@ def compare(
     images are compared, and printed.
     """
     from colorbench.cli.console import console
-    from colorbench.evaluation.resolve import headline_of
+    from colorbench.evaluation.requested_models_and_protocols import headline_of
     from colorbench.results import load_run
-    from colorbench.results.compare import compare as compare_runs
-    from colorbench.verification.choose_records import choose_common, folder_of_model
+    from colorbench.results.record_comparison import compare as compare_runs
+    from colorbench.verification.record_selection import choose_common, folder_of_model
 
     positions = [folder_of_model(name, results) for name in records]
     folders = choose_common(positions, protocol)
@@ -110,7 +110,7 @@ def differences(tests: Sequence[PairedTest]) -> Table:
     from rich.text import Text
 
     from colorbench.reporting import format_number
-    from colorbench.reporting.format import interval
+    from colorbench.reporting.number_formatting import interval
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")

@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from colorbench.reporting import format_number, too_few_images
-from colorbench.reporting.format import (
+from colorbench.reporting.model_table import cells, columns, in_order
+from colorbench.reporting.number_formatting import (
     baselines,
     difference_from,
     difference_from_constant_color,
@@ -20,7 +21,6 @@ from colorbench.reporting.format import (
     remarks,
     values,
 )
-from colorbench.reporting.summary import cells, columns, in_order
 from colorbench.results import Difference, Metric, Record
 from colorbench.stats import excludes_zero
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Decode, Temperature, Weights
+from colorbench.cli.shared_options import Debug, Decode, Temperature, Weights
 from colorbench.errors import UserError
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.options import Data, Debug, Limit, ListFile, choice
+from colorbench.cli.shared_options import Data, Debug, Limit, ListFile, choice
 from colorbench.errors import RunError
 
 
@@ -42,8 +42,8 @@ def inputs(
     from time import perf_counter
 
     from colorbench.cli.console import console
-    from colorbench.cli.interrupt import tell_when_interrupted
-    from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.interruption import tell_when_interrupted
+    from colorbench.cli.progress_display import ProgressBar
     from colorbench.data import open_dataset
     from colorbench.data.gray_inputs import write_inputs
     from colorbench.storage import check_writable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from colorbench.cli.options import Debug, Json
+from colorbench.cli.shared_options import Debug, Json
 from colorbench.cli.standard_output import print_result
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
 
     Includes those of other installed packages; a broken one is listed with its error.
     """
-    from colorbench.catalog import listed
+    from colorbench.plugin_descriptions import listed
 
     found = {"models": listed("models"), "protocols": listed("protocols"), "datasets": datasets()}
     if json:
@@ -40,7 +40,7 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
 def datasets() -> list[dict[str, Any]]:
     """List the packaged images, and the sets that are known by name (``NAME=DIR``)."""
     from colorbench.data import open_dataset
-    from colorbench.data.listed_set import listed_set
+    from colorbench.data.named_datasets import listed_set
     from colorbench.data.sources.packaged import SAMPLES
     from colorbench.errors import UserError
     from colorbench.registry import registered

@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 
-from colorbench.cli.interrupt import exit_on_interrupt
+from colorbench.cli.interruption import exit_on_interrupt
 
 # Little is imported before Ctrl-C is handled, not even `typing`: it may come at any moment.
 TYPE_CHECKING = False

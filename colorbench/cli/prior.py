@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli.options import Data, Debug, Json, Limit, ListFile
+from colorbench.cli.shared_options import Data, Debug, Json, Limit, ListFile
 from colorbench.cli.standard_output import print_result
 
 if TYPE_CHECKING:
@@ -76,11 +76,11 @@ def count(
     import torch
 
     from colorbench.cli.console import console
-    from colorbench.cli.progress import ProgressBar
+    from colorbench.cli.progress_display import ProgressBar
     from colorbench.color import ab_bins, rgb_to_lab
     from colorbench.color.prior import from_counts, hard_counts, soft_counts
     from colorbench.data import get_preprocessing, load_batches, open_dataset
-    from colorbench.data.loader import SkippedImage
+    from colorbench.data.batch_loader import SkippedImage
     from colorbench.errors import RunError
 
     dataset = open_dataset(data, list_file=list_file)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from colorbench.cli.options import (
+from colorbench.cli.shared_options import (
     FORMATS,
     Contract,
     Debug,
@@ -123,15 +123,15 @@ def run(
     runs resume; finished runs are read from disk.
     """
     from colorbench.cli.console import console
-    from colorbench.cli.interrupt import tell_when_interrupted
+    from colorbench.cli.interruption import tell_when_interrupted
     from colorbench.cli.model_names import expand_names
-    from colorbench.cli.progress import ProgressBar
-    from colorbench.cli.results import Shown, show_results
+    from colorbench.cli.progress_display import ProgressBar
+    from colorbench.cli.run_output import Shown, show_results
     from colorbench.data import open_dataset
     from colorbench.evaluation import RunConfig, get_protocol
     from colorbench.evaluation import run as measure
-    from colorbench.evaluation.device import processes
-    from colorbench.evaluation.resolve import check_roles
+    from colorbench.evaluation.devices_and_processes import processes
+    from colorbench.evaluation.requested_models_and_protocols import check_roles
     from colorbench.models import load_model, split_names
     from colorbench.storage import check_writable
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.options import FORMATS, Debug, Explain, Format, Json, Limit, ListFile, choice
+from colorbench.cli.shared_options import FORMATS, Debug, Explain, Format, Json, Limit, ListFile, choice
 from colorbench.cli.standard_output import standard_output_kept
 
 
@@ -48,9 +48,9 @@ def score(
     """
     from colorbench._api.score import scored
     from colorbench.cli.console import console
-    from colorbench.cli.progress import ProgressBar
-    from colorbench.cli.results import Shown, show_results
+    from colorbench.cli.progress_display import ProgressBar
     from colorbench.cli.run import parameters
+    from colorbench.cli.run_output import Shown, show_results
     from colorbench.data import open_dataset
 
     choice(format, FORMATS, "--format")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from colorbench.cli.options import Debug, Json
+from colorbench.cli.shared_options import Debug, Json
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import MissingWeightsError, UserError
 
@@ -48,7 +48,7 @@ def describe(name: str) -> dict[str, Any]:
     Raises:
         UserError: for an unknown name, suggesting the nearest of all kinds.
     """
-    from colorbench.cli.show_record import describe_record, record_position
+    from colorbench.cli.record_details import describe_record, record_position
     from colorbench.data.sources.packaged import SAMPLES
     from colorbench.registry import nearest, registered
 
@@ -69,10 +69,10 @@ def describe(name: str) -> dict[str, Any]:
 
 def model(name: str) -> dict[str, Any]:
     """Return a model's card, its tags and training presets."""
-    from colorbench.models import interfaces as capabilities
+    from colorbench.models import colorizer_interfaces as capabilities
     from colorbench.models import load_model, model_factory, tags_of
-    from colorbench.models.download import without_downloads
-    from colorbench.models.names import IMAGES, ONNX, parse_name
+    from colorbench.models.model_names import IMAGES, ONNX, parse_name
+    from colorbench.models.weights_download import without_downloads
 
     try:
         with without_downloads():
@@ -107,7 +107,7 @@ def model(name: str) -> dict[str, Any]:
 
 def listed_dataset(name: str) -> dict[str, Any]:
     """Return the details of a named dataset."""
-    from colorbench.data.listed_set import listed_set
+    from colorbench.data.named_datasets import listed_set
 
     found = listed_set(name)
     stems = sorted(found.checked_stems(name))
@@ -132,7 +132,7 @@ def model_without_weights(name: str, error: MissingWeightsError) -> dict[str, An
         MissingWeightsError: for a model whose class has no card.
     """
     from colorbench.models import ModelCard, model_factory, tags_of
-    from colorbench.models.names import parse_name
+    from colorbench.models.model_names import parse_name
 
     factory = model_factory(parse_name(name).name)
     card = getattr(factory, "card", None)

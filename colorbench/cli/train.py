@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Figures, key_values
+from colorbench.cli.shared_options import Debug, Figures, key_values
 
 
 def train(
@@ -68,15 +68,15 @@ def train(
     import torch
     from rich.console import Console
 
-    from colorbench.cli.interrupt import tell_when_interrupted
-    from colorbench.cli.progress import TrainingProgress
+    from colorbench.cli.interruption import tell_when_interrupted
+    from colorbench.cli.progress_display import TrainingProgress
     from colorbench.data import open_dataset
     from colorbench.errors import UserError
     from colorbench.models import model_factory
     from colorbench.storage import check_writable
     from colorbench.training import TrainerOptions
-    from colorbench.training.fit import TrainingConfig, name_sources
-    from colorbench.training.fit import train as train_model
+    from colorbench.training.training_run import TrainingConfig, name_sources
+    from colorbench.training.training_run import train as train_model
 
     tell_when_interrupted("run the same command to resume from the last checkpoint")
     factory = model_factory(model)

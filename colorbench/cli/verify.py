@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from colorbench.cli.options import Debug, Device, Json, ListFile, Weights
+from colorbench.cli.shared_options import Debug, Device, Json, ListFile, Weights
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import UserError
 
@@ -69,9 +69,9 @@ def verify(
     from colorbench.cli.console import console
     from colorbench.storage import write_atomic
     from colorbench.verification import verify as check
-    from colorbench.verification.choose_records import choose_record, dataset_name, images_of
-    from colorbench.verification.remeasure import Wanted
-    from colorbench.verification.rerun import rerunner
+    from colorbench.verification.record_selection import choose_record, dataset_name, images_of
+    from colorbench.verification.rerun_comparison import rerunner
+    from colorbench.verification.rerun_measurement import Wanted
 
     folder = choose_record(record, protocol, dataset_name(data))
     if output is not None and output.resolve().parent == folder.resolve():

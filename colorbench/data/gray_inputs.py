@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from colorbench.color import lab_to_rgb8, rgb_to_lab
+from colorbench.data.batch_loader import SkippedImage, decoding_threads, load_batches
 from colorbench.data.dataset import Dataset
-from colorbench.data.loader import SkippedImage, decoding_threads, load_batches
-from colorbench.data.manifest import FILE, Gray, InputImage, Manifest
-from colorbench.data.names import prediction_names
+from colorbench.data.input_manifest import FILE, Gray, InputImage, Manifest
+from colorbench.data.name_matching import prediction_names
 from colorbench.data.preprocessing import get_preprocessing
 from colorbench.errors import UserError
 from colorbench.storage import version_of, write_atomic

@@ -10,10 +10,10 @@ import torch
 
 from colorbench.data import Dataset, GrayPolicy
 from colorbench.errors import RunError
-from colorbench.evaluation import aggregate
-from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.interfaces import ProtocolContext, ProtocolResult, ProtocolSpec
-from colorbench.evaluation.run_location import Located
+from colorbench.evaluation import metric_aggregation
+from colorbench.evaluation.protocol_interfaces import ProtocolContext, ProtocolResult, ProtocolSpec
+from colorbench.evaluation.record_reuse import Located
+from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.models import LoadedModel, ModelCard, find_overlap
 from colorbench.results import (
     CurvePart,
@@ -211,8 +211,8 @@ def write_result(
         ),
         metrics=outcome.metrics,
         differences=outcome.differences,
-        curves=aggregate.curves_of(outcome.summary),
-        notes=[*aggregate.few_images_note(len(rows)), *copy_notes(rows), *outcome.summary.notes],
+        curves=metric_aggregation.curves_of(outcome.summary),
+        notes=[*metric_aggregation.few_images_note(len(rows)), *copy_notes(rows), *outcome.summary.notes],
         execution=execution_part(context.settings, len(rows) + len(rows.copies), outcome.seconds),
         command=context.request.command,
         files=files,

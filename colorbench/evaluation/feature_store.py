@@ -27,14 +27,14 @@ from torch import Tensor
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, LoadedBatch, check_contents, contents_of, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import ExecutionConfig
-from colorbench.evaluation.interfaces import ThroughputMeter
-from colorbench.evaluation.run_location import folder_of
+from colorbench.evaluation.protocol_interfaces import ThroughputMeter
+from colorbench.evaluation.record_reuse import folder_of
+from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.models import FeatureExtractor, FeatureSpec, chosen_layers, library_code
 from colorbench.results import Shard, first_positions, without_copies
 from colorbench.results.shard import shard_count, shard_samples, shard_start
 from colorbench.storage import Lock, digest_of, write_atomic
-from colorbench.storage.atomic import writing
+from colorbench.storage.atomic_files import writing
 
 FORMAT = 1
 """Raised when the same key would hold other numbers."""

@@ -14,13 +14,13 @@ from torch.nn.functional import interpolate
 
 from colorbench.color import lab_to_rgb8, rgb_to_lab
 from colorbench.data import Dataset, GrayPolicy, get_preprocessing, load_batches
-from colorbench.data.loader import decoding_threads
+from colorbench.data.batch_loader import decoding_threads
 from colorbench.errors import RunError
-from colorbench.evaluation.batch import GroundTruth, Prediction
-from colorbench.evaluation.device import device_of, dtype_of, numerics
+from colorbench.evaluation.devices_and_processes import device_of, dtype_of, numerics
+from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
-from colorbench.models.guard import one_line
-from colorbench.models.stored_predictions import prepare
+from colorbench.models.foreign_code import one_line
+from colorbench.models.stored_prediction_checks import prepare
 
 FARTHEST = 10_000.0
 """No color is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""

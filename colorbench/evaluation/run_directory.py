@@ -22,10 +22,10 @@ import numpy as np
 
 from colorbench.errors import RunError
 from colorbench.results import Files, Shard, first_positions, without_copies
-from colorbench.results.rows import rows_bytes
+from colorbench.results.rows_parquet import rows_bytes
 from colorbench.results.shard import StoredArrays, key_of, merge, pack, shard_count, unpack
 from colorbench.storage import Lock, file_sha256, write_atomic
-from colorbench.storage.atomic import atomic_file, rename, write_once, writing
+from colorbench.storage.atomic_files import atomic_file, rename, write_once, writing
 from colorbench.storage.npz import write_npz
 
 

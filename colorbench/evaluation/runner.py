@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
-from colorbench.evaluation import device
-from colorbench.evaluation.config import RunConfig, check, execution_config
-from colorbench.evaluation.finish import make_records
-from colorbench.evaluation.interfaces import DatasetProtocol, NullProgress, ProgressListener, ProtocolContext
-from colorbench.evaluation.resolve import missing_capability, resolve
+from colorbench.evaluation import devices_and_processes
+from colorbench.evaluation.evaluation_tasks import Run, tasks_of
+from colorbench.evaluation.protocol_interfaces import DatasetProtocol, NullProgress, ProgressListener, ProtocolContext
+from colorbench.evaluation.record_reuse import folder_of, launch_token
+from colorbench.evaluation.requested_models_and_protocols import missing_capability, resolve
+from colorbench.evaluation.run_config import RunConfig, check, execution_config
 from colorbench.evaluation.run_directory import nothing_left_behind
-from colorbench.evaluation.run_location import folder_of, launch_token
-from colorbench.evaluation.tasks import Run, tasks_of
+from colorbench.evaluation.task_records import make_records
 from colorbench.models.fingerprint import model_fingerprint, protocol_code
 from colorbench.results import Record, read_record
 from colorbench.storage import check_writable
@@ -41,7 +41,7 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
     """
     listener = listener or NullProgress()
     check(request)
-    rank, count = device.processes()
+    rank, count = devices_and_processes.processes()
     if count > 1 and not request.resume:
         raise UserError(
             "--no-resume works with one process only", hint="remove the folder of the run, or use another --output"
@@ -55,7 +55,7 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
     request = replace(request, models=resolved.asked)
     ids = [sample.id for sample in resolved.dataset.samples]
     with (
-        device.numerics(request.threads) as threads,
+        devices_and_processes.numerics(request.threads) as threads,
         nothing_left_behind(request.output, alone=count == 1) as folders,
     ):
         context = ProtocolContext(
@@ -77,7 +77,7 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
         for task in tasks:
             if not task.folder.finished():
                 task.located.begin()
-        with device.Residents(context.settings.device) as residents:
+        with devices_and_processes.Residents(context.settings.device) as residents:
             of_all = Run(
                 resolved.dataset, request.limit, context.settings, request.command, residents, request.baselines
             )

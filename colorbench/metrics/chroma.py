@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from colorbench.metrics.reductions import image_mean
+from colorbench.metrics.pixel_mean import image_mean
 
 
 def mean_chroma(ab: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from colorbench.metrics.reductions import image_mean
+from colorbench.metrics.pixel_mean import image_mean
 
 _TURN = 2 * math.pi
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from colorbench.metrics.reductions import image_mean
+from colorbench.metrics.pixel_mean import image_mean
 
 
 def lightness_drift(rendered: Tensor, given: Tensor) -> Tensor:

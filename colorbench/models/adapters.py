@@ -8,9 +8,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from colorbench.errors import UserError
-from colorbench.models.card import ModelCard
-from colorbench.models.guard import one_line
-from colorbench.models.interfaces import FORWARDED, Colorizer, ColorizerInput, ColorPrediction
+from colorbench.models.colorizer_interfaces import FORWARDED, Colorizer, ColorizerInput, ColorPrediction
+from colorbench.models.foreign_code import one_line
+from colorbench.models.model_card import ModelCard
 
 
 class SimpleColorizerAdapter:

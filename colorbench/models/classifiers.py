@@ -34,8 +34,8 @@ from colorbench.models.classifier_weights import (
     _published_file,
     _with_packaged_weights,
 )
-from colorbench.models.download import resolve_weights
-from colorbench.models.weights import check_shapes, load_weights
+from colorbench.models.weights_download import resolve_weights
+from colorbench.models.weights_files import check_shapes, load_weights
 from colorbench.registry import describe, nearest
 from colorbench.storage import file_sha256
 

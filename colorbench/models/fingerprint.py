@@ -1,7 +1,7 @@
 """The one fingerprint of a model: two models with equal fingerprints give equal predictions.
 
 It has the model's name, how its predictions are decoded, a hash over all that it holds (see ``state_hash``), and a hash
-over its code (see ``source_code``). Everything that is stored (shards, records, features, checkpoints) belongs
+over its code (see ``source_code_hashes``). Everything that is stored (shards, records, features, checkpoints) belongs
 to one fingerprint. A model that cannot be compared, since it holds what has no readable content, is *not reusable*: it
 is measured each time it is asked for.
 """
@@ -17,11 +17,11 @@ from typing import Any
 from uuid import uuid4
 
 from colorbench.models.adapters import SimpleColorizerAdapter
-from colorbench.models.image_folder import ImageFolderModel
-from colorbench.models.loaded import LoadedModel
+from colorbench.models.image_folder_model import ImageFolderModel
+from colorbench.models.loaded_model import LoadedModel
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.models.state_hash import state_digest
-from colorbench.storage.source_code import UnknownCode, code_digest, foreign, package_digest, top_package
+from colorbench.storage.source_code_hashes import UnknownCode, code_digest, foreign, package_digest, top_package
 
 LIBRARY = Path(__file__).resolve().parents[1]
 NO_NUMBERS = ("cli", "reporting", "verification", "testing")

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.errors import RunError, UserError
-from colorbench.models.guard import one_line
-from colorbench.models.loaded import LoadedModel
+from colorbench.models.foreign_code import one_line
+from colorbench.models.loaded_model import LoadedModel
 from colorbench.models.onnx_contract import CardTable, InputTable, OnnxContract, OutputTable, Squash, Upsample
 from colorbench.models.onnx_graph import onnx_library
 from colorbench.storage import write_atomic

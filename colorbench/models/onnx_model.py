@@ -18,9 +18,9 @@ from torch.nn.functional import interpolate
 
 from colorbench.color import lab_to_rgb, lab_to_rgb8, rgb_to_lab
 from colorbench.errors import UserError
-from colorbench.models.card import ModelCard
-from colorbench.models.guard import one_line
-from colorbench.models.interfaces import ColorizerInput, ColorPrediction
+from colorbench.models.colorizer_interfaces import ColorizerInput, ColorPrediction
+from colorbench.models.foreign_code import one_line
+from colorbench.models.model_card import ModelCard
 from colorbench.models.onnx_contract import AB_RANGE, OnnxContract, OutputTable, find_contract
 from colorbench.models.onnx_graph import OnnxGraph, OnnxValue, read_graph
 from colorbench.models.resize import pillow_resized, resized

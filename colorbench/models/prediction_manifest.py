@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from colorbench.data import Sample
-from colorbench.data.manifest import InputImage, Manifest
-from colorbench.data.names import match_names
+from colorbench.data.input_manifest import InputImage, Manifest
+from colorbench.data.name_matching import match_names
 from colorbench.errors import UserError
 from colorbench.storage import file_sha256
 

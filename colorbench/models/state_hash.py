@@ -28,8 +28,8 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor, nn
 
-from colorbench.models.card import ModelCard
-from colorbench.storage.source_code import foreign, installed
+from colorbench.models.model_card import ModelCard
+from colorbench.storage.source_code_hashes import foreign, installed
 
 BLOCK = 2**24
 """Bytes of a tensor that are hashed at a time: several threads share a large one."""

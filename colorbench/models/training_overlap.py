@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from colorbench.errors import UserError
-from colorbench.models.card import ModelCard
+from colorbench.models.model_card import ModelCard
 
 
 def find_overlap(card: ModelCard, sha256s: Iterable[str]) -> int | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from colorbench.models import BASELINES
-from colorbench.reporting.plot_output import Plot
-from colorbench.reporting.plots import SERIES, Axis, Line, plot
+from colorbench.reporting.plot_drawing import SERIES, Axis, Line, plot
+from colorbench.reporting.plot_files import Plot
 from colorbench.results import CurvePart, Record
 
 

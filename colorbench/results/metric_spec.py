@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from colorbench.errors import RunError, UserError
-from colorbench.storage.hashing import not_storable
+from colorbench.storage.hashes import not_storable
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from functools import cache
 from typing import Any
 
 from colorbench.data import Sample
-from colorbench.data.content_hashes import files_digest
+from colorbench.data.dataset_hashes import files_digest
 from colorbench.errors import PluginError
 from colorbench.models import library_code
 from colorbench.models.fingerprint import ModelFingerprint, canonical_name
 from colorbench.results.record import SCHEMA_VERSION, FingerprintPart, Record
 from colorbench.storage import digest_of, version_of
-from colorbench.storage.hashing import not_storable
+from colorbench.storage.hashes import not_storable
 
 
 def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from colorbench.data import Sample
 from colorbench.errors import RunError
 from colorbench.storage import npz_bytes
-from colorbench.storage.atomic import writing
+from colorbench.storage.atomic_files import writing
 from colorbench.storage.npz import _write_header
 
 SHARD = 64

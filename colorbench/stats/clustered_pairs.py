@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from colorbench.stats.clustered import CLUSTERED_RESAMPLES
 from colorbench.stats.clustered_rates import difference_parts
+from colorbench.stats.clustered_resampling import CLUSTERED_RESAMPLES
 
 _BLOCK = 1 << 21  # weights held at a time
 

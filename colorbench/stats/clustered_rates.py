@@ -10,7 +10,13 @@ from scipy import stats
 from scipy.special import expit, logit
 
 from colorbench.stats.bootstrap import Interval
-from colorbench.stats.clustered import MINIMUM_PARTICIPANTS, TwoWayVariance, _checked, mean_influence, two_way_variance
+from colorbench.stats.clustered_resampling import (
+    MINIMUM_PARTICIPANTS,
+    TwoWayVariance,
+    _checked,
+    mean_influence,
+    two_way_variance,
+)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from colorbench.stats.absolute import absolute_interval
+from colorbench.stats.absolute_difference import absolute_interval
 from colorbench.stats.bootstrap import RESAMPLES, Form, Interval, as_ratio, estimate, is_defined, studentized
 
 

@@ -1,12 +1,12 @@
 from . import oracles as oracles
+from .check_any_kind import check as check
+from .check_report import CheckFinding as CheckFinding
+from .check_report import CheckReport as CheckReport
+from .check_report import ConformanceError as ConformanceError
 from .colorizer_checks import check_colorizer as check_colorizer
 from .dataset_checks import check_dataset as check_dataset
 from .fakes import FakeColorizer as FakeColorizer
 from .fakes import fake_dataset as fake_dataset
 from .fakes import fake_model as fake_model
 from .fakes import make_record as make_record
-from .kinds import check as check
 from .protocol_checks import check_protocol as check_protocol
-from .report import CheckFinding as CheckFinding
-from .report import CheckReport as CheckReport
-from .report import ConformanceError as ConformanceError

@@ -23,15 +23,15 @@ from pathlib import Path
 
 from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.device import device_of
+from colorbench.evaluation.devices_and_processes import device_of
 from colorbench.models import ImageFolderModel, LoadedModel
 from colorbench.models.fingerprint import model_fingerprint
-from colorbench.testing.colorizer_contents import CONTENT_CHECKS
-from colorbench.testing.colorizer_independence import INDEPENDENCE_CHECKS
+from colorbench.testing.check_report import Check, CheckFailed, CheckFinding, CheckReport, report_of, run_checks
+from colorbench.testing.colorizer_content_checks import CONTENT_CHECKS
+from colorbench.testing.colorizer_independence_checks import INDEPENDENCE_CHECKS
 from colorbench.testing.colorizer_subject import IMAGES, ModelSubject, resized
 from colorbench.testing.fakes import fake_dataset
 from colorbench.testing.process_state import random_state_kept
-from colorbench.testing.report import Check, CheckFailed, CheckFinding, CheckReport, report_of, run_checks
 
 SHAPES = ((1, (64, 64)), (2, (48, 80)), (3, (80, 48)), (2, (33, 65)))
 """(images, (H, W)) of batches that every model must take; ``native`` preprocessing gives any size."""

@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from colorbench.data import Dataset, DecodedImage, UnreadableImage, decode_image, id_hash, open_dataset
-from colorbench.data.decoding import read_header
-from colorbench.data.formats import PLUGINS, suffix_of, without_suffix
-from colorbench.testing.report import Check, CheckFailed, CheckReport, CheckSkipped, report_of, run_checks
+from colorbench.data.image_decoding import read_header
+from colorbench.data.image_formats import PLUGINS, suffix_of, without_suffix
+from colorbench.testing.check_report import Check, CheckFailed, CheckReport, CheckSkipped, report_of, run_checks
 
 MOST = 2_000
 """Images that are decoded; of a larger set a fixed random part, so that a check takes a minute at most."""

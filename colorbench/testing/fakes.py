@@ -16,7 +16,7 @@ from colorbench.data import Dataset, open_dataset
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.models import ModelCard
 from colorbench.results import Record
-from colorbench.testing.record_values import record_values
+from colorbench.testing.fake_record_values import record_values
 
 LICENSE = "CC0-1.0"
 CROP = 120

@@ -30,13 +30,13 @@ from colorbench.evaluation import (
     ImageProtocol,
     get_protocol,
 )
-from colorbench.evaluation.resolve import as_protocol
+from colorbench.evaluation.requested_models_and_protocols import as_protocol
+from colorbench.testing.check_report import Check, CheckFinding, CheckReport, report_of, run_checks
 from colorbench.testing.fakes import fake_dataset
 from colorbench.testing.process_state import random_state_kept
-from colorbench.testing.protocol_declares import DECLARATION_CHECKS, RECORD_CHECKS
-from colorbench.testing.protocol_scores import SCORE_CHECKS
+from colorbench.testing.protocol_declaration_checks import DECLARATION_CHECKS, RECORD_CHECKS
+from colorbench.testing.protocol_score_checks import SCORE_CHECKS
 from colorbench.testing.protocol_subject import CLASSES, IMAGES, ProtocolSubject
-from colorbench.testing.report import Check, CheckFinding, CheckReport, report_of, run_checks
 
 
 def check_protocol(

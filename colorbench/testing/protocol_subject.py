@@ -25,11 +25,11 @@ from colorbench.evaluation import (
     run,
 )
 from colorbench.models import LoadedModel, load_model
-from colorbench.models.guard import one_line
+from colorbench.models.foreign_code import one_line
 from colorbench.results import Record
 from colorbench.results.metric_spec import check_metrics
+from colorbench.testing.check_report import CheckFailed
 from colorbench.testing.fakes import fake_model
-from colorbench.testing.report import CheckFailed
 
 IMAGES = 6
 CLASSES = ("n02123045", "n07930864")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from colorbench.errors import RunError, UserError
-from colorbench.storage.atomic import rename
+from colorbench.storage.atomic_files import rename
 
 FORMAT = 3
 """Of the checkpoint; raised when an older one can no longer be gone on from."""

@@ -16,9 +16,9 @@ from torch.nn.functional import interpolate
 
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, Sample, UnreadableImage, decode_image, get_preprocessing
-from colorbench.data.loader import map_ahead
+from colorbench.data.batch_loader import map_ahead
 from colorbench.errors import UserError
-from colorbench.training.preset import CropStage
+from colorbench.training.training_preset import CropStage
 
 HELD_SHARE = 0.035
 MINIMUM_HELD = 8

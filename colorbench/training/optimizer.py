@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from colorbench.training.preset import TrainingPreset
+from colorbench.training.training_preset import TrainingPreset
 
 
 def make_optimizer(module: nn.Module, preset: TrainingPreset) -> torch.optim.Optimizer:

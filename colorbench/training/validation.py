@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from colorbench.color import lab_to_rgb8, load_prior, nearest_bin, rebalancing_weights, rgb_to_lab
 from colorbench.metrics import LAST_THRESHOLD, auc, auc_statistics, pooled_statistics
 from colorbench.models import Colorizer, ColorizerInput, resized
-from colorbench.reporting.plot_output import Plot
-from colorbench.training.figures import curve_plot, draw_strip
+from colorbench.reporting.plot_files import Plot
 from colorbench.training.image_cache import ImageCache
 from colorbench.training.journal import Journal
-from colorbench.training.preset import TrainingPreset
+from colorbench.training.training_plots import curve_plot, draw_strip
+from colorbench.training.training_preset import TrainingPreset
 
 IMAGES = 256
 """At most so many are scored, those of smallest hash: the same ones for every training on these sources."""

@@ -15,9 +15,9 @@ from colorbench.evaluation import BatchScores, Derived, GroundTruth, Prediction,
 from colorbench.metrics import frechet_distance, kernel_distance, moments, paired_kernel_distance
 from colorbench.models import PACKAGED_CLASSIFIER, ImageFolderModel, LoadedModel
 from colorbench.results import MetricSpec, Record
-from protocols.distribution.backends import Backend, load_backend
-from protocols.distribution.metrics import FLOOR, FRECHET, KID, KID_PAIRED, SCALE
-from protocols.distribution.presets import PRESETS
+from protocols.distribution.distribution_metrics import FLOOR, FRECHET, KID, KID_PAIRED, SCALE
+from protocols.distribution.distribution_presets import PRESETS
+from protocols.distribution.feature_networks import Backend, load_backend
 from protocols.distribution.reference_set import SAME, ReferenceSet, open_reference
 
 ENOUGH = 5

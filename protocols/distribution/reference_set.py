@@ -13,7 +13,7 @@ import torch
 from colorbench.data import Dataset, get_preprocessing, load_batches, open_dataset
 from colorbench.errors import UserError
 from colorbench.storage import cache_folder, content_fingerprint, digest_of, file_sha256, write_atomic
-from protocols.distribution.backends import Backend
+from protocols.distribution.feature_networks import Backend
 
 SAME = "same"
 

@@ -10,7 +10,7 @@ Images that are gray themselves are left to the run (``--gray keep|drop``). This
 PSNR counts and which images have no chroma to compare with.
 """
 
-from protocols.fidelity.metrics import METRICS
+from protocols.fidelity.fidelity_metrics import METRICS
 from protocols.fidelity.protocol import FidelityProtocol, FidelityScorer
 
 __all__ = ["METRICS", "FidelityProtocol", "FidelityScorer"]

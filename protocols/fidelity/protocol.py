@@ -28,11 +28,11 @@ from colorbench.metrics import (
 )
 from colorbench.results import MetricSpec
 from colorbench.stats import effective_n
+from protocols.fidelity.fidelity_metrics import COLORFULNESS, DIFFERENCE, METRICS, PATCHES, Colorfulness
+from protocols.fidelity.fidelity_presets import PRESETS
 from protocols.fidelity.lpips import RANGES, Lpips, load_lpips
-from protocols.fidelity.metrics import COLORFULNESS, DIFFERENCE, METRICS, PATCHES, Colorfulness
-from protocols.fidelity.patches import boundary_error, patch_error_variance
-from protocols.fidelity.presets import PRESETS
-from protocols.fidelity.variants import converted, named
+from protocols.fidelity.metric_variants import converted, named
+from protocols.fidelity.patch_errors import boundary_error, patch_error_variance
 
 COLORLESS = 1.0
 """Mean chroma below which an image is left out of the chroma ratio; 2 % of 500 ImageNet images."""

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from colorbench.cli import Debug, Device
-from protocols.human_study.analysis import cli
+from protocols.human_study.analysis import analysis_commands
 
 app = typer.Typer(
     name="study",
@@ -101,9 +101,9 @@ def build(
     """
     from colorbench.cli import ProgressBar, choice, console, tell_when_interrupted
     from colorbench.data import open_dataset
-    from protocols.human_study.build.assignment import balance
-    from protocols.human_study.build.build import build as build_study
-    from protocols.human_study.build.request import PRESETS, BuildRequest
+    from protocols.human_study.build.build_request import PRESETS, BuildRequest
+    from protocols.human_study.build.build_study import build as build_study
+    from protocols.human_study.build.trial_assignment import balance
 
     tell_when_interrupted("finished colorizations are kept; run the same command to resume")
     if preset is not None:
@@ -201,7 +201,7 @@ def serve(
 
     try:
         from protocols.human_study.server.serve import serve as serve_study
-        from protocols.human_study.server.state import Options, rates_of
+        from protocols.human_study.server.served_study import Options, rates_of
     except ModuleNotFoundError as error:
         what = f"serving a study needs {error.name}"
         raise UserError(what, hint="in a clone: uv run --extra study colorbench study serve STUDY") from error
@@ -230,7 +230,7 @@ def serve(
 @app.command()
 def export(study: Folder, debug: Debug = False) -> None:
     """Export the response tables to STUDY/exports, as CSV and Parquet; also while the study is served."""
-    from protocols.human_study.study.export import export as export_tables
+    from protocols.human_study.study_folder.response_export import export as export_tables
 
     for path in export_tables(study):
         typer.echo(path)
@@ -250,7 +250,7 @@ def model_names(given: list[str]) -> list[str]:
 
 def _advise(study: Path) -> None:
     """Print what must be recomputed or removed after a withdrawal."""
-    from protocols.human_study.study.withdrawal import advice
+    from protocols.human_study.study_folder.outdated_analyses import advice
 
     for line in advice(study):
         typer.echo(line, err=True)
@@ -261,15 +261,15 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-@wraps(cli.analyze)
+@wraps(analysis_commands.analyze)
 def _analyze(study: Path, responses: Path | None = None, **options: Any) -> None:
-    from protocols.human_study.study.export import export_current
+    from protocols.human_study.study_folder.response_export import export_current
 
     if responses is None:
         export_current(study)  # not those of the last export
-    cli.analyze(study=study, responses=responses, **options)
+    analysis_commands.analyze(study=study, responses=responses, **options)
     _advise(study)
 
 
 app.command("analyze")(_analyze)
-app.command()(cli.power)
+app.command()(analysis_commands.power)

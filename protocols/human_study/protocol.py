@@ -16,10 +16,10 @@ from colorbench.errors import UserError
 from colorbench.evaluation import ProtocolSpec
 from colorbench.models import deciding_identity
 from colorbench.storage import digest_of
-from protocols.human_study.analysis.metrics import HEADLINE, METRICS, NAME, VERSION
-from protocols.human_study.build.build import build
-from protocols.human_study.build.request import PAPER_PARTICIPANTS, PRESETS, BuildRequest
-from protocols.human_study.study.schema import DESIGN
+from protocols.human_study.analysis.study_metrics import HEADLINE, METRICS, NAME, VERSION
+from protocols.human_study.build.build_request import PAPER_PARTICIPANTS, PRESETS, BuildRequest
+from protocols.human_study.build.build_study import build
+from protocols.human_study.study_folder.design_schema import DESIGN
 
 if TYPE_CHECKING:
     from colorbench.evaluation import ProtocolContext

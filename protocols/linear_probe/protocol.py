@@ -30,7 +30,7 @@ from colorbench.evaluation import (
 from colorbench.results import MetricSpec, Record
 from protocols.label_alignment import aligned
 from protocols.linear_probe.fit_probes import Choices, controls_of, probe_all
-from protocols.linear_probe.summarize import derived, summarize
+from protocols.linear_probe.probe_metrics import derived, summarize
 
 ACCURACY = MetricSpec(
     name="top1",

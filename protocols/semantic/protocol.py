@@ -17,8 +17,8 @@ from colorbench.models import PACKAGED_CLASSIFIER, Classifier, load_classifiers
 from colorbench.reporting import classified
 from colorbench.results import MetricSpec
 from colorbench.stats import share_of_gap
-from protocols.semantic.labels import classes_for, has_labels
-from protocols.semantic.metrics import AGREEMENT, GAP_SHARE, SCORES, metrics, scores
+from protocols.semantic.class_mapping import classes_for, has_labels
+from protocols.semantic.semantic_metrics import AGREEMENT, GAP_SHARE, SCORES, metrics, scores
 
 SUSPICIOUS = 20.0
 """Top-1 on the true colors, in percent, below which wrongly numbered labels are more likely than a hard dataset."""

@@ -33,7 +33,16 @@ from colorbench.evaluation import (
 from colorbench.results import Metric, MetricSpec, Record
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, mirror, numbers, training_overlap
-from protocols.transfer.shared import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric, voc_sets
+from protocols.transfer.transfer_training import (
+    DEFAULTS,
+    HELP,
+    LIMITS,
+    Loss,
+    fine_tuned,
+    identity_of,
+    set_metric,
+    voc_sets,
+)
 from protocols.transfer.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
 
 NAMES = ("background", *CLASSES)

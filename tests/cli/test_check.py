@@ -10,11 +10,11 @@ import pytest
 
 from colorbench.errors import UserError
 from colorbench.testing import CheckFinding, CheckReport, check, fake_dataset, fake_model
-from colorbench.testing.kinds import kind_of
+from colorbench.testing.check_any_kind import kind_of
 from tests.support.records import ended
 
 MODEL = """
-from colorbench.models.card import ModelCard
+from colorbench.models.model_card import ModelCard
 
 class Flat:
     card = ModelCard(title="flat", license="MIT")
@@ -141,7 +141,7 @@ def test_parameters_of_a_protocol_are_given_with_or_without_its_name(capsys: pyt
 
 
 def test_details_of_other_peoples_code_stay_one_line() -> None:
-    from colorbench.testing.report import Check, CheckFailed, run_checks
+    from colorbench.testing.check_report import Check, CheckFailed, run_checks
 
     def fails(_: None) -> str:
         raise CheckFailed("two\nlines\x1b[31m", "a hint")

@@ -16,7 +16,7 @@ LEGACY = Path(__file__).parent.parent.parent.parent / "shared" / "data" / "legac
 
 MODELS = """
 import torch
-from colorbench.models.card import ModelCard
+from colorbench.models.model_card import ModelCard
 
 class Warm:
     card = ModelCard(title="one color everywhere")

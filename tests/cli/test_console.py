@@ -10,7 +10,7 @@ from rich.console import Console
 
 from colorbench.cli.console import ResultPrinter
 from colorbench.reporting import format_number
-from colorbench.reporting.format import difference_from_constant_color, interval
+from colorbench.reporting.number_formatting import difference_from_constant_color, interval
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
 

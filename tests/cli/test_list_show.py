@@ -94,7 +94,7 @@ def test_a_models_card_is_shown_in_full(name: str, tmp_path: Path, monkeypatch: 
 
 def test_show_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("colorbench.models.download.fetch", None)
+    monkeypatch.setattr("colorbench.models.weights_download.fetch", None)
     about = json.loads(invoke("show", "zoo/eccv16", "--json").stdout)
     assert "not in the cache" in about["weights"] and "https://" in about["weights"]
     assert set(about["tags"]) == {"released", "random"}

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from colorbench.cli import app, command_group
-from colorbench.cli.options import Debug, key_values
+from colorbench.cli.shared_options import Debug, key_values
 from colorbench.errors import RunError, UserError
 from colorbench.registry import Plugin
 

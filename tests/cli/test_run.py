@@ -19,7 +19,7 @@ from colorbench.cli.model_names import expand_names
 from colorbench.cli.run import by_role, parameters
 from colorbench.errors import UserError
 from colorbench.evaluation import get_protocol
-from colorbench.evaluation.resolve import check_roles
+from colorbench.evaluation.requested_models_and_protocols import check_roles
 from colorbench.results import Record
 
 
@@ -197,7 +197,7 @@ def test_what_cannot_be_is_one_line(
     (tmp_path / "one" / "a.jpg").write_bytes((images / "coffee.jpg").read_bytes())
     (tmp_path / "models.py").write_text(
         "import torch\n"
-        "from colorbench.models.card import ModelCard\n"
+        "from colorbench.models.model_card import ModelCard\n"
         "class NaN:\n"
         "    card = ModelCard(title='nothing')\n"
         "    def colorize(self, lightness):\n"
@@ -228,7 +228,7 @@ def test_control_c_says_that_work_is_kept_and_how_to_go_on(tmp_path: Path) -> No
         Image.new("RGB", (16, 16), (i, 100, 50)).save(folder / f"{i:03d}.png")
     (tmp_path / "slow.py").write_text(
         "import pathlib, time, torch\n"
-        "from colorbench.models.card import ModelCard\n"
+        "from colorbench.models.model_card import ModelCard\n"
         "class Slow:\n"
         "    card = ModelCard(title='slow')\n"
         "    def colorize(self, lightness):\n"

@@ -11,9 +11,9 @@ from PIL import Image, ImageCms
 from skimage.data import astronaut
 from torchvision import transforms
 
+from colorbench.data.batch_loader import load_batches
 from colorbench.data.dataset import Sample, id_hash
-from colorbench.data.decoding import UnreadableImage, decode_bytes, decode_image
-from colorbench.data.loader import load_batches
+from colorbench.data.image_decoding import UnreadableImage, decode_bytes, decode_image
 from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 from colorbench.errors import UserError

@@ -11,10 +11,10 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from colorbench.data import loader, preprocessing
+from colorbench.data import batch_loader, preprocessing
+from colorbench.data.batch_loader import load_batches
 from colorbench.data.dataset import Sample
-from colorbench.data.decoding import UnreadableImage, decode_bytes
-from colorbench.data.loader import load_batches
+from colorbench.data.image_decoding import UnreadableImage, decode_bytes
 from colorbench.data.preprocessing import get_preprocessing
 from colorbench.data.sources import open_dataset
 
@@ -66,9 +66,9 @@ def test_a_batch_of_images_at_their_own_sizes_is_bounded_in_pixels(
         return [len(batch.ids) for batch in load_batches(samples, get_preprocessing(chosen), batch_size=5)]
 
     assert sizes("native") == [5, 2]
-    monkeypatch.setattr(loader, "LARGEST_BATCH", 3 * 40 * 30 + 1)
+    monkeypatch.setattr(batch_loader, "LARGEST_BATCH", 3 * 40 * 30 + 1)
     assert sizes("native") == [3, 3, 1] and sizes("squash64") == [5, 2]
-    monkeypatch.setattr(loader, "LARGEST_BATCH", 1)
+    monkeypatch.setattr(batch_loader, "LARGEST_BATCH", 1)
     assert sizes("native") == [1] * 7
 
 

@@ -18,7 +18,7 @@ import colorbench
 from colorbench.cli import main
 from colorbench.data import get_preprocessing, open_dataset
 from colorbench.data.gray_inputs import write_inputs
-from colorbench.data.manifest import Manifest, read_manifest
+from colorbench.data.input_manifest import Manifest, read_manifest
 from colorbench.errors import UserError
 from colorbench.storage import file_sha256
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from colorbench.data.decoding import UnreadableImage, decode_image
+from colorbench.data.image_decoding import UnreadableImage, decode_image
 from colorbench.data.sources import open_dataset
-from colorbench.data.sources.list_file import class_folders, read_list
+from colorbench.data.sources.lists_and_labels import class_folders, read_list
 from colorbench.data.sources.packaged import PACKAGED
 from colorbench.errors import UserError
 

@@ -64,7 +64,7 @@ def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
 
 
 def test_a_constant_has_the_text_that_stands_after_it() -> None:
-    module = import_module("colorbench.evaluation.interfaces")
+    module = import_module("colorbench.evaluation.protocol_interfaces")
     assert generated_reference.constant_doc(module, "Any") == []
     registry = import_module("colorbench.registry")
     assert "distribution" in " ".join(generated_reference.constant_doc(registry, "OWN"))

@@ -14,9 +14,9 @@ from PIL import Image
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, contents_digest, open_dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import ExecutionConfig
 from colorbench.evaluation.feature_store import FeatureStore, read_features
-from colorbench.evaluation.interfaces import ThroughputMeter
+from colorbench.evaluation.protocol_interfaces import ThroughputMeter
+from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.models import FeatureExtractor, FeatureSpec, Pooling, chosen_layers
 from tests.support.engine import Listening
 from tests.support.probe import Blocks, write_classes
@@ -105,7 +105,7 @@ def test_a_second_time_no_image_is_opened(images: Dataset, tmp_path: Path, monke
         pytest.fail("an image was opened")
 
     # Their times and places on the disk are looked at: a file that was replaced has other features.
-    monkeypatch.setattr("colorbench.data.content_hashes._sha256", opened)
+    monkeypatch.setattr("colorbench.data.dataset_hashes._sha256", opened)
     monkeypatch.setattr("colorbench.evaluation.feature_store.load_batches", opened)
     second = made(model, images, tmp_path)
     assert model.seen == 0

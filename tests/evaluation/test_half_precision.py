@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from colorbench.evaluation.config import RunConfig
 from colorbench.evaluation.predict import Query, predict
+from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import run
 from colorbench.models import ModelCard, load_model
 from colorbench.models.adapters import SimpleColorizerAdapter
-from tests.evaluation.test_sanity_check import batch
+from tests.evaluation.test_first_image_checks import batch
 from tests.support.engine import loaded, write_images
 
 

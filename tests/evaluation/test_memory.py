@@ -10,8 +10,8 @@ import pytest
 
 from colorbench.data import Dataset
 from colorbench.errors import RunError
+from colorbench.evaluation.pending_shards import Claims
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.evaluation.shard_job import Claims
 from colorbench.results import Shard, without_copies
 from colorbench.results.shard import StoredArrays, merge
 from colorbench.storage import npz_bytes
@@ -103,7 +103,7 @@ def test_shards_of_other_arrays_are_refused(tmp_path: Path) -> None:
 
 
 def test_finished_shards_are_forgotten(crops: Dataset) -> None:
-    from colorbench.evaluation.shard_job import ShardJob
+    from colorbench.evaluation.pending_shards import ShardJob
 
     claims = Claims.__new__(Claims)
     work = ShardJob(5, crops.samples, [], [])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from colorbench.errors import UserError
-from colorbench.evaluation.device import device_of, processes
+from colorbench.evaluation.devices_and_processes import device_of, processes
 
 NAMES = (
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from colorbench.data import Dataset, open_dataset
-from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models import load_model
 from colorbench.results import Record
@@ -23,7 +23,7 @@ MODEL = """
 import torch
 from pathlib import Path
 from torch import nn
-from colorbench.models.card import ModelCard
+from colorbench.models.model_card import ModelCard
 
 class Model(nn.Module):
     card = ModelCard(title="reads a checkpoint beside it")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from colorbench.cli.show import describe
-from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models import ModelCard
 from colorbench.results import Record
@@ -123,7 +123,7 @@ def test_the_key_verifies(folder: Path) -> None:
 def test_another_protocol_code_is_another_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = measure(folder, "m/model.py:Model")
     with monkeypatch.context() as patch:
-        patch.setattr("colorbench.evaluation.tasks.protocol_code", lambda _: ("0" * 64, ()))
+        patch.setattr("colorbench.evaluation.evaluation_tasks.protocol_code", lambda _: ("0" * 64, ()))
         assert measure(folder, "m/model.py:Model").key != first.key
     with monkeypatch.context() as patch:
         patch.setattr("colorbench.results.run_key.library_code", lambda: "0" * 64)

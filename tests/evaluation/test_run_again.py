@@ -12,10 +12,10 @@ import pytest
 
 from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.results import Record
-from colorbench.results.image_index import is_complete
+from colorbench.results.saved_image_index import is_complete
 from colorbench.verification import verify
 from tests.support.engine import DistanceProtocol, Flat, Listening, loaded, with_baselines, with_protocol
 
@@ -143,7 +143,7 @@ def test_saved_images_that_a_power_cut_emptied_are_made_again(
         raise Cut
 
     with monkeypatch.context() as patch:
-        patch.setattr(import_module("colorbench.evaluation.finish"), "_record", cut)
+        patch.setattr(import_module("colorbench.evaluation.task_records"), "_record", cut)
         with pytest.raises(Cut):
             measured(crops, tmp_path, save="predictions")
     predictions = sorted(tmp_path.rglob("predictions/**/*.png"))

@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from colorbench.data import Sample
-from colorbench.data.content_hashes import files_digest
+from colorbench.data.dataset_hashes import files_digest
 from colorbench.errors import RunError
+from colorbench.evaluation.record_reuse import folder_of
 from colorbench.evaluation.run_directory import RunDirectory
-from colorbench.evaluation.run_location import folder_of
 from colorbench.results import Shard, protocol_identity
 from colorbench.results.run_key import run_key
 from colorbench.results.shard import pack, unpack

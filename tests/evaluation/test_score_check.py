@@ -11,10 +11,10 @@ import pytest
 
 from colorbench.data import Dataset, open_dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.batch import Prediction
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.interfaces import BatchScores, Summary
+from colorbench.evaluation.protocol_interfaces import BatchScores, Summary
+from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import run
+from colorbench.evaluation.truth_and_prediction import Prediction
 from colorbench.results import MetricSpec
 from tests.support.engine import DistanceProtocol, DistanceScorer, Flat, loaded, with_protocol
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from colorbench.data import Dataset
-from colorbench.evaluation import batch
-from colorbench.evaluation.batch import Prediction
-from colorbench.evaluation.config import RunConfig
-from colorbench.evaluation.interfaces import BatchScores
+from colorbench.evaluation import truth_and_prediction
+from colorbench.evaluation.protocol_interfaces import BatchScores
+from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import run
+from colorbench.evaluation.truth_and_prediction import Prediction
 from tests.support.engine import DistanceProtocol, DistanceScorer, Flat, loaded, with_protocol
 
 SLEEP = 0.05
@@ -50,8 +50,8 @@ def test_what_models_share_and_what_warms_up_does_not_slow_the_first(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_protocol(monkeypatch, distance=Sharing())
-    real = batch.lightness_and_ab
-    monkeypatch.setattr(batch, "lightness_and_ab", lambda rgb8: (time.sleep(SLEEP), real(rgb8))[1])
+    real = truth_and_prediction.lightness_and_ab
+    monkeypatch.setattr(truth_and_prediction, "lightness_and_ab", lambda rgb8: (time.sleep(SLEEP), real(rgb8))[1])
     models = [loaded(Flat((i, i)), f"test/{i}") for i in range(3)]
     values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 0, "batch_size": 8}
     records = run(RunConfig(models=models, protocols=["distance"], data=crops, output=tmp_path, **values))

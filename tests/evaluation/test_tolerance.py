@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from colorbench.evaluation.config import RunConfig
+from colorbench.evaluation.pending_shards import ShardJob
+from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
-from colorbench.evaluation.shard_job import ShardJob
 from colorbench.models import LoadedModel, load_model
 from colorbench.registry import registered
-from colorbench.results.rows import read_rows
+from colorbench.results.rows_parquet import read_rows
 from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
 from tests.support.engine import Noise, loaded, read_folder, with_protocol, write_images

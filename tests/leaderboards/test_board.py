@@ -18,15 +18,15 @@ from colorbench.cli import command_group
 from colorbench.errors import UserError
 from colorbench.results import load_run, pair_runs
 from colorbench.stats import rank_models
-from leaderboards.build import build
-from leaderboards.collect import collect
-from leaderboards.export import board_csv, board_json, board_latex, board_markdown
-from leaderboards.formatting import clean, figure, markdown, tex
+from leaderboards.board_building import build
+from leaderboards.board_files import build_files
+from leaderboards.board_page import clearly, page
+from leaderboards.board_plots import group_plots
+from leaderboards.board_schema import Board, Improvement
 from leaderboards.gallery import galleries
-from leaderboards.output import build_files
-from leaderboards.page import clearly, page
-from leaderboards.plots import group_plots
-from leaderboards.schema import Board, Improvement
+from leaderboards.record_collection import collect
+from leaderboards.table_export import board_csv, board_json, board_latex, board_markdown
+from leaderboards.untrusted_text import clean, figure, markdown, tex
 from tests.support.board import COUNT, MODELS, change, copy, folders, measured, sign, synthetic
 
 STABLE = "auc_rebalanced_stable"

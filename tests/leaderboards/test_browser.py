@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leaderboards.output import build_files
+from leaderboards.board_files import build_files
 from tests.support.board import measured
 
 pytest.importorskip("playwright.sync_api")

@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from colorbench.cli import app as program
 from colorbench.errors import UserError
 from colorbench.verification import Verification
-from leaderboards.build import build
-from leaderboards.collect import collect
-from leaderboards.columns import columns_of
-from leaderboards.departures import not_compared
-from leaderboards.schema import Board, Row
+from leaderboards.board_building import build
+from leaderboards.board_columns import columns_of
+from leaderboards.board_schema import Board, Row
+from leaderboards.published_practice import not_compared
+from leaderboards.record_collection import collect
 from tests.support.board import MODELS, change, copy, derive, folders, measured, rewrite, sign
 
 STABLE = "auc_rebalanced_stable"

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leaderboards.build import build
-from leaderboards.collect import collect
+from leaderboards.board_building import build
 from leaderboards.gallery import Gallery, GalleryImage, _farthest, galleries
+from leaderboards.record_collection import collect
 from tests.support.board import change, copy, folders, measured
 
 

@@ -18,7 +18,7 @@ from colorbench.metrics import (
     mean_ciede2000,
     psnr,
 )
-from colorbench.metrics.reductions import image_mean
+from colorbench.metrics.pixel_mean import image_mean
 
 
 def images(height: int = 90, width: int = 111) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor
 from colorbench.errors import RunError, UserError
 from colorbench.models.classifier_weights import PACKAGED_CLASSIFIER
 from colorbench.models.classifiers import load_classifier, load_classifiers, slug
-from colorbench.models.weights import load_weights, save_weights
+from colorbench.models.weights_files import load_weights, save_weights
 from colorbench.storage import file_sha256
 
 SMALL = "test_resnet"

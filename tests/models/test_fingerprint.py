@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from colorbench.models.adapters import SimpleColorizerAdapter
-from colorbench.models.card import ModelCard
 from colorbench.models.fingerprint import canonical_name, model_fingerprint
-from colorbench.models.loading import load_model
+from colorbench.models.model_card import ModelCard
+from colorbench.models.model_loading import load_model
 from colorbench.models.state_hash import state_digest
 from tests.support.engine import loaded
 
@@ -167,7 +167,7 @@ def test_a_cycle_ends() -> None:
 MODEL = """
 from pathlib import Path
 import torch
-from colorbench.models.card import ModelCard
+from colorbench.models.model_card import ModelCard
 {imports}
 
 class Model:
@@ -190,7 +190,7 @@ def written(folder: Path, imports: str = "", value: str = "1", lazy: str = "pass
 def print_of(path: Path) -> tuple[str, ...]:
     """(name, weights, code) as a process of its own finds them."""
     program = (
-        "import sys; from colorbench.models.loading import load_model\n"
+        "import sys; from colorbench.models.model_loading import load_model\n"
         "from colorbench.models.fingerprint import model_fingerprint\n"
         "found = model_fingerprint(load_model(sys.argv[1]))\n"
         "assert found.reusable, found.reasons\n"
@@ -262,7 +262,7 @@ CODE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", CODE)
 def test_code_and_data_of_a_file_and_its_folder_are_in_the_fingerprint(kind: str, tmp_path: Path) -> None:
-    from colorbench.storage.source_code import code_digest
+    from colorbench.storage.source_code_hashes import code_digest
 
     case = dict(CODE[kind])
     name, before, after = case.pop("file")
@@ -344,9 +344,9 @@ def test_canonical_names(name: str, canonical: str) -> None:
 
 def test_a_class_without_a_file_is_known_by_its_source_and_its_globals(tmp_path: Path) -> None:
     program = (
-        "from colorbench.models.card import ModelCard\n"
+        "from colorbench.models.model_card import ModelCard\n"
         "from colorbench.models.fingerprint import model_fingerprint\n"
-        "from colorbench.models.loading import LoadedModel\n"
+        "from colorbench.models.model_loading import LoadedModel\n"
         "def scaled(x): return x * {scale}\n"
         "class M:\n"
         "    card = ModelCard(title='m')\n"

@@ -15,14 +15,14 @@ import pytest
 import torch
 
 from colorbench.errors import RunError, UserError
-from colorbench.models.card import ModelCard
-from colorbench.models.loading import load_model
+from colorbench.models.model_card import ModelCard
+from colorbench.models.model_loading import load_model
 from colorbench.results import Record, record_text
 
 HEAD = """
 import argparse, atexit, ctypes, os, subprocess, sys
 import torch
-from colorbench.models.card import ModelCard
+from colorbench.models.model_card import ModelCard
 """
 MODEL = """
 class Model:
@@ -244,7 +244,7 @@ def test_keeping_the_state_of_the_process_does_not_import_the_compiler_of_torch(
     """It takes seconds of every run."""
     program = """
 import sys
-from colorbench.models.guard import process_state_kept
+from colorbench.models.foreign_code import process_state_kept
 with process_state_kept():
     pass
 print("torch._inductor" in sys.modules)

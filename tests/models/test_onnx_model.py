@@ -18,10 +18,10 @@ from torch import Tensor
 from colorbench.cli import main
 from colorbench.color import rgb_to_lab
 from colorbench.errors import UserError
+from colorbench.models.colorizer_interfaces import ColorizerInput
 from colorbench.models.fingerprint import model_fingerprint
-from colorbench.models.interfaces import ColorizerInput
-from colorbench.models.loaded import LoadedModel
-from colorbench.models.loading import load_model
+from colorbench.models.loaded_model import LoadedModel
+from colorbench.models.model_loading import load_model
 from colorbench.models.onnx_contract import Squash, Upsample
 from colorbench.testing import check_colorizer
 from tests.support.onnx_files import CONTRACT, save_affine, save_network

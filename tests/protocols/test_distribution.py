@@ -19,14 +19,14 @@ from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, record_folder, run
 from colorbench.models import load_classifier, save_weights
 from colorbench.results import load_run
-from colorbench.results.compare import compare
+from colorbench.results.record_comparison import compare
 from colorbench.storage import file_sha256
 from colorbench.verification import verify
-from colorbench.verification.remeasure import Wanted
-from colorbench.verification.rerun import rerunner
+from colorbench.verification.rerun_comparison import rerunner
+from colorbench.verification.rerun_measurement import Wanted
 from protocols.distribution import DistributionProtocol, DistributionScorer
+from protocols.distribution.distribution_presets import PRESETS
 from protocols.distribution.inception import RANGES, RESIZES
-from protocols.distribution.presets import PRESETS
 from tests.support.engine import write_images
 from tests.support.records import edit_record
 

@@ -16,8 +16,8 @@ from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, Prediction, name_with_preset
 from protocols.fidelity import METRICS, FidelityProtocol, FidelityScorer
-from protocols.fidelity.patches import boundary_error, patch_error_variance
-from protocols.fidelity.presets import PRESETS
+from protocols.fidelity.fidelity_presets import PRESETS
+from protocols.fidelity.patch_errors import boundary_error, patch_error_variance
 from tests.support.preset_pairs import write_pairs
 
 SPEC = FidelityProtocol.spec

@@ -15,7 +15,7 @@ from torchvision.models import inception_v3
 
 from colorbench.errors import UserError
 from colorbench.models import save_weights
-from protocols.distribution.backends import load_backend
+from protocols.distribution.feature_networks import load_backend
 from protocols.distribution.inception import Inception
 
 

@@ -21,7 +21,7 @@ from colorbench.verification import verify
 from protocols.label_alignment import aligned
 from protocols.linear_probe import LinearProbeProtocol
 from protocols.linear_probe.linear_classifiers import logistic, moments, rotated, standardized, validation_part
-from protocols.linear_probe.summarize import seed_and_image_interval
+from protocols.linear_probe.probe_metrics import seed_and_image_interval
 from tests.support.engine import Flat, loaded
 from tests.support.probe import Blocks, request, write_classes
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import colorbench
-from protocols.fidelity.presets import PRESETS
+from protocols.fidelity.fidelity_presets import PRESETS
 from tests.support.preset_pairs import N, write_pairs
 
 STORED = json.loads((Path(__file__).parent / "preset_numbers.json").read_text())

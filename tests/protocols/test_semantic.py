@@ -22,7 +22,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, metrics_of, run
 from colorbench.models import Classifier, save_weights
 from protocols.semantic import SemanticProtocol, SemanticScorer
-from protocols.semantic.metrics import SCORES
+from protocols.semantic.semantic_metrics import SCORES
 from tests.support.engine import Flat, TruthTeller, loaded, with_baselines, write_images
 
 NOTHING = Dataset("nothing", ())
@@ -272,7 +272,9 @@ def measured(classifiers: tuple[str, str], tmp_path_factory: pytest.TempPathFact
     models = [Flat((20, 30)), Flat((-30, 10)), TruthTeller()]
     with pytest.MonkeyPatch.context() as patch:
         with_baselines(patch)
-        patch.setattr("colorbench.evaluation.finish.check_models", lambda *_: {})  # the calls of the pass are counted
+        patch.setattr(
+            "colorbench.evaluation.task_records.check_models", lambda *_: {}
+        )  # the calls of the pass are counted
         request = RunConfig(
             models=[loaded(model, f"test/{name}") for name, model in zip("abt", models, strict=True)],
             protocols=["semantic"],

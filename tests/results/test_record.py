@@ -21,13 +21,13 @@ from pydantic import ValidationError
 from colorbench.data import Dataset, id_hash, prediction_names
 from colorbench.errors import UserError
 from colorbench.evaluation import RunConfig, metrics_of, record_folder, run
-from colorbench.evaluation.aggregate import TOO_SHORT
+from colorbench.evaluation.metric_aggregation import TOO_SHORT
 from colorbench.models import ColorPrediction, ModelCard, find_overlap
 from colorbench.results import extreme_ids, fixed_ids
-from colorbench.results.image_index import read_index
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.provenance import collect_provenance
 from colorbench.results.record import Record
+from colorbench.results.saved_image_index import read_index
 from colorbench.results.statistics import paired_positions
 from colorbench.stats import interval, paired_interval
 from colorbench.storage import content_fingerprint

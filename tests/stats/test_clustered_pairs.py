@@ -3,9 +3,9 @@
 import numpy as np
 
 from benchmarks.study_comparison import calibration
-from colorbench.stats.clustered import two_level_bootstrap
 from colorbench.stats.clustered_pairs import paired_resamples, share_above
-from protocols.human_study.power.simulation import Plan
+from colorbench.stats.clustered_resampling import two_level_bootstrap
+from protocols.human_study.power.study_simulation import Plan
 
 
 def responses(shift: float, seed: int = 0) -> tuple[np.ndarray, ...]:

@@ -6,7 +6,7 @@ from scipy.optimize import brentq
 from scipy.stats import ttest_1samp
 
 from colorbench.evaluation import metrics_of
-from colorbench.evaluation.aggregate import NOT_RESOLVED
+from colorbench.evaluation.metric_aggregation import NOT_RESOLVED
 from colorbench.results import MetricSpec
 from colorbench.stats.fieller import share_of_gap
 

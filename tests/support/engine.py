@@ -197,7 +197,7 @@ class Listening:
 
 def with_protocol(patch: Any, **protocols: Any) -> None:
     """Make protocols known by name; ``patch`` is pytest's monkeypatch."""
-    patch.setattr("colorbench.evaluation.resolve.get_protocol", protocols.__getitem__)
+    patch.setattr("colorbench.evaluation.requested_models_and_protocols.get_protocol", protocols.__getitem__)
 
 
 def with_baselines(patch: Any) -> dict[str, Any]:
@@ -207,5 +207,8 @@ def with_baselines(patch: Any) -> dict[str, Any]:
         "zoo/constant": Flat((10, 10), "baseline"),
         "zoo/ground-truth": TruthTeller(),
     }
-    patch.setattr("colorbench.evaluation.resolve.load_model", lambda name, **_: loaded(baselines[name], name))
+    patch.setattr(
+        "colorbench.evaluation.requested_models_and_protocols.load_model",
+        lambda name, **_: loaded(baselines[name], name),
+    )
     return baselines

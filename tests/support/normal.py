@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from colorbench.stats import absolute
+from colorbench.stats import absolute_difference
 
 LEVEL = 0.95
 
@@ -40,9 +40,9 @@ def normal_coverage(correlation: float, spread: float, means: tuple[float, float
     held = 0
     for estimate in true + points[0]:
         linear = estimate @ to_linear
-        small = absolute._small(linear, errors, covariance)
+        small = absolute_difference._small(linear, errors, covariance)
         spreads = np.broadcast_to(errors, shifts.shape)
-        draws = absolute._Draws(estimate, np.linalg.inv(covariance), linear, errors, shifts, spreads, small)
-        statistic = absolute._statistic(linear, errors, np.float64(truth))
-        held += abs(statistic) <= absolute._critical(draws, LEVEL, alone, truth)
+        draws = absolute_difference._Draws(estimate, np.linalg.inv(covariance), linear, errors, shifts, spreads, small)
+        statistic = absolute_difference._statistic(linear, errors, np.float64(truth))
+        held += abs(statistic) <= absolute_difference._critical(draws, LEVEL, alone, truth)
     return held / samples

@@ -15,13 +15,13 @@ import uvicorn
 from starlette.testclient import TestClient
 
 from colorbench.data import open_dataset
-from protocols.human_study.build import build as building
-from protocols.human_study.build.build import build
-from protocols.human_study.build.request import BuildRequest
-from protocols.human_study.server.app import make_app
+from protocols.human_study.build import build_study as building
+from protocols.human_study.build.build_request import BuildRequest
+from protocols.human_study.build.build_study import build
+from protocols.human_study.server.application import make_app
 from protocols.human_study.server.rate_limit import Rate, Rates
-from protocols.human_study.server.state import Options, Study, open_study
-from protocols.human_study.study.schema import Design, Slot, read_design
+from protocols.human_study.server.served_study import Options, Study, open_study
+from protocols.human_study.study_folder.design_schema import Design, Slot, read_design
 
 ADMIN = "a-token-of-the-admin"
 CLIENT = {

@@ -11,9 +11,9 @@ import pandas
 from PIL import Image
 from scipy.special import expit
 
-from protocols.human_study.build.assignment import draw_slots
-from protocols.human_study.power.simulation import intercept
-from protocols.human_study.study.schema import (
+from protocols.human_study.build.trial_assignment import draw_slots
+from protocols.human_study.power.study_simulation import intercept
+from protocols.human_study.study_folder.design_schema import (
     RESPONSES,
     Assignment,
     DataPart,

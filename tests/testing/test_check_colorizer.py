@@ -394,7 +394,7 @@ import numpy as np
 import torch
 from PIL import Image
 from colorbench.color.lab import rgb_to_lab
-from colorbench.models.card import ModelCard
+from colorbench.models.model_card import ModelCard
 
 class Leak:
     card = ModelCard(title="finds the image by its lightness", license="MIT")

@@ -315,7 +315,7 @@ def test_a_score_that_changes_with_the_calls_is_found() -> None:
 
 
 def test_rows_of_another_score_and_records_that_do_not_hold_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    import colorbench.testing.protocol_declares as declares
+    import colorbench.testing.protocol_declaration_checks as declares
 
     read = declares.read_rows
     monkeypatch.setattr(

@@ -15,7 +15,7 @@ import torch
 from colorbench.errors import RunError, UserError
 from colorbench.training.checkpoint import load_checkpoint
 from colorbench.training.journal import Journal
-from colorbench.training.preset import TrainingPreset
+from colorbench.training.training_preset import TrainingPreset
 from tests.support.training import TINY, Silent, make_trainer, train_and_die, write_images
 
 # Each one goes on from what the one before has left. Checkpoints are saved at steps 0, 4, 8 and 12.

@@ -19,15 +19,15 @@ from colorbench.data import open_dataset
 from colorbench.errors import UserError
 from colorbench.models import save_weights
 from colorbench.training.accelerator import make_accelerator
-from colorbench.training.export import count_prior
-from colorbench.training.figures import prior_plot
-from colorbench.training.fit import name_sources
+from colorbench.training.copied_weights import copy_weights
 from colorbench.training.image_cache import ImageCache, build_cache
-from colorbench.training.init_from import copy_weights
-from colorbench.training.loader import Feed, Order
+from colorbench.training.learning_rate_schedule import learning_rate
 from colorbench.training.optimizer import make_optimizer
-from colorbench.training.preset import TrainingPreset
-from colorbench.training.schedule import learning_rate
+from colorbench.training.trained_model_export import count_prior
+from colorbench.training.training_batches import Feed, Order
+from colorbench.training.training_plots import prior_plot
+from colorbench.training.training_preset import TrainingPreset
+from colorbench.training.training_run import name_sources
 from tests.support.training import TINY, write_images
 from zoo.cic import CIC
 from zoo.cic.network import Network

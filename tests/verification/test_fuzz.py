@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from colorbench.errors import UserError
-from colorbench.verification.checks import verify
+from colorbench.verification.verify_record import verify
 from tests.support.engine import write_images
 from tests.support.records import edit_record, measure
 

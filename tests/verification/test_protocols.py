@@ -12,13 +12,13 @@ import pytest
 
 from colorbench.data import open_dataset
 from colorbench.evaluation import record_folder, run
-from colorbench.results.rows import read_rows
+from colorbench.results.rows_parquet import read_rows
 from colorbench.storage import content_fingerprint, npz_bytes
-from colorbench.verification.checks import verify
-from colorbench.verification.schema import CLAIMED, Verification
+from colorbench.verification.verification_schema import CLAIMED, Verification
+from colorbench.verification.verify_record import verify
 from protocols.human_study.analysis.fooling_rates import analyze
-from protocols.human_study.analysis.records import write_records
-from protocols.human_study.analysis.responses import read_study_data
+from protocols.human_study.analysis.response_reading import read_study_data
+from protocols.human_study.analysis.study_records import write_records
 from tests.support.engine import loaded, write_images
 from tests.support.probe import Blocks, request, write_classes
 from tests.support.records import edit_record, measure, put_file

@@ -20,7 +20,7 @@ from colorbench.models import ColorizerInput, load_model
 from colorbench.storage import cache_folder
 from zoo.cic import CIC
 from zoo.released import ECCV16, Siggraph17, colorizers
-from zoo.released.temperature import FACTOR, temperature_evidence
+from zoo.released.annealing_temperature import FACTOR, temperature_evidence
 
 OURS = {"eccv16": ECCV16, "siggraph17": Siggraph17}
 TOLERANCE = {"eccv16": 1e-4, "siggraph17": 1e-5}
@@ -228,7 +228,7 @@ def test_at_the_first_sight_of_the_released_file_the_card_says_whether_the_tempe
 def test_the_evidence_finds_a_factor_in_the_logits_of_a_trained_network(
     scale: float, folded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zoo.released import temperature
+    from zoo.released import annealing_temperature
 
     network = CIC.load("small").network
     with torch.no_grad():
@@ -239,11 +239,11 @@ def test_the_evidence_finds_a_factor_in_the_logits_of_a_trained_network(
     assert evidence.folded is folded
     assert evidence.entropy_multiplied < evidence.entropy
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    note = temperature.temperature_note(network, "0" * 64)
+    note = annealing_temperature.temperature_note(network, "0" * 64)
     assert ("is part of" in note) is folded and "nats" in note
     assert [path.parent.name for path in cache_folder().rglob("*.txt")] == ["notes"]
-    monkeypatch.setattr(temperature, "temperature_evidence", None)  # remembered: not measured again
-    assert temperature.temperature_note(network, "0" * 64) == note
+    monkeypatch.setattr(annealing_temperature, "temperature_evidence", None)  # remembered: not measured again
+    assert annealing_temperature.temperature_note(network, "0" * 64) == note
 
 
 def test_random_weights_need_no_file_and_can_be_drawn_again() -> None:

@@ -29,9 +29,9 @@ from colorbench.models import (
 )
 from colorbench.storage import file_sha256
 from zoo.cic.network import Network, layer_maps, scale_lightness
+from zoo.released.annealing_temperature import temperature_note
 from zoo.released.demo_resize import WORKING_SIZE, demo_lightness
 from zoo.released.siggraph17_network import AB_SCALE, MULTIPLE, Siggraph17Network
-from zoo.released.temperature import temperature_note
 
 ADDRESS = "https://colorizers.s3.us-east-2.amazonaws.com/"
 TAGS = {

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.storage.source_code import UnknownCode, module_digest
+from colorbench.storage.source_code_hashes import UnknownCode, module_digest
 
 # The types of the loops' arithmetic, which the compiler reads and the type checker need not: one float64 or one signed
 # index in between takes half the speed.

@@ -9,8 +9,8 @@ import numpy as np
 import pandas
 
 from colorbench.errors import UserError
-from protocols.human_study.analysis.responses import StudyData
-from protocols.human_study.study.schema import Exclusions
+from protocols.human_study.analysis.response_reading import StudyData
+from protocols.human_study.study_folder.design_schema import Exclusions
 
 
 @dataclass(frozen=True)

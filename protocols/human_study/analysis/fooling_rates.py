@@ -34,8 +34,8 @@ from colorbench.stats import (
     two_level_bootstrap,
 )
 from protocols.human_study.analysis.exclusions import Applied, apply
-from protocols.human_study.analysis.responses import StudyData
-from protocols.human_study.analysis.shrinkage import Shrunken, shrink
+from protocols.human_study.analysis.image_fooling_rates import Shrunken, shrink
+from protocols.human_study.analysis.response_reading import StudyData
 
 LEVEL = 0.95
 

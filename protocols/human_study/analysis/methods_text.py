@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from colorbench.reporting import format_number
 from colorbench.stats import Interval
 from protocols.human_study.analysis.fooling_rates import Analysis
-from protocols.human_study.study.schema import Design
+from protocols.human_study.study_folder.design_schema import Design
 
 PLATFORMS = {"lab": "in the laboratory", "prolific": "on Prolific", "mturk": "on Amazon Mechanical Turk"}
 

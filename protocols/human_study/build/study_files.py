@@ -11,9 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from colorbench.storage import write_atomic
-from protocols.human_study.study.codebook import codebook
-from protocols.human_study.study.paths import FORM, FORM_FOLDER, STIMULI, TEXTS, TEXTS_FOLDER
-from protocols.human_study.study.schema import DESIGN, Design, Stimulus
+from protocols.human_study.study_folder.codebook_text import codebook
+from protocols.human_study.study_folder.design_schema import DESIGN, Design, Stimulus
+from protocols.human_study.study_folder.file_names import FORM, FORM_FOLDER, STIMULI, TEXTS, TEXTS_FOLDER
 
 SECONDS_A_TRIAL = 6.5
 """Duration estimate for the consent text: two images, the pauses, and the choice."""

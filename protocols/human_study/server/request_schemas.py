@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from protocols.human_study.study.schema import Platform, Position
+from protocols.human_study.study_folder.design_schema import Platform, Position
 
 _Pixels = Annotated[int, Field(ge=0, le=100_000)]
 _Milliseconds = Annotated[float, Field(ge=0, le=7 * 24 * 3600 * 1000)]

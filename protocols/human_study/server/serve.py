@@ -9,14 +9,14 @@ from pathlib import Path
 
 from colorbench.errors import UserError
 from colorbench.storage import Lock
-from protocols.human_study.server.admin import PENDING
-from protocols.human_study.server.app import make_app
-from protocols.human_study.server.state import Options, Study, open_study
-from protocols.human_study.server.texts import check_texts
-from protocols.human_study.study.export import export
-from protocols.human_study.study.paths import DATA, TEXTS, TEXTS_FOLDER
-from protocols.human_study.study.schema import read_design
-from protocols.human_study.study.withdrawal import advice
+from protocols.human_study.server.admin_page import PENDING
+from protocols.human_study.server.application import make_app
+from protocols.human_study.server.served_study import Options, Study, open_study
+from protocols.human_study.server.study_texts import check_texts
+from protocols.human_study.study_folder.design_schema import read_design
+from protocols.human_study.study_folder.file_names import DATA, TEXTS, TEXTS_FOLDER
+from protocols.human_study.study_folder.outdated_analyses import advice
+from protocols.human_study.study_folder.response_export import export
 
 
 def serve(

@@ -12,16 +12,16 @@ from scipy import stats
 from colorbench.errors import UserError
 from colorbench.reporting import too_few_images
 from colorbench.results import read_record
-from colorbench.results.image_index import read_index
-from colorbench.results.rows import read_rows
+from colorbench.results.rows_parquet import read_rows
+from colorbench.results.saved_image_index import read_index
+from protocols.human_study.analysis.analysis_files import write
 from protocols.human_study.analysis.exclusions import apply
 from protocols.human_study.analysis.fooling_rates import Analysis, analyze, d_prime, side_bias
+from protocols.human_study.analysis.image_fooling_rates import shrink
 from protocols.human_study.analysis.methods_text import methods_paragraph
-from protocols.human_study.analysis.metrics import identity_of
-from protocols.human_study.analysis.output import write
-from protocols.human_study.analysis.responses import StudyData, read_study_data, study_data_of
-from protocols.human_study.analysis.shrinkage import shrink
-from protocols.human_study.study.schema import Design, Exclusions
+from protocols.human_study.analysis.response_reading import StudyData, read_study_data, study_data_of
+from protocols.human_study.analysis.study_metrics import identity_of
+from protocols.human_study.study_folder.design_schema import Design, Exclusions
 from tests.conftest import RunCommand
 from tests.support.study_responses import METHODS, SENTINEL, make_design, make_study_data, write_study
 

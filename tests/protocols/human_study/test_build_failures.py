@@ -9,13 +9,13 @@ import pytest
 
 from colorbench.data import open_dataset
 from colorbench.errors import UserError
-from protocols.human_study.build import build as building
-from protocols.human_study.build import predictions, stimuli, study_files
-from protocols.human_study.build.build import build
-from protocols.human_study.build.request import BuildRequest
+from protocols.human_study.build import build_study as building
+from protocols.human_study.build import stimulus_files, study_files, study_predictions
+from protocols.human_study.build.build_request import BuildRequest
+from protocols.human_study.build.build_study import build
 from protocols.human_study.server.serve import serve
-from protocols.human_study.server.state import Options
-from protocols.human_study.study.schema import read_design
+from protocols.human_study.server.served_study import Options
+from protocols.human_study.study_folder.design_schema import read_design
 from tests.support.study import build_small
 
 REQUEST = BuildRequest(
@@ -35,7 +35,7 @@ POINTS = {
     "draw_slots": building,
     "_colorize": building,
     "write_stimuli": building,
-    "draw_plate": stimuli,
+    "draw_plate": stimulus_files,
     "write_texts": study_files,
     "key_table": study_files,
 }
@@ -75,7 +75,7 @@ def test_a_stopped_build_predicts_only_what_is_missing(tmp_path: Path, monkeypat
         pass
 
     predicted: list[str] = []
-    right = predictions.predict_images
+    right = study_predictions.predict_images
 
     def counted(model: Any, dataset: Any, **options: Any) -> Any:
         for prediction in right(model, dataset, **{**options, "batch_size": 2}):
@@ -85,7 +85,7 @@ def test_a_stopped_build_predicts_only_what_is_missing(tmp_path: Path, monkeypat
             yield prediction
 
     monkeypatch.setattr(building, "jspsych_files", dict)
-    monkeypatch.setattr(predictions, "predict_images", counted)
+    monkeypatch.setattr(study_predictions, "predict_images", counted)
     request = replace(REQUEST, output=tmp_path / "study")
     stop_after: int | None = 6
     with pytest.raises(Stopped):

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from colorbench.errors import UserError
-from protocols.human_study.build.assignment import balance, draw_slots, sentinel_count
 from protocols.human_study.build.color_vision_plates import DIGITS, SIDE, digit_mask, draw_plate
-from protocols.human_study.build.stimuli import CLASS_BYTES, encode, files_of
-from protocols.human_study.study.schema import Slot
+from protocols.human_study.build.stimulus_files import CLASS_BYTES, encode, files_of
+from protocols.human_study.build.trial_assignment import balance, draw_slots, sentinel_count
+from protocols.human_study.study_folder.design_schema import Slot
 
 SENTINEL = "zoo/random"
 
@@ -236,7 +236,7 @@ def test_a_plates_digit_stands_out_by_its_hue_and_fades_for_the_color_blind():
 def test_the_pages_files_are_packaged():
     from importlib.resources import files
 
-    from protocols.human_study.study.paths import FORM, TEXTS
+    from protocols.human_study.study_folder.file_names import FORM, TEXTS
 
     package = files("protocols.human_study")
     assert all((package / "form" / name).is_file() for name in FORM)

@@ -10,9 +10,9 @@ from scipy import stats
 from scipy.special import expit
 
 from colorbench.errors import UserError
-from protocols.human_study.power.cli import plan_of
-from protocols.human_study.power.power import Power, Sizes, participants_needed, simulated_power
-from protocols.human_study.power.simulation import Plan, deal, intercept, methods_of, simulate
+from protocols.human_study.power.power_commands import plan_of
+from protocols.human_study.power.simulated_power import Power, Sizes, participants_needed, simulated_power
+from protocols.human_study.power.study_simulation import Plan, deal, intercept, methods_of, simulate
 from tests.conftest import RunCommand
 from tests.support.study_responses import make_design
 

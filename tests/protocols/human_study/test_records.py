@@ -10,8 +10,8 @@ from colorbench.results import load_run, read_record
 from colorbench.storage import content_fingerprint
 from colorbench.verification import verify
 from protocols.human_study.analysis.fooling_rates import analyze
-from protocols.human_study.analysis.records import write_records
-from protocols.human_study.analysis.responses import study_data_of
+from protocols.human_study.analysis.response_reading import study_data_of
+from protocols.human_study.analysis.study_records import write_records
 from tests.support.study_responses import METHODS, SENTINEL, make_design, make_study_data
 
 RATES = {"zoo/cic.small": 0.35, "zoo/l2": 0.2, "zoo/constant": 0.06, SENTINEL: 0.1}

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from protocols.human_study.server.auth import Secrets
-from protocols.human_study.study.schema import read_design
+from protocols.human_study.server.secrets_and_tokens import Secrets
+from protocols.human_study.study_folder.design_schema import read_design
 from tests.support.study import ADMIN, CLIENT, PRACTICE, TRIALS, Participant, body_of, build_small, copy_of, routes
 from tests.support.study import slot_of as slot
 

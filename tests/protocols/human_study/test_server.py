@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 
 from colorbench.errors import UserError
 from protocols.human_study.cli import app
-from protocols.human_study.server.auth import load_secrets
-from protocols.human_study.server.database import Refusal, Store
 from protocols.human_study.server.rate_limit import Limiter, Rate, Rates
-from protocols.human_study.study.export import export
-from protocols.human_study.study.schema import PARTICIPANTS, RESPONSES, read_design
+from protocols.human_study.server.response_store import Refusal, Store
+from protocols.human_study.server.secrets_and_tokens import load_secrets
+from protocols.human_study.study_folder.design_schema import PARTICIPANTS, RESPONSES, read_design
+from protocols.human_study.study_folder.response_export import export
 from tests.support.study import ADMIN, GENEROUS, PRACTICE, TRIALS, Participant, body_of, build_small, copy_of, routes
 from tests.support.study import slot_of as slot
 
@@ -272,7 +272,7 @@ def test_the_limiter_forgets_nothing_that_counts_and_stays_small():
 
 
 def test_a_damaged_study_is_one_line(study: Path):
-    from protocols.human_study.server.state import Options, open_study
+    from protocols.human_study.server.served_study import Options, open_study
 
     with pytest.raises(UserError, match="not a study folder"):
         open_study(study / "nowhere", Options())

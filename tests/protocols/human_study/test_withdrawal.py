@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas
 import pytest
 
-from protocols.human_study.server import database as stores
-from protocols.human_study.server.admin import state_of
-from protocols.human_study.study.export import export
-from protocols.human_study.study.withdrawal import advice, note_withdrawal, outdated
+from protocols.human_study.server import response_store as stores
+from protocols.human_study.server.admin_page import state_of
+from protocols.human_study.study_folder.outdated_analyses import advice, note_withdrawal, outdated
+from protocols.human_study.study_folder.response_export import export
 from tests.support.study import Participant, build_small, copy_of, routes
 
 

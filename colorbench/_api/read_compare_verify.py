@@ -1,0 +1,113 @@
+"""Records: read, compared, verified."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from secrets import randbelow
+
+from colorbench._api.arguments import Data
+from colorbench._api.errors_and_logging import names_arguments
+from colorbench.data import Dataset
+from colorbench.errors import UserError
+from colorbench.evaluation import record_folder
+from colorbench.evaluation.requested_models_and_protocols import headline_of
+from colorbench.results import Comparison, LoadedRun, Record, load_run
+from colorbench.results import read_record as read_stored
+from colorbench.results.record_comparison import compare as compare_runs
+from colorbench.verification import Verification
+from colorbench.verification import verify as verify_folder
+from colorbench.verification.record_selection import choose_common, choose_record, dataset_name, images_of
+from colorbench.verification.rerun_comparison import rerunner
+from colorbench.verification.rerun_measurement import Wanted
+
+
+@names_arguments
+def compare(
+    *records: Record | LoadedRun | Path | str,
+    protocol: str | None = None,
+    metrics: Sequence[str] = (),
+    allow_unstable: bool = False,
+    output: Path | str = "runs",
+) -> Comparison:
+    """Compare records pair by pair on the same images.
+
+    Args:
+        records: two or more: folders of records or folders above them (``"runs/zoo/cic.small"``, of which the newest
+            that were evaluated alike are taken), or records that ``run`` returned.
+        protocol: only records of this protocol, where a folder holds several.
+        metrics: names; none: all that may be compared.
+        allow_unstable: also compare by metrics that very few images decide.
+        output: folder of the records, where records are given and not their folders.
+
+    Returns:
+        Differences with confidence intervals, p values adjusted by Holm, and rank intervals.
+
+    Raises:
+        UserError: for fewer than two, and for records that cannot be compared.
+    """
+    loaded: list[LoadedRun] = [one for one in records if isinstance(one, LoadedRun)]
+    if len(loaded) < len(records):
+        if loaded:
+            raise UserError("results and folders were mixed", hint="give only folders, or only loaded results")
+        paths = [record_folder(Path(output), one) if isinstance(one, Record) else Path(str(one)) for one in records]
+        loaded = [load_run(folder) for folder in choose_common(paths, protocol)]
+    headline = headline_of(loaded[0].record.protocol.name) if loaded else None
+    return compare_runs(loaded, metrics=metrics, headline=headline, allow_unstable=allow_unstable)
+
+
+@names_arguments
+def verify(
+    record: Record | Path | str,
+    *,
+    data: Data = None,
+    rerun: int = 0,
+    protocol: str | None = None,
+    model: str | None = None,
+    weights: Path | str | None = None,
+    seed: int | None = None,
+    device: str = "auto",
+    output: Path | str = "runs",
+) -> Verification:
+    """Check that a record's numbers follow from what it stores.
+
+    Args:
+        record: its folder, a folder above it, or what ``run`` returned.
+        data: the images it was measured on: checks the key, and serves ``rerun``.
+        rerun: measure this many random images again.
+        protocol: which one, where a folder holds records of several.
+        model: for ``rerun``, in place of the name that the record gives.
+        weights: file of that model's weights.
+        seed: of the draw of ``rerun``; None: random.
+        device: for ``rerun``.
+        output: folder of the records, where a record is given and not its folder.
+
+    Returns:
+        Every check with its outcome; ``holds`` is true where none fails.
+
+    Raises:
+        UserError: where there is no record. What is wrong with a record is a check that fails.
+    """
+    path = record_folder(Path(output), record) if isinstance(record, Record) else Path(record)
+    source = data if data is None or isinstance(data, str | Dataset) else Path(data)
+    folder = choose_record(path, protocol, dataset_name(source))
+    images = images_of(folder, source, needed=rerun > 0)
+    again = None
+    if rerun and images is not None:
+        drawn = randbelow(1 << 31) if seed is None else seed
+        again = rerunner(Wanted(rerun, images, drawn, model, None if weights is None else Path(weights), device))
+    return verify_folder(folder, images=images, rerun=again)
+
+
+@names_arguments
+def read_record(folder: Path | str) -> Record:
+    """Read a stored record.
+
+    Args:
+        folder: the record's folder, or the path of its ``record.json``.
+
+    Raises:
+        UserError: where there is none, or it is none of this version.
+    """
+    path = Path(folder)
+    return read_stored(path.parent if path.name == "record.json" else path)

@@ -1,0 +1,105 @@
+"""The end of a run: pages and figures are written, tables and records are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from colorbench.cli.classifier_agreement import show_classifiers
+from colorbench.cli.console import ResultPrinter, console, meaning
+from colorbench.cli.show import explanations_of, spec_of
+from colorbench.cli.standard_output import print_result
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation import record_folder
+from colorbench.reporting import write_figures, write_report
+from colorbench.reporting.classifier_agreement import scores_classified
+from colorbench.reporting.model_table import as_markdown
+from colorbench.reporting.number_formatting import baselines
+from colorbench.reporting.record_plots import record_plots
+from colorbench.results import Record
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How results are printed."""
+
+    format: str = "text"
+    """``text`` or ``markdown``."""
+    explain: bool = False
+    """Whether each metric is explained."""
+    verbose: bool = False
+    """Whether each of several models has a table of its own, too."""
+    json: bool = False
+    """Whether standard output is for the records alone."""
+
+
+def show_results(
+    asked: Sequence[Record], records: Sequence[Record], output: Path | None, figures: Path | None, how: Shown
+) -> None:
+    """Write each record's page, print the tables, and the records themselves where asked.
+
+    One model has a table of its metrics beside the baselines; several have one table of models by metrics.
+
+    Args:
+        asked: records of the models that were named.
+        records: these and those of the baselines.
+        output: of the run; None: nothing is kept.
+        figures: where plots for a paper go.
+        how: what is printed.
+    """
+    closing = ResultPrinter(console(text_to_stderr=how.json))
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in asked:
+        groups.setdefault(_of(record), []).append(record)
+    for group, members in groups.items():
+        spec = spec_of(members[0].protocol.name)
+        explanations = explanations_of(spec, members[0])
+        beside = [record for record in records if _of(record) == group]
+        folders = [None if output is None else record_folder(output, record) for record in members]
+        for record, folder in zip(members, folders, strict=True):
+            try:
+                _write(record, beside, folder, figures, explanations, spec.headline)
+            except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
+                closing.console.print(f"the report could not be written: {error}", soft_wrap=True, markup=False)
+        if how.format == "markdown":
+            # Without the console's own breaks, which would cut the lines of a wide table.
+            text = f"**{members[0].protocol.name}**, {members[0].dataset.n_evaluated} images of"
+            table = f"{text} {members[0].dataset.name}\n\n{as_markdown(beside, spec.headline)}\n"
+            closing.console.print(table, soft_wrap=True, markup=False, highlight=False)
+            continue
+        if len(members) == 1 or how.verbose:
+            for record, folder in zip(members, folders, strict=True):
+                closing.show(record, beside, explanations, spec.headline, folder, explain=how.explain)
+        if len(members) > 1:
+            closing.summarize(members, beside, spec.headline)
+            if how.explain and not how.verbose:
+                closing.console.print(meaning(members[0], explanations, spec.headline))
+            for folder in () if how.verbose else folders:
+                closing.where(folder)
+            closing.console.print()
+    for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
+        alike = [record for record in records if record.protocol.identity_sha256 == identity]
+        for score in scores_classified(alike)[:1]:
+            show_classifiers(closing.console, alike, score)
+    if how.json:
+        texts = [record.model_dump_json(indent=1) for record in asked]
+        print_result(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
+
+
+def _of(record: Record) -> tuple[str, str]:
+    return record.protocol.identity_sha256, record.dataset.fingerprint
+
+
+def _write(
+    record: Record,
+    beside: Sequence[Record],
+    folder: Path | None,
+    figures: Path | None,
+    explanations: Mapping[str, str],
+    headline: str,
+) -> None:
+    if folder is not None:
+        write_report(folder, explanations=explanations, headline=headline)
+    if figures is not None:
+        write_figures(record_plots(record, baselines(record, beside)), figures)

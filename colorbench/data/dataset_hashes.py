@@ -1,0 +1,112 @@
+"""Hashes of the files of a dataset: of names and sizes, of modification times, of contents."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from colorbench.data.dataset import Dataset, Sample
+from colorbench.errors import RunError, UserError
+from colorbench.storage import write_atomic
+from colorbench.storage.hashes import stamp_of
+
+
+def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
+    """Return the sha256 over the ids and sizes of the files, optionally with their times.
+
+    Without times it is the same on every machine that holds the same files; with them it tells, unread, whether any
+    file was touched.
+    """
+    total = hashlib.sha256()
+    for sample in samples:
+        time = sample.modified if times else 0
+        total.update(f"{sample.id}\0{sample.size}\0{sample.label}\0{time}\n".encode())
+    return total.hexdigest()
+
+
+def stamps_digest(dataset: Dataset) -> str:
+    """Return the sha256 over the names of the files and what changes when one is written or replaced.
+
+    No file is read.
+    """
+    total = hashlib.sha256()
+    for sample in dataset.samples:
+        total.update(f"{sample.id}\0{_stamp(sample)}\n".encode())
+    return total.hexdigest()
+
+
+def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, str | None]:
+    """Return the sha256 of each file by id, None for one that cannot be read.
+
+    Files that were not touched are not read again.
+    """
+    cached = cache / "contents" / f"{files_digest(dataset.samples, times=False)}.json"
+    known = _known(cached)
+    stamps = {sample.id: _stamp(sample) for sample in dataset.samples}
+    found: dict[str, str | None] = {}
+    lacking: list[Sample] = []
+    for sample in dataset.samples:
+        stamp, sha256 = known.get(sample.id, (None, None))
+        if stamp is not None and stamp == stamps[sample.id]:
+            found[sample.id] = sha256
+        else:
+            lacking.append(sample)
+    if lacking:
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            found.update(zip((sample.id for sample in lacking), pool.map(_sha256, lacking), strict=True))
+        # One that was written while it was read is read again next time.
+        saved = {id: [stamps[id], sha256] for id, sha256 in found.items() if stamps[id] is not None}
+        with contextlib.suppress(RunError, UserError):  # a disk that cannot be written only costs reading again
+            write_atomic(cached, json.dumps(saved).encode(), durable=False)
+    return found
+
+
+def contents_digest(dataset: Dataset, cache: Path, workers: int = 2) -> str:
+    """Return the sha256 over the contents of a dataset in any order, each with its class where it has one."""
+    contents = contents_of(dataset, cache, workers)
+    lines = [f"{contents[sample.id]} {_class_of(sample, dataset)}" for sample in dataset.samples]
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: Mapping[str, str | None]) -> None:
+    """Refuse files that are others when they are decoded than when they were hashed.
+
+    Raises:
+        RunError: naming the first.
+    """
+    for id, sha256 in zip(ids, sha256s, strict=True):
+        if contents[id] != sha256:
+            raise RunError("a file changed while it was evaluated", where=id, hint="run the same command again")
+
+
+def _known(cached: Path) -> dict[str, tuple[list[int] | None, str | None]]:
+    try:
+        found = json.loads(cached.read_text())
+        return {str(id): (stamp, sha256) for id, (stamp, sha256) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _stamp(sample: Sample) -> list[int] | None:
+    try:
+        return list(stamp_of(sample.path))
+    except OSError:
+        return None
+
+
+def _class_of(sample: Sample, dataset: Dataset) -> str:
+    if sample.label is None:
+        return ""
+    return dataset.class_names[sample.label] if dataset.class_names else str(sample.label)
+
+
+def _sha256(sample: Sample) -> str | None:
+    try:
+        with open(sample.path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -1,0 +1,158 @@
+"""Matching names that other programs wrote (stored predictions, tables of labels) with the ids of a dataset.
+
+A name belongs to the image of the same path, whatever the suffix of an image (``a/b.JPEG`` and ``a/b.png``, or
+``a/b.JPEG.png``); or of a path that only begins elsewhere (``images/a/b.png``, ``C:/data/a/b.png``, ``b.png``), where
+that leaves no doubt. Nothing is guessed: an image that two names fit, or a name that fits two images, has no match.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from colorbench.data.image_formats import without_suffix
+
+Parts = tuple[str, ...]
+
+
+@dataclass
+class Matches:
+    """Which name belongs to which id."""
+
+    pairs: dict[str, str] = field(default_factory=dict)
+    """Id -> name."""
+    missing: list[str] = field(default_factory=list)
+    """Ids that no name fits."""
+    doubtful: list[tuple[Sequence[str], Sequence[str]]] = field(default_factory=list)
+    """(ids, names) of which either side is several."""
+    by_file_name: int = 0
+    """Pairs whose paths agree in the name of the file alone."""
+    unused: list[str] = field(default_factory=list)
+    """Names that fit no id."""
+
+
+def match_names(ids: Sequence[str], names: Iterable[str], *, exact_wins: bool) -> Matches:
+    """Find the name of every id.
+
+    Args:
+        ids: of a dataset, all different.
+        names: what is to be matched with them, all different.
+        exact_wins: whether a name that equals the id needs no comparison with others that fit as well. Of two files
+            (``a.jpg``, ``a.png``) one may be a copy of the input; of two rows of a table, the other is another image's.
+    """
+    names = list(names)
+    wanted = [_Name.of(id) for id in ids]
+    given = _Index(_Name.of(name) for name in names)
+    asked = _Index(wanted)
+    found = Matches()
+    owners: dict[str, list[str]] = defaultdict(list)
+    used: set[str] = set()
+    for one in wanted:
+        candidates = _candidates(one, given, asked, exact_wins)
+        used.update(name.text for name in candidates)
+        if not candidates:
+            found.missing.append(one.text)
+        elif len(candidates) > 1:
+            found.doubtful.append(((one.text,), [name.text for name in candidates]))
+        else:
+            owners[candidates[0].text].append(one.text)
+            found.by_file_name += (
+                min(len(candidates[0].key), len(one.key)) == 1 < max(len(candidates[0].key), len(one.key))
+            )
+    for name, several in owners.items():
+        if len(several) > 1:
+            found.doubtful.append((several, (name,)))
+        else:
+            found.pairs[several[0]] = name
+    found.unused = [name for name in names if name not in used]
+    return found
+
+
+def parts_of(name: str) -> Parts:
+    """Return the parts of a path: one way to write an accent, one kind of slash, no drive, no "." and no root."""
+    plain = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
+    plain = re.sub("^[A-Za-z]:/", "", plain)
+    return tuple(part for part in plain.split("/") if part not in ("", "."))
+
+
+def nearest_name(id: str, names: Iterable[str]) -> str | None:
+    """Find the name that is nearest to an id without a file: one that differs in case alone, or the first."""
+    first = None
+    for name in names:
+        first = first if first is not None else name
+        if _Name.of(name).key[-1:] and _Name.of(name).key[-1].casefold() == _Name.of(id).key[-1].casefold():
+            return name
+    return first
+
+
+@dataclass(frozen=True)
+class _Name:
+    text: str
+    """As it was given."""
+    path: Parts
+    """Without what systems write differently."""
+    key: Parts
+    """The path without the suffix of an image."""
+
+    @classmethod
+    def of(cls, text: str) -> _Name:
+        path = parts_of(text)
+        return cls(text, path, (*path[:-1], without_suffix(path[-1])) if path else path)
+
+
+class _Index:
+    """Names by their whole path, and by the last part of it, both without suffix."""
+
+    def __init__(self, names: Iterable[_Name]) -> None:
+        self.by_key: dict[Parts, list[_Name]] = defaultdict(list)
+        self.by_last: dict[str, list[_Name]] = defaultdict(list)
+        for name in names:
+            self.by_key[name.key].append(name)
+            if name.key:
+                self.by_last[name.key[-1]].append(name)
+
+
+def _candidates(one: _Name, given: _Index, asked: _Index, exact_wins: bool) -> list[_Name]:
+    """List the names that may be meant by an id."""
+    # a.jpg.png belongs to a.jpg.
+    same_path = [*given.by_key.get(one.key, []), *(given.by_key.get(one.path, []) if one.path != one.key else [])]
+    if same_path:
+        exact = [name for name in same_path if name.text == one.text]
+        if exact_wins and exact:
+            return exact
+        if len(same_path) > 1 and len(asked.by_key[one.key]) > 1:
+            # Images that differ in their suffix alone: a.bmp and a.png, or a.bmp.png and a.png.png.
+            return [name for name in same_path if one.path in (name.path, name.key)] or same_path
+        return same_path
+    same_file = [*given.by_last.get(one.key[-1], []), *given.by_last.get(one.path[-1], [])]
+    same_file = list({name.text: name for name in same_file}.values())
+    tails = [name for name in same_file if _is_tail(name.key, one)]
+    if not any(len(name.key) > 1 and len(one.key) > 1 for name in tails):
+        return same_file if tails else []  # the file's name alone decides: it must be the only one
+    return tails
+
+
+def _is_tail(key: Parts, one: _Name) -> bool:
+    """Return whether one path ends in the other."""
+    return any(
+        longer[len(longer) - len(shorter) :] == shorter
+        for wanted in (one.key, one.path)
+        for shorter, longer in (sorted((key, wanted), key=len),)
+    )
+
+
+def prediction_names(ids: Iterable[str]) -> dict[str, str]:
+    """Return the path of each id below ``predictions/``.
+
+    The id with the suffix .png, as ``images:DIR`` looks for it.
+
+    Images whose ids differ in the suffix alone keep it.
+    """
+    known = list(ids)
+    replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}
+    often = Counter(replaced.values())
+    return {id: name if often[name] == 1 else f"{id}.png" for id, name in replaced.items()}

@@ -1,0 +1,154 @@
+"""From a folder, a list or a table of classes to a ``Dataset``; only names, sizes and times are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.folder_walk import check_name, walk
+from colorbench.data.image_formats import readable
+from colorbench.data.name_matching import match_names, nearest_name
+from colorbench.data.named_datasets import named_folder, open_named
+from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_labels, read_list, short
+from colorbench.data.sources.packaged import SAMPLES, _packaged
+from colorbench.data.sources.samples import _FULL_PATHS, _dataset, _sample
+from colorbench.errors import UserError
+
+
+def open_dataset(
+    spec: str | Path | None = None, *, list_file: Path | None = None, labels: Path | None = None
+) -> Dataset:
+    """Open a dataset.
+
+    Args:
+        spec: ``samples`` (default: the packaged images), ``NAME=DIR`` (a set that ``colorbench list`` names, in its
+            folder) or a folder; a ``Path`` is always a folder. Where every
+            image lies one folder down, the folders are its classes; a ``labels.csv`` (file, class_index, synset) in
+            the folder, or beside its ``images/``, gives classes too. ``data.walk`` says which files are images.
+        list_file: one id a line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
+            number at the end is the class index. Folders of synsets may be missing below ``spec``.
+        labels: another file in the form of ``labels.csv``.
+
+    Raises:
+        UserError: for what is missing, empty, or does not match.
+
+    Returns:
+        The dataset; its ``remarks`` tell what was ignored, and why folders are not taken for classes.
+    """
+    if spec is None or spec == SAMPLES:
+        if list_file is not None or labels is not None:
+            raise UserError("a list or labels need a folder of images", hint="give --data DIR")
+        return _packaged()
+    if (named := named_folder(spec)) is not None:
+        if list_file is not None or labels is not None:
+            raise UserError(f"{named.name} has its own list", hint="remove --list and --labels")
+        return open_named(*named)
+    root, beside = _folder(spec)
+    name = check_name((root.parent if root.name == "images" else root).resolve().name, "a folder")
+    remark = None
+    if list_file is not None:
+        name = check_name(list_file.stem, "a list")
+        listed = read_list(list_file)
+        samples = _listed(root, listed)
+        if listed[0].label is not None:
+            if labels is not None:
+                raise UserError("this list has its own classes", where=str(list_file), hint="remove --labels")
+            return _dataset(name, root, samples, class_folders(listed))
+    else:
+        found = walk(root, used=frozenset(path for path in (beside, labels) if path is not None))
+        samples, remark = list(found.images), found.remark()
+        if not samples:
+            hint = f"known: {readable()}"
+            raise UserError("no images in this folder", where=str(root), hint=f"{remark}. {hint}" if remark else hint)
+    if labels is not None or beside is not None:
+        samples, classes = _labeled(samples, labels or beside or root)
+        return _dataset(name, root, samples, classes, remark)
+    if list_file is None:
+        samples, classes_found, why_not = _in_class_folders(samples)
+        return _dataset(name, root, samples, classes_found, remark, why_not)
+    return _dataset(name, root, samples)
+
+
+def _folder(spec: str | Path) -> tuple[Path, Path | None]:
+    """Find the folder to which ids are relative, and the ``labels.csv`` in it or beside ``images/``."""
+    root = Path(spec)
+    if not str(spec) or not os.path.exists(root):
+        # A path is never a name of a dataset.
+        names = "" if isinstance(spec, Path) else f", or `{SAMPLES}`"
+        raise UserError(f"no folder {str(spec)!r}", hint=f"give a folder of images{names}")
+    if not root.is_dir():
+        raise UserError(
+            "this is a file, not a folder of images", where=str(root), hint="give the folder that contains it"
+        )
+    beside = (root.parent if root.name == "images" else root) / "labels.csv"
+    if not beside.is_file():
+        return root, None
+    return (root / "images" if (root / "images").is_dir() else root), beside
+
+
+def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
+    samples, missing = [], []
+    used: dict[Path, str] = {}
+    for one in listed:
+        candidates = (root / one.name, root / one.name.rsplit("/", 1)[-1])
+        path = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if path is None:
+            missing.append(one.name)
+            continue
+        if path in used:
+            raise UserError(f"{used[path]!r} and {one.name!r} are the same file", where=str(path), hint="remove one")
+        used[path] = check_name(one.name)
+        samples.append(replace(_sample(one.name, path), label=one.label))
+    if missing:
+        first = ", ".join(map(repr, missing[:3]))
+        raise UserError(
+            f"{len(missing)} of {len(missing) + len(samples)} listed images do not exist, the first: {first}",
+            where=str(root),
+            hint="give the folder to which the paths of the list are relative, or the one that contains the files",
+        )
+    return samples
+
+
+def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
+    """Return samples with the classes of a table, whose names match as ``data.names`` says."""
+    table, classes = read_labels(labels)
+    found = match_names([sample.id for sample in samples], table, exact_wins=True)
+    label = {id: table[name] for id, name in found.pairs.items()}
+    for ids, names in found.doubtful:
+        if len({table[name] for name in names}) > 1 or len(ids) > 1:
+            meant = f"{' and '.join(map(short, ids[:2]))} may be meant by {' and '.join(map(short, names[:2]))}"
+            raise UserError(f"some labels are ambiguous: {meant}", where=str(labels), hint=_FULL_PATHS)
+        label[ids[0]] = table[names[0]]
+    if found.missing:
+        first = found.missing[0]
+        nearest = short(nearest_name(first, table) or "")
+        raise UserError(
+            f"{len(found.missing)} of {len(samples)} images have no label, first {short(first)}; "
+            f"the table has {nearest}",
+            where=str(labels),
+            hint=f"add their rows, or {_FULL_PATHS}",
+        )
+    return [replace(sample, label=label[sample.id]) for sample in samples], classes
+
+
+def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, ...] | None, str | None]:
+    """Return samples with their folders as classes.
+
+    Every image must lie one folder down, and there must be at least two folders.
+
+    Where only some images lie so, no classes are taken, and the third value says why.
+    """
+    one_down = [sample for sample in samples if sample.id.count("/") == 1]
+    classes = sorted({sample.id.split("/")[0] for sample in one_down})
+    if len(classes) < 2:
+        return samples, None, None
+    if others := [sample.id for sample in samples if sample.id.count("/") != 1]:
+        more, verb = (f" and {len(others) - 1} more", "are") if len(others) > 1 else ("", "is")
+        where = "deeper than" if "/" in others[0] else "above"
+        why = f"the {len(classes)} folders are not used as classes: {others[0]}{more} {verb} {where} the class folders"
+        return samples, None, why
+    number = {name: index for index, name in enumerate(classes)}
+    return [replace(sample, label=number[sample.id.split("/")[0]]) for sample in samples], tuple(classes), None

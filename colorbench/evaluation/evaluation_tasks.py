@@ -1,0 +1,122 @@
+"""The tasks of a command: every model under every image protocol, each with the folder that its record is made in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from colorbench.data import Dataset
+from colorbench.evaluation.devices_and_processes import Residents
+from colorbench.evaluation.protocol_interfaces import ChecksModel, ProtocolContext, ProtocolSpec, Scorer
+from colorbench.evaluation.record_reuse import Located, locate, not_reusable
+from colorbench.evaluation.requested_models_and_protocols import Resolved, missing_capability
+from colorbench.evaluation.run_config import ExecutionConfig, Save
+from colorbench.evaluation.run_directory import RunDirectory
+from colorbench.models import BASELINES, LoadedModel
+from colorbench.models.fingerprint import protocol_code
+from colorbench.models.reference_models import DIFFERENCES
+from colorbench.results import protocol_identity
+
+
+@dataclass(frozen=True)
+class EvaluationTask:
+    """One model under one protocol, and where its record is made."""
+
+    model: LoadedModel
+    spec: ProtocolSpec
+    scorer: Scorer
+    located: Located
+    """Its folder, fingerprint and plan."""
+    save: Save
+
+    @property
+    def folder(self) -> RunDirectory:
+        """The folder of its record."""
+        return self.located.folder
+
+    @property
+    def protocol_sha256(self) -> str:
+        """Of the protocol with its parameters: differences are taken between equal ones."""
+        return protocol_identity(self.spec.name, self.spec.version, self.scorer.identity)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the tasks of one command have in common."""
+
+    dataset: Dataset
+    """After any limit."""
+    limit: int | None
+    settings: ExecutionConfig
+    command: tuple[str, ...]
+    residents: Residents
+    baselines: bool
+    """Whether differences from gray and constant are stored."""
+
+
+def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTask]:
+    """Return every model under every image protocol, each folder once.
+
+    Args:
+        resolved: models, protocols and images.
+        context: settings, request and listener of the command; it takes the folders as they are found.
+
+    Raises:
+        UserError: for a model that lacks what a protocol needs.
+    """
+    request, say = context.request, context.listener.message
+    tasks: dict[Path, EvaluationTask] = {}
+    asked = len(resolved.asked)
+    codes = [protocol_code(scorer) for _, scorer in resolved.scorers]
+    beside = [model for model in resolved.models if request.baselines and model.full_name in BASELINES]
+    references = [context.fingerprint_of(model) for model in beside]
+    for position, model in enumerate(resolved.models):
+        # Nobody looks at all images of gray, constant and truth; a small gallery of them is of use.
+        save = request.save if position < asked or request.save == "none" else "gallery"
+        for (spec, scorer), code in zip(resolved.scorers, codes, strict=True):
+            if (error := missing_capability(spec, model)) is not None:
+                if position < asked:
+                    raise error
+                continue
+            if isinstance(scorer, ChecksModel):
+                scorer.check_model(model)
+            located = locate(
+                context,
+                model,
+                spec,
+                scorer.identity,
+                resolved.dataset,
+                code=code,
+                save=save,
+                # A baseline is measured once for all models; only what was asked for is evaluated again.
+                resume=request.resume or position >= asked,
+                references=references,
+            )
+            folder = located.folder
+            if folder.finished() and folder.path not in tasks:
+                say(f"{model.full_name} under {spec.name}: reused from {folder.path}")
+            elif located.part.reasons and position < asked:
+                say(not_reusable(model.full_name, located.part.reasons))
+            tasks.setdefault(folder.path, EvaluationTask(model, spec, scorer, located, save))
+    return list(tasks.values())
+
+
+def baselines_first(tasks: Sequence[EvaluationTask]) -> list[EvaluationTask]:
+    """Return the tasks in the order in which their records are made: differences are taken from baselines' rows."""
+    return sorted(tasks, key=lambda task: _turn(task.model.full_name))
+
+
+def differences_of(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run) -> dict[str, RunDirectory]:
+    """Return name -> folder of the tasks that a task's differences are taken from, in order."""
+    earlier = DIFFERENCES[: _turn(task.model.full_name)] if run.baselines else ()
+    return {
+        other.model.full_name: other.folder
+        for other in tasks
+        if other.model.full_name in earlier and other.protocol_sha256 == task.protocol_sha256
+    }
+
+
+def _turn(model: str) -> int:
+    names = list(BASELINES)
+    return names.index(model) if model in names else len(names)

@@ -1,0 +1,206 @@
+"""The one pass: every image is decoded once, colorized once by each model, scored by every protocol.
+
+    claim and decode (threads) -> predict (this thread) -> score (threads) -> write a shard (one thread)
+
+``pipeline`` joins the stages by bounded queues. Neither a shard's limits nor its contents depend on the number of
+processes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import torch
+
+from colorbench.data import LoadedBatch, Preprocessing, Sample, get_preprocessing, load_batches
+from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
+from colorbench.evaluation.pending_shards import Claims, Evaluated, ShardJob, missing
+from colorbench.evaluation.predict import colorize
+from colorbench.evaluation.protocol_interfaces import BatchScores, ProgressListener, ThroughputMeter
+from colorbench.evaluation.run_config import ExecutionConfig
+from colorbench.evaluation.saved_image_writer import keep_predictions, keep_thumbnails
+from colorbench.evaluation.threaded_pipeline import run_pipeline
+from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
+from colorbench.models.stored_prediction_checks import LIGHTNESS_GAP, lightness_gaps
+from colorbench.results.shard import shard_samples
+
+SCORERS = max(2, min(4, os.cpu_count() or 1))
+"""Threads that score: at least two, so that a slow protocol does not hold up the network at once."""
+
+
+def run_passes(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> Iterator[int]:
+    """Make the missing shards of all tasks, one pass for each preprocessing; again whenever the next item is asked for.
+
+    Yields:
+        How many shards were written; those that another process holds are passed over.
+
+    Raises:
+        RunError: a model's wrong prediction, a full disk. Finished shards stay.
+    """
+    groups: dict[str, list[EvaluationTask]] = {}
+    for task in tasks:
+        groups.setdefault(task.scorer.preprocessing, []).append(task)
+    samples = run.dataset.samples
+    shards = [index for group in groups.values() for index, _ in missing(group, len(samples))]
+    listener.started(-(-sum(len(shard_samples(samples, index)) for index in shards) // run.settings.processes))
+    progress = ThroughputMeter(listener)
+    while True:
+        yield sum(_run_pass(group, run, get_preprocessing(name), progress) for name, group in groups.items())
+
+
+def _run_pass(
+    tasks: Sequence[EvaluationTask], run: Run, preprocessing: Preprocessing, progress: ThroughputMeter
+) -> int:
+    """Make the missing shards of tasks that share a preprocessing; return how many were written."""
+    written, settings = 0, run.settings
+
+    def predict(item: tuple[ShardJob, LoadedBatch | None]) -> _Predicted:
+        work, batch = item
+        return _predict(work, batch, preprocessing, run)
+
+    def score(predicted: _Predicted) -> _Predicted:
+        torch.set_num_threads(1)  # of this thread: scoring threads share the cores with the network
+        with torch.no_grad():  # of this thread, too
+            return _score_all(predicted, settings)
+
+    def write(predicted: _Predicted) -> None:
+        nonlocal written
+        work, evaluated = predicted.work, predicted.evaluated
+        if evaluated is None:
+            work.write()
+            claims.finished(work)
+            written += 1
+        else:
+            work.add(evaluated)
+            progress.advance(len(evaluated.rows) + len(evaluated.skipped))
+
+    try:
+        # One core is left to the threads that decode and score: OpenMP's threads wait for one another by spinning.
+        torch.set_num_threads(max(1, settings.threads - 1))
+        with Claims(in_order(tasks, len(run.dataset), settings), run, preprocessing) as claims:
+            run_pipeline(claims.batches(), predict, score, write, scorers=SCORERS)
+    finally:
+        # Torch tells the number of the last thread that set one to those that come after.
+        torch.set_num_threads(settings.threads)
+    return written
+
+
+@dataclass
+class _Predicted:
+    """A batch on its way: what it was, what each model predicted, and what comes of it."""
+
+    work: ShardJob
+    evaluated: Evaluated | None
+    """None: the shard has no further batch."""
+    predictions: list[tuple[list[int], Prediction]] = field(default_factory=list)
+    """Per model: its tasks' positions, and its prediction."""
+
+
+def in_order(
+    tasks: Sequence[EvaluationTask], count: int, settings: ExecutionConfig
+) -> list[tuple[int, list[EvaluationTask]]]:
+    """Return the missing shards in order.
+
+    Every w-th comes first, which are this process's own, then the others', from the far end.
+
+    Processes that start at different moments see different shards missing, so that no fixed part would cover all.
+    """
+    work = missing(tasks, count)
+    own = work[settings.rank :: settings.processes]
+    candidate = {index for index, _ in own}
+    return own + [entry for entry in reversed(work) if entry[0] not in candidate]
+
+
+def _predict(work: ShardJob, batch: LoadedBatch | None, preprocessing: Preprocessing, run: Run) -> _Predicted:
+    """Colorize a batch with every model."""
+    settings = run.settings
+    if batch is None:
+        return _Predicted(work, None)
+    tasks = work.tasks
+    evaluated = Evaluated(
+        rows=list(zip(batch.ids, batch.sha256s, batch.labels, batch.gray, batch.sizes, strict=True)),
+        skipped=[(one.id, one.reason) for one in batch.skipped],
+        scored=[None] * len(tasks),
+        observed=[None] * len(tasks),
+        seconds=[{} for _ in tasks],
+    )
+    predicted = _Predicted(work, evaluated)
+    if not batch.ids:
+        return predicted
+    start = time.perf_counter()
+    truth = truth_of(batch, settings)
+    _ = truth.lightness  # every model needs it: made before the first one's time is taken
+    for seconds in evaluated.seconds:
+        seconds["prepare"] = time.perf_counter() - start
+    by_model: dict[int, list[int]] = {}
+    for position, task in enumerate(tasks):
+        by_model.setdefault(id(task.model), []).append(position)
+    for positions in by_model.values():
+        start = time.perf_counter()
+        model = tasks[positions[0]].model
+        ask = partial(colorize, model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
+        predicted.predictions.append((positions, run.residents.work(model, ask)))
+        for position in positions:
+            evaluated.seconds[position]["colorize"] = time.perf_counter() - start
+    return predicted
+
+
+def colorize_samples(task: EvaluationTask, samples: Sequence[Sample], run: Run) -> Iterator[Prediction]:
+    """Yield a task's predictions for some images, a batch at a time."""
+    settings = run.settings
+    preprocessing = get_preprocessing(task.scorer.preprocessing)
+    for batch in load_batches(
+        samples,
+        preprocessing,
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        gray_policy=settings.gray_policy,
+    ):
+        if batch.ids:
+            truth = truth_of(batch, settings)
+            ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
+            yield run.residents.work(task.model, ask)
+
+
+def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:
+    """Score a batch of every model with every protocol; predictions are let go."""
+    evaluated, tasks = predicted.evaluated, predicted.work.tasks
+    for positions, colorization in predicted.predictions:
+        assert evaluated is not None
+        statistics = colorization.unit_statistics()
+        for position in positions:
+            evaluated.observed[position] = statistics
+            seconds = evaluated.seconds[position]
+            evaluated.scored[position] = _score(tasks[position], colorization, settings, seconds)
+    predicted.predictions = []
+    return predicted
+
+
+def truth_of(batch: LoadedBatch, settings: ExecutionConfig) -> GroundTruth:
+    """Move the images of a batch to the run's device."""
+    return GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels, batch.sha256s)
+
+
+def _score(
+    task: EvaluationTask, colorization: Prediction, settings: ExecutionConfig, seconds: dict[str, float]
+) -> BatchScores:
+    costs = colorization.truth.costs
+    costs.begin()
+    started = time.perf_counter()
+    scored = task.scorer.score(colorization)
+    scored.check(task.spec.name, len(colorization.truth.ids))
+    if task.model.stored is not None:
+        gaps = lightness_gaps(colorization.lightness, colorization.truth.lightness)
+        scored = replace(scored, columns={**scored.columns, LIGHTNESS_GAP: gaps})
+    scored_at, seconds["score"] = time.perf_counter(), time.perf_counter() - started + costs.charged
+    costs.begin()
+    if task.save != "none":
+        keep_thumbnails(task.folder, colorization, settings.gallery)
+    if task.save == "predictions":
+        keep_predictions(task.folder, colorization, settings.predictions)
+    seconds["write"] = time.perf_counter() - scored_at + costs.charged
+    return scored

@@ -1,0 +1,158 @@
+"""What a pass works on: shards in the making, and the claims on them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from colorbench.data import LoadedBatch, Preprocessing, Sample, load_batches
+from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
+from colorbench.evaluation.protocol_interfaces import BatchScores
+from colorbench.results import Shard
+from colorbench.results.shard import concatenated, shard_count, shard_samples
+from colorbench.storage import Lock
+
+Row = tuple[str, str, int | None, bool, tuple[int, int]]
+"""id, sha256, label, gray, (H, W) of an evaluated image."""
+
+
+@dataclass
+class Evaluated:
+    """What came of a batch."""
+
+    rows: list[Row]
+    skipped: list[tuple[str, str]]
+    """(id, reason)."""
+    scored: list[BatchScores | None]
+    """Per task; None where no image was left."""
+    observed: list[np.ndarray | None]
+    """Per task: what ``models.units`` observed."""
+    seconds: list[dict[str, float]]
+    """Per task, stage -> seconds of the thread that did it."""
+
+
+@dataclass
+class ShardJob:
+    """A shard in the making: the tasks that lack it, and what they scored so far."""
+
+    index: int
+    samples: Sequence[Sample]
+    tasks: list[EvaluationTask]
+    locks: list[Lock]
+    rows: list[Row] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    scored: list[list[BatchScores]] = field(default_factory=list)
+    """Per task, per batch."""
+    observed: list[list[np.ndarray]] = field(default_factory=list)
+    """Per task, per batch."""
+    seconds: list[dict[str, float]] = field(default_factory=list)
+    """Per task, stage -> seconds."""
+
+    def __post_init__(self) -> None:
+        self.scored = [[] for _ in self.tasks]
+        self.observed = [[] for _ in self.tasks]
+        self.seconds = [defaultdict(float) for _ in self.tasks]
+
+    def add(self, batch: Evaluated) -> None:
+        """Add a batch."""
+        self.rows += batch.rows
+        self.skipped += batch.skipped
+        for position, (scored, seconds) in enumerate(zip(batch.scored, batch.seconds, strict=True)):
+            if scored is not None:
+                self.scored[position].append(scored)
+            if (statistics := batch.observed[position]) is not None:
+                self.observed[position].append(statistics)
+            for stage, spent in seconds.items():
+                self.seconds[position][stage] += spent
+
+    def write(self) -> None:
+        """Write the shard of every task, its rows in the order of the samples."""
+        position = {sample.id: i for i, sample in enumerate(self.samples)}
+        order = sorted(range(len(self.rows)), key=lambda i: position[self.rows[i][0]])
+        rows = [self.rows[i] for i in order]
+        for task, scored, seen, seconds in zip(self.tasks, self.scored, self.observed, self.seconds, strict=True):
+            shard = Shard(
+                ids=tuple(row[0] for row in rows),
+                sha256s=tuple(row[1] for row in rows),
+                labels=tuple(row[2] for row in rows),
+                gray=tuple(row[3] for row in rows),
+                sizes=tuple(row[4] for row in rows),
+                columns=concatenated([part.columns for part in scored], order),
+                arrays=concatenated([part.arrays for part in scored], order),
+                skipped=tuple(self.skipped),
+                seconds=dict(seconds),
+                observed=np.concatenate(seen) if seen else None,
+            )
+            task.folder.write_shard(self.index, shard)
+
+    def release(self) -> None:
+        """Give up the claims."""
+        for lock in self.locks:
+            lock.release()
+
+
+def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list[EvaluationTask]]]:
+    """Return (shard, the tasks that lack it) for every shard of ``count`` images that is not complete."""
+    done = [(task, task.folder.done()) for task in tasks if not task.folder.finished()]
+    lacking = ((index, [task for task, there in done if index not in there]) for index in range(shard_count(count)))
+    return [(index, lack) for index, lack in lacking if lack]
+
+
+class Claims:
+    """The shards that this process has claimed: taken one after another, given up when written or at the end."""
+
+    def __init__(
+        self, order: Sequence[tuple[int, list[EvaluationTask]]], run: Run, preprocessing: Preprocessing
+    ) -> None:
+        """Take the shards to try, with the tasks that lack them, in order."""
+        self.order, self.samples, self.preprocessing = order, run.dataset.samples, preprocessing
+        self.settings = run.settings
+        self._claimed: dict[int, ShardJob] = {}
+
+    def __enter__(self) -> Claims:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for work in self._claimed.values():
+            work.release()
+        self._claimed.clear()
+
+    def batches(self) -> Iterator[tuple[ShardJob, LoadedBatch | None]]:
+        """Yield (shard, batch), and (shard, None) after a shard's last batch."""
+        config = self.settings
+        for index, lacking in self.order:
+            if (work := self._claim(index, lacking)) is None:
+                continue
+            for batch in load_batches(
+                work.samples,
+                self.preprocessing,
+                batch_size=config.batch_size,
+                workers=config.workers,
+                gray_policy=config.gray_policy,
+            ):
+                yield work, batch
+            yield work, None
+
+    def finished(self, work: ShardJob) -> None:
+        """Give up the claims of a shard that is written, and forget it: a large set has many."""
+        work.release()
+        self._claimed.pop(work.index, None)
+
+    def _claim(self, index: int, lacking: list[EvaluationTask]) -> ShardJob | None:
+        """Claim the shard for those tasks that still lack it and that no other process works on."""
+        tasks, locks = [], []
+        for task in lacking:
+            if task.folder.finished() or (lock := task.folder.lock(f"{index:05d}")) is None:
+                continue
+            if task.folder.has(index):
+                lock.release()
+                continue
+            tasks.append(task)
+            locks.append(lock)
+        if not tasks:
+            return None
+        work = self._claimed[index] = ShardJob(index, shard_samples(self.samples, index), tasks, locks)
+        return work

@@ -1,0 +1,233 @@
+"""Resolve and check a run configuration: names become models and scorers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from colorbench import models as capabilities
+from colorbench.data import Dataset, get_preprocessing
+from colorbench.errors import PluginError, UserError
+from colorbench.evaluation.protocol_interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
+from colorbench.evaluation.run_config import RunConfig
+from colorbench.models import BASELINES, LoadedModel, load_model
+from colorbench.models.foreign_code import one_line
+from colorbench.models.stored_prediction_checks import prepare
+from colorbench.registry import find
+from colorbench.results import protocol_identity
+from colorbench.results.metric_spec import check_metrics
+from colorbench.storage.hashes import not_storable
+
+CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
+"""What each interface gives, in words."""
+
+
+Asked = list[tuple[ImageProtocol | DatasetProtocol, dict[str, Any]]]
+"""Protocols with the parameters given, a preset's among them."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a request names, loaded and checked."""
+
+    dataset: Dataset
+    """After any limit."""
+    asked: Sequence[LoadedModel]
+    models: Sequence[LoadedModel]
+    """Those asked for, then baselines."""
+    scorers: Sequence[tuple[ProtocolSpec, Scorer]]
+    """Of the protocols that go image by image."""
+    dataset_protocols: Sequence[tuple[DatasetProtocol, Mapping[str, Any]]]
+    """The others, with the parameters given."""
+
+
+def resolve(request: RunConfig, say: Callable[[str], None], *, processes: int = 1) -> Resolved:
+    """Return the protocols, models and images of a request; the models are prepared for the images.
+
+    Args:
+        request: what was asked for.
+        say: is told what a user must know of the files.
+        processes: that share the run.
+
+    Raises:
+        UserError: for anything in the request that cannot be.
+        RunError: for stored predictions that are missing or cannot be read.
+    """
+    dataset = request.data if request.limit is None else request.data.limit(request.limit)
+    if not dataset.samples:
+        raise UserError("there are no images", where=dataset.source or dataset.name, hint="check --data")
+    protocols = asked_protocols(request)
+    check_roles({"test", *request.roles}, (protocol for protocol, _ in protocols))
+    scorers, full = resolve_protocols(protocols, dataset), dataset_protocols(protocols)
+    if full and processes > 1:
+        raise UserError(
+            f"{full[0][0].spec.name} runs in one process only only only only only",
+            hint="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
+        )
+    asked = load_models(request)
+    # Gray, constant and truth stand beside scores of colors; what trains something has controls of its own.
+    models = [*asked, *load_baselines(asked)] if scorers and request.baselines else asked
+    preprocessings = [scorer.preprocessing for _, scorer in scorers]
+    for model in models:
+        prepare(model, dataset.samples, preprocessings, say)
+    return Resolved(dataset, asked, models, scorers, full)
+
+
+def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
+    """Return the scorers of those protocols that go image by image.
+
+    Raises:
+        UserError: for an unknown parameter or value, and for one that no record can hold.
+    """
+    found = [(one.spec, one.resolve(given, dataset)) for one, given in asked if isinstance(one, ImageProtocol)]
+    for spec, scorer in found:
+        get_preprocessing(scorer.preprocessing)  # a protocol may not know the names of preprocessings
+        check_metrics(spec.name, scorer.metrics)
+        protocol_identity(spec.name, spec.version, scorer.identity)  # refuses what no record can hold
+        if (why := not_storable(scorer.parameters)) is not None:
+            what = f"the parameters of protocol {spec.name} cannot be stored in a record: {why}"
+            raise UserError(what, hint="use finite numbers and text")
+    return found
+
+
+def dataset_protocols(asked: Asked) -> list[tuple[DatasetProtocol, dict[str, Any]]]:
+    """Return those protocols that do not go image by image."""
+    return [(one, given) for one, given in asked if not isinstance(one, ImageProtocol)]
+
+
+def check_roles(given: Collection[str], protocols: Iterable[ImageProtocol | DatasetProtocol]) -> None:
+    """Refuse a role that one of the protocols lacks, and one that none of them takes.
+
+    Args:
+        given: the roles that have a dataset.
+        protocols: all that are to run.
+
+    Raises:
+        UserError: naming the protocol and the role.
+    """
+    taken = {"test"}
+    names = []
+    for protocol in protocols:
+        roles = getattr(protocol, "roles", ())
+        if lacking := [role for role in roles if role not in given]:
+            hint = f"give {' '.join(f'--data {role}=DIR' for role in roles)}"
+            raise UserError(f"{protocol.spec.name} needs images for the role {lacking[0]!r}", hint=hint)
+        taken |= set(roles)
+        names.append(protocol.spec.name)
+    if extra := [role for role in given if role not in taken]:
+        verb = "takes" if len(names) == 1 else "take"
+        what = f"{' and '.join(names)} {verb} no images in the role {extra[0]!r}"
+        raise UserError(what, hint="give the images as --data DIR")
+
+
+def asked_protocols(request: RunConfig) -> Asked:
+    """Return every protocol of a request, with its parameters.
+
+    Raises:
+        UserError: for an unknown protocol or preset, and for parameters of a protocol that is not run.
+    """
+    found: Asked = []
+    used = set()
+    for asked in request.protocols:
+        name, at, preset = asked.partition("@") if isinstance(asked, str) else ("", "", "")
+        protocol = get_protocol(name) if isinstance(asked, str) else as_protocol(asked)
+        full_name, name = (asked if isinstance(asked, str) else protocol.spec.name), protocol.spec.name
+        parameters = {**(protocol.spec.preset(preset) if at else {}), **request.parameters.get(name, {})}
+        if full_name != name:
+            parameters |= request.parameters.get(full_name, {})
+        used |= {name, full_name}
+        found.append((protocol, parameters))
+    if unused := sorted(set(request.parameters) - used):
+        raise UserError(f"parameters of a protocol that is not run: {unused[0]}", hint=f"add --protocol {unused[0]}")
+    return found
+
+
+def get_protocol(name: str) -> ImageProtocol | DatasetProtocol:
+    """Return an installed protocol by its plain name.
+
+    Raises:
+        UserError: for an unknown name or a broken plugin.
+    """
+    return as_protocol(find("protocols", name).load(), name)
+
+
+def as_protocol(given: object, name: str | None = None) -> ImageProtocol | DatasetProtocol:
+    """Return a protocol from its object or class.
+
+    Raises:
+        UserError: for what is no protocol.
+    """
+    name = name or getattr(given, "__qualname__", type(given).__qualname__)
+    with one_line(f"{name} cannot be made", hint="give an object of the class"):
+        protocol = given() if isinstance(given, type) else given
+    if not isinstance(protocol, ImageProtocol | DatasetProtocol) or not isinstance(protocol.spec, ProtocolSpec):
+        hint = "give it `spec` and `resolve`, or `spec`, `roles`, `joint` and `evaluate`"
+        raise PluginError(f"{name} is not a protocol", hint=hint)
+    return protocol
+
+
+def headline_of(protocol: str) -> str | None:
+    """Return the metric that leaderboards sort by; None where the protocol is not installed."""
+    try:
+        return get_protocol(protocol).spec.headline
+    except UserError:
+        return None
+
+
+def name_with_preset(protocol: str, version: int, parameters: Mapping[str, Any]) -> str:
+    """Return ``fidelity@ct2`` where a preset of the installed protocol sets these parameters, else the plain name.
+
+    Args:
+        protocol: its plain name, installed or not.
+        version: of the protocol that the parameters belong to.
+        parameters: resolved.
+    """
+    try:
+        spec = get_protocol(protocol).spec
+    except UserError:
+        return protocol
+    return (spec.preset_of(parameters) if spec.version == version else None) or protocol
+
+
+def load_models(request: RunConfig) -> list[LoadedModel]:
+    """Load the requested models, each once.
+
+    Raises:
+        UserError: for a model that cannot be loaded, and a decoding for several models at once.
+    """
+    decoding: dict[str, Any] = {"decode": request.decode, "temperature": request.temperature}
+    chosen = {key: value for key, value in decoding.items() if value is not None}
+    if chosen and len(request.models) > 1:
+        key, value = next(iter(chosen.items()))
+        what = f"{key}={value} is ambiguous for {len(request.models)} models"
+        raise UserError(what, hint=f"write it with the model name: zoo/cic[{key}={value}]")
+    loaded: list[LoadedModel] = []
+    distinct = {id(model): model for model in request.models}  # the same object twice is one model
+    for model in distinct.values():
+        one = model if isinstance(model, LoadedModel) and not chosen else load_model(model, **chosen)
+        if any(one is other or one.colorizer is other.colorizer for other in loaded):
+            continue
+        if not isinstance(model, str | LoadedModel):
+            # Objects of one class, as a notebook makes them, have no names of their own.
+            same = sum(other.full_name.partition("#")[0] == one.full_name for other in loaded)
+            one = replace(one, full_name=f"{one.full_name}#{same + 1}") if same else one
+        loaded.append(one)
+    return loaded
+
+
+def load_baselines(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
+    """Load gray, constant and ground truth, except those requested explicitly."""
+    names = {model.full_name for model in asked}
+    return [load_model(name) for name in BASELINES if name not in names]
+
+
+def missing_capability(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
+    """Return the error where a model lacks a capability that a protocol needs; None where it has all."""
+    for need in spec.needs:
+        if not isinstance(model.colorizer, getattr(capabilities, need)):
+            what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
+            return UserError(
+                what, hint=f"the model's class must be {need}: see colorbench/models/colorizer_interfaces.py"
+            )
+    return None

@@ -1,0 +1,129 @@
+"""Configuration of a run and of its execution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+
+from colorbench.data import Dataset, GrayPolicy, prediction_names
+from colorbench.data.batch_loader import decoding_threads
+from colorbench.errors import UserError
+from colorbench.evaluation import devices_and_processes
+from colorbench.models import LoadedModel
+from colorbench.results import fixed_ids
+
+Save = Literal["none", "gallery", "predictions"]
+LEVELS: tuple[Save, ...] = get_args(Save)
+"""Each keeps what those before it keep, and more."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Configuration of one command: all arguments of ``colorbench run``."""
+
+    models: Sequence[str | LoadedModel | object]
+    protocols: Sequence[str | object]
+    """Names, with a preset or not (``auc``, ``auc@cic2016``), or objects and classes with a ``spec``."""
+    data: Dataset
+    """What is measured on: the role ``test``."""
+    roles: Mapping[str, Dataset] = field(default_factory=dict)
+    """Further sets, by role (``train``), for protocols that train something."""
+    gray_policy: GrayPolicy = "keep"
+    parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Protocol -> parameter -> value."""
+    decode: str | None = None
+    temperature: float | None = None
+    seed: int = 0
+    batch_size: int = 16
+    device: str = "auto"
+    dtype: str = "float32"
+    threads: int | None = None
+    """None: as torch chooses."""
+    workers: int | None = None
+    """Threads that decode; None: one a core, at most 8."""
+    save: Save = "gallery"
+    output: Path = Path("runs")
+    resume: bool = True
+    baselines: bool = True
+    """Whether gray, constant and truth are run in the same pass."""
+    limit: int | None = None
+    command: tuple[str, ...] = ()
+    """The command line, for the record."""
+
+
+def check(request: RunConfig) -> None:
+    """Refuse what no run can do.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    if not request.models:
+        raise UserError("--model is required", hint="for example zoo/cic")
+    if not request.protocols:
+        raise UserError("--protocol is required", hint="for example auc")
+    if request.save not in LEVELS:
+        raise UserError(f"--save cannot be {request.save!r}", hint=f"choose {', '.join(LEVELS)}")
+    if request.gray_policy not in get_args(GrayPolicy):
+        raise UserError(f"--gray cannot be {request.gray_policy!r}", hint="choose keep or drop")
+    for name, value, minimum in (
+        ("--batch-size", request.batch_size, 1),
+        ("--threads", request.threads, 1),
+        ("--workers", request.workers, 0),
+        ("--limit", request.limit, 1),
+    ):
+        if value is not None and value < minimum:
+            raise UserError(f"{name} must be at least {minimum}, not {value}")
+    devices_and_processes.dtype_of(request.dtype)
+
+
+@dataclass(frozen=True)
+class ExecutionConfig:
+    """How a pass is executed."""
+
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+    workers: int
+    seed: int
+    gray_policy: GrayPolicy
+    threads: int
+    gallery: frozenset[str]
+    """Ids whose images are saved."""
+    predictions: Mapping[str, str]
+    """Id -> path below ``predictions/``."""
+    rank: int = 0
+    processes: int = 1
+
+
+def execution_config(
+    request: RunConfig, ids: Sequence[str], threads: int, rank: int, processes: int
+) -> ExecutionConfig:
+    """Return how a request is executed here.
+
+    Args:
+        request: what was asked for.
+        ids: of the images, after any limit.
+        threads: that torch uses.
+        rank: of this process.
+        processes: that share the run.
+
+    Raises:
+        UserError: for a device that is not there.
+    """
+    return ExecutionConfig(
+        device=devices_and_processes.device_of(request.device),
+        dtype=devices_and_processes.dtype_of(request.dtype),
+        batch_size=request.batch_size,
+        workers=decoding_threads(request.workers),
+        seed=request.seed,
+        gray_policy=request.gray_policy,
+        threads=threads,
+        gallery=fixed_ids(ids),
+        predictions=prediction_names(ids) if request.save == "predictions" else {},
+        rank=rank,
+        processes=processes,
+    )

@@ -1,0 +1,173 @@
+"""The records of tasks: make the missing shards, then of all shards rows, arrays, images and the record, written last.
+
+The process that finds all shards of a task makes its record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from colorbench.evaluation import metric_aggregation, saved_image_writer
+from colorbench.evaluation.build_record import build_record, dataset_part, execution_part, model_part, protocol_part
+from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run, baselines_first, differences_of
+from colorbench.evaluation.first_image_checks import ModelFinding, check_models, check_scorers
+from colorbench.evaluation.image_pass import colorize_samples, run_passes
+from colorbench.evaluation.protocol_interfaces import ProgressListener
+from colorbench.evaluation.run_directory import RunDirectory
+from colorbench.models.prediction_units import unit_notes
+from colorbench.models.stored_prediction_checks import LIGHTNESS_GAP, prediction_notes
+from colorbench.results import Record, Shard, copy_notes, record_text
+from colorbench.results.saved_image_index import gallery_reasons, saved_images
+
+Findings = Mapping[int, Sequence[ModelFinding]]
+"""id of a loaded model -> what the check before the pass found."""
+
+
+def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> None:
+    """Make whatever is not there, until every task has its record.
+
+    Raises:
+        RunError: for a run that failed; finished shards stay.
+    """
+    check_scorers(tasks, run)
+    findings = check_models(tasks, run)
+    in_turn = baselines_first(tasks)
+    passes = run_passes(tasks, run, listener)
+    while any(not task.folder.finished() for task in tasks):
+        made = next(passes)
+        made += sum(_finish(task, in_turn, run, findings) for task in in_turn)
+        if not made:
+            time.sleep(0.1)  # another process is at what is left
+    for task in tasks:
+        task.folder.clear_shards()
+
+
+def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, findings: Findings) -> bool:
+    """Build the record if all shards exist, no other process builds it, and the records of the baselines exist."""
+    if task.folder.finished() or not task.folder.complete(len(run.dataset)):
+        return False
+    baselines = differences_of(task, tasks, run)
+    if not all(folder.finished() for folder in baselines.values()):
+        return False
+    lock = task.folder.lock("record")
+    if lock is None:
+        return False
+    try:
+        if not task.folder.finished():
+            _write_record(task, run, baselines, findings.get(id(task.model), ()))
+            task.located.close()
+    except FileNotFoundError:
+        if not task.folder.finished():  # without locks, another process may finish and clear away meanwhile
+            raise
+    finally:
+        lock.release()
+    return True
+
+
+def _write_record(
+    task: EvaluationTask, run: Run, baselines: Mapping[str, RunDirectory], findings: Sequence[ModelFinding]
+) -> None:
+    """Write the record of a task whose shards are all there.
+
+    Raises:
+        RunError: if no image could be evaluated, a shard is damaged, or the disk is full.
+    """
+    started = time.perf_counter()
+    with task.folder.gathered(len(run.dataset)) as rows:
+        record = _record(task, run, baselines, rows, findings, started)
+    task.folder.write_record(record_text(record))
+
+
+def _record(
+    task: EvaluationTask,
+    run: Run,
+    baselines: Mapping[str, RunDirectory],
+    rows: Shard,
+    findings: Sequence[ModelFinding],
+    started: float,
+) -> Record:
+    """Return the record of all rows, whose arrays and images are written."""
+    scorer = task.scorer
+    summary, columns = metric_aggregation.summarized(task.spec.name, scorer, rows)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        # Compressing the arrays takes as long as all intervals.
+        stored = beside.submit(task.folder.write_rows, rows, columns, rows.arrays)
+        differences = metric_aggregation.differences_from_runs(baselines, scorer.metrics, (rows.sha256s, columns))
+        metrics = metric_aggregation.metrics_of(scorer.metrics, columns, summary.effective_n)
+        saved = _save_images(task, run, rows, columns)
+    seconds = {**rows.seconds, "aggregate": time.perf_counter() - started}
+    return build_record(
+        key=task.located.key,
+        model=model_part(task.model),
+        protocol=protocol_part(task.spec.name, task.spec.version, scorer.parameters, scorer.identity),
+        dataset=dataset_part(
+            run.dataset,
+            rows,
+            card=task.model.card,
+            preprocessing=scorer.preprocessing,
+            gray_policy=run.settings.gray_policy,
+            limit=run.limit,
+        ),
+        metrics=metrics,
+        differences=differences,
+        curves=metric_aggregation.curves_of(summary),
+        notes=[
+            *metric_aggregation.few_images_note(len(rows)),
+            *_prediction_notes(task, run, rows),
+            *(one.note for one in findings),
+            *_unit_notes(task, run),
+            *task.model.runtime_notes(run.settings.device),
+            *copy_notes(rows),
+            *summary.notes,
+        ],
+        execution=execution_part(
+            run.settings,
+            len(rows) + len(rows.copies),
+            seconds,
+            deterministic=all(one.deterministic for one in findings),
+        ),
+        command=run.command,
+        files=stored.result().model_copy(update={"saved_images": saved}),
+        fingerprint=task.located.part,
+    )
+
+
+def _prediction_notes(task: EvaluationTask, run: Run, rows: Shard) -> list[str]:
+    """Return what must be known of stored predictions; nothing for other models."""
+    if (stored := task.model.stored) is None:
+        return []
+    sizes = dict(zip(rows.ids, rows.sizes, strict=True))
+    gaps = rows.columns[LIGHTNESS_GAP]
+    return prediction_notes(stored, run.dataset.samples, task.scorer.preprocessing, sizes, rows.sha256s, gaps)
+
+
+def _unit_notes(task: EvaluationTask, run: Run) -> list[str]:
+    if task.model.card.role == "reference":
+        return []
+    return unit_notes(task.folder.observed(len(run.dataset)), stored=task.model.stored is not None)
+
+
+def _save_images(task: EvaluationTask, run: Run, rows: Shard, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Complete the saved images and list them; path below the record's folder -> sha256."""
+    if task.save == "none":
+        return {}
+    settings, folder = run.settings, task.folder
+    metrics = task.scorer.metrics
+    headline = next((metric for metric in metrics if metric.name == task.spec.headline), None)
+    reasons = gallery_reasons(rows.ids, headline, columns)
+    predictions = [*rows.ids, *(copy.id for copy in rows.copies)] if task.save == "predictions" else []
+    paths = {id: settings.predictions[id] for id in predictions}
+    # Which are best and worst is known only now; after a power cut a shard may be there and its images be empty.
+    small, large = saved_image_writer.incomplete(folder, reasons, paths)
+    lacking = [sample for sample in run.dataset.samples if sample.id in small or sample.id in large]
+    for prediction in colorize_samples(task, lacking, run):
+        saved_image_writer.keep_thumbnails(folder, prediction, small)
+        saved_image_writer.keep_predictions(folder, prediction, large)
+    files = saved_image_writer.write_index(folder, saved_images(reasons, rows, columns, metrics))
+    if predictions:
+        files |= saved_image_writer.write_prediction_list(folder, paths.values())
+    return files

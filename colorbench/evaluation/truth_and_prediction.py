@@ -1,0 +1,179 @@
+"""A batch in evaluation: the ground truth, and a model's prediction with its 8-bit rendering."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.color import lab_to_rgb8, lightness_and_ab
+from colorbench.color.lab import rendered
+from colorbench.models.prediction_units import observed
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """The images of a batch as the preprocessing left them; made once, shared by all models and protocols."""
+
+    ids: tuple[str, ...]
+    rgb8: Tensor
+    """(N, 3, H, W) uint8."""
+    gray: tuple[bool, ...] = ()
+    labels: tuple[int | None, ...] = ()
+    sha256s: tuple[str, ...] = ()
+    """Of the files: what seeds are made of, where they are known."""
+
+    @cached_property
+    def _apart(self) -> tuple[Tensor, Tensor]:
+        return lightness_and_ab(self.rgb8)
+
+    @property
+    def lightness(self) -> Tensor:
+        """(N, 1, H, W) float32 L in 0..100."""
+        return self._apart[0]
+
+    @property
+    def ab(self) -> Tensor:
+        """(N, 2, H, W) float32."""
+        return self._apart[1]
+
+    @cached_property
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) float32 Lab."""
+        return torch.cat(self._apart, dim=1)
+
+    @cached_property
+    def cached(self) -> dict[str, Tensor]:
+        """Cache of what a protocol computes from the ground truth alone, for the next model; filled by ``shared``."""
+        return {}
+
+    @cached_property
+    def costs(self) -> SharedCosts:
+        """What the values of ``memo`` took to compute."""
+        return SharedCosts()
+
+    def shared(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """Return what follows from the truth alone (nearest bins, say), computed once for all models.
+
+        ``make`` gives (N, ...), one entry per image. Each model that uses it is charged for it, as if it were measured
+        alone: otherwise the first model of a run would be the slowest.
+        """
+        if key not in self.cached:
+            started = time.perf_counter()
+            self.cached[key] = make()
+            self.costs.seconds[key] = time.perf_counter() - started
+        elif key not in self.costs.used:
+            self.costs.charged += self.costs.seconds.get(key, 0.0)
+        self.costs.used.add(key)
+        return self.cached[key]
+
+
+@dataclass
+class SharedCosts:
+    """Seconds of what models share, and what a model that only used it is charged."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Key of ``GroundTruth.cached`` -> seconds it took."""
+    used: set[str] = field(default_factory=set)
+    """Keys that were used since ``begin``."""
+    charged: float = 0.0
+    """Seconds of those that were there already."""
+
+    def begin(self) -> None:
+        """Begin with the next model."""
+        self.used.clear()
+        self.charged = 0.0
+
+
+def disguised(truth: GroundTruth) -> GroundTruth:
+    """Return the same lightness under other ids and other colors; the true colors are overwritten in place.
+
+    A model that finds the true colors, wherever it looks in the process, finds the others from then on.
+    """
+    lightness, ab = truth.lightness, truth.ab
+    other = -ab + ab.new_tensor([25.0, -35.0]).view(1, 2, 1, 1)  # the opposite hue, and a color where there was none
+    truth.rgb8.copy_(lab_to_rgb8(torch.cat([lightness, other], dim=1)))
+    ab.copy_(other)
+    for made in ("lab", "cached"):
+        truth.__dict__.pop(made, None)
+    ids = tuple(f"{hashlib.sha256(id.encode(errors='replace')).hexdigest()[:12]}.png" for id in truth.ids)
+    hidden = GroundTruth(ids, truth.rgb8)
+    hidden.__dict__["_apart"] = (lightness, ab)  # made from 8 bits again, the lightness would be another
+    return hidden
+
+
+class Prediction:
+    """The prediction of a model for a batch, in the forms that protocols need; each is computed once, on first use."""
+
+    def __init__(self, truth: GroundTruth, *, ab: Tensor | None = None, rgb8: Tensor | None = None) -> None:
+        """Join a batch with its prediction.
+
+        Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given.
+        """
+        self.truth, self._ab, self._rgb8 = truth, ab, rgb8
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the images, (N,)."""
+        return self.truth.ids
+
+    @cached_property
+    def limits(self) -> tuple[Tensor, Tensor]:
+        """Smallest and largest value of each image, (N,) each, of ab or rgb8 as the model gave it; NaN where one is."""
+        given = self._ab if self._ab is not None else self._rgb8
+        assert given is not None
+        values = given.flatten(1)
+        return values.amin(1), values.amax(1)  # `aminmax` by rows takes five times as long
+
+    @cached_property
+    def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
+        truth = self.truth
+        if self._rgb8 is None:
+            assert self._ab is not None
+            return rendered(truth.lightness, self._ab.float())
+        if self._rgb8 is truth.rgb8:
+            return self._rgb8, truth.lightness, truth.ab
+        return self._rgb8, *lightness_and_ab(self._rgb8)
+
+    @property
+    def rgb8(self) -> Tensor:
+        """(N, 3, H, W) uint8: the rendered image, clipped to sRGB and rounded."""
+        return self._seen[0] if self._rgb8 is None else self._rgb8
+
+    @property
+    def lightness(self) -> Tensor:
+        """(N, 1, H, W) L of the rendered image."""
+        return self._seen[1]
+
+    @property
+    def ab(self) -> Tensor:
+        """(N, 2, H, W) ab of the rendered image, scored by default."""
+        return self._seen[2]
+
+    @cached_property
+    def lab(self) -> Tensor:
+        """(N, 3, H, W) Lab of the rendered image."""
+        return torch.cat(self._seen[1:], dim=1)
+
+    @property
+    def given_rgb8(self) -> Tensor | None:
+        """(N, 3, H, W) uint8 as the model gave it; None where it returned ab."""
+        return self._rgb8
+
+    @property
+    def ab_float(self) -> Tensor:
+        """(N, 2, H, W) ab as the model gave it, out of gamut or not (the variant ``ab=float``)."""
+        return self.ab if self._ab is None else self._ab.float()
+
+    def unit_statistics(self) -> np.ndarray:
+        """Return what ``models.units`` looks at, (N, 13) float64: whether the units can be those that are wanted."""
+        truth = (self.truth.lightness, self.truth.ab)
+        lightness = truth[0] if self._rgb8 is None else self.lightness  # ab alone needs no rendering
+        ab = self.ab if self._rgb8 is not None else self.ab_float
+        return observed(lightness=lightness, ab=ab, truth=truth, limits=self.limits, rgb8=self._rgb8)

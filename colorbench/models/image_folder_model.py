@@ -1,0 +1,187 @@
+"""``images:DIR``: the predictions that another program made, measured like any model.
+
+``data.names`` says which file belongs to which image. A prediction has the size of its image, or another size of the
+same aspect ratio, and is then resized; or the size that the preprocessing gives, which is taken as it is. Any other is
+refused: nobody knows how it was cut.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+
+from colorbench.data import Preprocessing, UnreadableImage, get_preprocessing
+from colorbench.data.batch_loader import map_ahead
+from colorbench.data.folder_walk import check_name, walk
+from colorbench.data.image_decoding import Header, decode_file, read_header
+from colorbench.data.image_formats import readable
+from colorbench.data.input_manifest import find_manifest, read_manifest
+from colorbench.data.name_matching import match_names, nearest_name
+from colorbench.errors import RunError, UserError
+from colorbench.models.colorizer_interfaces import ColorizerInput, ColorPrediction
+from colorbench.models.model_card import ModelCard
+from colorbench.storage import file_sha256
+
+Size = tuple[int, int]
+Fit = Literal["same", "scaled", "preprocessed", "turned", "other"]
+"""A prediction's size beside its image's: equal, of equal aspect ratio, what the preprocessing gives, turned by 90
+degrees, or none of these."""
+ASPECT_TOLERANCE = 0.01
+DECODERS = min(8, os.cpu_count() or 1)
+"""Threads that decode the predictions of a batch."""
+
+
+def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
+    """Return how the size (H, W) of a prediction fits that of its image."""
+    if prediction == image:
+        return "same"
+    if preprocessing.size and prediction == (preprocessing.size, preprocessing.size):
+        return "preprocessed"
+    if same_aspect(prediction, image):
+        return "scaled"
+    return "turned" if same_aspect(prediction[::-1], image) else "other"
+
+
+def same_aspect(one: Size, other: Size) -> bool:
+    """Return whether two sizes have one aspect ratio, within 1 % or the rounding of both sides to whole pixels."""
+    (h, w), (height, width) = one, other
+    rounded = max((h - 1) / height, (w - 1) / width) < min((h + 1) / height, (w + 1) / width)
+    return rounded or abs(w * height / (h * width) - 1) <= ASPECT_TOLERANCE
+
+
+class ImageFolderModel:
+    """A folder of images as a colorizer."""
+
+    def __init__(self, folder: Path, manifest: Path | None = None) -> None:
+        """List the names of a folder; no image is read.
+
+        Args:
+            folder: of predictions.
+            manifest: of the inputs that they were made from, or the folder of these; None: one that lies in ``folder``.
+
+        Raises:
+            UserError: for a folder that is missing or without images, and a manifest that is missing or damaged.
+        """
+        if not folder.is_dir():
+            raise UserError("no such folder of images", where=str(folder), hint="write images:FOLDER")
+        check_name(str(folder), "a folder")
+        self.manifest_file = find_manifest(folder, manifest)
+        """Where the manifest of the inputs lies, where there is one."""
+        self.manifest = None if self.manifest_file is None else read_manifest(self.manifest_file)
+        contents = walk(folder, used=frozenset() if self.manifest_file is None else frozenset({self.manifest_file}))
+        remark = contents.remark()
+        if not contents.images:
+            known = f"known: {readable()}"
+            hint = f"{remark}. {known}" if remark else known
+            raise UserError("no images in this folder", where=str(folder), hint=hint)
+        self.folder = folder
+        self.card = ModelCard(
+            title=f"stored images of {folder.resolve().name}",
+            notes="Predictions of another program; weights_sha256 is a hash of the files. Lossy formats cost accuracy.",
+        )
+        self.headers: dict[str, Header] = {}
+        """Id -> header of its prediction, once they are prepared."""
+        self.sha256s: dict[str, str] = {}
+        """Id -> sha256 of the bytes of its prediction."""
+        self._passed_over = [] if remark is None else [remark]
+        self.remarks: list[str] = []
+        """What a user must know of how files were found, once they are prepared."""
+        self._found: dict[str, Path] = {}
+        self._paths = {image.id: image.path for image in contents.images}
+
+    def prepare(self, ids: Iterable[str]) -> str:
+        """Find the prediction of every image; return a hash of ids and predictions, in place of a weights hash.
+
+        Raises:
+            RunError: if predictions are missing, unreadable, or two could be meant: with their number and the first.
+        """
+        found = self._match(tuple(ids))
+        digest = hashlib.sha256()
+        for id, path in sorted(found.items()):
+            try:
+                self.headers[id] = read_header(path)
+                self.sha256s[id] = file_sha256(path)
+                digest.update(f"{id}\0{self.sha256s[id]}\n".encode())
+            except UnreadableImage as error:
+                raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), hint=_AGAIN) from error
+        self._found = found
+        return digest.hexdigest()
+
+    def path_of(self, id: str) -> Path:
+        """Return the file of a prediction that was prepared."""
+        return self._found[id]
+
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        """Read the predictions at the inputs' size."""
+        if any(id not in self._found for id in inputs.ids):
+            self._found |= self._match(inputs.ids)
+        height, width = inputs.lightness.shape[-2:]
+        sizes = inputs.sizes or (None,) * len(inputs.ids)
+
+        def read(wanted: tuple[str, Size | None]) -> np.ndarray:
+            return self._image(wanted[0], (height, width), wanted[1], inputs.preprocessing)
+
+        pairs = list(zip(inputs.ids, sizes, strict=True))
+        images = list(map_ahead(read, pairs, min(DECODERS, len(pairs)), len(pairs)))
+        rgb8 = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()  # (N, 3, H, W)
+        return ColorPrediction(rgb8=rgb8.to(inputs.lightness.device))
+
+    def _image(self, id: str, size: Size, own: Size | None, preprocessing: str | None) -> np.ndarray:
+        """Read one prediction, (H, W, 3) uint8, for an image of original size ``own`` that is evaluated at ``size``."""
+        path = self._found[id]
+        try:
+            rgb = decode_file(path).rgb
+        except UnreadableImage as error:
+            raise RunError(f"a stored prediction cannot be read: {error}", where=str(path), hint=_AGAIN) from error
+        given = rgb.shape[:2]
+        if given == size:
+            return rgb
+        chosen = None if preprocessing is None else get_preprocessing(preprocessing)
+        if chosen is not None and own is not None and fit(given, own, chosen) in ("turned", "other"):
+            what = f"a prediction of {shown(given)} does not fit its image of {shown(own)}"
+            raise RunError(what, where=str(path), hint=SIZES)
+        if chosen is not None and chosen.size:
+            return chosen.apply(rgb)  # cropped and resized as its image is
+        return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+
+    def _match(self, ids: Sequence[str]) -> dict[str, Path]:
+        """Match every id with a file."""
+        found = match_names(ids, self._paths, exact_wins=False)
+        where = str(self.folder)
+        if found.doubtful:
+            several, files = found.doubtful[0]
+            count = sum(len(meant) for meant, _ in found.doubtful)
+            what = f"{count} of {len(ids)} images match several predictions"
+            first = f"{' and '.join(several[:2])} may be {' or '.join(files[:2])}"
+            hint = "keep one file per image, under the path of the image"
+            raise RunError(f"{what}, first {first}", where=where, hint=hint)
+        if found.missing:
+            first = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
+            nearest = nearest_name(found.missing[0], self._paths)
+            hint = "create them, or use --list to evaluate only images that have one"
+            what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}; the folder has {nearest}"
+            raise RunError(what, where=where, hint=hint)
+        self.remarks = list(self._passed_over)
+        if found.by_file_name:
+            self.remarks.append(f"{found.by_file_name} predictions were found by file name only")
+        if found.unused:
+            self.remarks.append(
+                f"{len(found.unused)} files belong to no image of the dataset, the first: {found.unused[0]}"
+            )
+        return {id: self._paths[name] for id, name in found.pairs.items()}
+
+
+_AGAIN = "create it again; finished shards are kept"
+SIZES = "save predictions at the sizes of their images, not cropped, padded or rotated"
+
+
+def shown(size: Size) -> str:
+    """Format a size as width x height."""
+    return f"{size[1]}x{size[0]}"

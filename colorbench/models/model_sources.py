@@ -1,0 +1,110 @@
+"""Where a model comes from: an installed name, ``file.py:Class``, ``images:DIR``, ``onnx:FILE``."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import json
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from colorbench.errors import UnknownNameError, UserError
+from colorbench.models.foreign_code import one_line, process_state_kept, usage_deferred
+from colorbench.models.model_names import IMAGES, ONNX, short_name
+from colorbench.registry import OWN, find, nearest, registered, split_tag
+from colorbench.storage import file_sha256
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a model comes from."""
+
+    base: str
+    """Full name without tag."""
+    asked: str | None
+    """The tag in the name."""
+    factory: Any
+    package: str | None
+    version: str | None
+
+
+def _source(name: str) -> _Source:
+    if ":" in name:
+        return _from_file(name)
+    if name.endswith(".py"):
+        raise UserError(f"which model of {name}?", hint=f"write {name}:ClassName")
+    if name.endswith(".onnx"):
+        raise UserError(f"no model {name!r}: names of ONNX files have a prefix", hint=f"write {ONNX}{name}")
+    base, asked = split_tag(name)
+    if "/" not in name:
+        near = nearest(base, (plugin.name for plugin in registered("models")))
+        hint = f"did you mean {near}?" if near else "`colorbench list` shows all"
+        raise UnknownNameError(
+            f"no model {name!r}: model names have a prefix", hint=f"{hint} For images: {IMAGES}FOLDER"
+        )
+    plugin = find("models", base)
+    with process_state_kept():
+        factory = plugin.load()
+    return _Source(base, asked, factory, plugin.distribution, _version(plugin.distribution, plugin.version, factory))
+
+
+def _from_file(name: str) -> _Source:
+    """Load ``file.py:Class``."""
+    text, _, attribute = name.rpartition(":")
+    path, (attribute, asked) = Path(text), split_tag(attribute)
+    if path.suffix != ".py" or not attribute.isidentifier():
+        hint = f"write PREFIX/NAME, FILE.py:CLASS, {ONNX}FILE or {IMAGES}FOLDER"
+        raise UserError(f"no model {name!r}", hint=hint)
+    if not path.is_file():
+        raise UserError("no such file", where=text, hint="check the path")
+    path = path.resolve()  # one file has one name, however it was given
+    module = _import_file(path)
+    if not hasattr(module, attribute):
+        classes = [key for key, value in vars(module).items() if _defined_in(value, module)]
+        near = nearest(attribute, classes)
+        hint = f"did you mean {near}?" if near else f"it has {', '.join(classes) or 'no class'}"
+        raise UserError(f"no class {attribute!r} in this file", where=text, hint=hint)
+    version = f"sha256 {file_sha256(path)[:12]}"
+    return _Source(f"{short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"colorbench_file_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)  # for its neighbors; last, so that they hide nothing that is installed
+    try:
+        with one_line("this file cannot be imported", where=str(path), hint="fix it"), usage_deferred():
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _defined_in(value: Any, module: ModuleType) -> bool:
+    return inspect.isclass(value) and value.__module__ == module.__name__
+
+
+def _version(distribution: str, version: str, factory: Any) -> str:
+    """Return the version of an installed package; of an editable one with a hash of its code."""
+    if distribution == OWN:
+        return version  # the record has its git commit
+    try:
+        about = json.loads(metadata.distribution(distribution).read_text("direct_url.json") or "{}")
+    except (metadata.PackageNotFoundError, ValueError):
+        return version
+    source = inspect.getsourcefile(factory) if inspect.isclass(factory) or inspect.isfunction(factory) else None
+    if source is None or not about.get("dir_info", {}).get("editable"):
+        return version
+    return f"{version}+sha256.{file_sha256(Path(source))[:12]}"

@@ -1,0 +1,107 @@
+"""What is installed, with titles: ``colorbench list``, which loads no torch for the plugins that ship.
+
+A package that brings models or protocols may carry a file ``colorbench.json`` in its top-level package, which holds the
+title, role and tags of each model and the title, version and presets of each protocol, by the names of their entry
+points. Plugins of a package without one are imported to be listed. ``describe`` makes the content of the file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from colorbench import registry
+from colorbench.errors import PluginError, UserError
+from colorbench.registry import Kind, Plugin
+
+FILE = "colorbench.json"
+"""Beside the ``__init__.py`` of the top-level package that an entry point names."""
+FIELDS: Mapping[str, type] = {"role": str, "title": str, "version": int, "presets": list, "tags": dict}
+
+
+def listed(kind: Kind) -> list[dict[str, Any]]:
+    """Return a row per plugin: ``name``, ``title`` and what else is known; ``error`` for one that cannot be used.
+
+    Args:
+        kind: ``models`` (a row per tag; the first is the default) or ``protocols``.
+    """
+    rows: list[dict[str, Any]] = []
+    for plugin in registry.registered(kind):
+        try:
+            if plugin.problem is not None:
+                raise PluginError(plugin.problem, where=plugin.where)
+            about = _stored(plugin) or describe(plugin)
+        except UserError as error:
+            rows.append({"name": plugin.name, "error": str(error)})
+            continue
+        tags = about.pop("tags", None)
+        if not tags:
+            rows.append({"name": plugin.name, **about})
+        for position, (tag, title) in enumerate((tags or {}).items()):
+            default = {"default_of": plugin.name} if position == 0 else {}
+            rows.append({"name": f"{plugin.name}.{tag}", **about, "title": title, **default})
+    return rows
+
+
+def describe(plugin: Plugin) -> dict[str, Any]:
+    """Return what a model or protocol says of itself, as ``colorbench.json`` holds it; imports it.
+
+    Raises:
+        UserError: for one that cannot be used.
+    """
+    if plugin.kind == "protocols":
+        from colorbench.evaluation.requested_models_and_protocols import as_protocol
+
+        spec = as_protocol(plugin.load(), plugin.name).spec
+        return {"title": spec.title, "version": spec.version, "presets": list(spec.preset_names)}
+    from colorbench.models import ModelCard, load_model, tags_of
+
+    factory = plugin.load()
+    card = getattr(factory, "card", None)
+    if not isinstance(card, ModelCard):
+        card = load_model(plugin.name).card
+    about: dict[str, Any] = {"role": card.role, "title": card.title}
+    return {**about, "tags": dict(tags_of(factory))} if tags_of(factory) else about
+
+
+def catalog() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the content of ``colorbench.json`` per top-level package of colorbench's own plugins."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    kinds: tuple[Kind, ...] = ("models", "protocols")
+    for kind in kinds:
+        for plugin in registry.registered(kind):
+            if plugin.distribution == "colorbench":
+                package = found.setdefault(plugin.point.module.partition(".")[0], {})
+                package.setdefault(kind, {})[plugin.point.name] = describe(plugin)
+    return found
+
+
+def _stored(plugin: Plugin) -> dict[str, Any] | None:
+    """Return what a plugin's package says of it; None where it says nothing that can be used."""
+    try:
+        spec = find_spec(plugin.point.module.partition(".")[0])
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec.submodule_search_locations if spec is not None else None) or ():
+        group = _read(Path(folder, FILE)).get(plugin.kind)
+        about = group.get(plugin.point.name) if isinstance(group, dict) else None
+        if (
+            isinstance(about, dict)
+            and "title" in about
+            and all(isinstance(about.get(key, kind()), kind) for key, kind in FIELDS.items())
+        ):
+            return {key: about[key] for key in FIELDS if key in about}
+    return None
+
+
+@lru_cache
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,25 @@
+"""The one way in which pages are made from templates."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from colorbench.reporting.plot_files import page_style
+
+
+def page_environment(package: str) -> Environment:
+    """Return the environment for the templates of ``package``.
+
+    All text is escaped: names, ids and reasons come from other people's files. ``plot_style`` is the CSS of plots.
+    """
+    environment = Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals["plot_style"] = Markup(page_style())
+    environment.filters["svg"] = lambda plot: Markup(plot.svg())
+    return environment

@@ -1,0 +1,303 @@
+"""Draw every static plot: of records, leaderboards, human studies and trainings.
+
+matplotlib draws; it is imported only when something is drawn. What comes out is a ``Plot`` (``plot_files.py``): markup
+for a page, or a file for a paper. This module imports nothing of colorbench but ``storage``, so that every package may
+use it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from colorbench.reporting.plot_files import COLORS, Plot, one_line, style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SERIES = ("s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7")
+"""Colors of models, in the order of the rows."""
+DASHES = {"gray": (0, (5, 3)), "constant": (0, (1.5, 2)), "truth": (0, (6, 2, 1.5, 2)), "reference": (0, (9, 3))}
+"""Baselines and references can be distinguished from models without color, too."""
+SMALL, MEDIUM = 9.0, 9.5
+"""Sizes of text in points; a plot is 331 points wide, about as wide as it is shown on a phone."""
+WIDTH, HEIGHT = 4.6, 3.0
+LARGEST = 1e12
+"""Values beyond it are left out: they would flatten all others."""
+MAX_LEGEND = 14
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line through points; ``low`` and ``high`` draw a band around it."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    color: str = "s0"
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    markers: bool = False
+    note: str = ""
+    """Shown on hover; the label where it is empty."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point with an interval, along y in ``plot`` and along x in ``forest_plot``."""
+
+    label: str
+    x: float
+    y: float = 0.0
+    low: float | None = None
+    high: float | None = None
+    color: str = "s0"
+    note: str = ""
+    text: str = ""
+    """Written at the end of the row in a forest plot."""
+    before: float | None = None
+    """An earlier value, drawn as a ring in a forest plot."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A straight line across the plot, such as the value of a baseline."""
+
+    label: str
+    value: float
+    color: str = "reference"
+
+
+@dataclass(frozen=True)
+class Bars:
+    """A histogram; ``edges`` has one value more than ``heights``."""
+
+    label: str
+    edges: Sequence[float]
+    heights: Sequence[float]
+    color: str = "gray"
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis: its label, ends (None: fitted to the data) and scale."""
+
+    label: str = ""
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+
+
+def plot(
+    title: str,
+    x: Axis,
+    y: Axis,
+    *,
+    lines: Sequence[Line] = (),
+    marks: Sequence[Mark] = (),
+    levels: Sequence[Level] = (),
+    bars: Sequence[Bars] = (),
+) -> Plot:
+    """Return a plot of lines, points with intervals along y, levels across and histograms.
+
+    Args:
+        title: for screen readers; pages write it above the plot.
+        x: the axis across.
+        y: the axis upwards.
+        lines: the first is drawn on top.
+        marks: points; those with a label stand in the legend, as all else does.
+        levels: horizontal lines.
+        bars: drawn below the lines.
+    """
+    with style():
+        shown = _Drawing(title, (WIDTH, HEIGHT))
+        axes = shown.axes(x, y)
+        shown.lines(axes, lines)
+        for one in bars:
+            heights, edges = _numbers(one.heights), _numbers(one.edges)
+            drawn = axes.stairs(heights, edges, fill=True, color=COLORS[one.color][0], alpha=0.45)
+            shown.add(drawn, one.label, one.label)
+        for mark in marks:
+            shown.mark(axes, mark, vertical=True)
+        for level in levels:
+            line = axes.axhline(level.value, **_pen(level.color, 1.3))
+            shown.add(line, level.label, level.label)
+        _limit(axes, x, y)
+        return shown.finish()
+
+
+def forest_plot(title: str, x: Axis, rows: Sequence[Mark], *, levels: Sequence[Level] = ()) -> Plot:
+    """Return a plot of one row per mark: name at the left, point and interval along x, text at the right.
+
+    Args:
+        title: for screen readers; pages write it above the plot.
+        x: the axis of values.
+        rows: from top to bottom.
+        levels: vertical lines, such as baselines.
+    """
+    with style():
+        shown = _Drawing(title, (WIDTH, 0.6 + 0.27 * max(len(rows), 1)))
+        y = Axis(low=0.4 - len(rows), high=0.6)
+        axes = shown.axes(x, y)
+        axes.grid(visible=False, axis="y")
+        axes.set_yticks([-place for place in range(len(rows))], [one_line(row.label, 24) for row in rows])
+        for place, row in enumerate(rows):
+            y_at = float(-place)
+            shown.mark(axes, Mark("", row.x, y_at, row.low, row.high, row.color, row.note or row.label), vertical=False)
+            if row.before is not None:
+                axes.plot([row.before], [y_at], "o", markersize=10, fillstyle="none", color=COLORS["gray"][0])
+            where: dict[str, Any] = {
+                "xycoords": ("axes fraction", "data"),
+                "textcoords": "offset points",
+                "va": "center_baseline",
+            }
+            axes.annotate(one_line(row.text, 24), (1, y_at), (6, 0), fontsize=SMALL, color=COLORS["ink"][0], **where)
+        for level in levels:
+            shown.add(axes.axvline(level.value, **_pen(level.color, 1.3)), level.label, level.label)
+        _limit(axes, x, y)
+        return shown.finish(always=True)
+
+
+def panels(title: str, x: Axis, parts: Mapping[str, Sequence[Line]]) -> Plot:
+    """Return line plots side by side, with one legend: the curves of a training.
+
+    Args:
+        title: for screen readers.
+        x: the axis across, of all.
+        parts: heading of a panel -> its lines.
+    """
+    with style():
+        shown = _Drawing(title, (3.4 * max(len(parts), 1), HEIGHT))
+        for place, (heading, lines) in enumerate(parts.items()):
+            axes = shown.axes(x, Axis(), (1, len(parts), place + 1))
+            axes.set_title(one_line(heading, 40), fontsize=MEDIUM, color=COLORS["ink"][0])
+            shown.lines(axes, lines)
+            _limit(axes, x, Axis())
+        return shown.finish(always=True)
+
+
+def squares(title: str, x: Axis, y: Axis, cells: Sequence[tuple[float, float, float, str]]) -> Plot:
+    """Return colored squares in a plane of equal scales.
+
+    Args:
+        title: above the plot.
+        x: the axis across.
+        y: the axis upwards.
+        cells: (x, y, side, color as ``#rrggbb``) of each.
+    """
+    from matplotlib.patches import Rectangle
+
+    with style():
+        shown = _Drawing(title, (WIDTH, WIDTH))
+        axes = shown.axes(x, y)
+        axes.set_title(shown.plot.title, fontsize=MEDIUM, color=COLORS["ink"][0])
+        axes.set_aspect("equal")
+        for across, up, side, color in cells:
+            axes.add_patch(Rectangle((across - side / 2, up - side / 2), side, side, facecolor=color, linewidth=0))
+        axes.autoscale_view()
+        return shown.finish()
+
+
+class _Drawing:
+    """A figure that is being drawn, with the texts of its legend and those shown on hover."""
+
+    def __init__(self, title: str, size: tuple[float, float]) -> None:
+        # Not pyplot: no global list of figures, no display, safe in threads.
+        from matplotlib.figure import Figure
+
+        self.plot = Plot(one_line(title, 200), Figure(figsize=size, layout="constrained"))
+        self.legend: dict[str, Any] = {}
+
+    def axes(self, x: Axis, y: Axis, place: tuple[int, int, int] = (1, 1, 1)) -> Axes:
+        from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+        axes = self.plot.figure.add_subplot(*place)
+        ink = COLORS["ink"][0]
+        axes.set_facecolor("none")
+        axes.grid(visible=True, color=COLORS["line"][0], linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.tick_params(which="both", colors=ink, labelsize=SMALL, length=0, pad=5)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        axes.set_xlabel(one_line(x.label, 70), fontsize=SMALL, color=ink)
+        axes.set_ylabel(one_line(y.label, 50), fontsize=SMALL, color=ink)
+        if not x.log:
+            axes.locator_params(axis="x", nbins=6)
+        else:
+            axes.set_xscale("log")
+            # Costs of models often lie within one power of ten: 1, 2 and 5 give every axis labels.
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        return axes
+
+    def lines(self, axes: Axes, lines: Sequence[Line]) -> None:
+        for place, line in enumerate(lines):
+            above = 3 - place / len(lines)  # the first is drawn on top
+            x, y = _numbers(line.x), _numbers(line.y)
+            if line.low is not None and line.high is not None:
+                low, high = _numbers(line.low), _numbers(line.high)
+                axes.fill_between(x, low, high, color=COLORS[line.color][0], alpha=0.15, linewidth=0)
+            marker: dict[str, Any] = {"marker": "o", "markersize": 4.5} if line.markers or len(x) == 1 else {}
+            (drawn,) = axes.plot(x, y, zorder=above, **_pen(line.color, 2.0), **marker)
+            self.add(drawn, line.label, line.note or line.label)
+
+    def mark(self, axes: Axes, mark: Mark, *, vertical: bool) -> None:
+        color = COLORS[mark.color][0]
+        if mark.low is not None and mark.high is not None:
+            ends = ([mark.x, mark.x], [mark.low, mark.high]) if vertical else ([mark.low, mark.high], [mark.y, mark.y])
+            axes.plot(*ends, color=color, linewidth=2, solid_capstyle="butt")
+        (drawn,) = axes.plot([mark.x], [mark.y], "o", color=color, markersize=6)
+        self.add(drawn, mark.label, mark.note or mark.label)
+
+    def add(self, drawn: Any, label: str, note: str) -> None:
+        """Give a drawn thing its place in the legend and its title."""
+        if label:
+            self.legend.setdefault(one_line(label, 40), drawn)
+        if note:
+            drawn.set_gid(f"note-{len(self.plot.notes)}")
+            self.plot.notes[f"note-{len(self.plot.notes)}"] = one_line(note, 200)
+
+    def finish(self, *, always: bool = False) -> Plot:
+        """Add the legend, below the axes, where there is more than one thing to tell apart, or ``always``."""
+        from matplotlib.lines import Line2D
+
+        named = list(self.legend.items())
+        if len(named) > 1 or (always and named):
+            if len(named) > MAX_LEGEND:
+                more = Line2D([], [], linewidth=0)
+                named = [*named[:MAX_LEGEND], (f"and {len(named) - MAX_LEGEND} more", more)]
+            wide, longest = self.plot.figure.get_figwidth(), max(len(label) for label, _ in named)
+            columns = max(1, min(len(named), int(wide * 13 / (longest + 6))))
+            self.plot.figure.set_figheight(self.plot.figure.get_figheight() + 0.19 * math.ceil(len(named) / columns))
+            self.plot.figure.legend(
+                [drawn for _, drawn in named],
+                # A label that begins with "_" would be left out.
+                ["\u200b" + label if label.startswith("_") else label for label, _ in named],
+                loc="outside lower center",
+                ncols=columns,
+                frameon=False,
+                fontsize=SMALL,
+                labelcolor=COLORS["ink"][0],
+                handlelength=2.4,
+            )
+        return self.plot
+
+
+def _limit(axes: Axes, x: Axis, y: Axis) -> None:
+    """Set the ends of the axes; after the data, since a free end is fitted to them."""
+    if (x.low, x.high) != (None, None):
+        axes.set_xlim(x.low, x.high)
+    if (y.low, y.high) != (None, None):
+        axes.set_ylim(y.low, y.high)
+
+
+def _pen(color: str, width: float) -> dict[str, Any]:
+    return {"color": COLORS[color][0], "linewidth": width, "linestyle": DASHES.get(color, "solid")}
+
+
+def _numbers(values: Sequence[float]) -> list[float]:
+    """Return six digits of each value, so that 100.0000001 ends an axis at 100; NaN for what cannot be drawn."""
+    return [float(f"{value:.6g}") if abs(value) < LARGEST else math.nan for value in values]

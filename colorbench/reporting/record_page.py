@@ -1,0 +1,185 @@
+"""The page of one record, ``report.html``: numbers, curve and images in one file that needs no other.
+
+It is made from the record's folder alone, and from the folders of gray, constant and truth beside it where they are.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from colorbench.errors import UserError
+from colorbench.evaluation import folder_of, name_with_preset
+from colorbench.models import BASELINES
+from colorbench.reporting.number_formatting import (
+    baselines,
+    difference_from,
+    format_number,
+    interval,
+    low_effective_n,
+    remarks,
+    too_few_images,
+    values,
+)
+from colorbench.reporting.record_plots import record_plots
+from colorbench.results import Record, SavedImage, read_record
+from colorbench.results.saved_image_index import read_index, saved_file
+from colorbench.storage import write_atomic
+
+NAME = "report.html"
+FIXED_SHOWN = 12
+"""Images of the gallery's fixed part on the page, beside the best and the worst."""
+
+
+def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None, headline: str = "") -> Path:
+    """Write ``report.html`` into a record's folder.
+
+    Args:
+        folder: holds ``record.json`` and ``thumbnails/``.
+        explanations: metric name -> one sentence for a newcomer.
+        headline: the metric that boards sort by.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        UserError: where there is no record, or the page cannot be written.
+    """
+    record = read_record(folder)
+    try:
+        shown, missing = images(folder, record, headline), None
+    except UserError as error:
+        shown, missing = [], str(error)
+    text = page(
+        record,
+        beside=baseline_records(folder, record),
+        explanations=explanations,
+        headline=headline,
+        images=shown,
+        missing=missing,
+    )
+    path, data = folder / NAME, text.encode()
+    # A finished run that is only shown again, perhaps from a read-only place, writes nothing.
+    if not path.is_file() or path.read_bytes() != data:
+        write_atomic(path, data)
+    return path
+
+
+def baseline_records(folder: Path, record: Record) -> list[Record]:
+    """Return the records of gray, constant and ground truth from the same output, with equal protocol and images."""
+    model, data = record.model.name, record.dataset.name
+    depth = len(folder_of(model, folder.parent.name, data, record.key).parts)
+    if len(folder.absolute().parts) <= depth:
+        return []
+    output = folder.absolute().parents[depth - 1]
+    found = []
+    for name in BASELINES:
+        for path in sorted(output.joinpath(name, folder.parent.name).glob("*/record.json")):
+            try:
+                other = read_record(path.parent)
+            except UserError:
+                continue  # a damaged neighbor costs its own numbers only
+            same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
+            if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
+                found.append(other)
+                break
+    return found
+
+
+def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
+    """Return the saved images that the page shows: some of the fixed part, then the headline's best and worst.
+
+    Raises:
+        UserError: where the index of the images is missing or is none.
+    """
+    hashes = record.files.saved_images
+    saved = read_index(folder, hashes)
+    fixed = [image for image in saved if "fixed" in image.reasons][:FIXED_SHOWN]
+    # "best 1", "best 2" ..., then "worst 1" ...
+    ends = sorted((image for image in saved if positions(image, headline)), key=lambda one: positions(one, headline))
+    shown = []
+    for image in fixed + [image for image in ends if image not in fixed]:
+        score = image.scores.get(headline)
+        message = [] if score is None else [f"{headline} {score:.2f}"]
+        files = (("gray", image.gray), ("this model", image.prediction), ("ground truth", image.truth))
+        images = [{"label": label, "source": embedded(folder, file, hashes)} for label, file in files]
+        shown.append({"id": image.id, "caption": ", ".join(message + positions(image, headline)), "images": images})
+    return shown
+
+
+def positions(image: SavedImage, headline: str) -> list[str]:
+    """Return the position of an image by the headline, if at an end: ``best 1``, ``worst 2``."""
+    return [reason.removeprefix(f"{headline} ") for reason in image.reasons if reason.startswith(f"{headline} ")]
+
+
+def embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
+    """Return a saved image as a data URI; None if it is not a WebP among this record's saved images."""
+    data = saved_file(folder, f"thumbnails/{file}", hashes)
+    if data is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
+        return None
+    return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
+
+
+def page(
+    record: Record,
+    *,
+    beside: Sequence[Record] = (),
+    explanations: Mapping[str, str] | None = None,
+    headline: str = "",
+    images: Sequence[Mapping[str, Any]] = (),
+    missing: str | None = None,
+) -> str:
+    """Render the page as text. The same record gives the same bytes.
+
+    Args:
+        record: what to show.
+        beside: records of other models on the same images; gray, constant and truth are drawn.
+        explanations: metric name -> one sentence for a newcomer.
+        headline: the metric that boards sort by.
+        images: ``id``, ``caption`` and ``images`` (each a ``label`` and a ``source``: a data address, or None).
+        missing: why no images are shown although some were saved.
+    """
+    from colorbench.reporting.html_templates import page_environment
+
+    environment = page_environment("colorbench.reporting")
+    environment.filters["number"] = format_number
+    environment.filters["interval"] = lambda m, unit, signed=False: interval(m.ci_low, m.ci_high, unit, signed=signed)
+    environment.tests["low_effective_n"] = low_effective_n
+    shown = baselines(record, beside)
+    return environment.get_template("report.html.jinja").render(
+        record=record,
+        headline=headline,
+        explanations=explanations or {},
+        too_few_images=too_few_images(record),
+        minus=[{"head": head, "differences": differences} for head, differences in difference_from(record)],
+        baselines=[{"head": head, "scores": values(other)} for head, other in shown],
+        remarks=remarks(record),
+        plots=record_plots(record, shown).values(),
+        images=images,
+        missing=missing,
+        facts=facts(record),
+    )
+
+
+def facts(record: Record) -> list[tuple[str, str]]:
+    """Return what decided the numbers, for the foot of the page."""
+    model, data, run, made = record.model, record.dataset, record.execution, record.provenance
+    protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
+    rows = [
+        ("model", f"{model.name} · {model.card.role}"),
+        ("package", " ".join(word for word in (model.package, model.package_version) if word)),
+        ("weights (sha256)", model.weights_sha256 or ""),
+        ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),
+        ("trained on", model.card.training_data or ""),
+        ("protocol", f"{protocol} v{record.protocol.version}"),
+        ("parameters", ", ".join(f"{key} = {value}" for key, value in record.protocol.parameters.items())),
+        ("identity (sha256)", record.protocol.identity_sha256),
+        ("images", f"{data.name}, {data.n_evaluated} of {data.n} · fingerprint {data.fingerprint}"),
+        ("run", f"{run.device}, {run.dtype}, seed {run.seed}, batches of {run.batch_size}"),
+        ("speed", f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in total"),
+        ("colorbench", f"{made.colorbench_version} · Python {made.python} · {made.time}"),
+        ("command", " ".join(made.command)),
+    ]
+    return [(name, value) for name, value in rows if value]

@@ -1,0 +1,180 @@
+"""Read a finished record with its rows, as untrusted data.
+
+``load_run(folder) -> LoadedRun`` checks what it reads: the rows must have the checksum that the record names, the
+columns and the images that it tells of, and no more than a computer can hold. Nothing that a record says is run,
+and no file outside its folder is opened. Several runs are put on the same images by ``evaluation.pairing``:
+``common(runs)``, ``column_key(record)``, ``differing(a, b)``.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow
+
+from colorbench.errors import UserError
+from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS
+from colorbench.results.record import Metric, Record
+from colorbench.results.rows_parquet import rows_table
+from colorbench.storage import MEGABYTE, plain, read_plain
+from colorbench.storage.safe_reading import LARGEST_FILE, InvalidTable
+
+LARGEST_RECORD = 64 * MEGABYTE
+_CONTROL = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\(?:b|f|r|u00[01])")
+"""What moves a terminal's cursor or turns the reading direction, raw and as JSON writes it; tabs and line ends stay."""
+_CHANGED = "copy the record again from its source, or evaluate again"
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A record and its rows."""
+
+    folder: Path
+    record: Record
+    rows: pd.DataFrame
+    """``id``, ``sha256``, ``label``, ``gray``, ``height``, ``width`` and the protocol's columns; n rows in the stored
+    order, index 0 ... n - 1."""
+    record_sha256: str
+    """Of the bytes of ``record.json``."""
+
+    @property
+    def sha256s(self) -> list[str]:
+        """Content hashes of the images, a row each."""
+        return self.rows["sha256"].tolist()
+
+    @cached_property
+    def columns(self) -> dict[str, np.ndarray]:
+        """The protocol's columns, (n,) float64 each."""
+        return {name: self.rows[name].to_numpy() for name in self.rows.columns if name not in FIXED_COLUMNS}
+
+    def metric(self, name: str) -> Metric:
+        """Return a metric of the record by name.
+
+        Raises:
+            UserError: naming those that it has.
+        """
+        found = {metric.name: metric for metric in self.record.metrics}
+        if name not in found:
+            raise UserError(f"{self.record.model.name} has no metric {name!r}", hint=f"it has {', '.join(found)}")
+        return found[name]
+
+    def statistics(self, name: str) -> np.ndarray:
+        """Return the sufficient statistics of a metric, (n, k), in the order of the rows.
+
+        Raises:
+            UserError: for an unknown metric, or one whose statistics are not in the rows.
+        """
+        names = [f"{name}.s{j}" for j in range(COUNT[self.metric(name).form])]
+        absent = [column for column in names if column not in self.columns]
+        if absent:
+            raise UserError(
+                f"the rows do not contain the column {absent[0]}", where=str(self.folder), hint="evaluate again"
+            )
+        return np.stack([self.columns[column] for column in names], axis=1)
+
+    def scores(self, name: str) -> np.ndarray:
+        """Return the metric of each image alone, (n,); NaN where it is not defined.
+
+        Raises:
+            UserError: as ``statistics``.
+        """
+        sums = self.statistics(name)
+        below = sums[:, -1]
+        above = sums[:, 0] if self.metric(name).form == "ratio" else np.abs(sums[:, 0] - sums[:, 1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(below != 0, above / below, np.nan)
+
+
+def find_record(path: Path, protocol: str | None = None) -> Path:
+    """Find the folder of a record from itself, its ``record.json``, or a folder under which exactly one lies.
+
+    Args:
+        path: what was named.
+        protocol: only records of this protocol count.
+
+    Raises:
+        UserError: for none, and for several.
+    """
+    if path.is_file():
+        if path.name != "record.json":
+            hint = "give a record's folder, or its record.json"
+            raise UserError("this file is not a record", where=str(path), hint=hint)
+        path = path.parent
+    if (path / "record.json").is_file():
+        return path
+    if not path.is_dir():
+        raise UserError("no such folder", where=str(path), hint="give a folder that `colorbench run` wrote")
+    # The folder of a protocol is named by it: <model>/<protocol>/<dataset>-<key>/record.json.
+    found = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
+    fitting = [folder for folder in found if protocol is None or folder.parent.name == protocol]
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting:
+        of = "" if protocol is None or not found else f" of protocol {protocol}"
+        raise UserError(f"no record{of} found", where=str(path), hint="give a folder that `colorbench run` wrote")
+    protocols = sorted({folder.parent.name for folder in fitting})
+    hint = f"name one, such as {fitting[0]}"
+    if len(protocols) > 1:
+        hint += f", or choose by --protocol {' or '.join(protocols[:4])}"
+    raise UserError(f"{len(fitting)} results found here", where=str(path), hint=hint)
+
+
+def load_run(folder: Path) -> LoadedRun:
+    """Load the record of a folder, with its rows.
+
+    Raises:
+        UserError: for a folder without a record, a record that is none, and rows that are missing, changed (other
+            checksum), too large, or not those of the record. One line, naming the file.
+    """
+    record, record_sha256 = read_checked_record(folder)
+    rows = read_table(folder, record)
+    return LoadedRun(folder, record, rows, record_sha256)
+
+
+def read_checked_record(folder: Path) -> tuple[Record, str]:
+    """Read the record of a folder and the sha256 of its bytes.
+
+    Only a plain file of reasonable size is opened.
+
+    Raises:
+        UserError: as ``load_run``.
+    """
+    path = folder / "record.json"
+    hint = "give a folder that `colorbench run` wrote"
+    data = read_plain(path, LARGEST_RECORD, missing="no record here", hint=hint)
+    try:
+        record = Record.model_validate_json(data)
+        # Numbers and text that no JSON of ours can hold would fail later, in the middle of a page.
+        text = json.dumps(plain(record.model_dump()), allow_nan=False, ensure_ascii=False)
+        text.encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError("not a record of this schema version", where=str(path), hint="evaluate again") from error
+    if _CONTROL.search(text) or _ESCAPED.search(text):
+        raise UserError("this record contains control characters", where=str(path), hint="do not use it")
+    return record, sha256(data).hexdigest()
+
+
+def read_table(folder: Path, record: Record) -> pd.DataFrame:
+    """Read the rows of a record, checked.
+
+    Raises:
+        UserError: as ``load_run``.
+    """
+    path = folder / "rows.parquet"
+    data = read_plain(path, LARGEST_FILE, missing="the rows of the record are missing", hint="copy the whole folder")
+    if sha256(data).hexdigest() != record.files.rows:
+        raise UserError("the rows are not those that the record was made with", where=str(path), hint=_CHANGED)
+    try:
+        return rows_table(data, record.dataset.n_evaluated)
+    except InvalidTable as error:
+        raise UserError(f"the rows do not belong to this record: {error}", where=str(path), hint=_CHANGED) from error
+    except (pyarrow.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
+        raise UserError("these rows cannot be read", where=str(path), hint=_CHANGED) from error

@@ -1,0 +1,150 @@
+"""``rows.parquet``: its schema, one writer, one reader, and the check of foreign tables."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+from numpy.typing import ArrayLike, DTypeLike
+
+from colorbench.errors import UserError
+from colorbench.results.metric_spec import FIXED_COLUMNS
+from colorbench.results.shard import Shard
+
+if TYPE_CHECKING:
+    import pandas as pd
+from colorbench.storage.safe_reading import HASH, LONGEST_ID, MOST_CELLS, InvalidTable
+
+
+def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
+    """Return the bytes of ``rows.parquet``: a line per image; equal rows give equal bytes."""
+    heights, widths = np.asarray(rows.sizes, np.int32).reshape(-1, 2).T
+    labels = [0 if label is None else label for label in rows.labels]
+    table = {
+        "id": _texts(rows.ids),
+        "sha256": _texts(rows.sha256s),
+        "label": _numbers(labels, np.int64, known=[label is not None for label in rows.labels]),
+        "gray": pyarrow.Array.from_buffers(pyarrow.bool_(), len(rows.gray), [None, _bits(rows.gray)]),
+        "height": _numbers(heights, np.int32),
+        "width": _numbers(widths, np.int32),
+        **{name: _numbers(values, np.float64) for name, values in columns.items()},
+    }
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(pyarrow.table(table), buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+# Columns from their buffers, and back as lists: pyarrow's ways to and from numpy import pandas, which takes longer than
+# scoring a small set.
+
+
+def _numbers(values: ArrayLike, dtype: DTypeLike, known: Sequence[bool] | None = None) -> pyarrow.Array:
+    array = np.ascontiguousarray(values, dtype)
+    valid = None if known is None else _bits(known)
+    return pyarrow.Array.from_buffers(
+        pyarrow.from_numpy_dtype(array.dtype), len(array), [valid, pyarrow.py_buffer(array)]
+    )
+
+
+def _texts(values: Sequence[str]) -> pyarrow.Array:
+    encoded = [value.encode() for value in values]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    buffers = [None, pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(encoded))]
+    return pyarrow.Array.from_buffers(pyarrow.string(), len(encoded), buffers)
+
+
+def _bits(values: Sequence[bool]) -> pyarrow.Buffer:
+    return pyarrow.py_buffer(np.packbits(np.asarray(values, np.bool_), bitorder="little"))
+
+
+def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Read content hashes and the protocol's columns of a ``rows.parquet``.
+
+    Raises:
+        UserError: for a file that is damaged or none.
+    """
+    try:
+        table = pyarrow.parquet.ParquetFile(path).read()
+        names = [name for name in table.column_names if name not in FIXED_COLUMNS]
+        columns = {name: np.array(table[name].to_pylist(), np.float64) for name in names}
+        return table["sha256"].to_pylist(), columns
+    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        hint = "remove its folder, then run again"
+        raise UserError("these rows cannot be read", where=str(path), hint=hint) from error
+
+
+_FIXED_TYPES = {
+    "id": pyarrow.types.is_string,
+    "sha256": pyarrow.types.is_string,
+    "label": pyarrow.types.is_integer,
+    "gray": pyarrow.types.is_boolean,
+    "height": pyarrow.types.is_integer,
+    "width": pyarrow.types.is_integer,
+}
+
+
+def rows_table(data: bytes, expected: int) -> pd.DataFrame:
+    """Read the bytes of a ``rows.parquet`` as a table of ``expected`` rows.
+
+    Raises:
+        InvalidTable: saying what is wrong with it.
+        pyarrow.ArrowException, OSError, ValueError: for bytes that are no table.
+    """
+    import pandas as pd  # takes longer than scoring a small set, and a run needs only the functions above
+
+    # The footer is read first: types and numbers are known before anything is unpacked. Texts stay dictionaries, so
+    # that a long one that is repeated fills no memory.
+    file = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=["id", "sha256"])
+    schema, count = file.schema_arrow, file.metadata.num_rows
+    if len(set(schema.names)) != len(schema.names):
+        raise InvalidTable("a column occurs twice")
+    for name, fits in _FIXED_TYPES.items():
+        if name not in schema.names:
+            raise InvalidTable(f"the column {name} is missing")
+        kind = schema.field(name).type
+        if not fits(kind.value_type if pyarrow.types.is_dictionary(kind) else kind):
+            raise InvalidTable(f"the column {name} holds {kind}")
+    for name in schema.names:
+        if name not in _FIXED_TYPES and not pyarrow.types.is_float64(schema.field(name).type):
+            raise InvalidTable(f"a column holds {schema.field(name).type}, not numbers")
+    if count != expected:
+        raise InvalidTable(f"{count} rows for {expected} images")
+    if count * len(schema.names) > MOST_CELLS:
+        raise InvalidTable(f"{count} rows of {len(schema.names)} columns are too many")
+    table = file.read(use_threads=False)
+    for name in ("id", "sha256"):
+        for chunk in table[name].chunks:
+            _check_texts(name, chunk)
+    for name in ("id", "sha256", "gray", "height", "width"):
+        if table[name].null_count:
+            raise InvalidTable(f"the column {name} has gaps")
+    columns: dict[str, Any] = {}
+    for name in schema.names:
+        values = table[name]
+        if name in ("id", "sha256"):
+            columns[name] = values.to_pylist()
+        elif name == "label":
+            columns[name] = pd.array(values.to_pylist(), dtype="Int64")
+        elif name == "gray":
+            columns[name] = np.array(values.to_pylist(), dtype=bool)
+        else:
+            columns[name] = values.to_numpy().astype(np.int64 if name in _FIXED_TYPES else np.float64)
+    if len(set(columns["id"])) != count:
+        raise InvalidTable("an id occurs twice")
+    if len(set(columns["sha256"])) != count:
+        raise InvalidTable("an image occurs twice")
+    return pd.DataFrame(columns)
+
+
+def _check_texts(name: str, chunk: Any) -> None:
+    texts = chunk.dictionary if pyarrow.types.is_dictionary(chunk.type) else chunk
+    if len(texts) and texts.nbytes > LONGEST_ID * (len(texts) + 1):
+        raise InvalidTable(f"a text of the column {name} is too long")
+    for text in texts.to_pylist():
+        if text is None or len(text) > LONGEST_ID or (name == "sha256" and not HASH.fullmatch(text)):
+            raise InvalidTable(f"the column {name} holds something else")

@@ -1,0 +1,168 @@
+"""The saved images of a record: which are saved, under which names, and their index.
+
+The fixed part of a gallery is the images whose ids have the smallest hash: the same for every model on a set.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import math
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+from PIL import Image
+from pydantic import BaseModel, ConfigDict
+
+from colorbench.data import id_hash
+from colorbench.errors import UserError
+from colorbench.results.metric_spec import MetricSpec
+from colorbench.results.shard import Shard
+from colorbench.storage import MEGABYTE, is_inside, read_plain
+from colorbench.storage.safe_reading import left_out
+
+INDEX_NAME = "index.json"
+"""Name of the file that lists a record's saved images."""
+LARGEST_IMAGE = 8 * MEGABYTE
+"""A saved image or an index that is read back; thumbnails have some 10 KB."""
+FIXED = 24
+EXTREMES = 4
+"""Number of best and of worst images of a metric that are saved."""
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
+"""What Pillow raises for an image that is none."""
+
+
+class SavedImage(BaseModel):
+    """One line of ``thumbnails/index.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    sha256: str
+    """Of the image's file."""
+    prediction: str
+    """File name of the prediction, beside the index."""
+    truth: str
+    gray: str
+    reasons: list[str]
+    """``fixed``, ``<metric> best 1``, ``<metric> worst 2`` ..."""
+    scores: dict[str, float | None]
+    """Metric -> this image's score."""
+
+    @classmethod
+    def of(cls, id: str, sha256: str, reasons: list[str], scores: Mapping[str, float]) -> SavedImage:
+        """Return the line of an image that is saved under the names of ``saved_names``; NaN scores become None."""
+        prediction, truth, gray = saved_names(id)
+        known = {name: score if math.isfinite(score) else None for name, score in scores.items()}
+        return cls(id=id, sha256=sha256, prediction=prediction, truth=truth, gray=gray, reasons=reasons, scores=known)
+
+
+def saved_names(id: str) -> tuple[str, str, str]:
+    """Return the file names of the prediction, ground-truth and gray thumbnails of an image."""
+    stem = id_hash(id)[:16]
+    return f"{stem}.webp", f"{stem}.truth.webp", f"{stem}.gray.webp"
+
+
+def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
+    """Return the 24 ids of smallest hash."""
+    return frozenset(heapq.nsmallest(FIXED, ids, key=id_hash))
+
+
+def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
+    """Return the ids at the ends of (n,) scores as ``best`` and ``worst``, the farthest first; NaN is at no end.
+
+    Ties are in the order of the ids' hashes. At most half of the images stand at either end.
+    """
+    if higher_is_better is None:
+        return {}
+    sign = -1.0 if higher_is_better else 1.0
+    known = [(sign * float(score), id_hash(id), id) for id, score in zip(ids, scores, strict=True) if score == score]
+    count = min(EXTREMES, len(known) // 2)
+    best = sorted(known)[:count]
+    worst = sorted(known, key=lambda entry: (-entry[0], entry[1]))[:count]
+    return {"best": [id for *_, id in best], "worst": [id for *_, id in worst]}
+
+
+def gallery_reasons(
+    ids: Sequence[str], headline: MetricSpec | None, columns: Mapping[str, np.ndarray]
+) -> dict[str, list[str]]:
+    """Return id -> why its thumbnails are saved: it is of the fixed part, or best or worst by the headline metric."""
+    fixed = fixed_ids(ids)
+    reasons = {id: ["fixed"] for id in ids if id in fixed}
+    if headline is not None and headline.name in columns:
+        ends = extreme_ids(ids, columns[headline.name], headline.higher_is_better)
+        for end, found in ends.items():
+            for position, id in enumerate(found, start=1):
+                reasons.setdefault(id, []).append(f"{headline.name} {end} {position}")
+    return reasons
+
+
+def saved_images(
+    reasons: Mapping[str, list[str]], rows: Shard, columns: Mapping[str, np.ndarray], metrics: Iterable[MetricSpec]
+) -> list[SavedImage]:
+    """Return the entries of the index, each with its image's scores."""
+    location_of = {id: position for position, id in enumerate(rows.ids)}
+    names = [metric.name for metric in metrics if metric.name in columns]
+    return [
+        SavedImage.of(id, rows.sha256s[i], why, {name: float(columns[name][i]) for name in names})
+        for id, why in reasons.items()
+        for i in [location_of[id]]
+    ]
+
+
+def is_complete(path: Path) -> bool:
+    """Return whether a saved image is there and complete."""
+    try:
+        with Image.open(path) as image:
+            if image.format == "PNG":
+                image.verify()  # checksums; decoding takes ten times as long, and there may be many
+            else:
+                image.load()
+    except _DAMAGED:
+        return False
+    return True
+
+
+def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> list[SavedImage]:
+    """Read the index of the images saved beside a record; none for ``--save none``.
+
+    Args:
+        folder: of the record.
+        hashes: ``files.images`` of the record, to check the index by.
+
+    Raises:
+        UserError: where the record names an index that is missing, is not the one that was written, or is none.
+    """
+    name = f"thumbnails/{INDEX_NAME}"
+    if name not in hashes and left_out(folder, name):
+        return []
+    hint = "copy the whole folder of the record again, or evaluate again"
+    data = saved_file(folder, name, hashes)
+    if data is None:
+        raise UserError("the index of saved images is missing or was changed", where=str(folder / name), hint=hint)
+    try:
+        return [SavedImage(**line) for line in json.loads(data)]
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError("not an index of saved images", where=str(folder / name), hint=hint) from error
+
+
+def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | None:
+    """Read a saved file of a record; None for one that is missing, changed, or outside the record's folder.
+
+    Args:
+        folder: of the record.
+        name: path below it, as an index of a stranger may give it.
+        hashes: ``files.images`` of the record; a file that stands there must have its hash.
+    """
+    path = is_inside(folder, name)
+    if path is None:
+        return None
+    try:
+        data = read_plain(path, LARGEST_IMAGE, missing="no such file", hint="")
+    except UserError:
+        return None
+    return data if hashes.get(name) in (None, sha256(data).hexdigest()) else None

@@ -1,0 +1,97 @@
+"""Whether what a record says of its model is what the installed model says of itself.
+
+Only models that are installed are loaded, by their name, as a user of them would: what a record brings along is never
+run. A file, a folder or weights of the submitter's own are not here: all that is said of them is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from colorbench.errors import UserError
+from colorbench.models import LoadedModel, find_overlap, load_model
+from colorbench.registry import OWN
+from colorbench.results import LoadedRun
+from colorbench.storage import version_of
+from colorbench.verification.verification_schema import Findings
+
+
+def check_model(run: LoadedRun, findings: Findings) -> None:
+    """Compare card, package, weights and decoding with the installed model's."""
+    model = run.record.model
+    why = _elsewhere(run)
+    if why is None:
+        try:
+            loaded = load_by_name(model.name, *decoding_of(model.decoding))
+        except UserError as error:
+            if model.package == OWN:
+                findings.say("model", "fails", f"not a model of colorbench {model.package_version}: {error}")
+                return
+            why = str(error)
+        else:
+            findings.settle("model", _departures(run, loaded), "card, weights, decoding and overlap match the model")
+            return
+    findings.say("model", "unchecked", why)
+    findings.claim("model card, weights, decoding and overlap with its training images")
+
+
+def decoding_of(decoding: dict[str, object]) -> tuple[str | None, float | None]:
+    """Return decode and temperature as ``load_model`` takes them."""
+    decode, temperature = decoding.get("decode"), decoding.get("temperature")
+    known = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    return decode if isinstance(decode, str) else None, float(temperature) if known else None  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=16)
+def load_by_name(name: str, decode: str | None, temperature: float | None) -> LoadedModel:
+    """Load an installed model; cached, since a leaderboard needs the same one for many records."""
+    return load_model(name, decode, temperature)
+
+
+def by_name(name: str) -> bool:
+    """Return whether a name is an installed model's: no file, folder or weights of the user's own."""
+    return "/" in name and not any(mark in name for mark in (":", "@", "weights="))
+
+
+def _elsewhere(run: LoadedRun) -> str | None:
+    """Return why the record's model is not the one that is installed here; None where it should be."""
+    model = run.record.model
+    if not by_name(model.name):
+        return "only installed models are loaded by the name in a record"
+    if model.package is None:
+        return f"{model.name[:200]} does not belong to an installed package"
+    installed = version_of(model.package)
+    if installed is None:
+        return f"package {model.package[:100]} is not installed here"
+    # An editable install has a hash of its code behind the version.
+    if (model.package_version or "").partition("+sha256")[0] != installed:
+        return f"package {model.package[:100]} is installed in version {installed}, not {model.package_version}"
+    return None
+
+
+def _departures(run: LoadedRun, loaded: LoadedModel) -> Iterator[str]:
+    record = run.record
+    recomputed = loaded.card.model_dump()
+    card = record.model.card.model_dump()
+    for name in recomputed:
+        if card[name] != recomputed[name]:
+            yield f"card: {name} {_short(card[name])} is stored, the installed model's is {_short(recomputed[name])}"
+    for name, claimed, ours in (
+        ("name", record.model.name, loaded.full_name),
+        ("package", record.model.package, loaded.package),
+        ("weights", record.model.weights_sha256, loaded.weights_sha256),
+        ("decoding", dict(record.model.decoding), dict(loaded.decoding)),
+    ):
+        if claimed != ours:
+            yield f"{name} {_short(claimed)} is stored, the installed model's is {_short(ours)}"
+    try:
+        known = find_overlap(loaded.card, run.sha256s)
+    except UserError:
+        return
+    if known != record.dataset.overlap:
+        yield f"overlap {record.dataset.overlap} with its training images is stored, the rows give {known}"
+
+
+def _short(value: object) -> str:
+    return repr(value)[:80]

@@ -1,0 +1,270 @@
+"""Numbers of a record derived once more from its rows and arrays, to be held against what it says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from colorbench.data import Dataset, Sample, get_preprocessing
+from colorbench.errors import OtherVersionError, UserError
+from colorbench.evaluation import (
+    DatasetProtocol,
+    ImageProtocol,
+    ProtocolSpec,
+    Scorer,
+    Summary,
+    folder_of,
+    get_protocol,
+    metric_aggregation,
+)
+from colorbench.results import CurvePart, Difference, LoadedRun, Metric, MetricSpec, Record, load_run, protocol_identity
+from colorbench.storage import MEGABYTE, plain
+from colorbench.verification.row_checks import TOLERANCE, apart
+
+_LARGEST_PARAMETER = 64 * MEGABYTE
+_BOOTSTRAP = ("bootstrap", "no variation")
+"""How the ``ci_method`` of an interval begins that follows from the rows alone."""
+
+
+def same(stored: float | None, again: float | None) -> bool:
+    """Return whether two numbers agree, or neither is there; the tolerance follows from ``again`` alone."""
+    if stored is None or again is None:
+        return stored is again
+    return abs(stored - again) <= TOLERANCE * max(1.0, abs(again))
+
+
+def is_bootstrap(method: str | None) -> bool:
+    """Return whether an interval was drawn from the rows, and can be drawn again."""
+    return method is not None and method.removeprefix("paired ").startswith(_BOOTSTRAP)
+
+
+def metric_of(run: LoadedRun, spec: MetricSpec, effective: Mapping[str, float]) -> Metric:
+    """Return a metric as it follows from the rows.
+
+    Args:
+        run: the record and its rows.
+        spec: of the metric.
+        effective: effective numbers of images that the protocol knows itself.
+    """
+    return metric_aggregation.metrics_of([spec], run.columns, effective)[0]
+
+
+def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
+    """Yield the facts of a metric that differ between a record and the installed protocol.
+
+    A metric that is not known has none.
+    """
+    for name in ("title", "unit", "higher_is_better", "form", "classifier", "share_of_gap"):
+        stored = getattr(metric, name)
+        known = [getattr(spec, name) for spec in specs]
+        if known and stored not in known:
+            yield f"{metric.name}: {name} {stored!r} is stored, the protocol says {known[0]!r}"
+
+
+def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[str]:
+    """Return where a stored metric differs from the recomputed one.
+
+    Args:
+        stored: in the record.
+        again: derived.
+        interval: whether the interval was derived, too, and with it what is said of it.
+    """
+    found = []
+    ends = ("ci_low", "ci_high") if interval else ()
+    for name in ("value", *ends, "effective_n"):
+        recomputed, claimed = getattr(stored, name), getattr(again, name)
+        if not same(recomputed, claimed):
+            found.append(f"{stored.name}: {name} {_shown(recomputed)} is stored, the rows give {_shown(claimed)}")
+    for name in ("n", "comparable", *(("ci_method", "warning") if interval else ())):
+        recomputed, claimed = getattr(stored, name), getattr(again, name)
+        if recomputed != claimed:
+            found.append(f"{stored.name}: {name} {recomputed!r} is stored, the rows give {claimed!r}")
+    return found
+
+
+def difference_findings(run: LoadedRun, other: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
+    """Yield differences from another record that are not stored as both records' rows give them."""
+    name = other.record.model.name
+    again = metric_aggregation.differences_from(name, specs, (run.sha256s, run.columns), (other.sha256s, other.columns))
+    by_metric = {difference.metric: difference for difference in again}
+    for stored in run.record.differences:
+        if stored.minus == name:
+            departure = _difference_departure(stored, by_metric.pop(stored.metric, None))
+            if departure:
+                yield departure
+    for metric in by_metric:
+        yield f"{metric} minus {name} is missing"
+
+
+def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
+    """Yield curves that do not follow from the arrays, or have other names or axes."""
+    again = {curve.name: curve for curve in metric_aggregation.curves_of(summary)}
+    for curve in record.curves:
+        other = again.pop(curve.name, None)
+        if other is None or len(other.x) != len(curve.x):
+            yield f"the curve {curve.name} does not follow from the arrays"
+        elif any(getattr(curve, key) != getattr(other, key) for key in ("title", "x_label", "y_label")):
+            yield f"the curve {curve.name} has another title or axis than in the protocol"
+        elif curve.beside.keys() != other.beside.keys() or not all(
+            len(a) == len(b) and not apart(np.array(a), np.array(b)).any()
+            for a, b in zip(_lines(curve), _lines(other), strict=True)
+        ):
+            yield f"the curve {curve.name} does not follow from the arrays"
+    for name in again:
+        yield f"the curve {name} is missing"
+
+
+def _lines(curve: CurvePart) -> list[list[float]]:
+    return [curve.x, curve.y, *(curve.beside[name] for name in sorted(curve.beside))]
+
+
+def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:
+    """Return the record of another model in the same output with equal protocol and images.
+
+    None where there is none.
+
+    Raises:
+        UserError: never; a damaged one counts as none.
+    """
+    record, folder = run.record, run.folder.absolute()
+    own = folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
+    if len(folder.parts) <= len(own.parts):
+        return None
+    output = folder.parents[len(own.parts) - 1]
+    for position in sorted(output.joinpath(folder_of(model, record.protocol.name, "any", record.key).parent).glob("*")):
+        try:
+            other = load_run(position)
+        except UserError:
+            continue
+        same_protocol = other.record.protocol.identity_sha256 == record.protocol.identity_sha256
+        if same_protocol and other.record.dataset.fingerprint == record.dataset.fingerprint:
+            return other
+    return None
+
+
+def protocol_of(record: Record) -> ImageProtocol | DatasetProtocol:
+    """Return the installed protocol that a record names.
+
+    Raises:
+        UnknownNameError: for one that is not installed.
+        PluginError: for one that cannot be used.
+        OtherVersionError: for one of another version.
+    """
+    protocol = get_protocol(record.protocol.name)
+    spec = protocol.spec
+    if spec.version != record.protocol.version:
+        what = f"protocol {spec.name} is installed in version {spec.version}, not {record.protocol.version}"
+        raise OtherVersionError(what, hint="verify with the version of colorbench that made the record")
+    return protocol
+
+
+def scorer_of(
+    record: Record, protocol: ImageProtocol, rows_of: Callable[[], Dataset], *, trusted: bool
+) -> Scorer | None:
+    """Return the scorer with the record's parameters; None where they are not taken.
+
+    Args:
+        record: whose protocol.
+        protocol: as installed.
+        rows_of: gives the images as a data set.
+        trusted: whether parameters may name files and models, which are then opened. Without, only defaults, listed
+            choices, numbers and preprocessings are taken: a stranger's record opens nothing.
+
+    Raises:
+        UserError: where the protocol refuses the parameters, or they give another identity.
+    """
+    spec, parameters = protocol.spec, record.protocol.parameters
+    if not all(_harmless(spec, name, value, trusted=trusted) for name, value in parameters.items()):
+        return None
+    scorer = protocol.resolve(parameters, rows_of())
+    identity = protocol_identity(spec.name, spec.version, scorer.identity)
+    if identity != record.protocol.identity_sha256:
+        recomputed, claimed = plain(scorer.identity), record.protocol.identity
+        differ = [name for name in {**recomputed, **claimed} if recomputed.get(name) != claimed.get(name)]
+        what = f"the parameters have another identity here: {', '.join(sorted(differ)) or 'same text, other hash'}"
+        raise UserError(what, hint="use the same files (the record contains the sha256 of the prior)")
+    return scorer
+
+
+def goes_image_by_image(protocol: str) -> bool:
+    """Return whether a protocol of this name is installed and goes through the engine's pass."""
+    try:
+        return isinstance(get_protocol(protocol), ImageProtocol)
+    except UserError:
+        return False
+
+
+def dataset_of(run: LoadedRun) -> Dataset:
+    """Return the images of a record as a dataset without files."""
+    labels = [None if pd.isna(label) else int(label) for label in run.rows["label"]]
+    ids = run.rows["id"]
+    samples = [Sample(id, Path(PurePosixPath(id).name), label) for id, label in zip(ids, labels, strict=True)]
+    return Dataset(run.record.dataset.name, tuple(samples))
+
+
+def _harmless(spec: ProtocolSpec, name: str, value: Any, *, trusted: bool) -> bool:
+    text = str(value)
+    if name not in spec.parameters or text == str(spec.parameters[name]):
+        return True  # unknown names are refused by the protocol itself
+    if text in spec.choices.get(name, ()) or text in spec.keywords.get(name, ()):
+        return True
+    if _is_number(text) and _is_number(str(spec.parameters[name])):
+        return True
+    if name == "preprocessing":
+        try:
+            get_preprocessing(text)
+        except UserError:
+            return False
+        return True
+    path = Path(text)
+    try:
+        plain_file = not path.exists() or (path.is_file() and path.stat().st_size <= _LARGEST_PARAMETER)
+    except (OSError, ValueError):
+        plain_file = False
+    return trusted and plain_file
+
+
+def spec_of(metric: Metric) -> MetricSpec:
+    """Return a spec from what a record says of a metric whose protocol is not installed."""
+    return MetricSpec(
+        name=metric.name,
+        title=metric.title,
+        unit=metric.unit,
+        higher_is_better=metric.higher_is_better,
+        form=metric.form,
+        comparable=metric.comparable,
+        interval=metric.ci_method is not None,
+        classifier=metric.classifier,
+        share_of_gap=metric.share_of_gap,
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _difference_departure(stored: Difference, again: Difference | None) -> str | None:
+    if again is None:
+        return f"{stored.metric} minus {stored.minus}: the rows give no such difference"
+    for name in ("value", "ci_low", "ci_high"):
+        recomputed, claimed = getattr(stored, name), getattr(again, name)
+        if not same(recomputed, claimed):
+            return f"{stored.metric} minus {stored.minus}: {name} {_shown(recomputed)} is stored, not {_shown(claimed)}"
+    for name in ("n", "ci_method"):
+        recomputed, claimed = getattr(stored, name), getattr(again, name)
+        if recomputed != claimed:
+            return f"{stored.metric} minus {stored.minus}: {name} {recomputed!r} is stored, not {claimed!r}"
+    return None
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None or not math.isfinite(value) else f"{value:.6g}"

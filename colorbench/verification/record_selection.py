@@ -1,0 +1,213 @@
+"""Which record is meant, where a folder holds several: of one dataset and protocol, the newest.
+
+``choose_record(path, protocol, dataset)`` finds one; ``choose_common(paths, protocol)`` finds one of each path, all of
+the same protocol, parameters and images. What is taken among several is the caller's to tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from colorbench.data import Dataset, open_dataset
+from colorbench.data.sources.packaged import SAMPLES
+from colorbench.errors import UserError
+from colorbench.results import Record, read_checked_record
+from colorbench.results.record_loading import find_record
+
+SHOWN = 4
+"""Names in one message."""
+
+
+class Candidate(NamedTuple):
+    """A record that could be meant."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def column(self) -> tuple[str, str, str]:
+        """What two records must have in common to be compared."""
+        return self.record.protocol.identity_sha256, self.record.dataset.fingerprint, self.record.dataset.gray_policy
+
+
+def choose_record(path: Path, protocol: str | None = None, dataset: str | None = None) -> Path:
+    """Return the folder of a record, from itself or a folder above it.
+
+    Args:
+        path: what was named.
+        protocol: its name, with a preset or not.
+        dataset: where several records lie there, those of this dataset are meant.
+
+    Raises:
+        UserError: for none, and for several of different models or protocols.
+    """
+    folders = folders_of(path, protocol)
+    if len(folders) == 1:
+        return folders[0]  # not read: what is wrong with it is for the caller to say
+    found = candidates(path, protocol)
+    named = [one for one in found if one.record.dataset.name == dataset]
+    return _newest(path, named or found, protocol).folder
+
+
+def folder_of_model(name: str, results: Path) -> Path:
+    """Return the folder that a name means: a path as it is, or the results of a model, ``zoo/cic`` or with its tag.
+
+    Args:
+        name: a path, or the name of a model.
+        results: the output folder of runs.
+
+    Raises:
+        UserError: for a model without results there, and where several tags have some.
+    """
+    if name.startswith((".", "~")) or Path(name).is_absolute():
+        return Path(name)
+    folder = results / name
+    tagged = sorted(folder.parent.glob(f"{folder.name}.*")) if folder.parent.is_dir() else []
+    found = [folder] if folder.is_dir() else [path for path in tagged if path.is_dir()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = [str(path.relative_to(results)) for path in found]
+        raise UserError(f"{name} has results of several tags", where=str(results), hint=f"name {' or '.join(names)}")
+    if Path(name).exists():  # after the results: in a checkout, zoo/cic is a folder of code
+        return Path(name)
+    hint = f"give a folder of results, or run it first: colorbench run -m {name} -p auc -o {results}"
+    raise UserError(f"no results of {name}", where=str(results), hint=hint)
+
+
+def choose_common(paths: Sequence[Path], protocol: str | None = None) -> list[Path]:
+    """Return one record's folder for each path, with common protocol, parameters and images where there are such.
+
+    Raises:
+        UserError: as ``choose_record``.
+    """
+    found = [candidates(path, protocol) for path in paths]
+    shared = set.intersection(*({one.column for one in each} for each in found)) if found else set()
+    fitting = [[one for one in each if one.column in shared] or each for each in found]
+    if len({one.record.protocol.name for each in fitting for one in each}) > 1 and protocol is None:
+        # A folder with one record decides for the others; otherwise the newest of several protocols would be a guess.
+        for path, each in zip(paths, fitting, strict=True):
+            _newest(path, each, protocol)
+    if not shared:
+        return [_newest(path, each, protocol).folder for path, each in zip(paths, fitting, strict=True)]
+    # The newest common measurement: of each column the oldest of its records' last ones counts.
+    ages = {
+        column: min(max(_age(one) for one in each if one.column == column) for each in fitting) for column in shared
+    }
+    column = max(ages, key=lambda one: (ages[one], one))
+    return [
+        _newest(path, [one for one in each if one.column == column], protocol).folder
+        for path, each in zip(paths, fitting, strict=True)
+    ]
+
+
+def folders_of(path: Path, protocol: str | None = None) -> list[Path]:
+    """List the folders of records at a path or below it, of one protocol if it is named.
+
+    Raises:
+        UserError: for a path that is no folder of records.
+    """
+    if path.is_file() or (path / "record.json").is_file() or not path.is_dir():
+        return [find_record(path)]
+    # The folder of a protocol is named by it: <model>/<protocol>/<dataset>-<key>/record.json.
+    base = (protocol or "").partition("@")[0]
+    folders = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
+    return [folder for folder in folders if not base or folder.parent.name == base]
+
+
+def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
+    """List the readable records at a path or below it, of one protocol if it is named.
+
+    Raises:
+        UserError: where there is none.
+    """
+    base, _, preset = (protocol or "").partition("@")
+    found, broken = [], []
+    for folder in folders_of(path, protocol):
+        try:
+            found.append(Candidate(folder, read_checked_record(folder)[0]))
+        except UserError as error:
+            broken.append(error)
+    if broken and not found:
+        raise broken[0]
+    if preset:
+        wanted = preset_of(base, preset)
+        found = [one for one in found if wanted.items() <= one.record.protocol.parameters.items()]
+    if not found:
+        of = f" of protocol {protocol}" if protocol else ""
+        raise UserError(f"no record{of} found", where=str(path), hint="give a folder that `colorbench run` wrote")
+    return found
+
+
+def preset_of(protocol: str, preset: str) -> dict[str, str]:
+    """Return the parameters that a preset sets, as records store them.
+
+    Raises:
+        UserError: for an unknown protocol or preset.
+    """
+    from colorbench.evaluation import get_protocol
+
+    spec = get_protocol(protocol).spec
+    return {name: str(value) for name, value in spec.preset(preset).items()}
+
+
+def _age(one: Candidate) -> tuple[str, int]:
+    """Return when a record was made; among records of one second, the file's own time decides."""
+    return one.record.provenance.time, (one.folder / "record.json").stat().st_mtime_ns
+
+
+def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Candidate:
+    """Return the newest of several records of one model and protocol.
+
+    Raises:
+        UserError: where they are of several.
+    """
+    protocols = sorted({one.record.protocol.name for one in found})
+    models = sorted({one.record.model.name for one in found})
+    newest = max(found, key=lambda one: _age(one))
+    if len(protocols) == len(models) == 1:
+        return newest
+    hint = f"name one, such as {newest.folder}"
+    if len(protocols) > 1 and protocol is None:
+        hint += f", or choose by --protocol {' or '.join(protocols[:SHOWN])}"
+    raise UserError(f"{len(found)} results found here", where=str(path), hint=hint)
+
+
+def dataset_name(data: str | Path | Dataset | None) -> str | None:
+    """Return what a record calls the dataset that is given; no image is looked for."""
+    if data is None or data == SAMPLES:
+        return None if data is None else SAMPLES
+    if isinstance(data, Dataset):
+        return data.name
+    root = Path(data).resolve()
+    return root.parent.name if root.name == "images" else root.name
+
+
+def images_of(
+    folder: Path,
+    data: str | Path | Dataset | None,
+    list_file: Path | None = None,
+    labels: Path | None = None,
+    *,
+    needed: bool,
+) -> Dataset | None:
+    """Return the images of a record: those given, or the packaged ones for a record of those.
+
+    Raises:
+        UserError: where they are needed and none are given.
+    """
+    if isinstance(data, Dataset):
+        return data
+    if data is not None or list_file is not None or labels is not None:
+        return open_dataset(data, list_file=list_file, labels=labels)
+    try:
+        name = read_checked_record(folder)[0].dataset.name
+    except UserError:
+        return None  # a finding of its own
+    if name == SAMPLES:
+        return open_dataset()
+    if needed:
+        raise UserError("--rerun needs the images", where=name, hint="use --data DIR")
+    return None

@@ -1,0 +1,199 @@
+"""``verify --rerun K``: are the stored numbers those of the named model?
+
+K images, drawn at random by the verifier, are colorized and scored once more, and every number of their rows is
+compared. The model is asked in a process of its own that is given lightness alone: random ids, scaled sizes, no true
+colors, and no way to the files of the dataset (``ask_apart``). It is asked twice, under other ids and in another order:
+an honest model's prediction cannot change. ``model_check`` looks for the same at a run's first image; that check is
+quick and within the process, where a model that is bent on it can still find what it should not.
+
+On the machine that made a record the numbers come out equal. On another a network's last digits differ, and with them,
+after rounding to 8 bits, some pixels: hence a tolerance. It is wide for a pixel and narrow for a lie, and follows from
+what was measured again, never from what is stored.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+from PIL import Image
+
+from colorbench.data import prediction_names
+from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, UserError
+from colorbench.evaluation import ImageProtocol, Scorer, thumbnail
+from colorbench.results import LoadedRun, saved_names
+from colorbench.storage import is_inside, read_plain
+from colorbench.storage.safe_reading import LARGEST_FILE
+from colorbench.verification import recomputed_metrics
+from colorbench.verification.metric_checks import load_arrays
+from colorbench.verification.rerun_measurement import PREDICTION, NotLoadable, Remeasured, Wanted, load_named, measure
+from colorbench.verification.saved_image_checks import all_ids
+from colorbench.verification.verification_schema import Findings, Rerun
+
+TOLERANCE = 2e-3
+"""Largest |stored - measured again| / max(1, |measured again|) of a row. An AuC of 90 may move by 0.18, a CIEDE2000 of
+10 by 0.02; scores of two networks differ by more on most images."""
+MEAN_TOLERANCE = 4e-4
+"""The same for the mean over the images drawn: last digits fall to either side, a lie to one."""
+ARRAYS = 0.01
+"""Share of an image's counts that rounding may move to another bin."""
+SAVED = 3.0
+"""Mean distance of 255 that another encoder may make in a saved image."""
+
+
+def rerunner(wanted: Wanted) -> Callable[[LoadedRun, Findings], Rerun | None]:
+    """Return what ``verify`` calls to measure images again."""
+
+    def again(stored: LoadedRun, findings: Findings) -> Rerun | None:
+        try:
+            return _rerun(stored, wanted, findings)
+        except (NotLoadable, UnknownNameError, PluginError, OtherVersionError) as error:
+            findings.say("rerun", "unchecked", str(error))
+        except UserError as error:
+            findings.say("rerun", "fails", str(error))
+        return None
+
+    return again
+
+
+def _rerun(stored: LoadedRun, wanted: Wanted, findings: Findings) -> Rerun:
+    record = stored.record
+    protocol = recomputed_metrics.protocol_of(record)
+    if not isinstance(protocol, ImageProtocol):
+        raise NotLoadable(f"protocol {record.protocol.name} is not an image protocol: nothing can be rerun")
+    model = load_named(record, wanted)
+    drawn = np.random.default_rng(wanted.seed).permutation(len(stored.rows))[: wanted.count]
+    positions = {str(stored.rows["id"].iloc[int(position)]): int(position) for position in sorted(drawn)}
+    known = {sample.id: sample for sample in wanted.images.samples}
+    absent = [id for id in positions if id not in known]
+    if absent:
+        raise UserError(f"{len(absent)} of {len(positions)} images are not in the given dataset", where=absent[0])
+    scorer = recomputed_metrics.scorer_of(record, protocol, lambda: wanted.images, trusted=True)
+    if scorer is None:
+        raise NotLoadable("a parameter of the protocol names a file that does not exist")
+    again = measure(record, model, scorer, [known[id] for id in sorted(positions)], wanted)
+    largest = _compare(stored, scorer, again, positions, findings, model.full_name, wanted.seed)
+    largest = min(largest, 1e9)  # NaN for a number counts as infinite, which no JSON holds
+    return Rerun(images=len(positions), seed=wanted.seed, largest=largest, tolerance=TOLERANCE, ids=list(positions))
+
+
+def _compare(
+    stored: LoadedRun,
+    scorer: Scorer,
+    again: Remeasured,
+    positions: Mapping[str, int],
+    findings: Findings,
+    model: str,
+    seed: int,
+) -> float:
+    """Hold the rows, arrays and saved images against what was measured; the largest departure."""
+    largest = 0.0
+    arrays = _arrays(stored)
+    # Columns that follow from the whole set (``auc.prior=dataset``): another set gives other ones.
+    of_the_set: set[str] = set()
+    if arrays or not stored.record.files.arrays:
+        of_the_set = set(scorer.summarize(stored.columns, arrays).statistics or {})
+
+    def departures() -> Iterator[str]:
+        nonlocal largest
+        yield from again.wrong
+        for id in again.ids:
+            yield from _fact_departures(stored, again, positions[id], id)
+        for name, values in again.columns.items():
+            if name in of_the_set:
+                continue
+            if name not in stored.columns:
+                yield f"the rows do not contain the column {name}"
+                continue
+            ids = list(values)
+            now = np.array([values[id] for id in ids])
+            apart = departure(stored.columns[name][[positions[id] for id in ids]], now)
+            largest = max(largest, float(np.abs(apart).max(initial=0.0)))
+            if (np.abs(apart) > TOLERANCE).any():
+                first = ids[int(np.abs(apart).argmax())]
+                count = int((np.abs(apart) > TOLERANCE).sum())
+                yield f"{name} of {count} images came out different, most for {first}"
+            elif len(ids) > 4 and abs(float(apart.mean())) > MEAN_TOLERANCE:
+                yield f"{name} came out shifted: by {float(apart.mean()):+.2g} on average"
+        for name, of_ids in again.arrays.items():
+            if name in arrays:
+                yield from _array_departures(name, arrays[name], of_ids, positions)
+        yield from _saved_departures(stored, again)
+
+    holds = f"{len(positions)} images rerun with {model} (draw {seed})"
+    findings.settle("rerun", departures(), holds)
+    return largest
+
+
+def departure(stored: np.ndarray, again: np.ndarray) -> np.ndarray:
+    """Return how far stored numbers are from those measured again, in the unit of ``TOLERANCE``.
+
+    Args:
+        stored: (m,) as in the rows.
+        again: (m,) what came out.
+
+    Returns:
+        (m,) signed; infinite where one is a number and the other is none.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        apart = np.where(stored == again, 0.0, (stored - again) / np.maximum(1.0, np.abs(again)))
+    apart = np.where(np.isnan(stored) & np.isnan(again), 0.0, apart)
+    return np.nan_to_num(apart, nan=np.inf, posinf=np.inf, neginf=-np.inf)
+
+
+def _fact_departures(stored: LoadedRun, again: Remeasured, position: int, id: str) -> Iterator[str]:
+    if again.sha256s[id] != stored.sha256s[position]:
+        yield f"{id} is a different image here (other sha256)"
+        return
+    gray, label, size = again.facts[id]
+    row = stored.rows.iloc[position]
+    if bool(row["gray"]) != gray:
+        yield f"{id} is {'gray' if gray else 'not gray'}, the row says otherwise"
+    if (int(row["height"]), int(row["width"])) != tuple(size):
+        yield f"{id} is {size[0]} x {size[1]}, the row says {row['height']} x {row['width']}"
+    if label is not None and label != row["label"]:
+        yield f"{id} has the label {label}, the row says {row['label']}"
+
+
+def _arrays(stored: LoadedRun) -> dict[str, np.ndarray]:
+    try:
+        return load_arrays(stored)
+    except UserError:
+        return {}  # a finding of its own
+
+
+def _array_departures(
+    name: str, stored: np.ndarray, again: Mapping[str, np.ndarray], positions: Mapping[str, int]
+) -> Iterator[str]:
+    for id, values in again.items():
+        recomputed, claimed = np.asarray(stored[positions[id]], np.float64), np.asarray(values, np.float64)
+        if recomputed.shape != claimed.shape or not np.abs(recomputed - claimed).sum() <= ARRAYS * max(
+            1.0, np.abs(claimed).sum()
+        ):
+            yield f"the array {name} of {id} came out different"
+            return
+
+
+def _saved_departures(stored: LoadedRun, again: Remeasured) -> Iterator[str]:
+    """Yield saved images and predictions that differ from what the model gives."""
+    names = prediction_names(all_ids(stored))
+    saved = stored.record.files.saved_images
+    for id, seen in again.seen.items():
+        saved_name = f"thumbnails/{saved_names(id)[0]}"
+        small = np.asarray(Image.open(io.BytesIO(thumbnail(Image.fromarray(seen)))).convert("RGB"))
+        wanted = [(saved_name, small, SAVED)] if saved_name in saved else []
+        if "predictions.sha256" in saved:
+            wanted.append((f"predictions/{names[id]}", seen, PREDICTION))
+        for name, image, allowed in wanted:
+            path = is_inside(stored.folder, name)
+            if path is None:
+                continue  # passed on without
+            try:
+                data = read_plain(path, LARGEST_FILE, missing="no image", hint="copy it")
+                with Image.open(io.BytesIO(data), formats=["WEBP", "PNG"]) as opened:
+                    recomputed = np.asarray(opened.convert("RGB")) if opened.size == image.shape[1::-1] else np.zeros(0)
+            except (UserError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                recomputed = np.zeros(0)
+            if recomputed.shape != image.shape or np.abs(recomputed.astype(int) - image.astype(int)).mean() > allowed:
+                yield f"{name} is not the prediction of the model for {id}"

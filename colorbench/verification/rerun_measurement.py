@@ -1,0 +1,207 @@
+"""Images of a record, measured again: what the named model predicts for them, and how it scores.
+
+The model is asked in a process of its own that is given lightness alone: random ids, scaled sizes, no true colors, and
+no way to the files of the dataset (see ``isolated_model``). It is asked twice, under other ids and in another order: an
+honest model's prediction cannot change.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from colorbench.data import Dataset, LoadedBatch, Sample, get_preprocessing, load_batches
+from colorbench.errors import UserError
+from colorbench.evaluation import GroundTruth, Prediction, Scorer, numerics
+from colorbench.evaluation.devices_and_processes import dtype_of
+from colorbench.evaluation.predict import checked, colorize, seed_of
+from colorbench.models import ColorPrediction, LoadedModel, load_model
+from colorbench.models.model_names import parse_name
+from colorbench.results import Record
+from colorbench.verification.isolated_model import Apart
+from colorbench.verification.model_checks import by_name, decoding_of
+
+PREDICTION = 0.05
+"""Mean distance in ab, or of 255 in RGB, that a batch's order may make in a prediction."""
+LOADABLE = "only installed models are loaded by the name in a record"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the caller says of a rerun."""
+
+    count: int
+    """Images to draw."""
+    images: Dataset
+    """The set that the record was measured on."""
+    seed: int
+    """Seed of the draw. It must be random: a forger could spare the images of a known draw."""
+    model: str | None = None
+    """A model to take in place of the one that the record names."""
+    weights: Path | None = None
+    device: str = "auto"
+    batch_size: int = 16
+
+
+class NotLoadable(UserError):
+    """The record's model or protocol is not here: nothing can be measured again, and nothing is wrong."""
+
+
+@dataclass
+class Remeasured:
+    """What came out of measuring images again."""
+
+    ids: list[str] = field(default_factory=list)
+    sha256s: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, tuple[bool, int | None, tuple[int, int]]] = field(default_factory=dict)
+    """Id -> gray, label and own size."""
+    columns: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Column -> id -> value."""
+    arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    seen: dict[str, np.ndarray] = field(default_factory=dict)
+    """Id -> (H, W, 3) uint8 that was scored."""
+    wrong: list[str] = field(default_factory=list)
+
+
+def load_named(record: Record, wanted: Wanted) -> LoadedModel:
+    """Return the model of a record.
+
+    Raises:
+        NotLoadable: for a model that is not installed here (a file or folder that a record names is not opened unless
+            the caller names it too).
+        UserError: for one that is not the record's.
+    """
+    name = record.model.name
+    if wanted.model is None and not by_name(name):
+        raise NotLoadable(LOADABLE, where=name[:200], hint="use --model (and --weights)")
+    decode, temperature = decoding_of(record.model.decoding)
+    model = load_model(wanted.model or name, decode=decode, temperature=temperature, weights=wanted.weights)
+    if model.stored is not None:
+        return model  # their hash is over the images of all images
+    for what, recomputed, claimed in (
+        ("name", model.full_name, name if wanted.model is None else model.full_name),
+        ("weights", model.weights_sha256, record.model.weights_sha256),
+        ("decoding", dict(model.decoding), record.model.decoding),
+        ("role", model.card.role, record.model.card.role),
+    ):
+        if recomputed != claimed:
+            raise UserError(f"the model is different here: {what} {recomputed}, the record says {claimed}")
+    return model
+
+
+def measure(
+    record: Record, model: LoadedModel, scorer: Scorer, samples: Sequence[Sample], wanted: Wanted
+) -> Remeasured:
+    """Colorize and score images again."""
+    again = Remeasured()
+    preprocessing = get_preprocessing(scorer.preprocessing)
+    with ExitStack() as stack:
+        stack.enter_context(numerics(None))
+        apart = None
+        if model.stored is not None:
+            # Stored predictions are looked up by the image's name: there is nothing to be asked of lightness.
+            model.prepare(tuple(sample.id for sample in samples))
+        else:
+            apart = stack.enter_context(Apart(_settings(record, wanted), wanted.images.samples))
+        for batch in load_batches(samples, preprocessing, batch_size=wanted.batch_size, workers=0):
+            again.wrong += [f"{one.id} could not be evaluated: {one.reason}" for one in batch.skipped]
+            if not batch.ids:
+                continue
+            truth = GroundTruth(batch.ids, batch.rgb8, batch.gray, batch.labels)
+            if apart is None:
+                dtype = dtype_of(record.execution.dtype)
+                colorization = colorize(model, truth, batch.sizes, record.execution.seed, preprocessing.name, dtype)
+            else:
+                colorization = _asked(apart, model, truth, batch, record, preprocessing.name, again)
+            _score(scorer, colorization, batch, again)
+    return again
+
+
+def _settings(record: Record, wanted: Wanted) -> dict[str, Any]:
+    decode, temperature = decoding_of(record.model.decoding)
+    asked = parse_name(wanted.model or record.model.name).absolute()
+    weights = asked.weights if wanted.weights is None else wanted.weights.resolve()
+    return {
+        "name": asked.name,
+        "decode": decode if asked.decode is None else asked.decode,
+        "temperature": temperature if asked.temperature is None else asked.temperature,
+        "weights": None if weights is None else str(weights),
+        "contract": asked.contract,
+        "device": wanted.device,
+        "dtype": record.execution.dtype,
+    }
+
+
+def _asked(
+    apart: Apart,
+    model: LoadedModel,
+    truth: GroundTruth,
+    batch: LoadedBatch,
+    record: Record,
+    preprocessing: str,
+    again: Remeasured,
+) -> Prediction:
+    """Predict twice, with other ids, sizes and another order; return the first prediction, checked."""
+    # Records without a fingerprint are of the time when seeds followed the names of files.
+    seeded_by = batch.ids if record.fingerprint is None else batch.sha256s
+    own_seeds = [seed_of(record.execution.seed, one) for one in seeded_by]
+    reference = model.card.role == "reference"  # the installed card's, which is the record's
+    predictions = []
+    for order in (np.arange(len(batch.ids)), np.arange(len(batch.ids))[::-1]):
+        scale = 1 + secrets.randbelow(1000) / 500
+        seeds = [own_seeds[position] if apart.stochastic else secrets.randbits(63) for position in order]
+        arrays = {
+            "lightness": truth.lightness.numpy()[order],
+            # Of the same aspect, which a model may use, and of a size that tells no image from another.
+            "sizes": np.array([[max(1, round(side * scale)) for side in batch.sizes[position]] for position in order]),
+            "seeds": np.array(seeds, dtype=np.int64),
+        }
+        if reference:
+            arrays["truth"] = batch.rgb8.numpy()[order]
+        given, refused = apart.ask(
+            arrays, {"ids": [secrets.token_hex(8) for _ in order], "preprocessing": preprocessing}
+        )
+        for what in refused:
+            if (line := f"the model tried something that is not permitted: {what}") not in again.wrong:
+                again.wrong.append(line)
+        predictions.append(
+            {name: values[np.argsort(order)] for name, values in given.items() if len(values) == len(order)}
+        )
+    colors = ColorPrediction(**{name: torch.from_numpy(values) for name, values in predictions[0].items()})
+    for position, id in enumerate(batch.ids):
+        if not same_prediction(predictions[0], predictions[1], position):
+            again.wrong.append(f"the prediction of {id} changes with the image's name, size or place in the batch")
+    return checked(model.full_name, colors, truth)
+
+
+def same_prediction(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], position: int) -> bool:
+    """Return whether two predictions of a model agree on one image."""
+    if one.keys() != other.keys():
+        return False
+    with np.errstate(invalid="ignore"):
+        return all(
+            values.shape == other[name].shape
+            and float(np.abs(values[position].astype(np.float64) - other[name][position]).mean()) <= PREDICTION
+            for name, values in one.items()
+        )
+
+
+def _score(scorer: Scorer, colorization: Prediction, batch: LoadedBatch, again: Remeasured) -> None:
+    scored = scorer.score(colorization)
+    again.ids += batch.ids
+    again.sha256s |= dict(zip(batch.ids, batch.sha256s, strict=True))
+    for id, gray, label, size in zip(batch.ids, batch.gray, batch.labels, batch.sizes, strict=True):
+        again.facts[id] = (gray, label, size)
+    for name, values in scored.columns.items():
+        again.columns.setdefault(name, {}).update(zip(batch.ids, map(float, values), strict=True))
+    for name, values in scored.arrays.items():
+        again.arrays.setdefault(name, {}).update(zip(batch.ids, values, strict=True))
+    seen = colorization.rgb8.permute(0, 2, 3, 1).cpu().numpy()
+    again.seen.update(zip(batch.ids, seen, strict=True))

@@ -1,0 +1,250 @@
+"""Whether the saved images of a record are those that its rows tell of.
+
+The index is derived again. Of each thumbnail as much is checked as it can show: the gray one is the lightness of the
+true one, the prediction has that lightness, too, and its distance from the ground truth is about the one in the rows.
+Thumbnails are small and lossy, so the limits here are wide; ``--data`` and ``--rerun`` compare the images themselves.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import TypeAdapter
+
+from colorbench.color import rgb_to_lab
+from colorbench.errors import UserError
+from colorbench.evaluation import ImageProtocol, get_protocol, numerics
+from colorbench.evaluation.saved_image_writer import SIDE
+from colorbench.metrics import mean_ciede2000
+from colorbench.results import INDEX_NAME, LoadedRun, SavedImage, extreme_ids, fixed_ids, saved_names
+from colorbench.storage import MEGABYTE, is_inside, read_plain
+from colorbench.storage.safe_reading import left_out
+from colorbench.verification.verification_schema import MOST_FINDINGS, Findings
+
+LARGEST_INDEX = 64 * MEGABYTE
+LARGEST_THUMBNAIL = MEGABYTE
+MOST_DECODED = 200
+"""Images of one record that are decoded: 24 fixed ones and the ends of a metric are 32."""
+GRAY = 3.0
+"""Mean chroma that compression may give a gray thumbnail."""
+LIGHTNESS = 8.0
+"""Mean distance in L of two thumbnails of one image."""
+SAME = 0.75
+"""CIEDE2000 between two thumbnails that show the same: compression moves equal images by 0."""
+DISTANCE = 4.0
+"""Beside a third of the stored distance, what making a thumbnail may add or take away."""
+LIGHTNESS_KEPT = "lightness_drift"
+"""The column that tells that a prediction's lightness is not the one given (stored images)."""
+
+Thumbnails = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Id -> prediction, ground truth and gray, (h, w, 3) uint8 each."""
+
+
+def check_saved_images(run: LoadedRun, findings: Findings) -> None:
+    """Check the saved images, as far as they show anything."""
+    if not any(name.startswith("thumbnails/") for name in run.record.files.saved_images):
+        return
+    headline = None
+    try:
+        protocol = get_protocol(run.record.protocol.name)
+        if isinstance(protocol, ImageProtocol):
+            direction = {spec.name: spec.higher_is_better for spec in protocol.spec.metrics}
+            headline = (protocol.spec.headline, direction.get(protocol.spec.headline))
+    except UserError:
+        pass
+    found: list[str] = []
+    try:
+        found += image_findings(run, headline)
+    except UserError as error:
+        found.append(str(error))
+    for one in found[:MOST_FINDINGS]:
+        findings.say("saved images", "fails", one)
+    findings.claim("saved images beyond the precision of thumbnails")
+
+
+def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
+    """Yield the errors of the index and the thumbnails.
+
+    Args:
+        run: the record and its rows.
+        headline: name and direction of the metric whose best and worst are saved; None if unknown.
+    """
+    names = {name for name in run.record.files.saved_images if name.startswith("thumbnails/")}
+    if not names or all(left_out(run.folder, name) for name in names):
+        return
+    index = read_index(run.folder)
+    yield from _index_findings(run, index, names, headline)
+    found: Thumbnails = {}
+    evaluated = set(run.rows["id"])
+    for one in [one for one in index if one.id in evaluated][:MOST_DECODED]:
+        try:
+            prediction, truth, gray = (_thumbnail(run.folder, name) for name in (one.prediction, one.truth, one.gray))
+        except UserError as error:
+            yield str(error)
+            continue
+        if not prediction.shape == truth.shape == gray.shape:
+            yield f"the saved images of {one.id} differ in size"
+            continue
+        found[one.id] = (prediction, truth, gray)
+    with numerics(1):  # the images are too small for several threads
+        yield from _thumbnail_findings(run, found)
+
+
+def read_index(folder: Path) -> list[SavedImage]:
+    """Return the index of the saved images of an untrusted record.
+
+    Raises:
+        UserError: for one that is missing, too large, or none.
+    """
+    path = is_inside(folder, f"thumbnails/{INDEX_NAME}")
+    hint = "copy the record's whole folder"
+    if path is None:
+        raise UserError("the saved images have no index", where=f"thumbnails/{INDEX_NAME}", hint=hint)
+    data = read_plain(path, LARGEST_INDEX, missing="the saved images have no index", hint=hint)
+    try:
+        return TypeAdapter(list[SavedImage]).validate_python(json.loads(data))
+    except (ValueError, RecursionError) as error:
+        raise UserError("not an index of saved images", where=f"thumbnails/{INDEX_NAME}", hint=hint) from error
+
+
+def _index_findings(
+    run: LoadedRun, index: list[SavedImage], names: set[str], headline: tuple[str, bool | None] | None
+) -> Iterator[str]:
+    location_of = {id: position for position, id in enumerate(run.rows["id"])}
+    ids = [one.id for one in index]
+    if len(set(ids)) != len(ids):
+        yield "an image occurs twice in the index"
+    for one in index:
+        if one.id not in location_of:
+            yield f"the index names an image that was not evaluated: {one.id[:200]}"
+            continue
+        position = location_of[one.id]
+        if one.sha256 != run.sha256s[position]:
+            yield f"the index and the rows have different sha256 of {one.id}"
+        if (one.prediction, one.truth, one.gray) != saved_names(one.id):
+            yield f"the index gives {one.id} the files of another image"
+        for metric, score in one.scores.items():
+            stored = run.columns.get(metric)
+            row = None if stored is None or not np.isfinite(stored[position]) else float(stored[position])
+            if (score is None) != (row is None) or (score is not None and row is not None and abs(score - row) > 1e-6):
+                yield f"the index gives {one.id} another {metric} than the rows"
+    listed = {f"thumbnails/{name}" for one in index for name in (one.prediction, one.truth, one.gray)} | {
+        f"thumbnails/{INDEX_NAME}"
+    }
+    if listed != names:
+        first = min(listed ^ names)[:200]
+        yield f"{len(listed ^ names)} files are only in the index or only in the record, first {first}"
+    if headline is not None and headline[0] in run.columns:
+        yield from _reason_findings(run, index, headline[0], higher_is_better=headline[1])
+
+
+def _reason_findings(
+    run: LoadedRun, index: list[SavedImage], metric: str, *, higher_is_better: bool | None
+) -> Iterator[str]:
+    """Yield the images that are saved for another reason than the rows give."""
+    evaluated = [str(id) for id in run.rows["id"]]
+    fixed = fixed_ids(all_ids(run))
+    wanted: dict[str, list[str]] = {id: ["fixed"] for id in evaluated if id in fixed}
+    for end, ids in extreme_ids(evaluated, run.columns[metric], higher_is_better).items():
+        for position, id in enumerate(ids, start=1):
+            wanted.setdefault(id, []).append(f"{metric} {end} {position}")
+    stored = {one.id: one.reasons for one in index}
+    differ = [id for id in {**wanted, **stored} if wanted.get(id) != stored.get(id)]
+    if differ:
+        yield f"{len(differ)} images are saved for reasons that do not follow from the rows, first {differ[0][:200]}"
+
+
+def all_ids(run: LoadedRun) -> list[str]:
+    """Return the ids of all files of the set: evaluated, left out, and copies of others."""
+    data = run.record.dataset
+    return [*map(str, run.rows["id"]), *(one.id for one in data.skipped), *(one.id for one in data.copies)]
+
+
+def _thumbnail(folder: Path, name: str) -> np.ndarray:
+    """Read a thumbnail, (h, w, 3) uint8; it is refused where it is none that a run writes."""
+    path = is_inside(folder, f"thumbnails/{name}")
+    if path is None:
+        raise UserError("a saved image is missing", where=f"thumbnails/{name}"[:200])
+    data = read_plain(path, LARGEST_THUMBNAIL, missing="a saved image is missing", hint="copy the whole folder")
+    try:
+        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
+            if max(image.size) > SIDE:
+                raise UserError("a saved image is larger than those of a run", where=f"thumbnails/{name}"[:200])
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
+        raise UserError("a saved image cannot be decoded", where=f"thumbnails/{name}"[:200]) from error
+
+
+def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
+    """Yield what the thumbnails show and the rows contradict."""
+    rows = run.rows.set_index("id")
+    distances, measure = distances_of(run)
+    drift = run.columns.get(LIGHTNESS_KEPT)
+    drifts = {} if drift is None else dict(zip(run.rows["id"], drift, strict=True))
+    stored_images = run.record.model.name.startswith("images:") or run.record.model.package is None
+    equal, colored = [], 0
+    for id, images in found.items():
+        prediction, truth, gray = (_lab(image) for image in images)
+        if _chroma(gray) > GRAY:
+            yield f"the gray image of {id} is not gray"
+        if _apart(gray, truth) > LIGHTNESS:
+            yield f"the grayscale image of {id} does not match its ground truth"
+        # A model of other lightness (stored images of another program) says so in the rows, where they tell.
+        allowed = LIGHTNESS + float(drifts.get(id, 50.0 if stored_images else 0.0))
+        if _apart(prediction, truth) > allowed:
+            yield f"the prediction of {id} differs in lightness from its ground truth"
+        if bool(rows["gray"].loc[id]):
+            if _chroma(truth) > GRAY:
+                yield f"{id} is stated to be gray, but its saved ground truth is not"
+            continue
+        colored += 1
+        if _ciede2000(prediction, truth) < SAME:
+            equal.append(id)
+        if id in distances and abs(measure(prediction, truth) - distances[id]) > DISTANCE + distances[id] / 3:
+            what = f"{measure(prediction, truth):.1f} from its saved ground truth, the rows say {distances[id]:.1f}"
+            yield f"the saved prediction of {id} is {what}"
+    if run.record.model.card.role == "competitor" and colored and 2 * len(equal) > colored:
+        yield f"{len(equal)} of {colored} saved predictions equal the ground truth, first {equal[0]}"
+
+
+def distances_of(run: LoadedRun) -> tuple[Mapping[str, float], Callable[[torch.Tensor, torch.Tensor], float]]:
+    """Return the distance of each prediction from its ground truth by id, as the rows give it.
+
+    The second value measures that distance again.
+
+    None if the rows do not determine it, as for classifiers and participants.
+    """
+    column, measure = run.columns.get("ciede2000"), _ciede2000
+    if column is None and "auc_raw" in run.columns and run.record.protocol.parameters.get("ab") == "rgb8":
+        # The area is 100 - mean(d) / 1.5, in whole steps half a unit less.
+        column, measure = 1.5 * (100 - run.columns["auc_raw"]), _ab_distance
+    if column is None:
+        return {}, measure
+    known = zip(run.rows["id"], column, strict=True)
+    return {str(id): float(value) for id, value in known if np.isfinite(value)}, measure
+
+
+def _ciede2000(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float(mean_ciede2000(one, other)[0])
+
+
+def _ab_distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one[:, 1:] - other[:, 1:]).norm(dim=1).mean())
+
+
+def _lab(image: np.ndarray) -> torch.Tensor:
+    return rgb_to_lab(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
+
+
+def _chroma(lab: torch.Tensor) -> float:
+    return float(lab[:, 1:].norm(dim=1).mean())
+
+
+def _apart(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one[:, :1] - other[:, :1]).abs().mean())

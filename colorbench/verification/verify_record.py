@@ -1,0 +1,130 @@
+"""``verify``: check the consistency of a record by recomputing every number from the stored data.
+
+That shows that nothing was changed since; it cannot show that the stored statistics were ever measured. ``--rerun K``
+does, for K images drawn at random: see ``rerun_comparison``. Nothing is written into the record's folder, nothing that
+a record names is run, and no file outside its folder is opened, unless the caller asks for the rerun.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from hashlib import file_digest, sha256
+from pathlib import Path
+
+from colorbench.data import Dataset
+from colorbench.errors import UserError
+from colorbench.results import LoadedRun, Record, protocol_identity, read_checked_record, read_table
+from colorbench.results.record_loading import LARGEST_RECORD
+from colorbench.storage import is_inside, read_plain, version_of
+from colorbench.storage.safe_reading import LARGEST_FILE, left_out
+from colorbench.verification.dataset_checks import check_data, check_dataset, check_key
+from colorbench.verification.metric_checks import check_numbers
+from colorbench.verification.model_checks import check_model
+from colorbench.verification.saved_image_checks import check_saved_images
+from colorbench.verification.verification_schema import CLAIMED, Findings, Rerun, Verification
+
+
+def verify(
+    folder: Path,
+    *,
+    images: Dataset | None = None,
+    rerun: Callable[[LoadedRun, Findings], Rerun | None] | None = None,
+) -> Verification:
+    """Check a record against the files beside it.
+
+    Args:
+        folder: of the record.
+        images: the set that it was measured on, for its key; None: the key is not checked.
+        rerun: measures some images again, see ``rerun.rerunner``; parameters that name files are then opened.
+
+    Raises:
+        UserError: where there is no record. Everything else that is wrong is a finding.
+    """
+    findings = Findings()
+    hint = "give a folder that `colorbench run` wrote"
+    record_sha256 = sha256(
+        read_plain(folder / "record.json", LARGEST_RECORD, missing="no record here", hint=hint)
+    ).hexdigest()
+    record: Record | None = None
+    again: Rerun | None = None
+    try:
+        record, _ = read_checked_record(folder)
+    except UserError as error:
+        findings.say("record", "fails", str(error))
+    if record is not None:
+        findings.say("record", "holds", f"schema {record.schema_version}, {record.model.name}, {record.protocol.name}")
+        _check_files(folder, record, findings)
+        _check_identity(record, findings)
+        try:
+            run = LoadedRun(folder, record, read_table(folder, record), record_sha256)
+        except UserError as error:
+            findings.say("rows", "fails", str(error))
+        else:
+            findings.say("rows", "holds", f"{len(run.rows)} rows, checksum and columns")
+            check_dataset(run, findings)
+            check_saved_images(run, findings)
+            check_model(run, findings)
+            check_numbers(run, findings, trusted=rerun is not None)
+            check_data(run, images, findings)
+            check_key(run, images, findings)
+            if rerun is not None:
+                again = rerun(run, findings)
+    return Verification(
+        record_sha256=record_sha256,
+        key=None if record is None else record.key,
+        model=None if record is None else record.model.name,
+        protocol=None if record is None else record.protocol.name,
+        holds=all(check.outcome != "fails" for check in findings.checks),
+        checks=findings.checks,
+        rerun=again,
+        claimed=findings.claimed + list(CLAIMED),
+        colorbench_version=version_of("colorbench") or "unknown",
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _check_files(folder: Path, record: Record, findings: Findings) -> None:
+    """Check the checksums of arrays, images and predictions."""
+    for name, files in (("arrays", record.files.arrays), ("saved images", record.files.saved_images)):
+        if files and all(left_out(folder, file) for file in files):
+            # Passed on without them, as where images may not be shown: nothing contradicts the record.
+            findings.say(name, "unchecked", f"none of its {len(files)} files is here")
+        elif files:
+            findings.settle(name, _changed(folder, files), f"{len(files)} files, checksums")
+    listing = is_inside(folder, "predictions.sha256")
+    if "predictions.sha256" in record.files.saved_images and listing is not None:
+        data = read_plain(listing, LARGEST_FILE, missing="no list", hint="copy it")
+        try:
+            lines = [line.split("  ", 1) for line in data.decode().splitlines()]
+            named = {name: digest for digest, name in lines}
+        except ValueError:
+            findings.say("predictions", "fails", "predictions.sha256 is not a list of checksums")
+        else:
+            findings.settle("predictions", _changed(folder, named), f"{len(named)} images, checksums")
+
+
+def _changed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
+    """Yield the files below a folder whose sha256 is not the one given."""
+    for name, digest in files.items():
+        path = is_inside(folder, name)
+        if path is None:
+            yield f"{name[:200]!r} is not a file of this record"
+            continue
+        try:
+            with open(path, "rb") as file:
+                same = path.stat().st_size <= LARGEST_FILE and file_digest(file, "sha256").hexdigest() == digest
+        except OSError as error:
+            yield f"{name} cannot be read: {error.strerror}"
+            continue
+        if not same:
+            yield f"{name} is not the file with which the record was made"
+
+
+def _check_identity(record: Record, findings: Findings) -> None:
+    protocol = record.protocol
+    again = protocol_identity(protocol.name, protocol.version, protocol.identity)
+    wrong = (
+        [] if again == protocol.identity_sha256 else [f"{protocol.identity_sha256[:12]} is stored, not {again[:12]}"]
+    )
+    findings.settle("identity", iter(wrong), f"{again[:12]}, of {protocol.name} version {protocol.version}")

@@ -1,0 +1,93 @@
+"""Build the files of a board from folders of records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from colorbench.reporting import write_figures
+from colorbench.storage import write_atomic
+from colorbench.verification import read_verification, verify
+from leaderboards.board_building import build
+from leaderboards.board_page import page
+from leaderboards.board_plots import group_plots
+from leaderboards.gallery import galleries
+from leaderboards.record_collection import collect
+from leaderboards.saved_images import Size
+from leaderboards.table_export import board_csv, board_json, board_latex, board_markdown
+
+
+@dataclass(frozen=True)
+class Made:
+    """The files that were written, and the messages for the caller."""
+
+    files: tuple[Path, ...]
+    json_text: str
+    message: tuple[str, ...]
+    """Lines to print for the caller."""
+    warnings: tuple[str, ...] = ()
+    """Warnings, excluded records first."""
+    excluded: int = 0
+    """Number of excluded records."""
+
+
+def build_files(
+    positions: Sequence[Path],
+    output: Path,
+    *,
+    title: str = "Colorization leaderboard",
+    gallery_size: Size = "small",
+    embed_images: bool = False,
+    verify_all: bool = False,
+    verifications: Sequence[Path] = (),
+    figures: Path | None = None,
+) -> Made:
+    """Write the page and its tables.
+
+    Args:
+        positions: see ``collect.collect``.
+        output: path of the page; the tables are written beside it with the same stem.
+        title: heading of the page.
+        gallery_size: size of the gallery images.
+        embed_images: also embed images whose redistribution rights are unknown or not given.
+        verify_all: verify every record.
+        verifications: files of ``colorbench verify --output``.
+        figures: folder for plots for a paper.
+
+    Raises:
+        UserError: if there is no usable record, or a file cannot be written.
+    """
+    known = [read_verification(path) for path in verifications]
+    collection = collect(positions, verifications=known, verify=verify if verify_all else None)
+    board, entries = build(collection, title=title)
+    thumbnails = galleries(board, entries, size=gallery_size, embed_all=embed_images)
+    drawn = group_plots(board, entries)
+    text = board_json(board)
+    contents = {
+        output: page(board, entries, thumbnails, drawn),
+        output.with_suffix(".json"): text,
+        output.with_suffix(".csv"): board_csv(board),
+        output.with_suffix(".md"): board_markdown(board),
+        output.with_suffix(".tex"): board_latex(board),
+    }
+    for path, content in contents.items():
+        # Not durable: lost files can be built again from the records.
+        write_atomic(path, content.encode(), durable=False)
+    if figures is not None:
+        names = {
+            f"{group.protocol}-{group.dataset}-{group.number}-{place}-{one.title}": one
+            for group in board.groups
+            for place, one in enumerate(drawn[group.number], start=1)
+        }
+        write_figures(names, figures)
+    size, records = output.stat().st_size, len(collection.entries)
+    message = (
+        f"{len(board.competitors)} models, {len(board.references)} baselines and oracles, from {records} records",
+        f"page: {output} ({size / 1e6:.1f} MB)",
+        f"tables: {', '.join(path.name for path in contents if path != output)}",
+    )
+    warnings = [f"! excluded: {one.where}: {one.reason}" for one in collection.excluded]
+    warnings += [f"! not finished: {one.where}" for one in collection.unfinished]
+    warnings += dict.fromkeys(f"! {one.dataset}: {one.note}" for one in thumbnails if one.note)
+    return Made(tuple(contents), text, message, tuple(warnings), len(collection.excluded))

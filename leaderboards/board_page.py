@@ -1,0 +1,179 @@
+"""Render the page: board, plots and images as one self-contained HTML file without network access.
+
+All text passes jinja's escaping; the data for the script is JSON in which no tag can begin. The content security
+policy (CSP) permits only the page's own style and script, by hash, and embedded images.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from markupsafe import Markup
+
+from colorbench.models import GRAY_MODEL, TRUTH_MODEL
+from colorbench.reporting import DECIDING_SHARE, Plot, page_environment, page_style
+from colorbench.stats import significance
+from colorbench.verification import PROMISE
+from leaderboards import board_plots
+from leaderboards.badges import NOT_VERIFIED
+from leaderboards.board_schema import Board, Cell, Column, Group, Row
+from leaderboards.collected_records import Entry
+from leaderboards.gallery import Gallery
+from leaderboards.published_practice import departures
+from leaderboards.untrusted_text import arrow, count, difference, figure, name_of, ranks, span
+
+ENDS = {"gray": GRAY_MODEL, "truth": TRUTH_MODEL}
+"""Rows whose images are the first and last of each gallery card."""
+
+
+def page(
+    board: Board,
+    entries: Mapping[str, Mapping[int, Entry]],
+    galleries: Sequence[Gallery],
+    drawn: Mapping[int, Sequence[Plot]],
+) -> str:
+    """Render the page as text. The same records give the same bytes.
+
+    Args:
+        board: see ``build.build``.
+        entries: row -> group -> its record.
+        galleries: see ``gallery.galleries``.
+        drawn: group -> its plots; see ``plots.group_plots``.
+    """
+    environment = page_environment("leaderboards")
+    environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count, "difference": difference}
+    environment.filters["ranks"] = lambda cell: ranks(cell.first_rank, cell.last_rank)
+    environment.filters["clearly"] = clearly
+    environment.tests["low_effective_n"] = low_effective_n
+    style, script = f"{page_style()}{_asset('board.css')}", _asset("board.js")
+    baselines = {word: _end(board, name) for word, name in ENDS.items()}
+    data = {
+        "columns": {c.id: {"title": c.title, "unit": c.unit, "better": c.higher_is_better} for c in board.columns},
+        "rows": {row.id: row.label for row in board.rows},
+        "baselines": baselines,
+        "competitors": [row.id for row in board.competitors],
+        "galleries": [[{"id": image.id, "scores": image.scores} for image in one.images] for one in galleries],
+    }
+    return environment.get_template("board.html.jinja").render(
+        board=board,
+        promise=PROMISE,
+        not_verified=NOT_VERIFIED,
+        style=Markup(style),
+        script=Markup(script),
+        style_hash=_csp_hash(style),
+        script_hash=_csp_hash(script),
+        data=Markup(safe_json(data)),
+        baselines=baselines,
+        colors={row.id: board_plots.color_of(board, row) for row in board.rows},
+        plots=drawn,
+        matrices={group.number: board_plots.matrix(board, group) for group in board.groups},
+        galleries=galleries,
+        verdicts={group.number: verdict(board, group, entries) for group in board.groups},
+        spans={group.number: sum(column.shown for column in board.of_group(group.number)) for group in board.groups},
+        departures={group.number: _departures(group) for group in board.groups},
+        column_n={column.id: _sizes(board, column.id) for column in board.columns},
+    )
+
+
+def _end(board: Board, name: str) -> str:
+    """Return the row whose scores are given below the gray or ground-truth image; empty if such rows disagree."""
+    rows = [row.id for row in board.references if row.name == name]
+    for column in board.columns:
+        values = [value for row in rows if (value := board.cells[row][column.id].value) is not None]
+        if values and not all(math.isclose(value, values[0], rel_tol=1e-4, abs_tol=1e-4) for value in values):
+            return ""
+    return rows[0] if rows else ""
+
+
+def low_effective_n(cell: Cell) -> bool:
+    """Return whether the effective sample size is much smaller than n."""
+    return cell.effective_n < DECIDING_SHARE * cell.n
+
+
+def clearly(cell: Cell, column: Column, row: Row) -> str:
+    """Return the CSS classes of a difference from gray: whether it is significant and, for a model, its direction.
+
+    "ahead" requires a significant improvement over the constant-color baseline, too, where that was measured: many
+    constant colors beat gray.
+    """
+    if cell.over_gray is None or not cell.over_gray.clear:
+        return ""
+    if column.higher_is_better is None or row.kind == "reference":
+        return " clear"
+    references = [reference for reference in (cell.over_gray, cell.over_constant) if reference is not None]
+    if all(reference.shows(column.higher_is_better) == "better" for reference in references):
+        return " clear ahead"
+    return " clear behind" if cell.over_gray.shows(column.higher_is_better) == "worse" else " clear"
+
+
+def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:
+    """Summarize the comparison of the models by the group's headline in a few sentences."""
+    column = next((one for one in board.of_group(group.number) if one.headline), None)
+    if column is None:
+        return "No metric."
+    if group.too_few_images:
+        images = "1 image" if group.n == 1 else f"{group.n} images"
+        return f"Smoke test on {images}: scores are not meaningful."
+    if column.unranked:
+        return f"Not ranked by {column.title}: {column.unranked}."
+    if column.ranked == 1:
+        return "Single model: compare it with the baselines."
+    cells = {row: board.cells[row.id][column.id] for row in board.competitors}
+    first = [row for row, cell in cells.items() if cell.first_rank == 1]
+    names = f"{', '.join(row.label for row in first[:6])}{f' and {len(first) - 6} more' if len(first) > 6 else ''}"
+    if len(first) == column.ranked:
+        stated = f"{column.title}: no significant difference between any two of {names}."
+    elif len(first) > 1:
+        stated = f"{column.title}: statistically tied for first: {names}."
+    elif cells[first[0]].last_rank == 1:
+        stated = f"{column.title}: {names} is significantly better than every other model."
+    else:
+        stated = f"{column.title}: {names} is first; the difference from some models is not significant."
+    below = sorted({other for row in first for other in _not_beaten(entries[row.id][group.number], column)})
+    if below:
+        who = "It is not" if len(first) == 1 else "Not all of them are"
+        stated += f" {who} significantly better than {' or '.join(below)}."
+    if column.detectable is not None:
+        stated += f" MDE: {difference(column.detectable, column.unit)}."
+    return stated
+
+
+def _not_beaten(entry: Entry, column: Column) -> list[str]:
+    """Return the baselines over which a record's paired differences show no significant improvement."""
+    measured = [one for one in entry.differences if name_of(one.metric) == column.metric and one.ci_low is not None]
+    better = bool(column.higher_is_better)
+    return [name_of(one.minus) for one in measured if significance(one.ci_low, one.ci_high, better) != "better"]
+
+
+def safe_json(value: Any) -> str:
+    """Return JSON that is safe inside a page: it contains no tag, entity or JavaScript line separator."""
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _departures(group: Group) -> list[Any]:
+    chosen = {choice.name: choice.value for choice in group.choices}
+    given = {**chosen, "gray": {"keep": "kept", "drop": "excluded"}.get(group.gray_policy, group.gray_policy)}
+    return departures(group.protocol, {**given, "preprocessing": group.preprocessing})
+
+
+def _sizes(board: Board, column: str) -> str:
+    """Return the number of images of a column as text: one number, or a range."""
+    sizes = [cells[column].n for cells in board.cells.values() if cells[column].value is not None]
+    if not sizes:
+        return "0"
+    return count(min(sizes)) if min(sizes) == max(sizes) else f"{count(min(sizes))}–{count(max(sizes))}"
+
+
+def _asset(name: str) -> str:
+    return resources.files("leaderboards").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _csp_hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

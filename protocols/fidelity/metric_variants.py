@@ -1,0 +1,78 @@
+"""What parameters make of a metric: its name, and the ground truth that it is measured against."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.results import MetricSpec
+from protocols.fidelity.fidelity_metrics import COLORFULNESS, POOLED
+
+_TO_TRUTH = ("ciede2000", "psnr", "psnr_boundary", "ssim", "patch_error_variance")
+"""Metrics whose value depends on every pixel of the ground truth; LPIPS does, too."""
+_OF_COLORFULNESS = {metric.name for form in COLORFULNESS for metric in form.metrics}
+
+
+def named(metric: MetricSpec, parameters: Mapping[str, str], cap: float) -> MetricSpec:
+    """Return a metric with the title, explanation and upper bound that it has under these parameters.
+
+    Args:
+        metric: as the protocol's spec names it.
+        parameters: resolved.
+        cap: upper limit of the PSNR of an image; infinite for none.
+    """
+    words = list(_words(metric.name, parameters))
+    if metric.name == "psnr" and parameters["psnr"] == "pooled":
+        metric = replace(metric, title="PSNR, pooled", explanation=POOLED)
+    elif metric.name in ("psnr", "psnr_boundary") and cap < math.inf:
+        metric = replace(metric, upper_bound=cap)
+    return replace(metric, title=f"{metric.title} ({', '.join(words)})") if words else metric
+
+
+def _words(name: str, parameters: Mapping[str, str]) -> list[str]:
+    """Return the parameters that change a metric, as its title says them."""
+    words = []
+    if name == "ssim":
+        if parameters["ssim"] != "gaussian":
+            words.append(parameters["ssim"])
+        if float(parameters["ssim_range"]) != 255:
+            words.append(f"range {float(parameters['ssim_range']):g}")
+    if name in ("psnr", "psnr_boundary") and parameters["psnr_infinite"] != "cap":
+        words.append({"cap50": "at most 50 dB", "drop": "without exact matches"}[parameters["psnr_infinite"]])
+    if name in ("psnr", "ssim") and parameters["border"] != "0":
+        words.append(f"border {parameters['border']}")
+    if name in ("psnr_boundary", "patch_error_variance"):
+        words.append(f"patches of {parameters['patch']}")
+    if name in _OF_COLORFULNESS and float(parameters["cf_minimum"]) > 0:
+        words.append(f"above {float(parameters['cf_minimum']):g}")
+    if parameters["truth"] == "converted" and (name in _TO_TRUTH or name.startswith("lpips")):
+        words.append("converted truth")
+    return words
+
+
+def converted(rgb8: Tensor) -> Tensor:
+    """Send images through Lab in float32 and back, and truncate them to 8 bits, by scikit-image.
+
+    Truncation makes 1 of 255 less of about half of the values: which, only the same rounding errors decide.
+
+    Args:
+        rgb8: (N, 3, H, W) uint8.
+
+    Returns:
+        (N, 3, H, W) uint8.
+    """
+    from skimage.color import lab2rgb, rgb2lab
+
+    images = []
+    for rgb in rgb8.movedim(1, -1).cpu().numpy():
+        lab = rgb2lab(rgb).astype(np.float32)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of negative Z values, which it clips
+            images.append((255 * lab2rgb(lab).clip(0, 1)).astype(np.uint8))
+    return torch.from_numpy(np.stack(images)).movedim(-1, 1).contiguous().to(rgb8.device)

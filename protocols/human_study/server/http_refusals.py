@@ -1,0 +1,34 @@
+"""Refusals of the study server."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from protocols.human_study.server.response_store import Refusal
+
+if TYPE_CHECKING:
+    pass
+
+
+def refused(request: Request, error: Exception) -> JSONResponse:
+    """Return a refusal as JSON."""
+    assert isinstance(error, Refusal)
+    return JSONResponse({"detail": error.detail}, status_code=error.status)
+
+
+def too_often(seconds: float) -> JSONResponse:
+    """Return status 429, with the time to wait."""
+    headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
+    return JSONResponse({"detail": "Too many requests; please wait."}, status_code=429, headers=headers)
+
+
+class TooOften(Refusal):
+    """429, with the seconds to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(429, "Too many requests; please wait.")

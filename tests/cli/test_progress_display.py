@@ -1,0 +1,41 @@
+"""Progress where there is no terminal: a line every half minute, in a log that somebody reads later."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from colorbench.cli import progress_display
+
+
+def log_of(monkeypatch: pytest.MonkeyPatch, *, quiet: bool = False, terminal: bool = False) -> list[str]:
+    """What is printed of 1000 images in steps of 100, each of which takes 20 seconds."""
+    now = 0.0
+    monkeypatch.setattr(progress_display.time, "monotonic", lambda: now)
+    stream = io.StringIO()
+    console = Console(file=stream, width=80, force_terminal=terminal)
+    bar = progress_display.ProgressBar(console, quiet=quiet)
+    bar.message("1000 images")
+    bar.started(1000)
+    for _ in range(10):
+        now += 20
+        bar.advanced(100, 5.0)
+    return stream.getvalue().splitlines()
+
+
+def test_a_line_every_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert log_of(monkeypatch) == [
+        "1000 images",
+        "200/1000 images (20 %), 5.0 images/s, 0:02:40 left",
+        "400/1000 images (40 %), 5.0 images/s, 0:02:00 left",
+        "600/1000 images (60 %), 5.0 images/s, 0:01:20 left",
+        "800/1000 images (80 %), 5.0 images/s, 0:00:40 left",
+        "1000/1000 images (100 %), 5.0 images/s, 0:00:00 left",
+    ]
+
+
+def test_none_on_a_terminal_which_has_a_bar_and_none_where_nothing_was_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert log_of(monkeypatch, terminal=True) == ["1000 images"]
+    assert log_of(monkeypatch, quiet=True) == []

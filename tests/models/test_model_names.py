@@ -1,0 +1,200 @@
+"""Options of a model in its name, decodings of models that are loaded, and models that are objects."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor, nn
+
+import colorbench
+from colorbench.data import Dataset
+from colorbench.errors import UserError
+from colorbench.evaluation import RunConfig
+from colorbench.evaluation.requested_models_and_protocols import load_models
+from colorbench.models.colorizer_interfaces import HasFeatures, PredictsDistribution, RandomWeights
+from colorbench.models.model_card import ModelCard
+from colorbench.models.model_loading import load_model
+from colorbench.models.model_names import ModelName, parse_name, split_names
+from colorbench.models.weights_files import load_weights, save_weights
+from tests.support.engine import DistanceProtocol, with_protocol
+from zoo.cic.colorizer import SHIPPED
+
+CIC = "zoo/cic.untrained"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("zoo/cic", ModelName("zoo/cic")),
+        ("zoo/cic[decode=mode]", ModelName("zoo/cic", "mode")),
+        ("zoo/cic.small[ temperature = 0.5 , decode=mean ]", ModelName("zoo/cic.small", "mean", 0.5)),
+        ("zoo/cic[weights=a/b,c[1].safetensors]", ModelName("zoo/cic", weights=Path("a/b,c[1].safetensors"))),
+        ("zoo/cic[weights=a,b.safetensors,decode=mode]", ModelName("zoo/cic", "mode", None, Path("a,b.safetensors"))),
+        ("images:made[1]", ModelName("images:made[1]")),
+    ],
+)
+def test_options_stand_in_brackets(text: str, expected: ModelName) -> None:
+    assert parse_name(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("zoo/cic[decod=mode]", "unknown model option 'decod'.*choose decode, temperature, weights"),
+        ("zoo/cic[decode=mode,decode=mean]", "given twice"),
+        ("zoo/cic[decode=]", "has no value"),
+        ("zoo/cic[temperature=warm]", "must be a number, not 'warm'"),
+        ("zoo/cic[temperature=nan]", "must be a number"),
+        ("zoo/cic[weights=none.safetensors]", "no such weights file"),
+        ("zoo/cic[decode=median]", "unknown decoding"),
+        ("zoo/gray[decode=mode]", "predicts no distribution"),
+    ],
+)
+def test_a_wrong_option_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_model(text)
+
+
+def test_a_folder_may_have_brackets_in_its_name(tmp_path: Path) -> None:
+    (tmp_path / "made[t=1]").mkdir()
+    assert parse_name(f"images:{tmp_path}/made[t=1]").name.endswith("made[t=1]")
+
+
+def test_a_list_is_split_outside_of_brackets() -> None:
+    name = "zoo/cic[decode=mean,temperature=1]"
+    assert split_names(f"{name}, zoo/l2,") == [name, "zoo/l2"]
+
+
+def test_a_chosen_decoding_is_part_of_the_name() -> None:
+    assert load_model(f"{CIC}[decode=annealed-mean]").full_name == CIC, "the usual one"
+    mode = load_model(f"{CIC}[decode=mode]")
+    assert (mode.full_name, mode.decoding) == (f"{CIC}[decode=mode]", {"decode": "mode"})
+    assert load_model(mode.full_name).full_name == mode.full_name
+    assert load_model(CIC, "mode").full_name == mode.full_name
+    with pytest.raises(UserError, match="decode is given twice: mode and mean"):
+        load_model(f"{CIC}[decode=mode]", decode="mean")
+
+
+def test_a_loaded_model_is_decoded_as_asked_and_stays_what_it_is() -> None:
+    usual = load_model(CIC)
+    warm = load_model(usual, temperature=0.5)
+    assert warm.full_name == f"{CIC}[temperature=0.5]"
+    assert (usual.full_name, usual.decoding["temperature"]) == (CIC, 0.38)
+    assert load_model(warm, temperature=0.38).full_name == CIC, "and back"
+    assert load_model(usual) is usual
+    with pytest.raises(UserError, match="predicts no distribution"):
+        load_model(load_model("zoo/gray"), decode="mode")
+    with pytest.raises(UserError, match="does not take a weights file"):
+        load_model(usual, weights=Path("x.safetensors"))
+
+
+def test_a_decoding_for_several_models_is_refused(crops: Dataset) -> None:
+    with pytest.raises(UserError, match=r"decode=mode is ambiguous for 2 models.*zoo/cic\[decode=mode\]"):
+        load_models(RunConfig([CIC, "zoo/l2"], ["auc"], crops, decode="mode"))
+
+
+def test_a_run_obeys_the_decoding_of_a_loaded_model(
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_protocol(monkeypatch, distance=DistanceProtocol())
+    loaded = load_model(CIC)
+    found: Any = colorbench.run(
+        [loaded, f"{CIC}[decode=mode]"], "distance", crops.limit(2), output=tmp_path, baselines=False, save="none"
+    )
+    again: Any = colorbench.run(
+        loaded, "distance", crops.limit(2), decode="mode", output=tmp_path, baselines=False, save="none"
+    )
+    assert [one.model.decoding["decode"] for one in found] == ["annealed-mean", "mode"]
+    assert found[1] == again != found[0]
+
+
+class Features:
+    """The short form with all capabilities."""
+
+    card = ModelCard(title="short form, and more")
+
+    def __init__(self, method: str = "mean") -> None:
+        self.decoding = {"decode": method}
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        return lightness.repeat(1, 2, 1, 1) - 50
+
+    def features(self, lightness: Tensor) -> dict[str, Tensor]:
+        return {"conv1": lightness}
+
+    def distribution(self, lightness: Tensor) -> Tensor:
+        return lightness.expand(-1, 313, -1, -1)
+
+    def with_decoding(self, method: str | None, temperature: float | None) -> Features:
+        return Features(method or "mean")
+
+    def redrawn(self, seed: int) -> Features | None:
+        return Features() if seed else None
+
+
+def test_the_short_form_keeps_its_capabilities() -> None:
+    colorizer: Any = load_model(Features()).colorizer
+    assert isinstance(colorizer, HasFeatures) and isinstance(colorizer, PredictsDistribution)
+    assert isinstance(colorizer, RandomWeights) and colorizer.redrawn(0) is None
+    assert callable(colorizer.redrawn(1).colorize_batch)
+    assert load_model(Features(), decode="mode").decoding == {"decode": "mode"}
+    bare = load_model(Plain()).colorizer
+    assert not any(isinstance(bare, kind) for kind in (HasFeatures, PredictsDistribution, RandomWeights))
+
+
+class Plain:
+    card = ModelCard(title="plain")
+
+    def colorize(self, lightness: Tensor) -> Tensor:
+        return lightness.repeat(1, 2, 1, 1) - 50
+
+
+class Net(nn.Module):
+    """A network with a card and no more."""
+
+    def __init__(self, value: float = 1.0) -> None:
+        super().__init__()
+        self.card = ModelCard(title="a network")
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+        nn.init.constant_(self.conv.weight, value / 100)
+
+    def forward(self, lightness: Tensor) -> Tensor:
+        return self.conv(lightness)
+
+
+def test_objects_classes_and_networks_are_models(
+    crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_protocol(monkeypatch, distance=DistanceProtocol())
+    options: dict[str, Any] = {"output": tmp_path, "baselines": False, "save": "none"}
+    nets = [Net(1.0), Net(2.0)]
+    records = colorbench.run([Plain, Plain(), *nets, nets[0]], "distance", crops.limit(2), **options)
+    names = [record.model.name for record in records]
+    assert names == [f"{__name__}:{one}" for one in ("Plain", "Plain#2", "Net", "Net#2")]
+    values = [record.metrics[0].value for record in records]
+    assert values[0] == values[1] and values[2] != values[3]
+    assert nets[0].training, "as it was"
+    one = colorbench.run(nets[1], "distance", crops.limit(2), **{**options, "output": tmp_path / "alone"})
+    assert one.metrics[0].value == values[3]
+
+
+@pytest.mark.parametrize("model", [3, None, object(), nn.Conv2d(1, 2, 1), lambda lightness: lightness, dict])
+def test_what_is_no_model_is_one_line(model: Any) -> None:
+    with pytest.raises(UserError, match="has no card|cannot be made"):
+        load_model(model)
+
+
+def test_weights_of_one_stem_are_two_models(tmp_path: Path) -> None:
+    card = json.loads(SHIPPED.with_suffix(".json").read_text())
+    state = load_weights(SHIPPED)
+    key = next(iter(state))
+    for part, change in (("a", 0), ("b", 1)):
+        (tmp_path / part).mkdir()
+        save_weights({**state, key: state[key] + change}, tmp_path / part / "w.safetensors")
+        (tmp_path / part / "w.json").write_text(json.dumps({**card, "weights_sha256": None}))
+    one, two = (load_model(f"zoo/cic[weights={tmp_path}/{part}/w.safetensors]") for part in ("a", "b"))
+    assert one.full_name == two.full_name == "zoo/cic@w"
+    assert one.weights_sha256 != two.weights_sha256, "and with it the key"

@@ -1,0 +1,105 @@
+"""Which record is meant where a folder holds several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from colorbench.errors import UserError
+from colorbench.evaluation import RunConfig, run
+from colorbench.results import read_record
+from colorbench.verification.record_selection import choose_common, choose_record, folder_of_model
+from tests.conftest import RunCommand
+from tests.support.engine import write_images
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Gray and half-chroma on two datasets, the second later; half-chroma alone on a third, last, under a preset."""
+    folder = tmp_path_factory.mktemp("runs")
+    small = {"auc": {"preprocessing": "squash16"}}
+    for name, models, protocol in (
+        ("early", ["zoo/gray", "zoo/half-chroma"], "auc"),
+        ("late", ["zoo/gray", "zoo/half-chroma"], "auc"),
+        ("alone", ["zoo/half-chroma"], "auc@exact"),
+    ):
+        data = write_images(folder / name, {"early": 3, "late": 4, "alone": 5}[name])
+        data = type(data)(name, data.samples)
+        run(
+            RunConfig(
+                models=models, protocols=[protocol], data=data, parameters=small, output=folder / "runs",
+                baselines=False, save="none", workers=0, threads=1,
+            )
+        )  # fmt: skip
+    return folder / "runs"
+
+
+def names(folders: list[Path]) -> list[str]:
+    return [read_record(folder).dataset.name for folder in folders]
+
+
+def test_the_newest_that_both_have_is_compared(runs: Path) -> None:
+    pair = [runs / "zoo/half-chroma", runs / "zoo/gray"]
+    assert names(choose_common(pair)) == ["late", "late"]
+    assert names(choose_common(pair, "auc")) == ["late", "late"]
+    # One that is named decides for the other.
+    (early,) = [path for path in (runs / "zoo/gray/auc").iterdir() if path.name.startswith("early")]
+    assert names(choose_common([pair[0], early])) == ["early", "early"]
+
+
+def test_the_newest_is_verified_or_that_of_the_dataset(runs: Path) -> None:
+    assert names([choose_record(runs / "zoo/half-chroma")]) == ["alone"]
+    assert names([choose_record(runs / "zoo/half-chroma", "auc", "early")]) == ["early"]
+    assert names([choose_record(runs / "zoo/half-chroma", "auc@exact")]) == ["alone"]
+
+
+def test_models_by_name(runs: Path, tmp_path: Path) -> None:
+    assert folder_of_model("zoo/gray", runs) == runs / "zoo/gray"
+    assert folder_of_model(str(runs / "zoo/gray"), tmp_path) == runs / "zoo/gray"
+    assert folder_of_model("./nothing", runs) == Path("nothing")
+    for tag in ("small", "wide"):
+        with pytest.raises(UserError, match="no results of zoo/none .*run it first: colorbench run -m zoo/none"):
+            folder_of_model("zoo/none", tmp_path)
+        (tmp_path / "zoo" / f"net.{tag}").mkdir(parents=True)
+        if tag == "small":
+            assert folder_of_model("zoo/net", tmp_path).name == "net.small"
+    with pytest.raises(UserError, match="several tags .*name zoo/net.small or zoo/net.wide"):
+        folder_of_model("zoo/net", tmp_path)
+
+
+def test_several_models_are_no_choice(runs: Path) -> None:
+    with pytest.raises(UserError, match=r"5 results found here.*name one, such as"):
+        choose_record(runs)
+    with pytest.raises(UserError, match="results found here"):
+        choose_common([runs, runs / "zoo/gray"])
+
+
+@pytest.mark.parametrize(
+    ("position", "protocol", "message"),
+    [
+        ("nowhere", None, "no such folder"),
+        ("zoo", "fidelity", "no record of protocol fidelity found"),
+        ("zoo/gray", "auc@exact", "no record of protocol auc@exact found"),
+        ("zoo/gray", "auc@other", "protocol auc has no preset 'other'. known: auc@cic2016, auc@exact"),
+    ],
+)
+def test_what_is_not_there(runs: Path, position: str, protocol: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        choose_record(runs / position, protocol)
+
+
+def test_nothing_in_common_is_stated_by_the_comparison(runs: Path, colorbench: RunCommand) -> None:
+    (alone,) = [path for path in (runs / "zoo/half-chroma/auc").iterdir() if path.name.startswith("alone")]
+    done = colorbench("compare", alone, runs / "zoo/gray")
+    assert done.returncode == 2
+    assert "cannot be compared" in done.stderr and done.stderr.count("\n") == 2  # what was compared, and why not
+
+
+def test_a_broken_neighbor_is_passed_over(runs: Path) -> None:
+    broken = runs / "zoo/gray/auc/broken-0000"
+    broken.mkdir()
+    (broken / "record.json").write_text("{}")
+    assert names(choose_common([runs / "zoo/half-chroma", runs / "zoo/gray"])) == ["late", "late"]
+    assert choose_record(broken) == broken  # verify says what is wrong with it
+    (broken / "record.json").unlink()
