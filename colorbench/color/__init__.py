@@ -1,4 +1,4 @@
-"""Color: Lab, the 313 ab bins of CIC, soft encoding and the prior.
+"""Color: sRGB and Lab, the 313 ab bins of CIC, soft encoding and the color prior.
 
 colorbench.color.rgb_to_lab(rgb), colorbench.color.ab_bins()
 """

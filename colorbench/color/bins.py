@@ -1,4 +1,4 @@
-"""The Q = 313 quantized ab values: construction, the nearest, decoding (paper, section 2.2).
+"""Nearest bins of ab colors, and decoding of distributions over the 313 bins (paper, section 2.2).
 
 The paper's authors never released their construction. This one gives exactly their set, in their order: the multiples
 of 10 within a Chebyshev distance of 10 of the convex hull of all sRGB colors in ab.
@@ -17,17 +17,17 @@ from colorbench.color.grid import GRID, MAP_EDGE, MAP_SIDE, ab_bins, bin_of_grid
 TEMPERATURE = 0.38
 """Temperature of the annealed mean (paper, section 2.3)."""
 Decoding = Literal["annealed-mean", "mean", "mode"]
-"""How a distribution over the bins becomes one color."""
+"""Method that reduces a distribution over the bins to one color."""
 
 
 def nearest_bin(ab: Tensor) -> Tensor:
-    """Return the index of the nearest bin of every pixel; of several at the same distance, the lowest.
+    """Return the index of the nearest bin of every pixel; ties go to the lowest index.
 
     Args:
         ab: (..., 2, H, W) floating.
 
     Returns:
-        (..., H, W) int64. Half of the bins' outermost ring is the nearest of no sRGB color (52 of 313).
+        (..., H, W) int64. 52 of the 313 bins, on the outer edge, are not the nearest bin of any sRGB color.
 
     Raises:
         ValueError: for NaN or infinity.
@@ -55,7 +55,7 @@ def _nearest_by_tensors(ab: Tensor) -> Tensor | None:
     index = bin_of_grid_point(ab.device)[(row * MAP_SIDE + column).long()]
     outside = index < 0
     if bool(outside.any()):
-        # The grid point is no bin: only colors outside the sRGB gamut come here.
+        # The nearest grid point has no bin. This happens only for colors outside the sRGB gamut.
         index[outside] = squared_distances(a[outside], b[outside]).argmin(dim=1)
     return index
 
@@ -73,7 +73,8 @@ def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temper
     """Return a point estimate of ab from a distribution over the bins (paper, equation 5).
 
     Args:
-        log_probabilities: (N, 313, H, W); logits do as well, since every method is invariant to a constant.
+        log_probabilities: (N, 313, H, W); logits may be given instead, since every method is invariant to an added
+            constant.
         method: ``mean`` (T = 1), ``mode`` (the most probable bin) or ``annealed-mean``: the mean of softmax(log z / T).
         temperature: T of the annealed mean, positive.
 
@@ -86,13 +87,13 @@ def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temper
     if method not in get_args(Decoding):
         raise ValueError(f"unknown decoding {method!r}: choose from {', '.join(get_args(Decoding))}")
     if log_probabilities.dtype in (torch.float16, torch.bfloat16):
-        log_probabilities = log_probabilities.float()  # a bin's ab has more digits than half precision
+        log_probabilities = log_probabilities.float()  # half precision has too few digits for the ab of the bins
     bins = ab_bins().to(log_probabilities)
     if method == "mode":
         return bins[log_probabilities.argmax(dim=1)].movedim(-1, 1)
     if temperature <= 0:
         raise ValueError(f"temperature must be positive, got {temperature}; use decode=mode for the limit T -> 0")
-    last = log_probabilities.movedim(1, -1)  # (N, H, W, 313): as a channels-last network leaves them, nothing is moved
+    last = log_probabilities.movedim(1, -1)  # (N, H, W, 313); no copy for the output of a channels-last network
     scaled = last if method == "mean" else last / temperature
-    with torch.autocast(last.device.type, enabled=False):  # a product of matrices, and no part of a network
+    with torch.autocast(last.device.type, enabled=False):  # no part of a network
         return (scaled.softmax(dim=-1) @ bins).movedim(-1, 1)

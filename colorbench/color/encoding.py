@@ -1,4 +1,4 @@
-"""Soft encoding of ab on its K nearest bins (paper, section 2.2), exact and sparse."""
+"""Soft encoding of ab colors on their K nearest bins (paper, section 2.2), exact and sparse."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from colorbench.color.grid import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH, ab_bi
 if TYPE_CHECKING:
     from colorbench.color.compiled.bins import Tables
 
-NEIGHBORS = 10  # The released code; the paper's text prints 5, "a typo" (richzhang/colorization issue 59).
+NEIGHBORS = 10  # As in the released code; the paper's text says 5, "a typo" (richzhang/colorization issue 59).
 SIGMA = 5.0
 
-_FAST = 12  # the most neighbors that the fast ways find
+_FAST = 12  # largest K of the fast paths
 
 
 class SoftCode(NamedTuple):
-    """Soft encoding of ab, sparse: K bins a pixel."""
+    """Sparse soft encoding of ab: K bins and weights per pixel."""
 
     indices: Tensor
     """(..., H, W, K) int64, bins."""
@@ -39,9 +39,9 @@ class SoftCode(NamedTuple):
 
 
 def soft_encode(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) -> SoftCode:
-    """Compute Gaussian weights on the K nearest bins, normalized over the K (NNEncode of the released code).
+    """Compute the soft encoding: Gaussian weights on the K nearest bins, normalized over K (released code: NNEncode).
 
-    Bins at equal distance enter in the order of their index. The K of a pixel are in no particular order.
+    Of bins at equal distance the one with the lower index is taken. The K bins of a pixel are in no particular order.
 
     Args:
         ab: (..., 2, H, W) floating.
@@ -53,7 +53,7 @@ def soft_encode(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) ->
     """
     if not 1 <= neighbors <= len(ab_bins()) or sigma <= 0:
         raise ValueError(f"neighbors must be 1..{len(ab_bins())} and sigma positive, got {neighbors} and {sigma}")
-    # Below sigma 1, weights leave the range of float32.
+    # Below sigma 1, weights exceed the range of float32.
     plain = neighbors > _FAST or ab.dtype == torch.float64 or sigma < 1
     if not plain and ab.device.type == "cpu":
         return _encode_on_cpu(ab, neighbors, sigma)
@@ -75,7 +75,7 @@ class _Neighbors(NamedTuple):
 
 
 def _weigh(neighbors: _Neighbors, sigma: float) -> SoftCode:
-    # Differences from the nearest keep the exponential in range; squared distances come in rising order.
+    # Subtracting the nearest distance keeps the exponential in range; squared distances are in ascending order.
     weights = ((neighbors.squared - neighbors.squared[:, :1]) / (-2 * sigma * sigma)).exp()
     return SoftCode(neighbors.indices, weights / weights.sum(dim=1, keepdim=True))
 
@@ -87,7 +87,7 @@ def _nearest(a: Tensor, b: Tensor, count: int) -> _Neighbors:
 
 
 def _encode_by_search(a: Tensor, b: Tensor, count: int, sigma: float) -> SoftCode:
-    """Encode on any device, K <= 12: among the 36 grid points around a color, where these are certain to be enough."""
+    """Encode on any device, K <= 12: search the 36 grid points around a color where these are certain to be enough."""
     scaled = torch.stack([a, b]).to(exact_dtype(a.device)) / GRID  # (2, n)
     inside = (scaled.abs() < INSIDE).all(dim=0)
     corner = torch.where(inside, scaled, 0).floor()  # lower grid point
@@ -108,16 +108,15 @@ def _encode_by_search(a: Tensor, b: Tensor, count: int, sigma: float) -> SoftCod
 def _encode_on_cpu(ab: Tensor, count: int, sigma: float) -> SoftCode:
     """Encode on a CPU in float32, K <= 12.
 
-    On an endless grid, the K nearest points depend only on the position within a grid cell.
-
-    A table over 81 x 81 places of a cell tells the pattern of offsets, or which borders between patterns run through
-    the place: then the sides on which a pixel lies tell. What is left, at junctions of many borders and where a pattern
-    reaches beyond the edge of the bins, is searched, so the result is exact.
+    On an infinite grid, the K nearest points depend only on the position within a grid cell. A table of 81 x 81
+    positions gives the pattern of offsets, or the borders between patterns that cross the position; then the side of
+    the border on which a pixel lies decides. Pixels at junctions of many borders, and those whose pattern extends
+    beyond the edge of the bins, are searched, so the result is exact.
     """
     from colorbench.color.compiled.bins import encode
 
     maps, shape = pixels_of(ab.float()), _shape(ab, count)
-    # For a single map, each call of torch shows in the time.
+    # For a single map, the time of each torch call matters.
     indices, weights = np.empty(shape, np.int64), np.empty(shape, np.float32)
     rows = indices.reshape(-1, count), weights.reshape(-1, count)
     scale = np.float32(GRID * GRID / (2 * sigma * sigma) * math.log2(math.e))
@@ -131,7 +130,7 @@ def _encode_on_cpu(ab: Tensor, count: int, sigma: float) -> SoftCode:
 
 
 def _fill_plainly(code: SoftCode, rows: Tensor, a: Tensor, b: Tensor, sigma: float) -> None:
-    """Encode the pixels ``rows``, whose ab are (rows,) each, the plain way."""
+    """Encode the pixels ``rows`` by comparing all bins; ``a`` and ``b`` are (rows,)."""
     plain = _weigh(_nearest(a, b, code.indices.shape[1]), sigma)
     code.indices[rows], code.weights[rows] = plain.indices, plain.weights.to(code.weights.dtype)
 
@@ -139,10 +138,7 @@ def _fill_plainly(code: SoftCode, rows: Tensor, a: Tensor, b: Tensor, sigma: flo
 @lru_cache(maxsize=1)
 @torch.inference_mode(False)  # the cached tensor must be usable in training
 def _offsets() -> Tensor:
-    """Return (36, 2) grid steps from the lower corner of a cell to the points around it.
-
-    They are in the order of the indices.
-    """
+    """Return (36, 2) grid steps from the lower corner of a cell to the points around it, in order of index."""
     reach = torch.arange(1 - REACH, REACH + 1, dtype=torch.float64)
     return torch.cartesian_prod(reach, reach)
 

@@ -1,4 +1,4 @@
-"""The 313 ab bins of CIC and the grid that they lie on."""
+"""Construction of the 313 ab bins of CIC, and the grid that contains them."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ GRID = 10
 MAP_EDGE = 20
 """Grid steps from the origin to the edges of the dense map."""
 MAP_SIDE = 2 * MAP_EDGE + 1
-"""Points a side of the dense map."""
+"""Points per side of the dense map."""
 REACH = 3
-"""Grid steps around a cell in which neighbors are searched; other bins are at least that far."""
+"""Grid steps around a cell that are searched for neighbors; all other bins are at least this far away."""
 INSIDE = MAP_EDGE - REACH
 """Grid steps from the origin within which all accessed cells are on the map."""
 
@@ -31,11 +31,12 @@ def ab_bins() -> Tensor:
 
     The result is shared: do not write into it.
     """
-    # The hull needs only a coarse cube: 5 values a channel already give the same 313 as 101 do.
+    # A coarse color cube is enough for the hull: 5 values per channel give the same 313 bins as 101.
     axis = torch.linspace(0, 1, 17, dtype=torch.float64)
     cube = torch.cartesian_prod(axis, axis, axis).T[:, None]  # (3, 1, 17^3)
     ab = rgb_to_lab(cube)[1:, 0].T.numpy()
-    # Chebyshev distance <= 10 of a convex set: inside the hull of the set moved to the corners of that square.
+    # Within a Chebyshev distance of 10 of a convex set: inside the hull of the set shifted to the corners of that
+    # square.
     corners = np.array([(-GRID, -GRID), (-GRID, GRID), (GRID, -GRID), (GRID, GRID)])
     hull = ConvexHull((ab[:, None] + corners).reshape(-1, 2))
     ticks = GRID * np.arange(-MAP_EDGE, MAP_EDGE + 1)
@@ -47,7 +48,7 @@ def ab_bins() -> Tensor:
 @lru_cache(maxsize=8)
 @torch.inference_mode(False)  # the cached tensor must be usable in training
 def bin_of_grid_point(device: torch.device) -> Tensor:
-    """Return the bin of each point of the dense map, (41 * 41,) int64, -1 where there is none. Do not write into it."""
+    """Return the bin of each point of the dense map, (41 * 41,) int64, -1 for none. Do not write into it."""
     index = torch.full((MAP_SIDE * MAP_SIDE,), -1)
     at = (ab_bins() / GRID).long() + MAP_EDGE
     index[at[:, 0] * MAP_SIDE + at[:, 1]] = torch.arange(len(at))

@@ -1,7 +1,7 @@
-"""sRGB <-> CIE Lab (D65, 2 degree observer), as scikit-image defines it.
+"""Conversion between sRGB and CIE Lab (D65, 2 degree observer), as scikit-image defines it.
 
-The matrix, white point and break points are scikit-image's, the conversion behind the paper's released code; the tests
-hold both directions against it in float64. Tensors are channel-first and may have any leading dimensions.
+Matrix, white point and break points are those of scikit-image, which the paper's released code uses; the tests compare
+both directions with it in float64. Tensors are channel-first and may have any leading dimensions.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
         rgb: (..., 3, H, W), uint8 in 0..255 or floating in 0..1.
 
     Returns:
-        (..., 3, H, W) L in 0..100 and ab in about -108..99; float32 for uint8, else the dtype given.
+        (..., 3, H, W): L in 0..100 and ab in about -108..99; float32 for uint8 input, else the dtype of the input.
 
     Raises:
         ValueError: if the third dimension from the end is not 3 or the dtype is neither uint8 nor floating.
@@ -50,7 +50,7 @@ def rgb_to_lab(rgb: Tensor) -> Tensor:
 
 
 def _lab_of_8bit(rgb8: Tensor) -> Tensor:
-    """Convert 8-bit sRGB in float64 and round once: exact to float32's rounding on every device."""
+    """Convert 8-bit sRGB to Lab in float64 and round once, to float32: exact on every device."""
     if rgb8.device.type != "cpu":
         table = torch.from_numpy(_linear_table()).to(rgb8.device, exact_dtype(rgb8.device))
         return _lab_of_linear(table[rgb8.int()]).float()
@@ -65,7 +65,7 @@ def _lab_of_8bit(rgb8: Tensor) -> Tensor:
 def lightness_and_ab(rgb8: Tensor) -> tuple[Tensor, Tensor]:
     """Convert sRGB to Lab in two parts: lightness (..., 1, H, W) and ab (..., 2, H, W); see ``rgb_to_lab``.
 
-    A network takes the one and metrics the other, and each lies in one piece.
+    Networks use the first and metrics the second; each is contiguous.
     """
     _check(rgb8)
     if rgb8.dtype != torch.uint8 or rgb8.device.type != "cpu":
@@ -96,7 +96,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
         lab: (..., 3, H, W) floating.
 
     Returns:
-        (..., 3, H, W) in 0..1, the dtype given.
+        (..., 3, H, W) in 0..1, in the dtype of the input.
     """
     _check(lab)
     lightness, a, b = lab.unbind(-3)
@@ -109,7 +109,7 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
 
 
 def lab_to_rgb8(lab: Tensor) -> Tensor:
-    """Render Lab: ``lab_to_rgb`` in float64, rounded to 8 bits; (..., 3, H, W) uint8."""
+    """Render Lab (..., 3, H, W) as 8-bit sRGB (..., 3, H, W) uint8: ``lab_to_rgb`` in float64, then rounded."""
     _check(lab)
     if not compilable(lab):
         return (lab_to_rgb(lab.to(exact_dtype(lab.device))) * 255).round_().to(torch.uint8)
@@ -128,7 +128,7 @@ def rendered(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         ab: (..., 2, H, W) floating.
 
     Returns:
-        sRGB (..., 3, H, W) uint8, just what ``lab_to_rgb8`` gives, and its ``lightness_and_ab``.
+        sRGB (..., 3, H, W) uint8, equal to the result of ``lab_to_rgb8``, and its ``lightness_and_ab``.
 
     Raises:
         ValueError: for shapes that do not fit one another.
@@ -156,16 +156,13 @@ def rendered(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _power(x: Tensor, exponent: float) -> Tensor:
-    # torch's own power rounds the last elements of a tensor by another routine, so that a pixel's Lab would depend on
-    # its place in the batch; exp and log do not. At 0 the result is 0, and callers mask negative x.
+    # torch.pow uses another routine for the last elements of a tensor, so that the Lab of a pixel would depend on its
+    # position in the batch; exp and log do not. The result at 0 is 0, and callers mask negative x.
     return x.log().mul_(exponent).exp_()
 
 
 def _mixed(planes: Tensor, matrix: np.ndarray) -> Tensor:
-    """Multiply (..., 3, H, W) by a 3 x 3 matrix over the channels.
-
-    It works plane by plane, so that no pixel depends on its neighbors.
-    """
+    """Multiply the channels of (..., 3, H, W) by a 3 x 3 matrix, plane by plane, so that pixels are independent."""
     x, y, z = planes.unbind(-3)
     out = torch.empty_like(planes)
     for row, (i, j, k) in enumerate(matrix.tolist()):
@@ -188,7 +185,7 @@ def _linear(v: np.ndarray) -> np.ndarray:
 def _shown() -> Shown:
     from colorbench.color.compiled.lab import CELLS, Shown
 
-    # Values are shown from halfway to the one below. (The curve is monotonic, and so is its inverse.)
+    # A value is used from halfway to the one below. (The curve is monotonic, and so is its inverse.)
     v = (np.arange(1, 256) - 0.5) / 255
     thresholds = np.concatenate([[-np.inf], _linear(v), [np.inf]])
     levels = np.searchsorted(thresholds, np.arange(CELLS + 1) / CELLS, side="right") - 1

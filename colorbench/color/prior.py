@@ -1,4 +1,4 @@
-"""The prior of the bins among natural pixels, its smoothing, and the rebalancing weights (paper, section 2.2)."""
+"""The color prior: share of each bin among pixels, its smoothing, and the rebalancing weights (paper, section 2.2)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ from colorbench.errors import UserError
 
 Kind = Literal["hard", "soft", "smoothed", "unknown"]
 SHIPPED_PRIOR = "shipped"
-"""Name of the prior that ships."""
+"""Name of the prior that is included."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Share of each bin among pixels."""
+    """A color prior: the share of each bin among the pixels of images."""
 
     probabilities: np.ndarray = field(repr=False)
     """(313,) float64, summing to 1."""
     kind: Kind
-    """hard: counts of nearest bins; soft: mean soft encoding; smoothed: hard, then smoothed; unknown: not stated."""
+    """``hard``:
+
+    counts of nearest bins; ``soft``: mean soft encoding; ``smoothed``: hard, then smoothed; ``unknown``.
+    """
     name: str
     images: int | None = None
     """Number of images it was counted on."""
@@ -48,12 +51,12 @@ class Prior:
 
     @property
     def sha256(self) -> str:
-        """Of the probabilities as little-endian float64: equal numbers have equal hashes, whatever the file."""
+        """Hash of the probabilities as little-endian float64; independent of the file format."""
         return hashlib.sha256(self.probabilities.astype("<f8").tobytes()).hexdigest()
 
     @property
     def entropy(self) -> float:
-        """In nats."""
+        """Entropy in nats."""
         p = self.probabilities[self.probabilities > 0]
         return float(-(p * np.log(p)).sum())
 
@@ -66,7 +69,7 @@ def hard_counts(ab: Tensor) -> Tensor:
 def soft_counts(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) -> Tensor:
     """Sum soft encodings over pixels: (N, 2, H, W) -> (313,) float64.
 
-    The result is smoothed by its nature (issue 47 of the released code).
+    Soft counts are smooth already and must not be smoothed again (issue 47 of the released code).
     """
     code = soft_encode(ab, neighbors, sigma)
     return torch.bincount(code.indices.flatten(), weights=code.weights.double().flatten(), minlength=len(ab_bins()))
@@ -85,8 +88,8 @@ def smooth(prior: Prior, sigma: float = SIGMA) -> Prior:
     """Spread a hard prior with a Gaussian of ``sigma`` ab units over the bins; total mass is preserved.
 
     Raises:
-        UserError: for a prior that is smoothed already, as a soft-encoded one is: smoothing twice flattens it (the
-            share of gray falls from .21 to .155).
+        UserError: for a smoothed or soft-encoded prior: smoothing twice flattens it (the share of gray falls from .21
+            to .155).
     """
     if prior.kind != "hard":
         raise UserError(
@@ -104,12 +107,12 @@ def smooth(prior: Prior, sigma: float = SIGMA) -> Prior:
 def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: float = 1.0) -> np.ndarray:
     """Compute the weight of every bin, ((1 - lam) p + lam u)^-alpha scaled so that E_p[w] = 1 (paper, equation 4).
 
-    ``u`` is uniform over the bins that occur (PriorFactor of the released code); a bin that never occurs gets, at
-    lam = 0, the weight of the rarest that does, since no finite weight follows for it.
+    ``u`` is uniform over the bins that occur (released code: PriorFactor). At lam = 0 the formula gives no finite
+    weight for a bin that never occurs; it gets the weight of the rarest bin that does.
 
     Args:
         probabilities: (313,) summing to 1.
-        lam: 0 is the metric's (pure inverse), 0.5 the training's, 1 weighs all bins alike.
+        lam: 0 as in the metric (pure inverse), 0.5 as in training, 1 for equal weights.
         alpha: exponent.
 
     Returns:
@@ -129,10 +132,10 @@ def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: floa
 
 
 def load_prior(name: str | Path = SHIPPED_PRIOR) -> Prior:
-    """Load the prior that ships (``images``), or one from a ``.npy`` file of (313,) and the ``.json`` beside it.
+    """Load the included prior, or one from a ``.npy`` file with (313,) numbers and the ``.json`` file beside it.
 
     Raises:
-        UserError: for a missing file, one that is no array of 313 numbers, or a damaged description.
+        UserError: for a missing file, a file without an array of 313 numbers, or a damaged description.
     """
     if name == SHIPPED_PRIOR:
         resource = files("colorbench.color") / "data"
@@ -161,7 +164,7 @@ def load_prior(name: str | Path = SHIPPED_PRIOR) -> Prior:
 
 
 def save_prior(prior: Prior, path: Path) -> None:
-    """Write ``path`` (.npy) and its description beside it (.json)."""
+    """Write a prior to ``path`` (.npy) and its description beside it (.json)."""
     np.save(path, prior.probabilities)
     about = asdict(prior) | {"sha256": prior.sha256}
     del about["probabilities"]

@@ -1,4 +1,4 @@
-"""Images in batches of equal size, decoded ahead by threads; the only place that feeds the engine images."""
+"""Loading of images in batches of equal size, decoded in advance by threads."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from colorbench.data.image_decoding import UnreadableImage, decode_image
 from colorbench.data.preprocessing import Preprocessing
 
 LARGEST_BATCH = 1 << 24
-"""Pixels in a batch of images at their own sizes: sixteen of 1024 x 1024, fewer of larger ones."""
+"""Largest number of pixels in a batch of images of native size: 16 images of 1024 x 1024."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 GrayPolicy = Literal["keep", "drop"]
-"""Whether images that have no color themselves are evaluated or passed over."""
+"""Whether images without color are evaluated or skipped."""
 
 
 class SkippedImage(NamedTuple):
-    """An image that is not evaluated, and why."""
+    """An image that is not evaluated, and the reason."""
 
     id: str
     reason: str
@@ -35,7 +35,7 @@ class SkippedImage(NamedTuple):
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """Images of one size, in the order of their samples. Empty where only skips are left to report."""
+    """A batch of images of one size, in the order of the samples; empty if it reports only skipped images."""
 
     ids: tuple[str, ...]
     sha256s: tuple[str, ...]
@@ -46,11 +46,11 @@ class LoadedBatch:
     rgb8: Tensor
     """(N, 3, H, W) uint8."""
     skipped: tuple[SkippedImage, ...] = ()
-    """Those ignored since the batch before."""
+    """Images that were skipped since the previous batch."""
 
 
 class _Loaded(NamedTuple):
-    """The data of an image: only its preprocessed pixels, whatever the size of the file."""
+    """A preprocessed image, without the pixels of the original."""
 
     id: str
     sha256: str
@@ -62,13 +62,13 @@ class _Loaded(NamedTuple):
 
 @dataclass
 class _Pending:
-    """What will be the next batch."""
+    """The next batch while it is collected."""
 
     loaded: list[_Loaded] = field(default_factory=list)
     skipped: list[SkippedImage] = field(default_factory=list)
 
     def takes_another(self) -> bool:
-        """Return whether one more image of the same size leaves the batch small enough for memory."""
+        """Return whether the batch stays within ``LARGEST_BATCH`` with one more image of the same size."""
         height, width = self.loaded[0].pixels.shape[:2]
         return int((len(self.loaded) + 1) * height * width) <= LARGEST_BATCH
 
@@ -94,21 +94,21 @@ def load_batches(
     workers: int = 1,
     gray_policy: GrayPolicy = "keep",
 ) -> Iterator[LoadedBatch]:
-    """Decode, apply the preprocessing and batch, in the order of ``samples``.
+    """Decode, preprocess and batch images, in the order of ``samples``.
 
-    How images fall into batches depends on the samples, the preprocessing and ``batch_size`` alone. Batches hold up to
-    ``batch_size`` images of one size; an image of another size begins the next. At their own sizes
-    (``native``) a batch holds no more than ``LARGEST_BATCH`` pixels, or one image.
+    The batches depend only on the samples, the preprocessing and ``batch_size``. Batches hold up to ``batch_size``
+    images of one size; an image of another size starts a new batch. At their own sizes (``native``) a batch holds no
+    more than ``LARGEST_BATCH`` pixels, or one image.
 
     Args:
-        samples: what to load.
-        preprocessing: applied to each.
+        samples: images to load.
+        preprocessing: applied to each image.
         batch_size: largest number of images in a batch.
-        workers: threads that decode ahead; 0 decodes in the caller's.
-        gray_policy: ``drop`` passes over images that have no color themselves.
+        workers: threads that decode in advance; 0 decodes in the calling thread.
+        gray_policy: ``drop`` skips images without color.
 
     Yields:
-        Batches; the last is empty where images were ignored after the one before.
+        Batches; the last one is empty if images were skipped after the one before.
 
     Raises:
         ValueError: for a batch size below 1 or a negative number of workers.
@@ -139,9 +139,9 @@ def _ahead(
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
-    """Return ``function`` of every item in order, made by threads that are at most ``ahead`` items ahead.
+    """Apply ``function`` to every item in order, by threads that are at most ``ahead`` items ahead.
 
-    ``ThreadPoolExecutor.map`` would decode a whole dataset into memory. No workers: in the caller's thread.
+    ``ThreadPoolExecutor.map`` would decode a whole dataset into memory. 0 workers: in the calling thread.
     """
     if workers == 0:
         yield from map(function, items)
@@ -165,7 +165,7 @@ def _load(sample: Sample, preprocessing: Preprocessing) -> _Loaded | str:
         image = decode_image(sample)
     except UnreadableImage as error:
         return str(error)
-    pixels = np.ascontiguousarray(preprocessing.apply(image.rgb))  # a crop would keep the whole image alive
+    pixels = np.ascontiguousarray(preprocessing.apply(image.rgb))  # a view would keep the whole image
     height, width = image.rgb.shape[:2]
     return _Loaded(image.id, image.sha256, image.gray, image.label, (height, width), pixels)
 
@@ -185,5 +185,5 @@ def _cpu_count() -> int:
 
 
 def decoding_threads(asked: int | None) -> int:
-    """Return how many threads decode: as many as asked for; None: one per core, at most 8."""
+    """Return the number of decoding threads: as requested; for None one per core, at most 8."""
     return min(8, _cpu_count()) if asked is None else asked

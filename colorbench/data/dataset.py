@@ -1,4 +1,4 @@
-"""What a set of images is: samples with ids, known before any file is opened."""
+"""Dataset, sample and decoded image: the data types for sets of images; ids are known before any file is opened."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Sample:
     """One image that has not been read yet."""
 
     id: str
-    """POSIX path below the root of its set; unique in the set."""
+    """POSIX path below the root of its dataset; unique in the dataset."""
     path: Path
     label: int | None = None
-    """Class index, where the set has labels."""
+    """Class index, if the dataset has labels."""
     size: int = 0
     """Bytes in the file."""
     modified: int = 0
@@ -31,13 +31,13 @@ class Dataset:
     name: str
     samples: tuple[Sample, ...]
     class_names: tuple[str, ...] | None = None
-    """Name of class i (a synset, a folder), where the set has labels."""
+    """Name of class i (a synset, a folder), if the dataset has labels."""
     redistributable: bool = False
     """Whether its images may be embedded in pages that are passed on."""
     source: str = ""
-    """Where it comes from, in words, for the record."""
+    """Description of the origin, for the record."""
     remarks: tuple[str, ...] = field(default=(), compare=False)
-    """What a user must know of how it was read: files that were ignored, classes that were not taken."""
+    """Remarks for the user about reading: files that were ignored, classes that were not used."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -45,7 +45,7 @@ class Dataset:
     def limit(self, count: int) -> Dataset:
         """Return the ``count`` samples whose ids have the smallest hash.
 
-        A fixed random part, the same on every machine.
+        This is a fixed random subset, the same on every machine.
         """
         chosen = sorted(self.samples, key=lambda sample: id_hash(sample.id))[:count]
         return replace(self, samples=tuple(sorted(chosen, key=lambda sample: sample.id)))
@@ -59,12 +59,12 @@ class DecodedImage:
     rgb: np.ndarray
     """(H, W, 3) uint8, sRGB, upright."""
     sha256: str
-    """Of the file's bytes: what pairs records with one another."""
+    """Hash of the file's bytes; images of different records are paired by it."""
     gray: bool
-    """Whether the image itself has no color (all channels equal within 2 of 255)."""
+    """Whether the image has no color (all channels equal within 2 of 255)."""
     label: int | None = None
 
 
 def id_hash(id: str) -> str:
-    """Return the hexadecimal sha256 of an id: it orders samples at random, but the same way everywhere."""
+    """Return the hexadecimal sha256 of an id, used to order samples randomly but identically on every machine."""
     return hashlib.sha256(id.encode()).hexdigest()

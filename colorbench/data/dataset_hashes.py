@@ -1,4 +1,4 @@
-"""Hashes of the files of a dataset: of names and sizes, of modification times, of contents."""
+"""Hashes of the files of a dataset: over names and sizes, over modification times, over contents."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from colorbench.storage.hashes import stamp_of
 def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
     """Return the sha256 over the ids and sizes of the files, optionally with their times.
 
-    Without times it is the same on every machine that holds the same files; with them it tells, unread, whether any
-    file was touched.
+    Without times it is equal on all machines with the same files; with times it shows, without reading, whether a file
+    was modified.
     """
     total = hashlib.sha256()
     for sample in samples:
@@ -29,7 +29,7 @@ def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
 
 
 def stamps_digest(dataset: Dataset) -> str:
-    """Return the sha256 over the names of the files and what changes when one is written or replaced.
+    """Return the sha256 over the names and file stamps of a dataset; it changes if a file is written or replaced.
 
     No file is read.
     """
@@ -40,9 +40,9 @@ def stamps_digest(dataset: Dataset) -> str:
 
 
 def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, str | None]:
-    """Return the sha256 of each file by id, None for one that cannot be read.
+    """Return the sha256 of each file by id; None for a file that cannot be read.
 
-    Files that were not touched are not read again.
+    Hashes of unmodified files are taken from the cache.
     """
     cached = cache / "contents" / f"{files_digest(dataset.samples, times=False)}.json"
     known = _known(cached)
@@ -58,25 +58,25 @@ def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, st
     if lacking:
         with ThreadPoolExecutor(max(1, workers)) as pool:
             found.update(zip((sample.id for sample in lacking), pool.map(_sha256, lacking), strict=True))
-        # One that was written while it was read is read again next time.
+        # A file that was written while it was read is read again next time.
         saved = {id: [stamps[id], sha256] for id, sha256 in found.items() if stamps[id] is not None}
-        with contextlib.suppress(RunError, UserError):  # a disk that cannot be written only costs reading again
+        with contextlib.suppress(RunError, UserError):  # without a writable disk, the files are only read again
             write_atomic(cached, json.dumps(saved).encode(), durable=False)
     return found
 
 
 def contents_digest(dataset: Dataset, cache: Path, workers: int = 2) -> str:
-    """Return the sha256 over the contents of a dataset in any order, each with its class where it has one."""
+    """Return the sha256 over the contents and classes of a dataset, independent of the order."""
     contents = contents_of(dataset, cache, workers)
     lines = [f"{contents[sample.id]} {_class_of(sample, dataset)}" for sample in dataset.samples]
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: Mapping[str, str | None]) -> None:
-    """Refuse files that are others when they are decoded than when they were hashed.
+    """Raise if a file changed between hashing and decoding.
 
     Raises:
-        RunError: naming the first.
+        RunError: naming the first such file.
     """
     for id, sha256 in zip(ids, sha256s, strict=True):
         if contents[id] != sha256:

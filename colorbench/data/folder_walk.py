@@ -1,12 +1,12 @@
-"""One walk over folders of images, for datasets, stored predictions, ``colorize`` and training alike.
+"""Recursive search for image files below a folder, for datasets, stored predictions, ``colorize`` and training.
 
-- Images are known by their suffix (``data.formats``), in any case; no file is opened.
-- Hidden files and folders (``.ipynb_checkpoints``, ``._photo.jpg``) and those that systems leave behind
-  (``__MACOSX``, ``Thumbs.db``) do not exist.
+- Images are recognized by their suffix (``data.formats``); no file is opened.
+- Hidden files and folders (``.ipynb_checkpoints``, ``._photo.jpg``) and those of operating systems (``__MACOSX``,
+  ``Thumbs.db``) are ignored.
 - Links are followed. A folder that is reached twice counts once, so loops end.
-- Pipes, sockets and devices are never opened. A link to nothing is an image that cannot be read.
-- A folder that cannot be read, and an image whose name no record could hold, end in one line.
-- Everything else is counted by suffix, and told.
+- Pipes, sockets and devices are never opened. A dangling link is an image that cannot be read.
+- A folder that cannot be read, or an image whose name no record could hold, raises an error.
+- All other files are counted by suffix and reported.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ LEFT_BY_SYSTEMS = frozenset(
     {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 )
 _SPECIAL = "special file"
-_NAMED = 6  # suffixes in a line
+_NAMED = 6  # suffixes per line
 _MISSING_CAPABILITY = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """A lone surrogate marks a byte that is not UTF-8; the others are control characters."""
 
 
 @dataclass(frozen=True)
 class FolderContents:
-    """The images below a folder, and all other files."""
+    """The images below a folder, and the number of other files."""
 
     images: tuple[Sample, ...]
     """Sorted by id, the POSIX path below the folder."""
@@ -42,7 +42,7 @@ class FolderContents:
     """Suffix -> number of other files."""
 
     def remark(self) -> str | None:
-        """Return one line on what was ignored; None for nothing."""
+        """Return one line about ignored files; None without any."""
         return passed_over_line(self.passed_over)
 
 
@@ -51,7 +51,7 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
 
     Args:
         root: a folder.
-        used: files that serve another purpose (labels), which are not counted as ignored.
+        used: files with another purpose (labels), which are not counted as ignored.
 
     Raises:
         UserError: for a folder that cannot be read, and an image whose name is not UTF-8 or has control characters.
@@ -68,7 +68,7 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
                 continue
             visited.add((status.st_dev, status.st_ino))
             with os.scandir(folder) as entries:
-                # Links last: a folder is known by its own name before it is by that of a link beside it.
+                # Links last, so that a folder is found by its own name before a link to it.
                 found = sorted(entries, key=lambda entry: (entry.is_symlink(), entry.name))
         except OSError as error:
             raise UserError(
@@ -95,7 +95,7 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
 
 
 def check_name(name: str, of: str = "an image") -> str:
-    """Return the name of an image or folder, after checking that records, tables and terminals can hold it.
+    """Check that records, tables and terminals can hold the name of an image or folder, and return it.
 
     Raises:
         UserError: for a name that is not UTF-8 or has control characters.
@@ -107,7 +107,7 @@ def check_name(name: str, of: str = "an image") -> str:
 
 
 def passed_over_line(passed_over: Mapping[str, int]) -> str | None:
-    """Return one line on the files that are no images, by suffix; None for none."""
+    """Return one line about the files that are no images, by suffix; None without any."""
     total = sum(passed_over.values())
     if not total:
         return None
@@ -130,7 +130,7 @@ def _printable(suffix: str) -> str:
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return the status of a file or of what it links to; None for a link to nothing or to itself."""
+    """Return the status of a file or of the target of a link; None for a dangling or circular link."""
     try:
         return entry.stat()
     except OSError:

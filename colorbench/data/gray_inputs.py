@@ -1,4 +1,4 @@
-"""Gray images for other programs: what a model would be shown, as 8-bit PNGs with a manifest."""
+"""Export of gray input images for other programs, as 8-bit PNGs with a manifest."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def write_inputs(
 
     Args:
         dataset: color images.
-        output: a folder outside of the dataset; files lie under the images' paths, with the suffix .png.
-        gray: how color becomes gray.
-        preprocessing: applied before; the default leaves every image its size.
-        overwrite: whether files that are there are replaced.
-        advanced: is told how many images were done.
+        output: a folder outside of the dataset; files have the paths of the images, with the suffix .png.
+        gray: conversion from color to gray.
+        preprocessing: preprocessing that is applied before; the default keeps the size of every image.
+        overwrite: whether existing files are replaced.
+        advanced: called with the number of images that were finished.
 
     Returns:
-        The manifest, and the images that cannot be read; the manifest does not have these.
+        The manifest, and the images that could not be read and are missing from it.
 
     Raises:
-        UserError: for an output within the dataset, and files that are there already.
+        UserError: for an output folder within the dataset, and for files that exist already.
     """
     chosen = get_preprocessing(preprocessing)
     names = prediction_names(sample.id for sample in dataset.samples)

@@ -1,14 +1,14 @@
-"""One file to upright 8-bit sRGB; what every odd format becomes is decided here and nowhere else.
+"""Decoding of an image file to upright 8-bit sRGB, with all rules for unusual formats.
 
-- Rotation in EXIF is applied: an image is evaluated as it is seen. Broken EXIF is ignored, as viewers do.
-- An embedded profile is converted to sRGB (Display P3, Adobe RGB, gray and CMYK ones; perceptual intent). One that
-  moves no color by more than 2 of 255 is sRGB under whatever name, and the pixels stay as they are; one that cannot
-  be read, or is meant for another kind of image, is ignored.
-- CMYK without a profile goes by Pillow's formula, (255 - C)(255 - K)/255: it names no inks, so nothing better is known.
-- 16 bits are scaled to 8, not clipped: gray by dividing by 257, color by its high byte (at most 1 of 255 apart).
-  Floats are read as 0..1. Values beyond such a range have no known white: unreadable.
-- Transparency lies on white, as a page shows it; what is hidden below it may be anything. Palettes are looked up.
-- Of many frames the first counts.
+- Rotation in EXIF is applied: an image is evaluated as viewers show it. Broken EXIF is ignored, as viewers do.
+- An embedded profile is converted to sRGB (Display P3, Adobe RGB, gray and CMYK ones; perceptual intent). A profile
+  that changes no color by more than 2 of 255 is treated as sRGB, and the pixels are not changed. A profile that cannot
+  be read, or is for another kind of image, is ignored.
+- CMYK without a profile is converted by Pillow's formula, (255 - C)(255 - K)/255, since the inks are unknown.
+- 16 bits are scaled to 8, not clipped: gray by dividing by 257, color by its high byte (at most 1 of 255 apart). Floats
+  are read as 0..1. Images with values beyond these ranges have no known white and are unreadable.
+- Transparent pixels are composed on white, as on a page; hidden colors are arbitrary. Palettes are looked up.
+- The first of several frames is used.
 - Truncated, empty, oversized and other unreadable files raise ``UnreadableImage`` with one line.
 """
 
@@ -28,11 +28,11 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from colorbench.data.dataset import DecodedImage, Sample
 from colorbench.data.image_formats import load_plugins, missing_plugin
 
-GRAY_TOLERANCE = 2  # of 255: JPEG's chroma rounding leaves as much in an image without color
-_SAME_COLOR = 2  # of 255: two writings of the sRGB curve differ by as much after rounding
+GRAY_TOLERANCE = 2  # of 255; rounding of JPEG's chroma leaves as much in an image without color
+_SAME_COLOR = 2  # of 255; two implementations of the sRGB curve differ by as much after rounding
 
-# Pillow's readers raise all of these for damaged files (RuntimeError: AVIF). MemoryError is not among them: a machine
-# that is full says nothing about the file.
+# Pillow's readers raise all of these for damaged files (RuntimeError: AVIF). MemoryError is not included, since it says
+# nothing about the file.
 _DAMAGE = (
     OSError,
     SyntaxError,
@@ -57,23 +57,23 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each orientation of EXIF (tag 0x0112)."""
+"""Transposition that undoes each EXIF orientation (tag 0x0112)."""
 
 
 class UnreadableImage(Exception):
-    """A file that is no readable image; says why in one line. The engine counts it as skipped."""
+    """Error for a file that is no readable image, with the reason in one line; the engine counts it as skipped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first bytes of an image file tell; its pixels are not decoded."""
+    """Size, format and mode of an image file, read without decoding its pixels."""
 
     size: tuple[int, int]
     """(H, W), upright."""
     format: str
-    """As Pillow calls it: ``JPEG``."""
+    """Pillow's name, such as ``JPEG``."""
     mode: str
-    """As Pillow calls it: ``RGB``, ``L``, ``P`` ..."""
+    """Pillow's name: ``RGB``, ``L``, ``P`` ..."""
     lossy: bool
     sixteen_bits: bool
 
@@ -82,7 +82,7 @@ def read_header(path: Path) -> Header:
     """Read the header of an image file.
 
     Raises:
-        UnreadableImage: as ``decode``.
+        UnreadableImage: as ``decode_image``.
     """
     try:
         with path.open("rb") as file:
@@ -90,7 +90,7 @@ def read_header(path: Path) -> Header:
             file.seek(0)
             image = open_image(file)
             _check_pixels(image)
-            # A PNG without EXIF in front would be decoded to look for it at the end.
+            # Pillow would decode a PNG to look for EXIF at its end.
             exif = {} if image.format == "PNG" and "exif" not in image.info else image.getexif()
             sideways = exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
     except OSError as error:
@@ -122,7 +122,7 @@ def decode_image(sample: Sample) -> DecodedImage:
 
 
 def decode_file(path: Path) -> DecodedImage:
-    """Decode a file by its path alone; its id is the file's name. See ``decode``."""
+    """Decode a file given by its path; its id is the file's name. See ``decode_image``."""
     return decode_image(Sample(path.name, path))
 
 
@@ -148,10 +148,10 @@ def decode_bytes(content: bytes) -> np.ndarray:
 
 
 def decode_pixels(image: Image.Image) -> np.ndarray:
-    """Convert an opened image to (H, W, 3) uint8 sRGB, upright; as ``decode`` does.
+    """Convert an opened Pillow image to (H, W, 3) uint8 sRGB, upright, by the rules of this module.
 
     Raises:
-        UnreadableImage: for an image that is damaged, or whose white is not known.
+        UnreadableImage: for an image that is damaged or whose white is unknown.
     """
     try:
         image.load()
@@ -161,9 +161,9 @@ def decode_pixels(image: Image.Image) -> np.ndarray:
 
 
 def open_image(file: BinaryIO) -> Image.Image:
-    """Open an image file with Pillow, its pixels not yet decoded.
+    """Open an image file with Pillow without decoding its pixels.
 
-    The format is that of the bytes, not of the name.
+    The format is found from the content, not from the name.
 
     Raises:
         UnreadableImage: for a format that needs a plugin which is not installed.
@@ -173,7 +173,7 @@ def open_image(file: BinaryIO) -> Image.Image:
         return Image.open(file)
     except UnidentifiedImageError:
         file.seek(0)
-        # Telephones and messengers save HEIC under names in .jpg.
+        # Phones and messengers save HEIC files with the suffix .jpg.
         if (wanted := missing_plugin(file.read(32))) is not None:
             raise UnreadableImage(f"this format needs a plugin: pip install {wanted}") from None
         if not load_plugins():
@@ -183,15 +183,15 @@ def open_image(file: BinaryIO) -> Image.Image:
 
 
 def _check_pixels(image: Image.Image) -> None:
-    # Pillow only warns up to twice its limit. Its warning is not turned into an error here: filters of warnings belong
-    # to the whole process, and several threads that change them leave them changed.
+    # Pillow only warns up to twice its limit. The warning is not turned into an error here: warning filters belong to
+    # the whole process, and threads that change them at the same time leave them changed.
     if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
         raise UnreadableImage("the image has too many pixels")
 
 
 def is_gray(rgb: np.ndarray) -> bool:
     """Return whether all three channels of (H, W, 3) are equal within 2 of 255, everywhere."""
-    # A few rows settle nearly every image.
+    # A few rows are enough for nearly every image.
     for part in (rgb[:: max(1, len(rgb) // 8)], rgb):
         red, green, blue = (part[..., channel].astype(np.int16) for channel in range(3))
         spread = max(int(np.abs(red - green).max()), int(np.abs(green - blue).max()), int(np.abs(red - blue).max()))
@@ -221,7 +221,7 @@ def _to_srgb(image: Image.Image) -> Image.Image:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    # Not ImageOps.exif_transpose: it copies every image, and fails where it cannot write the EXIF again.
+    # Not ImageOps.exif_transpose: it copies every image, and fails if it cannot write the EXIF again.
     try:
         method = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DAMAGE:
@@ -238,12 +238,12 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.round(values * (255 / white)).astype(np.uint8))
 
 
-@lru_cache(maxsize=32)  # a set has few profiles; lcms transforms may be shared by threads
+@lru_cache(maxsize=32)  # a dataset has few profiles; threads may share lcms transforms
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Return the transform from a profile's colors to sRGB; None where pixels stay as they are."""
+    """Return the transform from a profile's colors to sRGB; None if pixels stay unchanged."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        # As exact as lcms is: optimized, it takes dark tones of some gray curves 10 of 255 too low, and is no faster.
+        # Without optimization: with it, lcms makes dark tones of some gray curves 10 of 255 too low, and is no faster.
         exact = ImageCms.Flags.NOOPTIMIZE
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", flags=exact)
     except (ImageCms.PyCMSError, *_DAMAGE):
@@ -258,5 +258,5 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 def _applied(transform: ImageCms.ImageCmsTransform, image: Image.Image) -> Image.Image:
     converted = ImageCms.applyTransform(image, transform)
-    assert converted is not None  # it is None for a change in place only
+    assert converted is not None  # None is returned only for in-place conversion
     return converted

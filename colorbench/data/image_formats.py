@@ -1,6 +1,6 @@
-"""Which files are images: by suffix, in any case. What a file contains is known only when it is decoded.
+"""Recognition of image files by their suffix, in upper or lower case, and Pillow's plugins for further formats.
 
-Pillow reads the formats of ``SUFFIXES`` itself. Those of ``PLUGINS`` count where their plugin of Pillow is installed.
+Pillow reads the formats in ``SUFFIXES`` itself. Those in ``PLUGINS`` are read if the plugin is installed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ PLUGINS = {
     **({} if features.check("avif") else {".avif": ("pillow_avif", "pillow-avif-plugin")}),
     ".jxl": ("pillow_jxl", "pillow-jxl-plugin"),
 }
-"""Suffix -> (module that teaches Pillow the format, name to install)."""
+"""Suffix -> (Pillow's plugin module, package to install)."""
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file of this name is read as an image: its suffix is one that can be read here."""
+    """Return whether a file of this name is read as an image: whether its suffix is readable here."""
     suffix = suffix_of(name)
     return suffix in SUFFIXES or (suffix in PLUGINS and load_plugin(PLUGINS[suffix][0]))
 
@@ -38,13 +38,13 @@ def suffix_of(name: str) -> str:
 
 
 def without_suffix(name: str) -> str:
-    """Return a path without the suffix of an image; ``night.v2`` is a name, not a suffix."""
+    """Return a path without an image suffix; other suffixes, as in ``night.v2``, are kept."""
     suffix = suffix_of(name)
     return name[: -len(suffix)] if suffix in SUFFIXES or suffix in PLUGINS else name
 
 
 def readable() -> str:
-    """Return the suffixes that can be read here, for messages."""
+    """Return the readable suffixes as text for messages."""
     return ", ".join(sorted(SUFFIXES | {suffix for suffix, (module, _) in PLUGINS.items() if load_plugin(module)}))
 
 
@@ -56,7 +56,7 @@ def load_plugin(module: str) -> bool:
         register = getattr(found, "register_heif_opener", None)
         if register is not None:
             register()
-    except Exception:  # absent or broken: its files are ignored and named
+    except Exception:  # missing or broken: its files are ignored and reported
         return False
     return True
 
@@ -68,7 +68,7 @@ def load_plugins() -> bool:
 
 
 def missing_plugin(head: bytes) -> str | None:
-    """Return what to install to read a file that begins with these bytes; None where no plugin would help."""
+    """Return the package that reads a file that begins with these bytes; None if no plugin would help."""
     kind = _format_of(head)
     return PLUGINS[kind][1] if kind in PLUGINS and not load_plugin(PLUGINS[kind][0]) else None
 

@@ -1,4 +1,4 @@
-"""The manifest of gray images that were written for another program: which file was made of which image, and how."""
+"""Manifest of exported gray input images: the source image of each file, and the settings of the export."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from colorbench.errors import UserError
 
 FILE = "manifest.json"
 KIND: Final = "colorbench inputs"
-"""Tells this manifest from files of the same name that other programs write."""
+"""Distinguishes this manifest from files of the same name by other programs."""
 Gray = Literal["cie-l", "bt601"]
-"""How color becomes gray: the gray image of the same CIE L, or the luma of BT.601 as Pillow computes it."""
+"""Conversion from color to gray: the gray image of equal CIE L, or BT.601 luma as Pillow computes it."""
 
 
 class _Part(BaseModel):
@@ -25,41 +25,41 @@ class InputImage(_Part):
     """One image of a manifest."""
 
     id: str
-    """Of the image in its dataset: the POSIX path below the folder."""
+    """Id of the image in its dataset: the POSIX path below the folder."""
     file: str
     """Path of the gray PNG below the folder of the manifest."""
     width: int = Field(gt=0)
     height: int = Field(gt=0)
-    """Of the gray image."""
+    """Height of the gray image."""
     source_sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    """Of the image's file."""
+    """Hash of the source image's file."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
-    """Of the gray PNG."""
+    """Hash of the gray PNG."""
 
 
 class Manifest(_Part):
-    """A folder of inputs."""
+    """Manifest of a folder of gray input images."""
 
     kind: Literal["colorbench inputs"] = KIND
     schema_version: Literal[1] = 1
     colorbench: str
-    """Version that wrote it."""
+    """Version of colorbench that wrote it."""
     dataset: str
     gray: Gray
     preprocessing: str
-    """Applied before an image became gray: ``native`` for none."""
+    """Preprocessing before the conversion to gray; ``native`` for none."""
     images: list[InputImage]
 
 
 def find_manifest(folder: Path, given: Path | None) -> Path | None:
-    """Return the file of the manifest of a folder of predictions; None for none.
+    """Find the manifest that belongs to a folder of predictions; None without one.
 
     Args:
-        folder: with the predictions; a manifest that lies there counts if it is ours.
-        given: a manifest, or the folder of the inputs.
+        folder: folder of the predictions; a manifest of colorbench in it is used.
+        given: a manifest, or the folder of the gray inputs.
 
     Raises:
-        UserError: for one that is given and is not there.
+        UserError: for a given manifest that does not exist.
     """
     if given is not None:
         path = given / FILE if given.is_dir() else given
@@ -77,7 +77,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read a manifest.
 
     Raises:
-        UserError: for a file that is no manifest, or damaged, naming the first fault.
+        UserError: for a file that is no manifest or damaged, naming the first fault.
     """
     hint = "make the inputs again with `colorbench inputs`"
     try:

@@ -1,8 +1,8 @@
-"""Matching names that other programs wrote (stored predictions, tables of labels) with the ids of a dataset.
+"""Matching of file names by other programs (stored predictions, tables of labels) with the ids of a dataset.
 
-A name belongs to the image of the same path, whatever the suffix of an image (``a/b.JPEG`` and ``a/b.png``, or
-``a/b.JPEG.png``); or of a path that only begins elsewhere (``images/a/b.png``, ``C:/data/a/b.png``, ``b.png``), where
-that leaves no doubt. Nothing is guessed: an image that two names fit, or a name that fits two images, has no match.
+A name matches the image with the same path, with any image suffix (``a/b.JPEG`` and ``a/b.png``, or ``a/b.JPEG.png``),
+or with a path that starts in another folder (``images/a/b.png``, ``C:/data/a/b.png``, ``b.png``) if that is
+unambiguous. Ambiguous names have no match.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Parts = tuple[str, ...]
 
 @dataclass
 class Matches:
-    """Which name belongs to which id."""
+    """Result of matching: the name of each id, and names and ids without a match."""
 
     pairs: dict[str, str] = field(default_factory=dict)
     """Id -> name."""
     missing: list[str] = field(default_factory=list)
     """Ids that no name fits."""
     doubtful: list[tuple[Sequence[str], Sequence[str]]] = field(default_factory=list)
-    """(ids, names) of which either side is several."""
+    """Ambiguous matches: (ids, names) with several entries on one side."""
     by_file_name: int = 0
-    """Pairs whose paths agree in the name of the file alone."""
+    """Number of pairs that agree only in the file name."""
     unused: list[str] = field(default_factory=list)
     """Names that fit no id."""
 
@@ -39,10 +39,10 @@ def match_names(ids: Sequence[str], names: Iterable[str], *, exact_wins: bool) -
     """Find the name of every id.
 
     Args:
-        ids: of a dataset, all different.
-        names: what is to be matched with them, all different.
-        exact_wins: whether a name that equals the id needs no comparison with others that fit as well. Of two files
-            (``a.jpg``, ``a.png``) one may be a copy of the input; of two rows of a table, the other is another image's.
+        ids: ids of a dataset, all different.
+        names: names to match, all different.
+        exact_wins: whether a name that equals the id wins over others that match as well. Of two files (``a.jpg``,
+            ``a.png``) one may be a copy of the input; of two rows of a table, the other belongs to another image.
     """
     names = list(names)
     wanted = [_Name.of(id) for id in ids]
@@ -73,14 +73,14 @@ def match_names(ids: Sequence[str], names: Iterable[str], *, exact_wins: bool) -
 
 
 def parts_of(name: str) -> Parts:
-    """Return the parts of a path: one way to write an accent, one kind of slash, no drive, no "." and no root."""
+    """Split a path into normalized parts: composed accents, one kind of slash, without drive, root and "."."""
     plain = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
     plain = re.sub("^[A-Za-z]:/", "", plain)
     return tuple(part for part in plain.split("/") if part not in ("", "."))
 
 
 def nearest_name(id: str, names: Iterable[str]) -> str | None:
-    """Find the name that is nearest to an id without a file: one that differs in case alone, or the first."""
+    """Find the name that is most similar to an id without a match: one that differs only in case, or the first."""
     first = None
     for name in names:
         first = first if first is not None else name
@@ -92,11 +92,11 @@ def nearest_name(id: str, names: Iterable[str]) -> str | None:
 @dataclass(frozen=True)
 class _Name:
     text: str
-    """As it was given."""
+    """The name as given."""
     path: Parts
-    """Without what systems write differently."""
+    """Parts of the path, normalized across operating systems."""
     key: Parts
-    """The path without the suffix of an image."""
+    """The path without an image suffix."""
 
     @classmethod
     def of(cls, text: str) -> _Name:
@@ -105,7 +105,7 @@ class _Name:
 
 
 class _Index:
-    """Names by their whole path, and by the last part of it, both without suffix."""
+    """Index of names by their path and by its last part, both without suffix."""
 
     def __init__(self, names: Iterable[_Name]) -> None:
         self.by_key: dict[Parts, list[_Name]] = defaultdict(list)
@@ -117,7 +117,7 @@ class _Index:
 
 
 def _candidates(one: _Name, given: _Index, asked: _Index, exact_wins: bool) -> list[_Name]:
-    """List the names that may be meant by an id."""
+    """List the names that could match an id."""
     # a.jpg.png belongs to a.jpg.
     same_path = [*given.by_key.get(one.key, []), *(given.by_key.get(one.path, []) if one.path != one.key else [])]
     if same_path:
@@ -125,19 +125,19 @@ def _candidates(one: _Name, given: _Index, asked: _Index, exact_wins: bool) -> l
         if exact_wins and exact:
             return exact
         if len(same_path) > 1 and len(asked.by_key[one.key]) > 1:
-            # Images that differ in their suffix alone: a.bmp and a.png, or a.bmp.png and a.png.png.
+            # Images that differ only in their suffix: a.bmp and a.png, or a.bmp.png and a.png.png.
             return [name for name in same_path if one.path in (name.path, name.key)] or same_path
         return same_path
     same_file = [*given.by_last.get(one.key[-1], []), *given.by_last.get(one.path[-1], [])]
     same_file = list({name.text: name for name in same_file}.values())
     tails = [name for name in same_file if _is_tail(name.key, one)]
     if not any(len(name.key) > 1 and len(one.key) > 1 for name in tails):
-        return same_file if tails else []  # the file's name alone decides: it must be the only one
+        return same_file if tails else []  # matched by file name only: it must be unique
     return tails
 
 
 def _is_tail(key: Parts, one: _Name) -> bool:
-    """Return whether one path ends in the other."""
+    """Return whether one path ends with the other."""
     return any(
         longer[len(longer) - len(shorter) :] == shorter
         for wanted in (one.key, one.path)
@@ -146,11 +146,9 @@ def _is_tail(key: Parts, one: _Name) -> bool:
 
 
 def prediction_names(ids: Iterable[str]) -> dict[str, str]:
-    """Return the path of each id below ``predictions/``.
+    """Return the path of each id below ``predictions/``: the id with the suffix .png, as ``images:DIR`` expects it.
 
-    The id with the suffix .png, as ``images:DIR`` looks for it.
-
-    Images whose ids differ in the suffix alone keep it.
+    Images whose ids differ only in the suffix keep it.
     """
     known = list(ids)
     replaced = {id: str(PurePosixPath(id).with_suffix(".png")) for id in known}

@@ -1,7 +1,7 @@
-"""Datasets by name: sets whose list of images is known, checked in the user's own folder.
+"""Named datasets whose list of images is known; the user's own folder is checked against the list.
 
-``ctest10k=/imagenet/val`` finds each image of the set below the folder, in class folders or flat. The names of a set
-are facts; its images are not distributed.
+``ctest10k=/imagenet/val`` finds each image of the set below the folder, in class folders or flat. Only the list is
+included, not the images.
 
     [project.entry-points."colorbench.datasets"]
     my-set = "my_package:MY_SET"      # a ListedSet; used as `my-package/my-set=DIR`
@@ -26,35 +26,35 @@ SHOWN = 3
 
 
 def set_sha256(stems: Iterable[str]) -> str:
-    """Return the hexadecimal sha256 of a set: its sorted stems, each closed by a newline."""
+    """Return the hexadecimal sha256 of a list of images: over the sorted stems, each followed by a newline."""
     return hashlib.sha256("".join(f"{stem}\n" for stem in sorted(stems)).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class ListedSet:
-    """A set of images that publications name, defined by the names of its files."""
+    """A published set of images, defined by the names of its files."""
 
     title: str
-    """One line: what the set is."""
+    """Description in one line."""
     stems: Callable[[], Iterable[str]]
-    """Names of its files without suffix: from a rule or a list."""
+    """Function that returns the file names without suffix, from a rule or a list."""
     n: int
     """Number of its images."""
     sha256: str
     """``set_sha256`` of the stems."""
     license: str | None = None
-    """Of the images."""
+    """License of the images."""
     where_to_get: str | None = None
     source: str | None = None
-    """Where the list comes from."""
+    """Origin of the list."""
     known: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """What is known of single images: ``gray``, ``duplicate``, ``odd file`` -> stems."""
+    """Known peculiarities: ``gray``, ``duplicate``, ``odd file`` -> stems."""
 
     def checked_stems(self, name: str) -> frozenset[str]:
-        """Return the stems.
+        """Return the stems after checking their number and hash.
 
         Raises:
-            PluginError: for a definition whose count or hash is not that of its own stems.
+            PluginError: for a definition whose count or hash does not match its stems.
         """
         stems = list(self.stems())
         found = frozenset(stems)
@@ -65,13 +65,13 @@ class ListedSet:
         return found
 
     def open(self, name: str, root: Path) -> Dataset:
-        """Find the images of the set below a folder; only names, sizes and times are read.
+        """Find the images of the set below a folder, from names, sizes and times only.
 
-        Ids are the names of the files without folders, so that they do not depend on the layout. Where all images lie
-        in folders of classes, these are the classes.
+        Ids are file names without folders, so that they do not depend on the layout. If all images are in class
+        folders, these give the classes.
 
         Raises:
-            UserError: naming images that are missing, or that are there twice.
+            UserError: naming images that are missing or exist twice.
         """
         wanted = self.checked_stems(name)
         contents = walk(root)
@@ -110,14 +110,14 @@ class ListedSet:
 
 
 class NamedFolder(NamedTuple):
-    """``NAME=DIR``."""
+    """A named dataset and the folder with its images, from ``NAME=DIR``."""
 
     name: str
     folder: Path
 
 
 def named_folder(spec: str | Path) -> NamedFolder | None:
-    """Split ``ctest10k=/imagenet/val``; None for a folder, whatever its name."""
+    """Split ``ctest10k=/imagenet/val`` into name and folder; None for an existing folder of that name."""
     if not isinstance(spec, str) or "=" not in spec or Path(spec).exists():
         return None
     name, _, folder = spec.partition("=")
@@ -128,8 +128,8 @@ def open_named(name: str, folder: Path) -> Dataset:
     """Open an installed dataset by name, in a folder.
 
     Raises:
-        UnknownNameError: for a name that no package brings.
-        UserError: for a folder that is not there, or does not hold the set.
+        UnknownNameError: for a name that no installed package provides.
+        UserError: for a folder that is missing or does not contain the set.
         PluginError: for an entry point that is no ``ListedSet``.
     """
     listed = listed_set(name)

@@ -1,4 +1,4 @@
-"""From a decoded image to the pixels that are evaluated. The preprocessing's name is part of every result."""
+"""Named preprocessings (resizing and cropping) from a decoded image to the pixels that are evaluated."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from PIL import Image
 from colorbench.errors import UserError
 
 _LARGEST_RESIZED = 1 << 24
-"""Pixels of a resized image of which only the center is wanted: up to here it is made whole, and then cropped."""
+"""Largest resized image, in pixels, that is computed as a whole before its center is cropped."""
 _NAME = re.compile(r"(squash|center|cropsquare)([1-9]\d{0,4})(?:-(bilinear-aa|bilinear|area))?")
 Kind = Literal["squash", "center", "cropsquare", "native"]
 Kernel = Literal["bicubic-aa", "bilinear-aa", "bilinear", "area"]
-"""How pixels are resized: Pillow's bicubic or bilinear (both antialiased; the latter is torchvision's for PIL images),
-bilinear without antialiasing (OpenCV's and torch's), or the mean over the area that a pixel covers (TensorFlow's)."""
+"""Kernel of resizing: Pillow's bicubic or bilinear (both antialiased; the latter as torchvision for PIL images),
+bilinear without antialiasing (as OpenCV and torch), or the mean over the area of a pixel (as TensorFlow)."""
 _KERNELS: dict[Kernel, str] = {
     "bicubic-aa": "Pillow's bicubic (antialiased)",
     "bilinear-aa": "Pillow's bilinear (antialiased)",
@@ -28,12 +28,12 @@ _KERNELS: dict[Kernel, str] = {
 KNOWN = (
     "squash256, center256, cropsquare256 (any number of pixels) or native; also squash256-bilinear-aa, -bilinear, -area"
 )
-"""The names, for hints."""
+"""The valid names, for hints."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """A named transform of uint8 sRGB."""
+    """A named preprocessing of 8-bit sRGB images."""
 
     name: str
     kind: Kind
@@ -42,7 +42,7 @@ class Preprocessing:
 
     @property
     def mixed_sizes(self) -> bool:
-        """Whether its images differ in size, so that not all of them can be batched."""
+        """Whether preprocessed images differ in size, so that not all of them can be batched."""
         return self.kind == "native"
 
     @property
@@ -52,7 +52,7 @@ class Preprocessing:
 
     @property
     def description(self) -> str:
-        """In words, for the record's reader."""
+        """Description for readers of the record."""
         if self.kind == "native":
             return "the image at its own size"
         size, kernel = f"{self.size} x {self.size}", _KERNELS[self.kernel]
@@ -82,12 +82,12 @@ class Preprocessing:
 
 
 def get_preprocessing(name: str) -> Preprocessing:
-    """Return the preprocessing of a name.
+    """Return the preprocessing with a name.
 
     Args:
         name: ``native``, or a kind with any number of pixels: ``squash256`` (the whole image), ``center256`` (resized,
-            then cropped), ``cropsquare256`` (cropped, then resized). Behind ``squash`` and ``cropsquare`` a kernel may
-            be named: ``squash256-bilinear-aa``, ``-bilinear``, ``-area``.
+            then cropped), ``cropsquare256`` (cropped, then resized). ``squash`` and ``cropsquare`` may be followed by a
+            kernel: ``squash256-bilinear-aa``, ``-bilinear``, ``-area``.
 
     Raises:
         UserError: for another name.
@@ -127,7 +127,7 @@ def _area_weights(given: int, wanted: int) -> np.ndarray:
 
 
 def _resized_center(rgb: np.ndarray, height: int, width: int, size: int) -> np.ndarray:
-    """Compute the ``size`` x ``size`` center of what ``_resized`` gives, from the pixels that it depends on alone.
+    """Compute the ``size`` x ``size`` center of the result of ``_resized`` from only those pixels that it depends on.
 
     An image of 1 x 60000 would be enlarged to 256 x 15 million before it is cropped. Pillow resizes one axis after the
     other, rounding between them, in an order that depends on the sizes: some pixels may differ by a few of 255.
@@ -139,7 +139,7 @@ def _resized_center(rgb: np.ndarray, height: int, width: int, size: int) -> np.n
 
 
 class _Window(NamedTuple):
-    """Along one axis: the pixels first..last that are cut out, and where in them the resized center begins and ends."""
+    """A crop along one axis: its first and last pixel, and where the resized center begins and ends in it."""
 
     first: int
     last: int
@@ -151,6 +151,6 @@ def _depends_on(given: int, resized: int, size: int) -> _Window:
     scale = given / resized
     start = (resized - size) // 2
     low, high = start * scale, (start + size) * scale
-    reach = 2 * max(scale, 1.0) + 1  # bicubic reaches 2 pixels, of the result where that is smaller
+    reach = 2 * max(scale, 1.0) + 1  # the bicubic kernel extends over 2 pixels, of the result when shrinking
     first, last = max(0, math.floor(low - reach)), min(given, math.ceil(high + reach))
     return _Window(first, last, low - first, min(high - first, last - first))

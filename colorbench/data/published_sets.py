@@ -1,7 +1,7 @@
-"""The sets that papers on colorization evaluate on, by list or rule.
+"""Definitions of the named datasets that colorization papers evaluate on, by list or rule.
 
-Not named here, as their images cannot be told: UniColor's five of each class (seeds unknown), CelebA-HQ (papers use
-different thousands), COCO-Stuff val (the names stand in COCO's annotation file: use ``--list``).
+Not included, since their lists are unknown: UniColor's five images of each class (unknown seeds), CelebA-HQ (papers use
+different subsets), COCO-Stuff val (names are in COCO's annotation file: use ``--list``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 from colorbench.data.named_datasets import ListedSet
 
 LISTS = Path(__file__).parent / "named"
-"""``NAME.bits``: bit i is set where number ``first`` + i is of the set, least significant bit first."""
+"""Folder of ``NAME.bits`` files: bit i is set if number ``first`` + i belongs to the set, least significant bit
+first."""
 IMAGENET = "ILSVRC2012_val_{:08d}"
 IMAGENET_LICENSE = "ImageNet terms of access: research and education only"
 IMAGENET_SOURCE = "image-net.org (ILSVRC2012, validation images)"
@@ -20,12 +21,12 @@ LARSSON = "the split of Larsson et al. (ECCV 2016), as AruniRC/colorizer-fcn has
 
 
 def rule(pattern: str, first: int, last: int) -> Callable[[], Iterator[str]]:
-    """Return the stems of a pattern for all numbers from ``first`` to ``last``."""
+    """Return a function that yields the stems of a pattern for all numbers from ``first`` to ``last``."""
     return lambda: (pattern.format(number) for number in range(first, last + 1))
 
 
 def listed(name: str, first: int) -> Callable[[], Iterator[str]]:
-    """Return the stems of ImageNet validation images whose numbers a file of bits has."""
+    """Return a function that yields the stems of ImageNet validation images whose numbers are set in a file of bits."""
 
     def stems() -> Iterator[str]:
         bits = (LISTS / f"{name}.bits").read_bytes()

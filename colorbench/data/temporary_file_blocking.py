@@ -16,32 +16,32 @@ from colorbench.data.image_formats import PLUGINS, SUFFIXES, suffix_of
 
 @dataclass
 class _Closed:
-    """What is refused at present."""
+    """The folders and files to which access is refused at present."""
 
     folders: frozenset[str]
     """Real paths of the folders that hold samples."""
     files: frozenset[tuple[int, int]]
-    """(device, inode) of samples that are refused by any path."""
+    """(device, inode) of samples that are refused by every path."""
     refused: list[str] = field(default_factory=list)
 
 
 _closed: list[_Closed] = []
 MOST_FILES = 1000
-"""Samples that are refused under any name; the others by their folder. A link to each of a million is no use."""
+"""Number of samples that are refused by every path; the rest are refused by folder only."""
 
 
 @contextlib.contextmanager
 def images_refused(samples: Sequence[Sample]) -> Iterator[list[str]]:
     """Refuse to open the files of a dataset, in all threads of this process, within this context.
 
-    Only Python's own ways of opening a file are closed. A model that wants to cheat finds others; ``verify --rerun``
-    asks it in a process that has no way at all.
+    Only Python's own functions are covered. Native code can still open files; ``verify --rerun`` therefore runs the
+    model in a process without any access.
 
     Args:
-        samples: of the dataset: image files in their folders are refused, and the first samples by any path.
+        samples: samples of the dataset: image files in their folders are refused, and the first samples by every path.
 
     Yields:
-        the paths that were refused so far.
+        The paths that were refused so far.
     """
     files = set()
     for sample in samples[:MOST_FILES]:
@@ -61,7 +61,7 @@ def images_refused(samples: Sequence[Sample]) -> Iterator[list[str]]:
 
 @lru_cache(maxsize=1)
 def _install() -> None:
-    """Set the hook; Python has no way to take it out again, and it costs nothing while nothing is refused."""
+    """Install the audit hook once; Python cannot remove it, and it costs nothing while nothing is refused."""
     sys.addaudithook(_hook)
 
 
@@ -69,7 +69,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     if not _closed or event != "open" or isinstance(arguments[0], int):
         return
     path = os.fsdecode(arguments[0])
-    # The file itself may lie elsewhere than the link that leads to it.
+    # The file may be in another folder than the link to it.
     places = {os.path.abspath(path), os.path.realpath(path)}
     for closed in _closed:
         among = any(_is_image(place) and os.path.dirname(place) in closed.folders for place in places)

@@ -1,4 +1,4 @@
-"""Evaluation: what a run is made of, and the interfaces that the author of a protocol implements."""
+"""Evaluation: running models under protocols, and the interfaces that authors of protocols implement."""
 
 import lazy_loader
 

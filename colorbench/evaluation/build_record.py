@@ -1,4 +1,4 @@
-"""The record of a run, of its parts; and the results of a dataset protocol, written as a record with its rows."""
+"""Construction of the record of a run from its parts, and writing of the results of dataset protocols."""
 
 from __future__ import annotations
 
@@ -53,21 +53,21 @@ def build_record(
     files: Files,
     fingerprint: FingerprintPart | None = None,
 ) -> Record:
-    """Return the record of its parts. It is the only place that makes one.
+    """Build the record of a run from its parts; the only function that creates a ``Record``.
 
     Args:
         key: run key.
         model: part on the model.
         protocol: part on the protocol.
         dataset: part on the dataset.
-        metrics: of all images.
-        differences: from the baselines.
-        curves: to be drawn.
-        notes: what a reader must know, the gravest first.
-        execution: what the run took.
+        metrics: metrics over all images.
+        differences: differences from the baselines.
+        curves: curves to display.
+        notes: notes for the reader, the most serious first.
+        execution: part on speed and hardware.
         command: the command line, for the provenance.
-        files: hashes of the files beside the record.
-        fingerprint: None where results are not looked up by it.
+        files: hashes of the other files of the record.
+        fingerprint: None if results are not looked up by it.
 
     Raises:
         RunError: for values that no record can hold, naming model and protocol.
@@ -90,7 +90,7 @@ def build_record(
 
 
 def protocol_part(name: str, version: int, parameters: Mapping[str, Any], identity: Mapping[str, Any]) -> ProtocolPart:
-    """Return a protocol as a record names it."""
+    """Return the record's part on the protocol."""
     return ProtocolPart(
         name=name,
         version=version,
@@ -101,7 +101,7 @@ def protocol_part(name: str, version: int, parameters: Mapping[str, Any], identi
 
 
 def model_part(model: LoadedModel) -> ModelPart:
-    """Return a model as a record names it."""
+    """Return the record's part on the model."""
     return ModelPart(
         name=model.full_name,
         package=model.package,
@@ -121,15 +121,15 @@ def dataset_part(
     gray_policy: GrayPolicy,
     limit: int | None,
 ) -> DatasetPart:
-    """Return the images as a record names them.
+    """Return the record's part on the dataset.
 
     Args:
         dataset: after any limit.
-        rows: of the images that were evaluated, with what was skipped and the copies.
-        card: of the model; names what it was trained on.
-        preprocessing: its name.
-        gray_policy: what was done with gray images.
-        limit: of the command.
+        rows: rows of the evaluated images, with skipped images and copies.
+        card: card of the model, which names its training data.
+        preprocessing: name of the preprocessing.
+        gray_policy: treatment of gray images.
+        limit: ``--limit`` of the command.
     """
     dropped = sum(reason.startswith("gray") for _, reason in rows.skipped)
     return DatasetPart(
@@ -152,11 +152,11 @@ def dataset_part(
 def execution_part(
     settings: ExecutionConfig, n: int, seconds: Mapping[str, float], *, deterministic: bool = True
 ) -> Execution:
-    """Return the cost of a run.
+    """Return the record's part on execution: speed, hardware and settings.
 
-    Seconds are summed over processes, and stages that models share count for each.
+    Seconds are summed over processes; stages that models share count for each model.
 
-    ``deterministic``: whether the model was found to be.
+    ``deterministic``: whether the model was found to be deterministic.
     """
     total = sum(seconds.values())
     device = settings.device
@@ -179,17 +179,17 @@ def execution_part(
 def write_result(
     context: ProtocolContext, spec: ProtocolSpec, located: Located, test: Dataset, outcome: ProtocolResult
 ) -> Record:
-    """Write the record of one model under a dataset protocol, with its rows and arrays, and return it.
+    """Write the record of one model under a dataset protocol, with rows and arrays, and return it.
 
     Args:
         context: model, settings, request.
-        spec: of the protocol.
+        spec: spec of the protocol.
         located: see ``location_of``.
-        test: the images measured on.
-        outcome: what was found.
+        test: the evaluated images.
+        outcome: the protocol's result.
 
     Raises:
-        RunError: for rows in which a copy of an image counts as an image.
+        RunError: for rows that count a copy of an image.
     """
     folder, rows = located.folder, outcome.rows
     if len(first_positions(rows.sha256s)) < len(rows):

@@ -1,4 +1,4 @@
-"""On what a run executes: device, dtype, threads, its place among the processes of a launch, the models it holds."""
+"""Execution environment of a run: device, dtype, threads, rank among processes, and models on the device."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 RESERVED_STEPS = 0xFFFFFFF0
-"""Slurm's step ids from here on are of batch scripts and interactive shells, which are one process."""
+"""Slurm's step ids from here on belong to batch scripts and interactive shells, which are single processes."""
 
 
 def processes() -> tuple[int, int]:
     """Return (rank, number) of the processes that share this run, from ``torchrun`` or ``srun``.
 
-    (0, 1) for one alone.
+    (0, 1) for a single process.
 
-    Slurm sets the rank and number of tasks in every job, also for a script or a shell that is one process: only a step
-    that ``srun`` started counts.
+    Slurm sets rank and number of tasks in every job, also for a single script or shell, so only steps that ``srun``
+    started count.
 
     Raises:
-        UserError: for variables that contradict one another, naming them.
+        UserError: for contradictory variables, naming them.
     """
     names = _torch_variables() or _slurm_variables()
     if names is None:
@@ -48,10 +48,10 @@ def processes() -> tuple[int, int]:
 
 
 def _torch_variables() -> tuple[str, str] | None:
-    """Return the names of the variables of a launcher that sets both, as ``torchrun`` does.
+    """Return the names of the rank and size variables of a launcher such as ``torchrun``; None without them.
 
     Raises:
-        UserError: where one of them is set and the other is not.
+        UserError: if only one of them is set.
     """
     names = ("RANK", "WORLD_SIZE")
     given = [name for name in names if os.environ.get(name)]
@@ -63,7 +63,7 @@ def _torch_variables() -> tuple[str, str] | None:
 
 
 def _slurm_variables() -> tuple[str, str] | None:
-    """Return the names of the variables of a step of several tasks."""
+    """Return the names of Slurm's variables in a step of several tasks; None otherwise."""
     try:
         step = int(os.environ.get("SLURM_STEP_ID") or os.environ.get("SLURM_STEPID") or RESERVED_STEPS)
     except ValueError:
@@ -75,10 +75,10 @@ def _slurm_variables() -> tuple[str, str] | None:
 
 
 def local_rank() -> int:
-    """Place among the processes of this machine.
+    """Return the rank among the processes of this machine.
 
     Raises:
-        UserError: for a value that is none, naming the variable.
+        UserError: for an invalid value, naming the variable.
     """
     for name in ("LOCAL_RANK", "SLURM_LOCALID"):
         if text := os.environ.get(name):
@@ -91,10 +91,10 @@ def local_rank() -> int:
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device of a name; ``auto`` takes a GPU where there is one, each process of a machine its own.
+    """Return the device with a name; ``auto`` is a GPU if available, a different one for each process of a machine.
 
     Raises:
-        UserError: for a name that torch does not know, or a device that is not there.
+        UserError: for an unknown name or a device that is not available.
     """
     local = local_rank()
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -112,10 +112,10 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """Return the dtype in which models compute.
+    """Return the dtype with a name.
 
     Raises:
-        UserError: for any but float32, bfloat16 and float16.
+        UserError: for names other than float32, bfloat16 and float16.
     """
     if name not in DTYPES:
         raise UserError(f"unknown dtype {name!r}", hint=f"choose {', '.join(DTYPES)}")
@@ -124,10 +124,10 @@ def dtype_of(name: str) -> torch.dtype:
 
 @contextlib.contextmanager
 def numerics(threads: int | None) -> Iterator[int]:
-    """Set threads and exact float32 arithmetic for a run, and restore what was; gives the number of threads.
+    """Set threads and exact float32 arithmetic for a run and restore them afterwards; yields the number of threads.
 
-    Without this a GPU computes float32 convolutions in 10-bit mantissas and picks its algorithm by a stopwatch.
-    Gradients are off. Not by inference_mode: tensors cached in it (the bins) could never take part in training.
+    Otherwise a GPU computes float32 convolutions with 10-bit mantissas (TF32) and chooses algorithms by timing.
+    Gradients are off, but not by inference_mode: tensors cached in it (the bins) could not be used in training later.
     """
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     before = (torch.get_num_threads(), cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32)
@@ -143,7 +143,7 @@ def numerics(threads: int | None) -> Iterator[int]:
 
 
 class Residents:
-    """Lends models to a device, in evaluation mode; at the end each is where it was, in the mode it was in."""
+    """Models that are moved to a device in evaluation mode, and restored at the end."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -167,7 +167,7 @@ class Residents:
         """Return the result of ``do`` while the model is on the device.
 
         Raises:
-            RunError, torch.OutOfMemoryError: where there is no room for it even alone.
+            RunError, torch.OutOfMemoryError: if the device has too little memory even for this model alone.
         """
         try:
             self._fetch(model)
@@ -176,7 +176,7 @@ class Residents:
             if not (_out_of_memory(error) and len(self._homes) > 1 and not self.one_at_a_time):
                 raise
             self.one_at_a_time = True
-            del error  # its traceback holds tensors
+            del error  # its traceback references tensors
             self._all_home()
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
@@ -187,7 +187,7 @@ class Residents:
         return prediction
 
     def _fetch(self, model: LoadedModel) -> None:
-        with self._lock:  # batches side by side
+        with self._lock:  # batches in parallel
             if id(model) in self._homes:
                 return
             self._stack.enter_context(networks.evaluation_mode(model.colorizer))

@@ -1,12 +1,11 @@
-"""Features of images, made once: cached by content, resumable, read from disk without touching the images.
+"""Cache of image features on disk, by content: computed once, resumable, and read without the images.
 
     <cache>/contents/<names, sizes, times>.json       sha256 of every file, so that no file is read twice to know it
     <cache>/features/<model>/<key>/conv3.float32 ...  (n, dims) in the order of the samples, and ``index.json``
 
-The key follows from the model's fingerprint, the preprocessing, how maps are made smaller, and the contents of the
-files: the same images in another place, or touched, have the same features. While they are made, ``done/`` is the
-ledger of finished shards; a killed run goes on after the last of them. Several sources (five draws of an untrained
-network, say) share one decoding.
+The key depends on the model's fingerprint, the preprocessing, the pooling, and the contents of the files: moved or
+touched images have the same features. ``done/`` lists the finished shards; an interrupted run resumes after the last of
+them. Several sources (such as five draws of an untrained network) share one decoding.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ from colorbench.storage import Lock, digest_of, write_atomic
 from colorbench.storage.atomic_files import writing
 
 FORMAT = 1
-"""Raised when the same key would hold other numbers."""
+"""Format version; raised if the same key would contain other numbers."""
 DTYPES: Mapping[str, Any] = {"float16": np.float16, "float32": np.float32}
 
 
 class _Chosen:
-    """Some rows of a matrix on disk; only these are read."""
+    """Selected rows of a matrix on disk; only these are read."""
 
     def __init__(self, full: np.ndarray, positions: np.ndarray) -> None:
         self.full, self.positions, self.shape = full, positions, (len(positions), full.shape[1])
@@ -59,33 +58,33 @@ class _Chosen:
 
 
 FeatureMatrix = np.ndarray | _Chosen
-"""(n, dims) features of a layer, in memory or read from the disk where it is indexed."""
+"""(n, dims) features of a layer, in memory or read from disk when indexed."""
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """Finished features of one source on one set."""
+    """Finished features of one source on one dataset."""
 
     folder: Path
     key: str
     layers: Mapping[str, int]
     """Layer -> dims, in the order of depth."""
     rows: Shard
-    """The images that have features; ``skipped`` the others."""
+    """Rows of the images with features; the others are in ``skipped``."""
     positions: np.ndarray
     """(n,) position of each row in the files."""
     count: int
-    """Rows of the files, skipped images among them."""
+    """Number of rows in the files, including skipped images."""
     storage: str
 
     def matrix(self, layer: str) -> FeatureMatrix:
-        """Return a layer as stored, (n, dims), read from the disk where it is indexed."""
+        """Return the features of a layer, (n, dims), read from disk when indexed."""
         shape = (self.count, self.layers[layer])
         full = np.memmap(self.folder / _file(layer, self.storage), DTYPES[self.storage], "r", shape=shape)
         return full if len(self.positions) == self.count else _Chosen(full, self.positions)
 
     def without_copies(self) -> FeatureStore:
-        """Return each distinct image once, for a set that is measured on."""
+        """Return the features with each distinct image once, for datasets that are evaluated."""
         rows = without_copies(self.rows)
         return (
             self
@@ -95,7 +94,7 @@ class FeatureStore:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(n,) class of each row; -1 for none."""
+        """Class of each row, (n,); -1 for none."""
         return np.array([-1 if label is None else label for label in self.rows.labels], dtype=np.int64)
 
 
@@ -109,11 +108,12 @@ def read_features(
 ) -> list[FeatureStore]:
     """Return the features of all sources on a dataset.
 
-    Stored features are read; the others are computed with one decoding.
+    Stored features are read; missing features of all sources are computed with one decoding.
 
     Raises:
-        UserError: for a preprocessing of mixed sizes, a layer that is not there, a source that another process is at.
-        RunError: for features that are no numbers, or that the storage cannot hold.
+        UserError: for a preprocessing with mixed sizes, an unknown layer, or a source that another process is
+            computing.
+        RunError: for features that are not finite or that cannot be stored.
     """
     if get_preprocessing(cut.preprocessing).mixed_sizes:
         raise UserError(
@@ -122,7 +122,7 @@ def read_features(
     contents = contents_of(dataset, cache, settings.workers)
     order = [contents[sample.id] for sample in dataset.samples]
     makers = [_FeatureWriter(source, cut, order, settings, cache) for source in sources]
-    lacking = {maker.key: maker for maker in makers if not maker.finished()}  # equal sources are made once
+    lacking = {maker.key: maker for maker in makers if not maker.finished()}  # equal sources are computed once
     if lacking:
         _make(list(lacking.values()), dataset, contents, cut, settings, progress)
     return [maker.read(dataset) for maker in makers]
@@ -140,7 +140,7 @@ def _make(
     samples = dataset.samples
     locks = [maker.lock() for maker in makers]
     try:
-        # Another process may have finished some before the lock was free: a reader may hold their files by now.
+        # Another process may have finished some before the lock was free, and a reader may use their files.
         makers = [maker for maker in makers if not maker.finished()]
         done = [maker.done() for maker in makers]
         shards = [index for index in range(shard_count(len(samples))) if not all(index in there for there in done)]
@@ -184,7 +184,7 @@ def _head(batch: LoadedBatch, position: Mapping[str, int]) -> dict[str, Any]:
 
 
 class _FeatureWriter:
-    """The features of one source in the making."""
+    """Writer of the features of one source."""
 
     def __init__(
         self,
@@ -228,9 +228,9 @@ class _FeatureWriter:
         return lock
 
     def done(self) -> set[int]:
-        """Return the shards that are stored.
+        """Return the indices of the stored shards.
 
-        Those of another key, whose folder has the same short name, do not count.
+        Shards of another key with the same short folder name do not count.
         """
         shards = {int(path.stem): _json(path) for path in self.ledger.glob("*.json")}
         found = {index: shard for index, shard in shards.items() if shard.get("key") == self.key}
@@ -274,7 +274,7 @@ class _FeatureWriter:
         write_atomic(self.ledger / f"{index:05d}.json", json.dumps(full).encode(), durable=False)
 
     def close(self) -> None:
-        """Write the index of all shards and remove the ledger."""
+        """Write the index of all shards and remove the list of finished shards."""
         shards = [json.loads(path.read_text()) for path in sorted(self.ledger.glob("*.json"))]
         batches = [batch for shard in shards for batch in shard["batches"]]
         full = {
@@ -288,9 +288,9 @@ class _FeatureWriter:
         shutil.rmtree(self.ledger, ignore_errors=True)
 
     def read(self, dataset: Dataset) -> FeatureStore:
-        """Read the finished features, with the ids and labels that the dataset has now."""
+        """Read the finished features, with the present ids and labels of the dataset."""
         head = json.loads(self.index.read_text())
-        # Names and classes are those of the set as it is now: the contents are the same, in the same order.
+        # Names and classes are taken from the present dataset; the contents are the same, in the same order.
         samples = [dataset.samples[position] for position in head["positions"]]
         return FeatureStore(
             folder=self.folder,
@@ -319,7 +319,7 @@ def _file(layer: str, storage: str) -> str:
 
 
 def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yield (start, stop) of stretches whose positions follow one another."""
+    """Yield (start, stop) of runs of consecutive positions."""
     start = 0
     for stop in range(1, len(positions) + 1):
         if stop == len(positions) or positions[stop] != positions[stop - 1] + 1:
@@ -328,7 +328,7 @@ def _runs(positions: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    """Read a JSON file; empty where it is damaged."""
+    """Read a JSON file; empty if it is damaged."""
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError):

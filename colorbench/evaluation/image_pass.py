@@ -1,8 +1,8 @@
-"""The one pass: every image is decoded once, colorized once by each model, scored by every protocol.
+"""The evaluation pass: every image is decoded once, colorized once by each model, and scored by every protocol.
 
     claim and decode (threads) -> predict (this thread) -> score (threads) -> write a shard (one thread)
 
-``pipeline`` joins the stages by bounded queues. Neither a shard's limits nor its contents depend on the number of
+``pipeline`` connects the stages by bounded queues. Limits and contents of a shard do not depend on the number of
 processes.
 """
 
@@ -29,17 +29,17 @@ from colorbench.models.stored_prediction_checks import LIGHTNESS_GAP, lightness_
 from colorbench.results.shard import shard_samples
 
 SCORERS = max(2, min(4, os.cpu_count() or 1))
-"""Threads that score: at least two, so that a slow protocol does not hold up the network at once."""
+"""Scoring threads: at least two, so that a slow protocol does not block the network immediately."""
 
 
 def run_passes(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> Iterator[int]:
-    """Make the missing shards of all tasks, one pass for each preprocessing; again whenever the next item is asked for.
+    """Compute the missing shards of all tasks, in one pass per preprocessing; repeated for each requested item.
 
     Yields:
-        How many shards were written; those that another process holds are passed over.
+        The number of shards written, without those that another process has locked.
 
     Raises:
-        RunError: a model's wrong prediction, a full disk. Finished shards stay.
+        RunError: for an invalid prediction or a full disk; finished shards are kept.
     """
     groups: dict[str, list[EvaluationTask]] = {}
     for task in tasks:
@@ -55,7 +55,7 @@ def run_passes(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressList
 def _run_pass(
     tasks: Sequence[EvaluationTask], run: Run, preprocessing: Preprocessing, progress: ThroughputMeter
 ) -> int:
-    """Make the missing shards of tasks that share a preprocessing; return how many were written."""
+    """Compute the missing shards of tasks with one preprocessing; return the number written."""
     written, settings = 0, run.settings
 
     def predict(item: tuple[ShardJob, LoadedBatch | None]) -> _Predicted:
@@ -63,7 +63,7 @@ def _run_pass(
         return _predict(work, batch, preprocessing, run)
 
     def score(predicted: _Predicted) -> _Predicted:
-        torch.set_num_threads(1)  # of this thread: scoring threads share the cores with the network
+        torch.set_num_threads(1)  # of this thread, since scoring threads share the cores with the network
         with torch.no_grad():  # of this thread, too
             return _score_all(predicted, settings)
 
@@ -79,35 +79,34 @@ def _run_pass(
             progress.advance(len(evaluated.rows) + len(evaluated.skipped))
 
     try:
-        # One core is left to the threads that decode and score: OpenMP's threads wait for one another by spinning.
+        # One core is left for decoding and scoring threads, since OpenMP's threads wait by spinning.
         torch.set_num_threads(max(1, settings.threads - 1))
         with Claims(in_order(tasks, len(run.dataset), settings), run, preprocessing) as claims:
             run_pipeline(claims.batches(), predict, score, write, scorers=SCORERS)
     finally:
-        # Torch tells the number of the last thread that set one to those that come after.
+        # New threads inherit the number that was set last in any thread.
         torch.set_num_threads(settings.threads)
     return written
 
 
 @dataclass
 class _Predicted:
-    """A batch on its way: what it was, what each model predicted, and what comes of it."""
+    """A batch in the pipeline: the images, the predictions of each model, and the scores."""
 
     work: ShardJob
     evaluated: Evaluated | None
-    """None: the shard has no further batch."""
+    """None at the end of a shard."""
     predictions: list[tuple[list[int], Prediction]] = field(default_factory=list)
-    """Per model: its tasks' positions, and its prediction."""
+    """Per model: the positions of its tasks, and its prediction."""
 
 
 def in_order(
     tasks: Sequence[EvaluationTask], count: int, settings: ExecutionConfig
 ) -> list[tuple[int, list[EvaluationTask]]]:
-    """Return the missing shards in order.
+    """Return the missing shards in the order in which this process tries them.
 
-    Every w-th comes first, which are this process's own, then the others', from the far end.
-
-    Processes that start at different moments see different shards missing, so that no fixed part would cover all.
+    This process's own shards (every w-th) come first, then those of other processes from the end. A fixed partition
+    would not cover all shards, since processes that start at different times see different shards missing.
     """
     work = missing(tasks, count)
     own = work[settings.rank :: settings.processes]
@@ -133,7 +132,7 @@ def _predict(work: ShardJob, batch: LoadedBatch | None, preprocessing: Preproces
         return predicted
     start = time.perf_counter()
     truth = truth_of(batch, settings)
-    _ = truth.lightness  # every model needs it: made before the first one's time is taken
+    _ = truth.lightness  # needed by every model, so computed before the timing of the first
     for seconds in evaluated.seconds:
         seconds["prepare"] = time.perf_counter() - start
     by_model: dict[int, list[int]] = {}
@@ -150,7 +149,7 @@ def _predict(work: ShardJob, batch: LoadedBatch | None, preprocessing: Preproces
 
 
 def colorize_samples(task: EvaluationTask, samples: Sequence[Sample], run: Run) -> Iterator[Prediction]:
-    """Yield a task's predictions for some images, a batch at a time."""
+    """Yield a task's predictions for some images, in batches."""
     settings = run.settings
     preprocessing = get_preprocessing(task.scorer.preprocessing)
     for batch in load_batches(
@@ -167,7 +166,7 @@ def colorize_samples(task: EvaluationTask, samples: Sequence[Sample], run: Run) 
 
 
 def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:
-    """Score a batch of every model with every protocol; predictions are let go."""
+    """Score the predictions of every model by every protocol, and release the predictions."""
     evaluated, tasks = predicted.evaluated, predicted.work.tasks
     for positions, colorization in predicted.predictions:
         assert evaluated is not None

@@ -1,7 +1,7 @@
-"""From rows to numbers: metrics with intervals, differences from other models on the same images.
+"""Aggregation of rows to metrics with intervals, and paired differences from other models.
 
-Everything here follows from what was stored. Images count by their statistics (``<metric>.s0``, ``.s1`` ...): one on
-which a metric is not defined (NaN) drops out of that metric alone.
+Everything is computed from stored data. Images count by their statistics (``<metric>.s0``, ``.s1`` ...); an image on
+which a metric is undefined (NaN) is left out of that metric only.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from colorbench.results.rows_parquet import read_rows
 from colorbench.stats import bootstrap, paired_interval, share_of_gap
 
 FEW = 100
-"""Below this effective sample size, intervals were found to undercover."""
+"""Effective sample size below which intervals were found to undercover."""
 TOO_SHORT = f"n_eff is below {FEW}: the interval covers less than 95 %"
 NOT_RESOLVED = "gap not resolved: its own interval contains 0, so no share of it is given"
 
 
 def summarized(protocol: str, scorer: Scorer, rows: Shard) -> tuple[Summary, dict[str, np.ndarray]]:
-    """Return what a scorer says of all rows, and every column (n,) of them: its scores and statistics.
+    """Return a scorer's summary of all rows, and all their columns (n,): scores and statistics.
 
     Raises:
-        RunError: for columns that the rows cannot hold, and statistics that are missing; naming the protocol.
+        RunError: for columns that the rows cannot hold, or missing statistics; naming the protocol.
     """
     summary = scorer.summarize(rows.columns, rows.arrays)
     check_columns(protocol, summary.statistics or {})
@@ -50,16 +50,16 @@ def summarized(protocol: str, scorer: Scorer, rows: Shard) -> tuple[Summary, dic
 def metrics_of(
     specs: Sequence[MetricSpec], columns: Mapping[str, np.ndarray], effective: Mapping[str, float]
 ) -> list[Metric]:
-    """Compute every metric over all images, with its interval where there can be one.
+    """Compute every metric over all images, with an interval where possible.
 
     Args:
-        specs: what to compute.
-        columns: of the rows.
-        effective: effective numbers of images where the protocol knows them better than the statistics tell.
+        specs: metrics to compute.
+        columns: columns of the rows.
+        effective: effective sample sizes by the protocol, in place of those from the statistics.
     """
     metrics = [_metric(spec, statistics_of(columns, spec), effective.get(spec.name)) for spec in specs]
     warning = lightness_warning(columns)
-    # Whether intervals are too short does not matter for numbers of other images.
+    # Undercoverage does not matter for values over other images.
     return metrics if warning is None else [metric.model_copy(update={"warning": warning}) for metric in metrics]
 
 
@@ -104,10 +104,10 @@ def differences_from(
     """Compute paired differences of every comparable metric, candidate minus reference.
 
     Args:
-        other: the other model's name.
-        specs: metrics of both.
+        other: name of the other model.
+        specs: common metrics.
         candidate: content hashes and columns (n,) of the rows; images are paired by content.
-        reference: the same of the other model, (m,).
+        reference: the same for the other model, (m,).
     """
     pairs = paired_positions(candidate[0], reference[0])
     differences = []
@@ -138,11 +138,11 @@ def differences_from_runs(
     specs: Sequence[MetricSpec],
     candidate: tuple[Sequence[str], Mapping[str, np.ndarray]],
 ) -> list[Difference]:
-    """Compute ``differences_from`` finished runs.
+    """Compute paired differences from finished runs.
 
     Args:
-        runs: name of the other model -> its folder.
-        specs: metrics of all.
+        runs: name of the other model -> its run directory.
+        specs: common metrics.
         candidate: content hashes and columns (n,) of the rows.
 
     Raises:
@@ -159,7 +159,7 @@ def differences_from_runs(
 
 
 def curves_of(summary: Summary) -> list[CurvePart]:
-    """Return curves as a record holds them; a curve with a point that is not finite is left out."""
+    """Convert curves to the form of the record; a curve with a point that is not finite is left out."""
     finite = [curve for curve in summary.curves if np.isfinite([*curve.x, *curve.y]).all()]
     return [
         CurvePart(
@@ -176,7 +176,7 @@ def curves_of(summary: Summary) -> list[CurvePart]:
 
 
 def few_images_note(n: int) -> list[str]:
-    """Return the note for so few images that nothing is measured; none for 30 and more."""
+    """Return the note that marks a run on fewer than 30 images as a smoke test; empty otherwise."""
     if n >= bootstrap.MINIMUM_IMAGES:
         return []
     images = "1 image" if n == 1 else f"{n} images"

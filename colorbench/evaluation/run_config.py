@@ -1,4 +1,4 @@
-"""Configuration of a run and of its execution."""
+"""Configuration of a run (``RunConfig``) and of its execution (``ExecutionConfig``)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from colorbench.results import fixed_ids
 
 Save = Literal["none", "gallery", "predictions"]
 LEVELS: tuple[Save, ...] = get_args(Save)
-"""Each keeps what those before it keep, and more."""
+"""Levels of saved images, each including those before it."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class RunConfig:
 
     models: Sequence[str | LoadedModel | object]
     protocols: Sequence[str | object]
-    """Names, with a preset or not (``auc``, ``auc@cic2016``), or objects and classes with a ``spec``."""
+    """Names, optionally with a preset (``auc``, ``auc@cic2016``), or objects or classes with a ``spec``."""
     data: Dataset
-    """What is measured on: the role ``test``."""
+    """Dataset of the evaluation: the role ``test``."""
     roles: Mapping[str, Dataset] = field(default_factory=dict)
-    """Further sets, by role (``train``), for protocols that train something."""
+    """Further datasets by role (``train``), for protocols that train something."""
     gray_policy: GrayPolicy = "keep"
     parameters: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Protocol -> parameter -> value."""
@@ -42,21 +42,21 @@ class RunConfig:
     device: str = "auto"
     dtype: str = "float32"
     threads: int | None = None
-    """None: as torch chooses."""
+    """None for torch's default."""
     workers: int | None = None
-    """Threads that decode; None: one a core, at most 8."""
+    """Decoding threads; None for one per core, at most 8."""
     save: Save = "gallery"
     output: Path = Path("runs")
     resume: bool = True
     baselines: bool = True
-    """Whether gray, constant and truth are run in the same pass."""
+    """Whether gray, constant and ground truth are run in the same pass."""
     limit: int | None = None
     command: tuple[str, ...] = ()
     """The command line, for the record."""
 
 
 def check(request: RunConfig) -> None:
-    """Refuse what no run can do.
+    """Raise for invalid settings.
 
     Raises:
         UserError: naming the flag.
@@ -82,7 +82,7 @@ def check(request: RunConfig) -> None:
 
 @dataclass(frozen=True)
 class ExecutionConfig:
-    """How a pass is executed."""
+    """Settings of the execution of a pass."""
 
     device: torch.device
     dtype: torch.dtype
@@ -92,7 +92,7 @@ class ExecutionConfig:
     gray_policy: GrayPolicy
     threads: int
     gallery: frozenset[str]
-    """Ids whose images are saved."""
+    """Ids of images for which thumbnails are saved."""
     predictions: Mapping[str, str]
     """Id -> path below ``predictions/``."""
     rank: int = 0
@@ -102,17 +102,17 @@ class ExecutionConfig:
 def execution_config(
     request: RunConfig, ids: Sequence[str], threads: int, rank: int, processes: int
 ) -> ExecutionConfig:
-    """Return how a request is executed here.
+    """Return the execution settings for a request in this process.
 
     Args:
-        request: what was asked for.
+        request: the configuration.
         ids: of the images, after any limit.
-        threads: that torch uses.
-        rank: of this process.
-        processes: that share the run.
+        threads: number of torch's threads.
+        rank: rank of this process.
+        processes: number of processes that share the run.
 
     Raises:
-        UserError: for a device that is not there.
+        UserError: for a device that is not available.
     """
     return ExecutionConfig(
         device=devices_and_processes.device_of(request.device),

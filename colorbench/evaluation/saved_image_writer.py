@@ -1,7 +1,7 @@
-"""Saved images of a record: thumbnails, or every prediction at the size of the preprocessing.
+"""Writing of a record's saved images: thumbnails, or all predictions at the size of the preprocessing.
 
-The fixed part of a gallery is the images whose ids have the smallest hash: the same for every model on a set. They
-are written in the pass. A metric's best and worst are known only at the end; those few are colorized once more then.
+The fixed part of a gallery (ids with the smallest hashes) is written during the pass. The best and worst images are
+known only at the end and are then colorized again.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ SIDE = 160
 def incomplete(
     folder: RunDirectory, thumbnails: Iterable[str], predictions: Mapping[str, str]
 ) -> tuple[frozenset[str], dict[str, str]]:
-    """Return which wanted images are not there or damaged: ids of thumbnails, and id -> path of predictions."""
+    """Return the images that are missing or damaged: ids of thumbnails, and id -> path of predictions."""
     small = (id for id in thumbnails if not all(is_complete(folder.thumbnails / name) for name in saved_names(id)))
     large = {id: name for id, name in predictions.items() if not is_complete(folder.predictions / name)}
     return frozenset(small), large
 
 
 def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: frozenset[str]) -> None:
-    """Write prediction, ground truth and gray version of the selected images of a batch."""
+    """Write thumbnails of prediction, ground truth and gray version for selected images of a batch."""
     for i, id in enumerate(colorization.truth.ids):
         if id in wanted:
             prediction, truth, gray = saved_names(id)
@@ -47,30 +47,30 @@ def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: froz
 
 
 def keep_predictions(folder: RunDirectory, colorization: Prediction, names: Mapping[str, str]) -> None:
-    """Write predictions that have a name (see ``prediction_names``) as PNGs, at the preprocessing's size."""
+    """Write predictions with a name (see ``prediction_names``) as PNGs at the size of the preprocessing."""
     for i, id in enumerate(colorization.truth.ids):
         if id not in names:
             continue
         buffer = io.BytesIO()
-        # Level 1: a third of the time of the default for a twentieth more bytes.
+        # Level 1 takes a third of the default's time for 5 % more bytes.
         _image(colorization.rgb8, i).save(buffer, "PNG", compress_level=1)
         folder.write(folder.predictions / names[id], buffer.getvalue(), durable=False)
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """Encode an image as a WebP of at most 160 pixels a side."""
+    """Encode an image as WebP of at most 160 pixels per side."""
     small = image.copy()
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    # Method 2: half the time of the default for a fiftieth more bytes.
+    # Method 2 takes half of the default's time for 2 % more bytes.
     small.save(buffer, "WEBP", quality=85, method=2)
     return buffer.getvalue()
 
 
 def write_index(folder: RunDirectory, saved: Iterable[SavedImage]) -> dict[str, str]:
-    """Write ``thumbnails/index.json`` and return path below the record's folder -> sha256, for every saved file.
+    """Write ``thumbnails/index.json``; return path below the record's folder -> sha256 of every saved file.
 
-    Other images there are removed, for example of files that turned out to be copies of others.
+    Other images in the folder are removed, such as those of copies.
     """
     lines = [image.model_dump() for image in sorted(saved, key=lambda image: id_hash(image.id))]
     folder.write(folder.thumbnails / INDEX_NAME, json.dumps(lines, indent=1).encode())
@@ -84,7 +84,7 @@ def write_index(folder: RunDirectory, saved: Iterable[SavedImage]) -> dict[str, 
 
 
 def write_prediction_list(folder: RunDirectory, names: Iterable[str]) -> dict[str, str]:
-    """Write ``predictions.sha256``, a line a prediction as ``sha256sum`` reads it; the sha256 of that list."""
+    """Write ``predictions.sha256`` in the format of ``sha256sum``; return its path -> sha256."""
     lines, folders = [], set()
     for name in names:
         path = folder.predictions / name

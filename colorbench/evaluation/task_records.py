@@ -1,6 +1,6 @@
-"""The records of tasks: make the missing shards, then of all shards rows, arrays, images and the record, written last.
+"""Completion of tasks: compute missing shards, then write rows, arrays, images and, last, the record.
 
-The process that finds all shards of a task makes its record.
+The process that finds all shards of a task complete writes its record.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from colorbench.results import Record, Shard, copy_notes, record_text
 from colorbench.results.saved_image_index import gallery_reasons, saved_images
 
 Findings = Mapping[int, Sequence[ModelFinding]]
-"""id of a loaded model -> what the check before the pass found."""
+"""id of a loaded model -> findings of the check before the pass."""
 
 
 def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> None:
-    """Make whatever is not there, until every task has its record.
+    """Compute missing shards and records until every task has its record.
 
     Raises:
-        RunError: for a run that failed; finished shards stay.
+        RunError: for a run that failed; finished shards are kept.
     """
     check_scorers(tasks, run)
     findings = check_models(tasks, run)
@@ -41,7 +41,7 @@ def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressLi
         made = next(passes)
         made += sum(_finish(task, in_turn, run, findings) for task in in_turn)
         if not made:
-            time.sleep(0.1)  # another process is at what is left
+            time.sleep(0.1)  # other processes compute the rest
     for task in tasks:
         task.folder.clear_shards()
 
@@ -61,7 +61,7 @@ def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, fin
             _write_record(task, run, baselines, findings.get(id(task.model), ()))
             task.located.close()
     except FileNotFoundError:
-        if not task.folder.finished():  # without locks, another process may finish and clear away meanwhile
+        if not task.folder.finished():  # without locks, another process may have finished it and removed the shards
             raise
     finally:
         lock.release()
@@ -71,7 +71,7 @@ def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, fin
 def _write_record(
     task: EvaluationTask, run: Run, baselines: Mapping[str, RunDirectory], findings: Sequence[ModelFinding]
 ) -> None:
-    """Write the record of a task whose shards are all there.
+    """Write the record of a task whose shards are complete.
 
     Raises:
         RunError: if no image could be evaluated, a shard is damaged, or the disk is full.
@@ -90,11 +90,11 @@ def _record(
     findings: Sequence[ModelFinding],
     started: float,
 ) -> Record:
-    """Return the record of all rows, whose arrays and images are written."""
+    """Build the record from all rows, after arrays and images are written."""
     scorer = task.scorer
     summary, columns = metric_aggregation.summarized(task.spec.name, scorer, rows)
     with ThreadPoolExecutor(max_workers=1) as beside:
-        # Compressing the arrays takes as long as all intervals.
+        # Compressing the arrays takes as long as computing all intervals, so both run in parallel.
         stored = beside.submit(task.folder.write_rows, rows, columns, rows.arrays)
         differences = metric_aggregation.differences_from_runs(baselines, scorer.metrics, (rows.sha256s, columns))
         metrics = metric_aggregation.metrics_of(scorer.metrics, columns, summary.effective_n)
@@ -137,7 +137,7 @@ def _record(
 
 
 def _prediction_notes(task: EvaluationTask, run: Run, rows: Shard) -> list[str]:
-    """Return what must be known of stored predictions; nothing for other models."""
+    """Return notes about stored predictions; empty for other models."""
     if (stored := task.model.stored) is None:
         return []
     sizes = dict(zip(rows.ids, rows.sizes, strict=True))
@@ -152,7 +152,7 @@ def _unit_notes(task: EvaluationTask, run: Run) -> list[str]:
 
 
 def _save_images(task: EvaluationTask, run: Run, rows: Shard, columns: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Complete the saved images and list them; path below the record's folder -> sha256."""
+    """Complete and index the saved images; return path below the record's folder -> sha256."""
     if task.save == "none":
         return {}
     settings, folder = run.settings, task.folder
@@ -161,7 +161,7 @@ def _save_images(task: EvaluationTask, run: Run, rows: Shard, columns: Mapping[s
     reasons = gallery_reasons(rows.ids, headline, columns)
     predictions = [*rows.ids, *(copy.id for copy in rows.copies)] if task.save == "predictions" else []
     paths = {id: settings.predictions[id] for id in predictions}
-    # Which are best and worst is known only now; after a power cut a shard may be there and its images be empty.
+    # The best and worst images are known only now; after a power cut a shard may exist while its images are empty.
     small, large = saved_image_writer.incomplete(folder, reasons, paths)
     lacking = [sample for sample in run.dataset.samples if sample.id in small or sample.id in large]
     for prediction in colorize_samples(task, lacking, run):

@@ -1,4 +1,4 @@
-"""A batch in evaluation: the ground truth, and a model's prediction with its 8-bit rendering."""
+"""Batch data of an evaluation: the ground truth, and a model's prediction with its 8-bit rendering."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from colorbench.models.prediction_units import observed
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """The images of a batch as the preprocessing left them; made once, shared by all models and protocols."""
+    """The preprocessed images of a batch, shared by all models and protocols."""
 
     ids: tuple[str, ...]
     rgb8: Tensor
@@ -27,7 +27,7 @@ class GroundTruth:
     gray: tuple[bool, ...] = ()
     labels: tuple[int | None, ...] = ()
     sha256s: tuple[str, ...] = ()
-    """Of the files: what seeds are made of, where they are known."""
+    """Hashes of the files, from which seeds are derived; empty if unknown."""
 
     @cached_property
     def _apart(self) -> tuple[Tensor, Tensor]:
@@ -50,19 +50,19 @@ class GroundTruth:
 
     @cached_property
     def cached(self) -> dict[str, Tensor]:
-        """Cache of what a protocol computes from the ground truth alone, for the next model; filled by ``shared``."""
+        """Cache of values that protocols compute from the ground truth alone; filled by ``shared``."""
         return {}
 
     @cached_property
     def costs(self) -> SharedCosts:
-        """What the values of ``memo`` took to compute."""
+        """Time that the cached values took to compute."""
         return SharedCosts()
 
     def shared(self, key: str, make: Callable[[], Tensor]) -> Tensor:
-        """Return what follows from the truth alone (nearest bins, say), computed once for all models.
+        """Return a value that depends on the ground truth alone (such as nearest bins), computed once for all models.
 
-        ``make`` gives (N, ...), one entry per image. Each model that uses it is charged for it, as if it were measured
-        alone: otherwise the first model of a run would be the slowest.
+        ``make`` returns (N, ...), one entry per image. The time is charged to each model that uses the value, as if it
+        were evaluated alone; otherwise the first model of a run would be the slowest.
         """
         if key not in self.cached:
             started = time.perf_counter()
@@ -76,43 +76,43 @@ class GroundTruth:
 
 @dataclass
 class SharedCosts:
-    """Seconds of what models share, and what a model that only used it is charged."""
+    """Time of shared computations, and the part that is charged to a model that reused them."""
 
     seconds: dict[str, float] = field(default_factory=dict)
-    """Key of ``GroundTruth.cached`` -> seconds it took."""
+    """Key of ``GroundTruth.cached`` -> seconds."""
     used: set[str] = field(default_factory=set)
     """Keys that were used since ``begin``."""
     charged: float = 0.0
-    """Seconds of those that were there already."""
+    """Seconds of values that were computed before."""
 
     def begin(self) -> None:
-        """Begin with the next model."""
+        """Start accounting for the next model."""
         self.used.clear()
         self.charged = 0.0
 
 
 def disguised(truth: GroundTruth) -> GroundTruth:
-    """Return the same lightness under other ids and other colors; the true colors are overwritten in place.
+    """Return the same lightness with other ids and other colors; the true colors are overwritten in place.
 
-    A model that finds the true colors, wherever it looks in the process, finds the others from then on.
+    A model that searches the process for the true colors finds the other colors from then on.
     """
     lightness, ab = truth.lightness, truth.ab
-    other = -ab + ab.new_tensor([25.0, -35.0]).view(1, 2, 1, 1)  # the opposite hue, and a color where there was none
+    other = -ab + ab.new_tensor([25.0, -35.0]).view(1, 2, 1, 1)  # opposite hue, and a color for gray pixels
     truth.rgb8.copy_(lab_to_rgb8(torch.cat([lightness, other], dim=1)))
     ab.copy_(other)
     for made in ("lab", "cached"):
         truth.__dict__.pop(made, None)
     ids = tuple(f"{hashlib.sha256(id.encode(errors='replace')).hexdigest()[:12]}.png" for id in truth.ids)
     hidden = GroundTruth(ids, truth.rgb8)
-    hidden.__dict__["_apart"] = (lightness, ab)  # made from 8 bits again, the lightness would be another
+    hidden.__dict__["_apart"] = (lightness, ab)  # conversion from 8 bits would change the lightness
     return hidden
 
 
 class Prediction:
-    """The prediction of a model for a batch, in the forms that protocols need; each is computed once, on first use."""
+    """A model's prediction for a batch, in the forms that protocols need, each computed once on first use."""
 
     def __init__(self, truth: GroundTruth, *, ab: Tensor | None = None, rgb8: Tensor | None = None) -> None:
-        """Join a batch with its prediction.
+        """Combine a batch with its prediction.
 
         Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given.
         """
@@ -125,11 +125,11 @@ class Prediction:
 
     @cached_property
     def limits(self) -> tuple[Tensor, Tensor]:
-        """Smallest and largest value of each image, (N,) each, of ab or rgb8 as the model gave it; NaN where one is."""
+        """Smallest and largest value per image, (N,) each, of ab or rgb8 as predicted; NaN if a value is NaN."""
         given = self._ab if self._ab is not None else self._rgb8
         assert given is not None
         values = given.flatten(1)
-        return values.amin(1), values.amax(1)  # `aminmax` by rows takes five times as long
+        return values.amin(1), values.amax(1)  # `aminmax` along rows takes five times as long
 
     @cached_property
     def _seen(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -143,36 +143,36 @@ class Prediction:
 
     @property
     def rgb8(self) -> Tensor:
-        """(N, 3, H, W) uint8: the rendered image, clipped to sRGB and rounded."""
+        """Rendered image, (N, 3, H, W) uint8, clipped to sRGB and rounded."""
         return self._seen[0] if self._rgb8 is None else self._rgb8
 
     @property
     def lightness(self) -> Tensor:
-        """(N, 1, H, W) L of the rendered image."""
+        """L of the rendered image, (N, 1, H, W)."""
         return self._seen[1]
 
     @property
     def ab(self) -> Tensor:
-        """(N, 2, H, W) ab of the rendered image, scored by default."""
+        """Rendered ab, (N, 2, H, W), which is scored by default."""
         return self._seen[2]
 
     @cached_property
     def lab(self) -> Tensor:
-        """(N, 3, H, W) Lab of the rendered image."""
+        """Lab of the rendered image, (N, 3, H, W)."""
         return torch.cat(self._seen[1:], dim=1)
 
     @property
     def given_rgb8(self) -> Tensor | None:
-        """(N, 3, H, W) uint8 as the model gave it; None where it returned ab."""
+        """RGB as predicted, (N, 3, H, W) uint8; None if the model predicts ab."""
         return self._rgb8
 
     @property
     def ab_float(self) -> Tensor:
-        """(N, 2, H, W) ab as the model gave it, out of gamut or not (the variant ``ab=float``)."""
+        """Predicted ab, (N, 2, H, W), possibly out of gamut (variant ``ab=float``)."""
         return self.ab if self._ab is None else self._ab.float()
 
     def unit_statistics(self) -> np.ndarray:
-        """Return what ``models.units`` looks at, (N, 13) float64: whether the units can be those that are wanted."""
+        """Return the statistics for ``models.units``, (N, 13) float64, which detects predictions in wrong units."""
         truth = (self.truth.lightness, self.truth.ab)
         lightness = truth[0] if self._rgb8 is None else self.lightness  # ab alone needs no rendering
         ab = self.ab if self._rgb8 is not None else self.ab_float

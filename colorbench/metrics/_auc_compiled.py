@@ -1,4 +1,4 @@
-"""The statistics of AuC, compiled (see ``colorbench/color/compiled/jit.py``)."""
+"""Per-image AuC statistics, compiled (see ``colorbench/color/compiled/jit.py``)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from colorbench.color.compiled.jit import compiled, f32, f64, i32, i64, u32, u64
 
 _BLOCK = 1024
 SUMS = 4
-"""Sums that neighboring pixels take in turn: adding to one that was just written has to wait for it."""
+"""Number of partial sums that neighboring pixels use in turn: an addition would have to wait for the previous write."""
 _ZERO, _ONE = f32(0), f32(1)
 
 
@@ -50,15 +50,15 @@ def count(predicted: Any, truth: Any, bins: Any, last: int, unit: float, joint: 
 
     Args:
         predicted: (N, 2, n) float32 ab.
-        truth: The same.
-        bins: (N, n) int64, bins of the truth.
+        truth: (N, 2, n) float32 ab of the ground truth.
+        bins: (N, n) int64, bins of the ground truth.
         last: the last threshold.
-        unit: a power of two, that distances are rounded to, so that sums are exact.
+        unit: a power of two, to which distances are rounded, so that sums are exact.
         joint: (N, bins, last + 2) int32 zeros, filled.
         sums: (N, bins, SUMS) int64 zeros, filled with parts of the sums, in units.
 
     Returns:
-        False where a bin is beyond the last one, or a distance is no number; what is filled then tells nothing.
+        False if a bin is out of range or a distance is NaN; the filled arrays are then invalid.
     """
     limit, per_unit = f32(last), f32(1 / unit)
     ceilings, units = np.empty(_BLOCK, np.int32), np.empty(_BLOCK, np.int32)
@@ -81,9 +81,9 @@ def add_up(joint: Any, score: Any, counts: Any, histogram: Any, scores: Any) -> 
 
     Args:
         joint: (N, bins, columns) integers, pixels by bin and ceil(d).
-        score: (columns,) int64, of a pixel.
-        counts: (N, bins) int64, filled with pixels.
-        histogram: (N, columns) int64 zeros, filled with pixels.
+        score: (columns,) int64, score of a pixel.
+        counts: (N, bins) int64, filled with pixel counts.
+        histogram: (N, columns) int64 zeros, filled with pixel counts.
         scores: (N, bins) int64, filled with sums of the score.
     """
     for image in range(joint.shape[0]):

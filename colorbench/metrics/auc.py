@@ -1,15 +1,15 @@
 """Area under the cumulative curve of color error (AuC; paper, section 3.1), raw and rebalanced.
 
-``F(t)`` is the share of pixels whose predicted ab lies within a Euclidean distance ``d <= t`` of the truth. The score
-is the area under ``F`` for t in 0..150, in percent of the largest possible; the truth gives 100. The paper names
-neither step nor rule, and the conventions in use are up to 0.6 points apart, so each has a name:
+``F(t)`` is the share of pixels whose predicted ab lies within a Euclidean distance ``d <= t`` of the ground truth. The
+score is the area under ``F`` for t in 0..150, in percent of the largest possible area; the ground truth scores 100. The
+paper states neither step nor integration rule. The conventions in use differ by up to 0.6 points, so each has a name:
 
 - ``trapezoid``: thresholds 0, 1 ... 150 and the trapezoid rule. The default.
 - ``exact``: the integral itself, 1 - mean(min(d, 150)) / 150.
 
-No loop over thresholds is needed: with steps of 1, all that matters of a pixel is ``ceil(d)``. Everything that is
-summed is a whole number (distances in units of 2^-20), so that sums are exact up to 57 megapixels and depend neither on
-the order of the pixels, nor on the batch, nor on the device.
+No loop over thresholds is needed: with steps of 1, only ``ceil(d)`` of a pixel matters. All summands are integers
+(distances in units of 2^-20), so that sums are exact up to 57 megapixels and independent of pixel order, batch and
+device.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from colorbench.color.compiled.jit import compilable, pixels_of
 LAST_THRESHOLD = 150
 """The last threshold, in ab units (paper: 0 to 150)."""
 CEILINGS = LAST_THRESHOLD + 2
-"""Values of ceil(d), 0 ... 150 and all that is farther."""
+"""Number of values of ceil(d): 0 ... 150, and one for all larger distances."""
 _UNIT = 2.0**-20
 
 Convention = Literal["trapezoid", "exact"]
@@ -57,23 +57,23 @@ def auc(predicted_ab: Tensor, true_ab: Tensor, convention: Convention = "trapezo
     if convention not in get_args(Convention):
         raise ValueError(f"unknown convention {convention!r}: choose from {', '.join(get_args(Convention))}")
     distance = ab_distance(predicted_ab, true_ab).flatten(1)  # (N, H*W)
-    # The score of a pixel in whole units, and how many of them are a full score.
-    if convention == "trapezoid":  # threshold t counts double but for the first and last
+    # The score of a pixel in integer units, and the number of units of a full score.
+    if convention == "trapezoid":  # every threshold counts twice, except the first and the last
         score, full = (
             distance.ceil().mul_(-2).add_(2 * LAST_THRESHOLD + 1).clamp_(0, 2 * LAST_THRESHOLD),
             2 * LAST_THRESHOLD,
         )
     else:
         score, full = _in_units(distance).neg_().add_(LAST_THRESHOLD / _UNIT), round(LAST_THRESHOLD / _UNIT)
-    # Whole numbers below 2^53: this sum is exact, so any order of adding gives the same.
+    # Integers below 2^53: the sum is exact in any order.
     return 100 * score.sum(dim=1, dtype=torch.float64) / (full * distance.shape[1])
 
 
 def ab_distance(predicted_ab: Tensor, true_ab: Tensor) -> Tensor:
     """Compute the Euclidean distance in ab of every pixel.
 
-    Computed in float32 with correctly rounded steps: distances that are whole numbers come out whole (differences of
-    3 and 4 give 5), on every device, so that ``d <= t`` holds there.
+    Computed in float32 with correctly rounded steps, so that integer distances are exact on every device (differences
+    of 3 and 4 give 5) and ``d <= t`` holds for them.
 
     Args:
         predicted_ab: (N, 2, H, W) floating.
@@ -89,10 +89,10 @@ def ab_distance(predicted_ab: Tensor, true_ab: Tensor) -> Tensor:
         raise ValueError(f"expected two (N, 2, H, W), got {tuple(predicted_ab.shape)} and {tuple(true_ab.shape)}")
     dtype = torch.promote_types(torch.promote_types(predicted_ab.dtype, true_ab.dtype), torch.float32)
     difference = predicted_ab.to(dtype) - true_ab.to(dtype)
-    # Separate multiplications and additions: a fused one would round differently from device to device.
+    # Separate multiplications and additions: a fused operation would be rounded differently on some devices.
     squared = difference.mul_(difference)
     distance = _root(squared[:, 0] + squared[:, 1])
-    # Sums of distances cannot cancel: the total is NaN exactly if one of them is.
+    # Distances cannot cancel: the sum is NaN exactly if one of them is.
     if bool(distance.sum().isnan()):
         raise ValueError("ab contains NaN")
     return distance
@@ -100,31 +100,32 @@ def ab_distance(predicted_ab: Tensor, true_ab: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AucStatistics:
-    """All that any convention, any weights of the bins and any curve need of an image; N images."""
+    """Sufficient statistics of N images for every convention, every weighting of the bins, and the curve."""
 
     joint: np.ndarray
-    """(N, 313, 152) integers, pixels by bin of the truth and by ceil(d); the last column: all beyond 150."""
+    """(N, 313, 152) integers: pixels by bin of the ground truth and ceil(d); the last column counts those beyond
+    150."""
     distances: np.ndarray
-    """(N, 313) float64, sum of min(d, 150) by bin of the truth, a multiple of 2^-20."""
+    """(N, 313) float64: sums of min(d, 150) by bin of the ground truth, multiples of 2^-20."""
 
     @property
     def counts(self) -> np.ndarray:
-        """(N, 313) int64, pixels by bin."""
+        """Pixels by bin of the ground truth, (N, 313) int64."""
         return self._sums[0]
 
     @property
     def histogram(self) -> np.ndarray:
-        """(N, 152) int64, pixels by ceil(d)."""
+        """Pixels by ceil(d), (N, 152) int64."""
         return self._sums[1]
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """(N,) int64."""
+        """Pixels per image, (N,) int64."""
         return np.asarray(self.histogram.sum(axis=1))
 
     @property
     def doubled_scores(self) -> np.ndarray:
-        """(N, 313) int64, twice the area under the pixels' steps by the trapezoid rule, by bin: 0..300 a pixel."""
+        """Twice the area under the pixels' steps by the trapezoid rule, by bin, (N, 313) int64: 0..300 per pixel."""
         return self._sums[2]
 
     @cached_property
@@ -157,7 +158,7 @@ def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> 
         counted = _counted(predicted_ab, true_ab, true_bins)
         if counted is not None:
             return counted
-    # On another device or in another type; and where something is wrong, which this finds and names.
+    # For other devices and types, and for invalid input, for which this raises the error.
     distance = ab_distance(predicted_ab, true_ab)  # (N, H, W)
     bins, ceiling = true_bins.flatten(1), distance.ceil().clamp_(max=LAST_THRESHOLD + 1).flatten(1)
     cell = ceiling.long().add_(bins, alpha=CEILINGS)
@@ -185,14 +186,14 @@ def pooled_statistics(
 ) -> np.ndarray:
     """Compute statistics whose sums over images give the (rebalanced) AuC in percent, as S0 / S1.
 
-    An image's pixels count 1/pixels each, so that large images count no more than small ones. Without weights
-    S1 is the number of images: the mean of the images' scores.
+    Each pixel counts 1/pixels of its image, so that large images count no more than small ones. Without weights, S1 is
+    the number of images and the result the mean of the images' scores.
 
     Args:
         scores: (N, 313) score sums by bin.
         counts: (N, 313) pixels by bin.
         full: the score of a pixel without error: 300 for ``AucStatistics.doubled_scores``.
-        weights: (313,) of the bins; all 1 if not given.
+        weights: (313,) weights of the bins; default: all 1.
 
     Returns:
         (N, 2) float64.
@@ -220,15 +221,12 @@ def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.nda
 
 
 def _root(x: Tensor) -> Tensor:
-    # On processors torch's own is off in the last bit for one in seven; numpy's is rounded correctly.
+    # On CPUs, the last bit of torch's square root is wrong for one value in seven; numpy's is correctly rounded.
     return torch.from_numpy(np.sqrt(x.detach().numpy())) if x.device.type == "cpu" else x.sqrt()
 
 
 def _doubled_trapezoid() -> np.ndarray:
-    """Return twice the area under a step from 0 to 1 at ceil(d), (152,).
-
-    By the trapezoid rule, thresholds 0 ... 150.
-    """
+    """Return twice the area under a step from 0 to 1 at ceil(d), (152,), by the trapezoid rule."""
     return np.asarray(np.clip(2 * LAST_THRESHOLD + 1 - 2 * np.arange(CEILINGS), 0, 2 * LAST_THRESHOLD))
 
 
@@ -252,6 +250,6 @@ def _add_up(index: Tensor, values: Tensor, size: int) -> np.ndarray:
     """Sum integer ``values`` (P,) float64 by index, (size,) float64."""
     if index.device.type == "cpu":
         return np.asarray(np.bincount(index.numpy(), weights=values.numpy(), minlength=size))
-    # Adding integers is the same in any order, and index_add_ has a deterministic form where bincount has none.
+    # Integer sums are the same in any order; index_add_ has a deterministic version, bincount has not.
     total = torch.zeros(size, dtype=torch.int64, device=index.device)
     return np.asarray(total.index_add_(0, index, values.long()).cpu(), dtype=np.float64)

@@ -1,13 +1,11 @@
-"""Average precision of a ranking, in the three ways that are in use for PASCAL VOC and elsewhere.
+"""Average precision of a ranking, by the three rules that are in use for PASCAL VOC and elsewhere.
 
-``voc07``   mean over recalls 0, 0.1 ... 1 of the best precision at that recall or beyond: the challenge until 2009.
-``voc10``   area under the envelope (precision made non-increasing in recall): the challenge from 2010 on.
-``sklearn`` sum of precision times the step in recall, without an envelope: scikit-learn's ``average_precision_score``.
+``voc07`` mean over recalls 0, 0.1 ... 1 of the best precision at that recall or higher: VOC challenge until 2009.
+``voc10`` area under the envelope (precision made non-increasing in recall): VOC challenge from 2010 on. ``sklearn`` sum
+of precision times the step in recall, without an envelope: scikit-learn's ``average_precision_score``.
 
-scikit-learn counts; the two rules of the challenge follow from its precision and recall.
-
-Images of equal score are ranked together: at such a place precision and recall are those after all of them, so
-that the order of a file never counts.
+Precision and recall are computed by scikit-learn. Images of equal score are ranked together: precision and recall are
+those after all of them, so that the order of a file does not matter.
 """
 
 from __future__ import annotations
@@ -17,19 +15,19 @@ from typing import Literal, get_args
 import numpy as np
 
 AveragePrecisionRule = Literal["voc07", "voc10", "sklearn"]
-"""How precision is averaged over recall: at 11 levels, over all with its envelope, or over all as it is."""
+"""Rule by which precision is averaged over recall: at 11 levels, over all levels with the envelope, or without it."""
 
 
 def average_precision(
     scores: np.ndarray, positive: np.ndarray, rule: AveragePrecisionRule, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Return average precision in 0..1; NaN where no positive image counts.
+    """Compute average precision in 0..1; NaN without a positive image.
 
     Args:
-        scores: (n,), higher is surer.
+        scores: (n,), higher for more certain.
         positive: (n,) bool.
         rule: see the head of this file.
-        weights: (..., n) how often each image counts (resamples); default: once.
+        weights: (..., n) number of times that each image counts (resamples); default: once.
 
     Returns:
         (...) float64.
@@ -62,11 +60,11 @@ def _of_one(scores: np.ndarray, positive: np.ndarray, rule: AveragePrecisionRule
         return np.nan
     if rule == "sklearn":
         return float(average_precision_score(positive, scores, sample_weight=weights))
-    # Recall falls along the arrays and ends with an added point at recall 0, precision 1, which no threshold gives.
+    # Recall descends along the arrays, which end with an extra point at recall 0, precision 1.
     precision, recall, _ = precision_recall_curve(positive, scores, sample_weight=weights)
     envelope = np.maximum.accumulate(precision[:-1])
     if rule == "voc10":
         return float(-(np.diff(recall) * envelope).sum())
-    # Recall is a quotient of counts: 0.1 must reach 1/10 whatever the last digit.
+    # Recall is a quotient of counts: 1/10 must reach level 0.1 despite rounding.
     reached = [envelope[recall[:-1] >= tenth / 10 - 1e-12] for tenth in range(11)]
     return float(np.mean([best.max(initial=0.0) for best in reached]))

@@ -1,4 +1,4 @@
-"""Chroma: how far colors lie from gray in Lab."""
+"""Mean chroma of an image: the distance of its colors from gray in Lab."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from colorbench.metrics.pixel_mean import image_mean
 def mean_chroma(ab: Tensor) -> Tensor:
     """Compute the mean of sqrt(a^2 + b^2) over the pixels of each image.
 
-    The distance of the image from its gray version: the raw AuC of a gray prediction is 100 - chroma / 1.5 percent.
+    It is the mean distance from the gray version: the raw AuC of a gray prediction is 100 - chroma / 1.5 percent.
 
     Args:
         ab: (N, 2, H, W) floating.
 
     Returns:
-        (N,) float64; a gray image has up to 0.006, as matrix and white point are rounded.
+        (N,) float64; up to 0.006 for a gray image, since matrix and white point are rounded.
 
     Raises:
         ValueError: if the second dimension is not 2.

@@ -48,7 +48,7 @@ def ciede2000(lab_a: Tensor, lab_b: Tensor) -> Tensor:
     a, b = lab_a.to(dtype).contiguous(), lab_b.to(dtype).contiguous()
     if a.device.type != "cpu" or len(a) == 0:
         return _difference(a.movedim(1, 0), b.movedim(1, 0))
-    # One image at a time: its intermediate maps stay in the cache, which takes two thirds of a batch's time.
+    # One image at a time: the intermediate maps stay in the cache, which takes two thirds of the time of a batch.
     return torch.stack([_difference(one, other) for one, other in zip(a, b, strict=True)])
 
 
@@ -67,15 +67,15 @@ def _difference(one: Tensor, other: Tensor) -> Tensor:
     c1, c2 = (a1 * a1 + b1 * b1).sqrt_(), (a2 * a2 + b2 * b2).sqrt_()
     h1, h2 = _hue(a1, b1), _hue(a2, b2)
 
-    # The shorter way round between the hues. Opposite hues are exactly half a turn apart, and rounding half to even
-    # leaves them so, as (10) asks.
+    # The shorter way between the hues. Opposite hues are exactly half a turn apart, and rounding half to even keeps
+    # them so, as (10) requires.
     delta_h = h2 - h1
     delta_h = delta_h - _TURN * (delta_h / _TURN).round_()
     dl, dc = l2 - l1, c2 - c1  # (8, 9)
     dh = 2 * (c1 * c2).sqrt_() * torch.sin(0.5 * delta_h)  # (11)
 
-    # The mean hue halves the shorter way (14). Where a color has no hue it should be the other's, but then dh is 0 and
-    # all that follows from the mean hue is multiplied by it.
+    # The mean hue halves the shorter way (14). If a color has no hue it should be that of the other, but then dh is 0,
+    # and everything that follows from the mean hue is multiplied by it.
     h = h1 + 0.5 * delta_h
     h = h - _TURN * (h / _TURN).floor_()
     l, c = 0.5 * (l1 + l2), 0.5 * (c1 + c2)  # noqa: E741 (the formula's own letters)
@@ -87,7 +87,7 @@ def _difference(one: Tensor, other: Tensor) -> Tensor:
     dl = dl / (1 + 0.015 * l_50 / (20 + l_50).sqrt_())  # (18)
     dc = dc / (1 + 0.045 * c)  # (19)
     dh = dh / (1 + 0.015 * c * t)  # (20)
-    # The form is positive definite but for rounding (22).
+    # The form is positive definite up to rounding (22).
     return (dl * dl + dc * dc + dh * dh + rotation * dc * dh).clamp_min_(0).sqrt_()
 
 

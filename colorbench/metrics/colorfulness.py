@@ -1,14 +1,14 @@
-"""Colorfulness, in the two forms that are in use under one name.
+"""Colorfulness of an image, in the two forms that are published under this name.
 
-Both look at two opponent channels of 8-bit sRGB, rg = R - G and yb = (R + G) / 2 - B, and give
-``sqrt(std_rg^2 + std_yb^2) + 0.3 sqrt(mean_rg^2 + mean_yb^2)`` with the population's standard deviation:
+Both use two opponent channels of 8-bit sRGB, rg = R - G and yb = (R + G) / 2 - B, and compute ``sqrt(std_rg^2 +
+std_yb^2) + 0.3 sqrt(mean_rg^2 + mean_yb^2)`` with the population's standard deviation:
 
 - ``cf_hs``, the published one, on the signed channels. D. Hasler, S. Suesstrunk, "Measuring colourfulness in natural
   images", SPIE 5007, 2003: the metric M^(3). About 15 is slightly, 33 moderately, 59 quite, 109 extremely colorful.
 - ``cf_abs`` takes absolute values of both channels first. It came from a tutorial (PyImageSearch, "Computing image
   colorfulness") into the evaluation code of CT2, ColorFormer and DDColor, whose tables report it.
 
-On 500 ImageNet images the means are 39.3 and 36.2: a figure without the form's name says little.
+On 500 ImageNet images the means are 39.3 and 36.2: a value without the name of the form says little.
 """
 
 from __future__ import annotations
@@ -56,10 +56,7 @@ def cf_abs(rgb8: Tensor) -> Tensor:
 
 
 def _opponents(rgb8: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (N, P) rg and (N, P) twice yb.
-
-    They are integers, so that every sum of them is exact.
-    """
+    """Return (N, P) rg and (N, P) 2 yb as integers, so that every sum of them is exact."""
     if rgb8.dtype != torch.uint8 or rgb8.dim() != 4 or rgb8.shape[1] != 3 or rgb8.shape[2] * rgb8.shape[3] == 0:
         raise ValueError(f"expected (N, 3, H, W) uint8, got {tuple(rgb8.shape)} {rgb8.dtype}")
     r, g, b = rgb8.flatten(2).float().unbind(1)

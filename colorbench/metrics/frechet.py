@@ -1,9 +1,10 @@
-"""Fréchet distance between two sets of features, each taken as a normal distribution.
+"""Fréchet distance (as in FID) between two sets of features, each modeled as a normal distribution.
 
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2))
 
 Source: Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter, "GANs trained by a two time-scale update rule", NIPS 2017
-(FID, with Inception features). Its bias grows as the number of images falls: it is not comparable across n.
+(FID, with Inception features). Its bias grows as the number of images falls, so values for different n are not
+comparable.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Moments:
     mean: np.ndarray
     """(d,) float64."""
     covariance: np.ndarray
-    """(d, d) float64, of a sample (n - 1)."""
+    """(d, d) float64, sample covariance (n - 1)."""
 
 
 def moments(features: np.ndarray) -> Moments:
@@ -51,7 +52,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     """Return the Fréchet distance, 0 or more.
 
     Raises:
-        ValueError: for features of other lengths.
+        ValueError: for features of different lengths.
     """
     if a.mean.shape != b.mean.shape:
         raise ValueError(f"features of different dimensions, {len(a.mean)} and {len(b.mean)}")

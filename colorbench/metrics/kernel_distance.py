@@ -27,7 +27,7 @@ def paired_kernel_distance(features: np.ndarray, reference: np.ndarray) -> np.nd
     """Return the pseudo-values of the U-statistic over images; their mean is the paired kernel distance.
 
     Args:
-        features: (n, d) of the predictions; read in blocks, so that it may lie on disk.
+        features: (n, d) of the predictions; read in blocks, so it may be a memory map.
         reference: (n, d) of the ground truths, in the same order.
 
     Returns:
@@ -73,7 +73,7 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
         (n,) float64; NaN for fewer than 2 images on either side.
 
     Raises:
-        ValueError: for features of another length.
+        ValueError: for features of different lengths.
     """
     if features.ndim != 2 or features.shape[1:] != reference.shape[1:]:
         raise ValueError(f"expected (n, d) and (m, d), got {features.shape} and {reference.shape}")
@@ -86,7 +86,7 @@ def kernel_distance(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
 
 
 def _row_means(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n,) mean kernel of each row of ``a`` with the rows of ``b``; without itself where both are the same array."""
+    """Compute (n,) mean kernels of each row of ``a`` with the rows of ``b``; a row is not compared with itself."""
     sums, same = np.zeros(len(a)), a is b
     for i, rows in _blocks(len(a)):
         x = _float64(a, rows)
@@ -99,7 +99,8 @@ def _row_means(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    # Of x @ x.T numpy computes half; the copy makes all products alike, so that equal features give exactly 0.
+    # numpy computes only half of x @ x.T; with the copy all products are computed alike, so that equal features give
+    # exactly 0.
     values = x @ np.ascontiguousarray(y.T)
     values /= x.shape[1]
     values += 1

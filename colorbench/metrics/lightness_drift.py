@@ -1,7 +1,7 @@
-"""How far the lightness that is seen moved from the lightness that the model was given.
+"""Lightness drift: the difference between the lightness of the rendered prediction and that of the input.
 
-A colorizer keeps L and adds ab. But many pairs of a light or dark L and a strong ab lie outside sRGB, and clipping the
-channels to 0..1 changes the lightness: "L is preserved" does not hold for what is seen.
+A colorizer keeps L and adds ab. Many pairs of a light or dark L and a strong ab lie outside sRGB, and clipping to the
+gamut changes the lightness, so L is not preserved in the rendered image.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from colorbench.metrics.pixel_mean import image_mean
 def lightness_drift(rendered: Tensor, given: Tensor) -> Tensor:
     """Compute the mean absolute difference of lightness of each image, in units of L (0..100).
 
-    Rounding to 8 bits alone moves L a little in almost every pixel, so that only the truth itself has 0.
+    Rounding to 8 bits changes L a little in almost every pixel, so only the ground truth itself has 0.
 
     Args:
         rendered: (N, 1, H, W) CIE L of the rendered image.

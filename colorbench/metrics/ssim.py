@@ -1,8 +1,8 @@
-"""Structural similarity (SSIM) on 8-bit sRGB, each channel by itself.
+"""Structural similarity (SSIM) on 8-bit sRGB, computed per channel.
 
 Source: Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment: from error visibility to structural similarity",
-IEEE TIP 13 (4), 2004. SSIM compares local luminance, contrast and structure. Where the lightness is given, as in
-colorization, all three are nearly fixed, so that SSIM says little about color.
+IEEE TIP 13 (4), 2004. SSIM compares local luminance, contrast and structure. In colorization the lightness is given and
+nearly determines all three, so SSIM says little about color.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Window = Literal["gaussian", "uniform7"]
 
 K1, K2 = 0.01, 0.03
 SIGMA = 1.5
-_CENTER = 128.0  # subtracted before squaring, so that little is lost where squares are subtracted
+_CENTER = 128.0  # subtracted before squaring, to limit cancellation where squares are subtracted
 
 
 def ssim(rgb8_a: Tensor, rgb8_b: Tensor, *, window: Window = "gaussian", data_range: float = 255.0) -> Tensor:
-    """Return the SSIM of each image: the mean over the three channels and over all windows within the image.
+    """Compute the SSIM of each image: the mean over the three channels and over all windows within the image.
 
     Args:
         rgb8_a: (N, 3, H, W) uint8.
@@ -44,7 +44,7 @@ def ssim(rgb8_a: Tensor, rgb8_b: Tensor, *, window: Window = "gaussian", data_ra
     if not data_range > 0:
         raise ValueError(f"the data range must be positive, got {data_range}")
     of_image = _compiled if rgb8_a.device.type == "cpu" else _by_tensors
-    # One image at a time: a matrix product may round otherwise where more rows take part.
+    # One image at a time: matrix products of other sizes may be rounded differently.
     values = [of_image(a, b, window, data_range) for a, b in zip(rgb8_a, rgb8_b, strict=True)]
     return torch.stack(values) if values else torch.empty(0, dtype=torch.float64, device=rgb8_a.device)
 
@@ -91,7 +91,7 @@ def _gaussian() -> Tensor:
 
 
 def _band(taps: Tensor, side: int, like: Tensor) -> Tensor:
-    """(side, side - taps + 1): the filter along one axis as a matrix, which is faster than a convolution here."""
+    """Return the filter along one axis as a matrix (side, side - taps + 1), which is faster than a convolution here."""
     count = side - len(taps) + 1
     matrix = torch.zeros(side, count, dtype=torch.float64)
     for i, tap in enumerate(taps):

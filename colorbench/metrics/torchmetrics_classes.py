@@ -1,8 +1,8 @@
-"""Metrics as torchmetrics classes, for a validation loop: ``update``, ``compute``, ``reset``.
+"""Metrics as torchmetrics classes with ``update``, ``compute`` and ``reset``, for validation loops.
 
 Each takes two batches of rendered images, (N, 3, H, W) uint8 sRGB (``colorbench.color.lab_to_rgb8`` renders Lab), sums
-two statistics of each image over the updates, and computes their ratio, as the protocols do. States are float64 sums,
-which torchmetrics adds up over processes. Every image counts once, whatever the batches.
+two per-image statistics over the updates, and computes their ratio, as the protocols do. States are float64 sums, which
+torchmetrics adds over processes. Every image counts once, independent of the batches.
 
 torchmetrics is optional: ``pip install 'colorbench[torchmetrics]'``.
 
@@ -51,10 +51,10 @@ COLORLESS = 1.0
 
 
 class RatioMetric(Metric):
-    """Sum of one per-image statistic over the sum of another; subclasses give both.
+    """Base class: the sum of one per-image statistic over the sum of another; subclasses compute both.
 
-    The names of the states are the metric's own: a ``MetricCollection`` lets metrics whose states have equal names and
-    values after the first update share them from then on.
+    State names are unique per metric: a ``MetricCollection`` shares states between metrics if names and values are
+    equal after the first update.
     """
 
     full_state_update = False
@@ -64,7 +64,7 @@ class RatioMetric(Metric):
         """Start at zero.
 
         Args:
-            state: what tells this metric's states from those of others.
+            state: prefix that distinguishes the states of this metric from those of others.
             kwargs: torchmetrics' own (``dist_sync_on_step``, ``sync_on_compute`` ...).
         """
         super().__init__(**kwargs)
@@ -118,7 +118,7 @@ class PSNR(RatioMetric):
 
 
 class SSIM(RatioMetric):
-    """Mean over images of SSIM, each channel by itself; images smaller than the window left out; see ``ssim``."""
+    """Mean over images of SSIM, computed per channel; images smaller than the window are left out; see ``ssim``."""
 
     higher_is_better = True
 
@@ -152,7 +152,7 @@ class CIEDE2000(RatioMetric):
 
 
 class Colorfulness(RatioMetric):
-    """Mean over predictions of colorfulness; the target is not looked at. See ``cf_hs`` and ``cf_abs``."""
+    """Mean over predictions of colorfulness; the target is not used. See ``cf_hs`` and ``cf_abs``."""
 
     higher_is_better = None
 
@@ -177,7 +177,7 @@ class Colorfulness(RatioMetric):
 
 
 class MeanChroma(RatioMetric):
-    """Mean over predictions of mean chroma, in units of ab; the target is not looked at. See ``mean_chroma``."""
+    """Mean over predictions of mean chroma, in units of ab; the target is not used. See ``mean_chroma``."""
 
     higher_is_better = None
 
@@ -191,7 +191,7 @@ class MeanChroma(RatioMetric):
 
 
 class ChromaRatio(RatioMetric):
-    """Chroma of the predictions in percent of the ground truth's; images without color (chroma below 1) left out."""
+    """Chroma of the predictions in percent of the ground truth's, without images of chroma below 1."""
 
     higher_is_better = None
 
@@ -261,9 +261,9 @@ class AuC(RatioMetric):
 
 
 class RebalancedAuC(RatioMetric):
-    """AuC in percent in which a pixel weighs as the bin of its true color, pooled over images.
+    """Class-rebalanced AuC in percent, pooled over images: a pixel has the weight of the bin of its true color.
 
-    ``lam`` 0.1 is ``auc_rebalanced_stable``, the score that models are compared by; 0 is the paper's.
+    ``lam`` 0.1 gives ``auc_rebalanced_stable``, by which models are compared; 0 is the paper's choice.
     """
 
     higher_is_better = True
@@ -299,5 +299,5 @@ def _mean_of(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _state(name: str, parameter: float) -> str:
-    """Return a name for states, which are attributes, that differs with the parameter."""
+    """Return a prefix of state names (which become attributes) that depends on the parameter."""
     return f"{name}_{parameter:g}".replace(".", "_").replace("-", "_")

@@ -1,4 +1,4 @@
-"""Adapters that give the long interface to models that have the short one."""
+"""Adapters from the short model interface (``colorize``) to the long one (``colorize_batch``)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from colorbench.models.model_card import ModelCard
 
 
 class SimpleColorizerAdapter:
-    """A SimpleColorizer made to look like a Colorizer, with all capabilities that it has."""
+    """Adapter that makes a SimpleColorizer a Colorizer and forwards its capabilities."""
 
     def __init__(self, model: Any, colorize: Callable[[Tensor], Tensor] | None = None) -> None:
-        """Wrap a model; ``colorize`` is given where the method has another name, such as a network's ``forward``."""
+        """Wrap a model; ``colorize`` is given if the method has another name, such as a network's ``forward``."""
         self.model: Any = model
         self.card: ModelCard = model.card
         self._colorize = colorize
-        # On the instance, each only where the model has it: ``isinstance`` looks for the attribute.
+        # Set on the instance, only for methods that the model has: ``isinstance`` checks for the attribute.
         for name in FORWARDED:
             if callable(method := getattr(model, name, None)):
                 setattr(self, name, method)
@@ -30,11 +30,11 @@ class SimpleColorizerAdapter:
 
     @property
     def decoding(self) -> Mapping[str, object]:
-        """The model's own, where it predicts a distribution."""
+        """Decoding of the model, if it predicts a distribution."""
         return getattr(self.model, "decoding", None) or {}
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """Predict by the short form; the engine checks shape and values."""
+        """Predict a batch by the model's short form; the engine checks shape and values."""
         colorize = self.model.colorize if self._colorize is None else self._colorize
         return ColorPrediction(ab=colorize(inputs.lightness))
 
@@ -44,7 +44,7 @@ class SimpleColorizerAdapter:
 
 
 def as_colorizer(model: Any, name: str) -> Colorizer:
-    """Return what the engine can run, from what a plugin gave: checked, and wrapped where it has the short form.
+    """Check a plugin's model and return it as a Colorizer, wrapped if it has the short form.
 
     Raises:
         UserError: naming the model and what it lacks.

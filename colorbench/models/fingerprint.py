@@ -1,9 +1,8 @@
-"""The one fingerprint of a model: two models with equal fingerprints give equal predictions.
+"""Model fingerprints: models with equal fingerprints give equal predictions.
 
-It has the model's name, how its predictions are decoded, a hash over all that it holds (see ``state_hash``), and a hash
-over its code (see ``source_code_hashes``). Everything that is stored (shards, records, features, checkpoints) belongs
-to one fingerprint. A model that cannot be compared, since it holds what has no readable content, is *not reusable*: it
-is measured each time it is asked for.
+A fingerprint consists of the model's name, its decoding, a hash of its state (see ``state_hash``), and a hash of its
+code (see ``source_code_hashes``). Shards, records, features and checkpoints belong to one fingerprint. A model whose state
+cannot be read and compared is *not reusable*: it is evaluated again in each run.
 """
 
 from __future__ import annotations
@@ -25,47 +24,47 @@ from colorbench.storage.source_code_hashes import UnknownCode, code_digest, fore
 
 LIBRARY = Path(__file__).resolve().parents[1]
 NO_NUMBERS = ("cli", "reporting", "verification", "testing")
-"""Packages of colorbench that show or check numbers and make none."""
+"""Packages of colorbench that display or check numbers and compute none."""
 
 
 @dataclass(frozen=True)
 class ModelFingerprint:
-    """What decides a model's predictions."""
+    """Fingerprint of a model: everything that determines its predictions."""
 
     name: str
-    """The name of a model independent of its location: a file or folder without its parents."""
+    """Name of the model without the parent folders of a file or folder."""
     decoding: Mapping[str, Any]
     weights: str
-    """sha256 over all that the colorizer holds; of stored images over their files."""
+    """sha256 over the state of the colorizer; for stored predictions, over their files."""
     code: str
-    """sha256 over the code of its class, and what that imports from its own package or folder."""
+    """sha256 over the code of its class and of what it imports from its own package or folder."""
     reusable: bool = True
     reasons: tuple[str, ...] = ()
-    """Why it is not reusable."""
+    """Reasons why results are not reusable."""
     package: str | None = None
     version: str | None = None
     file: str | None = None
-    """sha256 of the weights file, where it is known."""
+    """sha256 of the weights file, if known."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a record says of the model, too."""
+        """The parts that a record also states about the model."""
         about = {"package": self.package, "version": self.version, "weights_sha256": self.file}
         return {"name": self.name, **about, "decoding": self.decoding}
 
 
 def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
-    """Compute the fingerprint of a model as it is now.
+    """Compute the fingerprint of a model in its present state.
 
-    Its weights are read, which takes about a second a gigabyte.
+    All weights are read, which takes about a second per gigabyte.
     """
     colorizer = model.colorizer.model if isinstance(model.colorizer, SimpleColorizerAdapter) else model.colorizer
     name = canonical_name(model.full_name)
     if isinstance(colorizer, ImageFolderModel):
-        # Their hash is that of the image files; what makes predictions of them is colorbench itself.
+        # The hash of the image files is enough; the code that reads them is colorbench itself.
         return ModelFingerprint(name, model.decoding, model.weights_sha256 or "", "", file=model.weights_sha256)
     if isinstance(colorizer, OnnxColorizer):
-        # A session has no readable content; its file and contract decide all.
+        # The session cannot be read; file and contract determine everything.
         return ModelFingerprint(name, model.decoding, colorizer.fingerprint, "", file=model.weights_sha256)
     code, reasons = object_code(colorizer)
     weights, opaque = state_digest(model.colorizer, root=_folder(type(colorizer)))
@@ -75,9 +74,9 @@ def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
 
 
 def canonical_name(name: str) -> str:
-    """Return a model's name without the folders above its file or folder.
+    """Return a model's name without the parent folders of its file or folder.
 
-    ``images:x`` and ``a.py:M`` wherever they lie.
+    ``images:x`` and ``a.py:M`` are the same in every location.
     """
     if ":" not in name:
         return name
@@ -85,13 +84,13 @@ def canonical_name(name: str) -> str:
 
 
 def object_code(value: Any) -> tuple[str, tuple[str, ...]]:
-    """Return (sha256 of the code of an object's class, reasons why it cannot be known)."""
+    """Return (sha256 of the code of an object's class, reasons why it is unknown)."""
     files = set()
     for kind in type(value).__mro__:
         if foreign(kind.__module__) and kind.__module__ != "__main__":
             continue
         file = getattr(sys.modules.get(kind.__module__), "__file__", None)
-        # The class of a notebook or a prompt has no file: what it holds tells its source.
+        # A class from a notebook or prompt has no file; its source is hashed with its state.
         if file is not None and Path(file).is_file():
             files.add(Path(file))
     try:
@@ -101,36 +100,36 @@ def object_code(value: Any) -> tuple[str, tuple[str, ...]]:
 
 
 def protocol_code(protocol: Any) -> tuple[str, tuple[str, ...]]:
-    """Return (sha256 of the code and state of a protocol or scorer, reasons why it cannot be known)."""
+    """Return (sha256 of the code and state of a protocol or scorer, reasons why it is unknown)."""
     code, reasons = object_code(protocol)
     state, opaque = state_digest(protocol, root=_folder(type(protocol)))
     return hashlib.sha256(f"{code} {state}".encode()).hexdigest(), (*reasons, *opaque)
 
 
 def library_code() -> str:
-    """Return the sha256 of colorbench's own code, as far as it decides numbers."""
+    """Return the sha256 of colorbench's own code, without the packages that compute no numbers."""
     return package_digest(LIBRARY, NO_NUMBERS)
 
 
 def model_identity(model: LoadedModel, fingerprint: ModelFingerprint | None = None) -> dict[str, Any]:
-    """Return what decides a model's features: all that it holds, its code, and colorbench's.
+    """Return everything that determines a model's features: its state, its code, and colorbench's code.
 
     Args:
-        model: before it is cast to another dtype.
-        fingerprint: of it, where it was made already.
+        model: a model that was not cast to another dtype.
+        fingerprint: its fingerprint, if computed already.
     """
     found = fingerprint or model_fingerprint(model)
     return {
         "weights": found.weights,
         "code": found.code,
         "colorbench": library_code(),
-        # What cannot be compared is never read back.
+        # Features of a model that cannot be compared are never read back.
         **({} if found.reusable else {"once": uuid4().hex}),
     }
 
 
 def deciding_identity(model: LoadedModel) -> dict[str, Any]:
-    """Return what of a model decides its predictions, for keys of whatever is built from them."""
+    """Return what determines a model's predictions, for keys of data that are computed from them."""
     found = model_fingerprint(model)
     decides = {"name": found.name, "weights": found.weights, "code": found.code, "decoding": found.decoding}
     return {**decides, "colorbench": library_code()}

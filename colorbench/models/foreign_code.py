@@ -1,7 +1,6 @@
-"""Run foreign code (plugins).
+"""Guards around plugin code: errors become one line, and changes of process-wide state are undone.
 
-Whatever it raises becomes one line, and what it changes for the whole process (working directory, default dtype,
-TF32 ...) is put back.
+Process-wide state is, for example, the working directory, the default dtype, or TF32.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from colorbench.registry import describe
 
 @contextlib.contextmanager
 def one_line(what: str, *, where: str | None = None, hint: str | None = None, run: bool = False) -> Iterator[None]:
-    """Turn what the code inside raises into one line, and put back what it changes for the process.
+    """Turn exceptions of the enclosed code into one line, and restore the process-wide state.
 
     Args:
-        what: how the line begins: ``"my/model failed"``.
-        where: the image or file, for the line.
-        hint: what to do.
-        run: whether the failure is that of a run (exit code 1) and not of its input (2). Code that ends the program
-            is always a failure of the run.
+        what: begin of the line, such as ``"my/model failed"``.
+        where: the image or file.
+        hint: how to fix it.
+        run: whether it is a failure of the run (exit code 1) or of its input (2). Code that ends the program is always
+            a failure of the run.
 
     Raises:
-        UserError: in place of every exception but a ``KeyboardInterrupt``, which is the user's.
+        UserError: in place of every exception except ``KeyboardInterrupt``.
     """
     try:
         with process_state_kept():
@@ -43,16 +42,16 @@ def one_line(what: str, *, where: str | None = None, hint: str | None = None, ru
     except Exception as error:
         kind = RunError if run else UserError
         raise kind(f"{what}: {describe(error)}", where=where, hint=hint) from error
-    except BaseException as error:  # SystemExit above all: scripts end the program where a file is missing
+    except BaseException as error:  # includes SystemExit: scripts end the program if a file is missing
         raise RunError(f"{what}: {ended(error)}", where=where, hint=_HINT_EXIT) from error
 
 
 @contextlib.contextmanager
 def process_state_kept() -> Iterator[None]:
-    """Put back what code changes for the whole process, where another model's or a protocol's numbers depend on it.
+    """Restore process-wide state on which the numbers of other models or protocols depend.
 
-    The working directory, the defaults of torch for dtype and device, the precision of matrix products, numpy's error
-    handling, and whether Pillow takes half a file for an image. Research code sets these when it is imported.
+    Restored are the working directory, torch's default dtype and device, the precision of matrix products, numpy's
+    error handling, and whether Pillow accepts truncated files. Research code sets these when it is imported.
     """
     folder = os.getcwd()
     dtype, device = torch.get_default_dtype(), torch.get_default_device()
@@ -72,7 +71,7 @@ def process_state_kept() -> Iterator[None]:
             torch.set_default_device(None if device.type == "cpu" else device)
         torch.set_float32_matmul_precision(precise)
         now = (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled())
-        if now != (deterministic, warn_only):  # this call imports torch's compiler, which takes seconds
+        if now != (deterministic, warn_only):  # this call would import torch's compiler, which takes seconds
             torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         for (owner, name), value in zip(flags, before, strict=True):
             if getattr(owner, name) != value:
@@ -86,7 +85,7 @@ _HINT_EXIT = (
 
 
 def ended(error: BaseException) -> str:
-    """Return the message that code ended the program, with its exit code or last message."""
+    """Format the message that code ended the program, with its exit code or last message."""
     if not isinstance(error, SystemExit):
         return describe(error)
     message = " ".join(str(getattr(error, "last_message", "") or "").split())
@@ -100,10 +99,10 @@ def ended(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def usage_deferred() -> Iterator[None]:
-    """Hold back the usage text of a parser of options that ends the program; its last line goes into the exception.
+    """Hold back the usage text of an option parser that ends the program; its last line goes into the exception.
 
-    Research code often parses ``sys.argv`` when it is imported or a model is made. The options there are colorbench's,
-    so the parser prints its usage and exits. Nothing else is held back: a progress bar is seen at once.
+    Research code often parses ``sys.argv`` when it is imported or a model is created. The options are colorbench's, so
+    the parser prints its usage and exits. Other output, such as a progress bar, is not delayed.
     """
     held = _HeldBack(sys.stderr)
     with contextlib.redirect_stderr(held):
@@ -119,7 +118,7 @@ def usage_deferred() -> Iterator[None]:
 
 
 class _HeldBack:
-    """A stream that passes everything on until a text begins with ``usage:``."""
+    """A stream that forwards everything until a text begins with ``usage:``."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -132,7 +131,7 @@ class _HeldBack:
         return int(self._stream.write(text) or 0)
 
     def release(self) -> None:
-        """Pass on what was held back."""
+        """Forward the text that was held back."""
         if self.text:
             self._stream.write("".join(self.text))
             self.text.clear()

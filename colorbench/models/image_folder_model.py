@@ -1,8 +1,8 @@
-"""``images:DIR``: the predictions that another program made, measured like any model.
+"""``images:DIR``: a model that reads stored predictions of another program from a folder.
 
-``data.names`` says which file belongs to which image. A prediction has the size of its image, or another size of the
-same aspect ratio, and is then resized; or the size that the preprocessing gives, which is taken as it is. Any other is
-refused: nobody knows how it was cut.
+Files are matched with images by ``data.names``. A prediction has the size of its image or another size of the same
+aspect ratio, and is resized; or the size of the preprocessing, and is used unchanged. Other sizes are refused, since
+the crop is unknown.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from colorbench.storage import file_sha256
 
 Size = tuple[int, int]
 Fit = Literal["same", "scaled", "preprocessed", "turned", "other"]
-"""A prediction's size beside its image's: equal, of equal aspect ratio, what the preprocessing gives, turned by 90
-degrees, or none of these."""
+"""Size of a prediction relative to its image: equal, of equal aspect ratio, equal to that of the preprocessing, turned
+by 90 degrees, or none of these."""
 ASPECT_TOLERANCE = 0.01
 DECODERS = min(8, os.cpu_count() or 1)
 """Threads that decode the predictions of a batch."""
 
 
 def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
-    """Return how the size (H, W) of a prediction fits that of its image."""
+    """Classify the size (H, W) of a prediction relative to that of its image."""
     if prediction == image:
         return "same"
     if preprocessing.size and prediction == (preprocessing.size, preprocessing.size):
@@ -50,7 +50,7 @@ def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
 
 
 def same_aspect(one: Size, other: Size) -> bool:
-    """Return whether two sizes have one aspect ratio, within 1 % or the rounding of both sides to whole pixels."""
+    """Return whether two sizes have the same aspect ratio, within 1 % or rounding to whole pixels."""
     (h, w), (height, width) = one, other
     rounded = max((h - 1) / height, (w - 1) / width) < min((h + 1) / height, (w + 1) / width)
     return rounded or abs(w * height / (h * width) - 1) <= ASPECT_TOLERANCE
@@ -60,11 +60,12 @@ class ImageFolderModel:
     """A folder of images as a colorizer."""
 
     def __init__(self, folder: Path, manifest: Path | None = None) -> None:
-        """List the names of a folder; no image is read.
+        """List the image files of a folder; no image is read.
 
         Args:
-            folder: of predictions.
-            manifest: of the inputs that they were made from, or the folder of these; None: one that lies in ``folder``.
+            folder: folder of predictions.
+            manifest: manifest of the gray inputs, or the folder of the inputs; None: a manifest in ``folder``, if there
+                is one.
 
         Raises:
             UserError: for a folder that is missing or without images, and a manifest that is missing or damaged.
@@ -73,7 +74,7 @@ class ImageFolderModel:
             raise UserError("no such folder of images", where=str(folder), hint="write images:FOLDER")
         check_name(str(folder), "a folder")
         self.manifest_file = find_manifest(folder, manifest)
-        """Where the manifest of the inputs lies, where there is one."""
+        """File of the manifest of the inputs; None without one."""
         self.manifest = None if self.manifest_file is None else read_manifest(self.manifest_file)
         contents = walk(folder, used=frozenset() if self.manifest_file is None else frozenset({self.manifest_file}))
         remark = contents.remark()
@@ -87,20 +88,20 @@ class ImageFolderModel:
             notes="Predictions of another program; weights_sha256 is a hash of the files. Lossy formats cost accuracy.",
         )
         self.headers: dict[str, Header] = {}
-        """Id -> header of its prediction, once they are prepared."""
+        """Id -> header of its prediction, after ``prepare``."""
         self.sha256s: dict[str, str] = {}
         """Id -> sha256 of the bytes of its prediction."""
         self._passed_over = [] if remark is None else [remark]
         self.remarks: list[str] = []
-        """What a user must know of how files were found, once they are prepared."""
+        """Remarks for the user about the matching of files, after ``prepare``."""
         self._found: dict[str, Path] = {}
         self._paths = {image.id: image.path for image in contents.images}
 
     def prepare(self, ids: Iterable[str]) -> str:
-        """Find the prediction of every image; return a hash of ids and predictions, in place of a weights hash.
+        """Find the prediction of every image; return a hash of ids and predictions, used as weights hash.
 
         Raises:
-            RunError: if predictions are missing, unreadable, or two could be meant: with their number and the first.
+            RunError: if predictions are missing, unreadable or ambiguous, with their number and the first.
         """
         found = self._match(tuple(ids))
         digest = hashlib.sha256()
@@ -115,11 +116,11 @@ class ImageFolderModel:
         return digest.hexdigest()
 
     def path_of(self, id: str) -> Path:
-        """Return the file of a prediction that was prepared."""
+        """Return the file of a prediction, after ``prepare``."""
         return self._found[id]
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """Read the predictions at the inputs' size."""
+        """Read the predictions of a batch at the size of the inputs."""
         if any(id not in self._found for id in inputs.ids):
             self._found |= self._match(inputs.ids)
         height, width = inputs.lightness.shape[-2:]
@@ -148,7 +149,7 @@ class ImageFolderModel:
             what = f"a prediction of {shown(given)} does not fit its image of {shown(own)}"
             raise RunError(what, where=str(path), hint=SIZES)
         if chosen is not None and chosen.size:
-            return chosen.apply(rgb)  # cropped and resized as its image is
+            return chosen.apply(rgb)  # cropped and resized like its image
         return np.asarray(Image.fromarray(rgb).resize((size[1], size[0]), Image.Resampling.BICUBIC))
 
     def _match(self, ids: Sequence[str]) -> dict[str, Path]:

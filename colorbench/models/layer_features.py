@@ -1,4 +1,4 @@
-"""Layers of a model, and how their maps become rows of numbers."""
+"""Feature extraction from the layers of a model: choice of layers and pooling of their maps to vectors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from colorbench.errors import UserError
 
 
 def modules_of(colorizer: object) -> dict[str, nn.Module]:
-    """Return the networks of a colorizer: itself, or its attributes, by name."""
+    """Return the networks of a colorizer by name: itself, or its attributes."""
     if isinstance(colorizer, nn.Module):
         return {"": colorizer}
-    inner = getattr(colorizer, "model", None)  # the short form, wrapped
+    inner = getattr(colorizer, "model", None)  # an adapter around the short form
     found = {name: value for name, value in vars(colorizer).items() if isinstance(value, nn.Module)}
     return found or ({} if inner is None else modules_of(inner))
 
@@ -29,17 +29,17 @@ Maps = Callable[[Tensor], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Pooling:
-    """How a map becomes a row of numbers."""
+    """Pooling of a feature map to a vector."""
 
     dims: int = 9000
-    """About how many."""
+    """Approximate length of the vector."""
     pooling: PoolingMethod = "average"
-    """``average``: means over equal areas (the ECCV paper); ``bilinear``: interpolated (the released code)."""
+    """``average``: means over equal areas (the ECCV paper); ``bilinear``: interpolation (the released code)."""
 
     def side(self, channels: int, height: int, width: int) -> int:
-        """Return the side of the square that gives the number of dims nearest to the wanted.
+        """Return the side of the pooled square for which the number of features is nearest to ``dims``.
 
-        Never more than the map has.
+        It is at most the side of the map.
         """
         wanted = math.sqrt(self.dims / channels)
         sides = sorted({max(1, math.floor(wanted)), max(1, math.ceil(wanted))})
@@ -55,19 +55,19 @@ class Pooling:
             if self.pooling == "average":
                 maps = adaptive_avg_pool2d(maps, side)
             else:
-                # The corners of both grids coincide, as in the released code's Interp layer.
+                # Corners are aligned, as in the Interp layer of the released code.
                 maps = interpolate(maps, (side, side), mode="bilinear", align_corners=True)
         return maps.reshape(n, -1)
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """Something that has features."""
+    """A source of features: a name, an identity for the cache, and a function that computes feature maps."""
 
     name: str
-    """Of the folder, for people."""
+    """Readable name of the folder."""
     identity: Mapping[str, Any]
-    """What decides the features: see ``model_identity``."""
+    """Everything that determines the features; see ``model_identity``."""
     maps: Maps
     """(N, 1, H, W) lightness -> layer -> (N, C, h, w)."""
     layers: str = "blocks"
@@ -76,7 +76,7 @@ class FeatureExtractor:
 
 @dataclass(frozen=True)
 class FeatureSpec:
-    """What is cut out of every source, the same for all."""
+    """Preprocessing and pooling, common to all sources."""
 
     preprocessing: str
     shrinking: Pooling
@@ -86,7 +86,7 @@ class FeatureSpec:
 def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
     """Return the requested layers of a model, in the model's order.
 
-    A block is what is no layer *within* a block: of ``conv3_1``, ``conv3_2`` and ``conv3`` it is ``conv3``.
+    Blocks are the layers that are not within a block: of ``conv3_1``, ``conv3_2`` and ``conv3``, it is ``conv3``.
 
     Raises:
         UserError: for a name that the model does not have.

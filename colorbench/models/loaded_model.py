@@ -1,4 +1,4 @@
-"""A model that can be run, with all that a record says of it."""
+"""A loaded model, with the facts about it that a record stores."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ from colorbench.models.onnx_model import OnnxColorizer
 
 @dataclass
 class LoadedModel:
-    """A model under the name that tables print, with all that the record says of it."""
+    """A model that can be run, with its name, card, package, weights hash and decoding."""
 
     full_name: str
-    """With its resolved tag: ``zoo/cic.small``; ``zoo/cic@mine`` with ``--weights mine.safetensors``."""
+    """Name with the resolved tag: ``zoo/cic.small``; ``zoo/cic@mine`` with ``--weights mine.safetensors``."""
     package: str | None
-    """Installed package that it comes from; None for a file or a folder."""
+    """Installed package that contains it; None for a file or a folder."""
     package_version: str | None
-    """Of the package; where code can change without it (a file, an editable install), with a hash of the code."""
+    """Version of the package; with a hash of the code for a file or an editable install."""
     colorizer: Colorizer
     card: ModelCard
     weights_sha256: str | None = None
-    """Of the weights file; of stored images, over all of them, once they are prepared."""
+    """Hash of the weights file; for stored predictions, over all of them after ``prepare``."""
     decoding: Mapping[str, Any] = field(default_factory=dict)
-    """decode and temperature, where the model predicts a distribution."""
+    """Method and temperature, if the model predicts a distribution."""
     undecoded_name: str | None = None
-    """The name without a decoding that was chosen; None where none was."""
+    """Name without the chosen decoding; None if none was chosen."""
     usual_decoding: Mapping[str, Any] | None = None
-    """Before one was chosen."""
+    """Decoding before one was chosen."""
 
     @property
     def stored(self) -> ImageFolderModel | None:
-        """The stored predictions that it reads; None for a model that computes them."""
+        """The folder of stored predictions that it reads; None for a model that computes them."""
         return self.colorizer if isinstance(self.colorizer, ImageFolderModel) else None
 
     def runtime_notes(self, device: torch.device) -> list[str]:
-        """Return what a reader must know of where the model ran, in a run on ``device``."""
+        """Return notes for the record about where the model ran, in a run on ``device``."""
         note = self.colorizer.runtime_note(device) if isinstance(self.colorizer, OnnxColorizer) else None
         return [] if note is None else [note]
 
     def prepare(self, ids: tuple[str, ...]) -> None:
-        """Prepare a run on the images ``ids``: stored predictions are looked up and hashed.
+        """Prepare a run on the images ``ids``: find and hash stored predictions.
 
         Raises:
             RunError: if images are missing.
@@ -58,10 +58,10 @@ class LoadedModel:
             self.weights_sha256 = self.colorizer.prepare(ids)
 
     def to(self, device: torch.device) -> LoadedModel:
-        """Move the model's tensors, where it has any: by its own method, or the networks that it holds.
+        """Move the model's tensors to a device, by its own method or network by network.
 
         Raises:
-            UserError: for a model whose own method fails.
+            UserError: if the model's own method fails.
         """
         with one_line(f"{self.full_name} cannot be moved to {device}"):
             if isinstance(self.colorizer, OnDevice):
@@ -73,7 +73,7 @@ class LoadedModel:
 
     @contextlib.contextmanager
     def at_work(self, device: torch.device) -> Iterator[None]:
-        """Move the model to a device, in evaluation mode; afterwards restore its device and mode."""
+        """Move the model to a device in evaluation mode; restore its device and mode afterwards."""
         home = device_of(self.colorizer) or torch.device("cpu")
         with evaluation_mode(self.colorizer):
             try:

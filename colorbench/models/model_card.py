@@ -1,4 +1,4 @@
-"""The card of a model: who made it, from what, and what kind of row it is."""
+"""Model card: title, role, origin, license and training data of a model."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Role = Literal["competitor", "baseline", "reference"]
 
 
 class ModelCard(BaseModel):
-    """What is known about a model. Only ``title`` must be given."""
+    """Facts about a model; only ``title`` is required."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     title: str
-    """One line: what the model is."""
+    """Description in one line."""
     role: Role = "competitor"
-    """competitor, baseline (gray, constant, random, mean) or reference (shown the truth)."""
+    """``competitor``, ``baseline`` (gray, constant, random, mean) or ``reference`` (is given the ground truth)."""
     paper: str | None = None
     """Citation or address."""
     license: str | None = None
@@ -27,35 +27,35 @@ class ModelCard(BaseModel):
     stochastic: bool = False
     """Whether the prediction depends on the seed."""
     working_size: int | None = None
-    """Side in pixels that the model resizes to inside; none: it works at the size that it is given."""
+    """Side in pixels to which the model resizes internally; None if it works at the given size."""
     settings: dict[str, float] = Field(default_factory=dict)
-    """Numbers that the code needs to rebuild the model from its weights (width of a network)."""
+    """Numbers that the code needs to rebuild the model from its weights (such as the width of a network)."""
     parameters: int | None = None
     """Number of weights."""
     weights_sha256: str | None = None
     """Hash of the weights file."""
     training_data: str | None = None
-    """What it was trained on, in words."""
+    """Description of the training data."""
     training_hashes: str | None = None
     """File (package:path) with the content hashes of the training images, for the overlap check."""
     preset: str | None = None
-    """Training preset, and every departure from it in ``notes``."""
+    """Training preset; departures from it are listed in ``notes``."""
     scores: dict[str, float] = Field(default_factory=dict)
-    """Figures its makers report."""
+    """Values that its authors report."""
     notes: str | None = None
-    """Anything else a reader of a table must know."""
+    """Other facts that a reader of a table must know."""
 
     def not_storable(self) -> str | None:
-        """Return the reason why a record cannot hold the card, or not give it back as it was; None where it can.
+        """Return the reason why a record cannot store and restore the card; None if it can.
 
-        Values are checked when a card is made, but a dictionary can be written into afterwards, and ``model_copy``
-        and ``model_construct`` check nothing.
+        Values are checked when a card is created, but dictionaries can be changed afterwards, and ``model_copy`` and
+        ``model_construct`` check nothing.
         """
         try:
             again = ModelCard.model_validate_json(self.model_dump_json(warnings=False))
         except ValidationError as error:
             return first_problem(error)
-        except ValueError as error:  # half of a surrogate pair is no text, an object no JSON
+        except ValueError as error:  # a lone surrogate is not encodable, an object not JSON
             return " ".join(str(error).split())
         candidate, stored = vars(self), vars(again)
         return next(

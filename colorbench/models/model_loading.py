@@ -1,9 +1,7 @@
-"""From a name to a model that can be run.
+"""Loading of a model by name, from a file, or from a Python object.
 
-zoo/cic.small        installed: prefix/name, and a tag where the model has several
-my_model.py:Warm     a class in a file, for a one-off
-images:predictions/  predictions of another program
-onnx:net.onnx        a network in an ONNX file, with its contract beside it
+zoo/cic.small installed: prefix/name, with a tag if the model has several my_model.py:Warm a class in a file, for a one-
+off images:predictions/ stored predictions of another program onnx:net.onnx a network in an ONNX file with a contract
 
 Each may have options in brackets: zoo/cic[decode=mode,weights=mine.safetensors]
 """
@@ -41,21 +39,21 @@ def load_model(
     contract: str | None = None,
     device: torch.device | str | None = None,
 ) -> LoadedModel:
-    """Load a model by name, or take one that is there.
+    """Load a model by name, or wrap a model object.
 
     Args:
-        model: a name (see the head of this file), with options or not: ``zoo/cic[decode=mode]``. A plain name is never
-            looked up in the file system. Or what this function returned; or a model itself: an object or a class with
+        model: a name (see the head of this file), optionally with options: ``zoo/cic[decode=mode]``. A plain name is
+            never looked up in the file system. Or a result of this function; or a model: an object or class with
             ``card`` and ``colorize`` or ``colorize_batch``, or an ``nn.Module`` with a ``card``, whose ``forward``
-            then takes lightness and returns ab.
+            takes lightness and returns ab.
         decode: ``annealed-mean``, ``mean`` or ``mode``, for models that predict a distribution.
-        temperature: of the annealed mean.
-        weights: a file to load in place of the tag's own weights.
-        contract: of an ONNX file, in place of the one beside it: the name of a shipped one, or a path.
-        device: where the model's tensors go.
+        temperature: temperature of the annealed mean.
+        weights: a weights file that replaces the weights of the tag.
+        contract: contract of an ONNX file, instead of the one beside it: the name of an included contract, or a path.
+        device: device to which the model's tensors are moved.
 
     Raises:
-        UserError: for an unknown name, tag, option, decoding or file, and for a plugin that is broken or incomplete.
+        UserError: for an unknown name, tag, option, decoding or file, or a broken or incomplete plugin.
     """
     if isinstance(model, str):
         asked = parse_name(model)
@@ -97,7 +95,7 @@ def _by_name(asked: ModelName) -> LoadedModel:
     tag = _resolve_tag(source)
     full_name = source.base if tag is None else f"{source.base}.{tag}"
     if weights is not None:
-        # Not the default tag's own weights: its name would mislead.
+        # Other weights than those of the default tag, so its name would mislead.
         full_name = f"{source.base if source.asked is None else full_name}@{weights.stem}"
     colorizer = as_colorizer(_made(source, full_name, tag, weights), full_name)
     for network in networks_of(colorizer):
@@ -115,7 +113,7 @@ def _of_onnx_file(path: Path, contract: str | None) -> LoadedModel:
 
 
 def _of_object(model: object) -> LoadedModel:
-    """Load a model object that was made elsewhere, for example in a notebook: ``notebook:Net``, or ``module:Net``."""
+    """Wrap a model object, for example from a notebook; it is named ``notebook:Net`` or ``module:Net``."""
     kind = model if inspect.isclass(model) else type(model)
     if inspect.isclass(model) and inspect.isabstract(model):
         raise UserError(f"{kind.__name__} is an abstract class, not a model")
@@ -129,9 +127,9 @@ def _of_object(model: object) -> LoadedModel:
 
 
 def model_factory(name: str) -> Any:
-    """Return the class or callable behind a name, with or without a tag.
+    """Return the class or callable of a model name, with or without a tag.
 
-    It holds ``tags``, ``presets`` and ``training``.
+    Its attributes ``tags``, ``presets`` and ``training`` describe the model.
 
     Raises:
         UserError: for an unknown name or a broken plugin.
@@ -140,7 +138,7 @@ def model_factory(name: str) -> Any:
 
 
 def tags_of(factory: Any) -> Mapping[str, str]:
-    """Return the one-line description of each tag, the default first; empty for a model without tags."""
+    """Return the description of each tag in one line, the default first; empty for a model without tags."""
     tags = getattr(factory, "tags", None)
     return tags if isinstance(tags, Mapping) else {}
 
@@ -159,7 +157,7 @@ def _resolve_tag(source: _Source) -> str | None:
 
 
 def _made(source: _Source, full_name: str, tag: str | None, weights: Path | None) -> Any:
-    """Call the factory; what it raises becomes one line."""
+    """Call the factory; its errors are reported in one line."""
     make = source.factory if tag is None else getattr(source.factory, "load", None)
     if not callable(make):
         wanted = "a class or function that makes a model" if tag is None else "a class with tags and load(tag)"
@@ -183,7 +181,7 @@ def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]
 
 
 def _beside(card: ModelCard, weights: Path) -> ModelCard:
-    """Return the card of a user's weights file; a hash list without a package is beside it."""
+    """Return the card of a user's weights file; a hash list without a package is looked up beside it."""
     hashes = card.training_hashes
     if hashes is None or ":" in hashes:
         return card

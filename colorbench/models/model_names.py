@@ -1,4 +1,4 @@
-"""Names of models with options: ``zoo/cic[decode=mode,weights=mine.safetensors]``, ``onnx:FILE[contract=ddcolor]``."""
+"""Parsing of model names with options, such as ``zoo/cic[decode=mode]`` or ``onnx:FILE[contract=ddcolor]``."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from colorbench.errors import UserError
 
 OPTIONS = ("decode", "temperature", "weights", "contract", "manifest")
 IMAGES, ONNX = "images:", "onnx:"
-"""Begin a name that is a folder of predictions, or an ONNX file."""
+"""Prefixes of names for a folder of predictions and for an ONNX file."""
 _WITH_OPTIONS = re.compile(r"(?P<name>[^\[]+)\[(?P<options>[^\[\]]*=.*)\]", re.DOTALL)
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z_]+\s*=)")
-"""A comma that another option follows: the path of a weights file may have commas, too."""
+"""A comma before another option, since the path of a weights file may contain commas."""
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """A name and the options in its brackets, each None where it is not given."""
+    """A name and the options in its brackets; None for options that are not given."""
 
     name: str
     decode: str | None = None
     temperature: float | None = None
     weights: Path | None = None
     contract: str | None = None
-    """Of an ONNX file: the name of a shipped one, or a path."""
+    """Contract of an ONNX file: the name of an included contract, or a path."""
     manifest: Path | None = None
-    """Of the inputs of a folder of predictions."""
+    """Manifest of the inputs of a folder of predictions."""
 
     def absolute(self) -> ModelName:
-        """Return the same model as it is named from any other folder."""
+        """Return the name with absolute paths, valid from any working directory."""
         name = self.name
         for scheme in (IMAGES, ONNX):
             if name.startswith(scheme):
@@ -55,14 +55,14 @@ def _absolute(path: str) -> str:
 
 
 def parse_name(text: str) -> ModelName:
-    """Split a name from its options.
+    """Split a model name into the name and its options.
 
     Raises:
-        UserError: for an unknown option, one given twice or without a value, a temperature that is no number.
+        UserError: for an unknown option, an option given twice or without a value, or a temperature that is no number.
     """
     match = _WITH_OPTIONS.fullmatch(text)
     if match is None or (":" in text and Path(text.partition(":")[2]).exists()):
-        return ModelName(text)  # a folder may have brackets in its name
+        return ModelName(text)  # the name of a folder may contain brackets
     given: dict[str, str] = {}
     for option in _BETWEEN.split(match["options"]):
         key, _, value = (part.strip() for part in option.partition("="))
@@ -85,13 +85,13 @@ def parse_name(text: str) -> ModelName:
 
 
 def split_names(text: str) -> list[str]:
-    """Return the names of a list with commas; a comma within brackets belongs to its name."""
+    """Split a comma-separated list of names; commas within brackets do not separate."""
     names = re.split(r",(?![^\[]*\])", text)
     return [name.strip() for name in names if name.strip()]
 
 
 def with_decoding(name: str, decoding: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """Return a name with the options of a decoding that is not the model's usual one."""
+    """Add the options of a decoding to a name if they are not the model's defaults."""
     changed = [f"{key}={_plain(value)}" for key, value in decoding.items() if usual.get(key) != value]
     return f"{name}[{','.join(changed)}]" if changed else name
 
@@ -111,9 +111,9 @@ def _number(text: str, where: str) -> float:
 
 
 def short_name(path: Path) -> str:
-    """Return a file or folder as tables name it: from the current folder, or with one folder above it.
+    """Return a file or folder as tables name it: relative to the current folder, or with its parent folder.
 
-    It never holds the name of a home folder.
+    It never contains the name of a home folder.
     """
     path = path.resolve()
     if path.is_relative_to(here := Path.cwd().resolve()) and path != here:

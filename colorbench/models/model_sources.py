@@ -1,4 +1,4 @@
-"""Where a model comes from: an installed name, ``file.py:Class``, ``images:DIR``, ``onnx:FILE``."""
+"""Resolution of model names to their source: an installed name, ``file.py:Class``, ``images:DIR``, ``onnx:FILE``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from colorbench.storage import file_sha256
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a model comes from."""
+    """Source of a model: its factory, package and requested tag."""
 
     base: str
     """Full name without tag."""
     asked: str | None
-    """The tag in the name."""
+    """Requested tag in the name."""
     factory: Any
     package: str | None
     version: str | None
@@ -62,7 +62,7 @@ def _from_file(name: str) -> _Source:
         raise UserError(f"no model {name!r}", hint=hint)
     if not path.is_file():
         raise UserError("no such file", where=text, hint="check the path")
-    path = path.resolve()  # one file has one name, however it was given
+    path = path.resolve()  # one canonical name per file
     module = _import_file(path)
     if not hasattr(module, attribute):
         classes = [key for key, value in vars(module).items() if _defined_in(value, module)]
@@ -82,7 +82,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up there
     folder = str(path.resolve().parent)
     if folder not in sys.path:
-        sys.path.append(folder)  # for its neighbors; last, so that they hide nothing that is installed
+        sys.path.append(folder)  # for imports from its folder; last, so that they hide no installed package
     try:
         with one_line("this file cannot be imported", where=str(path), hint="fix it"), usage_deferred():
             spec.loader.exec_module(module)
@@ -97,7 +97,7 @@ def _defined_in(value: Any, module: ModuleType) -> bool:
 
 
 def _version(distribution: str, version: str, factory: Any) -> str:
-    """Return the version of an installed package; of an editable one with a hash of its code."""
+    """Return the version of an installed package, with a hash of the code for an editable install."""
     if distribution == OWN:
         return version  # the record has its git commit
     try:

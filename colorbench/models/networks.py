@@ -1,7 +1,7 @@
-"""The networks that a model holds, wherever it keeps them, and the state that a run puts them in.
+"""Search for the torch networks within a model object, their evaluation mode, and half precision.
 
-A model is any object: its networks may be itself, attributes, in lists and dictionaries, in other plain objects, in
-closures, behind a wrapper, or at the top of its file.
+Networks may be the model itself, its attributes, in lists, dictionaries, other objects, closures or wrappers, or
+globals of its file.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import torch
 from torch import Tensor, nn
 
 LARGEST = 10_000
-"""Entries of a list or dictionary that are looked at: a longer one is a table, and a table holds no networks."""
+"""Longest list or dictionary that is searched; longer ones are data tables."""
 _PLAIN = (str, bytes, bytearray, int, float, complex, bool, type(None), np.ndarray, np.generic, torch.dtype)
 
 
 def networks_of(model: object) -> list[nn.Module]:
-    """Return the networks that a model holds, the outermost of each, in the order in which they are found."""
+    """Return the outermost networks within a model, in the order in which they are found."""
     return [value for value in _contained(model) if isinstance(value, nn.Module)]
 
 
 def device_of(model: object) -> torch.device | None:
-    """Return where a model's first tensor lies; None for a model without tensors."""
+    """Return the device of a model's first tensor; None for a model without tensors."""
     for value in _contained(model):
         tensors = [value] if isinstance(value, Tensor) else (*value.parameters(), *value.buffers())
         for tensor in tensors:
@@ -38,20 +38,20 @@ def device_of(model: object) -> torch.device | None:
 
 @contextlib.contextmanager
 def evaluation_mode(model: object) -> Iterator[None]:
-    """Put all networks of a model into evaluation mode, and each module back into its own mode afterwards."""
+    """Put all networks of a model into evaluation mode; restore the mode of each module afterwards."""
     with contextlib.ExitStack() as stack:
         set_evaluation_mode(model, stack)
         yield
 
 
 def set_evaluation_mode(model: object, stack: contextlib.ExitStack) -> None:
-    """Put all networks into evaluation mode; what the stack does at its end puts them back."""
+    """Put all networks into evaluation mode; closing the stack restores their modes."""
     modes: dict[int, tuple[nn.Module, bool]] = {}
     networks = networks_of(model)
     for network in networks:
         for module in network.modules():
             modes.setdefault(id(module), (module, module.training))
-    # Module by module: ``train(True)`` of a network would set all that is below it, frozen parts too.
+    # Module by module: ``train(True)`` of a network would also set its frozen parts.
     stack.callback(_restore, list(modes.values()))
     for network in networks:
         if any(module.training for module in network.modules()):
@@ -64,12 +64,12 @@ def _restore(modes: Iterable[tuple[nn.Module, bool]]) -> None:
 
 
 def _contained(model: object) -> Iterator[nn.Module | Tensor]:
-    """Yield networks and loose tensors reached from a model, each once; submodules of a network are not named again."""
+    """Yield the networks and separate tensors reachable from a model, each once; submodules are not repeated."""
     seen: set[int] = set()
-    within: set[int] = set()  # modules that a network found earlier has registered
+    within: set[int] = set()  # modules within a network that was found earlier
     waiting: list[object] = [model, *_globals(model)]
     waiting.reverse()
-    keep = []  # so that no id is given to a second object meanwhile
+    keep = []  # keeps objects alive, so that ids are unique
     while waiting:
         value = waiting.pop()
         if isinstance(value, _PLAIN) or id(value) in seen:
@@ -87,7 +87,7 @@ def _contained(model: object) -> Iterator[nn.Module | Tensor]:
 
 
 def _inside(value: object) -> Iterable[object]:
-    """Return the objects that an object holds directly."""
+    """Return the objects that an object refers to directly."""
     if isinstance(value, Mapping | types.MappingProxyType):
         return list(value.values()) if len(value) <= LARGEST else []
     if isinstance(value, list | tuple | set | frozenset):
@@ -106,7 +106,7 @@ def _inside(value: object) -> Iterable[object]:
 def _attributes(value: object) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for kind in type(value).__mro__:
-        # A network may be an attribute of the class; what Python and torch themselves bring is no model's.
+        # A network may be a class attribute; classes of Python and torch are skipped.
         if str(kind.__module__).partition(".")[0] not in {"builtins", "torch", "typing", "abc"}:
             found |= {name: one for name, one in vars(kind).items() if _may_hold(name, one)}
     try:
@@ -133,7 +133,7 @@ def _names(slots: Any) -> tuple[str, ...]:
 def _get(value: object, name: str, missing: object) -> object:
     try:
         return getattr(value, name, missing)
-    except Exception:  # a stranger's descriptor
+    except Exception:  # an unknown descriptor
         return missing
 
 
@@ -146,7 +146,7 @@ def _cells(function: types.FunctionType) -> list[object]:
 
 
 def _globals(model: object) -> list[object]:
-    """Return the networks at the top of the file that the model's class, or that of what it wraps, is written in."""
+    """Return the global networks in the file of the model's class, or of the object that it wraps."""
     classes = [type(value) for value in (model, *_attributes(model).values())]
     names = {str(kind.__module__) for kind in classes if not issubclass(kind, _PLAIN)}
     modules = [module for name in sorted(names) if (module := sys.modules.get(name)) is not None]
@@ -164,9 +164,9 @@ def _is_network(value: object) -> bool:
 def precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Compute convolutions and matrix products in ``dtype``; weights, buffers and normalization stay in float32.
 
-    A network that is cast as a whole loses numbers that half precision cannot hold: a variance above 65504 becomes
-    infinite. Autocast casts what goes into a convolution and nothing else, so that no weight is ever rounded.
+    Casting a whole network would lose values that half precision cannot hold: a variance above 65504 becomes infinite.
+    Autocast casts only the operands of convolutions and matrix products; stored weights are never rounded.
     """
-    # float32 means float32, also for a caller who is inside an autocast region.
+    # float32 disables autocast, also for callers inside an autocast region.
     with torch.autocast(device.type, dtype=None if dtype == torch.float32 else dtype, enabled=dtype != torch.float32):
         yield

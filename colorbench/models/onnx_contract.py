@@ -1,7 +1,7 @@
-"""What the numbers of an ONNX file mean: a TOML file with the tables ``card``, ``input`` and ``output``.
+"""Contracts of ONNX files: input and output conventions in a TOML file (tables ``card``, ``input``, ``output``).
 
-An ONNX file has names, types and shapes. It does not say whether its input is L or gray RGB, how an image is resized to
-it, and what its output is. The contract says this, as data. Three contracts are shipped: ``cic``, ``ddcolor`` and
+An ONNX file has names, types and shapes. It does not state whether its input is L or gray RGB, how images are resized,
+or what its output is. The contract states this as data. Three contracts are included: ``cic``, ``ddcolor`` and
 ``deoldify``.
 """
 
@@ -25,7 +25,7 @@ LARGEST_SIDE = 8192
 AB_RANGE = 110.0
 """``low`` and ``high`` of an ab output stand for ab of -110 and 110."""
 LARGEST_FILE = 2**20
-"""Bytes of a contract; it is a page of text."""
+"""Largest contract in bytes; it is a page of text."""
 
 Squash = Literal["bicubic-aa", "bilinear-aa", "bilinear", "area", "pillow-bicubic", "pillow-bilinear"]
 Upsample = Literal["bilinear", "bilinear-aa", "nearest", "bicubic"]
@@ -36,7 +36,7 @@ class _Table(BaseModel):
 
 
 class CardTable(_Table):
-    """What tables print about the network; nothing here decides a number."""
+    """Facts about the network for tables; they do not influence predictions."""
 
     title: str | None = None
     license: str | None = None
@@ -45,35 +45,35 @@ class CardTable(_Table):
     training_hashes: str | None = None
     """As in a model's card, ``package:path``."""
     notes: str | None = None
-    """Such as: quantized to 8 bits."""
+    """Remarks, such as "quantized to 8 bits"."""
     sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$")
-    """Of the ONNX file, which must have it."""
+    """Hash that the ONNX file must have."""
 
 
 class InputTable(_Table):
-    """How a network is shown an image."""
+    """Conversion from an image to the input of the network."""
 
     name: str | None = None
-    """Of the graph's input; None: the only one."""
+    """Name of the graph's input; None for a single input."""
     form: Literal["lightness", "gray", "gray-rgb"]
-    """CIE L; the gray level of sRGB, once; or three times."""
+    """CIE L; one channel of sRGB gray level; or three equal channels."""
     gray: Literal["cie-l", "bt601"] = "cie-l"
-    """From what the original program computes its gray level. Shown is the gray level of L in both cases."""
+    """Source of the gray level in the original program; colorbench uses the gray level of L in both cases."""
     low: float
     """Value that represents L = 0, or black."""
     high: float
     """Value that represents L = 100, or white."""
     mean: float | list[float] = 0.0
-    """Subtracted from that value, one or one per channel."""
+    """Subtracted from that value; one number, or one per channel."""
     std: float | list[float] = 1.0
-    """Then it is divided by this."""
+    """Divisor after the subtraction."""
     size: int | Literal["file", "free"]
-    """Side in pixels of the square that the image is resized to; ``file``: the fixed size that the file has; ``free``:
-    the image's own size, each side rounded to a multiple."""
+    """Side in pixels of the square to which the image is resized; ``file``: the fixed size in the file; ``free``: the
+    image's own size, each side rounded to a multiple."""
     multiple: int = Field(default=1, ge=1, le=LARGEST_SIDE)
-    """Of which both sides must be multiples."""
+    """Number of which both sides must be multiples."""
     squash: Squash
-    """Kernel of that resizing, of L or gray levels; ``aa`` averages when shrinking; ``pillow`` resizes 8-bit gray."""
+    """Kernel of this resizing; ``aa`` is antialiased; ``pillow`` resizes 8-bit gray."""
 
     @field_validator("size", mode="before")
     @classmethod
@@ -109,15 +109,15 @@ class InputTable(_Table):
 
     @property
     def channels(self) -> int:
-        """Channels that the network is shown."""
+        """Number of input channels of the network."""
         return 3 if self.form == "gray-rgb" else 1
 
 
 class OutputTable(_Table):
-    """The output of a network, and how it becomes a color image."""
+    """Conversion from the output of the network to a color image."""
 
     name: str | None = None
-    """Of the graph's output; None: the only one."""
+    """Name of the graph's output; None for a single output."""
     form: Literal["ab", "rgb", "lab"]
     """CIE ab; sRGB; CIE Lab."""
     low: float | None = None
@@ -125,9 +125,10 @@ class OutputTable(_Table):
     high: float | None = None
     """Value that represents 255 of RGB, or for ab = 110; not for Lab."""
     upsample: Upsample
-    """Kernel by which the output gets the image's size."""
+    """Kernel for resizing the output to the size of the image."""
     keep: Literal["lightness", "yuv-y", "nothing"]
-    """What the image keeps of its own: L; Y of 8-bit YUV (BT.601); or nothing, and the output is the prediction."""
+    """Part of the input image that is kept: L; Y of 8-bit YUV (BT.601); or nothing, so that the output is the
+    prediction."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -151,7 +152,7 @@ class OutputTable(_Table):
 
 
 class OnnxContract(_Table):
-    """A contract; see the tables."""
+    """A complete contract."""
 
     card: CardTable = CardTable()
     input: InputTable
@@ -159,11 +160,11 @@ class OnnxContract(_Table):
 
     @property
     def sha256(self) -> str:
-        """Hash of all that decides a prediction: everything but the card."""
+        """Hash of everything that determines a prediction: all but the card."""
         return digest_of(self.model_dump(exclude={"card"}))
 
     def to_toml(self) -> str:
-        """Return the text of the file that ``read_contract`` reads."""
+        """Return the contract as TOML text, as ``read_contract`` reads it."""
         tables = self.model_dump(exclude_defaults=True)
         blocks = [
             "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())])
@@ -173,14 +174,14 @@ class OnnxContract(_Table):
 
 
 def find_contract(file: Path, chosen: str | None) -> tuple[OnnxContract, str]:
-    """Return the contract of an ONNX file, and its name.
+    """Find the contract of an ONNX file; return it with its name.
 
     Args:
         file: the ONNX file; its contract is ``NAME.toml`` or ``NAME.onnx.toml`` beside it.
-        chosen: the name of a shipped contract, or a path, in place of that.
+        chosen: the name of an included contract, or a path, instead.
 
     Raises:
-        UserError: where there is none, or a fault in it.
+        UserError: for a missing or faulty contract.
     """
     if chosen is not None:
         if chosen in SHIPPED:
@@ -201,16 +202,16 @@ def find_contract(file: Path, chosen: str | None) -> tuple[OnnxContract, str]:
 
 
 def shipped_contract(name: str) -> OnnxContract:
-    """Return a contract that is part of colorbench: ``cic``, ``ddcolor`` or ``deoldify``."""
+    """Return an included contract: ``cic``, ``ddcolor`` or ``deoldify``."""
     text = resources.files("colorbench.models").joinpath("contracts", f"{name}.toml").read_text(encoding="utf-8")
     return parse_contract(text, name)
 
 
 def read_contract(path: Path) -> OnnxContract:
-    """Read a contract.
+    """Read a contract from a TOML file.
 
     Raises:
-        UserError: for a file that is missing or no TOML, and for each fault in it, in one line.
+        UserError: for a file that is missing or not TOML, and for faults in it, in one line.
     """
     if not path.is_file():
         raise UserError("no such contract", where=str(path), hint="check the path")
@@ -219,7 +220,7 @@ def read_contract(path: Path) -> OnnxContract:
             data = file.read(LARGEST_FILE + 1)
         if len(data) > LARGEST_FILE:
             raise UserError("this file is too large for a contract", where=str(path), hint="give the .toml file")
-        text = data.decode("utf-8-sig")  # editors on Windows begin a text with a mark
+        text = data.decode("utf-8-sig")  # editors on Windows write a byte order mark
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"the contract cannot be read: {error}", where=str(path), hint="it is a text in UTF-8"
@@ -235,7 +236,7 @@ def parse_contract(text: str, where: str) -> OnnxContract:
         where: the file, for errors.
 
     Raises:
-        UserError: for what is no TOML, and for each fault, in one line.
+        UserError: for text that is not TOML, and for faults, in one line.
     """
     try:
         values = tomllib.loads(text)

@@ -1,4 +1,4 @@
-"""Write a network as an ONNX file, with its contract beside it."""
+"""Export of a model as an ONNX file with a contract beside it."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ from colorbench.models.onnx_graph import onnx_library
 from colorbench.storage import write_atomic
 
 OPSET = 18
-"""Of 2022: every runtime that is still maintained knows it."""
+"""ONNX opset of 2022, which all maintained runtimes support."""
 TOLERANCE = 1e-2
-"""Largest mean |difference| in ab between the file and the network. That of the shipped networks is below 1e-5; single
-pixels of decode=mode may jump."""
+"""Largest accepted mean absolute difference in ab between the file and the network. It is below 1e-5 for the included
+networks; single pixels of decode=mode may jump."""
 NAMES = ("lightness", "ab")
-"""Of input and output."""
+"""Names of input and output."""
 
 
 @dataclass(frozen=True)
 class ExportForm:
-    """A network as a function from L to ab, and how its model resizes around it."""
+    """A network as a function from L to ab, with the resizing of its model."""
 
     network: nn.Module
-    """Holds the weights."""
+    """The network with the weights."""
     colorize: Callable[[Tensor], Tensor]
-    """(N, 1, size, size) L in 0..100 -> (N, 2, h, w) CIE ab, by that network and tensors alone."""
+    """(N, 1, size, size) L in 0..100 -> (N, 2, h, w) CIE ab, with this network and tensor operations only."""
     size: int
-    """Side at which the model works."""
+    """Side of the model's working size."""
     squash: Squash
-    """How L gets that size."""
+    """Kernel for resizing L to that size."""
     upsample: Upsample
-    """How ab gets the size of the image."""
+    """Kernel for resizing ab to the size of the image."""
     multiple: int = 8
-    """Of which the size is a multiple."""
+    """Number of which the size is a multiple."""
 
 
 @runtime_checkable
@@ -53,23 +53,23 @@ class Exportable(Protocol):
     """A model that can be written as an ONNX file."""
 
     def export_form(self) -> ExportForm:
-        """Return what is written."""
+        """Return the function to export."""
         ...
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written."""
+    """Result of an export."""
 
     file: Path
     contract: Path
     sha256: str
     difference: float
-    """Largest |difference| in ab between the file and the network, on noise."""
+    """Largest mean absolute difference in ab between the file and the network, on noise."""
 
 
 class _Function(nn.Module):
-    """A form as the module that torch exports."""
+    """Wrapper module around an ExportForm for torch's exporter."""
 
     def __init__(self, form: ExportForm) -> None:
         super().__init__()
@@ -81,15 +81,15 @@ class _Function(nn.Module):
 
 
 def export_onnx(model: LoadedModel, file: Path) -> Exported:
-    """Write a model as ``FILE.onnx`` and ``FILE.toml``, with its decoding as it is set.
+    """Write a model with its current decoding as ``FILE.onnx`` and ``FILE.toml``.
 
     Args:
-        model: one with ``export_form``, on the CPU.
-        file: a path that ends in ``.onnx``; files there are replaced.
+        model: a model with ``export_form``, on the CPU.
+        file: a path that ends in ``.onnx``; existing files are replaced.
 
     Raises:
-        UserError: for a model that has no such form, another suffix, and where the extra ``onnx`` is not installed.
-        RunError: for a network that torch cannot export, or a file that does not predict what the network does.
+        UserError: for a model without ``export_form``, another suffix, or without the extra ``onnx``.
+        RunError: for a network that torch cannot export, or a file whose predictions differ from those of the network.
     """
     if file.suffix != ".onnx":
         raise UserError(f"an ONNX file ends in .onnx, not {file.name!r}", hint=f"write {file.stem}.onnx")
@@ -101,7 +101,7 @@ def export_onnx(model: LoadedModel, file: Path) -> Exported:
     function = _Function(form).eval()
     example = torch.rand(2, 1, form.size, form.size, generator=torch.Generator().manual_seed(0)) * 100
     with torch.no_grad(), one_line(f"{model.full_name} cannot be exported", hint="--debug shows where", run=True):
-        expected = function(example)  # also fills caches, which must hold real tensors
+        expected = function(example)  # also fills caches, which must contain real tensors
         graph = _exported(function, example)
     _without_traces(graph)
     data: bytes = graph.SerializeToString(deterministic=True)
@@ -117,7 +117,7 @@ def export_onnx(model: LoadedModel, file: Path) -> Exported:
 
 
 def _exported(function: nn.Module, example: Tensor) -> Any:
-    """Return the ModelProto of a module."""
+    """Export a module and return its ModelProto."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -135,7 +135,7 @@ def _exported(function: nn.Module, example: Tensor) -> Any:
 
 
 def _without_traces(graph: Any) -> None:
-    """Remove what the exporter notes of the source: lines of code, and paths of the machine."""
+    """Remove source information that the exporter writes: lines of code, and paths of the machine."""
     for one in _described(graph):
         del one.metadata_props[:]
         one.doc_string = ""

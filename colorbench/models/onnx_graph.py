@@ -1,8 +1,8 @@
-"""Reading an ONNX file without trusting it: nothing of it is run, and no file is read but those beside it.
+"""Safe reading of untrusted ONNX files: no code is run, and no files are read except those beside the file.
 
-A file may name others with its weights (external data) and operators of libraries (custom operators). Weights are taken
-from plain files beside it only, and put into the graph here, so that the runtime opens no file. Operators are those of
-ONNX and onnxruntime; no library of operators is ever loaded.
+A file may refer to weights in other files (external data) and to operators of libraries (custom operators). Weights are
+read only from plain files beside it and are embedded here, so that the runtime opens no file. Only operators of ONNX
+and onnxruntime are accepted; no operator library is loaded.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from colorbench.errors import UserError
 from colorbench.storage import digest_of
 
 LARGEST = 2**31 - 2**20
-"""Bytes of a graph with its weights: a protobuf message holds no more than 2 GiB."""
+"""Largest graph with its weights in bytes: a protobuf message is limited to 2 GiB."""
 STANDARD_DOMAINS = ("", "ai.onnx")
 DOMAINS = (*STANDARD_DOMAINS, "ai.onnx.ml", "com.microsoft")
-"""Of operators that are part of onnxruntime itself."""
+"""Domains of the operators that are part of onnxruntime itself."""
 RANDOM = frozenset(
     {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 )
-"""They draw from a generator of the runtime: the seed of an image cannot reach it."""
+"""Operators that use the runtime's random generator, which cannot be seeded per image."""
 OUTSIDE = frozenset({("com.microsoft", "EPContext")})
-"""They read files of their own, or hold code of a device."""
+"""Operators that read files, or contain code for a device."""
 
 
 @dataclass(frozen=True)
@@ -36,36 +36,36 @@ class OnnxValue:
 
     name: str
     dtype: str
-    """Such as ``float32``."""
+    """Type, such as ``float32``."""
     shape: tuple[int | None, ...] | None
-    """None in place of a free size, and of a shape that is not stated."""
+    """None for each free dimension, and for an unknown shape."""
 
 
 @dataclass(frozen=True)
 class OnnxGraph:
-    """A file that was read and found to need nothing from elsewhere."""
+    """A validated ONNX file that needs no other files."""
 
     path: Path
     data: bytes
-    """The model with all of its weights."""
+    """Serialized model with all of its weights."""
     files: Mapping[str, str]
-    """Name -> sha256 of the file and of those with its weights."""
+    """Name -> sha256 of the file and of its weights files."""
     inputs: tuple[OnnxValue, ...]
-    """Without those that are weights."""
+    """Inputs of the graph, without weights."""
     outputs: tuple[OnnxValue, ...]
 
     @property
     def sha256(self) -> str:
-        """Of the file; of several files a hash over all."""
+        """Hash of the file; a combined hash for several files."""
         hashes = dict(self.files)
         return hashes[self.path.name] if len(hashes) == 1 else digest_of(sorted(hashes.values()))
 
 
 def onnx_library(*needed: str) -> Any:
-    """Import ``onnx``, after making sure that ``onnxruntime`` and ``needed`` packages are there, too.
+    """Import ``onnx``, after checking that ``onnxruntime`` and the ``needed`` packages are installed, too.
 
     Raises:
-        UserError: where the extra is not installed.
+        UserError: if the extra is not installed.
     """
     try:
         onnx, *_ = (import_module(name) for name in ("onnx", "onnxruntime", *needed))
@@ -76,11 +76,11 @@ def onnx_library(*needed: str) -> Any:
 
 
 def read_graph(path: Path) -> OnnxGraph:
-    """Read an ONNX file.
+    """Read and validate an ONNX file.
 
     Raises:
-        UserError: where the extra ``onnx`` is not installed; for a file that is missing, damaged, too new or too large;
-            that names external data anywhere but in a plain file beside it; or that has custom or random operators.
+        UserError: if the extra ``onnx`` is not installed; for a file that is missing, damaged, too new or too large;
+            for external data that is not in a plain file beside it; and for custom or random operators.
     """
     onnx = onnx_library()
     if not path.is_file():
@@ -107,7 +107,7 @@ def _parsed(onnx: Any, data: bytes, path: Path) -> Any:
     try:
         model.ParseFromString(data)
         broken = not model.graph.node or not model.graph.output or not model.opset_import
-    except Exception as error:  # DecodeError of whichever protobuf is installed
+    except Exception as error:  # DecodeError of any protobuf version
         raise UserError("this is no ONNX file, or it is damaged", where=str(path), hint="get it again") from error
     if broken:
         raise UserError("this is no ONNX file, or it is damaged", where=str(path), hint="get it again")
@@ -137,13 +137,13 @@ def _check_operators(onnx: Any, model: Any, path: Path) -> None:
 
 
 def _embed(onnx: Any, tensors: Sequence[Any], path: Path) -> dict[str, str]:
-    """Put external data into the graph.
+    """Embed external data in the graph.
 
     Returns:
         Name -> sha256 of the files.
 
     Raises:
-        UserError: for a location that is no plain file beside the model, and data that is not there.
+        UserError: for a location that is no plain file beside the model, or missing data.
     """
     hint = "put the file with the weights beside the ONNX file, under a plain name"
     names = set()
@@ -198,7 +198,7 @@ def _value(onnx: Any, one: Any) -> OnnxValue:
 
 
 def _graphs(model: Any) -> Iterator[Any]:
-    """Yield the graph, the functions of the file, and all graphs within them."""
+    """Yield the graph, the functions of the file, and all nested graphs."""
     waiting = [model.graph, *model.functions]
     while waiting:
         graph = waiting.pop()
@@ -215,7 +215,7 @@ def _nodes(model: Any) -> Iterator[Any]:
 
 
 def _tensors(model: Any) -> Iterator[Any]:
-    """Yield every tensor of a model, wherever it stands."""
+    """Yield every tensor in a model."""
     for graph in _graphs(model):
         sparse = list(getattr(graph, "sparse_initializer", ()))
         yield from getattr(graph, "initializer", ())

@@ -1,7 +1,7 @@
-"""``onnx:FILE``: a network in an ONNX file, run by onnxruntime as its contract says.
+"""``onnx:FILE``: a model in an ONNX file, run by onnxruntime according to its contract.
 
-Images are predicted one at a time, whatever the batch: some files are made for one image, and in networks that are
-quantized while they run a prediction depends on all that is in its batch.
+Images are predicted one at a time: some files have a fixed batch size of one, and with dynamic quantization a
+prediction depends on the whole batch.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from colorbench.storage import digest_of
 DTYPES = ("float16", "float32", "float64", "uint8")
 _CUDA = "CUDAExecutionProvider"
 DARK = 0.2
-"""An image with a gray level above this, of 1, ..."""
+"""If an image has a gray level above this (in 0..1) ..."""
 BLACK = 0.01
-"""... whose RGB prediction has none above this, has another scale than the contract states."""
+"""... and its RGB prediction has none above this, the output has another scale than the contract states."""
 BEYOND = 4.0
-"""So was a prediction with a level above this; networks overshoot 1 by little."""
+"""A prediction with a level above this has another scale, too; networks exceed 1 only a little."""
 _YUV = np.array([[0.299, 0.587, 0.114], [-0.147108, -0.288804, 0.435912], [0.614777, -0.514799, -0.099978]])
 """Y, U = 0.492 (B - Y) and V = 0.877 (R - Y) of BT.601, as OpenCV computes them."""
 _RGB = np.array([[1, 0, 1.140], [1, -0.395, -0.581], [1, 2.032, 0]])
@@ -47,10 +47,10 @@ class OnnxColorizer:
 
         Args:
             path: the ONNX file.
-            contract: name of a shipped contract or path of one; None: the one beside the file.
+            contract: name of an included contract, or a path; None: the one beside the file.
 
         Raises:
-            UserError: for a file or contract that cannot be used, or that do not fit one another.
+            UserError: for an invalid file or contract, or if they do not fit one another.
         """
         graph = read_graph(path)
         self.contract, self.contract_name = find_contract(path, contract)
@@ -69,11 +69,11 @@ class OnnxColorizer:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the file, its weights and what decides in its contract."""
+        """sha256 over the file, its weights and the contract without its card."""
         return digest_of({"files": dict(self.files), "contract": self.contract.sha256})
 
     def runtime_note(self, device: torch.device) -> str | None:
-        """Return what a reader must know of where the network ran; None where it ran on the run's device."""
+        """Return a note if the network did not run on the run's device; otherwise None."""
         import onnxruntime
 
         if device.type == "cpu" or (device.type == "cuda" and _CUDA in onnxruntime.get_available_providers()):
@@ -81,23 +81,23 @@ class OnnxColorizer:
         return f"the network ran on the CPU: the installed onnxruntime has no support for {device.type}"
 
     def to(self, device: torch.device) -> OnnxColorizer:
-        """Run on this device from now on: a CUDA device where the installed onnxruntime has it; else the CPU."""
+        """Use a device: CUDA if the installed onnxruntime supports it, otherwise the CPU."""
         if device != self._device:
             self._device, self._session = device, None
         return self
 
     def __deepcopy__(self, memo: Mapping[int, Any]) -> OnnxColorizer:
-        """Return another that may be moved: the file is not read again."""
+        """Return a copy that can be moved separately, without reading the file again."""
         return copy.copy(self)
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """Predict image by image.
 
         Returns:
-            ab where the contract keeps the image's lightness, else 8-bit sRGB.
+            ab if the contract keeps the image's lightness, otherwise 8-bit sRGB.
 
         Raises:
-            UserError: for an output of another form than the contract says.
+            UserError: for an output that contradicts the contract.
         """
         if self._session is None or self._threads != torch.get_num_threads():
             self._threads = torch.get_num_threads()
@@ -122,7 +122,7 @@ class OnnxColorizer:
         return _colors(output, values, lightness, size)
 
     def _shown(self, lightness: Tensor) -> np.ndarray:
-        """Return what the network is shown: (1, C, h, w) in the dtype of its input."""
+        """Compute the input of the network from lightness: (1, C, h, w) in the dtype of the input."""
         wanted, levels = self.contract.input, lightness
         size = _working_size((lightness.shape[-2], lightness.shape[-1]), self.size, wanted.multiple)
         if wanted.squash.startswith("pillow") and size != lightness.shape[-2:]:
@@ -141,19 +141,19 @@ class OnnxColorizer:
         )
 
     def _started(self) -> Any:
-        """Start a session with the run's threads; it opens no file and loads no library of operators."""
+        """Start a session with the run's threads, which opens no file and loads no operator library."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         options.use_deterministic_compute = True
-        options.log_severity_level = 4  # what goes wrong is raised as well
-        # Idle threads would spin on the cores on which others decode and score.
+        options.log_severity_level = 4  # errors are also raised
+        # Idle threads would spin on the cores that decode and score.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         providers: list[Any] = ["CPUExecutionProvider"]
         on_gpu = self._device.type == "cuda" and _CUDA in onnxruntime.get_available_providers()
         if on_gpu:
-            # float32 is float32, and no algorithm is chosen by a stopwatch.
+            # No TF32, and no choice of algorithms by timing.
             settings = {"device_id": self._device.index or 0, "use_tf32": 0, "cudnn_conv_algo_search": "HEURISTIC"}
             providers.insert(0, (_CUDA, settings))
         hint = "pip install -U onnxruntime, or export the file again"
@@ -183,11 +183,11 @@ class OnnxColorizer:
 
 
 def _chosen(graph: OnnxGraph, contract: OnnxContract) -> tuple[OnnxValue, OnnxValue]:
-    """Return the input and the output that the contract is about.
+    """Return the graph's input and output that the contract describes.
 
     Raises:
-        UserError: for a name that the graph does not have, several of which one must be named, and a dtype, rank, batch
-            size or number of channels that does not fit.
+        UserError: for an unknown name, several inputs or outputs without a name, or a dtype, rank, batch size or number
+            of channels that does not fit.
     """
     shown = _named(graph.inputs, contract.input.name, "input", graph.path)
     if len(graph.inputs) > 1:
@@ -231,10 +231,10 @@ def _named(values: tuple[OnnxValue, ...], name: str | None, table: str, path: Pa
 
 
 def _size(shown: OnnxValue, contract: OnnxContract, path: Path) -> int | None:
-    """Return the side at which a network works; None for a free size.
+    """Return the side of the network's input; None for a free size.
 
     Raises:
-        UserError: where the file and its contract contradict one another.
+        UserError: if the file contradicts its contract.
     """
     wanted = contract.input.size
     sides = (None, None) if shown.shape is None else (shown.shape[2], shown.shape[3])
@@ -271,7 +271,7 @@ def _working_size(given: tuple[int, int], size: int | None, multiple: int) -> tu
 
 
 def _gray(lightness: Tensor) -> Tensor:
-    """Return the gray level of sRGB, (N, 1, H, W) in 0..1, of L."""
+    """Convert L to the gray level of sRGB, (N, 1, H, W) in 0..1."""
     neutral = torch.cat([lightness, torch.zeros_like(lightness), torch.zeros_like(lightness)], dim=1)
     return lab_to_rgb(neutral)[:, 1:2]
 
@@ -287,7 +287,7 @@ def _at_size(maps: Tensor, size: tuple[int, int], kernel: str) -> Tensor:
 
 
 def _colors(output: OutputTable, values: Tensor, lightness: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the prediction: (1, C, h, w) of a network's output -> (1, 2, H, W) ab or (1, 3, H, W) uint8 sRGB."""
+    """Convert a network's output (1, C, h, w) to the prediction: (1, 2, H, W) ab or (1, 3, H, W) uint8 sRGB."""
     if output.low is not None and output.high is not None:
         stated = (values - output.low) / (output.high - output.low)
         if output.form == "rgb":
@@ -310,7 +310,7 @@ def _colors(output: OutputTable, values: Tensor, lightness: Tensor, size: tuple[
 
 
 def _with_luma(rgb8: Tensor, lightness: Tensor) -> Tensor:
-    """Return sRGB with the chroma of ``rgb8`` and the luma of the gray image of L; all in 8 bits, as OpenCV does."""
+    """Combine the chroma of ``rgb8`` with the luma of the gray image of L, in 8 bits as OpenCV does."""
     y = (_gray(lightness) * 255).round()[0, 0].numpy()
     planes = rgb8[0].numpy().astype(np.float64)
     u, v = (np.clip(np.rint(np.tensordot(row, planes, 1) + 128), 0, 255) - 128 for row in _YUV[1:])

@@ -1,4 +1,4 @@
-"""Whether stored predictions were made from the images that are evaluated: what their manifest says."""
+"""Check of stored predictions against the manifest of their inputs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _THREADS = 4
 
 
 def check_manifest(manifest: Manifest, samples: Sequence[Sample], preprocessings: Iterable[str], where: str) -> None:
-    """Refuse predictions whose inputs were made from other images than those that are evaluated, or otherwise.
+    """Raise if the inputs of predictions were made from other images, or with another preprocessing.
 
     Args:
-        manifest: of the inputs.
+        manifest: manifest of the inputs.
         samples: the images.
-        preprocessings: of every protocol of the run.
-        where: the manifest, for errors.
+        preprocessings: names for all protocols of the run.
+        where: path of the manifest, for errors.
 
     Raises:
-        UserError: with the number of images that the manifest does not have, or with other contents, and the first;
-            and for inputs that went through another preprocessing.
+        UserError: with the number of images that are missing in the manifest or have other contents, and the first; or
+            for inputs with another preprocessing.
     """
     made = manifest.preprocessing
     if other := [name for name in sorted(set(preprocessings)) if made not in ("native", name)]:
@@ -50,7 +50,7 @@ def check_manifest(manifest: Manifest, samples: Sequence[Sample], preprocessings
 
 
 def manifest_notes(manifest: Manifest, ids: Sequence[str], sha256s: Mapping[str, str]) -> Iterator[str]:
-    """Yield what a reader of the record must know of the inputs.
+    """Yield notes for the record about the inputs.
 
     Args:
         manifest: of the inputs.
@@ -65,7 +65,7 @@ def manifest_notes(manifest: Manifest, ids: Sequence[str], sha256s: Mapping[str,
 
 
 def entries_of(manifest: Manifest, ids: Sequence[str]) -> dict[str, InputImage]:
-    """Return the entry of each id, as far as there is one, by the rules for names of predictions."""
+    """Return the manifest entry of each id that has one, by the rules for names of predictions."""
     by_id = {entry.id: entry for entry in manifest.images}
     return {id: by_id[name] for id, name in match_names(ids, by_id, exact_wins=True).pairs.items()}
 
@@ -74,4 +74,4 @@ def _sha256(path: Path) -> str | None:
     try:
         return file_sha256(path)
     except OSError:
-        return None  # left out by the pass, which says so
+        return None  # skipped and reported by the pass

@@ -1,8 +1,8 @@
-"""Are predictions in the units that are wanted: CIE ab, a before b, or 8-bit sRGB, red before green before blue?
+"""Detection of predictions in wrong units: scaled or swapped ab channels, or reversed RGB.
 
-A network that forgets to scale its output is scored like any other, and nobody notices. A few numbers of each
-prediction are stored with its shard; what they tell of all together is a note in the record. A note says what was seen,
-and what to do if that was not meant.
+A network with unscaled output would be scored like any other without notice. A few statistics of each prediction are
+stored with its shard; a suspicious result over all images becomes a note in the record, with the observation and a
+possible fix.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor
 from colorbench.color import lightness_and_ab
 
 LINES, PIXELS = 8, 2
-"""Every second pixel of every eighth line is enough for means and correlations, and most of the memory is not read."""
+"""Every second pixel of every eighth line is enough for means and correlations, and avoids reading most of the
+memory."""
 COLUMNS = (
     "low",
     "high",
@@ -33,10 +34,11 @@ COLUMNS = (
     "lightness_bgr",
 )
 FEWEST = 5
-"""Images from which on correlations are looked at."""
+"""Minimum number of images for correlations."""
 NORMALIZED = 1.7 / 110
-"""Largest root mean square of predictions, as a share of the ground truth's, that is taken for normalized ab. Of the
-shipped models it is at most 1.6 (zoo/cic on vivid images); nothing tells a timid model times 0.02 from these."""
+"""Largest root mean square of predictions, relative to the ground truth, that is taken for ab divided by 110. The ratio
+of the included models is at most 1.6 (zoo/cic on vivid images). A model with extremely weak colors cannot be
+distinguished from one with normalized output."""
 
 
 def observed(
@@ -47,14 +49,14 @@ def observed(
     limits: tuple[Tensor, Tensor],
     rgb8: Tensor | None = None,
 ) -> np.ndarray:
-    """Return a line of ``COLUMNS`` for each prediction of a batch, (N, 13) float64; NaN where one is not defined.
+    """Compute the ``COLUMNS`` for each prediction of a batch, (N, 13) float64; NaN where undefined.
 
     Args:
         lightness: (N, 1, H, W) L of the predictions as rendered.
-        ab: (N, 2, H, W) as the model gave it; of rgb8, as rendered.
+        ab: (N, 2, H, W) as predicted; as rendered for rgb8.
         truth: (N, 1, H, W) L and (N, 2, H, W) ab of the images.
-        limits: smallest and largest value of each prediction, (N,) each, of ab or rgb8 as the model gave it.
-        rgb8: (N, 3, H, W) uint8 where the model gave that.
+        limits: smallest and largest value of each prediction, (N,) each, of ab or rgb8 as predicted.
+        rgb8: (N, 3, H, W) uint8 if the model predicts RGB.
     """
     missing = torch.full((len(ab),), torch.nan, dtype=torch.float64, device=ab.device)
     low, high = limits
@@ -89,11 +91,11 @@ def observed(
 
 
 def unit_notes(parts: Iterable[np.ndarray], *, stored: bool = False) -> list[str]:
-    """Return what all predictions of a run tell of their units.
+    """Return notes about the units of all predictions of a run.
 
     Args:
-        parts: of ``observed``.
-        stored: whether they are files of another program, whose lightness is looked at elsewhere.
+        parts: results of ``observed``.
+        stored: whether they are files of another program, whose lightness is checked elsewhere.
     """
     lines = [part for part in parts if len(part)]
     if not lines:
@@ -108,7 +110,7 @@ def _of_ab(table: dict[str, np.ndarray]) -> list[str]:
     size, true_size = (float(np.sqrt(table[name].mean())) for name in ("square", "true_square"))
     seen = f"ab of all predictions lies in {low:.3g}..{high:.3g}"
     if low == high or (table["high"] - table["low"]).max() < 1e-6 or true_size < 1:
-        return []  # one color, and images without color: nothing to compare
+        return []  # a single color, or images without color: nothing to compare
     if low >= 0 and high <= 1 and all(0.35 < mean < 0.65 for mean in means):
         return [f"{seen}, with a mean near 0.5: if the network gives (ab + 128) / 255, multiply by 255, subtract 128"]
     if max(-low, high) <= 1 and size < NORMALIZED * true_size:
@@ -136,7 +138,7 @@ def _swapped(table: dict[str, np.ndarray]) -> bool:
     better = (across - straight)[:, defined]  # (2, n)
     both = better.sum(0)
     clear = both.mean() > 3 * both.std(ddof=1) / np.sqrt(len(both))
-    # Each channel by itself: a model whose two channels are one map follows b with both.
+    # Each channel separately: both channels of a model with two equal channels correlate with b.
     return bool(clear and (better.mean(1) > 0.05).all() and (across[:, defined].mean(1) > 0.1).all())
 
 

@@ -1,4 +1,4 @@
-"""For models that work at a size of their own: the engine gives the preprocessing's size and wants it back."""
+"""Resizing for models with their own working size, and resizing of lightness and feature maps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from colorbench.color import lab_to_rgb8, rgb_to_lab
 def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: int | tuple[int, int]) -> Tensor:
     """Run a model at its working size.
 
-    The lightness is squashed to it, bicubic with antialias; the ab, of any size, comes back bilinear.
+    The lightness is resized to it (bicubic, antialiased), and the predicted ab, of any size, is resized back
+    (bilinear).
 
     Args:
         model: (N, 1, h, w) L in 0..100 -> (N, 2, any, any) ab.
@@ -28,7 +29,7 @@ def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: 
     """
     working = (size, size) if isinstance(size, int) else size
     given = (lightness.shape[-2], lightness.shape[-1])
-    # Bicubic overshoots at edges, and no image has an L below 0 or above 100.
+    # The bicubic kernel overshoots at edges; L is limited to 0..100.
     shown = lightness if given == working else resized(lightness, working, "bicubic").clamp(0, 100)
     return resized(model(shown), given, "bilinear")
 
@@ -36,20 +37,20 @@ def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: 
 def resized(maps: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     """Resize maps: (N, C, h, w) -> (N, C, *size).
 
-    Shrinking averages over all that falls into a pixel. Half precision is widened.
+    Shrinking is antialiased. Half precision is computed in float32.
     """
     maps = maps.float() if maps.dtype in (torch.float16, torch.bfloat16) else maps
     if maps.shape[-2:] == size:
         return maps
-    # Antialiasing also when enlarging: only with it torch's bicubic is Pillow's kernel (a = -0.5, not -0.75).
+    # Antialiasing also when enlarging: only with it torch's bicubic kernel equals Pillow's (a = -0.5, not -0.75).
     return interpolate(maps.contiguous(), size, mode=mode, align_corners=False, antialias=True)
 
 
 def pillow_resized(lightness: Tensor, size: tuple[int, int], kernel: str) -> Tensor:
-    """Resize lightness as programs do that resize an 8-bit gray image by Pillow: (N, 1, H, W) L -> (N, 1, *size) L.
+    """Resize lightness as an 8-bit gray image with Pillow, as many programs do: (N, 1, H, W) L -> (N, 1, *size) L.
 
     Args:
-        lightness: becomes an 8-bit gray image first.
+        lightness: converted to an 8-bit gray image first.
         size: (h, w).
         kernel: ``bicubic`` or ``bilinear``, Pillow's with antialias.
     """

@@ -1,8 +1,8 @@
-"""What an object holds, as a hash: tensors and arrays wherever they lie, numbers, texts, and what its code refers to.
+"""Hash of the state of an object: tensors, arrays, numbers and texts in it, and data that its code refers to.
 
-The walk goes through attributes, containers, networks, closures, and the attributes of classes and the globals that
-the object's own functions name. It is the same in every process that holds equal objects. What has no readable content
-(a session of another library, an open file, a connection) is *opaque*: its owner cannot be compared with anything.
+Visited are attributes, containers, networks, closures, and class attributes and globals that the object's functions
+name. Equal objects have equal hashes in all processes. Objects without readable content (a session of another library,
+an open file, a connection) are *opaque*: an object that contains one cannot be compared.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from colorbench.models.model_card import ModelCard
 from colorbench.storage.source_code_hashes import foreign, installed
 
 BLOCK = 2**24
-"""Bytes of a tensor that are hashed at a time: several threads share a large one."""
+"""Bytes of a tensor per block; blocks of large tensors are hashed by several threads."""
 MOST = 1_000_000
-"""Values beyond which nothing is compared: more than any network has besides its tensors."""
-# Of these nothing decides a number: where a tensor lies, and what orders threads and messages.
+"""Largest number of visited values; more than any network has apart from its tensors."""
+# These do not influence numbers: devices, synchronization and logging.
 _INERT = (torch.device, torch.cuda.Stream, torch.cuda.Event)
 _INERT_MODULES = ("_thread", "threading", "logging", "weakref", "_weakref", "warnings", "typing", "abc", "_abc")
-# What these hold lies elsewhere and may be another thing tomorrow.
+# The content of these is outside the process and may change.
 _OUTSIDE = (
     "socket",
     "ssl",
@@ -55,15 +55,16 @@ _OUTSIDE = (
 _PLAIN = (enum.Enum, torch.dtype, torch.memory_format, torch.layout, re.Pattern, slice, range)
 _NETWORK_KEYS = frozenset({"training", "_is_full_backward_hook", "_non_persistent_buffers_set", "_backward_hooks"})
 _CARD = ("role", "stochastic", "working_size", "settings")
-"""Fields of a card that decide something; the others are words."""
+"""Fields of a card that influence numbers; the others are descriptions."""
 
 
 def state_digest(*values: Any, root: Path | None = None) -> tuple[str, tuple[str, ...]]:
-    """Return (sha256, reasons why something is opaque) of the state of objects.
+    """Compute (sha256 of the state of objects, reasons why parts of it are opaque).
 
     Args:
-        values: one or several.
-        root: folder of their code; paths below it count from there, so that another machine gives the same hash.
+        values: objects to hash together.
+        root: folder of their code; paths below it are taken relative to it, so that the hash is the same on other
+            machines.
     """
     walk = _Walk(root, {type(value).__module__.partition(".")[0] for value in values})
     for position, value in enumerate(values):
@@ -81,7 +82,7 @@ class _Walk:
         self.opaque: list[str] = []
 
     def digest(self) -> str:
-        """Return the sha256 of all that was visited.
+        """Return the sha256 of all visited values.
 
         A large tensor is hashed by several threads, one tensor at a time.
         """
@@ -98,7 +99,7 @@ class _Walk:
         return total.hexdigest()
 
     def visit(self, value: Any, path: str) -> None:
-        """Add a value; ``path`` says where it was found."""
+        """Add a value; ``path`` describes where it was found."""
         if value is None or isinstance(value, bool | int | float | complex | bytes | bytearray):
             self._tokens.append(f"{type(value).__name__} {value!r}")
             return
@@ -176,7 +177,7 @@ class _Walk:
             self.visit(value.func, path)
         elif isinstance(value, functools._lru_cache_wrapper):
             self.visit(value.__wrapped__, path)
-            if self._followed(getattr(value.__wrapped__, "__module__", None) or ""):  # a library's decides nothing
+            if self._followed(getattr(value.__wrapped__, "__module__", None) or ""):  # irrelevant
                 self.visit(_kept(value), path)
         else:
             return False
@@ -225,16 +226,16 @@ class _Walk:
             self._reduced(value, path)
 
     def _reduced(self, value: Any, path: str) -> None:
-        """Visit an object of compiled code: hash what it gives to be copied."""
+        """Visit an object of compiled code by its reduced form (as for copying)."""
         try:
             parts = value.__reduce_ex__(2)
-        except Exception:  # whatever a stranger's object does when it is to be copied
+        except Exception:  # foreign objects may raise any error when they are copied
             self._unknown(path, f"a {type(value).__module__}.{type(value).__qualname__}")
             return
         self.visit(parts[1:] if isinstance(parts, tuple) else parts, path)
 
     def _type(self, kind: type, path: str) -> None:
-        """Visit a class; of one that belongs to the model, hash its data and what its functions name."""
+        """Visit a class; for a class of the model, hash its data and what its functions name."""
         self._tokens.append(f"class {_name(kind)}")
         if not self._followed(kind.__module__):
             return
@@ -257,7 +258,7 @@ class _Walk:
         if not _in_a_file(module):
             self._tokens.append(f"source {_source(function)}")
         elif code.co_filename == sys.modules[module].__file__:
-            self._tokens.append(f"line {code.co_firstlineno}")  # of two lambdas, which
+            self._tokens.append(f"line {code.co_firstlineno}")  # distinguishes lambdas
         if function.__defaults__ or function.__kwdefaults__:
             self.visit([function.__defaults__, function.__kwdefaults__], path)
         for cell in function.__closure__ or ():
@@ -266,7 +267,7 @@ class _Walk:
         self._globals(sorted(_names(code)), function.__globals__, path)
 
     def _globals(self, names: list[str], known: Mapping[str, Any], path: str) -> None:
-        """Visit what functions take from their module, and from modules beside it."""
+        """Visit the globals that functions use, from their module and from modules beside it."""
         for name in names:
             value = known.get(name, self)
             if value is self:
@@ -291,20 +292,20 @@ class _Walk:
 
 
 def _name(one: Any) -> str:
-    # A file's module is named after its path, which is another one elsewhere.
+    # The module of a file is named after its path, which depends on the machine.
     module = re.sub(r"^colorbench_file_\w+", "file", one.__module__ or "")
     return f"{module}.{one.__qualname__}"
 
 
 def _in_a_file(module: str | None) -> bool:
-    """Return whether a module's code is a file, which is hashed by itself."""
+    """Return whether a module's code is in a file, which is hashed separately."""
     found = sys.modules.get(module or "")
     file = getattr(found, "__file__", None)
     return module != "__main__" and file is not None and Path(file).is_file()
 
 
 def _source(one: type | types.FunctionType) -> str:
-    """Return source text, as notebooks keep it; else what Python compiled it to."""
+    """Return the source text if available (as in notebooks), otherwise the compiled code."""
     try:
         return inspect.getsource(one)
     except (OSError, TypeError):
@@ -322,7 +323,7 @@ def _compiled(code: types.CodeType) -> str:
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """Return every name that code asks for, including functions within it."""
+    """Return every name that code uses, including nested functions."""
     found = set(code.co_names)
     for one in code.co_consts:
         if isinstance(one, types.CodeType):
@@ -331,18 +332,18 @@ def _names(code: types.CodeType) -> set[str]:
 
 
 def _kept(cache: functools._lru_cache_wrapper[Any]) -> list[Any]:
-    """Return what a cache keeps of the calls so far: networks, where it loads them."""
+    """Return the cached results of an ``lru_cache``, which may contain networks."""
     parts = gc.get_referents(cache)
     tables = [one for one in parts if isinstance(one, dict)]
     if cache.cache_parameters()["maxsize"] is None:
         return tables
-    # The table of a bounded cache has links in place of results; the results are parts of the cache itself.
+    # The table of a bounded cache contains links instead of results; the results are referenced by the cache itself.
     links = {id(one) for table in tables for one in table.values() if type(one).__name__ == "_lru_list_elem"}
     return [one for one in parts if not isinstance(one, dict | type) and id(one) not in links | {id(cache.__wrapped__)}]
 
 
 def _memory(value: Tensor | np.ndarray) -> memoryview:
-    """Return the bytes of a tensor, on the CPU."""
+    """Return the bytes of a tensor on the CPU."""
     if isinstance(value, np.ndarray):
         return np.ascontiguousarray(value).reshape(-1).view(np.uint8).data
     plain = value.dequantize() if value.is_quantized else value

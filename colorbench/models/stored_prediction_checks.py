@@ -1,8 +1,8 @@
-"""Whether stored predictions (``images:DIR``) are predictions of these images: sizes, rotation, lightness, formats.
+"""Checks that stored predictions (``images:DIR``) belong to the images: size, rotation, lightness, format.
 
-Before the pass every header is compared with that of its image: what was turned, cropped or padded is refused. In the
-pass the lightness of each prediction is compared with its image's, at the size that is evaluated, and stored in the
-rows (``lightness_gap``): a colorization has the lightness of its image. What a reader must know is noted in the record.
+Before the pass the header of each prediction is compared with that of its image; turned, cropped or padded predictions
+are refused. During the pass the lightness of each prediction is compared with that of its image at the evaluated size,
+and the difference is stored in the rows (``lightness_gap``). Deviations are noted in the record.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from colorbench.models.prediction_manifest import check_manifest, manifest_notes
 LIGHTNESS_GAP = "lightness_gap"
 """Column of the rows: median over the pixels of |L of the prediction - L of its image|."""
 OTHER_LIGHTNESS = 5.0
-"""Gap of a prediction that is not of this image. Of 60 ILSVRC images: JPEG of quality 30 at most 2.7, predictions of
-64 x 64 enlarged at most 4.9, another image's at least 13."""
+"""Gap above which a prediction does not belong to the image. For 60 ILSVRC images: JPEG of quality 30 at most 2.7,
+predictions enlarged from 64 x 64 at most 4.9, predictions of other images at least 13."""
 OTHER_MEDIAN = 2.0
-"""Median gap of a set of predictions that are none of these images (enlarged from 64 x 64: 1.6)."""
+"""Median gap above which a set of predictions does not belong to the images (enlarged from 64 x 64: 1.6)."""
 OTHER_SHARE = 0.1
-"""Share of predictions beyond ``OTHER_LIGHTNESS`` from which on the numbers carry a warning."""
+"""Share of predictions beyond ``OTHER_LIGHTNESS`` from which a warning is added."""
 WARNING = "these predictions do not have the lightness of their images; see the notes"
-_LOOKED_AT = 32  # where looking at all would cost a second pass
+_LOOKED_AT = 32  # where checking all would cost a second pass
 _SIDE = 32
 
 
@@ -42,20 +42,20 @@ _SIDE = 32
 def prepare(
     model: LoadedModel, samples: Sequence[Sample], preprocessings: Iterable[str], say: Callable[[str], None]
 ) -> None:
-    """Prepare a model for images: of stored predictions, find those of the images and refuse what cannot be theirs.
+    """Prepare a model for a set of images: find stored predictions and refuse those that cannot belong to the images.
 
     Args:
-        model: any; a model that computes its predictions needs nothing.
+        model: any model; nothing is done for a model that computes its predictions.
         samples: the images.
         preprocessings: the preprocessing of every protocol of the run.
-        say: is told how files were found.
+        say: called with messages about the matching of files.
 
     Raises:
-        UserError: with the number of predictions that are turned, of another aspect ratio, or cropped, and the first;
-            and for images that the manifest of the inputs does not have.
+        UserError: with the number of predictions that are turned, cropped or of another aspect ratio, and the first;
+            and for images that are missing in the manifest of the inputs.
         RunError: for predictions that are missing or cannot be read.
     """
-    model.prepare(tuple(sample.id for sample in samples))  # stored images are hashed: their content decides the key
+    model.prepare(tuple(sample.id for sample in samples))  # also hashes stored predictions, for the key
     if (stored := model.stored) is None:
         return
     for remark in stored.remarks:
@@ -85,7 +85,7 @@ def _refuse_other_preprocessing(
     sizes: Mapping[str, Size],
     fits: Mapping[str, Fit],
 ) -> None:
-    """Refuse predictions that were cropped where the whole image was to be squashed, or the other way round."""
+    """Raise if predictions were cropped although the preprocessing squashes the whole image, or the reverse."""
     side = (preprocessing.size, preprocessing.size)
     unclear = [s for s in samples if fits.get(s.id) == "preprocessed" and not same_aspect(side, sizes[s.id])]
     looked_at = sorted(unclear, key=lambda sample: id_hash(sample.id))[:_LOOKED_AT]
@@ -101,7 +101,7 @@ def _refuse_other_preprocessing(
 
 
 def _other_preprocessing(preprocessing: Preprocessing) -> Preprocessing:
-    """Return the preprocessing that keeps what this one does not."""
+    """Return the cropping preprocessing for a squashing one, and the reverse."""
     return get_preprocessing(f"{'squash' if preprocessing.crops else 'center'}{preprocessing.size}")
 
 
@@ -109,7 +109,7 @@ def _shows_another_part(stored: ImageFolderModel, sample: Sample, preprocessing:
     try:
         rgb, prediction = decode_image(sample).rgb, _lightness(decode_file(stored.path_of(sample.id)).rgb)
     except UnreadableImage:
-        return False  # the pass says so
+        return False  # reported by the pass
     n = preprocessing.size
     parts = [_other_preprocessing(preprocessing).apply(rgb)]
     height, width = rgb.shape[:2]
@@ -124,7 +124,7 @@ def _shows_another_part(stored: ImageFolderModel, sample: Sample, preprocessing:
 
 
 def lightness_gaps(lightness: Tensor, wanted: Tensor) -> np.ndarray:
-    """Return the column ``LIGHTNESS_GAP``, (N,) float64, of a batch.
+    """Compute the column ``LIGHTNESS_GAP``, (N,) float64, of a batch.
 
     Args:
         lightness: (N, 1, H, W) L of the predictions as rendered.
@@ -137,7 +137,7 @@ def lightness_gaps(lightness: Tensor, wanted: Tensor) -> np.ndarray:
 
 
 def lightness_warning(columns: Mapping[str, np.ndarray]) -> str | None:
-    """Return the warning for predictions that are not of these images; it follows from the rows."""
+    """Return the warning for predictions that do not belong to the images, from the rows; None without one."""
     gaps = columns.get(LIGHTNESS_GAP)
     if gaps is None or not len(gaps):
         return None
@@ -153,14 +153,14 @@ def prediction_notes(
     sha256s: Sequence[str],
     gaps: np.ndarray,
 ) -> list[str]:
-    """Return what a reader of the record must know of stored predictions, the gravest first.
+    """Return notes for the record about stored predictions, the most serious first.
 
     Args:
         stored: prepared for all samples.
         samples: the images, in order.
         preprocessing: its name.
         sizes: id -> (H, W) of every evaluated image, in the order of ``gaps``.
-        sha256s: of the files of the images, in the same order.
+        sha256s: hashes of the image files, in the same order.
         gaps: (n,) the column ``lightness_gap``.
     """
     chosen = get_preprocessing(preprocessing)
@@ -198,9 +198,9 @@ def _lightness_notes(
 def _explanations(
     stored: ImageFolderModel, samples: Sequence[Sample], preprocessing: Preprocessing, other: Sequence[str]
 ) -> Iterator[str]:
-    """Yield reasons why predictions have another lightness, as far as some of them show it."""
+    """Yield possible reasons for a different lightness of predictions, as found in some of them."""
     position = {sample.id: i for i, sample in enumerate(samples)}
-    # With their neighbors: often every file is one name off.
+    # Compared with neighbors: often all file names are shifted by one.
     pool = {near for id in other[:_LOOKED_AT] for near in (position[id] - 1, position[id], position[id] + 1)}
     images = {samples[i].id: _thumbnail(samples[i], preprocessing) for i in sorted(pool) if 0 <= i < len(samples)}
     known = {id: image for id, image in images.items() if image is not None}
@@ -259,11 +259,11 @@ def _upright_size(sample: Sample) -> Size | None:
     try:
         return read_header(sample.path).size
     except UnreadableImage:
-        return None  # left out by the pass
+        return None  # skipped by the pass
 
 
 def _thumbnail(sample: Sample, preprocessing: Preprocessing | None) -> np.ndarray | None:
-    """Return the (32, 32) lightness of what a preprocessing keeps of an image; None for one that cannot be read."""
+    """Return the (32, 32) lightness of a preprocessed image; None for an unreadable image."""
     try:
         rgb = decode_image(sample).rgb
     except UnreadableImage:

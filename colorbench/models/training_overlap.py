@@ -1,4 +1,4 @@
-"""Evaluated images that a model was trained on, by content hash."""
+"""Overlap of evaluated images with a model's training images, by content hash."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from colorbench.models.model_card import ModelCard
 
 
 def find_overlap(card: ModelCard, sha256s: Iterable[str]) -> int | None:
-    """Count the images that are among the model's training images, by content; None where that is not known.
+    """Count the images that are among the model's training images, by content; None if unknown.
 
     Args:
         card: its ``training_hashes`` names a file, ``package:path``: a .npy of (n,) uint64, each the first 8 bytes,
             big endian, of the sha256 of a training file.
-        sha256s: hexadecimal, of the evaluated files.
+        sha256s: hexadecimal hashes of the evaluated files.
 
     Raises:
-        UserError: if the card names a file that is missing or holds something else.
+        UserError: if the card names a file that is missing or invalid.
     """
     if card.training_hashes is None:
         return None

@@ -1,4 +1,4 @@
-"""Weights files that lie elsewhere: https addresses and the Hugging Face hub."""
+"""Download of weights files from https addresses and the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_DOWNLOADS: ContextVar[bool] = ContextVar("no_downloads", default=False)
 
 @contextlib.contextmanager
 def without_downloads() -> Iterator[None]:
-    """Raise ``MissingWeightsError`` inside, in place of a download: for what only describes a model."""
+    """Context manager in which downloads raise ``MissingWeightsError``; for commands that only describe a model."""
     token = _NO_DOWNLOADS.set(True)
     try:
         yield
@@ -38,7 +38,7 @@ def without_downloads() -> Iterator[None]:
 
 
 def resolve_weights(source: str | Path, sha256: str | None = None) -> Path:
-    """Return the local file of a weights source, which is downloaded once.
+    """Return the local file of a weights source; remote files are downloaded once.
 
     Args:
         source: a path; ``https://...``; or ``hf:OWNER/REPOSITORY/FILE[@REVISION]`` on the Hugging Face hub.
@@ -70,24 +70,24 @@ def offline() -> bool:
 
 
 def fetch(address: str, target: Path, sha256: str | None = None) -> None:
-    """Download into ``target``, which is there complete or not at all.
+    """Download an address to ``target``, atomically.
 
-    A download with a hash that breaks off is continued by the next call, from the file ``.NAME.part`` beside the
-    target. Processes that want the same file wait for the one that downloads it.
+    An interrupted download with a known hash is resumed by the next call, from the file ``.NAME.part`` beside the
+    target. Other processes that need the same file wait.
 
     Raises:
         RunError: for a download that fails.
-        UserError: for another hash than the one wanted; what was downloaded is removed.
+        UserError: for a wrong hash; the downloaded file is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.part")
-    # A file of its own: to take a lock may empty its file.
+    # A separate file, since taking a lock may truncate it.
     while (lock := Lock.take(target.with_name(f".{target.name}.lock"))) is None:
         time.sleep(0.2)
     part.touch()
     try:
         if not target.is_file():
-            # Without a hash nobody could tell whether two parts are of the same file.
+            # Without a hash it is unknown whether two parts belong to the same file.
             _download(address, part, resume=sha256 is not None)
             if sha256 is not None:
                 check_sha256(part, sha256)
@@ -114,7 +114,7 @@ def _download(address: str, part: Path, *, resume: bool) -> None:
     try:
         with urllib.request.urlopen(request, timeout=60) as response:
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:
-                present = 0  # the server sends the file from its start
+                present = 0  # the server sends the whole file
             with part.open("r+b") as file:
                 file.truncate(present)
                 file.seek(present)
@@ -123,7 +123,7 @@ def _download(address: str, part: Path, *, resume: bool) -> None:
             length = response.headers["Content-Length"]
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-            return  # nothing is missing: the hash tells whether it is the file
+            return  # the file is complete; the hash is checked later
         raise RunError(f"the download failed: {error}", where=address, hint=hint) from error
     except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
         raise RunError(f"the download failed: {error}", where=address, hint=hint) from error
@@ -142,7 +142,7 @@ def _from_address(address: str, sha256: str | None) -> Path:
 
 
 def _from_hub(source: str) -> Path:
-    """Fetch ``hf:OWNER/REPOSITORY/FILE[@REVISION]`` through the hub's own cache, which is used offline, too."""
+    """Fetch ``hf:OWNER/REPOSITORY/FILE[@REVISION]`` through the hub's own cache, which also works offline."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,

@@ -1,7 +1,6 @@
-"""Weights files: reading without running any code, hashes, shapes, and files that lie elsewhere.
+"""Reading and writing of weights files without running code, and checks of their hash and shapes.
 
-Read are safetensors files, and ``.pth``/``.pt`` only as far as ``torch.load(weights_only=True)`` reads them: a weights
-file never runs code here.
+Supported are safetensors files, and ``.pth``/``.pt`` files that ``torch.load(weights_only=True)`` can read.
 """
 
 from __future__ import annotations
@@ -48,21 +47,21 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
-    """Write tensors as safetensors, whole or not at all; the file's sha256.
+    """Write tensors as a safetensors file, atomically; return the file's sha256.
 
     Raises:
         ValueError: for a name that does not end in ``.safetensors``.
     """
     if path.suffix != ".safetensors":
         raise ValueError(f"weights are saved as .safetensors, not {path.name}")
-    # Cloned: safetensors refuses tensors that share memory, as tied weights do.
+    # Cloned, since safetensors refuses tensors that share memory, such as tied weights.
     data = save({name: value.detach().cpu().contiguous().clone() for name, value in state.items()})
     write_atomic(path, data)
     return hashlib.sha256(data).hexdigest()
 
 
 def check_sha256(path: Path, sha256: str) -> None:
-    """Compare a file with the hash that it must have.
+    """Raise if a file does not have the given hash.
 
     Raises:
         UserError: with both hashes.
@@ -77,15 +76,15 @@ def check_sha256(path: Path, sha256: str) -> None:
 
 
 def check_shapes(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Compare loaded tensors with those of the network that they are for, before ``load_state_dict``.
+    """Raise if loaded tensors do not fit a network; called before ``load_state_dict``.
 
     Args:
-        state: what the file holds.
+        state: tensors of the file.
         wanted: the network's ``state_dict()``.
         path: of the file, for the error.
 
     Raises:
-        UserError: naming how many tensors are missing, unknown or of another shape, and the first of them.
+        UserError: with the number of tensors that are missing, unknown or of another shape, and the first of them.
     """
     missing = [name for name in wanted if name not in state]
     unknown = [name for name in state if name not in wanted]
@@ -108,7 +107,7 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # Whatever else such a file holds would be run to be read.
+        # Other content of such a file would be run while it is read.
         hint = "save only its state dict, with colorbench.models.save_weights"
         raise UserError("the file contains more than tensors, or is damaged", where=str(path), hint=hint) from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:

@@ -1,10 +1,9 @@
-"""Agreement between classifiers One score of the same models by several classifiers, side by side.
+"""Agreement between classifiers: a table of one score of the same models by several classifiers.
 
-A protocol with several classifiers marks each metric with its ``classifier`` and names it
-``classified(score, classifier)``. From
-records ``judges_table(records)`` takes every such score apart again: values of models by classifier, and how far the
-classifiers agree on the order of the models. Records may come from one run or from several, with the same classifiers
-or with others.
+A protocol with several classifiers marks each metric with its ``classifier`` and names it ``classified(score,
+classifier)``. ``classifiers_table(records, score)`` collects the values of models by classifier from records, and
+compares the order of the models between classifiers. Records may come from one or several runs, with the same or
+different classifiers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What ``colorbench compare`` finds: the schema of its JSON."""
+"""Schema of the JSON output of ``colorbench compare``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class _Part(BaseModel):
 
 
 class Side(_Part):
-    """One of the records that are compared."""
+    """One of the compared records."""
 
     label: str
-    """Name of the model; of two with the same name, with what tells them apart."""
+    """Name of the model, with a distinguishing addition for equal names."""
     model: str
     folder: str
     key: str
@@ -25,18 +25,18 @@ class Side(_Part):
 
 
 class ImagePair(_Part):
-    """One image under two models."""
+    """Scores of one image by two models."""
 
     id: str
     sha256: str
     a: float
     b: float
     weight: float
-    """Share of the metric's weight that this image has, in percent."""
+    """Share of this image in the weight of the metric, in percent."""
 
 
 class PairedTest(_Part):
-    """Model a against model b by one metric."""
+    """Comparison of model a with model b by one metric."""
 
     a: str
     b: str
@@ -53,29 +53,29 @@ class PairedTest(_Part):
     ci_high: float | None
     ci_method: str | None
     p: float | None
-    """Of the sign-flip test; None where nothing was tested, and ``untested`` says why."""
+    """p value of the sign-flip test; None if not tested, with the reason in ``untested``."""
     p_holm: float | None
-    """Adjusted for all tests of this comparison."""
+    """p adjusted for all tests of this comparison."""
     effect_size: float | None
-    """The difference in units of its spread from image to image."""
+    """The difference in units of its standard deviation over images."""
     a_better: int
     b_better: int
     equal: int
-    """Images on which either is better, or (where neither direction is better) higher."""
+    """Images on which a is better, b is better, or neither; for a metric without direction, better means higher."""
     images_needed: int | None
-    """Images that would show a difference of this size with 80 % probability, at 5 %."""
+    """Number of images that detect a difference of this size with 80 % probability at the 5 % level."""
     detectable: float | None
-    """The smallest difference that these images show with 80 % probability."""
+    """Smallest difference that these images detect with 80 % probability."""
     verdict: Literal["a", "b", "undecided", "untested"]
-    """Which is better (higher, where neither direction is); ``undecided``: no difference was shown."""
+    """The better model (the higher one for a metric without direction); ``undecided``: no significant difference."""
     untested: str | None
     warning: str | None
     images: list[ImagePair]
-    """Those that move the difference most (score times weight): in favor of a, then in favor of b."""
+    """Images that contribute most to the difference (score times weight): in favor of a, then in favor of b."""
 
 
 class RankInterval(_Part):
-    """The ranks that one model may have by one metric, all models at once."""
+    """Simultaneous rank interval of one model by one metric."""
 
     metric: str
     label: str
@@ -85,7 +85,7 @@ class RankInterval(_Part):
 
 
 class Comparison(_Part):
-    """What ``colorbench compare`` found."""
+    """Result of ``colorbench compare``."""
 
     schema_version: Literal[2] = 2
     protocol: str
@@ -98,6 +98,6 @@ class Comparison(_Part):
     sides: list[Side]
     tests: list[PairedTest]
     ranks: list[RankInterval]
-    """Of three records or more, for metrics of which one direction is better."""
+    """Rank intervals for three or more records, by metrics with a direction."""
     level: float = LEVEL
     remarks: list[str]

@@ -1,8 +1,8 @@
-"""Copies of an image: files of equal content. Each distinct image counts once.
+"""Removal of copies (files of equal content) from the rows of a run, so that each distinct image counts once.
 
-This is the only place that decides what a copy is and which file of several counts. It is applied before any metric
-is computed, so that rows, arrays, metrics, intervals, tests, curves, boards and verification all see distinct images:
-a set and the same set with copies in it give the same rows, and the same content fingerprint.
+This is applied before any metric is computed, so that rows, arrays, metrics, intervals, tests, curves, leaderboards and
+verification all use distinct images: a dataset with and without copies gives the same rows and the same content
+fingerprint.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from colorbench.results.shard import Copy, Shard
 
 
 def first_positions(sha256s: Sequence[str]) -> np.ndarray:
-    """Return the places (m,) of the first file of each distinct content, in order.
+    """Return the positions (m,) of the first file of each distinct content, in order.
 
     Args:
         sha256s: content hashes of the files.
@@ -28,9 +28,9 @@ def first_positions(sha256s: Sequence[str]) -> np.ndarray:
 
 
 def without_copies(rows: Shard) -> Shard:
-    """Return the rows with each distinct image once, and what was left out as ``copies``.
+    """Return the rows with each distinct image once; the others are listed in ``copies``.
 
-    The first file of a content counts, with its id and its label. Rows without copies are returned as they are.
+    The first file of a content is kept, with its id and label. Rows without copies are returned unchanged.
     """
     positions = first_positions(rows.sha256s)
     if len(positions) == len(rows):
@@ -55,7 +55,7 @@ def without_copies(rows: Shard) -> Shard:
 
 
 def copy_notes(rows: Shard) -> list[str]:
-    """Return what a record says of copies: how many there were, and whether their labels differ."""
+    """Return notes for the record about copies: their number, and whether their labels differ."""
     if not rows.copies:
         return []
     total = len(rows) + len(rows.copies)

@@ -1,4 +1,4 @@
-"""What is known of a metric before anything is measured."""
+"""``MetricSpec``: the declaration of a metric by a protocol, and checks of the columns of its rows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from colorbench.storage.hashes import not_storable
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """What is known of a metric before anything is measured."""
+    """The declaration of a metric by a protocol."""
 
     name: str
     title: str
@@ -22,31 +22,31 @@ class MetricSpec:
     unit: str
     """``%``, ``dB``, ``ΔE00`` ...; empty for a plain number."""
     higher_is_better: bool | None
-    """None where neither direction is better (lightness drift, colorfulness itself)."""
+    """None if neither direction is better (lightness drift, colorfulness)."""
     lower_bound: float | None = None
     upper_bound: float | None = None
     explanation: str = ""
-    """One sentence for a newcomer."""
+    """Explanation in one sentence, for a newcomer."""
     form: Literal["ratio", "abs_difference"] = "ratio"
-    """How the value follows from the sums S of the per-image statistics: ``ratio`` S0/S1;
-    ``abs_difference`` |S0 - S1|/S2. The statistics stand in the rows' columns ``<name>.s0``, ``<name>.s1`` ..."""
+    """Function of the sums S of the per-image statistics: ``ratio`` S0/S1; ``abs_difference`` |S0 - S1|/S2. The
+    statistics are in the columns ``<name>.s0``, ``<name>.s1`` ... of the rows."""
     comparable: bool = True
-    """Whether pairs of models may be compared by it (False: shown only)."""
+    """Whether models may be compared by it (False: only displayed)."""
     interval: bool = True
-    """Whether a bootstrap interval is honest for it."""
+    """Whether a bootstrap interval is valid for it."""
     classifier: str | None = None
-    """Name of the classifier whose score it is; None for other metrics."""
+    """Name of the classifier that gives the score; None for other metrics."""
     share_of_gap: bool = False
-    """Whether S1 is a gap between two baselines and the value a share of it: the interval is then Fieller's, and there
-    is no value where the gap's own interval touches 0."""
+    """Whether the value is a share of the gap S1 between two baselines. The interval is then Fieller's, and there is no
+    value if the interval of the gap contains 0."""
     of_ground_truth: float | None = None
-    """What the ground truth itself scores on every image (AuC 100, CIEDE2000 0); None where it has no fixed score."""
+    """Score of the ground truth itself on every image (AuC 100, CIEDE2000 0); None without a fixed score."""
     ground_truth_margin: float = 0.0
-    """A score this near to it belongs to the ground truth: a prediction from lightness alone is farther off."""
+    """A score within this margin is that of the ground truth; a prediction from lightness alone is farther off."""
 
 
 FIXED_COLUMNS = ("id", "sha256", "label", "gray", "height", "width")
-"""Columns of the rows that say which image a row is of."""
+"""Columns of the rows that describe the image."""
 COUNT = {"ratio": 2, "abs_difference": 3}
 """Form of a metric -> number of its statistics."""
 _NAME = re.compile(r"\w(?:[\w .@+:/()=%-]{0,98}[\w)%])?")
@@ -54,7 +54,7 @@ _STATISTIC = re.compile(r"\.s\d+$")
 
 
 def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
-    """Raise for metrics with ambiguous columns, and for bounds that cannot be stored.
+    """Raise for metrics with ambiguous columns or bounds that cannot be stored.
 
     Raises:
         UserError: naming the protocol and the metric.
@@ -74,7 +74,7 @@ def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
 
 
 def check_columns(protocol: str, columns: Iterable[str]) -> None:
-    """Refuse columns whose names the rows cannot hold.
+    """Raise for columns whose names the rows cannot hold.
 
     Raises:
         RunError: naming the protocol and the column.
@@ -84,7 +84,7 @@ def check_columns(protocol: str, columns: Iterable[str]) -> None:
 
 
 def check_statistics(protocol: str, metrics: Sequence[MetricSpec], columns: Iterable[str]) -> None:
-    """Refuse rows from which a metric cannot be computed.
+    """Raise for rows from which a metric cannot be computed.
 
     Raises:
         RunError: naming the protocol and the column that is missing.
@@ -98,7 +98,7 @@ def check_statistics(protocol: str, metrics: Sequence[MetricSpec], columns: Iter
 
 
 def _wrong_name(names: Iterable[str]) -> str | None:
-    """Return what is wrong with the name of a column or metric; None if it is valid."""
+    """Return the fault in the name of a column or metric; None if it is valid."""
     for name in names:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             return f"{name!r} cannot be the name of a column: letters, digits and .@+:/()=%-_ only, at most 100"

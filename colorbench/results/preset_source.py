@@ -1,4 +1,4 @@
-"""What is known of a preset beyond the parameters that it sets: whose evaluation it is, and what is missing of it."""
+"""``PresetSource``: the published evaluation that a preset reproduces, and what is missing in it."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class PresetSource:
-    """The published evaluation that a preset follows."""
+    """Published evaluation that a preset reproduces."""
 
     source: str
-    """Repository, commit and files that its parameters were read from."""
+    """Repository, commit and files from which the parameters were taken."""
     metrics: tuple[str, ...]
-    """Metrics of the protocol that the source computes; the others are colorbench's own."""
+    """Metrics of the protocol that the source also computes; the others are colorbench's."""
     dataset: str = ""
-    """The images of the published figures, by name where colorbench knows the list (``imagenet-val5k``)."""
+    """Dataset of the published values, by name if colorbench knows the list (``imagenet-val5k``)."""
     add: Mapping[str, str] = field(default_factory=dict)
-    """Further parameters of the source that need files that do not ship (``lpips=vgg``)."""
+    """Further parameters of the source that need files which are not included (``lpips=vgg``)."""
     missing: tuple[str, ...] = ()
-    """Choices that the source leaves open; empty where the source defines its metrics completely."""
+    """Settings that the source does not define; empty if it defines its metrics completely."""
     notes: tuple[str, ...] = ()
-    """What the source does that no parameter can do, and what it makes of special cases."""
+    """What the source does beyond all parameters, and its treatment of special cases."""
     published: tuple[str, ...] = ()
-    """Figures from papers, with where they stand. None of them was measured here."""
+    """Values from papers, with their source; none was measured here."""
 
     def described(self, preset: str) -> dict[str, object]:
-        """Return headings and values for readers, without those that are empty.
+        """Return headings and values for display, without empty ones.
 
         Args:
-            preset: its name with the protocol's, ``fidelity@ct2``.
+            preset: full name, such as ``fidelity@ct2``.
         """
         protocol = preset.partition("@")[0]
         facts: dict[str, object] = {

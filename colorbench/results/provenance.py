@@ -1,4 +1,4 @@
-"""Where a run comes from, and whether its images were in the model's training set. Nothing here fails a run."""
+"""Collection of the provenance of a run: versions, commit, command and time. Failures here do not fail the run."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ PACKAGES = (
     *("torch", "torchvision", "timm", "numpy", "scipy", "scikit-learn", "pillow", "pandas", "pyarrow", "pydantic"),
     "onnxruntime",
 )
-"""Those whose version can move a number or the form of a file."""
+"""Packages whose version can change a number or a file format."""
 
 
 def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = ()) -> Provenance:
-    """Return versions, commit, command and time; the name of the machine is left out on purpose.
+    """Return versions, commit, command and time, intentionally without the name of the machine.
 
     Args:
         command: the command line.
-        packages: further ones to name, such as the model's.
+        packages: further packages, such as that of the model.
     """
     commit, dirty = git_state()
     named = {name: version_of(name) for name in (*PACKAGES, *(package for package in packages if package))}
@@ -36,7 +36,7 @@ def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = 
         packages={name: version for name, version in sorted(named.items()) if version},
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
-        # Arguments may be names of files that are not UTF-8, which no JSON holds.
+        # Arguments may be file names that are not UTF-8, which JSON cannot hold.
         command=[word.encode("utf-8", "backslashreplace").decode() for word in command or sys.argv],
         time=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -44,10 +44,7 @@ def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = 
 
 @lru_cache(maxsize=1)
 def git_state() -> tuple[str | None, bool | None]:
-    """Return (commit, whether tracked files differ from it) of the checkout that colorbench runs from.
-
-    None for none.
-    """
+    """Return (commit, whether tracked files differ from it) of colorbench's checkout; (None, None) without one."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None, None

@@ -17,7 +17,7 @@ SCHEMA_VERSION = 2
 
 
 class _Part(BaseModel):
-    # Infinities and NaN are no numbers that a table could show; a metric without a value is None.
+    # Infinities and NaN are refused; a metric without a value is None.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -25,25 +25,25 @@ class ModelPart(_Part):
     """The model that was evaluated."""
 
     name: str
-    """Full name with its resolved tag."""
+    """Full name with the resolved tag."""
     package: str | None
     package_version: str | None
     weights_sha256: str | None
     decoding: dict[str, Any]
-    """decode and temperature, where the model predicts a distribution."""
+    """Method and temperature, if the model predicts a distribution."""
     card: ModelCard
 
 
 class ProtocolPart(_Part):
-    """How it was scored."""
+    """The protocol by which the model was scored."""
 
     name: str
     version: int
     parameters: dict[str, Any]
     identity: dict[str, Any]
-    """Resolved parameters with the sha256 of every file behind them."""
+    """Resolved parameters with the sha256 of every file that they name."""
     identity_sha256: str
-    """Of name, version and identity: what a board column is."""
+    """Hash of name, version and identity, which defines a column of a leaderboard."""
 
 
 class Skipped(_Part):
@@ -54,19 +54,19 @@ class Skipped(_Part):
 
 
 class CopyPart(_Part):
-    """A file that did not count: its content is that of another file of the set."""
+    """A file that was not counted, since its content equals that of another file of the dataset."""
 
     id: str
     of: str
-    """Id of the file that counted."""
+    """Id of the file that was counted."""
 
 
 class DatasetPart(_Part):
-    """On what."""
+    """The images of the evaluation."""
 
     name: str
     n: int
-    """Images; copies of an image count once, so that files are ``n`` and ``copies`` together."""
+    """Number of distinct images; the number of files is ``n`` plus that of ``copies``."""
     n_evaluated: int
     n_gray: int
     gray_policy: str
@@ -75,42 +75,43 @@ class DatasetPart(_Part):
     """sha256 over the sorted content hashes of the evaluated images."""
     preprocessing: str
     overlap: int | None
-    """Evaluated images that are among the model's training images, by content; None: not known."""
+    """Number of evaluated images among the model's training images, by content; None if unknown."""
     limit: int | None
     redistributable: bool
     copies: list[CopyPart] = []
-    """Files of the same content as another."""
+    """Files with the same content as another."""
     source: str = ""
-    """Where the images come from, and whom to credit for them."""
+    """Origin of the images, and credits."""
 
 
 class FingerprintPart(_Part):
-    """What decided the numbers, part by part: a result is shown again only while all of it is as it was."""
+    """Hashes of everything that determines the numbers; a result is reused only if all are unchanged."""
 
     model: str
-    """Name of the model without the folders above its file or folder."""
+    """Name of the model without the parent folders of its file or folder."""
     weights: str
-    """sha256 of all that the model holds."""
+    """sha256 of the state of the model."""
     model_code: str
     protocol_code: str
-    """sha256 of the protocol's code, and of what its scorer holds."""
+    """sha256 of the protocol's code and of the state of its scorer."""
     colorbench_code: str
     references: str = ""
-    """sha256 over the fingerprints of gray, constant and truth, where differences from them are stored."""
+    """sha256 over the fingerprints of gray, constant and ground truth, if differences from them are stored."""
     revision: int = 0
-    """How many runs of other images under equal names and sizes came before, or of a model that is not reusable."""
+    """Number of earlier runs with the same key: on other images with equal names and sizes, or of a model that is not
+    reusable."""
     reusable: bool = True
     reasons: list[str] = []
     """Reasons why the result cannot be reused."""
 
 
 class Metric(_Part):
-    """One number with its uncertainty."""
+    """Value of one metric with its uncertainty."""
 
     name: str
     title: str
     value: float | None
-    """None where no image has a defined value."""
+    """None if no image has a defined value."""
     unit: str
     higher_is_better: bool | None
     ci_low: float | None
@@ -128,7 +129,7 @@ class Metric(_Part):
 
 
 class Difference(_Part):
-    """A paired difference of one metric, this model minus another, on the same images."""
+    """Paired difference of one metric: this model minus another on the same images."""
 
     metric: str
     minus: str
@@ -141,7 +142,7 @@ class Difference(_Part):
 
 
 class CurvePart(_Part):
-    """Points that were drawn."""
+    """Points of a curve."""
 
     name: str
     title: str
@@ -150,11 +151,11 @@ class CurvePart(_Part):
     x: list[float]
     y: list[float]
     beside: dict[str, list[float]] = {}
-    """Other lines over the same x, by what they are."""
+    """Name -> y values of other lines over the same x."""
 
 
 class Execution(_Part):
-    """With what: shown, not hashed."""
+    """Hardware and execution settings, which are not part of the key."""
 
     seed: int
     device: str
@@ -170,7 +171,7 @@ class Execution(_Part):
 
 
 class Provenance(_Part):
-    """From where."""
+    """Versions, commit, command and time of the run."""
 
     colorbench_version: str
     git_commit: str | None
@@ -192,11 +193,11 @@ class Files(_Part):
 
 
 class Record(_Part):
-    """One model, one protocol, one set."""
+    """Result of one model under one protocol on one dataset."""
 
     schema_version: Literal[2] = 2
     key: str
-    """Hash of all that decides the numbers: model, weights, decoding, protocol, data, seed."""
+    """Hash of everything that determines the numbers: model, weights, decoding, protocol, data, seed."""
     model: ModelPart
     protocol: ProtocolPart
     dataset: DatasetPart
@@ -208,14 +209,14 @@ class Record(_Part):
     provenance: Provenance
     files: Files
     fingerprint: FingerprintPart | None = None
-    """None in records of versions before it: those are never shown in place of a new run."""
+    """None in records of earlier versions, which are never reused."""
 
 
 def record_text(record: Record) -> str:
-    """Return ``record.json``, after making sure that it can be read again as it is.
+    """Return the text of ``record.json``, after checking that it can be read back unchanged.
 
     Raises:
-        RunError: naming what cannot be stored: a NaN or infinity, or an object that JSON has no form for.
+        RunError: naming what cannot be stored: a NaN or infinity, or an object that JSON cannot represent.
     """
     try:
         text = record.model_dump_json(indent=1)
@@ -225,7 +226,7 @@ def record_text(record: Record) -> str:
     except ValueError as error:
         raise RunError(f"cannot be stored in a record: {' '.join(str(error).split())}") from error
     for part, value in record.model_dump().items():
-        # A NaN among free values (parameters, identity) is written as null, and would be read as nothing.
+        # A NaN in free values (parameters, identity) would be written as null and read as None.
         if (trouble := unstorable(value)) is not None:
             raise RunError(f"cannot store {part} in a record: {trouble}", hint="use finite numbers and text")
     return text + "\n"
@@ -236,7 +237,7 @@ def storable(whose: str) -> Iterator[None]:
     """Turn the error of values that a record cannot store into one line.
 
     Raises:
-        RunError: naming whose values they are, and the first.
+        RunError: naming the owner of the values, and the first of them.
     """
     try:
         yield
@@ -246,7 +247,7 @@ def storable(whose: str) -> Iterator[None]:
 
 
 def unstorable(value: object) -> str | None:
-    """Return what JSON cannot hold of plain values; None where it can hold all."""
+    """Return the first of the values that JSON cannot hold; None if it can hold all."""
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError) as error:
@@ -258,14 +259,14 @@ def read_record(folder: Path) -> Record:
     """Read the record of a folder.
 
     Raises:
-        UserError: where there is none, or it is not one.
+        UserError: for a missing or invalid record.
     """
     path = folder / "record.json"
     try:
         return Record.model_validate_json(path.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError("no record here", where=str(path), hint="give a folder that `colorbench run` wrote") from error
-    except OSError as error:  # a folder of that name, a file that may not be read
+    except OSError as error:  # a folder of that name, or an unreadable file
         what = f"the record cannot be read: {error.strerror}"
         raise UserError(what, where=str(path), hint="evaluate again") from error
     except ValueError as error:

@@ -1,8 +1,8 @@
-"""``compare``: are these differences real? Two records or more, on the same images.
+"""``compare``: paired comparison of two or more records on the same images.
 
-Every pair is compared by every metric asked for: the difference with its interval (paired bootstrap), p of no
-difference (signs of the images' differences flipped), adjusted for the number of tests (Holm), and what a reader
-asks next: how large, on how many images, how many it takes to see it, on which ones.
+Every pair is compared by every requested metric: the difference with its interval (paired bootstrap), the p value of a
+sign-flip test adjusted for the number of tests (Holm), the effect size, the number of images needed to detect it, and
+the images that contribute most.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from colorbench.stats.bootstrap import estimate
 from colorbench.stats.effect_and_sample_size import LEVEL, detectable_difference, difference_influence
 
 SHOWN = 3
-"""Images that are named at either end."""
+"""Number of images that are listed per model."""
 _EQUAL = 1e-9
-"""Relative difference below which two scores of an image are equal."""
+"""Relative difference below which two scores of an image count as equal."""
 
 
 def compare(
@@ -47,17 +47,17 @@ def compare(
     headline: str | None = None,
     allow_unstable: bool = False,
 ) -> Comparison:
-    """Compare records pair by pair.
+    """Compare records in pairs.
 
     Args:
         runs: at least two, as ``load_run`` gives them.
-        metrics: names; none: all that may be compared and of which one direction is better.
+        metrics: names; by default all comparable metrics with a direction.
         headline: the metric to put first.
-        allow_unstable: also compare by metrics that too few images decide.
+        allow_unstable: also compare by metrics that depend on too few images.
 
     Raises:
-        UserError: for fewer than two, records that cannot be compared (naming the choice in which they differ), and
-            metrics that are unknown or may not be compared.
+        UserError: for fewer than two records, records that cannot be compared (naming the setting in which they
+            differ), and metrics that are unknown or not comparable.
     """
     if len(runs) < 2:
         raise UserError("a comparison needs at least two records", hint="give two or more")
@@ -115,7 +115,7 @@ def _labels(runs: Sequence[LoadedRun]) -> list[str]:
 def _metrics(
     runs: Sequence[LoadedRun], asked: Sequence[str], headline: str | None, allow_unstable: bool
 ) -> list[Metric]:
-    """Return the metrics to compare by: the headline first, unstable ones last."""
+    """Return the metrics for the comparison: the headline first, unstable ones last."""
     shared = [metric for metric in runs[0].record.metrics if all(_has(run, metric) for run in runs)]
     known = {metric.name: metric for metric in shared}
     for name in asked:
@@ -139,7 +139,7 @@ def _has(run: LoadedRun, metric: Metric) -> bool:
 
 
 def _test(together: PairedRuns, labels: Sequence[str], i: int, j: int, metric: Metric) -> PairedTest:
-    """Test one pair by one metric; ``p_holm`` and the verdict follow when all tests are there."""
+    """Test one pair by one metric; ``p_holm`` and the verdict are filled in when all tests are done."""
     a, b = together.statistics(metric.name)[[i, j]]
     both = is_defined(a) & is_defined(b)
     found = paired_interval(a, b, metric.form)
@@ -184,7 +184,7 @@ def _test(together: PairedRuns, labels: Sequence[str], i: int, j: int, metric: M
 def _untested(
     together: PairedRuns, pair: tuple[int, int], metric: Metric, n: int, a: np.ndarray, b: np.ndarray
 ) -> str | None:
-    """Return why two models are not tested by a metric; None where they are."""
+    """Return the reason why two models are not tested by a metric; None if they are."""
     if n < MINIMUM_IMAGES:
         images = "1 image" if n == 1 else f"{n} images"
         return f"{images}: too few for a test (minimum {MINIMUM_IMAGES})"
@@ -201,9 +201,9 @@ def _untested(
 
 
 def _apart(scores: np.ndarray, both: np.ndarray, metric: Metric) -> np.ndarray:
-    """Return how much better a's score is of each image that is defined for both, (m,).
+    """Return by how much the score of a is better on each image that is defined for both, (m,).
 
-    Better is higher where neither direction is.
+    For a metric without direction, higher counts as better.
     """
     a, b = scores[:, both]
     with np.errstate(invalid="ignore"):
@@ -214,7 +214,7 @@ def _apart(scores: np.ndarray, both: np.ndarray, metric: Metric) -> np.ndarray:
 
 
 def _farthest(together: PairedRuns, scores: np.ndarray, b: np.ndarray, metric: Metric) -> list[ImagePair]:
-    """Return the images that move the difference most (score times weight), in favor of a and then of b."""
+    """Return the images that contribute most to the difference (score times weight), in favor of a, then of b."""
     sign = -1.0 if metric.higher_is_better is False else 1.0
     weights = b[:, -1] / np.nansum(b[:, -1])
     with np.errstate(invalid="ignore"):
@@ -237,7 +237,7 @@ def _farthest(together: PairedRuns, scores: np.ndarray, b: np.ndarray, metric: M
 def _adjusted(tests: Sequence[PairedTest]) -> list[PairedTest]:
     """Return the tests with p adjusted for all of them, and the verdict.
 
-    A difference is real where both the test and the interval exclude 0.
+    A difference is significant if both the test and the interval exclude 0.
     """
     adjusted = holm([math.nan if test.p is None else test.p for test in tests])
     return [
@@ -254,7 +254,7 @@ def _verdict(test: PairedTest, p_holm: float) -> Literal["a", "b", "undecided"]:
 
 
 def _ranks(together: PairedRuns, labels: Sequence[str], metrics: Sequence[Metric]) -> list[RankInterval]:
-    """Rank intervals of three models or more."""
+    """Compute rank intervals of three or more models."""
     found: list[RankInterval] = []
     for metric in metrics:
         if len(labels) < 3 or metric.higher_is_better is None or not metric.comparable:
@@ -269,7 +269,7 @@ def _ranks(together: PairedRuns, labels: Sequence[str], metrics: Sequence[Metric
 
 
 def _remarks(runs: Sequence[LoadedRun], labels: Sequence[str]) -> list[str]:
-    """Return what a reader must know before believing the differences."""
+    """Return warnings about the comparison."""
     message = []
     for run, label in zip(runs, labels, strict=True):
         record = run.record

@@ -1,9 +1,8 @@
-"""Read a finished record with its rows, as untrusted data.
+"""Loading of a finished record with its rows, as untrusted data.
 
-``load_run(folder) -> LoadedRun`` checks what it reads: the rows must have the checksum that the record names, the
-columns and the images that it tells of, and no more than a computer can hold. Nothing that a record says is run,
-and no file outside its folder is opened. Several runs are put on the same images by ``evaluation.pairing``:
-``common(runs)``, ``column_key(record)``, ``differing(a, b)``.
+``load_run(folder) -> LoadedRun`` checks what it reads: the rows must have the checksum, columns and images that the
+record states, and a bounded size. Nothing that a record names is run, and no file outside its folder is opened.
+``results.pairing`` aligns several runs on the same images.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from colorbench.storage.safe_reading import LARGEST_FILE, InvalidTable
 LARGEST_RECORD = 64 * MEGABYTE
 _CONTROL = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\(?:b|f|r|u00[01])")
-"""What moves a terminal's cursor or turns the reading direction, raw and as JSON writes it; tabs and line ends stay."""
+"""Control characters that move a terminal's cursor or turn the reading direction, raw and escaped in JSON."""
 _CHANGED = "copy the record again from its source, or evaluate again"
 
 
@@ -40,14 +39,14 @@ class LoadedRun:
     folder: Path
     record: Record
     rows: pd.DataFrame
-    """``id``, ``sha256``, ``label``, ``gray``, ``height``, ``width`` and the protocol's columns; n rows in the stored
+    """``id``, ``sha256``, ``label``, ``gray``, ``height``, ``width`` and the protocol's columns; n rows in stored
     order, index 0 ... n - 1."""
     record_sha256: str
-    """Of the bytes of ``record.json``."""
+    """Hash of the bytes of ``record.json``."""
 
     @property
     def sha256s(self) -> list[str]:
-        """Content hashes of the images, a row each."""
+        """Content hashes of the images, one per row."""
         return self.rows["sha256"].tolist()
 
     @cached_property
@@ -59,7 +58,7 @@ class LoadedRun:
         """Return a metric of the record by name.
 
         Raises:
-            UserError: naming those that it has.
+            UserError: naming the metrics of the record.
         """
         found = {metric.name: metric for metric in self.record.metrics}
         if name not in found:
@@ -94,14 +93,14 @@ class LoadedRun:
 
 
 def find_record(path: Path, protocol: str | None = None) -> Path:
-    """Find the folder of a record from itself, its ``record.json``, or a folder under which exactly one lies.
+    """Find the folder of a record, given it, its ``record.json``, or a folder that contains exactly one record.
 
     Args:
-        path: what was named.
+        path: given path.
         protocol: only records of this protocol count.
 
     Raises:
-        UserError: for none, and for several.
+        UserError: for no record or several.
     """
     if path.is_file():
         if path.name != "record.json":
@@ -112,7 +111,7 @@ def find_record(path: Path, protocol: str | None = None) -> Path:
         return path
     if not path.is_dir():
         raise UserError("no such folder", where=str(path), hint="give a folder that `colorbench run` wrote")
-    # The folder of a protocol is named by it: <model>/<protocol>/<dataset>-<key>/record.json.
+    # Folders of protocols have their name: <model>/<protocol>/<dataset>-<key>/record.json.
     found = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
     fitting = [folder for folder in found if protocol is None or folder.parent.name == protocol]
     if len(fitting) == 1:
@@ -131,8 +130,8 @@ def load_run(folder: Path) -> LoadedRun:
     """Load the record of a folder, with its rows.
 
     Raises:
-        UserError: for a folder without a record, a record that is none, and rows that are missing, changed (other
-            checksum), too large, or not those of the record. One line, naming the file.
+        UserError: for a folder without a record, an invalid record, or rows that are missing, changed (wrong checksum),
+            too large, or do not belong to the record; naming the file.
     """
     record, record_sha256 = read_checked_record(folder)
     rows = read_table(folder, record)
@@ -152,7 +151,7 @@ def read_checked_record(folder: Path) -> tuple[Record, str]:
     data = read_plain(path, LARGEST_RECORD, missing="no record here", hint=hint)
     try:
         record = Record.model_validate_json(data)
-        # Numbers and text that no JSON of ours can hold would fail later, in the middle of a page.
+        # Values that our JSON cannot hold would fail later, in the middle of a page.
         text = json.dumps(plain(record.model_dump()), allow_nan=False, ensure_ascii=False)
         text.encode()
     except (ValueError, TypeError, RecursionError) as error:
@@ -163,7 +162,7 @@ def read_checked_record(folder: Path) -> tuple[Record, str]:
 
 
 def read_table(folder: Path, record: Record) -> pd.DataFrame:
-    """Read the rows of a record, checked.
+    """Read and check the rows of a record.
 
     Raises:
         UserError: as ``load_run``.

@@ -1,4 +1,4 @@
-"""Records beside one another: whether they may be compared, and their rows on the same images."""
+"""Alignment of several records: whether they are comparable, and their rows on the same images."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from colorbench.results.statistics import paired_positions
 from colorbench.storage.safe_reading import HASH
 
 ROUNDING = 1e-6
-"""Relative difference that rounding makes between machines."""
+"""Relative rounding difference between machines."""
 
 
 def column_key(record: Record) -> tuple[str, str, str, str, str]:
-    """Return what two records must share to stand in one column of a board.
+    """Return the values that two records must share to be in one column of a leaderboard.
 
-    Name, version and identity of the protocol, the images, and the gray policy.
+    These are name, version and identity of the protocol, the images, and the gray policy.
     """
     protocol, data = record.protocol, record.dataset
     return (protocol.name, str(protocol.version), protocol.identity_sha256, data.fingerprint, data.gray_policy)
 
 
 def differing(a: Record, b: Record) -> list[str]:
-    """Return the reasons why two records cannot be compared; empty where they can.
+    """Return the reasons why two records cannot be compared; empty if they can.
 
-    The first is the one to say: another protocol has other parameters, too.
+    The first is the one to report: another protocol also has other parameters.
     """
     one, other = a.protocol, b.protocol
     if one.name != other.name:
@@ -72,7 +72,7 @@ def _images(record: Record) -> str:
 
 @dataclass(frozen=True)
 class PairedRuns:
-    """Several runs on the same images: row j is the same image in all."""
+    """Several runs aligned on their common images: row j is the same image in all."""
 
     runs: tuple[LoadedRun, ...]
     positions: np.ndarray
@@ -80,7 +80,7 @@ class PairedRuns:
 
     @property
     def ids(self) -> list[str]:
-        """What the first run calls the images."""
+        """Ids of the images in the first run."""
         return [str(id) for id in self.runs[0].rows["id"].iloc[self.positions[0]]]
 
     @property
@@ -91,9 +91,9 @@ class PairedRuns:
     def statistics(self, metric: str) -> np.ndarray:
         """Return the sufficient statistics of a metric, (K, n, k).
 
-        All but the first statistic follow from the images alone (weights, the truth's own value). Where they
-        differ between runs by rounding only, as between a CPU and a GPU, those of the first run that agrees are taken:
-        a run that says otherwise changes nothing for the others.
+        All statistics except the first depend on the images alone (weights, the value of the ground truth). Where they
+        differ between runs only by rounding, as between CPU and GPU, those of the first agreeing run are used, so that
+        a deviating run does not affect the others.
         """
         found = np.stack([run.statistics(metric)[at] for run, at in zip(self.runs, self.positions, strict=True)])
         firsts: list[int] = []
@@ -104,7 +104,7 @@ class PairedRuns:
             if first is None:
                 firsts.append(position)
             else:
-                # An image may be undefined for one model alone (PSNR of an exact match): its NaN stays.
+                # A metric may be undefined for one model only (PSNR of an exact match); its NaN is kept.
                 kept = np.isnan(of_truth) | np.isnan(found[first, :, 1:])
                 found[position, :, 1:] = np.where(kept, of_truth, found[first, :, 1:])
         return found
@@ -115,7 +115,7 @@ class PairedRuns:
 
 
 def _same_but_for_rounding(a: np.ndarray, b: np.ndarray) -> bool:
-    """Return whether two runs' statistics of the ground truth agree on every image on which both are defined."""
+    """Return whether the statistics of the ground truth agree on all images on which both are defined."""
     both = ~(np.isnan(a) | np.isnan(b))
     return bool(both.any() and np.allclose(a[both], b[both], rtol=ROUNDING, atol=0))
 
@@ -124,7 +124,7 @@ def pair_runs(runs: Sequence[LoadedRun]) -> PairedRuns:
     """Pair runs by the content of their images, in the order of the first run's rows.
 
     Raises:
-        UserError: naming the first choice in which two of them differ.
+        UserError: naming the first setting in which two of them differ.
         ValueError: for no run.
     """
     if not runs:
@@ -141,7 +141,7 @@ def pair_runs(runs: Sequence[LoadedRun]) -> PairedRuns:
     for other in runs[1:]:
         pairs = paired_positions(first.sha256s, other.sha256s)
         if not np.array_equal(pairs[:, 0], at):
-            # Equal fingerprints, other rows: one of the two records tells of images that its rows do not hold.
+            # Equal fingerprints but different rows: one of the records does not match its rows.
             what = f"the rows of {other.record.model.name} belong to other images than its record"
             raise UserError(what, where=str(other.folder), hint="`colorbench verify` shows which record is wrong")
         positions.append(pairs[:, 1])

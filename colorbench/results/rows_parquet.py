@@ -1,4 +1,4 @@
-"""``rows.parquet``: its schema, one writer, one reader, and the check of foreign tables."""
+"""Writing and reading of ``rows.parquet`` (per-image scores), with checks of untrusted tables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from colorbench.storage.safe_reading import HASH, LONGEST_ID, MOST_CELLS, Invali
 
 
 def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
-    """Return the bytes of ``rows.parquet``: a line per image; equal rows give equal bytes."""
+    """Serialize rows as the bytes of ``rows.parquet``, one row per image; equal rows give equal bytes."""
     heights, widths = np.asarray(rows.sizes, np.int32).reshape(-1, 2).T
     labels = [0 if label is None else label for label in rows.labels]
     table = {
@@ -39,7 +39,7 @@ def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-# Columns from their buffers, and back as lists: pyarrow's ways to and from numpy import pandas, which takes longer than
+# Columns are made from buffers and read as lists: pyarrow's numpy conversions import pandas, which takes longer than
 # scoring a small set.
 
 
@@ -66,7 +66,7 @@ def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
     """Read content hashes and the protocol's columns of a ``rows.parquet``.
 
     Raises:
-        UserError: for a file that is damaged or none.
+        UserError: for a missing or damaged file.
     """
     try:
         table = pyarrow.parquet.ParquetFile(path).read()
@@ -92,13 +92,12 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
     """Read the bytes of a ``rows.parquet`` as a table of ``expected`` rows.
 
     Raises:
-        InvalidTable: saying what is wrong with it.
-        pyarrow.ArrowException, OSError, ValueError: for bytes that are no table.
+        InvalidTable: naming the fault. pyarrow.ArrowException, OSError, ValueError: for bytes that are not a table.
     """
-    import pandas as pd  # takes longer than scoring a small set, and a run needs only the functions above
+    import pandas as pd  # slow to import; a run needs only the functions above
 
-    # The footer is read first: types and numbers are known before anything is unpacked. Texts stay dictionaries, so
-    # that a long one that is repeated fills no memory.
+    # The footer is read first, so that types and sizes are known before anything is unpacked. Strings stay dictionary-
+    # encoded, so that long repeated ones fill no memory.
     file = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=["id", "sha256"])
     schema, count = file.schema_arrow, file.metadata.num_rows
     if len(set(schema.names)) != len(schema.names):

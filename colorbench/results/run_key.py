@@ -1,8 +1,8 @@
-"""What decides the numbers of a run, as hashes: seeds of images, identity of a protocol, key of a record.
+"""Run keys: hashes of everything that determines the numbers of a run, and the identity of a protocol.
 
-Hashed is what moves a number: model, weights, decoding, protocol, images, seed, dtype, and the code of all three that
-make it: the model's, the protocol's, colorbench's. Not hashed is what only moves the last digit or nothing: device,
-batch size, threads, processes; the record shows them.
+Hashed are model, weights, decoding, protocol, images, seed, dtype, and the code of the model, the protocol and
+colorbench. Settings that change at most the last digit are not hashed but recorded: device, batch size, threads,
+processes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from colorbench.storage.hashes import not_storable
 
 
 def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> str:
-    """Return the sha256 of protocol, version and resolved parameters: what a board column is.
+    """Return the sha256 of protocol, version and resolved parameters, which defines a column of a leaderboard.
 
     Raises:
         PluginError: for values that no record can hold.
@@ -47,19 +47,19 @@ def run_key(
     revision: int = 0,
     fingerprint: Mapping[str, str] | None = None,
 ) -> str:
-    """Return the sha256 of all that decides the numbers.
+    """Return the run key: the sha256 of everything that determines the numbers.
 
     Args:
         model: its name and decoding.
         protocol_sha256: ``protocol_identity``.
         samples: the images after any limit.
         gray_policy: keep or drop.
-        seed: of the run.
-        dtype: in which the model computes.
-        version: of colorbench.
-        classes: names of the images' classes, where they have any.
-        revision: 0, but where the folder of that key holds the run of other contents under equal names and sizes.
-        fingerprint: hashes of weights and code; None in records that were made without.
+        seed: seed of the run.
+        dtype: precision of the model.
+        version: version of colorbench.
+        classes: names of the classes of the images, if any.
+        revision: 0, or higher if folders of this key exist for other contents with equal names and sizes.
+        fingerprint: hashes of weights and code; None for records without them.
     """
     return digest_of(
         {
@@ -80,7 +80,7 @@ def run_key(
 
 @dataclass(frozen=True)
 class RunFingerprint:
-    """What decides the numbers of one model under one protocol, but for the images."""
+    """Everything that determines the numbers of one model under one protocol, except the images."""
 
     model: ModelFingerprint
     protocol_code: str
@@ -91,17 +91,17 @@ class RunFingerprint:
     references: str = ""
     """See ``FingerprintPart``."""
     reasons: tuple[str, ...] = ()
-    """Why a result is not reusable."""
+    """Reasons why a result is not reusable."""
 
     @property
     def decides(self) -> dict[str, Any]:
-        """Arguments of ``run_key`` but ``samples``, ``classes`` and ``revision``."""
+        """Arguments of ``run_key`` except ``samples``, ``classes`` and ``revision``."""
         return _decides(
             self.part(0), self.model.identity, self.protocol_sha256, self.gray_policy, self.seed, self.dtype, _version()
         )
 
     def part(self, revision: int) -> FingerprintPart:
-        """Return this part as a record stores it."""
+        """Return the fingerprint as a record stores it."""
         return FingerprintPart(
             model=self.model.name,
             weights=self.model.weights,
@@ -128,13 +128,13 @@ def run_fingerprint(
     """Return the fingerprint of a run.
 
     Args:
-        model: of the model.
+        model: fingerprint of the model.
         protocol_sha256: ``protocol_identity``.
         code: ``protocol_code`` of the protocol or its scorer.
         gray_policy: keep or drop.
-        seed: of the run.
-        dtype: in which the model computes.
-        references: models that the record gives differences from.
+        seed: seed of the run.
+        dtype: precision of the model.
+        references: models from which the record has differences.
     """
     beside = digest_of([[one.name, one.weights, one.code] for one in references]) if references else ""
     reasons = (*(() if model.reusable else model.reasons), *code[1])
@@ -142,7 +142,7 @@ def run_fingerprint(
 
 
 def decides_of(record: Record) -> dict[str, Any]:
-    """Return the arguments of ``run_key`` that a record holds: all but ``samples``, ``classes`` and ``revision``."""
+    """Return the arguments of ``run_key`` from a record, except ``samples``, ``classes`` and ``revision``."""
     name = record.model.name
     model = {
         "name": name if record.fingerprint is None else canonical_name(name),

@@ -1,6 +1,7 @@
-"""The saved images of a record: which are saved, under which names, and their index.
+"""Saved images of a record: their selection, file names and index.
 
-The fixed part of a gallery is the images whose ids have the smallest hash: the same for every model on a set.
+The fixed part of a gallery consists of the images whose ids have the smallest hashes; it is the same for every model on
+a dataset.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ from colorbench.storage.safe_reading import left_out
 INDEX_NAME = "index.json"
 """Name of the file that lists a record's saved images."""
 LARGEST_IMAGE = 8 * MEGABYTE
-"""A saved image or an index that is read back; thumbnails have some 10 KB."""
+"""Largest saved image or index that is read, in bytes; thumbnails have about 10 KB."""
 FIXED = 24
 EXTREMES = 4
 """Number of best and of worst images of a metric that are saved."""
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
-"""What Pillow raises for an image that is none."""
+"""Errors that Pillow raises for an invalid image."""
 
 
 class SavedImage(BaseModel):
@@ -43,7 +44,7 @@ class SavedImage(BaseModel):
 
     id: str
     sha256: str
-    """Of the image's file."""
+    """Hash of the image's file."""
     prediction: str
     """File name of the prediction, beside the index."""
     truth: str
@@ -51,11 +52,11 @@ class SavedImage(BaseModel):
     reasons: list[str]
     """``fixed``, ``<metric> best 1``, ``<metric> worst 2`` ..."""
     scores: dict[str, float | None]
-    """Metric -> this image's score."""
+    """Metric -> score of this image."""
 
     @classmethod
     def of(cls, id: str, sha256: str, reasons: list[str], scores: Mapping[str, float]) -> SavedImage:
-        """Return the line of an image that is saved under the names of ``saved_names``; NaN scores become None."""
+        """Return the index line of an image, with the names of ``saved_names``; NaN scores become None."""
         prediction, truth, gray = saved_names(id)
         known = {name: score if math.isfinite(score) else None for name, score in scores.items()}
         return cls(id=id, sha256=sha256, prediction=prediction, truth=truth, gray=gray, reasons=reasons, scores=known)
@@ -68,14 +69,14 @@ def saved_names(id: str) -> tuple[str, str, str]:
 
 
 def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
-    """Return the 24 ids of smallest hash."""
+    """Return the 24 ids with the smallest hashes."""
     return frozenset(heapq.nsmallest(FIXED, ids, key=id_hash))
 
 
 def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
-    """Return the ids at the ends of (n,) scores as ``best`` and ``worst``, the farthest first; NaN is at no end.
+    """Return the ids with the ``best`` and ``worst`` of (n,) scores, the most extreme first, without NaN.
 
-    Ties are in the order of the ids' hashes. At most half of the images stand at either end.
+    Ties are in the order of the ids' hashes. Each list contains at most half of the images.
     """
     if higher_is_better is None:
         return {}
@@ -90,7 +91,7 @@ def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool |
 def gallery_reasons(
     ids: Sequence[str], headline: MetricSpec | None, columns: Mapping[str, np.ndarray]
 ) -> dict[str, list[str]]:
-    """Return id -> why its thumbnails are saved: it is of the fixed part, or best or worst by the headline metric."""
+    """Return id -> reasons why its thumbnails are saved: fixed part, or best or worst by the headline metric."""
     fixed = fixed_ids(ids)
     reasons = {id: ["fixed"] for id in ids if id in fixed}
     if headline is not None and headline.name in columns:
@@ -104,7 +105,7 @@ def gallery_reasons(
 def saved_images(
     reasons: Mapping[str, list[str]], rows: Shard, columns: Mapping[str, np.ndarray], metrics: Iterable[MetricSpec]
 ) -> list[SavedImage]:
-    """Return the entries of the index, each with its image's scores."""
+    """Return the entries of the index with the scores of the images."""
     location_of = {id: position for position, id in enumerate(rows.ids)}
     names = [metric.name for metric in metrics if metric.name in columns]
     return [
@@ -115,11 +116,11 @@ def saved_images(
 
 
 def is_complete(path: Path) -> bool:
-    """Return whether a saved image is there and complete."""
+    """Return whether a saved image exists and is complete."""
     try:
         with Image.open(path) as image:
             if image.format == "PNG":
-                image.verify()  # checksums; decoding takes ten times as long, and there may be many
+                image.verify()  # checks checksums only; decoding takes ten times as long
             else:
                 image.load()
     except _DAMAGED:
@@ -135,7 +136,7 @@ def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
         hashes: ``files.images`` of the record, to check the index by.
 
     Raises:
-        UserError: where the record names an index that is missing, is not the one that was written, or is none.
+        UserError: if the index is missing, changed or invalid.
     """
     name = f"thumbnails/{INDEX_NAME}"
     if name not in hashes and left_out(folder, name):
@@ -155,8 +156,8 @@ def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | No
 
     Args:
         folder: of the record.
-        name: path below it, as an index of a stranger may give it.
-        hashes: ``files.images`` of the record; a file that stands there must have its hash.
+        name: path below it, possibly from an untrusted index.
+        hashes: ``files.images`` of the record; a file listed there must have its hash.
     """
     path = is_inside(folder, name)
     if path is None:

@@ -1,4 +1,4 @@
-"""The scores of one shard, as a value and as the bytes of a file."""
+"""``Shard``: the scores of a fixed number of images, and its serialization."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from colorbench.storage.atomic_files import writing
 from colorbench.storage.npz import _write_header
 
 SHARD = 64
-"""Images in a shard: what a kill can cost, and the grain in which processes share the work."""
+"""Images per shard: the most that is lost when a run is killed, and the unit of work of a process."""
 
 
 class Copy(NamedTuple):
-    """A file whose content is that of another file of the set; see ``results.copies``."""
+    """A file whose content equals that of another file of the dataset; see ``results.copies``."""
 
     id: str
     of: str
-    """Id of the file that counts."""
+    """Id of the file that is counted."""
     other_label: bool = False
     """Whether the two have different labels."""
 
@@ -51,15 +51,15 @@ class Shard:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """(n, ...) each."""
     observed: np.ndarray | None = None
-    """(n, 13) what ``models.units`` looks at; written, and read by ``RunDirectory.observed`` alone."""
+    """(n, 13) statistics for ``models.units``; read only by ``RunDirectory.observed``."""
     skipped: tuple[tuple[str, str], ...] = ()
-    """(id, reason) of the images that were not evaluated."""
+    """(id, reason) of images that were not evaluated."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage -> seconds."""
     copies: tuple[Copy, ...] = ()
-    """Files that are not among the rows since their content is; only of a whole set, never of a stored shard."""
+    """Files without rows of their own, since their content has one; only for a whole dataset, not in stored shards."""
     key: str = ""
-    """Of the run that it belongs to: what decides its numbers."""
+    """Key of the run that it belongs to."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -86,7 +86,7 @@ def pack(shard: Shard) -> bytes:
 
 
 def unpack(data: bytes, *, arrays: bool = True) -> Shard:
-    """Read a shard from the bytes of ``pack``, with the arrays or without unpacking them."""
+    """Read a shard from the bytes of ``pack``, optionally without unpacking the arrays."""
     with np.load(io.BytesIO(data), allow_pickle=False) as parts:
         head: dict[str, Any] = json.loads(parts["head"].tobytes())
         columns = {name[len("column/") :]: parts[name] for name in parts.files if name.startswith("column/")}
@@ -107,7 +107,7 @@ def unpack(data: bytes, *, arrays: bool = True) -> Shard:
 
 
 def key_of(path: Path) -> str | None:
-    """Return the key of the run that a shard belongs to; None where the shard is damaged."""
+    """Return the run key of a stored shard; None if the shard is damaged."""
     try:
         with np.load(path, allow_pickle=False) as parts:
             found = json.loads(parts["head"].tobytes()).get("key", "")
@@ -127,12 +127,12 @@ def shard_start(index: int) -> int:
 
 
 def shard_count(count: int) -> int:
-    """Return how many shards ``count`` images make."""
+    """Return the number of shards for ``count`` images."""
     return -(-count // SHARD)
 
 
 def merge(shards: Iterable[Shard]) -> Shard:
-    """Merge all shards of a run into one, in their order."""
+    """Merge all shards of a run into one, in order."""
     parts = list(shards)
     scored = [part for part in parts if len(part)]
     return Shard(
@@ -151,7 +151,7 @@ def merge(shards: Iterable[Shard]) -> Shard:
 def concatenated(
     parts: Sequence[Mapping[str, np.ndarray]], order: Sequence[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Concatenate columns or arrays of all parts, (n, ...); in another order where one is given."""
+    """Concatenate columns or arrays of all parts, (n, ...), optionally in another order."""
     if not parts:
         return {}
     full = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -159,23 +159,23 @@ def concatenated(
 
 
 class StoredArrays(Mapping[str, np.ndarray]):
-    """Arrays of a whole set on disk, (n, ...) each: read where they are indexed, released when no longer used."""
+    """Arrays of a whole dataset on disk, (n, ...) each: read when they are indexed, released when no longer used."""
 
     def __init__(self, files: Mapping[str, Path]) -> None:
-        """Open .npy files, given by the name of their array."""
+        """Open .npy files by the names of their arrays."""
         self.files = dict(files)
 
     @classmethod
     def gather(cls, folder: Path, shards: Iterable[tuple[Shard, np.ndarray]], count: int) -> StoredArrays:
-        """Put the arrays of shards one after another into files below ``folder``; one shard is held at a time.
+        """Concatenate the arrays of shards into files below ``folder``, one shard in memory at a time.
 
         Args:
             folder: for the files; created.
-            shards: each with the places of the rows to take of it.
-            count: rows in all.
+            shards: each with the positions of the rows to use.
+            count: total number of rows.
 
         Raises:
-            RunError: where two shards differ in the names, types or shapes of their arrays.
+            RunError: if two shards differ in the names, types or shapes of their arrays.
         """
         shutil.rmtree(folder, ignore_errors=True)
         kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
@@ -190,7 +190,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
                 if not kinds:
                     kinds = found
                     for i, (name, (dtype, shape)) in enumerate(kinds.items()):
-                        files[name] = folder / f"{i}.npy"  # the name of an array may be no name of a file
+                        files[name] = folder / f"{i}.npy"  # an array's name may not be a valid file name
                         opened[name] = stack.enter_context(open(files[name], "wb"))
                         _write_header(opened[name], dtype, (count, *shape))
                 if found != kinds:
@@ -201,10 +201,10 @@ class StoredArrays(Mapping[str, np.ndarray]):
         return cls(files)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        # Copy on write: what a caller changes in place stays in memory, as with any other array.
+        # Copy on write: changes by a caller stay in memory.
         try:
             return np.asarray(np.load(self.files[name], mmap_mode="c").view(np.ndarray))
-        except ValueError:  # an array without numbers cannot be mapped
+        except ValueError:  # an empty array cannot be mapped
             return np.asarray(np.load(self.files[name]))
 
     def __iter__(self) -> Iterator[str]:

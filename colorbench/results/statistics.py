@@ -1,4 +1,4 @@
-"""Per-image statistics in columns of rows, and pairing of rows by content."""
+"""Access to the per-image statistics in the columns of rows, and pairing of rows by content."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.n
     """Return the sufficient statistics of a metric, (n, k).
 
     Raises:
-        KeyError: naming the column that the protocol did not give.
+        KeyError: naming the missing column.
     """
     names = [f"{metric.name}.s{j}" for j in range(COUNT[metric.form])]
     return np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)
@@ -22,7 +22,7 @@ def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.n
 def paired_positions(candidate: Sequence[str], reference: Sequence[str]) -> np.ndarray:
     """Return the positions of equal content hashes, (m, 2).
 
-    Of an image that is in a set twice, the first pairs with the first.
+    For images that occur twice, the first is paired with the first.
     """
     waiting: dict[str, list[int]] = {}
     for position in reversed(range(len(reference))):

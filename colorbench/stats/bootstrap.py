@@ -1,14 +1,14 @@
-"""Intervals over images, from per-image sufficient statistics.
+"""Bootstrap confidence intervals of a metric over images, from per-image sufficient statistics.
 
-A metric is a function of the sums of its statistics (n, k): its *form*. Images are what is drawn again; weights of the
-bins, classifiers and all else stay fixed. The same seed and n give the same weights to every model and metric.
+A metric is a function of the sums of its statistics (n, k): its *form*. Images are resampled; weights of the bins,
+classifiers and everything else stay fixed. The same seed and n give the same weights to every model and metric.
 
 The interval is the studentized bootstrap (bootstrap-t; Efron and Tibshirani 1993, chapter 12) with the delta method's
-standard error. Drawing sets of 50, 200 and 650 images from the measured statistics of 650 images (gray, a beige
-and half chroma), nominal 95 % covered, for the rebalanced AuC of gray at lambda 0.1: bootstrap-t 94-96 %, BCa 89-94 %,
-percentile 87-96 %; at lambda 0, where a few images carry the sum, 81-92, 61-91 and 57-86 %. What it costs is
-width, a few percent at n = 650. If it is not finite (nearly all images equal), percentiles are used, and the
-interval's method says so.
+standard error. Coverage of nominal 95 % intervals in sets of 50, 200 and 650 images drawn from the measured statistics
+of 650 images (gray, a beige and half chroma): for the rebalanced AuC of gray at lambda 0.1, bootstrap-t 94-96 %, BCa
+89-94 %, percentile 87-96 %; at lambda 0, where a few images dominate the sum, 81-92, 61-91 and 57-86 %. Bootstrap-t
+intervals are a few percent wider at n = 650. If it is not finite (nearly all images equal), percentiles are used, and
+the interval's method says so.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MINIMUM_IMAGES = 30
 """Fewer images than this get no interval."""
 RESAMPLES = 2000
 """Default number of bootstrap resamples."""
-_BLOCK = 1 << 21  # weights held at a time: 16 MB, whatever n
+_BLOCK = 1 << 21  # weights in memory at a time: 16 MB, independent of n
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Interval:
     low: float
     high: float
     method: str
-    """``bootstrap-t``, ``bootstrap percentile``, or ``no variation`` where all images agree."""
+    """``bootstrap-t``, ``bootstrap percentile``, or ``no variation`` if all images agree."""
 
 
 def metric_value(form: Form, sums: np.ndarray) -> np.ndarray:
@@ -59,12 +59,12 @@ def metric_value(form: Form, sums: np.ndarray) -> np.ndarray:
 
 
 def as_ratio(statistics: np.ndarray, form: Form) -> np.ndarray:
-    """Return numerator and denominator (..., 2) from (..., k) statistics or sums.
+    """Convert (..., k) statistics or sums to numerator and denominator (..., 2).
 
-    The absolute value of ``abs_difference``, |S0 - S1| / S2, is not taken yet.
+    For ``abs_difference``, |S0 - S1| / S2, the numerator is still signed.
 
     Raises:
-        ValueError: for an unknown form, or another number of statistics than it has.
+        ValueError: for an unknown form or a number of statistics that does not fit it.
     """
     statistics = np.asarray(statistics, dtype=np.float64)
     wanted = {"ratio": 2, "abs_difference": 3}.get(form)
@@ -88,7 +88,7 @@ def estimate(statistics: np.ndarray, form: Form) -> float:
 
 
 def effective_n(statistics: np.ndarray, form: Form) -> float:
-    """Compute how many equally weighted images correspond to these: (sum w)^2 / sum w^2 of the denominators (Kish).
+    """Compute the effective sample size (Kish): (sum w)^2 / sum w^2 of the denominators.
 
     Args:
         statistics: (n, k) per image; rows with NaN do not count.
@@ -109,7 +109,7 @@ def bootstrap_weights(n: int, resamples: int = RESAMPLES, seed: int = 0) -> np.n
 
 
 def weight_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield the rows of ``bootstrap_weights``, (b, n) float64 with a bounded b at a time. Do not write into them."""
+    """Yield the rows of ``bootstrap_weights`` as blocks (b, n) float64 of bounded size. Do not write into them."""
     rows = max(1, _BLOCK // max(n, 1))
     if 0 < resamples <= rows:
         yield _one_block(n, resamples, seed)
@@ -121,15 +121,15 @@ def weight_blocks(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 @lru_cache(maxsize=1)
 def _one_block(n: int, resamples: int, seed: int) -> np.ndarray:
-    """Draw all rows as one block, cached for the next metric: drawing takes longer than using what was drawn.
+    """Draw all rows as one block, cached for the next metric, since drawing takes longer than using the weights.
 
-    Larger sets are drawn again for each metric: their weights would not fit in memory.
+    Weights of larger sets would not fit in memory and are drawn again for each metric.
     """
     return _drawn(np.random.default_rng(seed), n, resamples)
 
 
 def _drawn(rng: np.random.Generator, n: int, rows: int) -> np.ndarray:
-    drawn = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n  # each row counts in cells of its own
+    drawn = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n  # each row counts in its own cells
     weights = np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
     weights.flags.writeable = False
     return weights
@@ -150,12 +150,12 @@ def interval(
         statistics: (n, k); images with NaN do not count.
         form: see ``value``.
         resamples: bootstrap samples.
-        seed: of the draw of the images.
+        seed: seed of the resamples.
         level: nominal coverage.
-        bounds: the metric's own bounds, which the interval is cut at.
+        bounds: bounds of the metric, at which the interval is clipped.
 
     Returns:
-        None for fewer than 30 defined images or a value that is not finite.
+        None for fewer than 30 images with defined values, or a value that is not finite.
     """
     pairs = as_ratio(statistics[is_defined(statistics)], form)
     found = studentized([pairs], [1.0], resamples=resamples, seed=seed, level=level)
@@ -163,7 +163,7 @@ def interval(
         return None
     low, high = found.low, found.high
     if form == "abs_difference":
-        # The interval of the signed difference, folded: if it holds 0, so does that of its absolute.
+        # The interval of the signed difference, folded at 0: if it contains 0, so does that of the absolute value.
         low, high = (0.0 if low <= 0 <= high else min(abs(low), abs(high))), max(abs(low), abs(high))
     minimum, most = (-np.inf if bounds[0] is None else bounds[0]), (np.inf if bounds[1] is None else bounds[1])
     return Interval(float(np.clip(low, minimum, most)), float(np.clip(high, minimum, most)), found.method)

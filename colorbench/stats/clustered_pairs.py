@@ -1,9 +1,9 @@
-"""Two rates of yes/no responses of the same participants: resamples of their difference.
+"""Bootstrap of the difference of two rates of yes/no responses from the same participants.
 
-Participants and images are drawn with replacement, each once for both rates, so that what a participant or an image
-does to both stays in both. Such a crossed bootstrap counts the noise of single responses about three times (Owen
-2007); the deviations of its draws are therefore scaled to the two-way clustered standard error of the difference.
-``benchmarks/study_comparison.py`` measures how often the share of draws above 0 misleads.
+Participants and images are drawn with replacement, once for both rates, so that effects of a participant or an image on
+both rates stay in both. Such a crossed bootstrap counts the noise of single responses about three times (Owen 2007);
+the deviations of its draws are therefore scaled to the two-way clustered standard error of the difference.
+``benchmarks/study_comparison.py`` measures how often the share of draws above 0 is misleading.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def paired_resamples(
     resamples: int = CLUSTERED_RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
-    """Draw the rate of the ``first`` responses minus that of the others.
+    """Draw resamples of the rate of the ``first`` responses minus the rate of the others.
 
     Args:
         responses: (n,) 0/1.
@@ -36,7 +36,7 @@ def paired_resamples(
         seed: seed of the draw.
 
     Returns:
-        (resamples,) or fewer, where a draw holds no response of one kind.
+        (resamples,); fewer where a resample has no response of one kind.
     """
     first = np.asarray(first, bool)
     values = np.asarray(responses, np.float64)
@@ -62,8 +62,8 @@ def paired_resamples(
     found = found[np.isfinite(found)]
     difference, variance, _ = difference_parts(values, participant, image, first, ~first)
     spread = float(found.std()) if len(found) else 0.0
-    # Not below either way of clustering. Independent responses are no bound here: what a participant does to both rates
-    # cancels, so that paired rates differ by less.
+    # Not below either one-way clustered variance. The variance of independent responses is no lower bound here, since
+    # effects of a participant on both rates cancel.
     minimum = np.minimum(variance.participant, variance.image)
     error = float(np.sqrt(np.maximum(variance.raw, minimum)[0]))
     if not (spread > 0 and np.isfinite(error)):
@@ -72,7 +72,7 @@ def paired_resamples(
 
 
 def share_above(differences: np.ndarray) -> float:
-    """Return the share of draws (n,) above 0, ties counted by half: 0..1, NaN for no draw."""
+    """Return the share of draws (n,) above 0, ties counted half: 0..1, NaN for no draw."""
     if len(differences) == 0:
         return float("nan")
     return float(((differences > 0) + 0.5 * (differences == 0)).mean())

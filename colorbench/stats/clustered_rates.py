@@ -1,4 +1,4 @@
-"""Rates of clustered responses with logit intervals, and their differences."""
+"""Rates of clustered yes/no responses with logit intervals, and differences of rates with a t test."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from colorbench.stats.clustered_resampling import (
 
 @dataclass(frozen=True)
 class ClusteredRate:
-    """A share of positive responses and its uncertainty."""
+    """A share of yes responses and its uncertainty."""
 
     value: float
     """0..1; NaN without responses."""
     standard_error: float
-    """On the scale of the value; NaN where it is not known."""
+    """On the scale of the value; NaN if unknown."""
     interval: Interval | None
     """None for too few participants or images."""
     responses: int
@@ -36,26 +36,26 @@ class ClusteredRate:
     effective_responses: float
     """Number of equally precise independent responses: value (1 - value) / standard_error^2; NaN if unknown."""
     floored: bool
-    """Whether V fell below V_cell, which was then taken."""
+    """Whether V was below V_cell, which was then used instead."""
 
 
 @dataclass(frozen=True)
 class ClusteredDifference:
-    """The rate of one kind of responses minus that of another."""
+    """Difference of two rates: of one kind of responses minus another."""
 
     value: float
     standard_error: float
     interval: Interval | None
     p: float
-    """Two-sided, of equal rates; NaN where there is no interval."""
+    """Two-sided p value for equal rates; NaN without an interval."""
     responses: tuple[int, int]
-    """Of the first and the second kind."""
+    """Number of responses of the first and the second kind."""
     degrees_of_freedom: int
     floored: bool
 
 
 def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Compute both ends (S,) of the interval of rates, on the logit scale.
+    """Compute both limits (S,) of the interval of rates, on the logit scale.
 
     If all responses agree, the variance is 0: the exact binomial interval is used, as if each of the
     min(participants, images) clusters had given one response.
@@ -86,7 +86,7 @@ def clustered_rate(
         participant: (n,) whole numbers from 0, or any labels.
         image: (n,) whole numbers from 0, or any labels.
         level: nominal coverage.
-        minimum_images: fewer get no interval.
+        minimum_images: fewer images get no interval.
 
     Raises:
         ValueError: for arrays of unequal length, or responses other than 0 and 1.
@@ -124,8 +124,8 @@ def difference_parts(
 ) -> tuple[np.ndarray, TwoWayVariance, np.ndarray]:
     """Compute the rate of the ``first`` responses minus that of the ``second``, for many studies at once.
 
-    Answers of one participant, or on one image, to both kinds share a cluster: what they have in common cancels. That
-    makes it a paired comparison wherever participants or images are shared, and an unpaired one where they are not.
+    Responses of both kinds by one participant, or on one image, share a cluster, and what they have in common cancels.
+    The comparison is therefore paired where participants or images are shared, and unpaired where they are not.
 
     Args:
         responses: (S, n).
@@ -135,7 +135,7 @@ def difference_parts(
         second: (S, n) bool, those of the other kind; none is of both.
 
     Returns:
-        differences (S,), their variance, degrees of freedom (S,): the smaller of the two kinds' own.
+        differences (S,), their variance, degrees of freedom (S,): the smaller of those of the two kinds.
     """
     rate_a, influence_a = mean_influence(responses, first)
     rate_b, influence_b = mean_influence(responses, second)
@@ -168,7 +168,7 @@ def clustered_difference(
         responses: (n,) as for ``clustered_rate``.
         participant: (n,) as for ``clustered_rate``.
         image: (n,) as for ``clustered_rate``.
-        first: (n,) bool, the responses of one kind.
+        first: (n,) bool, the responses of the first kind.
         second: (n,) bool, those of the other kind; none is of both.
         level: as for ``clustered_rate``.
         minimum_images: as for ``clustered_rate``.
@@ -200,9 +200,9 @@ def clustered_difference(
 def binomial_interval(
     yes: int, n: int, *, level: float = 0.95, method: Literal["wilson", "exact"] = "wilson"
 ) -> Interval:
-    """Compute the interval that takes all responses as independent.
+    """Compute the binomial interval of a rate, which treats all responses as independent.
 
-    It is reported beside the clustered intervals, never instead of them.
+    It is reported in addition to the clustered interval, never instead of it.
     """
     found = stats.binomtest(int(yes), int(n)).proportion_ci(level, method=method)
     return Interval(float(found.low), float(found.high), f"binomial ({method})")

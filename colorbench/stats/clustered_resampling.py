@@ -1,4 +1,4 @@
-"""Rates of yes/no responses of many participants on many images, with intervals for new participants and new images.
+"""Two-way clustered variance and bootstraps of rates of yes/no responses, over participants and images.
 
 Responses of one participant are correlated, and so are responses to one image. The variance of a mean is therefore
 computed over both ways of clustering (Cameron, Gelbach and Miller 2011; Miglioretti and Heagerty 2007),
@@ -24,11 +24,11 @@ import numpy as np
 from colorbench.stats.bootstrap import Interval
 
 MINIMUM_PARTICIPANTS = 10
-"""Fewer get no interval: their spread is too poorly known."""
+"""Fewer participants get no interval, since their spread is too poorly known."""
 CLUSTERED_RESAMPLES = 10_000
 """Default number of bootstrap resamples over participants."""
-_BLOCK = 1 << 21  # weights held at a time
-_DENSE = 1 << 22  # cells that are held as a table
+_BLOCK = 1 << 21  # weights in memory at a time
+_DENSE = 1 << 22  # largest number of cells that are counted in a table
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class TwoWayVariance:
     image: np.ndarray
     cell: np.ndarray
     participants: np.ndarray
-    """How many participants counted."""
+    """Number of participants with counted responses."""
     images: np.ndarray
-    """How many images counted."""
+    """Number of images with counted responses."""
 
     @property
     def raw(self) -> np.ndarray:
@@ -71,7 +71,7 @@ def two_way_variance(
         counted: of the same shape, whether a response is counted; default: all.
 
     Returns:
-        Each part (S,); (1,) for one study. NaN where fewer than two clusters counted.
+        Each part (S,); (1,) for one study. NaN for fewer than two clusters.
     """
     influence, participant, image = (np.atleast_2d(array) for array in (influence, participant, image))
     counted = np.ones(influence.shape, bool) if counted is None else np.atleast_2d(counted)
@@ -106,7 +106,7 @@ def _squares(
 def _squares_of_few(
     values: np.ndarray, study: np.ndarray, codes: np.ndarray, studies: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Do what ``_squares`` does where codes, which differ between studies, are far more numerous than values.
+    """Compute the result of ``_squares`` if there are far more codes than values; codes differ between studies.
 
     Only the codes that occur are counted.
     """
@@ -131,15 +131,15 @@ def mean_influence(responses: np.ndarray, counted: np.ndarray | None = None) -> 
 
 @dataclass(frozen=True)
 class Resampled:
-    """What a bootstrap says of a rate."""
+    """Result of a bootstrap of a rate."""
 
     rates: np.ndarray
-    """(resamples,), one rate each."""
+    """(resamples,), the rate in each resample."""
     interval: Interval
 
     @property
     def standard_error(self) -> float:
-        """The deviation of the resampled rates: the +- of the paper."""
+        """Standard deviation of the resampled rates: the paper's +- value."""
         return float(self.rates.std(ddof=1))
 
 
@@ -151,10 +151,10 @@ def two_level_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Resampled:
-    """Resample as the paper does: participants with replacement, and the responses of each drawn one with replacement.
+    """Resample as in the paper: participants with replacement, then the responses of each drawn participant.
 
-    Images are not resampled, so it holds for these images only; resampling responses within resampled participants
-    counts their noise about twice. A drawn participant's resampled sum is binomial, which is drawn at once.
+    Images are not resampled, so the result holds for these images only. Resampling responses within resampled
+    participants counts their noise about twice. The resampled sum of a participant is binomial and is drawn directly.
 
     Args:
         responses: (n,) 0/1.
@@ -185,9 +185,9 @@ def crossed_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Resampled:
-    """Resample participants and images with replacement, independently (pigeonhole bootstrap).
+    """Resample participants and images independently, with replacement (pigeonhole bootstrap).
 
-    A response counts as often as the product of both.
+    A response counts as often as its participant was drawn times as often as its image was drawn.
 
     Conservative: the noise of single responses is counted about three times (Owen 2007).
 
@@ -228,7 +228,7 @@ def _percentiles(rates: np.ndarray, level: float, method: str) -> Interval:
 def _checked(
     responses: np.ndarray, participant: np.ndarray, image: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return responses as float64, participants and images as numbers from 0 without gaps; each (n,)."""
+    """Return responses as float64, and participants and images as consecutive numbers from 0; each (n,)."""
     values = np.asarray(responses, dtype=np.float64)
     if values.ndim != 1 or np.shape(participant) != values.shape or np.shape(image) != values.shape:
         raise ValueError(f"need three (n,) arrays, got {values.shape}, {np.shape(participant)} and {np.shape(image)}")

@@ -1,4 +1,4 @@
-"""How large a difference is, how many images would show it, and p values of several tests together."""
+"""Effect sizes, sample size planning, and Holm's correction of p values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ POWER = 0.8
 
 
 def difference_influence(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) -> np.ndarray:
-    """Compute what each image adds to the difference a - b, to first order.
+    """Compute the influence of each image on the difference a - b, to first order.
 
     Args:
         statistics_a: (n, k), row i of the same image in both, all defined.
@@ -31,23 +31,23 @@ def difference_influence(statistics_a: np.ndarray, statistics_b: np.ndarray, for
 def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) -> float:
     """Compute the difference a - b in units of its spread over images (Cohen's d of paired differences).
 
-    For a mean it is the mean of the differences over their standard deviation; for a pooled ratio the same of the
+    For a mean it is the mean of the differences over their standard deviation; for a pooled ratio, the same for the
     linearized contributions, in which an image counts by its weight.
 
     Args:
-        statistics_a: (n, k), row i of the same image in both; rows with NaN in either do not count.
-        statistics_b: (n, k), likewise.
+        statistics_a: (n, k), row i for the same image in both; rows with NaN in either do not count.
+        statistics_b: (n, k), as ``statistics_a``.
         form: see ``bootstrap.value``.
 
     Returns:
-        NaN where no two images are defined for both, and where all differ by the same.
+        NaN if fewer than two images are defined for both, or if all differ by the same amount.
     """
     both = is_defined(statistics_a) & is_defined(statistics_b)
     a, b = statistics_a[both], statistics_b[both]
     if len(a) < 2:
         return math.nan
     difference = estimate(a, form) - estimate(b, form)
-    # n x influence is one image's own difference, less the mean.
+    # n times the influence is the difference of one image minus the mean.
     with np.errstate(over="ignore", invalid="ignore"):
         spread = math.sqrt(float((difference_influence(a, b, form) ** 2).sum()) * len(a))
     if not math.isfinite(spread) or spread <= 1e-12 * abs(difference) or spread == 0:
@@ -56,14 +56,14 @@ def effect_size(statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form) 
 
 
 def images_needed(effect: float, *, power: float = POWER, level: float = LEVEL) -> int | None:
-    """Return how many images show a difference of this effect size.
+    """Compute the number of images that are needed to show a difference of this effect size.
 
     n = ((z of 1 - level / 2 + z of power) / effect)^2, the normal approximation for a two-sided paired test; never
-    below 30, since fewer are not tested. It takes the measured size for the true one: where that is uncertain, so is
-    this number.
+    below 30, since fewer are not tested. The measured effect size is taken as the true one, so the result is as
+    uncertain as it is.
 
     Returns:
-        None where the effect is 0 or not known.
+        None if the effect is 0 or unknown.
     """
     if not math.isfinite(effect) or abs(effect) < 1e-6:  # beyond 10^12 images
         return None
@@ -71,17 +71,17 @@ def images_needed(effect: float, *, power: float = POWER, level: float = LEVEL) 
 
 
 def detectable_difference(error: float, *, power: float = POWER, level: float = LEVEL) -> float:
-    """Return the smallest difference that a two-sided test finds with this power at a standard error of ``error``."""
+    """Compute the smallest difference that a two-sided test detects with this power at a standard error ``error``."""
     return error * _reach(power, level)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Adjust p values for their number (Holm 1979).
+    """Adjust p values for multiple tests (Holm 1979).
 
-    At 0.05, at most one family in 20 rejects any true hypothesis.
+    If values below 0.05 are rejected, a true hypothesis is rejected in at most 5 % of families.
 
     Args:
-        p: each 0..1, or NaN for a test that was not made, which stays NaN and does not count.
+        p: each 0..1, or NaN for a test that was not made; it stays NaN and does not count.
     """
     made = [position for position, one in enumerate(p) if not math.isnan(one)]
     adjusted, highest = [math.nan] * len(p), 0.0

@@ -1,10 +1,10 @@
-"""Fieller's interval: a ratio of two paired means whose denominator may be near 0.
+"""Fieller's interval of a ratio of two paired means whose denominator may be near 0.
 
-What share of the gap between two baselines does a model close? (mean of x) / (mean of y), with x = model - low and
-y = high - low on the same images. Where y's mean is not well away from 0, the delta method and the bootstrap give an
-interval that is far too short; Fieller's (1954, J. R. Statist. Soc. B 16) asks instead which shares r are compatible
-with the data, those for which the mean of x - r y does not differ from 0. Exactly where y's own interval touches 0,
-that set is unbounded: then nothing can be said of the share, and no number is given.
+Used for the share of the gap between two baselines that a model closes: (mean of x) / (mean of y), with x = model - low
+and y = high - low on the same images. If the mean of y is near 0, the delta method and the bootstrap give intervals
+that are far too short. Fieller's interval (1954, J. R. Statist. Soc. B 16) is the set of shares r that are compatible
+with the data: those for which the mean of x - r y does not differ from 0. If the interval of y itself contains 0, that
+set is unbounded, and no share is given.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ METHOD = "Fieller"
 
 @dataclass(frozen=True)
 class Share:
-    """A ratio of paired means, as far as it is known."""
+    """A ratio of paired means with its interval."""
 
     value: float | None
-    """None where the gap is not resolved, or of fewer than 30 images."""
+    """None if the gap is not resolved, or for fewer than 30 images."""
     interval: Interval | None
-    """Holds the value; None with it."""
+    """Contains the value; None without one."""
     gap: float
     """Mean of the denominators; NaN for no image."""
     gap_low: float
     gap_high: float
-    """The gap's own interval, by Student's t; NaN for fewer than two images."""
+    """Upper limit of the gap's own interval, by Student's t; NaN for fewer than two images."""
     n: int
     """Images on which both are defined."""
 
     @property
     def resolved(self) -> bool:
-        """Whether the gap's own interval excludes 0."""
+        """Whether the interval of the gap excludes 0."""
         return self.gap_low > 0 or self.gap_high < 0
 
 
@@ -69,7 +69,7 @@ def share_of_gap(statistics: np.ndarray, *, level: float = 0.95) -> Share:
     # (x - r y)^2 <= t^2 (xx - 2 r xy + r^2 yy): a r^2 - 2 b r + c <= 0 with a > 0, since the gap is resolved.
     a, b, c = y * y - t2 * yy, x * y - t2 * xy, x * x - t2 * xx
     root = math.sqrt(max(b * b - a * c, 0.0))
-    # Where every image has the same share, rounding may leave its value a last digit outside.
+    # If every image has the same share, rounding may leave the value just outside.
     value = float(x / y)
     low, high = min(float((b - root) / a), value), max(float((b + root) / a), value)
     return Share(value, Interval(low, high, METHOD), share.gap, share.gap_low, share.gap_high, n)

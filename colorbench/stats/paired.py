@@ -1,4 +1,4 @@
-"""Two models on the same images: the interval of their difference, and a test of no difference."""
+"""Paired comparison of two models on the same images: interval of the difference, and a sign-flip test."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from colorbench.stats.bootstrap import RESAMPLES, Form, Interval, as_ratio, esti
 
 
 def excludes_zero(low: float | None, high: float | None) -> bool:
-    """Return whether the interval of a difference excludes 0; False where there is no interval."""
+    """Return whether the interval of a difference excludes 0; False without an interval."""
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def significance(low: float | None, high: float | None, higher_is_better: bool) -> Literal["better", "worse"] | None:
-    """Return what the interval of a difference shows of the first model; None where it shows nothing."""
+    """Return whether the interval shows the first model to be better or worse; None if it shows neither."""
     if low is None or not excludes_zero(low, high):
         return None
     return "better" if (low > 0) == higher_is_better else "worse"
@@ -28,7 +28,7 @@ class PairedDifference:
     """The metric of one model minus that of another."""
 
     value: float
-    """NaN where no image is defined for both."""
+    """NaN if no image is defined for both."""
     interval: Interval | None
     """None for fewer than 30 images."""
     n: int
@@ -46,7 +46,7 @@ def paired_interval(
 ) -> PairedDifference:
     """Compute the difference a - b over the images on which both are defined, with the same resamples for both.
 
-    For ratios the studentized bootstrap of ``interval``; for absolute differences, which have a kink at 0, see
+    Ratios use the studentized bootstrap of ``interval``; absolute differences, which have a kink at 0, use
     ``absolute.absolute_interval``.
 
     Args:
@@ -67,7 +67,7 @@ def paired_interval(
         found = absolute_interval(x, y, resamples=resamples, seed=seed, level=level)
     else:
         if np.array_equal(x[:, 1], y[:, 1]):
-            # One ratio: equal models then differ by 0 exactly, and close ones lose no digits.
+            # As one ratio, so that equal models differ by exactly 0, and similar ones lose no digits.
             parts, signs = [np.stack([x[:, 0] - y[:, 0], x[:, 1]], axis=1)], [1.0]
         else:
             parts, signs = [x, y], [1.0, -1.0]
@@ -78,24 +78,24 @@ def paired_interval(
 def sign_flip_p(
     statistics_a: np.ndarray, statistics_b: np.ndarray, form: Form = "ratio", *, flips: int = 9999, seed: int = 0
 ) -> float:
-    """Compute the two-sided p of "the two models are exchangeable on every image".
+    """Compute the two-sided p value of a sign-flip test: the two models are exchangeable on every image.
 
-    Both need common denominators.
+    Both models must have the same denominators.
 
-    The differences of the numerators keep their size and get random signs, which swaps the models on some images; p is
-    the share of the draws, the observed one among them, whose sums are at least as large. Absolute differences |g| and
-    |h| are equal where g = h or g = -h: both are tested, the second by swapping one model with the negative of the
-    other, and p is the larger of the two.
+    The differences of the numerators get random signs, which swaps the models on some images. p is the share of the
+    draws, including the observed one, whose sums are at least as large as observed. Absolute differences |g| and |h|
+    are equal if g = h or g = -h: both are tested, the second by swapping one model with the negative of the other, and
+    p is the larger of the two.
 
     Args:
         statistics_a: (n, k), equal denominators.
         statistics_b: (n, k), equal denominators.
-        form: see ``bootstrap.value``; of an absolute difference the second statistic must be equal, too.
+        form: see ``metric_value``; for an absolute difference the second statistic must be equal, too.
         flips: random draws.
-        seed: of the signs.
+        seed: seed of the signs.
 
     Returns:
-        p in 1 / (flips + 1) .. 1; NaN where no image is defined for both.
+        p in 1 / (flips + 1) .. 1; NaN if no image is defined for both.
 
     Raises:
         ValueError: for unequal shapes or denominators.
@@ -108,7 +108,7 @@ def sign_flip_p(
         return float("nan")
     kinds = [-1.0, 1.0] if form == "abs_difference" else [-1.0]
     combined = np.stack([x[:, 0] + sign * y[:, 0] for sign in kinds], axis=1)
-    # A draw that equals the observed sum but for rounding counts as reaching it.
+    # A draw that equals the observed sum up to rounding counts as reaching it.
     reached = np.abs(combined.sum(axis=0)) * (1 - 1e-12)
     rng = np.random.default_rng(seed)
     rows = max(1, (1 << 21) // len(combined))

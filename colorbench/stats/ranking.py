@@ -1,14 +1,14 @@
-"""Ranks with their uncertainty: all pairs of models at once, on the same images.
+"""Rank confidence intervals of models, from simultaneous tests of all pairs on the same images.
 
 The rank interval of a model is [1 + number significantly better, K - number significantly worse] (Mogstad, Romano,
 Shaikh and Wilhelm 2024, "Inference for ranks"). Two models differ significantly where the studentized difference of the
-metric exceeds one critical value for all pairs: the 95 % quantile, over resamples of the images, of the largest
-|t| of any pair. So with 95 % probability no pair is put in the wrong order, and then every interval holds its model's
-true ranks, ties and all. Nothing transitive is claimed: A may differ from C while B differs from neither.
+metric exceeds one critical value for all pairs: the 95 % quantile, over resamples of the images, of the largest |t| of
+any pair. With 95 % probability no pair is put in the wrong order, and then every interval contains the model's true
+ranks, including ties. Significance is not transitive: A may differ from C while B differs from neither.
 
 Each resample divides by its own standard errors (the delta method's, from influence values). Dividing by those of the
-data, the cheaper usual form, put a pair in the wrong order too often where few images carry a pooled ratio; the
-figures stand in docs/comparison.md and are printed by ``benchmarks.comparison``.
+data, which is usual and cheaper, put a pair in the wrong order too often where few images dominate a pooled ratio. The
+values are in docs/comparison.md and are printed by ``benchmarks.comparison``.
 
 |S0 - S1| / S2 has a kink at 0, where resampling fails. Since |g| = |h| exactly where g - h = 0 or g + h = 0, both are
 tested, in the same family: |g| and |h| differ significantly where both g - h and g + h differ from 0.
@@ -25,34 +25,34 @@ from scipy.special import ndtri
 from colorbench.stats.bootstrap import MINIMUM_IMAGES, RESAMPLES, Form, as_ratio, weight_blocks
 
 POWER = 0.8
-"""With this probability a difference of the size called detectable is detected."""
+"""Probability with which a difference of the detectable size is detected."""
 FEWEST = 10.0
-"""Where fewer images than this (effectively) carry the difference of two models, it is never significant: those
-resamples that hold none of them have no standard error, and one such pair would decide the critical value of all."""
-_WEIGHTS = 1 << 24  # weights held at a time, 2 bytes each
+"""Effective number of images below which the difference of two models is never significant: resamples without any of
+these images have no standard error, and one such pair would determine the critical value of all pairs."""
+_WEIGHTS = 1 << 24  # weights in memory at a time, 2 bytes each
 _CELLS = 1 << 20  # numbers in any working array, 8 bytes each
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """K models by one metric, in the order in which they were given."""
+    """Ranks of K models by one metric, in the order in which the models were given."""
 
     values: np.ndarray
-    """(K,) of the metric, over the images on which it is defined for all models."""
+    """(K,) metric values over the images on which the metric is defined for all models."""
     ranks: np.ndarray
-    """(K, 2) int: first and last rank that each model may have; 1 is best."""
+    """(K, 2) int: lowest and highest rank in the interval of each model; 1 is best."""
     better: np.ndarray
-    """(K, K) bool: [i, j] where model i is significantly better than j."""
+    """(K, K) bool: [i, j] is True if model i is significantly better than model j."""
     low: np.ndarray
     """(K, K) simultaneous confidence limits of value i - value j."""
     high: np.ndarray
     errors: np.ndarray
     """(K, K) standard errors of value i - value j."""
     critical: float
-    """How many standard errors a difference must have to be significant; NaN for a model alone."""
+    """Number of standard errors from which a difference is significant; NaN for a single model."""
     detectable: float | None
-    """The smallest difference that so many images show with 80 % probability among so many models: the median over
-    pairs, in the metric's unit; None where no pair can be told apart."""
+    """Smallest difference that is detected with 80 % probability, given the number of images and of models: the median
+    over pairs, in the unit of the metric. None if no pair can be tested."""
     n: int
     """Images on which the metric is defined for all models."""
 
@@ -66,10 +66,10 @@ def rank_models(
     seed: int = 0,
     level: float = 0.95,
 ) -> Ranking | None:
-    """Rank intervals that hold for all models at once.
+    """Compute rank confidence intervals that hold simultaneously for all models.
 
     Args:
-        statistics: (K, n, k), image j the same in all models; one with NaN in any model counts for none.
+        statistics: (K, n, k), image j the same for all models; an image with NaN for any model is left out for all.
         form: see ``bootstrap.value``.
         higher_is_better: the metric's direction.
         resamples: number of resamples.
@@ -119,7 +119,7 @@ def rank_models(
 
 
 class _Combinations:
-    """g_i - g_j of all pairs i < j, and after them g_i + g_j where the metric is |g|."""
+    """Combinations to test: g_i - g_j of all pairs i < j, followed by g_i + g_j if the metric is |g|."""
 
     def __init__(self, models: int, *, sums: bool) -> None:
         self.first, self.second = np.triu_indices(models, 1)
@@ -161,7 +161,7 @@ class _Combinations:
 
 
 def _influence(pairs: np.ndarray, ratios: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute what each image adds to each value, (K, n), and its share of the denominator.
+    """Compute the influence of each image on each value, (K, n), and its share of the denominator.
 
     The share is (K, n), or (1, n) if common.
     """
@@ -171,7 +171,7 @@ def _influence(pairs: np.ndarray, ratios: np.ndarray, sums: np.ndarray) -> tuple
 
 
 def _carrying(parts: np.ndarray, combined: _Combinations) -> np.ndarray:
-    """Compute how many images, effectively, carry each combination of (K, n) parts.
+    """Compute the effective number of images behind each combination of (K, n) parts.
 
     It is (C,): (sum |x|)^2 / sum x^2 (Kish).
     """
@@ -216,7 +216,7 @@ def _critical(
 def _weight_groups(n: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
     """Yield the rows of ``weight_blocks`` as (b, n) uint16, many at a time.
 
-    Products of images are then made once a group.
+    Products over images are then computed once per group.
     """
     wanted = max(1, _WEIGHTS // n)
     waiting: list[np.ndarray] = []
@@ -257,7 +257,7 @@ def _largest_t(
     Standard errors are those of the resample.
     """
     each = np.arange(models)
-    # The variable that holds each model's denominator: its own, or the one of all.
+    # Index of the variable with each model's denominator: its own, or one common to all.
     below = models + (each if len(position) == 2 * models else np.zeros(models, dtype=np.int64))
     totals = sums[:, below]  # (b, K), about 1
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -270,5 +270,5 @@ def _largest_t(
 
         errors = combined.errors_of(covariance(each, each), covariance(combined.first, combined.second))
         t = np.abs(combined.of(shift)) / errors
-    # 0 / 0: none of the images that tell the two apart was drawn.
+    # 0 / 0: no image on which the two differ was drawn.
     return np.asarray(np.nan_to_num(t[:, testable], nan=0.0, posinf=np.inf).max(axis=1))

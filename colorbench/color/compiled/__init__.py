@@ -1,1 +1,1 @@
-"""The fast path of color on a CPU: numba functions that give what the torch functions give."""
+"""Compiled (numba) versions of the color functions for a CPU, with the same results as the torch functions."""

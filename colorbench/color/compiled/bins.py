@@ -11,7 +11,7 @@ from colorbench.color.compiled.neighbor_table import CELLS
 from colorbench.color.grid import GRID, INSIDE, MAP_EDGE, MAP_SIDE, REACH
 
 PADDED = 16
-"""Exponents a pattern, the last ones void: what vector registers hold whole."""
+"""Exponents per pattern, padded with unused ones to fill whole vector registers."""
 
 
 _BLOCK = 64
@@ -21,42 +21,42 @@ _SIDE, _POSITIONS = i32(MAP_SIDE), i32(CELLS + 1)
 _ZERO, _HALF, _ONE = f32(0), f32(0.5), f32(1)
 _INFINITE = f32(np.inf)
 _LOWEST = f32(-126)  # of float32's exponents
-_ROUNDER = f32(1.5 * 2**23)  # adding and taking it away rounds to whole numbers
+_ROUNDER = f32(1.5 * 2**23)  # adding and subtracting it rounds to whole numbers
 # 2^x for x in -0.5..0.5: the polynomial of degree 5 with the least largest relative error, 9.2e-8.
 _P5, _P4, _P3 = f32(0.0013264727), f32(0.0096715127), f32(0.0555073374)
 _P2, _P1 = f32(0.2402224208), f32(0.6931469776)
 
 
 class Tables(NamedTuple):
-    """What the kernel looks up for one K: small enough for the first caches. All contiguous."""
+    """Lookup tables of the soft encoding for one K: contiguous, and small enough for the first-level caches."""
 
     node: np.ndarray
     """((CELLS + 1)^2,) uint16: flags of each position in a cell."""
     borders: np.ndarray
     """(nodes, 6) float32: constant, factor in a, factor in b of two borders; positive on one side."""
     outcome: np.ndarray
-    """(4 nodes,) int32: pattern on either side of the two; the last one is no pattern: to be searched."""
+    """(4 nodes,) int32: pattern for each combination of sides; the last index means "no pattern, search"."""
     exponents: np.ndarray
-    """(patterns * 3 * PADDED,) float32: of each pattern -|offset|^2 and its factors of the place in a and in b."""
+    """(patterns * 3 * PADDED,) float32: per pattern, -|offset|^2 and the factors of the position in a and in b."""
     steps: np.ndarray
     """(patterns * PADDED,) int32: from a cell's lower grid point to each pattern's K points on the dense map."""
     neighbors: tuple[int, ...]
-    """K times 0: the length of a tuple is known when code is compiled."""
+    """K zeros; the length of a tuple is known at compile time, so that loops over it are unrolled."""
     bin_of_grid_point: np.ndarray
-    """(MAP_SIDE^2,) int16, -1 where there is none."""
+    """(MAP_SIDE^2,) int16: bin of each grid point of the dense map, -1 for none."""
 
 
 @compiled
 def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weights: Any) -> bool:
-    """Find the K nearest grid points of one pixel by all distances; return False where the points may not be enough.
+    """Find the K nearest bins of one pixel by all distances; return False if the searched points may not be enough.
 
     Args:
-        x: place in its cell, 0..1, float64.
-        y: The same.
+        x: position in its grid cell along a, 0..1, float64.
+        y: position along b.
         cell: number of its lower grid point on the dense map.
         grid: ``Tables.bin_of_grid_point``.
         scale: see ``encode``.
-        indices: (K,) int64, filled with bins in order of their distance, at ties of their index.
+        indices: (K,) int64, filled with bins in order of distance, ties in order of index.
         weights: (K,) float32, filled.
     """
     count = indices.size
@@ -74,7 +74,7 @@ def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weigh
                 at -= 1
             squared[at], indices[at] = distance, one
             filled = min(filled + 1, count)
-    # A grid point that was not looked at is at least that far away.
+    # Every grid point outside the searched ones is at least this far away.
     if filled < count or squared[count - 1] >= REACH * REACH:
         return False
     total = 0.0
@@ -113,7 +113,7 @@ def _bins_at(points: Any, grid: Any, out: Any) -> Any:
 
 @compiled
 def _nearest_by_distance(a: Any, b: Any, bins: Any, out: Any) -> None:
-    """Fill in the bins of colors outside the sRGB gamut, whose point is none."""
+    """Fill in the nearest bins of colors whose grid point has no bin (outside the sRGB gamut)."""
     for p in range(out.size):
         if out[p] < 0:
             minimum = np.inf
@@ -151,8 +151,8 @@ def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> bool:
 def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
     """Write the soft encoding of ab, K <= 12.
 
-    Pixels go through in blocks, each by three loops: where a pixel lies, the powers of its exponents, what is written.
-    So nothing is read just after it was written, which would cost half as much again.
+    Pixels are processed in blocks by three loops: find the cell, compute the powers, write the result. No loop reads
+    what was just written, which would take half as much time again.
 
     Args:
         ab: (N, 2, n) float32.
@@ -162,7 +162,7 @@ def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
         weights: (N n, K) float32, filled, summing to 1 over K.
 
     Returns:
-        How many pixels are left undone: far from the bins, or no numbers.
+        The number of pixels left undone: those far from all bins, and those that are not finite.
     """
     node, borders, outcome, exponents, steps, neighbors, grid = table
     count, total = len(neighbors), u64(ab.shape[2])
@@ -181,13 +181,13 @@ def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
             t = u64(pixel)
             x, y = ab[image, u32(0), start + t] / _STEP, ab[image, u32(1), start + t] / _STEP
             found[t] = nowhere
-            # Also false for what is no number.
+            # Also false for NaN.
             if not (abs(x) < _INSIDE and abs(y) < _INSIDE):
                 continue
             corner_x, corner_y = np.floor(x), np.floor(y)
             x -= corner_x
             y -= corner_y
-            # Rounding gives grid points, where gray pixels lie by the thousand, the middle of a place.
+            # Rounding puts exact grid points (common: all gray pixels) in the middle of a table position.
             n = u32(node[u32(i32(x * _FINE + _HALF) * _POSITIONS + i32(y * _FINE + _HALF))])
             first = borders[n, u32(0)] + borders[n, u32(1)] * x + borders[n, u32(2)] * y > _ZERO
             second = borders[n, u32(3)] + borders[n, u32(4)] * x + borders[n, u32(5)] * y > _ZERO

@@ -1,6 +1,6 @@
-"""Loops over pixels that numba compiles: for the processor and float32, and only where a run spends most of its time.
+"""Compilation of pixel loops by numba, for float32 on a CPU; used only where a run spends most of its time.
 
-Every compiled loop has a twin in torch for other devices and types, and a test that both agree. The modules of loops
+Every compiled loop has a torch version for other devices and types, and a test that both agree. The modules of loops
 (``*_kernels.py``) are imported by the functions that need them: the compiler takes most of a second to load.
 """
 
@@ -19,8 +19,8 @@ from torch import Tensor
 
 from colorbench.storage.source_code_hashes import UnknownCode, module_digest
 
-# The types of the loops' arithmetic, which the compiler reads and the type checker need not: one float64 or one signed
-# index in between takes half the speed.
+# Number types of the loops' arithmetic, for the compiler; the type checker sees Any. A single float64 or signed index
+# in a loop halves the speed.
 f32: Any = np.float32
 f64: Any = np.float64
 i32: Any = np.int32
@@ -32,9 +32,9 @@ u64: Any = np.uint64
 def compiled(function: Callable[..., Any]) -> Any:
     """Return a function of arrays and numbers that is compiled on its first call and cached beside its file.
 
-    Every operation is rounded by itself and in the order written, so that a pixel's answer depends neither on its place
-    nor on the machine. What a function takes from other files is compiled into it: it is compiled again when any file
-    that its own imports is another.
+    Operations are rounded one by one and in the written order, so that the result of a pixel depends neither on its
+    position nor on the machine. Imported values are compiled into the function, so it is compiled again when any
+    imported file has changed.
     """
     from numba import njit
 
@@ -43,7 +43,7 @@ def compiled(function: Callable[..., Any]) -> Any:
     with suppress(RuntimeError, UnknownCode):
         sources = _sources(function.__code__.co_filename)
         kernel.enable_caching()
-        # The compiler's own stamp is the time and size of the function's file alone.
+        # numba's own stamp covers only the time and size of the function's file.
         kernel._cache._cache_file._source_stamp = sources
         _forgive(kernel)
     return kernel
@@ -56,9 +56,9 @@ def _sources(file: str) -> str:
 
 
 def _forgive(kernel: Any) -> None:
-    """Keep working where the cache of compiled code fails: a full or read-only disk, a limit, a damaged file.
+    """Continue without a cache if the cache of compiled code fails: full or read-only disk, quota, damaged file.
 
-    The compiler looks for a place that it may write when a function is made, and takes any later error for its own.
+    numba looks for a writable folder when a function is defined, and raises any later error of the cache.
     """
     cache = kernel._cache
     load, save = cache.load_overload, cache.save_overload
@@ -66,7 +66,7 @@ def _forgive(kernel: Any) -> None:
     def loaded(*arguments: Any) -> Any:
         try:
             return load(*arguments)
-        except Exception:  # any error of reading a damaged file; it is compiled again
+        except Exception:  # reading a damaged file can raise any error; the function is compiled again
             return None
 
     def saved(*arguments: Any) -> None:
@@ -79,7 +79,7 @@ def _forgive(kernel: Any) -> None:
 def fused_multiply_add() -> Any:
     """Return a compiled function (a, b, c) -> a b + c that rounds once.
 
-    One instruction on nearly all current processors, and a slower routine with the same result on others.
+    This is one instruction on nearly all current processors, and a slower routine with the same result on others.
     """
     from numba.extending import intrinsic
 
@@ -91,12 +91,12 @@ def fused_multiply_add() -> Any:
 
 
 def compilable(tensor: Tensor) -> bool:
-    """Return whether compiled loops accept this tensor."""
+    """Return whether the compiled loops accept a tensor: float32 on the CPU, without gradient."""
     return tensor.dtype == torch.float32 and tensor.device.type == "cpu"
 
 
 def pixels_of(image: Tensor) -> np.ndarray:
-    """Return (..., C, H, W) as (N, C, H W), contiguous on the CPU; without a copy where it already is."""
+    """Reshape (..., C, H, W) on the CPU to a contiguous array (N, C, H W); a contiguous tensor is not copied."""
     c, h, w = image.shape[-3:]
     return np.asarray(image.detach().reshape(image.shape[:-3].numel(), c, h * w).contiguous().numpy())
 

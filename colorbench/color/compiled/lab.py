@@ -1,8 +1,8 @@
 """sRGB <-> Lab, compiled (see ``colorbench/color/compiled/jit.py``): in blocks that stay in the first cache.
 
-All arithmetic is in float64: the Lab is exact to float32's rounding, and rounding to 8 bits finds what the Lab says.
-Each loop writes one array: only then is it known not to write into what it reads, and done for many pixels at once.
-Table lookups are separate loops for the same reason.
+All arithmetic is in float64, so that Lab is exact to float32's rounding and 8-bit values are rounded correctly. Each
+loop writes one array: only then can the compiler exclude aliasing and vectorize. Table lookups are separate loops for
+the same reason.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ _fused = fused_multiply_add()
 
 _BLOCK = 1024
 CELLS = 4096
-"""Parts of linear light 0..1, so narrow that the 8-bit value changes at most once in each."""
+"""Number of cells of linear light 0..1, so narrow that the 8-bit value changes at most once in each."""
 _PARTS = float(CELLS)
 _ONE, _THIRD, _TWO_NINTHS = f32(1), f32(1 / 3), f32(2 / 9)
-_INVERSE_ROOT_BITS = f32(1419898442)  # less a third of a float's bits: those of about its cube root's inverse
+_INVERSE_ROOT_BITS = f32(1419898442)  # first guess of the inverse cube root
 
 
 class Shown(NamedTuple):
-    """What it takes to show light as 8-bit sRGB."""
+    """Tables to convert linear light to 8-bit sRGB."""
 
     matrix: np.ndarray
     """(3, 3) float64, linear light from XYZ over the white point."""
     levels: np.ndarray
     """(CELLS + 1,) int32, the 8-bit value at the lower end of each cell of linear light."""
     thresholds: np.ndarray
-    """(257,) float64, the least linear light that is shown as each value; infinite for 256."""
+    """(257,) float64, the smallest linear light that is rounded to each value; infinite for 256."""
 
 
 @compiled
 def cube_root(x: Any) -> Any:
     """Return the cube root of a float64 in 1e-3..2, to 1e-13.
 
-    The inverse root y of x makes e = 1 - x y^3 zero, and y (1 - e)^(-1/3) is better than y: two steps along that
-    series, the first in float32, and nothing is divided.
+    For the inverse root y of x, e = 1 - x y^3 is zero, and y (1 - e)^(-1/3) is a better estimate than y. Two steps of
+    that series are taken, the first in float32, without any division.
     """
     single = f32(x)
     y = i32(_fused(f32(single.view(np.int32)), -_THIRD, _INVERSE_ROOT_BITS)).view(np.float32)  # e up to 0.1
@@ -113,9 +113,9 @@ def rgb8_to_lab(rgb8: Any, linear: Any, matrix: Any, lightness: Any, ab: Any, fi
         rgb8: (N, 3, n) uint8.
         linear: (256,) float64, linear light of each value.
         matrix: (3, 3) float64, XYZ over the white point from linear light.
-        lightness: (N, any, n) float32, whose first channel is filled.
-        ab: (N, any, n) float32, of which two channels are filled; may be the same array.
-        first: the channel of a.
+        lightness: (N, any, n) float32; its first channel is filled.
+        ab: (N, any, n) float32; two of its channels are filled. May be the same array as ``lightness``.
+        first: index of the channel of a; b follows it.
     """
     scratch = np.empty((6, _BLOCK))
     for image in range(rgb8.shape[0]):
@@ -139,7 +139,7 @@ def _channel(x: Any, y: Any, z: Any, row: Any, out: Any) -> None:
     i, j, k = row[0], row[1], row[2]
     for p in range(out.size):
         t = (x[p] * i + y[p] * j) + z[p] * k
-        t = t if t > 0.0 else 0.0  # what is no number becomes 0, too: it must name a cell
+        t = t if t > 0.0 else 0.0  # NaN becomes 0, too, since it must index a cell
         out[p] = t if t < 1.0 else 1.0
 
 
@@ -151,7 +151,7 @@ def _cells(linear: Any, out: Any) -> None:
 
 @compiled
 def _levels(linear: Any, cells: Any, first: Any, thresholds: Any, out: Any) -> None:
-    """Write 8-bit values: that of the lower end of each pixel's cell, or the next one."""
+    """Write the 8-bit value of each pixel: that of the lower end of its cell, or the next one."""
     for p in range(out.size):
         level = first[u32(cells[p])]
         out[p] = np.uint8(level + i32(linear[p] >= thresholds[u32(level) + u32(1)]))
@@ -188,7 +188,7 @@ def lab_to_rgb8(lab: Any, shown: Shown, rgb8: Any) -> None:
 
     Args:
         lab: (N, 3, n) float32.
-        shown: what it takes.
+        shown: conversion tables.
         rgb8: (N, 3, n) uint8, filled.
     """
     scratch, cells = np.empty((6, _BLOCK)), np.empty(_BLOCK, np.int32)
@@ -209,7 +209,7 @@ def rendered(
     rendered_lightness: Any,
     rendered_ab: Any,
 ) -> None:
-    """Render ab on an image's lightness: write 8-bit sRGB, and its Lab.
+    """Render ab on an image's lightness: write 8-bit sRGB and the Lab of the result.
 
     Args:
         lightness: (N, 1, n) float32.

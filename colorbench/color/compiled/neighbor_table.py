@@ -1,7 +1,7 @@
-"""Which K points of a square grid are nearest, by the place within a grid cell: the tables of the soft encoding.
+"""Lookup tables of the soft encoding: the K nearest points of a square grid, by the position within a grid cell.
 
-The cell falls into a few regions with one set of K nearest points each; every border between two of them is a piece
-of the perpendicular bisector of two points.
+The cell is divided into a few regions with one set of K nearest points each; every border between two regions is a
+piece of the perpendicular bisector of two points.
 """
 
 from __future__ import annotations
@@ -12,34 +12,31 @@ from typing import NamedTuple
 import numpy as np
 
 CELLS = 80
-"""Places per grid step of the tables."""
+"""Table positions per grid step."""
 
 
 class NeighborPatterns(NamedTuple):
-    """A cell's places, numbered by (cells + 1)^2 squares around the nodes of a fine grid."""
+    """Patterns of nearest points for the (cells + 1)^2 positions in a cell: squares around the nodes of a fine grid."""
 
     members: np.ndarray
-    """(patterns, K) int64: points of each pattern, in rising order; the last pattern is no pattern: search."""
+    """(patterns, K) int64: points of each pattern in ascending order; the last row means "no pattern, search"."""
     node: np.ndarray
-    """((cells + 1)^2,) uint16: node of each place."""
+    """((cells + 1)^2,) uint16: node of each position."""
     borders: np.ndarray
-    """(nodes, 6) float32: constant, factors of the first and of the second coordinate; of two borders."""
+    """(nodes, 6) float32: for two borders, the constant and the factors of the first and second coordinate."""
     outcome: np.ndarray
-    """(4 nodes,) int32: pattern of a node where (border 1 positive, border 2 positive) is 00, 01, 10, 11."""
+    """(4 nodes,) int32: patterns of each node for (border 1 positive, border 2 positive) = 00, 01, 10, 11."""
 
 
 class _Border(NamedTuple):
     line: tuple[float, float, float]  # constant, factors: 0 on the line
     begin: np.ndarray  # (2,)
     end: np.ndarray  # (2,)
-    sides: tuple[int, int]  # bit set of the K nearest where the line's form is negative, positive
+    sides: tuple[int, int]  # bit sets of the K nearest points on the negative and the positive side of the line
 
 
 def neighbor_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> NeighborPatterns:
-    """Return tables of the ``count`` nearest of the (n, 2) integer ``points``, n <= 62.
-
-    They are looked up by the position in the unit cell.
-    """
+    """Build lookup tables of the ``count`` nearest of the (n, 2) integer ``points``, n <= 62."""
     borders = _borders(points, count)
     ticks = np.arange(cells + 1) / cells
     positions = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)
@@ -49,7 +46,7 @@ def neighbor_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> Nei
     lines: list[tuple[tuple[float, float, float], ...]] = []
     outcomes: list[list[int]] = []
     node = np.empty(len(positions), np.uint16)
-    # Most places are like their neighbors: one look at each kind.
+    # Most positions are like their neighbors, so each kind is computed once.
     inside = _nearest_sets(points, positions, count)
     for position in range(len(positions)):
         crossing = np.flatnonzero(through[position])
@@ -81,11 +78,11 @@ def _nearest_sets(points: np.ndarray, positions: np.ndarray, count: int) -> np.n
 
 
 def _borders(points: np.ndarray, count: int) -> list[_Border]:
-    """Return all pieces of bisectors in the (slightly widened) unit cell that separate two sets of nearest points."""
+    """Return all pieces of bisectors that separate two sets of nearest points in the (slightly widened) unit cell."""
     low, high = -0.01, 1.01
     found: dict[tuple[int, int, int], None] = {}
     for p, q in combinations(points.astype(int), 2):
-        # |x - p|^2 = |x - q|^2 is a whole-number line.
+        # |x - p|^2 = |x - q|^2 is a line with integer coefficients.
         line = np.array([p @ p - q @ q, *(2 * (q - p))])
         line //= np.gcd.reduce(line)
         constant, da, db = (int(x) for x in line)
@@ -124,9 +121,9 @@ def _borders(points: np.ndarray, count: int) -> list[_Border]:
 def _passes(border: _Border, positions: np.ndarray, half: float) -> np.ndarray:
     """Return (n,) bool: whether a border touches the square of side 2 ``half`` around each of (n, 2) positions.
 
-    No square that is touched is ever missed.
+    May report a square that is not touched, but never misses one that is.
     """
-    half *= 1 + 1e-6  # rounding to a place happens in float32
+    half *= 1 + 1e-6  # positions are rounded in float32
     constant, da, db = border.line
     across = np.abs(constant + positions @ np.array([da, db])) <= (abs(da) + abs(db)) * half
     low, high = np.minimum(border.begin, border.end) - half, np.maximum(border.begin, border.end) + half
@@ -139,7 +136,7 @@ def _decide(
 ) -> tuple[tuple[tuple[float, float, float], ...], list[int | None]]:
     """Return two lines for a position and the set of nearest points on each of their four sides.
 
-    A set is None where it must be searched.
+    None for a side on which the points must be searched.
     """
     never = (-1.0, 0.0, 0.0)  # negative everywhere
     lines = list({border.line: None for border in crossing})
@@ -154,7 +151,7 @@ def _decide(
     meet = np.linalg.solve(forms[:, 1:], -forms[:, 0])
     if np.abs(meet - position).max() > 1e-3:
         return (never, never), [None] * 4
-    # A border must run on through the meeting point: where one ends there, its line parts nothing further on.
+    # A border must continue through the crossing: if it ends there, its line separates nothing beyond.
     for line in lines:
         if not _covers([border for border in crossing if border.line == line], meet):
             return (never, never), [None] * 4

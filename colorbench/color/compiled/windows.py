@@ -1,6 +1,6 @@
 """Local means over windows for SSIM, compiled (see ``colorbench/color/compiled/jit.py``): a row at a time.
 
-Each loop writes one array: only then is it known not to write into what it reads, and done for many pixels at once.
+Each loop writes one array: only then can the compiler exclude aliasing and vectorize.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 
 from colorbench.color.compiled.jit import compiled, f64, i32
 
-_CENTER = i32(128)  # subtracted before squaring, so that little is lost where squares are subtracted
+_CENTER = i32(128)  # subtracted before squaring, to limit cancellation where squares are subtracted
 
 
 @compiled

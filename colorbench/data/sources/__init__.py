@@ -1,4 +1,4 @@
-"""Sources of datasets: folders, lists of files, the packaged samples."""
+"""Sources of datasets: folders, list files, and the sample images of installed packages."""
 
 from colorbench.data.sources.open_folder_or_list import open_dataset
 

@@ -1,4 +1,4 @@
-"""Text files that choose images or name their classes: lists of paths, and ``labels.csv``."""
+"""Reading of list files (paths of images) and of ``labels.csv`` (their classes)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from colorbench.data.name_matching import Parts, parts_of
 from colorbench.errors import UserError
 
 LARGEST_INDEX = 999_999
-"""Of a class. There is a name for every index up to the largest: a table of a billion would fill the memory."""
+"""Largest class index. Names are stored for every index up to the largest, so that it bounds the memory."""
 LONGEST_LINE = 1 << 16
 _SHOWN = 60
 _INDEX = re.compile(r"([0-9]+)(?:\.0*)?")
@@ -22,7 +22,7 @@ _LINE = re.compile(r"(.*?\S)(?:\s+([0-9]+))?")
 
 
 class ListedImage(NamedTuple):
-    """A line of a list."""
+    """A line of a list file: an image and its class."""
 
     name: str
     """POSIX path, without a leading slash."""
@@ -30,12 +30,13 @@ class ListedImage(NamedTuple):
 
 
 def read_list(path: Path) -> list[ListedImage]:
-    """Read a list of images, one a line: a path, and a class index after a space where there are classes.
+    """Read a list of images, one per line: a path, optionally followed by a space and a class index.
 
-    Names may have spaces. The form is that of the paper's lists (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``).
+    Names may contain spaces. The format is that of the paper's lists (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``).
 
     Raises:
-        UserError: for an unreadable or empty list, a name twice or outside the folder, classes on some lines only.
+        UserError: for an unreadable or empty list, a name that occurs twice or leads out of the folder, or classes on
+            some lines only.
     """
     listed: dict[str, ListedImage] = {}
     for number, line in enumerate(_lines(path), 1):
@@ -57,7 +58,7 @@ def read_list(path: Path) -> list[ListedImage]:
 
 
 def class_folders(listed: Sequence[ListedImage]) -> tuple[str, ...] | None:
-    """Return the names of the classes, where each class is one folder (a synset) of the list and each folder one class.
+    """Return the names of the classes if classes and folders (synsets) of the list correspond one to one.
 
     Classes without an image in the list have an empty name.
     """
@@ -69,22 +70,22 @@ def class_folders(listed: Sequence[ListedImage]) -> tuple[str, ...] | None:
 
 
 def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Read a ``labels.csv`` with the columns ``file``, ``class_index`` and, if wanted, ``synset``.
+    """Read a ``labels.csv`` with the columns ``file``, ``class_index`` and optionally ``synset``.
 
-    Commas, semicolons or tabs separate; whole numbers may be written as 3.0, as spreadsheets do; spaces around a value
-    do not count. Rows of files that are not in the set do no harm.
+    Separators are commas, semicolons or tabs. Indices may be written as 3.0, as spreadsheets do; spaces around a value
+    are ignored. Rows of files that are not in the dataset are allowed.
 
     Returns:
-        File, as it is written -> class index; and the name of every class up to the largest index: its synset, its
-        index where there is no such column, empty where no file has that class.
+        File, as written -> class index; and the name of every class up to the largest index: its synset, its index
+        without such a column, or empty if no file has that class.
 
     Raises:
-        UserError: for an unreadable table, missing columns, an index that is no number or too large, and rows that
-            contradict one another.
+        UserError: for an unreadable table, missing columns, an index that is no number or too large, and contradictory
+            rows.
     """
     table: dict[str, int] = {}
     names: dict[int, str] = {}
-    written: dict[Parts, str] = {}  # path -> as it is first written
+    written: dict[Parts, str] = {}  # path -> name as first written
     for where, file, number, synset in _rows(path):
         index = _class_index(number, where)
         name = synset or str(index)
@@ -130,7 +131,7 @@ def _class_index(text: str, where: str) -> int:
     if match is None:
         raise UserError(f"{short(text)} is not a class index", where=where, hint="use an integer of at least 0")
     digits = match[1].lstrip("0") or "0"
-    # By its length first: numbers of thousands of digits are not even converted.
+    # The length is checked first: numbers with thousands of digits are not converted.
     if len(digits) > len(str(LARGEST_INDEX)) or int(digits) > LARGEST_INDEX:
         hint = f"number the classes from 0; the largest index is {LARGEST_INDEX}"
         raise UserError(f"class index {short(text)} is too large", where=where, hint=hint)
@@ -138,12 +139,12 @@ def _class_index(text: str, where: str) -> int:
 
 
 def short(text: str) -> str:
-    """Return a value of a file as a message shows it: quoted, and no longer than a line."""
+    """Format a value from a file for a message: quoted, at most one line."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
 
 
 def _lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a text file without their ends; UTF-8, or UTF-16 that says so in its first bytes."""
+    """Yield the lines of a text file in UTF-8, or UTF-16 with a byte order mark, without line ends."""
     try:
         with path.open("rb") as begin:
             utf16 = begin.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)

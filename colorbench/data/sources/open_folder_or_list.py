@@ -1,4 +1,4 @@
-"""From a folder, a list or a table of classes to a ``Dataset``; only names, sizes and times are read."""
+"""Opening a folder, list file or table of classes as a ``Dataset``, from names, sizes and times only."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def open_dataset(
 
     Args:
         spec: ``samples`` (default: the packaged images), ``NAME=DIR`` (a set that ``colorbench list`` names, in its
-            folder) or a folder; a ``Path`` is always a folder. Where every
-            image lies one folder down, the folders are its classes; a ``labels.csv`` (file, class_index, synset) in
-            the folder, or beside its ``images/``, gives classes too. ``data.walk`` says which files are images.
-        list_file: one id a line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
+            folder) or a folder; a ``Path`` is always a folder. If every image is in a subfolder, the subfolders are its
+            classes; a ``labels.csv`` (file, class_index, synset) in the folder, or beside its ``images/``, gives
+            classes too. ``data.walk`` states which files are images.
+        list_file: one id per line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
             number at the end is the class index. Folders of synsets may be missing below ``spec``.
-        labels: another file in the form of ``labels.csv``.
+        labels: another file in the format of ``labels.csv``.
 
     Raises:
-        UserError: for what is missing, empty, or does not match.
+        UserError: for files that are missing, empty, or do not match.
 
     Returns:
-        The dataset; its ``remarks`` tell what was ignored, and why folders are not taken for classes.
+        The dataset; its ``remarks`` list ignored files, and the reason if folders are not used as classes.
     """
     if spec is None or spec == SAMPLES:
         if list_file is not None or labels is not None:
@@ -113,7 +113,7 @@ def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
 
 
 def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
-    """Return samples with the classes of a table, whose names match as ``data.names`` says."""
+    """Return samples with the classes of a table; names match by the rules of ``data.names``."""
     table, classes = read_labels(labels)
     found = match_names([sample.id for sample in samples], table, exact_wins=True)
     label = {id: table[name] for id, name in found.pairs.items()}
@@ -137,9 +137,8 @@ def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tup
 def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, ...] | None, str | None]:
     """Return samples with their folders as classes.
 
-    Every image must lie one folder down, and there must be at least two folders.
-
-    Where only some images lie so, no classes are taken, and the third value says why.
+    Every image must be in a direct subfolder, and there must be at least two subfolders. If only some images are, no
+    classes are used, and the third value is the reason.
     """
     one_down = [sample for sample in samples if sample.id.count("/") == 1]
     classes = sorted({sample.id.split("/")[0] for sample in one_down})

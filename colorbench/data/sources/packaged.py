@@ -1,4 +1,4 @@
-"""The sample images that installed packages carry."""
+"""The dataset ``samples``: sample images that are part of installed packages."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from colorbench.data.sources.samples import _in_order, _sample
 from colorbench.errors import UserError
 
 SAMPLES = "samples"
-# Color images that two of colorbench's own dependencies carry: (package, folder in it) -> names. Left out are
-# drawings, textures, gray images, microscopy, and the motorcycle, for which no license is stated.
+# Color images in two dependencies of colorbench: (package, folder in it) -> names. Drawings, textures, gray images,
+# microscopy, and the motorcycle (no license stated) are left out.
 PACKAGED = {
     ("skimage", "data"): ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg"),
     ("sklearn", "datasets/images"): ("china.jpg", "flower.jpg"),
@@ -21,7 +21,7 @@ PACKAGED = {
 def _packaged() -> Dataset:
     samples = []
     for (package, folder), names in PACKAGED.items():
-        # Found without importing the package: that takes seconds.
+        # Located without importing the package, which would take seconds.
         found = find_spec(package)
         for position in (found.submodule_search_locations or ()) if found else ():
             samples += [sample for name in names if (sample := _sample(name, Path(position, folder, name))).size]

@@ -1,4 +1,4 @@
-"""Dataset items from files, in a fixed order."""
+"""Creation of samples (dataset items) from files, in a fixed order."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _sample(id: str, path: Path) -> Sample:
     try:
         status = path.stat()
     except OSError:
-        return Sample(id, path)  # a dangling link, say: decoding will report it as skipped
+        return Sample(id, path)  # for example a dangling link; decoding will report it as skipped
     return Sample(id, path, size=status.st_size, modified=status.st_mtime_ns)
 
 
