@@ -1,8 +1,8 @@
 """Model fingerprints: models with equal fingerprints give equal predictions.
 
 A fingerprint consists of the model's name, its decoding, a hash of its state (see ``state_hash``), and a hash of its
-code (see ``source_code_hashes``). Shards, records, features and checkpoints belong to one fingerprint. A model whose state
-cannot be read and compared is *not reusable*: it is evaluated again in each run.
+code (see ``source_code_hashes``). Shards, records, features and checkpoints belong to one fingerprint. A model whose
+state cannot be read and compared is *not reusable*: it is evaluated again in each run.
 """
 
 from __future__ import annotations
