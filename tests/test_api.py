@@ -21,6 +21,7 @@ from tests.support.engine import Flat, write_images
 
 SMALL: dict[str, Any] = {"baselines": False, "save": "none", "threads": 1, "workers": 0, "parameters": {}}
 SMALL["parameters"] = {"preprocessing": "squash32"}
+TWO: dict[str, Any] = {**SMALL, "parameters": dict.fromkeys(("auc", "fidelity"), SMALL["parameters"])}
 
 
 class Warm:
@@ -237,3 +238,33 @@ def test_records_are_compared_and_verified(images: Dataset, tmp_path: Path) -> N
     assert colorbench.read_record(stored) == colorbench.read_record(stored.parent) == one
     stored.write_text(stored.read_text().replace(f'"value": {one.metrics[0].value}', '"value": 1.5', 1))
     assert not colorbench.verify(tmp_path / "zoo/gray").holds
+
+
+def test_results_are_tables_and_have_a_short_text(images: Dataset, tmp_path: Path) -> None:
+    records = colorbench.run([Flat, "zoo/gray"], ["auc", "fidelity"], images, output=tmp_path, **TWO)
+    table = records.to_dataframe()
+    assert isinstance(records, colorbench.Records)
+    assert list(table.columns) == list(colorbench.Record.COLUMNS)
+    assert len(table) == sum(len(record.metrics) for record in records)
+    wide = table[table.protocol == "auc"].pivot_table(index="model", columns="metric", values="value")
+    assert wide.loc["zoo/gray", "auc_raw"] == next(m.value for m in records[2].metrics if m.name == "auc_raw")
+    verified = colorbench.verify(records[0], output=tmp_path)
+    compared = colorbench.compare(records[0], records[2], output=tmp_path)
+    assert len(verified.to_dataframe()) == len(verified.checks)
+    assert list(compared.to_dataframe().metric) == [test.metric for test in compared.tests]
+    for result in (records, records[0], verified, compared):
+        assert "\n" not in repr(result) and len(repr(result)) < 300 and str(result) == repr(result)
+        assert "<table" in result._repr_html_() and "<Record" not in result._repr_html_()
+
+
+def test_results_are_found_by_model_protocol_and_dataset(images: Dataset, folder: Path, tmp_path: Path) -> None:
+    for data in (images, folder):
+        colorbench.run([Flat, "zoo/gray"], ["auc", "fidelity"], data, output=tmp_path, **TWO)
+    found = colorbench.compare(Flat, "zoo/gray", protocol="auc", data=images, output=tmp_path)
+    assert (found.protocol, found.dataset) == ("auc", images.name)
+    assert colorbench.compare(["zoo/gray", Flat()], protocol="auc", data=folder, output=tmp_path).dataset == folder.name
+    assert colorbench.verify("zoo/gray", protocol="fidelity", data=folder, output=tmp_path).protocol == "fidelity"
+    with pytest.raises(
+        colorbench.errors.UserError, match="no record of the dataset elsewhere found.*it has records of"
+    ):
+        colorbench.compare(Flat, "zoo/gray", protocol="auc", data=tmp_path / "elsewhere", output=tmp_path)

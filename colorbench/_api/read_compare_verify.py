@@ -6,26 +6,33 @@ from collections.abc import Sequence
 from pathlib import Path
 from secrets import randbelow
 
-from colorbench._api.arguments import Data
+from colorbench._api.arguments import Data, Model
 from colorbench._api.errors_and_logging import names_arguments
 from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation import record_folder
-from colorbench.evaluation.requested_models_and_protocols import headline_of
+from colorbench.evaluation import headline_of, record_folder
+from colorbench.models import load_model
 from colorbench.results import Comparison, LoadedRun, Record, load_run
 from colorbench.results import read_record as read_stored
 from colorbench.results.record_comparison import compare as compare_runs
 from colorbench.verification import Verification
 from colorbench.verification import verify as verify_folder
-from colorbench.verification.record_selection import choose_common, choose_record, dataset_name, images_of
+from colorbench.verification.record_selection import (
+    choose_common,
+    choose_record,
+    dataset_name,
+    find_results,
+    images_of,
+)
 from colorbench.verification.rerun_comparison import rerunner
 from colorbench.verification.rerun_measurement import Wanted
 
 
 @names_arguments
 def compare(
-    *records: Record | LoadedRun | Path | str,
+    *records: Record | LoadedRun | Model | Path,
     protocol: str | None = None,
+    data: Data = None,
     metrics: Sequence[str] = (),
     allow_unstable: bool = False,
     output: Path | str = "runs",
@@ -33,12 +40,14 @@ def compare(
     """Compare records pair by pair on the same images.
 
     Args:
-        records: two or more: folders of records or folders above them (``"runs/zoo/cic.small"``, of which the newest
-            that were evaluated alike are taken), or records that ``run`` returned.
+        records: two or more, or one list: names of models with results in ``output`` (``"zoo/cic"``), models that
+            were evaluated, records that ``run`` returned, folders of records, or folders above them. Where a model
+            or folder has several records, the newest that were evaluated alike are taken.
         protocol: only records of this protocol, where a folder holds several.
+        data: only records of this dataset, where a folder holds several: the dataset, its folder or its name.
         metrics: names; none: all that may be compared.
         allow_unstable: also compare by metrics that very few images decide.
-        output: folder of the records, where records are given and not their folders.
+        output: folder of the records, where models or records are given and not their folders.
 
     Returns:
         Differences with confidence intervals, p values adjusted by Holm, and rank intervals.
@@ -46,19 +55,31 @@ def compare(
     Raises:
         UserError: for fewer than two, and for records that cannot be compared.
     """
+    if len(records) == 1 and isinstance(records[0], list | tuple):
+        records = tuple(records[0])
     loaded: list[LoadedRun] = [one for one in records if isinstance(one, LoadedRun)]
     if len(loaded) < len(records):
         if loaded:
             raise UserError("results and folders were mixed", hint="give only folders, or only loaded results")
-        paths = [record_folder(Path(output), one) if isinstance(one, Record) else Path(str(one)) for one in records]
-        loaded = [load_run(folder) for folder in choose_common(paths, protocol)]
+        paths = [_place(one, Path(output)) for one in records]
+        source = data if data is None or isinstance(data, str | Dataset) else Path(data)
+        loaded = [load_run(folder) for folder in choose_common(paths, protocol, dataset_name(source))]
     headline = headline_of(loaded[0].record.protocol.name) if loaded else None
     return compare_runs(loaded, metrics=metrics, headline=headline, allow_unstable=allow_unstable)
 
 
+def _place(given: object, output: Path) -> Path:
+    """Return the folder of what was given to ``compare``."""
+    if isinstance(given, Record):
+        return record_folder(output, given)
+    if isinstance(given, Path):
+        return given
+    return find_results(given if isinstance(given, str) else load_model(given).full_name, output)
+
+
 @names_arguments
 def verify(
-    record: Record | Path | str,
+    record: Record | Model | Path,
     *,
     data: Data = None,
     rerun: int = 0,
@@ -72,7 +93,8 @@ def verify(
     """Check that a record's numbers follow from what it stores.
 
     Args:
-        record: its folder, a folder above it, or what ``run`` returned.
+        record: its folder, a folder above it, what ``run`` returned, or a model with results in ``output`` (its name
+            or object).
         data: the images it was measured on: checks the key, and serves ``rerun``.
         rerun: measure this many random images again.
         protocol: which one, where a folder holds records of several.
@@ -80,7 +102,7 @@ def verify(
         weights: file of that model's weights.
         seed: of the draw of ``rerun``; None: random.
         device: for ``rerun``.
-        output: folder of the records, where a record is given and not its folder.
+        output: folder of the records, where a model or a record is given and not its folder.
 
     Returns:
         Every check with its outcome; ``holds`` is true where none fails.
@@ -88,7 +110,7 @@ def verify(
     Raises:
         UserError: where there is no record. What is wrong with a record is a check that fails.
     """
-    path = record_folder(Path(output), record) if isinstance(record, Record) else Path(record)
+    path = _place(record, Path(output))
     source = data if data is None or isinstance(data, str | Dataset) else Path(data)
     folder = choose_record(path, protocol, dataset_name(source))
     images = images_of(folder, source, needed=rerun > 0)

@@ -16,6 +16,7 @@ from colorbench.evaluation.requested_models_and_protocols import as_protocol, as
 from colorbench.evaluation.run_config import Save
 from colorbench.models import BASELINES
 from colorbench.results import Record
+from colorbench.results.records import Records
 
 
 class RunOptions(TypedDict, total=False):
@@ -46,14 +47,14 @@ def run(  # type: ignore[overload-overlap]
     protocols: Protocol | Sequence[Protocol] = "auc",
     data: Data | Mapping[str, Data] = None,
     **options: Unpack[RunOptions],
-) -> list[Record]: ...
+) -> Records: ...
 @overload
 def run(
     models: Model,
     protocols: list[Any] | tuple[Any, ...],
     data: Data | Mapping[str, Data] = None,
     **options: Unpack[RunOptions],
-) -> list[Record]: ...
+) -> Records: ...
 @overload
 def run(
     models: Model,
@@ -84,7 +85,7 @@ def run(
     baselines: bool = True,
     resume: bool = True,
     listener: ProgressListener | None = None,
-) -> Record | list[Record]:
+) -> Record | Records:
     """Evaluate models under protocols, in one pass over the images.
 
     Args:
@@ -115,8 +116,9 @@ def run(
         listener: is told of progress; None: messages go to the logger ``colorbench``.
 
     Returns:
-        The record, for one model and one protocol. A list of records if ``models`` or ``protocols`` is a list: those
-        of the models named, one model's protocols together; baselines only where they are named.
+        The record, for one model and one protocol. A list of records (``Records``, which has ``to_dataframe()``) if
+        ``models`` or ``protocols`` is a list: those of the models named, one model's protocols together; baselines
+        only where they are named.
 
     Raises:
         UserError: for anything that the caller can fix.
@@ -160,4 +162,5 @@ def run(
     records = run_config(config, listener or LogProgress())
     wanted = {one if isinstance(one, str) else getattr(one, "full_name", None) for one in named}
     records = [one for one in records if one.model.name not in BASELINES or one.model.name in wanted]
-    return records if isinstance(models, list | tuple) or isinstance(protocols, list | tuple) else records[0]
+    several = isinstance(models, list | tuple) or isinstance(protocols, list | tuple)
+    return Records(records) if several else records[0]

@@ -15,6 +15,7 @@ from colorbench.evaluation import ProgressListener, RunConfig
 from colorbench.evaluation import run as run_config
 from colorbench.evaluation.requested_models_and_protocols import as_protocol
 from colorbench.results import Record
+from colorbench.results.records import Records
 
 
 @overload
@@ -28,7 +29,7 @@ def score(
     limit: int | None = None,
     output: Path | str | None = None,
     listener: ProgressListener | None = None,
-) -> list[Record]: ...
+) -> Records: ...
 @overload
 def score(
     predictions: Path | str,
@@ -52,7 +53,7 @@ def score(
     limit: int | None = None,
     output: Path | str | None = None,
     listener: ProgressListener | None = None,
-) -> Record | list[Record]:
+) -> Record | Records:
     """Score a folder of predictions against ground truth; no model is loaded.
 
     Args:
@@ -91,7 +92,7 @@ def score(
         output=None if output is None else Path(output),
         listener=LogProgress() if listener is None else listener,
     )
-    return records if isinstance(protocols, list | tuple) else records[0]
+    return Records(records) if isinstance(protocols, list | tuple) else records[0]
 
 
 def scored(

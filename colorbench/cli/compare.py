@@ -40,6 +40,12 @@ def compare(
         str | None,
         typer.Option("--protocol", "-p", metavar="NAME", help="Protocol, if a folder has results of several."),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            "--data", "-d", metavar="DIR", help="Dataset (folder or name), if a folder has results of several."
+        ),
+    ] = None,
     results: Annotated[
         Path, typer.Option("--results", metavar="DIR", help="Folder in which results of named models are looked for.")
     ] = Path("runs"),
@@ -57,13 +63,13 @@ def compare(
     images are compared, and printed.
     """
     from colorbench.cli.console import console
-    from colorbench.evaluation.requested_models_and_protocols import headline_of
+    from colorbench.evaluation import headline_of
     from colorbench.results import load_run
     from colorbench.results.record_comparison import compare as compare_runs
-    from colorbench.verification.record_selection import choose_common, folder_of_model
+    from colorbench.verification.record_selection import choose_common, dataset_name, find_results
 
-    positions = [folder_of_model(name, results) for name in records]
-    folders = choose_common(positions, protocol)
+    positions = [find_results(name, results) for name in records]
+    folders = choose_common(positions, protocol, dataset_name(data))
     runs = [load_run(folder) for folder in folders]
     if not json and (taken := [str(folder) for path, folder in zip(positions, folders, strict=True) if folder != path]):
         typer.echo(f"compared: {', '.join(taken)}", err=True)

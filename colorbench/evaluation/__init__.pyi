@@ -27,6 +27,7 @@ from .protocol_interfaces import ThroughputMeter as ThroughputMeter
 from .record_reuse import folder_of as folder_of
 from .record_reuse import location_of as location_of
 from .requested_models_and_protocols import get_protocol as get_protocol
+from .requested_models_and_protocols import headline_of as headline_of
 from .requested_models_and_protocols import name_with_preset as name_with_preset
 from .run_config import ExecutionConfig as ExecutionConfig
 from .run_config import RunConfig as RunConfig

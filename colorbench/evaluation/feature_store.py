@@ -27,7 +27,7 @@ from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, LoadedBatch, check_contents, contents_of, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.protocol_interfaces import ThroughputMeter
-from colorbench.evaluation.record_reuse import folder_of
+from colorbench.evaluation.record_reuse import folder_of_model
 from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.models import FeatureExtractor, FeatureSpec, chosen_layers, library_code
 from colorbench.results import Shard, first_positions, without_copies
@@ -209,7 +209,7 @@ class _FeatureWriter:
                 "contents": contents,
             }
         )
-        self.folder = cache / "features" / folder_of(source.name, "-", "-", "-").parents[1] / self.key[:16]
+        self.folder = cache / "features" / folder_of_model(source.name) / self.key[:16]
         self.ledger = self.folder / "done"
         self.index = self.folder / "index.json"
         self.layers: dict[str, int] = {}

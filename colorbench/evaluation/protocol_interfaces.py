@@ -323,7 +323,7 @@ class ProtocolContext:
     fingerprints: Mapping[int, ModelFingerprint] = field(default_factory=dict)
     """id of a model -> its fingerprint, taken before any of them was cast to another dtype."""
     launch: str = ""
-    """See ``run_location.launch_token``."""
+    """See ``record_reuse.launch_token``."""
 
     def fingerprint_of(self, model: LoadedModel) -> ModelFingerprint:
         """Return the fingerprint that decides the model's predictions."""

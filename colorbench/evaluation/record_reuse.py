@@ -38,10 +38,14 @@ from colorbench.storage.hashes import stamp_of
 
 def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:
     """Return ``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
+    return folder_of_model(model) / _safe(protocol) / f"{_safe(dataset)}-{key[:12]}"
+
+
+def folder_of_model(model: str) -> PurePosixPath:
+    """Return the folder of all results of a model, below the output folder of runs."""
     if ":" in model:  # file.py:Class, images:DIR: the last part of each side is enough, the key tells them apart
         model = "-".join(PurePosixPath(side.replace("\\", "/")).name for side in model.split(":"))
-    parts = [_safe(part) for part in model.split("/")]
-    return PurePosixPath(*parts, _safe(protocol), f"{_safe(dataset)}-{key[:12]}")
+    return PurePosixPath(*(_safe(part) for part in model.split("/")))
 
 
 def _safe(name: str) -> str:

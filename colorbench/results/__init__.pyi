@@ -24,6 +24,7 @@ from .record_loading import read_table as read_table
 from .record_pairing import PairedRuns as PairedRuns
 from .record_pairing import column_key as column_key
 from .record_pairing import pair_runs as pair_runs
+from .records import Records as Records
 from .run_key import protocol_identity as protocol_identity
 from .saved_image_index import INDEX_NAME as INDEX_NAME
 from .saved_image_index import SavedImage as SavedImage

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from colorbench.results.tabular import Tabular
 from colorbench.stats.effect_and_sample_size import LEVEL
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class _Part(BaseModel):
@@ -84,7 +88,7 @@ class RankInterval(_Part):
     last: int
 
 
-class Comparison(_Part):
+class Comparison(Tabular, _Part):
     """Result of ``colorbench compare``."""
 
     schema_version: Literal[2] = 2
@@ -101,3 +105,22 @@ class Comparison(_Part):
     """Rank intervals for three or more records, by metrics with a direction."""
     level: float = LEVEL
     remarks: list[str]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row per pair of models and metric.
+
+        Returns:
+            A data frame with the fields of ``PairedTest``, without its images.
+        """
+        import pandas as pd  # half a second to import
+
+        columns = [name for name in PairedTest.model_fields if name != "images"]
+        return pd.DataFrame([[getattr(test, name) for name in columns] for test in self.tests], columns=columns)
+
+    def __repr__(self) -> str:
+        shown = sum(test.verdict in ("a", "b") for test in self.tests)
+        sides = ", ".join(side.label for side in self.sides)
+        return (
+            f"<Comparison {sides}: {self.protocol} v{self.protocol_version}, {self.n} images of {self.dataset}, "
+            f"{shown} of {len(self.tests)} differences are significant>"
+        )

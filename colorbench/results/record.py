@@ -6,14 +6,20 @@ import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from colorbench.errors import RunError, UserError, first_problem
 from colorbench.models import ModelCard
+from colorbench.results.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCHEMA_VERSION = 2
+_IN_REPR = 3
+"""Metrics in the one line that stands for a record."""
 
 
 class _Part(BaseModel):
@@ -192,8 +198,16 @@ class Files(_Part):
     saved_images: dict[str, str]
 
 
-class Record(_Part):
+class Record(Tabular, _Part):
     """Result of one model under one protocol on one dataset."""
+
+    COLUMNS: ClassVar = (
+        "model",
+        "protocol",
+        "dataset",
+        *("metric", "value", "ci_low", "ci_high", "n", "unit", "higher_is_better"),
+    )
+    """Columns of the data frame."""
 
     schema_version: Literal[2] = 2
     key: str
@@ -210,6 +224,34 @@ class Record(_Part):
     files: Files
     fingerprint: FingerprintPart | None = None
     """None in records of earlier versions, which are never reused."""
+
+    def table_rows(self) -> list[tuple[Any, ...]]:
+        """Return one tuple of ``COLUMNS`` per metric."""
+        named = (self.model.name, self.protocol.name, self.dataset.name)
+        return [
+            (*named, one.name, one.value, one.ci_low, one.ci_high, one.n, one.unit, one.higher_is_better)
+            for one in self.metrics
+        ]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row per metric.
+
+        Returns:
+            A data frame with the columns ``model``, ``protocol``, ``dataset``, ``metric``, ``value``, ``ci_low``,
+            ``ci_high`` (95 % confidence interval), ``n`` (images), ``unit`` and ``higher_is_better``.
+        """
+        import pandas as pd  # half a second to import
+
+        return pd.DataFrame(self.table_rows(), columns=list(self.COLUMNS))
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{one.name} {'–' if one.value is None else format(one.value, '.4g')}" for one in self.metrics[:_IN_REPR]
+        ]
+        more = [f"{len(self.metrics) - _IN_REPR} more"] if len(self.metrics) > _IN_REPR else []
+        on = f"{self.dataset.n_evaluated} images of {self.dataset.name}"
+        what = f"{self.model.name}, {self.protocol.name} v{self.protocol.version}, {on}"
+        return f"<Record {what}: {', '.join([*shown, *more])}>"
 
 
 def record_text(record: Record) -> str:

@@ -17,7 +17,7 @@ from colorbench.verification.recomputed_metrics import goes_image_by_image
 from colorbench.verification.verification_schema import Findings
 
 REVISIONS = 100
-"""Runs of other contents under equal names and sizes that are looked for (``run_location.locate`` counts them)."""
+"""Runs of other contents under equal names and sizes that are looked for (``record_reuse.locate`` counts them)."""
 DECODED = 64
 """Images, drawn at random, whose size and gray flag are looked at; the contents of all are."""
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from colorbench.data import Dataset, open_dataset
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UserError
+from colorbench.evaluation.record_reuse import folder_of_model
 from colorbench.results import Record, read_checked_record
 from colorbench.results.record_loading import find_record
 
@@ -51,7 +52,7 @@ def choose_record(path: Path, protocol: str | None = None, dataset: str | None =
     return _newest(path, named or found, protocol).folder
 
 
-def folder_of_model(name: str, results: Path) -> Path:
+def find_results(name: str, results: Path) -> Path:
     """Return the folder that a name means: a path as it is, or the results of a model, ``zoo/cic`` or with its tag.
 
     Args:
@@ -63,7 +64,7 @@ def folder_of_model(name: str, results: Path) -> Path:
     """
     if name.startswith((".", "~")) or Path(name).is_absolute():
         return Path(name)
-    folder = results / name
+    folder = results / folder_of_model(name)
     tagged = sorted(folder.parent.glob(f"{folder.name}.*")) if folder.parent.is_dir() else []
     found = [folder] if folder.is_dir() else [path for path in tagged if path.is_dir()]
     if len(found) == 1:
@@ -77,13 +78,18 @@ def folder_of_model(name: str, results: Path) -> Path:
     raise UserError(f"no results of {name}", where=str(results), hint=hint)
 
 
-def choose_common(paths: Sequence[Path], protocol: str | None = None) -> list[Path]:
+def choose_common(paths: Sequence[Path], protocol: str | None = None, dataset: str | None = None) -> list[Path]:
     """Return one record's folder for each path, with common protocol, parameters and images where there are such.
 
+    Args:
+        paths: folders of records, or folders above them.
+        protocol: only records of this protocol.
+        dataset: only records of the dataset with this name.
+
     Raises:
-        UserError: as ``choose_record``.
+        UserError: as ``choose_record``, and where a path has no record of the dataset.
     """
-    found = [candidates(path, protocol) for path in paths]
+    found = [_of_dataset(path, candidates(path, protocol), dataset) for path in paths]
     shared = set.intersection(*({one.column for one in each} for each in found)) if found else set()
     fitting = [[one for one in each if one.column in shared] or each for each in found]
     if len({one.record.protocol.name for each in fitting for one in each}) > 1 and protocol is None:
@@ -101,6 +107,14 @@ def choose_common(paths: Sequence[Path], protocol: str | None = None) -> list[Pa
         _newest(path, [one for one in each if one.column == column], protocol).folder
         for path, each in zip(paths, fitting, strict=True)
     ]
+
+
+def _of_dataset(path: Path, found: list[Candidate], dataset: str | None) -> list[Candidate]:
+    named = [one for one in found if dataset in (None, one.record.dataset.name)]
+    if not named:
+        there = ", ".join(sorted({one.record.dataset.name for one in found})[:SHOWN])
+        raise UserError(f"no record of the dataset {dataset} found", where=str(path), hint=f"it has records of {there}")
+    return named
 
 
 def folders_of(path: Path, protocol: str | None = None) -> list[Path]:

@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 from colorbench.errors import UserError
+from colorbench.results.tabular import Tabular
 from colorbench.storage import MEGABYTE, read_plain
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Outcome = Literal["holds", "fails", "unchecked"]
 
@@ -64,7 +68,7 @@ class Rerun(_Part):
     ids: list[str]
 
 
-class Verification(_Part):
+class Verification(Tabular, _Part):
     """All checks of one record."""
 
     schema_version: Literal[2] = 2
@@ -84,6 +88,22 @@ class Verification(_Part):
     colorbench_version: str
     time: str
     """UTC, ISO 8601."""
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row per finding, with the columns ``check``, ``outcome`` and ``detail``."""
+        import pandas as pd  # half a second to import
+
+        rows = [(one.name, one.outcome, one.detail) for one in self.checks]
+        return pd.DataFrame(rows, columns=["check", "outcome", "detail"])
+
+    def __repr__(self) -> str:
+        counts = ", ".join(
+            f"{count} {outcome}"
+            for outcome in ("holds", "fails", "unchecked")
+            if (count := sum(one.outcome == outcome for one in self.checks))
+        )
+        found = "holds" if self.holds else "does not hold"
+        return f"<Verification of {self.model}, {self.protocol}: {found} ({counts})>"
 
 
 def read_verification(path: Path) -> Verification:

@@ -9,7 +9,7 @@ import pytest
 from colorbench.errors import UserError
 from colorbench.evaluation import RunConfig, run
 from colorbench.results import read_record
-from colorbench.verification.record_selection import choose_common, choose_record, folder_of_model
+from colorbench.verification.record_selection import choose_common, choose_record, find_results
 from tests.conftest import RunCommand
 from tests.support.engine import write_images
 
@@ -55,17 +55,17 @@ def test_the_newest_is_verified_or_that_of_the_dataset(runs: Path) -> None:
 
 
 def test_models_by_name(runs: Path, tmp_path: Path) -> None:
-    assert folder_of_model("zoo/gray", runs) == runs / "zoo/gray"
-    assert folder_of_model(str(runs / "zoo/gray"), tmp_path) == runs / "zoo/gray"
-    assert folder_of_model("./nothing", runs) == Path("nothing")
+    assert find_results("zoo/gray", runs) == runs / "zoo/gray"
+    assert find_results(str(runs / "zoo/gray"), tmp_path) == runs / "zoo/gray"
+    assert find_results("./nothing", runs) == Path("nothing")
     for tag in ("small", "wide"):
         with pytest.raises(UserError, match="no results of zoo/none .*run it first: colorbench run -m zoo/none"):
-            folder_of_model("zoo/none", tmp_path)
+            find_results("zoo/none", tmp_path)
         (tmp_path / "zoo" / f"net.{tag}").mkdir(parents=True)
         if tag == "small":
-            assert folder_of_model("zoo/net", tmp_path).name == "net.small"
+            assert find_results("zoo/net", tmp_path).name == "net.small"
     with pytest.raises(UserError, match="several tags .*name zoo/net.small or zoo/net.wide"):
-        folder_of_model("zoo/net", tmp_path)
+        find_results("zoo/net", tmp_path)
 
 
 def test_several_models_are_no_choice(runs: Path) -> None:

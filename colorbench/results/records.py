@@ -1,0 +1,30 @@
+"""Several records, as a list that is also a table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from colorbench.results.record import Record
+from colorbench.results.tabular import Tabular
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Records(Tabular, list[Record]):
+    """Records of one run: a list that is also a table."""
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return one row per record and metric, with the columns of ``Record.to_dataframe``.
+
+        A table of models by metrics is
+        ``.to_dataframe().pivot_table(index="model", columns="metric", values="value")``.
+        """
+        import pandas as pd  # half a second to import
+
+        return pd.DataFrame([row for record in self for row in record.table_rows()], columns=list(Record.COLUMNS))
+
+    def __repr__(self) -> str:
+        models = len({record.model.name for record in self})
+        protocols = len({record.protocol.identity_sha256 for record in self})
+        return f"<{len(self)} records of {models} models under {protocols} protocols>"

@@ -1,0 +1,24 @@
+"""Results that are also tables: a data frame, and a table for notebooks."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Tabular:
+    """A result that can be shown as a table."""
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """Return the result as a data frame."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return repr(self)
+
+    def _repr_html_(self) -> str:
+        table = self.to_dataframe().to_html(index=False, na_rep="–", float_format="{:.4g}".format)
+        return f"<p>{html.escape(repr(self))}</p>{table}"
