@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from colorbench.reporting import too_few_images
+from colorbench.results import shared_weights_note
 from colorbench.stats import MINIMUM_IMAGES
 from colorbench.verification import PROMISE
 from leaderboards.board_schema import Badge
@@ -31,6 +32,9 @@ def badges_of(entry: Entry) -> tuple[Badge, ...]:
     if data.overlap:
         what = f"{data.overlap} of these images are in the training set of the model: its scores are biased upwards."
         found.append(Badge("trained on these", what))
+    if record.shared_weights:
+        what = "; ".join(clean(shared_weights_note(shared), 400) for shared in record.shared_weights)
+        found.append(Badge("shares weights", f"{what[:1].upper()}{what[1:]}."))
     if record.model.card.stochastic:
         found.append(Badge("stochastic", f"The prediction depends on the seed ({record.execution.seed}).", "plain"))
     check = entry.verification

@@ -22,6 +22,7 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
         ("license", card.license),
         ("parameters", None if card.parameters is None else count(card.parameters)),
         ("internal resolution", None if card.working_size is None else f"{card.working_size} px"),
+        ("pretrained parts", ", ".join(part.name for part in card.pretrained)),
         ("trained on", card.training_data),
         ("training preset", card.preset),
         ("training overlap", overlap(sets)),

@@ -29,6 +29,7 @@ from colorbench.results import (
     Shard,
     collect_provenance,
     copy_notes,
+    find_shared_weights,
     first_positions,
     protocol_identity,
     record_text,
@@ -52,6 +53,7 @@ def build_record(
     command: Sequence[str],
     files: Files,
     fingerprint: FingerprintPart | None = None,
+    spec: ProtocolSpec | None = None,
 ) -> Record:
     """Build the record of a run from its parts; the only function that creates a ``Record``.
 
@@ -68,6 +70,7 @@ def build_record(
         command: the command line, for the provenance.
         files: hashes of the other files of the record.
         fingerprint: None if results are not looked up by it.
+        spec: of the protocol; names its networks and the capabilities that it needs.
 
     Raises:
         RunError: for values that no record can hold, naming model and protocol.
@@ -86,6 +89,13 @@ def build_record(
             provenance=collect_provenance(command, [model.package]),
             files=files,
             fingerprint=fingerprint,
+            shared_weights=find_shared_weights(
+                model.card,
+                protocol.name,
+                protocol.identity,
+                needs=() if spec is None else spec.needs,
+                alternatives={} if spec is None else spec.networks,
+            ),
         )
 
 
@@ -217,6 +227,7 @@ def write_result(
         command=context.request.command,
         files=files,
         fingerprint=located.part,
+        spec=spec,
     )
     folder.write_record(record_text(record))
     located.close()

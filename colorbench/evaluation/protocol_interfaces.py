@@ -49,6 +49,9 @@ class ProtocolSpec:
     """The values of those parameters that have only a few."""
     keywords: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
+    networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Parameters that name a network which judges -> values for other networks, those that are easiest to get first.
+    They are offered where a model contains the network itself (``PretrainedPart``)."""
     needs: tuple[str, ...] = ()
     """Capabilities that a model must have, by interface name (``HasFeatures``)."""
     category: str = "Other"

@@ -133,6 +133,7 @@ def _record(
         command=run.command,
         files=stored.result().model_copy(update={"saved_images": saved}),
         fingerprint=task.located.part,
+        spec=task.spec,
     )
 
 

@@ -22,6 +22,7 @@ from .layer_features import chosen_layers as chosen_layers
 from .layer_features import modules_of as modules_of
 from .loaded_model import LoadedModel as LoadedModel
 from .model_card import ModelCard as ModelCard
+from .model_card import PretrainedPart as PretrainedPart
 from .model_loading import load_model as load_model
 from .model_loading import model_factory as model_factory
 from .model_loading import tags_of as tags_of

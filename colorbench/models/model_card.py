@@ -11,6 +11,19 @@ from colorbench.errors import first_problem
 Role = Literal["competitor", "baseline", "reference"]
 
 
+class PretrainedPart(BaseModel):
+    """A part of a model whose weights were trained elsewhere, for another task."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """Network as timm or torchvision names it: ``tf_efficientnet_lite0``, ``resnet50.a1_in1k``, ``vgg16``."""
+    weights_sha256: str | None = None
+    """Hash of the file of its weights, if known."""
+    use: str | None = None
+    """What it does in the model: ``encoder, frozen``, ``loss``."""
+
+
 class ModelCard(BaseModel):
     """Facts about a model; only ``title`` is required."""
 
@@ -34,6 +47,8 @@ class ModelCard(BaseModel):
     """Number of weights."""
     weights_sha256: str | None = None
     """Hash of the weights file."""
+    pretrained: tuple[PretrainedPart, ...] = ()
+    """Parts with weights from elsewhere. A protocol that judges by the same weights is named in the record."""
     training_data: str | None = None
     """Description of the training data."""
     training_hashes: str | None = None

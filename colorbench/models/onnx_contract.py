@@ -17,6 +17,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from colorbench.errors import UserError
+from colorbench.models.model_card import PretrainedPart
 from colorbench.registry import nearest
 from colorbench.storage import digest_of
 
@@ -41,6 +42,8 @@ class CardTable(_Table):
     title: str | None = None
     license: str | None = None
     paper: str | None = None
+    pretrained: list[PretrainedPart] = []
+    """As in a model's card: ``pretrained = [{ name = "convnext_large", use = "encoder" }]``."""
     training_data: str | None = None
     training_hashes: str | None = None
     """As in a model's card, ``package:path``."""
@@ -167,10 +170,19 @@ class OnnxContract(_Table):
         """Return the contract as TOML text, as ``read_contract`` reads it."""
         tables = self.model_dump(exclude_defaults=True)
         blocks = [
-            "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())])
+            "\n".join([f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in table.items())])
             for name, table in tables.items()
         ]
         return "\n\n".join(blocks) + "\n"
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML writes it in one line; tables in it become inline tables."""
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(one)}" for key, one in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)
 
 
 def find_contract(file: Path, chosen: str | None) -> tuple[OnnxContract, str]:

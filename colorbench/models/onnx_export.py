@@ -165,6 +165,7 @@ def _contract(model: LoadedModel, form: ExportForm, sha256: str) -> OnnxContract
             title=f"{card.title[:90]}, ONNX",
             license=card.license,
             paper=card.paper,
+            pretrained=list(card.pretrained),
             training_data=card.training_data,
             training_hashes=card.training_hashes if ":" in (card.training_hashes or "") else None,
             notes=" ".join(notes),

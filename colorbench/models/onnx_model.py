@@ -174,6 +174,7 @@ class OnnxColorizer:
             title=given.title or f"ONNX file {self.path.name}",
             license=given.license,
             paper=given.paper,
+            pretrained=tuple(given.pretrained),
             training_data=given.training_data,
             training_hashes=given.training_hashes,
             weights_sha256=self.sha256,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from colorbench.models import BASELINES, CONSTANT_MODEL, GRAY_MODEL
-from colorbench.results import Difference, Metric, Record
+from colorbench.results import Difference, Metric, Record, shared_weights_note
 from colorbench.stats import significance
 
 DECIDING_SHARE = 0.95
@@ -92,7 +92,8 @@ def baselines(record: Record, beside: Sequence[Record]) -> list[tuple[str, Recor
 def remarks(record: Record) -> list[str]:
     """Return the notes and warnings that a reader must know."""
     data = record.dataset
-    message = [note for note in record.notes if note != too_few_images(record)]
+    message = [shared_weights_note(shared) for shared in record.shared_weights]
+    message += [note for note in record.notes if note != too_few_images(record)]
     warned: dict[str, list[str]] = {}
     for metric in record.metrics:
         if metric.warning:

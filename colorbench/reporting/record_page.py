@@ -172,6 +172,7 @@ def facts(record: Record) -> list[tuple[str, str]]:
         ("package", " ".join(word for word in (model.package, model.package_version) if word)),
         ("weights (sha256)", model.weights_sha256 or ""),
         ("decoding", ", ".join(f"{key} = {value}" for key, value in model.decoding.items())),
+        ("pretrained parts", ", ".join(part.name for part in model.card.pretrained)),
         ("trained on", model.card.training_data or ""),
         ("protocol", f"{protocol} v{record.protocol.version}"),
         ("parameters", ", ".join(f"{key} = {value}" for key, value in record.protocol.parameters.items())),

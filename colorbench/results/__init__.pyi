@@ -32,5 +32,8 @@ from .saved_image_index import extreme_ids as extreme_ids
 from .saved_image_index import fixed_ids as fixed_ids
 from .saved_image_index import saved_names as saved_names
 from .shard import Shard as Shard
+from .shared_weights import SharedWeights as SharedWeights
+from .shared_weights import find_shared_weights as find_shared_weights
+from .shared_weights import shared_weights_note as shared_weights_note
 from .statistics import paired_positions as paired_positions
 from .statistics import statistics_of as statistics_of

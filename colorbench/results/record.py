@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from colorbench.errors import RunError, UserError, first_problem
 from colorbench.models import ModelCard
+from colorbench.results.shared_weights import SharedWeights
 from colorbench.results.tabular import Tabular
 
 if TYPE_CHECKING:
@@ -222,6 +223,8 @@ class Record(Tabular, _Part):
     execution: Execution
     provenance: Provenance
     files: Files
+    shared_weights: list[SharedWeights] = []
+    """Networks that are both in the model and among those that judge it."""
     fingerprint: FingerprintPart | None = None
     """None in records of earlier versions, which are never reused."""
 

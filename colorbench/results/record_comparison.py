@@ -20,6 +20,7 @@ from colorbench.results.comparison_schema import Comparison, ImagePair, PairedTe
 from colorbench.results.record import Metric
 from colorbench.results.record_loading import LoadedRun
 from colorbench.results.record_pairing import PairedRuns, pair_runs
+from colorbench.results.shared_weights import shared_weights_note
 from colorbench.stats import (
     MINIMUM_IMAGES,
     effect_size,
@@ -277,6 +278,7 @@ def _remarks(runs: Sequence[LoadedRun], labels: Sequence[str]) -> list[str]:
             message.append(f"{label} was computed in {record.execution.dtype}, not float32")
         if record.dataset.overlap:
             message.append(f"{label} was trained on {record.dataset.overlap} of these images")
+        message += [f"{label}: {shared_weights_note(shared)}" for shared in record.shared_weights]
         if record.model.card.role == "reference":
             message.append(f"{label} is an oracle: it uses the ground truth")
     versions = sorted({run.record.provenance.colorbench_version for run in runs})

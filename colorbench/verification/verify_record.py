@@ -14,7 +14,14 @@ from pathlib import Path
 
 from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.results import LoadedRun, Record, protocol_identity, read_checked_record, read_table
+from colorbench.results import (
+    LoadedRun,
+    Record,
+    find_shared_weights,
+    protocol_identity,
+    read_checked_record,
+    read_table,
+)
 from colorbench.results.record_loading import LARGEST_RECORD
 from colorbench.storage import is_inside, read_plain, version_of
 from colorbench.storage.safe_reading import LARGEST_FILE, left_out
@@ -127,4 +134,11 @@ def _check_identity(record: Record, findings: Findings) -> None:
     wrong = (
         [] if again == protocol.identity_sha256 else [f"{protocol.identity_sha256[:12]} is stored, not {again[:12]}"]
     )
+    # A board marks a model that contains the network which judges it; a record must not leave that out.
+    named = {(one.part, one.parameter) for one in record.shared_weights}
+    wrong += [
+        f"it does not say that the model contains {one.part[:50]}, which {one.parameter[:50]} uses"
+        for one in find_shared_weights(record.model.card, protocol.name, protocol.identity)
+        if (one.part, one.parameter) not in named
+    ]
     findings.settle("identity", iter(wrong), f"{again[:12]}, of {protocol.name} version {protocol.version}")

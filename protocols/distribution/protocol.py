@@ -48,6 +48,7 @@ class DistributionProtocol:
         presets={f"distribution@{name}": preset.parameters for name, preset in PRESETS.items()},
         preset_sources={name: preset.source for name, preset in PRESETS.items()},
         choices={"allow_biased": ("no", "yes"), "lossy": ("refuse", "allow")},
+        networks={"backend": (PACKAGED_CLASSIFIER, "tf_efficientnet_lite1", "tf_efficientnet_lite2", "resnet50")},
         keywords={"reference": (SAME,)},
         parameter_help={
             "preprocessing": "from file to evaluated pixels: squash224, center256, native",

@@ -30,7 +30,7 @@ from colorbench.results import MetricSpec
 from colorbench.stats import effective_n
 from protocols.fidelity.fidelity_metrics import COLORFULNESS, DIFFERENCE, METRICS, PATCHES, Colorfulness
 from protocols.fidelity.fidelity_presets import PRESETS
-from protocols.fidelity.lpips import RANGES, Lpips, load_lpips
+from protocols.fidelity.lpips import RANGES, TRUNKS, Lpips, load_lpips
 from protocols.fidelity.metric_variants import converted, named
 from protocols.fidelity.patch_errors import boundary_error, patch_error_variance
 
@@ -75,6 +75,7 @@ class FidelityProtocol:
             "psnr_infinite": ("cap", "cap50", "drop"),
             "ssim": ("gaussian", "uniform7"),
         },
+        networks={"lpips": tuple(TRUNKS)},
         keywords={"lpips": ("none",), "lpips_range": RANGES},
         parameter_help={
             "preprocessing": "from file to evaluated pixels: squash256, center256, cropsquare256, native",

@@ -35,6 +35,7 @@ class SemanticProtocol:
         metrics=SCORES,
         category="Semantics",
         headline=AGREEMENT.name,
+        networks={"classifiers": (PACKAGED_CLASSIFIER, "tf_efficientnet_lite1", "tf_efficientnet_lite2", "resnet50")},
         choices={"crop": ("none", "timm"), "labels": ("use", "ignore")},
         parameter_help={
             "classifiers": "timm names, separated by commas: NAME, NAME.TAG, or NAME:FILE with your own weights; "
