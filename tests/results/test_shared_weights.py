@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import timm
 import torch
-from leaderboards.build import build
-from leaderboards.collect import collect
 
 from colorbench.data import Dataset
 from colorbench.models import ModelCard, PretrainedPart, save_weights
 from colorbench.registry import registered
 from colorbench.results import find_shared_weights, load_run, read_record
 from colorbench.results.record_comparison import compare
+from leaderboards.board_building import build
+from leaderboards.record_collection import collect
 from protocols.distribution.inception import Inception
 from protocols.fidelity.lpips import Lpips
 from tests.support.engine import write_images
