@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from colorbench.cli.config_file import Config
 from colorbench.cli.shared_options import (
     FORMATS,
     Contract,
@@ -114,6 +115,7 @@ def run(
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print the results alone, no messages.")] = False,
     json: Json = False,
+    config: Config = None,
     debug: Debug = False,
 ) -> None:
     """Evaluate models on a dataset.
@@ -122,6 +124,7 @@ def run(
     OUTPUT/MODEL/PROTOCOL/DATASET-KEY/ with record.json, per-image scores, thumbnails and report.html. Interrupted
     runs resume; finished runs are read from disk.
     """
+    from colorbench.cli.config_file import repeating
     from colorbench.cli.console import console
     from colorbench.cli.interruption import tell_when_interrupted
     from colorbench.cli.model_names import expand_names
@@ -182,7 +185,7 @@ def run(
     if processes()[0] == 0:  # of several processes one speaks
         names = {one.full_name for one in loaded}
         asked = [record for record in records if record.model.name in names]
-        how = Shown(format, explain=explain, verbose=verbose, json=json)
+        how = Shown(format, explain=explain, verbose=verbose, json=json, options=repeating(ctx))
         show_results(asked, records, output, figures, how)
 
 

@@ -18,6 +18,10 @@ from colorbench.reporting.model_table import as_markdown
 from colorbench.reporting.number_formatting import baselines
 from colorbench.reporting.record_plots import record_plots
 from colorbench.results import Record
+from colorbench.storage import write_atomic
+
+OPTIONS = "run.yaml"
+"""Beside a record: the options of the run that made it, for ``run --config``."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Shown:
     """Whether each of several models has a table of its own, too."""
     json: bool = False
     """Whether standard output is for the records alone."""
+    options: str | None = None
+    """Text of the file that repeats the run."""
 
 
 def show_results(
@@ -60,6 +66,8 @@ def show_results(
         for record, folder in zip(members, folders, strict=True):
             try:
                 _write(record, beside, folder, figures, explanations, spec.headline)
+                if folder is not None and how.options is not None and not (folder / OPTIONS).exists():
+                    write_atomic(folder / OPTIONS, how.options.encode())
             except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
                 closing.console.print(f"the report could not be written: {error}", soft_wrap=True, markup=False)
         if how.format == "markdown":
@@ -78,6 +86,11 @@ def show_results(
             for folder in () if how.verbose else folders:
                 closing.where(folder)
             closing.console.print()
+    if output is not None and how.options is not None and how.format == "text" and asked:
+        repeat = record_folder(output, asked[0]) / OPTIONS
+        closing.console.print(
+            f"repeat: colorbench run --config {repeat}", soft_wrap=True, markup=False, highlight=False
+        )
     for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
         alike = [record for record in records if record.protocol.identity_sha256 == identity]
         for score in scores_classified(alike)[:1]:
