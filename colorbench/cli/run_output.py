@@ -12,9 +12,8 @@ from colorbench.cli.show import explanations_of, spec_of
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import record_folder
-from colorbench.reporting import write_figures, write_report
+from colorbench.reporting import as_markdown, write_figures, write_report
 from colorbench.reporting.classifier_agreement import scores_classified
-from colorbench.reporting.model_table import as_markdown
 from colorbench.reporting.number_formatting import baselines
 from colorbench.reporting.record_plots import record_plots
 from colorbench.results import Record

@@ -1,5 +1,6 @@
 from .classifier_agreement import classified as classified
 from .html_templates import page_environment as page_environment
+from .model_table import as_markdown as as_markdown
 from .number_formatting import DECIDING_SHARE as DECIDING_SHARE
 from .number_formatting import format_difference as format_difference
 from .number_formatting import format_number as format_number
