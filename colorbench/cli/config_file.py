@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from colorbench._version import __version__
 from colorbench.errors import UserError
-
-if TYPE_CHECKING:
-    import click
 
 LARGEST = 1 << 20
 """Bytes of a file of options."""
@@ -24,7 +21,7 @@ HINT = "write it like the options: model: [zoo/cic, zoo/gray], protocol: auc, da
 def _read(context: typer.Context, path: Path | None) -> Path | None:
     # Eager: the values are defaults, so what stands on the command line wins.
     if path is not None and not context.resilient_parsing:
-        context.default_map = options_of(path, context.command)
+        context.default_map = options_of(path, context.command.params)
     return path
 
 
@@ -40,12 +37,12 @@ Config = Annotated[
 ]
 
 
-def options_of(path: Path, command: click.Command) -> dict[str, Any]:
+def options_of(path: Path, parameters: Sequence[Any]) -> dict[str, Any]:
     """Read a file of options.
 
     Args:
         path: of the YAML file: a mapping of long flags without dashes to values.
-        command: whose flags they are.
+        parameters: of the command whose options they are.
 
     Returns:
         Values by the names that the command's parameters have.
@@ -64,7 +61,7 @@ def options_of(path: Path, command: click.Command) -> dict[str, Any]:
         raise UserError(f"not YAML: {' '.join(str(error).split())[:200]}", where=str(path), hint=HINT) from error
     if not isinstance(found, dict):
         raise UserError("this file holds no options", where=str(path), hint=HINT)
-    flags = _flags(command)
+    flags = _flags(parameters)
     values = {}
     for key, value in found.items():
         name = str(key).replace("_", "-")
@@ -83,10 +80,10 @@ def options_of(path: Path, command: click.Command) -> dict[str, Any]:
     return values
 
 
-def _flags(command: click.Command) -> dict[str, Any]:
+def _flags(parameters: Sequence[Any]) -> dict[str, Any]:
     return {
         flag.removeprefix("--"): one
-        for one in command.params
+        for one in parameters
         for flag in one.opts
         if flag.startswith("--") and flag != "--help"
     }
