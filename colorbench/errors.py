@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
+from pathlib import Path
+
 
 class ColorbenchError(Exception):
     """Every error that colorbench raises on purpose, in one line: what happened, where, how to fix it.
@@ -48,3 +52,22 @@ class RunError(UserError):
     """A failure during a run: invalid output of a model, a full disk."""
 
     exit_code = 1
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in one line: its type, its message, and the line of the user's code that raised it."""
+    message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+    if hasattr(error, "errors") and hasattr(error, "title"):  # of pydantic, whose text has several lines
+        message = f"{error.title}: {first_problem(error)}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _elsewhere(frame.filename)]
+    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
+    frames = own or frames  # not the line of a library that the user's code called
+    return f"{message} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else message
+
+
+def _elsewhere(file: str) -> bool:
+    """Return whether code is Python's own or this library's: the line to fix is in neither."""
+    path, standard = Path(file), Path(sysconfig.get_paths()["stdlib"])
+    if path.is_relative_to(standard):
+        return "site-packages" not in path.parts
+    return file.startswith("<") or path.is_relative_to(Path(__file__).parent)

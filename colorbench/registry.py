@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import difflib
 import re
-import sysconfig
-import traceback
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -22,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from colorbench.errors import PluginError, UnknownNameError, UserError, first_problem
+from colorbench.errors import PluginError, UnknownNameError, UserError, describe
 
 Kind = Literal["models", "protocols", "datasets", "commands"]
 OWN = "colorbench"
@@ -154,25 +152,6 @@ def refuse_shadow(package: str) -> None:
             where=str(in_the_way),
             hint="rename it, or start colorbench from another folder",
         )
-
-
-def describe(error: BaseException) -> str:
-    """Return an exception in one line: its type, its message, and the line of the user's code that raised it."""
-    message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
-    if hasattr(error, "errors") and hasattr(error, "title"):  # of pydantic, whose text has several lines
-        message = f"{error.title}: {first_problem(error)}"
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _elsewhere(frame.filename)]
-    own = [frame for frame in frames if "site-packages" not in Path(frame.filename).parts]
-    frames = own or frames  # not the line of a library that the user's code called
-    return f"{message} (line {frames[-1].lineno} of {Path(frames[-1].filename).name})" if frames else message
-
-
-def _elsewhere(file: str) -> bool:
-    """Return whether code is Python's own or this library's: the line to fix is in neither."""
-    path, standard = Path(file), Path(sysconfig.get_paths()["stdlib"])
-    if path.is_relative_to(standard):
-        return "site-packages" not in path.parts
-    return file.startswith("<") or path.is_relative_to(Path(__file__).parent)
 
 
 def _package(point: EntryPoint) -> tuple[str, str]:

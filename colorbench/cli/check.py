@@ -85,7 +85,7 @@ def show(terminal: Console, report: CheckReport) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from colorbench.cli.console import line
+    from colorbench.reporting.terminal_lines import line
 
     styles = {"passed": "green", "failed": "bold red", "skipped": "yellow"}
     table = Table(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))

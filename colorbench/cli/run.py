@@ -127,7 +127,6 @@ def run(
     from colorbench.cli.config_file import repeating
     from colorbench.cli.console import console
     from colorbench.cli.interruption import tell_when_interrupted
-    from colorbench.cli.model_names import expand_names
     from colorbench.cli.progress_display import ProgressBar
     from colorbench.cli.run_output import Shown, show_results
     from colorbench.data import open_dataset
@@ -136,6 +135,7 @@ def run(
     from colorbench.evaluation.devices_and_processes import processes
     from colorbench.evaluation.requested_models_and_protocols import check_roles
     from colorbench.models import load_model, split_names
+    from colorbench.models.model_names import expand_names
     from colorbench.storage import check_writable
 
     if figures is not None:

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorbench.cli.classifier_agreement import show_classifiers
-from colorbench.cli.console import ResultPrinter, console, meaning
+from colorbench.cli.console import console
 from colorbench.cli.show import explanations_of, spec_of
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import record_folder
 from colorbench.reporting import as_markdown, write_figures, write_report
-from colorbench.reporting.classifier_agreement import scores_classified
-from colorbench.reporting.number_formatting import baselines
+from colorbench.reporting.baseline_columns import baselines
+from colorbench.reporting.classifier_agreement import scores_classified, show_classifiers
 from colorbench.reporting.record_plots import record_plots
+from colorbench.reporting.result_tables import ResultPrinter, meaning
 from colorbench.results import Record
 from colorbench.storage import write_atomic
 

@@ -98,7 +98,7 @@ def show(terminal: Console, found: Verification, folder: Path) -> None:
     """Print one line per check; failures are highlighted."""
     from rich.text import Text
 
-    from colorbench.cli.console import line
+    from colorbench.reporting.terminal_lines import line
 
     marks = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "unchecked": ("not checked", "yellow")}
     wide = max(len("claimed"), *(len(check.name) for check in found.checks))

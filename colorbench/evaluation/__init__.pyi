@@ -24,7 +24,6 @@ from .protocol_interfaces import ProtocolSpec as ProtocolSpec
 from .protocol_interfaces import Scorer as Scorer
 from .protocol_interfaces import Summary as Summary
 from .protocol_interfaces import ThroughputMeter as ThroughputMeter
-from .record_reuse import folder_of as folder_of
 from .record_reuse import location_of as location_of
 from .requested_models_and_protocols import get_protocol as get_protocol
 from .requested_models_and_protocols import headline_of as headline_of
@@ -32,6 +31,7 @@ from .requested_models_and_protocols import name_with_preset as name_with_preset
 from .run_config import ExecutionConfig as ExecutionConfig
 from .run_config import RunConfig as RunConfig
 from .run_directory import RunDirectory as RunDirectory
+from .run_directory import folder_of as folder_of
 from .runner import record_folder as record_folder
 from .runner import run as run
 from .saved_image_writer import thumbnail as thumbnail

@@ -8,11 +8,13 @@ import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TypeVar
+from uuid import uuid4
 
 import torch
 
 from colorbench.errors import UserError
 from colorbench.models import LoadedModel, networks
+from colorbench.storage import digest_of
 
 Result = TypeVar("Result")
 
@@ -203,3 +205,13 @@ class Residents:
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or isinstance(error.__cause__, torch.OutOfMemoryError)
+
+
+def launch_token(processes: int) -> str:
+    """Return a token that is the same in all processes of one command, and in no other command."""
+    if processes == 1:
+        return uuid4().hex
+    names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
+    known = {name: os.environ.get(name, "") for name in (*names, "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")}
+    # Without a scheduler the processes of a launch have one parent, on one machine.
+    return digest_of(known if known["SLURM_JOB_ID"] else {**known, "parent": os.getppid()})

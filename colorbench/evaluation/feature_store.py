@@ -27,8 +27,8 @@ from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, LoadedBatch, check_contents, contents_of, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.protocol_interfaces import ThroughputMeter
-from colorbench.evaluation.record_reuse import folder_of_model
 from colorbench.evaluation.run_config import ExecutionConfig
+from colorbench.evaluation.run_directory import folder_of_model
 from colorbench.models import FeatureExtractor, FeatureSpec, chosen_layers, library_code
 from colorbench.results import Shard, first_positions, without_copies
 from colorbench.results.shard import shard_count, shard_samples, shard_start

@@ -21,13 +21,12 @@ import torch
 
 from colorbench.data import LoadedBatch, get_preprocessing, images_refused, load_batches
 from colorbench.data.batch_loader import LARGEST_BATCH
-from colorbench.errors import RunError, UserError
+from colorbench.errors import RunError, UserError, describe
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
 from colorbench.evaluation.predict import Query, predict, seed_of
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction, disguised
 from colorbench.models import LoadedModel
 from colorbench.models.networks import networks_of, set_evaluation_mode
-from colorbench.registry import describe
 
 Kind = Literal["not deterministic", "depends on the batch", "uses more than the lightness"]
 TOLERANCE = 1e-3

@@ -11,13 +11,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pyarrow
 import pyarrow.parquet
@@ -27,30 +24,13 @@ from colorbench.data.dataset_hashes import stamps_digest
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.protocol_interfaces import ProtocolContext, ProtocolSpec
 from colorbench.evaluation.run_config import LEVELS, Save
-from colorbench.evaluation.run_directory import RunDirectory
+from colorbench.evaluation.run_directory import RunDirectory, folder_of
 from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint
 from colorbench.results import FingerprintPart, Record, protocol_identity, read_record
 from colorbench.results.run_key import RunFingerprint, run_fingerprint, run_key
-from colorbench.storage import check_writable, digest_of
+from colorbench.storage import check_writable
 from colorbench.storage.hashes import stamp_of
-
-
-def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:
-    """Return ``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
-    return folder_of_model(model) / _safe(protocol) / f"{_safe(dataset)}-{key[:12]}"
-
-
-def folder_of_model(model: str) -> PurePosixPath:
-    """Return the folder of all results of a model, below the output folder of runs."""
-    if ":" in model:  # file.py:Class, images:DIR: the last part of each side is enough, the key tells them apart
-        model = "-".join(PurePosixPath(side.replace("\\", "/")).name for side in model.split(":"))
-    return PurePosixPath(*(_safe(part) for part in model.split("/")))
-
-
-def _safe(name: str) -> str:
-    cleaned = re.sub(r"[^\w.+@-]+", "-", name, flags=re.ASCII)[:80].strip(".-")
-    return cleaned or "unnamed"
 
 
 @dataclass(frozen=True)
@@ -179,16 +159,6 @@ def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[
         check_writable(request.output)
         located.begin()
     return located
-
-
-def launch_token(processes: int) -> str:
-    """Return a token that is the same in all processes of one command, and in no other command."""
-    if processes == 1:
-        return uuid4().hex
-    names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
-    known = {name: os.environ.get(name, "") for name in (*names, "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")}
-    # Without a scheduler the processes of a launch have one parent, on one machine.
-    return digest_of(known if known["SLURM_JOB_ID"] else {**known, "parent": os.getppid()})
 
 
 def not_reusable(model: str, reasons: Sequence[str]) -> str:

@@ -10,23 +10,46 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
 import numpy as np
 
 from colorbench.errors import RunError
-from colorbench.results import Files, Shard, first_positions, without_copies
+from colorbench.results import (
+    Files,
+    Shard,
+    first_positions,
+    without_copies,
+)
 from colorbench.results.rows_parquet import rows_bytes
 from colorbench.results.shard import StoredArrays, key_of, merge, pack, shard_count, unpack
 from colorbench.storage import Lock, file_sha256, write_atomic
 from colorbench.storage.atomic_files import atomic_file, rename, write_once, writing
 from colorbench.storage.npz import write_npz
+
+
+def folder_of_model(model: str) -> PurePosixPath:
+    """Return the folder of all results of a model, below the output folder of runs."""
+    if ":" in model:  # file.py:Class, images:DIR: the last part of each side is enough, the key tells them apart
+        model = "-".join(PurePosixPath(side.replace("\\", "/")).name for side in model.split(":"))
+    return PurePosixPath(*(_safe(part) for part in model.split("/")))
+
+
+def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:
+    """Return ``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
+    return folder_of_model(model) / _safe(protocol) / f"{_safe(dataset)}-{key[:12]}"
+
+
+def _safe(name: str) -> str:
+    cleaned = re.sub(r"[^\w.+@-]+", "-", name, flags=re.ASCII)[:80].strip(".-")
+    return cleaned or "unnamed"
 
 
 class RunDirectory:

@@ -13,12 +13,12 @@ from typing import Any
 
 from colorbench.errors import UserError
 from colorbench.evaluation import devices_and_processes
+from colorbench.evaluation.devices_and_processes import launch_token
 from colorbench.evaluation.evaluation_tasks import Run, tasks_of
 from colorbench.evaluation.protocol_interfaces import DatasetProtocol, NullProgress, ProgressListener, ProtocolContext
-from colorbench.evaluation.record_reuse import folder_of, launch_token
 from colorbench.evaluation.requested_models_and_protocols import missing_capability, resolve
 from colorbench.evaluation.run_config import RunConfig, check, execution_config
-from colorbench.evaluation.run_directory import nothing_left_behind
+from colorbench.evaluation.run_directory import folder_of, nothing_left_behind
 from colorbench.evaluation.task_records import make_records
 from colorbench.models.fingerprint import model_fingerprint, protocol_code
 from colorbench.results import Record, read_record

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from colorbench.errors import RunError, UserError
+from colorbench.errors import RunError, UserError, describe
 from colorbench.models.classifier_weights import (
     IN_PACKAGES,
     PACKAGED_CLASSIFIER,
@@ -35,7 +35,7 @@ from colorbench.models.classifier_weights import (
 )
 from colorbench.models.weights_download import resolve_weights
 from colorbench.models.weights_files import check_shapes, load_weights
-from colorbench.registry import describe, nearest
+from colorbench.registry import nearest
 from colorbench.storage import file_sha256
 
 PACKAGED_MEAN, PACKAGED_STD = 127 / 255, 128 / 255

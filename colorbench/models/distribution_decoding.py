@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from colorbench.color import Decoding
-from colorbench.errors import UserError
+from colorbench.errors import UserError, describe
 from colorbench.models import model_names
 from colorbench.models.adapters import as_colorizer
 from colorbench.models.foreign_code import one_line
 from colorbench.models.loaded_model import LoadedModel
-from colorbench.registry import describe
 
 
 def with_decoding(loaded: LoadedModel, decode: str | None, temperature: float | None) -> LoadedModel:

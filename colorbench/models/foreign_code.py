@@ -16,8 +16,7 @@ import torch
 from PIL import ImageFile
 from torch.backends import cuda, cudnn
 
-from colorbench.errors import RunError, UserError
-from colorbench.registry import describe
+from colorbench.errors import RunError, UserError, describe
 
 
 @contextlib.contextmanager

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
+from colorbench.registry import registered
 
 OPTIONS = ("decode", "temperature", "weights", "contract", "manifest")
 IMAGES, ONNX = "images:", "onnx:"
@@ -17,6 +19,7 @@ IMAGES, ONNX = "images:", "onnx:"
 _WITH_OPTIONS = re.compile(r"(?P<name>[^\[]+)\[(?P<options>[^\[\]]*=.*)\]", re.DOTALL)
 _BETWEEN = re.compile(r",(?=\s*[A-Za-z_]+\s*=)")
 """A comma before another option, since the path of a weights file may contain commas."""
+_WILDCARD = re.compile(r"(?P<pattern>[^\[:]*[*?][^\[:]*)(?P<options>\[.*\])?")
 
 
 @dataclass(frozen=True)
@@ -121,3 +124,27 @@ def short_name(path: Path) -> str:
     above = path.parent
     private = above in (Path.home(), above.parent) or above.parent.name in ("home", "Users")
     return path.name if private else f"{above.name}/{path.name}"
+
+
+def expand_names(given: Sequence[str]) -> dict[str, bool]:
+    """Return the names meant by ``a,b`` and ``zoo/*``, each once, with whether a pattern found it.
+
+    A pattern matches registered names, without tags: ``zoo/*``, ``*/cic*``. Options behind it belong to all. Paths
+    (``images:DIR``, ``FILE.py:CLASS``) are left as they are, whatever characters they have.
+
+    Raises:
+        UserError: for a pattern that no model matches.
+    """
+    found: dict[str, bool] = {}
+    for text in given:
+        for name in [text] if ":" in text else split_names(text):
+            match = _WILDCARD.fullmatch(name)
+            if match is None:
+                found.setdefault(name, False)
+                continue
+            names = [one.name for one in registered("models") if fnmatchcase(one.name, match["pattern"])]
+            if not names:
+                raise UserError(f"no model matches {match['pattern']!r}", hint="`colorbench list` shows them")
+            for one in names:
+                found.setdefault(f"{one}{match['options'] or ''}", True)
+    return found

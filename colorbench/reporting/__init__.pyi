@@ -1,10 +1,8 @@
 from .classifier_agreement import classified as classified
 from .html_templates import page_environment as page_environment
 from .model_table import as_markdown as as_markdown
-from .number_formatting import DECIDING_SHARE as DECIDING_SHARE
 from .number_formatting import format_difference as format_difference
 from .number_formatting import format_number as format_number
-from .number_formatting import too_few_images as too_few_images
 from .plot_drawing import SERIES as SERIES
 from .plot_drawing import Axis as Axis
 from .plot_drawing import Bars as Bars
@@ -17,3 +15,5 @@ from .plot_files import Plot as Plot
 from .plot_files import page_style as page_style
 from .plot_files import write_figures as write_figures
 from .record_page import write_report as write_report
+from .record_remarks import DECIDING_SHARE as DECIDING_SHARE
+from .record_remarks import too_few_images as too_few_images

@@ -1,20 +1,28 @@
-"""Agreement between classifiers: a table of one score of the same models by several classifiers.
+"""Agreement between classifiers: one score of the same models by several classifiers, as values and as a table.
 
-A protocol with several classifiers marks each metric with its ``classifier`` and names it ``classified(score,
-classifier)``. ``classifiers_table(records, score)`` collects the values of models by classifier from records, and
-compares the order of the models between classifiers. Records may come from one or several runs, with the same or
-different classifiers.
+A protocol with several classifiers marks each metric with its ``classifier`` and names it
+``classified(score, classifier)``. ``classifiers_table(records, score)`` collects the values of models by classifier,
+and how far the classifiers agree on the order of the models. The records may come from several runs, with the same
+classifiers or others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from colorbench.models.classifiers import slug
+from colorbench.reporting import format_number, too_few_images
+from colorbench.reporting.terminal_lines import line
 from colorbench.results import Metric, Record
 
 FEWEST = 3
@@ -147,3 +155,60 @@ def _message(decoding: Mapping[str, Any]) -> str:
 def _rest(record: Record) -> str:
     """Return the identity without the classifiers."""
     return repr(sorted((key, value) for key, value in record.protocol.identity.items() if key != "classifiers"))
+
+
+def show_classifiers(console: Console, records: Sequence[Record], score: str) -> None:
+    """Print the table of one protocol's records, where there are enough classifiers and models for one.
+
+    Args:
+        console: where words go.
+        records: of one protocol on the same images.
+        score: ``agreement``, ``top1`` ...
+    """
+    table = classifiers_table(records, score)
+    if table is None or any(too_few_images(record) for record in records):
+        return
+    line(
+        console,
+        Text.assemble(("Agreement between classifiers", "bold"), f" {table.score}, value and rank"),
+    )
+    console.print(Padding(values(table), (1, 0)))
+    for sentence in sentences(table):
+        console.print(Text(sentence))
+    console.print()
+
+
+def values(table: ClassifiersTable) -> Table:
+    """Build a table with a row per model and a column per classifier: value and rank."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    shown.add_column("", overflow="fold")
+    for classifier in table.classifiers:
+        shown.add_column(classifier, justify="right", overflow="fold")
+    order = table.ranks.mean(axis=1).argsort(kind="stable")
+    for row in order:
+        cells = [
+            Text(format_number(float(value), table.unit)).append(f"  {rank:g}.", style="dim")
+            for value, rank in zip(table.values[row], table.ranks[row], strict=True)
+        ]
+        shown.add_row(Text(table.models[row]), *cells)
+    return shown
+
+
+def sentences(table: ClassifiersTable) -> Iterator[str]:
+    """Yield how far each two classifiers agree on the order of the models."""
+    count = len(table.models) * (len(table.models) - 1) // 2
+    for one, other in itertools.combinations(range(len(table.classifiers)), 2):
+        tau, disputed = table.correlation(one, other), table.disputed(one, other)
+        names = f"{table.classifiers[one]} and {table.classifiers[other]}"
+        if math.isnan(tau):
+            yield f"{names}: not comparable: one of them gives all models the same score."
+            continue
+        summary = f"{names}: rank correlation {tau:.2f} (Kendall's tau-b, {len(table.models)} models); "
+        if not disputed:
+            yield f"{summary}all pairs of models have the same order."
+            continue
+        pairs = ", ".join(f"{a} / {b}" for a, b in disputed[:3])
+        more = " ..." if len(disputed) > 3 else ""
+        yield f"{summary}{len(disputed)} of {count} pairs of models have opposite orders: {pairs}{more}."
+    if len(table.models) < 5:
+        yield f"Of {len(table.models)} models, a rank correlation says little; evaluate more models."

@@ -11,19 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
-from colorbench.evaluation import folder_of, name_with_preset
-from colorbench.models import BASELINES
-from colorbench.reporting.number_formatting import (
-    baselines,
-    difference_from,
-    format_number,
-    interval,
-    low_effective_n,
-    remarks,
-    too_few_images,
-    values,
-)
+from colorbench.evaluation import name_with_preset
+from colorbench.reporting.baseline_columns import baseline_records, baselines, difference_from, values
+from colorbench.reporting.number_formatting import format_number, interval
 from colorbench.reporting.record_plots import record_plots
+from colorbench.reporting.record_remarks import low_effective_n, remarks, too_few_images
 from colorbench.results import Record, SavedImage, read_record
 from colorbench.results.saved_image_index import read_index, saved_file
 from colorbench.storage import write_atomic
@@ -65,27 +57,6 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
     if not path.is_file() or path.read_bytes() != data:
         write_atomic(path, data)
     return path
-
-
-def baseline_records(folder: Path, record: Record) -> list[Record]:
-    """Return the records of gray, constant and ground truth from the same output, with equal protocol and images."""
-    model, data = record.model.name, record.dataset.name
-    depth = len(folder_of(model, folder.parent.name, data, record.key).parts)
-    if len(folder.absolute().parts) <= depth:
-        return []
-    output = folder.absolute().parents[depth - 1]
-    found = []
-    for name in BASELINES:
-        for path in sorted(output.joinpath(name, folder.parent.name).glob("*/record.json")):
-            try:
-                other = read_record(path.parent)
-            except UserError:
-                continue  # a damaged neighbor costs its own numbers only
-            same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
-            if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
-                found.append(other)
-                break
-    return found
 
 
 def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:

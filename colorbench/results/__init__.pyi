@@ -24,7 +24,9 @@ from .record_loading import read_table as read_table
 from .record_pairing import PairedRuns as PairedRuns
 from .record_pairing import column_key as column_key
 from .record_pairing import pair_runs as pair_runs
+from .record_pairing import paired_positions as paired_positions
 from .records import Records as Records
+from .rows_parquet import statistics_of as statistics_of
 from .run_key import protocol_identity as protocol_identity
 from .saved_image_index import INDEX_NAME as INDEX_NAME
 from .saved_image_index import SavedImage as SavedImage
@@ -35,5 +37,3 @@ from .shard import Shard as Shard
 from .shared_weights import SharedWeights as SharedWeights
 from .shared_weights import find_shared_weights as find_shared_weights
 from .shared_weights import shared_weights_note as shared_weights_note
-from .statistics import paired_positions as paired_positions
-from .statistics import statistics_of as statistics_of

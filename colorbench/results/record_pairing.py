@@ -12,7 +12,6 @@ import numpy as np
 from colorbench.errors import UserError
 from colorbench.results.record import Record
 from colorbench.results.record_loading import LoadedRun
-from colorbench.results.statistics import paired_positions
 from colorbench.storage.safe_reading import HASH
 
 ROUNDING = 1e-6
@@ -146,3 +145,15 @@ def pair_runs(runs: Sequence[LoadedRun]) -> PairedRuns:
             raise UserError(what, where=str(other.folder), hint="`colorbench verify` shows which record is wrong")
         positions.append(pairs[:, 1])
     return PairedRuns(tuple(runs), np.stack(positions))
+
+
+def paired_positions(candidate: Sequence[str], reference: Sequence[str]) -> np.ndarray:
+    """Return the positions of equal content hashes, (m, 2).
+
+    For images that occur twice, the first is paired with the first.
+    """
+    waiting: dict[str, list[int]] = {}
+    for position in reversed(range(len(reference))):
+        waiting.setdefault(reference[position], []).append(position)
+    found = [(position, waiting[sha256].pop()) for position, sha256 in enumerate(candidate) if waiting.get(sha256)]
+    return np.array(found, dtype=np.int64).reshape(-1, 2)

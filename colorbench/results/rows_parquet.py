@@ -18,6 +18,7 @@ from colorbench.results.shard import Shard
 
 if TYPE_CHECKING:
     import pandas as pd
+from colorbench.results.metric_spec import COUNT, MetricSpec
 from colorbench.storage.safe_reading import HASH, LONGEST_ID, MOST_CELLS, InvalidTable
 
 
@@ -147,3 +148,13 @@ def _check_texts(name: str, chunk: Any) -> None:
     for text in texts.to_pylist():
         if text is None or len(text) > LONGEST_ID or (name == "sha256" and not HASH.fullmatch(text)):
             raise InvalidTable(f"the column {name} holds something else")
+
+
+def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.ndarray:
+    """Return the sufficient statistics of a metric, (n, k).
+
+    Raises:
+        KeyError: naming the missing column.
+    """
+    names = [f"{metric.name}.s{j}" for j in range(COUNT[metric.form])]
+    return np.stack([np.asarray(columns[name], dtype=np.float64) for name in names], axis=1)

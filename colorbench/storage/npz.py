@@ -1,4 +1,4 @@
-"""Arrays as compressed .npz files, written piece by piece."""
+"""Arrays as compressed .npz files, written piece by piece, and as plain bytes between processes."""
 
 from __future__ import annotations
 
@@ -47,3 +47,20 @@ def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...])
     """Write the head of an .npy file of rows in C order."""
     described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, described)
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Serialize arrays as bytes that hold no objects."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def unpacked(data: bytes) -> dict[str, np.ndarray]:
+    """Read the arrays from the bytes of ``packed``.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        return dict(archive)

@@ -1,5 +1,5 @@
 from .recomputed_metrics import record_beside as record_beside
-from .recomputed_metrics import spec_of as spec_of
+from .recorded_protocol import spec_of as spec_of
 from .row_checks import apart as apart
 from .row_checks import has_statistics as has_statistics
 from .row_checks import row_findings as row_findings

@@ -13,7 +13,7 @@ from colorbench.data import Dataset, GrayPolicy, Sample, UnreadableImage, decode
 from colorbench.results import LoadedRun
 from colorbench.results.run_key import decides_of, run_key
 from colorbench.storage import content_fingerprint
-from colorbench.verification.recomputed_metrics import goes_image_by_image
+from colorbench.verification.recorded_protocol import goes_image_by_image
 from colorbench.verification.verification_schema import Findings
 
 REVISIONS = 100

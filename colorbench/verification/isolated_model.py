@@ -7,7 +7,6 @@ only on lightness. Only arrays cross the process boundary, never objects.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import struct
@@ -22,6 +21,8 @@ import numpy as np
 
 from colorbench.data import Sample
 from colorbench.errors import RunError, UserError
+from colorbench.storage.npz import packed, unpacked
+from colorbench.verification.permanent_file_blocking import positions_of
 
 _KEPT = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
@@ -131,22 +132,6 @@ class Apart:
         return _read(self._process.stdout)
 
 
-def positions_of(samples: Iterable[Sample]) -> dict[str, Any]:
-    """Return the folders and the (device, inode) of the files that a model may not read."""
-    roots: set[str] = set()
-    inodes = []
-    for sample in samples:
-        path = sample.path.absolute()
-        own = path.as_posix().removesuffix("/" + sample.id)
-        roots.add(os.path.realpath(own if own != path.as_posix() else path.parent))
-        try:
-            status = path.stat()
-        except OSError:
-            continue
-        inodes.append((status.st_dev, status.st_ino))
-    return {"roots": sorted(roots), "inodes": inodes}
-
-
 def serve(settings: Mapping[str, Any], guard: Any) -> None:
     """Load a model and predict until standard input ends: the child process."""
     predictions = os.fdopen(os.dup(1), "wb")
@@ -222,23 +207,6 @@ def _colors(
         for name, value in given.items()
         if value is not None
     }
-
-
-def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Serialize arrays as bytes that hold no objects."""
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    return buffer.getvalue()
-
-
-def unpacked(data: bytes) -> dict[str, np.ndarray]:
-    """Read the arrays from the bytes of ``packed``.
-
-    Raises:
-        ValueError: for anything else.
-    """
-    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-        return dict(archive)
 
 
 def _write(stream: IO[bytes], data: bytes) -> None:

@@ -27,6 +27,7 @@ from colorbench.storage import is_inside, read_plain
 from colorbench.storage.safe_reading import LARGEST_FILE, InvalidTable, arrays_of, left_out
 from colorbench.verification import recomputed_metrics as recomputed
 from colorbench.verification import row_checks
+from colorbench.verification.recorded_protocol import dataset_of, protocol_of, scorer_of, spec_of
 from colorbench.verification.verification_schema import Findings
 
 _Made = TypeVar("_Made")
@@ -76,7 +77,7 @@ def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known
     """Return the installed protocol, and its scorer where the record's parameters may be used."""
     record = run.record
     try:
-        protocol = recomputed.protocol_of(record)
+        protocol = protocol_of(record)
     except (UnknownNameError, PluginError, OtherVersionError) as error:
         findings.say("identity", "unchecked", str(error))
         return _Known(None, None, ())
@@ -85,7 +86,7 @@ def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known
         findings.say("identity", "unchecked", f"{protocol.spec.name} is not an image protocol: it is not resolved")
         return _Known(protocol, None, specs)
     try:
-        scorer = recomputed.scorer_of(record, protocol, lambda: recomputed.dataset_of(run), trusted=trusted)
+        scorer = scorer_of(record, protocol, lambda: dataset_of(run), trusted=trusted)
     except (UnknownNameError, PluginError) as error:  # a classifier whose package is not installed
         findings.say("identity", "unchecked", str(error))
         return _Known(protocol, None, specs)
@@ -227,7 +228,7 @@ def _departures(
 ) -> list[str]:
     """Return where a metric departs from its statistics, by the spec that fits best."""
     own_interval = not known.by_image and not recomputed.is_bootstrap(metric.ci_method) and metric.ci_method is not None
-    fitting = [spec for spec in candidates or [recomputed.spec_of(metric)] if spec.form == metric.form]
+    fitting = [spec for spec in candidates or [spec_of(metric)] if spec.form == metric.form]
     found = [
         recomputed.departures(metric, recomputed.metric_of(run, spec, effective), interval=not own_interval)
         for spec in fitting
@@ -269,9 +270,7 @@ def _check_differences(run: LoadedRun, known: _Known, findings: Findings) -> Non
             findings.settle("differences", iter(wrong), "")
         return
     checked, absent = 0, []
-    specs = [
-        spec for metric in run.record.metrics for spec in (known.of(metric.name) or [recomputed.spec_of(metric)])[:1]
-    ]
+    specs = [spec for metric in run.record.metrics for spec in (known.of(metric.name) or [spec_of(metric)])[:1]]
     for name in dict.fromkeys(one.minus for one in stored):
         other = recomputed.record_beside(run, name)
         if other is None:

@@ -15,6 +15,10 @@ import stat
 import sys
 from collections.abc import Callable, Iterable
 from tempfile import gettempdir
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from colorbench.data import Sample
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 """Numbers of Landlock's system calls, the same on all architectures."""
@@ -177,3 +181,19 @@ def _beside(folders: frozenset[str]) -> list[str]:
                 if len(found) > _MOST_RULES:
                     return found
     return found
+
+
+def positions_of(samples: Iterable[Sample]) -> dict[str, Any]:
+    """Return the folders and the (device, inode) of the files that a model may not read."""
+    roots: set[str] = set()
+    inodes = []
+    for sample in samples:
+        path = sample.path.absolute()
+        own = path.as_posix().removesuffix("/" + sample.id)
+        roots.add(os.path.realpath(own if own != path.as_posix() else path.parent))
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        inodes.append((status.st_dev, status.st_ino))
+    return {"roots": sorted(roots), "inodes": inodes}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from colorbench.data import Dataset, open_dataset
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UserError
-from colorbench.evaluation.record_reuse import folder_of_model
+from colorbench.evaluation.run_directory import folder_of_model
 from colorbench.results import Record, read_checked_record
 from colorbench.results.record_loading import find_record
 

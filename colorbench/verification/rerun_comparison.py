@@ -25,7 +25,7 @@ from colorbench.evaluation import ImageProtocol, Scorer, thumbnail
 from colorbench.results import LoadedRun, saved_names
 from colorbench.storage import is_inside, read_plain
 from colorbench.storage.safe_reading import LARGEST_FILE
-from colorbench.verification import recomputed_metrics
+from colorbench.verification import recorded_protocol
 from colorbench.verification.metric_checks import load_arrays
 from colorbench.verification.rerun_measurement import PREDICTION, NotLoadable, Remeasured, Wanted, load_named, measure
 from colorbench.verification.saved_image_checks import all_ids
@@ -59,7 +59,7 @@ def rerunner(wanted: Wanted) -> Callable[[LoadedRun, Findings], Rerun | None]:
 
 def _rerun(stored: LoadedRun, wanted: Wanted, findings: Findings) -> Rerun:
     record = stored.record
-    protocol = recomputed_metrics.protocol_of(record)
+    protocol = recorded_protocol.protocol_of(record)
     if not isinstance(protocol, ImageProtocol):
         raise NotLoadable(f"protocol {record.protocol.name} is not an image protocol: nothing can be rerun")
     model = load_named(record, wanted)
@@ -69,7 +69,7 @@ def _rerun(stored: LoadedRun, wanted: Wanted, findings: Findings) -> Rerun:
     absent = [id for id in positions if id not in known]
     if absent:
         raise UserError(f"{len(absent)} of {len(positions)} images are not in the given dataset", where=absent[0])
-    scorer = recomputed_metrics.scorer_of(record, protocol, lambda: wanted.images, trusted=True)
+    scorer = recorded_protocol.scorer_of(record, protocol, lambda: wanted.images, trusted=True)
     if scorer is None:
         raise NotLoadable("a parameter of the protocol names a file that does not exist")
     again = measure(record, model, scorer, [known[id] for id in sorted(positions)], wanted)

@@ -36,17 +36,8 @@ from colorbench.results import Metric, MetricSpec, Record
 from protocols.label_alignment import aligned
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, numbers, training_overlap
-from protocols.transfer.transfer_training import (
-    DEFAULTS,
-    HELP,
-    LIMITS,
-    Loss,
-    fine_tuned,
-    identity_of,
-    set_metric,
-    voc_sets,
-)
-from protocols.transfer.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence
+from protocols.transfer.transfer_training import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric
+from protocols.transfer.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence, voc_sets
 
 TOP1 = MetricSpec(
     name="top1",

@@ -33,17 +33,8 @@ from colorbench.evaluation import (
 from colorbench.results import Metric, MetricSpec, Record
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, mirror, numbers, training_overlap
-from protocols.transfer.transfer_training import (
-    DEFAULTS,
-    HELP,
-    LIMITS,
-    Loss,
-    fine_tuned,
-    identity_of,
-    set_metric,
-    voc_sets,
-)
-from protocols.transfer.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask
+from protocols.transfer.transfer_training import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric
+from protocols.transfer.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask, voc_sets
 
 NAMES = ("background", *CLASSES)
 MEAN_IOU = MetricSpec(

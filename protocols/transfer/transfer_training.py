@@ -18,7 +18,6 @@ from colorbench.stats import MINIMUM_IMAGES, weight_blocks
 from colorbench.storage import digest_of
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, Plan, crop_of, load, tune
-from protocols.transfer.voc import devkit_root, image_set
 
 DEFAULTS: Mapping[str, Any] = {
     "tune": "head",
@@ -55,30 +54,6 @@ LIMITS: Mapping[str, tuple[float, float]] = {
     "weight_decay": (0, 10),
 }
 RESAMPLES = 1000
-
-
-def voc_sets(
-    context: ProtocolContext, kind: str, parameters: dict[str, str], defaults: tuple[str, str]
-) -> tuple[Dataset, Dataset] | None:
-    """Return both datasets if both roles are folders of a devkit, else None.
-
-    Write the names of the lists to the parameters.
-    """
-    roots = {role: devkit_root(context.request.roles.get(role, context.request.data)) for role in ("train", "test")}
-    if None in roots.values():
-        return None
-    found = []
-    for role, default in zip(("train", "test"), defaults, strict=True):
-        key = f"{role}_set"
-        if parameters[key] == "auto":
-            parameters[key] = default
-        given = context.request.roles.get(role, context.request.data)
-        root = roots[role]
-        assert root is not None
-        chosen = image_set(given, root, kind, parameters[key])
-        limit = context.request.limit
-        found.append(chosen if limit is None else chosen.limit(limit))
-    return found[0], found[1]
 
 
 def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:

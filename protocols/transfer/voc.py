@@ -19,6 +19,7 @@ from PIL import Image
 
 from colorbench.data import Dataset
 from colorbench.errors import UserError
+from colorbench.evaluation import ProtocolContext
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -128,3 +129,27 @@ def mask(root: Path, id: str) -> np.ndarray:
     if ((labels >= SEGMENTED) & (labels != VOID)).any():
         raise UserError("a mask holds classes beyond 20", where=str(path), hint="take the files of the devkit")
     return labels
+
+
+def voc_sets(
+    context: ProtocolContext, kind: str, parameters: dict[str, str], defaults: tuple[str, str]
+) -> tuple[Dataset, Dataset] | None:
+    """Return both datasets if both roles are folders of a devkit, else None.
+
+    Write the names of the lists to the parameters.
+    """
+    roots = {role: devkit_root(context.request.roles.get(role, context.request.data)) for role in ("train", "test")}
+    if None in roots.values():
+        return None
+    found = []
+    for role, default in zip(("train", "test"), defaults, strict=True):
+        key = f"{role}_set"
+        if parameters[key] == "auto":
+            parameters[key] = default
+        given = context.request.roles.get(role, context.request.data)
+        root = roots[role]
+        assert root is not None
+        chosen = image_set(given, root, kind, parameters[key])
+        limit = context.request.limit
+        found.append(chosen if limit is None else chosen.limit(limit))
+    return found[0], found[1]

@@ -15,11 +15,11 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from colorbench.cli import app
-from colorbench.cli.model_names import expand_names
 from colorbench.cli.run import by_role, parameters
 from colorbench.errors import UserError
 from colorbench.evaluation import get_protocol
 from colorbench.evaluation.requested_models_and_protocols import check_roles
+from colorbench.models.model_names import expand_names
 from colorbench.results import Record
 
 

@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 from colorbench.data import Sample
 from colorbench.data.dataset_hashes import files_digest
 from colorbench.errors import RunError
-from colorbench.evaluation.record_reuse import folder_of
-from colorbench.evaluation.run_directory import RunDirectory
+from colorbench.evaluation.run_directory import RunDirectory, folder_of
 from colorbench.results import Shard, protocol_identity
 from colorbench.results.run_key import run_key
 from colorbench.results.shard import pack, unpack

@@ -17,7 +17,7 @@ from colorbench.evaluation import RunConfig, record_folder, run
 from colorbench.models.image_folder_model import fit, same_aspect
 from colorbench.models.model_loading import load_model
 from colorbench.models.stored_prediction_checks import LIGHTNESS_GAP, WARNING
-from colorbench.reporting.number_formatting import remarks
+from colorbench.reporting.record_remarks import remarks
 from colorbench.results import load_run
 from tests.support.engine import DistanceProtocol, Listening, with_protocol
 

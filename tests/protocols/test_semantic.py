@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from colorbench.cli import console
-from colorbench.cli.classifier_agreement import show_classifiers
 from colorbench.color import lab_to_rgb8
 from colorbench.data import Dataset, Sample, decode_image, open_dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, metrics_of, run
 from colorbench.models import Classifier, save_weights
+from colorbench.reporting.classifier_agreement import show_classifiers
 from protocols.semantic import SemanticProtocol, SemanticScorer
 from protocols.semantic.semantic_metrics import SCORES
 from tests.support.engine import Flat, TruthTeller, loaded, with_baselines, write_images

@@ -15,7 +15,8 @@ from PIL import Image
 
 from colorbench.errors import UserError
 from colorbench.evaluation import RunDirectory, folder_of, thumbnail, write_index
-from colorbench.reporting.record_page import baseline_records, page, write_report
+from colorbench.reporting.baseline_columns import baseline_records
+from colorbench.reporting.record_page import page, write_report
 from colorbench.reporting.record_plots import record_plots
 from colorbench.results import SavedImage, read_record, saved_names
 

@@ -27,8 +27,8 @@ from colorbench.results import extreme_ids, fixed_ids
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.provenance import collect_provenance
 from colorbench.results.record import Record
+from colorbench.results.record_pairing import paired_positions
 from colorbench.results.saved_image_index import read_index
-from colorbench.results.statistics import paired_positions
 from colorbench.stats import interval, paired_interval
 from colorbench.storage import content_fingerprint
 from tests.support.engine import (

@@ -18,7 +18,7 @@ import pytest
 
 from colorbench.data import Dataset, open_dataset
 from colorbench.verification import permanent_file_blocking
-from colorbench.verification.isolated_model import positions_of
+from colorbench.verification.permanent_file_blocking import positions_of
 from colorbench.verification.rerun_comparison import rerunner
 from colorbench.verification.rerun_measurement import Wanted, same_prediction
 from colorbench.verification.verification_schema import PROMISE, Verification

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from colorbench.cli.console import ResultPrinter
 from colorbench.reporting import format_number
-from colorbench.reporting.number_formatting import difference_from_constant_color, interval
+from colorbench.reporting.number_formatting import interval
+from colorbench.reporting.record_remarks import difference_from_constant_color
+from colorbench.reporting.result_tables import ResultPrinter
 
 EXPLAINED = {"auc_raw": "How near the colors are.", "auc_rebalanced_stable": "The same, rare colors weighed up."}
 

@@ -1,0 +1,57 @@
+"""The baselines beside a record: their records, their values, and the differences from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from colorbench.errors import UserError
+from colorbench.evaluation import folder_of
+from colorbench.models import BASELINES, CONSTANT_MODEL, GRAY_MODEL
+from colorbench.results import Difference, Record, read_record
+
+
+def values(record: Record) -> dict[str, float | None]:
+    """Return the value of each metric by name."""
+    return {metric.name: metric.value for metric in record.metrics}
+
+
+def difference_from(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[str, Difference]]]:
+    """Return the columns of differences: the head of each, and its differences by metric name.
+
+    The differences are from gray and, unless ``narrow``, from the constant-color baseline; if there is none from gray
+    (probes, transfer), from each control.
+    """
+    names = list(dict.fromkeys(difference.minus for difference in record.differences))
+    if GRAY_MODEL in names:
+        names = [GRAY_MODEL, CONSTANT_MODEL] if CONSTANT_MODEL in names and not narrow else [GRAY_MODEL]
+    by_name = {name: {d.metric: d for d in record.differences if d.minus == name} for name in names}
+    return [(f"Δ vs. {re.split('[/.]', name)[-1]}", differences) for name, differences in by_name.items()]
+
+
+def baselines(record: Record, beside: Sequence[Record]) -> list[tuple[str, Record]]:
+    """Return the gray, constant and ground-truth records on the same images, with their column heads."""
+    others = {other.model.name: other for other in beside if other.model.name != record.model.name}
+    return [(head, others[name]) for name, head in BASELINES.items() if name in others]
+
+
+def baseline_records(folder: Path, record: Record) -> list[Record]:
+    """Return the records of gray, constant and ground truth from the same output, with equal protocol and images."""
+    model, data = record.model.name, record.dataset.name
+    depth = len(folder_of(model, folder.parent.name, data, record.key).parts)
+    if len(folder.absolute().parts) <= depth:
+        return []
+    output = folder.absolute().parents[depth - 1]
+    found = []
+    for name in BASELINES:
+        for path in sorted(output.joinpath(name, folder.parent.name).glob("*/record.json")):
+            try:
+                other = read_record(path.parent)
+            except UserError:
+                continue  # a damaged neighbor costs its own numbers only
+            same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
+            if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
+                found.append(other)
+                break
+    return found

@@ -1,0 +1,67 @@
+"""What a reader must know of a record: notes, warnings, and whether it is better than a constant color."""
+
+from __future__ import annotations
+
+from colorbench.models import CONSTANT_MODEL
+from colorbench.reporting.number_formatting import format_number, interval
+from colorbench.results import Metric, Record, shared_weights_note
+from colorbench.stats import significance
+
+DECIDING_SHARE = 0.95
+"""The effective sample size is shown if it is below this share of n."""
+
+
+def too_few_images(record: Record) -> str | None:
+    """Return the note that marks a run on too few images as a smoke test; None if there is none."""
+    return next((note for note in record.notes if note.startswith("smoke test on ")), None)
+
+
+def low_effective_n(metric: Metric) -> bool:
+    """Return whether the effective sample size is much smaller than n."""
+    return metric.effective_n < DECIDING_SHARE * metric.n
+
+
+def difference_from_constant_color(record: Record, headline: str) -> str | None:
+    """Return a sentence on whether the headline is significantly better than that of the constant-color baseline.
+
+    A constant color is often a stronger baseline than gray. None if there is no such difference, if the metric has no
+    direction, or if there is no interval.
+    """
+    metric = next((metric for metric in record.metrics if metric.name == headline), None)
+    found = (one for one in record.differences if one.minus == CONSTANT_MODEL and one.metric == headline)
+    difference = next(found, None)
+    if metric is None or metric.higher_is_better is None or difference is None:
+        return None
+    if difference.ci_low is None or difference.ci_high is None:
+        return None
+    it_is = significance(difference.ci_low, difference.ci_high, metric.higher_is_better)
+    stated = f"significantly {it_is} than" if it_is else "no significant difference from"
+    value = format_number(difference.value, metric.unit, signed=True)
+    limits = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
+    # If the interval of the value undercovers, that of the difference does too.
+    doubt = ", but see the warning below" if metric.warning else ""
+    return f"{headline}: {stated} the constant baseline, {value} {limits}{doubt}"
+
+
+def remarks(record: Record) -> list[str]:
+    """Return the notes and warnings that a reader must know."""
+    data = record.dataset
+    message = [shared_weights_note(shared) for shared in record.shared_weights]
+    message += [note for note in record.notes if note != too_few_images(record)]
+    warned: dict[str, list[str]] = {}
+    for metric in record.metrics:
+        if metric.warning:
+            warned.setdefault(metric.warning, []).append(metric.name)
+    for warning, names in warned.items():
+        every = len(names) == len(record.metrics) > 1
+        message.append(f"{'all metrics' if every else ', '.join(names)}: {warning}")
+    if data.n_gray:
+        message.append(f"grayscale images: {data.n_gray} (policy: {data.gray_policy})")
+    if data.skipped:
+        first = data.skipped[0]
+        message.append(f"skipped images: {len(data.skipped)}, the first is {first.id}: {first.reason}")
+    if data.overlap:
+        message.append(f"training images among the evaluated ones: {data.overlap}; scores are biased upwards")
+    if record.execution.dtype != "float32":
+        message.append(f"computed in {record.execution.dtype}, not float32")
+    return message
