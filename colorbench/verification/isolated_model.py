@@ -69,7 +69,7 @@ class Apart:
         settings = {
             # The current folder may be the dataset's own: no code is looked for there.
             "path": [str(path) for path in kept if not any(path.is_relative_to(root) for root in positions["roots"])],
-            "guard": str(Path(__file__).with_name("file_access.py")),
+            "guard": str(Path(__file__).with_name("permanent_file_blocking.py")),
             **positions,
             **model,
         }
