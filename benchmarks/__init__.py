@@ -1,1 +1,1 @@
-"""Ratios against named opponents, measured in one run. Not tests."""
+"""Benchmarks: ratios against named alternatives, measured in one run; they are not tests."""

@@ -1,9 +1,10 @@
-"""What the interval of |a| - |b| covers: ``python -m benchmarks.absolute_coverage [FOLDER]``.
+"""Coverage of the interval of |a| - |b|: ``python -m benchmarks.absolute_coverage [FOLDER]``.
 
-Each line: samples of n images are drawn, whose two signed differences have the means that are named (in standard
-errors of the mean; 8 is far from 0). The aim is a nominal 95 % that covers 93-97 %. Beside it: the percentile bootstrap
-of version 0.1.0, and how often interval and sign-flip test disagree on "no difference" (p at 0.05). With a FOLDER of
-images the samples are drawn from their colorfulness: ground truth against less chroma and against another image's ab.
+For each line, samples of n images are drawn; their two signed differences have the stated means (in standard errors of
+the mean; 8 is far from 0). The aim is a coverage of 93-97 % for nominal 95 %. Also printed are the coverage of the
+percentile bootstrap of version 0.1.0, and how often interval and sign-flip test disagree on "no difference" (p at
+0.05). With a FOLDER of images the samples are drawn from their colorfulness: ground truth against less chroma and
+against another image's ab.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ FEW = [(8, 0), (0, 0), (1, 1)]
 
 
 def shifted(rows: np.ndarray, means: tuple[float, float], n: int) -> tuple[np.ndarray, float]:
-    """Draw a population (N, 2) of signed differences whose means lie so many standard errors of n images from 0.
+    """Draw a population (N, 2) of signed differences with means of so many standard errors of n images.
 
     Returns:
-        the population, and its |a| - |b|.
+        The population, and its |a| - |b|.
     """
     wanted = np.array(means) * rows.std(axis=0) / math.sqrt(n)
     return rows - rows.mean(axis=0) + wanted, float(abs(wanted[0]) - abs(wanted[1]))
@@ -45,7 +46,7 @@ def made(correlation: float, spread: float, skewed: bool, size: int = 20_000, se
 
 
 def statistics(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Differences (n, 2) as the statistics of two models, whose ground truth scores 0."""
+    """Convert differences (n, 2) to the statistics of two models, for a ground truth with score 0."""
     zero, one = np.zeros(len(drawn)), np.ones(len(drawn))
     return np.stack([drawn[:, 0], zero, one], axis=1), np.stack([drawn[:, 1], zero, one], axis=1)
 
@@ -53,7 +54,7 @@ def statistics(drawn: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def coverage(
     rows: np.ndarray, means: tuple[float, float], n: int, samples: int = SAMPLES, seed: int = 0, beside: bool = True
 ) -> dict[str, float]:
-    """Share of the samples whose interval holds the population's |a| - |b|."""
+    """Return the share of samples whose interval contains the population's |a| - |b|."""
     population, truth = shifted(rows, means, n)
     rng = np.random.default_rng(seed)
     covered, percentile, disagree = 0, 0, 0
@@ -78,7 +79,7 @@ def coverage(
 
 
 def of_images(folder: Path, count: int = 650) -> np.ndarray:
-    """(N, 2) differences in colorfulness from the ground truth: of less chroma, and of another image's ab."""
+    """Return (N, 2) differences in colorfulness from the ground truth: for less chroma, and for another image's ab."""
     import torch
     from PIL import Image
 
@@ -100,7 +101,7 @@ def of_images(folder: Path, count: int = 650) -> np.ndarray:
 
 
 def line(what: str, rows: np.ndarray, n: int, pair: tuple[float, float]) -> str:
-    """Return what is printed of a pair of means."""
+    """Return the printed line for a pair of means."""
     one = coverage(rows, pair, n)
     error = math.sqrt(one["covers"] * (1 - one["covers"]) / SAMPLES)
     inside = AIM[0] - 2 * error <= one["covers"] <= AIM[1] + 2 * error

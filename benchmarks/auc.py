@@ -1,4 +1,4 @@
-"""AuC of a 256 x 256 image against the plain loop over 151 thresholds: ``uv run python -m benchmarks.auc``."""
+"""Speed of AuC of a 256 x 256 image against a loop over 151 thresholds: ``uv run python -m benchmarks.auc``."""
 
 from __future__ import annotations
 

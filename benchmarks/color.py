@@ -1,4 +1,4 @@
-"""Lab and soft encoding against scikit-image and scikit-learn: ``uv run python -m benchmarks.color``."""
+"""Speed of Lab and soft encoding against scikit-image and scikit-learn: ``uv run python -m benchmarks.color``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def lab() -> None:
 
 
 def encoding(position: int, title: str, maps: int = 1) -> None:
-    """Soft encoding of 64 x 64 maps, K = 10, against nearest neighbors of scikit-learn into a dense target."""
+    """Compare soft encoding of 64 x 64 maps, K = 10, with scikit-learn's nearest neighbors and a dense target."""
     image = astronaut()[position : position + 256, position : position + 256].copy()
     ab = rgb_to_lab(torch.from_numpy(image).permute(2, 0, 1))[1:, ::4, ::4].expand(maps, 2, 64, 64).contiguous()
     points = ab.permute(0, 2, 3, 1).reshape(-1, 2).numpy()

@@ -1,11 +1,10 @@
-"""Whether the statistics of comparison keep their word on real rows: ``uv run python -m benchmarks.comparison``.
+"""Error rates and power of the comparison statistics on real rows: ``uv run python -m benchmarks.comparison``.
 
-    --data DIR         images to measure the models on [default: crops of the packaged ones]
-    --output DIR       where their records are kept, and read again the next time
-    --simulations N    of each kind [1000]
-    --part NAME        nulls, ranks, power or speed, alone
+    --data DIR images to evaluate the models on [default: crops of the packaged ones] --output DIR folder of their
+    records, which are reused the next time --simulations N number of simulations of each kind [1000] --part NAME run
+    only nulls, ranks, power or speed
 
-Rows are measured with real models; what is simulated is the set of images, drawn from theirs with replacement.
+Rows come from real models; simulated sets of images are drawn from theirs with replacement.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ FLIPS = 199
 
 
 def rows(data: Path, output: Path) -> PairedRuns:
-    """Every model's rows under ``auc``."""
+    """Return every model's rows under ``auc``."""
     request = RunConfig(
         models=MODELS,
         protocols=("auc",),
@@ -55,7 +54,7 @@ def rows(data: Path, output: Path) -> PairedRuns:
 
 
 def centered(statistics: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Statistics (K, n, 2) whose pooled ratios are the targets (K,): every model keeps the scatter of its rows."""
+    """Shift statistics (K, n, 2) so that the pooled ratios are the targets (K,), keeping the scatter of the rows."""
     sums = statistics.sum(axis=1)
     moved = statistics.copy()
     moved[..., 0] -= (sums[:, 0] / sums[:, 1] - targets)[:, None] * statistics[..., 1]
@@ -69,7 +68,7 @@ def percent(hits: int, trials: int) -> str:
 
 
 def nulls(together: PairedRuns, trials: int) -> None:
-    """How often two models without a difference are told apart, at 5 %."""
+    """Print how often two models without a difference differ significantly, at 5 %."""
     print("\nNo difference, rejected at 5 %: sign-flip; paired interval")
     names = [stored.record.model.name for stored in together.runs]
     for metric, (first, second) in itertools.product(METRICS, PAIRS):
@@ -92,7 +91,7 @@ def nulls(together: PairedRuns, trials: int) -> None:
 
 
 def ranks(together: PairedRuns, trials: int) -> None:
-    """How often the rank intervals hold all models' true ranks at once."""
+    """Print how often the rank intervals contain all true ranks at once."""
     print("\nRank intervals that hold all true ranks at once: as shipped; with the standard errors of the data alone")
     for metric in METRICS:
         real = together.statistics(metric)
@@ -119,7 +118,7 @@ def ranks(together: PairedRuns, trials: int) -> None:
 
 
 def covers(better: np.ndarray, truth: np.ndarray) -> bool:
-    """Whether all rank intervals hold the true rank sets of (K,) values, ties and all.
+    """Return whether all rank intervals contain the true rank sets of (K,) values, including ties.
 
     The true set of a model is [1 + number truly better, K - number truly worse].
     """
@@ -129,7 +128,7 @@ def covers(better: np.ndarray, truth: np.ndarray) -> bool:
 
 
 def plain(statistics: np.ndarray, seed: int) -> np.ndarray:
-    """(K, K) who is better by the plain max-t: resampled differences over the standard errors of the data."""
+    """Return (K, K) bool of "better" by the plain max-t: resampled differences over the standard errors of the data."""
     sums = statistics.sum(axis=1)
     ratios = sums[:, 0] / sums[:, 1]
     influence = (statistics[..., 0] - ratios[:, None] * statistics[..., 1]) / sums[:, 1:]
@@ -141,7 +140,7 @@ def plain(statistics: np.ndarray, seed: int) -> np.ndarray:
 
 
 def power(together: PairedRuns, trials: int) -> None:
-    """Whether the number of images said to be needed shows the difference in 80 of 100 sets."""
+    """Print how often the stated number of images detects the difference; the aim is 80 of 100 sets."""
     print("\nPower of the sign-flip test at 5 % with as many images as are said to be needed (wanted: 80 %)")
     for metric in METRICS:
         for a, b in itertools.combinations(together.statistics(metric), 2):
@@ -156,7 +155,7 @@ def power(together: PairedRuns, trials: int) -> None:
 
 
 def speed(together: PairedRuns, trials: int) -> None:
-    """CPU seconds of all pairs at once, against an interval for each pair."""
+    """Print the CPU seconds of all pairs at once, against an interval for each pair."""
     print("\nCPU seconds: all pairs at once; an interval of each pair in turn")
     rng = np.random.default_rng(0)
     for models, n in ((8, 1000), (60, 1000), (60, 10_000)):
@@ -175,7 +174,7 @@ def speed(together: PairedRuns, trials: int) -> None:
 
 
 def cpu(work: Callable[[], object]) -> float:
-    """CPU seconds of one call."""
+    """Return the CPU seconds of one call."""
     started = time.process_time()
     work()
     return time.process_time() - started

@@ -1,11 +1,11 @@
-"""What ``kid_paired`` is worth on a set of images: ``python -m benchmarks.distribution FOLDER [WORK]``.
+"""Coverage and tests of ``kid_paired`` on a set of images: ``python -m benchmarks.distribution FOLDER [WORK]``.
 
 Three tables. The distances of eight models by three networks, and whether their order is the same. How often the 95 %
 interval of n images, drawn from the set without replacement, covers the value of the whole set; deviations are divided
 by sqrt(1 - n / N), since the draws cover a part of a finite set. How often the paired tests at 5 % reject where two
 models' features were exchanged image by image at random, so that neither is better.
 
-WORK keeps the runs, so that a second call measures nothing again.
+WORK is the folder of the runs, which a second call reuses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from colorbench.stats import interval, paired_interval, sign_flip_p
 
 BACKENDS = ("tf_efficientnet_lite0", "tf_efficientnet_lite1", "tf_efficientnet_lite2")
 MODELS = ("half-chroma", "ground-truth-jpeg95", "l2", "cic", "random", "gray", "cic.untrained", "constant")
-"""Of the zoo."""
+"""Models of the zoo."""
 DRAWS = 1000
 RESAMPLES = 1000
 Features = Mapping[str, tuple[np.ndarray, np.ndarray]]
@@ -52,13 +52,13 @@ def measured(folder: Path, work: Path, backend: str) -> Features:
 
 
 def statistics(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """(n, 2) statistics, as the protocol stores them."""
+    """Return (n, 2) statistics as the protocol stores them."""
     values = 1000 * paired_kernel_distance(features, reference)
     return np.stack([values, np.ones(len(values))], axis=1)
 
 
 def coverage(x: np.ndarray, y: np.ndarray, n: int, draws: int = DRAWS, seed: int = 0) -> float:
-    """Share of the draws whose interval covers the value of all images."""
+    """Return the share of draws whose interval contains the value of all images."""
     truth, total = statistics(x, y)[:, 0].mean(), len(x)
     shrink = math.sqrt(1 - n / total)
     rng = np.random.default_rng(seed)
@@ -74,7 +74,7 @@ def coverage(x: np.ndarray, y: np.ndarray, n: int, draws: int = DRAWS, seed: int
 
 
 def rejections(one: np.ndarray, two: np.ndarray, y: np.ndarray, n: int, draws: int = DRAWS) -> tuple[float, float]:
-    """Shares of the draws that the interval of the difference, and the sign-flip test, call different."""
+    """Return the shares of draws in which the interval of the difference, and the sign-flip test, reject."""
     rng = np.random.default_rng(1)
     by_interval = by_test = 0
     for _ in range(draws):

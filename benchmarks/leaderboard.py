@@ -1,4 +1,4 @@
-"""Building a board: ``uv run python -m benchmarks.leaderboard [RECORDS]``.
+"""Time and memory of building a leaderboard: ``uv run python -m benchmarks.leaderboard [RECORDS]``.
 
 The aims: 8 models x 1000 images in under 20 s on two cores and under 1 GB; a page of 8 models with 24 images
 under 5 MB. The first is timed on records whose rows are drawn again from real ones; the second takes images of a
@@ -24,7 +24,7 @@ MODELS, IMAGES = 8, 1000
 
 
 def main(records: str | None = None) -> None:
-    """Print both figures with their aims."""
+    """Print both values with their aims."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         real = folders(Path(records) if records else measured(folder))

@@ -1,4 +1,4 @@
-"""Many small images from the few that are packaged: crops at random places."""
+"""Random crops of the packaged images as test data for benchmarks."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from PIL import Image
 from colorbench.data import open_dataset
 
 SIDE = 96
-"""Of a crop, in pixels of images about 500 wide."""
+"""Side of a crop in pixels; the images are about 500 wide."""
 
 
 def crops(folder: Path, count: int, seed: int = 0) -> Path:
-    """Write ``count`` crops of the packaged images, all alike in turn, as PNG files; the folder."""
+    """Write ``count`` crops of the packaged images in turn as PNG files; return the folder."""
     rng = np.random.default_rng(seed)
     originals = [Image.open(sample.path).convert("RGB") for sample in open_dataset().samples]
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,9 @@
-"""A second probe against the first: what it costs to look at images again.
+"""Cost of a second linear probe with cached features, against the first.
 
 python -m benchmarks.probe --train imagenette/train --test imagenette/val --limit 300
 
-Runs the linear probe of ``zoo/cic`` twice with different held parts in a folder of its own, so that the second finds
-features but no classifiers. Opponent: the first run, which decodes and passes every image through the network.
+Runs the linear probe of ``zoo/cic`` twice with different validation splits in a separate folder, so that the second
+finds features but no classifiers. It is compared with the first run, which passes every image through the network.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from colorbench.evaluation import RunConfig, run
 
 
 def main() -> None:
-    """Print seconds of CPU and their ratio."""
+    """Print CPU seconds and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train", type=Path, required=True)
     parser.add_argument("--test", type=Path, required=True)

@@ -1,7 +1,7 @@
-"""A whole run against its parts: ``uv run python -m benchmarks.run FOLDER_OF_IMAGES``.
+"""Time of a whole run against its parts: ``uv run python -m benchmarks.run FOLDER_OF_IMAGES``.
 
-The aim: at most 1.5 times the larger of (decoding, resizing and Lab alone) and (the network alone). All in turn in one
-process, medians; a first run is not counted, since it loads what a process loads once.
+The aim: at most 1.5 times the larger of (decoding, resizing and Lab alone) and (the network alone). All are run in turn
+in one process; medians are printed. The first run is not counted, since it loads libraries.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ BATCH, ROUNDS = 16, 5
 
 
 def main(folder: str, model_name: str = "zoo/cic.small") -> None:
-    """Time the parts alone, and whole runs with and without the baselines."""
+    """Time the single parts, and whole runs with and without the baselines."""
     dataset = open_dataset(folder)
     preprocessing = get_preprocessing("squash256")
     model = load_model(model_name)

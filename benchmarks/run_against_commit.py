@@ -1,8 +1,8 @@
 """CPU time of a whole run against an earlier commit: ``python -m benchmarks.run_against_commit FOLDER [COMMIT]``.
 
-Both commits are unpacked beside one another and run in turn in the same environment, each run in a process of its own.
-Counted are its seconds of CPU (user and system), which other programs disturb less than wall-clock time; the median of
-the ratios of neighboring runs is what counts. The aim: at most 1.05.
+Both commits are unpacked and run in turn in the same environment, each run in its own process. CPU seconds (user and
+system) are measured, which other programs disturb less than wall-clock time. The result is the median of the ratios of
+neighboring runs; the aim is at most 1.05.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(folder: str, commit: str = BASE, limit: str = "200", rounds: str = str(
     """Time both in turn and print seconds, ratios and the machine's load."""
     with tempfile.TemporaryDirectory() as scratch:
         trees = {name: unpack(name, Path(scratch) / name) for name in (commit, "HEAD")}
-        for tree in trees.values():  # compiled routines are cached: made once, and not counted
+        for tree in trees.values():  # compiles cached routines; not counted
             cpu_seconds(tree, folder, "8")
         times: dict[str, list[float]] = {name: [] for name in trees}
         for _ in range(int(rounds)):
@@ -58,14 +58,14 @@ def unpack(commit: str, target: Path) -> Path:
 
 
 def cpu_seconds(tree: Path, folder: str, limit: str) -> float:
-    """User and system seconds of one run from nothing."""
+    """Return the user and system seconds of one run without existing results."""
     with tempfile.TemporaryDirectory() as output:
         command = [sys.executable, "-m", "colorbench", *ARGUMENTS, "--data", folder, "--limit", limit]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(
             [*command, "--output", output],
             cwd=output,
-            # As an installation has them, compiled modules are kept, whatever this shell says.
+            # Compiled modules are kept, as in an installation, for any setting of the shell.
             env={**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": ""},
             check=True,
             stdout=subprocess.DEVNULL,

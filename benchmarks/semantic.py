@@ -1,8 +1,9 @@
-"""A semantic run against its parts: ``uv run python -m benchmarks.semantic FOLDER_OF_IMAGES [LIMIT]``.
+"""Time of a ``semantic`` run against its parts: ``uv run python -m benchmarks.semantic FOLDER_OF_IMAGES [LIMIT]``.
 
 The aim: at most 1.5 times the larger of decoding and (colorizer + classifier forward), in one run. CPU time of one
-thread each, so that it holds on a busy machine too: the network's is taken inside the run, around every forward pass
-of colorizer and classifier (truth and gray are judged, too), decoding's around the reading of the same images.
+thread is used, which is robust on a busy machine. That of the networks is measured within the run, around every forward
+pass of colorizer and classifier (including ground truth and gray), that of decoding around the reading of the same
+images.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from colorbench.models import PACKAGED_CLASSIFIER, Classifier, load_classifier, 
 
 
 class Stopwatch:
-    """Adds up the CPU time of one thread inside what it wraps."""
+    """Sum of the CPU time of one thread in wrapped functions."""
 
     def __init__(self) -> None:
         self.spent, self.calls = 0.0, 0
@@ -42,7 +43,7 @@ class Stopwatch:
 
 
 def main(folder: str, limit: str | None = None, model_name: str = "zoo/cic.small") -> None:
-    """One run with the parts timed inside it."""
+    """Time one run and its parts."""
     torch.set_num_threads(1)
     dataset = open_dataset(folder)
     dataset = dataset if limit is None else dataset.limit(int(limit))

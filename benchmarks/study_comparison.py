@@ -1,8 +1,8 @@
-"""How far P(first is higher) of a study can be trusted: ``python -m benchmarks.study_comparison``.
+"""Calibration of P(first is higher) of a study: ``python -m benchmarks.study_comparison``.
 
-Two methods with one rate, judged by the same participants: P lies below 0.025 or above 0.975 in 5 % of the studies if
-it is calibrated, and the central 95 % of the resampled differences hold the true difference in 95 %. The two-level
-bootstrap of each method by itself stands beside it: it ignores that participants judged both.
+Two methods with equal rates are rated by the same participants. If P is calibrated, it is below 0.025 or above 0.975 in
+5 % of the studies, and the central 95 % of the resampled differences contain the true difference in 95 %. For
+comparison, the separate two-level bootstrap of each method ignores that participants rated both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SETTINGS = [
 
 
 def calibration(plan: Plan, studies: int, seed: int = 0, resamples: int = RESAMPLES) -> dict[str, float]:
-    """Of simulated studies, the share with an extreme P and the coverage, for both ways of drawing."""
+    """Return the share of simulated studies with an extreme P, and the coverage, for both bootstraps."""
     extreme: dict[str, list[bool]] = {"together": [], "apart": []}
     covered: dict[str, list[bool]] = {"together": [], "apart": []}
     for block in blocks(plan, studies, seed):

@@ -1,7 +1,8 @@
-"""What the intervals of the human study cover: ``uv run python -m benchmarks.study_coverage``.
+"""Coverage of the intervals of the human study: ``uv run python -m benchmarks.study_coverage``.
 
-1000 simulated studies a line, 40 people x 36 answers, the marginal fooling rate .32 known. The aim is that the two-way
-clustered interval covers it in 93-97 % of them; the binomial interval and the paper's two-level bootstrap stand beside.
+Each line uses 1000 simulated studies with 40 participants x 36 responses and a known marginal fooling rate of .32. The
+aim is that the two-way clustered interval contains it in 93-97 % of the studies; the binomial interval and the paper's
+two-level bootstrap are printed for comparison.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from protocols.human_study.power.study_simulation import Plan
 
 STUDIES = 1000
 BOOTSTRAPPED = 200
-"""Studies of which the bootstraps are made, 1000 resamples each."""
+"""Number of studies with bootstraps, 1000 resamples each."""
 AIM = (0.93, 0.97)
 SETTINGS = [(images, *sds) for images in (200, 60) for sds in ((0.4, 0.8), (0.8, 0.4))]
 BEYOND = [
@@ -37,7 +38,7 @@ BEYOND = [
 
 
 def coverage(plan: Plan, studies: int = STUDIES, seed: int = 0) -> dict[str, float]:
-    """Share of the studies whose interval holds the first method's rate, by name; ``width`` is the mean width."""
+    """Return the share of studies whose interval contains the first method's rate, by name, and the mean ``width``."""
     covered: dict[str, list[bool]] = {name: [] for name in ("clustered", "binomial", "two-level", "crossed")}
     widths = []
     for block in blocks(plan, studies, seed):
@@ -58,7 +59,7 @@ def coverage(plan: Plan, studies: int = STUDIES, seed: int = 0) -> dict[str, flo
 
 
 def line(what: str, found: dict[str, float], *, aimed: bool) -> str:
-    """One line of the table."""
+    """Return one line of the table."""
     verdict = ""
     if aimed:
         verdict = "reached" if AIM[0] <= found["clustered"] <= AIM[1] else "MISSED"
@@ -71,7 +72,7 @@ if __name__ == "__main__":
     print(f"coverage of nominal 95 %, {STUDIES} studies (bootstraps: {BOOTSTRAPPED}), 40 x 36 answers unless said")
     print(f"{'':44}{'two-way':>12}{'binomial':>12}{'two-level':>12}{'crossed':>12}{'width':>10}")
     for images, participant_sd, image_sd in SETTINGS:
-        # Of one method: everybody judges it in every trial.
+        # A single method, which every participant rates in every trial.
         plan = Plan(rate=0.32, effect=0.0, images=images, participant_sd=participant_sd, image_sd=image_sd, methods=1)
         what = f"{images} images, sd {participant_sd:g} people, {image_sd:g} images"
         print(line(what, coverage(plan), aimed=True), flush=True)

@@ -1,10 +1,10 @@
-"""200 participants answer at once while the study's server is killed three times; is every acknowledged answer there?
+"""Load test of the study's server: 200 simultaneous participants while the server is killed three times.
 
     python -m benchmarks.study_load [--participants 200] [--trials 10] [--kills 3]
 
-The server is a process of its own, started as a user starts it, killed by SIGKILL at moments drawn at random and
-started again on the same folder. Each participant sends an answer until it is acknowledged, as the page does. At
-the end the database is held against what was acknowledged: every answer must be there, once, as it was given.
+The server is a separate process, started as by a user, killed by SIGKILL at random times and restarted on the same
+folder. Each participant sends a response until it is acknowledged, as the page does. At the end the database is
+compared with the acknowledged responses: each must be stored once and unchanged.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ CLIENT = {
 
 
 def write_study(folder: Path, participants: int, trials: int) -> None:
-    """Build a study without colorizers: the server is what is measured."""
+    """Build a study without colorizers, for the server only."""
     methods, sentinel = ["bench/a", "bench/b"], "zoo/random"
     images = [f"{i}.png" for i in range(trials)]
     slots = draw_slots(
@@ -98,7 +98,7 @@ def write_study(folder: Path, participants: int, trials: int) -> None:
 
 
 def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
-    """Start the server and return it when it answers."""
+    """Start the server and return it when it is ready."""
     command = [sys.executable, "-m", "colorbench", "study", "serve", str(folder), "--port", str(port)]
     process = subprocess.Popen([*command, "--arrivals", "100000"], stdout=subprocess.DEVNULL)
     for _ in range(1200):
@@ -112,7 +112,7 @@ def start(folder: Path, port: int) -> subprocess.Popen[bytes]:
 
 
 class Participant:
-    """One participant, who remembers what was acknowledged."""
+    """One participant, with the acknowledged responses."""
 
     def __init__(self, number: int, client: httpx.AsyncClient, waits: list[float]) -> None:
         self.number, self.client, self.waits = number, client, waits
@@ -122,7 +122,7 @@ class Participant:
         self.retried = 0
 
     async def post(self, name: str, body: object) -> httpx.Response:
-        """Send until it is answered."""
+        """Send a request until it is acknowledged."""
         while True:
             started = time.perf_counter()
             try:
@@ -140,7 +140,7 @@ class Participant:
             return reply
 
     async def play(self, trials: int) -> None:
-        """Consent, every trial, the end."""
+        """Run a session: consent, every trial, the end."""
         who = {"platform": "lab", "worker": f"worker {self.number}", "session": f"session {self.number}"}
         reply = await self.post("consent", {"who": who, "adult": True, "agreed": True, "client": CLIENT})
         token = reply.json()["token"]
@@ -166,7 +166,7 @@ class Participant:
 async def run(
     folder: Path, port: int, participants: int, trials: int, kills: int
 ) -> tuple[list[Participant], int, list[float]]:
-    """All participants at once, and the kills between."""
+    """Run all participants at once, and kill the server meanwhile."""
     waits: list[float] = []
     limits = httpx.Limits(max_connections=participants)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits) as client:
@@ -185,13 +185,13 @@ async def run(
             killed += not playing.done()
             process = await asyncio.to_thread(start, folder, port)
         await playing
-        process.send_signal(signal.SIGKILL)  # even the last stop is no orderly one
+        process.send_signal(signal.SIGKILL)  # the last stop is a kill, too
         process.wait()
     return simulated, killed, waits
 
 
 def main() -> None:
-    """Print what was acknowledged and what is there."""
+    """Print the numbers of acknowledged and of stored responses."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--participants", type=int, default=200)
     parser.add_argument("--trials", type=int, default=10)

@@ -1,4 +1,4 @@
-"""Timing for the benchmarks: two ways in turn in one process, the median of each, and their ratio."""
+"""Timing helpers for benchmarks: two functions in turn in one process, with medians and their ratio."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall-clock seconds of one call."""
+    """Return the wall-clock seconds of one call."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
@@ -17,10 +17,10 @@ def seconds(work: Callable[[], object]) -> float:
 def compare(
     ours: Callable[[], object], reference: Callable[[], object], *, rounds: int = 30, repeats: int = 1
 ) -> tuple[float, float]:
-    """Median seconds of a call of both, in turn, so that a machine whose speed drifts treats them alike.
+    """Return the median seconds per call of both functions, called in turn, so that drift affects both equally.
 
-    With ``repeats``, a turn is so many calls in a row, of which the first is left out: it finds its code and tables
-    gone from the caches, which for work of a tenth of a millisecond is most of its time.
+    With ``repeats``, a turn consists of so many calls; the first is left out, since its code and tables are not in the
+    caches, which dominates the time of very short work.
     """
     ours(), reference()
     times: tuple[list[float], list[float]] = ([], [])
@@ -32,7 +32,7 @@ def compare(
 
 
 def report(what: str, ours: float, reference: float, opponent: str, aim: float) -> None:
-    """One line: both times, their ratio and the aim."""
+    """Print one line with both times, their ratio and the aim."""
     ratio = reference / ours
     verdict = "reached" if ratio >= aim else "MISSED"
     times = f"{ours * 1e3:.3f} ms; {opponent}: {reference * 1e3:.3f} ms"

@@ -1,7 +1,7 @@
-"""The cost of a training step, and what initialization is worth: ``uv run python -m benchmarks.training DIR``.
+"""Cost of a training step, and the effect of initialization: ``uv run python -m benchmarks.training DIR``.
 
-DIR holds images to train on. All times are CPU time of the process; ratios are of one run. The opponent makes
-dense (N, 313, H, W) targets with scikit-learn's nearest neighbors, as public implementations do.
+DIR contains training images. All times are CPU times of the process; ratios are within one run. The alternative uses
+dense (N, 313, H, W) targets by scikit-learn's nearest neighbors, as public implementations do.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class DenseTraining(ClassificationTraining):
     """The same network and loss with dense targets."""
 
     def forward(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Loss, as ``ClassificationTraining``."""
+        """Compute the loss, as ``ClassificationTraining``."""
         logits = self.network(lightness.contiguous(memory_format=torch.channels_last))
         target = dense_target(ab[..., ::4, ::4])  # (N, 313, H/4, W/4)
         entropy = -(target * logits.log_softmax(1)).sum(1)
@@ -65,7 +65,7 @@ class DenseTraining(ClassificationTraining):
 
 
 def dense_target(ab: Tensor) -> Tensor:
-    """(N, 2, H, W) -> (N, 313, H, W) float32, by NNEncode of the released code: ball tree, float64, moved axes."""
+    """Encode (N, 2, H, W) to (N, 313, H, W) float32 as NNEncode of the released code (ball tree, float64)."""
     n, _, h, w = ab.shape
     points = ab.permute(0, 2, 3, 1).reshape(-1, 2).numpy()
     distance, index = tree().kneighbors(points)
@@ -77,12 +77,12 @@ def dense_target(ab: Tensor) -> Tensor:
 
 @lru_cache(maxsize=1)
 def tree() -> NearestNeighbors:
-    """Of the bins, fitted once."""
+    """Return the nearest-neighbor index of the bins, fitted once."""
     return NearestNeighbors(n_neighbors=10, algorithm="ball_tree").fit(ab_bins().numpy())
 
 
 def stepper(kind: type[ClassificationTraining], cache: ImageCache) -> Callable[[], None]:
-    """One whole step: crops, forward, loss, backward, optimizer."""
+    """Return a function that runs one whole step: crops, forward, loss, backward, optimizer."""
     torch.manual_seed(0)
     task = kind(STEP, load_prior()).to(memory_format=torch.channels_last)
     optimizer, rng = make_optimizer(task, STEP), np.random.default_rng(0)
@@ -99,14 +99,14 @@ def stepper(kind: type[ClassificationTraining], cache: ImageCache) -> Callable[[
 
 
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """CPU time of one call."""
+    """Return the CPU time of one call."""
     started = time.process_time()
     work()
     return time.process_time() - started
 
 
 def times(cache: ImageCache, rounds: int = 4) -> None:
-    """Share of encoding and loss in a step, and the step against dense targets."""
+    """Print the share of encoding and loss in a step, and the time of a step against dense targets."""
     ours, reference = stepper(ClassificationTraining, cache), stepper(DenseTraining, cache)
     weights = torch.ones(313)
     lab = crop_batch(cache.pixels, list(range(BATCH)), STEP.views[0], np.random.default_rng(0))
@@ -118,7 +118,7 @@ def times(cache: ImageCache, rounds: int = 4) -> None:
         torch.autograd.grad(rebalanced_cross_entropy(logits, target, weights).loss, logits)
 
     def medians() -> None:
-        ours(), reference(), loss_alone()  # what is made once is made now
+        ours(), reference(), loss_alone()  # warm-up
         found = [(cpu_seconds(ours), cpu_seconds(reference), cpu_seconds(loss_alone)) for _ in range(rounds)]
         step, dense, loss = (statistics.median(column) for column in zip(*found, strict=True))
         print(f"  step {step:.3f} s; encoding + loss {loss * 1e3:.0f} ms, {100 * loss / step:.1f} % (aim at most 10 %)")
@@ -129,7 +129,7 @@ def times(cache: ImageCache, rounds: int = 4) -> None:
 
 
 def peak(kind: str, folder: Path) -> int:
-    """Peak memory in bytes of a second step, in a process of its own (Linux)."""
+    """Return the peak memory in bytes of a second step, in a separate process (Linux)."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak, (kind, folder))
 
@@ -139,7 +139,7 @@ def _peak(kind: str, folder: Path) -> int:
     cache = build_cache([open_dataset(folder)], folder.parent / "cache", 128)
     step = stepper(DenseTraining if kind == "dense" else ClassificationTraining, cache)
     step()
-    # Not getrusage: its peak is inherited from the parent process, and holds what the imports took.
+    # Not getrusage, whose peak is inherited from the parent process and includes the imports.
     Path("/proc/self/clear_refs").write_text("5")
     step()
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")]
@@ -147,7 +147,7 @@ def _peak(kind: str, folder: Path) -> int:
 
 
 def memory(folder: Path) -> None:
-    """Peak memory, ours and dense."""
+    """Print the peak memory, ours and dense."""
     ours, reference = peak("sparse", folder), peak("dense", folder)
     target = BATCH * 313 * (SIZE // 4) ** 2 * 4
     print(
@@ -165,7 +165,7 @@ class _Silent:
 
 
 def initialization(cache: ImageCache) -> None:
-    """Loss curves of both initializations, and the share of the time that steps wait for data."""
+    """Print loss curves of both initializations, and the share of time in which steps wait for data."""
     waiting = []
     for head in ("prior", "kmeans"):
         for start in ("kmeans", "default"):
@@ -186,7 +186,7 @@ def initialization(cache: ImageCache) -> None:
 
 
 def main(folder: str) -> None:
-    """All of it, on one thread."""
+    """Run all parts on one thread."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         cache = build_cache([open_dataset(folder)], Path(scratch) / "cache", 128)

@@ -1,4 +1,4 @@
-"""``python -m colorbench`` is ``colorbench``."""
+"""Entry point of ``python -m colorbench``, equal to ``colorbench``."""
 
 from colorbench.cli import main
 

@@ -4,5 +4,5 @@ from importlib.metadata import PackageNotFoundError, version
 
 try:
     __version__ = version("colorbench")
-except PackageNotFoundError:  # a checkout on the path that was never installed
+except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "unknown"

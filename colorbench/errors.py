@@ -1,4 +1,4 @@
-"""The one exception for what a user can fix; every other exception is a bug and shows its traceback."""
+"""Exceptions of colorbench: errors that a user can fix. Other exceptions are bugs and show a traceback."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 class ColorbenchError(Exception):
-    """Every error that colorbench raises on purpose, in one line: what happened, where, how to fix it.
+    """Base class of intended errors, in one line: what happened, where, and how to fix it.
 
-    ``exit_code`` is what the command line ends with: 2 for wrong usage or input, 1 for a run that failed.
+    ``exit_code`` is the exit code of the command line: 2 for wrong usage or input, 1 for a failed run.
     """
 
     exit_code = 2
@@ -22,34 +22,34 @@ class ColorbenchError(Exception):
 
 
 def first_problem(error: BaseException) -> str:
-    """Return the first thing that is wrong by an error of pydantic, in one line: ``weights.sha256: Field required``."""
+    """Return the first problem in an error of pydantic, in one line: ``weights.sha256: Field required``."""
     first = error.errors()[0]  # type: ignore[attr-defined]  # pydantic takes a tenth of a second to import
     place = ".".join(map(str, first["loc"]))
     return f"{place}: {first['msg']}" if place else str(first["msg"])
 
 
 class UserError(ColorbenchError):
-    """Something the user can fix."""
+    """Error that the user can fix."""
 
 
 class UnknownNameError(UserError):
-    """A model, protocol or other plugin that is not installed here."""
+    """Unknown name of a model, protocol or other plugin."""
 
 
 class PluginError(UserError):
-    """A plugin that is installed and cannot be used: its module fails, or it lacks what its kind needs."""
+    """Installed plugin that cannot be used: its import fails, or it is incomplete."""
 
 
 class OtherVersionError(UserError):
-    """Something that is installed in another version than the one that is needed."""
+    """Plugin that is installed in another version than needed."""
 
 
 class MissingWeightsError(UserError):
-    """Weights that are not on this machine, where nothing may be downloaded."""
+    """Weights that are not available while downloads are not allowed."""
 
 
 class RunError(UserError):
-    """A failure during a run: invalid output of a model, a full disk."""
+    """Failure during a run, such as invalid output of a model or a full disk."""
 
     exit_code = 1
 

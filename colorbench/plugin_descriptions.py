@@ -1,8 +1,8 @@
-"""What is installed, with titles: ``colorbench list``, which loads no torch for the plugins that ship.
+"""Titles and details of installed plugins for ``colorbench list``, without importing the included ones.
 
-A package that brings models or protocols may carry a file ``colorbench.json`` in its top-level package, which holds the
-title, role and tags of each model and the title, version and presets of each protocol, by the names of their entry
-points. Plugins of a package without one are imported to be listed. ``describe`` makes the content of the file.
+A package with models or protocols may contain a file ``colorbench.json`` in its top-level package, with title, role and
+tags of each model and title, version and presets of each protocol, by the names of their entry points. Plugins of
+packages without this file are imported for the list. ``describe`` generates its content.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from colorbench.errors import PluginError, UserError
 from colorbench.registry import Kind, Plugin
 
 FILE = "colorbench.json"
-"""Beside the ``__init__.py`` of the top-level package that an entry point names."""
+"""File name, in the top-level package of an entry point."""
 FIELDS: Mapping[str, type] = {"role": str, "title": str, "version": int, "presets": list, "tags": dict}
 
 
 def listed(kind: Kind) -> list[dict[str, Any]]:
-    """Return a row per plugin: ``name``, ``title`` and what else is known; ``error`` for one that cannot be used.
+    """Return a row per plugin: ``name``, ``title`` and other details, or ``error`` for an unusable one.
 
     Args:
         kind: ``models`` (a row per tag; the first is the default) or ``protocols``.
@@ -48,10 +48,10 @@ def listed(kind: Kind) -> list[dict[str, Any]]:
 
 
 def describe(plugin: Plugin) -> dict[str, Any]:
-    """Return what a model or protocol says of itself, as ``colorbench.json`` holds it; imports it.
+    """Import a model or protocol and return its details for ``colorbench.json``.
 
     Raises:
-        UserError: for one that cannot be used.
+        UserError: for an unusable plugin.
     """
     if plugin.kind == "protocols":
         from colorbench.evaluation.requested_models_and_protocols import as_protocol
@@ -81,7 +81,7 @@ def catalog() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _stored(plugin: Plugin) -> dict[str, Any] | None:
-    """Return what a plugin's package says of it; None where it says nothing that can be used."""
+    """Return a plugin's details from its package's ``colorbench.json``; None if missing or invalid."""
     try:
         spec = find_spec(plugin.point.module.partition(".")[0])
     except (ImportError, ValueError):

@@ -1,8 +1,7 @@
-"""What is installed: models, protocols, datasets and commands, found through entry points.
+"""Registry of installed plugins (models, protocols, datasets, commands), found through entry points.
 
-A plugin is one line in a package's ``pyproject.toml``; colorbench's own models and protocols come by the same door.
-Listing them reads the packages' metadata and imports nothing: a plugin is imported when it is asked for, and one that
-cannot be imported breaks no other.
+A plugin is one line in a package's ``pyproject.toml``, also for colorbench's own models and protocols. Listing reads
+only metadata of packages: a plugin is imported on request, and a broken one does not affect others.
 
     [project.entry-points."colorbench.models"]
     warm = "warm:Warm"        # becomes <name of the package>/warm
@@ -24,34 +23,34 @@ from colorbench.errors import PluginError, UnknownNameError, UserError, describe
 
 Kind = Literal["models", "protocols", "datasets", "commands"]
 OWN = "colorbench"
-"""Our own distribution: its models stand under ``zoo/``, the rest of its names have no prefix."""
+"""Name of our own distribution: its models have the prefix ``zoo/``, its other plugins have none."""
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """Something installed that has not been imported yet."""
+    """An installed plugin, not yet imported."""
 
     kind: Kind
     name: str
-    """Full name, without tag: ``zoo/cic``, ``auc``, ``warm-colors/warm``."""
+    """Full name without tag: ``zoo/cic``, ``auc``, ``warm-colors/warm``."""
     distribution: str
-    """The package that brings it, its name normalized (lower case, ``-``)."""
+    """Normalized name of its package (lower case, ``-``)."""
     version: str
-    """Of that package."""
+    """Version of the package."""
     point: EntryPoint = field(repr=False)
     problem: str | None = None
-    """Why it cannot be used, as far as is known without importing it."""
+    """Reason why it cannot be used, if known without importing it."""
 
     @property
     def where(self) -> str:
-        """The package and the line that errors name."""
+        """Package and entry point, for errors."""
         return f'package {self.distribution}, entry point {self.point.name} = "{self.point.value}"'
 
     def load(self) -> Any:
-        """Import what the entry point names.
+        """Import the plugin's object.
 
         Raises:
-            UserError: naming the plugin, if it cannot be used.
+            UserError: if it cannot be used, naming the plugin.
         """
         if self.problem is not None:
             raise PluginError(self.problem, where=self.where)
@@ -61,7 +60,7 @@ class Plugin:
             return self.point.load()
         except UserError:
             raise
-        except (Exception, SystemExit) as error:  # whatever a stranger's module does when it is imported
+        except (Exception, SystemExit) as error:  # importing foreign code may raise any error
             raise PluginError(
                 f"{self.name} cannot be imported: {describe(error)}",
                 where=self.where,
@@ -69,10 +68,7 @@ class Plugin:
             ) from error
 
     def error(self) -> str | None:
-        """Return why it cannot be used, in one line; None if it can.
-
-        The plugin is imported for that.
-        """
+        """Import the plugin and return the reason why it cannot be used, in one line; None if it can."""
         try:
             self.load()
         except UserError as error:
@@ -81,8 +77,8 @@ class Plugin:
 
 
 def registered(kind: Kind) -> tuple[Plugin, ...]:
-    """Return everything of a kind that is installed, our own first, then by name; imports nothing."""
-    packages: dict[int, tuple[str, str]] = {}  # asked once: each call reads the package's metadata again
+    """Return all installed plugins of a kind without importing them, our own first, then by name."""
+    packages: dict[int, tuple[str, str]] = {}  # read once, since each access reads the package's metadata
     plugins = []
     for point in entry_points(group=f"{OWN}.{kind}"):
         if id(point.dist) not in packages:
@@ -94,10 +90,10 @@ def registered(kind: Kind) -> tuple[Plugin, ...]:
 
 
 def find(kind: Kind, name: str) -> Plugin:
-    """Return the plugin of a full name (without tag).
+    """Return the plugin with a full name (without tag).
 
     Raises:
-        UnknownNameError: for an unknown name, suggesting the nearest.
+        UnknownNameError: for an unknown name, suggesting the most similar.
         PluginError: for a name that two packages claim.
     """
     known = registered(kind)
@@ -112,10 +108,7 @@ def find(kind: Kind, name: str) -> Plugin:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that was probably meant.
-
-    It is near as a whole, or in its last part (``garay`` -> ``zoo/gray``).
-    """
+    """Return the known name that is most similar, as a whole or in its last part (``garay`` -> ``zoo/gray``)."""
     names = list(known)
     full = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     if full:
@@ -126,24 +119,24 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def split_tag(name: str) -> tuple[str, str | None]:
-    """Split a name from its tag: ``zoo/cic.small`` -> (``zoo/cic``, ``small``); the tag is None where there is none."""
+    """Split a name and its tag: ``zoo/cic.small`` -> (``zoo/cic``, ``small``); the tag is None if missing."""
     folder, slash, last = name.rpartition("/")
     base, dot, tag = last.partition(".")
     return f"{folder}{slash}{base}", tag if dot else None
 
 
 def refuse_shadow(package: str) -> None:
-    """Refuse to go on where a folder or file of the user's hides one of our packages (``zoo``, ``protocols``).
+    """Raise if a folder or file of the user hides one of our packages (``zoo``, ``protocols``).
 
-    Python looks into the current folder first (``python -m colorbench``, or PYTHONPATH), and the names are common.
+    Python may search the current folder first (``python -m colorbench``, or PYTHONPATH), and the names are common.
 
     Raises:
-        UserError: naming the folder in the way.
+        UserError: naming the folder or file.
     """
     ours = Path(__file__).resolve().parent.parent / package
     spec = find_spec(package)
     if spec is None or spec.origin is None:
-        return  # not there at all: the import itself says so
+        return  # not found: the import itself raises the error
     found = Path(spec.origin).resolve()
     if found.parent != ours:
         in_the_way = found.parent if found.name == "__init__.py" else found
@@ -155,7 +148,7 @@ def refuse_shadow(package: str) -> None:
 
 
 def _package(point: EntryPoint) -> tuple[str, str]:
-    """Return the normalized name and the version of the package that brings an entry point."""
+    """Return the normalized name and the version of an entry point's package."""
     if point.dist is None:
         return "unknown", ""
     return re.sub(r"[-_.]+", "-", point.dist.name).lower(), point.dist.version
@@ -163,7 +156,7 @@ def _package(point: EntryPoint) -> tuple[str, str]:
 
 def _plugin(kind: Kind, point: EntryPoint, distribution: str, version: str) -> Plugin:
     prefix = distribution if distribution != OWN else "zoo" if kind == "models" else ""
-    # Commands are typed by hand, and `colorbench warm-colors/paint` is no word.
+    # Commands have no prefix, since they are typed by hand.
     name = f"{prefix}/{point.name}" if prefix and kind != "commands" else point.name
     problem = None
     if re.search(r"[/.:\s]", point.name):

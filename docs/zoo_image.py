@@ -1,6 +1,6 @@
-"""The image of zoo/README.md: the trained models on the packaged images, ``python docs/zoo_image.py``.
+"""The figure in zoo/README.md: trained models on the packaged images, ``python docs/zoo_image.py``.
 
-Six images and two details of them: only these may be passed on.
+It shows six images and two details, since only these may be redistributed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SIDE, GAP, HEAD = 176, 4, 26
 
 
 def square(image: Image.Image, left: float = 0.5, top: float = 0.5, share: float = 1.0) -> Image.Image:
-    """Return a square of an image, 256 pixels a side."""
+    """Return a square crop of an image, resized to 256 pixels."""
     side = round(min(image.size) * share)
     x, y = round((image.width - side) * left), round((image.height - side) * top)
     return image.crop((x, y, x + side, y + side)).resize((256, 256), Image.Resampling.BICUBIC)

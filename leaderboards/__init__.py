@@ -1,1 +1,1 @@
-"""Leaderboards: many records become one page that compares them fairly."""
+"""Leaderboards: an HTML page that compares many records."""

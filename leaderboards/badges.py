@@ -1,4 +1,4 @@
-"""Badges: what a reader must know about a record before trusting its numbers."""
+"""Badges on records: short warnings and facts about their trustworthiness."""
 
 from __future__ import annotations
 

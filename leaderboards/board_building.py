@@ -1,4 +1,4 @@
-"""Build the board from records: the groups of columns, the rows, and the content of each cell."""
+"""``build``: the leaderboard's data from records (groups of columns, rows, and the content of each cell)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Define the columns of a group and fill their cells.
+"""Columns of a group: their definition, and the content of their cells.
 
 The meaning of a column (title, unit, direction, form, whether models are ranked by it) is part of its identity. It is
 taken from the protocol if that is installed, otherwise from each record; records that disagree get separate columns.

@@ -1,4 +1,4 @@
-"""Build the files of a board from folders of records."""
+"""``build_files``: all files of a leaderboard from folders of records."""
 
 from __future__ import annotations
 

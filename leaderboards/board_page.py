@@ -1,4 +1,4 @@
-"""Render the page: board, plots and images as one self-contained HTML file without network access.
+"""Rendering of the page: table, plots and images as one self-contained HTML file without network access.
 
 All text passes jinja's escaping; the data for the script is JSON in which no tag can begin. The content security
 policy (CSP) permits only the page's own style and script, by hash, and embedded images.

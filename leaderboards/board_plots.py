@@ -1,4 +1,4 @@
-"""Draw the plots of a leaderboard: values with intervals, curves, and score against cost.
+"""Plots of a leaderboard: values with intervals, curves, and score against cost.
 
 They depend only on the content of the records (metrics and curves), not on the protocol.
 """

@@ -1,4 +1,4 @@
-"""Build the rows of a board: decide which records belong to one model, and collect its facts and badges."""
+"""Rows of the leaderboard: assignment of records to models, with facts and badges."""
 
 from __future__ import annotations
 

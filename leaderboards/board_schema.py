@@ -1,4 +1,4 @@
-"""Define the board as plain data: groups of columns, rows of models, cells; no images and no markup.
+"""Data classes of the leaderboard: groups of columns, rows of models, cells; no images and no markup.
 
 A *group* is everything that records must share to be in one column: protocol, version, resolved parameters, images (by
 content) and gray policy. A *column* is one metric of a group. A *row* is one model with one set of weights, one version

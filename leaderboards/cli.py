@@ -1,4 +1,4 @@
-"""``colorbench leaderboard``: build one page from many records.
+"""``colorbench leaderboard`` and ``colorbench view``: build and show a leaderboard.
 
 colorbench leaderboard build runs/ -o board.html
 colorbench leaderboard build runs/ reference -o board.html      # with the shipped records

@@ -1,4 +1,4 @@
-"""Check the differences from baselines that records store: recompute them from the rows of both models."""
+"""Check of the stored differences from baselines, by recomputation from the rows of both models."""
 
 from __future__ import annotations
 

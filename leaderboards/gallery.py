@@ -1,4 +1,4 @@
-"""Build the gallery: the same images across models, with ground truth and gray, as small images inside the page.
+"""The gallery: the same images across models, with ground truth and gray, embedded in the page.
 
 The images are the WebP thumbnails that runs save (24 images that are the same for every model, and the best and worst
 of each metric) or, for ``large``, the saved predictions. See ``saved_images`` for how files are checked.

@@ -1,4 +1,4 @@
-"""The board of everything in some folders, in a browser on this machine, built again as results arrive."""
+"""``colorbench view``: a local web server for the leaderboard of some folders, updated as results arrive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from colorbench.errors import UserError
 from leaderboards.board_files import build_files
 
 PERIOD = 3000
-"""Milliseconds between two looks of the page for new results."""
+"""Milliseconds between two checks of the page for new results."""
 SCRIPT = f"""<script>
 (() => {{
   let shown = null;
@@ -31,7 +31,7 @@ SCRIPT = f"""<script>
 
 
 class LiveBoard:
-    """A board that is built when it is asked for and something has changed."""
+    """A leaderboard that is built on request if something has changed."""
 
     def __init__(self, folders: Sequence[Path], *, title: str = "Colorization leaderboard") -> None:
         self.folders, self.title = list(folders), title
@@ -45,12 +45,12 @@ class LiveBoard:
             try:
                 status = path.stat()
             except OSError:
-                continue  # removed since it was listed
+                continue  # removed after it was listed
             known.update(f"{path} {status.st_mtime_ns} {status.st_size}\n".encode(errors="surrogateescape"))
         return known.hexdigest()[:16]
 
     def page(self) -> bytes:
-        """Return the page; where there is nothing to show yet, one that says so."""
+        """Return the page, or a page with a message if there is nothing to show yet."""
         with self._lock:
             version = self.version()
             if self._built is None or self._built[0] != version:
@@ -65,7 +65,7 @@ class LiveBoard:
         with tempfile.TemporaryDirectory() as scratch:
             output = Path(scratch) / "board.html"
             try:
-                # One's own images on one's own machine: nothing is passed on.
+                # The user's own images may be shown on their own machine.
                 build_files(self.folders, output, title=self.title, embed_images=True)
             except UserError as error:
                 text = f"<h1>{html.escape(self.title)}</h1><p>No results yet: {html.escape(str(error))}</p>"
@@ -76,15 +76,16 @@ class LiveBoard:
 
 
 def server(board: LiveBoard, port: int) -> ThreadingHTTPServer:
-    """Return a server of the page on the loopback address; port 0 takes any that is free.
+    """Return a server of the page on the loopback address; port 0 chooses a free port.
 
     Raises:
-        UserError: where the port is taken.
+        UserError: if the port is in use.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            # Another site's page could ask under a name of its own that leads here: only our own names are answered.
+            # Another site could resolve its own name to this address (DNS rebinding), so only our own names are
+            # answered.
             host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
             if host not in ("127.0.0.1", "localhost"):
                 return self._send(403, b"this server is for its own machine", "text/plain")
@@ -103,7 +104,7 @@ def server(board: LiveBoard, port: int) -> ThreadingHTTPServer:
             self.wfile.write(body)
 
         def log_message(self, format: str, *arguments: object) -> None:
-            """Say nothing: a line every few seconds tells nobody anything."""
+            """Do nothing, since a line every few seconds is not useful."""
 
     try:
         return ThreadingHTTPServer(("127.0.0.1", port), Handler)

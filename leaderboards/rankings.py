@@ -1,4 +1,4 @@
-"""Compare the models of a group by their rows: ranks, differences from baselines, minimal detectable effect."""
+"""Comparison of the models of a group by their rows: ranks, differences from baselines, minimal detectable effect."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check whether a record is consistent with itself and with the installed protocol; otherwise it is excluded.
+"""Check that a record is consistent with itself and with the installed protocol; otherwise it is excluded.
 
 Records of other submitters are not consulted, so no record can affect another one. Every value, interval and n is
 recomputed from the rows, with absolute tolerances.

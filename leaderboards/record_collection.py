@@ -1,4 +1,4 @@
-"""Collect records below the given paths. Each is read as untrusted data.
+"""``collect``: search for records below given paths, and their reading as untrusted data.
 
 A record that is unreadable or contradicts its own rows is excluded and named; other records are not affected.
 """

@@ -1,4 +1,4 @@
-"""Read the saved images of records as untrusted files, and decide which of them is the ground truth.
+"""Reading of saved images of records as untrusted files, and decision which of them is the ground truth.
 
 Each file is opened as an image of a known format and size. It is ignored if it is anything else, or if it is not the
 file that the record was made with.

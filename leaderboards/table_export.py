@@ -1,4 +1,4 @@
-"""Export the board as tables: CSV (one line per number), Markdown and LaTeX (one table per group)."""
+"""Export of the leaderboard as tables: CSV (one line per number), Markdown and LaTeX (one table per group)."""
 
 from __future__ import annotations
 

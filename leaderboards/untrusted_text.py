@@ -1,4 +1,4 @@
-"""Format untrusted text and numbers for display: short, printable, and never markup."""
+"""Formatting of untrusted text and numbers for display: short, printable, and never markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What presets of published evaluations are made of."""
+"""Helpers to define presets of published evaluations."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from colorbench.results import PresetSource
 
 
 class Preset(NamedTuple):
-    """Parameters, and whose they are."""
+    """Parameters of a preset, and their source."""
 
     parameters: Mapping[str, Any]
     source: PresetSource
 
 
 def tabled(model: str, images: str, figures: str, where: str = "tabled by DDColor, ICCV 2023") -> str:
-    """Return figures "FID CF ΔCF PSNR" of a table in a sentence."""
+    """Format values "FID CF ΔCF PSNR" of a table as a sentence."""
     fid, cf, delta, psnr = figures.split()
     return f"{model} on {images}: FID {fid}, CF {cf}, ΔCF {delta}, PSNR {psnr} ({where})"

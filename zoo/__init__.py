@@ -1,1 +1,1 @@
-"""The reference models, one package a family."""
+"""The included models, one package per family."""

@@ -1,4 +1,4 @@
-"""The forms in which the public functions take their arguments."""
+"""Conversion of the arguments of the public functions (models, protocols, data, images)."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from colorbench.evaluation import DatasetProtocol, ImageProtocol
 from colorbench.models import LoadedModel
 
 Model = str | LoadedModel | type | object
-"""A name, what ``load_model`` returned, or a model's object or class."""
+"""A name, a result of ``load_model``, or a model object or class."""
 Protocol = str | ImageProtocol | DatasetProtocol | type
-"""A name, with a preset or not (``auc@cic2016``), or a protocol's object or class."""
+"""A name, optionally with a preset (``auc@cic2016``), or a protocol object or class."""
 Data = Dataset | os.PathLike[str] | str | None
-"""A dataset, a folder or another source that ``open_dataset`` takes; None: the packaged images."""
+"""A dataset, a folder or another source for ``open_dataset``; None for the packaged images."""
 
 
 def as_dataset(data: Data) -> Dataset:
-    """Return a dataset, opened where its folder or name is given.
+    """Return a dataset, opening a folder or name.
 
     Raises:
-        UserError: for what is neither.
+        UserError: for other types.
     """
     if isinstance(data, Dataset):
         return data
@@ -38,10 +38,10 @@ def as_dataset(data: Data) -> Dataset:
 
 
 def as_roles(data: Data | Mapping[str, Data], roles: Mapping[str, Data]) -> dict[str, Dataset]:
-    """Return a dataset per role; data without a role get the role ``test``.
+    """Return a dataset per role; data without a role have the role ``test``.
 
     Raises:
-        UserError: for a role that is given twice, and where there is none for ``test``.
+        UserError: for a role given twice, or without data for ``test``.
     """
     given = dict(data) if isinstance(data, Mapping) else {"test": data} if data is not None or not roles else {}
     if twice := sorted(set(given) & set(roles)):
@@ -55,10 +55,10 @@ def as_roles(data: Data | Mapping[str, Data], roles: Mapping[str, Data]) -> dict
 def by_protocol(
     parameters: Mapping[str, Any], protocols: Sequence[str | ImageProtocol | DatasetProtocol]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return parameters per protocol; those without a protocol's name belong to the only one.
+    """Return parameters per protocol; those without a protocol's name belong to the only protocol.
 
     Raises:
-        UserError: for parameters that do not say which of several protocols.
+        UserError: for parameters that do not name one of several protocols.
     """
     names = [one if isinstance(one, str) else one.spec.name for one in protocols]
     known = {*names, *(name.partition("@")[0] for name in names)}
@@ -77,7 +77,7 @@ def as_pixels(image: Image.Image | np.ndarray | Path | str) -> tuple[str, np.nda
     """Return the name of an image and its pixels, (H, W, 3) uint8 sRGB, upright.
 
     Raises:
-        UserError: for a file that cannot be read, and an array of another shape or type.
+        UserError: for an unreadable file, or an array of another shape or type.
     """
     try:
         if isinstance(image, str | Path):

@@ -1,4 +1,4 @@
-"""Errors that name arguments of Python in place of flags, and messages through logging."""
+"""Adaptation of errors to Python (names of arguments instead of flags), and messages through logging."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ ARGUMENTS = {
     "--metric": "metrics",
     "--list": "list_file",
 }
-"""Where an argument in Python is not called as the flag is."""
+"""Text about flags -> text about Python arguments, where names differ."""
 
 
 class LogProgress(NullProgress):
-    """Messages of a run go to the logger ``colorbench``."""
+    """Progress listener that sends messages to the logger ``colorbench``."""
 
     def message(self, line: str) -> None:
         """Log one message."""
@@ -38,7 +38,7 @@ class LogProgress(NullProgress):
 
 
 def names_arguments(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Let errors name arguments of Python where they name flags of the command line."""
+    """Decorate a function so that its errors name Python arguments instead of command-line flags."""
 
     @functools.wraps(function)
     def called(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
@@ -52,7 +52,7 @@ def names_arguments(function: Callable[Parameters, Result]) -> Callable[Paramete
 
 
 def rename_flags(error: UserError) -> None:
-    """Write arguments of Python for the flags that an error names."""
+    """Replace flags in an error by Python arguments."""
 
     def renamed(text: str) -> str:
         for flag, argument in ARGUMENTS.items():

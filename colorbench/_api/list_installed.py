@@ -1,4 +1,4 @@
-"""What is installed, by name; no torch is imported for it."""
+"""``list_models``, ``list_protocols`` and ``list_datasets``, which import no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def list_models(pattern: str = "*") -> list[str]:
     """Return the names of installed models, one per tag.
 
     Args:
-        pattern: only names that match, such as ``zoo/*`` or ``*.untrained``.
+        pattern: pattern that names must match, such as ``zoo/*`` or ``*.untrained``.
     """
     return [row["name"] for row in listed("models") if fnmatchcase(row["name"], pattern)]
 
@@ -21,7 +21,7 @@ def list_protocols(pattern: str = "*") -> list[str]:
     """Return the names of installed protocols.
 
     Args:
-        pattern: only names that match.
+        pattern: pattern that names must match.
     """
     return [plugin.name for plugin in registered("protocols") if fnmatchcase(plugin.name, pattern)]
 
@@ -30,7 +30,7 @@ def list_datasets(pattern: str = "*") -> list[str]:
     """Return the names of datasets that need no folder.
 
     Args:
-        pattern: only names that match.
+        pattern: pattern that names must match.
     """
     from colorbench.data.sources.packaged import SAMPLES
 

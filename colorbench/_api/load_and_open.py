@@ -1,4 +1,4 @@
-"""Models and datasets, opened by name."""
+"""``load_model`` and ``open_dataset``."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def load_model(
     weights: Path | str | None = None,
     device: str | None = None,
 ) -> LoadedModel:
-    """Load a model by name, or wrap one that exists.
+    """Load a model by name, or wrap a model object.
 
     Args:
         model: as for ``run``.
         decode: ``annealed-mean``, ``mean`` or ``mode``, for models that predict a distribution.
-        temperature: of the annealed mean.
-        weights: a file to load in place of the model's own weights.
-        device: where the model's tensors go; None: they stay.
+        temperature: temperature of the annealed mean.
+        weights: a weights file that replaces the model's own weights.
+        device: device for the model's tensors; None: they are not moved.
 
     Returns:
-        The model under its full name, with its card.
+        The model with its full name and card.
 
     Raises:
-        UserError: for an unknown name, tag, option, decoding or file, and for a plugin that is broken.
+        UserError: for an unknown name, tag, option, decoding or file, or a broken plugin.
     """
     file = None if weights is None else Path(weights)
     position = None if device is None else device_of(device)
@@ -45,18 +45,19 @@ def load_model(
 def open_dataset(
     spec: Path | str | None = None, *, list_file: Path | str | None = None, labels: Path | str | None = None
 ) -> Dataset:
-    """Open a dataset; only names, sizes and times of files are read.
+    """Open a dataset from names, sizes and times of files only.
 
     Args:
-        spec: a folder of images, or ``samples`` (None too): the packaged images. Folders of equal depth are classes.
-        list_file: only the images that this file names, one per line, a class index behind each or not.
+        spec: a folder of images, or ``samples`` or None for the packaged images. If every image is in a subfolder, the
+            subfolders are classes.
+        list_file: file that lists the images to use, one per line, optionally with a class index.
         labels: a ``.csv`` with the columns ``file`` and ``class_index``.
 
     Returns:
-        The dataset, its samples sorted by id; ``remarks`` tell what was ignored.
+        The dataset, sorted by id; ``remarks`` lists ignored files.
 
     Raises:
-        UserError: for what is missing, empty, or does not match.
+        UserError: for files that are missing, empty, or do not match.
     """
     listed, table = (None if one is None else Path(one) for one in (list_file, labels))
     return open_source(spec, list_file=listed, labels=table)

@@ -1,4 +1,4 @@
-"""Predictions of a model without any protocol, of a dataset and of one image."""
+"""``predict`` and ``colorize``: predictions of a model without any protocol."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def predict(
     """Colorize the images of a dataset, without any protocol.
 
     Args:
-        model: a name, what ``load_model`` returned, or a model's object or class, as ``run`` takes it.
-        data: a ``Dataset``, a folder, or another source that ``open_dataset`` takes; None: the packaged images.
-        preprocessing: from file to the image that the model sees: ``squash256``, ``center256``, ``native``; any size.
-        decode: ``annealed-mean``, ``mean`` or ``mode``, where the model predicts a distribution.
-        temperature: of the annealed mean.
-        gray_policy: ``keep`` or ``drop`` images that have no color themselves.
+        model: a name, a result of ``load_model``, or a model object or class, as for ``run``.
+        data: a ``Dataset``, a folder, or another source for ``open_dataset``; None for the packaged images.
+        preprocessing: preprocessing of the images: ``squash256``, ``center256``, ``native``; other sizes are possible.
+        decode: ``annealed-mean``, ``mean`` or ``mode``, if the model predicts a distribution.
+        temperature: temperature of the annealed mean.
+        gray_policy: ``keep`` or ``drop`` images without color.
         limit: colorize this many images, a fixed random subset.
-        seed: of models that draw their colors at random.
+        seed: seed of stochastic models.
         batch_size: largest number of images in a batch.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses a GPU if available.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        threads: of the CPU for the model; None: as torch chooses.
-        workers: threads that decode images; None: one per core, at most 8.
+        threads: CPU threads for the model; None for torch's default.
+        workers: decoding threads; None for one per core, at most 8.
 
     Returns:
         An iterator of batches, in the dataset's order: ``prediction.ids``, ``prediction.rgb8`` (N, 3, H, W) uint8,
-        ``prediction.ab`` (N, 2, H, W), and the original in ``prediction.truth``. Images that cannot be read are left
-        out, and named to the logger ``colorbench``.
+        ``prediction.ab`` (N, 2, H, W), and the original in ``prediction.truth``. Unreadable images are left out and
+        reported to the logger ``colorbench``.
 
     Raises:
-        UserError: for anything that the caller can fix.
+        UserError: for errors that the caller can fix.
         RunError: while iterating, for a model that fails.
 
     Example:
@@ -104,21 +104,21 @@ def colorize(
 ) -> Image.Image:
     """Colorize one image at its full size.
 
-    The output has the lightness of the image; only the colors come from the model, which gets a small copy.
+    The output has the lightness of the image; only the colors come from the model, which receives a small copy.
 
     Args:
         image: a path, a Pillow image, or an array of uint8, (H, W) gray or (H, W, 3) sRGB.
-        model: a name, what ``load_model`` returned, or a model's object or class, as ``run`` takes it.
-        decode: ``annealed-mean``, ``mean`` or ``mode``, where the model predicts a distribution.
-        temperature: of the annealed mean.
-        seed: of models that draw their colors at random.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
+        model: a name, a result of ``load_model``, or a model object or class, as for ``run``.
+        decode: ``annealed-mean``, ``mean`` or ``mode``, if the model predicts a distribution.
+        temperature: temperature of the annealed mean.
+        seed: seed of stochastic models.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses a GPU if available.
 
     Returns:
         The colorized image, (H, W) RGB, upright.
 
     Raises:
-        UserError: for an image that cannot be read, or an array of another shape or type.
+        UserError: for an unreadable image, or an array of another shape or type.
         RunError: for a model that fails.
     """
     position = device_of(device)

@@ -1,4 +1,4 @@
-"""Records: read, compared, verified."""
+"""``compare``, ``verify`` and ``read_record``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def compare(
     allow_unstable: bool = False,
     output: Path | str = "runs",
 ) -> Comparison:
-    """Compare records pair by pair on the same images.
+    """Compare records in pairs on the same images.
 
     Args:
         records: two or more, or one list: names of models with results in ``output`` (``"zoo/cic"``), models that
@@ -53,7 +53,7 @@ def compare(
         Differences with confidence intervals, p values adjusted by Holm, and rank intervals.
 
     Raises:
-        UserError: for fewer than two, and for records that cannot be compared.
+        UserError: for fewer than two records, or records that cannot be compared.
     """
     if len(records) == 1 and isinstance(records[0], list | tuple):
         records = tuple(records[0])
@@ -90,7 +90,7 @@ def verify(
     device: str = "auto",
     output: Path | str = "runs",
 ) -> Verification:
-    """Check that a record's numbers follow from what it stores.
+    """Verify a record: recompute its numbers from the stored data.
 
     Args:
         record: its folder, a folder above it, what ``run`` returned, or a model with results in ``output`` (its name
@@ -105,10 +105,10 @@ def verify(
         output: folder of the records, where a model or a record is given and not its folder.
 
     Returns:
-        Every check with its outcome; ``holds`` is true where none fails.
+        All checks with their outcomes; ``holds`` is true if none failed.
 
     Raises:
-        UserError: where there is no record. What is wrong with a record is a check that fails.
+        UserError: if there is no record. Faults of a record are failed checks.
     """
     path = _place(record, Path(output))
     source = data if data is None or isinstance(data, str | Dataset) else Path(data)
@@ -129,7 +129,7 @@ def read_record(folder: Path | str) -> Record:
         folder: the record's folder, or the path of its ``record.json``.
 
     Raises:
-        UserError: where there is none, or it is none of this version.
+        UserError: for a missing or invalid record, or another schema version.
     """
     path = Path(folder)
     return read_stored(path.parent if path.name == "record.json" else path)

@@ -1,4 +1,4 @@
-"""``colorbench.run``."""
+"""``colorbench.run``: evaluation of models under protocols."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from colorbench.results.records import Records
 
 
 class RunOptions(TypedDict, total=False):
-    """Options of ``run``, for type checkers: one list for its three forms."""
+    """Options of ``run``, for the type annotations of its three overloads."""
 
     roles: Mapping[str, Data] | None
     parameters: Mapping[str, Any] | None
@@ -89,31 +89,31 @@ def run(
     """Evaluate models under protocols, in one pass over the images.
 
     Args:
-        models: one model or a list. A model is a name, with options or not (``"zoo/cic[decode=mode]"``), what
-            ``load_model`` returned, or an object or class with a ``card`` and ``colorize`` or ``colorize_batch``
-            (or an ``nn.Module`` with a ``card``).
-        protocols: one protocol or a list. A protocol is a name, with a preset or not (``"auc@cic2016"``), or an
+        models: one model or a list. A model is a name, optionally with options (``"zoo/cic[decode=mode]"``), a result
+            of ``load_model``, or an object or class with a ``card`` and ``colorize`` or ``colorize_batch`` (or an
+            ``nn.Module`` with a ``card``).
+        protocols: one protocol or a list. A protocol is a name, optionally with a preset (``"auc@cic2016"``), or an
             object or class with a ``spec`` and ``resolve`` or ``evaluate``.
-        data: a ``Dataset``, a folder, or another source that ``open_dataset`` takes; None: the packaged images. A
-            mapping gives a dataset per role: ``{"train": "images/train", "test": "images/val"}``.
+        data: a ``Dataset``, a folder, or another source for ``open_dataset``; None for the packaged images. A mapping
+            gives a dataset per role: ``{"train": "images/train", "test": "images/val"}``.
         roles: datasets of further roles, for protocols that train: ``{"train": "images/train"}``.
-        parameters: of the one protocol (``{"prior": "prior.npy"}``); of several protocols one mapping per name
-            (``{"auc": {"prior": "prior.npy"}}``).
-        decode: ``annealed-mean``, ``mean`` or ``mode``, of the one model, where it predicts a distribution.
-        temperature: of the annealed mean.
-        gray_policy: ``keep`` or ``drop`` images that have no color themselves.
+        parameters: parameters of a single protocol (``{"prior": "prior.npy"}``); for several protocols one mapping per
+            name (``{"auc": {"prior": "prior.npy"}}``).
+        decode: ``annealed-mean``, ``mean`` or ``mode``, for a single model that predicts a distribution.
+        temperature: temperature of the annealed mean.
+        gray_policy: ``keep`` or ``drop`` images without color.
         limit: evaluate this many images, a fixed random subset.
-        seed: of models that draw their colors at random.
+        seed: seed of stochastic models.
         batch_size: largest number of images in a batch.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses a GPU if available.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        threads: of the CPU for the model; None: as torch chooses.
-        workers: threads that decode images; None: one per core, at most 8.
-        save: images to keep: ``none``, ``gallery`` (a few thumbnails) or ``predictions`` (all).
-        output: folder of the records.
+        threads: CPU threads for the model; None for torch's default.
+        workers: decoding threads; None for one per core, at most 8.
+        save: images to save: ``none``, ``gallery`` (a few thumbnails) or ``predictions`` (all).
+        output: output folder of the records.
         baselines: whether gray, constant and ground truth are evaluated in the same pass.
         resume: whether finished records are read and unfinished runs continued.
-        listener: is told of progress; None: messages go to the logger ``colorbench``.
+        listener: progress listener; None: messages go to the logger ``colorbench``.
 
     Returns:
         The record, for one model and one protocol. A list of records (``Records``, which has ``to_dataframe()``) if
@@ -121,7 +121,7 @@ def run(
         only where they are named.
 
     Raises:
-        UserError: for anything that the caller can fix.
+        UserError: for errors that the caller can fix.
         RunError: if a run failed; finished shards are kept.
 
     Example:

@@ -1,4 +1,4 @@
-"""``colorbench.score``: stored predictions against ground truth."""
+"""``colorbench.score``: scoring of stored predictions against ground truth."""
 
 from __future__ import annotations
 
@@ -59,19 +59,19 @@ def score(
     Args:
         predictions: folder of color images, one for every image of the ground truth, under the same relative path;
             the suffix may differ.
-        ground_truth: a folder, a ``Dataset``, or another source that ``open_dataset`` takes.
+        ground_truth: a folder, a ``Dataset``, or another source for ``open_dataset``.
         protocols: one protocol or a list, as for ``run``.
-        parameters: of the protocol, as for ``run``: ``{"preprocessing": "native"}``.
-        gray_policy: ``keep`` or ``drop`` images that have no color themselves.
+        parameters: parameters of the protocol, as for ``run``: ``{"preprocessing": "native"}``.
+        gray_policy: ``keep`` or ``drop`` images without color.
         limit: evaluate this many images, a fixed random subset.
-        output: folder for the results, with scores per image; None: they are only returned.
-        listener: is told of progress; None: messages go to the logger ``colorbench``.
+        output: output folder of the results with scores per image; None: they are only returned.
+        listener: progress listener; None: messages go to the logger ``colorbench``.
 
     Returns:
         The record; a list of records if ``protocols`` is a list.
 
     Raises:
-        UserError: for predictions that cannot be those of the images, and for anything else that the caller can fix.
+        UserError: for predictions that do not fit the images, and other errors that the caller can fix.
         RunError: for missing or unreadable predictions.
 
     Example:
@@ -110,7 +110,7 @@ def scored(
     """Score a folder of predictions; see ``score``.
 
     Raises:
-        UserError: for protocols that need a model, and as ``run``.
+        UserError: as ``run``, and for protocols that need a model.
     """
     with tempfile.TemporaryDirectory(prefix="colorbench-score-") as scratch:
         config = RunConfig(

@@ -1,4 +1,4 @@
-"""The application: its options, and the verbs that ``verbs`` knows."""
+"""The typer application ``colorbench`` with its global options."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def check(
 
 
 def show(terminal: Console, report: CheckReport) -> None:
-    """Print a line for each check, its hint below it where it failed, and a summary."""
+    """Print a line for each check, with a hint if it failed, and a summary."""
     from rich.table import Table
     from rich.text import Text
 

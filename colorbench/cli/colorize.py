@@ -1,4 +1,4 @@
-"""``colorbench colorize``: colors for images at their full size, black-and-white ones too."""
+"""``colorbench colorize``: colorize images at their full size."""
 
 from __future__ import annotations
 
@@ -79,14 +79,14 @@ def targets(
     """Return the PNG of each image below ``output``; folders below a given folder are kept.
 
     Args:
-        images: files, whatever their suffix, and folders, of which ``data.walk`` takes the images.
+        images: files with any suffix, and folders, which are searched for images.
         output: a folder.
-        overwrite: whether files that are there are replaced.
-        say: is told what was ignored.
+        overwrite: whether existing files are replaced.
+        say: called with messages about ignored files.
 
     Raises:
-        UserError: for a path that is not there, an empty folder, two images with one target, an image that
-            would be replaced by its own result, and (without ``overwrite``) images that are there already.
+        UserError: for a missing path, an empty folder, two images with one target, an image that would be replaced by
+            its own result, and (without ``overwrite``) existing targets.
     """
     from colorbench.data.folder_walk import check_name, walk
 
@@ -98,7 +98,7 @@ def targets(
             if (remark := contents.remark()) is not None:
                 say(f"{given}: {remark}")
             if output.resolve() != given.resolve():
-                # Results that lie below the folder they were made from are no images to colorize.
+                # Results below the input folder are not colorized again.
                 found = [path for path in found if not path.resolve().is_relative_to(output.resolve())]
             if not found:
                 raise UserError("no images in this folder", where=str(given), hint=remark or "give another")
@@ -124,7 +124,7 @@ def targets(
 
 
 def write_png(path: Path, rgb: ndarray) -> None:
-    """Write (H, W, 3) uint8; the file is whole or not there."""
+    """Write an image (H, W, 3) uint8 as PNG, atomically."""
     import io
 
     from PIL import Image

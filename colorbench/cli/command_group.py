@@ -1,4 +1,4 @@
-"""The verbs: their names, where each lives, and what happens when one fails."""
+"""The verbs of the command line: their modules, lazy loading, and handling of errors."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from colorbench.errors import RunError, UserError
 from colorbench.registry import OWN, Plugin, registered
 
 DEBUG = "colorbench.debug"
-"""Key in the context's ``meta``: whether errors show their traceback."""
+"""Key in the context's ``meta``: whether errors are shown with a traceback."""
 
 
 class Verb(NamedTuple):
-    """Where a verb is, and the line that the overview shows without loading it."""
+    """Module and function of a verb, and its summary for the overview."""
 
     module: str
     function: str
@@ -45,15 +45,15 @@ VERBS = {
     ),
     "check": Verb("colorbench.cli.check", "check", "Check that a model, protocol or dataset conforms to colorbench."),
 }
-"""Each summary is the first line of the verb's own help (a test holds them together)."""
+"""Each summary equals the first line of the verb's help (checked by a test)."""
 OWN_PLUGINS = {
     "leaderboard": "Build an HTML leaderboard.",
     "view": "Show the leaderboard of a folder in a browser, and keep it up to date.",
     "study": "Human evaluation (real vs. fake): build, serve, analyze, power.",
 }
-"""Summaries of the verbs that our own wings bring by the same door as any package."""
+"""Summaries of verbs by included packages, which are found through entry points like those of other packages."""
 
-# What a disk says when it cannot be written: the user's to fix, whatever call met it.
+# Error codes of a disk that cannot be written, which the user can fix.
 DISK_TROUBLE = {
     errno.ENOSPC: "free disk space, then run the same command to resume",
     errno.EDQUOT: "free some of your quota, then run the same command to resume",
@@ -65,27 +65,27 @@ DISK_TROUBLE = {
 
 
 def plugin_verbs() -> dict[str, Plugin]:
-    """Return the verbs that installed packages bring, by name; a built-in name is never replaced."""
+    """Return the verbs of installed packages by name; built-in names are never replaced."""
     return {plugin.name: plugin for plugin in registered("commands") if plugin.name not in VERBS}
 
 
 def plugin_summary(plugin: Plugin) -> str:
-    """Return the overview's line for a verb that a package brings; nothing is imported for it."""
+    """Return the summary of a verb of a package, without importing it."""
     own = OWN_PLUGINS.get(plugin.name) if plugin.distribution == OWN else None
     return own or f"(from package {plugin.distribution})"
 
 
 class VerbGroup(TyperGroup):
-    """Lists verbs without importing them, and says errors in one line."""
+    """Command group that lists verbs without importing them, and reports errors in one line."""
 
-    # The command and context classes of typer moved between releases, so they are named Any here.
+    # The command and context classes of typer moved between releases, so they are typed as Any.
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the verbs, our own first."""
+        """Return the names of the verbs, built-in ones first."""
         return [*VERBS, *sorted(plugin_verbs())]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Import one verb."""
+        """Import one verb and return its command."""
         if cmd_name in VERBS:
             verb = VERBS[cmd_name]
             return as_command(getattr(import_module(verb.module), verb.function), cmd_name)
@@ -93,14 +93,14 @@ class VerbGroup(TyperGroup):
         return None if plugin is None else as_command(plugin.load(), cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the overview, from the summaries alone."""
+        """Write the overview from the summaries."""
         rows = [(name, verb.summary) for name, verb in VERBS.items()]
         rows += [(name, plugin_summary(plugin)) for name, plugin in sorted(plugin_verbs().items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find a verb; an unknown one suggests the nearest."""
+        """Find a verb; the error for an unknown one suggests the most similar."""
         names = self.list_commands(ctx)
         if args[:1] == ["help"]:  # what many type first
             if len(args) == 1:
@@ -116,7 +116,7 @@ class VerbGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a verb; what a user can fix ends in one line on standard error, everything else in its traceback."""
+        """Run a verb; errors that a user can fix end in one line on standard error, all others in a traceback."""
         try:
             return super().invoke(ctx)
         except UserError as error:
@@ -132,7 +132,7 @@ class VerbGroup(TyperGroup):
 
 
 def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
-    """Return a typer command from a function, from an app of several, or as it is."""
+    """Return a typer command for a function, an app, or a command."""
     if isinstance(verb, typer.Typer):
         return typer.main.get_command(verb)
     if hasattr(verb, "make_context"):
@@ -143,14 +143,14 @@ def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
 
 
 def sentence(error: UserError) -> str:
-    """Return what happened, where, and a hint as a separate sentence."""
+    """Format an error: what happened, where, and a hint as a separate sentence."""
     if error.hint is None:
         return str(error)
     return f"{str(error).removesuffix(error.hint)}{error.hint[0].upper()}{error.hint[1:]}"
 
 
 def report(ctx: Any, line: str, code: int, label: str = "error: ") -> typer.Exit:
-    """Print ``line`` on standard error, under its traceback where ``--debug`` was given; return the exit to raise."""
+    """Print ``line`` on standard error, with ``--debug`` below the traceback; return the exit to raise."""
     if ctx.meta.get(DEBUG):
         traceback.print_exc()
     print(f"{label}{' '.join(line.split())}", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""``colorbench compare``: which differences between records are real."""
+"""``colorbench compare``: significance tests of differences between records."""
 
 from __future__ import annotations
 

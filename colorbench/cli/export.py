@@ -1,4 +1,4 @@
-"""``colorbench export``: a network as an ONNX file."""
+"""``colorbench export``: write a network as an ONNX file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``colorbench inputs``: gray images for another program, and a manifest."""
+"""``colorbench inputs``: write gray images and a manifest for another program."""
 
 from __future__ import annotations
 

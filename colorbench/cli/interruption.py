@@ -1,8 +1,8 @@
-"""Ctrl-C: one line and exit code 130, at any moment.
+"""Handling of Ctrl-C: one line and exit code 130, at any time.
 
-The process ends at once, and nothing is unwound: an exception would be lost in a callback of a library, wait for
-threads at work, or meet torch's threads while the interpreter is taken apart (SIGABRT). Nothing is lost by it either,
-since everything that colorbench writes is whole or not there, as after a kill.
+The process ends immediately, without unwinding: an exception could be lost in a callback of a library, wait for
+threads, or collide with torch's threads during the interpreter's shutdown (SIGABRT). No results are lost, since
+colorbench writes all files atomically.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _message = "nothing was left half done"
 
 
 def tell_when_interrupted(message: str) -> None:
-    """Set the message about finished work that an interruption prints from now on."""
+    """Set the message about finished work that is printed on interruption."""
     global _message
     _message = message
 
@@ -37,7 +37,7 @@ def current_message() -> str:
 def exit_on_interrupt() -> Iterator[None]:
     """End the process on Ctrl-C within this context; restore the former behavior afterwards.
 
-    Where interrupts are ignored (a shell's background jobs) or handled by somebody else, that is left as it is.
+    If interrupts are ignored (a shell's background jobs) or handled elsewhere, nothing is changed.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _in_main_thread():
         yield
@@ -45,7 +45,7 @@ def exit_on_interrupt() -> Iterator[None]:
     signal.signal(signal.SIGINT, _exit)
     try:
         yield
-    except KeyboardInterrupt:  # raised by a verb that has a handler of its own
+    except KeyboardInterrupt:  # raised by a verb with its own handler
         _exit(signal.SIGINT, None)
     except SystemExit as end:
         if end.code == INTERRUPTED:
@@ -57,13 +57,13 @@ def exit_on_interrupt() -> Iterator[None]:
 
 
 def _in_main_thread() -> bool:
-    """Return whether handlers can be set here: the main thread alone is interrupted."""
+    """Return whether handlers can be set here, which is possible only in the main thread."""
     return threading.current_thread() is threading.main_thread()
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one changes nothing
-    # Written past Python's buffers: the interrupted code may be in the middle of a print.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore a second interrupt
+    # Written without Python's buffers, since the interrupted code may be within a print.
     terminal = os.isatty(2)
     line = (
         f"{chr(10) + chr(27) + '[?25h' if terminal else ''}interrupted: {_message}\n"  # a progress bar hides the cursor
@@ -74,7 +74,7 @@ def _exit(signum: int, frame: FrameType | None) -> None:
 
 
 def _leave() -> None:
-    """End without the interpreter's clean-up, which waits for threads; what was printed is shown."""
+    """End the process without the interpreter's shutdown, which waits for threads, after flushing the output."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()

@@ -38,7 +38,7 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
 
 
 def datasets() -> list[dict[str, Any]]:
-    """List the packaged images, and the sets that are known by name (``NAME=DIR``)."""
+    """Return the packaged images and the named datasets (``NAME=DIR``)."""
     from colorbench.data import open_dataset
     from colorbench.data.named_datasets import listed_set
     from colorbench.data.sources.packaged import SAMPLES

@@ -1,4 +1,4 @@
-"""The entry point of the command line."""
+"""Entry point of the command line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 
 from colorbench.cli.interruption import exit_on_interrupt
 
-# Little is imported before Ctrl-C is handled, not even `typing`: it may come at any moment.
+# Little is imported before Ctrl-C is handled, not even `typing`, since it may come at any time.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,22 +22,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from colorbench.cli.application import app
 
         for stream in (sys.stdout, sys.stderr):
-            # A terminal that cannot show "Δ" gets "?" in its place, not a traceback at the end of a long run.
+            # A terminal without "Δ" shows "?" instead of a traceback at the end of a long run.
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
         try:
             app(args=None if arguments is None else [*arguments], prog_name="colorbench")
         finally:
-            if arguments is None:  # of this process alone: a caller of this function goes on printing
+            if arguments is None:  # only for the process itself: a caller of this function may continue to print
                 from colorbench.cli.standard_output import close_standard_output
 
                 close_standard_output()
 
 
 def _set_up_process() -> None:
-    """Set what costs a run a fifth of its CPU time; before numpy and torch are loaded, which read it once."""
-    # Idle threads of OpenMP and OpenBLAS spin, on the cores on which others decode and score.
+    """Set thread and memory options before numpy and torch read them; saves a fifth of a run's CPU time."""
+    # Idle threads of OpenMP and OpenBLAS would spin on the cores that decode and score.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-    # Imports make hundreds of thousands of objects that stay: collections while they grow find nothing.
+    # Imports create hundreds of thousands of permanent objects; collecting garbage meanwhile is useless.
     gc.set_threshold(50_000, 20, 20)

@@ -1,4 +1,4 @@
-"""``colorbench prior``: count the prior of the color bins on a set of images."""
+"""``colorbench prior``: estimate the color prior of a dataset."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def prior(
 def count(
     data: str, list_file: Path | None, limit: int | None, preprocessing: str, soft: bool, terminal: Console
 ) -> Prior:
-    """Count the prior of a dataset; every image weighs the same, gray ones too."""
+    """Count the color prior of a dataset, with equal weight for every image, including gray ones."""
     from time import perf_counter
 
     import torch
@@ -110,7 +110,7 @@ def count(
 
 
 def print_prior(terminal: Console, prior: Prior, path: Path) -> None:
-    """Print the commonest bins, how even the prior is, and where it lies."""
+    """Print the most frequent bins, the entropy, and the file of a prior."""
     import numpy as np
     from rich.table import Table
 

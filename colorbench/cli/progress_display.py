@@ -1,4 +1,4 @@
-"""Show progress: a bar with speed and remaining time on a terminal, a few plain lines elsewhere."""
+"""Progress display: a bar with speed and remaining time on a terminal, otherwise a few plain lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 
 class TransientBar:
-    """Show a bar with a status text and the remaining time, if ``console`` is a terminal.
+    """A bar with a status text and the remaining time, if ``console`` is a terminal.
 
     It is a context manager that removes the bar at the end, so that tables and errors are printed without it.
     """
@@ -21,8 +21,8 @@ class TransientBar:
         """Set up the bar.
 
         Args:
-            console: where it is drawn.
-            quiet: no bar.
+            console: console on which it is drawn.
+            quiet: show no bar.
             speed_period: seconds over which the speed is averaged to estimate the remaining time.
         """
         self.console = console
@@ -53,11 +53,11 @@ class TransientBar:
 
 
 LOG_PERIOD = 30.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress without a terminal."""
 
 
 class ProgressBar(TransientBar):
-    """Show the progress of a run: a bar on a terminal, elsewhere a line every half minute."""
+    """Progress of a run: a bar on a terminal, otherwise a line every half minute."""
 
     def __init__(self, console: Console, *, quiet: bool = False) -> None:
         """Set up the bar; ``quiet``: neither bar nor lines nor messages."""
@@ -68,7 +68,7 @@ class ProgressBar(TransientBar):
         self._told = time.monotonic()
 
     def message(self, text: str) -> None:
-        """Print one line for people, unless they asked for none."""
+        """Print one line unless ``quiet``."""
         if not self._quiet:
             super().message(text)
 
@@ -97,7 +97,7 @@ _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")
 
 
 class TrainingProgress(TransientBar):
-    """Show the progress of a training run."""
+    """Progress of a training."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         """Set up the bar; ``quiet``: no bar, for all but the first of several processes."""

@@ -1,4 +1,4 @@
-"""``colorbench show RECORD``: what a record holds, and which part of its fingerprint is another now."""
+"""``colorbench show RECORD``: contents of a record, and changed parts of its fingerprint."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def record_position(name: str) -> Path | None:
-    """Return the folder of the record that a path names; None where it names none."""
+    """Return the folder of the record at a path; None if there is none."""
     path = Path(name)
     if path.name == "record.json" and path.is_file():
         return path.parent
@@ -24,10 +24,10 @@ def record_position(name: str) -> Path | None:
 
 
 def describe_record(folder: Path) -> dict[str, Any]:
-    """Return what a record holds, by heading.
+    """Return the contents of a record by heading.
 
     Raises:
-        UserError: where it cannot be read.
+        UserError: if it cannot be read.
     """
     from colorbench.evaluation import name_with_preset
     from colorbench.results import read_record
@@ -48,7 +48,7 @@ def describe_record(folder: Path) -> dict[str, Any]:
 
 
 def _value(metric: Metric) -> str:
-    """Format a value with its unit and interval, as tables show it."""
+    """Format a metric's value with unit and interval, as in tables."""
     from colorbench.reporting import format_number
     from colorbench.reporting.number_formatting import interval
 
@@ -57,7 +57,7 @@ def _value(metric: Metric) -> str:
 
 
 def reuse(folder: Path, record: Record) -> Iterator[str]:
-    """Yield, in lines, whether a run of the same command would reuse the record, and what differs where not."""
+    """Yield lines on whether a run of the same command would reuse the record, and otherwise on the differences."""
     from colorbench.evaluation import RunDirectory
     from colorbench.evaluation.record_reuse import differences, made_here
 
@@ -75,7 +75,7 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
     unknown: list[str] = []
     name = record.model.name
     if ":" in name and not own:
-        # Nothing that a stranger's record names is run.
+        # Nothing that an untrusted record names is run.
         unknown.append(f"the model: {name} is a relative file or folder, and the record was made elsewhere")
     else:
         try:
@@ -94,7 +94,7 @@ def reuse(folder: Path, record: Record) -> Iterator[str]:
 
 
 def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> RunFingerprint:
-    """Return the fingerprint that a run would have now."""
+    """Return the fingerprint that a new run would have."""
     from colorbench.data import Dataset as Empty
     from colorbench.evaluation import ImageProtocol, get_protocol
     from colorbench.models import load_model
@@ -129,7 +129,7 @@ def _now(record: Record, command: Sequence[str], dataset: Dataset | None) -> Run
 
 
 def _dataset(command: Sequence[str]) -> Dataset | None:
-    """Return the images of a command, where they are still there."""
+    """Return the dataset of a command if it still exists."""
     from colorbench.data import open_dataset
 
     given = [one.removeprefix("test=") for one in _values(command, "--data", "-d") if not one.startswith("train=")]

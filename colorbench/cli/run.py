@@ -1,4 +1,4 @@
-"""``colorbench run``: measure models on images."""
+"""``colorbench run``: evaluate models on a dataset."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def run(
     check_options(list(named), settings)
     loaded = []
     with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
-        for name, by_pattern in named.items():  # what a plugin prints is no result
+        for name, by_pattern in named.items():  # output of a plugin is not a result
             try:
                 loaded.append(load_model(name, decode, temperature, weights=weights, contract=contract))
             except MissingWeightsError as error:
@@ -182,7 +182,7 @@ def run(
     )
     with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
         records = measure(request, bar)
-    if processes()[0] == 0:  # of several processes one speaks
+    if processes()[0] == 0:  # only one of several processes prints
         names = {one.full_name for one in loaded}
         asked = [record for record in records if record.model.name in names]
         how = Shown(format, explain=explain, verbose=verbose, json=json, options=repeating(ctx))
@@ -190,15 +190,15 @@ def run(
 
 
 def by_role(data: Sequence[str]) -> dict[str, str]:
-    """Return the datasets by role; ``DIR`` alone is ``test=DIR``.
+    """Split ``ROLE=DIR`` values; ``DIR`` alone has the role ``test``.
 
     Raises:
-        UserError: for two sets of one role.
+        UserError: for two datasets with one role.
     """
     found: dict[str, str] = {}
     for given in data:
         role, equals, position = given.partition("=")
-        # A folder may have "=" in its name.
+        # The name of a folder may contain "=".
         known = bool(equals) and role in ROLES and not Path(given).exists()
         role, position = (role, position) if known else ("test", given)
         if role in found:
@@ -208,10 +208,10 @@ def by_role(data: Sequence[str]) -> dict[str, str]:
 
 
 def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
-    """Refuse an option of a model where several models are named.
+    """Raise for an option of a single model if several models are named.
 
     Raises:
-        UserError: saying how to write it.
+        UserError: with the correct form.
     """
     for key, value in options.items():
         if value is not None and len(models) > 1:
@@ -223,7 +223,7 @@ def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str
     """Parse ``["auc.step=2"]`` to {"auc": {"step": 2}}; a bare key belongs to the only protocol.
 
     Raises:
-        UserError: for a bare key where there are several protocols, or the name of one that is not run.
+        UserError: for a bare key with several protocols, or a protocol that is not run.
     """
     found: dict[str, dict[str, Any]] = {}
     for key, value in key_values(pairs, "--param").items():

@@ -1,4 +1,4 @@
-"""The end of a run: pages and figures are written, tables and records are printed."""
+"""Output at the end of a run: writing of pages and figures, printing of tables and records."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ OPTIONS = "run.yaml"
 
 @dataclass(frozen=True)
 class Shown:
-    """How results are printed."""
+    """Options for printing results."""
 
     format: str = "text"
     """``text`` or ``markdown``."""
     explain: bool = False
     """Whether each metric is explained."""
     verbose: bool = False
-    """Whether each of several models has a table of its own, too."""
+    """Whether a table for each of several models is printed, too."""
     json: bool = False
     """Whether standard output is for the records alone."""
     options: str | None = None
@@ -42,16 +42,16 @@ class Shown:
 def show_results(
     asked: Sequence[Record], records: Sequence[Record], output: Path | None, figures: Path | None, how: Shown
 ) -> None:
-    """Write each record's page, print the tables, and the records themselves where asked.
+    """Write each record's page, and print the tables or, with ``json``, the records.
 
-    One model has a table of its metrics beside the baselines; several have one table of models by metrics.
+    One model gets a table of metrics and baselines, several models a table of models by metrics.
 
     Args:
-        asked: records of the models that were named.
+        asked: records of the requested models.
         records: these and those of the baselines.
-        output: of the run; None: nothing is kept.
-        figures: where plots for a paper go.
-        how: what is printed.
+        output: output folder of the run; None: nothing is saved.
+        figures: output folder of plots for a paper.
+        how: options for printing.
     """
     closing = ResultPrinter(console(text_to_stderr=how.json))
     groups: dict[tuple[str, str], list[Record]] = {}
@@ -70,7 +70,7 @@ def show_results(
             except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
                 closing.console.print(f"the report could not be written: {error}", soft_wrap=True, markup=False)
         if how.format == "markdown":
-            # Without the console's own breaks, which would cut the lines of a wide table.
+            # Without the console's line breaks, which would break the lines of a wide table.
             text = f"**{members[0].protocol.name}**, {members[0].dataset.n_evaluated} images of"
             table = f"{text} {members[0].dataset.name}\n\n{as_markdown(beside, spec.headline)}\n"
             closing.console.print(table, soft_wrap=True, markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""``colorbench score``: two folders of images, and the metrics between them."""
+"""``colorbench score``: metrics between a folder of predictions and a folder of ground truth."""
 
 from __future__ import annotations
 

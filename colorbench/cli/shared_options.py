@@ -1,4 +1,4 @@
-"""Flags that several verbs share, and the reading of ``key=value``."""
+"""Options that several verbs share, and parsing of ``key=value``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from colorbench.errors import UserError
 
 
 def _remember(context: typer.Context, wanted: bool) -> bool:
-    # ``meta`` is one dictionary for a command and the group above it, where errors end.
+    # ``meta`` is shared by a command and its group, which handles errors.
     context.meta[DEBUG] = wanted
     return wanted
 
@@ -33,7 +33,7 @@ Device = Annotated[
 
 
 def _keep_standard_output(context: typer.Context, wanted: bool) -> bool:
-    # Before the verb imports a plugin: what that prints must not stand among the JSON.
+    # Before the verb imports a plugin, whose output must not mix with the JSON.
     if wanted and not context.resilient_parsing:
         from colorbench.cli.standard_output import standard_output_kept
 
@@ -42,7 +42,7 @@ def _keep_standard_output(context: typer.Context, wanted: bool) -> bool:
 
 
 def _no_downloads(context: typer.Context, wanted: bool) -> bool:
-    # Before the hub's client is imported, which reads it once; a caller of the command has it back afterwards.
+    # Before the hub's client is imported, which reads it once; restored after the command.
     if wanted and not context.resilient_parsing:
         context.with_resource(_variable("HF_HUB_OFFLINE", "1"))
     return wanted
@@ -113,10 +113,10 @@ Temperature = Annotated[
 def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
     """Parse ``["auc.step=2", "prior=FILE"]`` to {"auc.step": 2, "prior": "FILE"}.
 
-    Numbers, true, false and null are read as such.
+    Numbers, true, false and null are converted.
 
     Raises:
-        UserError: for a pair without ``=``, and for a key given twice.
+        UserError: for a pair without ``=``, or a key given twice.
     """
     values: dict[str, Any] = {}
     for pair in pairs:
@@ -130,21 +130,21 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
 
 
 def literal(text: str) -> Any:
-    """Parse a number, true, false or null as such; anything else is text."""
+    """Convert a number, true, false or null; other text is returned unchanged."""
     try:
         value = json.loads(text)
     except ValueError:
         return text
-    # json reads "NaN", "Infinity", lists and objects too: none of them is a parameter's value.
+    # json also accepts "NaN", "Infinity", lists and objects, which are not valid parameters.
     plain = value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value))
     return value if plain else text
 
 
 def choice(value: str, allowed: tuple[str, ...], flag: str) -> Any:
-    """Return ``value``, checked.
+    """Return ``value`` after checking that it is ``allowed``.
 
     Raises:
-        UserError: for anything that is not ``allowed``.
+        UserError: for other values.
     """
     if value not in allowed:
         raise UserError(f"{flag} cannot be {value!r}", hint=f"choose {', '.join(allowed)}")

@@ -1,4 +1,4 @@
-"""``colorbench show``: everything that is known of one thing."""
+"""``colorbench show``: details of a model, protocol, dataset or result."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def describe(name: str) -> dict[str, Any]:
     """Return the details of a name, by heading.
 
     Raises:
-        UserError: for an unknown name, suggesting the nearest of all kinds.
+        UserError: for an unknown name, suggesting the most similar of all kinds.
     """
     from colorbench.cli.record_details import describe_record, record_position
     from colorbench.data.sources.packaged import SAMPLES
@@ -68,7 +68,7 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def model(name: str) -> dict[str, Any]:
-    """Return a model's card, its tags and training presets."""
+    """Return a model's card, tags and training presets."""
     from colorbench.models import colorizer_interfaces as capabilities
     from colorbench.models import load_model, model_factory, tags_of
     from colorbench.models.model_names import IMAGES, ONNX, parse_name
@@ -150,7 +150,7 @@ def model_without_weights(name: str, error: MissingWeightsError) -> dict[str, An
 
 
 def protocol(name: str) -> dict[str, Any]:
-    """Return a protocol's parameters (those of a preset, where one is named), metrics and presets.
+    """Return a protocol's parameters (those of a preset, if named), metrics and presets.
 
     Raises:
         UserError: for an unknown preset.
@@ -195,7 +195,7 @@ def spec_of(name: str) -> ProtocolSpec:
     """Return the specification of an installed protocol.
 
     Raises:
-        UserError: for an unknown name, or a protocol that cannot be used.
+        UserError: for an unknown name or unusable protocol.
     """
     from colorbench.evaluation import ProtocolSpec
     from colorbench.registry import find
@@ -208,7 +208,7 @@ def spec_of(name: str) -> ProtocolSpec:
 
 
 def explanations_of(spec: ProtocolSpec, record: Record) -> dict[str, str]:
-    """Return a sentence per metric, behind its title where the parameters make a variant of the metric."""
+    """Return an explanation per metric, preceded by its title if the parameters make a variant of the metric."""
     known = {metric.name: metric for metric in spec.metrics if metric.explanation}
     found = {name: metric.explanation for name, metric in known.items()}
     for metric in record.metrics:
@@ -227,7 +227,7 @@ def samples() -> dict[str, Any]:
 
 
 def print_about(terminal: Console, about: Mapping[str, Any]) -> None:
-    """Print headings on the left and what they hold on the right."""
+    """Print headings on the left and values on the right."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text

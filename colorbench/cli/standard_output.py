@@ -1,6 +1,6 @@
-"""Standard output holds the result of a command alone: what the code of a plugin prints goes to standard error.
+"""Redirection of standard output, so that it contains only the result of a command, not the output of plugins.
 
-Imports no torch: ``--help`` ends here too.
+This module imports no torch, since ``--help`` uses it, too.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from typing import Any
 
 _results: list[tuple[Any, int | None]] = []
-"""The original standard output while it is redirected: the stream, and a duplicate of its descriptor if it has one."""
+"""The original standard output while it is redirected: the stream, and a duplicate of its descriptor, if any."""
 
 
 @contextlib.contextmanager
 def standard_output_kept() -> Iterator[None]:
-    """Send everything that is printed meanwhile to standard error: by Python, by C code, by child processes.
+    """Redirect everything printed by Python, C code and child processes to standard error within this context.
 
-    Standard output belongs to the result of a command, which ``print_result`` writes.
+    ``print_result`` writes the result of a command to the original standard output.
     """
     if _results:  # already redirected
         yield
@@ -27,7 +27,7 @@ def standard_output_kept() -> Iterator[None]:
     saved = None
     with contextlib.suppress(OSError, ValueError, AttributeError):
         sys.stdout.flush()
-        # Streams that tests put in place have no descriptor, or one of their own; then Python's own prints are all.
+        # Streams of tests have no descriptor, or their own; then only Python's output is redirected.
         if sys.stdout.fileno() == 1 and sys.stderr.fileno() == 2:
             saved = os.dup(1)
             os.dup2(2, 1)
@@ -38,7 +38,7 @@ def standard_output_kept() -> Iterator[None]:
     finally:
         _results.clear()
         if saved is not None:
-            # What C code printed waits in its own buffer, and must go out before the descriptor is given back.
+            # C code has its own buffers, which must be flushed before the descriptor is restored.
             _flush_c()
             os.dup2(saved, 1)
             os.close(saved)
@@ -57,7 +57,7 @@ def print_result(text: str) -> None:
 
 
 def close_standard_output() -> None:
-    """Redirect further output to standard error: after the result, standard output must stay unchanged.
+    """Redirect further output to standard error, so that nothing follows the result.
 
     Code of a plugin may print when the interpreter ends.
     """

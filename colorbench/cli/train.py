@@ -1,4 +1,4 @@
-"""``colorbench train``: train a reference model from scratch, from folders of images."""
+"""``colorbench train``: train a reference model on folders of images."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def train(
             output,
             seed=seed,
             device=device,
-            dtype=dtype,  # type: ignore[arg-type]  # checked there, with a line that names the choices
+            dtype=dtype,  # type: ignore[arg-type]  # checked there, with an error that names the choices
             accumulate=accumulate,
             compile=compile,
             resume=resume,

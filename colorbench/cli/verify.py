@@ -1,4 +1,4 @@
-"""``colorbench verify``: whether a record's numbers follow from what it stores."""
+"""``colorbench verify``: recompute a record's numbers from its stored data."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def verify(
     if not found.holds:
         raise typer.Exit(1)
     if rerun and found.rerun is None:
-        raise typer.Exit(2)  # it was asked for, and a script must not take it for done
+        raise typer.Exit(2)  # it was requested, so a script must not take it as done
 
 
 def show(terminal: Console, found: Verification, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The tasks of a command: every model under every image protocol, each with the folder that its record is made in."""
+"""Evaluation tasks of a command: every model under every image protocol, each with its folder."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from colorbench.results import protocol_identity
 
 @dataclass(frozen=True)
 class EvaluationTask:
-    """One model under one protocol, and where its record is made."""
+    """One model under one protocol, with the location of its record."""
 
     model: LoadedModel
     spec: ProtocolSpec
     scorer: Scorer
     located: Located
-    """Its folder, fingerprint and plan."""
+    """Folder, fingerprint and plan."""
     save: Save
 
     @property
@@ -37,13 +37,13 @@ class EvaluationTask:
 
     @property
     def protocol_sha256(self) -> str:
-        """Of the protocol with its parameters: differences are taken between equal ones."""
+        """Hash of the protocol with its parameters; differences are computed between tasks with equal hashes."""
         return protocol_identity(self.spec.name, self.spec.version, self.scorer.identity)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the tasks of one command have in common."""
+    """Data that all tasks of one command share."""
 
     dataset: Dataset
     """After any limit."""
@@ -56,14 +56,14 @@ class Run:
 
 
 def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTask]:
-    """Return every model under every image protocol, each folder once.
+    """Return the tasks for every model under every image protocol, each folder once.
 
     Args:
         resolved: models, protocols and images.
-        context: settings, request and listener of the command; it takes the folders as they are found.
+        context: settings, request and listener of the command; the folders are added to its started folders.
 
     Raises:
-        UserError: for a model that lacks what a protocol needs.
+        UserError: for a model that lacks a needed capability.
     """
     request, say = context.request, context.listener.message
     tasks: dict[Path, EvaluationTask] = {}
@@ -72,7 +72,7 @@ def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTas
     beside = [model for model in resolved.models if request.baselines and model.full_name in BASELINES]
     references = [context.fingerprint_of(model) for model in beside]
     for position, model in enumerate(resolved.models):
-        # Nobody looks at all images of gray, constant and truth; a small gallery of them is of use.
+        # A small gallery is enough for gray, constant and ground truth.
         save = request.save if position < asked or request.save == "none" else "gallery"
         for (spec, scorer), code in zip(resolved.scorers, codes, strict=True):
             if (error := missing_capability(spec, model)) is not None:
@@ -89,7 +89,7 @@ def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTas
                 resolved.dataset,
                 code=code,
                 save=save,
-                # A baseline is measured once for all models; only what was asked for is evaluated again.
+                # A baseline is evaluated once for all models; --no-resume applies only to requested models.
                 resume=request.resume or position >= asked,
                 references=references,
             )
@@ -103,12 +103,12 @@ def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTas
 
 
 def baselines_first(tasks: Sequence[EvaluationTask]) -> list[EvaluationTask]:
-    """Return the tasks in the order in which their records are made: differences are taken from baselines' rows."""
+    """Return the tasks with baselines first, since differences are computed from their rows."""
     return sorted(tasks, key=lambda task: _turn(task.model.full_name))
 
 
 def differences_of(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run) -> dict[str, RunDirectory]:
-    """Return name -> folder of the tasks that a task's differences are taken from, in order."""
+    """Return name -> folder of the tasks from which a task's differences are computed, in order."""
     earlier = DIFFERENCES[: _turn(task.model.full_name)] if run.baselines else ()
     return {
         other.model.full_name: other.folder

@@ -1,8 +1,8 @@
-"""Checks on the first image, before a pass: can every protocol score, does a prediction follow from lightness alone?
+"""Checks on the first image before a pass: every protocol can score, and predictions depend on lightness alone.
 
-A model is asked for the first image alone, within a batch of two, and alone again under another id and other true
-colors with the same lightness. An honest model predicts the same each time. One that does not is measured all the
-same, and its record says so; a verifier may refuse it.
+A model predicts the first image alone, within a batch of two, and alone again with another id and other true colors of
+the same lightness. The predictions must be equal. A model that fails is still evaluated, with a note in its record;
+verification may refuse it.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ from colorbench.models.networks import networks_of, set_evaluation_mode
 
 Kind = Literal["not deterministic", "depends on the batch", "uses more than the lightness"]
 TOLERANCE = 1e-3
-"""Largest mean absolute difference in ab between predictions that count as equal: 1e-5 of ab's scale. The routines that
-torch chooses by batch size differ by less than a tenth of it in float32."""
+"""Largest mean absolute difference in ab between predictions that count as equal: 1e-5 of the scale of ab. Torch's
+routines for different batch sizes differ by less than a tenth of it in float32."""
 MOST_TRIED = 64
-"""Images that are tried until one can be read."""
+"""Number of images that are tried until one can be read."""
 HALF_TOLERANCE = 0.1
-"""The same in half precision, whose last digit is 0.4 % of a value."""
+"""Tolerance in half precision, whose last digit is 0.4 % of a value."""
 
 
 @dataclass(frozen=True)
 class ModelFinding:
-    """What a check found of a model."""
+    """Finding of a check about a model."""
 
     kind: Kind
     difference: float | None
-    """Mean absolute difference of the two predictions in ab (of rgb8: in levels of 0..255); None where one failed."""
+    """Mean absolute difference of the two predictions in ab (for rgb8 in levels 0..255); None if one failed."""
     note: str
     """One sentence for the record."""
 
     @property
     def deterministic(self) -> bool:
-        """Whether the same inputs still give the same prediction, in whatever batch."""
+        """Whether equal inputs give equal predictions, in any batch."""
         return self.kind == "uses more than the lightness"
 
 
 def check_models(tasks: Sequence[EvaluationTask], run: Run) -> dict[int, list[ModelFinding]]:
-    """Check every model of unfinished tasks once, on the first image that can be read; id of the model -> findings.
+    """Check every model of unfinished tasks on the first readable image; return id of the model -> findings.
 
     Raises:
         RunError: for a model that fails.
@@ -66,9 +66,9 @@ def check_models(tasks: Sequence[EvaluationTask], run: Run) -> dict[int, list[Mo
         model, preprocessing = task.model, task.scorer.preprocessing
         if id(model) in found or task.folder.finished():
             continue
-        # Read again for each model, since its true colors are overwritten: no other copy of them is in memory.
+        # Read again for each model, since the true colors are overwritten and no other copy may be in memory.
         if (batch := _first_readable(run, preprocessing)) is None:
-            continue  # the pass will say that there are none
+            continue  # the pass reports that no image is readable
         truth = GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels)
         seeds = tuple(seed_of(settings.seed, content) for content in batch.sha256s)
         query = Query(truth, batch.sizes, seeds, preprocessing, settings.dtype)
@@ -79,10 +79,10 @@ def check_models(tasks: Sequence[EvaluationTask], run: Run) -> dict[int, list[Mo
 
 
 def check_scorers(tasks: Sequence[EvaluationTask], run: Run) -> None:
-    """Score a gray prediction of the first image that can be read, with every protocol of the unfinished tasks.
+    """Score a gray prediction of the first readable image by every protocol of the unfinished tasks.
 
-    That finds names that the rows cannot hold before hours of work, and loads what scoring needs (compiled routines, a
-    classifier), so that the first model of a run is not charged for it.
+    This finds invalid column names before hours of work, and loads compiled routines and classifiers, so that their
+    time is not charged to the first model.
 
     Raises:
         RunError: naming the protocol.
@@ -97,7 +97,7 @@ def check_scorers(tasks: Sequence[EvaluationTask], run: Run) -> None:
         if preprocessing not in images:
             images[preprocessing] = _first_readable(run, preprocessing)
         if (batch := images[preprocessing]) is None:
-            continue  # the pass will say that there are none
+            continue  # the pass reports that no image is readable
         truth = GroundTruth(batch.ids, batch.rgb8.to(run.settings.device), batch.gray, batch.labels)
         try:
             scored = task.scorer.score(Prediction(truth, ab=torch.zeros_like(truth.ab)))
@@ -123,25 +123,25 @@ def check_first_batch(
     query: Query,
     refusing: Callable[[], AbstractContextManager[list[str]]] = lambda: contextlib.nullcontext([]),
 ) -> list[ModelFinding]:
-    """Ask a model for the first image of a batch in several ways and compare: four images are colorized at most twice.
+    """Predict the first image of a batch in several ways and compare the results.
 
     Args:
         model: on the device of the images.
-        query: one image or more, of which only the first is used. Its tensors are overwritten: give a copy.
-        refusing: makes the dataset's files unreadable, and gives those that were asked for; see ``images_refused``.
+        query: images, of which only the first is used. Its tensors are overwritten, so pass a copy.
+        refusing: blocks access to the dataset's files, and yields those that were requested; see ``images_refused``.
 
     Raises:
-        RunError: for a model that fails with the image alone and within a batch.
+        RunError: for a model that fails both with the image alone and within a batch.
     """
     with contextlib.ExitStack() as stack:
         stack.enter_context(_random_state_kept())
         one = replace(query, truth=_first(query.truth), sizes=query.sizes[:1], seeds=query.seeds[:1])
         first = _tried(model, one)
         if any(module.training for network in networks_of(model.colorizer) for module in network.modules()):
-            # A network that was made by the first call, or put into training mode by it.
+            # For a network that was created, or put into training mode, by the first call.
             set_evaluation_mode(model.colorizer, stack)
             first = _tried(model, one)
-        # A large image is asked for alone, as in the pass: two might not fit into memory.
+        # A large image is predicted alone, as in the pass, since two might not fit into memory.
         fits = 2 * one.truth.rgb8[0, 0].numel() <= LARGEST_BATCH
         pair = _tried(model, one, _beside_another) if fits else None
         if isinstance(first, RunError) and not isinstance(pair, Prediction):
@@ -149,12 +149,11 @@ def check_first_batch(
         if isinstance(first, RunError):
             return [ModelFinding("depends on the batch", None, f"depends on the batch: a single image fails: {first}")]
         if model.stored is not None:
-            return []  # images are found by their ids
+            return []  # stored images are found by their ids
         hidden = one if model.card.role == "reference" else replace(one, truth=disguised(one.truth))
         with refusing() as refused:
             again = _tried(model, hidden)
-            # Only where the two differ is a third needed, to tell a stochastic model from one that uses more than
-            # lightness.
+            # If the two differ, a third distinguishes a stochastic model from one that uses more than lightness.
             found = _compared(first, pair, again, lambda: _tried(model, hidden), _tolerance(query))
         if refused:
             kind: Kind = "uses more than the lightness"
@@ -164,14 +163,14 @@ def check_first_batch(
 
 
 def check_lightness_only(model: LoadedModel, query: Query) -> ModelFinding | None:
-    """Ask a model for a batch, and again under other ids and other true colors; None where the predictions agree.
+    """Predict a batch, and again with other ids and other true colors; return None if the predictions agree.
 
     Args:
         model: on the device of the images.
-        query: the batch. Its tensors are overwritten: give a copy.
+        query: the batch. Its tensors are overwritten, so pass a copy.
 
     Raises:
-        RunError: for a model that fails with the images as they are.
+        RunError: for a model that fails with the original images.
     """
     with _random_state_kept():
         first = predict(model, query)
@@ -188,7 +187,7 @@ def _tolerance(query: Query) -> float:
 
 
 def difference(one: Prediction, other: Prediction) -> float:
-    """Return the mean absolute difference of two predictions: in ab, or in 8-bit levels where both are RGB."""
+    """Return the mean absolute difference of two predictions: in ab, or in 8-bit levels if both are RGB."""
     if one.given_rgb8 is not None and other.given_rgb8 is not None:
         return float((one.given_rgb8.float() - other.given_rgb8.float()).abs().mean())
     return float((one.ab_float.double() - other.ab_float.double()).abs().mean())
@@ -214,7 +213,7 @@ def _compared(
         else:
             found.append(_of_more(apart))
     if not isinstance(pair, Prediction):
-        return found  # it takes one image at a time, and is asked so with --batch-size 1
+        return found  # it supports only one image at a time (--batch-size 1)
     apart = difference(first, pair)
     if apart > tolerance and not any(one.kind == "not deterministic" for one in found):
         message = "depends on the batch: the first image alone and in a batch has two predictions"
@@ -238,18 +237,19 @@ def _first(truth: GroundTruth) -> GroundTruth:
 def _beside_another(model: LoadedModel, query: Query) -> Prediction:
     """Predict one image in a batch of two."""
     one, seed = query.truth, query.seeds[0]
-    # Its negative, upside down: of the same size, and nothing like it. The id is one that the model can look up.
+    # The other image is the negative, upside down: of equal size and entirely different. Its id is one that the model
+    # can look up.
     two = GroundTruth(one.ids * 2, torch.cat([one.rgb8, 255 - one.rgb8.flip(-2)]), one.gray * 2, one.labels * 2)
     pair = predict(model, replace(query, truth=two, sizes=query.sizes * 2, seeds=(seed, seed ^ 1)))
     first = _saved(pair, 1)
-    two.rgb8.zero_()  # a copy of the true colors that could be found later
+    two.rgb8.zero_()  # it contains a copy of the true colors
     return first
 
 
 def _saved(prediction: Prediction, count: int | None = None) -> Prediction:
-    """Return the first images of a prediction, in tensors of their own."""
+    """Return the first images of a prediction as copies."""
     truth = prediction.truth
-    part = GroundTruth(truth.ids[:count], truth.rgb8[:count])  # no copy: one could be found (see `disguised`)
+    part = GroundTruth(truth.ids[:count], truth.rgb8[:count])  # no findable copy (see `disguised`)
     if prediction.given_rgb8 is not None:
         return Prediction(part, rgb8=prediction.given_rgb8[:count].clone())
     return Prediction(part, ab=prediction.ab_float[:count].clone())
@@ -262,13 +262,13 @@ def _tried(
         return _saved(ask(model, query))
     except RunError as error:
         return error
-    except UserError as error:  # what a model itself says of its input
+    except UserError as error:  # errors of the model about its input
         return RunError(error.what, where=error.where, hint=error.hint)
 
 
 @contextlib.contextmanager
 def _random_state_kept() -> Iterator[None]:
-    """Leave the generators of the process as they were, so that a pass draws what it would have drawn."""
+    """Restore the random generators of the process afterwards, so that the pass is not affected."""
     candidate, numpys = random.getstate(), np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=list(devices)):

@@ -1,4 +1,4 @@
-"""What a pass works on: shards in the making, and the claims on them."""
+"""Unfinished shards during a pass: collection of their scores, and the locks of the shards of a process."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Row = tuple[str, str, int | None, bool, tuple[int, int]]
 
 @dataclass
 class Evaluated:
-    """What came of a batch."""
+    """Results of a batch: skipped images, and scores per task."""
 
     rows: list[Row]
     skipped: list[tuple[str, str]]
     """(id, reason)."""
     scored: list[BatchScores | None]
-    """Per task; None where no image was left."""
+    """Scores per task; None if no image was left."""
     observed: list[np.ndarray | None]
-    """Per task: what ``models.units`` observed."""
+    """Unit statistics per task."""
     seconds: list[dict[str, float]]
-    """Per task, stage -> seconds of the thread that did it."""
+    """Per task: stage -> seconds of the thread."""
 
 
 @dataclass
 class ShardJob:
-    """A shard in the making: the tasks that lack it, and what they scored so far."""
+    """An unfinished shard: the tasks that need it, and their scores so far."""
 
     index: int
     samples: Sequence[Sample]
@@ -45,9 +45,9 @@ class ShardJob:
     rows: list[Row] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     scored: list[list[BatchScores]] = field(default_factory=list)
-    """Per task, per batch."""
+    """Lists per task and batch."""
     observed: list[list[np.ndarray]] = field(default_factory=list)
-    """Per task, per batch."""
+    """Lists per task and batch."""
     seconds: list[dict[str, float]] = field(default_factory=list)
     """Per task, stage -> seconds."""
 
@@ -57,7 +57,7 @@ class ShardJob:
         self.seconds = [defaultdict(float) for _ in self.tasks]
 
     def add(self, batch: Evaluated) -> None:
-        """Add a batch."""
+        """Add the results of a batch."""
         self.rows += batch.rows
         self.skipped += batch.skipped
         for position, (scored, seconds) in enumerate(zip(batch.scored, batch.seconds, strict=True)):
@@ -89,25 +89,25 @@ class ShardJob:
             task.folder.write_shard(self.index, shard)
 
     def release(self) -> None:
-        """Give up the claims."""
+        """Release the locks."""
         for lock in self.locks:
             lock.release()
 
 
 def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list[EvaluationTask]]]:
-    """Return (shard, the tasks that lack it) for every shard of ``count`` images that is not complete."""
+    """Return (shard, tasks that need it) for every incomplete shard of ``count`` images."""
     done = [(task, task.folder.done()) for task in tasks if not task.folder.finished()]
     lacking = ((index, [task for task, there in done if index not in there]) for index in range(shard_count(count)))
     return [(index, lack) for index, lack in lacking if lack]
 
 
 class Claims:
-    """The shards that this process has claimed: taken one after another, given up when written or at the end."""
+    """Locks of this process on shards, acquired one by one and released when the shard is written or at the end."""
 
     def __init__(
         self, order: Sequence[tuple[int, list[EvaluationTask]]], run: Run, preprocessing: Preprocessing
     ) -> None:
-        """Take the shards to try, with the tasks that lack them, in order."""
+        """Set the order of the shards to try, with the tasks that need them."""
         self.order, self.samples, self.preprocessing = order, run.dataset.samples, preprocessing
         self.settings = run.settings
         self._claimed: dict[int, ShardJob] = {}
@@ -121,7 +121,7 @@ class Claims:
         self._claimed.clear()
 
     def batches(self) -> Iterator[tuple[ShardJob, LoadedBatch | None]]:
-        """Yield (shard, batch), and (shard, None) after a shard's last batch."""
+        """Yield (shard, batch), and (shard, None) after the last batch of a shard."""
         config = self.settings
         for index, lacking in self.order:
             if (work := self._claim(index, lacking)) is None:
@@ -137,12 +137,12 @@ class Claims:
             yield work, None
 
     def finished(self, work: ShardJob) -> None:
-        """Give up the claims of a shard that is written, and forget it: a large set has many."""
+        """Release the locks of a written shard and forget it, since large datasets have many."""
         work.release()
         self._claimed.pop(work.index, None)
 
     def _claim(self, index: int, lacking: list[EvaluationTask]) -> ShardJob | None:
-        """Claim the shard for those tasks that still lack it and that no other process works on."""
+        """Lock the shard for those tasks that still need it and that no other process computes."""
         tasks, locks = [], []
         for task in lacking:
             if task.folder.finished() or (lock := task.folder.lock(f"{index:05d}")) is None:

@@ -1,4 +1,4 @@
-"""Call a model, and check its prediction before anything is scored."""
+"""Calling of a model and checking of its predictions, for runs, ``predict`` and ``colorize``."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ from colorbench.models.foreign_code import one_line
 from colorbench.models.stored_prediction_checks import prepare
 
 FARTHEST = 10_000.0
-"""No color is a hundredth as far from gray as this in ab; beyond, the conversion to sRGB would overflow."""
+"""Largest absolute value of ab that is accepted, far beyond any color; larger values would overflow in the
+conversion."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """What a model is asked for: predictions of these images."""
+    """Request for predictions of a batch of images."""
 
     truth: GroundTruth
-    """Shown to a model only where its card says reference."""
+    """The batch; colors are given only to models with the role ``reference``."""
     sizes: tuple[tuple[int, int], ...]
     """(H, W) of the original images."""
     seeds: tuple[int, ...]
-    """Of each image."""
+    """Seed of each image."""
     preprocessing: str | None = None
-    """Name of what the images went through."""
+    """Name of the preprocessing of the images."""
     dtype: torch.dtype = torch.float32
     """Precision of convolutions and matrix products; an image that it cannot hold is predicted in float32."""
 
@@ -50,14 +51,14 @@ def colorize(
     preprocessing: str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Prediction:
-    """Predict a batch and check the result.
+    """Predict a batch and check the result, with seeds from the run's seed.
 
     Args:
-        model: only where its card says reference is it shown the truth.
+        model: any model; it gets the true colors only with the role ``reference``.
         truth: the batch.
         sizes: (H, W) of the original images.
-        seed: of the run.
-        preprocessing: name of what the images went through.
+        seed: seed of the run.
+        preprocessing: name of the preprocessing of the images.
         dtype: precision of convolutions and matrix products; an image that it cannot hold is predicted in float32.
 
     Raises:
@@ -68,10 +69,10 @@ def colorize(
 
 
 def predict(model: LoadedModel, query: Query) -> Prediction:
-    """Predict a batch with a given seed per image; see ``colorize``."""
+    """Predict a batch with given seeds per image, and check the result; see ``colorize``."""
     truth = query.truth
     inputs = ColorizerInput(
-        # A copy: a model that writes into its input must not change the truth that it is scored against.
+        # A copy, since a model may write into its input.
         lightness=truth.lightness.clone(),
         ids=truth.ids,
         seeds=query.seeds,
@@ -92,15 +93,15 @@ def predict(model: LoadedModel, query: Query) -> Prediction:
     if query.dtype != torch.float32 and (overflowed := _overflowed(colors)) is not None:
         exact = predict(model, replace(query, dtype=torch.float32)).ab_float
         assert colors.ab is not None
-        # Image by image, so that no prediction depends on what else is in its batch.
+        # Image by image, so that no prediction depends on the rest of its batch.
         colors = ColorPrediction(ab=torch.where(overflowed[:, None, None, None], exact, colors.ab.detach().float()))
     return checked(model.full_name, colors, truth)
 
 
 def _overflowed(colors: ColorPrediction) -> Tensor | None:
-    """Return which predictions, (N,) bool, half precision could not hold; None where it held all.
+    """Return (N,) bool: predictions that exceed the range of half precision; None if there are none.
 
-    Activations of a network may be larger than float16 can be (65504); such an image is predicted in float32.
+    Activations may exceed the range of float16 (65504); such images are predicted in float32.
     """
     ab = getattr(colors, "ab", None)
     if not isinstance(ab, Tensor) or ab.dim() != 4 or not ab.is_floating_point() or ab.layout != torch.strided:
@@ -112,10 +113,10 @@ def _overflowed(colors: ColorPrediction) -> Tensor | None:
 
 
 def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Prediction:
-    """Return the prediction as a ``Prediction`` on the truth's device.
+    """Check the output of a model and return it as a ``Prediction`` on the device of the ground truth.
 
     Raises:
-        RunError: naming the model, the image and what is wanted.
+        RunError: naming the model, the image and the requirement.
     """
     first, size = truth.ids[0], tuple(truth.rgb8.shape[-2:])
     ab, rgb8 = getattr(colors, "ab", None), getattr(colors, "rgb8", None)
@@ -138,10 +139,10 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
             name, f"ab of {_described(ab)}", first, f"return ab as a floating tensor of {wanted}, CIE ab{hint}"
         )
     _check_storage(name, "ab", ab, first)
-    # A copy: a model may write its next prediction into the same tensor, while this one is still being scored.
+    # A copy, since a model may reuse the tensor for its next prediction while this one is scored.
     prediction = Prediction(truth, ab=ab.detach().to(truth.rgb8.device, copy=True))
     low, high = prediction.limits
-    fine = (low >= -FARTHEST) & (high <= FARTHEST)  # (N,); NaN is never at least anything
+    fine = (low >= -FARTHEST) & (high <= FARTHEST)  # (N,); comparisons with NaN are false
     if not bool(fine.all()):
         bad = int((~fine).nonzero()[0])
         finite = bool(ab[bad].isfinite().all())
@@ -151,7 +152,7 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
 
 
 def _check_storage(name: str, of: str, tensor: Tensor, first: str) -> None:
-    """Refuse tensors of the right shape that have no values to score: sparse, without data, in 8-bit floats."""
+    """Raise for tensors without usable values: sparse, without data, or in 8-bit floats."""
     kind = None
     if tensor.layout != torch.strided:
         kind = f"a {tensor.layout} tensor"
@@ -169,7 +170,7 @@ def _wrong(name: str, given: str, id: str, wanted: str) -> RunError:
 
 
 def _as_uint8(rgb: object) -> str:
-    """Return how to make 8-bit levels of floating ones, by their range."""
+    """Return a hint how to convert floating-point RGB to 8 bits, by its range."""
     if not isinstance(rgb, Tensor) or not rgb.is_floating_point() or not rgb.numel():
         return ""
     low, high = (float(one) for one in rgb.detach().aminmax())
@@ -203,27 +204,27 @@ def predict_images(
 ) -> Iterator[Prediction]:
     """Colorize the images of a dataset, without any protocol.
 
-    Images are decoded ahead by threads. The model is on the device and in evaluation mode until the iterator ends.
+    Images are decoded in advance by threads. The model stays on the device in evaluation mode until the iterator ends.
 
     Args:
         model: any model.
         dataset: images, colorized in this order.
-        preprocessing: from file to the image that the model sees, such as ``squash256``, ``center256``, ``native``.
-        gray_policy: ``drop`` leaves out images that have no color themselves.
-        seed: of the run; every image's own seed follows from it and from its file.
+        preprocessing: preprocessing of the images, such as ``squash256``, ``center256``, ``native``.
+        gray_policy: ``drop`` leaves out images without color.
+        seed: seed of the run; the seed of each image is derived from it and from the file.
         batch_size: largest number of images in a batch.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` takes a GPU where there is one.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses a GPU if available.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        threads: of the CPU for the model; None: as torch chooses.
-        workers: threads that decode; None: one per core, at most 8.
-        message: is told which images cannot be read, and are left out.
+        threads: CPU threads for the model; None for torch's default.
+        workers: decoding threads; None for one per core, at most 8.
+        message: called with a message for each unreadable image, which is left out.
 
     Yields:
         Batches of up to ``batch_size`` images of one size.
 
     Raises:
-        UserError: for an unknown preprocessing, device or dtype, and for stored predictions that do not fit the images.
-        RunError: for a model that fails, or whose output is no color image of these images.
+        UserError: for an unknown preprocessing, device or dtype, or stored predictions that do not fit the images.
+        RunError: for a model that fails or returns invalid output.
     """
     chosen, position, precise = get_preprocessing(preprocessing), device_of(device), dtype_of(dtype)
     prepare(model, dataset.samples, [chosen.name], message)
@@ -241,29 +242,29 @@ def predict_images(
             if not batch.ids:
                 continue
             truth = GroundTruth(batch.ids, batch.rgb8.to(position), batch.gray, batch.labels, batch.sha256s)
-            with numerics(threads):  # not around the loop: the caller's own code runs between two batches
+            with numerics(threads):  # not around the loop, since the caller's code runs between batches
                 prediction = colorize(model, truth, batch.sizes, seed, chosen.name, precise)
             yield prediction
 
 
 DEFAULT_SIDE = 256
-"""Input size of a model without its own size, as in the preprocessing ``squash256``."""
+"""Input size of a model without a working size, as in the preprocessing ``squash256``."""
 
 
 @torch.inference_mode()
 def colorize_image(
     model: LoadedModel, rgb: np.ndarray, *, id: str, seed: int = 0, device: torch.device | str = "cpu"
 ) -> np.ndarray:
-    """Take colors from a small copy, and lightness from the image itself (as the paper's own demo does).
+    """Colorize one image at full size: colors from a small copy, lightness of the image (as in the paper's demo).
 
-    The copy is squashed to the model's working size, or 256x256; the predicted ab is resized back
-    bilinearly. What falls outside sRGB is clipped, so that a saturated pixel may lose a little of its lightness.
+    The copy is squashed to the model's working size, or 256x256; the predicted ab is resized back bilinearly. Colors
+    outside sRGB are clipped, so that the lightness of saturated pixels may change a little.
 
     Args:
         model: any model, its weights on ``device``.
         rgb: (H, W, 3) uint8 sRGB, upright. Only its lightness is used.
-        id: seeds stochastic models, and names the image in errors.
-        seed: of the run.
+        id: determines the seed, and names the image in errors.
+        seed: seed of the run.
         device: where the model runs; the large image stays on the CPU.
 
     Returns:
@@ -289,11 +290,11 @@ def planes(rgb: np.ndarray) -> Tensor:
 
 
 def seed_of(run_seed: int, content: str) -> int:
-    """Return the 63-bit seed of one image: the same in any batch, order and process, and under any name.
+    """Compute the 63-bit seed of one image, independent of batch, order, process and file name.
 
     Args:
-        run_seed: of the run.
-        content: sha256 of the image's file; its id where that is not known.
+        run_seed: seed of the run.
+        content: sha256 of the image's file; its id if unknown.
     """
     digest = hashlib.sha256(f"{run_seed}\0{content}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,8 +1,8 @@
-"""The interfaces of a protocol: a versioned way to score.
+"""Interfaces of protocols (``ImageProtocol``, ``DatasetProtocol``, ``Scorer``), and the data that they exchange.
 
-An ``ImageProtocol`` goes through the engine's one pass. It scores a batch into *rows*: plain numbers per image, and
-*arrays* per image. From all rows it then makes metrics. Between the two stands nothing but what was stored, so that
-every number can be derived again from the shards.
+An ``ImageProtocol`` is run by the engine's pass. It scores batches into *rows* (numbers per image) and *arrays* (per
+image); metrics are then computed from all rows. Only stored data are used in between, so that every number can be
+recomputed from the shards.
 """
 
 from __future__ import annotations
@@ -29,45 +29,45 @@ from colorbench.results.metric_spec import check_columns
 
 @dataclass(frozen=True)
 class ProtocolSpec:
-    """What a protocol is."""
+    """Declaration of a protocol: name, version, parameters, metrics, presets."""
 
     name: str
     version: int
-    """Raised by every change that can move a number."""
+    """Raised by every change that can change a number."""
     title: str
     parameters: Mapping[str, Any]
     """Every parameter with its default."""
     metrics: tuple[MetricSpec, ...]
     headline: str
-    """The metric that boards sort by."""
+    """Metric by which leaderboards sort."""
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """``auc@cic2016`` or ``cic2016`` -> parameters; ``preset`` and ``preset_names`` take both."""
+    """``auc@cic2016`` or ``cic2016`` -> parameters; ``preset`` and ``preset_names`` accept both."""
     preset_sources: Mapping[str, PresetSource] = field(default_factory=dict)
-    """``ct2`` -> whose evaluation the preset follows, for presets that follow one."""
+    """``ct2`` -> published evaluation that the preset follows, if there is one."""
     parameter_help: Mapping[str, str] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """The values of those parameters that have only a few."""
+    """Allowed values of parameters with few values."""
     keywords: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parameters that name a network which judges -> values for other networks, those that are easiest to get first.
     They are offered where a model contains the network itself (``PretrainedPart``)."""
     needs: tuple[str, ...] = ()
-    """Capabilities that a model must have, by interface name (``HasFeatures``)."""
+    """Capabilities that a model must have, by name of the interface (``HasFeatures``)."""
     category: str = "Other"
     """What it measures, as the heading under which leaderboards list it: ``Fidelity``, ``Distribution``, ``Semantics``,
     ``Representation``, ``People``, or a heading of your own."""
 
     @property
     def preset_names(self) -> tuple[str, ...]:
-        """As users type them: ``auc@cic2016``."""
+        """Names of the presets as users type them: ``auc@cic2016``."""
         return tuple(f"{self.name}@{key.rpartition('@')[2]}" for key in self.presets)
 
     def preset(self, name: str) -> dict[str, Any]:
-        """Return the parameters that a preset sets, by its name with the protocol's before it or without.
+        """Return the parameters of a preset; the name may include that of the protocol.
 
         Raises:
-            UserError: for an unknown preset, naming those that there are.
+            UserError: for an unknown preset, naming the existing ones.
         """
         wanted = name.removeprefix(f"{self.name}@")
         for key, values in self.presets.items():
@@ -80,9 +80,9 @@ class ProtocolSpec:
         raise UserError(f"protocol {self.name} has no preset {wanted!r}", hint=hint)
 
     def preset_of(self, parameters: Mapping[str, Any]) -> str | None:
-        """Return the preset, ``auc@cic2016``, that sets just these resolved parameters; None for the defaults.
+        """Return the preset (``auc@cic2016``) with exactly these resolved parameters; None for the defaults.
 
-        Parameters that the preset's source has but that need further files (``PresetSource.add``) may be set or not.
+        Parameters that need further files (``PresetSource.add``) may be set or not.
         """
         given = {name: str(value) for name, value in parameters.items()}
         if given == self.resolved({}):
@@ -97,10 +97,10 @@ class ProtocolSpec:
         return None
 
     def resolved(self, given: Mapping[str, Any]) -> dict[str, str]:
-        """Return every parameter as text: the value given, or its default.
+        """Return every parameter as text: the given value or the default.
 
         Raises:
-            UserError: for an unknown parameter, or a value that is not one of its choices.
+            UserError: for an unknown parameter, or a value that is not allowed.
         """
         for name in given:
             if name not in self.parameters:
@@ -116,16 +116,16 @@ class ProtocolSpec:
 
 @dataclass(frozen=True)
 class BatchScores:
-    """Scores of a batch: one entry per image everywhere."""
+    """Scores of a batch, with one entry per image."""
 
     columns: Mapping[str, np.ndarray]
-    """(N,) float64: the scores per image under the metric's own name, its statistics as ``<metric>.s<j>``, and
-    anything else worth a column of the rows. NaN: not defined for this image."""
+    """(N,) float64: the score per image under the name of the metric, its statistics as ``<metric>.s<j>``, and other
+    values for the rows. NaN: undefined for this image."""
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    """(N, ...) integer or float arrays, stored beside the rows (bin counts, score sums, histograms)."""
+    """(N, ...) integer or float arrays that are stored in addition to the rows (bin counts, score sums, histograms)."""
 
     def check(self, protocol: str, count: int) -> None:
-        """Refuse scores that the rows cannot hold.
+        """Raise for scores that the rows cannot hold.
 
         Args:
             protocol: its name.
@@ -148,7 +148,7 @@ class BatchScores:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points to draw."""
+    """A curve for display."""
 
     name: str
     title: str
@@ -157,130 +157,131 @@ class Curve:
     x: tuple[float, ...]
     y: tuple[float, ...]
     beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """Other lines over the same x, by what they are (a control, chance)."""
+    """Name -> y values of other lines over the same x (a control, chance)."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a protocol says of all the rows beside the metrics, which the engine makes from the statistics."""
+    """A protocol's summary of all rows, in addition to the metrics that the engine computes from the statistics."""
 
     curves: tuple[Curve, ...] = ()
     statistics: Mapping[str, np.ndarray] | None = None
-    """Column name -> (n,) values, where the statistics follow only from the whole set (``prior=dataset``)."""
+    """Column name -> (n,) values, for statistics that depend on the whole dataset (``prior=dataset``)."""
     notes: tuple[str, ...] = ()
-    """Sentences that the closing table prints."""
+    """Sentences for the results table."""
     effective_n: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Derived:
-    """What follows from the arrays of a record."""
+    """Values that can be recomputed from the arrays of a record."""
 
     columns: tuple[Mapping[str, np.ndarray], ...] = ()
-    """Column of the rows -> (n,) values; a column that can be derived in several ways is in several mappings."""
+    """Column of the rows -> (n,) values; a column that can be computed in several ways is in several mappings."""
     metrics: tuple[Metric, ...] = ()
-    """Metrics that have no statistics in the rows."""
+    """Metrics without statistics in the rows."""
     specs: tuple[MetricSpec, ...] = ()
-    """Of metrics that the protocol's spec does not name, one a layer say."""
+    """Specs of metrics that the protocol's spec does not name, such as one per layer."""
 
 
 @runtime_checkable
 class DerivesFromArrays(Protocol):
-    """A scorer or dataset protocol whose rows follow from the arrays beside them; ``verify`` compares the two."""
+    """Interface of a scorer or dataset protocol whose rows can be recomputed from arrays, for ``verify``."""
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
-        """Return all columns and metrics that follow from the arrays.
+        """Compute columns and metrics again from the arrays of a record, which are (n, ...) each.
 
         Raises:
-            KeyError, ValueError, IndexError, TypeError: for arrays of another form than the protocol stores.
+            KeyError, ValueError, IndexError, TypeError: for arrays that the protocol does not store in this form.
         """
         ...
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A protocol with its parameters resolved: what the engine runs.
+    """An image protocol with resolved parameters, as the engine runs it.
 
-    ``score`` is called by several threads at once, each with another batch: it keeps no state between calls.
+    ``score`` is called by several threads at once with different batches, so it must not keep state between calls.
     """
 
     preprocessing: str
-    """Name of the preprocessing; protocols that share one share the pass."""
+    """Name of the preprocessing; protocols with the same preprocessing share a pass."""
     parameters: Mapping[str, Any]
     """Every parameter, resolved."""
     identity: Mapping[str, Any]
-    """Parameters and the sha256 of every file behind them: with name and version, what a board column is."""
+    """Parameters, and the sha256 of every file that they name; with name and version it defines a column of a
+    leaderboard."""
     metrics: tuple[MetricSpec, ...]
-    """The metrics of this run (intervals or comparison may be switched off by a parameter)."""
+    """Metrics of this run (a parameter may switch off intervals or comparison)."""
 
     def score(self, colorization: Prediction) -> BatchScores:
-        """Score a batch, (N,) per column; the scores must not depend on how the images are batched."""
+        """Score a batch, (N,) per column; scores must not depend on the batching."""
         ...
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
-        """Return curves and notes of all images, from columns (n,) and arrays (n, ...) in the order of the ids."""
+        """Return curves and notes over all images, from columns (n,) and arrays (n, ...) in the order of the ids."""
         ...
 
 
 @runtime_checkable
 class ChecksModel(Protocol):
-    """A scorer that does not accept every model; it is called before the evaluation."""
+    """Interface of a scorer that does not accept every model."""
 
     def check_model(self, model: LoadedModel) -> None:
-        """Refuse a model.
+        """Raise for a model that cannot be evaluated; called before the evaluation.
 
         Raises:
-            UserError: saying why, and what to do.
+            UserError: with the reason and a hint.
         """
         ...
 
 
 @runtime_checkable
 class ImageProtocol(Protocol):
-    """A protocol that the engine's pass can run."""
+    """A protocol that scores image by image in the engine's pass."""
 
     spec: ProtocolSpec
 
     def resolve(self, parameters: Mapping[str, Any], dataset: Dataset) -> Scorer:
-        """Check and resolve parameters (UserError names the wrong one) into a scorer."""
+        """Check the parameters and return a scorer; a UserError names a wrong parameter."""
         ...
 
 
 @runtime_checkable
 class DatasetProtocol(Protocol):
-    """A dataset protocol: it trains a network or runs a study, instead of scoring image by image."""
+    """A protocol on whole datasets, which for example trains a network or runs a study."""
 
     spec: ProtocolSpec
     roles: tuple[str, ...]
-    """Sets of images that it needs: ``test``, or ``train`` and ``test``."""
+    """Roles of the datasets that it needs: ``test``, or ``train`` and ``test``."""
     joint: bool
-    """Whether all models of a command are judged together (a study), and not each by itself."""
+    """Whether all models of a command are evaluated together (a study) instead of one by one."""
 
     def evaluate(self, context: ProtocolContext) -> Record | Path:
-        """Evaluate: return a record, written in its folder, or a folder of another kind (a study to be run).
+        """Evaluate and return a record, written in its folder, or another folder (such as a study to be served).
 
         Raises:
-            UserError: for what the caller can fix.
+            UserError: for errors that the caller can fix.
             RunError: if the run failed; finished work is kept.
         """
         ...
 
 
 class ProgressListener(Protocol):
-    """Hears how a run goes on; the command line draws it."""
+    """Interface for listeners to the progress of a run."""
 
     def started(self, total: int) -> None:
-        """Handle the start: ``total`` images are still to be evaluated."""
+        """Handle the start of an evaluation of ``total`` images."""
 
     def advanced(self, n: int, images_per_second: float) -> None:
-        """Handle ``n`` more images; the speed is since the start."""
+        """Handle the completion of ``n`` more images; the speed is an average since the start."""
 
     def message(self, text: str) -> None:
         """Handle one line of text."""
 
 
 class ThroughputMeter:
-    """Counts images for the listener."""
+    """Counter of images that reports speed to a listener."""
 
     def __init__(self, listener: ProgressListener) -> None:
         self.listener, self.count, self.start = listener, 0, time.perf_counter()
@@ -292,7 +293,7 @@ class ThroughputMeter:
 
 
 class NullProgress:
-    """A listener that says nothing."""
+    """A listener that ignores all events."""
 
     def started(self, total: int) -> None:
         """Handle the start by doing nothing."""
@@ -306,52 +307,52 @@ class NullProgress:
 
 @dataclass(frozen=True)
 class ProtocolContext:
-    """All that a protocol is given."""
+    """Context of a run for a dataset protocol: models, data, parameters and settings."""
 
     models: tuple[LoadedModel, ...]
-    """The model to be judged; all of the command's where the protocol is joint."""
+    """The model to evaluate; all models of the command for a joint protocol."""
     parameters: Mapping[str, Any]
-    """As given, a preset's among them; ``spec.resolved`` adds the defaults."""
+    """Given parameters, including those of a preset; ``spec.resolved`` adds the defaults."""
     data: Mapping[str, Dataset]
     """Role -> images, after any limit."""
     settings: ExecutionConfig
     """Device, dtype, batches, seed."""
     request: RunConfig
-    """The whole command: output, images to keep, limit."""
+    """Configuration of the whole command: output, images to save, limit."""
     listener: ProgressListener
     started: list[RunDirectory] = field(default_factory=list)
-    """Folders of started records; after an error, empty ones are removed."""
+    """Folders of started records; empty ones are removed after an error."""
     code: tuple[str, tuple[str, ...]] = ("", ())
     """``protocol_code`` of the protocol."""
     fingerprints: Mapping[int, ModelFingerprint] = field(default_factory=dict)
-    """id of a model -> its fingerprint, taken before any of them was cast to another dtype."""
+    """id of a model -> its fingerprint, computed before a cast to another dtype."""
     launch: str = ""
     """See ``record_reuse.launch_token``."""
 
     def fingerprint_of(self, model: LoadedModel) -> ModelFingerprint:
-        """Return the fingerprint that decides the model's predictions."""
+        """Return the fingerprint of a model."""
         return self.fingerprints.get(id(model)) or model_fingerprint(model)
 
     @property
     def model(self) -> LoadedModel:
-        """The one model of a protocol that is not joint."""
+        """The model of a protocol that is not joint."""
         return self.models[0]
 
     @property
     def cache(self) -> Path:
-        """Folder below the output for what may be made again: features, probes, checkpoints."""
+        """Folder below the output for data that can be recomputed: features, probes, checkpoints."""
         return self.request.output / ".cache"
 
 
 @dataclass(frozen=True)
 class ProtocolResult:
-    """What a protocol found, to be written as a record."""
+    """Result of a dataset protocol, to be written as a record."""
 
     parameters: Mapping[str, Any]
     identity: Mapping[str, Any]
     preprocessing: str
     rows: Shard
-    """A line per image of the role ``test``, with what was skipped."""
+    """One row per image of the role ``test``, and skipped images."""
     columns: Mapping[str, np.ndarray]
     """(n,) float64 each: scores and their statistics, as an image protocol names them."""
     metrics: Sequence[Metric]

@@ -1,9 +1,9 @@
-"""Which folder a run belongs in: the one that holds, or will hold, the same numbers.
+"""Location of a run: the folder that contains, or will contain, the same numbers.
 
-The key of a folder follows from the fingerprint of the run, and from names and sizes of the files, so that it is the
-same on every machine. What a key cannot know without reading all files, ``plan.json`` tells: whether a file was written
-or replaced since. Then contents are compared with those that were scored, and a run on other contents gets a folder of
-its own, the next *revision*. So does each run of a model that is not reusable.
+The key of a folder depends on the fingerprint of the run and on names and sizes of the files, so it is the same on
+every machine. ``plan.json`` tells, without reading all files, whether one was written or replaced since. In that case
+contents are compared with those that were scored, and a run on other contents gets a new folder, the next *revision*.
+So does each run of a model that is not reusable.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ from colorbench.storage.hashes import stamp_of
 
 @dataclass(frozen=True)
 class Plan:
-    """The purpose of a run folder, in addition to its key."""
+    """Content of ``plan.json``: the purpose of a run folder, in addition to its key."""
 
     save: Save
     references: str
-    """Digest of the models that differences are stored from; empty for none."""
+    """Digest of the models from which differences are stored; empty for none."""
     files: str
-    """Digest of the files' names and of what changes when one is written or replaced."""
+    """Digest of names and stamps of the files, which changes if a file is written or replaced."""
     launch: str = ""
-    """Of one command, where its results are not reusable by another."""
+    """Token of one command whose results other commands cannot reuse."""
     record: tuple[int, ...] = ()
-    """Size, times and place on the disk of ``record.json``: whether it was written here, and not copied."""
+    """Stamp of ``record.json``, which shows whether it was written here or copied."""
 
     def serves(self, wanted: Plan) -> bool:
-        """Return whether all that is wanted is saved here."""
+        """Return whether everything that is wanted is saved in this folder."""
         saved = LEVELS.index(self.save) >= LEVELS.index(wanted.save)
         return saved and wanted.references in ("", self.references) and self.launch == wanted.launch
 
 
 @dataclass(frozen=True)
 class Located:
-    """Where a run belongs."""
+    """The location of a run, with its key and fingerprint."""
 
     folder: RunDirectory
     key: str
@@ -63,19 +63,19 @@ class Located:
     plan: Plan
 
     def finished(self) -> Record | None:
-        """Return the record that is there already."""
+        """Return the existing record; None without one."""
         return read_record(self.folder.path) if self.folder.finished() else None
 
     def begin(self) -> None:
-        """Write the purpose of the folder into it.
+        """Write ``plan.json`` into the folder.
 
         Raises:
-            UserError: where nothing can be written.
+            UserError: if nothing can be written.
         """
         self.folder.write(self.folder.plan, json.dumps(asdict(self.plan)).encode())
 
     def close(self) -> None:
-        """Note that the record was written here."""
+        """Note in ``plan.json`` that the record was written here."""
         with contextlib.suppress(OSError, UserError, RunError):
             _write(self.folder, replace(self.plan, record=stamp_of(self.folder.record)))
 
@@ -92,23 +92,23 @@ def locate(
     resume: bool,
     references: Sequence[ModelFingerprint] = (),
 ) -> Located:
-    """Return the folder of a run. Nothing is written, but a finished record that cannot be read is renamed.
+    """Find the folder of a run. Nothing is written, but an unreadable finished record is renamed.
 
-    The listener is told when contents must be compared, or a record is renamed.
+    The listener gets a message if contents must be compared or a record is renamed.
 
     Args:
-        context: request and listener; it takes the folder as one that is begun.
-        model: to be measured.
+        context: request and listener; the folder is added to its started folders.
+        model: model to evaluate.
         spec: of the protocol.
-        identity: of the protocol with its parameters.
-        dataset: the images measured on.
+        identity: identity of the protocol with its parameters.
+        dataset: the evaluated images.
         code: ``protocol_code`` of the protocol or its scorer.
-        save: images that are wanted beside the record.
-        resume: False: a finished run is made again in a folder beside it, an unfinished one starts from nothing.
+        save: images to save with the record.
+        resume: False: a finished run is repeated in a new folder, an unfinished run starts again.
         references: models that the record gives differences from.
 
     Raises:
-        UserError: where a record cannot be read and its folder cannot be written.
+        UserError: if a record cannot be read and its folder cannot be written.
     """
     request = context.request
     fingerprint = run_fingerprint(
@@ -139,15 +139,15 @@ def locate(
 
 
 def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[str, Any], test: Dataset) -> Located:
-    """Return the folder of the context's model under a dataset protocol; start it if it is not finished.
+    """Find the folder of the context's model under a dataset protocol, and start it unless it is finished.
 
-    The listener is told where it is measured already.
+    The listener gets a message about an existing result.
 
     Args:
         context: model, settings, request.
         spec: of the protocol.
-        identity: of the protocol with its parameters; what it was trained on, by content, is part of it.
-        test: the images measured on.
+        identity: identity of the protocol with its parameters, including the content of training images.
+        test: the evaluated images.
     """
     request, say, model = context.request, context.listener.message, context.model
     located = locate(context, model, spec, identity, test, code=context.code, save="none", resume=request.resume)
@@ -162,13 +162,13 @@ def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[
 
 
 def not_reusable(model: str, reasons: Sequence[str]) -> str:
-    """Return, in one line, why a model is evaluated again in each run."""
+    """Format the reasons why a model is evaluated again in each run, in one line."""
     more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
     return f"{model} is evaluated again in each run: {reasons[0]}{more}"
 
 
 def made_here(folder: RunDirectory) -> bool:
-    """Return whether a record was written in its place by a run on this machine, and not copied or unpacked."""
+    """Return whether a record was written at its place by a run on this machine, not copied or unpacked."""
     try:
         plan = _read(folder.plan)
         return plan is not None and plan.record == stamp_of(folder.record)
@@ -179,7 +179,7 @@ def made_here(folder: RunDirectory) -> bool:
 def _taken(
     folder: RunDirectory, wanted: Plan, dataset: Dataset, output: Path, say: Callable[[str], None]
 ) -> Plan | None:
-    """Return the plan of a folder that is empty or contains this run, complete or not; None for other content."""
+    """Return the plan of a folder that is empty or contains this run, finished or not; None for other content."""
     plan, finished = _read(folder.plan), folder.finished()
     if finished:
         try:
@@ -188,7 +188,7 @@ def _taken(
             aside = folder.set_aside()
             say(f"{error}: it is now {aside.name}, and the run starts over")
             return wanted
-        # A folder's name holds a part of the key only.
+        # The name of a folder contains only a part of the key.
         if record.key != folder.key or record.fingerprint is None:
             return None
         if plan is None:  # the record was copied without it
@@ -204,7 +204,7 @@ def _taken(
         return None
     plan = replace(plan, files=wanted.files)
     if finished:
-        with contextlib.suppress(UserError, RunError):  # a finished record on a disk that cannot be written is shown
+        with contextlib.suppress(UserError, RunError):  # a finished record on a read-only disk can be shown
             _write(folder, plan)
     return plan
 
@@ -227,7 +227,7 @@ def _write(folder: RunDirectory, plan: Plan) -> None:
 
 
 def _same_contents(folder: RunDirectory, dataset: Dataset, output: Path) -> bool:
-    """Return whether all that was scored here was scored on the contents that the files have now."""
+    """Return whether all scored images still have the same contents."""
     scored: dict[str, str] = {}
     skipped = False
     if folder.finished():
@@ -243,14 +243,14 @@ def _same_contents(folder: RunDirectory, dataset: Dataset, output: Path) -> bool
         scored.update(zip(shard.ids, shard.sha256s, strict=True))
         skipped = skipped or bool(shard.skipped)
     if skipped:
-        return False  # of an image that was left out nothing is stored: it may be whole by now
+        return False  # nothing is stored for skipped images, which may be readable by now
     part = replace(dataset, samples=tuple(sample for sample in dataset.samples if sample.id in scored))
     contents = contents_of(part, output / ".cache")
     return all(contents[id] == sha256 for id, sha256 in scored.items())
 
 
 def differences(record: Record, now: RunFingerprint) -> list[str]:
-    """Return, in words, which parts of a record's fingerprint are different now."""
+    """Describe which parts of a record's fingerprint differ now."""
     part = record.fingerprint
     if part is None:
         return ["the record has no fingerprint"]

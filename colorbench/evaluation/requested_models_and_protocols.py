@@ -1,4 +1,4 @@
-"""Resolve and check a run configuration: names become models and scorers."""
+"""Resolution of a run configuration: names are turned into loaded models, protocols and scorers, and checked."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ from colorbench.results.metric_spec import check_metrics
 from colorbench.storage.hashes import not_storable
 
 CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
-"""What each interface gives, in words."""
+"""Description of each capability, for messages."""
 
 
 Asked = list[tuple[ImageProtocol | DatasetProtocol, dict[str, Any]]]
-"""Protocols with the parameters given, a preset's among them."""
+"""Protocols with the given parameters, including those of a preset."""
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """What a request names, loaded and checked."""
+    """Models, protocols and images of a request, loaded and checked."""
 
     dataset: Dataset
     """After any limit."""
     asked: Sequence[LoadedModel]
     models: Sequence[LoadedModel]
-    """Those asked for, then baselines."""
+    """The requested models, followed by the baselines."""
     scorers: Sequence[tuple[ProtocolSpec, Scorer]]
-    """Of the protocols that go image by image."""
+    """Specs and scorers of the image protocols."""
     dataset_protocols: Sequence[tuple[DatasetProtocol, Mapping[str, Any]]]
-    """The others, with the parameters given."""
+    """The dataset protocols, with the given parameters."""
 
 
 def resolve(request: RunConfig, say: Callable[[str], None], *, processes: int = 1) -> Resolved:
-    """Return the protocols, models and images of a request; the models are prepared for the images.
+    """Load and check the protocols, models and images of a request, and prepare the models for the images.
 
     Args:
-        request: what was asked for.
-        say: is told what a user must know of the files.
-        processes: that share the run.
+        request: the run configuration.
+        say: called with messages about the files.
+        processes: number of processes that share the run.
 
     Raises:
-        UserError: for anything in the request that cannot be.
+        UserError: for anything invalid in the request.
         RunError: for stored predictions that are missing or cannot be read.
     """
     dataset = request.data if request.limit is None else request.data.limit(request.limit)
@@ -66,7 +66,8 @@ def resolve(request: RunConfig, say: Callable[[str], None], *, processes: int = 
             hint="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
         )
     asked = load_models(request)
-    # Gray, constant and truth stand beside scores of colors; what trains something has controls of its own.
+    # Gray, constant and ground truth are baselines of image protocols; protocols that train something have their own
+    # controls.
     models = [*asked, *load_baselines(asked)] if scorers and request.baselines else asked
     preprocessings = [scorer.preprocessing for _, scorer in scorers]
     for model in models:
@@ -75,16 +76,16 @@ def resolve(request: RunConfig, say: Callable[[str], None], *, processes: int = 
 
 
 def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
-    """Return the scorers of those protocols that go image by image.
+    """Return specs and scorers of the requested image protocols.
 
     Raises:
-        UserError: for an unknown parameter or value, and for one that no record can hold.
+        UserError: for an unknown parameter or value, or a value that no record can hold.
     """
     found = [(one.spec, one.resolve(given, dataset)) for one, given in asked if isinstance(one, ImageProtocol)]
     for spec, scorer in found:
-        get_preprocessing(scorer.preprocessing)  # a protocol may not know the names of preprocessings
+        get_preprocessing(scorer.preprocessing)  # a protocol may not check the names of preprocessings
         check_metrics(spec.name, scorer.metrics)
-        protocol_identity(spec.name, spec.version, scorer.identity)  # refuses what no record can hold
+        protocol_identity(spec.name, spec.version, scorer.identity)  # raises for values that no record can hold
         if (why := not_storable(scorer.parameters)) is not None:
             what = f"the parameters of protocol {spec.name} cannot be stored in a record: {why}"
             raise UserError(what, hint="use finite numbers and text")
@@ -92,16 +93,16 @@ def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec
 
 
 def dataset_protocols(asked: Asked) -> list[tuple[DatasetProtocol, dict[str, Any]]]:
-    """Return those protocols that do not go image by image."""
+    """Return the requested dataset protocols."""
     return [(one, given) for one, given in asked if not isinstance(one, ImageProtocol)]
 
 
 def check_roles(given: Collection[str], protocols: Iterable[ImageProtocol | DatasetProtocol]) -> None:
-    """Refuse a role that one of the protocols lacks, and one that none of them takes.
+    """Raise if a protocol needs a role without a dataset, or a dataset has a role that no protocol uses.
 
     Args:
-        given: the roles that have a dataset.
-        protocols: all that are to run.
+        given: roles with a dataset.
+        protocols: all protocols of the run.
 
     Raises:
         UserError: naming the protocol and the role.
@@ -122,7 +123,7 @@ def check_roles(given: Collection[str], protocols: Iterable[ImageProtocol | Data
 
 
 def asked_protocols(request: RunConfig) -> Asked:
-    """Return every protocol of a request, with its parameters.
+    """Return all protocols of a request with their parameters.
 
     Raises:
         UserError: for an unknown protocol or preset, and for parameters of a protocol that is not run.
@@ -144,7 +145,7 @@ def asked_protocols(request: RunConfig) -> Asked:
 
 
 def get_protocol(name: str) -> ImageProtocol | DatasetProtocol:
-    """Return an installed protocol by its plain name.
+    """Return an installed protocol by its name without preset.
 
     Raises:
         UserError: for an unknown name or a broken plugin.
@@ -153,10 +154,10 @@ def get_protocol(name: str) -> ImageProtocol | DatasetProtocol:
 
 
 def as_protocol(given: object, name: str | None = None) -> ImageProtocol | DatasetProtocol:
-    """Return a protocol from its object or class.
+    """Return a protocol from an object or class.
 
     Raises:
-        UserError: for what is no protocol.
+        UserError: for anything that is no protocol.
     """
     name = name or getattr(given, "__qualname__", type(given).__qualname__)
     with one_line(f"{name} cannot be made", hint="give an object of the class"):
@@ -168,7 +169,7 @@ def as_protocol(given: object, name: str | None = None) -> ImageProtocol | Datas
 
 
 def headline_of(protocol: str) -> str | None:
-    """Return the metric that leaderboards sort by; None where the protocol is not installed."""
+    """Return the headline metric of a protocol; None if it is not installed."""
     try:
         return get_protocol(protocol).spec.headline
     except UserError:
@@ -176,10 +177,10 @@ def headline_of(protocol: str) -> str | None:
 
 
 def name_with_preset(protocol: str, version: int, parameters: Mapping[str, Any]) -> str:
-    """Return ``fidelity@ct2`` where a preset of the installed protocol sets these parameters, else the plain name.
+    """Return ``fidelity@ct2`` if a preset of the installed protocol sets these parameters, otherwise the plain name.
 
     Args:
-        protocol: its plain name, installed or not.
+        protocol: name of the protocol, which may not be installed.
         version: of the protocol that the parameters belong to.
         parameters: resolved.
     """
@@ -194,7 +195,7 @@ def load_models(request: RunConfig) -> list[LoadedModel]:
     """Load the requested models, each once.
 
     Raises:
-        UserError: for a model that cannot be loaded, and a decoding for several models at once.
+        UserError: for a model that cannot be loaded, or a decoding for several models at once.
     """
     decoding: dict[str, Any] = {"decode": request.decode, "temperature": request.temperature}
     chosen = {key: value for key, value in decoding.items() if value is not None}
@@ -203,13 +204,13 @@ def load_models(request: RunConfig) -> list[LoadedModel]:
         what = f"{key}={value} is ambiguous for {len(request.models)} models"
         raise UserError(what, hint=f"write it with the model name: zoo/cic[{key}={value}]")
     loaded: list[LoadedModel] = []
-    distinct = {id(model): model for model in request.models}  # the same object twice is one model
+    distinct = {id(model): model for model in request.models}  # the same object given twice is one model
     for model in distinct.values():
         one = model if isinstance(model, LoadedModel) and not chosen else load_model(model, **chosen)
         if any(one is other or one.colorizer is other.colorizer for other in loaded):
             continue
         if not isinstance(model, str | LoadedModel):
-            # Objects of one class, as a notebook makes them, have no names of their own.
+            # Objects of the same class, as in notebooks, need distinct names.
             same = sum(other.full_name.partition("#")[0] == one.full_name for other in loaded)
             one = replace(one, full_name=f"{one.full_name}#{same + 1}") if same else one
         loaded.append(one)
@@ -223,7 +224,7 @@ def load_baselines(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
 
 
 def missing_capability(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
-    """Return the error where a model lacks a capability that a protocol needs; None where it has all."""
+    """Return the error for a model that lacks a capability needed by a protocol; None if it has all."""
     for need in spec.needs:
         if not isinstance(model.colorizer, getattr(capabilities, need)):
             what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"

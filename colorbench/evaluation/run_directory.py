@@ -1,9 +1,9 @@
-"""The folder of one run while it is made: shards, locks and files that are either whole or not there.
+"""``RunDirectory``: the folder of one run, with its shards, locks and atomically written files.
 
-``shards/`` is the ledger of what is done. A shard is named by its place in the order of the samples and holds the same
-images whatever the number of processes, so that any process may do any missing one, and doing one twice gives
-the same file. A lock on a shard only saves that second time: it is the kernel's (``flock``), dies with its process, and
-where a file system has none, work is done twice and nothing else changes. When the record is written the shards go.
+``shards/`` contains the finished shards. A shard is named by its position in the order of the samples and has the same
+images for any number of processes, so that any process may compute any missing one, and computing one twice gives the
+same file. Locks on shards only avoid double work: they are the kernel's (``flock``) and end with the process; on a file
+system without locks, work is done twice. The shards are removed when the record is written.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def _safe(name: str) -> str:
 
 
 class RunDirectory:
-    """``<output>/<model>/<protocol>/<dataset>-<key>/``."""
+    """The folder ``<output>/<model>/<protocol>/<dataset>-<key>/`` of one run."""
 
     def __init__(self, path: Path, key: str = "") -> None:
-        """Open a folder for the run of ``key``: shards of any other key do not count."""
+        """Open a folder for the run with ``key``; shards of other keys do not count."""
         self.path, self.key = path, key
         self._known: dict[str, tuple[tuple[int, ...], bool]] = {}
         self.shards = path / "shards"
@@ -76,7 +76,7 @@ class RunDirectory:
         return self.record.exists()
 
     def done(self) -> set[int]:
-        """Return the indices of the shards that are written, from one listing."""
+        """Return the indices of the written shards, from one listing."""
         try:
             names = os.listdir(self.shards)
         except (FileNotFoundError, NotADirectoryError):
@@ -90,7 +90,7 @@ class RunDirectory:
         return path.exists() and self._own(path.name)
 
     def _own(self, name: str) -> bool:
-        """Return whether a shard belongs to this run; each is looked at once."""
+        """Return whether a shard belongs to this run; each is checked once."""
         if not self.key:
             return True
         path = self.shards / name
@@ -106,7 +106,7 @@ class RunDirectory:
     def write(self, path: Path, data: bytes, *, durable: bool = True) -> None:
         """Write a file atomically (``write_atomic``).
 
-        The unfinished file lies among the shards, which are removed in the end.
+        The unfinished file is in the folder of the shards, which is removed in the end.
         """
         write_atomic(path, data, scratch=self.shards, durable=durable)
 
@@ -118,7 +118,7 @@ class RunDirectory:
         """Read one shard, with its arrays or without unpacking them.
 
         Raises:
-            RunError: if its bytes are damaged; it is then removed, so that the same command makes it again.
+            RunError: for a damaged shard, which is removed so that the same command computes it again.
         """
         path = self.shard(index)
         try:
@@ -134,21 +134,21 @@ class RunDirectory:
         return shard
 
     def complete(self, images: int) -> bool:
-        """Return whether all shards of a set of ``images`` are written."""
+        """Return whether all shards for ``images`` images are written."""
         return len(self.done()) >= shard_count(images)
 
     @contextlib.contextmanager
     def gathered(self, images: int) -> Iterator[Shard]:
-        """Yield all shards as one, each distinct image once; the arrays stay on disk while the context lasts.
+        """Yield all shards merged, with each distinct image once; the arrays stay on disk within the context.
 
-        Shards are read one after another, first without their arrays, then with them. What is held is a line for each
-        image and the protocol's columns.
+        Shards are read one by one, first without arrays, then with them. In memory are one row per image and the
+        protocol's columns.
 
         Args:
-            images: how many the set has.
+            images: number of images in the dataset.
 
         Raises:
-            RunError: for a damaged shard, shards that do not fit together, or where no image could be evaluated.
+            RunError: for a damaged shard, shards that do not fit together, or if no image could be evaluated.
         """
         indices = range(shard_count(images))
         rows = merge(self.read_shard(index, arrays=False) for index in indices)
@@ -174,15 +174,15 @@ class RunDirectory:
             shutil.rmtree(scratch, ignore_errors=True)
 
     def write_rows(self, rows: Shard, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Files:
-        """Write ``rows.parquet`` and, where there are arrays, ``arrays.npz``.
+        """Write ``rows.parquet`` and, if there are arrays, ``arrays.npz``.
 
         Args:
-            rows: a line per image, (n,).
+            rows: one row per image, (n,).
             columns: (n,) each: scores and statistics.
             arrays: (n, ...) each.
 
         Returns:
-            Their hashes, without any images' yet.
+            The hashes of the files, without those of images.
         """
         self.write(self.rows, rows_bytes(rows, columns))
         if arrays:
@@ -192,23 +192,23 @@ class RunDirectory:
         return Files(rows=file_sha256(self.rows), arrays=hashes, saved_images={})
 
     def observed(self, images: int) -> Iterator[np.ndarray]:
-        """Yield what ``models.units`` observed, (n, 13) float64 for each shard; (0, 13) where nothing is stored."""
+        """Yield the unit statistics of the predictions, (n, 13) float64 per shard; (0, 13) if not stored."""
         for index in range(shard_count(images)):
             with np.load(self.shard(index), allow_pickle=False) as parts:
                 yield parts["observed"] if "observed" in parts.files else np.empty((0, 13))
 
     def write_record(self, text: str) -> bool:
-        """Write ``record.json`` once: False, and nothing is written, where there is one already."""
+        """Write ``record.json`` once; return False without writing if it exists already."""
         return write_once(self.record, text.encode(), scratch=self.shards)
 
     def set_aside(self) -> Path:
-        """Rename a record that cannot be read, so that its run can be made again; returns where it is now."""
+        """Rename an unreadable record, so that the run can be repeated; return its new path."""
         aside = self.path / f"record.unreadable-{uuid4().hex[:8]}.json"
         rename(self.record, aside)
         return aside
 
     def remove_if_empty(self, root: Path) -> None:
-        """Remove a folder in which nothing was made, and those above it below ``root`` that are empty then."""
+        """Remove the folder if it is empty, and then empty parent folders below ``root``."""
         if self.finished() or self.done():
             return
         with contextlib.suppress(OSError):
@@ -217,14 +217,14 @@ class RunDirectory:
             for folder in (self.path, *self.path.parents):
                 if folder == root:
                     break
-                folder.rmdir()  # refuses a folder that holds anything
+                folder.rmdir()  # fails for a folder that is not empty
 
     def clear_shards(self) -> None:
         """Remove the shards, locks and unfinished files."""
         shutil.rmtree(self.shards, ignore_errors=True)
 
     def lock(self, name: str) -> Lock | None:
-        """Claim a piece of work; None where a living process holds it."""
+        """Lock a unit of work; None if another process has locked it."""
         with writing(self.shards):
             self.shards.mkdir(parents=True, exist_ok=True)
             return Lock.take(self.shards / f"{name}.lock")
@@ -232,9 +232,10 @@ class RunDirectory:
 
 @contextlib.contextmanager
 def nothing_left_behind(output: Path, *, alone: bool) -> Iterator[list[RunDirectory]]:
-    """Collect the folders of a run; after an error those in which nothing was made are removed.
+    """Collect the folders of a run, and remove the empty ones after an error.
 
-    A board would take them for runs that were not finished. Of several processes another may be about to fill them.
+    A leaderboard would take them for unfinished runs. With several processes they are kept, since another process may
+    fill them.
     """
     folders: list[RunDirectory] = []
     try:

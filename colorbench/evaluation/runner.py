@@ -1,7 +1,7 @@
-"""``run(request)``: models x protocols on images, from names to records.
+"""``run(request)``: evaluation of models under protocols on a dataset, from names to records.
 
-Every model under every protocol is a task with a folder of its own. Finished ones are read; of the others the missing
-shards are made, in one pass for each preprocessing; the process that finds all shards of a task makes its record.
+Every model under every protocol is a task with its own folder. Finished records are read; missing shards of other tasks
+are computed in one pass per preprocessing; the process that finds a task's shards complete writes its record.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ __all__ = ["ProgressListener", "RunConfig", "record_folder", "run"]
 
 
 def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Record]:
-    """Measure models and return their records, finished ones without running anything.
+    """Evaluate models and return their records; finished records are read without running anything.
 
-    With several processes each returns when all is done, by whichever of them.
+    With several processes, each returns when everything is finished.
 
     Returns:
-        The records of the models asked for, a model's protocols together, then those of the baselines.
+        The records of the requested models, grouped by model, followed by those of the baselines.
 
     Raises:
-        UserError: for anything in the request that cannot be.
+        UserError: for anything invalid in the request.
         RunError: if a run failed; finished shards are kept, and the same command resumes.
     """
     listener = listener or NullProgress()
@@ -66,7 +66,7 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
             request=request,
             listener=listener,
             started=folders,
-            # The weights are hashed as they are now: an object may have been trained since it was measured last.
+            # The weights are hashed again: an object may have been trained since its last evaluation.
             fingerprints={id(model): model_fingerprint(model) for model in resolved.models},
             launch=launch_token(count),
         )
@@ -90,12 +90,12 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
 
 
 def _refused(output: Path) -> UserError | None:
-    """Return why nothing can be written; None where it can be.
+    """Return the error if nothing can be written; None otherwise.
 
     Finished runs can be shown from a read-only folder.
 
     Raises:
-        UserError: where no output is there yet.
+        UserError: if there is no output yet.
     """
     try:
         check_writable(output)
@@ -107,22 +107,22 @@ def _refused(output: Path) -> UserError | None:
 
 
 def record_folder(output: Path, record: Record) -> Path:
-    """Return the folder of a record, with its rows and images."""
+    """Return the folder of a record below the output."""
     return output / folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
 
 
 def run_dataset_protocol(
     protocol: DatasetProtocol, parameters: Mapping[str, Any], shared: ProtocolContext
 ) -> list[Record]:
-    """Run one protocol on all requested models; folders that are not records are reported to the listener.
+    """Run one dataset protocol on all requested models; results other than records are reported to the listener.
 
     Args:
-        protocol: to run.
-        parameters: given for it.
-        shared: models, settings, request and listener; the rest is filled in here.
+        protocol: protocol to run.
+        parameters: given parameters.
+        shared: context with models, settings, request and listener; the rest is filled in here.
 
     Raises:
-        UserError: for a model that lacks what the protocol needs.
+        UserError: for a model that lacks a needed capability.
     """
     request, spec = shared.request, protocol.spec
     given = {"test": request.data, **request.roles}

@@ -1,9 +1,9 @@
-"""Stages of work joined by bounded queues: prepare (threads) -> predict (one thread) -> score (threads) -> write.
+"""Pipeline of stages with bounded queues: prepare (threads) -> predict (one thread) -> score (threads) -> write.
 
-``prepare`` is an iterator that a thread of its own consumes ahead. ``predict`` runs in the caller's thread, one item at
-a time, so that nothing is asked of a model and a device has one user. ``score`` runs in several threads, so that the
-device does not wait for the processor. ``write`` runs in one thread and sees the results in the order of the items.
-Every queue is bounded: a slow stage holds up those before it and memory does not grow.
+``prepare`` is an iterator that a separate thread consumes in advance. ``predict`` runs in the caller's thread, one item
+at a time, so that models need not be thread-safe. ``score`` runs in several threads, so that the device does not wait
+for the CPU. ``write`` runs in one thread and receives the results in the order of the items. All queues are bounded: a
+slow stage blocks those before it, and memory does not grow.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ Predicted = TypeVar("Predicted")
 Scored = TypeVar("Scored")
 
 PREPARED = 3
-"""Prepared items that may wait: enough that one slow image does not hold up the device."""
+"""Maximum number of prepared items in the queue, so that one slow image does not block the device."""
 POLL = 0.1
-"""Seconds after which a stage that waits looks whether the run was stopped."""
+"""Seconds after which a waiting stage checks whether the run was stopped."""
 
 
 class _Stopped(Exception):
-    """Another stage failed or the caller left: this one ends without a word."""
+    """Raised in a stage when another stage failed or the caller left."""
 
 
 @dataclass(frozen=True)
 class _End:
-    """The last of the prepared items, and the error that ended them."""
+    """End marker of the prepared items, with the error that ended them, if any."""
 
     error: Exception | None = None
 
@@ -62,7 +62,7 @@ class _Queue(Generic[Item]):
 
 
 def _iterate(items: Iterable[Item]) -> Generator[Item]:
-    """Yield the items; closing it closes a generator that it takes them from."""
+    """Yield the items; closing it also closes the underlying generator."""
     yield from items
 
 
@@ -74,33 +74,33 @@ def run_pipeline(
     *,
     scorers: int,
 ) -> None:
-    """Send every item through the stages; return when the last one is written.
+    """Process every item by all stages; return when the last one is written.
 
     Args:
-        items: consumed by one thread, ``PREPARED`` ahead.
+        items: consumed by one thread, up to ``PREPARED`` in advance.
         predict: called in the caller's thread, in order.
         score: called by ``scorers`` threads at once.
         write: called by one thread, in the order of the items.
         scorers: number of scoring threads, at least 1.
 
     Raises:
-        BaseException: the first error of any stage, as it was raised there. Items written before it stay written.
+        BaseException: the first error of any stage. Items written before it are kept.
     """
     stop = threading.Event()
     prepared: _Queue[Item | _End] = _Queue(PREPARED, stop)
-    # As many predictions may wait as there are scorers, beside those being scored.
+    # As many predictions may wait as there are scorers, in addition to those being scored.
     waiting: _Queue[Future[Scored] | None] = _Queue(2 * scorers, stop)
     errors: list[BaseException] = []
 
     def prepare() -> None:
         with contextlib.suppress(_Stopped):
             try:
-                # Closed here, not when it is collected: a generator may hold threads and files.
+                # Closed here, not by garbage collection, since a generator may own threads and files.
                 with contextlib.closing(_iterate(items)) as source:
                     for item in source:
                         prepared.put(item)
                 prepared.put(_End())
-            except Exception as error:  # raised again in the caller's thread, after what came before it
+            except Exception as error:  # raised again in the caller's thread, after the items before it
                 prepared.put(_End(error))
 
     def store() -> None:
@@ -126,7 +126,7 @@ def run_pipeline(
                 if item.error is not None:
                     raise item.error
             except Exception:
-                # What was predicted before is scored and written: it may complete a shard.
+                # Earlier predictions are still scored and written, since they may complete a shard.
                 waiting.put(None)
                 writer.join()
                 raise
@@ -134,7 +134,7 @@ def run_pipeline(
             writer.join()
     finally:
         stop.set()
-        # Scoring is short; a stage that is left behind would write while the caller cleans up.
+        # Scoring is short; a stage that still runs would write while the caller cleans up.
         pool.shutdown(wait=True, cancel_futures=True)
         reader.join()
         writer.join()

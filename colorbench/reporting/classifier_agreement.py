@@ -26,7 +26,7 @@ from colorbench.reporting.terminal_lines import line
 from colorbench.results import Metric, Record
 
 FEWEST = 3
-"""Models below which an order says nothing."""
+"""Smallest number of models for which an order is compared."""
 
 
 @dataclass(frozen=True)
@@ -44,22 +44,22 @@ class ClassifiersTable:
 
     @property
     def ranks(self) -> np.ndarray:
-        """(K, J), 1 is best; equal values share the mean of their ranks."""
-        from scipy.stats import rankdata  # half a second to import, and most runs have no classifier
+        """Ranks (K, J), 1 is best; equal values have their mean rank."""
+        from scipy.stats import rankdata  # takes half a second to import; most runs have no classifier
 
         return np.asarray(rankdata(-self.values if self.higher_is_better else self.values, axis=0))
 
     def correlation(self, one: int, other: int) -> float:
-        """Return Kendall's tau-b of two classifiers over the models, -1 .. 1; NaN where one ties all models."""
+        """Return Kendall's tau-b of two classifiers over the models, -1 .. 1; NaN if one ties all models."""
         from scipy.stats import kendalltau
 
         a, b = self.values[:, one], self.values[:, other]
         return float("nan") if np.ptp(a) == 0 or np.ptp(b) == 0 else float(kendalltau(a, b).statistic)
 
     def disputed(self, one: int, other: int) -> list[tuple[str, str]]:
-        """Return pairs of models that two classifiers put in opposite orders.
+        """Return the pairs of models that two classifiers rank in opposite order.
 
-        The first of each is better by ``one``.
+        The first of each pair is better by classifier ``one``.
         """
         sign = 1 if self.higher_is_better else -1
         a, b = sign * self.values[:, one], sign * self.values[:, other]
@@ -72,25 +72,25 @@ class ClassifiersTable:
 
 
 def classified(score: str, classifier: str) -> str:
-    """Name of the metric that is one classifier's ``score``: letters, digits and underscores."""
+    """Return the name of the metric for a classifier's ``score``, in letters, digits and underscores."""
     return f"{score}_{slug(classifier)}"
 
 
 def classifiers_table(records: Iterable[Record], score: str) -> ClassifiersTable | None:
     """Build the table of one score by all classifiers that rated all of these models.
 
-    References, which are shown the truth, are left out: every classifier puts them first. Classifiers that did not
-    classify all models are left out too.
+    References, which are given the true colors, are left out, since every classifier ranks them first. Classifiers that
+    did not classify all models are left out, too.
 
     Args:
-        records: of one protocol on the same images, differing in nothing but model and classifiers.
+        records: records of one protocol on the same images, which differ only in model and classifiers.
         score: ``top1``, ``agreement``, ``kl`` ...
 
     Returns:
         None for fewer than two classifiers or three models.
 
     Raises:
-        ValueError: for records that differ otherwise, or two records that tell one classifier's score differently.
+        ValueError: for records with other differences, or contradictory scores of one classifier.
     """
     rows = [record for record in records if record.model.card.role != "reference"]
     found: dict[str, dict[str, Metric]] = {}
@@ -126,7 +126,7 @@ def classifiers_table(records: Iterable[Record], score: str) -> ClassifiersTable
 
 
 def scores_classified(records: Iterable[Record]) -> list[str]:
-    """List the scores that can be compared and that classifiers gave, in the records' order."""
+    """List the comparable scores by classifiers, in the order of the records."""
     found: dict[str, None] = {}
     for record in records:
         for metric in record.metrics:
@@ -136,7 +136,7 @@ def scores_classified(records: Iterable[Record]) -> list[str]:
 
 
 def _labels(records: Sequence[Record]) -> list[str]:
-    """Return the names of the models, with their decoding where one model was measured with several."""
+    """Return the names of the models, with the decoding if a model was evaluated with several."""
     decodings: dict[str, set[str]] = {}
     for record in records:
         decodings.setdefault(record.model.name, set()).add(_message(record.model.decoding))

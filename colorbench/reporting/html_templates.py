@@ -1,4 +1,4 @@
-"""The one way in which pages are made from templates."""
+"""Jinja environment for the templates of all HTML pages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from colorbench.reporting.plot_files import page_style
 def page_environment(package: str) -> Environment:
     """Return the environment for the templates of ``package``.
 
-    All text is escaped: names, ids and reasons come from other people's files. ``plot_style`` is the CSS of plots.
+    All text is escaped, since names, ids and reasons come from untrusted files. ``plot_style`` is the CSS of plots.
     """
     environment = Environment(
         loader=PackageLoader(package),

@@ -1,4 +1,4 @@
-"""One table of several models under one protocol: models in rows, metrics in columns."""
+"""Summary table of several models under one protocol: models in rows, metrics in columns."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from colorbench.results import Metric, Record
 
 
 def in_order(records: Sequence[Record], headline: str) -> list[Record]:
-    """Return the records of one protocol, the best by the headline first; baselines and references follow."""
+    """Sort the records of one protocol, the best by the headline first, followed by baselines and references."""
     higher = next(
         (metric.higher_is_better for one in records for metric in one.metrics if metric.name == headline), None
     )
@@ -56,7 +56,7 @@ def cells(record: Record, metrics: Sequence[Metric]) -> list[tuple[str, str]]:
 
 def as_markdown(records: Sequence[Record], headline: str) -> str:
     """Return the table in Markdown, every metric, each value with its interval."""
-    import pandas as pd  # half a second to import
+    import pandas as pd  # takes half a second to import
 
     metrics = columns(records, headline)
     rows = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def format_number(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format a value for a table cell; a dash where there is none."""
+    """Format a value for a table cell; a dash for None."""
     if value is None:
         return "–"
     # Percentages, decibels and color differences have two decimals; plain numbers may be small.

@@ -1,4 +1,4 @@
-"""Draw every static plot: of records, leaderboards, human studies and trainings.
+"""Functions for all static plots (matplotlib): lines, forest plots, panels, squares.
 
 matplotlib draws; it is imported only when something is drawn. What comes out is a ``Plot`` (``plot_files.py``): markup
 for a page, or a file for a paper. This module imports nothing of colorbench but ``storage``, so that every package may
@@ -22,10 +22,10 @@ SERIES = ("s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7")
 DASHES = {"gray": (0, (5, 3)), "constant": (0, (1.5, 2)), "truth": (0, (6, 2, 1.5, 2)), "reference": (0, (9, 3))}
 """Baselines and references can be distinguished from models without color, too."""
 SMALL, MEDIUM = 9.0, 9.5
-"""Sizes of text in points; a plot is 331 points wide, about as wide as it is shown on a phone."""
+"""Text sizes in points; a plot is 331 points wide, about the width of a phone."""
 WIDTH, HEIGHT = 4.6, 3.0
 LARGEST = 1e12
-"""Values beyond it are left out: they would flatten all others."""
+"""Largest value; larger ones are left out, since they would flatten all others."""
 MAX_LEGEND = 14
 
 
@@ -41,7 +41,7 @@ class Line:
     high: Sequence[float] | None = None
     markers: bool = False
     note: str = ""
-    """Shown on hover; the label where it is empty."""
+    """Text on hover; the label if empty."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Mark:
     color: str = "s0"
     note: str = ""
     text: str = ""
-    """Written at the end of the row in a forest plot."""
+    """Text at the end of the row in a forest plot."""
     before: float | None = None
     """An earlier value, drawn as a ring in a forest plot."""
 
@@ -104,10 +104,10 @@ def plot(
 
     Args:
         title: for screen readers; pages write it above the plot.
-        x: the axis across.
-        y: the axis upwards.
+        x: the horizontal axis.
+        y: the vertical axis.
         lines: the first is drawn on top.
-        marks: points; those with a label stand in the legend, as all else does.
+        marks: points; those with a label are in the legend.
         levels: horizontal lines.
         bars: drawn below the lines.
     """
@@ -129,7 +129,7 @@ def plot(
 
 
 def forest_plot(title: str, x: Axis, rows: Sequence[Mark], *, levels: Sequence[Level] = ()) -> Plot:
-    """Return a plot of one row per mark: name at the left, point and interval along x, text at the right.
+    """Return a plot of one row per mark: name on the left, point and interval along x, text on the right.
 
     Args:
         title: for screen readers; pages write it above the plot.
@@ -161,11 +161,11 @@ def forest_plot(title: str, x: Axis, rows: Sequence[Mark], *, levels: Sequence[L
 
 
 def panels(title: str, x: Axis, parts: Mapping[str, Sequence[Line]]) -> Plot:
-    """Return line plots side by side, with one legend: the curves of a training.
+    """Return line plots side by side with one legend, such as the curves of a training.
 
     Args:
         title: for screen readers.
-        x: the axis across, of all.
+        x: the common horizontal axis.
         parts: heading of a panel -> its lines.
     """
     with style():
@@ -183,8 +183,8 @@ def squares(title: str, x: Axis, y: Axis, cells: Sequence[tuple[float, float, fl
 
     Args:
         title: above the plot.
-        x: the axis across.
-        y: the axis upwards.
+        x: the horizontal axis.
+        y: the vertical axis.
         cells: (x, y, side, color as ``#rrggbb``) of each.
     """
     from matplotlib.patches import Rectangle
@@ -201,10 +201,10 @@ def squares(title: str, x: Axis, y: Axis, cells: Sequence[tuple[float, float, fl
 
 
 class _Drawing:
-    """A figure that is being drawn, with the texts of its legend and those shown on hover."""
+    """A figure while it is drawn, with the texts of its legend and hover texts."""
 
     def __init__(self, title: str, size: tuple[float, float]) -> None:
-        # Not pyplot: no global list of figures, no display, safe in threads.
+        # Not pyplot, which has global state and is not safe in threads.
         from matplotlib.figure import Figure
 
         self.plot = Plot(one_line(title, 200), Figure(figsize=size, layout="constrained"))
@@ -227,7 +227,7 @@ class _Drawing:
             axes.locator_params(axis="x", nbins=6)
         else:
             axes.set_xscale("log")
-            # Costs of models often lie within one power of ten: 1, 2 and 5 give every axis labels.
+            # Costs of models are often within one power of ten; with 1, 2 and 5 every axis has labels.
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
             axes.xaxis.set_minor_formatter(NullFormatter())
@@ -253,7 +253,7 @@ class _Drawing:
         self.add(drawn, mark.label, mark.note or mark.label)
 
     def add(self, drawn: Any, label: str, note: str) -> None:
-        """Give a drawn thing its place in the legend and its title."""
+        """Add a drawn element to the legend, with its hover text."""
         if label:
             self.legend.setdefault(one_line(label, 40), drawn)
         if note:
@@ -261,7 +261,7 @@ class _Drawing:
             self.plot.notes[f"note-{len(self.plot.notes)}"] = one_line(note, 200)
 
     def finish(self, *, always: bool = False) -> Plot:
-        """Add the legend, below the axes, where there is more than one thing to tell apart, or ``always``."""
+        """Add the legend below the axes if there are several entries, or ``always``; return the plot."""
         from matplotlib.lines import Line2D
 
         named = list(self.legend.items())
@@ -274,7 +274,7 @@ class _Drawing:
             self.plot.figure.set_figheight(self.plot.figure.get_figheight() + 0.19 * math.ceil(len(named) / columns))
             self.plot.figure.legend(
                 [drawn for _, drawn in named],
-                # A label that begins with "_" would be left out.
+                # matplotlib would leave out a label that begins with "_".
                 ["\u200b" + label if label.startswith("_") else label for label, _ in named],
                 loc="outside lower center",
                 ncols=columns,
@@ -287,7 +287,7 @@ class _Drawing:
 
 
 def _limit(axes: Axes, x: Axis, y: Axis) -> None:
-    """Set the ends of the axes; after the data, since a free end is fitted to them."""
+    """Set the limits of the axes, after the data are drawn, since free limits are fitted to them."""
     if (x.low, x.high) != (None, None):
         axes.set_xlim(x.low, x.high)
     if (y.low, y.high) != (None, None):
@@ -299,5 +299,5 @@ def _pen(color: str, width: float) -> dict[str, Any]:
 
 
 def _numbers(values: Sequence[float]) -> list[float]:
-    """Return six digits of each value, so that 100.0000001 ends an axis at 100; NaN for what cannot be drawn."""
+    """Round values to six digits, so that 100.0000001 ends an axis at 100; NaN for values that cannot be drawn."""
     return [float(f"{value:.6g}") if abs(value) < LARGEST else math.nan for value in values]

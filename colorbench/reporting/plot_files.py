@@ -1,4 +1,4 @@
-"""Turn a plot into markup for a page or a file for a paper, in the colors that all pages share.
+"""``Plot``: a finished plot, as SVG markup for pages or as a file for papers, with the common colors.
 
 Equal input gives equal bytes.
 """
@@ -40,7 +40,7 @@ COLORS: Mapping[str, tuple[str, str]] = {
 }
 """Name of a color -> its value on a light and on a dark page; light values are unique."""
 FORMATS = ("pdf", "svg")
-"""What ``--figures`` writes."""
+"""File formats that ``--figures`` writes."""
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 
 
@@ -51,18 +51,18 @@ class Plot:
     title: str
     figure: Figure
     notes: dict[str, str] = field(default_factory=dict)
-    """Id of a drawn thing -> what a browser shows on hover."""
+    """Id of an element -> text that a browser shows on hover."""
 
     def svg(self) -> str:
-        """Return markup for a page that holds ``page_style``: no style attribute, no script, no absolute size."""
+        """Return SVG markup for pages with ``page_style``: without style attributes, scripts and absolute size."""
         markup = self._bytes("svg", background="none")
         root = ElementTree.fromstring(markup)
-        # Plots of one page share no id.
+        # Ids must be unique among the plots of a page.
         digest = sha256(markup + repr((self.title, self.notes)).encode()).hexdigest()[:8]
         variables = {light: f"var(--{name}, {light})" for name, (light, _) in COLORS.items()}
         used = set()
         for element in root.iter():
-            # A page's policy may forbid style attributes; each of these properties is an attribute of SVG, too.
+            # Content policies may forbid style attributes; each of these properties is also an SVG attribute.
             for declaration in element.attrib.pop("style", "").split(";"):
                 name, _, value = (part.strip() for part in declaration.partition(":"))
                 if name and name != "font-family":
@@ -95,7 +95,7 @@ class Plot:
         return ElementTree.tostring(drawn, encoding="unicode").replace("\n", " ")
 
     def write(self, path: Path) -> None:
-        """Write the plot; the suffix ``.pdf``, ``.svg`` or ``.png`` says in which format."""
+        """Write the plot in the format of the suffix: ``.pdf``, ``.svg`` or ``.png``."""
         write_atomic(path, self._bytes(path.suffix[1:]), durable=False)
 
     def _bytes(self, kind: str, *, background: str = "white") -> bytes:
@@ -109,11 +109,11 @@ class Plot:
         with style():
             engine = self.figure.get_layout_engine()
             if engine is not None:
-                # A layout starts from the one before: laid out once, every drawing of the plot is equal.
+                # Each layout starts from the previous one; a single layout makes all outputs equal.
                 engine.execute(self.figure)
                 self.figure.set_layout_engine("none")
             self.figure.set_facecolor(background)
-            if kind == "svg":  # savefig would draw twice
+            if kind == "svg":  # savefig would lay it out twice
                 canvas: Any = FigureCanvasSVG(self.figure)
                 canvas.print_svg(buffer, metadata=no_date[kind])
             else:
@@ -132,17 +132,17 @@ def page_style() -> str:
 
 
 def write_figures(plots: Mapping[str, Plot], folder: Path) -> list[Path]:
-    """Write plots for a paper, as PDF and SVG each.
+    """Write plots for a paper, each as PDF and SVG.
 
     Args:
         plots: name of the file without suffix -> plot.
-        folder: made where it is missing.
+        folder: output folder, created if missing.
 
     Returns:
-        The files.
+        The written files.
 
     Raises:
-        UserError: where they cannot be written.
+        UserError: if they cannot be written.
     """
     files = []
     for name, one in plots.items():
@@ -153,13 +153,13 @@ def write_figures(plots: Mapping[str, Plot], folder: Path) -> list[Path]:
 
 
 def file_name(text: str) -> str:
-    """Return a name for a file: letters, digits, ``.``, ``_`` and ``-`` of a text, at most 120."""
+    """Convert a text to a file name of letters, digits, ``.``, ``_`` and ``-``, at most 120 characters."""
     kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._") else "-" for letter in text)
     return "-".join(part for part in kept.split("-") if part)[:120].strip(".-") or "figure"
 
 
 def one_line(text: str, longest: int) -> str:
-    """Return one line of printable characters: names and titles may come from other people's files."""
+    """Return one line of printable characters, since names and titles may come from untrusted files."""
     line = "".join(letter if letter.isprintable() else " " for letter in text)
     line = " ".join(line.split())
     return line if len(line) <= longest else f"{line[: longest // 2]}…{line[-(longest - longest // 2 - 1) :]}"
@@ -167,11 +167,11 @@ def one_line(text: str, longest: int) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw within matplotlib settings that make plots reproducible and text plain."""
+    """Context with matplotlib settings that make plots reproducible and keep text as text."""
     import matplotlib as mpl
 
     settings: Any = {
-        "svg.hashsalt": "colorbench",  # ids, which are random otherwise
+        "svg.hashsalt": "colorbench",  # ids are random otherwise
         "svg.fonttype": "none",  # text stays text
         "pdf.fonttype": 42,  # TrueType, as journals ask for
         "text.parse_math": False,  # a "$" in a name is no formula

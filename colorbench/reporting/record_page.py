@@ -1,6 +1,6 @@
-"""The page of one record, ``report.html``: numbers, curve and images in one file that needs no other.
+"""``report.html``: the page of one record with numbers, curve and images in one self-contained file.
 
-It is made from the record's folder alone, and from the folders of gray, constant and truth beside it where they are.
+It is made from the record's folder, and from those of gray, constant and ground truth in the same output, if present.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from colorbench.storage import write_atomic
 
 NAME = "report.html"
 FIXED_SHOWN = 12
-"""Images of the gallery's fixed part on the page, beside the best and the worst."""
+"""Number of images of the fixed part on the page, in addition to the best and worst."""
 
 
 def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None, headline: str = "") -> Path:
     """Write ``report.html`` into a record's folder.
 
     Args:
-        folder: holds ``record.json`` and ``thumbnails/``.
-        explanations: metric name -> one sentence for a newcomer.
-        headline: the metric that boards sort by.
+        folder: folder with ``record.json`` and ``thumbnails/``.
+        explanations: metric name -> explanation in one sentence.
+        headline: metric by which leaderboards sort.
 
     Returns:
         The page's path.
 
     Raises:
-        UserError: where there is no record, or the page cannot be written.
+        UserError: if there is no record or the page cannot be written.
     """
     record = read_record(folder)
     try:
@@ -53,17 +53,17 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
         missing=missing,
     )
     path, data = folder / NAME, text.encode()
-    # A finished run that is only shown again, perhaps from a read-only place, writes nothing.
+    # An unchanged page is not written again, since the folder may be read-only.
     if not path.is_file() or path.read_bytes() != data:
         write_atomic(path, data)
     return path
 
 
 def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
-    """Return the saved images that the page shows: some of the fixed part, then the headline's best and worst.
+    """Return the saved images for the page: some of the fixed part, then the best and worst by the headline.
 
     Raises:
-        UserError: where the index of the images is missing or is none.
+        UserError: if the index of the images is missing or invalid.
     """
     hashes = record.files.saved_images
     saved = read_index(folder, hashes)
@@ -81,12 +81,12 @@ def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
 
 
 def positions(image: SavedImage, headline: str) -> list[str]:
-    """Return the position of an image by the headline, if at an end: ``best 1``, ``worst 2``."""
+    """Return the position of an image among the best and worst by the headline: ``best 1``, ``worst 2``."""
     return [reason.removeprefix(f"{headline} ") for reason in image.reasons if reason.startswith(f"{headline} ")]
 
 
 def embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
-    """Return a saved image as a data URI; None if it is not a WebP among this record's saved images."""
+    """Return a saved image as a data URI; None if it is not a WebP image of this record."""
     data = saved_file(folder, f"thumbnails/{file}", hashes)
     if data is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
         return None
@@ -105,12 +105,12 @@ def page(
     """Render the page as text. The same record gives the same bytes.
 
     Args:
-        record: what to show.
-        beside: records of other models on the same images; gray, constant and truth are drawn.
-        explanations: metric name -> one sentence for a newcomer.
-        headline: the metric that boards sort by.
+        record: the record.
+        beside: records of other models on the same images; gray, constant and ground truth are plotted.
+        explanations: metric name -> explanation in one sentence.
+        headline: metric by which leaderboards sort.
         images: ``id``, ``caption`` and ``images`` (each a ``label`` and a ``source``: a data address, or None).
-        missing: why no images are shown although some were saved.
+        missing: reason why saved images are not shown.
     """
     from colorbench.reporting.html_templates import page_environment
 
@@ -135,7 +135,7 @@ def page(
 
 
 def facts(record: Record) -> list[tuple[str, str]]:
-    """Return what decided the numbers, for the foot of the page."""
+    """Return the settings that determined the numbers, for the end of the page."""
     model, data, run, made = record.model, record.dataset, record.execution, record.provenance
     protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
     rows = [

@@ -1,4 +1,4 @@
-"""The plots of one record: each of its curves beside the same curve of the baselines."""
+"""Plots of the curves of one record, each with the same curve of the baselines."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from colorbench.results import CurvePart, Record
 
 
 def record_plots(record: Record, shown: Sequence[tuple[str, Record]]) -> dict[str, Plot]:
-    """Return the plot of every curve by a name for its file.
+    """Return file name -> plot for every curve of a record.
 
     Args:
-        record: its model's curve is drawn on top.
-        shown: head of a column -> record of a baseline on the same images.
+        record: the record; its curve is drawn on top.
+        shown: title -> record of a baseline on the same images.
     """
     run = f"{record.model.name}-{record.protocol.name}-{record.dataset.name}-{record.key[:8]}"
-    # A protocol may give several curves one name.
+    # A protocol may use one name for several curves.
     names = [f"{run}-{curve.name}-{place}" for place, curve in enumerate(record.curves, start=1)]
     return {name: _curve_plot(curve, record, shown) for name, curve in zip(names, record.curves, strict=True)}
 

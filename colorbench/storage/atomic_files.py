@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and a disk's refusals in one line."""
+"""Atomic writing of files, and one-line errors for full or read-only disks."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from colorbench.errors import RunError, UserError
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 _REFUSED = {errno.EROFS, errno.EACCES, errno.EPERM}
 _NO_FOLDER = {errno.ENOTDIR, errno.EEXIST, errno.EISDIR}
-_BINARY = getattr(os, "O_BINARY", 0)  # Windows translates line ends without it
+_BINARY = getattr(os, "O_BINARY", 0)  # otherwise Windows would convert line ends
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn errors of the file system into one line.
+    """Context manager that turns errors of the file system into one line.
 
     Raises:
-        RunError: the disk is full.
-        UserError: the place cannot be written, or a file is in the way.
+        RunError: for a full disk.
+        UserError: for a path that cannot be written, or if a file is in the way.
     """
     try:
         yield
@@ -48,10 +48,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def check_writable(output: Path, flag: str = "--output") -> None:
-    """Make the output folder and try it, before any long work.
+    """Create the output folder and check that it is writable, before any long work.
 
     Raises:
-        UserError: where nothing can be written there.
+        UserError: if nothing can be written there.
     """
     try:
         with writing(output):
@@ -59,7 +59,7 @@ def check_writable(output: Path, flag: str = "--output") -> None:
             trial = output / f".{uuid4().hex}.tmp"
             trial.write_bytes(b"colorbench")
             trial.unlink()
-    except OSError as error:  # whatever the file system says, this place will not do
+    except OSError as error:  # any error means that the folder cannot be used
         what = f"cannot write: {error.strerror}"
         raise UserError(what, where=str(output), hint=f"use another {flag}") from error
 
@@ -67,7 +67,7 @@ def check_writable(output: Path, flag: str = "--output") -> None:
 def write_atomic(
     path: Path, data: bytes, *, scratch: Path | None = None, durable: bool = True, private: bool = False
 ) -> None:
-    """Write a file that is whole or not there; see ``atomic_file``."""
+    """Write a file atomically; see ``atomic_file``."""
     with atomic_file(path, scratch=scratch, durable=durable, private=private) as file:
         file.write(data)
 
@@ -76,13 +76,13 @@ def write_atomic(
 def atomic_file(
     path: Path, *, scratch: Path | None = None, durable: bool = True, private: bool = False
 ) -> Iterator[IO[bytes]]:
-    """Open a file for writing that is whole or not there, even after a kill or (``durable``) a power cut.
+    """Open a file for atomic writing: after a kill or (``durable``) a power cut it is complete or missing.
 
     Args:
-        path: where to; folders are made.
-        scratch: folder for the unfinished file, on the same file system; default: beside it.
-        durable: wait until the disk has it.
-        private: only its owner may read it.
+        path: path of the file; folders are created.
+        scratch: folder for the unfinished file, on the same file system; default: the same folder.
+        durable: wait until it is on disk.
+        private: make it readable only for its owner.
     """
     folder = scratch or path.parent
     unfinished = folder / f".{path.name[:40]}.{uuid4().hex}.tmp"
@@ -106,10 +106,10 @@ def atomic_file(
 
 
 def write_once(path: Path, data: bytes, *, scratch: Path | None = None) -> bool:
-    """Write a file that is whole or not there, and never replace one.
+    """Write a file atomically, without replacing an existing one.
 
     Returns:
-        False, and nothing is written, where there is a file already.
+        False, without writing, if the file exists already.
     """
     unfinished = path.parent / f".{path.name[:40]}.{uuid4().hex}.tmp"
     write_atomic(unfinished, data, scratch=scratch)
@@ -129,25 +129,25 @@ def write_once(path: Path, data: bytes, *, scratch: Path | None = None) -> bool:
 
 
 def rename(path: Path, target: Path) -> None:
-    """Rename a file; ``target`` is replaced."""
+    """Rename a file, replacing ``target``."""
     with writing(path):
         os.replace(path, target)
 
 
 def durable_sha256(path: Path) -> str:
-    """Wait until the disk has a file, and return the hexadecimal sha256 of its bytes.
+    """Wait until a file is on disk, and return the hexadecimal sha256 of its bytes.
 
-    For a file that was written without waiting, before a record names its hash: after a power cut the record would
-    otherwise stand beside an empty file.
+    Used for files that were written without waiting, before a record stores their hash: otherwise a file could be empty
+    after a power cut although its record exists.
     """
     with open(path, "rb") as file:
-        with contextlib.suppress(OSError):  # a file system that cannot say so
+        with contextlib.suppress(OSError):  # a file system without fsync
             os.fsync(file.fileno())
         return file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut, where folders can be synced."""
+    """Sync a folder, so that a rename survives a power cut, if the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

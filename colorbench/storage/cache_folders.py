@@ -1,4 +1,4 @@
-"""The folder for what can be fetched or computed again."""
+"""The user's cache folder, for data that can be downloaded or computed again."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import platformdirs
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder for colorbench, as the platform has it; it may not exist yet."""
+    """Return the user's cache folder for colorbench by the platform's convention; it may not exist yet."""
     return platformdirs.user_cache_path("colorbench", appauthor=False)

@@ -1,4 +1,4 @@
-"""Hashes of plain data, of files and of sets of contents."""
+"""sha256 hashes of plain data, of files and of sets of contents."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pathlib import Path
 from typing import Any
 
 FULL_FILE = 2**26
-"""Bytes up to which a data file that code names is hashed as a whole; beyond, by samples."""
+"""Largest size in bytes of a data file that is hashed completely; larger ones are hashed by samples."""
 _SAMPLE, _SAMPLES = 2**16, 64
 
 
 def digest_of(value: Any) -> str:
-    """Return the hexadecimal sha256 of plain data (numbers, text, lists, mappings), whatever the order of the keys."""
+    """Return the hexadecimal sha256 of plain data (numbers, text, lists, mappings), for any order of keys."""
     text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:
-    """Convert mappings, sequences, paths and numpy numbers to what JSON knows.
+    """Convert mappings, sequences, paths and numpy numbers to types that JSON supports.
 
     Raises:
-        TypeError: for anything else.
+        TypeError: for other types.
     """
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -41,9 +41,9 @@ def plain(value: Any) -> Any:
 
 
 def not_storable(value: Any) -> str | None:
-    """Return what a record cannot hold of plain data; None for nothing.
+    """Return the first part of plain data that a record cannot hold; None if there is none.
 
-    It cannot hold NaN, infinity, half a surrogate pair, or objects.
+    Records cannot hold NaN, infinity, lone surrogates, or objects.
     """
     try:
         digest_of(value)
@@ -53,7 +53,7 @@ def not_storable(value: Any) -> str | None:
 
 
 def content_fingerprint(sha256s: Iterable[str]) -> str:
-    """Return the sha256 over sorted content hashes: the same for the same set of images, whatever their names."""
+    """Return the sha256 over sorted content hashes, which is equal for equal sets of images with any names."""
     return hashlib.sha256("\n".join(sorted(sha256s)).encode()).hexdigest()
 
 
@@ -64,17 +64,17 @@ def file_sha256(path: Path) -> str:
 
 
 def stamp_of(path: Path) -> tuple[int, ...]:
-    """Return what changes whenever a file is written or replaced, even where its times were put back."""
+    """Return a stamp that changes whenever a file is written or replaced, even if its times are reset."""
     status = os.stat(path)
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 
 
 @lru_cache(maxsize=10_000)
 def sampled_sha256(path: Path, stamp: tuple[int, ...]) -> str:
-    """Return the sha256 of a file, of a very large one a hash of 64 samples.
+    """Return the sha256 of a file; for a very large one, a hash of 64 samples.
 
     Args:
-        path: of the file.
+        path: path of the file.
         stamp: ``stamp_of(path)``; a file with an equal stamp is not read again.
     """
     with path.open("rb") as file:

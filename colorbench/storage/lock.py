@@ -1,4 +1,4 @@
-"""The lock that keeps two processes from doing the same work."""
+"""File lock that keeps two processes from doing the same work."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class Lock:
-    """A lock on a small file; it ends with ``release`` or with the process."""
+    """A lock on a small file, which ends with ``release`` or with the process."""
 
     def __init__(self, held: FileLock) -> None:
         self._held = held
 
     @classmethod
     def take(cls, path: Path) -> Lock | None:
-        """Take the lock; return None where this process or another one holds it."""
-        # Any thread may release it: the one that finishes the work may differ from the one that claimed it.
+        """Take the lock; return None if this or another process holds it."""
+        # Any thread may release it: the thread that finishes the work may not be the one that acquired it.
         held = FileLock(path, timeout=0, thread_local=False)
         try:
             held.acquire()
@@ -29,10 +29,10 @@ class Lock:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
-            # This file system has no locks: at worst, work is done twice.
+            # The file system has no locks; at worst, work is done twice.
         return cls(held)
 
     def release(self) -> None:
-        """Release the lock; the file stays, since others may have opened it already."""
+        """Release the lock; the file is kept, since others may have opened it already."""
         with contextlib.suppress(FileNotFoundError):
             self._held.release(force=True)

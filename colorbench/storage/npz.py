@@ -11,7 +11,7 @@ import numpy as np
 
 
 def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Return arrays as the bytes of a compressed .npz; see ``write_npz``."""
+    """Serialize arrays as the bytes of a compressed .npz; see ``write_npz``."""
     buffer = io.BytesIO()
     write_npz(buffer, arrays)
     return buffer.getvalue()
@@ -20,13 +20,13 @@ def npz_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays as a compressed .npz.
 
-    A few MB of each array are held at a time, so that arrays on disk are never held whole.
+    Only a few MB of each array are in memory at a time, so arrays may be memory maps.
     """
     # Level 1: counts are mostly zeros, and higher levels cost ten times the time for a tenth of the bytes.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in arrays:
             values = arrays[name]
-            # Beyond 2 GB the format differs, which must be known before.
+            # Above 2 GB the format differs, which must be known in advance.
             with archive.open(f"{name}.npy", "w", force_zip64=values.nbytes > _LARGE) as part:
                 _write_header(part, values.dtype, values.shape)
                 for start in range(0, len(values), step := _rows_at_a_time(values)):
@@ -34,9 +34,9 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
 
 
 _LARGE = 1 << 31
-"""Bytes from which a member of a .zip needs fields of 64 bits."""
+"""Size in bytes from which a .zip member needs 64-bit fields."""
 _PIECE = 4 << 20
-"""Bytes of an array that are held at a time."""
+"""Bytes of an array in memory at a time."""
 
 
 def _rows_at_a_time(values: np.ndarray) -> int:
@@ -44,7 +44,7 @@ def _rows_at_a_time(values: np.ndarray) -> int:
 
 
 def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    """Write the head of an .npy file of rows in C order."""
+    """Write the header of an .npy file in C order."""
     described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, described)
 

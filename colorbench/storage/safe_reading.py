@@ -1,7 +1,7 @@
-"""Read untrusted files safely, or raise with one line.
+"""Safe reading of untrusted files of a record, with one-line errors.
 
-A record may be passed on by anyone. What it names is opened only where it is a plain file below the record's folder, of
-a size that a computer can hold; of a table the types and numbers are checked before anything is unpacked.
+Records may come from anyone. Files are opened only if they are plain files below the record's folder with a bounded
+size; types and sizes of tables are checked before anything is unpacked.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ MEGABYTE = 1 << 20
 """Bytes."""
 LARGEST_FILE = 2048 * MEGABYTE
 MOST_CELLS = 200_000_000
-"""Rows times columns: 1.6 GB as float64; ten million images of 20 columns."""
+"""Largest number of rows times columns: 1.6 GB as float64, or ten million images with 20 columns."""
 LONGEST_ID = 4096
-"""Bytes of a path."""
+"""Longest id in bytes, as for a path."""
 HASH = re.compile(r"[0-9a-f]{64}")
 _DAMAGED = (ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -38,13 +38,13 @@ def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
     """Read the bytes of a plain file.
 
     Args:
-        path: of the file.
-        most: bytes that are still read.
-        missing: what to say where there is none.
-        hint: how to fix that.
+        path: path of the file.
+        most: largest accepted size in bytes.
+        missing: error message for a missing file.
+        hint: hint how to fix it.
 
     Raises:
-        UserError: where there is none, it is a pipe or a device (reading might never end), or it is too large.
+        UserError: for a missing file, a pipe or device (reading might never end), or a file that is too large.
     """
     try:
         status = path.stat()
@@ -59,11 +59,9 @@ def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
 
 
 def is_inside(folder: Path, name: str) -> Path | None:
-    """Return the plain file ``name`` below a folder.
+    """Return the plain file ``name`` below a folder; None if the path or a link leads out of the folder.
 
-    The result is None where the name, or a link on its way, leads out of the folder.
-
-    For every name that a record or its index of images gives: it may say ``../../secret`` or ``/dev/zero``.
+    Used for every name in a record or its image index, which may be ``../../secret`` or ``/dev/zero``.
     """
     pure = PurePosixPath(name)
     if not name or "\0" in name or "\\" in name or ":" in name or pure.is_absolute() or ".." in pure.parts:
@@ -83,14 +81,14 @@ def left_out(folder: Path, name: str) -> bool:
 
 
 class InvalidTable(Exception):
-    """What is wrong with rows."""
+    """Fault of a table of rows."""
 
 
 def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
     """Read the bytes of an ``arrays.npz``: arrays of ``count`` images, by name.
 
     Raises:
-        InvalidTable: for bytes that are no such arrays, or would unpack to more than 2 GB.
+        InvalidTable: for invalid bytes, or arrays that would unpack to more than 2 GB.
     """
     try:
         return _unpacked(data, count)
@@ -102,7 +100,7 @@ def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:
     arrays = {}
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
-        # What is unpacked stops at the size that a member claims, so that the claims bound the memory.
+        # Unpacking stops at the declared size of a member, so that the declared sizes bound the memory.
         if sum(member.file_size for member in members) > LARGEST_FILE:
             raise ValueError("too large")
         for member in members:

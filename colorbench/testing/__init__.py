@@ -1,15 +1,15 @@
-"""Conformance checks, fakes and slow references, for the tests of a plugin.
+"""Conformance checks, fakes and slow reference implementations, for the tests of plugins.
 
-One line checks all that colorbench relies on of a colorizer, in seconds on a CPU:
+One line checks all that colorbench requires of a colorizer, in seconds on a CPU:
 
     from colorbench.testing import check_colorizer
 
     def test_conforms():
         check_colorizer(MyModel()).raise_for_failures()
 
-``check_protocol`` and ``check_dataset`` do the same for the other kinds; ``check`` recognizes the kind, as
-``colorbench check NAME`` does on the command line. ``fake_model``, ``fake_dataset`` and ``make_record`` are small
-stand-ins, and ``oracles`` are float64 references to test a metric against.
+``check_protocol`` and ``check_dataset`` do the same for the other kinds; ``check`` recognizes the kind, as ``colorbench
+check NAME`` does on the command line. ``fake_model``, ``fake_dataset`` and ``make_record`` return small test objects,
+and ``oracles`` are float64 reference implementations of metrics.
 """
 
 import lazy_loader

@@ -1,4 +1,4 @@
-"""``check``: the checks of a model, a protocol or a dataset, whose kind is recognized."""
+"""``check``: conformance checks of a model, protocol or dataset, whose kind is recognized."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ def check(
     """Check a model, a protocol or a dataset.
 
     Args:
-        target: a name as ``--model``, ``--protocol`` or ``--data`` takes it, ``file.py:Class``, a folder, or an object
-            or class. Names of models and protocols come before folders: write ``./auc`` for a folder of that name.
-        parameters: of a protocol.
-        data: images to check a model or a protocol with.
-        device: where a model is checked.
+        target: a name as for ``--model``, ``--protocol`` or ``--data``, ``file.py:Class``, a folder, or an object or
+            class. Names of models and protocols take precedence over folders: write ``./auc`` for a folder of that
+            name.
+        parameters: parameters of a protocol.
+        data: images for the check of a model or protocol.
+        device: device for the check of a model.
         skip: names of checks to leave out.
 
     Returns:
         The report of ``check_colorizer``, ``check_protocol`` or ``check_dataset``.
 
     Raises:
-        UserError: for what is none of the three, and an option that its kind does not have.
+        UserError: for a target of no kind, or an option that its kind does not have.
     """
     kind = kind_of(target)
     given = {"parameters": parameters is not None, "data": data is not None, "device": device != "cpu"}
@@ -61,10 +62,10 @@ def check(
 
 
 def kind_of(target: object) -> Kind:
-    """Return what a target is.
+    """Return the kind of a target.
 
     Raises:
-        UserError: for a name that is not known, suggesting the nearest, and an object of no kind.
+        UserError: for an unknown name, suggesting the most similar, or an object of no kind.
     """
     if isinstance(target, Dataset | Path):
         return "dataset"

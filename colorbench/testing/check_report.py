@@ -1,8 +1,7 @@
-"""What a conformance check reports, and how its checks are run one after another.
+"""Reports of conformance checks, and the function that runs checks in order.
 
-A check is a function that returns one line where its subject passes, raises ``CheckFailed`` where it does not and
-``CheckSkipped`` where nothing can be said. A check may need others: it is skipped where one of them did not pass, so
-that one fault gives one failure.
+A check is a function that returns one line if its subject passes, raises ``CheckFailed`` if not, and ``CheckSkipped``
+if it does not apply. A check is skipped if another one that it needs did not pass, so that one fault gives one failure.
 """
 
 from __future__ import annotations
@@ -27,10 +26,10 @@ class CheckFinding(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """Of the check."""
+    """Name of the check."""
     outcome: Outcome
     detail: str
-    """One line: what was found, or why nothing could be said."""
+    """One line: the finding, or the reason for skipping."""
     hint: str | None = None
     """How to fix it; None unless it failed."""
 
@@ -46,10 +45,10 @@ class CheckReport(BaseModel):
 
     kind: Kind
     name: str
-    """Of what was checked."""
+    """Name of what was checked."""
     findings: tuple[CheckFinding, ...]
     seconds: float
-    """CPU time of the checks, processes that they started included."""
+    """CPU time of the checks, including started processes."""
 
     @property
     def failures(self) -> tuple[CheckFinding, ...]:
@@ -62,7 +61,7 @@ class CheckReport(BaseModel):
         return not self.failures
 
     def raise_for_failures(self) -> None:
-        """Raise where a check failed, for use in a test.
+        """Raise if a check failed, for use in tests.
 
         Raises:
             ConformanceError: naming each check that failed, with its hint.
@@ -80,27 +79,27 @@ class ConformanceError(AssertionError):
     """A model, protocol or dataset failed checks; ``report`` has all findings."""
 
     def __init__(self, report: CheckReport) -> None:
-        """Keep the report; the message is its failures."""
+        """Store the report; the message lists its failures."""
         super().__init__(str(report))
         self.report = report
 
 
 class CheckFailed(Exception):
-    """A check found a fault."""
+    """Raised by a check that found a fault."""
 
     def __init__(self, detail: str, hint: str | None = None) -> None:
-        """``detail``: what was found; ``hint``: how to fix it."""
+        """Store ``detail``, the finding, and ``hint``, how to fix it."""
         super().__init__(detail)
         self.detail, self.hint = detail, hint
 
 
 class CheckSkipped(Exception):
-    """A check does not apply to its subject, or cannot be tried here; the message says why."""
+    """Raised by a check that does not apply or cannot be run here; the message states the reason."""
 
 
 @dataclass(frozen=True)
 class Check(Generic[Subject]):
-    """One check: its name, the function that makes it, and the checks that must have passed before."""
+    """One check: its name, its function, and the checks that must have passed before."""
 
     name: str
     function: Callable[[Subject], str]
@@ -110,15 +109,15 @@ class Check(Generic[Subject]):
 def run_checks(
     subject: Subject, checks: Sequence[Check[Subject]], skip: Collection[str] = ()
 ) -> Iterator[CheckFinding]:
-    """Run checks in order; a ``UserError``, which is what code of a plugin becomes, is a failure.
+    """Run checks in order; a ``UserError``, also one from an error of plugin code, is a failure.
 
     Args:
-        subject: what is checked.
-        checks: in an order in which each comes after those that it needs.
+        subject: subject of the checks.
+        checks: checks, each after those that it needs.
         skip: names of checks that are left out.
 
     Raises:
-        UserError: for the name of a check that there is not.
+        UserError: for an unknown check in ``skip``.
     """
     names = [check.name for check in checks]
     if unknown := [name for name in skip if name not in names]:
@@ -134,7 +133,7 @@ def run_checks(
 
 
 def report_of(kind: Kind, name: str, findings: Iterator[CheckFinding]) -> CheckReport:
-    """Collect findings into a report, with the CPU time that they took."""
+    """Collect findings in a report with their CPU time."""
     started = sum(os.times()[:4])
     collected = tuple(findings)
     return CheckReport(kind=kind, name=name, findings=collected, seconds=round(sum(os.times()[:4]) - started, 3))
@@ -156,5 +155,5 @@ def _finding(subject: Subject, check: Check[Subject], outcomes: dict[str, Outcom
 
 
 def _line(text: str) -> str:
-    """Return one printable line: details quote messages of foreign code."""
+    """Return one printable line, since details quote messages of foreign code."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:500]

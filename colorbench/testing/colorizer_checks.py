@@ -1,18 +1,19 @@
-"""``check_colorizer``: check that a model conforms to colorbench.
+"""``check_colorizer``: conformance checks of a model.
 
-The checks, in order; a later one is skipped where one that it builds on did not pass:
+The checks, in order; a check is skipped if one that it needs did not pass:
 
-- ``loads``, ``card``, ``license``: the model can be made, and says what it is;
+- ``loads``, ``card``, ``license``: the model can be created, and has a complete card;
 - ``shape``: a batch of images gives a batch of predictions at their size, also for one image and odd sizes;
-- ``deterministic``, ``seeds``, ``batch``, ``history``: a prediction follows from its image and seed, not from a
-  generator of the process, the other images of a batch, or what was predicted before;
+- ``deterministic``, ``seeds``, ``batch``, ``history``: a prediction depends on its image and seed, not on global
+  generators, other images of the batch, or earlier predictions;
 - ``units``: ab is CIE ab, a before b; RGB is 8-bit sRGB;
-- ``constant images``, ``tiny images``: finite predictions for gray, black and white images and down to 1 x 1;
-- ``half precision``, ``device``: it works under autocast and where its tensors were moved to;
+- ``constant images``, ``tiny images``: finite predictions for gray, black and white images, and for sizes down to 1 x
+  1;
+- ``half precision``, ``device``: it works under autocast and on other devices;
 - ``lightness only``, ``isolated``: no true colors, names or files have an influence;
-- ``fingerprint``: its weights and code can be hashed, two loads are equal, and predicting changes nothing;
-- ``process state``, ``prints``: it leaves the process as it was and standard output empty;
-- ``distribution``, ``features``, ``redrawn``: capabilities that it has keep their form.
+- ``fingerprint``: its weights and code can be hashed, two loads are equal, and predictions do not change it;
+- ``process state``, ``prints``: it does not change global state, and prints nothing to standard output;
+- ``distribution``, ``features``, ``redrawn``: its capabilities return the required forms.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from colorbench.testing.fakes import fake_dataset
 from colorbench.testing.process_state import random_state_kept
 
 SHAPES = ((1, (64, 64)), (2, (48, 80)), (3, (80, 48)), (2, (33, 65)))
-"""(images, (H, W)) of batches that every model must take; ``native`` preprocessing gives any size."""
+"""(images, (H, W)) of batches that every model must accept; ``native`` preprocessing gives any size."""
 
 
 def check_colorizer(
@@ -43,19 +44,17 @@ def check_colorizer(
     """Check that a colorizer conforms to colorbench; a few seconds on a CPU.
 
     Args:
-        model: a name as ``--model`` takes it, with options or not; or a class or object with ``card`` and
-            ``colorize`` or ``colorize_batch``. A name is checked further: it is loaded twice, and asked in a process
-            of its own.
-        device: where it is checked: ``cpu``, ``cuda``, ``auto``.
-        data: images to check with, at least six, in color; None: crops of the packaged images.
+        model: a name as for ``--model``, optionally with options; or a class or object with ``card`` and ``colorize``
+            or ``colorize_batch``. A model given by name is also loaded twice, and run in a separate process.
+        device: device for the check: ``cpu``, ``cuda``, ``auto``.
+        data: at least six color images; None: crops of the packaged images.
         skip: names of checks to leave out.
 
     Returns:
-        The findings. ``report.raise_for_failures()`` makes a test of them.
+        The report; ``report.raise_for_failures()`` turns it into a test.
 
     Raises:
-        UserError: for ``images:FOLDER``, which has no model, too few images in ``data``, and the name of an unknown
-            check.
+        UserError: for ``images:FOLDER``, too few images in ``data``, or an unknown check.
 
     Example:
         >>> from colorbench.testing import check_colorizer, fake_model

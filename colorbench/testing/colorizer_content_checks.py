@@ -1,4 +1,4 @@
-"""Checks of what a model says of itself, what it leaves behind, and the capabilities that it has."""
+"""Conformance checks of a model's card, its side effects, and its capabilities."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from colorbench.testing.colorizer_subject import ModelSubject
 from colorbench.testing.process_state import seeds_set_by
 
 FEATURE_TOLERANCE = 1e-4
-"""Largest difference of an image's features alone and in a batch, as a share of the largest value."""
+"""Largest difference between an image's features alone and in a batch, relative to the largest value."""
 
 
 def _card(subject: ModelSubject) -> str:
@@ -35,7 +35,7 @@ def _card(subject: ModelSubject) -> str:
         raise CheckFailed(
             f"the card states {card.parameters} parameters, the networks have {count}", "correct the card"
         )
-    find_overlap(card, [])  # its training hashes can be read
+    find_overlap(card, [])  # raises if its training hashes cannot be read
     told = [name for name in ("paper", "weights_sha256", "training_data") if getattr(card, name) is not None]
     return f"title, role {card.role}" + (f", {', '.join(told)}" if told else "")
 

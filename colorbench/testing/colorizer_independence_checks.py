@@ -1,4 +1,4 @@
-"""Checks that a prediction follows from its own image and seed, and from nothing else."""
+"""Conformance checks that a prediction depends only on its own image and seed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from colorbench.testing.process_state import is_random
 from colorbench.verification.isolated_model import Apart
 
 HALF_TOLERANCE = 2.0
-"""Largest mean absolute difference in ab between a prediction in bfloat16 and in float32. Of the shipped models the
-largest is 0.4; a difference of 2.3 in Lab is just noticeable."""
+"""Largest mean absolute difference in ab between a prediction in bfloat16 and in float32. It is at most 0.4 for the
+included models; a difference of 2.3 in Lab is just noticeable."""
 DEVICE_TOLERANCE = 0.1
-"""The same between two devices in float32, which sum in another order."""
+"""The same between two devices in float32, which sum in different orders."""
 LEVELS = (0, 119, 255)
-"""sRGB of the constant images: black, gray of L = 50, white."""
+"""sRGB values of the constant images: black, gray with L = 50, white."""
 TINY = ((1, 1), (2, 3), (1, 64), (7, 5))
 
 
@@ -134,7 +134,7 @@ def _device(subject: ModelSubject) -> str:
     hint = "create tensors with lightness.new_tensor(...) or device=lightness.device, and move every tensor in `to`"
     try:
         moved = copy.deepcopy(subject.model)
-    except Exception as error:  # a lock, a session: not every object has copies
+    except Exception as error:  # some objects, such as locks or sessions, cannot be copied
         raise CheckSkipped(f"the model cannot be copied: {type(error).__name__}") from error
     moved.to(target)
     tensors = [one for net in networks_of(moved.colorizer) for one in (*net.parameters(), *net.buffers())]
@@ -183,10 +183,10 @@ def _lightness_only(subject: ModelSubject) -> str:
 
 
 def _isolated(subject: ModelSubject) -> str:
-    """In a process without the caller's environment, arguments and dataset; see ``verification.isolated_model``."""
+    """Check that a process without the caller's environment, arguments and dataset gives equal predictions."""
     if not isinstance(subject.given, str):
         raise CheckSkipped("only a model given by name is checked in a separate process")
-    # The process works in a folder of its own: paths must be absolute.
+    # The process has its own working directory, so paths must be absolute.
     images, asked = subject.images, parse_name(subject.given).absolute()
     settings = {**vars(asked), "weights": None if asked.weights is None else str(asked.weights)}
     arrays = {

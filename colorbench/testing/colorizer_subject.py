@@ -1,4 +1,4 @@
-"""A model under check: it is loaded and asked as in a run, while the state of the process is watched."""
+"""``ModelSubject``: loading and running of a checked model as in a run, with observation of the process state."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from colorbench.testing.process_state import changed_state, printed, process_sta
 
 PREPROCESSING = "squash64"
 IMAGES = 6
-"""Enough for ``units`` to compare channels, and few enough for a slow model."""
+"""Number of test images: enough to compare channels, and few enough for a slow model."""
 
 
 @dataclass
 class ModelSubject:
-    """A model under check, and what earlier checks found out about it."""
+    """A checked model, with results of earlier checks."""
 
     given: Any
-    """As it was given: a name, a class or an object."""
+    """The given name, class or object."""
     folder: Path
-    """Where the test images lie."""
+    """Folder of the test images."""
     device: torch.device
     data: Dataset
     loaded: LoadedModel | None = None
     fingerprint: ModelFingerprint | None = None
-    """Before the first prediction."""
+    """Fingerprint before the first prediction."""
     images: GroundTruth = field(init=False)
     """Real images, (6, 3, 64, 64)."""
     changed: dict[str, str] = field(default_factory=dict)
-    """Global state that changed -> during what."""
+    """Global state that changed -> operation during which it changed."""
     output: list[str] = field(default_factory=list)
-    """What was printed to standard output."""
+    """Text printed to standard output."""
     usual_prediction: Prediction | None = None
-    """Of the test images with their seeds, once it is known to be always the same."""
+    """Prediction for the test images with their seeds, once known to be deterministic."""
 
     def __post_init__(self) -> None:
         """Decode the test images."""
@@ -75,15 +75,15 @@ class ModelSubject:
         seeds: tuple[int, ...] | None = None,
         dtype: torch.dtype = torch.float32,
     ) -> Prediction:
-        """Predict a batch as a run would.
+        """Predict a batch as in a run.
 
         Args:
             images: default: the six test images.
             seeds: default: those of a run with seed 0.
-            dtype: of autocast.
+            dtype: dtype of autocast.
 
         Raises:
-            RunError: for a model that fails, or a prediction of another form.
+            RunError: for a model that fails or returns an invalid prediction.
         """
         images = self.images if images is None else images
         seeds = self.seeds[: len(images.ids)] if seeds is None else seeds
@@ -113,9 +113,9 @@ class ModelSubject:
 
 
 class _Watched:
-    """A loaded model that notes the state of the process right after its own code has run.
+    """A loaded model that records the process state directly after its code has run.
 
-    ``predict`` puts most of that state back, so that it must be looked at before.
+    ``predict`` restores most of that state afterwards.
     """
 
     def __init__(self, loaded: LoadedModel, after: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ class _Watched:
 
 
 def resized(images: GroundTruth, count: int, size: tuple[int, int]) -> GroundTruth:
-    """Return the first images of a batch at another size (H, W)."""
+    """Resize the first images of a batch to another size (H, W)."""
     rgb = interpolate(images.rgb8[:count].float(), size, mode="bilinear", align_corners=False)
     return GroundTruth(images.ids[:count], rgb.round().to(torch.uint8))
 

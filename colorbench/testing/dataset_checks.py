@@ -1,15 +1,15 @@
-"""``check_dataset``: can a set of images be measured on?
+"""``check_dataset``: conformance checks of a dataset.
 
 - ``opens``: the folder, list or table is read;
-- ``names``: ids are sorted and can be told apart, also where upper and lower case count as one, and without suffix;
-- ``labels``: all images have a class or none has, and every class has images;
+- ``names``: ids are sorted and unique, also without suffix and on file systems that ignore case;
+- ``labels``: either all or no images have a class, and every class has images;
 - ``readable``: every image can be decoded;
-- ``formats``: the suffix of a file names the format of its bytes;
-- ``sizes``: no image is so small that its evaluated pixels would be invented by resizing;
-- ``gray``: most images have colors to be predicted;
+- ``formats``: the suffix of a file matches its format;
+- ``sizes``: no image is so small that most evaluated pixels would come from interpolation;
+- ``gray``: most images have colors;
 - ``copies``: files of equal content have equal labels;
-- ``ignored``: no files that are images were ignored;
-- ``license``: images that are said to be redistributable say where they come from.
+- ``ignored``: no image files were ignored;
+- ``license``: redistributable images state their source.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from colorbench.data.image_formats import PLUGINS, suffix_of, without_suffix
 from colorbench.testing.check_report import Check, CheckFailed, CheckReport, CheckSkipped, report_of, run_checks
 
 MOST = 2_000
-"""Images that are decoded; of a larger set a fixed random part, so that a check takes a minute at most."""
+"""Largest number of decoded images; of larger datasets a fixed random subset is decoded, in at most a minute."""
 SMALLEST = 32
-"""Shortest side in pixels of an image; the standard preprocessing would enlarge a smaller one more than 8 times."""
+"""Smallest accepted side of an image in pixels; a smaller one would be enlarged more than 8 times."""
 MOSTLY_GRAY = 0.5
-"""Share of gray images above which a set measures little."""
+"""Share of gray images above which a dataset is not useful."""
 FORMATS = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "MPO": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
@@ -44,7 +44,7 @@ FORMATS = {
     "HEIF": (".heic", ".heif", ".hif"),
     "JXL": (".jxl",),
 }
-"""Pillow's name of a format -> suffixes that files of it have."""
+"""Pillow's name of a format -> its suffixes."""
 
 
 @dataclass
@@ -54,9 +54,9 @@ class DatasetSubject:
     given: str | Path | Dataset
     dataset: Dataset | None = None
     formats: dict[str, str] = field(default_factory=dict)
-    """Id -> format of the file's bytes."""
+    """Id -> format of the file."""
     images: dict[str, DecodedImage] = field(default_factory=dict)
-    """Id -> what was decoded, without its pixels."""
+    """Id -> decoded image, without its pixels."""
     sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Id -> (H, W)."""
 
@@ -68,19 +68,19 @@ class DatasetSubject:
 
 
 def check_dataset(source: str | Path | Dataset, *, skip: Collection[str] = ()) -> CheckReport:
-    """Check that a set of images can be measured on.
+    """Check that a dataset is suitable for evaluation.
 
-    Every image is decoded, of a set of more than 2,000 a fixed random part.
+    All images are decoded; of more than 2,000 images, a fixed random subset.
 
     Args:
-        source: a name or folder as ``--data`` takes it, or a dataset.
+        source: a name or folder as for ``--data``, or a dataset.
         skip: names of checks to leave out.
 
     Returns:
         The findings. ``report.raise_for_failures()`` makes a test of them.
 
     Raises:
-        UserError: for the name of an unknown check.
+        UserError: for an unknown check.
 
     Example:
         >>> from colorbench.testing import check_dataset
@@ -156,7 +156,7 @@ def _readable(subject: DatasetSubject) -> str:
             failures.append(f"{sample.id}: {error}")
             continue
         subject.sizes[sample.id] = (image.rgb.shape[0], image.rgb.shape[1])
-        # Pixels of a whole set would not fit into memory.
+        # The pixels of a whole dataset would not fit into memory.
         subject.images[sample.id] = DecodedImage(image.id, image.rgb[:0], image.sha256, image.gray, image.label)
     if failures:
         what = f"{len(failures)} of {len(chosen)} images cannot be decoded, first {failures[0]}"

@@ -1,4 +1,4 @@
-"""The values of a record for tests, as plain data."""
+"""Values of a record for tests, as plain data for ``make_record``."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def record_values(model: str, n: int, scale: float, title: str, dataset: Mapping
                 "y": [0.0, 0.8 * scale, 1.0],
             }
         ],
-        # As the engine writes it.
+        # As written by the engine.
         "notes": [f"smoke test on {n} images: scores are not meaningful"] if n < 30 else [],
         "execution": {
             "seed": 0,

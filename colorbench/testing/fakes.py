@@ -1,4 +1,4 @@
-"""Models, datasets and records for tests of plugins: small, fast, and the same in every process."""
+"""Small models, datasets and records for tests, equal in every process."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ CROP = 120
 
 
 class FakeColorizer(nn.Module):
-    """A small convolutional network with drawn weights, and every capability that a model may have."""
+    """A small convolutional network with random weights and every capability of a model."""
 
     def __init__(self, seed: int = 0, scale: float = 30.0, **card: Any) -> None:
         """Draw the weights.
 
         Args:
-            seed: of the weights; equal seeds give equal models.
-            scale: of the predicted ab; 0 predicts gray.
+            seed: seed of the weights; equal seeds give equal models.
+            scale: scale of the predicted ab; 0 predicts gray.
             card: fields of the ``ModelCard``.
         """
         super().__init__()
@@ -72,7 +72,7 @@ def fake_model(seed: int = 0, scale: float = 30.0, **card: Any) -> FakeColorizer
     """Return a small network that passes every check of ``check_colorizer``.
 
     Args:
-        seed: of its weights; equal seeds give equal models.
+        seed: seed of the weights; equal seeds give equal models.
         scale: largest absolute value of the predicted ab; 0 predicts gray.
         card: fields of its ``ModelCard``, such as ``title`` or ``role``.
 
@@ -88,16 +88,16 @@ def fake_dataset(
 ) -> Dataset:
     """Write crops of real images as PNG files into a folder and open it.
 
-    The crops are of the images included in scikit-image and scikit-learn (``--data samples``), all different, and the
-    same in every process.
+    The crops are taken from the images included in scikit-image and scikit-learn (``--data samples``); they are all
+    different, and equal in every process.
 
     Args:
-        folder: made where it is missing.
-        count: images; for each class where there are classes.
+        folder: output folder, created if missing.
+        count: number of images, per class if there are classes.
         size: (H, W) of each image in pixels.
-        classes: names of class folders, at most six; none: no classes. Images of a class are crops of the same
-            real image.
-        first: number of the first crop: two sets with ``first`` 0 and ``count`` share no image.
+        classes: names of class folders, at most six; empty for no classes. Images of a class are crops of the same
+            image.
+        first: number of the first crop; datasets with ``first`` 0 and ``count`` share no image.
 
     Returns:
         The dataset, sorted by id.
@@ -118,13 +118,13 @@ def fake_dataset(
 def make_record(
     model: str = "zoo/cic.small", n: int = 100, scale: float = 1.0, title: str = "A model", **dataset: Any
 ) -> Record:
-    """Return a record with two metrics, a difference and a curve, as a run under ``auc`` would give it.
+    """Return a record with two metrics, a difference and a curve, like a record of ``auc``.
 
     Args:
         model: name of the model; ``zoo/gray`` has no difference from gray.
-        n: evaluated images.
+        n: number of evaluated images.
         scale: factor on the values of the metrics.
-        title: of the model's card.
+        title: title of the model's card.
         dataset: fields of the record's ``dataset``, such as ``name`` or ``preprocessing``.
     """
     return Record.model_validate(record_values(model, n, scale, title, dataset))

@@ -1,7 +1,7 @@
-"""Slow references in float64 that are obviously right, to compare fast metrics with: plain numpy, one image at a time.
+"""Slow reference implementations of metrics in float64, in plain numpy and for one image at a time.
 
-Images are (3, H, W), as the fast functions take (N, 3, H, W). Each oracle follows the formula of its source line by
-line and shares no code with what it tests.
+Images are (3, H, W); the fast functions take (N, 3, H, W). Each oracle follows the formula of its source and shares no
+code with the function that it tests.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-# The rounded matrix, white and break points of scikit-image, which the paper's released code converts with.
+# The rounded matrix, white point and break points of scikit-image, which the paper's released code uses.
 _TO_XYZ = np.array([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]])
 _WHITE = np.array([0.95047, 1.0, 1.08883])
 _LAST = 150
@@ -21,7 +21,7 @@ _LAST = 150
 
 
 def lab(rgb8: ArrayLike) -> Array:
-    """CIE Lab (D65) of an 8-bit sRGB image, (3, H, W) -> (3, H, W); IEC 61966-2-1 and CIE 15.
+    """Convert an 8-bit sRGB image to CIE Lab (D65), (3, H, W) -> (3, H, W); IEC 61966-2-1 and CIE 15.
 
     Example:
         >>> lab(np.full((3, 1, 1), 255)).round(2).ravel().tolist()[0]
@@ -35,24 +35,24 @@ def lab(rgb8: ArrayLike) -> Array:
 
 
 def mean_squared_error(rgb8: ArrayLike, target: ArrayLike) -> float:
-    """Mean squared error of two 8-bit images, in squared steps of 0..255."""
+    """Compute the mean squared error of two 8-bit images, in squared steps of 0..255."""
     return float(np.mean((np.asarray(rgb8, np.float64) - np.asarray(target, np.float64)) ** 2))
 
 
 def psnr(rgb8: ArrayLike, target: ArrayLike) -> float:
-    """``10 log10(255^2 / MSE)`` in dB; infinity for equal images."""
+    """Compute the PSNR ``10 log10(255^2 / MSE)`` in dB; infinity for equal images."""
     error = mean_squared_error(rgb8, target)
     return math.inf if error == 0 else 10 * math.log10(255**2 / error)
 
 
 def ciede2000(rgb8: ArrayLike, target: ArrayLike) -> float:
-    """Mean CIEDE2000 of two 8-bit images, pixel by pixel; Sharma, Wu, Dalal 2005, equations 2 to 22."""
+    """Compute the mean CIEDE2000 of two 8-bit images; Sharma, Wu, Dalal 2005, equations 2 to 22."""
     pixels = (lab(image).reshape(3, -1).T.tolist() for image in (rgb8, target))
     return float(np.mean([ciede2000_of_pair(*pair) for pair in zip(*pixels, strict=True)]))
 
 
 def ciede2000_of_pair(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
-    """CIEDE2000 of two Lab colors with kL = kC = kH = 1; Sharma, Wu, Dalal 2005.
+    """Compute the CIEDE2000 of two Lab colors with kL = kC = kH = 1; Sharma, Wu, Dalal 2005.
 
     Example:
         >>> round(ciede2000_of_pair((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485)), 4)  # the first published pair
@@ -82,7 +82,7 @@ def ciede2000_of_pair(one: tuple[float, float, float], other: tuple[float, float
 
 
 def colorfulness(rgb8: ArrayLike, *, absolute: bool = False) -> float:
-    """Colorfulness of an 8-bit image; Hasler and Suesstrunk 2003, or with ``absolute`` opponent channels."""
+    """Compute the colorfulness of an 8-bit image, after Hasler and Suesstrunk 2003 or with ``absolute`` channels."""
     red, green, blue = np.asarray(rgb8, np.float64)
     rg, yb = red - green, (red + green) / 2 - blue
     if absolute:
@@ -91,18 +91,18 @@ def colorfulness(rgb8: ArrayLike, *, absolute: bool = False) -> float:
 
 
 def chroma(rgb8: ArrayLike) -> float:
-    """Mean chroma of an 8-bit image, ``sqrt(a^2 + b^2)`` averaged over the pixels."""
+    """Compute the mean chroma of an 8-bit image, ``sqrt(a^2 + b^2)`` averaged over the pixels."""
     _, a, b = lab(rgb8)
     return float(np.hypot(a, b).mean())
 
 
 def lightness_drift(rgb8: ArrayLike, target: ArrayLike) -> float:
-    """Mean absolute difference of L (0..100) of two 8-bit images."""
+    """Compute the mean absolute difference of L (0..100) of two 8-bit images."""
     return float(np.abs(lab(rgb8)[0] - lab(target)[0]).mean())
 
 
 def auc(rgb8: ArrayLike, target: ArrayLike, weights: ArrayLike | None = None) -> float:
-    """AuC in percent by the trapezoid rule over thresholds 0, 1 ... 150; Zhang et al. 2016, section 3.1.
+    """Compute the AuC in percent by the trapezoid rule, thresholds 0, 1 ... 150; Zhang et al. 2016, section 3.1.
 
     Args:
         rgb8: (3, H, W) prediction.
@@ -111,25 +111,25 @@ def auc(rgb8: ArrayLike, target: ArrayLike, weights: ArrayLike | None = None) ->
     """
     distance = np.hypot(*(lab(rgb8) - lab(target))[1:])
     w = np.ones(distance.shape) if weights is None else np.asarray(weights, np.float64)
-    # Equal colors differ by nothing; 1e-9 is far above float64's error and far below an 8-bit step.
+    # 1e-9 is far above float64's error and far below an 8-bit step.
     curve = [float((w * (distance <= threshold + 1e-9)).sum() / w.sum()) for threshold in range(_LAST + 1)]
     return 100 * float(np.trapezoid(curve)) / _LAST
 
 
 def nearest_bins(rgb8: ArrayLike, bins: ArrayLike) -> NDArray[np.int64]:
-    """Index of the nearest of (B, 2) ab bins for every pixel, (3, H, W) -> (H, W), by comparing with all of them."""
+    """Find the nearest of (B, 2) ab bins for every pixel, (3, H, W) -> (H, W), by comparison with all bins."""
     ab = lab(rgb8)[1:]
     distance = [np.hypot(ab[0] - a, ab[1] - b) for a, b in np.asarray(bins, np.float64)]
     return np.asarray(np.argmin(distance, axis=0), np.int64)
 
 
 def bin_weights(probabilities: ArrayLike, lam: float) -> Array:
-    """Rebalancing weights of the bins, (B,) -> (B,); Zhang et al. 2016, equation 4, with E[w] = 1 under the prior.
+    """Compute the rebalancing weights of the bins, (B,) -> (B,); Zhang et al. 2016, equation 4, with E[w] = 1.
 
     Args:
-        probabilities: share of each bin among natural pixels.
-        lam: share of the uniform distribution over the bins that occur, 0..1. A bin that never occurs weighs as the
-            rarest that does.
+        probabilities: color prior: share of each bin.
+        lam: share of the uniform distribution over the bins that occur, 0..1. A bin that never occurs has the weight of
+            the rarest bin that does.
     """
     p = np.asarray(probabilities, np.float64)
     mixed = np.where(p > 0, (1 - lam) * p + lam / np.count_nonzero(p), np.inf)

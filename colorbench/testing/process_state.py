@@ -1,4 +1,4 @@
-"""What code of a plugin leaves behind in the process: what it prints, and the global state that it changes."""
+"""Observation of a plugin's side effects: its output, and changes of global state."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def random_state() -> dict[str, Any]:
 
 
 def is_random(names: dict[str, str]) -> list[str]:
-    """Return which of the changed states are of random generators."""
+    """Return those of the changed states that belong to random generators."""
     return [name for name in names if name in RANDOM]
 
 
 def process_state() -> dict[str, Any]:
-    """Return all global state that another model's predictions may depend on, by name."""
+    """Return all global state on which predictions of other models may depend, by name."""
     return {
         **random_state(),
         "the default dtype of torch": torch.get_default_dtype(),
@@ -51,7 +51,7 @@ def process_state() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def random_state_kept() -> Iterator[None]:
-    """Put the global random generators back as they were."""
+    """Restore the global random generators afterwards."""
     before, numpys = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         try:
@@ -62,9 +62,9 @@ def random_state_kept() -> Iterator[None]:
 
 
 def seeds_set_by(make: Callable[[], object]) -> list[str]:
-    """Return which global random generators code seeds: they end in the same state, wherever they began.
+    """Return the global random generators that code seeds: their final state does not depend on the initial one.
 
-    Drawing from them is no fault here: torch's layers do so when they are made.
+    Drawing from them is allowed, since torch's layers do so when they are created.
     """
     ends = []
     for seed in (1, 2):
@@ -78,7 +78,7 @@ def seeds_set_by(make: Callable[[], object]) -> list[str]:
 
 
 def changed_state(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return the names of what differs between two states."""
+    """Return the names of the entries that differ between two states."""
     return [name for name, value in before.items() if after[name] != value]
 
 
@@ -86,7 +86,7 @@ def changed_state(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 def printed() -> Iterator[list[str]]:
     """Capture standard output, of Python and of C code alike; the list holds the text at the end.
 
-    Standard error is left alone: warnings and progress bars belong there.
+    Standard error is not captured, since warnings and progress bars belong there.
     """
     text: list[str] = []
     python = io.StringIO()
@@ -101,7 +101,7 @@ def printed() -> Iterator[list[str]]:
                 yield text
         finally:
             if saved is not None:
-                # C code buffers on its own: what it holds must go out before the descriptor is given back.
+                # C code has its own buffers, which must be flushed before the descriptor is restored.
                 with contextlib.suppress(OSError, AttributeError, TypeError):
                     ctypes.CDLL(None).fflush(None)
                 os.dup2(saved, 1)

@@ -1,21 +1,21 @@
-"""``check_protocol``: check that a protocol conforms to colorbench.
+"""``check_protocol``: conformance checks of a protocol.
 
 For every protocol:
 
-- ``loads``, ``spec``, ``presets``: it can be made, says what it is, and its presets set parameters that it has;
-- ``parameters``: a wrong value, or an unknown parameter, is refused in one line;
-- ``record``, ``rows``, ``verify``: a run on a few images gives a record, its rows are read back as they were scored,
-  and ``colorbench verify`` finds nothing wrong with it.
+- ``loads``, ``spec``, ``presets``: it can be created, has a complete spec, and its presets set existing parameters;
+- ``parameters``: wrong values and unknown parameters are refused in one line;
+- ``record``, ``rows``, ``verify``: a run on a few images gives a record, its rows are read back unchanged, and
+  ``colorbench verify`` finds no fault.
 
-Beside these, for an image protocol:
+In addition, for an image protocol:
 
-- ``identity``: equal parameters give equal identities, and each choice another one; code and state can be hashed;
-- ``scores``: one number per image and column, with the statistics of every metric;
-- ``bounds``, ``order``: values lie within the bounds of their metric, the ground truth has the score that is promised
-  for it, and no prediction beats it;
-- ``batch``, ``repeat``: a score follows from its image alone, also with several threads at once;
+- ``identity``: equal parameters give equal identities, different choices different ones; code and state can be hashed;
+- ``scores``: one number per image and column, including the statistics of every metric;
+- ``bounds``, ``order``: values are within the bounds of their metric, the ground truth has its declared score, and no
+  prediction is better;
+- ``batch``, ``repeat``: a score depends on its image alone, also with several threads;
 - ``inputs``: scoring changes neither prediction nor ground truth;
-- ``summary``: curves, notes and numbers of all images, and of none.
+- ``summary``: curves, notes and numbers over all images, and over none.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ def check_protocol(
     """Check that a protocol conforms to colorbench.
 
     Args:
-        protocol: a name as ``--protocol`` takes it, with a preset or not; or a class or object with ``spec`` and
+        protocol: a name as for ``--protocol``, optionally with a preset; or a class or object with ``spec`` and
             ``resolve`` or ``evaluate``.
-        parameters: of the protocol; small ones make the check of a protocol that trains something fast.
-        data: images, or role -> images, for a protocol that needs some of its own (a PASCAL VOC devkit, say); at
-            least six of one size. None: crops of the packaged images, in two classes.
+        parameters: parameters of the protocol, for example small ones for a protocol that trains something.
+        data: images, or role -> images, for a protocol that needs special ones (such as a PASCAL VOC devkit); at least
+            six of one size. None: crops of the packaged images, in two classes.
         skip: names of checks to leave out.
 
     Returns:
-        The findings. ``report.raise_for_failures()`` makes a test of them.
+        The report; ``report.raise_for_failures()`` turns it into a test.
 
     Raises:
-        UserError: for the name of an unknown check.
+        UserError: for an unknown check.
 
     Example:
         >>> from colorbench.testing import check_protocol

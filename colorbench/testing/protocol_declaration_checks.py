@@ -1,4 +1,4 @@
-"""Checks of what a protocol declares, and of the record that a run gives."""
+"""Conformance checks of a protocol's declaration, and of the record of a run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from colorbench.verification import verify
 
 NAME = re.compile(r"(?:[a-z0-9][a-z0-9._-]*/)?[a-z][a-z0-9_]*(?:-[a-z0-9_]+)*")
 WRONG = ("no-such-value", "nan", "-1")
-"""Values that few parameters take; a number is none of the first two."""
+"""Values that few parameters accept; the first two are not numbers."""
 LONGEST_CATEGORY = 40
 ROW_TOLERANCE = 1e-5
-"""Of a value's size, at least 1: the library's one tolerance for rows."""
+"""Tolerance for rows, relative to max(1, |value|), as in the whole library."""
 
 
 def _spec(subject: ProtocolSubject) -> str:
@@ -91,7 +91,7 @@ def _presets(subject: ProtocolSubject) -> str:
             values = spec.preset(name)
             spec.resolved(values)
             if isinstance(subject.protocol, ImageProtocol):
-                # A preset may name weights that are not here: a check downloads nothing.
+                # A preset may name weights that are not available, since a check downloads nothing.
                 with without_downloads(), contextlib.suppress(MissingWeightsError):
                     subject.resolve({**values, **subject.asked})
         except UserError as error:
@@ -116,7 +116,7 @@ def _parameters(subject: ProtocolSubject) -> str:
 
 def _wrong_values(subject: ProtocolSubject) -> Iterator[tuple[str, str]]:
     for name in subject.spec.parameters:
-        # A training for each would take minutes, where a value is taken as text.
+        # A training for each value would take minutes.
         values = WRONG if isinstance(subject.protocol, ImageProtocol) else WRONG[:2]
         yield from ((name, value) for value in values)
 
@@ -127,7 +127,7 @@ def _is_number(subject: ProtocolSubject, name: str, value: str) -> bool:
 
 
 def _refusal(subject: ProtocolSubject, given: dict[str, object], what: str) -> UserError | None:
-    """Return what a protocol says of parameters; None where it takes them."""
+    """Return the error of a protocol for parameters; None if it accepts them."""
     try:
         if isinstance(subject.protocol, ImageProtocol):
             subject.resolve(given)
@@ -161,7 +161,7 @@ def _identity(subject: ProtocolSubject) -> str:
 
 
 def _text(subject: ProtocolSubject, scorer: Scorer) -> str:
-    # It also refuses what no record can hold.
+    # It also raises for values that no record can hold.
     return protocol_identity(subject.spec.name, subject.spec.version, scorer.identity)
 
 
@@ -205,7 +205,7 @@ def _rows(subject: ProtocolSubject) -> str:
 
 
 def _verify(subject: ProtocolSubject) -> str:
-    # A protocol on whole datasets may choose among the images that it is given, and makes its own keys.
+    # A dataset protocol may select among the given images, and has its own keys.
     images = subject.test if isinstance(subject.protocol, ImageProtocol) else None
     found = verify(subject.record_folder(), images=images)
     if wrong := [check for check in found.checks if check.outcome == "fails"]:

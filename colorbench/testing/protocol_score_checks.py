@@ -1,4 +1,4 @@
-"""Checks of what an image protocol makes of predictions."""
+"""Conformance checks of the scores of an image protocol."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from colorbench.testing.check_report import Check, CheckFailed, CheckSkipped
 from colorbench.testing.protocol_subject import IMAGES, ProtocolSubject, predictions_for
 
 TOLERANCE = 1e-5
-"""Of a metric's scale: the library's one tolerance for rows."""
+"""Tolerance for rows, relative to the scale of the metric, as in the whole library."""
 ORDER = (3, 0, 5, 1)
-"""Positions of images that are scored in another batch."""
+"""Positions of the images that are also scored in another batch."""
 
 Columns = Mapping[str, np.ndarray]
 
@@ -38,7 +38,7 @@ def _scores(subject: ProtocolSubject) -> str:
 
 
 class _Scored:
-    """The scores of a batch, with what follows from the whole set."""
+    """The scores of a batch, with the summary."""
 
     def __init__(self, subject: ProtocolSubject, prediction: Prediction) -> None:
         self.batch = subject.score(prediction)
@@ -47,13 +47,13 @@ class _Scored:
         self.from_set: Columns = self.summary.statistics or {}
 
     def values(self, specs: Sequence[MetricSpec]) -> dict[str, float | None]:
-        """Metric -> value over the batch."""
+        """Return metric -> value over the batch."""
         found = metrics_of(specs, {**self.columns, **self.from_set}, self.summary.effective_n)
         return {metric.name: metric.value for metric in found}
 
 
 def _all(subject: ProtocolSubject) -> dict[str, _Scored]:
-    """Kind of prediction -> its scores; without 8-bit RGB where a protocol scores ab as it is predicted."""
+    """Return kind of prediction -> its scores, without 8-bit RGB if the protocol scores unrounded ab."""
     if subject.of_predictions:
         return subject.of_predictions
     found = subject.of_predictions
@@ -193,7 +193,7 @@ def _summarized(subject: ProtocolSubject) -> str:
 
 
 def _noisy(subject: ProtocolSubject, positions: Sequence[int]) -> Prediction:
-    """Return predictions for a batch of these images, whose noise belongs to the image."""
+    """Return predictions for a batch of these images, with noise that depends on the image only."""
     truth = subject.truth(positions)
     noise = [
         torch.randn(truth.ab.shape[1:], generator=torch.Generator().manual_seed(position)) for position in positions

@@ -1,4 +1,4 @@
-"""A protocol under check: it is resolved, run and asked for scores as in a run."""
+"""``ProtocolSubject``: resolving, running and scoring of a checked protocol as in a run."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ from colorbench.testing.fakes import fake_model
 
 IMAGES = 6
 CLASSES = ("n02123045", "n07930864")
-"""Synsets of ImageNet (tabby cat, cup), so that a protocol that asks a classifier of ImageNet takes them."""
+"""ImageNet synsets (tabby cat, cup), for protocols with an ImageNet classifier."""
 
 
 @dataclass
 class ProtocolSubject:
-    """A protocol under check, and what earlier checks found out about it."""
+    """A checked protocol, with results of earlier checks."""
 
     given: Any
-    """As it was given: a name, with a preset or not, a class or an object."""
+    """The given name (optionally with a preset), class or object."""
     asked: Mapping[str, Any]
-    """Parameters that the caller gave."""
+    """Parameters by the caller."""
     data: Mapping[str, Dataset]
     """Role -> images."""
     own_data: bool
-    """Whether the images are the kit's own and not the caller's."""
+    """Whether the images are the default ones, not the caller's."""
     folder: Path
     model: LoadedModel = field(default_factory=lambda: load_model(fake_model()))
     protocol: ImageProtocol | DatasetProtocol | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
-    """Those of the preset and those that the caller gave."""
+    """Parameters of the preset and by the caller."""
     scored: Scorer | None = None
     of_predictions: dict[str, Any] = field(default_factory=dict)
-    """Kind of prediction -> its scores, once they are made."""
+    """Kind of prediction -> its scores, once computed."""
     record: Record | None = None
 
     @property
     def spec(self) -> ProtocolSpec:
-        """Of the protocol; checks that use it need ``loads``."""
+        """The spec of the protocol; checks that use it need ``loads``."""
         assert self.protocol is not None
         return self.protocol.spec
 
@@ -79,11 +79,11 @@ class ProtocolSubject:
         """Resolve an image protocol as a run would.
 
         Raises:
-            UserError: for parameters that it refuses.
-            RunError: for a protocol that fails in another way.
+            UserError: for invalid parameters.
+            RunError: for any other failure of the protocol.
         """
         assert isinstance(self.protocol, ImageProtocol)
-        # An exception that is no UserError becomes a RunError, which `parameters` tells from a refusal.
+        # Other exceptions become a RunError, which `parameters` distinguishes from a refusal.
         with one_line(f"protocol {self.spec.name} failed", run=True):
             scorer: object = self.protocol.resolve(parameters, self.test)
         if not isinstance(scorer, Scorer):
@@ -97,7 +97,7 @@ class ProtocolSubject:
         """Run the protocol with the fake model.
 
         Raises:
-            UserError: for what the protocol refuses.
+            UserError: for parameters or images that the protocol refuses.
             RunError: for a protocol that fails.
         """
         assert self.protocol is not None
@@ -118,12 +118,12 @@ class ProtocolSubject:
             return run(config)
 
     def record_folder(self) -> Path:
-        """Where the record of ``record`` lies."""
+        """Return the folder of the record of check ``record``."""
         assert self.record is not None
         return record_folder(self.folder / "runs", self.record)
 
     def truth(self, positions: Collection[int] | None = None) -> GroundTruth:
-        """Return test images as the scorer's preprocessing leaves them, or some of them; nothing is cached in it."""
+        """Return all or some test images after the scorer's preprocessing, without cached values."""
         samples = self.test.samples[:IMAGES]
         chosen = samples if positions is None else [samples[i] for i in positions]
         preprocessing = get_preprocessing(self.scorer.preprocessing)
@@ -134,7 +134,7 @@ class ProtocolSubject:
         return GroundTruth(one.ids, one.rgb8, one.gray, one.labels, one.sha256s)
 
     def score(self, prediction: Prediction) -> BatchScores:
-        """Score a batch; what the protocol raises becomes one line."""
+        """Score a batch; errors of the protocol are reported in one line."""
         with one_line(f"protocol {self.spec.name} failed", run=True), torch.no_grad():
             return self.scorer.score(prediction)
 

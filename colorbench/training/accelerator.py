@@ -1,4 +1,4 @@
-"""Where a training runs, and in what precision: accelerate set up as the trainer needs it."""
+"""Set-up of accelerate for a training: device, processes and precision."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def make_accelerator(device: str, dtype: Dtype) -> Any:
     Weights stay in float32; ``bfloat16`` and ``float16`` are the precision of convolutions and matrix products.
 
     Raises:
-        UserError: for an unknown dtype or device, or one that is not at hand.
+        UserError: for an unknown or unavailable dtype or device.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
@@ -41,11 +41,11 @@ def make_accelerator(device: str, dtype: Dtype) -> Any:
     elif dtype == "float16":
         raise UserError(f"training in float16 needs a GPU, not {kind}", hint="give --dtype bfloat16 or float32")
     if not torch.distributed.is_initialized():
-        AcceleratorState._reset_state(reset_partial_state=True)  # it remembers an earlier training of this process
+        AcceleratorState._reset_state(reset_partial_state=True)  # it keeps state of an earlier training in this process
     return Accelerator(
         cpu=kind == "cpu",
         mixed_precision=_MIXED[dtype],
-        # BatchNorm's running statistics are worked out by the trainer where they are wanted.
+        # The trainer computes BatchNorm's running statistics when they are needed.
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False),
             InitProcessGroupKwargs(timeout=PATIENCE),

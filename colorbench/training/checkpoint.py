@@ -1,7 +1,7 @@
-"""What a training leaves in its folder while it runs: one checkpoint, and tables of figures.
+"""Writing and reading of a training's checkpoint.
 
-A checkpoint is whole or not there. A table is a log: rows that a killed training wrote after its last checkpoint are
-dropped when it is resumed, since those steps are done again.
+Checkpoints are written atomically. Rows of a log after the last checkpoint are dropped when a training resumes, since
+those steps are repeated.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from colorbench.errors import RunError, UserError
 from colorbench.storage.atomic_files import rename
 
 FORMAT = 3
-"""Of the checkpoint; raised when an older one can no longer be gone on from."""
+"""Format version of checkpoints; raised when older ones can no longer be resumed."""
 
 
 def save_checkpoint(state: Mapping[str, Any], path: Path) -> None:
-    """Write a checkpoint; the one before it stays until the new one is on the disk.
+    """Write a checkpoint; the previous one is kept until the new one is on disk.
 
     Raises:
-        RunError: if the disk refuses.
+        RunError: if it cannot be written.
     """
     partial = path.with_suffix(".partial")
     try:
@@ -52,7 +52,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     hint = "use another -o, or remove it to start over"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged file makes the reader raise
+    except Exception as error:  # the reader may raise any error for a damaged file
         what = f"the checkpoint cannot be read: {str(error).splitlines()[0]}"
         raise UserError(what, where=str(path), hint=hint) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -1,4 +1,4 @@
-"""Starting from the weights of another model."""
+"""Initialization of a network with the weights of another model."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import nn
 from colorbench.models import check_shapes, load_weights
 
 HEAD = "head."
-"""Names of the last layer begin so: it may differ, since another loss wants other maps."""
+"""Prefix of the last layer, which may differ, since it depends on the loss."""
 
 
 @torch.no_grad()
 def copy_weights(network: nn.Module, path: Path) -> list[str]:
-    """Copy the weights of a file into a network; the names of what stayed as it was.
+    """Copy the weights of a file into a network; return the names of the weights that were not copied.
 
-    A head of the same shape is taken as well; one of another shape (classification to regression) stays.
+    A head of the same shape is copied as well; one of another shape (classification to regression) is not.
 
     Raises:
-        UserError: for a file that cannot be read, or weights of another trunk or width.
+        UserError: for an unreadable file, or weights of another trunk or width.
     """
     state, wanted = load_weights(path), network.state_dict()
     other = [

@@ -1,4 +1,4 @@
-"""Images for training: decoded once into one uint8 file, then cropped, mirrored and shrunk batch by batch."""
+"""Cache of decoded training images in one uint8 file, and random crops from it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MINIMUM_HELD = 8
 
 @dataclass(frozen=True)
 class ImageCache:
-    """Decoded images of one size, and who they are."""
+    """Decoded images of one size with their hashes and sources."""
 
     pixels: np.ndarray
     """(n, S, S, 3) uint8, a memory map."""
@@ -35,12 +35,12 @@ class ImageCache:
     skipped: tuple[tuple[str, str], ...] = ()
     """(id, reason) of the files that could not be read."""
     sources: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
-    """(n,) which of the sets each comes from."""
+    """(n,) index of the dataset of each image."""
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the indices to train on and those of the validation split, (n,) and (m,) int64.
 
-        By content, so the same on every machine; copies of one image fall on one side.
+        The split depends on content, so it is the same on every machine, and copies of an image are in one part.
         """
         ordered = np.sort(self.hashes)
         count = min(len(ordered), max(MINIMUM_HELD, round(len(ordered) * HELD_SHARE)))
@@ -48,7 +48,7 @@ class ImageCache:
         return np.flatnonzero(~validation), np.flatnonzero(validation)
 
     def drawn(self, repeats: Mapping[int, int]) -> np.ndarray:
-        """Return the indices to train on, those of dataset i ``repeats[i]`` times (once, where it is not named)."""
+        """Return the training indices, (m,) int64, those of dataset i ``repeats[i]`` times (default: once)."""
         chosen, _ = self.split()
         if not repeats:
             return chosen
@@ -61,10 +61,10 @@ class ImageCache:
 
 
 def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: int = 2) -> ImageCache:
-    """Decode every image once, squashed to ``size``; a cache of the same files is taken as it is.
+    """Decode every image once, squashed to ``size``; an existing cache of the same files is reused.
 
     Raises:
-        UserError: if none can be read.
+        UserError: if no image can be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     samples = [sample for dataset in datasets for sample in dataset.samples]
@@ -75,7 +75,7 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     listing = folder / "files.txt"
     if listing.is_file() and listing.read_text() == ids:
         return open_cache(folder)
-    # The listing goes first and comes last: killed in between, there is no cache.
+    # The listing is removed first and written last, so that an interrupted cache is invalid.
     listing.unlink(missing_ok=True)
     config = get_preprocessing(f"squash{size}")
 
@@ -111,10 +111,10 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
 
 
 def open_cache(folder: Path) -> ImageCache:
-    """Open a cache that ``build_cache`` has made."""
+    """Open a cache written by ``build_cache``."""
     hashes = np.load(folder / "hashes.npy")
     return ImageCache(
-        # As many rows as files were listed; the unreadable leave the last ones empty.
+        # One row per listed file; unreadable files leave the last rows empty.
         np.load(folder / "pixels.npy", mmap_mode="r")[: len(hashes)],
         hashes,
         tuple((id, reason) for id, reason in json.loads((folder / "skipped.json").read_text())),
@@ -138,8 +138,8 @@ def cut_rgb(
 ) -> Tensor:
     """Cut a batch of random crops, half of them mirrored, as (N, 3, size, size) uint8.
 
-    One side is drawn for a batch, a place for every image: so one call shrinks all of them. All is drawn for the
-    whole batch, whichever ``part`` of it is cut: so processes that share a batch draw alike.
+    One side length is drawn per batch and one position per image, so that one call resizes all crops. All random
+    numbers are drawn for the whole batch, for any ``part``, so that processes that share a batch draw equally.
     """
     side = int(rng.integers(view.low, view.high + 1))
     tops, lefts = rng.integers(0, pixels.shape[1] - side + 1, (2, len(indices)))
@@ -156,7 +156,7 @@ def cut_rgb(
 
 
 def _reserve(path: Path) -> None:
-    """Take the disk space now: a disk that fills up under a memory map kills the process without a word."""
+    """Allocate the disk space in advance, since a full disk under a memory map kills the process without a message."""
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)

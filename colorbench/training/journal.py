@@ -1,4 +1,4 @@
-"""A CSV file of figures that a training appends to and rewinds when it resumes."""
+"""CSV log of a training's values, which is truncated when the training resumes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from colorbench.storage import write_atomic
 
 
 class Journal:
-    """A CSV file with one row a report; the first column is the step."""
+    """A CSV file with one row per report; the first column is the step."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def rows(self) -> list[dict[str, float]]:
-        """Read what was written so far; an incomplete row is ignored."""
+        """Read all rows; an incomplete row is ignored."""
         if not self.path.is_file():
             return []
         with self.path.open(newline="") as file:
@@ -30,7 +30,7 @@ class Journal:
             ]
 
     def append(self, row: Mapping[str, float]) -> None:
-        """Add a row; the first one makes the header."""
+        """Append a row; the first one determines the header."""
         head = "" if self.path.exists() else _line(row)
         with self.path.open("a", newline="") as file:
             file.write(head + _line(_values(row)))

@@ -1,12 +1,12 @@
-"""Data-dependent k-means initialization (Krähenbühl, Doersch, Donahue, Darrell, ICLR 2016), as the paper used it.
+"""Data-dependent k-means initialization (Krähenbühl, Doersch, Donahue, Darrell, ICLR 2016), as used in the paper.
 
-Layer by layer, from the input on: the filters of a convolution become the centroids of normalized patches of its own
-input, then each channel is scaled and shifted so that its pre-activations have unit variance and a mean of 0.1.
-Without it a training of this network stalls in one tint (richzhang/colorization-pytorch, issue 3).
+Layer by layer from the input: the filters of a convolution are set to centroids of normalized patches of its input,
+then each channel is scaled and shifted so that its pre-activations have unit variance and a mean of 0.1. Without it a
+training of this network stays at a single tint (richzhang/colorization-pytorch, issue 3).
 
-The scales are corrected from layer to layer, as data pass, so that all activations are of unit order. The original may
-then exchange scale between neighboring layers until their relative gradients are equal: that evens out rates of
-change under plain gradient descent. Adam's step does not depend on the gradient's scale, so it is left out here.
+Scales are corrected layer by layer, so that all activations are of order one. The original can then exchange scale
+between neighboring layers until their relative gradients are equal, which equalizes the rates of change under plain
+gradient descent. Adam's step does not depend on the scale of the gradient, so this is left out.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: in
 
     Args:
         trunk: module whose children, in order, are blocks of layers.
-        inputs: (N, C, H, W) what the trunk sees; some 64 images do.
-        seed: of the choice of patches and of k-means.
+        inputs: (N, C, H, W) input of the trunk; about 64 images are enough.
+        seed: seed of the choice of patches and of k-means.
     """
     rng = np.random.default_rng(seed)
     trunk.train()
@@ -38,22 +38,22 @@ def kmeans_initialize(trunk: nn.Sequential | nn.Module, inputs: Tensor, seed: in
                 _set_filters(layer, x, rng)
                 _standardize(layer, x)
             elif isinstance(layer, nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(layer.weight)  # its filters paint and do not match: no patches to learn from
+                nn.init.kaiming_normal_(layer.weight)  # a transposed convolution has no input patches to learn from
                 _standardize(layer, x)
             x = layer(x).contiguous()
     return x
 
 
 def _set_filters(layer: nn.Conv2d, x: Tensor, rng: np.random.Generator) -> None:
-    from sklearn.cluster import MiniBatchKMeans  # takes seconds to import, and only training needs it
+    from sklearn.cluster import MiniBatchKMeans  # takes seconds to import; needed only for training
 
     positions = max(1, PATCHES // len(x))
     assert isinstance(layer.padding, tuple)
     padding = layer.padding
     patches = []
     for image in x:
-        # Every second place: neighbors say the same.
-        columns = unfold(image[None], layer.kernel_size, layer.dilation, padding, 2)[0].T  # (places, C k k)
+        # Every second position, since neighbors are similar.
+        columns = unfold(image[None], layer.kernel_size, layer.dilation, padding, 2)[0].T  # (positions, C k k)
         patches.append(columns[torch.from_numpy(rng.permutation(len(columns))[:positions])])
     matrix = torch.cat(patches).numpy()
     matrix = matrix - matrix.mean(axis=0)

@@ -1,4 +1,4 @@
-"""Learning rate over a training."""
+"""Learning rate schedule of a training."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from colorbench.training.training_preset import TrainingPreset
 
 
 def trapezoid(step: int, steps: int, *, warmup: int, decay: float) -> float:
-    """Return a factor in 0..1.
+    """Return the factor of the learning rate at a step, 0..1.
 
-    Linear rise over ``warmup`` steps, then 1, then linear fall over the last ``decay`` share.
-
-    The flat part lets a training be lengthened after the fact: only the fall depends on ``steps``.
+    It rises linearly over ``warmup`` steps, stays at 1, and falls linearly over the last ``decay`` share. The flat part
+    allows lengthening a training later, since only the fall depends on ``steps``.
     """
     fall = max(1.0, steps * decay)
     return max(0.0, min(1.0, (step + 1) / max(1, warmup), (steps - step) / fall))
 
 
 def learning_rate(preset: TrainingPreset, step: int, steps: int) -> float:
-    """Return the rate of a step, from 0 on: the last drop that was reached, times the trapezoid."""
+    """Return the learning rate of a step, counted from 0: that of the last drop, times the trapezoid."""
     rate = preset.learning_rate
     for drop in preset.drops:
         if step >= drop.step:

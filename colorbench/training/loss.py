@@ -1,4 +1,4 @@
-"""Multinomial cross-entropy against sparse soft targets (paper, equation 2): no (N, 313, H, W) target is made."""
+"""Class-rebalanced cross-entropy with sparse soft targets (paper, equation 2), without a dense target."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Reduction = Literal["mean", "sum"]
 
 
 class RebalancedLoss(NamedTuple):
-    """The loss that is minimized and the one to watch."""
+    """The loss that is minimized, and a loss for monitoring."""
 
     loss: Tensor
     """Scalar: w(nearest bin) times the cross-entropy, reduced over pixels."""
     kl: Tensor
-    """Scalar, detached: mean unweighted KL(target || prediction) in nats a pixel, comparable between settings."""
+    """Scalar, detached: mean unweighted KL(target || prediction) in nats per pixel, comparable between settings."""
 
 
 def rebalanced_cross_entropy(
@@ -34,10 +34,10 @@ def rebalanced_cross_entropy(
 
     Args:
         logits: (N, 313, H, W); computed with in float32.
-        target: soft encoding of the true ab at the logits' places, (N, H, W, K).
+        target: soft encoding of the true ab at the positions of the logits, (N, H, W, K).
         weights: (313,) rebalancing weights, E_p[w] = 1; a pixel's weight is that of its nearest bin.
         reduction: see ``reduce_pixels``.
-        mask: (N,) 0 or 1: whether an image gives gradient. It counts in the divisor either way.
+        mask: (N,) 0 or 1: whether an image contributes to the gradient. It counts in the divisor in both cases.
     """
     scores = logits.float().movedim(1, -1)  # (N, H, W, 313), a view; contiguous where logits are channels-last
     entropy: Tensor = _SparseCrossEntropy.apply(scores, target.indices, target.weights.float())
@@ -52,14 +52,15 @@ def rebalanced_cross_entropy(
 def reduce_pixels(values: Tensor, reduction: Reduction) -> Tensor:
     """Reduce (N, H, W) losses of pixels to a scalar.
 
-    ``mean`` over all pixels; ``sum`` over the pixels of an image and the mean over images, as in the paper and
-    in Caffe, which divides by the batch size alone. Both are means over images: equal parts of a batch average.
+    ``mean`` over all pixels; or ``sum`` over the pixels of an image and the mean over images, as in the paper and in
+    Caffe, which divides by the batch size only. Both are means over images, so results of equal parts of a batch can be
+    averaged.
     """
     return values.mean() if reduction == "mean" else values.sum() / len(values)
 
 
 def colored(ab: Tensor, threshold: float) -> Tensor:
-    """Return 1 where any |a| or |b| is above ``threshold``, else 0: (N, 2, H, W) -> (N,).
+    """Return 1 for images with any |a| or |b| above ``threshold``, otherwise 0: (N, 2, H, W) -> (N,).
 
     NonGrayMask of the released code.
     """
@@ -69,8 +70,8 @@ def colored(ab: Tensor, threshold: float) -> Tensor:
 class _SparseCrossEntropy(torch.autograd.Function):
     """-sum z log softmax(scores) over the last dimension: (..., 313) scores, (..., K) indices and weights -> (...).
 
-    The target sums to 1, so only K of 313 scores are read; and its gradient, softmax - target, is made in one buffer:
-    torch's own takes three, and more than three times as long.
+    The target sums to 1, so only K of 313 scores are read. The gradient, softmax - target, is computed in one buffer;
+    torch's own implementation needs three, and more than three times as long.
     """
 
     @staticmethod

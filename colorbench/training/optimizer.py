@@ -13,7 +13,7 @@ from colorbench.training.training_preset import TrainingPreset
 
 
 def make_optimizer(module: nn.Module, preset: TrainingPreset) -> torch.optim.Optimizer:
-    """Create Adam or AdamW on the module's parameters; ``Preset.optimizer`` says how weight decay couples."""
+    """Create Adam or AdamW for the module's parameters, by the preset's ``optimizer``."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     decayed = [p for p in parameters if preset.decayed == "all" or p.dim() > 1]
     free = [p for p in parameters if preset.decayed != "all" and p.dim() <= 1]
@@ -28,8 +28,8 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
     """Return torch's exponential moving average of a network's parameters; ``update_parameters`` takes a step in.
 
     Args:
-        network: copied; its buffers are copied at each step, not averaged.
-        decay: in 0..1; early steps are forgotten faster, with ``(n + 1) / (n + 10)`` after n steps.
+        network: network to average; its buffers are copied at each step, not averaged.
+        decay: decay in 0..1; early steps have the smaller decay ``(n + 1) / (n + 10)`` after n steps.
     """
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""The packaged images as a batch, for initialization without any data."""
+"""A batch of the packaged images, for initialization without training data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from colorbench.data import decode_image, open_dataset
 
 
 def packaged_lightness(size: int, copies: int = 4) -> Tensor:
-    """Return L of the packaged images, (N, 1, size, size): of each, ``copies`` crops of 3/4 of its short side."""
+    """Return L of crops of the packaged images, (N, 1, size, size): ``copies`` per image, of 3/4 of its short side."""
     rng = np.random.default_rng(0)
     crops = []
     for sample in open_dataset("samples").samples:

@@ -1,4 +1,4 @@
-"""From trained weights to the files that make a model: ``NAME.safetensors``, its card, its prior, its images."""
+"""Export of a trained model: ``NAME.safetensors``, its card, its prior and the hashes of its training images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from colorbench.training.training_preset import TrainingPreset
 def half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert convolution filters to float16, which halves the file.
 
-    BatchNorm, biases and counters stay as they are.
+    BatchNorm, biases and counters are not changed.
     """
     return {
         name: (value.half() if value.dim() > 1 else value).detach().cpu().contiguous() for name, value in state.items()
@@ -29,16 +29,16 @@ def half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prior, hashes: np.ndarray) -> ModelCard:
-    """Write weights, card, prior and the hashes of the training images beside one another.
+    """Write weights, card, prior and the hashes of the training images into one folder.
 
-    The card comes last and names the hash of the weights: where it is, all is there.
+    The card is written last and contains the hash of the weights, so that its presence shows completeness.
 
     Args:
         state: the network's state dict.
         path: ``NAME.safetensors``; the other files take its stem.
-        card: without hash and number of parameters, which are filled in here.
-        prior: what the training was balanced with.
-        hashes: (n,) uint64 of the training images.
+        card: without hash and number of parameters, which are added here.
+        prior: color prior of the rebalancing weights.
+        hashes: (n,) uint64 hashes of the training images.
     """
     filled = card.model_copy(
         update={
@@ -59,13 +59,13 @@ def _is_parameter(name: str) -> bool:
 
 
 def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: TrainingPreset, name: str) -> Prior:
-    """Count the prior that a preset asks for, of every second pixel of images in both directions.
+    """Count the color prior by a preset's settings, from every second pixel of the images in both directions.
 
     Args:
         pixels: (n, S, S, 3) uint8.
-        indices: which of them; one that is named several times counts so often, as it is drawn so often.
-        preset: says whether soft or smoothed, K, and the floor.
-        name: of the prior.
+        indices: indices of the images to use; repeated ones count several times, as in the training.
+        preset: gives the kind of prior, K, and the floor.
+        name: name of the prior.
     """
     which, times = np.unique(indices, return_counts=True)
     counts = torch.zeros(313, dtype=torch.float64)

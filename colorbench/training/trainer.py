@@ -1,10 +1,10 @@
-"""Training: batches in, checkpoints out. Kill it at any moment; resumed, it goes on where the last checkpoint stood.
+"""``Trainer``: the training loop with checkpoints; an interrupted training resumes from the last checkpoint.
 
-Everything that decides the next step is in the checkpoint (weights, optimizer, moving average) or follows from seed and
-step (the images and their crops), so that a resumed training ends in the weights of one that was never stopped.
+Everything that determines the next step is in the checkpoint (weights, optimizer, moving average) or depends on seed
+and step (images and crops), so that a resumed training gives the same weights as an uninterrupted one.
 
-One process or many (``torchrun``): a step's batch is drawn whole and split into equal parts, one for each process and
-micro-batch. How it is split changes the sums' rounding and what BatchNorm normalizes by, and nothing else.
+With several processes (``torchrun``), the batch of a step is split into equal parts, one per process and micro-batch.
+The split influences only rounding and the statistics by which BatchNorm normalizes.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ from colorbench.training.validation import MakeColorizer, Validation
 INITIAL_IMAGES = 48
 MINIMUM_IMAGES = 64
 CHANGEABLE = frozenset({"steps", "learning_rate", "drops", "warmup", "decay", "clip"})
-"""Settings that may be others when a training is resumed; the card then tells from which step."""
+"""Settings that may change when a training is resumed; the card then states from which step."""
 STATISTICS_STEPS = 16
-"""Last steps whose batches give BatchNorm's statistics of the averaged weights."""
+"""Number of last steps whose batches are used for BatchNorm's statistics of the averaged weights."""
 CHECK_EVERY = 20
-"""Steps between looks at whether all is finite, on devices that must be waited for to know."""
+"""Steps between checks for NaN and infinity, on devices where a check must wait for the computation."""
 
 
 class TrainingListener(Protocol):
@@ -63,29 +63,29 @@ class TrainingListener(Protocol):
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """How a training is run, which does not decide its result but for rounding."""
+    """Options of a training that influence its result only by rounding."""
 
     folder: Path
-    """Where checkpoints, figures and images go."""
+    """Folder of checkpoints, logs and images."""
     seed: int = 0
     device: str = "cpu"
     dtype: Dtype = "float32"
     accumulate: int = 1
-    """Micro-batches that a process splits its part of a step into."""
+    """Number of micro-batches into which a process splits its part of a step."""
     compile: bool = False
     resume: bool = True
     checkpoint_every: int = 500
     log_every: int = 100
     validate_every: int | None = None
-    """Steps between validations; by default 20 of them in all."""
+    """Steps between validations; by default there are 20 validations."""
     repeats: Mapping[int, int] = field(default_factory=dict)
-    """How often a round draws the images of set i, where that is not once."""
+    """Dataset index -> number of times that its images are drawn per round, if not once."""
     initial: Path | None = None
-    """Weights to start from, of a network with the same trunk."""
+    """Initial weights, from a network with the same trunk."""
 
 
 class Trainer:
-    """One training, in this process and its like."""
+    """One training, in one or several processes."""
 
     def __init__(
         self,
@@ -111,8 +111,8 @@ class Trainer:
         self.parts = self._parts()
         self.step, self.seconds = 0, 0.0
         self.history: list[str] = []
-        """What changed when the training was resumed."""
-        module: Any = task  # a Task and a Module at once, which no type of typing says
+        """Changes of settings when the training was resumed."""
+        module: Any = task  # both a Task and a Module; Python has no intersection types
         self.task = module
         self.model: Any = None
         self._to_device()
@@ -128,14 +128,14 @@ class Trainer:
 
     @property
     def checkpoint(self) -> Path:
-        """The one file that a training goes on from."""
+        """The checkpoint file."""
         return self.options.folder / "checkpoint.pt"
 
     def begin(self) -> bool:
-        """Restore the last checkpoint, or initialize and make the first one; whether all steps are done already.
+        """Restore the last checkpoint, or initialize and write the first one; return whether all steps are done.
 
         Raises:
-            UserError: for a checkpoint of other settings or images, or one that must not be gone on from.
+            UserError: for a checkpoint with other settings or images, or one that may not be resumed.
         """
         exists = self.checkpoint.is_file()
         if exists and not self.options.resume:
@@ -146,10 +146,10 @@ class Trainer:
             scaler = self._restore()
         else:
             self._initialize()
-        self.accelerator.wait_for_everyone()  # all have looked whether there is a checkpoint
+        self.accelerator.wait_for_everyone()  # all processes have checked for a checkpoint
         if self.options.compile:
             self.task.network.compile()
-        # Wrapped last: every process then has the first one's weights. BatchNorm's statistics it does not get by it,
+        # Wrapped last, so that every process gets the weights of the first. BatchNorm's statistics are not included,
         # since they are not to be sent at every step.
         self.model, self.optimizer = self.accelerator.prepare(self.task, self.optimizer)
         if self.accelerator.num_processes > 1:
@@ -165,8 +165,8 @@ class Trainer:
         """Train to the end; return the averaged weights of the network.
 
         Raises:
-            RunError: out of memory, a loss or gradient that is not finite, a disk that refuses. The last good
-                checkpoint stays.
+            RunError: for lack of memory, a loss or gradient that is not finite, or a full disk; the last good
+                checkpoint is kept.
         """
         if self.model is None:
             self.begin()
@@ -203,7 +203,7 @@ class Trainer:
             if any(due):
                 self._check()
                 self.seconds = time.perf_counter() - started
-            if due[0] or due[1]:  # so that a validation always has figures of the training beside it
+            if due[0] or due[1]:  # so that a validation always has values of the training with it
                 means = self._means(sums, count)
                 elapsed = time.perf_counter() - since
                 speed = seen / elapsed
@@ -232,7 +232,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for number, lab in enumerate(batches):
             last = number == len(batches) - 1
-            # Gradients travel between processes once a step.
+            # Gradients are exchanged between processes once per step.
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.model):
                 loss, figures = self.model(lab[:, :1], lab[:, 1:])
                 self.accelerator.backward(loss / len(batches))
@@ -245,17 +245,17 @@ class Trainer:
         return sums
 
     def _averaged(self) -> dict[str, Tensor]:
-        """Return the averaged weights, with BatchNorm's statistics of these very weights over the last steps' batches.
+        """Return the averaged weights, with BatchNorm's statistics for these weights over the last batches.
 
-        While training, a micro-batch is normalized by its own statistics, so the running ones decide nothing: they
-        are worked out where a trained network is wanted, and are the same however batches were split.
+        In training, a micro-batch is normalized by its own statistics, so running statistics are not used. They are
+        computed when a trained network is needed, and do not depend on the split of batches.
         """
         network = self.average.module
         update_bn(self._last_batches(), network, self.accelerator.device)
         return dict(network.state_dict())
 
     def _last_batches(self) -> Iterator[Tensor]:
-        """Yield lightness of the last steps' batches, (n, 1, size, size) each, in parts that fit into memory."""
+        """Yield the lightness of the last batches, (n, 1, size, size) each, in parts that fit into memory."""
         of = self.parts[0][1]
         for step in range(max(0, self.step - STATISTICS_STEPS), self.step):
             view, indices = self.preset.view_at(step, self.preset.steps), self.order.at(step)
@@ -266,13 +266,13 @@ class Trainer:
                 yield rgb_to_lab(rgb)[:, :1].contiguous(memory_format=torch.channels_last)
 
     def _step_finite(self, loss: Tensor) -> None:
-        """Clip, and remember whether gradient and loss are finite; looked at later where that costs a wait."""
+        """Clip the gradient, and note whether gradient and loss are finite; checked later if that requires waiting."""
         parameters = [p for p in self.task.parameters() if p.grad is not None]
         if self.preset.clip is not None:
             norm = self.accelerator.clip_grad_norm_(parameters, self.preset.clip)
         else:
             norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        # In float16 a gradient may overflow: the scaler then leaves the step out and scales less.
+        # In float16 a gradient may overflow: the scaler then skips the step and lowers the scale.
         watched = loss if self.options.dtype == "float16" else norm + loss
         self._finite = self._finite & torch.isfinite(watched)
         if self.accelerator.device.type == "cpu" or self.step % CHECK_EVERY == 0:
@@ -291,7 +291,7 @@ class Trainer:
         try:
             yield
         except (MemoryError, RuntimeError) as error:
-            # Only GPUs have an exception of their own for it; the CPU's allocator raises a plain RuntimeError.
+            # Only GPUs have a special exception; the CPU's allocator raises a plain RuntimeError.
             message = ("can't allocate memory", "not enough memory", "out of memory")
             named = isinstance(error, torch.OutOfMemoryError | MemoryError)
             if not named and not any(word in str(error).lower() for word in message):
@@ -327,7 +327,7 @@ class Trainer:
         for name in ("log.csv", "validation.csv"):
             if self.accelerator.is_main_process:
                 Journal(self.options.folder / name).rewind(0)
-        if self.accelerator.is_main_process:  # the others get its weights
+        if self.accelerator.is_main_process:  # the other processes get its weights
             rng = np.random.default_rng([self.options.seed, 0])
             picked = rng.choice(self.chosen, min(INITIAL_IMAGES, len(self.chosen)), replace=False)
             lab = crop_batch(self.cache.pixels, picked, self.preset.views[0], rng)

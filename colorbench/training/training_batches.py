@@ -1,8 +1,7 @@
-"""Which images a step sees, and having them ready when it begins.
+"""Order of the training images, and preparation of batches in advance.
 
-Nothing is remembered: the batch of a step follows from seed and step alone. So a resumed training sees what the
-whole one would have seen, whatever was prepared ahead when it was killed, and processes that share a batch agree on it
-without talking.
+The batch of a step depends on seed and step only. A resumed training therefore uses the same batches as an
+uninterrupted one, and processes that share a batch agree on it without communication.
 """
 
 from __future__ import annotations
@@ -22,16 +21,16 @@ from colorbench.training.image_cache import cut_rgb
 from colorbench.training.training_preset import TrainingPreset
 
 AHEAD = 3
-"""Batches prepared while the network works; one thread makes them."""
+"""Number of batches that one thread prepares in advance."""
 
 
 class Order:
-    """Every image once, in random order, then again in another."""
+    """Endless sequence of images: in each round every image once in a new random order."""
 
     def __init__(self, indices: np.ndarray, preset: TrainingPreset, steps: int, seed: int) -> None:
-        """Set up the order; an image that ``indices`` name several times comes that often in each round."""
+        """Set up the order; an index that occurs several times is drawn that often in each round."""
         self.indices, self.preset, self.steps, self.seed = indices, preset, steps, seed
-        # Where each view's first step stands in the endless order.
+        # Position of the first step of each phase in the endless order.
         self._begins: list[tuple[int, int, int]] = []
         seen = first = 0
         for view, following in zip(preset.views, [*(view.begin for view in preset.views[1:]), None], strict=True):
@@ -57,12 +56,12 @@ class Order:
         return np.concatenate(picked)
 
     def crops(self, step: int) -> np.random.Generator:
-        """Return the generator that draws the crops of a step."""
+        """Return the random generator for the crops of a step."""
         return np.random.default_rng([self.seed, 2, step])
 
 
 class Feed:
-    """The micro-batches of this process, step by step, made ahead by a thread."""
+    """The micro-batches of this process, step by step, prepared in advance by a thread."""
 
     def __init__(
         self, pixels: np.ndarray, order: Order, *, parts: Sequence[tuple[int, int]], device: torch.device
@@ -70,12 +69,12 @@ class Feed:
         """Set up the feed; ``parts``: (number, of how many) for each micro-batch of this process in a step."""
         self.pixels, self.order, self.parts, self.device = pixels, order, parts, device
         self.waited = 0.0
-        """Seconds that steps had to wait, since the start."""
+        """Total seconds that steps had to wait."""
         self._pool = ThreadPoolExecutor(1, "images")
         self._made: dict[int, Future[list[Tensor]]] = {}
 
     def take(self, step: int) -> list[Tensor]:
-        """Return the micro-batches of Lab of a step, (n, 3, size, size) each, on the device."""
+        """Return the Lab micro-batches of a step, (n, 3, size, size) each, on the device."""
         started = time.perf_counter()
         for ahead in range(step, min(step + 1 + AHEAD, self.order.steps)):
             if ahead not in self._made:
@@ -87,7 +86,7 @@ class Feed:
         return [rgb_to_lab(batch.to(self.device, non_blocking=True)) for batch in batches]
 
     def close(self) -> None:
-        """End the thread; what was made ahead is made again if it is wanted."""
+        """Stop the thread and discard prepared batches."""
         for made in self._made.values():
             made.cancel()
         self._pool.shutdown(wait=True)
@@ -101,7 +100,8 @@ class Feed:
             size = len(indices) // of
             part = slice(number * size, (number + 1) * size)
             rgb = cut_rgb(self.pixels, indices, view, self.order.crops(step), part)
-            # A quarter of the bytes go to another device, and it works out Lab faster than a CPU does.
+            # 8-bit pixels are a quarter of the bytes to transfer, and the device converts them to Lab faster than a
+            # CPU.
             if self.device.type == "cpu":
                 batches.append(rgb_to_lab(rgb))
             else:

@@ -1,4 +1,4 @@
-"""Draw a training: its curves, its prior, and a strip of example images."""
+"""Plots of a training: curves, color prior, and a strip of example images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from colorbench.reporting.plot_files import Plot
 from colorbench.storage import write_atomic
 
 SCORES = {"auc_raw": "AuC, raw (%)", "auc_rebalanced_stable": "AuC, rebalanced stable (%)"}
-"""Columns of the validation that have a panel of their own, with gray beside."""
+"""Columns of the validation log with their own panel, which also shows gray."""
 
 
 def curve_plot(train: Sequence[Mapping[str, float]], validation: Sequence[Mapping[str, float]]) -> Plot:
@@ -26,7 +26,7 @@ def curve_plot(train: Sequence[Mapping[str, float]], validation: Sequence[Mappin
 
     Args:
         train: rows of the training's log, each with ``step``.
-        validation: rows of the validation's, each with ``step``; at least one.
+        validation: rows of the validation log, each with ``step``; at least one.
     """
     known = [name for name in validation[0] if train and name in train[0] and name != "step"]
     parts = {
@@ -46,7 +46,7 @@ def _line(label: str, rows: Sequence[Mapping[str, float]], name: str, color: str
 
 
 def prior_plot(prior: Prior, lightness: float = 65.0) -> Plot:
-    """Return the 313 bins in the ab plane in their own colors; a square's side grows with the log probability."""
+    """Plot the prior: the 313 bins in the ab plane in their own colors; a square grows with the log probability."""
     ab = ab_bins()
     lab = torch.cat([torch.full((len(ab), 1), lightness), ab], dim=1)  # (313, 3)
     colors = lab_to_rgb8(lab.T[:, :, None])[:, :, 0].T.tolist()
@@ -63,7 +63,7 @@ def prior_plot(prior: Prior, lightness: float = 65.0) -> Plot:
 
 
 def draw_strip(rows: Sequence[tuple[str, Tensor]], path: Path) -> None:
-    """Write rows of images under one another, as a PNG: (label, (N, 3, H, W) uint8), all of one shape."""
+    """Write labeled rows of images as a PNG: (label, (N, 3, H, W) uint8), all of one shape."""
     n, _, height, width = rows[0][1].shape
     gap, margin = 4, 72
     sheet = Image.new("RGB", (margin + n * (width + gap), len(rows) * (height + gap) + gap), "white")

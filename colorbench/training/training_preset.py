@@ -1,4 +1,4 @@
-"""Settings of a training, as data."""
+"""``TrainingPreset``: all settings of a training, as data."""
 
 from __future__ import annotations
 
@@ -11,31 +11,34 @@ from colorbench.errors import UserError
 
 
 class CropStage(BaseModel):
-    """One phase's crops: squares of a side drawn from ``low..high`` of the cached image, shrunk to ``size``."""
+    """Crops in one phase of a training.
+
+    They are squares with a random side in ``low..high`` of the cached image, resized to ``size``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     begin: float = Field(ge=0, lt=1)
     """Share of the steps at which this phase begins."""
     size: int = Field(gt=0, multiple_of=8)
-    """Side in pixels of what the network sees."""
+    """Side in pixels of the network's input."""
     low: int = Field(gt=0)
     high: int
     batch_size: int = Field(gt=0)
-    """Images in a step, over all processes and micro-batches."""
+    """Images per step, over all processes and micro-batches."""
 
 
 class LearningRateDrop(NamedTuple):
-    """From a step on, another learning rate."""
+    """A new learning rate from a step on."""
 
     step: int
     learning_rate: float
 
 
 class TrainingPreset(BaseModel):
-    """Everything that decides a training but the images and the seed.
+    """All settings that determine a training, except images and seed.
 
-    The defaults are those of the paper's text and code where both agree.
+    The defaults are those of the paper if its text and code agree.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,49 +47,50 @@ class TrainingPreset(BaseModel):
     width: float = Field(default=1.0, gt=0)
     """Width factor of the network; 1 is the paper's."""
     cache_size: int = Field(gt=0)
-    """Images are squashed to this side once, before all cropping."""
+    """Side to which images are squashed before cropping."""
     views: tuple[CropStage, ...] = Field(min_length=1)
     steps: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
     drops: tuple[LearningRateDrop, ...] = ()
     """Later learning rates, by absolute step."""
     warmup: int = Field(default=0, ge=0)
-    """Steps over which the rate rises from 0."""
+    """Steps over which the learning rate rises from 0."""
     decay: float = Field(default=0.0, ge=0, le=1)
-    """Share of the steps over which the rate falls to 0 at the end."""
+    """Share of the steps over which the learning rate falls to 0 at the end."""
     optimizer: Literal["adam", "adamw"] = "adam"
-    """How weight decay couples. ``adam``: ``weight_decay`` times the weight joins the gradient before Adam's moments,
-    as in Caffe, so that its force is relative to the data's gradient and thereby to ``reduction``. ``adamw``: weights
-    shrink by ``learning_rate * weight_decay`` of themselves at each step, whatever the gradient."""
+    """Form of weight decay. ``adam``: ``weight_decay`` times the weight is added to the gradient before Adam's moments,
+    as in Caffe, so that its effect is relative to the gradient and thereby to ``reduction``. ``adamw``: weights shrink
+    by the factor ``1 - learning_rate * weight_decay`` at each step, independent of the gradient."""
     betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = Field(default=1e-3, ge=0)
     decayed: Literal["all", "filters"] = "all"
-    """``all``: biases decay too, Caffe's default. ``filters``: biases and BatchNorm are free to grow."""
+    """``all``: biases decay, too (Caffe's default). ``filters``: biases and BatchNorm do not decay."""
     reduction: Literal["sum", "mean"] = "sum"
-    """Of the loss over the pixels of an image; over images it is always the mean. ``sum`` is the paper's: a
-    crop of 176 has 1936 targets, so a coupled decay weighs 1936 times less against it than against the mean."""
+    """Reduction of the loss over the pixels of an image; over images it is always the mean. ``sum`` is the paper's: a
+    crop of 176 has 1936 targets, so that a coupled decay has 1936 times less weight relative to the loss than with
+    ``mean``."""
     clip: float | None = Field(default=None, gt=0)
-    """Largest norm of the gradient; none: not clipped."""
+    """Largest norm of the gradient; None: not clipped."""
     average: float = Field(default=0.0, ge=0, lt=1)
-    """Decay of the moving average of the weights, which is saved; 0: the last weights are saved."""
+    """Decay of the moving average of the weights, which is exported; 0: the last weights are exported."""
     start: Literal["kmeans", "default"] = "kmeans"
-    """Initialization: k-means, or what torch draws (for comparison)."""
+    """Initialization: k-means, or torch's default (for comparison)."""
     head: Literal["kmeans", "prior"] = "kmeans"
-    """Initialization of the last layer: as the others, or the best prediction without an image (rebalanced prior)."""
+    """Initialization of the last layer: like the others, or to the best constant prediction (rebalanced prior)."""
     neighbors: int = Field(default=10, ge=1, le=313)
     """K of the soft encoding."""
     prior: Literal["soft", "smoothed"] = "soft"
-    """``soft``: mean soft encoding, smoothed by its nature. ``smoothed``: nearest bins, smoothed once with sigma 5."""
+    """``soft``: mean soft encoding, which is smooth already. ``smoothed``: nearest bins, smoothed once with sigma 5."""
     prior_floor: float = Field(default=0.0, ge=0)
-    """Least probability of a bin: few images leave bins empty that are merely rare."""
+    """Smallest probability of a bin, since rare bins are empty in few images."""
     lam: float = Field(default=0.5, ge=0, le=1)
-    """Lambda of the rebalancing weights; 1 weighs all colors alike."""
+    """Lambda of the rebalancing weights; 1 for equal weights."""
     gray_mask: float | None = Field(default=None, ge=0)
-    """Images none of whose targets has |a| or |b| above this give no gradient; they stay in the divisor."""
+    """Images without any target |a| or |b| above this give no gradient, but count in the divisor."""
     temperature: float = Field(default=0.38, gt=0)
     """Temperature of the annealed mean of the trained model."""
     working_size: int = Field(gt=0, multiple_of=8)
-    """Side in pixels at which the trained model works when it colorizes."""
+    """Working size in pixels of the trained model."""
 
     @model_validator(mode="after")
     def _crops_lie_in_the_image(self) -> Self:
@@ -102,10 +106,10 @@ class TrainingPreset(BaseModel):
         return [view for view in self.views if step >= view.begin * steps][-1]
 
     def changed(self, changes: Mapping[str, Any]) -> TrainingPreset:
-        """Return the same settings with ``changes``, checked; ``batch_size`` is of every view.
+        """Return the preset with ``changes`` after checking them; ``batch_size`` applies to every phase.
 
         Raises:
-            UserError: for a name or value that no preset can have.
+            UserError: for an unknown name or invalid value.
         """
         values = self.model_dump() | dict(changes)
         if "batch_size" in values:
@@ -132,7 +136,7 @@ class TrainingPreset(BaseModel):
         ]
 
     def settings(self) -> dict[str, Any]:
-        """Return every setting but the description, as plain data."""
+        """Return every setting except the description, as plain data."""
         return self.model_dump(mode="json", exclude={"description"})
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""One training from folders of images to a model that can be measured."""
+"""``train``: a complete training, from folders of images to weights and card of a model."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class TrainingProgress(TrainingListener, Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """One set of images to train on."""
+    """One dataset for the training."""
 
     name: str
-    """Short, and of no other set of the training."""
+    """Short name, unique in the training."""
     dataset: Dataset
     repeats: int = 1
-    """How often a round draws each of its images."""
+    """Number of times that each of its images is drawn per round."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """What is to be trained, and how."""
+    """Configuration of a training."""
 
     model: str
     """Full name, such as ``zoo/cic``."""
@@ -53,35 +53,35 @@ class TrainingConfig:
     """Class of the model: ``presets``, ``training`` (the task), and a constructor from (network, card)."""
     preset_name: str
     preset: TrainingPreset
-    """With the user's changes."""
+    """Preset with the user's changes."""
     sources: Sequence[Source]
     options: TrainerOptions
     workers: int = 2
     figures: Path | None = None
-    """Where plots for a paper go."""
+    """Output folder of plots for a paper."""
 
     @property
     def name(self) -> str:
-        """Of the files: ``cic`` of ``zoo/cic.small``."""
+        """Name of the files: ``cic`` for ``zoo/cic.small``."""
         return self.model.rsplit("/", 1)[-1].split(".")[0]
 
     @property
     def weights(self) -> Path:
-        """Where the trained weights go."""
+        """File of the trained weights."""
         return self.options.folder / f"{self.name}.safetensors"
 
 
 def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
-    """Train to the end, from the last checkpoint where there is one; the weights file, beside its card.
+    """Train to the end, resuming from the last checkpoint if there is one; return the weights file.
 
     Raises:
-        UserError: for what the user can fix before a step is made.
-        RunError: for a training that fails; its last good checkpoint stays.
+        UserError: for errors in configuration or images, before the first step.
+        RunError: for a training that fails; its last good checkpoint is kept.
     """
     options = replace(config.options, repeats={i: s.repeats for i, s in enumerate(config.sources) if s.repeats != 1})
     accelerator = make_accelerator(options.device, options.dtype)
     say = reporter.message if accelerator.is_main_process else _nothing
-    # One process decodes; then one of every other machine, which finds the work done where the folder is shared.
+    # One process decodes, then one of every other machine, which finds the result if the folder is shared.
     for source in config.sources:
         for remark in source.dataset.remarks:
             say(f"{source.name}: {remark}")
@@ -94,7 +94,7 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
     indices = cache.drawn(options.repeats)
     say(f"computing the color prior of {len(cache.split()[0])} images")
     prior = count_prior(cache.pixels, indices, config.preset, config.name)
-    torch.manual_seed(options.seed)  # a network may begin as torch draws it
+    torch.manual_seed(options.seed)  # a network may have torch's initial weights
     task = config.factory.training(config.preset, prior)
     card = _card(config)
 

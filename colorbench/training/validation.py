@@ -1,7 +1,7 @@
-"""Validate a training on its validation split: metrics, curves, a strip of examples.
+"""Validation of a training on its validation split: metrics, curves, and a strip of examples.
 
-The held images are for choices (when to stop, which setting): no protocol's images are looked at. Scored is
-what a user of the weights would get: the averaged weights, at the working size, decoded, clipped and rounded.
+Validation images are for choices (when to stop, which setting); images of protocols are not used. Scored are the
+predictions that a user would get: averaged weights at the working size, decoded, clipped and rounded.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from colorbench.training.training_plots import curve_plot, draw_strip
 from colorbench.training.training_preset import TrainingPreset
 
 IMAGES = 256
-"""At most so many are scored, those of smallest hash: the same ones for every training on these sources."""
+"""Largest number of scored images: those with the smallest hashes, the same for every training on these datasets."""
 EXAMPLES = 8
 BATCH = 16
 STABLE_LAMBDA = 0.1
-"""As ``auc_rebalanced_stable`` of the ``auc`` protocol, with its prior: comparable between trainings."""
+"""Lambda of ``auc_rebalanced_stable`` as in the ``auc`` protocol, so that trainings are comparable."""
 
 MakeColorizer = Callable[[nn.Module], Colorizer]
-"""From a network to the model that colorizes with it."""
+"""Function from a network to the model that uses it."""
 
 
 class Validation:
-    """Scores a task's network on held images and keeps the figures in ``validation.csv``."""
+    """Scoring of a network on validation images, with a log in ``validation.csv``."""
 
     def __init__(
         self, task: nn.Module, preset: TrainingPreset, cache: ImageCache, folder: Path, make: MakeColorizer | None
     ) -> None:
-        """Set up validation; ``task`` is copied; without ``make`` only its own metrics (loss) are computed."""
+        """Set up the validation; ``task`` is copied; without ``make`` only its own metrics (loss) are computed."""
         _, validation = cache.split()
         chosen = validation[np.argsort(cache.hashes[validation], kind="stable")][:IMAGES]
         self.rgb = torch.from_numpy(cache.pixels[chosen].transpose(0, 3, 1, 2).copy())  # (n, 3, S, S) uint8
@@ -53,7 +53,7 @@ class Validation:
 
     @torch.no_grad()
     def run(self, step: int, state: Mapping[str, Tensor], device: torch.device) -> dict[str, float]:
-        """Compute the metrics of the network ``state``, and write them and the images."""
+        """Compute the metrics of the network with weights ``state``, and write them and the images."""
         network = self.task.network
         assert isinstance(network, nn.Module)
         network.load_state_dict(state)
@@ -112,12 +112,12 @@ class Validation:
         draw_strip([(label, images[:EXAMPLES]) for label, images in rows], self.folder / "examples" / f"{step:07d}.png")
 
     def curve_plot(self, log: Journal) -> Plot | None:
-        """Return the training's curves over the steps so far; None before the first validation."""
+        """Plot the curves of the training so far; None before the first validation."""
         train, validation = log.rows(), self.journal.rows()
         return curve_plot(train, validation) if train and validation else None
 
     def draw_curve(self, log: Journal) -> None:
-        """Write ``curve.png``: values of training and validation images over the steps so far."""
+        """Write ``curve.png``: values on training and validation images over the steps so far."""
         plot = self.curve_plot(log)
         if plot is not None:
             plot.write(self.folder / "curve.png")

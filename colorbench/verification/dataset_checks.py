@@ -1,4 +1,4 @@
-"""What a record says of its dataset: against the rows, and against the images where they are given (``--data``)."""
+"""Checks of a record's dataset against the rows, and against the images if given (``--data``)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from colorbench.verification.verification_schema import Findings
 REVISIONS = 100
 """Runs of other contents under equal names and sizes that are looked for (``record_reuse.locate`` counts them)."""
 DECODED = 64
-"""Images, drawn at random, whose size and gray flag are looked at; the contents of all are."""
+"""Number of random images whose size and gray flag are checked; contents are checked for all."""
 
 
 def check_data(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
-    """Compare ids, contents, labels, gray flags, sizes and what was left out with the images themselves."""
+    """Compare ids, contents, labels, gray flags, sizes and skipped images with the dataset."""
     if images is None:
         findings.claim("images of the rows, their labels, sizes, gray flags and skipped images (--data)")
         return
@@ -35,7 +35,7 @@ def check_data(run: LoadedRun, images: Dataset | None, findings: Findings) -> No
 
 def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
     rows, data = run.rows, run.record.dataset
-    full = goes_image_by_image(run.record.protocol.name)  # a study, or a part of a devkit, takes some of them
+    full = goes_image_by_image(run.record.protocol.name)  # studies, and subsets of a devkit, use some of the images
     if full and data.n + len(data.copies) != len(known):
         yield f"{data.n + len(data.copies)} images are stored, {len(known)} are given"
     contents = dict(zip(rows["id"], run.sha256s, strict=True))
@@ -88,7 +88,7 @@ def _sha256(sample: Sample) -> str | None:
 
 
 def check_dataset(run: LoadedRun, findings: Findings) -> None:
-    """Check what is said of the dataset against the rows."""
+    """Check the record's part on the dataset against the rows."""
     data, rows = run.record.dataset, run.rows
 
     def wrong() -> Iterator[str]:
@@ -121,7 +121,7 @@ def check_dataset(run: LoadedRun, findings: Findings) -> None:
 
 
 def check_key(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
-    """Check the key, from the names and sizes of the files."""
+    """Check the run key, from the names and sizes of the files."""
     record = run.record
     if not goes_image_by_image(record.protocol.name):
         findings.say("key", "unchecked", f"{record.protocol.name} makes its own keys")

@@ -1,8 +1,8 @@
-"""Run a model in a separate process that receives only lightness.
+"""Prediction by a model in a separate process that receives only lightness, for ``verify --rerun``.
 
 ``Apart`` starts a child with a clean environment, in an empty folder, whose command line names no path. The child may
-not read the dataset (``file_access``). Ids and seeds are random tokens, sizes are scaled: the prediction can depend
-only on lightness. Only arrays cross the process boundary, never objects.
+not read the dataset (``file_access``). Ids and seeds are random tokens, and sizes are scaled, so that predictions can
+depend only on lightness. Only arrays cross the process boundary, never objects.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _KEPT = (
     *("CUDA_VISIBLE_DEVICES", "CUDA_HOME", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_CACHE_DIR"),
     *("XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE"),
 )
-"""Variables of the environment that a model may need; any other could name the dataset."""
+"""Environment variables that a model may need; others could name the dataset."""
 _START = (
     "import sys, json, struct; "
     "n, = struct.unpack('>Q', sys.stdin.buffer.read(8)); settings = json.loads(sys.stdin.buffer.read(n)); "
@@ -67,7 +67,7 @@ class Apart:
         positions = positions_of(samples)
         kept = [Path(entry).resolve() for entry in sys.path]
         settings = {
-            # The current folder may be the dataset's own: no code is looked for there.
+            # The current folder may be that of the dataset, so it is not on the import path.
             "path": [str(path) for path in kept if not any(path.is_relative_to(root) for root in positions["roots"])],
             "guard": str(Path(__file__).with_name("permanent_file_blocking.py")),
             **positions,
@@ -101,7 +101,7 @@ class Apart:
     def ask(
         self, arrays: Mapping[str, np.ndarray], message: Mapping[str, Any]
     ) -> tuple[dict[str, np.ndarray], list[str]]:
-        """Return the model's prediction, ``ab`` or ``rgb8``, and the files that it was refused.
+        """Predict in the other process; return the prediction (``ab`` or ``rgb8``) and the refused files.
 
         Args:
             arrays: ``lightness`` (N, 1, H, W), ``sizes`` (N, 2), ``seeds`` (N,), and ``truth`` for a reference.
@@ -133,13 +133,13 @@ class Apart:
 
 
 def serve(settings: Mapping[str, Any], guard: Any) -> None:
-    """Load a model and predict until standard input ends: the child process."""
+    """Run the child process: load a model and predict until standard input ends."""
     predictions = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output that a model prints must not mix with the protocol
     questions = sys.stdin.buffer
     try:
         model = _loaded(settings)
-    except Exception as error:  # a stranger's code
+    except Exception as error:  # foreign code
         _write(predictions, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         return
     _write(predictions, json.dumps({"stochastic": model.card.stochastic}).encode())
@@ -151,14 +151,14 @@ def serve(settings: Mapping[str, Any], guard: Any) -> None:
             return
         try:
             if not warm:
-                # What a model reads at its first call, it reads before it has seen anything.
+                # Files that a model reads at its first call are read before it has received any image.
                 noise = np.random.default_rng(0).uniform(0, 100, arrays["lightness"].shape).astype(np.float32)
                 _colors(model, {**arrays, "lightness": noise}, message, settings)
                 guard.lock()
                 warm = True
             found = _colors(model, arrays, message, settings)
             stated: dict[str, Any] = {"refused": guard.refused}
-        except BaseException as error:  # whatever it raises, the other side hears of it
+        except BaseException as error:  # any error is reported to the parent
             found, stated = {}, {"refused": guard.refused, "error": f"{type(error).__name__}: {error}"[:500]}
         _write(predictions, json.dumps(stated).encode())
         _write(predictions, packed(found))

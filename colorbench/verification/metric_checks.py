@@ -1,6 +1,6 @@
-"""Whether the numbers of a record follow from its rows and arrays: scores, metrics, differences, curves, notes.
+"""Recomputation of a record's scores, metrics, differences, curves and notes from its rows and arrays.
 
-What is derived is compared; what cannot be derived is said to be so, with the reason, and never ignored.
+Everything that can be recomputed is compared; everything else is reported as unchecked with the reason.
 """
 
 from __future__ import annotations
@@ -36,30 +36,30 @@ _UNRESOLVED = "a parameter names a file or model, which is opened only with --re
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a record's protocol."""
+    """The installed protocol of a record, its specs and its scorer."""
 
     protocol: ImageProtocol | DatasetProtocol | None
     scorer: Scorer | None
     specs: Sequence[MetricSpec]
-    """What the installed protocol says of its metrics; empty where it is not installed."""
+    """Metric specs of the installed protocol; empty if it is not installed."""
 
     @property
     def by_image(self) -> bool:
-        """Whether the engine made the record, image by image."""
+        """Whether it is an image protocol, run by the engine."""
         return isinstance(self.protocol, ImageProtocol)
 
     def of(self, name: str) -> list[MetricSpec]:
-        """Return the specs of a metric: several where a parameter that is not resolved decides between them."""
+        """Return the possible specs of a metric; several if they depend on an unresolved parameter."""
         return [spec for spec in self.specs if spec.name == name]
 
 
 def check_numbers(run: LoadedRun, findings: Findings, *, trusted: bool) -> None:
-    """Check scores, metrics, differences, curves and notes against what they follow from.
+    """Check scores, metrics, differences, curves and notes by recomputation.
 
     Args:
         run: the record and its rows.
-        findings: to add to.
-        trusted: whether files that parameters name may be opened.
+        findings: list to which findings are added.
+        trusted: whether files named by parameters may be opened.
     """
     known = _protocol_of(run, findings, trusted=trusted)
     with np.errstate(all="ignore"):
@@ -74,7 +74,7 @@ def check_numbers(run: LoadedRun, findings: Findings, *, trusted: bool) -> None:
 
 
 def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known:
-    """Return the installed protocol, and its scorer where the record's parameters may be used."""
+    """Return the installed protocol, with its scorer if the record's parameters may be used."""
     record = run.record
     try:
         protocol = protocol_of(record)
@@ -93,7 +93,7 @@ def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known
     except UserError as error:
         findings.say("identity", "fails", str(error))
         return _Known(protocol, None, specs)
-    except Exception as error:  # a protocol that meets parameters it never thought of
+    except Exception as error:  # a protocol may raise any error for unexpected parameters
         findings.say("identity", "fails", f"the protocol refuses the parameters: {type(error).__name__}")
         return _Known(protocol, None, specs)
     if scorer is None:
@@ -107,7 +107,7 @@ def _protocol_of(run: LoadedRun, findings: Findings, *, trusted: bool) -> _Known
 
 
 def _arrays_of(run: LoadedRun, findings: Findings) -> dict[str, np.ndarray] | None:
-    """Read the arrays; return None, with a finding, where they are missing or cannot be read."""
+    """Read the arrays; add a finding and return None if they are missing or unreadable."""
     names = run.record.files.arrays
     if names and all(left_out(run.folder, name) for name in names):
         return None  # `arrays` is unchecked already
@@ -119,9 +119,9 @@ def _arrays_of(run: LoadedRun, findings: Findings) -> dict[str, np.ndarray] | No
 
 
 def _derived_of(run: LoadedRun, known: _Known, arrays: Mapping[str, np.ndarray], findings: Findings) -> Derived | None:
-    """Return what follows from the arrays.
+    """Return the values that the protocol recomputes from the arrays.
 
-    The result is None where the protocol does not tell, or the arrays are not of its form.
+    The result is None if the protocol cannot, or the arrays do not have its form.
     """
     derives: object = known.scorer if known.by_image else known.protocol
     if not isinstance(derives, DerivesFromArrays):
@@ -135,7 +135,7 @@ def _derived_of(run: LoadedRun, known: _Known, arrays: Mapping[str, np.ndarray],
 def _summary_of(
     run: LoadedRun, scorer: Scorer | None, arrays: Mapping[str, np.ndarray] | None, findings: Findings
 ) -> Summary | None:
-    """Return the protocol's summary of all rows; None where it cannot make one."""
+    """Return the protocol's summary of all rows; None if it fails."""
     if scorer is None or arrays is None:
         return None
     return _attempt("curves", partial(scorer.summarize, run.columns, arrays), findings)
@@ -146,7 +146,7 @@ def _attempt(name: str, make: Callable[[], _Made], findings: Findings) -> _Made 
         return make()
     except UserError as error:
         findings.say(name, "fails", str(error))
-    except Exception as error:  # whatever a protocol makes of a stranger's arrays
+    except Exception as error:  # a protocol may raise any error for untrusted arrays
         message = f"{type(error).__name__}: {error}"
         findings.say(name, "fails", f"the protocol cannot summarize rows and arrays: {message}")
     return None
@@ -155,7 +155,7 @@ def _attempt(name: str, make: Callable[[], _Made], findings: Findings) -> _Made 
 def _check_rows(
     run: LoadedRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
 ) -> None:
-    """Check the rows by themselves, against the arrays, and against other records of the same images."""
+    """Check the rows themselves, against the arrays, and against other records on the same images."""
 
     def wrong() -> list[str]:
         found = [*row_checks.row_findings(run, known.specs), *row_checks.score_findings(run)]
@@ -176,7 +176,7 @@ def _check_rows(
 def _check_metrics(
     run: LoadedRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
 ) -> None:
-    """Compute each metric again, or give the reason why that is not possible."""
+    """Recompute each metric, or report the reason why that is not possible."""
     metrics = run.record.metrics
     of_arrays = {} if derived is None else {metric.name: metric for metric in derived.metrics}
     effective = _effective(run, summary)
@@ -210,7 +210,7 @@ def _check_metrics(
 
 
 def _ranks(spec: MetricSpec) -> bool:
-    """Whether models may be ranked by a metric: by one of these, the headline or what a parameter puts in its place."""
+    """Return whether models may be ranked by a metric, such as the headline or its replacement by a parameter."""
     return spec.comparable and spec.higher_is_better is not None
 
 
@@ -226,7 +226,7 @@ def _departures(
     effective: Mapping[str, float],
     findings: Findings,
 ) -> list[str]:
-    """Return where a metric departs from its statistics, by the spec that fits best."""
+    """Return the deviations of a metric from its statistics, by the spec that fits best."""
     own_interval = not known.by_image and not recomputed.is_bootstrap(metric.ci_method) and metric.ci_method is not None
     fitting = [spec for spec in candidates or [spec_of(metric)] if spec.form == metric.form]
     found = [
@@ -244,11 +244,11 @@ def _cannot(what: str, why: str, findings: Findings) -> None:
 
 
 def _effective(run: LoadedRun, summary: Summary | None) -> dict[str, float]:
-    """Return effective numbers of images that a protocol knows better than the statistics tell."""
+    """Return effective sample sizes by the protocol, in place of those from the statistics."""
     if summary is not None:
         return dict(summary.effective_n)
     shares = [metric.name for metric in run.record.metrics if metric.share_of_gap]
-    # A share counts every image, also those that leave the gap as it is.
+    # A share of a gap counts every image, also those without an influence on the gap.
     return {
         name: float(np.isfinite(run.statistics(name)[:, 1]).sum())
         for name in shares
@@ -304,7 +304,7 @@ def _check_curves(run: LoadedRun, known: _Known, summary: Summary | None, findin
 
 
 def _check_notes(run: LoadedRun, summary: Summary | None, findings: Findings) -> None:
-    """Check that the notes that the rows require are present; other notes are the submitter's."""
+    """Check that all notes that follow from the rows are present; other notes are claims of the submitter."""
     wanted = [*metric_aggregation.few_images_note(len(run.rows)), *(() if summary is None else summary.notes)]
     stored = run.record.notes
     missing = [note for note in wanted if note not in stored]
@@ -318,10 +318,10 @@ def _check_notes(run: LoadedRun, summary: Summary | None, findings: Findings) ->
 
 
 def load_arrays(run: LoadedRun) -> dict[str, np.ndarray]:
-    """Return the arrays of a record, (n, ...) each; none where it names none.
+    """Return the arrays of a record, (n, ...) each; empty if it has none.
 
     Raises:
-        UserError: for a damaged file, one that unpacks to more than 2 GB, or arrays of other images.
+        UserError: for a damaged file, a file that unpacks to more than 2 GB, or arrays for other images.
     """
     found: dict[str, np.ndarray] = {}
     for name in run.record.files.arrays:

@@ -1,7 +1,7 @@
-"""Whether what a record says of its model is what the installed model says of itself.
+"""Check of a record's part on the model against the installed model.
 
-Only models that are installed are loaded, by their name, as a user of them would: what a record brings along is never
-run. A file, a folder or weights of the submitter's own are not here: all that is said of them is claimed.
+Only installed models are loaded, by name; code that comes with a record is never run. For a file, folder or weights of
+the submitter, the statements in the record are unchecked claims.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from colorbench.verification.verification_schema import Findings
 
 
 def check_model(run: LoadedRun, findings: Findings) -> None:
-    """Compare card, package, weights and decoding with the installed model's."""
+    """Compare card, package, weights and decoding with the installed model."""
     model = run.record.model
     why = _elsewhere(run)
     if why is None:
@@ -37,7 +37,7 @@ def check_model(run: LoadedRun, findings: Findings) -> None:
 
 
 def decoding_of(decoding: dict[str, object]) -> tuple[str | None, float | None]:
-    """Return decode and temperature as ``load_model`` takes them."""
+    """Return method and temperature of a decoding as arguments of ``load_model``."""
     decode, temperature = decoding.get("decode"), decoding.get("temperature")
     known = isinstance(temperature, int | float) and not isinstance(temperature, bool)
     return decode if isinstance(decode, str) else None, float(temperature) if known else None  # type: ignore[arg-type]
@@ -50,12 +50,12 @@ def load_by_name(name: str, decode: str | None, temperature: float | None) -> Lo
 
 
 def by_name(name: str) -> bool:
-    """Return whether a name is an installed model's: no file, folder or weights of the user's own."""
+    """Return whether a name is that of an installed model, not a file, folder or user's weights."""
     return "/" in name and not any(mark in name for mark in (":", "@", "weights="))
 
 
 def _elsewhere(run: LoadedRun) -> str | None:
-    """Return why the record's model is not the one that is installed here; None where it should be."""
+    """Return the reason why the record's model differs from the installed one; None if it should be equal."""
     model = run.record.model
     if not by_name(model.name):
         return "only installed models are loaded by the name in a record"
@@ -64,7 +64,7 @@ def _elsewhere(run: LoadedRun) -> str | None:
     installed = version_of(model.package)
     if installed is None:
         return f"package {model.package[:100]} is not installed here"
-    # An editable install has a hash of its code behind the version.
+    # The version of an editable install ends with a hash of its code.
     if (model.package_version or "").partition("+sha256")[0] != installed:
         return f"package {model.package[:100]} is installed in version {installed}, not {model.package_version}"
     return None

@@ -1,10 +1,9 @@
-"""Block access of this process to the files of a dataset, permanently: for models in ``verify --rerun``.
+"""Permanent block of this process's access to the files of a dataset, for models in ``verify --rerun``.
 
-Two layers. An audit hook of Python refuses to open or list what lies in the dataset, by path and by inode, so that
-neither links nor ``/proc`` help, and remembers each attempt. On Linux, Landlock refuses the same to native code and to
-programs that are started. Nothing here can be undone by code that runs later in the process.
-
-Only the standard library is imported, since this must come before everything else.
+There are two layers. A Python audit hook refuses to open or list files of the dataset by path and by inode, so that
+links and ``/proc`` do not help, and notes each attempt. On Linux, Landlock also covers native code and started
+programs. Code that runs later in the process cannot undo the block. Only the standard library is imported, since this
+module is loaded before everything else.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from colorbench.data import Sample
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
-"""Numbers of Landlock's system calls, the same on all architectures."""
+"""Landlock's system call numbers, equal on all architectures."""
 _READ_FILE = 1 << 2
 _NO_NEW_PRIVILEGES = 38
 _MOST_RULES = 20_000
@@ -29,17 +28,17 @@ _READS = frozenset(
     {"open", "os.listdir", "os.scandir", "os.chdir", "os.rename", "os.link", "os.symlink", "os.truncate"}
 )
 _STARTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"})
-"""Ways out of this process, closed once the model has been loaded."""
+"""Audit events of starting other processes, which are refused after the model was loaded."""
 _CONNECTS = frozenset({"socket.connect", "socket.bind", "socket.sendto", "sqlite3.connect"})
 
 
 class Guard:
-    """What has been refused, and whether only known folders may be read by now."""
+    """State of the block: refused accesses, and whether only known folders may be read."""
 
     def __init__(self) -> None:
         self.refused: list[str] = []
         self.lock: Callable[[], None] = lambda: None
-        """Close the ways out of this process; from now on only code, libraries and own files are read."""
+        """Function that forbids starting processes; afterwards only code, libraries and own files can be read."""
 
 
 def keep_away(roots: Iterable[str], inodes: Iterable[tuple[int, int]]) -> Guard:
@@ -47,7 +46,7 @@ def keep_away(roots: Iterable[str], inodes: Iterable[tuple[int, int]]) -> Guard:
 
     Args:
         roots: folders.
-        inodes: of the files, however they are reached.
+        inodes: of the files, refused by every path.
     """
     folders = frozenset(os.path.realpath(root) for root in roots)
     files = {(int(device), int(inode)) for device, inode in inodes}
@@ -56,7 +55,7 @@ def keep_away(roots: Iterable[str], inodes: Iterable[tuple[int, int]]) -> Guard:
             files.add((os.stat(folder).st_dev, os.stat(folder).st_ino))
         except OSError:
             continue
-    status_of, real_of = os.stat, os.path.realpath  # bound now: a model may put others into the module
+    status_of, real_of = os.stat, os.path.realpath  # bound now, since a model may replace functions of the module
     guard = Guard()
     locked = False
     readable = tuple(
@@ -83,10 +82,10 @@ def keep_away(roots: Iterable[str], inodes: Iterable[tuple[int, int]]) -> Guard:
 
     def check_path(given: object, event: str) -> None:
         if isinstance(given, int):
-            return  # a descriptor: it was looked at when it was opened
+            return  # a descriptor, which was checked when it was opened
         path = os.fsdecode(given)  # type: ignore[arg-type]
         if not os.path.isabs(path) and not os.path.lexists(path):
-            raise FileNotFoundError(path)  # below a folder's descriptor, say
+            raise FileNotFoundError(path)  # for example relative to a folder's descriptor
         real = real_of(path)
         if any(real == folder or real.startswith(folder + os.sep) for folder in folders):
             refuse(f"{event} of a file of the dataset")
@@ -126,9 +125,9 @@ def _within(path: str, folders: Iterable[str]) -> bool:
 
 
 def _landlock(folders: frozenset[str]) -> bool:
-    """Restrict this process, and what it starts, to files outside the folders; False where the kernel cannot.
+    """Restrict this process and its children to files outside the folders; False without kernel support.
 
-    Landlock grants and never denies: so everything beside the folders, and beside each folder above them, is granted.
+    Landlock can only grant access, so access is granted to everything beside the folders and beside each parent folder.
     """
     if sys.platform != "linux" or not folders:
         return False
@@ -160,7 +159,7 @@ def _landlock(folders: frozenset[str]) -> bool:
 def _beside(folders: frozenset[str]) -> list[str]:
     """List everything beside the folders and beside each folder above them.
 
-    Links lead elsewhere and are left out.
+    Links are left out, since they lead elsewhere.
     """
     above = {os.path.dirname(folder) for folder in folders}
     for folder in list(above):

@@ -1,4 +1,4 @@
-"""Numbers of a record derived once more from its rows and arrays, to be held against what it says."""
+"""Recomputation of metrics, differences and curves of a record from its rows and arrays, and their comparison."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from colorbench.verification.row_checks import TOLERANCE, apart
 
 _LARGEST_PARAMETER = 64 * MEGABYTE
 _BOOTSTRAP = ("bootstrap", "no variation")
-"""How the ``ci_method`` of an interval begins that follows from the rows alone."""
+"""Prefixes of the ``ci_method`` of intervals that can be recomputed from the rows."""
 
 
 def same(stored: float | None, again: float | None) -> bool:
-    """Return whether two numbers agree, or neither is there; the tolerance follows from ``again`` alone."""
+    """Return whether two numbers agree or both are None; the tolerance depends on ``again`` only."""
     if stored is None or again is None:
         return stored is again
     return abs(stored - again) <= TOLERANCE * max(1.0, abs(again))
 
 
 def is_bootstrap(method: str | None) -> bool:
-    """Return whether an interval was drawn from the rows, and can be drawn again."""
+    """Return whether an interval is a bootstrap interval, which can be recomputed from the rows."""
     return method is not None and method.removeprefix("paired ").startswith(_BOOTSTRAP)
 
 
 def metric_of(run: LoadedRun, spec: MetricSpec, effective: Mapping[str, float]) -> Metric:
-    """Return a metric as it follows from the rows.
+    """Compute a metric from the rows.
 
     Args:
         run: the record and its rows.
-        spec: of the metric.
-        effective: effective numbers of images that the protocol knows itself.
+        spec: spec of the metric.
+        effective: effective sample sizes by the protocol.
     """
     return metric_aggregation.metrics_of([spec], run.columns, effective)[0]
 
 
 def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Yield the facts of a metric that differ between a record and the installed protocol.
+    """Yield facts (unit, direction, bounds ...) that differ between a record's metric and the installed protocol.
 
-    A metric that is not known has none.
+    Unknown metrics are skipped.
     """
     for name in ("title", "unit", "higher_is_better", "form", "classifier", "share_of_gap"):
         stored = getattr(metric, name)
@@ -58,12 +58,12 @@ def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
 
 
 def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[str]:
-    """Return where a stored metric differs from the recomputed one.
+    """Return the differences between a stored metric and the recomputed one.
 
     Args:
         stored: in the record.
-        again: derived.
-        interval: whether the interval was derived, too, and with it what is said of it.
+        again: recomputed metric.
+        interval: whether the interval and the remarks on it were recomputed, too.
     """
     found = []
     ends = ("ci_low", "ci_high") if interval else ()
@@ -79,7 +79,7 @@ def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[
 
 
 def difference_findings(run: LoadedRun, other: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Yield differences from another record that are not stored as both records' rows give them."""
+    """Yield stored differences from another record that contradict the rows of both."""
     name = other.record.model.name
     again = metric_aggregation.differences_from(name, specs, (run.sha256s, run.columns), (other.sha256s, other.columns))
     by_metric = {difference.metric: difference for difference in again}
@@ -93,7 +93,7 @@ def difference_findings(run: LoadedRun, other: LoadedRun, specs: Sequence[Metric
 
 
 def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
-    """Yield curves that do not follow from the arrays, or have other names or axes."""
+    """Yield curves that contradict the arrays, or have other names or axes."""
     again = {curve.name: curve for curve in metric_aggregation.curves_of(summary)}
     for curve in record.curves:
         other = again.pop(curve.name, None)
@@ -117,10 +117,10 @@ def _lines(curve: CurvePart) -> list[list[float]]:
 def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:
     """Return the record of another model in the same output with equal protocol and images.
 
-    None where there is none.
+    The result is None if there is none.
 
     Raises:
-        UserError: never; a damaged one counts as none.
+        UserError: never; a damaged record counts as missing.
     """
     record, folder = run.record, run.folder.absolute()
     own = folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)

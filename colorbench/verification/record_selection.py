@@ -1,7 +1,7 @@
-"""Which record is meant, where a folder holds several: of one dataset and protocol, the newest.
+"""Selection of a record by path, model name, protocol and dataset; of several, the newest.
 
-``choose_record(path, protocol, dataset)`` finds one; ``choose_common(paths, protocol)`` finds one of each path, all of
-the same protocol, parameters and images. What is taken among several is the caller's to tell.
+``choose_record(path, protocol, dataset)`` finds one; ``choose_common(paths, protocol)`` finds one for each path, all
+with the same protocol, parameters and images. The caller reports the selection.
 """
 
 from __future__ import annotations
@@ -18,35 +18,35 @@ from colorbench.results import Record, read_checked_record
 from colorbench.results.record_loading import find_record
 
 SHOWN = 4
-"""Names in one message."""
+"""Largest number of names in a message."""
 
 
 class Candidate(NamedTuple):
-    """A record that could be meant."""
+    """A record that could be selected."""
 
     folder: Path
     record: Record
 
     @property
     def column(self) -> tuple[str, str, str]:
-        """What two records must have in common to be compared."""
+        """Values that two records must share to be compared."""
         return self.record.protocol.identity_sha256, self.record.dataset.fingerprint, self.record.dataset.gray_policy
 
 
 def choose_record(path: Path, protocol: str | None = None, dataset: str | None = None) -> Path:
-    """Return the folder of a record, from itself or a folder above it.
+    """Find the folder of a record at a path or below it.
 
     Args:
-        path: what was named.
-        protocol: its name, with a preset or not.
-        dataset: where several records lie there, those of this dataset are meant.
+        path: given path.
+        protocol: its name, optionally with a preset.
+        dataset: restricts the selection to records on this dataset.
 
     Raises:
-        UserError: for none, and for several of different models or protocols.
+        UserError: for no record, or several of different models or protocols.
     """
     folders = folders_of(path, protocol)
     if len(folders) == 1:
-        return folders[0]  # not read: what is wrong with it is for the caller to say
+        return folders[0]  # not read here; the caller reports its faults
     found = candidates(path, protocol)
     named = [one for one in found if one.record.dataset.name == dataset]
     return _newest(path, named or found, protocol).folder
@@ -60,7 +60,7 @@ def find_results(name: str, results: Path) -> Path:
         results: the output folder of runs.
 
     Raises:
-        UserError: for a model without results there, and where several tags have some.
+        UserError: for a model without results, or with results of several tags.
     """
     if name.startswith((".", "~")) or Path(name).is_absolute():
         return Path(name)
@@ -72,7 +72,7 @@ def find_results(name: str, results: Path) -> Path:
     if found:
         names = [str(path.relative_to(results)) for path in found]
         raise UserError(f"{name} has results of several tags", where=str(results), hint=f"name {' or '.join(names)}")
-    if Path(name).exists():  # after the results: in a checkout, zoo/cic is a folder of code
+    if Path(name).exists():  # checked after the results: in a checkout, zoo/cic is a folder of code
         return Path(name)
     hint = f"give a folder of results, or run it first: colorbench run -m {name} -p auc -o {results}"
     raise UserError(f"no results of {name}", where=str(results), hint=hint)
@@ -93,12 +93,13 @@ def choose_common(paths: Sequence[Path], protocol: str | None = None, dataset: s
     shared = set.intersection(*({one.column for one in each} for each in found)) if found else set()
     fitting = [[one for one in each if one.column in shared] or each for each in found]
     if len({one.record.protocol.name for each in fitting for one in each}) > 1 and protocol is None:
-        # A folder with one record decides for the others; otherwise the newest of several protocols would be a guess.
+        # A folder with a single record determines the protocol; otherwise the newest of several protocols would be a
+        # guess.
         for path, each in zip(paths, fitting, strict=True):
             _newest(path, each, protocol)
     if not shared:
         return [_newest(path, each, protocol).folder for path, each in zip(paths, fitting, strict=True)]
-    # The newest common measurement: of each column the oldest of its records' last ones counts.
+    # The newest common evaluation: for each column, the age of its oldest record counts.
     ages = {
         column: min(max(_age(one) for one in each if one.column == column) for each in fitting) for column in shared
     }
@@ -118,24 +119,24 @@ def _of_dataset(path: Path, found: list[Candidate], dataset: str | None) -> list
 
 
 def folders_of(path: Path, protocol: str | None = None) -> list[Path]:
-    """List the folders of records at a path or below it, of one protocol if it is named.
+    """List the folders of records at a path or below it, optionally of one protocol.
 
     Raises:
-        UserError: for a path that is no folder of records.
+        UserError: for a path without records.
     """
     if path.is_file() or (path / "record.json").is_file() or not path.is_dir():
         return [find_record(path)]
-    # The folder of a protocol is named by it: <model>/<protocol>/<dataset>-<key>/record.json.
+    # Folders of protocols have their name: <model>/<protocol>/<dataset>-<key>/record.json.
     base = (protocol or "").partition("@")[0]
     folders = sorted(file.parent for file in path.rglob("record.json") if file.is_file())
     return [folder for folder in folders if not base or folder.parent.name == base]
 
 
 def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
-    """List the readable records at a path or below it, of one protocol if it is named.
+    """List the readable records at a path or below it, optionally of one protocol.
 
     Raises:
-        UserError: where there is none.
+        UserError: if there are none.
     """
     base, _, preset = (protocol or "").partition("@")
     found, broken = [], []
@@ -156,7 +157,7 @@ def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
 
 
 def preset_of(protocol: str, preset: str) -> dict[str, str]:
-    """Return the parameters that a preset sets, as records store them.
+    """Return the parameters of a preset as records store them.
 
     Raises:
         UserError: for an unknown protocol or preset.
@@ -168,7 +169,7 @@ def preset_of(protocol: str, preset: str) -> dict[str, str]:
 
 
 def _age(one: Candidate) -> tuple[str, int]:
-    """Return when a record was made; among records of one second, the file's own time decides."""
+    """Return a sort key for the age of a record: its time, and the file's time within a second."""
     return one.record.provenance.time, (one.folder / "record.json").stat().st_mtime_ns
 
 
@@ -176,7 +177,7 @@ def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Can
     """Return the newest of several records of one model and protocol.
 
     Raises:
-        UserError: where they are of several.
+        UserError: if they belong to several.
     """
     protocols = sorted({one.record.protocol.name for one in found})
     models = sorted({one.record.model.name for one in found})
@@ -190,7 +191,7 @@ def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Can
 
 
 def dataset_name(data: str | Path | Dataset | None) -> str | None:
-    """Return what a record calls the dataset that is given; no image is looked for."""
+    """Return the name that records use for a given dataset, without opening it."""
     if data is None or data == SAMPLES:
         return None if data is None else SAMPLES
     if isinstance(data, Dataset):
@@ -207,10 +208,10 @@ def images_of(
     *,
     needed: bool,
 ) -> Dataset | None:
-    """Return the images of a record: those given, or the packaged ones for a record of those.
+    """Open the images of a record: the given ones, or the packaged ones for a record on these.
 
     Raises:
-        UserError: where they are needed and none are given.
+        UserError: if they are needed and not given.
     """
     if isinstance(data, Dataset):
         return data

@@ -1,14 +1,13 @@
-"""``verify --rerun K``: are the stored numbers those of the named model?
+"""``verify --rerun K``: comparison of stored numbers with a new evaluation of K random images.
 
-K images, drawn at random by the verifier, are colorized and scored once more, and every number of their rows is
-compared. The model is asked in a process of its own that is given lightness alone: random ids, scaled sizes, no true
-colors, and no way to the files of the dataset (``ask_apart``). It is asked twice, under other ids and in another order:
-an honest model's prediction cannot change. ``model_check`` looks for the same at a run's first image; that check is
-quick and within the process, where a model that is bent on it can still find what it should not.
+K random images are colorized and scored again, and every number of their rows is compared. The model runs in a separate
+process that gets only lightness: random ids, scaled sizes, no true colors, and no access to the files of the dataset.
+It predicts twice, with other ids and in another order; the predictions must agree. The check of a run's first image is
+similar but runs in the same process, where a malicious model can still find the colors.
 
-On the machine that made a record the numbers come out equal. On another a network's last digits differ, and with them,
-after rounding to 8 bits, some pixels: hence a tolerance. It is wide for a pixel and narrow for a lie, and follows from
-what was measured again, never from what is stored.
+On the machine that wrote a record the numbers are equal. On other machines the last digits of a network differ, and
+after rounding to 8 bits also some pixels, so there is a tolerance. It depends on the new values only, never on the
+stored ones.
 """
 
 from __future__ import annotations
@@ -32,18 +31,18 @@ from colorbench.verification.saved_image_checks import all_ids
 from colorbench.verification.verification_schema import Findings, Rerun
 
 TOLERANCE = 2e-3
-"""Largest |stored - measured again| / max(1, |measured again|) of a row. An AuC of 90 may move by 0.18, a CIEDE2000 of
-10 by 0.02; scores of two networks differ by more on most images."""
+"""Largest |stored - new| / max(1, |new|) of a row. An AuC of 90 may differ by 0.18, a CIEDE2000 of 10 by 0.02; the
+scores of two different networks differ by more on most images."""
 MEAN_TOLERANCE = 4e-4
-"""The same for the mean over the images drawn: last digits fall to either side, a lie to one."""
+"""The same for the mean over the drawn images: rounding differences have both signs, a forgery only one."""
 ARRAYS = 0.01
-"""Share of an image's counts that rounding may move to another bin."""
+"""Largest share of an image's counts that rounding may move to another bin."""
 SAVED = 3.0
-"""Mean distance of 255 that another encoder may make in a saved image."""
+"""Largest mean difference (of 255) between encoders in a saved image."""
 
 
 def rerunner(wanted: Wanted) -> Callable[[LoadedRun, Findings], Rerun | None]:
-    """Return what ``verify`` calls to measure images again."""
+    """Return the function that ``verify`` calls for a rerun."""
 
     def again(stored: LoadedRun, findings: Findings) -> Rerun | None:
         try:
@@ -74,7 +73,7 @@ def _rerun(stored: LoadedRun, wanted: Wanted, findings: Findings) -> Rerun:
         raise NotLoadable("a parameter of the protocol names a file that does not exist")
     again = measure(record, model, scorer, [known[id] for id in sorted(positions)], wanted)
     largest = _compare(stored, scorer, again, positions, findings, model.full_name, wanted.seed)
-    largest = min(largest, 1e9)  # NaN for a number counts as infinite, which no JSON holds
+    largest = min(largest, 1e9)  # NaN in place of a number counts as infinite, which JSON cannot hold
     return Rerun(images=len(positions), seed=wanted.seed, largest=largest, tolerance=TOLERANCE, ids=list(positions))
 
 
@@ -87,10 +86,10 @@ def _compare(
     model: str,
     seed: int,
 ) -> float:
-    """Hold the rows, arrays and saved images against what was measured; the largest departure."""
+    """Compare rows, arrays and saved images with the new values; return the largest deviation."""
     largest = 0.0
     arrays = _arrays(stored)
-    # Columns that follow from the whole set (``auc.prior=dataset``): another set gives other ones.
+    # Columns that depend on the whole dataset (``auc.prior=dataset``) differ for a subset.
     of_the_set: set[str] = set()
     if arrays or not stored.record.files.arrays:
         of_the_set = set(scorer.summarize(stored.columns, arrays).statistics or {})
@@ -127,14 +126,14 @@ def _compare(
 
 
 def departure(stored: np.ndarray, again: np.ndarray) -> np.ndarray:
-    """Return how far stored numbers are from those measured again, in the unit of ``TOLERANCE``.
+    """Compute the deviation of stored numbers from new ones, in the unit of ``TOLERANCE``.
 
     Args:
-        stored: (m,) as in the rows.
-        again: (m,) what came out.
+        stored: (m,) values of the rows.
+        again: (m,) new values.
 
     Returns:
-        (m,) signed; infinite where one is a number and the other is none.
+        (m,) signed; infinite if only one of both is NaN.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         apart = np.where(stored == again, 0.0, (stored - again) / np.maximum(1.0, np.abs(again)))
@@ -176,7 +175,7 @@ def _array_departures(
 
 
 def _saved_departures(stored: LoadedRun, again: Remeasured) -> Iterator[str]:
-    """Yield saved images and predictions that differ from what the model gives."""
+    """Yield saved images and predictions that differ from the new predictions."""
     names = prediction_names(all_ids(stored))
     saved = stored.record.files.saved_images
     for id, seen in again.seen.items():
@@ -188,7 +187,7 @@ def _saved_departures(stored: LoadedRun, again: Remeasured) -> Iterator[str]:
         for name, image, allowed in wanted:
             path = is_inside(stored.folder, name)
             if path is None:
-                continue  # passed on without
+                continue  # passed on without it
             try:
                 data = read_plain(path, LARGEST_FILE, missing="no image", hint="copy it")
                 with Image.open(io.BytesIO(data), formats=["WEBP", "PNG"]) as opened:

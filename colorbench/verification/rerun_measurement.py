@@ -1,8 +1,8 @@
-"""Images of a record, measured again: what the named model predicts for them, and how it scores.
+"""Repeated prediction and scoring of some images of a record by the named model, for ``verify --rerun``.
 
-The model is asked in a process of its own that is given lightness alone: random ids, scaled sizes, no true colors, and
-no way to the files of the dataset (see ``isolated_model``). It is asked twice, under other ids and in another order: an
-honest model's prediction cannot change.
+The model runs in a separate process that gets only lightness: random ids, scaled sizes, no true colors, and no access
+to the files of the dataset (see ``isolated_model``). It predicts twice, with other ids and in another order; the
+predictions must agree.
 """
 
 from __future__ import annotations
@@ -29,54 +29,54 @@ from colorbench.verification.isolated_model import Apart
 from colorbench.verification.model_checks import by_name, decoding_of
 
 PREDICTION = 0.05
-"""Mean distance in ab, or of 255 in RGB, that a batch's order may make in a prediction."""
+"""Largest mean difference of a prediction, in ab or in RGB levels of 255, between orders of a batch."""
 LOADABLE = "only installed models are loaded by the name in a record"
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the caller says of a rerun."""
+    """Request for a rerun."""
 
     count: int
-    """Images to draw."""
+    """Number of images to draw."""
     images: Dataset
-    """The set that the record was measured on."""
+    """The dataset of the record."""
     seed: int
-    """Seed of the draw. It must be random: a forger could spare the images of a known draw."""
+    """Seed of the draw. It must be random, since a forger could avoid the images of a known draw."""
     model: str | None = None
-    """A model to take in place of the one that the record names."""
+    """A model that replaces the one named in the record."""
     weights: Path | None = None
     device: str = "auto"
     batch_size: int = 16
 
 
 class NotLoadable(UserError):
-    """The record's model or protocol is not here: nothing can be measured again, and nothing is wrong."""
+    """Error: the record's model or protocol is not available, so that a rerun is not possible."""
 
 
 @dataclass
 class Remeasured:
-    """What came out of measuring images again."""
+    """Results of a rerun."""
 
     ids: list[str] = field(default_factory=list)
     sha256s: dict[str, str] = field(default_factory=dict)
     facts: dict[str, tuple[bool, int | None, tuple[int, int]]] = field(default_factory=dict)
-    """Id -> gray, label and own size."""
+    """Id -> gray flag, label and original size."""
     columns: dict[str, dict[str, float]] = field(default_factory=dict)
     """Column -> id -> value."""
     arrays: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
     seen: dict[str, np.ndarray] = field(default_factory=dict)
-    """Id -> (H, W, 3) uint8 that was scored."""
+    """Id -> rendered prediction, (H, W, 3) uint8."""
     wrong: list[str] = field(default_factory=list)
 
 
 def load_named(record: Record, wanted: Wanted) -> LoadedModel:
-    """Return the model of a record.
+    """Load the model of a record.
 
     Raises:
-        NotLoadable: for a model that is not installed here (a file or folder that a record names is not opened unless
-            the caller names it too).
-        UserError: for one that is not the record's.
+        NotLoadable: for a model that is not installed (files and folders named in a record are opened only if the
+            caller names them, too).
+        UserError: for a model that differs from the record's.
     """
     name = record.model.name
     if wanted.model is None and not by_name(name):
@@ -84,7 +84,7 @@ def load_named(record: Record, wanted: Wanted) -> LoadedModel:
     decode, temperature = decoding_of(record.model.decoding)
     model = load_model(wanted.model or name, decode=decode, temperature=temperature, weights=wanted.weights)
     if model.stored is not None:
-        return model  # their hash is over the images of all images
+        return model  # their hash is over the predictions for all images
     for what, recomputed, claimed in (
         ("name", model.full_name, name if wanted.model is None else model.full_name),
         ("weights", model.weights_sha256, record.model.weights_sha256),
@@ -106,7 +106,7 @@ def measure(
         stack.enter_context(numerics(None))
         apart = None
         if model.stored is not None:
-            # Stored predictions are looked up by the image's name: there is nothing to be asked of lightness.
+            # Stored predictions are looked up by the image's name, so there is nothing to isolate.
             model.prepare(tuple(sample.id for sample in samples))
         else:
             apart = stack.enter_context(Apart(_settings(record, wanted), wanted.images.samples))
@@ -148,18 +148,18 @@ def _asked(
     preprocessing: str,
     again: Remeasured,
 ) -> Prediction:
-    """Predict twice, with other ids, sizes and another order; return the first prediction, checked."""
-    # Records without a fingerprint are of the time when seeds followed the names of files.
+    """Predict twice, with different ids, sizes and order; return the first prediction after comparing both."""
+    # In records without a fingerprint, seeds depended on file names.
     seeded_by = batch.ids if record.fingerprint is None else batch.sha256s
     own_seeds = [seed_of(record.execution.seed, one) for one in seeded_by]
-    reference = model.card.role == "reference"  # the installed card's, which is the record's
+    reference = model.card.role == "reference"  # of the installed card, which equals the record's
     predictions = []
     for order in (np.arange(len(batch.ids)), np.arange(len(batch.ids))[::-1]):
         scale = 1 + secrets.randbelow(1000) / 500
         seeds = [own_seeds[position] if apart.stochastic else secrets.randbits(63) for position in order]
         arrays = {
             "lightness": truth.lightness.numpy()[order],
-            # Of the same aspect, which a model may use, and of a size that tells no image from another.
+            # With the same aspect ratio, which a model may use, and a size that does not identify the image.
             "sizes": np.array([[max(1, round(side * scale)) for side in batch.sizes[position]] for position in order]),
             "seeds": np.array(seeds, dtype=np.int64),
         }

@@ -1,6 +1,6 @@
-"""Whether each row can be what a protocol stores, whatever the other rows say.
+"""Plausibility checks of single rows of a record, independent of other rows.
 
-Every limit here is absolute or follows from the row itself: no row can widen what is allowed of another.
+Every limit is absolute or depends only on the row, so that no row can widen the limits of another.
 """
 
 from __future__ import annotations
@@ -12,21 +12,18 @@ import numpy as np
 from colorbench.results import LoadedRun, MetricSpec
 
 TOLERANCE = 1e-6
-"""Departure that other versions of numpy may make in a sum or a square root, in units of max(1, |number|)."""
+"""Deviation between versions of numpy in a sum or square root, in units of max(1, |number|)."""
 LARGEST_SCORE = 1e10
-"""No score of an image is larger. Sums of such scores keep six digits in float64, so that none can cancel another."""
+"""Largest score of an image. Sums of such scores keep six digits in float64, so that none can cancel another."""
 LARGEST_WEIGHT = 1e12
-"""No weight of an image is larger."""
+"""Largest weight of an image."""
 LARGEST_SIDE = 1_000_000
 _SHARE_OF_TRUTH = 0.5
-"""Share of the colored images that a model may match as only the ground truth does."""
+"""Largest share of colored images on which a model may score like the ground truth."""
 
 
 def row_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Yield rows that no protocol could have stored.
-
-    These are infinite or negative weights, and scores out of the metric's bounds.
-    """
+    """Yield impossible rows: infinite or negative weights, and scores outside the bounds of the metric."""
     for side in ("height", "width"):
         sides = run.rows[side].to_numpy()
         outside = np.asarray((sides < 1) | (sides > LARGEST_SIDE))
@@ -49,7 +46,7 @@ def row_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
 def _impossible(
     statistics: np.ndarray, specs: Sequence[MetricSpec], *, share_of_gap: bool
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (what is wrong, (n,) where) of statistics (n, k)."""
+    """Yield (fault, (n,) bool where it occurs) for statistics (n, k)."""
     weights = statistics[:, -1]
     yield "has too much weight", np.abs(weights) > LARGEST_WEIGHT
     if share_of_gap:
@@ -62,7 +59,7 @@ def _impossible(
         yield "is too large", (np.abs(scores) > LARGEST_SCORE).any(axis=1)
         if statistics.shape[1] > 2 or not specs:
             return
-        # Where a parameter moves a bound (a capped PSNR), the widest is taken.
+        # If a parameter changes a bound (a capped PSNR), the widest is used.
         lows, highs = [spec.lower_bound for spec in specs], [spec.upper_bound for spec in specs]
         low = -np.inf if None in lows else min(low for low in lows if low is not None)
         high = np.inf if None in highs else max(high for high in highs if high is not None)
@@ -71,7 +68,7 @@ def _impossible(
 
 
 def score_findings(run: LoadedRun) -> Iterator[str]:
-    """Yield columns of single scores that do not follow from the statistics beside them."""
+    """Yield columns of scores that contradict the statistics."""
     for metric in run.record.metrics:
         stored = run.columns.get(metric.name)
         if stored is None or not has_statistics(run, metric.name):
@@ -83,7 +80,7 @@ def score_findings(run: LoadedRun) -> Iterator[str]:
 
 
 def truth_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Yield predictions that equal the ground truth, of a model whose card does not say that it is given it."""
+    """Yield predictions that equal the ground truth, for models that are not declared as references."""
     known = [spec for spec in specs if spec.of_ground_truth is not None and has_statistics(run, spec.name)]
     if run.record.model.card.role == "reference" or not known:
         return
@@ -104,7 +101,7 @@ def truth_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]
 
 
 def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
-    """Yield what follows from the images alone and differs from another record of the same images."""
+    """Yield values that depend only on the images but differ from another record on the same images."""
     location_of = {sha256: position for position, sha256 in enumerate(other.sha256s)}
     pairs = np.array(
         [(recomputed, location_of[sha256]) for recomputed, sha256 in enumerate(run.sha256s) if sha256 in location_of],
@@ -120,7 +117,7 @@ def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
             run.statistics(metric.name)[pairs[:, 0], 1:],
             other.statistics(metric.name)[pairs[:, 1], 1:],
         )
-        # A score may be undefined for one model alone (PSNR of an exact match).
+        # A score may be undefined for only one model (PSNR of an exact match).
         wrong = (apart(recomputed, claimed, 1e-4) & ~np.isnan(recomputed) & ~np.isnan(claimed)).any(axis=1)
         if wrong.any():
             id = run.rows["id"].iloc[int(pairs[wrong][0, 0])]
@@ -129,12 +126,12 @@ def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
 
 
 def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str) -> Iterator[str]:
-    """Yield columns that do not follow from the files beside the rows.
+    """Yield columns that differ from their recomputed values.
 
     Args:
         run: the record and its rows.
-        again: column -> (n,) values as derived.
-        source: what they were derived from, in words.
+        again: column -> recomputed (n,) values.
+        source: description of what they were computed from.
     """
     for name, values in again.items():
         if name not in run.columns:
@@ -146,9 +143,9 @@ def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str
 
 
 def apart(stored: np.ndarray, again: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
-    """Return where two arrays of one shape, (n, ...), differ by more than rounding does, as bool of that shape.
+    """Return where two arrays of equal shape (n, ...) differ by more than rounding, as bool of that shape.
 
-    The tolerance of each number follows from ``again`` alone.
+    The tolerance depends on ``again`` only.
     """
     stored, again = np.asarray(stored, dtype=np.float64), np.asarray(again, dtype=np.float64)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -157,7 +154,7 @@ def apart(stored: np.ndarray, again: np.ndarray, tolerance: float = TOLERANCE) -
 
 
 def has_statistics(run: LoadedRun, name: str) -> bool:
-    """Return whether the rows hold the statistics of a metric."""
+    """Return whether the rows contain the statistics of a metric."""
     metrics = [metric for metric in run.record.metrics if metric.name == name]
     count = 3 if metrics and metrics[0].form == "abs_difference" else 2
     return bool(metrics) and all(f"{name}.s{j}" in run.columns for j in range(count))

@@ -1,8 +1,8 @@
-"""Whether the saved images of a record are those that its rows tell of.
+"""Checks of the saved images of a record against its rows.
 
-The index is derived again. Of each thumbnail as much is checked as it can show: the gray one is the lightness of the
-true one, the prediction has that lightness, too, and its distance from the ground truth is about the one in the rows.
-Thumbnails are small and lossy, so the limits here are wide; ``--data`` and ``--rerun`` compare the images themselves.
+The index is recomputed. Of each thumbnail is checked that the gray one has the lightness of the ground truth, the
+prediction has that lightness, too, and its distance from the ground truth is about the one in the rows. Thumbnails are
+small and lossy, so tolerances are wide; ``--data`` and ``--rerun`` compare the images themselves.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from colorbench.verification.verification_schema import MOST_FINDINGS, Findings
 LARGEST_INDEX = 64 * MEGABYTE
 LARGEST_THUMBNAIL = MEGABYTE
 MOST_DECODED = 200
-"""Images of one record that are decoded: 24 fixed ones and the ends of a metric are 32."""
+"""Largest number of images of a record that are decoded; usual are 32 (24 fixed, 8 best or worst)."""
 GRAY = 3.0
-"""Mean chroma that compression may give a gray thumbnail."""
+"""Largest mean chroma of a gray thumbnail, due to compression."""
 LIGHTNESS = 8.0
-"""Mean distance in L of two thumbnails of one image."""
+"""Largest mean distance in L of two thumbnails of one image."""
 SAME = 0.75
-"""CIEDE2000 between two thumbnails that show the same: compression moves equal images by 0."""
+"""CIEDE2000 below which two thumbnails show the same; compression of equal images gives 0."""
 DISTANCE = 4.0
-"""Beside a third of the stored distance, what making a thumbnail may add or take away."""
+"""Tolerance of the distance between thumbnails, in addition to a third of the stored distance."""
 LIGHTNESS_KEPT = "lightness_drift"
-"""The column that tells that a prediction's lightness is not the one given (stored images)."""
+"""Column that shows whether a prediction's lightness differs from the input (stored predictions)."""
 
 Thumbnails = dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Id -> prediction, ground truth and gray, (h, w, 3) uint8 each."""
 
 
 def check_saved_images(run: LoadedRun, findings: Findings) -> None:
-    """Check the saved images, as far as they show anything."""
+    """Check the saved images, as far as thumbnails allow it."""
     if not any(name.startswith("thumbnails/") for name in run.record.files.saved_images):
         return
     headline = None
@@ -69,7 +69,7 @@ def check_saved_images(run: LoadedRun, findings: Findings) -> None:
 
 
 def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
-    """Yield the errors of the index and the thumbnails.
+    """Yield the faults of the index and the thumbnails.
 
     Args:
         run: the record and its rows.
@@ -92,7 +92,7 @@ def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> 
             yield f"the saved images of {one.id} differ in size"
             continue
         found[one.id] = (prediction, truth, gray)
-    with numerics(1):  # the images are too small for several threads
+    with numerics(1):  # images are too small for several threads
         yield from _thumbnail_findings(run, found)
 
 
@@ -100,7 +100,7 @@ def read_index(folder: Path) -> list[SavedImage]:
     """Return the index of the saved images of an untrusted record.
 
     Raises:
-        UserError: for one that is missing, too large, or none.
+        UserError: for an index that is missing, too large or invalid.
     """
     path = is_inside(folder, f"thumbnails/{INDEX_NAME}")
     hint = "copy the record's whole folder"
@@ -147,7 +147,7 @@ def _index_findings(
 def _reason_findings(
     run: LoadedRun, index: list[SavedImage], metric: str, *, higher_is_better: bool | None
 ) -> Iterator[str]:
-    """Yield the images that are saved for another reason than the rows give."""
+    """Yield the images whose stated reason for being saved contradicts the rows."""
     evaluated = [str(id) for id in run.rows["id"]]
     fixed = fixed_ids(all_ids(run))
     wanted: dict[str, list[str]] = {id: ["fixed"] for id in evaluated if id in fixed}
@@ -161,13 +161,13 @@ def _reason_findings(
 
 
 def all_ids(run: LoadedRun) -> list[str]:
-    """Return the ids of all files of the set: evaluated, left out, and copies of others."""
+    """Return the ids of all files of the dataset: evaluated, skipped, and copies of others."""
     data = run.record.dataset
     return [*map(str, run.rows["id"]), *(one.id for one in data.skipped), *(one.id for one in data.copies)]
 
 
 def _thumbnail(folder: Path, name: str) -> np.ndarray:
-    """Read a thumbnail, (h, w, 3) uint8; it is refused where it is none that a run writes."""
+    """Read a thumbnail, (h, w, 3) uint8; raise for a file that a run would not write."""
     path = is_inside(folder, f"thumbnails/{name}")
     if path is None:
         raise UserError("a saved image is missing", where=f"thumbnails/{name}"[:200])
@@ -182,7 +182,7 @@ def _thumbnail(folder: Path, name: str) -> np.ndarray:
 
 
 def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
-    """Yield what the thumbnails show and the rows contradict."""
+    """Yield contradictions between the thumbnails and the rows."""
     rows = run.rows.set_index("id")
     distances, measure = distances_of(run)
     drift = run.columns.get(LIGHTNESS_KEPT)
@@ -195,7 +195,7 @@ def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
             yield f"the gray image of {id} is not gray"
         if _apart(gray, truth) > LIGHTNESS:
             yield f"the grayscale image of {id} does not match its ground truth"
-        # A model of other lightness (stored images of another program) says so in the rows, where they tell.
+        # For predictions with another lightness (stored predictions), the rows show it in a column.
         allowed = LIGHTNESS + float(drifts.get(id, 50.0 if stored_images else 0.0))
         if _apart(prediction, truth) > allowed:
             yield f"the prediction of {id} differs in lightness from its ground truth"
@@ -214,15 +214,15 @@ def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
 
 
 def distances_of(run: LoadedRun) -> tuple[Mapping[str, float], Callable[[torch.Tensor, torch.Tensor], float]]:
-    """Return the distance of each prediction from its ground truth by id, as the rows give it.
+    """Return id -> distance of the prediction from its ground truth, from the rows.
 
-    The second value measures that distance again.
+    The second value is a function that computes the same distance for thumbnails.
 
     None if the rows do not determine it, as for classifiers and participants.
     """
     column, measure = run.columns.get("ciede2000"), _ciede2000
     if column is None and "auc_raw" in run.columns and run.record.protocol.parameters.get("ab") == "rgb8":
-        # The area is 100 - mean(d) / 1.5, in whole steps half a unit less.
+        # The area is 100 - mean(d) / 1.5; with integer thresholds it is half a unit less.
         column, measure = 1.5 * (100 - run.columns["auc_raw"]), _ab_distance
     if column is None:
         return {}, measure

@@ -1,7 +1,7 @@
-"""What ``colorbench verify`` finds: the schema of its JSON, which ``verify --output`` writes and boards read.
+"""Schema of the JSON of ``colorbench verify``, which ``verify --output`` writes and leaderboards read.
 
-A verification belongs to one record: ``record_sha256`` is of the bytes of its ``record.json``. It says what the person
-who ran it found, so a board believes those that it is given by name (or makes itself), never one that lies beside a
+A verification belongs to one record: ``record_sha256`` is the hash of its ``record.json``. It is a statement of whoever
+ran it, so a leaderboard uses only verifications that it is given explicitly or makes itself, never a file beside a
 record.
 """
 
@@ -28,16 +28,16 @@ PROMISE = (
     "measured: a submitter can invent consistent rows. `colorbench verify RECORD --data DIR "
     "--rerun N` checks this: it evaluates N images again, chosen at random by the verifier."
 )
-"""What verification promises and what it cannot know; also for the pages of a board."""
+"""Text on what verification shows and what it cannot, also for the pages of a leaderboard."""
 CLAIMED = (
     "dataset name, source and license",
     "speed, hardware and threads",
     "provenance (command, versions, commit, time)",
 )
-"""What nothing beside a record can contradict."""
+"""Statements of a record that cannot be checked."""
 
 MOST_FINDINGS = 20
-"""Maximum number of findings per check: a damaged folder of 10,000 images must not give 10,000 lines."""
+"""Largest number of findings per check, so that a damaged folder of 10,000 images does not give 10,000 lines."""
 
 
 class _Part(BaseModel):
@@ -45,25 +45,25 @@ class _Part(BaseModel):
 
 
 class Check(_Part):
-    """One thing that was looked at; a thing may fail in several ways, each a line."""
+    """Outcome of one check; a check may fail in several ways, with one entry each."""
 
     name: str
     """``record``, ``rows``, ``arrays``, ``images``, ``predictions``, ``images``, ``model``, ``identity``,
     ``key``, ``scores``, ``metrics``, ``differences``, ``curves``, ``notes``, ``rerun``."""
     outcome: Outcome
     detail: str
-    """One line: what was found, or why it could not be looked at."""
+    """One line: the finding, or the reason why it could not be checked."""
 
 
 class Rerun(_Part):
-    """Images that were colorized and scored once more."""
+    """Summary of a rerun."""
 
     images: int
-    """Drawn at random and compared."""
+    """Number of random images that were compared."""
     seed: int
-    """Of the draw."""
+    """Seed of the draw."""
     largest: float
-    """The largest departure of any stored number in units of max(1, |measured again|), see ``rerun.TOLERANCE``."""
+    """Largest deviation of a stored number, in units of max(1, |new value|)."""
     tolerance: float
     ids: list[str]
 
@@ -74,16 +74,16 @@ class Verification(Tabular, _Part):
     schema_version: Literal[2] = 2
     record_sha256: str
     key: str | None
-    """None where the record could not be read."""
+    """None if the record could not be read."""
     model: str | None
     protocol: str | None
     holds: bool
-    """Whether nothing failed. What is ``unchecked`` did not fail."""
+    """Whether no check failed; ``unchecked`` is not a failure."""
     checks: list[Check]
     rerun: Rerun | None
-    """None where nothing was measured again."""
+    """None without a rerun."""
     claimed: list[str] = []
-    """What was not checked and is claimed by the submitter."""
+    """Unchecked claims of the submitter."""
     promise: str = PROMISE
     colorbench_version: str
     time: str
@@ -110,7 +110,7 @@ def read_verification(path: Path) -> Verification:
     """Read a file that ``colorbench verify --output`` wrote.
 
     Raises:
-        UserError: where there is none, or it is none.
+        UserError: for a missing or invalid file.
     """
     hint = "create one with `colorbench verify RECORD --output FILE`"
     data = read_plain(path, 16 * MEGABYTE, missing="no verification report here", hint=hint)
@@ -122,25 +122,25 @@ def read_verification(path: Path) -> Verification:
 
 @dataclass
 class Findings:
-    """Checks as they are made."""
+    """Collector of the outcomes of checks."""
 
     checks: list[Check] = field(default_factory=list)
     claimed: list[str] = field(default_factory=list)
-    """What is not checked and claimed by the submitter."""
+    """Unchecked claims of the submitter."""
 
     def claim(self, what: str) -> None:
-        """Add something that the submitter claims and nothing here can contradict."""
+        """Add a claim of the submitter that cannot be checked."""
         if what not in self.claimed:
             self.claimed.append(what)
 
     def say(self, name: str, outcome: Outcome, detail: str) -> None:
-        """Add one line."""
-        # Details quote names from strangers: a line stays a line.
+        """Add the outcome of one check."""
+        # Details quote untrusted names, which must not contain line breaks.
         line = " ".join("".join(sign if sign.isprintable() else " " for sign in detail).split())
         self.checks.append(Check(name=name, outcome=outcome, detail=line[:500]))
 
     def settle(self, name: str, findings: Iterator[str], holds: str) -> bool:
-        """Add a line for each finding, or one line that all holds."""
+        """Add one entry per finding, or one that the check holds."""
         found = list(findings)
         for one in found[:MOST_FINDINGS]:
             self.say(name, "fails", one)

@@ -1,4 +1,4 @@
-"""``verify``: check the consistency of a record by recomputing every number from the stored data.
+"""``verify``: check of a record's consistency by recomputing every number from the stored data.
 
 That shows that nothing was changed since; it cannot show that the stored statistics were ever measured. ``--rerun K``
 does, for K images drawn at random: see ``rerun_comparison``. Nothing is written into the record's folder, nothing that
@@ -38,15 +38,15 @@ def verify(
     images: Dataset | None = None,
     rerun: Callable[[LoadedRun, Findings], Rerun | None] | None = None,
 ) -> Verification:
-    """Check a record against the files beside it.
+    """Check a record against its stored files, and optionally against the images and a rerun.
 
     Args:
         folder: of the record.
-        images: the set that it was measured on, for its key; None: the key is not checked.
-        rerun: measures some images again, see ``rerun.rerunner``; parameters that name files are then opened.
+        images: the evaluated dataset; None: the key is not checked.
+        rerun: function that evaluates some images again; files named by parameters are then opened.
 
     Raises:
-        UserError: where there is no record. Everything else that is wrong is a finding.
+        UserError: if there is no record. All other faults are findings.
     """
     findings = Findings()
     hint = "give a folder that `colorbench run` wrote"
@@ -95,7 +95,7 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
     """Check the checksums of arrays, images and predictions."""
     for name, files in (("arrays", record.files.arrays), ("saved images", record.files.saved_images)):
         if files and all(left_out(folder, file) for file in files):
-            # Passed on without them, as where images may not be shown: nothing contradicts the record.
+            # A record may be passed on without its images, if these may not be shown.
             findings.say(name, "unchecked", f"none of its {len(files)} files is here")
         elif files:
             findings.settle(name, _changed(folder, files), f"{len(files)} files, checksums")
@@ -112,7 +112,7 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
 
 
 def _changed(folder: Path, files: Mapping[str, str]) -> Iterator[str]:
-    """Yield the files below a folder whose sha256 is not the one given."""
+    """Yield the files below a folder whose sha256 differs from the given one."""
     for name, digest in files.items():
         path = is_inside(folder, name)
         if path is None:

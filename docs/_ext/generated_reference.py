@@ -1,7 +1,7 @@
-"""Write the reference pages from docstrings, the registry and the command line whenever the site is built.
+"""Sphinx extension: reference pages from docstrings, the registry and the command line.
 
-Nothing on these pages is written by hand: a public name is in ``__all__`` of its package, a model or protocol is
-registered, an option is known to the command line's parser.
+These pages are generated completely: public names from ``__all__`` of packages, models and protocols from the registry,
+and options from the command-line parser.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sphinx.pycode import ModuleAnalyzer
 
 ROOTS = ("colorbench", "zoo", "protocols", "leaderboards")
 LEFT_OUT = ("colorbench.cli",)
-"""Packages without an API page: verbs are called from a shell and have a page of their own."""
+"""Packages without an API page: verbs have a page of their own."""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def write_pages(app: Sphinx) -> None:
-    """Write every page below ``reference/``; unchanged pages keep their times, pages of what is gone are removed."""
+    """Write every page below ``reference/``; unchanged pages keep their times, outdated pages are removed."""
     folder = Path(app.srcdir) / "reference"
     facts = {
         "models": models_page(),

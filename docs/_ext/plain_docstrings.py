@@ -1,8 +1,8 @@
-"""Read docstrings as what they are: plain text with sections, not markup.
+"""Sphinx extension: docstrings are read as plain text with sections, not as markup.
 
-Docstrings hold formulas such as ``|a - b|`` or ``*size``, which reStructuredText would take for substitutions or
+Docstrings contain formulas such as ``|a - b|`` or ``*size``, which reStructuredText would treat as substitutions or
 emphasis. They are escaped here, outside double backticks and examples. Sections (Args, Returns, Raises) are read by
-napoleon, but only where there can be any: it would take the text of an attribute up to a colon for a type.
+napoleon, except in attribute docstrings, where it would treat text before a colon as a type.
 """
 
 from __future__ import annotations

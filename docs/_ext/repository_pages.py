@@ -1,4 +1,4 @@
-"""Show documents of the repository (changelog, zoo ...) as pages of the site, and keep links between all of them valid.
+"""Sphinx extension: documents of the repository (changelog, zoo ...) as pages of the site, with valid links.
 
 Documents link to one another by relative paths, which also work where the repository is browsed. Some of these files
 are pages of the site under another name, others (code, licenses) are not on the site: a link to the first is rewritten,

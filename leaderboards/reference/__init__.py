@@ -1,1 +1,1 @@
-"""The records of the reference leaderboard, which ship."""
+"""The included records of the reference leaderboard."""

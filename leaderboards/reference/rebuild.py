@@ -1,8 +1,8 @@
-"""Make the shipped records: ``python -m leaderboards.reference.rebuild IMAGES``.
+"""Evaluation of the included records: ``python -m leaderboards.reference.rebuild IMAGES``.
 
-The zoo on 650 ImageNet validation images, which may not be redistributed: no images are saved, and the counts by bin
-(1 MB per record) are omitted, so a record consists of its ``record.json`` and its rows. Every value, interval,
-difference and rank follows from these; ``colorbench verify`` recomputes them and lists curves as not checked.
+They evaluate the zoo on 650 ImageNet validation images, which may not be redistributed: no images are saved, and the
+counts by bin (1 MB per record) are omitted, so a record consists of its ``record.json`` and its rows. Every value,
+interval, difference and rank follows from these; ``colorbench verify`` recomputes them and lists curves as not checked.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NETWORKS = ("zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.s
 BASELINES = ("zoo/random", "zoo/mean-color", "zoo/half-chroma")
 """In addition to gray, constant and ground truth, which every run includes."""
 RUNS = {"auc": (*NETWORKS, *BASELINES), "fidelity": NETWORKS[:4]}
-"""Fidelity has 13 metrics: its rows are the larger part of the shipped data."""
+"""Fidelity has 13 metrics, so its rows are the larger part of the included data."""
 KEPT = ("record.json", "rows.parquet")
 COMMAND = ("python", "-m", "leaderboards.reference.rebuild")
 

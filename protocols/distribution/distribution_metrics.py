@@ -1,4 +1,4 @@
-"""Metrics of ``distribution``: names, units, explanations."""
+"""Metric specs of ``distribution``: names, units, explanations."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Evaluations of published papers as parameters of ``distribution``: FID as their public code computes it.
+"""Presets of ``distribution`` for published evaluations: FID as computed by the papers' public code.
 
-All need the weights of an Inception network, which are downloaded once (extra ``fid``) or given as a file.
+All need weights of an Inception network, which are downloaded once (extra ``fid``) or given as a file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Networks whose features are compared, with everything that decides them."""
+"""Networks whose features are compared: timm's classifiers and Inception v3."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from protocols.distribution.inception import INCEPTIONS, load_inception
 
 
 class Backend(Protocol):
-    """From 8-bit images to features."""
+    """Interface of a network that computes features of 8-bit images."""
 
     @property
     def name(self) -> str:
-        """A short name, without the layer."""
+        """Short name, without the layer."""
         ...
 
     @property
     def weights_sha256(self) -> str:
-        """Of the weights file."""
+        """Hash of the weights file."""
         ...
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides the features, as plain data."""
+        """Everything that determines the features, as plain data."""
         ...
 
     @property
@@ -40,34 +40,34 @@ class Backend(Protocol):
 
     @property
     def shown(self) -> str:
-        """How an image is resized, and in which range of values it is given to the network."""
+        """Description of the resizing and the range of values of the input."""
         ...
 
     def features(self, rgb8: Tensor) -> Tensor:
-        """(N, 3, h, w) uint8 -> (N, d) float32 on the same device; each image by itself."""
+        """Compute features, (N, 3, h, w) uint8 -> (N, d) float32 on the same device, each image separately."""
         ...
 
 
 @dataclass(frozen=True)
 class TimmBackend:
-    """A classifier of timm's."""
+    """A classifier of timm as a backend."""
 
     classifier: Classifier
     layer: str
 
     @property
     def name(self) -> str:
-        """The classifier's."""
+        """Name of the classifier."""
         return self.classifier.name
 
     @property
     def weights_sha256(self) -> str:
-        """Of the weights file."""
+        """Hash of the weights file."""
         return self.classifier.weights_sha256
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The classifier's, with the layer."""
+        """Identity of the classifier, with the layer."""
         return {**self.classifier.identity, "layer": self.layer}
 
     @cached_property
@@ -77,14 +77,14 @@ class TimmBackend:
 
     @property
     def shown(self) -> str:
-        """Resize and range."""
+        """Description of resizing and range of values."""
         how = self.classifier.preprocessing
         low, high = ((value - how.mean[0]) / how.std[0] for value in (0, 1))
         resize = how.interpolation if how.crop == "none" else f"{how.interpolation} and center crop"
         return f"{resize} {how.size[0]}, range {low:.3g}..{high:.3g}"
 
     def features(self, rgb8: Tensor) -> Tensor:
-        """(N, 3, h, w) uint8 -> (N, d) float32."""
+        """Compute features, (N, 3, h, w) uint8 -> (N, d) float32."""
         return self.classifier.features(rgb8, self.layer)
 
 
@@ -92,14 +92,14 @@ def load_backend(name: str, layer: str, resize: str, value_range: str) -> Backen
     """Load a network by name.
 
     Args:
-        name: ``inception`` or ``inception-torchvision``, or a classifier as ``load_classifier`` takes it; each also
-            as ``NAME:FILE``.
+        name: ``inception``, ``inception-torchvision``, or a classifier as for ``load_classifier``; each also as
+            ``NAME:FILE``.
         layer: ``pool`` or the name of a module.
-        resize: ``own`` or one that fits the network.
-        value_range: ``own`` or one that fits the network.
+        resize: ``own``, or another way that the network supports.
+        value_range: ``own``, or another range that the network supports.
 
     Raises:
-        UserError: for an unknown name, layer, resize or range, and for weights that cannot be had.
+        UserError: for an unknown name, layer, resize or range, or unavailable weights.
         RunError: for a download that fails.
     """
     kind = name.partition(":")[0]
@@ -115,5 +115,5 @@ def load_backend(name: str, layer: str, resize: str, value_range: str) -> Backen
 
 
 def hash_of(identity: dict[str, Any]) -> str:
-    """First 16 digits of the sha256 of plain data."""
+    """Return the first 16 digits of the sha256 of plain data."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,7 +1,6 @@
-"""Inception v3 as the field uses it: the weights that were ported from TensorFlow (FID), and torchvision's.
+"""Inception v3 for FID: with the weights ported from TensorFlow, or with torchvision's.
 
-Published code resizes images in several ways and gives the network several ranges of values. Each is named; none is
-"the" FID.
+Published code differs in the resizing of images and in the range of values. Each variant has a name; none is "the" FID.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ ADDRESSES: Mapping[Kind, tuple[str, str | None]] = {
         "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth",
         "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2",
     ),
-    # The file that CT2 and DDColor load; its full hash is not public, its name holds the first 8 digits.
+    # The file that CT2 and DDColor load; its full hash is not public, its name contains the first 8 digits.
     "inception-torchvision": ("https://download.pytorch.org/models/inception_v3_google-1a9a5a14.pth", None),
 }
 INCEPTIONS = tuple(ADDRESSES)
@@ -42,7 +41,7 @@ RESIZES: Mapping[Kind, tuple[str, ...]] = {
     "inception": ("tf", "bilinear", "clean"),
     "inception-torchvision": ("bilinear", "clean"),
 }
-"""The first is the network's own."""
+"""Ways of resizing by network; the first is the network's own."""
 RANGES: Mapping[Kind, tuple[str, ...]] = {"inception": ("own",), "inception-torchvision": ("own", "ct2", "ddcolor")}
 STAGES = (
     *("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "maxpool", "Conv2d_3b_1x1", "Conv2d_4a_3x3", "maxpool"),
@@ -54,7 +53,7 @@ _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Inception:
-    """One of the two networks with a way to resize, a range of values and a layer."""
+    """One of the two networks, with a way of resizing, a range of values and a layer."""
 
     kind: Kind
     network: nn.Module
@@ -66,12 +65,12 @@ class Inception:
 
     @property
     def name(self) -> str:
-        """As it is asked for."""
+        """Name as given by the user."""
         return self.kind
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides the features, as plain data."""
+        """Everything that determines the features, as plain data."""
         names = ("kind", "weights_sha256", "layer", "resize", "value_range")
         return {name: getattr(self, name) for name in names}
 
@@ -82,7 +81,7 @@ class Inception:
 
     @property
     def shown(self) -> str:
-        """Resize and range."""
+        """Description of resizing and range of values."""
         return f"{self.resize} {SIDE}, range {'-1..1' if self.value_range == 'own' else self.value_range}"
 
     def features(self, rgb8: Tensor) -> Tensor:
@@ -92,10 +91,10 @@ class Inception:
             rgb8: (N, 3, h, w) uint8.
 
         Returns:
-            (N, d) float32 on the same device, 2048 of the last layer.
+            (N, d) float32 on the same device; d is 2048 for the last layer.
 
         Raises:
-            RunError: for features that hold NaN or infinity.
+            RunError: for features that contain NaN or infinity.
         """
         device = rgb8.device
         with self._lock:
@@ -110,7 +109,7 @@ class Inception:
         return found
 
     def prepared(self, rgb8: Tensor) -> Tensor:
-        """(N, 3, h, w) uint8 -> (N, 3, 299, 299) float32 as the network is given it."""
+        """Compute the input of the network, (N, 3, h, w) uint8 -> (N, 3, 299, 299) float32."""
         if self.resize == "tf":
             from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
@@ -126,8 +125,8 @@ class Inception:
             shown = 2 * functional.interpolate(values, size=(SIDE, SIDE), mode="bilinear", align_corners=False) - 1
         if self.value_range == "own":
             return shown
-        # The wrapper maps x to x / 2 + 1/2 and then undoes a normalization that never took place; CT2 gives it
-        # -1..1, DDColor 0..1.
+        # The published wrapper maps x to x / 2 + 1/2 and then reverts a normalization that was never applied; CT2
+        # passes -1..1, DDColor 0..1.
         given = shown if self.value_range == "ct2" else (shown + 1) / 2
         std, mean = (given.new_tensor(values)[:, None, None] for values in (_IMAGENET_STD, _IMAGENET_MEAN))
         return (given * 0.5 + 0.5) * (std / 0.5) + (mean - 0.5) / 0.5
@@ -141,11 +140,11 @@ class Inception:
 
 
 def load_inception(name: str, layer: str, resize: str, value_range: str) -> Inception:
-    """Load ``inception`` or ``inception-torchvision``, with weights of a file (``:FILE``) or the published ones.
+    """Load ``inception`` or ``inception-torchvision``, with weights from a file (``:FILE``) or the published ones.
 
     Raises:
-        UserError: for a layer, resize or range that the network does not have, weights that are missing, do not fit or
-            hold more than tensors, and a missing extra.
+        UserError: for an unknown layer, resize or range, weights that are missing, do not fit or contain more than
+            tensors, or a missing extra.
         RunError: for a download that fails.
     """
     text, _, file = name.partition(":")
@@ -172,7 +171,7 @@ def load_inception(name: str, layer: str, resize: str, value_range: str) -> Ince
 
 
 def _ported(state: dict[str, Tensor], path: Path) -> nn.Module:
-    """torch-fidelity's module; it is given the tensors alone, since it would unpickle whatever a file holds."""
+    """Build torch-fidelity's module from tensors only, since it would unpickle a whole file."""
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
@@ -195,7 +194,7 @@ def _torchvision(state: dict[str, Tensor], path: Path) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         network: nn.Module = inception_v3(weights=None, aux_logits=True, init_weights=False, transform_input=False)
     wanted = network.state_dict()
-    # Files from before 2018 do not count batches.
+    # Files from before 2018 have no batch counters.
     state = {name: value for name, value in wanted.items() if name.endswith("num_batches_tracked")} | state
     check_shapes(state, wanted, path)
     network.load_state_dict(state)
@@ -203,7 +202,7 @@ def _torchvision(state: dict[str, Tensor], path: Path) -> nn.Module:
 
 
 def _clean(rgb8: Tensor) -> Tensor:
-    """(3, h, w) uint8 -> (3, 299, 299) float32 in 0..255, by Pillow's bicubic in floating point on each channel."""
+    """Resize (3, h, w) uint8 to (3, 299, 299) float32 in 0..255, by Pillow's bicubic in floating point per channel."""
     planes = [Image.fromarray(plane.astype(np.float32)) for plane in rgb8.cpu().numpy()]
     resized = [np.asarray(plane.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for plane in planes]
     return torch.from_numpy(np.stack(resized)).clamp_(0, 255).to(rgb8.device)

@@ -1,4 +1,4 @@
-"""The protocol: its parameters, the features that are stored of every image, and the distances between the sets."""
+"""``DistributionProtocol`` and its scorer: parameters, stored features of every image, and distances of the sets."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from protocols.distribution.feature_networks import Backend, load_backend
 from protocols.distribution.reference_set import SAME, ReferenceSet, open_reference
 
 ENOUGH = 5
-"""Images per feature from which a Fréchet distance is given. Below, it did not even order models: of 320 features,
-gray and cic.small had 271 and 274 on 100 images, 164 and 144 on 650."""
+"""Number of images per feature from which a Fréchet distance is reported. With fewer, it does not even order models:
+with 320 features, gray and cic.small had 271 and 274 on 100 images, 164 and 144 on 650."""
 
 
 class DistributionProtocol:
-    """Distances between sets of features, through the engine's one pass."""
+    """The ``distribution`` protocol: distances between sets of features, in the engine's pass."""
 
     spec = ProtocolSpec(
         name="distribution",
@@ -71,7 +71,7 @@ class DistributionProtocol:
         """Return a scorer for these parameters.
 
         Raises:
-            UserError: for an unknown parameter, value, backend, layer or dataset, and for weights that cannot be had.
+            UserError: for an unknown parameter, value, backend, layer or dataset, or unavailable weights.
         """
         chosen = self.spec.resolved(parameters)
         backend = load_backend(chosen["backend"], chosen["layer"], chosen["resize"], chosen["range"])
@@ -86,7 +86,7 @@ class DistributionScorer:
     parameters: Mapping[str, str]
     backend: Backend
     reference: ReferenceSet | None
-    """None: the true colors of the same images."""
+    """None for the true colors of the same images."""
 
     @property
     def preprocessing(self) -> str:
@@ -101,14 +101,14 @@ class DistributionScorer:
 
     @property
     def metrics(self) -> tuple[MetricSpec, ...]:
-        """The kernel distance that fits the reference, and the Fréchet distance with its floor, by backend."""
+        """The kernel distance for the reference, and the Fréchet distance with its floor, by backend."""
         paired = self.reference is None
         beside = f"{self.backend.name} {self.parameters['layer']}"
         chosen = (KID_PAIRED if paired else KID, FRECHET, *((FLOOR,) if paired else ()))
         return tuple(replace(metric, title=f"{metric.title} ({beside})") for metric in chosen)
 
     def check_model(self, model: LoadedModel) -> None:
-        """Refuse predictions that are stored lossily, unless that was allowed.
+        """Raise for lossily stored predictions, unless allowed by a parameter.
 
         Raises:
             UserError: with their number and the first.
@@ -122,7 +122,7 @@ class DistributionScorer:
             raise UserError(what, where=lossy[0], hint=f"{hint}--param distribution.lossy=allow")
 
     def score(self, colorization: Prediction) -> BatchScores:
-        """Features of each image; each is computed by itself, so batches leave no trace."""
+        """Compute the features of each image separately, so that they do not depend on the batch."""
         truth, rendered = colorization.truth, colorization.rgb8
         if self.reference is not None:
             return BatchScores({}, {"features": _array(self.backend.features(rendered))})
@@ -132,7 +132,7 @@ class DistributionScorer:
         return BatchScores({}, {"features": features, "features_of_truth": of_truth})
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
-        """Return the distances between the sets, as statistics of every image."""
+        """Return the distances between the sets as statistics per image."""
         if "features" not in arrays or len(arrays["features"]) == 0:
             return Summary()
         features = arrays["features"]
@@ -158,14 +158,14 @@ class DistributionScorer:
         return Summary(notes=tuple(notes), statistics=statistics)
 
     def derived(self, record: Record, arrays: Mapping[str, np.ndarray]) -> Derived:
-        """Return nothing further: all that follows from the features is among the statistics of ``summarize``."""
+        """Return nothing: all values that depend on the features are statistics of ``summarize``."""
         features, n = arrays["features"], record.dataset.n_evaluated
         if features.ndim != 2 or len(features) != n or not np.isfinite(features).all():
             raise ValueError(f"features of {n} images are expected, all of them numbers")
         return Derived()
 
     def name(self, n: int) -> str:
-        """All that decides the distance, in one line; distances of other names are not comparable."""
+        """Return a line that identifies the distance; distances with different lines are not comparable."""
         reference = SAME if self.reference is None else self.reference.name
         return (
             f"{self.backend.name}[weights {self.backend.weights_sha256[:8]}, layer {self.parameters['layer']}, "
@@ -186,7 +186,7 @@ def _mean(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _of_the_set(name: str, value: float, n: int) -> dict[str, np.ndarray]:
-    """Return a value of the whole set as columns: every row holds it, and no row has one of its own."""
+    """Return a value of the whole set as columns: every row has the same value, and none has a score of its own."""
     return {f"{name}.s0": np.full(n, value), f"{name}.s1": np.full(n, np.nan if np.isnan(value) else 1.0)}
 
 

@@ -1,4 +1,4 @@
-"""Other images as the reference: their features, computed once and cached on disk."""
+"""Reference datasets other than the ground truth: their features, computed once and cached on disk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SAME = "same"
 
 @dataclass(frozen=True)
 class ReferenceSet:
-    """A dataset whose images stand for what colors should look like."""
+    """A dataset of real images as the reference."""
 
     dataset: Dataset
     preprocessing: str
@@ -31,19 +31,19 @@ class ReferenceSet:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What decides the features, apart from backend and preprocessing."""
+        """Everything that determines the features, except backend and preprocessing."""
         return {"n": len(self.dataset), "fingerprint": self.fingerprint}
 
     @property
     def name(self) -> str:
-        """For the reader."""
+        """Name for display."""
         return f"{self.dataset.name} of {len(self.dataset)} images, {self.fingerprint[:8]}"
 
     def features(self) -> np.ndarray:
-        """(m, d) float32, read from the disk where they are there already.
+        """Return the features (m, d) float32, from the cache if available.
 
         Raises:
-            UserError: where no image can be read.
+            UserError: if no image can be read.
         """
         key = digest_of({**self.identity, "preprocessing": self.preprocessing, "backend": self.backend.identity})
         path = cache_folder() / "features" / f"{key[:32]}.npy"
@@ -69,7 +69,7 @@ class ReferenceSet:
 
 
 def open_reference(name: str, preprocessing: str, backend: Backend) -> ReferenceSet | None:
-    """Open the reference; None for the true colors of the same images.
+    """Open the reference dataset; None for the true colors of the same images.
 
     Raises:
         UserError: for a dataset that cannot be opened or is empty.

@@ -1,13 +1,14 @@
-"""The ``fidelity`` protocol: how near a colorization is to the true colors, and how colorful it is.
+"""The ``fidelity`` protocol: distance of predictions from the ground truth, and their colorfulness.
 
     colorbench run --protocol fidelity
     colorbench run --protocol fidelity --param fidelity.psnr_infinite=drop
 
-Everything is measured on the rendered 8-bit image. Nearness to one truth rewards caution: gray does well in PSNR and in
-color difference, so read both beside the gray row and beside the colorfulness of the images. SSIM hardly sees color.
+All metrics use the rendered 8-bit image. Distances from one ground truth reward cautious colors: gray scores well in
+PSNR and color difference, so compare both with the gray baseline and with the colorfulness. SSIM hardly depends on
+color.
 
-Images that are gray themselves are left to the run (``--gray keep|drop``). This protocol decides only what an infinite
-PSNR counts and which images have no chroma to compare with.
+Gray images are handled by the run (``--gray keep|drop``). This protocol only defines the treatment of infinite PSNR and
+of images without chroma.
 """
 
 from protocols.fidelity.fidelity_metrics import METRICS

@@ -1,4 +1,4 @@
-"""The metrics of ``fidelity``: names, units and one sentence of explanation."""
+"""Metric specs of ``fidelity``: names, units and explanations."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ PATCHES = (
         of_ground_truth=0,
     ),
 )
-"""Further metrics where ``patch`` gives the side of a network's patches."""
+"""Further metrics if ``patch`` gives the side of a network's patches."""
 
 
 @dataclass(frozen=True)

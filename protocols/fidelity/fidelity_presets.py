@@ -1,6 +1,6 @@
-"""Evaluations of published papers as parameters of ``fidelity``: what their public code fixes, and what it leaves open.
+"""Presets of ``fidelity`` for published evaluations: parameters in their public code, and what it leaves open.
 
-Parameters, notes and missing choices were read from the named commits. The figures are the papers' own.
+Parameters, notes and missing choices were taken from the named commits. The values are those of the papers.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""LPIPS: distance in the features of a network, weighted by human similarity judgments.
+"""The LPIPS metric: distance in network features, weighted by human similarity judgments.
 
 Source: Zhang, Isola, Efros, Shechtman and Wang, "The unreasonable effectiveness of deep features as a perceptual
-metric", CVPR 2018. The linear heads (version 0.1) come with the package ``lpips``. The trunks are files: torchvision's,
-one given, or the published one, which is downloaded once.
+metric", CVPR 2018. The linear heads (version 0.1) are part of the package ``lpips``. The weights of the trunks are a
+given file, or the published one, which is downloaded once.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ class Lpips:
     network: nn.Module
     weights_sha256: str
     value_range: str
-    """What images are given in: ``-1..1`` is right, ``0..1`` reproduces published code."""
+    """Range of the input: ``-1..1`` is correct, ``0..1`` reproduces published code."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that decides its values, as plain data."""
+        """Everything that determines its values, as plain data."""
         return {"trunk": self.trunk, "weights_sha256": self.weights_sha256, "heads": "0.1", "range": self.value_range}
 
     @property
     def spec(self) -> MetricSpec:
-        """The metric, named after the trunk."""
+        """Spec of the metric, named after the trunk."""
         beside = "" if self.value_range == RANGES[0] else f", range {self.value_range}"
         return replace(SPEC, name=f"lpips_{self.trunk}", title=f"LPIPS ({self.trunk}{beside})")
 
     def distance(self, rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
-        """Return the distance of each pair of images.
+        """Compute the LPIPS distance of each pair of images.
 
         Args:
             rgb8_a: (N, 3, H, W) uint8.
@@ -80,7 +80,7 @@ class Lpips:
         if next(self.network.parameters()).device != device:
             self.network.to(device)
         a, b = (self._given(rgb8) for rgb8 in (rgb8_a, rgb8_b))
-        # One image at a time on a CPU: a value must not depend on the batch.
+        # One image at a time on a CPU, so that values do not depend on the batch.
         at_once = 1 if device.type == "cpu" else len(a)
         with torch.no_grad():
             parts = [self.network(a[i : i + at_once], b[i : i + at_once]) for i in range(0, len(a), at_once)]
@@ -95,7 +95,7 @@ def load_lpips(name: str, value_range: str) -> Lpips | None:
     """Load a trunk: ``alex``, ``vgg`` or ``squeeze``, each also as ``NAME:FILE``; None for ``none``.
 
     Raises:
-        UserError: for another name or range, a missing extra, and weights that are missing or do not fit.
+        UserError: for an unknown name or range, a missing extra, or weights that are missing or do not fit.
         RunError: for a download that fails.
     """
     if value_range not in RANGES:

@@ -1,4 +1,4 @@
-"""What parameters make of a metric: its name, and the ground truth that it is measured against."""
+"""Variants of metrics by parameters: their titles, and the converted ground truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def named(metric: MetricSpec, parameters: Mapping[str, str], cap: float) -> Metr
     """Return a metric with the title, explanation and upper bound that it has under these parameters.
 
     Args:
-        metric: as the protocol's spec names it.
+        metric: metric in the protocol's spec.
         parameters: resolved.
         cap: upper limit of the PSNR of an image; infinite for none.
     """
@@ -36,7 +36,7 @@ def named(metric: MetricSpec, parameters: Mapping[str, str], cap: float) -> Metr
 
 
 def _words(name: str, parameters: Mapping[str, str]) -> list[str]:
-    """Return the parameters that change a metric, as its title says them."""
+    """Return the parameters that change a metric, as words for its title."""
     words = []
     if name == "ssim":
         if parameters["ssim"] != "gaussian":
@@ -57,9 +57,9 @@ def _words(name: str, parameters: Mapping[str, str]) -> list[str]:
 
 
 def converted(rgb8: Tensor) -> Tensor:
-    """Send images through Lab in float32 and back, and truncate them to 8 bits, by scikit-image.
+    """Convert images to Lab in float32 and back with scikit-image, and truncate them to 8 bits.
 
-    Truncation makes 1 of 255 less of about half of the values: which, only the same rounding errors decide.
+    Truncation lowers about half of the values by 1 of 255; which ones depends on rounding errors.
 
     Args:
         rgb8: (N, 3, H, W) uint8.

@@ -1,4 +1,4 @@
-"""Errors of networks that work in square patches: at the boundaries, and how they differ between patches.
+"""Metrics for networks that work in square patches: error at the boundaries, and its variance between patches.
 
 Source: Yun, Lee, Park and Choo, "iColoriT: Towards propagating local hints to the right region in interactive
 colorization by leveraging vision transformer", WACV 2023 (B-PSNR and PEV).
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def boundary_error(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
-    """Return the mean squared error of the two lines of pixels along every boundary between patches.
+    """Compute the mean squared error of the two lines of pixels along every boundary between patches.
 
     Args:
         rgb8_a: (N, 3, H, W) uint8.
@@ -21,7 +21,7 @@ def boundary_error(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
         patch: side of a patch in pixels, at least 1.
 
     Returns:
-        (N,) float64 in squared 8-bit steps; NaN for images that are no whole number of patches, or one patch.
+        (N,) float64 in squared 8-bit steps; NaN for sizes that are not a multiple of the patch, or a single patch.
     """
     height, width = rgb8_a.shape[2:]
     inner = (_beside_boundary(height, patch)[:, None] | _beside_boundary(width, patch)).to(rgb8_a.device)
@@ -31,7 +31,7 @@ def boundary_error(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
 
 
 def patch_error_variance(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
-    """Return the variance over patches of the root mean square error in a patch.
+    """Compute the variance over patches of the root mean square error in a patch.
 
     Args:
         rgb8_a: (N, 3, H, W) uint8.
@@ -39,8 +39,8 @@ def patch_error_variance(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
         patch: side of a patch in pixels, at least 1.
 
     Returns:
-        (N,) float64 in squared 8-bit steps, 0 or more (divided by the number of patches less 1); NaN for images that
-        are no whole number of patches, or one patch.
+        (N,) float64 in squared 8-bit steps, 0 or more (divided by the number of patches less 1); NaN for sizes that are
+        not a multiple of the patch, or a single patch.
     """
     height, width = rgb8_a.shape[2:]
     if height % patch or width % patch or height * width <= patch * patch:
@@ -50,12 +50,12 @@ def patch_error_variance(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
 
 
 def _squared_error(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
-    """(N, H, W) float64, the mean over channels."""
+    """Return the squared error (N, H, W) float64, averaged over channels."""
     return (rgb8_a.double() - rgb8_b.double()).square().mean(dim=1)
 
 
 def _beside_boundary(side: int, patch: int) -> Tensor:
-    """(side,) bool: pixels on either side of a boundary between patches."""
+    """Return (side,) bool: pixels on either side of a boundary between patches."""
     position = torch.arange(side)
     after, before = position % patch == 0, position % patch == patch - 1
     return (after & (position > 0)) | (before & (position < side - 1))

@@ -1,4 +1,4 @@
-"""The protocol: its parameters, the scores of every image, and the notes of a run."""
+"""``FidelityProtocol`` and its scorer: parameters, scores of every image, and notes of a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from protocols.fidelity.patch_errors import boundary_error, patch_error_variance
 COLORLESS = 1.0
 """Mean chroma below which an image is left out of the chroma ratio; 2 % of 500 ImageNet images."""
 LATER = {"truth": "original", "patch": "0"}
-"""Parameters that version 2 got later, with the values that change nothing."""
+"""Parameters added to version 2 later, with their neutral values."""
 CAPS = {"cap": ROUNDING_BOUND, "cap50": 50.0}
 """Value of ``psnr_infinite`` -> upper limit of the PSNR of an image."""
 
@@ -130,7 +130,7 @@ class FidelityScorer:
     def identity(self) -> Mapping[str, Any]:
         """The parameters, with the content of the trunk of LPIPS in place of its name.
 
-        Those that version 2 got later are left out while they change nothing: earlier records stay comparable.
+        Later parameters with neutral values are left out, so that earlier records stay comparable.
         """
         chosen = {name: value for name, value in self.parameters.items() if LATER.get(name) != value}
         return {**chosen, "lpips": "none" if self.lpips is None else self.lpips.identity}

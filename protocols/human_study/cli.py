@@ -238,7 +238,7 @@ def export(study: Folder, debug: Debug = False) -> None:
 
 
 def model_names(given: list[str]) -> list[str]:
-    """Parse ``["a,b", "c"]`` to ["a", "b", "c"]; a folder may have a comma in its name."""
+    """Parse ``["a,b", "c"]`` to ["a", "b", "c"]; the name of a folder may contain a comma."""
     from colorbench.models import split_names
 
     names = []

@@ -193,11 +193,11 @@ def sgd(
         test: stored features of the images to be scored.
         layers: to probe.
         labels: (n,) classes of the training rows.
-        classes: how many.
+        classes: number of classes.
         validation: (n,) bool, the rows that are not used for training.
         schedule: steps and rates.
         batch_norm: normalize by the batch instead of fixed moments.
-        device: where it is computed.
+        device: device of the computation.
         seed: of weights and order.
     """
     generator = torch.Generator().manual_seed(seed)

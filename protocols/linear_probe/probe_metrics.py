@@ -1,4 +1,4 @@
-"""Compute metrics, differences from the controls, and accuracy against depth from the predictions of probes."""
+"""Metrics, differences from the controls, and accuracy by depth, from the predictions of probes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SMALLEST = 1e-6
 
 @dataclass(frozen=True)
 class Found:
-    """The results for the record."""
+    """Results for the record."""
 
     columns: Mapping[str, np.ndarray]
     metrics: Sequence[Metric]

@@ -50,7 +50,7 @@ PASSES = 28
 
 
 class LinearProbeProtocol:
-    """One linear classifier per layer."""
+    """The ``linear-probe`` protocol: one linear classifier per layer."""
 
     roles = ("train", "test")
     joint = False

@@ -1,4 +1,4 @@
-"""Map the classes of a dataset to those of a classifier."""
+"""Mapping from the classes of a dataset to those of a classifier."""
 
 from __future__ import annotations
 

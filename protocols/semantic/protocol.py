@@ -1,4 +1,4 @@
-"""The protocol: its parameters, the stored scores of every image, and the notes of a run."""
+"""``SemanticProtocol`` and its scorer: parameters, scores of every image, and notes of a run."""
 
 from __future__ import annotations
 
@@ -205,8 +205,8 @@ def _logits_of_gray(truth: GroundTruth, classifier: Classifier) -> Tensor:
 def _logits(colorization: Prediction, classifier: Classifier, of_truth: Tensor, of_gray: Tensor) -> Tensor:
     """Compute the (N, C) logits of the prediction.
 
-    For images that equal ground truth or gray, as those of the baselines do, return the logits that are already there.
-    All other images of a batch are classified together, which does not change their logits: see ``Classifier``.
+    For images that equal ground truth or gray (as for baselines), the existing logits are returned. All other images of
+    a batch are classified together, which does not change their logits: see ``Classifier``.
     """
     rendered, truth = colorization.rgb8, colorization.truth
     if rendered is truth.rgb8 or torch.equal(rendered, truth.rgb8):

@@ -1,4 +1,4 @@
-"""The metrics: scores of one classifier, and their means over several."""
+"""Metric specs of ``semantic``: scores of one classifier, and their means over several."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ KL = MetricSpec(
     ground_truth_margin=1e-9,
 )
 LABELED = (TOP1, MINUS_TRUTH, MINUS_GRAY, GAP_SHARE, TOP5)
-"""These need the classes of the images."""
+"""Metrics that need the classes of the images."""
 SCORES = (*LABELED, AGREEMENT, KL)
 
 

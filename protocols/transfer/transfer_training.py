@@ -1,4 +1,4 @@
-"""Shared by both transfer protocols: parameters, data, and a training with a checkpoint."""
+"""Functions that both transfer protocols share: parameters, data, and a training with a checkpoint."""
 
 from __future__ import annotations
 
@@ -108,12 +108,12 @@ def fine_tuned(
     The name of the checkpoint is a hash of all settings of the training.
 
     Args:
-        context: of the run.
-        identity: resolved parameters, and all else that affects the numbers.
+        context: context of the run.
+        identity: resolved parameters, and everything else that determines the numbers.
         figures: the numeric parameters.
         sets: training and test dataset.
-        head_of: makes the head; called with the seed set.
-        loss_of: makes the loss from the training images; refuses unsuitable ones.
+        head_of: creates the head; called after the seed is set.
+        loss_of: creates the loss from the training images; raises for unsuitable ones.
         ten: predict from ten crops.
     """
     settings, preprocessing = context.settings, get_preprocessing(identity["preprocessing"])

@@ -1,10 +1,8 @@
-"""PASCAL VOC as the devkit lays it out: which images, what is on them, and whose pixels are whose.
+"""Reading of PASCAL VOC devkits: lists of images, annotations of objects, and segmentation masks.
 
-VOC2007/JPEGImages/000005.jpg
-VOC2007/Annotations/000005.xml                   objects with name and <difficult>
-VOC2007/ImageSets/Main/trainval.txt              ids, one a line
-VOC2007/ImageSets/Segmentation/val.txt
-VOC2007/SegmentationClass/000032.png             palette indices: 0 background, 1..20, 255 void
+VOC2007/JPEGImages/000005.jpg VOC2007/Annotations/000005.xml objects with name and <difficult>
+VOC2007/ImageSets/Main/trainval.txt ids, one per line VOC2007/ImageSets/Segmentation/val.txt
+VOC2007/SegmentationClass/000032.png palette indices: 0 background, 1..20, 255 void
 """
 
 from __future__ import annotations
@@ -29,17 +27,17 @@ CLASSES = (
 SEGMENTED = 1 + len(CLASSES)
 """Classes of the masks: the background and the 20 classes."""
 VOID = 255
-"""Label of pixels that count for no class."""
+"""Label of pixels that are not counted."""
 IMAGES = "JPEGImages"
 ABSENT, PRESENT, DIFFICULT = 0, 1, -1
 """Whether a class is on an image: DIFFICULT is neither present nor absent, the devkit's label 0."""
 
 
 def devkit_root(dataset: Dataset) -> Path | None:
-    """Return the folder of one year (``VOC2007``) that a dataset was read from; None for any other dataset.
+    """Return the folder of one year (``VOC2007``) from which a dataset was read; None for other datasets.
 
     Raises:
-        UserError: for a folder that holds several years.
+        UserError: for a folder with several years.
     """
     roots = {sample.path.parent.parent for sample in dataset.samples if sample.path.parent.name == IMAGES}
     roots = {root for root in roots if (root / "ImageSets").is_dir()}
@@ -59,7 +57,7 @@ def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
         name: ``train``, ``val``, ``trainval`` or ``test``.
 
     Raises:
-        UserError: for a list that is missing or empty, or images that it names and that are not there.
+        UserError: for a list that is missing or empty, or missing images.
     """
     path = root / "ImageSets" / kind / f"{name}.txt"
     try:
@@ -80,7 +78,7 @@ def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
 def presence(root: Path, ids: Iterable[str]) -> np.ndarray:
     """Read which classes are on each image: (n, 20) int8 of PRESENT, ABSENT and DIFFICULT.
 
-    A class all of whose objects on an image are marked difficult is neither present nor absent there.
+    A class with only difficult objects on an image is neither present nor absent.
 
     Raises:
         UserError: for an annotation that is missing or damaged, or a class that VOC does not have.
@@ -118,7 +116,7 @@ def mask(root: Path, id: str) -> np.ndarray:
     path = root / "SegmentationClass" / f"{id}.png"
     try:
         with Image.open(path) as image:
-            # The file's palette is only for eyes; converted to RGB, the classes would be lost.
+            # The palette is only for display; after conversion to RGB, the classes would be lost.
             mode, labels = image.mode, np.asarray(image)
     except OSError as error:
         raise UserError("a mask is missing or damaged", where=str(path), hint="unpack it again") from error

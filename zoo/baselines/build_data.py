@@ -1,10 +1,10 @@
-"""Makes the baselines' data from the training images.
+"""Generation of the baselines' data from the training images.
 
     python -m zoo.baselines.build_data --data DIR --data DIR ...
 
 Writes ``mean_color.json``, ``constant.json``, ``random_ab.npz`` and ``training_hashes.npy`` (content hashes for the
-overlap check) into ``zoo/baselines/data``. No image can be recognized in them: of 512 images they hold the ab of 16 x
-16 blocks, without any lightness.
+overlap check) into ``zoo/baselines/data``. No image can be recognized in them: they contain only the ab of 16 x 16
+blocks of 512 images, without lightness.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SPAN = 2 * REACH + 1
 
 @dataclass
 class Statistics:
-    """All that the baselines need of the training images, added up."""
+    """Sums over the training images for the baselines."""
 
     weights: Tensor
     """(313,) rebalancing weights of the bins."""
@@ -55,7 +55,7 @@ class Statistics:
         """Count (N, 3, H, W) Lab of images of one size."""
         level = (lab[:, 0] / LEVEL).round().long().clamp(0, LEVELS - 1)
         a, b = (lab[:, channel].round().long().clamp(-REACH, REACH) + REACH for channel in (1, 2))
-        # The weight is each pixel's own: only its distance is rounded to the cell.
+        # Each pixel has its own weight; only its distance is rounded to the cell.
         weight = self.weights[nearest_bin(lab[:, 1:].contiguous())]
         index = ((level * SPAN + a) * SPAN + b).flatten().numpy()
         self.cells += np.bincount(index, weight.flatten().numpy(), minlength=len(self.cells))
@@ -65,16 +65,13 @@ class Statistics:
 
     @property
     def mean_ab(self) -> tuple[float, float]:
-        """Over all pixels."""
+        """Return the mean ab over all pixels."""
         a, b = self.ab_sum / self.pixels
         return float(a), float(b)
 
 
 def score(statistics: Statistics, candidates: Iterable[tuple[float, float]]) -> dict[tuple[float, float], float]:
-    """Compute the rebalanced AuC in percent of each constant as it is rendered.
-
-    Clipped where the lightness requires it.
-    """
+    """Compute the rebalanced AuC in percent of each rendered constant, clipped where the lightness requires it."""
     occupied = np.flatnonzero(statistics.cells)
     weight = statistics.cells[occupied]
     level, rest = np.divmod(occupied, SPAN * SPAN)
@@ -82,14 +79,14 @@ def score(statistics: Statistics, candidates: Iterable[tuple[float, float]]) -> 
     scores = {}
     for candidate in candidates:
         shown = rendered(candidate)[level]  # (cells, 2)
-        # Mean over where in its cell a pixel lies: the trapezoid's ceil(d) - 1/2 is d.
+        # On average over the position in a cell, the trapezoid's ceil(d) - 1/2 is d.
         distance = np.minimum(np.hypot(a - shown[:, 0], b - shown[:, 1]), 150)
         scores[candidate] = 100 * float(1 - (weight * distance).sum() / (150 * weight.sum()))
     return scores
 
 
 def rendered(ab: tuple[float, float]) -> np.ndarray:
-    """Return the ab that a constant has on 8-bit images, by lightness, (LEVELS, 2)."""
+    """Return the ab of a constant after rendering to 8 bits, by lightness, (LEVELS, 2)."""
     lightness = torch.arange(LEVELS, dtype=torch.float32) * LEVEL
     lab = torch.stack([lightness, torch.full((LEVELS,), ab[0]), torch.full((LEVELS,), ab[1])])
     lab = lab[:, None]  # (3, 1, LEVELS)
@@ -97,9 +94,9 @@ def rendered(ab: tuple[float, float]) -> np.ndarray:
 
 
 def best_constant(statistics: Statistics) -> tuple[tuple[float, float], float]:
-    """Find the constant of the highest score, to half a unit, and its score.
+    """Find the constant with the highest score, to half a unit, and its score.
 
-    From coarse to fine: the score is a sum of cones, and clipping bends it only at the rim of the gamut.
+    The search goes from coarse to fine: the score is a sum of cones, changed by clipping only at the edge of the gamut.
     """
     best, width = (0.0, 0.0), 100.0
     for step in (5.0, 1.0, 0.5):
@@ -119,7 +116,7 @@ def images(folders: Iterable[Path]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
 
 
 def main() -> None:
-    """Count once, then write the files."""
+    """Count the training images and write the files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True, help="folder of images; repeatable")
     parser.add_argument("--output", type=Path, default=DATA)
@@ -133,7 +130,7 @@ def main() -> None:
         hashes += [int(sha256[:16], 16) for sha256 in sha256s]
         small = adaptive_avg_pool2d(lab[:, 1:], THUMBNAIL_SIDE).round().to(torch.int8).numpy()
         thumbnails |= dict(zip(sha256s, small, strict=True))
-        # Those of smallest content hash: at random, but the same whatever the order of the folders.
+        # The images with the smallest content hashes: random, but independent of the order of the folders.
         thumbnails = dict(sorted(thumbnails.items())[:THUMBNAILS])
     write(arguments.output, statistics, np.stack(list(thumbnails.values())), prior.name)
     np.save(arguments.output / "training_hashes.npy", np.sort(np.array(hashes, dtype=np.uint64)))

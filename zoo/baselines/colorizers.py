@@ -1,4 +1,4 @@
-"""What a colorizer must beat: models that look at no image."""
+"""Baselines: models that do not use the image (gray, mean color, constant, random image)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The classification models of the paper: ``zoo/cic``, "Ours (full)", and ``zoo/cic-class``, "Ours (class)"."""
+"""The paper's classification models: ``zoo/cic``, "Ours (full)", and ``zoo/cic-class``, "Ours (class)"."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The network of "Colorful Image Colorization" (Zhang, Isola, Efros, ECCV 2016), figure 2 and the released code.
 
-Eight blocks of 3x3 convolutions without pooling, each convolution followed by ReLU and each of the blocks 1-7 closed
-by BatchNorm; blocks 5 and 6 are dilated by 2. A width factor thins all of it evenly; the widths are rounded to
-multiples of 8. Width 1 has 32,236,011 parameters with its decoder.
+Eight blocks of 3x3 convolutions without pooling, each convolution followed by ReLU and each of the blocks 1-7 by
+BatchNorm; blocks 5 and 6 have dilation 2. A width factor scales all widths, rounded to multiples of 8. Width 1 has
+32,236,011 parameters with its decoder.
 """
 
 from __future__ import annotations
@@ -86,9 +86,9 @@ def scale_lightness(lightness: Tensor) -> Tensor:
 
 
 def layer_maps(trunk: Trunk, x: Tensor) -> dict[str, Tensor]:
-    """Return maps of every convolution after its ReLU (``conv3_1`` ...) and of every block (``conv3``.
+    """Return the maps of every convolution after its ReLU (``conv3_1`` ...) and of every block (``conv3``).
 
-    After BatchNorm).
+    Block maps are those after BatchNorm.
     """
     maps = {}
     for name, block in trunk.named_children():

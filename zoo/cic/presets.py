@@ -1,4 +1,4 @@
-"""Training settings of the classification network."""
+"""Training presets of the classification network."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ PRESETS = {
         description="the released code where it differs from the text",
         cache_size=256,
         views=_CROPS,
-        steps=450_000,  # its solver allows 500,000; its README says that 450,000 do
+        steps=450_000,  # its solver allows 500,000; its README says that 450,000 are enough
         learning_rate=3.16e-5,
         drops=(LearningRateDrop(215_000, 3.16e-5 * 0.316), LearningRateDrop(430_000, 3.16e-5 * 0.316**2)),
         neighbors=10,

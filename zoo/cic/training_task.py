@@ -1,4 +1,4 @@
-"""Training the classification network: the loss as a module, so that it can be wrapped for many processes."""
+"""Training task of the classification network: the loss as a module, which can be wrapped for several processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ClassificationTraining(nn.Module):
         self.network = Network(preset.width)
         weights = rebalancing_weights(prior.probabilities, preset.lam)
         self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
-        # The best prediction without the image is the rebalanced prior: training may start there.
+        # The best prediction without the image is the rebalanced prior, from which training may start.
         start = prior.probabilities * weights
         self.start = np.log(np.maximum(start / start.sum(), 1e-9))
 

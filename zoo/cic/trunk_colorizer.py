@@ -1,4 +1,4 @@
-"""The common part of all models on the paper's trunk: weights, working size, features."""
+"""``TrunkColorizer``: common base of the models with the paper's trunk (weights, working size, features)."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class TrunkColorizer:
         return ColorPrediction(ab=at_working_size(self.colorize, inputs.lightness, size))
 
     def export_form(self) -> ExportForm:
-        """Return what is written as an ONNX file: the network and its decoding.
+        """Return the network and its decoding for the ONNX export.
 
         Raises:
             UserError: for weights whose card has no working size.

@@ -1,4 +1,4 @@
-"""References: models that are shown the truth, to know what a number means."""
+"""References: models that are given the true colors, to interpret metrics."""
 
 from zoo.references.colorizers import GroundTruth, GroundTruthJpeg95, HalfChroma
 

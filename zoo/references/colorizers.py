@@ -1,4 +1,4 @@
-"""Oracles: models that use the ground truth, to show what a score can reach and what small deviations cost."""
+"""Reference models that use the ground truth, to show the best possible scores and the cost of small deviations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JPEG_QUALITY = 95
 
 
 class GroundTruth:
-    """The image itself."""
+    """The ground truth as the prediction."""
 
     card = ModelCard(
         title="ground truth",
@@ -33,7 +33,7 @@ class GroundTruth:
 
 
 class GroundTruthJpeg95:
-    """The image after one more JPEG compression."""
+    """The ground truth after JPEG compression of quality 95."""
 
     card = ModelCard(
         title=f"ground truth, recompressed as JPEG {JPEG_QUALITY}",
@@ -43,13 +43,13 @@ class GroundTruthJpeg95:
     )
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
-        """Pass each image by itself through an encoder and a decoder."""
+        """Compress and decompress each image separately."""
         images = [jpeg_round_trip(image) for image in truth_of(inputs).cpu()]
         return ColorPrediction(rgb8=torch.stack(images).to(inputs.lightness.device))
 
 
 class HalfChroma:
-    """The image's own colors at half chroma."""
+    """The ground truth with half of its chroma."""
 
     card = ModelCard(
         title="ground truth at half chroma",

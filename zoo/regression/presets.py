@@ -1,4 +1,4 @@
-"""Training settings of the regression networks: those of the classification, as in the paper."""
+"""Training presets of the regression networks: those of the classification, as in the paper."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training the regression network: the loss as a module, so that it can be wrapped for many processes."""
+"""Training task of the regression network: the loss as a module, which can be wrapped for several processes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from colorbench.training import TrainingPreset, colored, kmeans_initialize, redu
 from zoo.cic.network import STRIDE, Network, scale_lightness
 
 AB_SCALE = 110.0
-"""The network predicts ab / 110, which is of unit order."""
+"""The network predicts ab / 110, which is of order one."""
 LOSS_UNIT = 27.5
-"""ab distance whose half square counts 1 in the loss: gradients are then as large as the classification's."""
+"""ab distance with a loss of 1/2, so that gradients are as large as for classification."""
 
 
 class RegressionTraining(nn.Module):
     """Network and Euclidean loss; ``forward`` is the loss."""
 
     def __init__(self, preset: TrainingPreset, prior: Prior) -> None:
-        """Create the task; the prior plays no part, since regression is not rebalanced."""
+        """Create the task; the prior is not used, since regression is not rebalanced."""
         super().__init__()
         self.preset = preset
         self.network = Network(preset.width, 2)
@@ -27,7 +27,7 @@ class RegressionTraining(nn.Module):
     def initialize(self, lightness: Tensor, seed: int) -> None:
         """Initialize the trunk by k-means on (N, 1, H, W) images; the head starts at gray.
 
-        A head made of patches would begin with vivid colors, which the Euclidean loss would first have to unlearn.
+        A head from patches would start with vivid colors, which the Euclidean loss would first have to unlearn.
         """
         if self.preset.start == "kmeans":
             kmeans_initialize(self.network.trunk, scale_lightness(lightness), seed)

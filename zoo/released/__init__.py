@@ -1,4 +1,4 @@
-"""Networks that the authors of CIC released, loaded from their own files."""
+"""Networks released by the authors of CIC, loaded from their files."""
 
 from zoo.released.colorizers import ECCV16, Siggraph17
 

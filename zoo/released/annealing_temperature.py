@@ -1,9 +1,9 @@
-"""Whether the annealing of the paper (T = 0.38) is part of the released weights.
+"""Test whether the paper's annealing (T = 0.38) is folded into the released weights.
 
-The Caffe network multiplies its logits by 2.606 before the softmax; the PyTorch code has no such factor. So either the
-factor is folded into the last layer of the released file, or the PyTorch demo decodes at T = 1. A network that was
-trained by the rebalanced cross-entropy has its smallest loss at the scale that it was trained at. So the loss on a few
-images tells: it is smaller for the logits as they are, or for the logits divided by 2.606.
+The Caffe network multiplies its logits by 2.606 before the softmax; the PyTorch code has no such factor. Either the
+factor is folded into the last layer of the released file, or the PyTorch demo decodes at T = 1. A network trained by
+the rebalanced cross-entropy has its smallest loss at the scale of its training. The loss on a few images therefore
+decides: it is smaller either for the logits or for the logits divided by 2.606.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from colorbench.training import rebalanced_cross_entropy
 
 FACTOR = 2.606
 SIZE = 128
-"""Side in pixels of the images that are looked at: a quarter of the time of 256."""
+"""Side in pixels of the test images; takes a quarter of the time of 256."""
 
 
 class TemperatureEvidence(NamedTuple):
-    """What a file's logits say; all in nats a pixel, means over the packaged images."""
+    """Results for a file's logits, in nats per pixel, means over the packaged images."""
 
     loss: float
-    """Rebalanced cross-entropy of the logits as they are."""
+    """Rebalanced cross-entropy of the logits."""
     loss_divided: float
-    """Of the logits divided by 2.606."""
+    """Rebalanced cross-entropy of the logits divided by 2.606."""
     entropy: float
-    """Of the softmax of the logits as they are."""
+    """Entropy of the softmax of the logits."""
     entropy_multiplied: float
-    """Of the softmax of the logits times 2.606."""
+    """Entropy of the softmax of the logits times 2.606."""
 
     @property
     def folded(self) -> bool:
@@ -61,12 +61,12 @@ class TemperatureEvidence(NamedTuple):
 
 
 def temperature_note(network: nn.Module, sha256: str) -> str:
-    """Return what the card says of the temperature; measured at the first sight of a file, then remembered."""
+    """Return the card's note on the temperature, measured once per file and then cached."""
     remembered = cache_folder() / "notes" / f"eccv16-temperature-{sha256}.txt"
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return remembered.read_text(encoding="utf-8")
     note = temperature_evidence(network).note()
-    with contextlib.suppress(OSError, UserError):  # a cache that cannot be written costs time only
+    with contextlib.suppress(OSError, UserError):  # without a writable cache it only takes longer
         write_atomic(remembered, note.encode(), durable=False)
     return note
 

@@ -1,8 +1,8 @@
 """The authors' released networks: ``zoo/eccv16`` and ``zoo/siggraph17``.
 
-Weights are not shipped: they come from a file (``zoo/eccv16[weights=FILE]``) or from the pinned download. The pipeline
-is the authors' demo: L of the image at 256 x 256, ab back by bilinear interpolation, joined with the given lightness.
-Code and weights of the authors are under BSD-2-Clause.
+Weights are not included: they come from a file (``zoo/eccv16[weights=FILE]``) or from the pinned download. The pipeline
+is that of the authors' demo: L at 256 x 256 as input, ab resized back by bilinear interpolation and combined with the
+given lightness. Code and weights of the authors are under BSD-2-Clause.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ BIN_TOLERANCE = 0.01
 
 
 class ReleasedColorizer:
-    """The common part of both networks: loading of weights, the demo's resizing, device."""
+    """Common base of both networks: loading of weights, resizing of the demo, device."""
 
     tags: ClassVar[Mapping[str, str]] = TAGS
     address: ClassVar[str]
@@ -63,8 +63,8 @@ class ReleasedColorizer:
         """Load a tag, or the given file in the authors' format.
 
         Raises:
-            UserError: for a file with missing, unknown, misshapen or non-finite tensors, or with other bins; and where
-                the released file is not here and downloads are switched off.
+            UserError: for a file with missing, unknown, misshapen or non-finite tensors, or with other bins; and if the
+                released file is not available while downloads are switched off.
             RunError: for a download that fails.
         """
         if tag == "random" and weights is None:
@@ -92,7 +92,7 @@ class ReleasedColorizer:
         return ColorPrediction(ab=ab)
 
     def export_form(self) -> ExportForm:
-        """Return what is written as an ONNX file."""
+        """Return the network for the ONNX export."""
         return ExportForm(self.network, self.colorize, WORKING_SIZE, "pillow-bicubic", "bilinear")
 
     def colorize(self, lightness: Tensor) -> Tensor:
@@ -130,12 +130,12 @@ class ReleasedColorizer:
 
     @classmethod
     def _note(cls, network: nn.Module) -> str | None:
-        """Return what the card of the released file says beside the title."""
+        """Return the notes for the card of the released file."""
         return None
 
 
 class ECCV16(ReleasedColorizer):
-    """CIC's released network (colorization_release_v2) with the decoder that is in the file."""
+    """The released network of CIC (colorization_release_v2), with the decoder of the file."""
 
     address = f"{ADDRESS}colorization_release_v2-9b330a0b.pth"
     sha256 = "9b330a0bae53f4ded77b1e23defbf78beaa09c10ebc4c4999e8e4f4a160b93f9"
@@ -153,13 +153,13 @@ class ECCV16(ReleasedColorizer):
 
     @property
     def decoding(self) -> dict[str, str | float]:
-        """How a distribution becomes colors, for the record; ``mean``, the demo's, takes the file's own softmax."""
+        """Decoding for the record; ``mean``, as in the demo, uses the softmax without temperature."""
         if self.method == "annealed-mean":
             return {"decode": self.method, "temperature": self.temperature}
         return {"decode": self.method}
 
     def with_decoding(self, method: Decoding | None, temperature: float | None) -> Self:
-        """Return the same network, decoded in another way; None leaves a setting as it is."""
+        """Return the same network with another decoding; None leaves a setting unchanged."""
         other = copy(self)
         other.method = self.method if method is None else method
         other.temperature = self.temperature if temperature is None else temperature
@@ -252,7 +252,7 @@ class DecodingNetwork(Network):
 
 
 def checked_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """Return a state dict that fits, with counters of BatchNorm filled in where an old file has none.
+    """Return a checked state dict, with BatchNorm's counters added if an old file lacks them.
 
     Raises:
         UserError: for missing, unknown or misshapen tensors, or a value that is not finite.

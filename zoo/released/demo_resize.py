@@ -1,4 +1,4 @@
-"""The lightness that the authors' demo gives to the networks (``colorizers/util.py``)."""
+"""Resizing of the lightness as in the authors' demo (``colorizers/util.py``)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ WORKING_SIZE = 256
 
 
 def demo_lightness(lightness: Tensor) -> Tensor:
-    """Return L at 256 x 256 as the demo makes it from a gray image: (N, 1, H, W) -> (N, 1, 256, 256).
+    """Compute L at 256 x 256 as the demo does for a gray image: (N, 1, H, W) -> (N, 1, 256, 256).
 
-    The demo resizes 8-bit RGB by Pillow's bicubic and then converts to Lab. Here, too: L becomes an 8-bit gray image
-    first. At 256 x 256 (preprocessing ``squash256``) L is what the demo has, and passes unchanged.
+    The demo resizes 8-bit RGB by Pillow's bicubic and then converts it to Lab. L is therefore converted to an 8-bit
+    gray image first. At 256 x 256 (preprocessing ``squash256``) L is unchanged.
     """
     if lightness.shape[-2:] == (WORKING_SIZE, WORKING_SIZE):
         return lightness

@@ -1,7 +1,7 @@
 """The network of "Real-Time User-Guided Image Colorization with Learned Deep Priors" (Zhang et al., SIGGRAPH 2017).
 
-Ten blocks with shortcuts; input are scaled lightness, revealed ab and their mask (zeros for automatic colorization).
-Names of the parameters are those of the authors' released file, so that its state dict loads as it is: 107 entries,
+Ten blocks with shortcuts; inputs are scaled lightness, revealed ab and their mask (zeros for automatic colorization).
+Parameters have the names of the authors' released file, so that its state dict can be loaded unchanged: 107 entries,
 34,187,027 parameters. ``model_class`` (529 logits) is in the file and is not used for colors.
 """
 
@@ -25,7 +25,7 @@ def _block(channels: int, outputs: tuple[int, ...], dilation: int = 1, first_rel
 
 
 class Siggraph17Network(nn.Module):
-    """(N, 4, H, W) scaled lightness, ab and mask -> (N, 2, H, W) in -1..1."""
+    """The network: (N, 4, H, W) scaled lightness, ab and mask -> (N, 2, H, W) in -1..1."""
 
     def __init__(self) -> None:
         """Build the layers with torch's own initialization."""
@@ -52,7 +52,7 @@ class Siggraph17Network(nn.Module):
         self.model_out = nn.Sequential(nn.Conv2d(128, 2, 1), nn.Tanh())
 
     def forward(self, lightness: Tensor, ab: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Colorize.
+        """Predict ab from lightness and optional hints.
 
         Args:
             lightness: (N, 1, H, W) scaled, (L - 50) / 100; H and W multiples of 8.

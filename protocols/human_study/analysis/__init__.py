@@ -1,1 +1,1 @@
-"""From the responses of a study to rates, comparisons, a report and records."""
+"""Analysis of the responses of a study: rates, comparisons, a report and records."""

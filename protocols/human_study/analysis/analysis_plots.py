@@ -21,7 +21,7 @@ def color(position: int, row: MethodResult) -> str:
 
 
 def plots(analysis: Analysis) -> dict[str, Plot]:
-    """Return every plot by the name of its file; those that lack what they show are left out."""
+    """Return file name -> plot; plots without data are left out."""
     makers: dict[str, Callable[[], Plot | None]] = {
         "rates": lambda: rates(analysis),
         "images": lambda: images(analysis),
@@ -33,7 +33,7 @@ def plots(analysis: Analysis) -> dict[str, Plot]:
 
 
 def rates(analysis: Analysis) -> Plot | None:
-    """Return every method's rate with its interval; a ring where it stood before the exclusions."""
+    """Plot every method's rate with its interval; a ring shows the rate before the exclusions."""
     methods = analysis.result.methods
     if not methods:
         return None
@@ -61,7 +61,7 @@ def rates(analysis: Analysis) -> Plot | None:
 
 
 def images(analysis: Analysis) -> Plot | None:
-    """Return the images of every method from the most to the least fooling, with the posterior's 95 %."""
+    """Plot the rates of every method's images in descending order, with 95 % posterior intervals."""
     lines = []
     for position, row in enumerate(analysis.result.methods):
         found = [one for one in analysis.images if one.method == row.method]
@@ -77,7 +77,7 @@ def images(analysis: Analysis) -> Plot | None:
 
 
 def participants(kept: pandas.DataFrame) -> Plot | None:
-    """Return how often each participant was fooled, all methods together."""
+    """Plot the fooling rate of each participant over all methods."""
     tests = kept[kept["kind"] == "test"]
     shares = 100 * tests.groupby("participant")["fooled"].mean().to_numpy(float)
     if len(shares) < 2:
@@ -89,7 +89,7 @@ def participants(kept: pandas.DataFrame) -> Plot | None:
 
 
 def session(kept: pandas.DataFrame) -> Plot | None:
-    """Return the fooling rate over the session: learning and tiredness."""
+    """Plot the fooling rate over the session, which shows learning and tiredness."""
     tests = kept[kept["kind"] == "test"]
     if tests.empty or tests["order"].max() < 9:
         return None
@@ -112,7 +112,7 @@ def session(kept: pandas.DataFrame) -> Plot | None:
 
 
 def reaction_times(kept: pandas.DataFrame) -> Plot | None:
-    """Return how long the choice took, where participants found the fake and where they did not."""
+    """Plot the reaction times of correct and wrong choices."""
     tests = kept[(kept["kind"] == "test") & (kept["reaction_ms"] > 0)]
     if len(tests) < 2:
         return None

@@ -1,4 +1,4 @@
-"""Apply the exclusions of the design, which were fixed before the first participant, and no others."""
+"""Exclusions of responses by the rules of the design, which were fixed before the first participant."""
 
 from __future__ import annotations
 

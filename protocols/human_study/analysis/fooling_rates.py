@@ -1,4 +1,4 @@
-"""Compute fooling rates with intervals, and pairwise comparisons, from the responses of a study.
+"""Fooling rates with intervals, and pairwise comparisons, from the responses of a study.
 
 Everything is computed twice: from the responses that the pre-registered exclusions keep (the result), and from all
 responses (for comparison). Sentinel trials are the row ``zoo/random`` and are not part of any other number.

@@ -32,7 +32,7 @@ class Shrunken:
 
 
 def shrink(fooled: np.ndarray, shown: np.ndarray) -> Shrunken:
-    """Estimate rates of images from how often each fooled.
+    """Estimate the fooling rates of images from their counts of responses.
 
     The concentration is fitted by maximum likelihood of the beta-binomial, with its mean fixed at the pooled rate. The
     interval ignores the uncertainty of that fit.

@@ -1,4 +1,4 @@
-"""Read the responses of a study from its exports and check them against its design."""
+"""Reading of the responses of a study, and their check against the design."""
 
 from __future__ import annotations
 

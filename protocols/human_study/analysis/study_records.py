@@ -1,4 +1,4 @@
-"""Write one ``human-study`` record per method, in the format of all protocols."""
+"""Writing of one ``human-study`` record per method, in the format of all protocols."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Build the folder of a study from models and images: stimuli, sessions and the form."""
+"""Building of a study's folder from models and images: stimuli, sessions and the form."""

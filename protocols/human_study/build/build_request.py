@@ -1,4 +1,4 @@
-"""What ``study build`` is asked for, checked before any long computation."""
+"""Settings of ``study build``, and their check before any long computation."""
 
 from __future__ import annotations
 

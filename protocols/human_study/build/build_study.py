@@ -1,4 +1,4 @@
-"""``study build``: build the folder of a study from models and images.
+"""``study build``: building of a study's folder from models and images.
 
 The colorizations are predictions, as in any evaluation. The ground truth is a prediction too, of the model
 ``zoo/ground-truth``, so real and fake images pass through the same pipeline.

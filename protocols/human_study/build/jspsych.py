@@ -1,4 +1,4 @@
-"""Download jsPsych with npm in pinned versions when a study is built, into the user's cache folder.
+"""Download of jsPsych in pinned versions with npm into the user's cache folder, when a study is built.
 
 Packages from npm and from the cache are used only if their sha512 is the pinned one. The folder of a study contains its
 own copy, so its page loads nothing from elsewhere.

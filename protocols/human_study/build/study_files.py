@@ -1,4 +1,4 @@
-"""Files in the folder of a study that ``study build`` writes beside the design and the images."""
+"""Writing of a study's files apart from images: design, key, texts, form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The colorizations of a study's images, cached while the study is built."""
+"""Predictions of the models for a study's images, cached while the study is built."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def write_predictions(
     """Colorize images with every model, and write them as PNG; those of an interrupted build are reused.
 
     Args:
-        folder: where they go, below a folder named by all that decides a model's predictions.
-        models: each with a name of its own.
-        dataset: images, all readable.
+        folder: output folder; subfolders are named by everything that determines a model's predictions.
+        models: models with different names.
+        dataset: readable images.
         hashes: sha256 of each image's file, by id: the name of its prediction.
-        listener: is told of progress.
-        preprocessing: from file to the image that the models see.
-        seed: of models that draw their colors at random.
+        listener: progress listener.
+        preprocessing: preprocessing of the images.
+        seed: seed of stochastic models.
         batch_size: largest number of images in a batch.
-        device: where the models run.
-        threads: of the CPU for the models; None: as torch chooses.
-        workers: threads that decode images; None: one per core.
+        device: device of the models.
+        threads: CPU threads for the models; None for torch's default.
+        workers: decoding threads; None for one per core.
 
     Returns:
-        Model's name -> image's id -> path of its PNG, (H, W, 3) as the preprocessing gives.
+        Name of the model -> id of the image -> path of its PNG at the size of the preprocessing.
 
     Raises:
         RunError: for a model that fails.
@@ -80,5 +80,5 @@ def write_predictions(
                 Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(buffer, "PNG", compress_level=1)
                 write_atomic(found[model.full_name][id], buffer.getvalue(), durable=False)
             meter.advance(len(prediction.ids))
-        model.prepare(ids)  # stored predictions are hashed: of all images, not of those that were missing
+        model.prepare(ids)  # stored predictions are hashed for all images, not only the missing ones
     return found

@@ -26,7 +26,7 @@ ALL = "all"
 
 
 def sentinel_count(trials: int, share: float = SENTINEL_SHARE) -> int:
-    """Return how many of ``trials`` are sentinels: the nearest integer, at least one unless the share is 0."""
+    """Return the number of sentinels among ``trials``, rounded, at least one unless the share is 0."""
     return 0 if share == 0 else max(1, round(trials * share))
 
 

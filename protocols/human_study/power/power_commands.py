@@ -1,4 +1,4 @@
-"""``colorbench study power``: build a plan from the flags, simulate it, and print the result."""
+"""``colorbench study power``: plan from the flags, simulation, and output of the result."""
 
 from __future__ import annotations
 

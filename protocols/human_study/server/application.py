@@ -1,4 +1,4 @@
-"""The application: what it holds, and its addresses."""
+"""The ASGI application of a study: its routes and middleware."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def make_app(study: Study) -> Starlette:
         },
         lifespan=life,
     )
-    app.router.redirect_slashes = False  # what is not here is not somewhere near it either
+    app.router.redirect_slashes = False  # no redirects from similar paths
     app.state.study = study
     return app
 

@@ -1,4 +1,4 @@
-"""Refusals of the study server."""
+"""HTTP responses of the study server for refused requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def too_often(seconds: float) -> JSONResponse:
 
 
 class TooOften(Refusal):
-    """429, with the seconds to wait."""
+    """Refusal with status 429 and the seconds to wait."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds

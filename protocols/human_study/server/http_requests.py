@@ -41,7 +41,7 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class Headers:
-    """Adds the same headers to every response, independent of its content."""
+    """ASGI middleware that adds the same headers to every response."""
 
     def __init__(self, app: ASGIApp, *, https: bool) -> None:
         self.app = app
@@ -94,5 +94,5 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
 
 
 def address_of(request: Request) -> str:
-    """Return the address to whose rate limit a request counts; it is not stored."""
+    """Return the client address for rate limits; it is not stored."""
     return request.client.host if request.client else "unknown"

@@ -41,7 +41,7 @@ class Limiter:
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
     def wait(self, kind: str, who: str, rate: Rate) -> float:
-        """Take one token; return 0 if there was one, else the seconds until the next."""
+        """Take one token; return 0, or the seconds until the next token if there is none."""
         now = self._clock()
         left, then = self._buckets.pop((kind, who), (rate.burst, now))
         left = min(rate.burst, left + (now - then) * rate.per_second)

@@ -1,7 +1,8 @@
-"""The responses, in one SQLite file: a response is acknowledged only after it is on disk.
+"""``Store``: participants and responses of a served study in one SQLite file.
 
-Nothing is written before consent. With consent a participant gets a slot of the design on a lease that every request
-renews. A slot whose lease has expired goes to the next participant, and the responses given on it so far are kept.
+A response is acknowledged only after it is on disk. Nothing is written before consent. A participant who consents gets
+a slot of the design with a lease that every request renews. A slot with an expired lease is given to the next
+participant; the responses to it so far are kept.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from protocols.human_study.study_folder.study_database import Table, open_databa
 
 Stage = Literal["new", "consented", "ready", "complete"]
 ENDED_PER_SLOT = 50
-"""Number of participants who may abandon a slot before it is not reassigned any more: the data stays bounded."""
+"""Number of participants per slot after which it is not reassigned any more, so that the data stay bounded."""
 
 _BUSY_MS = 5000
 _READER_SECONDS = 1.0
-"""How long a deletion waits for a reader; the other participants wait with it."""
+"""Seconds that a deletion waits for a reader; other participants wait meanwhile."""
 
 
 class Refusal(Exception):
@@ -63,12 +64,12 @@ class Store:
         lease_seconds: float = 1800.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Open or make the database in ``folder``."""
+        """Open or create the database in ``folder``."""
         self.design, self.secrets, self.lease_seconds, self.clock = design, secrets, lease_seconds, clock
         self.slots = {slot.id: slot for slot in design.slots}
         self._lock, self._closed = threading.Lock(), False
         self._db = open_database(folder / DATABASE)
-        # A deletion that an earlier server could not finish is finished now.
+        # Finish a deletion that an earlier server could not finish.
         self._log_holds_deleted = not self._empty_log()
 
     @property
@@ -98,12 +99,12 @@ class Store:
         """Move the write-ahead log into the database and empty it; False if a reader prevents this.
 
         Args:
-            seconds: for how long to wait for the reader.
+            seconds: time to wait for the reader.
         """
         self._db.execute(f"PRAGMA busy_timeout={round(1000 * seconds)}")
         try:
             (busy, *_) = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError:  # another program checkpoints
+        except sqlite3.OperationalError:  # another program writes a checkpoint
             busy = 1
         finally:
             self._db.execute(f"PRAGMA busy_timeout={_BUSY_MS}")

@@ -1,4 +1,4 @@
-"""Render the texts of a study from Markdown to HTML without scripts."""
+"""Rendering of a study's texts from Markdown to HTML without scripts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_texts(folder: Path, names: tuple[str, ...]) -> None:
         try:
             text = " ".join(path.read_text(encoding="utf-8").split())
         except (OSError, UnicodeDecodeError):
-            continue  # ``read_texts`` says it
+            continue  # reported by ``read_texts``
         wrong = "is empty" if not text else "still contains the paragraph that researchers must replace"
         if not text or PLACEHOLDER.lower() in text.lower():
             hint = "edit the file, or use --allow-placeholder-texts to try out the study"
@@ -31,7 +31,7 @@ def check_texts(folder: Path, names: tuple[str, ...]) -> None:
 
 
 def read_texts(folder: Path, names: tuple[str, ...]) -> dict[str, str]:
-    """Name -> HTML, of ``<folder>/<name>.md``. HTML in the Markdown is shown as text.
+    """Return name -> HTML of ``<folder>/<name>.md``. HTML in the Markdown is shown as text.
 
     Raises:
         UserError: for a text that is missing or not UTF-8.

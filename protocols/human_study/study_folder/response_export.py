@@ -29,7 +29,7 @@ Rows = Iterable[Mapping[str, Any]]
 
 
 def export_current(folder: Path) -> None:
-    """Export the responses as they are now; nothing of a study that was never served here."""
+    """Export the present responses; do nothing for a study that was never served here."""
     if (folder / DATA / DATABASE).is_file():
         export(folder)
 
@@ -46,7 +46,7 @@ def export(folder: Path) -> list[Path]:
 
 
 def write_tables(folder: Path, design: Design, participants: Rows, responses: Rows) -> list[Path]:
-    """Write both tables in both forms, and the codebook."""
+    """Write both tables as CSV and Parquet, and the codebook."""
     kept = list(participants)
     given = list(responses)
     tables = {

@@ -1,4 +1,4 @@
-"""The database of a study, one SQLite file: its tables, how it is opened, and how it is read."""
+"""SQLite database of a study: its tables, opening and reading."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS started (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open the database for writing, from any thread; make it where there is none."""
+    """Open the database for writing from any thread; create it if missing."""
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     database.row_factory = sqlite3.Row
     # WAL with FULL: every commit waits for the disk. secure_delete: deleted data leaves no trace in the file.
@@ -65,7 +65,7 @@ def read_database(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     """Return participants and responses of a database that may be in use.
 
     Raises:
-        UserError: where there is none.
+        UserError: if there is none.
     """
     if not path.exists():
         hint = "serve it with `colorbench study serve`"
