@@ -43,10 +43,10 @@ def compare(
         records: two or more, or one list: names of models with results in ``output`` (``"zoo/cic"``), models that
             were evaluated, records that ``run`` returned, folders of records, or folders above them. Where a model
             or folder has several records, the newest that were evaluated alike are taken.
-        protocol: only records of this protocol, where a folder holds several.
+        protocol: protocol of the records, if a folder contains several.
         data: only records of this dataset, where a folder holds several: the dataset, its folder or its name.
-        metrics: names; none: all that may be compared.
-        allow_unstable: also compare by metrics that very few images decide.
+        metrics: names; by default all comparable metrics.
+        allow_unstable: also compare by metrics that depend on very few images.
         output: folder of the records, where models or records are given and not their folders.
 
     Returns:
@@ -95,13 +95,13 @@ def verify(
     Args:
         record: its folder, a folder above it, what ``run`` returned, or a model with results in ``output`` (its name
             or object).
-        data: the images it was measured on: checks the key, and serves ``rerun``.
-        rerun: measure this many random images again.
-        protocol: which one, where a folder holds records of several.
-        model: for ``rerun``, in place of the name that the record gives.
-        weights: file of that model's weights.
-        seed: of the draw of ``rerun``; None: random.
-        device: for ``rerun``.
+        data: the evaluated images, for checking the key and for ``rerun``.
+        rerun: number of random images to evaluate again.
+        protocol: protocol of the record, if a folder contains several.
+        model: model for ``rerun``, instead of the one named in the record.
+        weights: weights file of that model.
+        seed: seed of the draw for ``rerun``; None: random.
+        device: device for ``rerun``.
         output: folder of the records, where a model or a record is given and not its folder.
 
     Returns:

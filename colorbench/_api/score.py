@@ -54,7 +54,7 @@ def score(
     output: Path | str | None = None,
     listener: ProgressListener | None = None,
 ) -> Record | Records:
-    """Score a folder of predictions against ground truth; no model is loaded.
+    """Score a folder of predictions against ground truth, without loading a model.
 
     Args:
         predictions: folder of color images, one for every image of the ground truth, under the same relative path;

@@ -34,7 +34,7 @@ class Shown:
     verbose: bool = False
     """Whether a table for each of several models is printed, too."""
     json: bool = False
-    """Whether standard output is for the records alone."""
+    """Whether standard output is reserved for the records."""
     options: str | None = None
     """Text of the file that repeats the run."""
 
@@ -67,7 +67,7 @@ def show_results(
                 _write(record, beside, folder, figures, explanations, spec.headline)
                 if folder is not None and how.options is not None and not (folder / OPTIONS).exists():
                     write_atomic(folder / OPTIONS, how.options.encode())
-            except (UserError, RunError) as error:  # a full disk, or a finished record on one that is read-only
+            except (UserError, RunError) as error:  # a full disk, or a record on a read-only disk
                 closing.console.print(f"the report could not be written: {error}", soft_wrap=True, markup=False)
         if how.format == "markdown":
             # Without the console's line breaks, which would break the lines of a wide table.

@@ -48,7 +48,7 @@ class ProtocolSpec:
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Allowed values of parameters with few values."""
     keywords: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Values of parameters that may name a file and here name none (``auc.prior=dataset``)."""
+    """Special values of parameters that otherwise name a file (``auc.prior=dataset``)."""
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Parameters that name a network which judges -> values for other networks, those that are easiest to get first.
     They are offered where a model contains the network itself (``PretrainedPart``)."""

@@ -53,7 +53,7 @@ def choose_record(path: Path, protocol: str | None = None, dataset: str | None =
 
 
 def find_results(name: str, results: Path) -> Path:
-    """Return the folder that a name means: a path as it is, or the results of a model, ``zoo/cic`` or with its tag.
+    """Return the folder for a name: an existing path, or the results of a model (``zoo/cic``, with or without tag).
 
     Args:
         name: a path, or the name of a model.
@@ -79,7 +79,7 @@ def find_results(name: str, results: Path) -> Path:
 
 
 def choose_common(paths: Sequence[Path], protocol: str | None = None, dataset: str | None = None) -> list[Path]:
-    """Return one record's folder for each path, with common protocol, parameters and images where there are such.
+    """Find one record per path, with common protocol, parameters and images if possible.
 
     Args:
         paths: folders of records, or folders above them.

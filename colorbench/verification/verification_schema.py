@@ -69,7 +69,7 @@ class Rerun(_Part):
 
 
 class Verification(Tabular, _Part):
-    """All checks of one record."""
+    """Verification of one record: all checks."""
 
     schema_version: Literal[2] = 2
     record_sha256: str
