@@ -12,13 +12,14 @@ from colorbench.stats import MINIMUM_IMAGES
 from colorbench.storage import version_of
 from leaderboards.board_columns import columns_of, fill
 from leaderboards.board_rows import row_of, rows_of, sorted_rows
-from leaderboards.board_schema import Board, Cell, Choice, Column, Group
+from leaderboards.board_schema import OTHER, Board, Cell, Choice, Column, Group
 from leaderboards.collected_records import Collection, Entry
 from leaderboards.rankings import Pairings
 from leaderboards.record_checks import protocol_of
 from leaderboards.untrusted_text import clean, name_of, stated
 
 Key = tuple[str, ...]
+LONGEST_CATEGORY = 40
 T = TypeVar("T", bound=Hashable)
 
 
@@ -97,6 +98,7 @@ def _group(
     return Group(
         number=number,
         protocol=name_of(record.protocol.name),
+        category=(clean(spec.category, LONGEST_CATEGORY) if spec else "") or OTHER,
         version=record.protocol.version,
         title=_title(spec, record) if spec else name_of(record.protocol.name),
         identity_sha256=clean(record.protocol.identity_sha256, 64),

@@ -37,9 +37,12 @@ class Meaning(NamedTuple):
 
 
 def meaning_of(metric: Metric, spec: ProtocolSpec | None) -> Meaning:
-    """Return the meaning of a record's metric; the title is taken from the installed protocol if it has this metric."""
+    """Return the meaning of a record's metric; the title is taken from the installed protocol if it has this metric.
+
+    A record may add to it in parentheses what its parameters decide, such as the network of a distance.
+    """
     known = _known(spec).get(metric.name)
-    title = known.title if known else metric.title
+    title = known.title if known and not metric.title.startswith(f"{known.title} (") else metric.title
     return Meaning(metric.name, title, metric.unit, metric.higher_is_better, metric.form, metric.comparable)
 
 

@@ -16,6 +16,7 @@ from leaderboards.gallery import galleries
 from leaderboards.record_collection import collect
 from leaderboards.saved_images import Size
 from leaderboards.table_export import board_csv, board_json, board_latex, board_markdown
+from leaderboards.tradeoff_plots import tradeoffs
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,10 @@ def build_files(
     board, entries = build(collection, title=title)
     thumbnails = galleries(board, entries, size=gallery_size, embed_all=embed_images)
     drawn = group_plots(board, entries)
+    overview = tradeoffs(board)
     text = board_json(board)
     contents = {
-        output: page(board, entries, thumbnails, drawn),
+        output: page(board, entries, thumbnails, drawn, overview),
         output.with_suffix(".json"): text,
         output.with_suffix(".csv"): board_csv(board),
         output.with_suffix(".md"): board_markdown(board),
@@ -80,6 +82,7 @@ def build_files(
             for group in board.groups
             for place, one in enumerate(drawn[group.number], start=1)
         }
+        names |= {f"overview-{place}-{one.title}": one for place, one in enumerate(overview, start=1)}
         write_figures(names, figures)
     size, records = output.stat().st_size, len(collection.entries)
     message = (

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
@@ -22,6 +23,7 @@ from colorbench.stats import significance
 from colorbench.verification import PROMISE
 from leaderboards import board_plots
 from leaderboards.badges import NOT_VERIFIED
+from leaderboards.board_rows import sorted_rows
 from leaderboards.board_schema import Board, Cell, Column, Group, Row
 from leaderboards.collected_records import Entry
 from leaderboards.gallery import Gallery
@@ -37,6 +39,7 @@ def page(
     entries: Mapping[str, Mapping[int, Entry]],
     galleries: Sequence[Gallery],
     drawn: Mapping[int, Sequence[Plot]],
+    overview: Sequence[Plot] = (),
 ) -> str:
     """Render the page as text. The same records give the same bytes.
 
@@ -45,6 +48,7 @@ def page(
         entries: row -> group -> its record.
         galleries: see ``gallery.galleries``.
         drawn: group -> its plots; see ``plots.group_plots``.
+        overview: plots of several groups; see ``tradeoff_plots.tradeoffs``.
     """
     environment = page_environment("leaderboards")
     environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count, "difference": difference}
@@ -58,6 +62,7 @@ def page(
         "rows": {row.id: row.label for row in board.rows},
         "baselines": baselines,
         "competitors": [row.id for row in board.competitors],
+        "groups": [{"dataset": _images(group), "protocol": group.protocol} for group in board.groups],
         "galleries": [[{"id": image.id, "scores": image.scores} for image in one.images] for one in galleries],
     }
     return environment.get_template("board.html.jinja").render(
@@ -72,13 +77,76 @@ def page(
         baselines=baselines,
         colors={row.id: board_plots.color_of(board, row) for row in board.rows},
         plots=drawn,
+        overview=overview,
+        tables=tables(board),
+        datasets={_images(group): f"{group.dataset}, n = {count(group.n)}" for group in board.groups},
+        protocol_names=sorted({group.protocol for group in board.groups}),
         matrices={group.number: board_plots.matrix(board, group) for group in board.groups},
         galleries=galleries,
         verdicts={group.number: verdict(board, group, entries) for group in board.groups},
-        spans={group.number: sum(column.shown for column in board.of_group(group.number)) for group in board.groups},
         departures={group.number: _departures(group) for group in board.groups},
         column_n={column.id: _sizes(board, column.id) for column in board.columns},
     )
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the page: the overview, or the groups of a category."""
+
+    anchor: str
+    """Id of its section."""
+    name: str
+    groups: tuple[Group, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    is_overview: bool = False
+
+    @property
+    def competitors(self) -> tuple[Row, ...]:
+        """Rows that are ranked."""
+        return tuple(row for row in self.rows if row.kind == "competitor")
+
+    @property
+    def references(self) -> tuple[Row, ...]:
+        """Baselines and oracles."""
+        return tuple(row for row in self.rows if row.kind == "reference")
+
+    def of_group(self, group: int) -> tuple[Column, ...]:
+        """Return the columns of a group in this table."""
+        return tuple(column for column in self.columns if column.group == group)
+
+    def spans(self, group: int) -> int:
+        """Return the number of columns of a group that are visible when the page opens."""
+        return sum(self.shows(column) for column in self.of_group(group))
+
+    def shows(self, column: Column) -> bool:
+        """Return whether a column is visible when the page opens."""
+        return column.shown or self.is_overview
+
+
+def tables(board: Board) -> list[Table]:
+    """Return the tables of the page: an overview of the headlines if there are several categories, then each category.
+
+    The table of a category has the models with a record in it, sorted by its own headlines.
+    """
+    made = []
+    categories = board.categories
+    if len(categories) > 1:
+        groups = tuple(group for one in categories for group in one.groups)
+        headlines = tuple(c for group in groups for c in board.of_group(group.number) if c.headline)
+        made.append(Table("results", "Overview", groups, headlines, board.rows, is_overview=True))
+    for one in categories:
+        numbers = {group.number for group in one.groups}
+        rows = [row for row in board.rows if any(source.group in numbers for source in row.sources)]
+        columns = tuple(column for group in one.groups for column in board.of_group(group.number))
+        ordered = sorted_rows(rows, one.groups, board.columns, board.cells)
+        made.append(Table(one.anchor, one.name, one.groups, columns, tuple(ordered)))
+    return made
+
+
+def _images(group: Group) -> str:
+    """Return a short name of the images of a group, for the address of a view."""
+    return f"{group.fingerprint[:8]}-{group.gray_policy}"
 
 
 def _end(board: Board, name: str) -> str:

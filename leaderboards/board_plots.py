@@ -62,13 +62,14 @@ def forests(board: Board, group: Group) -> list[Plot]:
     return [drawn for column in columns[:FORESTS] if (drawn := _forest(board, column)) is not None]
 
 
-def _drawable(*values: float | None) -> list[float]:
+def drawable(*values: float | None) -> list[float]:
+    """Return the values that fit a plot."""
     return [value for value in values if value is not None and abs(value) < LARGEST]
 
 
 def _forest(board: Board, column: Column) -> Plot | None:
     cells = [(row, board.cells[row.id][column.id]) for row in board.rows]
-    cells = [(row, cell) for row, cell in cells if _drawable(cell.value)]
+    cells = [(row, cell) for row, cell in cells if drawable(cell.value)]
     references = [(row, cell) for row, cell in cells if row.kind == "reference"]
     rows = [(row, cell) for row, cell in cells if row.kind == "competitor"] or references
     if not rows:
@@ -87,7 +88,7 @@ def _forest(board: Board, column: Column) -> Plot | None:
         )
         for row, cell in rows
     ]
-    ends = [end for _, cell in rows for end in _drawable(cell.value, cell.ci_low, cell.ci_high)]
+    ends = [end for _, cell in rows for end in drawable(cell.value, cell.ci_low, cell.ci_high)]
     # Baselines are always in range; an oracle only if it does not compress the scale too much.
     ends += [cell.value or 0.0 for row, cell in references if row.role == "baseline"]
     low, high = min(ends), max(ends)
@@ -102,7 +103,7 @@ def _forest(board: Board, column: Column) -> Plot | None:
 
 
 def _end(value: float | None) -> float | None:
-    return next(iter(_drawable(value)), None)
+    return next(iter(drawable(value)), None)
 
 
 def _note(row: Row, cell: Cell, column: Column, more: str = "") -> str:
@@ -116,7 +117,7 @@ def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]
     for row in board.rows:
         entry = entries[row.id].get(group.number)
         for curve in entry.record.curves if entry else ():
-            if 0 < len(curve.x) == len(curve.y) == len(_drawable(*curve.x)) == len(_drawable(*curve.y)):
+            if 0 < len(curve.x) == len(curve.y) == len(drawable(*curve.x)) == len(drawable(*curve.y)):
                 # The meaning of the axes is part of a curve's identity: no record decides it for another.
                 key = (curve.name, curve.title, curve.x_label, curve.y_label)
                 found.setdefault(key, []).append((row, curve))
@@ -135,8 +136,8 @@ def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> Plot:
     for _, curve in parts:
         for label, ys in list(curve.beside.items())[:MOST_BESIDE]:
             line = (clean(label, 60), tuple(ys))
-            drawable = len(ys) == len(curve.x) == len(_drawable(*ys))
-            if drawable and line not in beside and len(beside) < 3 * len(SERIES):
+            fits = len(ys) == len(curve.x) == len(drawable(*ys))
+            if fits and line not in beside and len(beside) < 3 * len(SERIES):
                 beside[line] = None
                 lines.append((line[0], "reference", curve.x, ys))
     thinned = [(label, color, *_thinned(xs, ys)) for label, color, xs, ys in lines]
@@ -187,7 +188,7 @@ def _scatter(board: Board, column: Column, costs: Mapping[str, float], title: st
     marks = []
     for row in board.competitors:
         cell, cost = board.cells[row.id][column.id], costs.get(row.id, 0.0)
-        if _drawable(cell.value) and MINIMUM_COST < cost < MOST_COST:
+        if drawable(cell.value) and MINIMUM_COST < cost < MOST_COST:
             note = _note(row, cell, column, f"{cost:,.4g}" if cost < 1e4 else f"{cost:,.0f}")
             ends = _end(cell.ci_low), _end(cell.ci_high)
             marks.append(Mark(row.label, cost, cell.value or 0.0, *ends, color=color_of(board, row), note=note))
@@ -196,7 +197,7 @@ def _scatter(board: Board, column: Column, costs: Mapping[str, float], title: st
     levels = []
     for row in board.references:
         value = board.cells[row.id][column.id].value
-        if row.role == "baseline" and row.name in BASELINES and _drawable(value):
+        if row.role == "baseline" and row.name in BASELINES and drawable(value):
             levels.append(Level(row.label, value or 0.0, color_of(board, row)))
     y = Axis(f"{column.title} {column.unit}".strip())
     low, high = math.log10(min(mark.x for mark in marks)), math.log10(max(mark.x for mark in marks))

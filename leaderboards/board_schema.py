@@ -7,6 +7,7 @@ and one way of decoding. Texts have passed ``formatting.clean``; numbers are tho
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -14,7 +15,10 @@ from typing import Any, Literal
 from colorbench.stats import excludes_zero, significance
 from leaderboards.collected_records import Excluded, Unfinished
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+OTHER = "Other"
+ORDER = ("Fidelity", "Distribution", "Semantics", "Representation", "People")
+"""Order of the categories on the page; others follow by name, ``Other`` last."""
 Kind = Literal["competitor", "reference"]
 
 
@@ -113,6 +117,8 @@ class Group:
 
     number: int
     protocol: str
+    category: str
+    """What the installed protocol declares; ``Other`` if it is not installed."""
     version: int
     title: str
     identity_sha256: str
@@ -171,6 +177,16 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Category:
+    """The groups of one category: one tab of the page."""
+
+    name: str
+    anchor: str
+    """Id of its section, and the address of its view."""
+    groups: tuple[Group, ...]
+
+
+@dataclass(frozen=True)
 class Board:
     """The content of the page and the tables, except images and curves."""
 
@@ -200,6 +216,22 @@ class Board:
     def of_group(self, group: int) -> tuple[Column, ...]:
         """Return the columns of a group."""
         return tuple(column for column in self.columns if column.group == group)
+
+    @property
+    def categories(self) -> tuple[Category, ...]:
+        """The categories of the groups, in the order of the page."""
+
+        def place(name: str) -> tuple[int, str]:
+            known = ORDER.index(name) if name in ORDER else len(ORDER)
+            return (known + (name == OTHER), name)
+
+        found: list[Category] = []
+        for name in sorted({group.category for group in self.groups}, key=place):
+            anchor = "-".join(["results", *re.findall("[a-z0-9]+", name.lower())])
+            while any(one.anchor == anchor for one in found):
+                anchor += "-"  # names that differ in other characters only
+            found.append(Category(name, anchor, tuple(g for g in self.groups if g.category == name)))
+        return tuple(found)
 
     def plain(self) -> dict[str, Any]:
         """Return the content of ``board.json``."""

@@ -4,6 +4,7 @@ from .model_table import as_markdown as as_markdown
 from .number_formatting import format_difference as format_difference
 from .number_formatting import format_number as format_number
 from .plot_drawing import SERIES as SERIES
+from .plot_drawing import SHAPES as SHAPES
 from .plot_drawing import Axis as Axis
 from .plot_drawing import Bars as Bars
 from .plot_drawing import Level as Level

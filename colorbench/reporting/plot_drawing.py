@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from colorbench.reporting.plot_files import COLORS, Plot, one_line, style
+from colorbench.reporting.plot_labels import Point, write_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +22,8 @@ SERIES = ("s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7")
 """Colors of models, in the order of the rows."""
 DASHES = {"gray": (0, (5, 3)), "constant": (0, (1.5, 2)), "truth": (0, (6, 2, 1.5, 2)), "reference": (0, (9, 3))}
 """Baselines and references can be distinguished from models without color, too."""
+SHAPES = {"gray": "s", "constant": "^", "truth": "D", "reference": "X"}
+"""Markers of baselines and references; models have dots."""
 SMALL, MEDIUM = 9.0, 9.5
 """Text sizes in points; a plot is 331 points wide, about the width of a phone."""
 WIDTH, HEIGHT = 4.6, 3.0
@@ -59,6 +62,11 @@ class Mark:
     """Text at the end of the row in a forest plot."""
     before: float | None = None
     """An earlier value, drawn as a ring in a forest plot."""
+    x_low: float | None = None
+    x_high: float | None = None
+    """An interval along x in ``plot``."""
+    shape: str = "o"
+    """A marker of matplotlib; ``SHAPES`` has those of baselines."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,8 @@ def plot(
     marks: Sequence[Mark] = (),
     levels: Sequence[Level] = (),
     bars: Sequence[Bars] = (),
+    height: float = HEIGHT,
+    labeled: bool = False,
 ) -> Plot:
     """Return a plot of lines, points with intervals along y, levels across and histograms.
 
@@ -110,9 +120,11 @@ def plot(
         marks: points; those with a label are in the legend.
         levels: horizontal lines.
         bars: drawn below the lines.
+        height: in inches, without the legend.
+        labeled: write the labels of marks beside them, where they cover nothing, and not in the legend.
     """
     with style():
-        shown = _Drawing(title, (WIDTH, HEIGHT))
+        shown = _Drawing(title, (WIDTH, height))
         axes = shown.axes(x, y)
         shown.lines(axes, lines)
         for one in bars:
@@ -120,12 +132,15 @@ def plot(
             drawn = axes.stairs(heights, edges, fill=True, color=COLORS[one.color][0], alpha=0.45)
             shown.add(drawn, one.label, one.label)
         for mark in marks:
-            shown.mark(axes, mark, vertical=True)
+            shown.mark(axes, replace(mark, label="", note=mark.note or mark.label) if labeled else mark, vertical=True)
         for level in levels:
             line = axes.axhline(level.value, **_pen(level.color, 1.3))
             shown.add(line, level.label, level.label)
         _limit(axes, x, y)
-        return shown.finish()
+        finished = shown.finish()
+        if labeled:
+            write_labels(shown.plot.figure, axes, [_labeled(mark) for mark in marks], SMALL, COLORS["ink"][0])
+        return finished
 
 
 def forest_plot(title: str, x: Axis, rows: Sequence[Mark], *, levels: Sequence[Level] = ()) -> Plot:
@@ -249,7 +264,10 @@ class _Drawing:
         if mark.low is not None and mark.high is not None:
             ends = ([mark.x, mark.x], [mark.low, mark.high]) if vertical else ([mark.low, mark.high], [mark.y, mark.y])
             axes.plot(*ends, color=color, linewidth=2, solid_capstyle="butt")
-        (drawn,) = axes.plot([mark.x], [mark.y], "o", color=color, markersize=6)
+        if mark.x_low is not None and mark.x_high is not None:
+            axes.plot([mark.x_low, mark.x_high], [mark.y, mark.y], color=color, linewidth=2, solid_capstyle="butt")
+        size = 6 if mark.shape == "o" else 7.5
+        (drawn,) = axes.plot([mark.x], [mark.y], mark.shape, color=color, markersize=size, markeredgewidth=0)
         self.add(drawn, mark.label, mark.note or mark.label)
 
     def add(self, drawn: Any, label: str, note: str) -> None:
@@ -284,6 +302,12 @@ class _Drawing:
                 handlelength=2.4,
             )
         return self.plot
+
+
+def _labeled(mark: Mark) -> Point:
+    spans = ((mark.x_low, mark.x_high), (mark.low, mark.high))
+    across, up = ((low, high) if low is not None and high is not None else None for low, high in spans)
+    return Point(one_line(mark.label, 28), mark.x, mark.y, across, up)
 
 
 def _limit(axes: Axes, x: Axis, y: Axis) -> None:

@@ -10,15 +10,21 @@
     return value.toFixed(unit ? 2 : 3).replace("-", "−");
   };
 
-  // The table: sort, search, show and hide.
-  const board = one("#board"), body = one("#competitors"), status = one("#status");
-  const rows = () => all("tr", body);
+  // The state of the page is the address: #results-fidelity&dataset=...&q=... opens the same view again.
+  const DEFAULTS = { view: "results", dataset: "", protocol: "", q: "", sort: "", columns: "", show: "" };
+  const tables = all("table.board"), tabs = all('[role="tab"]'), status = one("#status");
+  const views = tables.map((table) => table.dataset.view);
+  const state = { ...DEFAULTS, view: views[0] };
+  const panel = (view) => document.getElementById(`panel-${view}`);
+  const tableOf = (view) => one(`table.board[data-view="${view}"]`);
+  const rows = (table) => all(".competitors tr", table);
   const cell = (row, column) => one(`td[data-column="${column}"]`, row);
-  const announce = () => {
-    const shown = rows().filter((row) => !row.hidden).length;
-    status.textContent = shown === rows().length ? "" : `${shown} of ${rows().length} models`;
-  };
-  const sortBy = (column, reverse) => {
+  const boxes = all("#columns input"), shows = all("[data-show]");
+  const initially = new Map([...boxes, ...shows].map((box) => [box, box.checked]));
+  const changed = (those, name) => those.filter((box) => box.checked !== initially.get(box)).map((box) => box.dataset[name]).join(",");
+
+  const sortBy = (table, column, reverse) => {
+    const body = one(".competitors", table);
     const better = column === "name" ? false : data.columns[column].better;
     const sign = (better === false ? 1 : -1) * (reverse ? -1 : 1);
     const value = (row) => {
@@ -26,59 +32,146 @@
       return found && found.dataset.value !== undefined ? Number(found.dataset.value) : null;
     };
     const name = (row) => one(".who a", row).textContent;
-    const order = rows().map((row, place) => ({ row, place, value: column === "name" ? null : value(row) }));
+    const order = rows(table).map((row, place) => ({ row, place, value: column === "name" ? null : value(row) }));
     order.sort((a, b) => {
       if (column === "name") return (reverse ? -1 : 1) * name(a.row).localeCompare(name(b.row), "en");
       if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.place - b.place;
       return sign * (a.value - b.value) || a.place - b.place;
     });
     order.forEach((entry) => body.append(entry.row));
-    all("thead th[aria-sort]", board).forEach((head) => head.setAttribute("aria-sort", "none"));
+    all("thead th[aria-sort]", table).forEach((head) => head.setAttribute("aria-sort", "none"));
     const ascending = column === "name" ? !reverse : sign > 0;
-    one(`thead th[data-column="${column}"]`, board).setAttribute("aria-sort", ascending ? "ascending" : "descending");
+    one(`thead th[data-column="${column}"]`, table).setAttribute("aria-sort", ascending ? "ascending" : "descending");
   };
-  all(".sort", board).forEach((button) => {
-    let reverse = true;
+  const sortOf = (table) => {
+    const head = one('thead th[aria-sort="ascending"], thead th[aria-sort="descending"]', table);
+    if (!head) return "";
+    const column = head.dataset.column, ascending = head.getAttribute("aria-sort") === "ascending";
+    const first = column === "name" || data.columns[column].better === false;
+    return ascending === first ? column : `${column}.reversed`;
+  };
+
+  const wanted = (group) => {
+    const about = data.groups[Number(group)];
+    return (!state.dataset || about.dataset === state.dataset) && (!state.protocol || about.protocol === state.protocol);
+  };
+  const filter = () => {
+    const words = state.q.toLowerCase().split(/\s+/).filter(Boolean);
+    const chosen = new Map(boxes.map((box) => [box.dataset.column, box.checked]));
+    tables.forEach((table) => {
+      all("tbody tr[data-row]", table).forEach((row) => {
+        const text = one(".who", row).textContent.toLowerCase();
+        row.hidden = !words.every((word) => text.includes(word));
+      });
+      const divider = one(".references .divider", table);
+      if (divider) divider.hidden = !all(".references tr[data-row]", table).some((row) => !row.hidden);
+      const off = new Map(all("thead th[data-group][data-column]", table).map((head) => {
+        const column = head.dataset.column;
+        return [column, !wanted(head.dataset.group) || (table.dataset.overview === undefined && !chosen.get(column))];
+      }));
+      all("[data-column]", table).forEach((one) => one.classList.toggle("off", off.get(one.dataset.column) === true));
+      all("thead .group", table).forEach((head) => {
+        const shown = all(`thead th[data-column][data-group="${head.dataset.group}"]:not(.off)`, table).length;
+        head.hidden = shown === 0;
+        head.colSpan = Math.max(shown, 1);
+      });
+      shows.forEach((box) => {
+        const references = one(".references", table);
+        if (box.dataset.show !== "references") table.classList.toggle(box.dataset.show, box.checked);
+        else if (references) references.hidden = !box.checked;
+      });
+      const any = all("thead .group", table).some((head) => !head.hidden);
+      one(".nothing", panel(table.dataset.view)).hidden = any;
+      table.parentNode.hidden = !any;
+    });
+    all("[data-groups]").forEach((part) => { part.hidden = !part.dataset.groups.split(" ").some(wanted); });
+    const overview = tableOf(state.view).dataset.overview !== undefined;
+    one("#columns").hidden = overview;
+    all("#columns [data-groups]").forEach((part) => {
+      if (!one(`thead .group[data-group="${part.dataset.groups}"]`, tableOf(state.view))) part.hidden = true;
+    });
+    const here = rows(tableOf(state.view)), shown = here.filter((row) => !row.hidden).length;
+    status.textContent = shown === here.length ? "" : `${shown} of ${here.length} models`;
+  };
+  const select = (view) => {
+    state.view = views.includes(view) ? view : views[0];
+    if (!tabs.length) return;
+    tabs.forEach((tab) => {
+      const chosen = tab.id === `tab-${state.view}`;
+      tab.setAttribute("aria-selected", String(chosen));
+      tab.tabIndex = chosen ? 0 : -1;
+    });
+    views.forEach((other) => { panel(other).hidden = other !== state.view; });
+  };
+  const address = () => {
+    state.sort = sortOf(tableOf(state.view));
+    state.columns = changed(boxes, "column");
+    state.show = changed(shows, "show");
+    const rest = Object.keys(DEFAULTS).filter((name) => name !== "view" && state[name]);
+    return `#${state.view}${rest.map((name) => `&${name}=${encodeURIComponent(state[name])}`).join("")}`;
+  };
+  const changedByReader = () => { filter(); history.replaceState(null, "", address()); };
+  // Return whether the address is that of a view; it is untrusted, so unknown values are ignored.
+  const follow = () => {
+    const [view, ...rest] = location.hash.slice(1).split("&");
+    if (!views.includes(view) && view !== "results") return false;
+    const given = { ...DEFAULTS };
+    for (const part of rest) {
+      const [name, value = ""] = part.split("=");
+      try { if (name in DEFAULTS) given[name] = decodeURIComponent(value); } catch { /* not an address of ours */ }
+    }
+    const selects = { dataset: one("#dataset"), protocol: one("#protocol") };
+    for (const [name, field] of Object.entries(selects)) {
+      const known = field && [...field.options].some((option) => option.value === given[name]);
+      state[name] = known ? given[name] : "";
+      if (field) field.value = state[name];
+    }
+    state.q = one("#search").value = given.q;
+    const set = (those, name, listed) => those.forEach((box) => { box.checked = initially.get(box) !== listed.split(",").includes(box.dataset[name]); });
+    set(boxes, "column", given.columns);
+    set(shows, "show", given.show);
+    select(view);
+    const [column, reversed] = given.sort.split(".");
+    if (one(`thead th[data-column="${CSS.escape(column)}"]`, tableOf(state.view))) sortBy(tableOf(state.view), column, reversed === "reversed");
+    filter();
+    return true;
+  };
+
+  tables.forEach((table) => all(".sort", table).forEach((button) => {
     button.addEventListener("click", () => {
-      const head = button.closest("th");
-      reverse = head.getAttribute("aria-sort") === "none" ? false : !reverse;
-      sortBy(head.dataset.column, reverse);
+      const column = button.closest("th").dataset.column;
+      sortBy(table, column, sortOf(table) === column);
+      changedByReader();
     });
+  }));
+  one("#search").addEventListener("input", (event) => { state.q = event.target.value; changedByReader(); });
+  ["dataset", "protocol"].forEach((name) => {
+    const field = one(`#${name}`);
+    if (field) field.addEventListener("change", () => { state[name] = field.value; changedByReader(); });
   });
-  one("#search").addEventListener("input", (event) => {
-    const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-    all("tbody tr[data-row]", board).forEach((row) => {
-      const text = one(".who", row).textContent.toLowerCase();
-      row.hidden = !words.every((word) => text.includes(word));
+  [...boxes, ...shows].forEach((box) => box.addEventListener("change", changedByReader));
+  if (tabs.length) {
+    const list = one('[role="tablist"]');
+    list.hidden = false;
+    one("#results").classList.add("tabbed");
+    views.forEach((view) => {
+      panel(view).setAttribute("role", "tabpanel");
+      panel(view).setAttribute("aria-labelledby", `tab-${view}`);
     });
-    const divider = one("#references .divider");
-    if (divider) divider.hidden = !all("#references tr[data-row]").some((row) => !row.hidden);
-    announce();
-  });
-  all("[data-show]").forEach((box) => {
-    const apply = () => {
-      if (box.dataset.show === "references") { const references = one("#references"); if (references) references.hidden = !box.checked; }
-      else board.classList.toggle(box.dataset.show, box.checked);
-    };
-    box.addEventListener("change", apply);
-    apply();
-  });
-  const spread = () => {
-    all("thead .group", board).forEach((head) => {
-      const columns = all(`thead th[data-column][data-group="${head.dataset.group}"]`, board);
-      const shown = columns.filter((column) => !column.classList.contains("off")).length;
-      head.hidden = shown === 0;
-      head.colSpan = Math.max(shown, 1);
+    const viewOf = (tab) => tab.id.slice("tab-".length);
+    tabs.forEach((tab) => tab.addEventListener("click", () => { select(viewOf(tab)); changedByReader(); }));
+    list.addEventListener("keydown", (event) => {
+      const at = tabs.indexOf(document.activeElement), last = tabs.length - 1;
+      const to = { ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at === 0 ? last : at - 1, Home: 0, End: last }[event.key];
+      if (at < 0 || to === undefined) return;
+      event.preventDefault();
+      tabs[to].focus();
+      tabs[to].click();
     });
-  };
-  all("#columns input").forEach((box) => {
-    const apply = () => {
-      all(`[data-column="${box.dataset.column}"]`, board).forEach((one) => one.classList.toggle("off", !box.checked));
-      spread();
-    };
-    box.addEventListener("change", apply);
-    apply();
-  });
+  }
+  select(views[0]);
+  filter();
+
   // The panel of columns stays inside the window, wherever its button is.
   const menuIn = () => {
     const panel = one("#columns .panel"), margin = 8;
@@ -103,28 +196,32 @@
     return /[",\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   };
   const csv = () => {
-    const heads = all("thead th[data-column]", board).filter((head) => head.dataset.column !== "name" && !head.classList.contains("off"));
-    const group = (head) => one(`thead .group[data-group="${head.dataset.group}"] a`, board).textContent;
+    const table = tableOf(state.view);
+    const heads = all("thead th[data-column][data-group]", table).filter((head) => !head.classList.contains("off"));
+    const group = (head) => one(`thead .group[data-group="${head.dataset.group}"] a`, table).textContent;
     const lines = [["model", "role", ...heads.map((head) => `${group(head)}: ${data.columns[head.dataset.column].title}`)]];
-    all("tbody tr[data-row]", board).forEach((row) => {
+    all("tbody tr[data-row]", table).forEach((row) => {
       if (row.hidden || row.parentNode.hidden) return;
-      const role = row.parentNode.id === "competitors" ? "competitor" : "reference";
+      const role = row.parentNode.classList.contains("competitors") ? "competitor" : "reference";
       lines.push([data.rows[row.dataset.row], role, ...heads.map((head) => cell(row, head.dataset.column).dataset.value ?? "")]);
     });
     return lines.map((line) => line.map(csvCell).join(",")).join("\r\n") + "\r\n";
   };
   one("#csv").addEventListener("click", () => {
-    const address = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+    const blob = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
     const link = document.createElement("a");
-    link.href = address;
+    link.href = blob;
     link.download = "board.csv";
     link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
+    setTimeout(() => URL.revokeObjectURL(blob), 1000);
   });
 
-  // A link to a model or protocol opens its card.
+  // A link to a model or protocol opens its card; a link to a view shows it.
   const openTarget = () => {
-    const target = location.hash.length > 1 && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (follow()) return;
+    let name = "";
+    try { name = decodeURIComponent(location.hash.slice(1)); } catch { return; }
+    const target = name && document.getElementById(name);
     if (target && target.matches("details")) { target.open = true; target.scrollIntoView(); one("summary", target).focus({ preventScroll: true }); }
   };
   addEventListener("hashchange", openTarget);

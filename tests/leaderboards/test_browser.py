@@ -39,7 +39,9 @@ class Reader:
         self.address = path.as_uri()
 
     def names(self) -> list[str]:
-        return [name.strip() for name in self.page.locator("#competitors tr:visible .who a").all_inner_texts()]
+        return [
+            name.strip() for name in self.page.locator(".view:visible .competitors tr:visible .who a").all_inner_texts()
+        ]
 
     def foreign(self) -> list[str]:
         return [url for url in self.requests if not url.startswith((self.address, "data:", "blob:"))]
@@ -60,7 +62,7 @@ def test_a_reader_sorts_searches_and_looks_at_thumbnails(board: Path, browser: A
 
     page.fill("#search", "yellow")
     assert reader.names() == ["lab/yellow"] and "1 of 3" in page.inner_text("#status")
-    assert not page.locator("#references .divider").is_visible()
+    assert not page.locator(".references .divider").is_visible()
     page.fill("#search", "")
 
     hidden = page.locator("#columns input:not(:checked)").first
@@ -108,7 +110,7 @@ def test_a_reader_sorts_searches_and_looks_at_thumbnails(board: Path, browser: A
     page.keyboard.press("Escape")
     assert not viewer.is_visible()
 
-    page.locator("#competitors .who a").first.click()
+    page.locator(".competitors .who a").first.click()
     page.locator("#models details[open]").first.wait_for()  # opened by the change of address, a moment later
     assert page.locator("#models details[open]").count() == 1
     assert reader.troubles == [] and reader.foreign() == []
