@@ -14,7 +14,7 @@ from colorbench.data import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import Prediction, predict_images
 from colorbench.evaluation.devices_and_processes import device_of
-from colorbench.evaluation.predict import colorize_image
+from colorbench.evaluation.full_size_colorization import Upsampling, colorize_image
 from colorbench.models import model_loading
 
 
@@ -101,6 +101,7 @@ def colorize(
     temperature: float | None = None,
     seed: int = 0,
     device: str = "auto",
+    upsample: Upsampling = "bilateral",
 ) -> Image.Image:
     """Colorize one image at its full size.
 
@@ -113,6 +114,7 @@ def colorize(
         temperature: temperature of the annealed mean.
         seed: seed of stochastic models.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses a GPU if available.
+        upsample: how colors are enlarged: ``bilateral``, along the edges of the image, or ``bilinear``.
 
     Returns:
         The colorized image, (H, W) RGB, upright.
@@ -125,4 +127,4 @@ def colorize(
     name, rgb = as_pixels(image)
     loaded = model_loading.load_model(model, decode, temperature)
     with loaded.at_work(position):
-        return Image.fromarray(colorize_image(loaded, rgb, id=name, seed=seed, device=position))
+        return Image.fromarray(colorize_image(loaded, rgb, id=name, seed=seed, device=position, upsample=upsample))

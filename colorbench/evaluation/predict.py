@@ -6,13 +6,9 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.nn.functional import interpolate
 
-from colorbench.color import lab_to_rgb8, rgb_to_lab
 from colorbench.data import Dataset, GrayPolicy, get_preprocessing, load_batches
 from colorbench.data.batch_loader import decoding_threads
 from colorbench.errors import RunError
@@ -245,48 +241,6 @@ def predict_images(
             with numerics(threads):  # not around the loop, since the caller's code runs between batches
                 prediction = colorize(model, truth, batch.sizes, seed, chosen.name, precise)
             yield prediction
-
-
-DEFAULT_SIDE = 256
-"""Input size of a model without a working size, as in the preprocessing ``squash256``."""
-
-
-@torch.inference_mode()
-def colorize_image(
-    model: LoadedModel, rgb: np.ndarray, *, id: str, seed: int = 0, device: torch.device | str = "cpu"
-) -> np.ndarray:
-    """Colorize one image at full size: colors from a small copy, lightness of the image (as in the paper's demo).
-
-    The copy is squashed to the model's working size, or 256x256; the predicted ab is resized back bilinearly. Colors
-    outside sRGB are clipped, so that the lightness of saturated pixels may change a little.
-
-    Args:
-        model: any model, its weights on ``device``.
-        rgb: (H, W, 3) uint8 sRGB, upright. Only its lightness is used.
-        id: determines the seed, and names the image in errors.
-        seed: seed of the run.
-        device: where the model runs; the large image stays on the CPU.
-
-    Returns:
-        (H, W, 3) uint8 sRGB.
-
-    Raises:
-        RunError: if the model fails, or returns a wrong shape, NaN or infinity.
-    """
-    height, width = rgb.shape[:2]
-    side = model.card.working_size or DEFAULT_SIDE
-    small = np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling.BICUBIC))
-    prediction = colorize(model, GroundTruth((id,), planes(small).to(device)), ((height, width),), seed)
-    ab = prediction.ab_float.float().cpu()  # (1, 2, side, side)
-    ab = interpolate(ab, size=(height, width), mode="bilinear", align_corners=False)  # (1, 2, H, W)
-    lightness = rgb_to_lab(planes(rgb))[:, :1]  # (1, 1, H, W)
-    colored = lab_to_rgb8(torch.cat([lightness, ab], dim=1))  # (1, 3, H, W)
-    return np.ascontiguousarray(colored[0].permute(1, 2, 0).numpy())
-
-
-def planes(rgb: np.ndarray) -> Tensor:
-    """Convert (H, W, 3) uint8 to (1, 3, H, W) uint8."""
-    return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]
 
 
 def seed_of(run_seed: int, content: str) -> int:

@@ -72,7 +72,7 @@ def test_colors_are_stretched_bilinearly_from_the_models_working_size(models: Pa
     """On mid gray, where every color of the ramp is in gamut, ab must be the ramp at the pixels' centers."""
     source, output = tmp_path / "gray.png", tmp_path / "out"
     Image.new("RGB", (640, 200), (119, 119, 119)).save(source)
-    assert colorize(source, "-m", f"{models}:Ramp", "-o", output).exit_code == 0
+    assert colorize(source, "-m", f"{models}:Ramp", "-o", output, "--upsample", "bilinear").exit_code == 0
     a = lab_of(output / "gray.png")[..., 1]
     centers = (np.arange(640) + 0.5) / 10 - 0.5
     expected = np.interp(centers, np.arange(64), np.linspace(-31.5, 31.5, 64))
@@ -106,7 +106,8 @@ def test_images_that_are_there_are_kept(images: Path, tmp_path: Path) -> None:
     done = colorize(images / "coffee.jpg", images / "astronaut.png", "-m", "zoo/gray", "-o", tmp_path)
     assert (done.exit_code, kept.read_text()) == (2, "candidate")
     assert done.stderr == (
-        f"error: images that already exist: 1 ({kept}). Give another --output, or --overwrite to replace them\n"
+        f"error: images that already exist, from other settings or images: 1 ({kept}). "
+        "Give another --output, or --overwrite to replace them\n"
     )
     assert not (tmp_path / "coffee.png").exists()
     assert colorize(images / "astronaut.png", "-m", "zoo/gray", "-o", tmp_path, "--overwrite").exit_code == 0
