@@ -35,7 +35,7 @@ NEAR = 0.2
 
 
 def protocol_of(record: Record) -> ImageProtocol | Any | None:
-    """Return the installed protocol that a record names; None if it is not installed in this version."""
+    """Return the installed protocol that a record of a board names; None if it is not installed."""
     try:
         protocol = get_protocol(record.protocol.name)
     except Exception:  # the name is untrusted: loading it can raise anything

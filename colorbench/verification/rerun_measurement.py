@@ -182,7 +182,7 @@ def _asked(
 
 
 def same_prediction(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], position: int) -> bool:
-    """Return whether two predictions of a model agree on one image."""
+    """Return whether two predictions that a rerun measured agree on one image."""
     if one.keys() != other.keys():
         return False
     with np.errstate(invalid="ignore"):

@@ -73,7 +73,7 @@ def validation_part(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def moments(matrix: FeatureMatrix) -> tuple[np.ndarray, np.ndarray]:
-    """Compute mean and standard deviation (dims,) float64 of (n, dims), in two passes.
+    """Compute, for standardizing features, mean and standard deviation (dims,) float64 of (n, dims), in two passes.
 
     A constant feature has deviation 0.
     """

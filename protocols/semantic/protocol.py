@@ -165,7 +165,7 @@ class SemanticScorer:
 
 
 def gray_images(truth: GroundTruth) -> Tensor:
-    """Return the lightness of the images with ab = 0 as sRGB, (N, 3, H, W) uint8."""
+    """Return the gray versions that ``semantic`` shows to a classifier, (N, 3, H, W) uint8."""
     return truth.shared(
         "gray_rgb8", lambda: lab_to_rgb8(torch.cat([truth.lightness, torch.zeros_like(truth.ab)], dim=1))
     )

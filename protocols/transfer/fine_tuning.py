@@ -64,7 +64,7 @@ class Plan:
 
 
 def load(dataset: Dataset, preprocessing_name: str, settings: ExecutionConfig, progress: ThroughputMeter) -> Images:
-    """Load all images of a dataset through a preprocessing.
+    """Load all images of a dataset for fine-tuning.
 
     Raises:
         UserError: for a preprocessing of mixed sizes.
@@ -169,7 +169,7 @@ def tune(
 
 
 def mirror(batch: Tensor, mirrored: np.ndarray) -> Tensor:
-    """Mirror the images of (N, ..., W) that (N,) selects."""
+    """Mirror, for fine-tuning, the images of (N, ..., W) that (N,) selects."""
     chosen = torch.from_numpy(mirrored).to(batch.device).view(-1, *[1] * (batch.dim() - 1))
     return torch.where(chosen, batch.flip(-1), batch)
 

@@ -87,7 +87,7 @@ def _scaled(sums: Any, factor: Any, out: Any) -> None:
 
 @compiled
 def gaussian_ssim(a: Any, b: Any, taps: Any, c1: float, c2: float) -> Any:
-    """Return the mean SSIM of the windows of one channel, Gaussian of 11 x 11, in float64.
+    """Compute the mean SSIM in compiled windows of one channel, Gaussian of 11 x 11, in float64.
 
     Args:
         a: (H, W) uint8.
@@ -113,7 +113,7 @@ def gaussian_ssim(a: Any, b: Any, taps: Any, c1: float, c2: float) -> Any:
 
 @compiled
 def uniform_ssim(a: Any, b: Any, c1: float, c2: float) -> Any:
-    """Return the mean SSIM of the windows of one channel, 7 x 7 equal weights, sample covariance, in float64.
+    """Compute the mean SSIM in compiled windows of one channel, 7 x 7 equal weights, sample covariance, in float64.
 
     Args:
         a: (H, W) uint8.
