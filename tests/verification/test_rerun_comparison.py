@@ -267,7 +267,7 @@ TRY = """
 import ctypes, json, os, sys
 folder = os.getcwd()
 sys.path.insert(0, GUARD)
-import file_access
+import permanent_file_blocking as file_access
 early = os.open("/", os.O_RDONLY)
 guard = file_access.keep_away(ROOTS, map(tuple, INODES))
 LOCK and guard.lock()
@@ -337,7 +337,7 @@ def test_everything_else_stays_readable(images, tmp_path) -> None:
     program = f"""
         import sys
         sys.path.insert(0, {str(Path(permanent_file_blocking.__file__).parent)!r})
-        import file_access
+        import permanent_file_blocking as file_access
         guard = file_access.keep_away({positions["roots"]!r}, map(tuple, {positions["inodes"]!r}))
         guard.lock()
         import json, sqlite3, decimal
