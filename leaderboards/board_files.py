@@ -9,10 +9,12 @@ from pathlib import Path
 from colorbench.reporting import write_figures
 from colorbench.storage import write_atomic
 from colorbench.verification import read_verification, verify
+from leaderboards.anonymity import anonymous
 from leaderboards.board_building import build
 from leaderboards.board_page import page
 from leaderboards.board_plots import group_plots
-from leaderboards.gallery import galleries
+from leaderboards.board_schema import Board
+from leaderboards.gallery import Gallery, galleries
 from leaderboards.record_collection import collect
 from leaderboards.saved_images import Size
 from leaderboards.table_export import board_csv, board_json, board_latex, board_markdown
@@ -39,7 +41,8 @@ def build_files(
     *,
     title: str = "Colorization leaderboard",
     gallery_size: Size = "small",
-    embed_images: bool = False,
+    public: bool = False,
+    anonymize: bool = False,
     verify_all: bool = False,
     verifications: Sequence[Path] = (),
     figures: Path | None = None,
@@ -51,7 +54,8 @@ def build_files(
         output: path of the page; the tables are written beside it with the same stem.
         title: heading of the page.
         gallery_size: size of the gallery images.
-        embed_images: also embed images whose redistribution rights are unknown or not given.
+        public: leave out images whose redistribution rights are unknown or not given.
+        anonymize: leave out paths, commands and names of users and hosts; see ``anonymity``.
         verify_all: verify every record.
         verifications: files of ``colorbench verify --output``.
         figures: folder for plots for a paper.
@@ -61,8 +65,13 @@ def build_files(
     """
     known = [read_verification(path) for path in verifications]
     collection = collect(positions, verifications=known, verify=verify if verify_all else None)
-    board, entries = build(collection, title=title)
-    thumbnails = galleries(board, entries, size=gallery_size, embed_all=embed_images)
+    anonymizer = None
+    if anonymize:
+        collection, anonymizer = anonymous(collection)
+    board, entries = build(collection, title=anonymizer.text(title) if anonymizer else title)
+    thumbnails = galleries(board, entries, size=gallery_size, embed_all=not public)
+    if anonymizer:
+        thumbnails = [anonymizer.gallery(one) for one in thumbnails]
     drawn = group_plots(board, entries)
     overview = tradeoffs(board)
     text = board_json(board)
@@ -93,4 +102,11 @@ def build_files(
     warnings = [f"! excluded: {one.where}: {one.reason}" for one in collection.excluded]
     warnings += [f"! not finished: {one.where}" for one in collection.unfinished]
     warnings += dict.fromkeys(f"! {one.dataset}: {one.note}" for one in thumbnails if one.note)
+    if unclear := [one.dataset for one in thumbnails if one.embedded and not _redistributable(board, one)]:
+        shown = ", ".join(dict.fromkeys(unclear))
+        warnings.append(f"! thumbnails of {shown}: rights unknown; use --public for a page that you pass on")
     return Made(tuple(contents), text, message, tuple(warnings), len(collection.excluded))
+
+
+def _redistributable(board: Board, gallery: Gallery) -> bool:
+    return all(board.groups[number].redistributable for number in gallery.groups)

@@ -78,6 +78,8 @@ def page(
         colors={row.id: board_plots.color_of(board, row) for row in board.rows},
         plots=drawn,
         overview=overview,
+        verified=any(badge.tone == "good" for row in board.rows for badge in row.badges),
+        small_n=sum(any(cells[column.id].warning for cells in board.cells.values()) for column in board.columns),
         tables=tables(board),
         datasets={_images(group): f"{group.dataset}, n = {count(group.n)}" for group in board.groups},
         protocol_names=sorted({group.protocol for group in board.groups}),

@@ -47,10 +47,16 @@ def build(
             "--gallery-size", metavar="small|large", help="160 pixels, or 320 if full predictions were saved."
         ),
     ] = "small",
-    embed_images: Annotated[
+    public: Annotated[
         bool,
         typer.Option(
-            "--embed-images", help="Show thumbnails even if the redistribution rights of the dataset are unknown."
+            "--public", help="For passing on: leave out thumbnails of datasets whose redistribution rights are unknown."
+        ),
+    ] = False,
+    anonymous: Annotated[
+        bool,
+        typer.Option(
+            "--anonymous", help="For double-blind review: leave out paths, commands, and names of users and hosts."
         ),
     ] = False,
     verify: Annotated[
@@ -88,7 +94,8 @@ def build(
         output,
         title=title,
         gallery_size="large" if gallery_size == "large" else "small",
-        embed_images=embed_images,
+        public=public,
+        anonymize=anonymous,
         verify_all=verify,
         verifications=verification or [],
         figures=figures,

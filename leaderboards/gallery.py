@@ -158,7 +158,7 @@ class _Set:
         if not allowed:
             note = (
                 "Thumbnails are off: redistribution rights of these images are unknown or not given. Ids and scores "
-                "only. Add --embed-images if you hold the rights."
+                "only. Without --public they are shown."
             )
         elif not pictured:
             note = "These records were made without images (--save none). Ids and scores only."

@@ -66,7 +66,7 @@ class LiveBoard:
             output = Path(scratch) / "board.html"
             try:
                 # The user's own images may be shown on their own machine.
-                build_files(self.folders, output, title=self.title, embed_images=True)
+                build_files(self.folders, output, title=self.title)
             except UserError as error:
                 text = f"<h1>{html.escape(self.title)}</h1><p>No results yet: {html.escape(str(error))}</p>"
                 return f'<!doctype html><html lang="en"><meta charset="utf-8">{text}{SCRIPT}</html>'.encode()

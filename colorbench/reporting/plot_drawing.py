@@ -8,6 +8,7 @@ use it.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -237,7 +238,7 @@ class _Drawing:
         for spine in axes.spines.values():
             spine.set_visible(False)
         axes.set_xlabel(one_line(x.label, 70), fontsize=SMALL, color=ink)
-        axes.set_ylabel(one_line(y.label, 50), fontsize=SMALL, color=ink)
+        axes.set_ylabel("\n".join(textwrap.wrap(one_line(y.label, 76), 38)), fontsize=SMALL, color=ink)
         if not x.log:
             axes.locator_params(axis="x", nbins=6)
         else:
@@ -261,13 +262,16 @@ class _Drawing:
 
     def mark(self, axes: Axes, mark: Mark, *, vertical: bool) -> None:
         color = COLORS[mark.color][0]
+        # Intervals along both axes cross those of other points: thinner, so that the points stay visible.
+        both = mark.x_low is not None and mark.x_high is not None
+        pen: dict[str, Any] = {"color": color, "linewidth": 1.2 if both else 2, "solid_capstyle": "butt"}
         if mark.low is not None and mark.high is not None:
             ends = ([mark.x, mark.x], [mark.low, mark.high]) if vertical else ([mark.low, mark.high], [mark.y, mark.y])
-            axes.plot(*ends, color=color, linewidth=2, solid_capstyle="butt")
+            axes.plot(*ends, **pen)
         if mark.x_low is not None and mark.x_high is not None:
-            axes.plot([mark.x_low, mark.x_high], [mark.y, mark.y], color=color, linewidth=2, solid_capstyle="butt")
-        size = 6 if mark.shape == "o" else 7.5
-        (drawn,) = axes.plot([mark.x], [mark.y], mark.shape, color=color, markersize=size, markeredgewidth=0)
+            axes.plot([mark.x_low, mark.x_high], [mark.y, mark.y], **pen)
+        point: dict[str, Any] = {"markersize": 6 if mark.shape == "o" else 7.5, "markeredgewidth": 0, "clip_on": False}
+        (drawn,) = axes.plot([mark.x], [mark.y], mark.shape, color=color, **point)
         self.add(drawn, mark.label, mark.note or mark.label)
 
     def add(self, drawn: Any, label: str, note: str) -> None:

@@ -267,3 +267,14 @@ def test_eight_models_by_four_protocols_fit(page_path: Path, browser: Any, width
     found = axe.Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
     opened.context.close()
+
+
+def test_small_samples_are_warned_of_once_and_exact_values_are_not_doubted(source: Path, tmp_path: Path) -> None:
+    build_files([source], tmp_path / "board.html")
+    text = (tmp_path / "board.html").read_text(encoding="utf-8")
+    assert text.count("The effective sample size is small for") == 1
+    truth = text.split('<tbody class="references">')[1].split("zoo/ground-truth</a>")[1].split("</tr>")[0]
+    assert "[100.00, 100.00]" in truth and 'class="warning"' not in truth
+    # None was verified: said once, not at every model of the table.
+    assert ">not verified<" not in text.split("<tbody")[1].split("</tbody>")[0]
+    assert text.count("No record was verified for this page") == 1

@@ -1,0 +1,139 @@
+"""Leave out who made the records and where: for boards under double-blind review.
+
+Paths are cut to their last part, in every text of every record. Names of users are read from these paths and from this
+machine, and replaced wherever they occur. Commands, commits and platforms are dropped.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any
+
+from colorbench.results import Record
+from leaderboards.collected_records import Collection, Entry
+from leaderboards.gallery import Gallery
+
+HIDDEN = "anonymous"
+SHORTEST = 3
+"""Shorter names of users and hosts would occur in other words."""
+COMMON = frozenset(
+    ["root", "user", "users", "home", "runner", "ubuntu", "admin", "localhost", "shared", "public", "data", "main"]
+)
+"""Names that tell nothing about a person."""
+_PART = r"[^\s/\\:;,'\"<>|()\[\]]+"
+_PATH = re.compile(
+    rf"(?<![\w.~/\\-])(?:file://)?(?:~|\.\.?|[A-Za-z]:)?[/\\]+(?:{_PART}[/\\]+)*{_PART}[/\\]*"
+    rf"|(?<![\w.~/\\-])~{_PART}(?:[/\\]+{_PART})*"
+)
+_WEB = re.compile(r"https?://[^\s\"'<>]+")
+_HOME = re.compile(rf"(?:/home|/Users|/users|[A-Za-z]:[/\\]Users|/scratch|/work|/data)[/\\]+({_PART})|~({_PART})")
+_AT = re.compile(r"(?<![\w.@/])[\w.+-]+@[\w-]+(?:\.[\w-]+)*(?![\w@])")
+
+
+class Anonymizer:
+    """Replaces what names a person or a machine in text."""
+
+    def __init__(self, texts: Iterable[str], protocols: Iterable[str] = ()) -> None:
+        self._protocols = frozenset(protocols)
+        names = {_user(), *socket.gethostname().split(".")[:1]}
+        for text in texts:
+            # Without web addresses, whose parts are no folders of anybody.
+            for found in _HOME.finditer(_WEB.sub(" ", text)):
+                names.add(found[1] or found[2])
+            for user, _, host in (found[0].partition("@") for found in _AT.finditer(text)):
+                names |= set() if user in self._protocols else {host.partition(".")[0]}
+        known = sorted((n for n in names if len(n) >= SHORTEST and n.lower() not in COMMON), key=lambda n: (-len(n), n))
+        words = "|".join(map(re.escape, known))
+        self._names = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])(?:\.[\w-]+)*", re.IGNORECASE) if known else None
+
+    def text(self, text: str) -> str:
+        """Return the text without paths, names of users, hosts and addresses of mail."""
+        # Web addresses are no paths: they are put back afterwards.
+        kept = _WEB.findall(text)
+        shown = _WEB.sub("\0", text.replace("\0", " "))
+        shown = _PATH.sub(lambda found: _last(found[0]), shown)
+        shown = _AT.sub(self._at, shown)
+        shown = "".join(part for pair in zip_longest(shown.split("\0"), kept, fillvalue="") for part in pair)
+        return self._names.sub(HIDDEN, shown) if self._names else shown
+
+    def _at(self, found: re.Match[str]) -> str:
+        """Return ``auc@cic2016``, a preset, as it is, and nothing of a user at a host."""
+        return found[0] if found[0].partition("@")[0] in self._protocols else HIDDEN
+
+    def value(self, value: Any) -> Any:
+        """Return nested data with every text replaced, names of fields that are free text included."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(name): self.value(item) for name, item in value.items()}
+        return [self.value(item) for item in value] if isinstance(value, list | tuple) else value
+
+    def record(self, record: Record) -> Record:
+        """Return a record without command, commit and platform, and with every text replaced."""
+        plain = self.value(record.model_dump(mode="json"))
+        plain["provenance"] |= {"command": [], "git_commit": None, "git_dirty": None, "platform": ""}
+        return Record.model_validate(plain)
+
+    def entry(self, entry: Entry) -> Entry:
+        """Return an entry whose record, ids of images and verification name nobody."""
+        record, check = self.record(entry.record), entry.verification
+        if check is not None:
+            checks = [one.model_copy(update={"detail": self.text(one.detail)}) for one in check.checks]
+            check = check.model_copy(update={"checks": checks})
+        differences = tuple(one.model_copy(update={"minus": self.text(one.minus)}) for one in entry.differences)
+        run = replace(entry.run, record=record)
+        return replace(entry, record=record, run=run, verification=check, differences=differences)
+
+    def gallery(self, gallery: Gallery) -> Gallery:
+        """Return a gallery whose ids and credits name nobody."""
+        images = tuple(replace(image, id=self.text(image.id)) for image in gallery.images)
+        note = None if gallery.note is None else self.text(gallery.note)
+        return replace(gallery, images=images, note=note, credit=self.text(gallery.credit))
+
+
+def anonymous(collection: Collection) -> tuple[Collection, Anonymizer]:
+    """Return a collection that names nobody, and what replaces further texts in the same way."""
+    texts = [text for entry in collection.entries for text in _texts(entry.record.model_dump(mode="json"))]
+    texts += [text for entry in collection.entries for text in entry.run.rows["id"]]
+    texts += [one.reason for one in collection.excluded]
+    names = Anonymizer(texts, {entry.record.protocol.name for entry in collection.entries})
+    unfinished = [
+        replace(one, where=names.text(one.where), model=names.text(one.model), dataset=names.text(one.dataset))
+        for one in collection.unfinished
+    ]
+    excluded = [
+        replace(one, where=names.text(one.where), reason=names.text(one.reason), model=names.text(one.model))
+        for one in collection.excluded
+    ]
+    entries = tuple(map(names.entry, collection.entries))
+    return Collection(entries, tuple(unfinished), tuple(excluded)), names
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield name
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+
+
+def _last(path: str) -> str:
+    """Return the last part of a path; nothing of a home itself, whose last part is a name."""
+    parts = [part for part in re.split(r"[/\\]+", path.removeprefix("file:")) if part not in ("", ".", "..", "~")]
+    return parts[-1] if parts and not re.fullmatch(r"~.*|[A-Za-z]:", parts[-1]) else "…"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a machine without an entry for this user
+        return ""
