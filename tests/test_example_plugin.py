@@ -64,7 +64,7 @@ def test_it_is_measured_like_any_other(installed: Path, tmp_path: Path) -> None:
     stated = run(
         installed, tmp_path, "run", "-m", "warm-colors/warm", "-p", "auc", "--limit", "2", "--save", "none", "--json"
     )
-    record = json.loads(stated)[0] if stated.lstrip().startswith("[") else json.loads(stated)
+    record = json.loads(stated)[0]
     assert record["model"]["name"] == "warm-colors/warm"
     assert (record["model"]["package"], record["model"]["package_version"]) == ("warm-colors", "0.1.0")
     metrics = {metric["name"]: metric["value"] for metric in record["metrics"]}

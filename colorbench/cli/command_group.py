@@ -53,6 +53,18 @@ OWN_PLUGINS = {
 }
 """Summaries of verbs by included packages, which are found through entry points like those of other packages."""
 
+MEANT = {
+    **dict.fromkeys(("evaluate", "eval", "benchmark", "bench", "test", "measure"), "run"),
+    **dict.fromkeys(("models", "protocols", "datasets", "metrics"), "list"),
+    **dict.fromkeys(("info", "describe", "card"), "show"),
+    **dict.fromkeys(("diff", "significance"), "compare"),
+    **dict.fromkeys(("board", "report", "build"), "leaderboard"),
+    **dict.fromkeys(("predict", "inference", "infer"), "colorize"),
+    **dict.fromkeys(("serve", "open", "dashboard"), "view"),
+    **dict.fromkeys(("validate", "lint"), "check"),
+}
+"""Other words for a verb -> the verb."""
+
 # Error codes of a disk that cannot be written, which the user can fix.
 DISK_TROUBLE = {
     errno.ENOSPC: "free disk space, then run the same command to resume",
@@ -108,7 +120,7 @@ class VerbGroup(TyperGroup):
                 ctx.exit()
             args = [*args[1:], "--help"]
         if args and not args[0].startswith("-") and args[0] not in names:
-            near = difflib.get_close_matches(args[0], [*names, "help"], n=1)
+            near = [MEANT[args[0]]] if args[0] in MEANT else difflib.get_close_matches(args[0], [*names, "help"], n=1)
             raise UserError(
                 f"no command {args[0]!r}",
                 hint=f"did you mean `{near[0]}`?" if near else "`colorbench --help` lists them",

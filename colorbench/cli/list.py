@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+ORDER = {role: place for place, role in enumerate(("competitor", "baseline", "reference"))}
+"""Role of a model -> its place in the list; those of a role stay in alphabetical order."""
+
 
 def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> None:
     """List models, protocols and datasets.
@@ -23,7 +26,8 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
     """
     from colorbench.plugin_descriptions import listed
 
-    found = {"models": listed("models"), "protocols": listed("protocols"), "datasets": datasets()}
+    models = sorted(listed("models"), key=lambda row: ORDER.get(str(row.get("role")), len(ORDER)))
+    found = {"models": models, "protocols": listed("protocols"), "datasets": datasets()}
     if json:
         print_result(jsonlib.dumps(found, indent=1, ensure_ascii=False))
         return

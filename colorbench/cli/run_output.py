@@ -96,7 +96,7 @@ def show_results(
             show_classifiers(closing.console, alike, score)
     if how.json:
         texts = [record.model_dump_json(indent=1) for record in asked]
-        print_result(texts[0] if len(texts) == 1 else f"[{','.join(texts)}]")
+        print_result(f"[{','.join(texts)}]")  # a list also of one, so that a script need not tell them apart
 
 
 def _of(record: Record) -> tuple[str, str]:

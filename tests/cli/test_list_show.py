@@ -45,6 +45,12 @@ def test_every_model_is_listed_with_its_role_and_tags(listed) -> None:
     assert rows["zoo/cic.small"]["default_of"] == "zoo/cic"
 
 
+def test_models_stand_before_baselines_and_these_before_references(listed) -> None:
+    order = [row["role"] for row in listed["models"]]
+    assert list(dict.fromkeys(order)) == ["competitor", "baseline", "reference"]
+    assert order == sorted(order, key=["competitor", "baseline", "reference"].index)
+
+
 def test_protocols_are_listed_with_version_and_presets(listed) -> None:
     rows = {row["name"]: row for row in listed["protocols"]}
     assert set(rows) == set(PROTOCOLS)

@@ -169,3 +169,11 @@ def test_module_and_script_are_the_same(colorbench) -> None:
     script = Path(sys.executable).parent / "colorbench"
     by_script = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, env=os.environ)
     assert by_script.stdout == colorbench("--version").stdout != ""
+
+
+@pytest.mark.parametrize("other", sorted(command_group.MEANT))
+def test_other_words_lead_to_the_verb(other: str) -> None:
+    done = CliRunner().invoke(app, [other])
+    assert done.exit_code == 2
+    assert f"Did you mean `{command_group.MEANT[other]}`?" in done.stderr
+    assert CliRunner().invoke(app, [command_group.MEANT[other], "--help"]).exit_code == 0

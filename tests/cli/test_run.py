@@ -133,14 +133,19 @@ def test_a_pattern_leaves_out_models_whose_weights_are_not_here(
     assert "HF_HUB_OFFLINE" not in os.environ, "the switch belongs to its command"
 
 
-def test_json_is_the_record_alone(finished, images: Path) -> None:
+def records_of(done: Result) -> list[Record]:
+    """The records that ``--json`` printed: always a list."""
+    return [Record.model_validate(one) for one in json.loads(done.stdout)]
+
+
+def test_json_is_the_records_alone(finished, images: Path) -> None:
     one = run("-m", "zoo/cic.untrained", "-p", "auc", "-d", images, "-o", finished[1], "--json")
-    record = Record.model_validate_json(one.stdout)
+    (record,) = records_of(one)
     assert (record.model.name, record.protocol.name) == ("zoo/cic.untrained", "auc")
     assert "auc_raw" in one.stderr
     flags = ("-p", "auc", "-p", "fidelity", "-d", images, "-o", finished[1], "--json")
     several = run("-m", "zoo/gray", "-m", "zoo/cic.untrained", *flags)
-    made = [(entry["model"]["name"], entry["protocol"]["name"]) for entry in json.loads(several.stdout)]
+    made = [(record.model.name, record.protocol.name) for record in records_of(several)]
     assert made == [(m, p) for m in ("zoo/gray", "zoo/cic.untrained") for p in ("auc", "fidelity")]
 
 
@@ -154,10 +159,10 @@ def test_without_baselines_nothing_else_is_measured(images: Path, tmp_path: Path
 
 def test_parameters_reach_the_protocol(images: Path, tmp_path: Path) -> None:
     flags = ("-d", images, "-o", tmp_path, "--no-baselines", "--json", "--param", "convention=exact")
-    record = Record.model_validate_json(run("-m", "zoo/gray", "-p", "auc", *flags).stdout)
+    (record,) = records_of(run("-m", "zoo/gray", "-p", "auc", *flags))
     assert record.protocol.parameters["convention"] == "exact"
     preset = run("-m", "zoo/gray", "-p", "auc@exact", "-d", images, "-o", tmp_path, "--no-baselines", "--json")
-    assert Record.model_validate_json(preset.stdout).protocol.identity_sha256 == record.protocol.identity_sha256
+    assert records_of(preset)[0].protocol.identity_sha256 == record.protocol.identity_sha256
 
 
 @pytest.mark.parametrize(

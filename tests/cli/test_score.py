@@ -27,7 +27,7 @@ def score(*arguments: object) -> Result:
 
 def metrics(done: Result) -> dict[str, float]:
     assert done.exit_code == 0, done.output
-    return {metric["name"]: metric["value"] for metric in json.loads(done.stdout)["metrics"]}
+    return {metric["name"]: metric["value"] for metric in json.loads(done.stdout)[0]["metrics"]}
 
 
 def duller(image: Image.Image) -> Image.Image:

@@ -87,7 +87,7 @@ os.system("echo from a child at import")
     )
     done = colorbench("run", "-m", write(loud), "-p", "auc", "--data", images, "--json", "--no-baselines")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["model"]["card"]["title"] == "x"
+    assert json.loads(done.stdout)[0]["model"]["card"]["title"] == "x"
     for message in ("at import", "at the end", "from a child", "in python", "raw", "child", "from c"):
         assert message in done.stderr
 

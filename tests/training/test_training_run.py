@@ -165,7 +165,7 @@ def test_the_command_trains_and_its_weights_can_be_measured(
         *command, "--data", images, "--limit", 9, "--no-baselines", "--json", "--output", tmp_path / "runs"
     )
     assert measured.returncode == 0, measured.stderr
-    record = json.loads(measured.stdout)
+    (record,) = json.loads(measured.stdout)
     assert record["model"]["name"] == "zoo/cic@cic" and record["model"]["card"]["preset"] == "small"
     # Most of these images were trained on, and the record says how many.
     assert 0 < record["dataset"]["overlap"] <= 9
