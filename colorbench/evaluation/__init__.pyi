@@ -5,10 +5,13 @@ from .devices_and_processes import numerics as numerics
 from .feature_store import FeatureMatrix as FeatureMatrix
 from .feature_store import FeatureStore as FeatureStore
 from .feature_store import read_features as read_features
+from .further_predictions import Draws as Draws
+from .further_predictions import Reveals as Reveals
 from .metric_aggregation import differences_from as differences_from
 from .metric_aggregation import few_images_note as few_images_note
 from .metric_aggregation import metrics_of as metrics_of
 from .predict import predict_images as predict_images
+from .protocol_interfaces import AsksFurther as AsksFurther
 from .protocol_interfaces import BatchScores as BatchScores
 from .protocol_interfaces import ChecksModel as ChecksModel
 from .protocol_interfaces import Curve as Curve

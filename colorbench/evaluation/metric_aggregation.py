@@ -160,7 +160,7 @@ def differences_from_runs(
 
 def curves_of(summary: Summary) -> list[CurvePart]:
     """Convert curves to the form of the record; a curve with a point that is not finite is left out."""
-    finite = [curve for curve in summary.curves if np.isfinite([*curve.x, *curve.y]).all()]
+    finite = [curve for curve in summary.curves if np.isfinite([*curve.x, *curve.y, *curve.low, *curve.high]).all()]
     return [
         CurvePart(
             name=curve.name,
@@ -170,6 +170,8 @@ def curves_of(summary: Summary) -> list[CurvePart]:
             x=list(curve.x),
             y=list(curve.y),
             beside={label: list(line) for label, line in curve.beside.items()},
+            low=list(curve.low),
+            high=list(curve.high),
         )
         for curve in finite
     ]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +12,7 @@ from colorbench.data import Dataset, GrayPolicy, get_preprocessing, load_batches
 from colorbench.data.batch_loader import decoding_threads
 from colorbench.errors import RunError
 from colorbench.evaluation.devices_and_processes import device_of, dtype_of, numerics
+from colorbench.evaluation.further_predictions import Request, ask_further, in_place, seed_of, told_of
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
 from colorbench.models.foreign_code import one_line
@@ -46,6 +46,7 @@ def colorize(
     seed: int,
     preprocessing: str | None = None,
     dtype: torch.dtype = torch.float32,
+    request: Request | None = None,
 ) -> Prediction:
     """Predict a batch and check the result, with seeds from the run's seed.
 
@@ -56,16 +57,43 @@ def colorize(
         seed: seed of the run.
         preprocessing: name of the preprocessing of the images.
         dtype: precision of convolutions and matrix products; an image that it cannot hold is predicted in float32.
+        request: further predictions that a scorer needs beside the usual one.
 
     Raises:
         RunError: if the prediction is invalid, or the model fails.
     """
+    query = query_of(truth, sizes, seed, preprocessing, dtype)
+    usual = predict(model, query)
+    if request is not None:
+        predict_further(model, query, request, seed, usual)
+    return usual
+
+
+def query_of(
+    truth: GroundTruth,
+    sizes: tuple[tuple[int, int], ...],
+    seed: int,
+    preprocessing: str | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Query:
+    """Return the query of a batch in a run with ``seed``; see ``colorize``."""
     seeds = tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids)
-    return predict(model, Query(truth, sizes, seeds, preprocessing, dtype))
+    return Query(truth, sizes, seeds, preprocessing, dtype)
 
 
 def predict(model: LoadedModel, query: Query) -> Prediction:
     """Predict a batch with given seeds per image, and check the result; see ``colorize``."""
+    return predictions(model, query, lambda inputs: [model.colorizer.colorize_batch(inputs)])[0]
+
+
+def predictions(
+    model: LoadedModel, query: Query, ask: Callable[[ColorizerInput], Sequence[ColorPrediction]]
+) -> list[Prediction]:
+    """Return the checked predictions that ``ask`` gets from a model for a batch.
+
+    Raises:
+        RunError: if a prediction is invalid, or the model fails.
+    """
     truth = query.truth
     inputs = ColorizerInput(
         # A copy, since a model may write into its input.
@@ -82,16 +110,41 @@ def predict(model: LoadedModel, query: Query) -> Prediction:
         precision(truth.rgb8.device, query.dtype),
     ):
         try:
-            colors = model.colorizer.colorize_batch(inputs)
+            found = list(ask(inputs))
         except torch.OutOfMemoryError as error:
             what, hint = f"{model.full_name} needs more memory than available", "use a smaller --batch-size"
             raise RunError(what, where=_batch(truth.ids), hint=f"{hint}; finished shards are kept") from error
-    if query.dtype != torch.float32 and (overflowed := _overflowed(colors)) is not None:
-        exact = predict(model, replace(query, dtype=torch.float32)).ab_float
-        assert colors.ab is not None
-        # Image by image, so that no prediction depends on the rest of its batch.
-        colors = ColorPrediction(ab=torch.where(overflowed[:, None, None, None], exact, colors.ab.detach().float()))
-    return checked(model.full_name, colors, truth)
+    overflowed = [None if query.dtype == torch.float32 else _overflowed(colors) for colors in found]
+    if any(which is not None for which in overflowed):
+        exact = predictions(model, replace(query, dtype=torch.float32), ask)
+        for place, which in enumerate(overflowed):
+            if which is not None:
+                ab = found[place].ab
+                assert ab is not None
+                # Image by image, so that no prediction depends on the rest of its batch.
+                joined = torch.where(which[:, None, None, None], exact[place].ab_float, ab.detach().float())
+                found[place] = ColorPrediction(ab=joined)
+    return [checked(model.full_name, colors, truth) for colors in found]
+
+
+def predict_further(model: LoadedModel, query: Query, request: Request, seed: int, usual: Prediction) -> None:
+    """Ask a model for a scorer's request, and put the predictions beside the usual one.
+
+    Args:
+        model: has the capability that the request needs.
+        query: the batch.
+        request: what a scorer asks for.
+        seed: of the run.
+        usual: the prediction for the batch.
+
+    Raises:
+        RunError: if a prediction is invalid, or the model fails.
+    """
+    told = told_of(request, query.truth, seed)
+    found = predictions(model, query, lambda inputs: ask_further(model.colorizer, inputs, told))
+    # Rendered at once: 8 bits take a third of the memory of ab.
+    kept = [Prediction(query.truth, rgb8=one.rgb8) for one in found]
+    usual.further[request] = in_place(request, usual, kept)
 
 
 def _overflowed(colors: ColorPrediction) -> Tensor | None:
@@ -241,14 +294,3 @@ def predict_images(
             with numerics(threads):  # not around the loop, since the caller's code runs between batches
                 prediction = colorize(model, truth, batch.sizes, seed, chosen.name, precise)
             yield prediction
-
-
-def seed_of(run_seed: int, content: str) -> int:
-    """Compute the 63-bit seed of one image, independent of batch, order, process and file name.
-
-    Args:
-        run_seed: seed of the run.
-        content: sha256 of the image's file; its id if unknown.
-    """
-    digest = hashlib.sha256(f"{run_seed}\0{content}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

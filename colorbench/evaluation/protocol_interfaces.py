@@ -18,6 +18,7 @@ import numpy as np
 
 from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
+from colorbench.evaluation.further_predictions import Request
 from colorbench.evaluation.run_config import ExecutionConfig, RunConfig
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.truth_and_prediction import Prediction
@@ -158,6 +159,10 @@ class Curve:
     y: tuple[float, ...]
     beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     """Name -> y values of other lines over the same x (a control, chance)."""
+    low: tuple[float, ...] = ()
+    """Lower ends of the 95 % intervals of y; empty where there are none."""
+    high: tuple[float, ...] = ()
+    """Upper ends."""
 
 
 @dataclass(frozen=True)
@@ -221,6 +226,23 @@ class Scorer(Protocol):
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
         """Return curves and notes over all images, from columns (n,) and arrays (n, ...) in the order of the ids."""
         ...
+
+
+@runtime_checkable
+class AsksFurther(Protocol):
+    """A scorer that needs further predictions of each batch beside the usual one.
+
+    ``score`` gets them by ``prediction.requested(self.further)``. A protocol with ``Reveals`` names ``Guided`` in its
+    spec's ``needs``.
+    """
+
+    further: Request
+    """``Draws`` or ``Reveals``; it does not change."""
+
+
+def further_of(scorer: Scorer) -> Request | None:
+    """Return what a scorer needs beside the usual prediction; None for most."""
+    return scorer.further if isinstance(scorer, AsksFurther) else None
 
 
 @runtime_checkable

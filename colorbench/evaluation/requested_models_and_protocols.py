@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,13 +15,18 @@ from colorbench.evaluation.run_config import RunConfig
 from colorbench.models import BASELINES, LoadedModel, load_model
 from colorbench.models.foreign_code import one_line
 from colorbench.models.stored_prediction_checks import prepare
-from colorbench.registry import find
+from colorbench.registry import find, registered
 from colorbench.results import protocol_identity
 from colorbench.results.metric_spec import check_metrics
 from colorbench.storage.hashes import not_storable
 
-CAPABILITIES = {"HasFeatures": "features", "PredictsDistribution": "a distribution"}
-"""Description of each capability, for messages."""
+CAPABILITIES = {
+    "HasFeatures": ("features", "features"),
+    "PredictsDistribution": ("a distribution", "distribution"),
+    "Samples": ("several draws", "sample"),
+    "Guided": ("predictions with revealed colors", "colorize_guided"),
+}
+"""Interface -> what it gives, in words, and its method."""
 
 
 Asked = list[tuple[ImageProtocol | DatasetProtocol, dict[str, Any]]]
@@ -227,8 +233,19 @@ def missing_capability(spec: ProtocolSpec, model: LoadedModel) -> UserError | No
     """Return the error for a model that lacks a capability needed by a protocol; None if it has all."""
     for need in spec.needs:
         if not isinstance(model.colorizer, getattr(capabilities, need)):
-            what = f"{spec.name} needs {CAPABILITIES.get(need, need)}, and {model.full_name} has none"
-            return UserError(
-                what, hint=f"the model's class must be {need}: see colorbench/models/colorizer_interfaces.py"
-            )
+            words, method = CAPABILITIES.get(need, (need, need))
+            what = f"{spec.name} needs {words}, and {model.full_name} has none"
+            able = _installed_with(method)
+            choose = f"choose {', '.join(able)}, or " if able else ""
+            return UserError(what, hint=f"{choose}give the model's class the interface {need} (method {method})")
     return None
+
+
+def _installed_with(method: str) -> list[str]:
+    """Return the names of the installed models whose class has a method."""
+    found = []
+    for plugin in registered("models"):
+        with contextlib.suppress(UserError):  # another package's broken plugin
+            if callable(getattr(plugin.load(), method, None)):
+                found.append(plugin.name)
+    return found

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from colorbench.color import lab_to_rgb8, lightness_and_ab
 from colorbench.color.lab import rendered
 from colorbench.models.prediction_units import observed
+
+if TYPE_CHECKING:
+    from colorbench.evaluation.further_predictions import Request
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,15 @@ class Prediction:
         Exactly one of ``ab`` (N, 2, H, W) and ``rgb8`` (N, 3, H, W) uint8 is given.
         """
         self.truth, self._ab, self._rgb8 = truth, ab, rgb8
+        self.further: dict[Request, tuple[Prediction, ...]] = {}
+        """Request -> further predictions of the same model for the same images; see ``requested``."""
+
+    def requested(self, request: Request) -> tuple[Prediction, ...]:
+        """Return the predictions for a request.
+
+        Where no model was asked for them, this prediction stands for each: a deterministic model without hints.
+        """
+        return self.further.get(request) or (self,) * len(request)
 
     @property
     def ids(self) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ from .ciede2000 import ciede2000 as ciede2000
 from .ciede2000 import mean_ciede2000 as mean_ciede2000
 from .colorfulness import cf_abs as cf_abs
 from .colorfulness import cf_hs as cf_hs
+from .energy import energy_score as energy_score
+from .energy import expected_best as expected_best
+from .energy import mean_distance as mean_distance
 from .frechet import Moments as Moments
 from .frechet import frechet_distance as frechet_distance
 from .frechet import moments as moments

@@ -6,10 +6,12 @@ from .classifiers import load_classifiers as load_classifiers
 from .colorizer_interfaces import Colorizer as Colorizer
 from .colorizer_interfaces import ColorizerInput as ColorizerInput
 from .colorizer_interfaces import ColorPrediction as ColorPrediction
+from .colorizer_interfaces import Guided as Guided
 from .colorizer_interfaces import HasFeatures as HasFeatures
 from .colorizer_interfaces import OnDevice as OnDevice
 from .colorizer_interfaces import PredictsDistribution as PredictsDistribution
 from .colorizer_interfaces import RandomWeights as RandomWeights
+from .colorizer_interfaces import Samples as Samples
 from .colorizer_interfaces import SimpleColorizer as SimpleColorizer
 from .fingerprint import deciding_identity as deciding_identity
 from .fingerprint import library_code as library_code
@@ -39,6 +41,7 @@ from .reference_models import TRUTH_MODEL as TRUTH_MODEL
 from .resize import at_working_size as at_working_size
 from .resize import pillow_resized as pillow_resized
 from .resize import resized as resized
+from .revealed_colors import RevealedColors as RevealedColors
 from .training_overlap import find_overlap as find_overlap
 from .weights_download import resolve_weights as resolve_weights
 from .weights_files import check_shapes as check_shapes

@@ -7,6 +7,7 @@ by ``isinstance``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from colorbench.models.model_card import ModelCard
+from colorbench.models.revealed_colors import RevealedColors
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,45 @@ class HasFeatures(Protocol):
 
 
 @runtime_checkable
+class Samples(Protocol):
+    """Capability: draws colorizations of an image; another seed gives another one.
+
+    A model whose ``colorize_batch`` itself draws by the seed (``card.stochastic``) does not need it: it is asked once
+    per seed. This interface is for models whose usual prediction is another one, or that draw several at less cost.
+    """
+
+    def sample(self, inputs: ColorizerInput, seeds: Sequence[tuple[int, ...]]) -> Sequence[ColorPrediction]:
+        """Draw one colorization of each image for every entry of ``seeds``.
+
+        Args:
+            inputs: the batch, N images.
+            seeds: one entry a draw, each with the seed of every image, (N,). They take the place of ``inputs.seeds``.
+
+        Returns:
+            One prediction of the batch a draw, in the order of ``seeds``.
+        """
+        ...
+
+
+@runtime_checkable
+class Guided(Protocol):
+    """Capability: takes the true colors of a few points in addition to the lightness."""
+
+    def colorize_guided(self, inputs: ColorizerInput, revealed: RevealedColors) -> ColorPrediction:
+        """Predict colors for a batch of which some colors are revealed.
+
+        Args:
+            inputs: the batch, N images.
+            revealed: points of each image and their colors; without any, the prediction is that of
+                ``colorize_batch``.
+
+        Returns:
+            The prediction of all pixels, as that of ``colorize_batch``.
+        """
+        ...
+
+
+@runtime_checkable
 class RandomWeights(Protocol):
     """Capability: has random weights (an untrained control) that can be drawn again with another seed."""
 
@@ -105,5 +146,5 @@ class OnDevice(Protocol):
         ...
 
 
-FORWARDED = ("distribution", "features", "to", "with_decoding", "export_form")
+FORWARDED = ("distribution", "features", "sample", "colorize_guided", "to", "with_decoding", "export_form")
 """Methods of capabilities that a SimpleColorizer may have in addition to ``colorize``."""

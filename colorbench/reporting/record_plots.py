@@ -9,6 +9,9 @@ from colorbench.reporting.plot_drawing import SERIES, Axis, Line, plot
 from colorbench.reporting.plot_files import Plot
 from colorbench.results import CurvePart, Record
 
+FEW_POINTS = 12
+"""Curves of at most this many points have a mark at each."""
+
 
 def record_plots(record: Record, shown: Sequence[tuple[str, Record]]) -> dict[str, Plot]:
     """Return file name -> plot for every curve of a record.
@@ -24,10 +27,10 @@ def record_plots(record: Record, shown: Sequence[tuple[str, Record]]) -> dict[st
 
 
 def _curve_plot(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Record]]) -> Plot:
-    lines = [Line(record.model.name, curve.x, curve.y)]
+    lines = [_line(record.model.name, curve, "s0")]
     for head, other in shown:
         color = BASELINES[other.model.name]
-        lines += [Line(head, one.x, one.y, color) for one in other.curves if one.name == curve.name]
+        lines += [_line(head, one, color) for one in other.curves if one.name == curve.name]
     lines += [
         Line(label, curve.x, values, SERIES[1 + place % (len(SERIES) - 1)])
         for place, (label, values) in enumerate(curve.beside.items())
@@ -36,3 +39,10 @@ def _curve_plot(curve: CurvePart, record: Record, shown: Sequence[tuple[str, Rec
     lowest = min((y for line in lines for y in line.y), default=0.0)
     x = Axis(curve.x_label, min(across), max(across))
     return plot(curve.title, x, Axis(curve.y_label, None if lowest < 0 else 0.0), lines=lines)
+
+
+def _line(label: str, curve: CurvePart, color: str) -> Line:
+    """Return a curve as a line, with its intervals as a band; a mark at each point where there are only a few."""
+    banded = 0 < len(curve.x) == len(curve.low) == len(curve.high)
+    low, high = (curve.low, curve.high) if banded else (None, None)
+    return Line(label, curve.x, curve.y, color, low, high, markers=len(curve.x) <= FEW_POINTS)

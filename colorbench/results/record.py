@@ -159,6 +159,10 @@ class CurvePart(_Part):
     y: list[float]
     beside: dict[str, list[float]] = {}
     """Name -> y values of other lines over the same x."""
+    low: list[float] = []
+    """Lower ends of the 95 % intervals of y; empty where there are none."""
+    high: list[float] = []
+    """Upper ends."""
 
 
 class Execution(_Part):

@@ -11,7 +11,8 @@ from torch.nn.functional import interpolate
 
 from colorbench.data import Dataset, get_preprocessing, load_batches
 from colorbench.evaluation import GroundTruth, Prediction, numerics
-from colorbench.evaluation.predict import Query, predict, seed_of
+from colorbench.evaluation.further_predictions import seed_of
+from colorbench.evaluation.predict import Query, predict
 from colorbench.models import LoadedModel, evaluation_mode, load_model
 from colorbench.models.fingerprint import ModelFingerprint
 from colorbench.models.networks import networks_of

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from colorbench.data import Sample
 from colorbench.errors import RunError, UserError
 from colorbench.storage.npz import packed, unpacked
 from colorbench.verification.permanent_file_blocking import positions_of
+
+if TYPE_CHECKING:
+    from colorbench.models import ColorPrediction
 
 _KEPT = (
     *("PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT", "LD_LIBRARY_PATH"),
@@ -101,10 +104,11 @@ class Apart:
     def ask(
         self, arrays: Mapping[str, np.ndarray], message: Mapping[str, Any]
     ) -> tuple[dict[str, np.ndarray], list[str]]:
-        """Predict in the other process; return the prediction (``ab`` or ``rgb8``) and the refused files.
+        """Predict in the other process; return the predictions, for ``given_colors``, and the refused files.
 
         Args:
-            arrays: ``lightness`` (N, 1, H, W), ``sizes`` (N, 2), ``seeds`` (N,), and ``truth`` for a reference.
+            arrays: ``lightness`` (N, 1, H, W), ``sizes`` (N, 2), ``seeds`` (N,), and ``truth`` for a reference; those
+                of ``Told.arrays``, where more is asked for than the usual prediction.
             message: ``ids`` and ``preprocessing``.
 
         Raises:
@@ -186,6 +190,7 @@ def _colors(
 
     from colorbench.evaluation import numerics
     from colorbench.evaluation.devices_and_processes import device_of, dtype_of
+    from colorbench.evaluation.further_predictions import Told, ask_further
     from colorbench.models import ColorizerInput, evaluation_mode, precision
 
     device = device_of(settings["device"])
@@ -200,13 +205,34 @@ def _colors(
     )
     dtype = dtype_of(settings["dtype"])
     with numerics(None), precision(device, dtype), evaluation_mode(model.colorizer):
-        colors = model.colorizer.colorize_batch(inputs)
-    given = {"ab": getattr(colors, "ab", None), "rgb8": getattr(colors, "rgb8", None)}
+        found = [model.colorizer.colorize_batch(inputs)]
+        if "draws" in arrays:
+            found += ask_further(model.colorizer, inputs, Told.of_arrays(arrays, device))
     return {
-        name: (value.detach().float() if name == "ab" else value).cpu().numpy()
-        for name, value in given.items()
-        if value is not None
+        f"{name}{number or ''}": (value.detach().float() if name == "ab" else value).cpu().numpy()
+        for number, colors in enumerate(found)
+        for name in ("ab", "rgb8")
+        if (value := getattr(colors, name, None)) is not None
     }
+
+
+def given_colors(arrays: Mapping[str, np.ndarray]) -> list[ColorPrediction]:
+    """Return the predictions of ``Apart.ask``: the usual one, then those that were asked for beside it."""
+    import torch
+
+    from colorbench.models import ColorPrediction
+
+    places = sorted({int(name.removeprefix("ab").removeprefix("rgb8") or 0) for name in arrays} | {0})
+    return [
+        ColorPrediction(
+            **{
+                name: torch.from_numpy(arrays[f"{name}{place or ''}"])
+                for name in ("ab", "rgb8")
+                if f"{name}{place or ''}" in arrays
+            }
+        )
+        for place in places
+    ]
 
 
 def _write(stream: IO[bytes], data: bytes) -> None:

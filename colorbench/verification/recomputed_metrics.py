@@ -111,7 +111,7 @@ def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
 
 
 def _lines(curve: CurvePart) -> list[list[float]]:
-    return [curve.x, curve.y, *(curve.beside[name] for name in sorted(curve.beside))]
+    return [curve.x, curve.y, curve.low, curve.high, *(curve.beside[name] for name in sorted(curve.beside))]
 
 
 def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:

@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from colorbench.data import Dataset, LoadedBatch, Sample, get_preprocessing, load_batches
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, Prediction, Scorer, numerics
 from colorbench.evaluation.devices_and_processes import dtype_of
-from colorbench.evaluation.predict import checked, colorize, seed_of
-from colorbench.models import ColorPrediction, LoadedModel, load_model
+from colorbench.evaluation.further_predictions import in_place, seed_of, told_of
+from colorbench.evaluation.predict import checked, colorize
+from colorbench.evaluation.protocol_interfaces import further_of
+from colorbench.models import LoadedModel, load_model
 from colorbench.models.model_names import parse_name
 from colorbench.results import Record
-from colorbench.verification.isolated_model import Apart
+from colorbench.verification.isolated_model import Apart, given_colors
 from colorbench.verification.model_checks import by_name, decoding_of
 
 PREDICTION = 0.05
@@ -114,12 +115,13 @@ def measure(
             again.wrong += [f"{one.id} could not be evaluated: {one.reason}" for one in batch.skipped]
             if not batch.ids:
                 continue
-            truth = GroundTruth(batch.ids, batch.rgb8, batch.gray, batch.labels)
+            truth = GroundTruth(batch.ids, batch.rgb8, batch.gray, batch.labels, batch.sha256s)
             if apart is None:
                 dtype = dtype_of(record.execution.dtype)
-                colorization = colorize(model, truth, batch.sizes, record.execution.seed, preprocessing.name, dtype)
+                seed, request = record.execution.seed, further_of(scorer)
+                colorization = colorize(model, truth, batch.sizes, seed, preprocessing.name, dtype, request)
             else:
-                colorization = _asked(apart, model, truth, batch, record, preprocessing.name, again)
+                colorization = _asked(apart, model, scorer, truth, batch, record, again)
             _score(scorer, colorization, batch, again)
     return again
 
@@ -142,17 +144,22 @@ def _settings(record: Record, wanted: Wanted) -> dict[str, Any]:
 def _asked(
     apart: Apart,
     model: LoadedModel,
+    scorer: Scorer,
     truth: GroundTruth,
     batch: LoadedBatch,
     record: Record,
-    preprocessing: str,
     again: Remeasured,
 ) -> Prediction:
-    """Predict twice, with different ids, sizes and order; return the first prediction after comparing both."""
+    """Predict twice, with different ids, sizes and order; return the first prediction after comparing both.
+
+    What the scorer needs in addition to the usual prediction is requested both times, too.
+    """
     # In records without a fingerprint, seeds depended on file names.
     seeded_by = batch.ids if record.fingerprint is None else batch.sha256s
     own_seeds = [seed_of(record.execution.seed, one) for one in seeded_by]
     reference = model.card.role == "reference"  # of the installed card, which equals the record's
+    request = further_of(scorer)
+    told = None if request is None else told_of(request, truth, record.execution.seed)
     predictions = []
     for order in (np.arange(len(batch.ids)), np.arange(len(batch.ids))[::-1]):
         scale = 1 + secrets.randbelow(1000) / 500
@@ -165,8 +172,10 @@ def _asked(
         }
         if reference:
             arrays["truth"] = batch.rgb8.numpy()[order]
+        if told is not None:
+            arrays |= told.selected(order.tolist()).arrays()
         given, refused = apart.ask(
-            arrays, {"ids": [secrets.token_hex(8) for _ in order], "preprocessing": preprocessing}
+            arrays, {"ids": [secrets.token_hex(8) for _ in order], "preprocessing": scorer.preprocessing}
         )
         for what in refused:
             if (line := f"the model tried something that is not permitted: {what}") not in again.wrong:
@@ -174,11 +183,13 @@ def _asked(
         predictions.append(
             {name: values[np.argsort(order)] for name, values in given.items() if len(values) == len(order)}
         )
-    colors = ColorPrediction(**{name: torch.from_numpy(values) for name, values in predictions[0].items()})
+    usual, *further = (checked(model.full_name, colors, truth) for colors in given_colors(predictions[0]))
+    if request is not None:
+        usual.further[request] = in_place(request, usual, further)
     for position, id in enumerate(batch.ids):
         if not same_prediction(predictions[0], predictions[1], position):
             again.wrong.append(f"the prediction of {id} changes with the image's name, size or place in the batch")
-    return checked(model.full_name, colors, truth)
+    return usual
 
 
 def same_prediction(one: Mapping[str, np.ndarray], other: Mapping[str, np.ndarray], position: int) -> bool:

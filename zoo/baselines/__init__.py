@@ -1,5 +1,6 @@
-"""Baselines: gray, the mean color, the best single color, and another image's colors."""
+"""Baselines: gray, the mean color, the best single color, another image's colors, and the color of the nearest hint."""
 
 from zoo.baselines.colorizers import RandomImage, constant, gray, mean_color
+from zoo.baselines.nearest_hint import NearestHint
 
-__all__ = ["RandomImage", "constant", "gray", "mean_color"]
+__all__ = ["NearestHint", "RandomImage", "constant", "gray", "mean_color"]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from colorbench.color import TEMPERATURE, Decoding, decode
-from colorbench.models import ModelCard
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, at_working_size
+from colorbench.training import TrainingPreset
 from zoo.cic.network import Network
 from zoo.cic.presets import PRESETS, UNBALANCED_PRESETS
+from zoo.cic.sampling import drawn_colors
 from zoo.cic.training_task import ClassificationTraining
 from zoo.cic.trunk_colorizer import TrunkColorizer
 
@@ -32,6 +35,8 @@ class CIC(TrunkColorizer):
     training = ClassificationTraining
     shipped = SHIPPED
     outputs = 313
+    coherent = True
+    """Whether all pixels of a drawn image share one draw; see ``zoo.cic.sampling``."""
 
     def __init__(
         self,
@@ -71,6 +76,24 @@ class CIC(TrunkColorizer):
         """Predict log-probabilities: (N, 1, H, W) L in 0..100 -> (N, 313, H/4, W/4); H and W multiples of 8."""
         return torch.log_softmax(self.prediction(lightness), dim=1)
 
+    def sample(self, inputs: ColorizerInput, seeds: Sequence[tuple[int, ...]]) -> list[ColorPrediction]:
+        """Draw colorizations from the distribution that the decoding takes the mean of.
+
+        With ``decode=annealed-mean`` it is softmax(log z / T), with ``mean`` the predicted one (T = 1); ``mode`` gives
+        the same colors for every seed.
+        """
+        if self.method == "mode":
+            return [self.colorize_batch(inputs)] * len(seeds)
+        temperature = self.temperature if self.method == "annealed-mean" else 1.0
+
+        def drawn(lightness: Tensor) -> Tensor:
+            # One image at a time: the last digit decides between two bins, and it depends on the size of a batch.
+            logits = torch.cat([self.prediction(one) for one in lightness.split(1)]) / temperature
+            return torch.cat([drawn_colors(logits, draw, coherent=self.coherent) for draw in seeds], dim=1)
+
+        ab = at_working_size(drawn, inputs.lightness, self.size_for(inputs.lightness))  # (N, 2 draws, H, W)
+        return [ColorPrediction(ab=one) for one in ab.split(2, dim=1)]
+
 
 class CICClass(CIC):
     """Classification without rebalancing: all pixels have equal weight (lambda = 1)."""
@@ -78,3 +101,18 @@ class CICClass(CIC):
     tags = {"small": "included weights: width 0.2, trained on a CPU"}
     presets = UNBALANCED_PRESETS
     shipped = WEIGHTS / "class-small.safetensors"
+
+
+class CICPixelwise(CIC):
+    """Control of diversity: the same network, sampled at every pixel by itself."""
+
+    tags = {"small": "control: zoo/cic, sampled independently at each pixel"}
+    presets: ClassVar[Mapping[str, TrainingPreset]] = {}
+    coherent = False
+
+    @classmethod
+    def _trained(cls, path: Path) -> Self:
+        found = super()._trained(path)
+        notes = "A control: the spread of samples without coherence. The usual prediction is that of zoo/cic."
+        found.card = found.card.model_copy(update={"title": cls.tags["small"], "role": "baseline", "notes": notes})
+        return found

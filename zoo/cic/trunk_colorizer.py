@@ -101,11 +101,13 @@ class TrunkColorizer:
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """Predict colors at the inputs' size, computed at the card's working size."""
-        size = self.card.working_size
-        if size is None:
-            h, w = inputs.lightness.shape[-2:]
-            size = max(8, round(min(h, w) / 8) * 8)
-        return ColorPrediction(ab=at_working_size(self.colorize, inputs.lightness, size))
+        return ColorPrediction(ab=at_working_size(self.colorize, inputs.lightness, self.size_for(inputs.lightness)))
+
+    def size_for(self, lightness: Tensor) -> int:
+        """Return the side that (N, 1, H, W) is resized to inside: the card's, or about the shorter side."""
+        if self.card.working_size is not None:
+            return self.card.working_size
+        return max(8, round(min(lightness.shape[-2:]) / 8) * 8)
 
     def export_form(self) -> ExportForm:
         """Return the network and its decoding for the ONNX export.

@@ -7,7 +7,7 @@ given lightness. Code and weights of the authors are under BSD-2-Clause.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
 from typing import ClassVar, Self
@@ -23,12 +23,14 @@ from colorbench.models import (
     ColorPrediction,
     ExportForm,
     ModelCard,
+    RevealedColors,
     check_shapes,
     load_weights,
     resolve_weights,
 )
 from colorbench.storage import file_sha256
 from zoo.cic.network import Network, layer_maps, scale_lightness
+from zoo.cic.sampling import drawn_colors
 from zoo.released.annealing_temperature import temperature_note
 from zoo.released.demo_resize import WORKING_SIZE, demo_lightness
 from zoo.released.siggraph17_network import AB_SCALE, MULTIPLE, Siggraph17Network
@@ -85,11 +87,7 @@ class ReleasedColorizer:
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """Predict ab at the input's size, computed at 256 x 256 as in the authors' demo."""
-        ab = self.colorize(demo_lightness(inputs.lightness))
-        size = inputs.lightness.shape[-2:]
-        if ab.shape[-2:] != size:
-            ab = interpolate(ab, size=size, mode="bilinear", align_corners=False)  # without antialias, as in the demo
-        return ColorPrediction(ab=ab)
+        return ColorPrediction(ab=_enlarged(self.colorize(demo_lightness(inputs.lightness)), inputs.lightness))
 
     def export_form(self) -> ExportForm:
         """Return the network for the ONNX export."""
@@ -178,6 +176,17 @@ class ECCV16(ReleasedColorizer):
         """Predict log-probabilities of the 313 bins: (N, 1, H, W) L in 0..100 -> (N, 313, H/4, W/4)."""
         return torch.log_softmax(self._logits(lightness), dim=1)
 
+    def sample(self, inputs: ColorizerInput, seeds: Sequence[tuple[int, ...]]) -> list[ColorPrediction]:
+        """Draw colorizations from the distribution that the decoding takes the mean of, as ``zoo/cic`` does."""
+        if self.method == "mode":
+            return [self.colorize_batch(inputs)] * len(seeds)
+        # One image at a time: the last digit decides between two bins, and it depends on the size of a batch.
+        logits = torch.cat([self._logits(one) for one in demo_lightness(inputs.lightness).split(1)])
+        logits = logits / (self.temperature if self.method == "annealed-mean" else 1.0)
+        drawn = (drawn_colors(logits, draw) for draw in seeds)
+        ab = (interpolate(one, scale_factor=4, mode="bilinear", align_corners=False) for one in drawn)
+        return [ColorPrediction(ab=_enlarged(one, inputs.lightness)) for one in ab]
+
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
         """Return the maps after every convolution's ReLU; ``conv1`` .. ``conv8`` close blocks."""
         return layer_maps(self.network.trunk, scale_lightness(lightness))
@@ -208,12 +217,12 @@ class ECCV16(ReleasedColorizer):
 
 
 class Siggraph17(ReleasedColorizer):
-    """The released network for user-guided colorization, without hints."""
+    """The released network for user-guided colorization: automatic, or with hints."""
 
     address = f"{ADDRESS}siggraph17-df00044c.pth"
     sha256 = "df00044c0a4d7c3edcecf6f75437ce346a66e7a42612d9b968e1a7e17dbc6f66"
     card = ModelCard(
-        title="SIGGRAPH 2017 network of the authors, without hints: released weights",
+        title="SIGGRAPH 2017 network of the authors, automatic or with hints: released weights",
         paper="Zhang et al.: Real-Time User-Guided Image Colorization with Learned Deep Priors. SIGGRAPH 2017",
         license="BSD-2-Clause",
         working_size=WORKING_SIZE,
@@ -226,6 +235,14 @@ class Siggraph17(ReleasedColorizer):
         """Predict ab without any hint: (N, 1, H, W) L in 0..100 -> (N, 2, H, W); H and W multiples of 8."""
         out: Tensor = self.network(scale_lightness(lightness).contiguous(memory_format=torch.channels_last))
         return AB_SCALE * out.float()
+
+    def colorize_guided(self, inputs: ColorizerInput, revealed: RevealedColors) -> ColorPrediction:
+        """Predict ab with hints; each is shown to the network as a square of its color at 256 x 256."""
+        shown = demo_lightness(inputs.lightness)
+        height, width = inputs.lightness.shape[-2:]
+        ab, mask = revealed.resized((height, width), (WORKING_SIZE, WORKING_SIZE)).maps((WORKING_SIZE, WORKING_SIZE))
+        out: Tensor = self.network(scale_lightness(shown), ab / AB_SCALE, mask)
+        return ColorPrediction(ab=_enlarged(AB_SCALE * out.float(), inputs.lightness))
 
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
         """Return the maps after each block, ``conv1`` .. ``conv10``; sides are cropped to multiples of 8."""
@@ -249,6 +266,12 @@ class DecodingNetwork(Network):
     def __init__(self) -> None:
         super().__init__(1.0)
         self.register_buffer("decoder", ab_bins().T[:, :, None, None].clone())
+
+
+def _enlarged(ab: Tensor, lightness: Tensor) -> Tensor:
+    """Return ab at the size of the lightness: bilinear without antialias, as in the demo."""
+    size = lightness.shape[-2:]
+    return ab if ab.shape[-2:] == size else interpolate(ab, size=size, mode="bilinear", align_corners=False)
 
 
 def checked_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:

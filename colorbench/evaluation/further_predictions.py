@@ -1,0 +1,179 @@
+"""Predictions that a scorer needs beside the usual one: several draws of a model, or predictions with revealed colors.
+
+A scorer names its request as ``further``. The engine asks the model for it once per batch, in the thread that predicts,
+and passes the predictions beside the usual one: ``Prediction.requested(request)``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from colorbench.evaluation.truth_and_prediction import GroundTruth
+from colorbench.models import Colorizer, ColorizerInput, ColorPrediction, Guided, RevealedColors, Samples
+from colorbench.models.revealed_colors import revealed_of
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Several colorizations of each image, each by a seed of its own.
+
+    A model with the interface ``Samples`` draws them, and a stochastic one is asked once per seed. Of any other model
+    its one prediction stands for all of them.
+    """
+
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+
+@dataclass(frozen=True)
+class Reveals:
+    """Predictions of a model with the interface ``Guided``, for several numbers of revealed points.
+
+    The points of an image are drawn by its content, so that they are the same for all models: those of a smaller
+    number are the first of a larger one. Their colors are the true ones.
+    """
+
+    counts: tuple[int, ...]
+    """Numbers of points; 0 is the usual prediction."""
+    size: int = 1
+    """Side in pixels of the square whose mean color is revealed."""
+    seed: int = 0
+    """Of the positions; not the seed of the run."""
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+Request = Draws | Reveals
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a model is told for a request, of a batch of N images."""
+
+    seeds: tuple[tuple[int, ...], ...] = ()
+    """A seed per image for each draw."""
+    revealed: RevealedColors | None = None
+    """Of the largest number of points."""
+    counts: tuple[int, ...] = ()
+    """Numbers of points, without 0."""
+
+    def selected(self, images: Sequence[int]) -> Told:
+        """Return what is told of some images, in another order."""
+        positions = [int(position) for position in images]
+        revealed = None if self.revealed is None else self.revealed.selected(positions)
+        return replace(self, seeds=tuple(tuple(draw[i] for i in positions) for draw in self.seeds), revealed=revealed)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return it as arrays, for another process."""
+        found = {"draws": np.array(self.seeds, dtype=np.int64), "counts": np.array(self.counts, dtype=np.int64)}
+        if self.revealed is not None:
+            found["positions"] = self.revealed.positions.cpu().numpy()
+            found["revealed"] = self.revealed.ab.cpu().numpy()
+            found["size"] = np.array([self.revealed.size])
+        return found
+
+    @classmethod
+    def of_arrays(cls, arrays: Mapping[str, np.ndarray], device: torch.device) -> Told:
+        """Return it from the arrays of ``arrays``."""
+        revealed = None
+        if "positions" in arrays:
+            positions, ab = (torch.from_numpy(arrays[name]).to(device) for name in ("positions", "revealed"))
+            revealed = RevealedColors(positions, ab, int(arrays["size"][0]))
+        seeds = tuple(tuple(int(seed) for seed in draw) for draw in arrays["draws"])
+        return cls(seeds, revealed, tuple(int(count) for count in arrays["counts"]))
+
+
+def told_of(request: Request, truth: GroundTruth, run_seed: int) -> Told:
+    """Return what a model is told for a request.
+
+    Args:
+        request: what a scorer asks for.
+        truth: the batch; seeds and positions follow from the images' contents.
+        run_seed: decides draws, and no positions.
+    """
+    contents = truth.sha256s or truth.ids
+    if isinstance(request, Draws):
+        return Told(tuple(tuple(seed_of(run_seed, one, j) for one in contents) for j in range(request.count)))
+    height, width = truth.rgb8.shape[-2:]
+    largest = max(request.counts, default=0)
+    points = [_positions(seed_of(request.seed, one), largest, height, width) for one in contents]
+    revealed = revealed_of(truth.ab, torch.stack(points), request.size)
+    return Told(revealed=revealed, counts=tuple(count for count in request.counts if count > 0))
+
+
+def ask_further(colorizer: Colorizer, inputs: ColorizerInput, told: Told) -> list[ColorPrediction]:
+    """Ask a model for what a request needs beside the usual prediction.
+
+    Args:
+        colorizer: the model.
+        inputs: the batch.
+        told: what it is told.
+
+    Returns:
+        One prediction a draw, or a positive number of points; none for draws of a deterministic model.
+
+    Raises:
+        ValueError: for a model that gives another number of draws.
+    """
+    if told.revealed is not None:
+        assert isinstance(colorizer, Guided)
+        return [colorizer.colorize_guided(_copied(inputs), told.revealed.first(count)) for count in told.counts]
+    if isinstance(colorizer, Samples):
+        drawn = list(colorizer.sample(_copied(inputs), told.seeds))
+        if len(drawn) != len(told.seeds):
+            raise ValueError(f"sample gave {len(drawn)} predictions for {len(told.seeds)} seeds")
+        return drawn
+    if colorizer.card.stochastic:
+        return [colorizer.colorize_batch(replace(_copied(inputs), seeds=seeds)) for seeds in told.seeds]
+    return []
+
+
+def in_place(request: Request, usual: Any, further: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the prediction for each part of a request, from the usual one and from what ``ask_further`` gave."""
+    if isinstance(request, Draws):
+        return tuple(further) or (usual,) * request.count
+    rest = iter(further)
+    return tuple(next(rest) if count > 0 else usual for count in request.counts)
+
+
+def draws_differ(colorizer: Colorizer) -> bool:
+    """Return whether a model gives more than one colorization of an image."""
+    return isinstance(colorizer, Samples) or colorizer.card.stochastic
+
+
+def seed_of(seed: int, content: str, draw: int | None = None) -> int:
+    """Return the 63-bit seed of one image: the same in any batch, order and process, and under any name.
+
+    Args:
+        seed: of the run.
+        content: sha256 of the image's file; its id where that is not known.
+        draw: number of one of several draws.
+    """
+    text = f"{seed}\0{content}" if draw is None else f"{seed}\0{content}\0{draw}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def _positions(seed: int, count: int, height: int, width: int) -> Tensor:
+    """Draw different pixels uniformly, in an order: (count, 2); all of them where an image has fewer."""
+    pixels = height * width
+    count = min(count, pixels)
+    # The bits of a bit generator never change between versions of numpy, and the choices of its Generator may.
+    keys = np.random.PCG64(seed).random_raw(pixels)
+    smallest = np.argpartition(keys, count - 1)[:count] if 0 < count < pixels else np.arange(pixels)[: count or 0]
+    chosen = smallest[np.argsort(keys[smallest], kind="stable")]
+    return torch.from_numpy(np.stack([chosen // width, chosen % width], axis=1).astype(np.int64))
+
+
+def _copied(inputs: ColorizerInput) -> ColorizerInput:
+    # A model that writes into its input must not change what the next call is given.
+    return replace(inputs, lightness=inputs.lightness.clone())
