@@ -201,7 +201,7 @@ class DiversityScorer:
         curve = curve_of(
             "best", "Expected best of k samples", "k", "CIEDE2000 of the best sample", [float(k) for k in counts], best
         )
-        notes = ()
+        notes: tuple[str, ...] = ()
         if not columns[SPREAD.name].any():
             notes = ("all samples of an image are equal: the energy score is the distance of one prediction",)
         return Summary((curve,), notes=notes)

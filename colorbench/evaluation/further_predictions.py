@@ -127,7 +127,9 @@ def ask_further(colorizer: Colorizer, inputs: ColorizerInput, told: Told) -> lis
     """
     if told.revealed is not None:
         assert isinstance(colorizer, Guided)
-        return [colorizer.colorize_guided(_copied(inputs), told.revealed.first(count)) for count in told.counts]
+        return [
+            colorizer.colorize_guided(_copied(inputs), told.revealed.first(count).copied()) for count in told.counts
+        ]
     if isinstance(colorizer, Samples):
         drawn = list(colorizer.sample(_copied(inputs), told.seeds))
         if len(drawn) != len(told.seeds):

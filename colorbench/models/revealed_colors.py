@@ -32,6 +32,10 @@ class RevealedColors:
         """Return the points of some images, in another order."""
         return replace(self, positions=self.positions[images], ab=self.ab[images])
 
+    def copied(self) -> RevealedColors:
+        """Return the same points in tensors of their own."""
+        return replace(self, positions=self.positions.clone(), ab=self.ab.clone())
+
     def resized(self, given: tuple[int, int], size: tuple[int, int]) -> RevealedColors:
         """Return the same points in an image of another size.
 

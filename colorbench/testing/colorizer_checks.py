@@ -11,6 +11,8 @@ The checks, in order; a check is skipped if one that it needs did not pass:
   1;
 - ``half precision``, ``device``: it works under autocast and on other devices;
 - ``lightness only``, ``isolated``: no true colors, names or files have an influence;
+- ``samples``, ``guided``: draws depend on their seeds, and guided predictions on the revealed colors, and on
+  nothing else beside the lightness;
 - ``fingerprint``: its weights and code can be hashed, two loads are equal, and predictions do not change it;
 - ``process state``, ``prints``: it does not change global state, and prints nothing to standard output;
 - ``distribution``, ``features``, ``redrawn``: its capabilities return the required forms.
@@ -29,6 +31,7 @@ from colorbench.models import ImageFolderModel, LoadedModel
 from colorbench.models.fingerprint import model_fingerprint
 from colorbench.testing.check_report import Check, CheckFailed, CheckFinding, CheckReport, report_of, run_checks
 from colorbench.testing.colorizer_content_checks import CONTENT_CHECKS
+from colorbench.testing.colorizer_further_checks import FURTHER_CHECKS
 from colorbench.testing.colorizer_independence_checks import INDEPENDENCE_CHECKS
 from colorbench.testing.colorizer_subject import IMAGES, ModelSubject, resized
 from colorbench.testing.fakes import fake_dataset
@@ -75,6 +78,7 @@ def check_colorizer(
             *CONTENT_CHECKS[:2],
             Check("shape", _shape, ("loads",)),
             *INDEPENDENCE_CHECKS,
+            *FURTHER_CHECKS,
             *CONTENT_CHECKS[2:],
         ]
         return report_of("model", _name_of(model), _found(subject, checks, skip))

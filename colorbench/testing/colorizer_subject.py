@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from torch.nn.functional import interpolate
 from colorbench.data import Dataset, get_preprocessing, load_batches
 from colorbench.evaluation import GroundTruth, Prediction, numerics
 from colorbench.evaluation.further_predictions import seed_of
-from colorbench.evaluation.predict import Query, predict
-from colorbench.models import LoadedModel, evaluation_mode, load_model
+from colorbench.evaluation.predict import Query, predictions
+from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, evaluation_mode, load_model
 from colorbench.models.fingerprint import ModelFingerprint
 from colorbench.models.networks import networks_of
 from colorbench.testing.process_state import changed_state, printed, process_state
@@ -89,11 +90,27 @@ class ModelSubject:
         images = self.images if images is None else images
         seeds = self.seeds[: len(images.ids)] if seeds is None else seeds
         query = Query(images, sizes_of(images), seeds, PREPROCESSING, dtype)
+        return self.watched(query, lambda inputs: [self.model.colorizer.colorize_batch(inputs)])[0]
+
+    def watched(self, query: Query, ask: Callable[[ColorizerInput], Sequence[ColorPrediction]]) -> list[Prediction]:
+        """Return the predictions that ``ask`` gets from the model, watching what it prints and changes.
+
+        Raises:
+            RunError: for a model that fails, or a prediction of another form.
+        """
+        after: dict[str, Any] = {}
+
+        def asked(inputs: ColorizerInput) -> Sequence[ColorPrediction]:
+            try:
+                return ask(inputs)
+            finally:
+                # Right after the model's own code: `predictions` restores most of the state afterwards.
+                after.clear()
+                after.update(process_state())
+
         with numerics(None), evaluation_mode(self.model.colorizer), printed() as text:
             before = process_state()
-            after: dict[str, Any] = {}
-            model = _Watched(self.model, after)
-            found = predict(model.loaded, query)
+            found = predictions(self.model, query, asked)
             networks = networks_of(self.model.colorizer)
             training = any(module.training for network in networks for module in network.modules())
         self._watched(changed_state(before, after), text, "predicting")
@@ -111,28 +128,6 @@ class ModelSubject:
         for name in changed:
             self.changed.setdefault(name, during)
         self.output += [one for one in text if one.strip()]
-
-
-class _Watched:
-    """A loaded model that records the process state directly after its code has run.
-
-    ``predict`` restores most of that state afterwards.
-    """
-
-    def __init__(self, loaded: LoadedModel, after: dict[str, Any]) -> None:
-        inner = loaded.colorizer
-
-        class Colorizer:
-            card = loaded.card
-
-            def colorize_batch(self, inputs: Any) -> Any:
-                try:
-                    return inner.colorize_batch(inputs)
-                finally:
-                    after.clear()
-                    after.update(process_state())
-
-        self.loaded = LoadedModel(loaded.full_name, None, None, Colorizer(), loaded.card)
 
 
 def resized(images: GroundTruth, count: int, size: tuple[int, int]) -> GroundTruth:

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate
 from colorbench.color import ab_bins
 from colorbench.data import Dataset, open_dataset
 from colorbench.data.sources.packaged import SAMPLES
-from colorbench.models import ModelCard
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, RevealedColors
 from colorbench.results import Record
 from colorbench.testing.fake_record_values import record_values
 
@@ -58,6 +58,19 @@ class FakeColorizer(nn.Module):
     def features(self, lightness: Tensor) -> dict[str, Tensor]:
         """Return the feature maps: (N, 1, H, W) L in 0..100 -> {layer: (N, C, h, w)}."""
         return self._maps(lightness)
+
+    def sample(self, inputs: ColorizerInput, seeds: Sequence[tuple[int, ...]]) -> list[ColorPrediction]:
+        """Shift the prediction of each image by colors that follow from the seed: seeds per image -> predictions."""
+        ab = self.colorize(inputs.lightness)
+        shifts = [
+            [torch.randn(2, 1, 1, generator=torch.Generator().manual_seed(seed)) for seed in draw] for draw in seeds
+        ]
+        return [ColorPrediction(ab=ab + self.scale / 2 * torch.stack(draw).to(ab)) for draw in shifts]
+
+    def colorize_guided(self, inputs: ColorizerInput, revealed: RevealedColors) -> ColorPrediction:
+        """Predict as ``colorize``, with the revealed colors where they are revealed."""
+        ab, mask = revealed.maps((inputs.lightness.shape[-2], inputs.lightness.shape[-1]))
+        return ColorPrediction(ab=torch.where(mask > 0, ab, self.colorize(inputs.lightness)))
 
     def redrawn(self, seed: int) -> FakeColorizer:
         """Return the same network with other weights."""

@@ -12,6 +12,7 @@ import numpy as np
 from colorbench.errors import MissingWeightsError, RunError, UserError
 from colorbench.evaluation import DatasetProtocol, ImageProtocol, Scorer
 from colorbench.evaluation.predict import colorize
+from colorbench.evaluation.protocol_interfaces import further_of
 from colorbench.models import colorizer_interfaces as capabilities
 from colorbench.models.fingerprint import protocol_code
 from colorbench.models.weights_download import without_downloads
@@ -191,7 +192,8 @@ def _rows(subject: ProtocolSubject) -> str:
         return f"{len(sha256s)} rows, {len(columns)} columns"
     truth = subject.truth()
     sizes = (tuple(truth.rgb8.shape[-2:]),) * len(truth.ids)
-    prediction = colorize(subject.model, truth, sizes, 0, subject.scorer.preprocessing)  # type: ignore[arg-type]
+    given = (subject.model, truth, sizes, 0, subject.scorer.preprocessing)
+    prediction = colorize(*given, request=further_of(subject.scorer))  # type: ignore[arg-type]
     scored = subject.score(prediction).columns
     stored = {name: values[:IMAGES] for name, values in columns.items()}
     for name, values in scored.items():

@@ -11,6 +11,7 @@ import torch
 
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import Prediction, Summary, metrics_of
+from colorbench.evaluation.protocol_interfaces import further_of
 from colorbench.models.foreign_code import one_line
 from colorbench.results import MetricSpec
 from colorbench.results.metric_spec import check_statistics
@@ -172,7 +173,7 @@ def _summarized(subject: ProtocolSubject) -> str:
     if not isinstance(summary, Summary):
         raise CheckFailed(f"summarize gives a {type(summary).__name__}", "return Summary(...)")
     for curve in summary.curves:
-        lines = (curve.x, curve.y, *curve.beside.values())
+        lines = (curve.x, curve.y, *curve.beside.values(), *(band for band in (curve.low, curve.high) if band))
         if not curve.x or len({len(line) for line in lines}) > 1 or not np.isfinite(np.concatenate(lines)).all():
             raise CheckFailed(
                 f"the curve {curve.name!r} has x and y of different lengths, or values that are not finite",
@@ -198,7 +199,11 @@ def _noisy(subject: ProtocolSubject, positions: Sequence[int]) -> Prediction:
     noise = [
         torch.randn(truth.ab.shape[1:], generator=torch.Generator().manual_seed(position)) for position in positions
     ]
-    return Prediction(truth, ab=truth.ab * 0.7 + 15 * torch.stack(noise))
+    prediction = Prediction(truth, ab=truth.ab * 0.7 + 15 * torch.stack(noise))
+    if (request := further_of(subject.scorer)) is not None:
+        further = (truth.ab + 9 * (number + 1) * torch.stack(noise) for number in range(len(request)))
+        prediction.further[request] = tuple(Prediction(truth, ab=ab) for ab in further)
+    return prediction
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import copy
 from pathlib import Path
 from typing import ClassVar, Self
@@ -88,11 +88,11 @@ class CIC(TrunkColorizer):
 
         def drawn(lightness: Tensor) -> Tensor:
             # One image at a time: the last digit decides between two bins, and it depends on the size of a batch.
-            logits = torch.cat([self.prediction(one) for one in lightness.split(1)]) / temperature
+            logits = torch.cat([self.prediction(one[None]) for one in lightness]) / temperature
             return torch.cat([drawn_colors(logits, draw, coherent=self.coherent) for draw in seeds], dim=1)
 
         ab = at_working_size(drawn, inputs.lightness, self.size_for(inputs.lightness))  # (N, 2 draws, H, W)
-        return [ColorPrediction(ab=one) for one in ab.split(2, dim=1)]
+        return [ColorPrediction(ab=one) for one in torch.split(ab, 2, dim=1)]
 
 
 class CICClass(CIC):
@@ -107,7 +107,7 @@ class CICPixelwise(CIC):
     """Control of diversity: the same network, sampled at every pixel by itself."""
 
     tags = {"small": "control: zoo/cic, sampled independently at each pixel"}
-    presets: ClassVar[Mapping[str, TrainingPreset]] = {}
+    presets: ClassVar[dict[str, TrainingPreset]] = {}
     coherent = False
 
     @classmethod

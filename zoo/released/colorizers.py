@@ -181,7 +181,7 @@ class ECCV16(ReleasedColorizer):
         if self.method == "mode":
             return [self.colorize_batch(inputs)] * len(seeds)
         # One image at a time: the last digit decides between two bins, and it depends on the size of a batch.
-        logits = torch.cat([self._logits(one) for one in demo_lightness(inputs.lightness).split(1)])
+        logits = torch.cat([self._logits(one[None]) for one in demo_lightness(inputs.lightness)])
         logits = logits / (self.temperature if self.method == "annealed-mean" else 1.0)
         drawn = (drawn_colors(logits, draw) for draw in seeds)
         ab = (interpolate(one, scale_factor=4, mode="bilinear", align_corners=False) for one in drawn)
