@@ -19,7 +19,7 @@ import torch
 from colorbench.data import LoadedBatch, Preprocessing, Sample, get_preprocessing, load_batches
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
 from colorbench.evaluation.pending_shards import Claims, Evaluated, ShardJob, missing
-from colorbench.evaluation.predict import colorize, predict, predict_further, query_of
+from colorbench.evaluation.predict import colorize, predict_further, query_of
 from colorbench.evaluation.protocol_interfaces import BatchScores, ProgressListener, ThroughputMeter, further_of
 from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.evaluation.saved_image_writer import keep_predictions, keep_thumbnails
@@ -141,15 +141,15 @@ def _predict(work: ShardJob, batch: LoadedBatch | None, preprocessing: Preproces
     for positions in by_model.values():
         start = time.perf_counter()
         model = tasks[positions[0]].model
-        query = query_of(truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
-        usual = run.residents.work(model, partial(predict, model, query))
+        given = (truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
+        usual = run.residents.work(model, partial(colorize, model, *given))
         predicted.predictions.append((positions, usual))
         for position in positions:
             evaluated.seconds[position]["colorize"] = time.perf_counter() - start
         requests = {position: further_of(tasks[position].scorer) for position in positions}
         for request in {one for one in requests.values() if one is not None}:
             start = time.perf_counter()
-            run.residents.work(model, partial(predict_further, model, query, request, settings.seed, usual))
+            run.residents.work(model, partial(predict_further, model, query_of(*given), request, settings.seed, usual))
             for position in positions:
                 if requests[position] == request:
                     evaluated.seconds[position]["colorize"] += time.perf_counter() - start

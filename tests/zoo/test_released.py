@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from colorbench.color import ab_bins, rgb_to_lab
 from colorbench.errors import UserError
-from colorbench.models import ColorizerInput, load_model
+from colorbench.models import ColorizerInput, RevealedColors, load_model
 from colorbench.storage import cache_folder
 from zoo.cic import CIC
 from zoo.released import ECCV16, Siggraph17, colorizers
@@ -82,6 +82,25 @@ def test_a_network_equals_the_authors_class(networks: Any, ours: Any, name: str,
     expected = network(lightness)
     assert float(expected.std()) > 0.1 and float(expected.abs().max()) < 109
     assert (ours[name].colorize(lightness) - expected).abs().max() <= TOLERANCE[name]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [1, 7])
+def test_hints_reach_the_network_as_in_the_authors_class(networks: Any, ours: Any, size: int) -> None:
+    network = networks["siggraph17"][0]
+    lightness = lightness_of(256, 256)
+    positions = torch.tensor([[[40, 50], [200, 10], [0, 255]]])
+    revealed = RevealedColors(positions, torch.tensor([[[60.0, -20.0], [-45.0, 30.0], [5.0, 80.0]]]), size)
+    hinted = ours["siggraph17"].colorize_guided(ColorizerInput(lightness, ("a",), (0,)), revealed).ab
+    ab, mask = torch.zeros(1, 2, 256, 256), torch.zeros(1, 1, 256, 256)
+    half = size // 2
+    for (row, column), color in zip(positions[0].tolist(), revealed.ab[0], strict=True):
+        rows, columns = (slice(max(0, center - half), center + half + 1) for center in (row, column))
+        square = (0, slice(None), rows, columns)
+        ab[square], mask[square] = color[:, None, None], 1
+    expected = network(lightness, ab, mask)
+    assert (hinted - expected).abs().max() <= TOLERANCE["siggraph17"]
+    assert (expected - network(lightness)).abs().max() > 0.1
 
 
 @torch.no_grad()
