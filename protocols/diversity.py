@@ -25,9 +25,9 @@ from torch.nn.functional import adaptive_avg_pool2d
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation import BatchScores, Derived, Draws, Prediction, ProtocolSpec, Summary
+from colorbench.evaluation import BatchScores, Derived, Prediction, ProtocolSpec, Summary
 from colorbench.metrics import energy_score, expected_best, mean_ciede2000
-from colorbench.models import LoadedModel
+from colorbench.models import Draws, LoadedModel
 from colorbench.results import MetricSpec
 from protocols.mean_curves import curve_of, mean_columns
 

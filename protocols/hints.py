@@ -19,8 +19,9 @@ import numpy as np
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation import BatchScores, GroundTruth, Prediction, ProtocolSpec, Reveals, Summary
+from colorbench.evaluation import BatchScores, GroundTruth, Prediction, ProtocolSpec, Summary
 from colorbench.metrics import ROUNDING_BOUND, mean_ciede2000, psnr
+from colorbench.models import Reveals
 from colorbench.results import MetricSpec
 from protocols.mean_curves import curve_of, mean_columns
 

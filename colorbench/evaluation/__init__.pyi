@@ -5,8 +5,6 @@ from .devices_and_processes import numerics as numerics
 from .feature_store import FeatureMatrix as FeatureMatrix
 from .feature_store import FeatureStore as FeatureStore
 from .feature_store import read_features as read_features
-from .further_predictions import Draws as Draws
-from .further_predictions import Reveals as Reveals
 from .metric_aggregation import differences_from as differences_from
 from .metric_aggregation import few_images_note as few_images_note
 from .metric_aggregation import metrics_of as metrics_of
@@ -27,6 +25,7 @@ from .protocol_interfaces import ProtocolSpec as ProtocolSpec
 from .protocol_interfaces import Scorer as Scorer
 from .protocol_interfaces import Summary as Summary
 from .protocol_interfaces import ThroughputMeter as ThroughputMeter
+from .protocol_interfaces import further_of as further_of
 from .record_reuse import location_of as location_of
 from .requested_models_and_protocols import get_protocol as get_protocol
 from .requested_models_and_protocols import headline_of as headline_of

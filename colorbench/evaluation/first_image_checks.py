@@ -23,10 +23,10 @@ from colorbench.data import LoadedBatch, get_preprocessing, images_refused, load
 from colorbench.data.batch_loader import LARGEST_BATCH
 from colorbench.errors import RunError, UserError, describe
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
-from colorbench.evaluation.further_predictions import seed_of
 from colorbench.evaluation.predict import Query, predict
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction, disguised
 from colorbench.models import LoadedModel
+from colorbench.models.further_predictions import seed_of
 from colorbench.models.networks import networks_of, set_evaluation_mode
 
 Kind = Literal["not deterministic", "depends on the batch", "uses more than the lightness"]

@@ -12,10 +12,10 @@ from colorbench.data import Dataset, GrayPolicy, get_preprocessing, load_batches
 from colorbench.data.batch_loader import decoding_threads
 from colorbench.errors import RunError
 from colorbench.evaluation.devices_and_processes import device_of, dtype_of, numerics
-from colorbench.evaluation.further_predictions import Request, ask_further, in_place, seed_of, told_of
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
 from colorbench.models.foreign_code import one_line
+from colorbench.models.further_predictions import Request, ask_further, in_place, seed_of, told_of
 from colorbench.models.stored_prediction_checks import prepare
 
 FARTHEST = 10_000.0
@@ -77,7 +77,7 @@ def query_of(
     dtype: torch.dtype = torch.float32,
 ) -> Query:
     """Return the query of a batch in a run with ``seed``; see ``colorize``."""
-    seeds = tuple(seed_of(seed, content) for content in truth.sha256s or truth.ids)
+    seeds = tuple(seed_of(seed, content) for content in truth.contents)
     return Query(truth, sizes, seeds, preprocessing, dtype)
 
 
@@ -140,7 +140,7 @@ def predict_further(model: LoadedModel, query: Query, request: Request, seed: in
     Raises:
         RunError: if a prediction is invalid, or the model fails.
     """
-    told = told_of(request, query.truth, seed)
+    told = told_of(request, query.truth.contents, query.truth.ab, seed)
     found = predictions(model, query, lambda inputs: ask_further(model.colorizer, inputs, told))
     # Rendered at once: 8 bits take a third of the memory of ab.
     kept = [Prediction(query.truth, rgb8=one.rgb8) for one in found]

@@ -18,12 +18,12 @@ import numpy as np
 
 from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.further_predictions import Request
 from colorbench.evaluation.run_config import ExecutionConfig, RunConfig
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.truth_and_prediction import Prediction
 from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
+from colorbench.models.further_predictions import Request
 from colorbench.results import Difference, Metric, MetricSpec, PresetSource, Record, Shard
 from colorbench.results.metric_spec import check_columns
 

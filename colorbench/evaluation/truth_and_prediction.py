@@ -18,7 +18,7 @@ from colorbench.color.lab import rendered
 from colorbench.models.prediction_units import observed
 
 if TYPE_CHECKING:
-    from colorbench.evaluation.further_predictions import Request
+    from colorbench.models.further_predictions import Request
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,11 @@ class GroundTruth:
     labels: tuple[int | None, ...] = ()
     sha256s: tuple[str, ...] = ()
     """Hashes of the files, from which seeds are derived; empty if unknown."""
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """What seeds are made of: sha256 of the files where they are known, or the ids."""
+        return self.sha256s or self.ids
 
     @cached_property
     def _apart(self) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,8 @@ from .colorizer_interfaces import SimpleColorizer as SimpleColorizer
 from .fingerprint import deciding_identity as deciding_identity
 from .fingerprint import library_code as library_code
 from .fingerprint import model_identity as model_identity
+from .further_predictions import Draws as Draws
+from .further_predictions import Reveals as Reveals
 from .image_folder_model import ImageFolderModel as ImageFolderModel
 from .layer_features import FeatureExtractor as FeatureExtractor
 from .layer_features import FeatureSpec as FeatureSpec

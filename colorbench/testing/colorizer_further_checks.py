@@ -8,10 +8,10 @@ from dataclasses import replace
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, Prediction
 from colorbench.evaluation.first_image_checks import TOLERANCE, difference
-from colorbench.evaluation.further_predictions import Draws, Reveals, Told, ask_further, seed_of, told_of
 from colorbench.evaluation.predict import Query
 from colorbench.evaluation.truth_and_prediction import disguised
 from colorbench.models import Guided, RevealedColors, Samples
+from colorbench.models.further_predictions import Draws, Reveals, Told, ask_further, seed_of, told_of
 from colorbench.testing.check_report import Check, CheckFailed, CheckSkipped
 from colorbench.testing.colorizer_subject import PREPROCESSING, ModelSubject, resized, selected, sizes_of
 
@@ -26,7 +26,7 @@ def _samples(subject: ModelSubject) -> str:
         raise CheckSkipped("the model does not draw several colorizations")
     hint = "draw by `seeds` alone: one torch.Generator for each image and draw"
     images = subject.images
-    told = told_of(DRAWS, images, 0)
+    told = told_of(DRAWS, images.contents, images.ab, 0)
     first = _asked(subject, images, told)
     _same(first, _asked(subject, images, told), "the same seeds give other samples", hint)
     _independent(subject, first, told, hint)
@@ -46,7 +46,7 @@ def _guided(subject: ModelSubject) -> str:
         raise CheckSkipped("the model does not take revealed colors")
     hint = "compute colorize_guided from lightness and revealed colors alone"
     images = subject.images
-    told = told_of(REVEALS, images, 0)
+    told = told_of(REVEALS, images.contents, images.ab, 0)
     first = _asked(subject, images, told)
     _same(first, _asked(subject, images, told), "the same revealed colors give other predictions", hint)
     _independent(subject, first, told, hint)
@@ -83,7 +83,8 @@ def _independent(subject: ModelSubject, first: Sequence[Prediction], told: Told,
         _same(expected, part, "predictions depend on the other images of the batch", hint)
     odd = resized(subject.images, 2, ODD)
     try:
-        _asked(subject, odd, told_of(DRAWS if told.revealed is None else REVEALS, odd, 0))
+        request = DRAWS if told.revealed is None else REVEALS
+        _asked(subject, odd, told_of(request, odd.contents, odd.ab, 0))
     except UserError as error:
         raise CheckFailed(f"images of {ODD[0]} x {ODD[1]}: {error.what}", error.hint) from error
 

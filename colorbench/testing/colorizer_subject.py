@@ -12,10 +12,10 @@ from torch.nn.functional import interpolate
 
 from colorbench.data import Dataset, get_preprocessing, load_batches
 from colorbench.evaluation import GroundTruth, Prediction, numerics
-from colorbench.evaluation.further_predictions import seed_of
 from colorbench.evaluation.predict import Query, predictions
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, evaluation_mode, load_model
 from colorbench.models.fingerprint import ModelFingerprint
+from colorbench.models.further_predictions import seed_of
 from colorbench.models.networks import networks_of
 from colorbench.testing.process_state import changed_state, printed, process_state
 

@@ -10,9 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from colorbench.errors import MissingWeightsError, RunError, UserError
-from colorbench.evaluation import DatasetProtocol, ImageProtocol, Scorer
+from colorbench.evaluation import DatasetProtocol, ImageProtocol, Scorer, further_of
 from colorbench.evaluation.predict import colorize
-from colorbench.evaluation.protocol_interfaces import further_of
 from colorbench.models import colorizer_interfaces as capabilities
 from colorbench.models.fingerprint import protocol_code
 from colorbench.models.weights_download import without_downloads

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation import Prediction, Summary, metrics_of
-from colorbench.evaluation.protocol_interfaces import further_of
+from colorbench.evaluation import Prediction, Summary, further_of, metrics_of
 from colorbench.models.foreign_code import one_line
 from colorbench.results import MetricSpec
 from colorbench.results.metric_spec import check_statistics

@@ -18,12 +18,11 @@ import numpy as np
 
 from colorbench.data import Dataset, LoadedBatch, Sample, get_preprocessing, load_batches
 from colorbench.errors import UserError
-from colorbench.evaluation import GroundTruth, Prediction, Scorer, numerics
+from colorbench.evaluation import GroundTruth, Prediction, Scorer, further_of, numerics
 from colorbench.evaluation.devices_and_processes import dtype_of
-from colorbench.evaluation.further_predictions import in_place, seed_of, told_of
 from colorbench.evaluation.predict import checked, colorize
-from colorbench.evaluation.protocol_interfaces import further_of
 from colorbench.models import LoadedModel, load_model
+from colorbench.models.further_predictions import in_place, seed_of, told_of
 from colorbench.models.model_names import parse_name
 from colorbench.results import Record
 from colorbench.verification.isolated_model import Apart, given_colors
@@ -159,7 +158,7 @@ def _asked(
     own_seeds = [seed_of(record.execution.seed, one) for one in seeded_by]
     reference = model.card.role == "reference"  # of the installed card, which equals the record's
     request = further_of(scorer)
-    told = None if request is None else told_of(request, truth, record.execution.seed)
+    told = None if request is None else told_of(request, truth.contents, truth.ab, record.execution.seed)
     predictions = []
     for order in (np.arange(len(batch.ids)), np.arange(len(batch.ids))[::-1]):
         scale = 1 + secrets.randbelow(1000) / 500

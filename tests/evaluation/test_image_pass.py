@@ -14,10 +14,10 @@ import torch
 from colorbench.data import Dataset, Sample
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import pending_shards
-from colorbench.evaluation.further_predictions import seed_of
 from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models import ColorPrediction
+from colorbench.models.further_predictions import seed_of
 from colorbench.results import Record
 from tests.support.engine import (
     DistanceProtocol,

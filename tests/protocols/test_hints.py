@@ -16,11 +16,12 @@ from torch import Tensor
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation import GroundTruth, Prediction, Reveals, RunConfig, run
-from colorbench.evaluation.further_predictions import in_place, told_of
+from colorbench.evaluation import GroundTruth, Prediction, RunConfig, run
 from colorbench.evaluation.predict import colorize
 from colorbench.metrics import ROUNDING_BOUND, mean_ciede2000
-from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, RevealedColors, load_model
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, RevealedColors, Reveals, load_model
+from colorbench.models.further_predictions import Request, Told, in_place
+from colorbench.models.further_predictions import told_of as told_by_parts
 from colorbench.models.revealed_colors import revealed_of
 from protocols.hints import HintsProtocol, HintsScorer, mean_height
 from tests.support.engine import Flat, loaded, write_images
@@ -36,6 +37,10 @@ def scorer(**parameters: str) -> HintsScorer:
 def truth_of(n: int = 3, size: tuple[int, int] = (24, 32), content: str = "") -> GroundTruth:
     rgb8 = torch.randint(0, 256, (n, 3, *size), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     return GroundTruth(tuple(f"{i}.png" for i in range(n)), rgb8, sha256s=tuple(f"{content}{i}" for i in range(n)))
+
+
+def told_of(request: Request, truth: GroundTruth, run_seed: int) -> Told:
+    return told_by_parts(request, truth.contents, truth.ab, run_seed)
 
 
 class Oracle:

@@ -15,9 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.evaluation.truth_and_prediction import GroundTruth
-from colorbench.models import Colorizer, ColorizerInput, ColorPrediction, Guided, RevealedColors, Samples
-from colorbench.models.revealed_colors import revealed_of
+from colorbench.models.colorizer_interfaces import Colorizer, ColorizerInput, ColorPrediction, Guided, Samples
+from colorbench.models.revealed_colors import RevealedColors, revealed_of
 
 
 @dataclass(frozen=True)
@@ -93,21 +92,21 @@ class Told:
         return cls(seeds, revealed, tuple(int(count) for count in arrays["counts"]))
 
 
-def told_of(request: Request, truth: GroundTruth, run_seed: int) -> Told:
+def told_of(request: Request, contents: Sequence[str], ab: Tensor, run_seed: int) -> Told:
     """Return what a model is told for a request.
 
     Args:
         request: what a scorer asks for.
-        truth: the batch; seeds and positions follow from the images' contents.
+        contents: sha256 of each image's file, or its id; seeds and positions follow from it.
+        ab: (N, 2, H, W) true colors.
         run_seed: decides draws, and no positions.
     """
-    contents = truth.sha256s or truth.ids
     if isinstance(request, Draws):
         return Told(tuple(tuple(seed_of(run_seed, one, j) for one in contents) for j in range(request.count)))
-    height, width = truth.rgb8.shape[-2:]
+    height, width = ab.shape[-2:]
     largest = max(request.counts, default=0)
     points = [_positions(seed_of(request.seed, one), largest, height, width) for one in contents]
-    revealed = revealed_of(truth.ab, torch.stack(points), request.size)
+    revealed = revealed_of(ab, torch.stack(points), request.size)
     return Told(revealed=revealed, counts=tuple(count for count in request.counts if count > 0))
 
 
