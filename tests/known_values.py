@@ -51,11 +51,14 @@ from tests.support.voc import write_devkit
 STORED = Path(__file__).parent / "known_values.json"
 TIGHT = 1e-5
 """Of the metric's scale: what rows may differ by between batch sizes, threads and machines."""
-LOOSE = {"auc": 1e-4, "fidelity": 1e-4, "semantic": 1e-3, "distribution": 1e-2}
+LOOSE = {"auc": 1e-4, "fidelity": 1e-4, "semantic": 1e-3, "distribution": 1e-2, "diversity": 1e-2}
 """Of the metric's scale, for networks on other hardware or library versions."""
 LOOSE_TRAINED = 0.06
 """The same for what is trained: two of 36 test images."""
-EXACT_MODELS = ("zoo/gray", "zoo/constant", "zoo/mean-color", "zoo/ground-truth", "zoo/half-chroma")
+EXACT_MODELS = (
+    *("zoo/gray", "zoo/constant", "zoo/mean-color", "zoo/ground-truth", "zoo/half-chroma"),
+    *("zoo/random", "zoo/nearest-hint"),
+)
 """No network decides these."""
 
 Values = dict[str, Any]
@@ -149,6 +152,23 @@ CASES = (
         for name in DISTRIBUTION_PRESETS
     ),
     Case("distribution", "reference", "labeled few", ("zoo/half-chroma",), {"reference": "samples"}),
+    Case("diversity", "default", "samples", ("zoo/cic", "zoo/random"), {"preprocessing": "squash64"}),
+    Case(
+        "diversity",
+        "intervals",
+        "crops",
+        ("zoo/cic-pixelwise", "zoo/half-chroma"),
+        {"preprocessing": "squash32", "samples": "3", "best": "2"},
+        baselines=True,
+    ),
+    Case("hints", "default", "samples", ("zoo/nearest-hint",), {"preprocessing": "squash64"}),
+    Case(
+        "hints",
+        "intervals",
+        "crops",
+        ("zoo/nearest-hint",),
+        {"preprocessing": "squash32", "counts": "0,1,10", "size": "2", "seed": "1"},
+    ),
     Case(
         "linear-probe",
         "classifier=logistic",

@@ -122,7 +122,8 @@ def _same(expected: Sequence[Prediction], found: Sequence[Prediction], what: str
         raise CheckFailed(f"{what}: {apart:.3g} apart in ab on average", hint)
 
 
+_NEEDS = ("shape", "deterministic", "batch", "history")
 FURTHER_CHECKS = [
-    Check("samples", _samples, ("shape", "deterministic")),
-    Check("guided", _guided, ("shape", "deterministic")),
+    Check("samples", _samples, _NEEDS),
+    Check("guided", _guided, _NEEDS),
 ]

@@ -353,6 +353,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "auc": {"preprocessing": "squash48"},
     "fidelity": {"preprocessing": "squash48"},
     "semantic": {"preprocessing": "squash48"},
+    "diversity": {"preprocessing": "squash48"},
+    "hints": {"preprocessing": "squash48"},
     "linear-probe": {"dims": 60, "strengths": "1,100", "seeds": 1, "preprocessing": "squash32"},
     "transfer-classification": {"epochs": 1, "batch": 8, "dims": 60, "preprocessing": "squash32"},
     "transfer-segmentation": {"epochs": 1, "batch": 4, "hidden": 16, "preprocessing": "squash32"},
@@ -361,6 +363,8 @@ MAY_SKIP = {
     "semantic": {"presets"},
     "fidelity": {"presets"},
     "distribution": {"presets"},
+    "diversity": {"presets"},
+    "hints": {"presets"},
     "human-study": {"record", "rows", "verify"},
 }
 IMAGE_ONLY = {"identity", "scores", "bounds", "order", "batch", "repeat", "inputs", "summary"}
