@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,12 +36,10 @@ class SameForAllSeeds(_Samples):
 
 
 class ByTheProcess(_Samples):
-    """Draws by a generator that nothing seeds."""
-
-    generator = torch.Generator()
+    """Draws by what nothing seeds."""
 
     def shift(self, seed: int) -> Tensor:
-        return 15 * torch.randn(2, 1, 1, generator=self.generator)
+        return super().shift(secrets.randbits(40))
 
 
 class ByTheFirst(_Samples):
@@ -77,9 +76,8 @@ class TooFew(_Samples):
 
 class QuarterSize(_Samples):
     def sample(self, inputs: ColorizerInput, seeds: Seeds) -> list[ColorPrediction]:
-        return [
-            ColorPrediction(ab=one.ab[..., ::4, ::4]) for one in super().sample(inputs, seeds) if one.ab is not None
-        ]
+        found = [one.ab for one in super().sample(inputs, seeds)]
+        return [ColorPrediction(ab=ab[..., ::4, ::4]) for ab in found if ab is not None]
 
 
 class _Guided(FakeColorizer):
