@@ -23,10 +23,10 @@ from colorbench.evaluation.predict import colorize, predict_further, query_of
 from colorbench.evaluation.protocol_interfaces import BatchScores, ProgressListener, ThroughputMeter, further_of
 from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.evaluation.saved_image_writer import keep_predictions, keep_thumbnails
-from colorbench.evaluation.threaded_pipeline import run_pipeline
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.models.stored_prediction_checks import LIGHTNESS_GAP, lightness_gaps
 from colorbench.results.shard import shard_samples
+from colorbench.threaded_pipeline import run_pipeline
 
 SCORERS = max(2, min(4, os.cpu_count() or 1))
 """Scoring threads: at least two, so that a slow protocol does not block the network immediately."""

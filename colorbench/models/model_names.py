@@ -127,13 +127,13 @@ def short_name(path: Path) -> str:
 
 
 def expand_names(given: Sequence[str]) -> dict[str, bool]:
-    """Return the names meant by ``a,b`` and ``zoo/*``, each once, with whether a pattern found it.
+    """Expand ``a,b`` and ``zoo/*`` to names, each once; the value is whether a pattern matched it.
 
-    A pattern matches registered names, without tags: ``zoo/*``, ``*/cic*``. Options behind it belong to all. Paths
-    (``images:DIR``, ``FILE.py:CLASS``) are left as they are, whatever characters they have.
+    A pattern matches registered names without tags: ``zoo/*``, ``*/cic*``. Its options apply to all matches. Paths
+    (``images:DIR``, ``FILE.py:CLASS``) are never patterns.
 
     Raises:
-        UserError: for a pattern that no model matches.
+        UserError: for a pattern without a match.
     """
     found: dict[str, bool] = {}
     for text in given:

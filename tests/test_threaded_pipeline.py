@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from colorbench.evaluation.threaded_pipeline import run_pipeline
+from colorbench.threaded_pipeline import run_pipeline
 
 
 def identity(value: int) -> int:
