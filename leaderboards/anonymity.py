@@ -22,16 +22,33 @@ HIDDEN = "anonymous"
 SHORTEST = 3
 """Shorter names of users and hosts would occur in other words."""
 COMMON = frozenset(
-    ["root", "user", "users", "home", "runner", "ubuntu", "admin", "localhost", "shared", "public", "data", "main"]
+    [
+        "root",
+        "user",
+        "users",
+        "home",
+        "runner",
+        "ubuntu",
+        "admin",
+        "localhost",
+        "shared",
+        "public",
+        "data",
+        "main",
+        "zoo",
+        "colorbench",
+        "models",
+        "images",
+    ]
 )
-"""Names that tell nothing about a person."""
+"""Names that tell nothing about a person, or that names of models and datasets need."""
 _PART = r"[^\s/\\:;,'\"<>|()\[\]]+"
 _PATH = re.compile(
     rf"(?<![\w.~/\\-])(?:file://)?(?:~|\.\.?|[A-Za-z]:)?[/\\]+(?:{_PART}[/\\]+)*{_PART}[/\\]*"
     rf"|(?<![\w.~/\\-])~{_PART}(?:[/\\]+{_PART})*"
 )
 _WEB = re.compile(r"https?://[^\s\"'<>]+")
-_HOME = re.compile(rf"(?:/home|/Users|/users|[A-Za-z]:[/\\]Users|/scratch|/work|/data)[/\\]+({_PART})|~({_PART})")
+_HOME = re.compile(rf"(?:/home|/Users|/users|[A-Za-z]:[/\\]+Users)[/\\]+({_PART})|~({_PART})")
 _AT = re.compile(r"(?<![\w.@/])[\w.+-]+@[\w-]+(?:\.[\w-]+)*(?![\w@])")
 
 
@@ -47,7 +64,10 @@ class Anonymizer:
                 names.add(found[1] or found[2])
             for user, _, host in (found[0].partition("@") for found in _AT.finditer(text)):
                 names |= set() if user in self._protocols else {host.partition(".")[0]}
-        known = sorted((n for n in names if len(n) >= SHORTEST and n.lower() not in COMMON), key=lambda n: (-len(n), n))
+        known = sorted(
+            (n for n in names if len(n) >= SHORTEST and n.lower() not in COMMON | self._protocols),
+            key=lambda n: (-len(n), n),
+        )
         words = "|".join(map(re.escape, known))
         self._names = re.compile(rf"(?<![^\W_])(?:{words})(?![^\W_])(?:\.[\w-]+)*", re.IGNORECASE) if known else None
 

@@ -96,6 +96,13 @@ def test_texts_lose_what_names_somebody_and_keep_the_rest(text: str, shown: str)
     assert Anonymizer(["/home/ann/x"], ["auc"]).text(text) == shown
 
 
+def test_names_of_datasets_and_protocols_are_no_names_of_users() -> None:
+    texts = ["/work/shared/data/val650/images", "/home/zoo/x", "/Users/auc", "/nfs/home/erika/y"]
+    names = Anonymizer(texts, ["auc"])
+    assert names.text("auc of zoo/gray on val650") == "auc of zoo/gray on val650"
+    assert names.text("by Erika") == "by anonymous"
+
+
 def test_public_pages_leave_out_thumbnails_without_known_rights(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     shutil.copytree(measured(tmp_path / "m"), runs)
