@@ -127,6 +127,11 @@ class Classifier:
         info: Any = ImageNetInfo(subset)
         return {name: index for index, name in enumerate(info.label_names())}
 
+    @property
+    def network(self) -> nn.Module:
+        """The network, in evaluation mode; to change it, copy it."""
+        return self._network
+
     def logits(self, rgb8: Tensor) -> Tensor:
         """Compute the outputs of the network.
 

@@ -71,25 +71,29 @@ def find_shared_weights(
         needs: capabilities that the protocol asks for.
         alternatives: parameter -> values that choose other networks.
     """
-    found = [
-        SharedWeights(
-            part=part.name,
-            network=network.name,
-            parameter=f"{protocol}.{network.parameter}",
-            found_by=how,
-            alternatives=tuple(
-                value
-                for value in (alternatives or {}).get(network.parameter, ())
-                if not any(_same_name(value, other.name) for other in parts_of(card))
-            ),
+    parts = parts_of(card)
+    found = []
+    for network in networks_in(identity):
+        matches = [(part, how) for part in parts if (how := _how(part, network)) is not None]
+        if not matches:
+            continue
+        part, how = min(matches, key=lambda match: match[1] != "weights")
+        others = (alternatives or {}).get(network.parameter, ())
+        free = tuple(name for name in others if not any(_same_name(name, other.name) for other in parts))
+        found.append(
+            SharedWeights(
+                part=part.name,
+                network=network.name,
+                parameter=f"{protocol}.{network.parameter}",
+                found_by=how,
+                alternatives=free,
+            )
         )
-        for network in networks_in(identity)
-        for part in parts_of(card)
-        if (how := _how(part, network)) is not None
-    ]
     if FEATURES in needs:
+        by_network = {_plain(part.name)[0]: part for part in reversed(card.pretrained)}
         found += [
-            SharedWeights(part=part.name, network="", parameter="", found_by="features") for part in card.pretrained
+            SharedWeights(part=part.name, network="", parameter="", found_by="features")
+            for part in reversed(by_network.values())
         ]
     return list(dict.fromkeys(found))
 

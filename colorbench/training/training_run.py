@@ -140,11 +140,13 @@ def _card(
 ) -> ModelCard:
     """Return the model card of the trained model."""
     preset = config.preset
+    parts = getattr(config.factory, "pretrained_parts", None)
     about = ModelCard(
         title=f"{config.name}, preset {config.preset_name} (width {preset.width:g})",
         working_size=preset.working_size,
         settings={"width": preset.width, "temperature": preset.temperature},
         preset=config.preset_name,
+        pretrained=parts() if parts is not None else (),
     )
     if trainer is None or cache is None:
         return about

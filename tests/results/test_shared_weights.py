@@ -169,3 +169,9 @@ def test_a_record_that_leaves_it_out_is_not_verified(
     done = ended(capsys, ["verify", folder])
     assert done.returncode == 1
     assert "does not say that the model contains e" in " ".join(done.stdout.split())
+
+
+def test_one_network_is_named_once() -> None:
+    parts = (PretrainedPart(name="net.tag"), PretrainedPart(name="net", weights_sha256=HASH))
+    found = find_shared_weights(ModelCard(title="m", pretrained=parts), "semantic", judged_by("net", HASH))
+    assert [one.found_by for one in found] == ["weights"]

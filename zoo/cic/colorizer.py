@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from colorbench.color import TEMPERATURE, Decoding, decode
 from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, at_working_size
@@ -32,7 +32,7 @@ class CIC(TrunkColorizer):
         "kmeans": "control: width 0.2, k-means initialization on the packaged images, not trained",
     }
     presets = PRESETS
-    training = ClassificationTraining
+    training: ClassVar[type[nn.Module]] = ClassificationTraining
     shipped = SHIPPED
     outputs = 313
     coherent = True

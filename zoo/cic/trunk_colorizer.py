@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -31,6 +31,8 @@ class TrunkColorizer:
 
     shipped: ClassVar[Path]
     """Weights of the tag ``small``."""
+    network_class: ClassVar[Callable[[float, int], Any]] = Network
+    """From width and number of output channels to a network."""
     outputs: ClassVar[int]
     """Number of output channels."""
     presets: ClassVar[Mapping[str, TrainingPreset]]
@@ -88,7 +90,7 @@ class TrunkColorizer:
             )
         card = ModelCard(**json.loads(description.read_text()))
         state = load_weights(path, sha256=card.weights_sha256)
-        network = Network(card.settings["width"], cls.outputs)
+        network = cls.network_class(card.settings["width"], cls.outputs)
         # Convolutions are stored in half precision, which halves the file; all arithmetic is in float32.
         check_shapes(state, network.state_dict(), path)
         network.load_state_dict({name: value.float() for name, value in state.items()})
