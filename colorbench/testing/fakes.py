@@ -60,7 +60,7 @@ class FakeColorizer(nn.Module):
         return self._maps(lightness)
 
     def sample(self, inputs: ColorizerInput, seeds: Sequence[tuple[int, ...]]) -> list[ColorPrediction]:
-        """Shift the prediction of each image by colors that follow from the seed: seeds per image -> predictions."""
+        """Return predictions with random colors that follow from the seeds of each image."""
         ab = self.colorize(inputs.lightness)
         shifts = [
             [torch.randn(2, 1, 1, generator=torch.Generator().manual_seed(seed)) for seed in draw] for draw in seeds
