@@ -23,6 +23,9 @@ from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, Reveal
 from colorbench.models.further_predictions import Request, Told, in_place
 from colorbench.models.further_predictions import told_of as told_by_parts
 from colorbench.models.revealed_colors import revealed_of
+from colorbench.reporting.record_plots import record_plots
+from colorbench.results.rows_parquet import read_rows
+from colorbench.verification.recomputed_metrics import curve_findings
 from protocols.hints import HintsProtocol, HintsScorer, mean_height
 from tests.support.engine import Flat, loaded, write_images
 from zoo.baselines import NearestHint
@@ -273,6 +276,14 @@ def test_a_curve_has_a_point_and_an_interval_at_every_number(tmp_path: Path) -> 
     stated = {metric.name: metric.value for metric in record.metrics}
     assert record.curves[0].y[1] == pytest.approx(stated["ciede2000_at_1"])
     assert record.curves[0].y[3] < record.curves[0].y[0]
+    for drawn in record_plots(record, []).values():
+        assert len(drawn.figure.axes[0].collections) == 1  # the band
+    columns = dict(read_rows(next((tmp_path / "runs").rglob("rows.parquet")))[1])
+    summary = scorer(counts="0,1,4,16").summarize(columns, {})
+    assert list(curve_findings(record, summary)) == []
+    narrower = record.curves[0].model_copy(update={"low": record.curves[0].y})
+    forged = record.model_copy(update={"curves": [narrower, record.curves[1]]})
+    assert list(curve_findings(forged, summary)) == ["the curve ciede2000 does not follow from the arrays"]
 
 
 def test_a_request_is_answered_in_its_order() -> None:
