@@ -8,6 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from colorbench.metrics import energy_score, expected_best, mean_distance
 
@@ -41,10 +42,9 @@ def test_values_that_are_known() -> None:
     assert energy_score(pair, torch.tensor([[1.0]])).tolist() == [0.0]
     assert energy_score(pair, torch.tensor([[5.0]])).tolist() == [3.0]
     # In one dimension it is the CRPS: of N(0, 1) at 0, (sqrt(2) - 1) / sqrt(pi).
-    samples = torch.from_numpy(np.random.default_rng(1).normal(size=(500, 1)))
-    assert float(energy_score(samples, torch.zeros(1))) == pytest.approx(
-        (math.sqrt(2) - 1) / math.sqrt(math.pi), abs=0.02
-    )
+    samples = torch.from_numpy(norm.ppf((np.arange(200) + 0.5) / 200)[:, None])
+    known = (math.sqrt(2) - 1) / math.sqrt(math.pi)
+    assert float(energy_score(samples, torch.zeros(1))) == pytest.approx(known, abs=0.01)
 
 
 def test_equal_samples_score_their_distance_and_the_truth_scores_zero() -> None:
