@@ -50,7 +50,7 @@ def build_files(
     """Write the page and its tables.
 
     Args:
-        positions: see ``collect.collect``.
+        positions: see ``record_collection.collect``.
         output: path of the page; the tables are written beside it with the same stem.
         title: heading of the page.
         gallery_size: size of the gallery images.

@@ -44,10 +44,10 @@ def page(
     """Render the page as text. The same records give the same bytes.
 
     Args:
-        board: see ``build.build``.
+        board: see ``board_building.build``.
         entries: row -> group -> its record.
         galleries: see ``gallery.galleries``.
-        drawn: group -> its plots; see ``plots.group_plots``.
+        drawn: group -> its plots; see ``board_plots.group_plots``.
         overview: plots of several groups; see ``tradeoff_plots.tradeoffs``.
     """
     environment = page_environment("leaderboards")

@@ -46,7 +46,7 @@ def group_plots(board: Board, entries: Mapping[str, Mapping[int, Entry]]) -> dic
     """Return the plots of every group: metrics, curves, costs.
 
     Args:
-        board: see ``build.build``.
+        board: see ``board_building.build``.
         entries: row -> group -> its record.
     """
     return {

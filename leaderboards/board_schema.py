@@ -2,7 +2,7 @@
 
 A *group* is everything that records must share to be in one column: protocol, version, resolved parameters, images (by
 content) and gray policy. A *column* is one metric of a group. A *row* is one model with one set of weights, one version
-and one way of decoding. Texts have passed ``formatting.clean``; numbers are those of the records.
+and one way of decoding. Texts have passed ``untrusted_text.clean``; numbers are those of the records.
 """
 
 from __future__ import annotations

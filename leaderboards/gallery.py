@@ -75,7 +75,7 @@ def galleries(
     """Build one gallery per dataset, shared by all groups that use it.
 
     Args:
-        board: see ``build.build``.
+        board: see ``board_building.build``.
         entries: row -> group -> its record.
         size: size of the images.
         embed_all: also embed images whose redistribution rights are unknown or not given.

@@ -20,9 +20,9 @@ SCRIPT = f"""<script>
 (() => {{
   let shown = null;
   setInterval(async () => {{
-    const answer = await fetch("version").catch(() => null);
-    if (!answer || !answer.ok) return;
-    const version = await answer.text();
+    const reply = await fetch("version").catch(() => null);
+    if (!reply || !reply.ok) return;
+    const version = await reply.text();
     if (shown !== null && version !== shown) location.reload();
     shown = version;
   }}, {PERIOD});
@@ -85,7 +85,7 @@ def server(board: LiveBoard, port: int) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             # Another site could resolve its own name to this address (DNS rebinding), so only our own names are
-            # answered.
+            # served.
             host = urlsplit(f"//{self.headers.get('Host', '')}").hostname
             if host not in ("127.0.0.1", "localhost"):
                 return self._send(403, b"this server is for its own machine", "text/plain")

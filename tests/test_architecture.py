@@ -160,6 +160,33 @@ def test_one_place_does_it(what: str, code: Code) -> None:
     assert code.where(does) == {place}
 
 
+SHARED = {
+    # The comparison of records, and that of a study's methods.
+    "Comparison": {"colorbench.results.comparison_schema", "protocols.human_study.analysis.fooling_rates"},
+    # The colors of a batch, and the model that predicts them.
+    "GroundTruth": {"colorbench.evaluation.truth_and_prediction", "zoo.references.colorizers"},
+}
+"""Class names that two modules may have; all others are unique."""
+
+
+def class_names(code: Code) -> dict[str, set[str]]:
+    """Return the modules that define a class of each name, private classes left out."""
+    found: dict[str, set[str]] = {}
+    for module, tree in code.trees.items():
+        for node in ast.iter_child_nodes(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, set()).add(module)
+    return found
+
+
+def test_class_names_are_unique(code: Code) -> None:
+    found = class_names(code)
+    assert len(found) > 200
+    assert {name: modules for name, modules in found.items() if len(modules) > 1} == SHARED
+    twice = class_names(Code({"a": "class A: ...", "b": "class A: ...\nclass _B: ...", "c": "class _B: ..."}, {}))
+    assert twice == {"A": {"a", "b"}}
+
+
 def test_circles_and_fan_out_are_found() -> None:
     sources = {
         "p": "",

@@ -105,3 +105,49 @@ def test_wings_import_public_names_only(wing: str) -> None:
     assert files
     found = {str(path.relative_to(ROOT)): private_imports(path.read_text(encoding="utf-8")) for path in files}
     assert {path: names for path, names in found.items() if names} == {}
+
+
+INTERNALS = {
+    # Parts of `verify --rerun` and of comparisons, where a stub of the user's side would test less.
+    "protocols/test_distribution.py": {"results.record_comparison", "verification.rerun_comparison"}
+    | {"verification.rerun_measurement"},
+    "protocols/human_study/test_analysis.py": {"results.saved_image_index"},
+    "protocols/test_semantic.py": {"reporting.classifier_agreement"},
+    "zoo/test_export.py": {"models.onnx_contract"},
+    # What a verb prints as JSON, without a process for each.
+    "evaluation/test_reuse.py": {"cli.show"},
+    "protocols/test_fidelity_presets.py": {"cli.show"},
+    "data/test_folder_walk.py": {"cli.colorize"},
+    "leaderboards/test_board.py": {"cli..command_group"},
+    "cli/test_check.py": {"testing.check_any_kind", "testing.check_report"},
+    # Calls of a model as a run makes them, with models that break their promises.
+    "evaluation/test_first_image_checks.py": {"models.adapters", "models.networks"},
+    "evaluation/test_half_precision.py": {"models.adapters"},
+    "models/test_foreign_code.py": {"evaluation.predict"},
+    "models/test_prediction_units.py": {"evaluation.predict"},
+    # Stored bytes, keys and hashes.
+    "evaluation/test_memory.py": {"results.shard"},
+    "evaluation/test_run_again.py": {"results.saved_image_index"},
+    "evaluation/test_run_directory.py": {"data.dataset_hashes", "results.run_key", "results.shard"},
+    "models/test_fingerprint.py": {"storage.source_code_hashes"},
+    "models/test_stored_prediction_checks.py": {"reporting.record_remarks"},
+    "training/test_settings.py": {"color.prior"},
+    # Support of tests replaces or builds these.
+    "support/board.py": {"results.metric_spec"},
+    "support/normal.py": {"stats..absolute_difference"},
+    "support/training.py": {"training..checkpoint"},
+}
+"""Tests that import private modules of another package than their own; none is to be added."""
+
+
+def test_tests_of_other_packages_import_public_names_only() -> None:
+    # Tests in tests/PACKAGE are unit tests and may import all of colorbench.PACKAGE; those beside the folders test the
+    # whole. Modules beside the packages (errors, registry) are open to all.
+    found: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "tests").glob("*/**/*.py")):
+        name = path.relative_to(ROOT / "tests").as_posix()
+        names = {one.removeprefix("colorbench.") for one in private_imports(path.read_text(encoding="utf-8"))}
+        own = f"{path.relative_to(ROOT / 'tests').parts[0]}."
+        if others := {one for one in names if not one.startswith((own, "."))}:
+            found[name] = others
+    assert found == INTERNALS

@@ -96,7 +96,7 @@ class ProgressBar(TransientBar):
 _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")
 
 
-class TrainingProgress(TransientBar):
+class TrainingProgressBar(TransientBar):
     """Progress of a training."""
 
     def __init__(self, console: Console, quiet: bool = False) -> None:

@@ -128,7 +128,7 @@ def run(
     from colorbench.cli.console import console
     from colorbench.cli.interruption import tell_when_interrupted
     from colorbench.cli.progress_display import ProgressBar
-    from colorbench.cli.run_output import Shown, show_results
+    from colorbench.cli.run_output import OutputOptions, show_results
     from colorbench.data import open_dataset
     from colorbench.evaluation import RunConfig, get_protocol
     from colorbench.evaluation import run as measure
@@ -185,7 +185,7 @@ def run(
     if processes()[0] == 0:  # only one of several processes prints
         names = {one.full_name for one in loaded}
         asked = [record for record in records if record.model.name in names]
-        how = Shown(format, explain=explain, verbose=verbose, json=json, options=repeating(ctx))
+        how = OutputOptions(format, explain=explain, verbose=verbose, json=json, options=repeating(ctx))
         show_results(asked, records, output, figures, how)
 
 

@@ -24,7 +24,7 @@ OPTIONS = "run.yaml"
 
 
 @dataclass(frozen=True)
-class Shown:
+class OutputOptions:
     """Options for printing results."""
 
     format: str = "text"
@@ -40,7 +40,7 @@ class Shown:
 
 
 def show_results(
-    asked: Sequence[Record], records: Sequence[Record], output: Path | None, figures: Path | None, how: Shown
+    asked: Sequence[Record], records: Sequence[Record], output: Path | None, figures: Path | None, how: OutputOptions
 ) -> None:
     """Write each record's page, and print the tables or, with ``json``, the records.
 

@@ -50,7 +50,7 @@ def score(
     from colorbench.cli.console import console
     from colorbench.cli.progress_display import ProgressBar
     from colorbench.cli.run import parameters
-    from colorbench.cli.run_output import Shown, show_results
+    from colorbench.cli.run_output import OutputOptions, show_results
     from colorbench.data import open_dataset
 
     choice(format, FORMATS, "--format")
@@ -67,4 +67,4 @@ def score(
             listener=bar,
             command=("colorbench", *sys.argv[1:]),
         )
-    show_results(records, records, output, None, Shown(format, explain=explain, json=json))
+    show_results(records, records, output, None, OutputOptions(format, explain=explain, json=json))

@@ -69,7 +69,7 @@ def train(
     from rich.console import Console
 
     from colorbench.cli.interruption import tell_when_interrupted
-    from colorbench.cli.progress_display import TrainingProgress
+    from colorbench.cli.progress_display import TrainingProgressBar
     from colorbench.data import open_dataset
     from colorbench.errors import UserError
     from colorbench.models import model_factory
@@ -116,5 +116,5 @@ def train(
         workers,
         figures,
     )
-    with TrainingProgress(Console(file=sys.stderr), quiet=os.environ.get("RANK", "0") != "0") as progress:
+    with TrainingProgressBar(Console(file=sys.stderr), quiet=os.environ.get("RANK", "0") != "0") as progress:
         train_model(config, progress)

@@ -16,7 +16,7 @@ from torch import Tensor
 from colorbench.color.compiled.jit import compilable, exact_dtype, pixels_of
 
 if TYPE_CHECKING:
-    from colorbench.color.compiled.lab import Shown
+    from colorbench.color.compiled.lab import RenderTables
 
 # IEC 61966-2-1 primaries with the rounded matrix of skimage.color (xyz_from_rgb).
 XYZ_FROM_RGB = np.array(
@@ -182,14 +182,14 @@ def _linear(v: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _shown() -> Shown:
-    from colorbench.color.compiled.lab import CELLS, Shown
+def _shown() -> RenderTables:
+    from colorbench.color.compiled.lab import CELLS, RenderTables
 
     # A value is used from halfway to the one below. (The curve is monotonic, and so is its inverse.)
     v = (np.arange(1, 256) - 0.5) / 255
     thresholds = np.concatenate([[-np.inf], _linear(v), [np.inf]])
     levels = np.searchsorted(thresholds, np.arange(CELLS + 1) / CELLS, side="right") - 1
-    return Shown(_LIGHT_MATRIX, levels.astype(np.int32), thresholds)
+    return RenderTables(_LIGHT_MATRIX, levels.astype(np.int32), thresholds)
 
 
 def _check(image: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Recursive search for image files below a folder, for datasets, stored predictions, ``colorize`` and training.
 
-- Images are recognized by their suffix (``data.formats``); no file is opened.
+- Images are recognized by their suffix (``data.image_formats``); no file is opened.
 - Hidden files and folders (``.ipynb_checkpoints``, ``._photo.jpg``) and those of operating systems (``__MACOSX``,
   ``Thumbs.db``) are ignored.
 - Links are followed. A folder that is reached twice counts once, so loops end.

@@ -79,7 +79,7 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _is_image(path: str) -> bool:
-    # Not `formats.is_image`, which may import a plugin of Pillow: this runs within every `open`.
+    # Not `image_formats.is_image`, which may import a plugin of Pillow: this runs within every `open`.
     suffix = suffix_of(path)
     return suffix in SUFFIXES or suffix in PLUGINS
 

@@ -2,8 +2,8 @@
 
     claim and decode (threads) -> predict (this thread) -> score (threads) -> write a shard (one thread)
 
-``pipeline`` connects the stages by bounded queues. Limits and contents of a shard do not depend on the number of
-processes.
+``threaded_pipeline`` connects the stages by bounded queues. Limits and contents of a shard do not depend on the number
+of processes.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class ProtocolSpec:
     keywords: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Special values of parameters that otherwise name a file (``auc.prior=dataset``)."""
     networks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Parameters that name a network which judges -> values for other networks, those that are easiest to get first.
+    """Parameters that name the network of the protocol -> values for other networks, the most easily available first.
     They are offered where a model contains the network itself (``PretrainedPart``)."""
     needs: tuple[str, ...] = ()
     """Capabilities that a model must have, by name of the interface (``HasFeatures``)."""

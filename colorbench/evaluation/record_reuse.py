@@ -34,7 +34,7 @@ from colorbench.storage.hashes import stamp_of
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """Content of ``plan.json``: the purpose of a run folder, in addition to its key."""
 
     save: Save
@@ -47,7 +47,7 @@ class Plan:
     record: tuple[int, ...] = ()
     """Stamp of ``record.json``, which shows whether it was written here or copied."""
 
-    def serves(self, wanted: Plan) -> bool:
+    def serves(self, wanted: RunPlan) -> bool:
         """Return whether everything that is wanted is saved in this folder."""
         saved = LEVELS.index(self.save) >= LEVELS.index(wanted.save)
         return saved and wanted.references in ("", self.references) and self.launch == wanted.launch
@@ -60,7 +60,7 @@ class Located:
     folder: RunDirectory
     key: str
     part: FingerprintPart
-    plan: Plan
+    plan: RunPlan
 
     def finished(self) -> Record | None:
         """Return the existing record; None without one."""
@@ -121,7 +121,7 @@ def locate(
         references=references,
     )
     launch = context.launch if fingerprint.reasons else ""
-    wanted = Plan(save, fingerprint.references, stamps_digest(dataset), launch)
+    wanted = RunPlan(save, fingerprint.references, stamps_digest(dataset), launch)
     for revision in itertools.count():
         part = fingerprint.part(revision)
         key = run_key(
@@ -177,8 +177,8 @@ def made_here(folder: RunDirectory) -> bool:
 
 
 def _taken(
-    folder: RunDirectory, wanted: Plan, dataset: Dataset, output: Path, say: Callable[[str], None]
-) -> Plan | None:
+    folder: RunDirectory, wanted: RunPlan, dataset: Dataset, output: Path, say: Callable[[str], None]
+) -> RunPlan | None:
     """Return the plan of a folder that is empty or contains this run, finished or not; None for other content."""
     plan, finished = _read(folder.plan), folder.finished()
     if finished:
@@ -209,10 +209,10 @@ def _taken(
     return plan
 
 
-def _read(path: Path) -> Plan | None:
+def _read(path: Path) -> RunPlan | None:
     try:
         found = json.loads(path.read_text())
-        return Plan(**{**found, "record": tuple(found.get("record", ()))})
+        return RunPlan(**{**found, "record": tuple(found.get("record", ()))})
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
@@ -221,7 +221,7 @@ def _read(path: Path) -> Plan | None:
         raise UserError("the run's plan cannot be read", where=str(path), hint="move its folder elsewhere") from error
 
 
-def _write(folder: RunDirectory, plan: Plan) -> None:
+def _write(folder: RunDirectory, plan: RunPlan) -> None:
     check_writable(folder.path)
     folder.write(folder.plan, json.dumps(asdict(plan)).encode())
 

@@ -190,7 +190,7 @@ class Prediction:
         return self.ab if self._ab is None else self._ab.float()
 
     def unit_statistics(self) -> np.ndarray:
-        """Return the statistics for ``models.units``, (N, 13) float64, which detects predictions in wrong units."""
+        """Return the statistics for ``models.prediction_units``, which detects wrong units, (N, 13) float64."""
         truth = (self.truth.lightness, self.truth.ab)
         lightness = truth[0] if self._rgb8 is None else self.lightness  # ab alone needs no rendering
         ab = self.ab if self._rgb8 is not None else self.ab_float

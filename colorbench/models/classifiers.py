@@ -46,7 +46,7 @@ Crop = Literal["none", "timm"]
 
 
 @dataclass(frozen=True)
-class Preprocessing:
+class ClassifierPreprocessing:
     """Preprocessing from an 8-bit image of any size to the input of a classifier."""
 
     crop: Crop
@@ -76,7 +76,7 @@ class Preprocessing:
 
 
 @lru_cache(maxsize=64)
-def _timm_transform(preprocessing: Preprocessing) -> Callable[[Image.Image], object]:
+def _timm_transform(preprocessing: ClassifierPreprocessing) -> Callable[[Image.Image], object]:
     from timm.data.transforms_factory import create_transform
 
     transform: Callable[[Image.Image], object] = create_transform(
@@ -94,7 +94,7 @@ class Classifier:
     """A network with its weights, preprocessing and classes."""
 
     def __init__(
-        self, name: str, network: nn.Module, weights_sha256: str, preprocessing: Preprocessing, n_classes: int
+        self, name: str, network: nn.Module, weights_sha256: str, preprocessing: ClassifierPreprocessing, n_classes: int
     ) -> None:
         self.name, self.weights_sha256 = name, weights_sha256
         self.preprocessing, self.n_classes = preprocessing, n_classes
@@ -307,14 +307,14 @@ def _config(architecture: str) -> Any:
     return config
 
 
-def _preprocessing(config: Any, crop: Crop) -> Preprocessing:
+def _preprocessing(config: Any, crop: Crop) -> ClassifierPreprocessing:
     from timm.data import config as timm_config
 
     known: Any = timm_config
     data = known.resolve_data_config(pretrained_cfg=config.to_dict())
     size: Sequence[int] = data["input_size"][1:]
     full = crop == "none"
-    return Preprocessing(
+    return ClassifierPreprocessing(
         crop=crop,
         size=(size[0], size[1]),
         mean=tuple(data["mean"]),

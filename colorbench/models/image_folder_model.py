@@ -1,8 +1,8 @@
 """``images:DIR``: a model that reads stored predictions of another program from a folder.
 
-Files are matched with images by ``data.names``. A prediction has the size of its image or another size of the same
-aspect ratio, and is resized; or the size of the preprocessing, and is used unchanged. Other sizes are refused, since
-the crop is unknown.
+Files are matched with images by ``data.name_matching``. A prediction has the size of its image or another size of the
+same aspect ratio, and is resized; or the size of the preprocessing, and is used unchanged. Other sizes are refused,
+since the crop is unknown.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class ModelCard(BaseModel):
     weights_sha256: str | None = None
     """Hash of the weights file."""
     pretrained: tuple[PretrainedPart, ...] = ()
-    """Parts with weights from elsewhere. A protocol that judges by the same weights is named in the record."""
+    """Parts with weights from elsewhere. The record names a protocol that scores by the same weights."""
     training_data: str | None = None
     """Description of the training data."""
     training_hashes: str | None = None

@@ -105,7 +105,7 @@ def export_onnx(model: LoadedModel, file: Path) -> Exported:
         graph = _exported(function, example)
     _without_traces(graph)
     data: bytes = graph.SerializeToString(deterministic=True)
-    difference = (_answer(data, example) - expected).abs()
+    difference = (_run_file(data, example) - expected).abs()
     if not float(difference.mean()) <= TOLERANCE:
         what = f"the file differs from {model.full_name} by {float(difference.mean()):.3g} in ab on average"
         raise RunError(what, hint="report this, with the versions of torch, onnx and onnxruntime")
@@ -148,7 +148,7 @@ def _described(model: Any) -> Iterator[Any]:
         yield from (function, *function.node, *function.value_info)
 
 
-def _answer(data: bytes, example: Tensor) -> Tensor:
+def _run_file(data: bytes, example: Tensor) -> Tensor:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])

@@ -110,13 +110,13 @@ class OnnxColorizer:
         """Predict one image: (1, 1, H, W) L -> (1, 2, H, W) ab or (1, 3, H, W) uint8 sRGB."""
         size = (lightness.shape[-2], lightness.shape[-1])
         shown = self._shown(lightness)
-        (answer,) = self._session.run([self._output.name], {self._input.name: shown})
+        (given,) = self._session.run([self._output.name], {self._input.name: shown})
         output = self.contract.output
-        if not isinstance(answer, np.ndarray) or answer.ndim != 4 or answer.shape[:2] != (1, output.channels):
-            shape = getattr(answer, "shape", type(answer).__name__)
+        if not isinstance(given, np.ndarray) or given.ndim != 4 or given.shape[:2] != (1, output.channels):
+            shape = getattr(given, "shape", type(given).__name__)
             what = f"its output {self._output.name} is {shape}; the contract says {output.form}"
             raise UserError(f"{what}, which is (1, {output.channels}, H, W)", hint="correct [output] form, or name")
-        values = torch.from_numpy(answer.astype(np.float32))
+        values = torch.from_numpy(given.astype(np.float32))
         if not bool(values.isfinite().all()):
             raise UserError("NaN or infinity in its output", hint="check low, high, mean and std of [input]")
         return _colors(output, values, lightness, size)

@@ -1,4 +1,6 @@
+from .classifier_agreement import ClassifiersTable as ClassifiersTable
 from .classifier_agreement import classified as classified
+from .classifier_agreement import classifiers_table as classifiers_table
 from .html_templates import page_environment as page_environment
 from .model_table import as_markdown as as_markdown
 from .number_formatting import format_difference as format_difference

@@ -26,6 +26,7 @@ from .record_pairing import column_key as column_key
 from .record_pairing import pair_runs as pair_runs
 from .record_pairing import paired_positions as paired_positions
 from .records import Records as Records
+from .rows_parquet import read_rows as read_rows
 from .rows_parquet import statistics_of as statistics_of
 from .run_key import protocol_identity as protocol_identity
 from .saved_image_index import INDEX_NAME as INDEX_NAME

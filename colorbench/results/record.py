@@ -228,7 +228,7 @@ class Record(Tabular, _Part):
     provenance: Provenance
     files: Files
     shared_weights: list[SharedWeights] = []
-    """Networks that are both in the model and among those that judge it."""
+    """Networks that are part of the model and also used by the protocol to score it."""
     fingerprint: FingerprintPart | None = None
     """None in records of earlier versions, which are never reused."""
 

@@ -2,7 +2,7 @@
 
 ``load_run(folder) -> LoadedRun`` checks what it reads: the rows must have the checksum, columns and images that the
 record states, and a bounded size. Nothing that a record names is run, and no file outside its folder is opened.
-``results.pairing`` aligns several runs on the same images.
+``results.record_pairing`` aligns several runs on the same images.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ SHARD = 64
 
 
 class Copy(NamedTuple):
-    """A file whose content equals that of another file of the dataset; see ``results.copies``."""
+    """A file whose content equals that of another file of the dataset; see ``results.duplicate_images``."""
 
     id: str
     of: str
@@ -51,7 +51,7 @@ class Shard:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
     """(n, ...) each."""
     observed: np.ndarray | None = None
-    """(n, 13) statistics for ``models.units``; read only by ``RunDirectory.observed``."""
+    """(n, 13) statistics for ``models.prediction_units``; read only by ``RunDirectory.observed``."""
     skipped: tuple[tuple[str, str], ...] = ()
     """(id, reason) of images that were not evaluated."""
     seconds: Mapping[str, float] = field(default_factory=dict)

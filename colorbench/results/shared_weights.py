@@ -1,4 +1,4 @@
-"""Weights that a model shares with the network that judges it.
+"""Weights that a model shares with the network by which a protocol scores it.
 
 A colorizer with a pretrained encoder may please the very network that its encoder is, and a probe of its features then
 measures what the encoder was taught. Nothing is refused: a record names what is shared, and what to use instead.
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from colorbench.models import ModelCard, PretrainedPart
 
 FEATURES = "HasFeatures"
-"""Capability that a protocol needs if it judges the features of a model."""
+"""Capability that a protocol needs if it scores the features of a model."""
 NAMES = ("name", "trunk", "kind")
 """Keys of a protocol's identity that name a network, beside ``weights_sha256``."""
 ALIASES = {
@@ -36,7 +36,7 @@ class SharedWeights(BaseModel):
     part: str
     """The part of the model, as its card names it."""
     network: str
-    """The network of the protocol; empty where the protocol judges the model's own features."""
+    """The network of the protocol; empty if the protocol scores the model's own features."""
     parameter: str
     """Parameter of the protocol that chose the network; empty as above."""
     found_by: Literal["weights", "name", "features"]
@@ -46,7 +46,7 @@ class SharedWeights(BaseModel):
     """Other values of the parameter."""
 
 
-class Network(NamedTuple):
+class ProtocolNetwork(NamedTuple):
     """A network in the identity of a protocol."""
 
     parameter: str
@@ -105,7 +105,7 @@ def shared_weights_note(shared: SharedWeights) -> str:
             f"the model contains {shared.part}, pretrained for another task: its features also show what that "
             "training taught, not only colorization"
         )
-    same = "the same weights judge" if shared.found_by == "weights" else "a network of that name judges"
+    same = "the same weights score" if shared.found_by == "weights" else "a network of that name scores"
     note = f"the model contains {shared.part}, and {same} it here ({shared.parameter}): scores may be biased"
     if not shared.alternatives:
         return f"{note}; use another network for {shared.parameter}"
@@ -120,17 +120,17 @@ def parts_of(card: ModelCard) -> list[PretrainedPart]:
     return [*card.pretrained, *own]
 
 
-def networks_in(identity: Mapping[str, Any]) -> list[Network]:
+def networks_in(identity: Mapping[str, Any]) -> list[ProtocolNetwork]:
     """Return the networks in the identity of a protocol, by the parameter below which they are."""
     return [network for parameter, value in identity.items() for network in _networks_below(str(parameter), value)]
 
 
-def _networks_below(parameter: str, value: object) -> Iterator[Network]:
+def _networks_below(parameter: str, value: object) -> Iterator[ProtocolNetwork]:
     if isinstance(value, Mapping):
         sha256 = value.get("weights_sha256")
         if isinstance(sha256, str):
             name = next((value[key] for key in NAMES if isinstance(value.get(key), str)), parameter)
-            yield Network(parameter, name, sha256)
+            yield ProtocolNetwork(parameter, name, sha256)
         for below in value.values():
             yield from _networks_below(parameter, below)
     elif isinstance(value, list | tuple):
@@ -138,7 +138,7 @@ def _networks_below(parameter: str, value: object) -> Iterator[Network]:
             yield from _networks_below(parameter, one)
 
 
-def _how(part: PretrainedPart, network: Network) -> Literal["weights", "name"] | None:
+def _how(part: PretrainedPart, network: ProtocolNetwork) -> Literal["weights", "name"] | None:
     if part.weights_sha256 is not None:
         if part.weights_sha256.lower() == network.weights_sha256.lower():
             return "weights"

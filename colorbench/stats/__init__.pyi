@@ -3,6 +3,7 @@ from .bootstrap import Interval as Interval
 from .bootstrap import as_ratio as as_ratio
 from .bootstrap import bootstrap_weights as bootstrap_weights
 from .bootstrap import effective_n as effective_n
+from .bootstrap import estimate as estimate
 from .bootstrap import interval as interval
 from .bootstrap import is_defined as is_defined
 from .bootstrap import metric_value as metric_value
@@ -26,6 +27,7 @@ from .effect_and_sample_size import effect_size as effect_size
 from .effect_and_sample_size import holm as holm
 from .effect_and_sample_size import images_needed as images_needed
 from .fieller import share_of_gap as share_of_gap
+from .paired import PairedDifference as PairedDifference
 from .paired import excludes_zero as excludes_zero
 from .paired import paired_interval as paired_interval
 from .paired import sign_flip_p as sign_flip_p

@@ -47,7 +47,7 @@ def paired_interval(
     """Compute the difference a - b over the images on which both are defined, with the same resamples for both.
 
     Ratios use the studentized bootstrap of ``interval``; absolute differences, which have a kink at 0, use
-    ``absolute.absolute_interval``.
+    ``absolute_interval``.
 
     Args:
         statistics_a: (n, k), row i of the same image in both.

@@ -98,7 +98,7 @@ class CheckSkipped(Exception):
 
 
 @dataclass(frozen=True)
-class Check(Generic[Subject]):
+class ConformanceCheck(Generic[Subject]):
     """One check: its name, its function, and the checks that must have passed before."""
 
     name: str
@@ -107,7 +107,7 @@ class Check(Generic[Subject]):
 
 
 def run_checks(
-    subject: Subject, checks: Sequence[Check[Subject]], skip: Collection[str] = ()
+    subject: Subject, checks: Sequence[ConformanceCheck[Subject]], skip: Collection[str] = ()
 ) -> Iterator[CheckFinding]:
     """Run checks in order; a ``UserError``, also one from an error of plugin code, is a failure.
 
@@ -139,7 +139,7 @@ def report_of(kind: Kind, name: str, findings: Iterator[CheckFinding]) -> CheckR
     return CheckReport(kind=kind, name=name, findings=collected, seconds=round(sum(os.times()[:4]) - started, 3))
 
 
-def _finding(subject: Subject, check: Check[Subject], outcomes: dict[str, Outcome]) -> CheckFinding:
+def _finding(subject: Subject, check: ConformanceCheck[Subject], outcomes: dict[str, Outcome]) -> CheckFinding:
     missing = [name for name in check.needs if outcomes.get(name) != "passed"]
     if missing:
         return CheckFinding(name=check.name, outcome="skipped", detail=f"the check {missing[0]!r} did not pass")

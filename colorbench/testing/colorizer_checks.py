@@ -29,7 +29,14 @@ from colorbench.errors import UserError
 from colorbench.evaluation.devices_and_processes import device_of
 from colorbench.models import ImageFolderModel, LoadedModel
 from colorbench.models.fingerprint import model_fingerprint
-from colorbench.testing.check_report import Check, CheckFailed, CheckFinding, CheckReport, report_of, run_checks
+from colorbench.testing.check_report import (
+    CheckFailed,
+    CheckFinding,
+    CheckReport,
+    ConformanceCheck,
+    report_of,
+    run_checks,
+)
 from colorbench.testing.colorizer_content_checks import CONTENT_CHECKS
 from colorbench.testing.colorizer_further_checks import FURTHER_CHECKS
 from colorbench.testing.colorizer_independence_checks import INDEPENDENCE_CHECKS
@@ -74,9 +81,9 @@ def check_colorizer(
         folder = Path(name)
         subject = ModelSubject(model, folder, device_of(device), data or fake_dataset(folder / "images", IMAGES))
         checks = [
-            Check("loads", _loads),
+            ConformanceCheck("loads", _loads),
             *CONTENT_CHECKS[:2],
-            Check("shape", _shape, ("loads",)),
+            ConformanceCheck("shape", _shape, ("loads",)),
             *INDEPENDENCE_CHECKS,
             *FURTHER_CHECKS,
             *CONTENT_CHECKS[2:],
@@ -84,7 +91,9 @@ def check_colorizer(
         return report_of("model", _name_of(model), _found(subject, checks, skip))
 
 
-def _found(subject: ModelSubject, checks: list[Check[ModelSubject]], skip: Collection[str]) -> Iterator[CheckFinding]:
+def _found(
+    subject: ModelSubject, checks: list[ConformanceCheck[ModelSubject]], skip: Collection[str]
+) -> Iterator[CheckFinding]:
     with random_state_kept():
         yield from run_checks(subject, checks, skip)
 

@@ -14,7 +14,7 @@ from colorbench.models import HasFeatures, PredictsDistribution, RandomWeights, 
 from colorbench.models.fingerprint import model_fingerprint
 from colorbench.models.foreign_code import one_line
 from colorbench.models.networks import networks_of
-from colorbench.testing.check_report import Check, CheckFailed, CheckSkipped
+from colorbench.testing.check_report import CheckFailed, CheckSkipped, ConformanceCheck
 from colorbench.testing.colorizer_subject import ModelSubject
 from colorbench.testing.process_state import seeds_set_by
 
@@ -157,12 +157,12 @@ def _described(value: object) -> str:
 
 
 CONTENT_CHECKS = [
-    Check("card", _card, ("loads",)),
-    Check("license", _license, ("loads",)),
-    Check("fingerprint", _fingerprint, ("shape", "deterministic", "history")),
-    Check("process state", _process_state, ("shape", "deterministic")),
-    Check("prints", _prints, ("shape",)),
-    Check("distribution", _distribution, ("shape",)),
-    Check("features", _features, ("shape",)),
-    Check("redrawn", _redrawn, ("loads",)),
+    ConformanceCheck("card", _card, ("loads",)),
+    ConformanceCheck("license", _license, ("loads",)),
+    ConformanceCheck("fingerprint", _fingerprint, ("shape", "deterministic", "history")),
+    ConformanceCheck("process state", _process_state, ("shape", "deterministic")),
+    ConformanceCheck("prints", _prints, ("shape",)),
+    ConformanceCheck("distribution", _distribution, ("shape",)),
+    ConformanceCheck("features", _features, ("shape",)),
+    ConformanceCheck("redrawn", _redrawn, ("loads",)),
 ]

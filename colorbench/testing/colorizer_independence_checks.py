@@ -15,7 +15,7 @@ from colorbench.models import ColorizerInput, ColorPrediction, evaluation_mode
 from colorbench.models.model_names import parse_name
 from colorbench.models.networks import networks_of
 from colorbench.models.prediction_units import unit_notes
-from colorbench.testing.check_report import Check, CheckFailed, CheckSkipped
+from colorbench.testing.check_report import CheckFailed, CheckSkipped, ConformanceCheck
 from colorbench.testing.colorizer_subject import PREPROCESSING, ModelSubject, resized, selected, sizes_of
 from colorbench.testing.process_state import is_random
 from colorbench.verification.isolated_model import Apart
@@ -234,15 +234,15 @@ def _part(prediction: Prediction, i: int) -> Prediction:
 
 _PURE = ("shape", "deterministic")
 INDEPENDENCE_CHECKS = [
-    Check("deterministic", _deterministic, ("shape",)),
-    Check("seeds", _seeds, _PURE),
-    Check("batch", _batch, _PURE),
-    Check("history", _history, _PURE),
-    Check("units", _units, _PURE),
-    Check("constant images", _constant_images, ("shape",)),
-    Check("tiny images", _tiny_images, ("shape",)),
-    Check("half precision", _half_precision, (*_PURE, "history")),
-    Check("device", _device, (*_PURE, "history")),
-    Check("lightness only", _lightness_only, (*_PURE, "history")),
-    Check("isolated", _isolated, (*_PURE, "history", "batch")),
+    ConformanceCheck("deterministic", _deterministic, ("shape",)),
+    ConformanceCheck("seeds", _seeds, _PURE),
+    ConformanceCheck("batch", _batch, _PURE),
+    ConformanceCheck("history", _history, _PURE),
+    ConformanceCheck("units", _units, _PURE),
+    ConformanceCheck("constant images", _constant_images, ("shape",)),
+    ConformanceCheck("tiny images", _tiny_images, ("shape",)),
+    ConformanceCheck("half precision", _half_precision, (*_PURE, "history")),
+    ConformanceCheck("device", _device, (*_PURE, "history")),
+    ConformanceCheck("lightness only", _lightness_only, (*_PURE, "history")),
+    ConformanceCheck("isolated", _isolated, (*_PURE, "history", "batch")),
 ]

@@ -22,7 +22,14 @@ from pathlib import Path
 from colorbench.data import Dataset, DecodedImage, UnreadableImage, decode_image, id_hash, open_dataset
 from colorbench.data.image_decoding import read_header
 from colorbench.data.image_formats import PLUGINS, suffix_of, without_suffix
-from colorbench.testing.check_report import Check, CheckFailed, CheckReport, CheckSkipped, report_of, run_checks
+from colorbench.testing.check_report import (
+    CheckFailed,
+    CheckReport,
+    CheckSkipped,
+    ConformanceCheck,
+    report_of,
+    run_checks,
+)
 
 MOST = 2_000
 """Largest number of decoded images; of larger datasets a fixed random subset is decoded, in at most a minute."""
@@ -232,15 +239,15 @@ def _license(subject: DatasetSubject) -> str:
     return data.source
 
 
-CHECKS: list[Check[DatasetSubject]] = [
-    Check("opens", _opens),
-    Check("names", _names, ("opens",)),
-    Check("labels", _labels, ("opens",)),
-    Check("readable", _readable, ("opens",)),
-    Check("formats", _formats, ("readable",)),
-    Check("sizes", _sizes, ("readable",)),
-    Check("gray", _gray, ("readable",)),
-    Check("copies", _copies, ("readable",)),
-    Check("ignored", _passed_over, ("opens",)),
-    Check("license", _license, ("opens",)),
+CHECKS: list[ConformanceCheck[DatasetSubject]] = [
+    ConformanceCheck("opens", _opens),
+    ConformanceCheck("names", _names, ("opens",)),
+    ConformanceCheck("labels", _labels, ("opens",)),
+    ConformanceCheck("readable", _readable, ("opens",)),
+    ConformanceCheck("formats", _formats, ("readable",)),
+    ConformanceCheck("sizes", _sizes, ("readable",)),
+    ConformanceCheck("gray", _gray, ("readable",)),
+    ConformanceCheck("copies", _copies, ("readable",)),
+    ConformanceCheck("ignored", _passed_over, ("opens",)),
+    ConformanceCheck("license", _license, ("opens",)),
 ]

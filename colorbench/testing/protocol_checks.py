@@ -31,7 +31,7 @@ from colorbench.evaluation import (
     get_protocol,
 )
 from colorbench.evaluation.requested_models_and_protocols import as_protocol
-from colorbench.testing.check_report import Check, CheckFinding, CheckReport, report_of, run_checks
+from colorbench.testing.check_report import CheckFinding, CheckReport, ConformanceCheck, report_of, run_checks
 from colorbench.testing.fakes import fake_dataset
 from colorbench.testing.process_state import random_state_kept
 from colorbench.testing.protocol_declaration_checks import DECLARATION_CHECKS, RECORD_CHECKS
@@ -72,12 +72,12 @@ def check_protocol(
         given = {"test": data} if isinstance(data, Dataset) else data
         sets = _own_data(folder) if given is None else {"train": given["test"], **given}
         subject = ProtocolSubject(protocol, dict(parameters or {}), sets, given is None, folder)
-        checks = [Check("loads", _loads), *DECLARATION_CHECKS, *SCORE_CHECKS, *RECORD_CHECKS]
+        checks = [ConformanceCheck("loads", _loads), *DECLARATION_CHECKS, *SCORE_CHECKS, *RECORD_CHECKS]
         return report_of("protocol", _name_of(protocol), _found(subject, checks, skip))
 
 
 def _found(
-    subject: ProtocolSubject, checks: list[Check[ProtocolSubject]], skip: Collection[str]
+    subject: ProtocolSubject, checks: list[ConformanceCheck[ProtocolSubject]], skip: Collection[str]
 ) -> Iterator[CheckFinding]:
     with random_state_kept():
         yield from run_checks(subject, checks, skip)

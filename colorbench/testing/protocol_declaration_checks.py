@@ -18,7 +18,7 @@ from colorbench.models.weights_download import without_downloads
 from colorbench.results import MetricSpec, protocol_identity
 from colorbench.results.metric_spec import COUNT
 from colorbench.results.rows_parquet import read_rows
-from colorbench.testing.check_report import Check, CheckFailed, CheckSkipped
+from colorbench.testing.check_report import CheckFailed, CheckSkipped, ConformanceCheck
 from colorbench.testing.protocol_subject import IMAGES, ProtocolSubject
 from colorbench.verification import verify
 
@@ -218,13 +218,13 @@ def _verify(subject: ProtocolSubject) -> str:
 
 
 DECLARATION_CHECKS = [
-    Check("spec", _spec, ("loads",)),
-    Check("presets", _presets, ("spec",)),
-    Check("parameters", _parameters, ("spec",)),
-    Check("identity", _identity, ("spec",)),
+    ConformanceCheck("spec", _spec, ("loads",)),
+    ConformanceCheck("presets", _presets, ("spec",)),
+    ConformanceCheck("parameters", _parameters, ("spec",)),
+    ConformanceCheck("identity", _identity, ("spec",)),
 ]
 RECORD_CHECKS = [
-    Check("record", _record, ("spec",)),
-    Check("rows", _rows, ("record",)),
-    Check("verify", _verify, ("record", "rows")),
+    ConformanceCheck("record", _record, ("spec",)),
+    ConformanceCheck("rows", _rows, ("record",)),
+    ConformanceCheck("verify", _verify, ("record", "rows")),
 ]

@@ -14,7 +14,7 @@ from colorbench.evaluation import Prediction, Summary, further_of, metrics_of
 from colorbench.models.foreign_code import one_line
 from colorbench.results import MetricSpec
 from colorbench.results.metric_spec import check_statistics
-from colorbench.testing.check_report import Check, CheckFailed, CheckSkipped
+from colorbench.testing.check_report import CheckFailed, CheckSkipped, ConformanceCheck
 from colorbench.testing.protocol_subject import IMAGES, ProtocolSubject, predictions_for
 
 TOLERANCE = 1e-5
@@ -218,11 +218,11 @@ def _scale(spec: MetricSpec) -> float:
 
 
 SCORE_CHECKS = [
-    Check("scores", _scores, ("identity",)),
-    Check("bounds", _bounds, ("scores",)),
-    Check("order", _order, ("scores", "bounds")),
-    Check("batch", _batch, ("scores",)),
-    Check("repeat", _repeat, ("scores", "batch")),
-    Check("inputs", _inputs, ("scores",)),
-    Check("summary", _summarized, ("scores",)),
+    ConformanceCheck("scores", _scores, ("identity",)),
+    ConformanceCheck("bounds", _bounds, ("scores",)),
+    ConformanceCheck("order", _order, ("scores", "bounds")),
+    ConformanceCheck("batch", _batch, ("scores",)),
+    ConformanceCheck("repeat", _repeat, ("scores", "batch")),
+    ConformanceCheck("inputs", _inputs, ("scores",)),
+    ConformanceCheck("summary", _summarized, ("scores",)),
 ]

@@ -33,7 +33,7 @@ class TrainingProgress(TrainingListener, Protocol):
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainingSource:
     """One dataset for the training."""
 
     name: str
@@ -54,7 +54,7 @@ class TrainingConfig:
     preset_name: str
     preset: TrainingPreset
     """Preset with the user's changes."""
-    sources: Sequence[Source]
+    sources: Sequence[TrainingSource]
     options: TrainerOptions
     workers: int = 2
     figures: Path | None = None
@@ -175,7 +175,7 @@ def _card(
     )
 
 
-def _data(sources: Sequence[Source], cache: ImageCache, trained: int, validation: int) -> str:
+def _data(sources: Sequence[TrainingSource], cache: ImageCache, trained: int, validation: int) -> str:
     names = []
     for i, source in enumerate(sources):
         drawn = f", oversampled {source.repeats} times" if source.repeats > 1 else ""
@@ -184,7 +184,7 @@ def _data(sources: Sequence[Source], cache: ImageCache, trained: int, validation
     return f"{trained} images of {', '.join(names)}; {validation} in the validation split{skipped}"
 
 
-def name_sources(given: Sequence[tuple[Path, Dataset]], repeats: Mapping[str, int]) -> list[Source]:
+def name_sources(given: Sequence[tuple[Path, Dataset]], repeats: Mapping[str, int]) -> list[TrainingSource]:
     """Give datasets short, unique names (the shortest sufficient end of the path) and their sampling weights.
 
     Raises:
@@ -212,7 +212,9 @@ def name_sources(given: Sequence[tuple[Path, Dataset]], repeats: Mapping[str, in
         if not isinstance(count, int) or isinstance(count, bool) or count < 1:
             raise UserError(f"--repeat {name} must be an integer of at least 1, got {count!r}")
         times[matching[0]] = count
-    return [Source(name, dataset, times[i]) for i, (name, (_, dataset)) in enumerate(zip(names, given, strict=True))]
+    return [
+        TrainingSource(name, dataset, times[i]) for i, (name, (_, dataset)) in enumerate(zip(names, given, strict=True))
+    ]
 
 
 def _nothing(_: str) -> None:

@@ -1,8 +1,8 @@
 """Prediction by a model in a separate process that receives only lightness, for ``verify --rerun``.
 
 ``Apart`` starts a child with a clean environment, in an empty folder, whose command line names no path. The child may
-not read the dataset (``file_access``). Ids and seeds are random tokens, and sizes are scaled, so that predictions can
-depend only on lightness. Only arrays cross the process boundary, never objects.
+not read the dataset (``permanent_file_blocking``). Ids and seeds are random tokens, and sizes are scaled, so that
+predictions can depend only on lightness. Only arrays cross the process boundary, never objects.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def scorer_of(
         protocol: as installed.
         rows_of: gives the images as a data set.
         trusted: whether parameters may name files and models, which are then opened. Without, only defaults, listed
-            choices, numbers and preprocessings are taken: a stranger's record opens nothing.
+            choices, numbers and preprocessings are taken: an untrusted record opens nothing.
 
     Raises:
         UserError: where the protocol refuses the parameters, or they give another identity.

@@ -134,7 +134,7 @@ def _check_identity(record: Record, findings: Findings) -> None:
     wrong = (
         [] if again == protocol.identity_sha256 else [f"{protocol.identity_sha256[:12]} is stored, not {again[:12]}"]
     )
-    # A board marks a model that contains the network which judges it; a record must not leave that out.
+    # A leaderboard marks a model that contains the network that scores it; a record must not leave that out.
     named = {(one.part, one.parameter) for one in record.shared_weights}
     wrong += [
         f"it does not say that the model contains {one.part[:50]}, which {one.parameter[:50]} uses"

@@ -103,7 +103,7 @@ PATCHES = (
 
 
 @dataclass(frozen=True)
-class Colorfulness:
+class ColorfulnessForm:
     """One of the definitions of colorfulness in use, with its metrics."""
 
     name: str
@@ -113,7 +113,7 @@ class Colorfulness:
     """Colorfulness itself; the difference of the means over the dataset; the mean of the per-image differences."""
 
 
-def _colorfulness(name: str, of: Callable[[Tensor], Tensor], short: str, form: str) -> Colorfulness:
+def _colorfulness(name: str, of: Callable[[Tensor], Tensor], short: str, form: str) -> ColorfulnessForm:
     itself = MetricSpec(
         name=name,
         title=f"Colorfulness {short}",
@@ -139,7 +139,7 @@ def _colorfulness(name: str, of: Callable[[Tensor], Tensor], short: str, form: s
         explanation=f"Mean over images of the difference in colorfulness ({short}) from the ground truth: nothing "
         "cancels.",
     )
-    return Colorfulness(name, of, (itself, of_means, per_image))
+    return ColorfulnessForm(name, of, (itself, of_means, per_image))
 
 
 COLORFULNESS = (

@@ -126,5 +126,5 @@ def _put_in(trunk: Any, state: dict[str, Tensor], path: Path) -> None:
     wanted = trunk.state_dict()
     names = {f"features.{name.partition('.')[2]}": name for name in wanted}
     given = {name: value for name, value in state.items() if name.startswith("features.")}
-    check_shapes(given, {theirs: wanted[own] for theirs, own in names.items()}, path)
+    check_shapes(given, {published: wanted[own] for published, own in names.items()}, path)
     trunk.load_state_dict({names[name]: value for name, value in given.items()})

@@ -28,7 +28,7 @@ from colorbench.metrics import (
 )
 from colorbench.results import MetricSpec
 from colorbench.stats import effective_n
-from protocols.fidelity.fidelity_metrics import COLORFULNESS, DIFFERENCE, METRICS, PATCHES, Colorfulness
+from protocols.fidelity.fidelity_metrics import COLORFULNESS, DIFFERENCE, METRICS, PATCHES, ColorfulnessForm
 from protocols.fidelity.fidelity_presets import PRESETS
 from protocols.fidelity.lpips import RANGES, TRUNKS, Lpips, load_lpips
 from protocols.fidelity.metric_variants import converted, named
@@ -219,7 +219,7 @@ class FidelityScorer:
             return _mean("psnr", np.where(np.isnan(mse), np.nan, self._cap))
         return _mean("psnr", value - 10 / math.log(10) * (mse - mean) / mean)
 
-    def _colorfulness(self, form: Colorfulness, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+    def _colorfulness(self, form: ColorfulnessForm, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
         minimum = float(self.parameters["cf_minimum"])
         if minimum > 0:
             rendered, true = (np.where(rendered > minimum, values, np.nan) for values in (rendered, true))
@@ -249,7 +249,7 @@ def _mean(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
     return _ratio(name, values, np.where(np.isnan(values), np.nan, 1.0))
 
 
-def _colorfulness_columns(form: Colorfulness, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
+def _colorfulness_columns(form: ColorfulnessForm, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
     itself, of_means, per_image = (metric.name for metric in form.metrics)
     distance = np.abs(rendered - true)
     sums = {f"{of_means}.s0": rendered, f"{of_means}.s1": true, f"{of_means}.s2": np.ones_like(rendered)}

@@ -35,7 +35,7 @@ from colorbench.models import Pooling
 from colorbench.results import Metric, MetricSpec, Record
 from protocols.label_alignment import aligned
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.fine_tuning import Images, Plan, numbers, training_overlap
+from protocols.transfer.fine_tuning import Images, TuningPlan, numbers, training_overlap
 from protocols.transfer.transfer_training import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric
 from protocols.transfer.voc import CLASSES, DIFFICULT, PRESENT, devkit_root, presence, voc_sets
 
@@ -140,7 +140,7 @@ class TransferClassificationProtocol:
             side = shrinking.side(backbone.channels, backbone.height, backbone.height)
             return PooledLinear(backbone.channels, side, len(truth.classes), shrinking)
 
-        def loss_of(train: Images, _plan: Plan) -> Loss:
+        def loss_of(train: Images, _plan: TuningPlan) -> Loss:
             return _loss(truth.of("train", train.rows.ids), truth.single, device)
 
         sets, ten = (truth.train, truth.test), parameters["views"] == "ten-crop"

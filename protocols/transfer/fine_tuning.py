@@ -44,7 +44,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TuningPlan:
     """Training settings."""
 
     epochs: int
@@ -109,7 +109,7 @@ def tune(
     head: nn.Module,
     images: Images,
     loss: Callable[[Tensor, np.ndarray, tuple[int, int], np.ndarray], Tensor],
-    plan: Plan,
+    plan: TuningPlan,
     checkpoint: Path,
     key: str,
     device: torch.device,

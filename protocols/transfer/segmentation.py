@@ -32,7 +32,7 @@ from colorbench.evaluation import (
 )
 from colorbench.results import Metric, MetricSpec, Record
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.fine_tuning import Images, Plan, mirror, numbers, training_overlap
+from protocols.transfer.fine_tuning import Images, TuningPlan, mirror, numbers, training_overlap
 from protocols.transfer.transfer_training import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric
 from protocols.transfer.voc import CLASSES, SEGMENTED, VOID, devkit_root, mask, voc_sets
 
@@ -122,7 +122,7 @@ class TransferSegmentationProtocol:
         def head_of(backbone: Backbone) -> FullyConvolutional:
             return FullyConvolutional(backbone.channels, int(figures["hidden"]))
 
-        def loss_of(train: Images, plan: Plan) -> Loss:
+        def loss_of(train: Images, plan: TuningPlan) -> Loss:
             targets = np.stack([_small_mask(roots[0], id, preprocessing.size) for id in train.rows.ids])
             if len(np.unique(targets[targets != VOID])) < 2:
                 raise UserError("the training masks have fewer than two classes", where=sets[0].source)

@@ -17,7 +17,7 @@ from colorbench.results import Metric, MetricSpec
 from colorbench.stats import MINIMUM_IMAGES, weight_blocks
 from colorbench.storage import digest_of
 from protocols.transfer.backbone import Backbone
-from protocols.transfer.fine_tuning import Images, Plan, crop_of, load, tune
+from protocols.transfer.fine_tuning import Images, TuningPlan, crop_of, load, tune
 
 DEFAULTS: Mapping[str, Any] = {
     "tune": "head",
@@ -56,9 +56,9 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 RESAMPLES = 1000
 
 
-def plan_of(figures: Mapping[str, float], size: int, seed: int) -> Plan:
+def plan_of(figures: Mapping[str, float], size: int, seed: int) -> TuningPlan:
     """Return the training settings of these parameters for images of ``size`` pixels."""
-    return Plan(
+    return TuningPlan(
         epochs=int(figures["epochs"]),
         batch_size=int(figures["batch"]),
         learning_rate=figures["learning_rate"],
@@ -99,7 +99,7 @@ def fine_tuned(
     figures: Mapping[str, float],
     sets: tuple[Dataset, Dataset],
     head_of: Callable[[Backbone], nn.Module],
-    loss_of: Callable[[Images, Plan], Loss],
+    loss_of: Callable[[Images, TuningPlan], Loss],
     *,
     ten: bool = False,
 ) -> Tuned:
@@ -173,7 +173,13 @@ def set_metric(
 
 @torch.no_grad()
 def predictions(
-    backbone: Backbone, head: nn.Module, images: Images, context: ProtocolContext, plan: Plan, *, ten: bool = False
+    backbone: Backbone,
+    head: nn.Module,
+    images: Images,
+    context: ProtocolContext,
+    plan: TuningPlan,
+    *,
+    ten: bool = False,
 ) -> list[Tensor]:
     """Predict each image batch by batch, on the CPU; with ``ten``, the mean over ten crops.
 

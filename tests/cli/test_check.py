@@ -141,12 +141,12 @@ def test_parameters_of_a_protocol_are_given_with_or_without_its_name(capsys: pyt
 
 
 def test_details_of_other_peoples_code_stay_one_line() -> None:
-    from colorbench.testing.check_report import Check, CheckFailed, run_checks
+    from colorbench.testing.check_report import CheckFailed, ConformanceCheck, run_checks
 
     def fails(_: None) -> str:
         raise CheckFailed("two\nlines\x1b[31m", "a hint")
 
-    (finding,) = run_checks(None, [Check("one", fails)])
+    (finding,) = run_checks(None, [ConformanceCheck("one", fails)])
     assert finding.detail == "two lines [31m"
     report = CheckReport(
         kind="model", name="x", findings=(finding, CheckFinding(name="b", outcome="passed", detail="")), seconds=0

@@ -17,9 +17,6 @@ from typer.testing import CliRunner, Result
 from colorbench.cli import app
 from colorbench.cli.run import by_role, parameters
 from colorbench.errors import UserError
-from colorbench.evaluation import get_protocol
-from colorbench.evaluation.requested_models_and_protocols import check_roles
-from colorbench.models.model_names import expand_names
 from colorbench.results import Record
 
 
@@ -108,16 +105,6 @@ def test_the_table_in_markdown(finished, images: Path) -> None:
         "zoo/ground-truth",
     }
     assert run("-m", "zoo/gray", "-p", "auc", "-d", images, "--format", "html").exit_code == 2
-
-
-def test_names_by_list_and_pattern() -> None:
-    assert expand_names(["zoo/cic[decode=mode,temperature=1],zoo/gray", "images:a,b", "m.py:A"]) == dict.fromkeys(
-        ["zoo/cic[decode=mode,temperature=1]", "zoo/gray", "images:a,b", "m.py:A"], False
-    )
-    found = expand_names(["zoo/l2", "zoo/l2*[decode=mode]"])
-    assert found == {"zoo/l2": False, "zoo/l2[decode=mode]": True, "zoo/l2-ft[decode=mode]": True}
-    with pytest.raises(UserError, match="no model matches 'zoo/x"):
-        expand_names(["zoo/x*"])
 
 
 def test_a_pattern_leaves_out_models_whose_weights_are_not_here(
@@ -285,10 +272,10 @@ def test_a_folder_whose_name_looks_like_a_role_is_a_folder(tmp_path: Path, monke
     assert by_role(["test=1"]) == {"test": "test=1"}
 
 
-@pytest.mark.parametrize("data", [["train=photos"], ["a", "b"], ["test=a", "b"]])
-def test_data_that_no_protocol_takes(data: list[str]) -> None:
+@pytest.mark.parametrize("data", [["a", "b"], ["test=a", "b"]])
+def test_two_datasets_of_one_role_are_refused(data: list[str]) -> None:
     with pytest.raises(UserError):
-        check_roles(by_role(data), [get_protocol("auc")])
+        by_role(data)
 
 
 def test_parameters_find_their_protocol() -> None:

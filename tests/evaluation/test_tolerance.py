@@ -15,7 +15,7 @@ from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models import LoadedModel, load_model
 from colorbench.registry import registered
-from colorbench.results.rows_parquet import read_rows
+from colorbench.results import read_rows
 from protocols.auc import AucProtocol
 from protocols.fidelity import FidelityProtocol
 from tests.support.engine import Noise, loaded, read_folder, with_protocol, write_images

@@ -12,12 +12,10 @@ from torch import Tensor, nn
 import colorbench
 from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation import RunConfig
-from colorbench.evaluation.requested_models_and_protocols import load_models
 from colorbench.models.colorizer_interfaces import HasFeatures, PredictsDistribution, RandomWeights
 from colorbench.models.model_card import ModelCard
 from colorbench.models.model_loading import load_model
-from colorbench.models.model_names import ModelName, parse_name, split_names
+from colorbench.models.model_names import ModelName, expand_names, parse_name, split_names
 from colorbench.models.weights_files import load_weights, save_weights
 from tests.support.engine import DistanceProtocol, with_protocol
 from zoo.cic.colorizer import SHIPPED
@@ -91,9 +89,9 @@ def test_a_loaded_model_is_decoded_as_asked_and_stays_what_it_is() -> None:
         load_model(usual, weights=Path("x.safetensors"))
 
 
-def test_a_decoding_for_several_models_is_refused(crops: Dataset) -> None:
+def test_a_decoding_for_several_models_is_refused(crops: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"decode=mode is ambiguous for 2 models.*zoo/cic\[decode=mode\]"):
-        load_models(RunConfig([CIC, "zoo/l2"], ["auc"], crops, decode="mode"))
+        colorbench.run([CIC, "zoo/l2"], "auc", crops, decode="mode", output=tmp_path)
 
 
 def test_a_run_obeys_the_decoding_of_a_loaded_model(
@@ -198,3 +196,13 @@ def test_weights_of_one_stem_are_two_models(tmp_path: Path) -> None:
     one, two = (load_model(f"zoo/cic[weights={tmp_path}/{part}/w.safetensors]") for part in ("a", "b"))
     assert one.full_name == two.full_name == "zoo/cic@w"
     assert one.weights_sha256 != two.weights_sha256, "and with it the key"
+
+
+def test_names_by_list_and_pattern() -> None:
+    assert expand_names(["zoo/cic[decode=mode,temperature=1],zoo/gray", "images:a,b", "m.py:A"]) == dict.fromkeys(
+        ["zoo/cic[decode=mode,temperature=1]", "zoo/gray", "images:a,b", "m.py:A"], False
+    )
+    found = expand_names(["zoo/l2", "zoo/l2*[decode=mode]"])
+    assert found == {"zoo/l2": False, "zoo/l2[decode=mode]": True, "zoo/l2-ft[decode=mode]": True}
+    with pytest.raises(UserError, match="no model matches 'zoo/x"):
+        expand_names(["zoo/x*"])

@@ -14,7 +14,7 @@ from colorbench.color import ab_bins, load_prior, nearest_bin, rebalancing_weigh
 from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import BatchScores, GroundTruth, ImageProtocol, Prediction, Scorer, Summary
-from colorbench.stats.bootstrap import estimate
+from colorbench.stats import estimate
 from protocols.auc import AucProtocol, AucScorer
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"

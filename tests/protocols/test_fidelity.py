@@ -14,7 +14,7 @@ from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, Scorer
 from colorbench.metrics import ROUNDING_BOUND
-from colorbench.stats.bootstrap import estimate
+from colorbench.stats import estimate
 from protocols.fidelity import METRICS, FidelityProtocol, FidelityScorer
 
 NOTHING = Dataset("nothing", ())

@@ -143,7 +143,7 @@ def test_record_table_page_board_and_comparison_say_so(
     assert {"tf_efficientnet_lite1", "tf_efficientnet_lite2"} <= set(found.alternatives)
     assert not read_record(folders["zoo/gray"]).shared_weights
 
-    said = "the model contains an encoder, and the same weights judge it here"
+    said = "the model contains an encoder, and the same weights score it here"
     assert shown.count(said) == 1
     assert f"--param {protocol}.{parameter}=tf_efficientnet_lite0" in shown
     assert (folder / "report.html").read_text().count(said) == 1

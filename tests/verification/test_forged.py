@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from colorbench.data import Dataset, open_dataset
-from colorbench.evaluation import metric_aggregation
+from colorbench.evaluation import metrics_of
 from colorbench.results import load_run
 from colorbench.storage import content_fingerprint, npz_bytes
 from colorbench.verification.verify_record import verify
@@ -67,7 +67,7 @@ def follow(folder: Path) -> None:
     run = load_run(folder)
     name = run.record.protocol.name
     specs = METRICS if name == "fidelity" else AucProtocol.spec.metrics
-    metrics = metric_aggregation.metrics_of(specs, run.columns, {})
+    metrics = metrics_of(specs, run.columns, {})
 
     def change(record: dict[str, Any]) -> None:
         by_name = {metric["name"]: metric for metric in record["metrics"]}
@@ -235,7 +235,7 @@ def test_scores_that_contradict_the_arrays_of_the_full_set_are_found(copy) -> No
     edit_rows(folder, better)
     run = load_run(folder)
     specs = AucProtocol().resolve(run.record.protocol.parameters, Dataset("none", ())).metrics
-    again = {metric.name: metric for metric in metric_aggregation.metrics_of(specs, run.columns, {})}
+    again = {metric.name: metric for metric in metrics_of(specs, run.columns, {})}
     edit_record(
         folder,
         lambda record: [metric.update(value=again[metric["name"]].value) for metric in record["metrics"]],

@@ -12,7 +12,7 @@ import pytest
 
 from colorbench.data import open_dataset
 from colorbench.evaluation import record_folder, run
-from colorbench.results.rows_parquet import read_rows
+from colorbench.results import read_rows
 from colorbench.storage import content_fingerprint, npz_bytes
 from colorbench.verification.verification_schema import CLAIMED, Verification
 from colorbench.verification.verify_record import verify

@@ -17,7 +17,7 @@ import pytest
 
 from colorbench.data import Dataset, open_dataset
 from colorbench.errors import UserError
-from colorbench.evaluation import metric_aggregation
+from colorbench.evaluation import metrics_of
 from colorbench.results import load_run
 from colorbench.storage import is_inside
 from colorbench.verification.rerun_comparison import TOLERANCE, departure, rerunner
@@ -178,7 +178,7 @@ def forged(folder: Path) -> None:
 
     edit_rows(folder, better)
     run = load_run(folder)
-    metrics = metric_aggregation.metrics_of(AucProtocol.spec.metrics, run.columns, {})
+    metrics = metrics_of(AucProtocol.spec.metrics, run.columns, {})
 
     def follow(record: dict[str, Any]) -> None:
         record["metrics"] = [json.loads(metric.model_dump_json()) for metric in metrics]

@@ -11,8 +11,7 @@ from torch import Tensor
 from colorbench.data import get_preprocessing, load_batches, open_dataset
 from colorbench.evaluation import GroundTruth, Prediction
 from colorbench.models import ColorizerInput, load_model
-from colorbench.stats import paired_interval
-from colorbench.stats.paired import PairedDifference
+from colorbench.stats import PairedDifference, paired_interval
 from protocols.auc import AucProtocol
 
 IMAGES = Path(__file__).resolve().parents[3] / "shared" / "data" / "ilsvrc_val650"

@@ -23,7 +23,7 @@ _ONE, _THIRD, _TWO_NINTHS = f32(1), f32(1 / 3), f32(2 / 9)
 _INVERSE_ROOT_BITS = f32(1419898442)  # first guess of the inverse cube root
 
 
-class Shown(NamedTuple):
+class RenderTables(NamedTuple):
     """Tables to convert linear light to 8-bit sRGB."""
 
     matrix: np.ndarray
@@ -165,7 +165,7 @@ def _rgb8_of_block(
     image: int,
     start: int,
     stop: int,
-    shown: Shown,
+    shown: RenderTables,
     scratch: Any,
     cells: Any,
     rgb8: Any,
@@ -183,7 +183,7 @@ def _rgb8_of_block(
 
 
 @compiled
-def lab_to_rgb8(lab: Any, shown: Shown, rgb8: Any) -> None:
+def lab_to_rgb8(lab: Any, shown: RenderTables, rgb8: Any) -> None:
     """Convert Lab to 8-bit sRGB, clipped channel by channel.
 
     Args:
@@ -202,7 +202,7 @@ def lab_to_rgb8(lab: Any, shown: Shown, rgb8: Any) -> None:
 def rendered(
     lightness: Any,
     ab: Any,
-    shown: Shown,
+    shown: RenderTables,
     linear: Any,
     matrix: Any,
     rgb8: Any,

@@ -27,7 +27,7 @@ def open_dataset(
         spec: ``samples`` (default: the packaged images), ``NAME=DIR`` (a set that ``colorbench list`` names, in its
             folder) or a folder; a ``Path`` is always a folder. If every image is in a subfolder, the subfolders are its
             classes; a ``labels.csv`` (file, class_index, synset) in the folder, or beside its ``images/``, gives
-            classes too. ``data.walk`` states which files are images.
+            classes too. ``data.folder_walk`` states which files are images.
         list_file: one id per line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
             number at the end is the class index. Folders of synsets may be missing below ``spec``.
         labels: another file in the format of ``labels.csv``.
@@ -113,7 +113,7 @@ def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
 
 
 def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
-    """Return samples with the classes of a table; names match by the rules of ``data.names``."""
+    """Return samples with the classes of a table; names match by the rules of ``data.name_matching``."""
     table, classes = read_labels(labels)
     found = match_names([sample.id for sample in samples], table, exact_wins=True)
     label = {id: table[name] for id, name in found.pairs.items()}

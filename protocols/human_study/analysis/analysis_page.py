@@ -33,7 +33,7 @@ def page(analysis: Analysis, study: Path, drawn: Mapping[str, Plot]) -> str:
     Args:
         analysis: what to show.
         study: folder of the study; images with missing files are only named.
-        drawn: see ``plots.plots``.
+        drawn: see ``analysis_plots.plots``.
     """
     from colorbench.reporting import page_environment
 

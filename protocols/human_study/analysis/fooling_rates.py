@@ -126,7 +126,7 @@ class ImageResult:
     fooled: int
     shown: int
     estimate: float
-    """Shrunken towards the rate of the method (``shrinkage.shrink``)."""
+    """Shrunken towards the rate of the method (``image_fooling_rates.shrink``)."""
     low: float
     high: float
 

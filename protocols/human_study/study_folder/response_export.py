@@ -65,7 +65,7 @@ def write_tables(folder: Path, design: Design, participants: Rows, responses: Ro
 
 
 def responses_table(design: Design, participants: Rows, responses: Rows) -> pandas.DataFrame:
-    """Build a table with one row per response; the columns of ``schema.RESPONSES``."""
+    """Build a table with one row per response; the columns of ``design_schema.RESPONSES``."""
     slots = {slot.id: slot for slot in design.slots}
     sha256s = {one.id: one.sha256 for one in design.images}
     participant_table = {one["participant"]: one for one in participants}
@@ -98,7 +98,7 @@ def responses_table(design: Design, participants: Rows, responses: Rows) -> pand
 
 
 def participants_table(design: Design, participants: Rows, responses: Rows) -> pandas.DataFrame:
-    """Build a table with one row per participant; the columns of ``schema.PARTICIPANTS``."""
+    """Build a table with one row per participant; the columns of ``design_schema.PARTICIPANTS``."""
     slots = {slot.id: slot for slot in design.slots}
     participant_table = list(participants)
     counts: dict[str, Counter[str]] = {one["participant"]: Counter() for one in participant_table}
