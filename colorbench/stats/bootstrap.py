@@ -83,7 +83,7 @@ def is_defined(statistics: np.ndarray) -> np.ndarray:
 
 
 def estimate(statistics: np.ndarray, form: Form) -> float:
-    """Compute the metric over all images on which it is defined; NaN where there are none."""
+    """Compute the metric from (n, k) statistics of images, without those with NaN; NaN if there are none."""
     return float(metric_value(form, statistics[is_defined(statistics)].sum(axis=0)))
 
 
