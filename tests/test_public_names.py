@@ -123,6 +123,8 @@ INTERNALS = {
     # Calls of a model as a run makes them, with models that break their promises.
     "evaluation/test_first_image_checks.py": {"models.adapters", "models.networks"},
     "evaluation/test_half_precision.py": {"models.adapters"},
+    "cli/test_colorize_old_photographs.py": {"evaluation.full_size_colorization", "data.image_tint"}
+    | {"evaluation..full_size_colorization"},
     "models/test_foreign_code.py": {"evaluation.predict"},
     "models/test_prediction_units.py": {"evaluation.predict"},
     # Stored bytes, keys and hashes.

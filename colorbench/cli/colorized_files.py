@@ -30,14 +30,14 @@ _DESCRIPTIVE = frozenset(
         *(ExifTags.Base.XPSubject, ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo),
     }
 )
-"""Tags of EXIF that are about the picture. The others are about the file: its strips, its compression, its profile."""
+"""Tags of EXIF that are about the image. The others are about the file: its strips, its compression, its profile."""
 
 
 def targets(images: list[Path], output: Path, *, say: Callable[[str], None] = lambda line: None) -> dict[Path, Path]:
     """Return the PNG of each image below ``output``; folders below a given folder are kept.
 
     Args:
-        images: files, whatever their suffix, and folders, of which ``data.walk`` takes the images.
+        images: files, whatever their suffix, and folders, of which ``data.folder_walk`` takes the images.
         output: a folder.
         say: is told what was ignored.
 
@@ -109,7 +109,7 @@ def settings_in(path: Path) -> str | None:
 def metadata_of(source: Path) -> dict[str, Any]:
     """Return what a result keeps of its source, as Pillow saves it: EXIF and resolution.
 
-    The orientation is left out, since the result is upright, as is all that is about the file and not the picture; the
+    The orientation is left out, since the result is upright, as is all that is about the file and not the image; the
     color space becomes sRGB. Broken metadata is left out.
     """
     kept: dict[str, Any] = {}

@@ -5,7 +5,7 @@ bleed over outlines. Joint bilateral upsampling (Kopf, Cohen, Lischinski, Uytten
 a pixel from those of the coarse cells near it that have its lightness: where the lightness has an edge, the colors
 have one, too.
 
-Measured on the six packaged photographs, their true ab averaged to 24 x 24 and 40 x 40 cells: the mean error is 5.20
+Measured on the six packaged images, their true ab averaged to 24 x 24 and 40 x 40 cells: the mean error is 5.20
 and 4.14 bilinear, 4.81 and 3.91 here. A guided filter blurs more than it gains (5.6 and 4.6 at best).
 """
 
