@@ -1,8 +1,8 @@
-"""The ``diversity`` protocol: are several colorizations of one image a good picture of what its colors may be?
+"""The ``diversity`` protocol: how well several colorizations of an image represent its possible colors.
 
     colorbench run --model zoo/cic --protocol diversity
 
-A model draws ``samples`` colorizations of each image. The energy score judges them together against the true colors: it
+A model draws ``samples`` colorizations of each image. The energy score compares all of them with the true colors: it
 is lowest for the distribution that the true colors are drawn from, so that spread pays only where it is true. Best-of-k
 and the spread among samples are given beside it, as papers report them: spread alone can be had by noise, and the best
 of k gets better with k and by luck.

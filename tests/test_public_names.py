@@ -117,7 +117,7 @@ INTERNALS = {
     # What a verb prints as JSON, without a process for each.
     "evaluation/test_reuse.py": {"cli.show"},
     "protocols/test_fidelity_presets.py": {"cli.show"},
-    "data/test_folder_walk.py": {"cli.colorize"},
+    "data/test_folder_walk.py": {"cli.colorized_files"},
     "leaderboards/test_board.py": {"cli..command_group"},
     "cli/test_check.py": {"testing.check_any_kind", "testing.check_report"},
     # Calls of a model as a run makes them, with models that break their promises.

@@ -16,7 +16,7 @@ from PIL import Image, ImageFile
 from typer.testing import CliRunner
 
 from colorbench.cli import app
-from colorbench.cli.colorize import targets
+from colorbench.cli.colorized_files import targets
 from colorbench.data import image_formats
 from colorbench.data.folder_walk import walk
 from colorbench.data.image_decoding import UnreadableImage, decode_file
@@ -44,7 +44,7 @@ def seen_by_all(folder: Path, output: Path) -> list[str]:
     """Ids that every reader of a folder finds; fails where two readers differ."""
     found = [sample.id for sample in open_dataset(folder).samples]
     assert [image.id for image in walk(folder).images] == found
-    plan = targets([folder], output, overwrite=False)
+    plan = targets([folder], output)
     assert sorted(path.relative_to(folder).as_posix() for path in plan) == found
     ImageFolderModel(folder).prepare(found)
     return found
@@ -158,7 +158,7 @@ def test_the_bytes_decide_the_format_and_the_suffix_which_files_are_images(
     assert [image.id for image in found] == ["a.png", "b.jpg", "c.JPE"]
     assert all(np.array_equal(decode_file(image.path).rgb, astronaut) for image in found)
     # A file that is named itself is opened, whatever it is called.
-    assert list(targets([tmp_path / "no_suffix"], tmp_path / "out", overwrite=False)) == [tmp_path / "no_suffix"]
+    assert list(targets([tmp_path / "no_suffix"], tmp_path / "out")) == [tmp_path / "no_suffix"]
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_name_that_no_record_could_hold_is_one_line_everywhere(tmp_path: Path,
     for read in (
         open_dataset,
         ImageFolderModel,
-        lambda folder: targets([folder], tmp_path / "out", overwrite=False),
+        lambda folder: targets([folder], tmp_path / "out"),
     ):
         with pytest.raises(UserError, match=message) as caught:
             read(tmp_path / "in")
