@@ -20,7 +20,7 @@ from colorbench.errors import RunError, UserError
 from colorbench.evaluation import GroundTruth, RunConfig, image_pass, run
 from colorbench.evaluation.predict import colorize
 from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, load_model
-from colorbench.results.rows_parquet import read_rows
+from colorbench.results import read_rows
 from colorbench.testing import fake_model
 from protocols.diversity import DiversityProtocol, DiversityScorer
 from tests.metrics.test_energy import slow_energy
