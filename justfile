@@ -15,6 +15,10 @@ check:
 test *ARGS:
     uv run --group test pytest {{ARGS}}
 
+# Covered lines of the statistics and metrics by their own tests; CI has the same floor
+coverage:
+    uv run --group test pytest tests/stats tests/metrics --cov=colorbench.stats --cov=colorbench.metrics --cov-fail-under=91
+
 # The documentation site in docs/_build/html; a warning fails it
 docs:
     uv run --group docs sphinx-build -W --keep-going -q -b html docs docs/_build/html
