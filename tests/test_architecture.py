@@ -165,6 +165,8 @@ SHARED = {
     "Comparison": {"colorbench.results.comparison_schema", "protocols.human_study.analysis.fooling_rates"},
     # The colors of a batch, and the model that predicts them.
     "GroundTruth": {"colorbench.evaluation.truth_and_prediction", "zoo.references.colorizers"},
+    # Each family of the zoo has its network.
+    "Network": {"zoo.cic.network", "zoo.lite.network"},
 }
 """Class names that two modules may have; all others are unique."""
 

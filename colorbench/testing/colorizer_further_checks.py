@@ -12,7 +12,7 @@ from colorbench.evaluation.predict import Query
 from colorbench.evaluation.truth_and_prediction import disguised
 from colorbench.models import Guided, RevealedColors, Samples
 from colorbench.models.further_predictions import Draws, Reveals, Told, ask_further, seed_of, told_of
-from colorbench.testing.check_report import Check, CheckFailed, CheckSkipped
+from colorbench.testing.check_report import CheckFailed, CheckSkipped, ConformanceCheck
 from colorbench.testing.colorizer_subject import PREPROCESSING, ModelSubject, resized, selected, sizes_of
 
 DRAWS = Draws(3)
@@ -124,6 +124,6 @@ def _same(expected: Sequence[Prediction], found: Sequence[Prediction], what: str
 
 _NEEDS = ("shape", "deterministic", "batch", "history")
 FURTHER_CHECKS = [
-    Check("samples", _samples, _NEEDS),
-    Check("guided", _guided, _NEEDS),
+    ConformanceCheck("samples", _samples, _NEEDS),
+    ConformanceCheck("guided", _guided, _NEEDS),
 ]
