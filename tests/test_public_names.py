@@ -129,7 +129,8 @@ INTERNALS = {
     "models/test_prediction_units.py": {"evaluation.predict"},
     "evaluation/test_image_pass.py": {"models.further_predictions"},
     "protocols/test_diversity.py": {"evaluation.predict", "evaluation..image_pass"},
-    "protocols/test_hints.py": {"evaluation.predict", "models.further_predictions", "models.revealed_colors"},
+    "protocols/test_hints.py": {"evaluation.predict", "models.further_predictions", "models.revealed_colors"}
+    | {"reporting.record_plots", "results.rows_parquet", "verification.recomputed_metrics"},
     # Stored bytes, keys and hashes.
     "evaluation/test_memory.py": {"results.shard"},
     "evaluation/test_run_again.py": {"results.saved_image_index"},

@@ -24,7 +24,7 @@ from colorbench.models.further_predictions import Request, Told, in_place
 from colorbench.models.further_predictions import told_of as told_by_parts
 from colorbench.models.revealed_colors import revealed_of
 from colorbench.reporting.record_plots import record_plots
-from colorbench.results.rows_parquet import read_rows
+from colorbench.results import read_rows
 from colorbench.verification.recomputed_metrics import curve_findings
 from protocols.hints import HintsProtocol, HintsScorer, mean_height
 from tests.support.engine import Flat, loaded, write_images
