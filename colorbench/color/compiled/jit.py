@@ -6,7 +6,6 @@ Every compiled loop has a torch version for other devices and types, and a test 
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -70,8 +69,12 @@ def _forgive(kernel: Any) -> None:
             return None
 
     def saved(*arguments: Any) -> None:
-        with suppress(OSError, pickle.PickleError, EOFError):
+        try:
             save(*arguments)
+        except Exception:  # a disk that refuses, or an index that is damaged or names classes that no longer exist
+            with suppress(Exception):
+                cache.flush()
+                save(*arguments)
 
     cache.load_overload, cache.save_overload = loaded, saved
 
