@@ -16,7 +16,7 @@ from protocols.auc import AucProtocol
 
 IMAGES = Path(__file__).resolve().parents[3] / "shared" / "data" / "ilsvrc_val650"
 METRIC = "auc_rebalanced_stable"
-TRAINED = ("zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.small")
+TRAINED = ("zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.small", "zoo/lite.small")
 
 pytestmark = pytest.mark.skipif(not IMAGES.is_dir(), reason="the validation images are not at hand")
 
@@ -66,6 +66,11 @@ def test_however_decoded_the_shipped_model_beats_what_looks_at_no_image(
     for rival in ("zoo/gray", "zoo/constant"):
         difference = minus(f"zoo/cic.small{decoding}", rival)
         assert difference.n == 650 and beats(difference), (rival, difference)
+
+
+def test_a_pretrained_encoder_pays(minus: Callable[[str, str], PairedDifference]) -> None:
+    for rival in ("zoo/cic.small", "zoo/constant"):
+        assert beats(minus("zoo/lite.small", rival))
 
 
 @pytest.mark.parametrize("name", TRAINED)
