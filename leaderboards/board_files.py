@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorbench.reporting import write_figures
 from colorbench.storage import write_atomic
 from colorbench.verification import read_verification, verify
 from leaderboards.anonymity import anonymous
 from leaderboards.board_building import build
 from leaderboards.board_page import page
-from leaderboards.board_plots import group_plots
+from leaderboards.board_plots import group_plots, write_plots
 from leaderboards.board_schema import Board
 from leaderboards.gallery import Gallery, galleries
 from leaderboards.record_collection import collect
@@ -86,13 +85,7 @@ def build_files(
         # Not durable: lost files can be built again from the records.
         write_atomic(path, content.encode(), durable=False)
     if figures is not None:
-        names = {
-            f"{group.protocol}-{group.dataset}-{group.number}-{place}-{one.title}": one
-            for group in board.groups
-            for place, one in enumerate(drawn[group.number], start=1)
-        }
-        names |= {f"overview-{place}-{one.title}": one for place, one in enumerate(overview, start=1)}
-        write_figures(names, figures)
+        write_plots(board, drawn, overview, figures)
     size, records = output.stat().st_size, len(collection.entries)
     message = (
         f"{len(board.competitors)} models, {len(board.references)} baselines and oracles, from {records} records",

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from colorbench.models import BASELINES
-from colorbench.reporting import SERIES, Axis, Level, Line, Mark, Plot, forest_plot, plot
+from colorbench.reporting import SERIES, Axis, Level, Line, Mark, Plot, forest_plot, plot, write_figures
 from colorbench.results import CurvePart
 from leaderboards.board_schema import Board, Cell, Column, Group, Row
 from leaderboards.collected_records import Entry
@@ -40,6 +41,24 @@ def color_of(board: Board, row: Row) -> str:
         return BASELINES.get(row.name, "reference")
     position = [one.id for one in board.competitors].index(row.id)
     return SERIES[position] if position < len(SERIES) else "sx"
+
+
+def write_plots(board: Board, drawn: Mapping[int, Sequence[Plot]], overview: Sequence[Plot], folder: Path) -> None:
+    """Write a board's plots for a paper, as PDF and SVG.
+
+    Args:
+        board: whose groups name the files.
+        drawn: number of a group -> its plots.
+        overview: plots of several groups.
+        folder: where they are written.
+    """
+    names = {
+        f"{group.protocol}-{group.dataset}-{group.number}-{place}-{one.title}": one
+        for group in board.groups
+        for place, one in enumerate(drawn[group.number], start=1)
+    }
+    names |= {f"overview-{place}-{one.title}": one for place, one in enumerate(overview, start=1)}
+    write_figures(names, folder)
 
 
 def group_plots(board: Board, entries: Mapping[str, Mapping[int, Entry]]) -> dict[int, list[Plot]]:
