@@ -192,9 +192,12 @@ def _check_metrics(
     checked = 0
     for metric in metrics:
         candidates = [*known.of(metric.name), *_specs_of(derived, metric.name)]
+        resolved = known.scorer is not None or not known.by_image
         if not candidates:
             findings.claim(f"title, unit and direction of {metric.name}")
-        wrong += recomputed.fact_findings(metric, candidates)
+        elif not resolved:
+            findings.claim(f"title and classifier of {metric.name}")
+        wrong += recomputed.fact_findings(metric, candidates, resolved=resolved)
         if metric.name in of_arrays:
             wrong += recomputed.departures(metric, of_arrays[metric.name])
             checked += 1

@@ -45,12 +45,17 @@ def metric_of(run: LoadedRun, spec: MetricSpec, effective: Mapping[str, float]) 
     return metric_aggregation.metrics_of([spec], run.columns, effective)[0]
 
 
-def fact_findings(metric: Metric, specs: Sequence[MetricSpec]) -> Iterator[str]:
+def fact_findings(metric: Metric, specs: Sequence[MetricSpec], *, resolved: bool) -> Iterator[str]:
     """Yield facts (unit, direction, bounds ...) that differ between a record's metric and the installed protocol.
 
     Unknown metrics are skipped.
+
+    Args:
+        metric: of the record.
+        specs: of the installed protocol, for this metric.
+        resolved: whether they are those of the record's parameters, which decide title and classifier.
     """
-    for name in ("title", "unit", "higher_is_better", "form", "classifier", "share_of_gap"):
+    for name in ("unit", "higher_is_better", "form", "share_of_gap", *(("title", "classifier") if resolved else ())):
         stored = getattr(metric, name)
         known = [getattr(spec, name) for spec in specs]
         if known and stored not in known:
