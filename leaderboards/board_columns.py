@@ -36,7 +36,7 @@ class Meaning(NamedTuple):
     comparable: bool
 
 
-def meaning_of(metric: Metric, spec: ProtocolSpec | None) -> Meaning:
+def _meaning_of(metric: Metric, spec: ProtocolSpec | None) -> Meaning:
     """Return the meaning of a record's metric; the title is taken from the installed protocol if it has this metric.
 
     A record may add to it in parentheses what its parameters decide, such as the network of a distance.
@@ -58,7 +58,7 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
     positions: dict[str, Counter[int]] = defaultdict(Counter)
     for entry in entries.values():
         for position, metric in enumerate(entry.record.metrics):
-            often[meaning_of(metric, spec)] += 1
+            often[_meaning_of(metric, spec)] += 1
             positions[metric.name][position] += 1
     known = _known(spec)
     of_protocol = list(known)
@@ -108,7 +108,7 @@ def fill(
 ) -> tuple[Column, dict[str, Cell]]:
     """Return the column with its ranking, and its cells by row."""
     having = {row: metric for row, entry in entries.items() if (metric := _metric(entry.record, meaning)) is not None}
-    alike = {row: metric for row, metric in having.items() if meaning_of(metric, spec) == meaning}
+    alike = {row: metric for row, metric in having.items() if _meaning_of(metric, spec) == meaning}
     usable = {row: entries[row] for row, metric in alike.items() if metric.value is not None}
     first = next(iter(alike.values()))
     reason = not_compared(next(iter(entries.values())).record.protocol.name, meaning.name)

@@ -54,7 +54,7 @@ def page(
     environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count, "difference": difference}
     environment.filters["ranks"] = lambda cell: ranks(cell.first_rank, cell.last_rank)
     environment.filters["clearly"] = clearly
-    environment.tests["low_effective_n"] = low_effective_n
+    environment.tests["low_effective_n"] = _low_effective_n
     style, script = f"{page_style()}{_asset('board.css')}", _asset("board.js")
     baselines = {word: _end(board, name) for word, name in ENDS.items()}
     data = {
@@ -73,7 +73,7 @@ def page(
         script=Markup(script),
         style_hash=_csp_hash(style),
         script_hash=_csp_hash(script),
-        data=Markup(safe_json(data)),
+        data=Markup(_safe_json(data)),
         baselines=baselines,
         colors={row.id: board_plots.color_of(board, row) for row in board.rows},
         plots=drawn,
@@ -85,7 +85,7 @@ def page(
         protocol_names=sorted({group.protocol for group in board.groups}),
         matrices={group.number: board_plots.matrix(board, group) for group in board.groups},
         galleries=galleries,
-        verdicts={group.number: verdict(board, group, entries) for group in board.groups},
+        verdicts={group.number: _verdict(board, group, entries) for group in board.groups},
         departures={group.number: _departures(group) for group in board.groups},
         column_n={column.id: _sizes(board, column.id) for column in board.columns},
     )
@@ -161,7 +161,7 @@ def _end(board: Board, name: str) -> str:
     return rows[0] if rows else ""
 
 
-def low_effective_n(cell: Cell) -> bool:
+def _low_effective_n(cell: Cell) -> bool:
     """Return whether the effective sample size is much smaller than n."""
     return cell.effective_n < DECIDING_SHARE * cell.n
 
@@ -182,7 +182,7 @@ def clearly(cell: Cell, column: Column, row: Row) -> str:
     return " clear behind" if cell.over_gray.shows(column.higher_is_better) == "worse" else " clear"
 
 
-def verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:
+def _verdict(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> str:
     """Summarize the comparison of the models by the group's headline in a few sentences."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None:
@@ -221,7 +221,7 @@ def _not_beaten(entry: Entry, column: Column) -> list[str]:
     return [name_of(one.minus) for one in measured if significance(one.ci_low, one.ci_high, better) != "better"]
 
 
-def safe_json(value: Any) -> str:
+def _safe_json(value: Any) -> str:
     """Return JSON that is safe inside a page: it contains no tag, entity or JavaScript line separator."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -69,12 +69,12 @@ def group_plots(board: Board, entries: Mapping[str, Mapping[int, Entry]]) -> dic
         entries: row -> group -> its record.
     """
     return {
-        group.number: [*forests(board, group), *curves(board, group, entries), *costs(board, group)]
+        group.number: [*_forests(board, group), *curves(board, group, entries), *_costs(board, group)]
         for group in board.groups
     }
 
 
-def forests(board: Board, group: Group) -> list[Plot]:
+def _forests(board: Board, group: Group) -> list[Plot]:
     """Return a plot for each metric with a direction: one row per model, baselines and oracles as lines."""
     columns = [column for column in board.of_group(group.number) if column.higher_is_better is not None]
     columns.sort(key=lambda column: (not column.headline, not column.compared))
@@ -187,7 +187,7 @@ def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], lis
     return [xs[i] for i in positions], [ys[i] for i in positions]
 
 
-def costs(board: Board, group: Group) -> list[Plot]:
+def _costs(board: Board, group: Group) -> list[Plot]:
     """Return the headline against speed and number of parameters, each if known for at least two models."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None or column.higher_is_better is None:

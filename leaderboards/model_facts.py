@@ -25,7 +25,7 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
         ("pretrained parts", ", ".join(part.name for part in card.pretrained)),
         ("trained on", card.training_data),
         ("training preset", card.preset),
-        ("training overlap", overlap(sets)),
+        ("training overlap", _overlap(sets)),
         ("weights, sha256", model.weights_sha256),
         ("decoding", _pairs(model.decoding)),
         ("settings", _pairs(card.settings)),
@@ -35,7 +35,7 @@ def card_facts(record: Record, sets: Iterable[DatasetPart]) -> Facts:
     )
 
 
-def overlap(sets: Iterable[DatasetPart]) -> str:
+def _overlap(sets: Iterable[DatasetPart]) -> str:
     """Return how many of the evaluated images are in the training set, by content, for each dataset."""
     stated_of = {}
     for data in sets:

@@ -23,7 +23,7 @@ def aligned(train: Dataset, test: Dataset, *, minimum: int = 2) -> tuple[Dataset
         if one.class_names is None or any(sample.label is None for sample in one.samples):
             hint = "use one folder per class, or a labels.csv beside the images"
             raise UserError(f"the {role} images have no classes", where=one.source, hint=hint)
-    known, tested = occurring(train), occurring(test)
+    known, tested = _occurring(train), _occurring(test)
     names = sorted(known)
     if len(names) < 2:
         what = f"the training images have {len(names)} class; at least two are needed"
@@ -34,7 +34,7 @@ def aligned(train: Dataset, test: Dataset, *, minimum: int = 2) -> tuple[Dataset
     if unknown := sorted(tested - known):
         what = f"{len(unknown)} test classes have no training images, first {unknown[0]!r}"
         raise UserError(what, where=train.source, hint="add images of them to --data train=DIR")
-    both = renumbered(train, names), renumbered(test, names)
+    both = _renumbered(train, names), _renumbered(test, names)
     counts = [sum(sample.label == index for sample in both[0].samples) for index in range(len(names))]
     if min(counts) < minimum:
         what = f"class {names[counts.index(min(counts))]!r} has {min(counts)} training image, and {minimum} are needed"
@@ -42,13 +42,13 @@ def aligned(train: Dataset, test: Dataset, *, minimum: int = 2) -> tuple[Dataset
     return both
 
 
-def occurring(dataset: Dataset) -> set[str]:
+def _occurring(dataset: Dataset) -> set[str]:
     """Return the names of the classes that have an image."""
     assert dataset.class_names is not None
     return {dataset.class_names[sample.label] for sample in dataset.samples if sample.label is not None}
 
 
-def renumbered(dataset: Dataset, names: list[str]) -> Dataset:
+def _renumbered(dataset: Dataset, names: list[str]) -> Dataset:
     """Return the same images with the class numbers of ``names``."""
     assert dataset.class_names is not None
     number = {name: index for index, name in enumerate(names)}

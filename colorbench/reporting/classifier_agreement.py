@@ -172,13 +172,13 @@ def show_classifiers(console: Console, records: Sequence[Record], score: str) ->
         console,
         Text.assemble(("Agreement between classifiers", "bold"), f" {table.score}, value and rank"),
     )
-    console.print(Padding(values(table), (1, 0)))
-    for sentence in sentences(table):
+    console.print(Padding(_values(table), (1, 0)))
+    for sentence in _sentences(table):
         console.print(Text(sentence))
     console.print()
 
 
-def values(table: ClassifiersTable) -> Table:
+def _values(table: ClassifiersTable) -> Table:
     """Build a table with a row per model and a column per classifier: value and rank."""
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     shown.add_column("", overflow="fold")
@@ -194,7 +194,7 @@ def values(table: ClassifiersTable) -> Table:
     return shown
 
 
-def sentences(table: ClassifiersTable) -> Iterator[str]:
+def _sentences(table: ClassifiersTable) -> Iterator[str]:
     """Yield how far each two classifiers agree on the order of the models."""
     count = len(table.models) * (len(table.models) - 1) // 2
     for one, other in itertools.combinations(range(len(table.classifiers)), 2):

@@ -32,23 +32,23 @@ def show_comparison(terminal: Console, found: Comparison) -> None:
         tests = [test for test in found.tests if (test.a, test.b) == (a, b)]
         terminal.print()
         line(terminal, Text.assemble("A = ", (a, "bold"), "   B = ", (b, "bold")))
-        terminal.print(Padding(differences(tests), (1, 0)))
-        for verdict in verdicts(tests):
+        terminal.print(Padding(_differences(tests), (1, 0)))
+        for verdict in _verdicts(tests):
             terminal.print(Padding(Text.assemble(("→ ", "dim"), verdict), (0, 0, 0, 1)))
         if tests[0].images:
             terminal.print()
-            terminal.print(images(tests[0]))
+            terminal.print(_images(tests[0]))
     if found.ranks:
         terminal.print()
-        terminal.print(ranks(found))
+        terminal.print(_ranks(found))
     terminal.print()
     for remark in dict.fromkeys([*found.remarks, *(test.warning for test in found.tests if test.warning)]):
         terminal.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
     if any(test.p is not None for test in found.tests):
-        terminal.print(meaning(len([test for test in found.tests if test.p is not None])))
+        terminal.print(_meaning(len([test for test in found.tests if test.p is not None])))
 
 
-def differences(tests: Sequence[PairedTest]) -> Table:
+def _differences(tests: Sequence[PairedTest]) -> Table:
     """Build the table of differences, one row per metric."""
     from rich.table import Table
     from rich.text import Text
@@ -73,28 +73,28 @@ def differences(tests: Sequence[PairedTest]) -> Table:
             name,
             f"{format_number(test.value_a, unit)}\n{format_number(test.value_b, unit)}",
             difference,
-            Text(p_value(test.p_holm)).append(effect, style="dim"),
+            Text(_p_value(test.p_holm)).append(effect, style="dim"),
             f"{test.a_better}\n{test.b_better}",
-            needed(test.images_needed),
+            _needed(test.images_needed),
         )
     return table
 
 
-def p_value(p: float | None) -> str:
+def _p_value(p: float | None) -> str:
     """Format p with two digits; never as 0."""
     if p is None:
         return "–"
     return f"{p:.4f}" if p < 0.01 else f"{p:.2f}"
 
 
-def needed(images: int | None) -> str:
+def _needed(images: int | None) -> str:
     """Format a number of images."""
     if images is None:
         return "–"
     return f"{images:,}" if images <= MILLION else "> 1 million"
 
 
-def verdicts(tests: Sequence[PairedTest]) -> list[str]:
+def _verdicts(tests: Sequence[PairedTest]) -> list[str]:
     """Return what the tests show, a sentence for each outcome."""
     from colorbench.reporting import format_difference
 
@@ -119,7 +119,7 @@ def verdicts(tests: Sequence[PairedTest]) -> list[str]:
     return stated
 
 
-def images(test: PairedTest) -> Table:
+def _images(test: PairedTest) -> Table:
     """Build the table of the images that move a difference most."""
     from rich.table import Table
     from rich.text import Text
@@ -140,7 +140,7 @@ def images(test: PairedTest) -> Table:
     return table
 
 
-def ranks(found: Comparison) -> Table:
+def _ranks(found: Comparison) -> Table:
     """Build the table of rank intervals, one row per metric, the best model first."""
     from rich.table import Table
 
@@ -151,16 +151,16 @@ def ranks(found: Comparison) -> Table:
     for metric in dict.fromkeys(one.metric for one in found.ranks):
         sign = 1 if directions[metric] is False else -1
         order = sorted((one for one in found.ranks if one.metric == metric), key=lambda one: sign * one.value)
-        table.add_row(metric, " · ".join(f"{span(one.first, one.last)} {one.label}" for one in order))
+        table.add_row(metric, " · ".join(f"{_span(one.first, one.last)} {one.label}" for one in order))
     return table
 
 
-def span(first: int, last: int) -> str:
+def _span(first: int, last: int) -> str:
     """Return ``2`` or ``1–3``."""
     return str(first) if first == last else f"{first}–{last}"
 
 
-def meaning(tests: int) -> Text:
+def _meaning(tests: int) -> Text:
     """Return the explanation of how to read the table."""
     from rich.text import Text
 

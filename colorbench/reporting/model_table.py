@@ -34,7 +34,7 @@ def columns(records: Sequence[Record], headline: str) -> list[Metric]:
     return sorted(known.values(), key=lambda metric: metric.name != headline)
 
 
-def heads(metrics: Sequence[Metric]) -> list[str]:
+def _heads(metrics: Sequence[Metric]) -> list[str]:
     """Return ``name, unit ↑`` of each column."""
     arrows = {True: "↑", False: "↓", None: ""}
     return [
@@ -63,6 +63,6 @@ def as_markdown(records: Sequence[Record], headline: str) -> str:
         [record.model.name, *(" ".join(part for part in cell if part) for cell in cells(record, metrics))]
         for record in in_order(records, headline)
     ]
-    table = pd.DataFrame(rows, columns=["model", *heads(metrics)])
+    table = pd.DataFrame(rows, columns=["model", *_heads(metrics)])
     sides = ["left"] + ["right"] * len(metrics)
     return str(table.to_markdown(index=False, disable_numparse=True, colalign=sides))

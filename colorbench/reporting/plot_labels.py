@@ -86,7 +86,7 @@ def write_labels(figure: Figure, axes: Axes, points: Sequence[Point], size: floa
     ]
     left_out = 0
     for own, (one, (x, y)) in enumerate(zip(points, at, strict=True)):
-        found = best(_places((x, y), _size(one.label, size)), frame, taken[:own] + taken[own + 1 :], intervals)
+        found = _best(_places((x, y), _size(one.label, size)), frame, taken[:own] + taken[own + 1 :], intervals)
         if found is None:
             left_out += 1
             continue
@@ -108,7 +108,7 @@ def write_labels(figure: Figure, axes: Axes, points: Sequence[Point], size: floa
     return left_out
 
 
-def best(
+def _best(
     places: Iterator[tuple[Box, float, float]], frame: Box, taken: Sequence[Box], intervals: Sequence[Box]
 ) -> tuple[Box, float] | None:
     """Return the cheapest place inside the frame that covers nothing that is taken, with its distance; None: no such.

@@ -41,7 +41,7 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
     """
     record = read_record(folder)
     try:
-        shown, missing = images(folder, record, headline), None
+        shown, missing = _images(folder, record, headline), None
     except UserError as error:
         shown, missing = [], str(error)
     text = page(
@@ -59,7 +59,7 @@ def write_report(folder: Path, *, explanations: Mapping[str, str] | None = None,
     return path
 
 
-def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
+def _images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
     """Return the saved images for the page: some of the fixed part, then the best and worst by the headline.
 
     Raises:
@@ -69,23 +69,23 @@ def images(folder: Path, record: Record, headline: str) -> list[dict[str, Any]]:
     saved = read_index(folder, hashes)
     fixed = [image for image in saved if "fixed" in image.reasons][:FIXED_SHOWN]
     # "best 1", "best 2" ..., then "worst 1" ...
-    ends = sorted((image for image in saved if positions(image, headline)), key=lambda one: positions(one, headline))
+    ends = sorted((image for image in saved if _positions(image, headline)), key=lambda one: _positions(one, headline))
     shown = []
     for image in fixed + [image for image in ends if image not in fixed]:
         score = image.scores.get(headline)
         message = [] if score is None else [f"{headline} {score:.2f}"]
         files = (("gray", image.gray), ("this model", image.prediction), ("ground truth", image.truth))
-        images = [{"label": label, "source": embedded(folder, file, hashes)} for label, file in files]
-        shown.append({"id": image.id, "caption": ", ".join(message + positions(image, headline)), "images": images})
+        images = [{"label": label, "source": _embedded(folder, file, hashes)} for label, file in files]
+        shown.append({"id": image.id, "caption": ", ".join(message + _positions(image, headline)), "images": images})
     return shown
 
 
-def positions(image: SavedImage, headline: str) -> list[str]:
+def _positions(image: SavedImage, headline: str) -> list[str]:
     """Return the position of an image among the best and worst by the headline: ``best 1``, ``worst 2``."""
     return [reason.removeprefix(f"{headline} ") for reason in image.reasons if reason.startswith(f"{headline} ")]
 
 
-def embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
+def _embedded(folder: Path, file: str, hashes: Mapping[str, str]) -> str | None:
     """Return a saved image as a data URI; None if it is not a WebP image of this record."""
     data = saved_file(folder, f"thumbnails/{file}", hashes)
     if data is None or data[:4] != b"RIFF" or data[8:12] != b"WEBP":
@@ -130,11 +130,11 @@ def page(
         plots=record_plots(record, shown).values(),
         images=images,
         missing=missing,
-        facts=facts(record),
+        facts=_facts(record),
     )
 
 
-def facts(record: Record) -> list[tuple[str, str]]:
+def _facts(record: Record) -> list[tuple[str, str]]:
     """Return the settings that determined the numbers, for the end of the page."""
     model, data, run, made = record.model, record.dataset, record.execution, record.provenance
     protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)

@@ -43,8 +43,8 @@ class ResultPrinter:
         if first and self._new(first):
             line(self.console, first, style="bold yellow")
             self.console.print()
-        line(self.console, measured_on(records[0]))
-        self.console.print(Padding(summary(records, headline, self.console.width), (1, 0)))
+        line(self.console, _measured_on(records[0]))
+        self.console.print(Padding(_summary(records, headline, self.console.width), (1, 0)))
         found: dict[str, list[str]] = {}
         for record in asked:
             for remark in remarks(record):
@@ -79,8 +79,8 @@ class ResultPrinter:
         if first and self._new(first):
             line(self.console, first, style="bold yellow")
             self.console.print()
-        line(self.console, heading(record))
-        self.console.print(Padding(scores(record, beside, headline), (1, 0)))
+        line(self.console, _heading(record))
+        self.console.print(Padding(_scores(record, beside, headline), (1, 0)))
         if (verdict := difference_from_constant_color(record, headline)) is not None:
             line(self.console, verdict)
             self.console.print()
@@ -104,12 +104,12 @@ class ResultPrinter:
         return new
 
 
-def heading(record: Record) -> Text:
+def _heading(record: Record) -> Text:
     """Return a line with model, protocol and dataset."""
-    return Text.assemble((record.model.name, "bold"), f" · {measured_on(record)}")
+    return Text.assemble((record.model.name, "bold"), f" · {_measured_on(record)}")
 
 
-def measured_on(record: Record) -> str:
+def _measured_on(record: Record) -> str:
     """Return by which protocol, and on what."""
     data, protocol = record.dataset, record.protocol
     from colorbench.evaluation import name_with_preset  # loads torch, which other tables do without
@@ -119,7 +119,7 @@ def measured_on(record: Record) -> str:
     return f"{name} v{protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
 
 
-def summary(records: Sequence[Record], headline: str, width: int) -> Table:
+def _summary(records: Sequence[Record], headline: str, width: int) -> Table:
     """Build the table of several models: a row each, the best first, and as many metrics as there is room for."""
     ordered, metrics = in_order(records, headline), columns(records, headline)
     names = [record.model.name for record in ordered]
@@ -149,7 +149,7 @@ def summary(records: Sequence[Record], headline: str, width: int) -> Table:
     return table
 
 
-def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
+def _scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
     """Build the table of metrics: the model, its difference from gray or its controls, and the baselines."""
     # No lines between columns: every character counts in 80.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -164,14 +164,14 @@ def scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for metric in record.metrics:
-        cells = [title(metric, headline), with_interval(metric)]
-        cells += [with_interval(differences.get(metric.name), metric.unit) for _, differences in deltas]
+        cells = [_title(metric, headline), _with_interval(metric)]
+        cells += [_with_interval(differences.get(metric.name), metric.unit) for _, differences in deltas]
         cells += [Text(format_number(others.get(metric.name), metric.unit)) for _, others in columns]
         table.add_row(*cells)
     return table
 
 
-def title(metric: Metric, headline: str) -> Text:
+def _title(metric: Metric, headline: str) -> Text:
     """Return name, unit, direction and number of images; the headline is bold."""
     size = f"n {metric.n}, n_eff {metric.effective_n:.0f}" if low_effective_n(metric) else f"n {metric.n}"
     arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
@@ -180,7 +180,7 @@ def title(metric: Metric, headline: str) -> Text:
     return text.append(f"\n{unit} · {size}" if unit else f"\n{size}", style="not bold dim")
 
 
-def with_interval(measured: Metric | Difference | None, unit: str | None = None) -> Text:
+def _with_interval(measured: Metric | Difference | None, unit: str | None = None) -> Text:
     """Format a value with its interval below it.
 
     A difference (``unit`` given) has a sign, and is bold if its interval excludes 0.

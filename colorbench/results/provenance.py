@@ -27,7 +27,7 @@ def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = 
         command: the command line.
         packages: further packages, such as that of the model.
     """
-    commit, dirty = git_state()
+    commit, dirty = _git_state()
     named = {name: version_of(name) for name in (*PACKAGES, *(package for package in packages if package))}
     return Provenance(
         colorbench_version=version_of("colorbench") or "unknown",
@@ -43,7 +43,7 @@ def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = 
 
 
 @lru_cache(maxsize=1)
-def git_state() -> tuple[str | None, bool | None]:
+def _git_state() -> tuple[str | None, bool | None]:
     """Return (commit, whether tracked files differ from it) of colorbench's checkout; (None, None) without one."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():

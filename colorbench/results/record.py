@@ -276,7 +276,7 @@ def record_text(record: Record) -> str:
         raise RunError(f"cannot be stored in a record: {' '.join(str(error).split())}") from error
     for part, value in record.model_dump().items():
         # A NaN in free values (parameters, identity) would be written as null and read as None.
-        if (trouble := unstorable(value)) is not None:
+        if (trouble := _unstorable(value)) is not None:
             raise RunError(f"cannot store {part} in a record: {trouble}", hint="use finite numbers and text")
     return text + "\n"
 
@@ -295,7 +295,7 @@ def storable(whose: str) -> Iterator[None]:
         raise RunError(what, hint="use finite numbers and text; finished shards are kept") from error
 
 
-def unstorable(value: object) -> str | None:
+def _unstorable(value: object) -> str | None:
     """Return the first of the values that JSON cannot hold; None if it can hold all."""
     try:
         json.dumps(value, allow_nan=False, ensure_ascii=False).encode()

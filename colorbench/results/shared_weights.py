@@ -71,9 +71,9 @@ def find_shared_weights(
         needs: capabilities that the protocol asks for.
         alternatives: parameter -> values that choose other networks.
     """
-    parts = parts_of(card)
+    parts = _parts_of(card)
     found = []
-    for network in networks_in(identity):
+    for network in _networks_in(identity):
         matches = [(part, how) for part in parts if (how := _how(part, network)) is not None]
         if not matches:
             continue
@@ -114,13 +114,13 @@ def shared_weights_note(shared: SharedWeights) -> str:
     return f"{note}; use another network: --param {shared.parameter}={first}{also}"
 
 
-def parts_of(card: ModelCard) -> list[PretrainedPart]:
+def _parts_of(card: ModelCard) -> list[PretrainedPart]:
     """Return the pretrained parts of a model, and the model's own weights file, which a protocol may use as well."""
     own = [] if card.weights_sha256 is None else [PretrainedPart(name=card.title, weights_sha256=card.weights_sha256)]
     return [*card.pretrained, *own]
 
 
-def networks_in(identity: Mapping[str, Any]) -> list[ProtocolNetwork]:
+def _networks_in(identity: Mapping[str, Any]) -> list[ProtocolNetwork]:
     """Return the networks in the identity of a protocol, by the parameter below which they are."""
     return [network for parameter, value in identity.items() for network in _networks_below(str(parameter), value)]
 

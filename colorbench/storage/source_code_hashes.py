@@ -76,7 +76,7 @@ def package_digest(folder: Path, exclude: Sequence[str] = ()) -> str:
     """Return the sha256 of all source files below a folder, except ``exclude``, without their imports."""
     lines = [
         f"{path.relative_to(folder).as_posix()} {source_sha256(path)}"
-        for path in sources_below(folder)
+        for path in _sources_below(folder)
         if path.relative_to(folder).parts[0] not in exclude
     ]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
@@ -92,7 +92,7 @@ def module_digest(file: Path) -> str:
         if path in found:
             continue
         found[path] = f"{path.relative_to(root).as_posix()} {source_sha256(path)}"
-        for level, module in syntax_of(path).imports:
+        for level, module in _syntax_of(path).imports:
             base = root if not level else path.parents[level - 1]
             other = _module_in(base, module) if module else None
             if other is not None and other.is_relative_to(root):
@@ -112,7 +112,7 @@ def source_sha256(path: Path) -> str:
         raise UnknownCode(f"{path.name} cannot be read: {error.strerror}") from error
 
 
-def loaded_sha256(path: Path) -> str:
+def _loaded_sha256(path: Path) -> str:
     """Return the sha256 of a source file from when its module was first hashed in this process.
 
     A changed file does not change loaded code. A module that is no longer loaded is hashed again.
@@ -133,7 +133,7 @@ def loaded_sha256(path: Path) -> str:
 _seen: dict[Path, tuple[str, ModuleType | None]] = {}
 
 
-def sources_below(folder: Path) -> list[Path]:
+def _sources_below(folder: Path) -> list[Path]:
     """List the source files below a folder, sorted, without hidden folders and compiled files.
 
     Raises:
@@ -159,7 +159,7 @@ def foreign(module: str) -> bool:
     return top in sys.stdlib_module_names or top in BASE
 
 
-def syntax_of(path: Path) -> Syntax:
+def _syntax_of(path: Path) -> Syntax:
     """Return the names in a source file; empty for a file that is not Python.
 
     Raises:
@@ -228,7 +228,7 @@ def top_package(file: Path) -> Path | None:
     while (folder / "__init__.py").is_file():
         chain.append(folder)
         folder = folder.parent
-    while chain and syntax_of(chain[-1] / "__init__.py").empty:
+    while chain and _syntax_of(chain[-1] / "__init__.py").empty:
         chain.pop()
     return chain[-1] if chain else None
 
@@ -261,7 +261,7 @@ class _Closure:
             if installed(package):
                 self._dist(package.name)
             base = _root(file)
-            for source in sources_below(package):
+            for source in _sources_below(package):
                 self._file(source, base, package)
 
     def _file(self, file: Path, root: Path, name_root: Path) -> None:
@@ -269,10 +269,10 @@ class _Closure:
         if file in self._lines or any(file == one or one in file.parents for one in self._exclude):
             return
         name = file.relative_to(name_root).as_posix() if file.is_relative_to(name_root) else file.name
-        self._lines[file] = f"{name_root.name if name_root != root else '.'}/{name} {loaded_sha256(file)}"
+        self._lines[file] = f"{name_root.name if name_root != root else '.'}/{name} {_loaded_sha256(file)}"
         if file.suffix != ".py":
             return
-        syntax = syntax_of(file)
+        syntax = _syntax_of(file)
         for level, module in sorted(syntax.imports):
             self._imported(level, module, file, root)
         for path in _named_files(file.parent, syntax.texts):
@@ -281,7 +281,7 @@ class _Closure:
             elif path not in self._lines:
                 self._lines[path] = f"data {path.name} {source_sha256(path)}"
         if syntax.dynamic and top_package(file) is None:
-            for source in sources_below(file.parent):
+            for source in _sources_below(file.parent):
                 self._file(source, root, root)
 
     def _imported(self, level: int, module: str, file: Path, root: Path) -> None:

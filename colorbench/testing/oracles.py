@@ -48,10 +48,10 @@ def psnr(rgb8: ArrayLike, target: ArrayLike) -> float:
 def ciede2000(rgb8: ArrayLike, target: ArrayLike) -> float:
     """Compute the mean CIEDE2000 of two 8-bit images; Sharma, Wu, Dalal 2005, equations 2 to 22."""
     pixels = (lab(image).reshape(3, -1).T.tolist() for image in (rgb8, target))
-    return float(np.mean([ciede2000_of_pair(*pair) for pair in zip(*pixels, strict=True)]))
+    return float(np.mean([_ciede2000_of_pair(*pair) for pair in zip(*pixels, strict=True)]))
 
 
-def ciede2000_of_pair(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
+def _ciede2000_of_pair(one: tuple[float, float, float], other: tuple[float, float, float]) -> float:
     """Compute the CIEDE2000 of two Lab colors with kL = kC = kH = 1; Sharma, Wu, Dalal 2005.
 
     Example:

@@ -20,7 +20,7 @@ from torch.backends import cuda, cudnn
 RANDOM = ("the random state of torch", "the random state of numpy", "the random state of Python")
 
 
-def random_state() -> dict[str, Any]:
+def _random_state() -> dict[str, Any]:
     """Return the state of the global random generators, by name."""
     states = (torch.get_rng_state().numpy().tobytes(), np.random.get_state(legacy=False), random.getstate())
     return dict(zip(RANDOM, map(repr, states), strict=True))
@@ -34,7 +34,7 @@ def is_random(names: dict[str, str]) -> list[str]:
 def process_state() -> dict[str, Any]:
     """Return all global state on which predictions of other models may depend, by name."""
     return {
-        **random_state(),
+        **_random_state(),
         "the default dtype of torch": torch.get_default_dtype(),
         "the default device of torch": torch.get_default_device(),
         "gradients (torch.is_grad_enabled)": torch.is_grad_enabled(),
@@ -73,7 +73,7 @@ def seeds_set_by(make: Callable[[], object]) -> list[str]:
             np.random.seed(seed)
             torch.manual_seed(seed)
             make()
-            ends.append(random_state())
+            ends.append(_random_state())
     return [name for name in RANDOM if ends[0][name] == ends[1][name]]
 
 

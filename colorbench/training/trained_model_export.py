@@ -18,7 +18,7 @@ from colorbench.training.training_plots import prior_plot
 from colorbench.training.training_preset import TrainingPreset
 
 
-def half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Convert convolution filters to float16, which halves the file.
 
     BatchNorm, biases and counters are not changed.
@@ -42,7 +42,7 @@ def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prio
     """
     filled = card.model_copy(
         update={
-            "weights_sha256": save_weights(half_convolutions(state), path),
+            "weights_sha256": save_weights(_half_convolutions(state), path),
             "parameters": sum(value.numel() for name, value in state.items() if _is_parameter(name)),
         }
     )

@@ -23,7 +23,7 @@ def check_model(run: LoadedRun, findings: Findings) -> None:
     why = _elsewhere(run)
     if why is None:
         try:
-            loaded = load_by_name(model.name, *decoding_of(model.decoding))
+            loaded = _load_by_name(model.name, *decoding_of(model.decoding))
         except UserError as error:
             if model.package == OWN:
                 findings.say("model", "fails", f"not a model of colorbench {model.package_version}: {error}")
@@ -44,7 +44,7 @@ def decoding_of(decoding: dict[str, object]) -> tuple[str | None, float | None]:
 
 
 @lru_cache(maxsize=16)
-def load_by_name(name: str, decode: str | None, temperature: float | None) -> LoadedModel:
+def _load_by_name(name: str, decode: str | None, temperature: float | None) -> LoadedModel:
     """Load an installed model; cached, since a leaderboard needs the same one for many records."""
     return load_model(name, decode, temperature)
 

@@ -22,7 +22,7 @@ _BOOTSTRAP = ("bootstrap", "no variation")
 """Prefixes of the ``ci_method`` of intervals that can be recomputed from the rows."""
 
 
-def same(stored: float | None, again: float | None) -> bool:
+def _same(stored: float | None, again: float | None) -> bool:
     """Return whether two numbers agree or both are None; the tolerance depends on ``again`` only."""
     if stored is None or again is None:
         return stored is again
@@ -74,7 +74,7 @@ def departures(stored: Metric, again: Metric, *, interval: bool = True) -> list[
     ends = ("ci_low", "ci_high") if interval else ()
     for name in ("value", *ends, "effective_n"):
         recomputed, claimed = getattr(stored, name), getattr(again, name)
-        if not same(recomputed, claimed):
+        if not _same(recomputed, claimed):
             found.append(f"{stored.name}: {name} {_shown(recomputed)} is stored, the rows give {_shown(claimed)}")
     for name in ("n", "comparable", *(("ci_method", "warning") if interval else ())):
         recomputed, claimed = getattr(stored, name), getattr(again, name)
@@ -148,7 +148,7 @@ def _difference_departure(stored: Difference, again: Difference | None) -> str |
         return f"{stored.metric} minus {stored.minus}: the rows give no such difference"
     for name in ("value", "ci_low", "ci_high"):
         recomputed, claimed = getattr(stored, name), getattr(again, name)
-        if not same(recomputed, claimed):
+        if not _same(recomputed, claimed):
             return f"{stored.metric} minus {stored.minus}: {name} {_shown(recomputed)} is stored, not {_shown(claimed)}"
     for name in ("n", "ci_method"):
         recomputed, claimed = getattr(stored, name), getattr(again, name)

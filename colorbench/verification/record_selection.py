@@ -44,10 +44,10 @@ def choose_record(path: Path, protocol: str | None = None, dataset: str | None =
     Raises:
         UserError: for no record, or several of different models or protocols.
     """
-    folders = folders_of(path, protocol)
+    folders = _folders_of(path, protocol)
     if len(folders) == 1:
         return folders[0]  # not read here; the caller reports its faults
-    found = candidates(path, protocol)
+    found = _candidates(path, protocol)
     named = [one for one in found if one.record.dataset.name == dataset]
     return _newest(path, named or found, protocol).folder
 
@@ -89,7 +89,7 @@ def choose_common(paths: Sequence[Path], protocol: str | None = None, dataset: s
     Raises:
         UserError: as ``choose_record``, and where a path has no record of the dataset.
     """
-    found = [_of_dataset(path, candidates(path, protocol), dataset) for path in paths]
+    found = [_of_dataset(path, _candidates(path, protocol), dataset) for path in paths]
     shared = set.intersection(*({one.column for one in each} for each in found)) if found else set()
     fitting = [[one for one in each if one.column in shared] or each for each in found]
     if len({one.record.protocol.name for each in fitting for one in each}) > 1 and protocol is None:
@@ -118,7 +118,7 @@ def _of_dataset(path: Path, found: list[Candidate], dataset: str | None) -> list
     return named
 
 
-def folders_of(path: Path, protocol: str | None = None) -> list[Path]:
+def _folders_of(path: Path, protocol: str | None = None) -> list[Path]:
     """List the folders of records at a path or below it, optionally of one protocol.
 
     Raises:
@@ -132,7 +132,7 @@ def folders_of(path: Path, protocol: str | None = None) -> list[Path]:
     return [folder for folder in folders if not base or folder.parent.name == base]
 
 
-def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
+def _candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
     """List the readable records at a path or below it, optionally of one protocol.
 
     Raises:
@@ -140,7 +140,7 @@ def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
     """
     base, _, preset = (protocol or "").partition("@")
     found, broken = [], []
-    for folder in folders_of(path, protocol):
+    for folder in _folders_of(path, protocol):
         try:
             found.append(Candidate(folder, read_checked_record(folder)[0]))
         except UserError as error:
@@ -148,7 +148,7 @@ def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
     if broken and not found:
         raise broken[0]
     if preset:
-        wanted = preset_of(base, preset)
+        wanted = _preset_of(base, preset)
         found = [one for one in found if wanted.items() <= one.record.protocol.parameters.items()]
     if not found:
         of = f" of protocol {protocol}" if protocol else ""
@@ -156,7 +156,7 @@ def candidates(path: Path, protocol: str | None = None) -> list[Candidate]:
     return found
 
 
-def preset_of(protocol: str, preset: str) -> dict[str, str]:
+def _preset_of(protocol: str, preset: str) -> dict[str, str]:
     """Return the parameters of a preset as records store them.
 
     Raises:

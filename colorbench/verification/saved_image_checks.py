@@ -60,7 +60,7 @@ def check_saved_images(run: LoadedRun, findings: Findings) -> None:
         pass
     found: list[str] = []
     try:
-        found += image_findings(run, headline)
+        found += _image_findings(run, headline)
     except UserError as error:
         found.append(str(error))
     for one in found[:MOST_FINDINGS]:
@@ -68,7 +68,7 @@ def check_saved_images(run: LoadedRun, findings: Findings) -> None:
     findings.claim("saved images beyond the precision of thumbnails")
 
 
-def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
+def _image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> Iterator[str]:
     """Yield the faults of the index and the thumbnails.
 
     Args:
@@ -78,7 +78,7 @@ def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> 
     names = {name for name in run.record.files.saved_images if name.startswith("thumbnails/")}
     if not names or all(left_out(run.folder, name) for name in names):
         return
-    index = read_index(run.folder)
+    index = _read_index(run.folder)
     yield from _index_findings(run, index, names, headline)
     found: Thumbnails = {}
     evaluated = set(run.rows["id"])
@@ -96,7 +96,7 @@ def image_findings(run: LoadedRun, headline: tuple[str, bool | None] | None) -> 
         yield from _thumbnail_findings(run, found)
 
 
-def read_index(folder: Path) -> list[SavedImage]:
+def _read_index(folder: Path) -> list[SavedImage]:
     """Return the index of the saved images of an untrusted record.
 
     Raises:
@@ -184,7 +184,7 @@ def _thumbnail(folder: Path, name: str) -> np.ndarray:
 def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
     """Yield contradictions between the thumbnails and the rows."""
     rows = run.rows.set_index("id")
-    distances, measure = distances_of(run)
+    distances, measure = _distances_of(run)
     drift = run.columns.get(LIGHTNESS_KEPT)
     drifts = {} if drift is None else dict(zip(run.rows["id"], drift, strict=True))
     stored_images = run.record.model.name.startswith("images:") or run.record.model.package is None
@@ -213,7 +213,7 @@ def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:
         yield f"{len(equal)} of {colored} saved predictions equal the ground truth, first {equal[0]}"
 
 
-def distances_of(run: LoadedRun) -> tuple[Mapping[str, float], Callable[[torch.Tensor, torch.Tensor], float]]:
+def _distances_of(run: LoadedRun) -> tuple[Mapping[str, float], Callable[[torch.Tensor, torch.Tensor], float]]:
     """Return id -> distance of the prediction from its ground truth, from the rows.
 
     The second value is a function that computes the same distance for thumbnails.

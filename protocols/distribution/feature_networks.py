@@ -73,7 +73,7 @@ class TimmBackend:
     @cached_property
     def key(self) -> str:
         """Hash of the identity."""
-        return hash_of(self.identity)
+        return _hash_of(self.identity)
 
     @property
     def shown(self) -> str:
@@ -114,6 +114,6 @@ def load_backend(name: str, layer: str, resize: str, value_range: str) -> Backen
     return TimmBackend(classifier, layer)
 
 
-def hash_of(identity: dict[str, Any]) -> str:
+def _hash_of(identity: dict[str, Any]) -> str:
     """Return the first 16 digits of the sha256 of plain data."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

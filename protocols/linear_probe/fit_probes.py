@@ -141,10 +141,10 @@ def probe_all(
     """Extract features of the model, its controls and the lightness itself, then fit a classifier to each layer."""
     started = time.perf_counter()
     seeds = int(choices.parameters["seeds"])
-    groups = {context.model.full_name: draws(context.model, seeds)}
+    groups = {context.model.full_name: _draws(context.model, seeds)}
     notes = []
     for control in controls:
-        groups[control.full_name] = draws(control, seeds)
+        groups[control.full_name] = _draws(control, seeds)
         own, other = context.model.card.parameters, control.card.parameters
         if own != other and own is not None:
             notes.append(f"{control.full_name} has {other} weights, the model {own}: not the same network")
@@ -182,7 +182,7 @@ def probe_all(
     )
 
 
-def draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
+def _draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
     """Return (seed, model): the model itself and, if its weights are random, models with weights of other seeds."""
     found = [(0, model)]
     if isinstance(model.colorizer, RandomWeights):

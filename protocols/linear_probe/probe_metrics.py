@@ -137,14 +137,14 @@ def _correct(probes: Sequence[Probes], labels: np.ndarray) -> dict[str, np.ndarr
     }
 
 
-def best_layer(probes: Probes) -> str:
+def _best_layer(probes: Probes) -> str:
     """Return the layer with the highest accuracy on the validation split; the first of equal ones."""
     return max(probes.layers, key=lambda layer: probes.layers[layer].validation_accuracy)
 
 
 def _best(probes: Sequence[Probes], correct: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the values of each seed's best layer, (S, n)."""
-    return np.stack([correct[best_layer(one)][seed] for seed, one in enumerate(probes)])
+    return np.stack([correct[_best_layer(one)][seed] for seed, one in enumerate(probes)])
 
 
 def _of_layer(headline: MetricSpec, layer: str, dims: int) -> MetricSpec:
@@ -208,7 +208,7 @@ def _short(control: str) -> str:
 
 def _notes(probed: Probed, layers: Sequence[str]) -> list[str]:
     """Return notes for the reader of the numbers."""
-    best = [best_layer(one) for one in probed.model]
+    best = [_best_layer(one) for one in probed.model]
     counts = probed.training_counts
     notes = [
         f"{probed.classes} classes, {int(counts.sum())} training images ({counts.min()} to {counts.max()} per "

@@ -124,11 +124,11 @@ class SemanticScorer:
         ones = np.ones(len(truth.ids))
         statistics = {
             "agreement": np.stack([_percent(first[""] == first["_truth"]), ones]),
-            "kl": np.stack([divergence(of_truth, given), ones]),
+            "kl": np.stack([_divergence(of_truth, given), ones]),
         }
         extra = {f"class{key}": predicted.double().numpy() for key, predicted in first.items()}
         extra["agreement_gray"] = _percent(first["_gray"] == first["_truth"])
-        extra["kl_gray"] = divergence(of_truth, of_gray)
+        extra["kl_gray"] = _divergence(of_truth, of_gray)
         if self.classes is not None:
             known = self.classes[classifier.name]
             wanted = torch.tensor([-1 if label is None else known[label] for label in truth.labels])
@@ -142,7 +142,7 @@ class SemanticScorer:
                 "top1_minus_gray": np.stack([correct[""] - correct["_gray"], with_class]),
                 # In percent of the gap: the denominator is a fraction, not in percent.
                 "top1_gap_share": np.stack([correct[""] - correct["_gray"], gap / 100]),
-                "top5": np.stack([_percent(among_first(given, wanted, 5)) * with_class, with_class]),
+                "top5": np.stack([_percent(_among_first(given, wanted, 5)) * with_class, with_class]),
             }
         return {spec.name: statistics[spec.name] for spec in scores(labeled=self.classes is not None)}, extra
 
@@ -164,14 +164,14 @@ class SemanticScorer:
         return message
 
 
-def gray_images(truth: GroundTruth) -> Tensor:
+def _gray_images(truth: GroundTruth) -> Tensor:
     """Return the gray versions that ``semantic`` shows to a classifier, (N, 3, H, W) uint8."""
     return truth.shared(
         "gray_rgb8", lambda: lab_to_rgb8(torch.cat([truth.lightness, torch.zeros_like(truth.ab)], dim=1))
     )
 
 
-def divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
+def _divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
     """Compute KL(truth ‖ given) of softmax outputs, in nats.
 
     Args:
@@ -185,7 +185,7 @@ def divergence(of_truth: Tensor, given: Tensor) -> np.ndarray:
     return (p.exp() * (p - q)).sum(dim=1).clamp_min(0).numpy()
 
 
-def among_first(logits: Tensor, wanted: Tensor, count: int) -> Tensor:
+def _among_first(logits: Tensor, wanted: Tensor, count: int) -> Tensor:
     """Return (N,) bool: whether fewer than ``count`` of the (N, C) logits exceed that of the (N,) wanted class.
 
     False for a wanted class of -1.
@@ -199,7 +199,7 @@ def _logits_of_truth(truth: GroundTruth, classifier: Classifier) -> Tensor:
 
 
 def _logits_of_gray(truth: GroundTruth, classifier: Classifier) -> Tensor:
-    return truth.shared(f"classifier {classifier.key} gray", lambda: classifier.logits(gray_images(truth)).cpu())
+    return truth.shared(f"classifier {classifier.key} gray", lambda: classifier.logits(_gray_images(truth)).cpu())
 
 
 def _logits(colorization: Prediction, classifier: Classifier, of_truth: Tensor, of_gray: Tensor) -> Tensor:
@@ -211,7 +211,7 @@ def _logits(colorization: Prediction, classifier: Classifier, of_truth: Tensor, 
     rendered, truth = colorization.rgb8, colorization.truth
     if rendered is truth.rgb8 or torch.equal(rendered, truth.rgb8):
         return of_truth
-    if torch.equal(rendered, gray_images(truth)):
+    if torch.equal(rendered, _gray_images(truth)):
         return of_gray
     return classifier.logits(rendered).cpu()
 

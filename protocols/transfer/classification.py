@@ -127,7 +127,7 @@ class TransferClassificationProtocol:
         """
         parameters = self.spec.resolved(context.parameters)
         figures = numbers(parameters, self.spec.name, {**LIMITS, "dims": (1, 1e6)})
-        truth = read_truth(context, parameters)
+        truth = _read_truth(context, parameters)
         labels_by_id = {id: row.tolist() for id, row in truth.known["train"].items()}
         identity = identity_of(context, parameters, truth.train, [truth.classes, labels_by_id])
         location = location_of(context, self.spec, identity, truth.test)
@@ -174,7 +174,7 @@ class TransferClassificationProtocol:
         return Derived((columns,), tuple(metrics[:1]))
 
 
-def read_truth(context: ProtocolContext, parameters: dict[str, str]) -> Truth:
+def _read_truth(context: ProtocolContext, parameters: dict[str, str]) -> Truth:
     """Read both datasets with their labels; replace ``auto`` in the parameters.
 
     Raises:

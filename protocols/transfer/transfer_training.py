@@ -56,7 +56,7 @@ LIMITS: Mapping[str, tuple[float, float]] = {
 RESAMPLES = 1000
 
 
-def plan_of(figures: Mapping[str, float], size: int, seed: int) -> TuningPlan:
+def _plan_of(figures: Mapping[str, float], size: int, seed: int) -> TuningPlan:
     """Return the training settings of these parameters for images of ``size`` pixels."""
     return TuningPlan(
         epochs=int(figures["epochs"]),
@@ -117,7 +117,7 @@ def fine_tuned(
         ten: predict from ten crops.
     """
     settings, preprocessing = context.settings, get_preprocessing(identity["preprocessing"])
-    plan = plan_of(figures, preprocessing.size, settings.seed)
+    plan = _plan_of(figures, preprocessing.size, settings.seed)
     progress = ThroughputMeter(context.listener)
     context.listener.started(sum(map(len, sets)))
     train, test = (load(one, preprocessing.name, settings, progress) for one in sets)
@@ -132,7 +132,7 @@ def fine_tuned(
     key = digest_of({**identity, "model": model, "plan": vars(plan), "code": context.code[0]})
     checkpoint = context.cache / "transfer" / key[:16] / "checkpoint.pt"
     tune(backbone, head, train, loss, plan, checkpoint, key, settings.device, ThroughputMeter(context.listener))
-    return Tuned(train, test, predictions(backbone, head, test, context, plan, ten=ten))
+    return Tuned(train, test, _predictions(backbone, head, test, context, plan, ten=ten))
 
 
 def set_metric(
@@ -172,7 +172,7 @@ def set_metric(
 
 
 @torch.no_grad()
-def predictions(
+def _predictions(
     backbone: Backbone,
     head: nn.Module,
     images: Images,

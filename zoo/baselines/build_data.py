@@ -78,14 +78,14 @@ def score(statistics: Statistics, candidates: Iterable[tuple[float, float]]) -> 
     a, b = (part - REACH for part in np.divmod(rest, SPAN))
     scores = {}
     for candidate in candidates:
-        shown = rendered(candidate)[level]  # (cells, 2)
+        shown = _rendered(candidate)[level]  # (cells, 2)
         # On average over the position in a cell, the trapezoid's ceil(d) - 1/2 is d.
         distance = np.minimum(np.hypot(a - shown[:, 0], b - shown[:, 1]), 150)
         scores[candidate] = 100 * float(1 - (weight * distance).sum() / (150 * weight.sum()))
     return scores
 
 
-def rendered(ab: tuple[float, float]) -> np.ndarray:
+def _rendered(ab: tuple[float, float]) -> np.ndarray:
     """Return the ab of a constant after rendering to 8 bits, by lightness, (LEVELS, 2)."""
     lightness = torch.arange(LEVELS, dtype=torch.float32) * LEVEL
     lab = torch.stack([lightness, torch.full((LEVELS,), ab[0]), torch.full((LEVELS,), ab[1])])
@@ -107,7 +107,7 @@ def best_constant(statistics: Statistics) -> tuple[tuple[float, float], float]:
     return best, scores[best]
 
 
-def images(folders: Iterable[Path]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
+def _images(folders: Iterable[Path]) -> Iterator[tuple[tuple[str, ...], Tensor]]:
     """Yield (content hashes, (N, 3, 128, 128) Lab) batch by batch."""
     for folder in folders:
         for batch in load_batches(open_dataset(folder).samples, get_preprocessing(f"squash{SIDE}"), batch_size=64):
@@ -125,18 +125,18 @@ def main() -> None:
     statistics = Statistics.empty(rebalancing_weights(prior.probabilities, LAMBDA))
     thumbnails: dict[str, np.ndarray] = {}
     hashes: list[int] = []
-    for sha256s, lab in images(arguments.data):
+    for sha256s, lab in _images(arguments.data):
         statistics.add(lab)
         hashes += [int(sha256[:16], 16) for sha256 in sha256s]
         small = adaptive_avg_pool2d(lab[:, 1:], THUMBNAIL_SIDE).round().to(torch.int8).numpy()
         thumbnails |= dict(zip(sha256s, small, strict=True))
         # The images with the smallest content hashes: random, but independent of the order of the folders.
         thumbnails = dict(sorted(thumbnails.items())[:THUMBNAILS])
-    write(arguments.output, statistics, np.stack(list(thumbnails.values())), prior.name)
+    _write(arguments.output, statistics, np.stack(list(thumbnails.values())), prior.name)
     np.save(arguments.output / "training_hashes.npy", np.sort(np.array(hashes, dtype=np.uint64)))
 
 
-def write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: str) -> None:
+def _write(folder: Path, statistics: Statistics, thumbnails: np.ndarray, prior: str) -> None:
     """Write the three files of the baselines."""
     folder.mkdir(parents=True, exist_ok=True)
     count = statistics.images

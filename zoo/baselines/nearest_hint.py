@@ -32,12 +32,12 @@ class NearestHint:
         if revealed.count == 0:
             return self.colorize_batch(inputs)
         height, width = inputs.lightness.shape[-2:]
-        nearest = torch.stack([nearest_point(points, height, width) for points in revealed.positions])  # (N, H, W)
+        nearest = torch.stack([_nearest_point(points, height, width) for points in revealed.positions])  # (N, H, W)
         colors = [color[index] for color, index in zip(revealed.ab, nearest, strict=True)]  # (H, W, 2) each
         return ColorPrediction(ab=torch.stack(colors).movedim(-1, 1).contiguous())
 
 
-def nearest_point(points: Tensor, height: int, width: int) -> Tensor:
+def _nearest_point(points: Tensor, height: int, width: int) -> Tensor:
     """Return the number of the point that is nearest to each pixel, of those at equal distance the first.
 
     Args:

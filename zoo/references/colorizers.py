@@ -29,7 +29,7 @@ class GroundTruth:
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """Return the ground truth unchanged."""
-        return ColorPrediction(rgb8=truth_of(inputs))
+        return ColorPrediction(rgb8=_truth_of(inputs))
 
 
 class GroundTruthJpeg95:
@@ -44,7 +44,7 @@ class GroundTruthJpeg95:
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """Compress and decompress each image separately."""
-        images = [jpeg_round_trip(image) for image in truth_of(inputs).cpu()]
+        images = [_jpeg_round_trip(image) for image in _truth_of(inputs).cpu()]
         return ColorPrediction(rgb8=torch.stack(images).to(inputs.lightness.device))
 
 
@@ -60,10 +60,10 @@ class HalfChroma:
 
     def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
         """Return ab of the ground truth, halved."""
-        return ColorPrediction(ab=rgb_to_lab(truth_of(inputs))[:, 1:] / 2)
+        return ColorPrediction(ab=rgb_to_lab(_truth_of(inputs))[:, 1:] / 2)
 
 
-def truth_of(inputs: ColorizerInput) -> Tensor:
+def _truth_of(inputs: ColorizerInput) -> Tensor:
     """Return the ground truth, (N, 3, H, W) uint8.
 
     Raises:
@@ -76,7 +76,7 @@ def truth_of(inputs: ColorizerInput) -> Tensor:
     return inputs.truth
 
 
-def jpeg_round_trip(image: Tensor) -> Tensor:
+def _jpeg_round_trip(image: Tensor) -> Tensor:
     """Encode an image as JPEG and decode it: (3, H, W) uint8 -> the same."""
     file = io.BytesIO()
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())

@@ -198,8 +198,8 @@ class ECCV16(ReleasedColorizer):
     @classmethod
     def _fill(cls, network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
         own = network.state_dict()
-        names = {official_name(key): key for key in own}
-        state = checked_state(state, {name: own[key] for name, key in names.items()}, path)
+        names = {_official_name(key): key for key in own}
+        state = _checked_state(state, {name: own[key] for name, key in names.items()}, path)
         decoder = state["model_out.weight"].float() * AB_SCALE  # the file's last layer gives ab / 110
         apart = float((decoder[:, :, 0, 0].T - ab_bins()).abs().max())
         if apart > BIN_TOLERANCE:
@@ -255,7 +255,7 @@ class Siggraph17(ReleasedColorizer):
 
     @classmethod
     def _fill(cls, network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-        network.load_state_dict(checked_state(state, network.state_dict(), path))
+        network.load_state_dict(_checked_state(state, network.state_dict(), path))
 
 
 class DecodingNetwork(Network):
@@ -274,7 +274,7 @@ def _enlarged(ab: Tensor, lightness: Tensor) -> Tensor:
     return ab if ab.shape[-2:] == size else interpolate(ab, size=size, mode="bilinear", align_corners=False)
 
 
-def checked_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _checked_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """Return a checked state dict, with BatchNorm's counters added if an old file lacks them.
 
     Raises:
@@ -289,7 +289,7 @@ def checked_state(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], pat
     return state
 
 
-def official_name(key: str) -> str:
+def _official_name(key: str) -> str:
     """Return the released file's name of one of our tensors: ``trunk.conv3.2.weight`` -> ``model3.2.weight``.
 
     The head is the seventh layer of the authors' eighth block.

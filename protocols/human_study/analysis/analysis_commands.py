@@ -67,10 +67,10 @@ def analyze(
         from protocols.human_study.analysis.analysis_tables import as_json
 
         print_result(jsonlib.dumps(as_json(found), indent=1, ensure_ascii=False, allow_nan=False))
-    print_analysis(console(text_to_stderr=json), found, folder, folders)
+    _print_analysis(console(text_to_stderr=json), found, folder, folders)
 
 
-def print_analysis(terminal: Console, analysis: Analysis, folder: Path, folders: list[Path]) -> None:
+def _print_analysis(terminal: Console, analysis: Analysis, folder: Path, folders: list[Path]) -> None:
     """Print the rates, the comparisons, the exclusions, and the paths of the files."""
     from rich.table import Table
     from rich.text import Text

@@ -15,7 +15,7 @@ from protocols.human_study.analysis.fooling_rates import Analysis, MethodResult
 CHANCE = Level("as good as real", 50, "truth")
 
 
-def color(position: int, row: MethodResult) -> str:
+def _color(position: int, row: MethodResult) -> str:
     """Return the name of a method's color; sentinels are gray."""
     return "gray" if row.sentinel else SERIES[position % len(SERIES)]
 
@@ -23,16 +23,16 @@ def color(position: int, row: MethodResult) -> str:
 def plots(analysis: Analysis) -> dict[str, Plot]:
     """Return file name -> plot; plots without data are left out."""
     makers: dict[str, Callable[[], Plot | None]] = {
-        "rates": lambda: rates(analysis),
-        "images": lambda: images(analysis),
-        "participants": lambda: participants(analysis.kept),
-        "session": lambda: session(analysis.kept),
-        "reaction-times": lambda: reaction_times(analysis.kept),
+        "rates": lambda: _rates(analysis),
+        "images": lambda: _images(analysis),
+        "participants": lambda: _participants(analysis.kept),
+        "session": lambda: _session(analysis.kept),
+        "reaction-times": lambda: _reaction_times(analysis.kept),
     }
     return {name: drawn for name, make in makers.items() if (drawn := make()) is not None}
 
 
-def rates(analysis: Analysis) -> Plot | None:
+def _rates(analysis: Analysis) -> Plot | None:
     """Plot every method's rate with its interval; a ring shows the rate before the exclusions."""
     methods = analysis.result.methods
     if not methods:
@@ -49,7 +49,7 @@ def rates(analysis: Analysis) -> Plot | None:
                 value,
                 low=ends[0],
                 high=ends[1],
-                color=color(position, row),
+                color=_color(position, row),
                 note=f"{row.method}: {text} %",
                 text=f"{value:.1f}",
                 before=before.get(row.method),
@@ -60,7 +60,7 @@ def rates(analysis: Analysis) -> Plot | None:
     return forest_plot("Fooling rates", x, rows, levels=[CHANCE])
 
 
-def images(analysis: Analysis) -> Plot | None:
+def _images(analysis: Analysis) -> Plot | None:
     """Plot the rates of every method's images in descending order, with 95 % posterior intervals."""
     lines = []
     for position, row in enumerate(analysis.result.methods):
@@ -71,12 +71,12 @@ def images(analysis: Analysis) -> Plot | None:
             [100 * float(getattr(one, name)) for one in found] for name in ("estimate", "low", "high")
         )
         across = np.linspace(0, 100, len(found)).tolist()
-        lines.append(Line(row.method, across, estimates, color(position, row), low, high))
+        lines.append(Line(row.method, across, estimates, _color(position, row), low, high))
     x, y = Axis("images from most to least fooling, %", 0, 100), Axis("fooling rate of an image, %", 0, 100)
     return plot("Images from most to least fooling", x, y, lines=lines) if lines else None
 
 
-def participants(kept: pandas.DataFrame) -> Plot | None:
+def _participants(kept: pandas.DataFrame) -> Plot | None:
     """Plot the fooling rate of each participant over all methods."""
     tests = kept[kept["kind"] == "test"]
     shares = 100 * tests.groupby("participant")["fooled"].mean().to_numpy(float)
@@ -88,7 +88,7 @@ def participants(kept: pandas.DataFrame) -> Plot | None:
     return plot("Participants", x, y, bars=[bars])
 
 
-def session(kept: pandas.DataFrame) -> Plot | None:
+def _session(kept: pandas.DataFrame) -> Plot | None:
     """Plot the fooling rate over the session, which shows learning and tiredness."""
     tests = kept[kept["kind"] == "test"]
     if tests.empty or tests["order"].max() < 9:
@@ -111,7 +111,7 @@ def session(kept: pandas.DataFrame) -> Plot | None:
     return plot("Over the session", x, y, lines=[line], marks=marks, levels=[CHANCE])
 
 
-def reaction_times(kept: pandas.DataFrame) -> Plot | None:
+def _reaction_times(kept: pandas.DataFrame) -> Plot | None:
     """Plot the reaction times of correct and wrong choices."""
     tests = kept[(kept["kind"] == "test") & (kept["reaction_ms"] > 0)]
     if len(tests) < 2:

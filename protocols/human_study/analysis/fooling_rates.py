@@ -166,12 +166,12 @@ def analyze(study_data: StudyData, *, resamples: int = CLUSTERED_RESAMPLES, seed
     applied = apply(study_data)
     kept = study_data.responses[applied.kept]
     found, spread = _images(study_data, kept)
-    result = result_of(study_data, kept, resamples=resamples, seed=seed)
+    result = _result_of(study_data, kept, resamples=resamples, seed=seed)
     return Analysis(
         study_data=study_data,
         applied=applied,
         result=result,
-        everything=result_of(study_data, study_data.responses, resamples=resamples, seed=seed),
+        everything=_result_of(study_data, study_data.responses, resamples=resamples, seed=seed),
         images=found,
         spread=spread,
         notes=tuple(_notes(study_data, kept, result)),
@@ -180,7 +180,7 @@ def analyze(study_data: StudyData, *, resamples: int = CLUSTERED_RESAMPLES, seed
     )
 
 
-def result_of(study_data: StudyData, table: pandas.DataFrame, *, resamples: int, seed: int) -> Result:
+def _result_of(study_data: StudyData, table: pandas.DataFrame, *, resamples: int, seed: int) -> Result:
     """Compute the numbers of some of the responses."""
     tests = table[table["kind"] == "test"]
     rows = []
@@ -222,7 +222,7 @@ def _method(
         title=title,
         sentinel=sentinel,
         rate=rate,
-        d_prime=sensitivity(rate),
+        d_prime=_sensitivity(rate),
         bias=side_bias(candidate),
         others=tuple(others),
         median_reaction_ms=None if pandas.isna(reaction) else float(reaction),
@@ -234,7 +234,7 @@ def d_prime(rate: float) -> float:
     return float(math.sqrt(2) * ndtri(1 - rate))
 
 
-def sensitivity(rate: ClusteredRate) -> Sensitivity:
+def _sensitivity(rate: ClusteredRate) -> Sensitivity:
     """Compute d' of a rate; the ends of its interval are those of the rate, in reverse order."""
     agree = rate.value in (0.0, 1.0)
     # Hautus 1995: half a response to each side if d' would be infinite.

@@ -39,7 +39,7 @@ def encode(rgb: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def padded(png: bytes, size: int) -> bytes:
+def _padded(png: bytes, size: int) -> bytes:
     """Return the same PNG, padded to ``size`` bytes; ``size`` is at least 12 more than its own.
 
     Raises:
@@ -53,7 +53,7 @@ def padded(png: bytes, size: int) -> bytes:
     return png[:-_END] + chunk + png[-_END:]
 
 
-def common_size(pngs: Mapping[str, bytes]) -> int:
+def _common_size(pngs: Mapping[str, bytes]) -> int:
     """Return the common file size of all versions of one image."""
     return -(-(max(map(len, pngs.values())) + _CHUNK) // CLASS_BYTES) * CLASS_BYTES
 
@@ -61,8 +61,8 @@ def common_size(pngs: Mapping[str, bytes]) -> int:
 def files_of(versions: Mapping[str, np.ndarray]) -> dict[str, bytes]:
     """Encode all versions of one image, (H, W, 3) uint8 by name, as files of one size."""
     pngs = {name: encode(rgb) for name, rgb in versions.items()}
-    size = common_size(pngs)
-    return {name: padded(png, size) for name, png in pngs.items()}
+    size = _common_size(pngs)
+    return {name: _padded(png, size) for name, png in pngs.items()}
 
 
 def write_stimuli(

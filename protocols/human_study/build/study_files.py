@@ -63,7 +63,7 @@ def write_study(output: Path, design: Design, jspsych: Mapping[str, bytes]) -> N
         design: of the study.
         jspsych: name -> bytes of the files of jsPsych.
     """
-    write_form(output, jspsych)
+    _write_form(output, jspsych)
     write_texts(output, design)
     write_atomic(output / "codebook.md", codebook(design).encode())
     write_atomic(output / "key.csv", key_table(design.stimuli).encode())
@@ -71,7 +71,7 @@ def write_study(output: Path, design: Design, jspsych: Mapping[str, bytes]) -> N
     shutil.rmtree(output / BUILDING, ignore_errors=True)
 
 
-def write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:
+def _write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:
     """Write the files of the form and of jsPsych below a study's folder."""
     source = files("protocols.human_study") / FORM_FOLDER
     for name in FORM:

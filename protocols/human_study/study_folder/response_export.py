@@ -42,10 +42,10 @@ def export(folder: Path) -> list[Path]:
     """
     design = read_design(folder)
     participants, responses = read_database(Path(folder) / DATA / DATABASE)
-    return write_tables(folder, design, participants, responses)
+    return _write_tables(folder, design, participants, responses)
 
 
-def write_tables(folder: Path, design: Design, participants: Rows, responses: Rows) -> list[Path]:
+def _write_tables(folder: Path, design: Design, participants: Rows, responses: Rows) -> list[Path]:
     """Write both tables as CSV and Parquet, and the codebook."""
     kept = list(participants)
     given = list(responses)
