@@ -55,7 +55,7 @@ class RunError(UserError):
 
 
 def describe(error: BaseException) -> str:
-    """Return an exception in one line: its type, its message, and the line of the user's code that raised it."""
+    """Return an error in one line: its type, its message, and the line of the user's code that raised it."""
     message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
     if hasattr(error, "errors") and hasattr(error, "title"):  # of pydantic, whose text has several lines
         message = f"{error.title}: {first_problem(error)}"

@@ -24,7 +24,7 @@ FIELDS: Mapping[str, type] = {"role": str, "title": str, "version": int, "preset
 
 
 def listed(kind: Kind) -> list[dict[str, Any]]:
-    """Return a row per plugin: ``name``, ``title`` and other details, or ``error`` for an unusable one.
+    """Return a description per plugin: ``name``, ``title`` and other details, or ``error`` for an unusable one.
 
     Args:
         kind: ``models`` (a row per tag; the first is the default) or ``protocols``.
@@ -34,7 +34,7 @@ def listed(kind: Kind) -> list[dict[str, Any]]:
         try:
             if plugin.problem is not None:
                 raise PluginError(plugin.problem, where=plugin.where)
-            about = _stored(plugin) or describe(plugin)
+            about = _stored(plugin) or _describe(plugin)
         except UserError as error:
             rows.append({"name": plugin.name, "error": str(error)})
             continue
@@ -47,8 +47,8 @@ def listed(kind: Kind) -> list[dict[str, Any]]:
     return rows
 
 
-def describe(plugin: Plugin) -> dict[str, Any]:
-    """Import a model or protocol and return its details for ``colorbench.json``.
+def _describe(plugin: Plugin) -> dict[str, Any]:
+    """Import a plugin (model or protocol) and return its description for ``colorbench.json``.
 
     Raises:
         UserError: for an unusable plugin.
@@ -69,14 +69,14 @@ def describe(plugin: Plugin) -> dict[str, Any]:
 
 
 def catalog() -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the content of ``colorbench.json`` per top-level package of colorbench's own plugins."""
+    """Return the plugin descriptions of ``colorbench.json`` per top-level package of colorbench's own plugins."""
     found: dict[str, dict[str, dict[str, Any]]] = {}
     kinds: tuple[Kind, ...] = ("models", "protocols")
     for kind in kinds:
         for plugin in registry.registered(kind):
             if plugin.distribution == "colorbench":
                 package = found.setdefault(plugin.point.module.partition(".")[0], {})
-                package.setdefault(kind, {})[plugin.point.name] = describe(plugin)
+                package.setdefault(kind, {})[plugin.point.name] = _describe(plugin)
     return found
 
 

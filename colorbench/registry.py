@@ -55,7 +55,7 @@ class Plugin:
         if self.problem is not None:
             raise PluginError(self.problem, where=self.where)
         if self.distribution == OWN:
-            refuse_shadow(self.point.module.partition(".")[0])
+            _refuse_shadow(self.point.module.partition(".")[0])
         try:
             return self.point.load()
         except UserError:
@@ -90,7 +90,7 @@ def registered(kind: Kind) -> tuple[Plugin, ...]:
 
 
 def find(kind: Kind, name: str) -> Plugin:
-    """Return the plugin with a full name (without tag).
+    """Return the registered plugin with a full name (without tag).
 
     Raises:
         UnknownNameError: for an unknown name, suggesting the most similar.
@@ -108,7 +108,7 @@ def find(kind: Kind, name: str) -> Plugin:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that is most similar, as a whole or in its last part (``garay`` -> ``zoo/gray``)."""
+    """Return the registered name most similar to an unknown one, also by its last part (``garay`` -> ``zoo/gray``)."""
     names = list(known)
     full = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     if full:
@@ -119,13 +119,13 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def split_tag(name: str) -> tuple[str, str | None]:
-    """Split a name and its tag: ``zoo/cic.small`` -> (``zoo/cic``, ``small``); the tag is None if missing."""
+    """Split a plugin's name and its tag: ``zoo/cic.small`` -> (``zoo/cic``, ``small``); the tag is None if missing."""
     folder, slash, last = name.rpartition("/")
     base, dot, tag = last.partition(".")
     return f"{folder}{slash}{base}", tag if dot else None
 
 
-def refuse_shadow(package: str) -> None:
+def _refuse_shadow(package: str) -> None:
     """Raise if a folder or file of the user hides one of our packages (``zoo``, ``protocols``).
 
     Python may search the current folder first (``python -m colorbench``, or PYTHONPATH), and the names are common.

@@ -74,7 +74,7 @@ def run_pipeline(
     *,
     scorers: int,
 ) -> None:
-    """Process every item by all stages; return when the last one is written.
+    """Process every item by all stages of a threaded pipeline; return when the last one is written.
 
     Args:
         items: consumed by one thread, up to ``PREPARED`` in advance.

@@ -25,7 +25,7 @@ Data = Dataset | os.PathLike[str] | str | None
 
 
 def as_dataset(data: Data) -> Dataset:
-    """Return a dataset, opening a folder or name.
+    """Return a dataset argument of a Python function as a dataset, opening a folder or name.
 
     Raises:
         UserError: for other types.
@@ -38,7 +38,7 @@ def as_dataset(data: Data) -> Dataset:
 
 
 def as_roles(data: Data | Mapping[str, Data], roles: Mapping[str, Data]) -> dict[str, Dataset]:
-    """Return a dataset per role; data without a role have the role ``test``.
+    """Return the dataset arguments by role; data without a role have the role ``test``.
 
     Raises:
         UserError: for a role given twice, or without data for ``test``.
@@ -55,7 +55,7 @@ def as_roles(data: Data | Mapping[str, Data], roles: Mapping[str, Data]) -> dict
 def by_protocol(
     parameters: Mapping[str, Any], protocols: Sequence[str | ImageProtocol | DatasetProtocol]
 ) -> dict[str, Mapping[str, Any]]:
-    """Return parameters per protocol; those without a protocol's name belong to the only protocol.
+    """Return parameter arguments per protocol; those without a protocol's name belong to the only protocol.
 
     Raises:
         UserError: for parameters that do not name one of several protocols.
@@ -74,7 +74,7 @@ def by_protocol(
 
 
 def as_pixels(image: Image.Image | np.ndarray | Path | str) -> tuple[str, np.ndarray]:
-    """Return the name of an image and its pixels, (H, W, 3) uint8 sRGB, upright.
+    """Return the name and pixels of an image argument, (H, W, 3) uint8 sRGB, upright.
 
     Raises:
         UserError: for an unreadable file, or an array of another shape or type.

@@ -52,7 +52,7 @@ def names_arguments(function: Callable[Parameters, Result]) -> Callable[Paramete
 
 
 def rename_flags(error: UserError) -> None:
-    """Replace flags in an error by Python arguments."""
+    """Replace command-line flags in an error by Python arguments."""
 
     def renamed(text: str) -> str:
         for flag, argument in ARGUMENTS.items():

@@ -27,7 +27,7 @@ def list_protocols(pattern: str = "*") -> list[str]:
 
 
 def list_datasets(pattern: str = "*") -> list[str]:
-    """Return the names of datasets that need no folder.
+    """Return the names of installed datasets that need no folder.
 
     Args:
         pattern: pattern that names must match.

@@ -107,7 +107,7 @@ def scored(
     listener: ProgressListener | None = None,
     command: tuple[str, ...] = (),
 ) -> list[Record]:
-    """Score a folder of predictions; see ``score``.
+    """Score a folder of predictions without a model; see ``score``.
 
     Raises:
         UserError: as ``run``, and for protocols that need a model.

@@ -75,13 +75,13 @@ def check(
         )
     if json:
         print_result(report.model_dump_json(indent=1))
-    show(console(text_to_stderr=json), report)
+    _show(console(text_to_stderr=json), report)
     if not report.passed:
         raise typer.Exit(1)
 
 
-def show(terminal: Console, report: CheckReport) -> None:
-    """Print a line for each check, with a hint if it failed, and a summary."""
+def _show(terminal: Console, report: CheckReport) -> None:
+    """Print a line for each check of a plugin, with a hint if it failed, and a summary."""
     from rich.table import Table
     from rich.text import Text
 

@@ -34,7 +34,7 @@ _DESCRIPTIVE = frozenset(
 
 
 def targets(images: list[Path], output: Path, *, say: Callable[[str], None] = lambda line: None) -> dict[Path, Path]:
-    """Return the PNG of each image below ``output``; folders below a given folder are kept.
+    """Return the PNG file of each colorized image below ``output``; folders below a given folder are kept.
 
     Args:
         images: files, whatever their suffix, and folders, of which ``data.folder_walk`` takes the images.
@@ -77,13 +77,13 @@ def targets(images: list[Path], output: Path, *, say: Callable[[str], None] = la
 
 
 def missing(plan: Mapping[Path, Path], settings: Mapping[str, Any]) -> dict[Path, Path]:
-    """Return the part of a plan that is still to be made: results of the same image and settings are kept.
+    """Return the colorized files that are still to be made: results of the same image and settings are kept.
 
     Raises:
         UserError: for files at the places of results that were made in another way.
     """
     there = {source: target for source, target in plan.items() if target.exists()}
-    foreign = [target for source, target in there.items() if settings_in(target) != settings_text(source, settings)]
+    foreign = [target for source, target in there.items() if _settings_in(target) != settings_text(source, settings)]
     if foreign:
         hint = "give another --output, or --overwrite to replace them"
         what = f"images that already exist, from other settings or images: {len(foreign)}"
@@ -92,12 +92,12 @@ def missing(plan: Mapping[Path, Path], settings: Mapping[str, Any]) -> dict[Path
 
 
 def settings_text(source: Path, settings: Mapping[str, Any]) -> str:
-    """Return what decides a result, as it is stored in the file."""
+    """Return the image and settings that decide a colorized file, as they are stored in it."""
     return json.dumps({**settings, "source_sha256": file_sha256(source)}, sort_keys=True)
 
 
-def settings_in(path: Path) -> str | None:
-    """Return what decided the result that a file is; None for any other file."""
+def _settings_in(path: Path) -> str | None:
+    """Return the image and settings stored in a colorized file; None for any other file."""
     try:
         with Image.open(path) as image:
             found = image.info.get(SETTINGS)
@@ -107,7 +107,7 @@ def settings_in(path: Path) -> str | None:
 
 
 def metadata_of(source: Path) -> dict[str, Any]:
-    """Return what a result keeps of its source, as Pillow saves it: EXIF and resolution.
+    """Return what a colorized file keeps of its source, as Pillow saves it: EXIF and resolution.
 
     The orientation is left out, since the result is upright, as is all that is about the file and not the image; the
     color space becomes sRGB. Broken metadata is left out.
@@ -133,13 +133,13 @@ def metadata_of(source: Path) -> dict[str, Any]:
 
 
 def side_by_side(original: np.ndarray, colored: np.ndarray) -> np.ndarray:
-    """Put two images of one size beside one another, with a white strip between them: (H, W, 3) uint8 each."""
+    """Put an image and its colorized version side by side, a white strip between them: (H, W, 3) uint8 each."""
     strip = np.full((original.shape[0], max(2, original.shape[1] // 50), 3), 255, np.uint8)
     return np.concatenate([original, strip, colored], axis=1)
 
 
 def write_png(path: Path, rgb: np.ndarray, settings: str, metadata: Mapping[str, Any]) -> None:
-    """Write (H, W, 3) uint8 sRGB; the file is whole or not there."""
+    """Write a colorized file, (H, W, 3) uint8 sRGB, as PNG; the file is whole or not there."""
     texts = PngInfo()
     texts.add(b"sRGB", b"\0")  # perceptual intent
     texts.add_text("Software", f"colorbench {version_of('colorbench')}")

@@ -77,12 +77,12 @@ DISK_TROUBLE = {
 
 
 def plugin_verbs() -> dict[str, Plugin]:
-    """Return the verbs of installed packages by name; built-in names are never replaced."""
+    """Return the commands (verbs) of installed packages by name; built-in names are never replaced."""
     return {plugin.name: plugin for plugin in registered("commands") if plugin.name not in VERBS}
 
 
-def plugin_summary(plugin: Plugin) -> str:
-    """Return the summary of a verb of a package, without importing it."""
+def _plugin_summary(plugin: Plugin) -> str:
+    """Return the summary of a package's command, without importing it."""
     own = OWN_PLUGINS.get(plugin.name) if plugin.distribution == OWN else None
     return own or f"(from package {plugin.distribution})"
 
@@ -100,14 +100,14 @@ class VerbGroup(TyperGroup):
         """Import one verb and return its command."""
         if cmd_name in VERBS:
             verb = VERBS[cmd_name]
-            return as_command(getattr(import_module(verb.module), verb.function), cmd_name)
+            return _as_command(getattr(import_module(verb.module), verb.function), cmd_name)
         plugin = plugin_verbs().get(cmd_name)
-        return None if plugin is None else as_command(plugin.load(), cmd_name)
+        return None if plugin is None else _as_command(plugin.load(), cmd_name)
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the overview from the summaries."""
         rows = [(name, verb.summary) for name, verb in VERBS.items()]
-        rows += [(name, plugin_summary(plugin)) for name, plugin in sorted(plugin_verbs().items())]
+        rows += [(name, _plugin_summary(plugin)) for name, plugin in sorted(plugin_verbs().items())]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
@@ -132,18 +132,18 @@ class VerbGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except UserError as error:
-            raise report(ctx, sentence(error), error.exit_code) from error
+            raise _report(ctx, _sentence(error), error.exit_code) from error
         except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interruption``
-            raise report(ctx, f"interrupted: {current_message()}", INTERRUPTED, label="") from error
+            raise _report(ctx, f"interrupted: {current_message()}", INTERRUPTED, label="") from error
         except OSError as error:
             if error.errno not in DISK_TROUBLE:
                 raise
             where = f" ({error.filename})" if error.filename else ""
             trouble = RunError(f"cannot write: {error.strerror}{where}", hint=DISK_TROUBLE[error.errno])
-            raise report(ctx, sentence(trouble), trouble.exit_code) from error
+            raise _report(ctx, _sentence(trouble), trouble.exit_code) from error
 
 
-def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
+def _as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
     """Return a typer command for a function, an app, or a command."""
     if isinstance(verb, typer.Typer):
         return typer.main.get_command(verb)
@@ -154,15 +154,15 @@ def as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:
     return typer.main.get_command(app)
 
 
-def sentence(error: UserError) -> str:
-    """Format an error: what happened, where, and a hint as a separate sentence."""
+def _sentence(error: UserError) -> str:
+    """Format a command's error: what happened, where, and a hint as a separate sentence."""
     if error.hint is None:
         return str(error)
     return f"{str(error).removesuffix(error.hint)}{error.hint[0].upper()}{error.hint[1:]}"
 
 
-def report(ctx: Any, line: str, code: int, label: str = "error: ") -> typer.Exit:
-    """Print ``line`` on standard error, with ``--debug`` below the traceback; return the exit to raise."""
+def _report(ctx: Any, line: str, code: int, label: str = "error: ") -> typer.Exit:
+    """Print a command's error on standard error, with ``--debug`` below the traceback; return the exit to raise."""
     if ctx.meta.get(DEBUG):
         traceback.print_exc()
     print(f"{label}{' '.join(line.split())}", file=sys.stderr)  # noqa: T201

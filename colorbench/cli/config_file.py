@@ -21,7 +21,7 @@ HINT = "write it like the options: model: [zoo/cic, zoo/gray], protocol: auc, da
 def _read(context: typer.Context, path: Path | None) -> Path | None:
     # Eager: the values are defaults, so what stands on the command line wins.
     if path is not None and not context.resilient_parsing:
-        context.default_map = options_of(path, context.command.params)
+        context.default_map = _options_of(path, context.command.params)
     return path
 
 
@@ -37,8 +37,8 @@ Config = Annotated[
 ]
 
 
-def options_of(path: Path, parameters: Sequence[Any]) -> dict[str, Any]:
-    """Read a file of options.
+def _options_of(path: Path, parameters: Sequence[Any]) -> dict[str, Any]:
+    """Read the options of a command from a configuration file.
 
     Args:
         path: of the YAML file: a mapping of long flags without dashes to values.
@@ -110,7 +110,7 @@ def _text(name: str, value: Any, path: Path) -> str:
 
 
 def repeating(context: typer.Context) -> str:
-    """Return the file of options that repeats a command: all options that are not at their defaults."""
+    """Return the configuration file that repeats a command: all options that are not at their defaults."""
     import yaml
 
     options: dict[str, Any] = {}

@@ -23,13 +23,13 @@ _message = "nothing was left half done"
 
 
 def tell_when_interrupted(message: str) -> None:
-    """Set the message about finished work that is printed on interruption."""
+    """Set the message about finished work that is printed on an interruption (Ctrl-C)."""
     global _message
     _message = message
 
 
 def current_message() -> str:
-    """Return the message about finished work."""
+    """Return the message about finished work that an interruption prints."""
     return _message
 
 

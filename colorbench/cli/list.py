@@ -27,22 +27,22 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
     from colorbench.plugin_descriptions import listed
 
     models = sorted(listed("models"), key=lambda row: ORDER.get(str(row.get("role")), len(ORDER)))
-    found = {"models": models, "protocols": listed("protocols"), "datasets": datasets()}
+    found = {"models": models, "protocols": listed("protocols"), "datasets": _datasets()}
     if json:
         print_result(jsonlib.dumps(found, indent=1, ensure_ascii=False))
         return
     from colorbench.cli.console import console
 
     terminal = console(text_to_stderr=False)
-    print_group(terminal, "models", found["models"], ("name", "role", "title"))
-    print_group(terminal, "protocols", found["protocols"], ("name", "version", "title"))
-    print_group(terminal, "datasets", found["datasets"], ("name", "images", "title"))
+    _print_group(terminal, "models", found["models"], ("name", "role", "title"))
+    _print_group(terminal, "protocols", found["protocols"], ("name", "version", "title"))
+    _print_group(terminal, "datasets", found["datasets"], ("name", "images", "title"))
     terminal.print("Also: FILE.py:CLASS, images:DIR (existing predictions), and any folder of images.")
     terminal.print("`colorbench show NAME` shows details.")
 
 
-def datasets() -> list[dict[str, Any]]:
-    """Return the packaged images and the named datasets (``NAME=DIR``)."""
+def _datasets() -> list[dict[str, Any]]:
+    """Return the datasets to list: the packaged images and the named datasets (``NAME=DIR``)."""
     from colorbench.data import open_dataset
     from colorbench.data.named_datasets import listed_set
     from colorbench.data.sources.packaged import SAMPLES
@@ -61,8 +61,8 @@ def datasets() -> list[dict[str, Any]]:
     return rows
 
 
-def print_group(terminal: Console, title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
-    """Print one kind of plugin, one line each."""
+def _print_group(terminal: Console, title: str, rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """Print the list of one kind of plugin, one line each."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text

@@ -59,15 +59,15 @@ def prior(
         raise UserError("this file already exists", where=str(output), hint="--overwrite replaces it")
     check_writable(output.parent)
     terminal = console(text_to_stderr=json)
-    counted = count(data, list_file, limit, preprocessing, soft, terminal)
+    counted = _count(data, list_file, limit, preprocessing, soft, terminal)
     result = smoothed(counted) if smooth else counted
     save_prior(result, output)
     if json:
         print_result(output.with_suffix(".json").read_text())
-    print_prior(terminal, result, output)
+    _print_prior(terminal, result, output)
 
 
-def count(
+def _count(
     data: str, list_file: Path | None, limit: int | None, preprocessing: str, soft: bool, terminal: Console
 ) -> Prior:
     """Count the color prior of a dataset, with equal weight for every image, including gray ones."""
@@ -109,7 +109,7 @@ def count(
     return from_counts(counts, "soft" if soft else "hard", dataset.name, images=images)
 
 
-def print_prior(terminal: Console, prior: Prior, path: Path) -> None:
+def _print_prior(terminal: Console, prior: Prior, path: Path) -> None:
     """Print the most frequent bins, the entropy, and the file of a prior."""
     import numpy as np
     from rich.table import Table

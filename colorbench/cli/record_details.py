@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def record_position(name: str) -> Path | None:
-    """Return the folder of the record at a path; None if there is none."""
+    """Return the folder of the record whose details are shown; None if there is none at the path."""
     path = Path(name)
     if path.name == "record.json" and path.is_file():
         return path.parent
@@ -24,7 +24,7 @@ def record_position(name: str) -> Path | None:
 
 
 def describe_record(folder: Path) -> dict[str, Any]:
-    """Return the contents of a record by heading.
+    """Return the details of a record by heading.
 
     Raises:
         UserError: if it cannot be read.
@@ -43,7 +43,7 @@ def describe_record(folder: Path) -> dict[str, Any]:
         "metrics": {one.name: _value(one) for one in record.metrics},
         "made": record.provenance.time,
         "key": record.key,
-        "a new run": list(reuse(folder, record)),
+        "a new run": list(_reuse(folder, record)),
     }
 
 
@@ -56,7 +56,7 @@ def _value(metric: Metric) -> str:
     return " ".join(part for part in (format_number(metric.value, metric.unit), metric.unit, low_high) if part)
 
 
-def reuse(folder: Path, record: Record) -> Iterator[str]:
+def _reuse(folder: Path, record: Record) -> Iterator[str]:
     """Yield lines on whether a run of the same command would reuse the record, and otherwise on the differences."""
     from colorbench.evaluation import RunDirectory
     from colorbench.evaluation.record_reuse import differences, made_here

@@ -147,7 +147,7 @@ def run(
     check_roles(sets, (get_protocol(name.partition("@")[0]) for name in protocols))
     named = expand_names(model)
     settings = {"weights": weights, "contract": contract, "decode": decode, "temperature": temperature}
-    check_options(list(named), settings)
+    _check_options(list(named), settings)
     loaded = []
     with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
         for name, by_pattern in named.items():  # output of a plugin is not a result
@@ -190,7 +190,7 @@ def run(
 
 
 def by_role(data: Sequence[str]) -> dict[str, str]:
-    """Split ``ROLE=DIR`` values; ``DIR`` alone has the role ``test``.
+    """Split the ``ROLE=DIR`` values of ``run``; ``DIR`` alone has the role ``test``.
 
     Raises:
         UserError: for two datasets with one role.
@@ -207,8 +207,8 @@ def by_role(data: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
-    """Raise for an option of a single model if several models are named.
+def _check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
+    """Raise for an option of ``run`` for a single model if several models are named.
 
     Raises:
         UserError: with the correct form.
@@ -220,7 +220,9 @@ def check_options(models: Sequence[str], options: Mapping[str, object]) -> None:
 
 
 def parameters(pairs: list[str], protocols: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Parse ``["auc.step=2"]`` to {"auc": {"step": 2}}; a bare key belongs to the only protocol.
+    """Parse the parameters of ``run``, ``["auc.step=2"]`` to {"auc": {"step": 2}}.
+
+    A bare key belongs to the only protocol.
 
     Raises:
         UserError: for a bare key with several protocols, or a protocol that is not run.

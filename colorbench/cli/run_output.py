@@ -42,7 +42,7 @@ class OutputOptions:
 def show_results(
     asked: Sequence[Record], records: Sequence[Record], output: Path | None, figures: Path | None, how: OutputOptions
 ) -> None:
-    """Write each record's page, and print the tables or, with ``json``, the records.
+    """Write the page of each record of a run, and print the tables or, with ``json``, the records.
 
     One model gets a table of metrics and baselines, several models a table of models by metrics.
 

@@ -111,7 +111,7 @@ Temperature = Annotated[
 
 
 def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
-    """Parse ``["auc.step=2", "prior=FILE"]`` to {"auc.step": 2, "prior": "FILE"}.
+    """Parse an option of KEY=VALUE: ``["auc.step=2", "prior=FILE"]`` to {"auc.step": 2, "prior": "FILE"}.
 
     Numbers, true, false and null are converted.
 
@@ -125,12 +125,12 @@ def key_values(pairs: list[str], flag: str) -> dict[str, Any]:
             raise UserError(f"{flag} wants key=value, got {pair!r}", hint=f"for example {flag} step=1")
         if key in values:
             raise UserError(f"{flag} {key} is given twice", hint="give it once")
-        values[key] = literal(text)
+        values[key] = _literal(text)
     return values
 
 
-def literal(text: str) -> Any:
-    """Convert a number, true, false or null; other text is returned unchanged."""
+def _literal(text: str) -> Any:
+    """Convert an option's value to a number, true, false or null; other text is returned unchanged."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -141,7 +141,7 @@ def literal(text: str) -> Any:
 
 
 def choice(value: str, allowed: tuple[str, ...], flag: str) -> Any:
-    """Return ``value`` after checking that it is ``allowed``.
+    """Return the value of an option after checking that it is ``allowed``.
 
     Raises:
         UserError: for other values.

@@ -39,11 +39,11 @@ def show(
     if json:
         print_result(jsonlib.dumps(about, indent=1, ensure_ascii=False, default=str))
     else:
-        print_about(console(text_to_stderr=False), about)
+        _print_about(console(text_to_stderr=False), about)
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return the details of a name, by heading.
+    """Return the details that ``show`` prints about a name, by heading.
 
     Raises:
         UserError: for an unknown name, suggesting the most similar of all kinds.
@@ -56,19 +56,19 @@ def describe(name: str) -> dict[str, Any]:
         return describe_record(position)
     protocols = [plugin.name for plugin in registered("protocols")]
     if name.partition("@")[0] in protocols:
-        return protocol(name)
+        return _protocol(name)
     if name == SAMPLES:
-        return samples()
+        return _samples()
     if name in [plugin.name for plugin in registered("datasets")]:
-        return listed_dataset(name)
+        return _listed_dataset(name)
     if "/" in name or ":" in name:
-        return model(name)
+        return _model(name)
     near = nearest(name, [*protocols, *(plugin.name for plugin in registered("models")), SAMPLES])
     raise UserError(f"unknown name {name!r}", hint=f"did you mean {near}?" if near else "`colorbench list` shows all")
 
 
-def model(name: str) -> dict[str, Any]:
-    """Return a model's card, tags and training presets."""
+def _model(name: str) -> dict[str, Any]:
+    """Return what ``show`` prints about a model: card, tags and training presets."""
     from colorbench.models import colorizer_interfaces as capabilities
     from colorbench.models import load_model, model_factory, tags_of
     from colorbench.models.model_names import IMAGES, ONNX, parse_name
@@ -78,7 +78,7 @@ def model(name: str) -> dict[str, Any]:
         with without_downloads():
             loaded = load_model(name)
     except MissingWeightsError as error:
-        return model_without_weights(name, error)
+        return _model_without_weights(name, error)
     predictions = [
         sentence
         for capability, sentence in (
@@ -105,8 +105,8 @@ def model(name: str) -> dict[str, Any]:
     }
 
 
-def listed_dataset(name: str) -> dict[str, Any]:
-    """Return the details of a named dataset."""
+def _listed_dataset(name: str) -> dict[str, Any]:
+    """Return what ``show`` prints about a named dataset."""
     from colorbench.data.named_datasets import listed_set
 
     found = listed_set(name)
@@ -125,7 +125,7 @@ def listed_dataset(name: str) -> dict[str, Any]:
     }
 
 
-def model_without_weights(name: str, error: MissingWeightsError) -> dict[str, Any]:
+def _model_without_weights(name: str, error: MissingWeightsError) -> dict[str, Any]:
     """Return the details of a model without loading (downloading) its weights: the card of its class and its tags.
 
     Raises:
@@ -149,8 +149,8 @@ def model_without_weights(name: str, error: MissingWeightsError) -> dict[str, An
     }
 
 
-def protocol(name: str) -> dict[str, Any]:
-    """Return a protocol's parameters (those of a preset, if named), metrics and presets.
+def _protocol(name: str) -> dict[str, Any]:
+    """Return what ``show`` prints about a protocol: parameters (a preset's, if named), metrics and presets.
 
     Raises:
         UserError: for an unknown preset.
@@ -192,7 +192,7 @@ def protocol(name: str) -> dict[str, Any]:
 
 
 def spec_of(name: str) -> ProtocolSpec:
-    """Return the specification of an installed protocol.
+    """Return the specification of an installed protocol, whose details are shown.
 
     Raises:
         UserError: for an unknown name or unusable protocol.
@@ -217,8 +217,8 @@ def explanations_of(spec: ProtocolSpec, record: Record) -> dict[str, str]:
     return found
 
 
-def samples() -> dict[str, Any]:
-    """Return the details of the packaged images."""
+def _samples() -> dict[str, Any]:
+    """Return what ``show`` prints about the packaged images."""
     from colorbench.data import open_dataset
     from colorbench.data.sources.packaged import SAMPLES
 
@@ -226,8 +226,8 @@ def samples() -> dict[str, Any]:
     return {"name": SAMPLES, "title": dataset.source, "images": [sample.id for sample in dataset.samples]}
 
 
-def print_about(terminal: Console, about: Mapping[str, Any]) -> None:
-    """Print headings on the left and values on the right."""
+def _print_about(terminal: Console, about: Mapping[str, Any]) -> None:
+    """Print the details with headings on the left and values on the right."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -239,12 +239,12 @@ def print_about(terminal: Console, about: Mapping[str, Any]) -> None:
     for heading, value in about.items():
         if heading in ("name", "title") or value is None:
             continue
-        table.add_row(heading, Text("\n".join(lines(value))))
+        table.add_row(heading, Text("\n".join(_lines(value))))
     terminal.print(Padding(table, (1, 0, 0, 0)))
 
 
-def lines(value: Any) -> Iterable[str]:
-    """Return a value as lines of text."""
+def _lines(value: Any) -> Iterable[str]:
+    """Return a value of the details as lines of text."""
     if isinstance(value, Mapping):
         return [f"{key}: {one}" for key, one in value.items()]
     if isinstance(value, list | tuple):

@@ -57,7 +57,7 @@ def print_result(text: str) -> None:
 
 
 def close_standard_output() -> None:
-    """Redirect further output to standard error, so that nothing follows the result.
+    """Redirect further standard output to standard error, so that nothing follows the result.
 
     Code of a plugin may print when the interpreter ends.
     """

@@ -87,15 +87,15 @@ def verify(
         write_atomic(output, text.encode())
     if json:
         print_result(text)
-    show(console(text_to_stderr=json), found, folder)
+    _show(console(text_to_stderr=json), found, folder)
     if not found.holds:
         raise typer.Exit(1)
     if rerun and found.rerun is None:
         raise typer.Exit(2)  # it was requested, so a script must not take it as done
 
 
-def show(terminal: Console, found: Verification, folder: Path) -> None:
-    """Print one line per check; failures are highlighted."""
+def _show(terminal: Console, found: Verification, folder: Path) -> None:
+    """Print one line per check of ``verify``; failures are highlighted."""
     from rich.text import Text
 
     from colorbench.reporting.terminal_lines import line

@@ -21,7 +21,7 @@ Decoding = Literal["annealed-mean", "mean", "mode"]
 
 
 def nearest_bin(ab: Tensor) -> Tensor:
-    """Return the index of the nearest bin of every pixel; ties go to the lowest index.
+    """Return the index of the color bin nearest to every pixel; ties go to the lowest index.
 
     Args:
         ab: (..., 2, H, W) floating.
@@ -61,7 +61,7 @@ def _nearest_by_tensors(ab: Tensor) -> Tensor | None:
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Return the squared distances of (n,) a and b to every bin, (n, 313).
+    """Return the squared distances of (n,) a and b to every color bin, (n, 313).
 
     They are computed in float64: far from the bins, float32 would lose the differences.
     """
@@ -70,7 +70,7 @@ def squared_distances(a: Tensor, b: Tensor) -> Tensor:
 
 
 def decode(log_probabilities: Tensor, method: Decoding = "annealed-mean", temperature: float = TEMPERATURE) -> Tensor:
-    """Return a point estimate of ab from a distribution over the bins (paper, equation 5).
+    """Return a point estimate of ab from a distribution over the color bins (paper, equation 5).
 
     Args:
         log_probabilities: (N, 313, H, W); logits may be given instead, since every method is invariant to an added

@@ -27,7 +27,7 @@ INSIDE = MAP_EDGE - REACH
 @lru_cache(maxsize=1)
 @torch.inference_mode(False)  # the cached tensor must be usable in training
 def ab_bins() -> Tensor:
-    """Return the ab values of the bins, (313, 2) float32, sorted by a, then b; (0, 0) is bin 120.
+    """Return the ab values of the bins on the grid, (313, 2) float32, sorted by a, then b; (0, 0) is bin 120.
 
     The result is shared: do not write into it.
     """

@@ -121,7 +121,7 @@ def lab_to_rgb8(lab: Tensor) -> Tensor:
 
 
 def rendered(lightness: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Render ab on the lightness of an image: join, clip to sRGB, and round to 8 bits.
+    """Render ab on the lightness of an image: join them as Lab, convert and clip to sRGB, and round to 8 bits.
 
     Args:
         lightness: (..., 1, H, W) floating.

@@ -62,12 +62,12 @@ class Prior:
 
 
 def hard_counts(ab: Tensor) -> Tensor:
-    """Count pixels per nearest bin: (N, 2, H, W) -> (313,) float64."""
+    """Count pixels per nearest bin, for a color prior: (N, 2, H, W) -> (313,) float64."""
     return torch.bincount(nearest_bin(ab).flatten(), minlength=len(ab_bins())).double()
 
 
 def soft_counts(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) -> Tensor:
-    """Sum soft encodings over pixels: (N, 2, H, W) -> (313,) float64.
+    """Sum soft encodings over pixels, for a color prior: (N, 2, H, W) -> (313,) float64.
 
     Soft counts are smooth already and must not be smoothed again (issue 47 of the released code).
     """
@@ -76,7 +76,7 @@ def soft_counts(ab: Tensor, neighbors: int = NEIGHBORS, sigma: float = SIGMA) ->
 
 
 def from_counts(counts: Tensor | np.ndarray, kind: Kind, name: str, *, images: int, floor: float = 0.0) -> Prior:
-    """Normalize counts (313,) into a prior; ``floor`` is the least probability of a bin before normalization."""
+    """Normalize counts (313,) into a color prior; ``floor`` is a bin's least probability before normalization."""
     p = np.asarray(counts, dtype=np.float64)
     if p.sum() <= 0:
         raise UserError("a prior needs at least one pixel", where=name)
@@ -85,7 +85,7 @@ def from_counts(counts: Tensor | np.ndarray, kind: Kind, name: str, *, images: i
 
 
 def smooth(prior: Prior, sigma: float = SIGMA) -> Prior:
-    """Spread a hard prior with a Gaussian of ``sigma`` ab units over the bins; total mass is preserved.
+    """Spread a hard color prior with a Gaussian of ``sigma`` ab units over the bins; total mass is preserved.
 
     Raises:
         UserError: for a smoothed or soft-encoded prior: smoothing twice flattens it (the share of gray falls from .21
@@ -132,7 +132,7 @@ def rebalancing_weights(probabilities: np.ndarray, lam: float = 0.5, alpha: floa
 
 
 def load_prior(name: str | Path = SHIPPED_PRIOR) -> Prior:
-    """Load the included prior, or one from a ``.npy`` file with (313,) numbers and the ``.json`` file beside it.
+    """Load the included color prior, or one from a ``.npy`` file with (313,) numbers and its ``.json`` file.
 
     Raises:
         UserError: for a missing file, a file without an array of 313 numbers, or a damaged description.
@@ -164,7 +164,7 @@ def load_prior(name: str | Path = SHIPPED_PRIOR) -> Prior:
 
 
 def save_prior(prior: Prior, path: Path) -> None:
-    """Write a prior to ``path`` (.npy) and its description beside it (.json)."""
+    """Write a color prior to ``path`` (.npy) and its description beside it (.json)."""
     np.save(path, prior.probabilities)
     about = asdict(prior) | {"sha256": prior.sha256}
     del about["probabilities"]

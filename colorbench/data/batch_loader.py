@@ -139,7 +139,7 @@ def _ahead(
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
-    """Apply ``function`` to every item in order, by threads that are at most ``ahead`` items ahead.
+    """Load items ahead: apply ``function`` in order, by threads that are at most ``ahead`` items ahead.
 
     ``ThreadPoolExecutor.map`` would decode a whole dataset into memory. 0 workers: in the calling thread.
     """
@@ -185,5 +185,5 @@ def _cpu_count() -> int:
 
 
 def decoding_threads(asked: int | None) -> int:
-    """Return the number of decoding threads: as requested; for None one per core, at most 8."""
+    """Return the number of threads that load batches: as requested; for None one per core, at most 8."""
     return min(8, _cpu_count()) if asked is None else asked

@@ -66,5 +66,5 @@ class DecodedImage:
 
 
 def id_hash(id: str) -> str:
-    """Return the hexadecimal sha256 of an id, used to order samples randomly but identically on every machine."""
+    """Return the hexadecimal sha256 of an image's id, for an order of a dataset that is random but fixed."""
     return hashlib.sha256(id.encode()).hexdigest()

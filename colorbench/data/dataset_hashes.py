@@ -16,7 +16,7 @@ from colorbench.storage.hashes import stamp_of
 
 
 def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
-    """Return the sha256 over the ids and sizes of the files, optionally with their times.
+    """Return the sha256 over the ids and sizes of a dataset's files, optionally with their times.
 
     Without times it is equal on all machines with the same files; with times it shows, without reading, whether a file
     was modified.
@@ -40,7 +40,7 @@ def stamps_digest(dataset: Dataset) -> str:
 
 
 def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, str | None]:
-    """Return the sha256 of each file by id; None for a file that cannot be read.
+    """Return the hash (sha256) of each file of a dataset by id; None for a file that cannot be read.
 
     Hashes of unmodified files are taken from the cache.
     """
@@ -73,7 +73,7 @@ def contents_digest(dataset: Dataset, cache: Path, workers: int = 2) -> str:
 
 
 def check_contents(ids: Sequence[str], sha256s: Sequence[str], contents: Mapping[str, str | None]) -> None:
-    """Raise if a file changed between hashing and decoding.
+    """Raise if a file of a dataset changed between hashing and decoding.
 
     Raises:
         RunError: naming the first such file.

@@ -43,11 +43,11 @@ class FolderContents:
 
     def remark(self) -> str | None:
         """Return one line about ignored files; None without any."""
-        return passed_over_line(self.passed_over)
+        return _passed_over_line(self.passed_over)
 
 
 def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
-    """Find every image below ``root``.
+    """Walk a folder and find every image below it.
 
     Args:
         root: a folder.
@@ -106,8 +106,8 @@ def check_name(name: str, of: str = "an image") -> str:
     return name
 
 
-def passed_over_line(passed_over: Mapping[str, int]) -> str | None:
-    """Return one line about the files that are no images, by suffix; None without any."""
+def _passed_over_line(passed_over: Mapping[str, int]) -> str | None:
+    """Return one line about the files of a folder that are no images, by suffix; None without any."""
     total = sum(passed_over.values())
     if not total:
         return None

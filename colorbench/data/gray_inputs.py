@@ -30,7 +30,7 @@ def write_inputs(
     overwrite: bool = False,
     advanced: Callable[[int], None] = lambda n: None,
 ) -> tuple[Manifest, Sequence[SkippedImage]]:
-    """Write every image of a dataset as a gray PNG, upright, and ``manifest.json``.
+    """Write gray inputs: every image of a dataset as a gray PNG, upright, and ``manifest.json``.
 
     Args:
         dataset: color images.
@@ -53,7 +53,7 @@ def write_inputs(
     skipped: list[SkippedImage] = []
     for batch in load_batches(dataset.samples, chosen, batch_size=1, workers=decoding_threads(None)):
         skipped += batch.skipped
-        for id, source, levels in zip(batch.ids, batch.sha256s, gray_levels(batch.rgb8, gray), strict=True):
+        for id, source, levels in zip(batch.ids, batch.sha256s, _gray_levels(batch.rgb8, gray), strict=True):
             data = _png(levels)
             write_atomic(output / names[id], data, durable=False)
             height, width = levels.shape
@@ -68,8 +68,8 @@ def write_inputs(
     return manifest, skipped
 
 
-def gray_levels(rgb8: Tensor, gray: Gray) -> np.ndarray:
-    """Convert color images to gray: (N, 3, H, W) uint8 sRGB -> (N, H, W) uint8."""
+def _gray_levels(rgb8: Tensor, gray: Gray) -> np.ndarray:
+    """Convert color images to gray inputs: (N, 3, H, W) uint8 sRGB -> (N, H, W) uint8."""
     if gray == "bt601":
         images = rgb8.permute(0, 2, 3, 1).contiguous().numpy()
         return np.stack([np.asarray(Image.fromarray(image).convert("L")) for image in images])

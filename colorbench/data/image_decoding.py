@@ -122,12 +122,12 @@ def decode_image(sample: Sample) -> DecodedImage:
 
 
 def decode_file(path: Path) -> DecodedImage:
-    """Decode a file given by its path; its id is the file's name. See ``decode_image``."""
+    """Decode an image file given by its path; its id is the file's name. See ``decode_image``."""
     return decode_image(Sample(path.name, path))
 
 
 def decode_bytes(content: bytes) -> np.ndarray:
-    """Decode a file's bytes to (H, W, 3) uint8 sRGB, upright.
+    """Decode the bytes of an image file to (H, W, 3) uint8 sRGB, upright.
 
     Raises:
         UnreadableImage: for bytes that are damaged or no image.
@@ -190,7 +190,7 @@ def _check_pixels(image: Image.Image) -> None:
 
 
 def is_gray(rgb: np.ndarray) -> bool:
-    """Return whether all three channels of (H, W, 3) are equal within 2 of 255, everywhere."""
+    """Return whether all channels of a decoded image, (H, W, 3), are equal within 2 of 255, everywhere."""
     # A few rows are enough for nearly every image.
     for part in (rgb[:: max(1, len(rgb) // 8)], rgb):
         red, green, blue = (part[..., channel].astype(np.int16) for channel in range(3))

@@ -27,13 +27,13 @@ PLUGINS = {
 
 
 def is_image(name: str) -> bool:
-    """Return whether a file of this name is read as an image: whether its suffix is readable here."""
+    """Return whether a file's suffix is that of a readable image format."""
     suffix = suffix_of(name)
     return suffix in SUFFIXES or (suffix in PLUGINS and load_plugin(PLUGINS[suffix][0]))
 
 
 def suffix_of(name: str) -> str:
-    """Return the suffix in lower case, with its dot; empty for a name without one."""
+    """Return the suffix that tells an image's format, in lower case, with its dot; empty for a name without one."""
     return PurePosixPath(name).suffix.lower()
 
 
@@ -44,7 +44,7 @@ def without_suffix(name: str) -> str:
 
 
 def readable() -> str:
-    """Return the readable suffixes as text for messages."""
+    """Return the suffixes of readable image formats as text for messages."""
     return ", ".join(sorted(SUFFIXES | {suffix for suffix, (module, _) in PLUGINS.items() if load_plugin(module)}))
 
 
@@ -68,7 +68,7 @@ def load_plugins() -> bool:
 
 
 def missing_plugin(head: bytes) -> str | None:
-    """Return the package that reads a file that begins with these bytes; None if no plugin would help."""
+    """Return the package that reads the image format of a file with these first bytes; None if none would."""
     kind = _format_of(head)
     return PLUGINS[kind][1] if kind in PLUGINS and not load_plugin(PLUGINS[kind][0]) else None
 

@@ -21,7 +21,7 @@ SPREAD = 4.0
 
 
 def tint_of(rgb: np.ndarray) -> Tint:
-    """Return what colors an image has: (H, W, 3) uint8 sRGB.
+    """Return the tint of an image, what colors it has: (H, W, 3) uint8 sRGB.
 
     In a toned image the color follows from the lightness: shadows may have another color than lights, but everything
     of one lightness has the same. A few spots (a stamp, a stain) do not change the verdict.

@@ -52,7 +52,7 @@ class Manifest(_Part):
 
 
 def find_manifest(folder: Path, given: Path | None) -> Path | None:
-    """Find the manifest that belongs to a folder of predictions; None without one.
+    """Find the manifest of the gray inputs that a folder of predictions was made from; None without one.
 
     Args:
         folder: folder of the predictions; a manifest of colorbench in it is used.
@@ -74,7 +74,7 @@ def find_manifest(folder: Path, given: Path | None) -> Path | None:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Read a manifest.
+    """Read the manifest of a folder of gray inputs.
 
     Raises:
         UserError: for a file that is no manifest or damaged, naming the first fault.

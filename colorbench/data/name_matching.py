@@ -36,7 +36,7 @@ class Matches:
 
 
 def match_names(ids: Sequence[str], names: Iterable[str], *, exact_wins: bool) -> Matches:
-    """Find the name of every id.
+    """Match ids to names: find the name of every id.
 
     Args:
         ids: ids of a dataset, all different.
@@ -73,7 +73,7 @@ def match_names(ids: Sequence[str], names: Iterable[str], *, exact_wins: bool) -
 
 
 def parts_of(name: str) -> Parts:
-    """Split a path into normalized parts: composed accents, one kind of slash, without drive, root and "."."""
+    """Split a path into parts for matching: composed accents, one kind of slash, without drive, root and "."."""
     plain = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
     plain = re.sub("^[A-Za-z]:/", "", plain)
     return tuple(part for part in plain.split("/") if part not in ("", "."))

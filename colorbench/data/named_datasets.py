@@ -26,7 +26,7 @@ SHOWN = 3
 
 
 def set_sha256(stems: Iterable[str]) -> str:
-    """Return the hexadecimal sha256 of a list of images: over the sorted stems, each followed by a newline."""
+    """Return the hexadecimal sha256 of a named dataset's list: over the sorted stems, each followed by a newline."""
     return hashlib.sha256("".join(f"{stem}\n" for stem in sorted(stems)).encode()).hexdigest()
 
 
@@ -117,7 +117,7 @@ class NamedFolder(NamedTuple):
 
 
 def named_folder(spec: str | Path) -> NamedFolder | None:
-    """Split ``ctest10k=/imagenet/val`` into name and folder; None for an existing folder of that name."""
+    """Split ``ctest10k=/imagenet/val`` into dataset name and folder; None for an existing folder of that name."""
     if not isinstance(spec, str) or "=" not in spec or Path(spec).exists():
         return None
     name, _, folder = spec.partition("=")
@@ -125,7 +125,7 @@ def named_folder(spec: str | Path) -> NamedFolder | None:
 
 
 def open_named(name: str, folder: Path) -> Dataset:
-    """Open an installed dataset by name, in a folder.
+    """Open a named dataset that is installed, in a folder.
 
     Raises:
         UnknownNameError: for a name that no installed package provides.
@@ -139,7 +139,7 @@ def open_named(name: str, folder: Path) -> Dataset:
 
 
 def listed_set(name: str) -> ListedSet:
-    """Return an installed dataset's definition; see ``open_named``."""
+    """Return the definition of an installed named dataset; see ``open_named``."""
     try:
         plugin = find("datasets", name)
     except UnknownNameError as error:

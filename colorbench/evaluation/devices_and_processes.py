@@ -76,8 +76,8 @@ def _slurm_variables() -> tuple[str, str] | None:
     return ("SLURM_PROCID", count) if os.environ.get(count) else None
 
 
-def local_rank() -> int:
-    """Return the rank among the processes of this machine.
+def _local_rank() -> int:
+    """Return the rank of this process among the processes of this machine.
 
     Raises:
         UserError: for an invalid value, naming the variable.
@@ -93,12 +93,12 @@ def local_rank() -> int:
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device with a name; ``auto`` is a GPU if available, a different one for each process of a machine.
+    """Return the device with a name; ``auto`` is a GPU if available, another one for each process of a machine.
 
     Raises:
         UserError: for an unknown name or a device that is not available.
     """
-    local = local_rank()
+    local = _local_rank()
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name in ("auto", "cuda") and gpus:
         return torch.device("cuda", local % gpus)
@@ -114,7 +114,7 @@ def device_of(name: str) -> torch.device:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """Return the dtype with a name.
+    """Return the dtype with a name, in which a device computes.
 
     Raises:
         UserError: for names other than float32, bfloat16 and float16.

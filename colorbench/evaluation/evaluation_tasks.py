@@ -56,7 +56,7 @@ class Run:
 
 
 def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTask]:
-    """Return the tasks for every model under every image protocol, each folder once.
+    """Return the evaluation tasks for every model under every image protocol, each folder once.
 
     Args:
         resolved: models, protocols and images.
@@ -103,12 +103,12 @@ def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTas
 
 
 def baselines_first(tasks: Sequence[EvaluationTask]) -> list[EvaluationTask]:
-    """Return the tasks with baselines first, since differences are computed from their rows."""
+    """Return the evaluation tasks with baselines first, since differences are computed from their rows."""
     return sorted(tasks, key=lambda task: _turn(task.model.full_name))
 
 
 def differences_of(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run) -> dict[str, RunDirectory]:
-    """Return name -> folder of the tasks from which a task's differences are computed, in order."""
+    """Return name -> folder of the evaluation tasks from which a task's differences are computed, in order."""
     earlier = DIFFERENCES[: _turn(task.model.full_name)] if run.baselines else ()
     return {
         other.model.full_name: other.folder

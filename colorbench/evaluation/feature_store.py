@@ -106,7 +106,7 @@ def read_features(
     cache: Path,
     progress: ThroughputMeter,
 ) -> list[FeatureStore]:
-    """Return the features of all sources on a dataset.
+    """Return the feature stores of all sources on a dataset.
 
     Stored features are read; missing features of all sources are computed with one decoding.
 

@@ -124,7 +124,7 @@ def check_first_batch(
     query: Query,
     refusing: Callable[[], AbstractContextManager[list[str]]] = lambda: contextlib.nullcontext([]),
 ) -> list[ModelFinding]:
-    """Predict the first image of a batch in several ways and compare the results.
+    """Predict the first image of a batch in several ways and check that the results agree.
 
     Args:
         model: on the device of the images.
@@ -164,7 +164,7 @@ def check_first_batch(
 
 
 def check_lightness_only(model: LoadedModel, query: Query) -> ModelFinding | None:
-    """Predict a batch, and again with other ids and other true colors; return None if the predictions agree.
+    """Check a first batch with other ids and other true colors; return None if the predictions agree.
 
     Args:
         model: on the device of the images.
@@ -188,7 +188,7 @@ def _tolerance(query: Query) -> float:
 
 
 def difference(one: Prediction, other: Prediction) -> float:
-    """Return the mean absolute difference of two predictions: in ab, or in 8-bit levels if both are RGB."""
+    """Return the mean absolute difference of two predictions in a check: in ab, or in 8-bit levels if both are RGB."""
     if one.given_rgb8 is not None and other.given_rgb8 is not None:
         return float((one.given_rgb8.float() - other.given_rgb8.float()).abs().mean())
     return float((one.ab_float.double() - other.ab_float.double()).abs().mean())

@@ -41,7 +41,7 @@ BAND_PIXELS = 1_000_000
 
 
 def check_upsampling(name: str) -> Upsampling:
-    """Return the name of a way to enlarge colors.
+    """Return the name of a way to enlarge colors to full size.
 
     Raises:
         UserError: for another name.
@@ -62,7 +62,7 @@ def colorize_image(
     device: torch.device | str = "cpu",
     upsample: Upsampling = "bilateral",
 ) -> np.ndarray:
-    """Take colors from a small copy, and lightness from the image itself.
+    """Colorize an image at full size: colors from a small copy, lightness from the image itself.
 
     The copy is squashed to the model's working size, or 256 x 256. What falls outside sRGB is clipped, so that a
     saturated pixel may lose a little of its lightness.
@@ -87,18 +87,18 @@ def colorize_image(
     height, width = rgb.shape[:2]
     side = model.card.working_size or DEFAULT_SIDE
     small = np.asarray(Image.fromarray(rgb).resize((side, side), Image.Resampling.BICUBIC))
-    prediction = colorize(model, GroundTruth((id,), planes(small).to(device)), ((height, width),), seed)
+    prediction = colorize(model, GroundTruth((id,), _planes(small).to(device)), ((height, width),), seed)
     ab = prediction.ab_float.float().cpu()  # (1, 2, side, side)
     cells = (max(1, side // STRIDE),) * 2
     coarse = interpolate(ab, cells, mode="area") if upsample == "bilateral" else ab
-    guide = interpolate(rgb_to_lab(planes(small))[:, :1], cells, mode="area")
+    guide = interpolate(rgb_to_lab(_planes(small))[:, :1], cells, mode="area")
     colored = np.empty_like(rgb)
     rows = max(1, BAND_PIXELS // width)
     for top in range(0, height, rows):
         band = slice(top, min(top + rows, height))
-        lightness = rgb_to_lab(planes(rgb[band]))[:, :1]
+        lightness = rgb_to_lab(_planes(rgb[band]))[:, :1]
         if upsample == "bilateral":
-            enlarged = bilateral_rows(coarse[0], guide[0, 0], lightness[0, 0], height, band)
+            enlarged = _bilateral_rows(coarse[0], guide[0, 0], lightness[0, 0], height, band)
         else:
             enlarged = bilinear_rows(coarse[0], (height, width), band)
         rendered = lab_to_rgb8(torch.cat([lightness, enlarged[None]], dim=1))
@@ -106,8 +106,8 @@ def colorize_image(
     return colored
 
 
-def bilateral_rows(maps: Tensor, guide: Tensor, lightness: Tensor, height: int, band: slice) -> Tensor:
-    """Return rows of maps as joint bilateral upsampling enlarges them.
+def _bilateral_rows(maps: Tensor, guide: Tensor, lightness: Tensor, height: int, band: slice) -> Tensor:
+    """Return rows of maps at full size, as joint bilateral upsampling enlarges them.
 
     Args:
         maps: (C, h, w).
@@ -160,6 +160,6 @@ def _positions(large: int, small: int) -> Tensor:
     return (torch.arange(large) + 0.5) * small / large - 0.5
 
 
-def planes(rgb: np.ndarray) -> Tensor:
-    """Convert (H, W, 3) uint8 to (1, 3, H, W) uint8."""
+def _planes(rgb: np.ndarray) -> Tensor:
+    """Convert an image to channels first for colorization: (H, W, 3) uint8 -> (1, 3, H, W) uint8."""
     return torch.from_numpy(np.ascontiguousarray(rgb.transpose(2, 0, 1)))[None]

@@ -33,7 +33,7 @@ SCORERS = max(2, min(4, os.cpu_count() or 1))
 
 
 def run_passes(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> Iterator[int]:
-    """Compute the missing shards of all tasks, in one pass per preprocessing; repeated for each requested item.
+    """Compute the missing shards of all tasks, in one pass over the images per preprocessing and requested item.
 
     Yields:
         The number of shards written, without those that another process has locked.
@@ -81,7 +81,7 @@ def _run_pass(
     try:
         # One core is left for decoding and scoring threads, since OpenMP's threads wait by spinning.
         torch.set_num_threads(max(1, settings.threads - 1))
-        with Claims(in_order(tasks, len(run.dataset), settings), run, preprocessing) as claims:
+        with Claims(_in_order(tasks, len(run.dataset), settings), run, preprocessing) as claims:
             run_pipeline(claims.batches(), predict, score, write, scorers=SCORERS)
     finally:
         # New threads inherit the number that was set last in any thread.
@@ -100,10 +100,10 @@ class _Predicted:
     """Per model: the positions of its tasks, and its prediction."""
 
 
-def in_order(
+def _in_order(
     tasks: Sequence[EvaluationTask], count: int, settings: ExecutionConfig
 ) -> list[tuple[int, list[EvaluationTask]]]:
-    """Return the missing shards in the order in which this process tries them.
+    """Return the missing shards in the order in which this process's pass tries them.
 
     This process's own shards (every w-th) come first, then those of other processes from the end. A fixed partition
     would not cover all shards, since processes that start at different times see different shards missing.
@@ -131,7 +131,7 @@ def _predict(work: ShardJob, batch: LoadedBatch | None, preprocessing: Preproces
     if not batch.ids:
         return predicted
     start = time.perf_counter()
-    truth = truth_of(batch, settings)
+    truth = _truth_of(batch, settings)
     _ = truth.lightness  # needed by every model, so computed before the timing of the first
     for seconds in evaluated.seconds:
         seconds["prepare"] = time.perf_counter() - start
@@ -168,7 +168,7 @@ def colorize_samples(task: EvaluationTask, samples: Sequence[Sample], run: Run) 
         gray_policy=settings.gray_policy,
     ):
         if batch.ids:
-            truth = truth_of(batch, settings)
+            truth = _truth_of(batch, settings)
             ask = partial(colorize, task.model, truth, batch.sizes, settings.seed, preprocessing.name, settings.dtype)
             yield run.residents.work(task.model, ask)
 
@@ -187,8 +187,8 @@ def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:
     return predicted
 
 
-def truth_of(batch: LoadedBatch, settings: ExecutionConfig) -> GroundTruth:
-    """Move the images of a batch to the run's device."""
+def _truth_of(batch: LoadedBatch, settings: ExecutionConfig) -> GroundTruth:
+    """Move the images of a batch of the pass to the run's device."""
     return GroundTruth(batch.ids, batch.rgb8.to(settings.device), batch.gray, batch.labels, batch.sha256s)
 
 

@@ -35,7 +35,7 @@ NOT_RESOLVED = "gap not resolved: its own interval contains 0, so no share of it
 
 
 def summarized(protocol: str, scorer: Scorer, rows: Shard) -> tuple[Summary, dict[str, np.ndarray]]:
-    """Return a scorer's summary of all rows, and all their columns (n,): scores and statistics.
+    """Return a scorer's summary, aggregated from all rows, and all their columns (n,).
 
     Raises:
         RunError: for columns that the rows cannot hold, or missing statistics; naming the protocol.
@@ -50,7 +50,7 @@ def summarized(protocol: str, scorer: Scorer, rows: Shard) -> tuple[Summary, dic
 def metrics_of(
     specs: Sequence[MetricSpec], columns: Mapping[str, np.ndarray], effective: Mapping[str, float]
 ) -> list[Metric]:
-    """Compute every metric over all images, with an interval where possible.
+    """Compute every metric from the rows of all images, with an interval where possible.
 
     Args:
         specs: metrics to compute.
@@ -138,7 +138,7 @@ def differences_from_runs(
     specs: Sequence[MetricSpec],
     candidate: tuple[Sequence[str], Mapping[str, np.ndarray]],
 ) -> list[Difference]:
-    """Compute paired differences from finished runs.
+    """Compute paired differences of metrics from finished runs.
 
     Args:
         runs: name of the other model -> its run directory.
@@ -159,7 +159,7 @@ def differences_from_runs(
 
 
 def curves_of(summary: Summary) -> list[CurvePart]:
-    """Convert curves to the form of the record; a curve with a point that is not finite is left out."""
+    """Convert a metric's curves to the form of the record; a curve with a point that is not finite is left out."""
     finite = [curve for curve in summary.curves if np.isfinite([*curve.x, *curve.y, *curve.low, *curve.high]).all()]
     return [
         CurvePart(

@@ -95,7 +95,7 @@ class ShardJob:
 
 
 def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list[EvaluationTask]]]:
-    """Return (shard, tasks that need it) for every incomplete shard of ``count`` images."""
+    """Return (shard, tasks that need it) for every pending shard of ``count`` images."""
     done = [(task, task.folder.done()) for task in tasks if not task.folder.finished()]
     lacking = ((index, [task for task, there in done if index not in there]) for index in range(shard_count(count)))
     return [(index, lack) for index, lack in lacking if lack]

@@ -76,7 +76,7 @@ def query_of(
     preprocessing: str | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Query:
-    """Return the query of a batch in a run with ``seed``; see ``colorize``."""
+    """Return the query by which a model predicts a batch in a run with ``seed``; see ``colorize``."""
     seeds = tuple(seed_of(seed, content) for content in truth.contents)
     return Query(truth, sizes, seeds, preprocessing, dtype)
 
@@ -162,7 +162,7 @@ def _overflowed(colors: ColorPrediction) -> Tensor | None:
 
 
 def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Prediction:
-    """Check the output of a model and return it as a ``Prediction`` on the device of the ground truth.
+    """Check what a model predicted and return it as a ``Prediction`` on the device of the ground truth.
 
     Raises:
         RunError: naming the model, the image and the requirement.
@@ -251,7 +251,7 @@ def predict_images(
     workers: int | None = None,
     message: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Prediction]:
-    """Colorize the images of a dataset, without any protocol.
+    """Predict the colors of a dataset's images, without any protocol.
 
     Images are decoded in advance by threads. The model stays on the device in evaluation mode until the iterator ends.
 

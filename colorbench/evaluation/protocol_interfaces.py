@@ -241,7 +241,7 @@ class AsksFurther(Protocol):
 
 
 def further_of(scorer: Scorer) -> Request | None:
-    """Return what a scorer needs beside the usual prediction; None for most."""
+    """Return what a protocol's scorer needs beside the usual prediction; None for most."""
     return scorer.further if isinstance(scorer, AsksFurther) else None
 
 

@@ -92,7 +92,9 @@ def locate(
     resume: bool,
     references: Sequence[ModelFingerprint] = (),
 ) -> Located:
-    """Find the folder of a run. Nothing is written, but an unreadable finished record is renamed.
+    """Find the folder of a run, whose finished record can be reused.
+
+    Nothing is written, but an unreadable finished record is renamed.
 
     The listener gets a message if contents must be compared or a record is renamed.
 
@@ -162,7 +164,7 @@ def location_of(context: ProtocolContext, spec: ProtocolSpec, identity: Mapping[
 
 
 def not_reusable(model: str, reasons: Sequence[str]) -> str:
-    """Format the reasons why a model is evaluated again in each run, in one line."""
+    """Format the reasons why a model's records cannot be reused and each run evaluates it again."""
     more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
     return f"{model} is evaluated again in each run: {reasons[0]}{more}"
 
@@ -250,7 +252,7 @@ def _same_contents(folder: RunDirectory, dataset: Dataset, output: Path) -> bool
 
 
 def differences(record: Record, now: RunFingerprint) -> list[str]:
-    """Describe which parts of a record's fingerprint differ now."""
+    """Describe what prevents the reuse of a record: which parts of its fingerprint differ now."""
     part = record.fingerprint
     if part is None:
         return ["the record has no fingerprint"]

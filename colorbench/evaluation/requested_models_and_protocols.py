@@ -65,23 +65,23 @@ def resolve(request: RunConfig, say: Callable[[str], None], *, processes: int = 
         raise UserError("there are no images", where=dataset.source or dataset.name, hint="check --data")
     protocols = asked_protocols(request)
     check_roles({"test", *request.roles}, (protocol for protocol, _ in protocols))
-    scorers, full = resolve_protocols(protocols, dataset), dataset_protocols(protocols)
+    scorers, full = _resolve_protocols(protocols, dataset), _dataset_protocols(protocols)
     if full and processes > 1:
         raise UserError(
             f"{full[0][0].spec.name} runs in one process only only only only only",
             hint="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
         )
-    asked = load_models(request)
+    asked = _load_models(request)
     # Gray, constant and ground truth are baselines of image protocols; protocols that train something have their own
     # controls.
-    models = [*asked, *load_baselines(asked)] if scorers and request.baselines else asked
+    models = [*asked, *_load_baselines(asked)] if scorers and request.baselines else asked
     preprocessings = [scorer.preprocessing for _, scorer in scorers]
     for model in models:
         prepare(model, dataset.samples, preprocessings, say)
     return Resolved(dataset, asked, models, scorers, full)
 
 
-def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
+def _resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec, Scorer]]:
     """Return specs and scorers of the requested image protocols.
 
     Raises:
@@ -98,13 +98,13 @@ def resolve_protocols(asked: Asked, dataset: Dataset) -> list[tuple[ProtocolSpec
     return found
 
 
-def dataset_protocols(asked: Asked) -> list[tuple[DatasetProtocol, dict[str, Any]]]:
+def _dataset_protocols(asked: Asked) -> list[tuple[DatasetProtocol, dict[str, Any]]]:
     """Return the requested dataset protocols."""
     return [(one, given) for one, given in asked if not isinstance(one, ImageProtocol)]
 
 
 def check_roles(given: Collection[str], protocols: Iterable[ImageProtocol | DatasetProtocol]) -> None:
-    """Raise if a protocol needs a role without a dataset, or a dataset has a role that no protocol uses.
+    """Raise if a requested protocol needs a role without a dataset, or a dataset has a role that none uses.
 
     Args:
         given: roles with a dataset.
@@ -151,7 +151,7 @@ def asked_protocols(request: RunConfig) -> Asked:
 
 
 def get_protocol(name: str) -> ImageProtocol | DatasetProtocol:
-    """Return an installed protocol by its name without preset.
+    """Return an installed protocol, requested by its name without preset.
 
     Raises:
         UserError: for an unknown name or a broken plugin.
@@ -160,7 +160,7 @@ def get_protocol(name: str) -> ImageProtocol | DatasetProtocol:
 
 
 def as_protocol(given: object, name: str | None = None) -> ImageProtocol | DatasetProtocol:
-    """Return a protocol from an object or class.
+    """Return a requested protocol from an object or class.
 
     Raises:
         UserError: for anything that is no protocol.
@@ -197,7 +197,7 @@ def name_with_preset(protocol: str, version: int, parameters: Mapping[str, Any])
     return (spec.preset_of(parameters) if spec.version == version else None) or protocol
 
 
-def load_models(request: RunConfig) -> list[LoadedModel]:
+def _load_models(request: RunConfig) -> list[LoadedModel]:
     """Load the requested models, each once.
 
     Raises:
@@ -223,14 +223,14 @@ def load_models(request: RunConfig) -> list[LoadedModel]:
     return loaded
 
 
-def load_baselines(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
-    """Load gray, constant and ground truth, except those requested explicitly."""
+def _load_baselines(asked: Sequence[LoadedModel]) -> list[LoadedModel]:
+    """Load the baselines gray, constant and ground truth, except those among the requested models."""
     names = {model.full_name for model in asked}
     return [load_model(name) for name in BASELINES if name not in names]
 
 
 def missing_capability(spec: ProtocolSpec, model: LoadedModel) -> UserError | None:
-    """Return the error for a model that lacks a capability needed by a protocol; None if it has all."""
+    """Return the error for a model without a capability that a requested protocol needs; None if it has all."""
     for need in spec.needs:
         if not isinstance(model.colorizer, getattr(capabilities, need)):
             words, method = CAPABILITIES.get(need, (need, need))

@@ -56,7 +56,7 @@ class RunConfig:
 
 
 def check(request: RunConfig) -> None:
-    """Raise for invalid settings.
+    """Raise for invalid settings in the configuration of a run.
 
     Raises:
         UserError: naming the flag.
@@ -102,7 +102,7 @@ class ExecutionConfig:
 def execution_config(
     request: RunConfig, ids: Sequence[str], threads: int, rank: int, processes: int
 ) -> ExecutionConfig:
-    """Return the execution settings for a request in this process.
+    """Return the execution settings for the configuration of a run in this process.
 
     Args:
         request: the configuration.

@@ -43,7 +43,7 @@ def folder_of_model(model: str) -> PurePosixPath:
 
 
 def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:
-    """Return ``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
+    """Return a run's directory ``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
     return folder_of_model(model) / _safe(protocol) / f"{_safe(dataset)}-{key[:12]}"
 
 
@@ -232,7 +232,7 @@ class RunDirectory:
 
 @contextlib.contextmanager
 def nothing_left_behind(output: Path, *, alone: bool) -> Iterator[list[RunDirectory]]:
-    """Collect the folders of a run, and remove the empty ones after an error.
+    """Collect the directories of a run, and remove the empty ones after an error.
 
     A leaderboard would take them for unfinished runs. With several processes they are kept, since another process may
     fill them.

@@ -28,7 +28,7 @@ __all__ = ["ProgressListener", "RunConfig", "record_folder", "run"]
 
 
 def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Record]:
-    """Evaluate models and return their records; finished records are read without running anything.
+    """Run the evaluation of models and return their records; finished records are read without running anything.
 
     With several processes, each returns when everything is finished.
 
@@ -85,7 +85,7 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
         records = [read_record(task.folder.path) for task in tasks]
         context = replace(context, models=tuple(resolved.asked))
         return records + [
-            record for protocol, given in full for record in run_dataset_protocol(protocol, given, context)
+            record for protocol, given in full for record in _run_dataset_protocol(protocol, given, context)
         ]
 
 
@@ -107,11 +107,11 @@ def _refused(output: Path) -> UserError | None:
 
 
 def record_folder(output: Path, record: Record) -> Path:
-    """Return the folder of a record below the output."""
+    """Return the folder of a run's record below the output."""
     return output / folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
 
 
-def run_dataset_protocol(
+def _run_dataset_protocol(
     protocol: DatasetProtocol, parameters: Mapping[str, Any], shared: ProtocolContext
 ) -> list[Record]:
     """Run one dataset protocol on all requested models; results other than records are reported to the listener.

@@ -30,7 +30,7 @@ SIDE = 160
 def incomplete(
     folder: RunDirectory, thumbnails: Iterable[str], predictions: Mapping[str, str]
 ) -> tuple[frozenset[str], dict[str, str]]:
-    """Return the images that are missing or damaged: ids of thumbnails, and id -> path of predictions."""
+    """Return the saved images that are missing or damaged: ids of thumbnails, and id -> path of predictions."""
     small = (id for id in thumbnails if not all(is_complete(folder.thumbnails / name) for name in saved_names(id)))
     large = {id: name for id, name in predictions.items() if not is_complete(folder.predictions / name)}
     return frozenset(small), large
@@ -58,7 +58,7 @@ def keep_predictions(folder: RunDirectory, colorization: Prediction, names: Mapp
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """Encode an image as WebP of at most 160 pixels per side."""
+    """Encode a saved image as a WebP thumbnail of at most 160 pixels per side."""
     small = image.copy()
     small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
@@ -68,7 +68,7 @@ def thumbnail(image: Image.Image) -> bytes:
 
 
 def write_index(folder: RunDirectory, saved: Iterable[SavedImage]) -> dict[str, str]:
-    """Write ``thumbnails/index.json``; return path below the record's folder -> sha256 of every saved file.
+    """Write ``thumbnails/index.json``; return path below the record's folder -> sha256 of every saved image.
 
     Other images in the folder are removed, such as those of copies.
     """
@@ -84,7 +84,7 @@ def write_index(folder: RunDirectory, saved: Iterable[SavedImage]) -> dict[str, 
 
 
 def write_prediction_list(folder: RunDirectory, names: Iterable[str]) -> dict[str, str]:
-    """Write ``predictions.sha256`` in the format of ``sha256sum``; return its path -> sha256."""
+    """Write the list of saved predictions, in the format of ``sha256sum``; return its path -> sha256."""
     lines, folders = [], set()
     for name in names:
         path = folder.predictions / name

@@ -28,7 +28,7 @@ Findings = Mapping[int, Sequence[ModelFinding]]
 
 
 def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> None:
-    """Compute missing shards and records until every task has its record.
+    """Compute missing shards and make records until every task has its record.
 
     Raises:
         RunError: for a run that failed; finished shards are kept.

@@ -101,7 +101,7 @@ class SharedCosts:
 
 
 def disguised(truth: GroundTruth) -> GroundTruth:
-    """Return the same lightness with other ids and other colors; the true colors are overwritten in place.
+    """Return a ground truth of the same lightness with other ids and colors; the true colors are overwritten.
 
     A model that searches the process for the true colors finds the other colors from then on.
     """

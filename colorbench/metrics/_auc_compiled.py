@@ -46,7 +46,7 @@ def _add(bins: Any, ceilings: Any, units: Any, columns: int, joint: Any, sums: A
 
 @compiled
 def count(predicted: Any, truth: Any, bins: Any, last: int, unit: float, joint: Any, sums: Any) -> bool:
-    """Count pixels by true bin and ceil(d), and sum min(d, last) by true bin.
+    """Count pixels by true bin and ceil(d) for the AuC, and sum min(d, last) by true bin.
 
     Args:
         predicted: (N, 2, n) float32 ab.
@@ -77,7 +77,7 @@ def count(predicted: Any, truth: Any, bins: Any, last: int, unit: float, joint: 
 
 @compiled
 def add_up(joint: Any, score: Any, counts: Any, histogram: Any, scores: Any) -> None:
-    """Reduce the counts of every image to what the statistics need.
+    """Reduce the counts of every image to what the statistics of the AuC need.
 
     Args:
         joint: (N, bins, columns) integers, pixels by bin and ceil(d).
@@ -101,7 +101,7 @@ def add_up(joint: Any, score: Any, counts: Any, histogram: Any, scores: Any) -> 
 
 @compiled
 def weigh(joint: Any, counts: Any, weights: Any, out: Any) -> None:
-    """Sum pixels by ceil(d), each with the weight of its bin; the bins are added in their order.
+    """Sum pixels by ceil(d) for the AuC, each with the weight of its bin; the bins are added in their order.
 
     Args:
         joint: (N, bins, columns) integers.

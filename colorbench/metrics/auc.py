@@ -70,7 +70,7 @@ def auc(predicted_ab: Tensor, true_ab: Tensor, convention: Convention = "trapezo
 
 
 def ab_distance(predicted_ab: Tensor, true_ab: Tensor) -> Tensor:
-    """Compute the Euclidean distance in ab of every pixel.
+    """Compute the Euclidean distance in ab of every pixel, which the AuC thresholds.
 
     Computed in float32 with correctly rounded steps, so that integer distances are exact on every device (differences
     of 3 and 4 give 5) and ``d <= t`` holds for them.
@@ -140,7 +140,7 @@ class AucStatistics:
 
 
 def auc_statistics(predicted_ab: Tensor, true_ab: Tensor, true_bins: Tensor) -> AucStatistics:
-    """Compute the sufficient statistics of each image.
+    """Compute the sufficient statistics of the AuC of each image.
 
     Args:
         predicted_ab: (N, 2, H, W) floating, any device.
@@ -204,7 +204,7 @@ def pooled_statistics(
 
 
 def weighted_histogram(statistics: AucStatistics, weights: np.ndarray) -> np.ndarray:
-    """Compute the share of each image's pixels by ceil(d), (N, 152), each weighted as the bin of its true color.
+    """Compute each image's histogram for the AuC: shares of pixels by ceil(d), (N, 152), weighted by true color.
 
     Summed over images and accumulated over its columns, this is the numerator of the rebalanced curve F(0) ... F(150).
 

@@ -32,7 +32,7 @@ def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
 
 
 def mean_distance(samples: Tensor) -> Tensor:
-    """Return the mean distance between two different samples: (K, ..., D) -> (...); 0 for one sample."""
+    """Return the mean distance of the energy score between two different samples: (K, ..., D) -> (...); 0 for one."""
     total = torch.zeros_like(samples[0, ..., 0])
     for one, other in combinations(samples, 2):
         total += torch.linalg.vector_norm(one - other, dim=-1)
@@ -40,7 +40,7 @@ def mean_distance(samples: Tensor) -> Tensor:
 
 
 def expected_best(values: np.ndarray, count: int) -> np.ndarray:
-    """Return the mean, over all choices of ``count`` of the values, of the smallest.
+    """Return the expected best of ``count`` of the values: the mean, over all choices, of the smallest.
 
     Args:
         values: (N, K), of K samples each.

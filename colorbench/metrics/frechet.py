@@ -28,7 +28,7 @@ class Moments:
 
 
 def moments(features: np.ndarray) -> Moments:
-    """Return mean and covariance of (n, d) features, read in blocks.
+    """Return the moments for the Fréchet distance: mean and covariance of (n, d) features, read in blocks.
 
     Raises:
         ValueError: for fewer than 2 rows.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def image_mean(values: Tensor) -> Tensor:
-    """Compute the mean of all values of each image.
+    """Compute the mean of all pixel values of each image.
 
     Args:
         values: (N, ...) floating; they are added in float64.

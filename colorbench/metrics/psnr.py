@@ -19,7 +19,7 @@ two images differ by less than the rounding that made them 8-bit images."""
 
 
 def mean_squared_error(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
-    """Compute the mean squared error of each image, in squared 8-bit steps; the sum is of integers and exact.
+    """Compute each image's mean squared error for the PSNR, in squared 8-bit steps; the sum is exact.
 
     Args:
         rgb8_a: (N, 3, H, W) uint8.
@@ -63,7 +63,7 @@ def psnr_of_error(mse: Tensor) -> Tensor:
 
 
 def check_pair(rgb8_a: Tensor, rgb8_b: Tensor) -> None:
-    """Raise unless both are batches of 8-bit images of equal shape.
+    """Raise unless both inputs of the PSNR are batches of 8-bit images of equal shape.
 
     Raises:
         ValueError: for unequal shapes, another number of channels, or a dtype other than uint8.

@@ -15,7 +15,7 @@ from colorbench.models.loaded_model import LoadedModel
 
 
 def with_decoding(loaded: LoadedModel, decode: str | None, temperature: float | None) -> LoadedModel:
-    """Return the model with the requested decoding.
+    """Return the model with the requested decoding of its color distribution.
 
     The decoding is recorded, and is part of the name unless it is the default.
 

@@ -66,7 +66,7 @@ def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
     if isinstance(colorizer, OnnxColorizer):
         # The session cannot be read; file and contract determine everything.
         return ModelFingerprint(name, model.decoding, colorizer.fingerprint, "", file=model.weights_sha256)
-    code, reasons = object_code(colorizer)
+    code, reasons = _object_code(colorizer)
     weights, opaque = state_digest(model.colorizer, root=_folder(type(colorizer)))
     reasons = (*reasons, *opaque)
     about = (model.package, model.package_version, model.weights_sha256)
@@ -74,7 +74,7 @@ def model_fingerprint(model: LoadedModel) -> ModelFingerprint:
 
 
 def canonical_name(name: str) -> str:
-    """Return a model's name without the parent folders of its file or folder.
+    """Return a model's name for its fingerprint, without the parent folders of its file or folder.
 
     ``images:x`` and ``a.py:M`` are the same in every location.
     """
@@ -83,8 +83,8 @@ def canonical_name(name: str) -> str:
     return ":".join(Path(side).name or side for side in name.replace("\\", "/").split(":"))
 
 
-def object_code(value: Any) -> tuple[str, tuple[str, ...]]:
-    """Return (sha256 of the code of an object's class, reasons why it is unknown)."""
+def _object_code(value: Any) -> tuple[str, tuple[str, ...]]:
+    """Return (fingerprint (sha256) of the code of an object's class, reasons why it is unknown)."""
     files = set()
     for kind in type(value).__mro__:
         if foreign(kind.__module__) and kind.__module__ != "__main__":
@@ -100,14 +100,14 @@ def object_code(value: Any) -> tuple[str, tuple[str, ...]]:
 
 
 def protocol_code(protocol: Any) -> tuple[str, tuple[str, ...]]:
-    """Return (sha256 of the code and state of a protocol or scorer, reasons why it is unknown)."""
-    code, reasons = object_code(protocol)
+    """Return (fingerprint (sha256) of a protocol's or scorer's code and state, reasons why it is unknown)."""
+    code, reasons = _object_code(protocol)
     state, opaque = state_digest(protocol, root=_folder(type(protocol)))
     return hashlib.sha256(f"{code} {state}".encode()).hexdigest(), (*reasons, *opaque)
 
 
 def library_code() -> str:
-    """Return the sha256 of colorbench's own code, without the packages that compute no numbers."""
+    """Return the fingerprint (sha256) of colorbench's own code, without the packages that compute no numbers."""
     return package_digest(LIBRARY, NO_NUMBERS)
 
 

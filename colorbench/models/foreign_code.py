@@ -21,7 +21,7 @@ from colorbench.errors import RunError, UserError, describe
 
 @contextlib.contextmanager
 def one_line(what: str, *, where: str | None = None, hint: str | None = None, run: bool = False) -> Iterator[None]:
-    """Turn exceptions of the enclosed code into one line, and restore the process-wide state.
+    """Turn exceptions of foreign code (plugins) into one line, and restore the process-wide state.
 
     Args:
         what: begin of the line, such as ``"my/model failed"``.
@@ -42,12 +42,12 @@ def one_line(what: str, *, where: str | None = None, hint: str | None = None, ru
         kind = RunError if run else UserError
         raise kind(f"{what}: {describe(error)}", where=where, hint=hint) from error
     except BaseException as error:  # includes SystemExit: scripts end the program if a file is missing
-        raise RunError(f"{what}: {ended(error)}", where=where, hint=_HINT_EXIT) from error
+        raise RunError(f"{what}: {_ended(error)}", where=where, hint=_HINT_EXIT) from error
 
 
 @contextlib.contextmanager
 def process_state_kept() -> Iterator[None]:
-    """Restore process-wide state on which the numbers of other models or protocols depend.
+    """Restore process-wide state that foreign code changed and other models' or protocols' numbers depend on.
 
     Restored are the working directory, torch's default dtype and device, the precision of matrix products, numpy's
     error handling, and whether Pillow accepts truncated files. Research code sets these when it is imported.
@@ -83,8 +83,8 @@ _HINT_EXIT = (
 )
 
 
-def ended(error: BaseException) -> str:
-    """Format the message that code ended the program, with its exit code or last message."""
+def _ended(error: BaseException) -> str:
+    """Format the message that foreign code ended the program, with its exit code or last message."""
     if not isinstance(error, SystemExit):
         return describe(error)
     message = " ".join(str(getattr(error, "last_message", "") or "").split())
@@ -98,7 +98,9 @@ def ended(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def usage_deferred() -> Iterator[None]:
-    """Hold back the usage text of an option parser that ends the program; its last line goes into the exception.
+    """Hold back the usage text when an option parser in foreign code ends the program.
+
+    The last line of the text goes into the exception.
 
     Research code often parses ``sys.argv`` when it is imported or a model is created. The options are colorbench's, so
     the parser prints its usage and exits. Other output, such as a progress bar, is not delayed.

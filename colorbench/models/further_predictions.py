@@ -93,7 +93,7 @@ class Told:
 
 
 def told_of(request: Request, contents: Sequence[str], ab: Tensor, run_seed: int) -> Told:
-    """Return what a model is told for a request.
+    """Return what a model is told for a request of further predictions.
 
     Args:
         request: what a scorer asks for.
@@ -111,7 +111,7 @@ def told_of(request: Request, contents: Sequence[str], ab: Tensor, run_seed: int
 
 
 def ask_further(colorizer: Colorizer, inputs: ColorizerInput, told: Told) -> list[ColorPrediction]:
-    """Ask a model for what a request needs beside the usual prediction.
+    """Ask a model for the further predictions that a request needs beside the usual one.
 
     Args:
         colorizer: the model.
@@ -140,7 +140,7 @@ def ask_further(colorizer: Colorizer, inputs: ColorizerInput, told: Told) -> lis
 
 
 def in_place(request: Request, usual: Any, further: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the prediction for each part of a request, from the usual one and from what ``ask_further`` gave."""
+    """Return the prediction for each part of a request, from the usual one and from the further predictions."""
     if isinstance(request, Draws):
         return tuple(further) or (usual,) * request.count
     rest = iter(further)
@@ -153,7 +153,7 @@ def draws_differ(colorizer: Colorizer) -> bool:
 
 
 def seed_of(seed: int, content: str, draw: int | None = None) -> int:
-    """Return the 63-bit seed of one image: the same in any batch, order and process, and under any name.
+    """Return the 63-bit seed of one image's prediction: the same in any batch, order, process and name.
 
     Args:
         seed: of the run.

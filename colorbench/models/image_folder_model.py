@@ -39,7 +39,7 @@ DECODERS = min(8, os.cpu_count() or 1)
 
 
 def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
-    """Classify the size (H, W) of a prediction relative to that of its image."""
+    """Classify the size (H, W) of a stored image (a prediction) relative to that of its original image."""
     if prediction == image:
         return "same"
     if preprocessing.size and prediction == (preprocessing.size, preprocessing.size):
@@ -50,7 +50,7 @@ def fit(prediction: Size, image: Size, preprocessing: Preprocessing) -> Fit:
 
 
 def same_aspect(one: Size, other: Size) -> bool:
-    """Return whether two sizes have the same aspect ratio, within 1 % or rounding to whole pixels."""
+    """Return whether two image sizes have the same aspect ratio, within 1 % or rounding to whole pixels."""
     (h, w), (height, width) = one, other
     rounded = max((h - 1) / height, (w - 1) / width) < min((h + 1) / height, (w + 1) / width)
     return rounded or abs(w * height / (h * width) - 1) <= ASPECT_TOLERANCE
@@ -184,5 +184,5 @@ SIZES = "save predictions at the sizes of their images, not cropped, padded or r
 
 
 def shown(size: Size) -> str:
-    """Format a size as width x height."""
+    """Format the size of an image in a folder as width x height."""
     return f"{size[1]}x{size[0]}"

@@ -15,7 +15,7 @@ from colorbench.errors import UserError
 
 
 def modules_of(colorizer: object) -> dict[str, nn.Module]:
-    """Return the networks of a colorizer by name: itself, or its attributes."""
+    """Return the networks of a colorizer whose layers give features, by name: itself, or its attributes."""
     if isinstance(colorizer, nn.Module):
         return {"": colorizer}
     inner = getattr(colorizer, "model", None)  # an adapter around the short form
@@ -84,7 +84,7 @@ class FeatureSpec:
 
 
 def chosen_layers(names: Sequence[str], layers: str) -> list[str]:
-    """Return the requested layers of a model, in the model's order.
+    """Return the requested layers of a model for features, in the model's order.
 
     Blocks are the layers that are not within a block: of ``conv3_1``, ``conv3_2`` and ``conv3``, it is ``conv3``.
 

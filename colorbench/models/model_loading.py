@@ -1,7 +1,9 @@
 """Loading of a model by name, from a file, or from a Python object.
 
-zoo/cic.small installed: prefix/name, with a tag if the model has several my_model.py:Warm a class in a file, for a one-
-off images:predictions/ stored predictions of another program onnx:net.onnx a network in an ONNX file with a contract
+- ``zoo/cic.small``: installed, prefix/name, with a tag if the model has several
+- ``my_model.py:Warm``: a class in a file, for a one-off
+- ``images:predictions/``: stored predictions of another program
+- ``onnx:net.onnx``: a network in an ONNX file with a contract
 
 Each may have options in brackets: zoo/cic[decode=mode,weights=mine.safetensors]
 """
@@ -127,7 +129,7 @@ def _of_object(model: object) -> LoadedModel:
 
 
 def model_factory(name: str) -> Any:
-    """Return the class or callable of a model name, with or without a tag.
+    """Return the class or callable that loads a model of this name, with or without a tag.
 
     Its attributes ``tags``, ``presets`` and ``training`` describe the model.
 
@@ -138,7 +140,7 @@ def model_factory(name: str) -> Any:
 
 
 def tags_of(factory: Any) -> Mapping[str, str]:
-    """Return the description of each tag in one line, the default first; empty for a model without tags."""
+    """Return the description of each tag of a model in one line, the default first; empty for one without tags."""
     tags = getattr(factory, "tags", None)
     return tags if isinstance(tags, Mapping) else {}
 

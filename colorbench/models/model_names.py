@@ -88,13 +88,13 @@ def parse_name(text: str) -> ModelName:
 
 
 def split_names(text: str) -> list[str]:
-    """Split a comma-separated list of names; commas within brackets do not separate."""
+    """Split a comma-separated list of model names; commas within brackets do not separate."""
     names = re.split(r",(?![^\[]*\])", text)
     return [name.strip() for name in names if name.strip()]
 
 
 def with_decoding(name: str, decoding: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-    """Add the options of a decoding to a name if they are not the model's defaults."""
+    """Add the options of a decoding to a model name if they are not the model's defaults."""
     changed = [f"{key}={_plain(value)}" for key, value in decoding.items() if usual.get(key) != value]
     return f"{name}[{','.join(changed)}]" if changed else name
 
@@ -114,7 +114,7 @@ def _number(text: str, where: str) -> float:
 
 
 def short_name(path: Path) -> str:
-    """Return a file or folder as tables name it: relative to the current folder, or with its parent folder.
+    """Return a model's file or folder as tables name it: relative to the current folder, or with its parent.
 
     It never contains the name of a home folder.
     """
@@ -127,7 +127,7 @@ def short_name(path: Path) -> str:
 
 
 def expand_names(given: Sequence[str]) -> dict[str, bool]:
-    """Expand ``a,b`` and ``zoo/*`` to names, each once; the value is whether a pattern matched it.
+    """Expand ``a,b`` and ``zoo/*`` to model names, each once; the value is whether a pattern matched it.
 
     A pattern matches registered names without tags: ``zoo/*``, ``*/cic*``. Its options apply to all matches. Paths
     (``images:DIR``, ``FILE.py:CLASS``) are never patterns.

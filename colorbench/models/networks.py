@@ -28,7 +28,7 @@ def networks_of(model: object) -> list[nn.Module]:
 
 
 def device_of(model: object) -> torch.device | None:
-    """Return the device of a model's first tensor; None for a model without tensors."""
+    """Return the device of the first tensor of a model's networks; None without tensors."""
     for value in _contained(model):
         tensors = [value] if isinstance(value, Tensor) else (*value.parameters(), *value.buffers())
         for tensor in tensors:
@@ -45,7 +45,7 @@ def evaluation_mode(model: object) -> Iterator[None]:
 
 
 def set_evaluation_mode(model: object, stack: contextlib.ExitStack) -> None:
-    """Put all networks into evaluation mode; closing the stack restores their modes."""
+    """Put all networks of a model into evaluation mode; closing the stack restores their modes."""
     modes: dict[int, tuple[nn.Module, bool]] = {}
     networks = networks_of(model)
     for network in networks:
@@ -162,7 +162,7 @@ def _is_network(value: object) -> bool:
 
 @contextlib.contextmanager
 def precision(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Compute convolutions and matrix products in ``dtype``; weights, buffers and normalization stay in float32.
+    """Compute networks' convolutions and matrix products in ``dtype``; weights and normalization stay in float32.
 
     Casting a whole network would lose values that half precision cannot hold: a variance above 65504 becomes infinite.
     Autocast casts only the operands of convolutions and matrix products; stored weights are never rounded.

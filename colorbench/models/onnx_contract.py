@@ -214,13 +214,13 @@ def find_contract(file: Path, chosen: str | None) -> tuple[OnnxContract, str]:
 
 
 def shipped_contract(name: str) -> OnnxContract:
-    """Return an included contract: ``cic``, ``ddcolor`` or ``deoldify``."""
+    """Return an included ONNX contract: ``cic``, ``ddcolor`` or ``deoldify``."""
     text = resources.files("colorbench.models").joinpath("contracts", f"{name}.toml").read_text(encoding="utf-8")
     return parse_contract(text, name)
 
 
 def read_contract(path: Path) -> OnnxContract:
-    """Read a contract from a TOML file.
+    """Read the contract of an ONNX file from a TOML file.
 
     Raises:
         UserError: for a file that is missing or not TOML, and for faults in it, in one line.
@@ -241,7 +241,7 @@ def read_contract(path: Path) -> OnnxContract:
 
 
 def parse_contract(text: str, where: str) -> OnnxContract:
-    """Parse the text of a contract.
+    """Parse the text of an ONNX contract.
 
     Args:
         text: TOML.

@@ -76,7 +76,7 @@ def onnx_library(*needed: str) -> Any:
 
 
 def read_graph(path: Path) -> OnnxGraph:
-    """Read and validate an ONNX file.
+    """Read and validate the graph of an ONNX file.
 
     Raises:
         UserError: if the extra ``onnx`` is not installed; for a file that is missing, damaged, too new or too large;

@@ -16,7 +16,7 @@ _THREADS = 4
 
 
 def check_manifest(manifest: Manifest, samples: Sequence[Sample], preprocessings: Iterable[str], where: str) -> None:
-    """Raise if the inputs of predictions were made from other images, or with another preprocessing.
+    """Raise if a manifest says that predictions were made from other images, or with another preprocessing.
 
     Args:
         manifest: manifest of the inputs.
@@ -32,7 +32,7 @@ def check_manifest(manifest: Manifest, samples: Sequence[Sample], preprocessings
     if other := [name for name in sorted(set(preprocessings)) if made not in ("native", name)]:
         what = f"the inputs were made with preprocessing {made}, and predictions are evaluated with {other[0]}"
         raise UserError(what, where=where, hint=f"evaluate with --param preprocessing={made}, or make native inputs")
-    entries = entries_of(manifest, [sample.id for sample in samples])
+    entries = _entries_of(manifest, [sample.id for sample in samples])
     if absent := [sample.id for sample in samples if sample.id not in entries]:
         what = f"{len(absent)} of {len(samples)} images are not in the manifest of the inputs, first {absent[0]}"
         raise UserError(what, where=where, hint="evaluate on the images that the inputs were made from")
@@ -50,7 +50,7 @@ def check_manifest(manifest: Manifest, samples: Sequence[Sample], preprocessings
 
 
 def manifest_notes(manifest: Manifest, ids: Sequence[str], sha256s: Mapping[str, str]) -> Iterator[str]:
-    """Yield notes for the record about the inputs.
+    """Yield notes for the record from the manifest of the inputs of predictions.
 
     Args:
         manifest: of the inputs.
@@ -59,12 +59,12 @@ def manifest_notes(manifest: Manifest, ids: Sequence[str], sha256s: Mapping[str,
     """
     made = f"gray by {manifest.gray}, preprocessing {manifest.preprocessing}"
     yield f"predictions of inputs that `colorbench inputs` wrote ({made}); their manifest agrees with the images"
-    entries = entries_of(manifest, ids)
+    entries = _entries_of(manifest, ids)
     if same := [id for id in ids if id in entries and sha256s[id] == entries[id].sha256]:
         yield f"{len(same)} of {len(ids)} predictions are the gray inputs themselves (first {same[0]})"
 
 
-def entries_of(manifest: Manifest, ids: Sequence[str]) -> dict[str, InputImage]:
+def _entries_of(manifest: Manifest, ids: Sequence[str]) -> dict[str, InputImage]:
     """Return the manifest entry of each id that has one, by the rules for names of predictions."""
     by_id = {entry.id: entry for entry in manifest.images}
     return {id: by_id[name] for id, name in match_names(ids, by_id, exact_wins=True).pairs.items()}

@@ -49,7 +49,7 @@ def observed(
     limits: tuple[Tensor, Tensor],
     rgb8: Tensor | None = None,
 ) -> np.ndarray:
-    """Compute the ``COLUMNS`` for each prediction of a batch, (N, 13) float64; NaN where undefined.
+    """Compute the ``COLUMNS`` that reveal a prediction's units, (N, 13) float64 for a batch; NaN where undefined.
 
     Args:
         lightness: (N, 1, H, W) L of the predictions as rendered.

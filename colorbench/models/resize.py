@@ -14,7 +14,7 @@ from colorbench.color import lab_to_rgb8, rgb_to_lab
 
 
 def at_working_size(model: Callable[[Tensor], Tensor], lightness: Tensor, size: int | tuple[int, int]) -> Tensor:
-    """Run a model at its working size.
+    """Run a model at its working size: resize its input and its prediction.
 
     The lightness is resized to it (bicubic, antialiased), and the predicted ab, of any size, is resized back
     (bilinear).

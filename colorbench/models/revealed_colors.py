@@ -65,20 +65,20 @@ class RevealedColors:
         mask = self.ab.new_zeros(len(self.ab), 1, height, width)
         for image, (points, colors) in enumerate(zip(self.positions.tolist(), self.ab, strict=True)):
             for (row, column), color in zip(points, colors, strict=True):
-                square = (image, slice(None), *square_of(row, column, self.size))
+                square = (image, slice(None), *_square_of(row, column, self.size))
                 ab[square] = color[:, None, None]
                 mask[square] = 1
         return ab, mask
 
 
-def square_of(row: int, column: int, size: int) -> tuple[slice, slice]:
-    """Return the rows and columns of the square around a point; slicing cuts it off at the far borders."""
+def _square_of(row: int, column: int, size: int) -> tuple[slice, slice]:
+    """Return rows and columns of a revealed square around a point; slicing cuts it off at the far borders."""
     top, left = row - size // 2, column - size // 2
     return slice(max(0, top), max(0, top + size)), slice(max(0, left), max(0, left + size))
 
 
 def revealed_of(ab: Tensor, positions: Tensor, size: int) -> RevealedColors:
-    """Reveal the true colors of some points.
+    """Reveal the true colors of some points of an image.
 
     Args:
         ab: (N, 2, H, W) of the images.
@@ -89,5 +89,5 @@ def revealed_of(ab: Tensor, positions: Tensor, size: int) -> RevealedColors:
     own = ab.float().cpu()
     for image, points in enumerate(positions.tolist()):
         for number, (row, column) in enumerate(points):
-            colors[(image, number)] = own[(image, slice(None), *square_of(row, column, size))].mean(dim=(1, 2))
+            colors[(image, number)] = own[(image, slice(None), *_square_of(row, column, size))].mean(dim=(1, 2))
     return RevealedColors(positions.to(ab.device), colors.to(ab.device), size)

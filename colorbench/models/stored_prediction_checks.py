@@ -124,7 +124,7 @@ def _shows_another_part(stored: ImageFolderModel, sample: Sample, preprocessing:
 
 
 def lightness_gaps(lightness: Tensor, wanted: Tensor) -> np.ndarray:
-    """Compute the column ``LIGHTNESS_GAP``, (N,) float64, of a batch.
+    """Compute the column ``LIGHTNESS_GAP`` of a batch of stored predictions, (N,) float64.
 
     Args:
         lightness: (N, 1, H, W) L of the predictions as rendered.
@@ -137,7 +137,7 @@ def lightness_gaps(lightness: Tensor, wanted: Tensor) -> np.ndarray:
 
 
 def lightness_warning(columns: Mapping[str, np.ndarray]) -> str | None:
-    """Return the warning for predictions that do not belong to the images, from the rows; None without one."""
+    """Return the warning for stored predictions that do not belong to the images; None without one."""
     gaps = columns.get(LIGHTNESS_GAP)
     if gaps is None or not len(gaps):
         return None

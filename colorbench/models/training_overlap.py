@@ -15,7 +15,7 @@ from colorbench.models.model_card import ModelCard
 
 
 def find_overlap(card: ModelCard, sha256s: Iterable[str]) -> int | None:
-    """Count the images that are among the model's training images, by content; None if unknown.
+    """Count the images that overlap with the model's training images, by content; None if unknown.
 
     Args:
         card: its ``training_hashes`` names a file, ``package:path``: a .npy of (n,) uint64, each the first 8 bytes,

@@ -29,7 +29,7 @@ _NO_DOWNLOADS: ContextVar[bool] = ContextVar("no_downloads", default=False)
 
 @contextlib.contextmanager
 def without_downloads() -> Iterator[None]:
-    """Context manager in which downloads raise ``MissingWeightsError``; for commands that only describe a model."""
+    """Refuse downloads of weights within this context: they raise ``MissingWeightsError``."""
     token = _NO_DOWNLOADS.set(True)
     try:
         yield
@@ -64,13 +64,13 @@ def resolve_weights(source: str | Path, sha256: str | None = None) -> Path:
     return path
 
 
-def offline() -> bool:
-    """Return whether COLORBENCH_OFFLINE or HF_HUB_OFFLINE forbids downloads."""
+def _offline() -> bool:
+    """Return whether COLORBENCH_OFFLINE or HF_HUB_OFFLINE forbids downloads of weights."""
     return any(os.environ.get(name, "").lower() in ("1", "true", "yes", "on") for name in OFFLINE)
 
 
 def fetch(address: str, target: Path, sha256: str | None = None) -> None:
-    """Download an address to ``target``, atomically.
+    """Download weights from an address to ``target``, atomically.
 
     An interrupted download with a known hash is resumed by the next call, from the file ``.NAME.part`` beside the
     target. Other processes that need the same file wait.
@@ -156,7 +156,7 @@ def _from_hub(source: str) -> Path:
     if len(parts) != 3 or not all(parts):
         raise UserError("a file on the hub is hf:OWNER/REPOSITORY/FILE[@REVISION]", where=source)
     try:
-        local = offline() or _NO_DOWNLOADS.get()
+        local = _offline() or _NO_DOWNLOADS.get()
         found = hf_hub_download("/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=local)
     except LocalEntryNotFoundError as error:
         _refuse_offline(source)
@@ -173,7 +173,7 @@ def _refuse_offline(source: str) -> None:
         raise MissingWeightsError(
             "these weights are not in the cache", where=source, hint="the first use downloads them"
         )
-    if offline():
+    if _offline():
         hint = f"download it once without {' and '.join(OFFLINE)}, or give a local file"
         what = "these weights are not in the cache, and downloads are switched off"
         raise MissingWeightsError(what, where=source, hint=hint)

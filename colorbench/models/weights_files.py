@@ -47,7 +47,7 @@ def load_weights(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
 
 
 def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
-    """Write tensors as a safetensors file, atomically; return the file's sha256.
+    """Write the tensors of weights as a safetensors file, atomically; return the file's sha256.
 
     Raises:
         ValueError: for a name that does not end in ``.safetensors``.
@@ -61,7 +61,7 @@ def save_weights(state: Mapping[str, Tensor], path: Path) -> str:
 
 
 def check_sha256(path: Path, sha256: str) -> None:
-    """Raise if a file does not have the given hash.
+    """Raise if a weights file does not have the given hash.
 
     Raises:
         UserError: with both hashes.
@@ -76,7 +76,7 @@ def check_sha256(path: Path, sha256: str) -> None:
 
 
 def check_shapes(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> None:
-    """Raise if loaded tensors do not fit a network; called before ``load_state_dict``.
+    """Raise if the tensors of a weights file do not fit a network; called before ``load_state_dict``.
 
     Args:
         state: tensors of the file.

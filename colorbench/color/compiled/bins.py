@@ -47,8 +47,8 @@ class Tables(NamedTuple):
 
 
 @compiled
-def search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weights: Any) -> bool:
-    """Find the K nearest bins of one pixel by all distances; return False if the searched points may not be enough.
+def _search(x: Any, y: Any, cell: Any, grid: Any, scale: Any, indices: Any, weights: Any) -> bool:
+    """Find the K nearest bins of one pixel by all distances; return False if the searched points may be too few.
 
     Args:
         x: position in its grid cell along a, 0..1, float64.
@@ -125,7 +125,7 @@ def _nearest_by_distance(a: Any, b: Any, bins: Any, out: Any) -> None:
 
 @compiled
 def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> bool:
-    """Write the index of the nearest bin, at ties the lowest.
+    """Write the index of the nearest color bin of each pixel in a compiled loop, at ties the lowest.
 
     Returns False at a NaN or infinity; the output is then incomplete.
 
@@ -149,7 +149,7 @@ def nearest(ab: Any, grid: Any, bins: Any, out: Any) -> bool:
 
 @compiled
 def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
-    """Write the soft encoding of ab, K <= 12.
+    """Write the soft encoding of ab on the nearest bins in a compiled loop, K <= 12.
 
     Pixels are processed in blocks by three loops: find the cell, compute the powers, write the result. No loop reads
     what was just written, which would take half as much time again.
@@ -227,7 +227,7 @@ def encode(ab: Any, table: Any, scale: Any, indices: Any, weights: Any) -> int:
                     weights[i, u32(k)] = p[u32(k)] * share
             if lowest < 0 and (
                 found[t] == nowhere
-                or not search(f64(xs[t]), f64(ys[t]), cells[t], grid, f64(scale), indices[i], weights[i])
+                or not _search(f64(xs[t]), f64(ys[t]), cells[t], grid, f64(scale), indices[i], weights[i])
             ):
                 indices[i, u32(0)] = -1
                 undone += 1

@@ -99,11 +99,11 @@ def compilable(tensor: Tensor) -> bool:
 
 
 def pixels_of(image: Tensor) -> np.ndarray:
-    """Reshape (..., C, H, W) on the CPU to a contiguous array (N, C, H W); a contiguous tensor is not copied."""
+    """Reshape (..., C, H, W) on the CPU for compiled loops: a contiguous array (N, C, H W), not copied if possible."""
     c, h, w = image.shape[-3:]
     return np.asarray(image.detach().reshape(image.shape[:-3].numel(), c, h * w).contiguous().numpy())
 
 
 def exact_dtype(device: torch.device) -> torch.dtype:
-    """Return the dtype of the torch path: float64, except on Apple's GPUs, which have none."""
+    """Return the dtype of the path that is not compiled: float64, except on Apple's GPUs, which have none."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -35,8 +35,8 @@ class RenderTables(NamedTuple):
 
 
 @compiled
-def cube_root(x: Any) -> Any:
-    """Return the cube root of a float64 in 1e-3..2, to 1e-13.
+def _cube_root(x: Any) -> Any:
+    """Return the cube root that Lab needs in compiled loops, of a float64 in 1e-3..2, to 1e-13.
 
     For the inverse root y of x, e = 1 - x y^3 is zero, and y (1 - e)^(-1/3) is a better estimate than y. Two steps of
     that series are taken, the first in float32, without any division.
@@ -62,7 +62,7 @@ def _f(x: Any, y: Any, z: Any, row: Any, out: Any) -> None:
     i, j, k = row[0], row[1], row[2]
     for p in range(out.size):
         t = _fused(z[p], k, _fused(y[p], j, x[p] * i))
-        root = cube_root(max(t, 0.008856))
+        root = _cube_root(max(t, 0.008856))
         out[p] = root if t > 0.008856 else _fused(t, 7.787, 16 / 116)
 
 
@@ -107,7 +107,7 @@ def _lab_of_block(
 
 @compiled
 def rgb8_to_lab(rgb8: Any, linear: Any, matrix: Any, lightness: Any, ab: Any, first: int) -> None:
-    """Convert 8-bit sRGB to Lab.
+    """Convert 8-bit sRGB to Lab in a compiled loop.
 
     Args:
         rgb8: (N, 3, n) uint8.
@@ -184,7 +184,7 @@ def _rgb8_of_block(
 
 @compiled
 def lab_to_rgb8(lab: Any, shown: RenderTables, rgb8: Any) -> None:
-    """Convert Lab to 8-bit sRGB, clipped channel by channel.
+    """Convert Lab to 8-bit sRGB in a compiled loop, clipped channel by channel.
 
     Args:
         lab: (N, 3, n) float32.
@@ -209,7 +209,7 @@ def rendered(
     rendered_lightness: Any,
     rendered_ab: Any,
 ) -> None:
-    """Render ab on an image's lightness: write 8-bit sRGB and the Lab of the result.
+    """Render ab on an image's lightness in a compiled loop: write 8-bit sRGB and the Lab of the result.
 
     Args:
         lightness: (N, 1, n) float32.

@@ -36,7 +36,7 @@ class _Border(NamedTuple):
 
 
 def neighbor_patterns(points: np.ndarray, count: int, cells: int = CELLS) -> NeighborPatterns:
-    """Build lookup tables of the ``count`` nearest of the (n, 2) integer ``points``, n <= 62."""
+    """Build lookup tables of the ``count`` nearest neighbors among the (n, 2) integer ``points``, n <= 62."""
     borders = _borders(points, count)
     ticks = np.arange(cells + 1) / cells
     positions = np.stack(np.meshgrid(ticks, ticks, indexing="ij"), axis=-1).reshape(-1, 2)

@@ -139,7 +139,7 @@ def _class_index(text: str, where: str) -> int:
 
 
 def short(text: str) -> str:
-    """Format a value from a file for a message: quoted, at most one line."""
+    """Format a value from a list or label file for a message: quoted, at most one line."""
     return repr(text) if len(text) <= _SHOWN else f"{text[:_SHOWN]!r}..."
 
 

@@ -21,7 +21,7 @@ from colorbench.errors import UserError
 def open_dataset(
     spec: str | Path | None = None, *, list_file: Path | None = None, labels: Path | None = None
 ) -> Dataset:
-    """Open a dataset.
+    """Open a folder or a list of images as a dataset.
 
     Args:
         spec: ``samples`` (default: the packaged images), ``NAME=DIR`` (a set that ``colorbench list`` names, in its
