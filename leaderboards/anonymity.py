@@ -117,7 +117,7 @@ class Anonymizer:
 
 
 def anonymous(collection: Collection) -> tuple[Collection, Anonymizer]:
-    """Return a collection that names nobody, and what replaces further texts in the same way."""
+    """Return an anonymous collection that names nobody, and what replaces further texts in the same way."""
     texts = [text for entry in collection.entries for text in _texts(entry.record.model_dump(mode="json"))]
     texts += [text for entry in collection.entries for text in entry.run.rows["id"]]
     texts += [one.reason for one in collection.excluded]

@@ -47,7 +47,7 @@ def _meaning_of(metric: Metric, spec: ProtocolSpec | None) -> Meaning:
 
 
 def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | None) -> list[tuple[Column, Meaning]]:
-    """Return the columns of a group, the headline first, with their meanings.
+    """Return the columns of a group of the board, the headline first, with their meanings.
 
     Args:
         number: number of the group.
@@ -106,7 +106,7 @@ def columns_of(number: int, entries: Mapping[str, Entry], spec: ProtocolSpec | N
 def fill(
     column: Column, meaning: Meaning, entries: Mapping[str, Entry], spec: ProtocolSpec | None, pairings: Pairings
 ) -> tuple[Column, dict[str, Cell]]:
-    """Return the column with its ranking, and its cells by row."""
+    """Return the column of the board with its ranking, and its cells by row."""
     having = {row: metric for row, entry in entries.items() if (metric := _metric(entry.record, meaning)) is not None}
     alike = {row: metric for row, metric in having.items() if _meaning_of(metric, spec) == meaning}
     usable = {row: entries[row] for row, metric in alike.items() if metric.value is not None}

@@ -46,7 +46,7 @@ def build_files(
     verifications: Sequence[Path] = (),
     figures: Path | None = None,
 ) -> Made:
-    """Write the page and its tables.
+    """Write the files of the board: the page and its tables.
 
     Args:
         positions: see ``record_collection.collect``.

@@ -41,7 +41,9 @@ def page(
     drawn: Mapping[int, Sequence[Plot]],
     overview: Sequence[Plot] = (),
 ) -> str:
-    """Render the page as text. The same records give the same bytes.
+    """Render the page of the board as text.
+
+    The same records give the same bytes.
 
     Args:
         board: see ``board_building.build``.
@@ -127,7 +129,9 @@ class Table:
 
 
 def tables(board: Board) -> list[Table]:
-    """Return the tables of the page: an overview of the headlines if there are several categories, then each category.
+    """Return the tables of the board's page: an overview of the headlines, then each category.
+
+    There is no overview for a single category.
 
     The table of a category has the models with a record in it, sorted by its own headlines.
     """
@@ -167,7 +171,7 @@ def _low_effective_n(cell: Cell) -> bool:
 
 
 def clearly(cell: Cell, column: Column, row: Row) -> str:
-    """Return the CSS classes of a difference from gray: whether it is significant and, for a model, its direction.
+    """Return the CSS classes of a difference from gray on the board's page: its significance and direction.
 
     "ahead" requires a significant improvement over the constant-color baseline, too, where that was measured: many
     constant colors beat gray.

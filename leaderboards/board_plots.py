@@ -36,7 +36,10 @@ MOST_MATRIX = 14
 
 
 def color_of(board: Board, row: Row) -> str:
-    """Return the name of a row's color: by its position among the models, or by the name of the baseline."""
+    """Return the name of a row's color in the plots of the board.
+
+    It depends on the position among the models, or on the name of the baseline.
+    """
     if row.kind == "reference":
         return BASELINES.get(row.name, "reference")
     position = [one.id for one in board.competitors].index(row.id)
@@ -62,7 +65,7 @@ def write_plots(board: Board, drawn: Mapping[int, Sequence[Plot]], overview: Seq
 
 
 def group_plots(board: Board, entries: Mapping[str, Mapping[int, Entry]]) -> dict[int, list[Plot]]:
-    """Return the plots of every group: metrics, curves, costs.
+    """Return the plots of every group of the board: metrics, curves, costs.
 
     Args:
         board: see ``board_building.build``.
@@ -82,7 +85,7 @@ def _forests(board: Board, group: Group) -> list[Plot]:
 
 
 def drawable(*values: float | None) -> list[float]:
-    """Return the values that fit a plot."""
+    """Return the values that fit a plot of the board."""
     return [value for value in values if value is not None and abs(value) < LARGEST]
 
 
@@ -131,7 +134,7 @@ def _note(row: Row, cell: Cell, column: Column, more: str = "") -> str:
 
 
 def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]]) -> list[Plot]:
-    """Return a plot for each curve in the group's records, with all models."""
+    """Return a plot for each curve in a board group's records, with all models."""
     found: dict[tuple[str, ...], list[tuple[Row, CurvePart]]] = {}
     for row in board.rows:
         entry = entries[row.id].get(group.number)
@@ -226,7 +229,7 @@ def _scatter(board: Board, column: Column, costs: Mapping[str, float], title: st
 
 
 def matrix(board: Board, group: Group) -> dict[str, Any] | None:
-    """Return the pairwise comparisons by the headline; None for a single model or very many."""
+    """Return the plot of pairwise comparisons by the headline; None for a single model or very many."""
     column = next((one for one in board.of_group(group.number) if one.headline), None)
     if column is None or not 2 <= column.ranked <= MOST_MATRIX:
         return None

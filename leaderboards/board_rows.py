@@ -78,7 +78,7 @@ def _digest(value: Any) -> str:
 
 
 def row_of(id: str, found: Mapping[int, Entry], placed: Mapping[str, Mapping[int, Entry]]) -> Row:
-    """Return the row of a model.
+    """Return the board's row of a model.
 
     Args:
         id: id of the row.
@@ -161,7 +161,7 @@ def _label(id: str, placed: Mapping[str, Mapping[int, Entry]]) -> str:
 def sorted_rows(
     rows: Iterable[Row], groups: Sequence[Group], columns: Sequence[Column], cells: Mapping[str, Mapping[str, Cell]]
 ) -> list[Row]:
-    """Return the rows sorted by each group's headline, the best first, models without a value last."""
+    """Return the board's rows sorted by each group's headline, the best first, models without a value last."""
     by_id = {column.id: column for column in columns}
     headlines = [by_id[group.headline] for group in groups if group.headline]
 

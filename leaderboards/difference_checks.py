@@ -19,7 +19,7 @@ Others = Mapping[tuple[tuple[str, ...], str], Sequence[Entry]]
 
 
 def checked(entries: Iterable[Entry]) -> tuple[list[Entry], list[tuple[Entry, str]]]:
-    """Return the entries with their confirmed differences, and those that contradict the other model's rows.
+    """Return the entries with their checked differences, and those that contradict the other model's rows.
 
     A difference is confirmed if the rows of one record of the other model give it. Records of the same results folder
     take precedence, so that a foreign baseline cannot contradict a record. Unconfirmed differences are not shown.

@@ -76,7 +76,7 @@ class LiveBoard:
 
 
 def server(board: LiveBoard, port: int) -> ThreadingHTTPServer:
-    """Return a server of the page on the loopback address; port 0 chooses a free port.
+    """Return a server of the live board on the loopback address; port 0 chooses a free port.
 
     Raises:
         UserError: if the port is in use.

@@ -49,7 +49,7 @@ def _overlap(sets: Iterable[DatasetPart]) -> str:
 
 
 def source_of(group: int, entry: Entry) -> Source:
-    """Return the facts about one record of a row."""
+    """Return the facts about a model in one record of its row."""
     record, run, made = entry.record, entry.record.execution, entry.record.provenance
     commit = None
     if made.git_commit:

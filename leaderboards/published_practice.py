@@ -189,7 +189,7 @@ def not_compared(protocol: str, metric: str) -> str:
 
 
 def departures(protocol: str, given: Mapping[str, str]) -> list[Departure]:
-    """Return the lines of the comparison table of a protocol.
+    """Return the lines of the table that compares a protocol with published practice.
 
     Args:
         protocol: name.

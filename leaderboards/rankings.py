@@ -29,7 +29,7 @@ class Standing:
 
 
 def standing(entries: Mapping[str, Entry], metric: Metric, not_compared: str, pairings: Pairings) -> Standing:
-    """Return simultaneous rank intervals of the models of a group by one metric.
+    """Return the ranking of the models of a group by one metric, as simultaneous rank intervals.
 
     Models are ranked on the images on which most records of the group are defined. A model that is undefined on some of
     these is not ranked, since these images would be lost for all other models.
@@ -170,7 +170,7 @@ def _agree(entries: Sequence[Entry], metric: Metric, pairings: Pairings) -> bool
 
 
 def baselines(reference: str, entries: Iterable[Entry]) -> list[Entry]:
-    """Return the records of a baseline by that name."""
+    """Return the records of a baseline by its name, among the entries of a ranking."""
     return [e for e in entries if e.record.model.name == reference and e.record.model.card.role == "baseline"]
 
 

@@ -164,12 +164,12 @@ def _near(metric: Metric, statistics: np.ndarray) -> bool:
 
 
 def near_normal(value: float, low: float, high: float, error: float) -> bool:
-    """Return whether [low, high] is the normal 95 % interval within ``NEAR`` standard errors."""
+    """Return whether a record's [low, high] is the normal 95 % interval within ``NEAR`` standard errors."""
     return max(abs(low - value + 1.96 * error), abs(high - value - 1.96 * error)) <= NEAR * error
 
 
 def differs(stored: float | None, again: float | None) -> bool:
-    """Return whether two numbers differ by more than rounding, or only one of them is None."""
+    """Return whether two numbers of a record differ by more than rounding, or only one of them is None."""
     if stored is None or again is None:
         return stored is not again
     return bool(apart(np.array([stored]), np.array([again]))[0])

@@ -149,7 +149,7 @@ class Agreement(NamedTuple):
 
 
 def agreed(kind: Kind, saved: Iterable[SavedBy], size: Size) -> Agreement:
-    """Return the ground truth or grayscale version of an image.
+    """Return the ground truth or grayscale version of an image from the images that records saved.
 
     The order of the records has no effect. The image is taken from records of the ground truth (of gray) that were
     rerun for this board; otherwise from all records of the ground truth (of gray), if at least half of the other

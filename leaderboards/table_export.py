@@ -26,7 +26,10 @@ def board_json(board: Board) -> str:
 
 
 def board_csv(board: Board) -> str:
-    """Return one line per model and metric; numbers in full precision, texts safe from evaluation by spreadsheets."""
+    """Return the board's table as CSV, one line per model and metric; numbers in full precision.
+
+    Spreadsheets do not evaluate its texts.
+    """
     buffer = io.StringIO()
     writer = csv.writer(buffer)
     writer.writerow(CSV_COLUMNS)
@@ -53,7 +56,7 @@ def board_csv(board: Board) -> str:
 
 
 def board_markdown(board: Board) -> str:
-    """Return one table per group: models with intervals and ranks, then the baselines and oracles."""
+    """Return the board's tables in Markdown, one per group: models, then the baselines and oracles."""
     parts = [f"# {markdown(board.title)}\n"]
     for group in board.groups:
         columns = _columns(board, group)
@@ -83,7 +86,7 @@ def _markdown_cell(cell: Cell, column: Column, row: Row) -> str:
 
 
 def board_latex(board: Board) -> str:
-    r"""Return ``booktabs`` tables, one per group; they need ``\usepackage{booktabs}``."""
+    r"""Return the board's tables in LaTeX, one per group; they need ``\usepackage{booktabs}``."""
     parts = ["% \\usepackage{booktabs}"]
     for group in board.groups:
         columns = _columns(board, group)

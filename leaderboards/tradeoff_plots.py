@@ -21,7 +21,7 @@ FAR = 1.5
 
 
 def tradeoffs(board: Board) -> list[Plot]:
-    """Return a figure for each pair of a fidelity and a distribution headline of the same images.
+    """Plot the tradeoff of each pair of a fidelity and a distribution headline of the same images.
 
     Groups differ in backend, preprocessing or parameters; each pair of groups has its own figure, so that no axis mixes
     numbers that must not be compared. A pair without two models on both axes has none.

@@ -41,7 +41,10 @@ _TEX = {
 
 
 def clean(text: object, longest: int = LONGEST) -> str:
-    """Return one line without control characters: none that move the cursor, change the direction or are unassigned."""
+    """Return untrusted text as one line without control characters.
+
+    No character remains that moves the cursor, changes the direction or is unassigned.
+    """
     signs = (" " if sign.isspace() else sign for sign in str(text)[: 4 * longest])
     shown = "".join(sign if unicodedata.category(sign)[0] != "C" else "\ufffd" for sign in signs)
     line = " ".join(shown.split())
@@ -49,64 +52,64 @@ def clean(text: object, longest: int = LONGEST) -> str:
 
 
 def name_of(text: object) -> str:
-    """Return a name for a table."""
+    """Return an untrusted name as text for a table."""
     return clean(text, LONGEST_NAME) or "(no name)"
 
 
 def stated(value: Any, longest: int = 160) -> str:
-    """Return a parameter's value as text; hashes are shortened."""
+    """Return a parameter's untrusted value as text; hashes are shortened."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return clean(re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", text), longest)
 
 
 def figure(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format a value for a cell: two or three decimals, or scientific notation for very large values."""
+    """Format a value as text for a cell: two or three decimals, or scientific notation for very large values."""
     if value is not None and abs(value) >= READABLE:
         return f"{value:{'+' if signed else ''}.2e}"
     return format_number(value, unit, signed=signed).replace("-", "−")
 
 
 def span(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format ``[low, high]``; empty if there is no interval."""
+    """Format an interval as the text ``[low, high]``; empty if there is no interval."""
     if low is None or high is None:
         return ""
     return f"[{figure(low, unit, signed=signed)}, {figure(high, unit, signed=signed)}]"
 
 
 def difference(value: float, unit: str) -> str:
-    """Format the size of a difference with its unit; percentages differ by points."""
+    """Format the size of a difference as text with its unit; percentages differ by points."""
     return f"{figure(value, unit)} {'points' if unit == '%' else unit}".rstrip()
 
 
 def ranks(first: int | None, last: int | None) -> str:
-    """Format ranks as ``2`` or ``1–3``; empty if there is no rank."""
+    """Format ranks as the text ``2`` or ``1–3``; empty if there is no rank."""
     if first is None or last is None:
         return ""
     return str(first) if first == last else f"{first}–{last}"
 
 
 def count(value: float) -> str:
-    """Format a count with thin spaces between thousands: 1 000."""
+    """Format a count as text with thin spaces between thousands: 1 000."""
     return f"{value:,.0f}".replace(",", "\u202f") if abs(value) < 1e15 else f"{value:.2e}"
 
 
 def arrow(higher_is_better: bool | None) -> str:
-    """Return an arrow in the better direction; empty if there is none."""
+    """Return the text of an arrow in the better direction; empty if there is none."""
     return {True: "↑", False: "↓", None: ""}[higher_is_better]
 
 
 def address(text: str | None) -> str | None:
-    """Return the text if it is a plain web address; only those become links."""
+    """Return untrusted text if it is a plain web address; only those become links."""
     return text if text is not None and _ADDRESS.fullmatch(text) else None
 
 
 def tex(text: object) -> str:
-    """Escape plain text for LaTeX."""
+    """Escape untrusted text for LaTeX."""
     return "".join(_TEX.get(sign, sign) for sign in str(text))
 
 
 def markdown(text: object) -> str:
-    """Escape plain text for a cell of a Markdown table."""
+    """Escape untrusted text for a cell of a Markdown table."""
     escaped = re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", str(text))
     escaped = escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # Renderers turn bare addresses and mentions into links.
@@ -114,6 +117,6 @@ def markdown(text: object) -> str:
 
 
 def spreadsheet(text: object) -> str:
-    """Return text for a CSV cell that spreadsheets do not evaluate as a formula."""
+    """Escape untrusted text for a CSV cell, so that spreadsheets do not evaluate it as a formula."""
     plain = str(text)
     return f"'{plain}" if plain[:1] in ("=", "+", "-", "@", "\t", "\r") else plain

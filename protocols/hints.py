@@ -180,7 +180,7 @@ class HintsScorer:
 
 
 def mean_height(counts: Sequence[int], curve: np.ndarray) -> np.ndarray:
-    """Return the mean height of curves over log(1 + count), by the trapezoid rule.
+    """Return the mean height of curves over log(1 + number of hints), by the trapezoid rule.
 
     Args:
         counts: (M,) increasing, at least two.

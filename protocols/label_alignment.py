@@ -9,7 +9,7 @@ from colorbench.errors import UserError
 
 
 def aligned(train: Dataset, test: Dataset, *, minimum: int = 2) -> tuple[Dataset, Dataset]:
-    """Return both datasets with one numbering of the classes, in the order of their names.
+    """Align the labels of two datasets: return both with one numbering of the classes, in the order of their names.
 
     Args:
         train: training images with classes.

@@ -16,6 +16,6 @@ class Preset(NamedTuple):
 
 
 def tabled(model: str, images: str, figures: str, where: str = "tabled by DDColor, ICCV 2023") -> str:
-    """Format values "FID CF ΔCF PSNR" of a table as a sentence."""
+    """Format published values "FID CF ΔCF PSNR" of a table as a sentence."""
     fid, cf, delta, psnr = figures.split()
     return f"{model} on {images}: FID {fid}, CF {cf}, ΔCF {delta}, PSNR {psnr} ({where})"

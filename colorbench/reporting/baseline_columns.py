@@ -13,12 +13,12 @@ from colorbench.results import Difference, Record, read_record
 
 
 def values(record: Record) -> dict[str, float | None]:
-    """Return the value of each metric by name."""
+    """Return the value of each metric of a record by name, for a column beside the baselines."""
     return {metric.name: metric.value for metric in record.metrics}
 
 
 def difference_from(record: Record, *, narrow: bool = False) -> list[tuple[str, dict[str, Difference]]]:
-    """Return the columns of differences: the head of each, and its differences by metric name.
+    """Return the columns of differences from baselines: the head of each, and its differences by metric name.
 
     The differences are from gray and, unless ``narrow``, from the constant-color baseline; if there is none from gray
     (probes, transfer), from each control.

@@ -20,7 +20,7 @@ LONGEST_NAME = 38
 
 
 def show_comparison(terminal: Console, found: Comparison) -> None:
-    """Print a comparison, 80 columns wide."""
+    """Print the comparison of records as tables for the terminal, 80 columns wide."""
     from rich.padding import Padding
     from rich.text import Text
 

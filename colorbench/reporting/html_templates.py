@@ -9,7 +9,7 @@ from colorbench.reporting.plot_files import page_style
 
 
 def page_environment(package: str) -> Environment:
-    """Return the environment for the templates of ``package``.
+    """Return the environment that renders the HTML templates of ``package``.
 
     All text is escaped, since names, ids and reasons come from untrusted files. ``plot_style`` is the CSS of plots.
     """

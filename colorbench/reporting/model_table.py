@@ -10,7 +10,7 @@ from colorbench.results import Metric, Record
 
 
 def in_order(records: Sequence[Record], headline: str) -> list[Record]:
-    """Sort the records of one protocol, the best by the headline first, followed by baselines and references."""
+    """Sort the records for a table of models, the best by the headline first, followed by baselines and references."""
     higher = next(
         (metric.higher_is_better for one in records for metric in one.metrics if metric.name == headline), None
     )
@@ -26,7 +26,7 @@ def in_order(records: Sequence[Record], headline: str) -> list[Record]:
 
 
 def columns(records: Sequence[Record], headline: str) -> list[Metric]:
-    """Return the metrics that any of the records has, the headline first."""
+    """Return the metrics that are columns of a table of models: those of any record, the headline first."""
     known: dict[str, Metric] = {}
     for record in records:
         for metric in record.metrics:
@@ -44,7 +44,7 @@ def _heads(metrics: Sequence[Metric]) -> list[str]:
 
 
 def cells(record: Record, metrics: Sequence[Metric]) -> list[tuple[str, str]]:
-    """Return (value, interval) of each metric; a dash where the record has none."""
+    """Return (value, interval) of each metric of one row of the model table; a dash where the record has none."""
     by_name = {metric.name: metric for metric in record.metrics}
     found = []
     for column in metrics:
@@ -55,7 +55,7 @@ def cells(record: Record, metrics: Sequence[Metric]) -> list[tuple[str, str]]:
 
 
 def as_markdown(records: Sequence[Record], headline: str) -> str:
-    """Return the table in Markdown, every metric, each value with its interval."""
+    """Return the table of models in Markdown, every metric, each value with its interval."""
     import pandas as pd  # takes half a second to import
 
     metrics = columns(records, headline)

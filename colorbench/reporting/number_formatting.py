@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def format_number(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format a value for a table cell; a dash for None."""
+    """Format a number for a table cell; a dash for None."""
     if value is None:
         return "–"
     # Percentages, decibels and color differences have two decimals; plain numbers may be small.
@@ -12,12 +12,12 @@ def format_number(value: float | None, unit: str, *, signed: bool = False) -> st
 
 
 def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format ``[low, high]``; empty if there is no interval."""
+    """Format the two numbers of an interval as ``[low, high]``; empty if there is no interval."""
     if low is None or high is None:
         return ""
     return f"[{format_number(low, unit, signed=signed)}, {format_number(high, unit, signed=signed)}]"
 
 
 def format_difference(value: float, unit: str) -> str:
-    """Format the size of a difference with its unit; percentages differ by points."""
+    """Format the number of a difference with its unit; percentages differ by points."""
     return f"{format_number(value, unit)} {'points' if unit == '%' else unit}".rstrip()

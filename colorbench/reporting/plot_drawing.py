@@ -111,7 +111,7 @@ def plot(
     height: float = HEIGHT,
     labeled: bool = False,
 ) -> Plot:
-    """Return a plot of lines, points with intervals along y, levels across and histograms.
+    """Draw a plot of lines, points with intervals along y, levels across and histograms.
 
     Args:
         title: for screen readers; pages write it above the plot.
@@ -145,7 +145,7 @@ def plot(
 
 
 def forest_plot(title: str, x: Axis, rows: Sequence[Mark], *, levels: Sequence[Level] = ()) -> Plot:
-    """Return a plot of one row per mark: name on the left, point and interval along x, text on the right.
+    """Draw a plot of one row per mark: name on the left, point and interval along x, text on the right.
 
     Args:
         title: for screen readers; pages write it above the plot.
@@ -177,7 +177,7 @@ def forest_plot(title: str, x: Axis, rows: Sequence[Mark], *, levels: Sequence[L
 
 
 def panels(title: str, x: Axis, parts: Mapping[str, Sequence[Line]]) -> Plot:
-    """Return line plots side by side with one legend, such as the curves of a training.
+    """Draw line plots side by side with one legend, such as the curves of a training.
 
     Args:
         title: for screen readers.
@@ -195,7 +195,7 @@ def panels(title: str, x: Axis, parts: Mapping[str, Sequence[Line]]) -> Plot:
 
 
 def squares(title: str, x: Axis, y: Axis, cells: Sequence[tuple[float, float, float, str]]) -> Plot:
-    """Return colored squares in a plane of equal scales.
+    """Draw a plot of colored squares in a plane of equal scales.
 
     Args:
         title: above the plot.

@@ -132,7 +132,7 @@ def page_style() -> str:
 
 
 def write_figures(plots: Mapping[str, Plot], folder: Path) -> list[Path]:
-    """Write plots for a paper, each as PDF and SVG.
+    """Write plots for a paper as files, each as PDF and SVG.
 
     Args:
         plots: name of the file without suffix -> plot.
@@ -153,7 +153,7 @@ def write_figures(plots: Mapping[str, Plot], folder: Path) -> list[Path]:
 
 
 def file_name(text: str) -> str:
-    """Convert a text to a file name of letters, digits, ``.``, ``_`` and ``-``, at most 120 characters."""
+    """Convert a plot's title to a file name of letters, digits, ``.``, ``_`` and ``-``, at most 120 characters."""
     kept = "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._") else "-" for letter in text)
     return "-".join(part for part in kept.split("-") if part)[:120].strip(".-") or "figure"
 
@@ -167,7 +167,7 @@ def one_line(text: str, longest: int) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Context with matplotlib settings that make plots reproducible and keep text as text."""
+    """Apply matplotlib settings in a context, so that files of plots are reproducible and text stays text."""
     import matplotlib as mpl
 
     settings: Any = {

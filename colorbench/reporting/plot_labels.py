@@ -53,7 +53,7 @@ class Box(NamedTuple):
 
 
 def write_labels(figure: Figure, axes: Axes, points: Sequence[Point], size: float, color: str) -> int:
-    """Write the labels, in order of importance, and return how many found no place.
+    """Write the labels into a plot, in order of importance, and return how many found no place.
 
     A label without a place is left out: pages show the name of a point on hover.
 

@@ -102,7 +102,9 @@ def page(
     images: Sequence[Mapping[str, Any]] = (),
     missing: str | None = None,
 ) -> str:
-    """Render the page as text. The same record gives the same bytes.
+    """Render the page of a record as text.
+
+    The same record gives the same bytes.
 
     Args:
         record: the record.

@@ -17,7 +17,7 @@ def too_few_images(record: Record) -> str | None:
 
 
 def low_effective_n(metric: Metric) -> bool:
-    """Return whether the effective sample size is much smaller than n."""
+    """Return whether a metric of a record has an effective sample size much smaller than n."""
     return metric.effective_n < DECIDING_SHARE * metric.n
 
 
@@ -44,7 +44,7 @@ def difference_from_constant_color(record: Record, headline: str) -> str | None:
 
 
 def remarks(record: Record) -> list[str]:
-    """Return the notes and warnings that a reader must know."""
+    """Return the remarks on a record that a reader must know: notes and warnings."""
     data = record.dataset
     message = [shared_weights_note(shared) for shared in record.shared_weights]
     message += [note for note in record.notes if note != too_few_images(record)]

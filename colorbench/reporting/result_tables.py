@@ -196,7 +196,7 @@ def _with_interval(measured: Metric | Difference | None, unit: str | None = None
 
 
 def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> RenderableType:
-    """Return the explanations of the metrics."""
+    """Return the explanations of the metrics in a table of results."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(ratio=1)

@@ -7,5 +7,5 @@ from rich.text import Text
 
 
 def line(console: Console, text: str | Text, style: str | None = None) -> None:
-    """Print one line that is never broken, so that it can be searched and copied."""
+    """Print one line to the terminal that is never broken, so that it can be searched and copied."""
     console.print(text, style=style, soft_wrap=True)

@@ -16,7 +16,7 @@ from colorbench.results.shard import Copy, Shard
 
 
 def first_positions(sha256s: Sequence[str]) -> np.ndarray:
-    """Return the positions (m,) of the first file of each distinct content, in order.
+    """Return the positions (m,) of the images that do not duplicate an earlier one, in order.
 
     Args:
         sha256s: content hashes of the files.
@@ -28,7 +28,7 @@ def first_positions(sha256s: Sequence[str]) -> np.ndarray:
 
 
 def without_copies(rows: Shard) -> Shard:
-    """Return the rows with each distinct image once; the others are listed in ``copies``.
+    """Return the rows with each distinct image once, without duplicates; the others are listed in ``copies``.
 
     The first file of a content is kept, with its id and label. Rows without copies are returned unchanged.
     """

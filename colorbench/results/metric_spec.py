@@ -54,7 +54,7 @@ _STATISTIC = re.compile(r"\.s\d+$")
 
 
 def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
-    """Raise for metrics with ambiguous columns or bounds that cannot be stored.
+    """Raise for specs of metrics with ambiguous columns or bounds that cannot be stored.
 
     Raises:
         UserError: naming the protocol and the metric.
@@ -74,7 +74,7 @@ def check_metrics(protocol: str, metrics: Sequence[MetricSpec]) -> None:
 
 
 def check_columns(protocol: str, columns: Iterable[str]) -> None:
-    """Raise for columns whose names the rows cannot hold.
+    """Raise for columns of a metric's spec whose names the rows cannot hold.
 
     Raises:
         RunError: naming the protocol and the column.

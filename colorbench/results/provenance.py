@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def collect_provenance(command: Sequence[str], packages: Iterable[str | None] = ()) -> Provenance:
-    """Return versions, commit, command and time, intentionally without the name of the machine.
+    """Return the provenance of a run: versions, commit, command and time, but not the name of the machine.
 
     Args:
         command: the command line.

@@ -162,7 +162,7 @@ def read_checked_record(folder: Path) -> tuple[Record, str]:
 
 
 def read_table(folder: Path, record: Record) -> pd.DataFrame:
-    """Read and check the rows of a record.
+    """Load and check the rows of a record.
 
     Raises:
         UserError: as ``load_run``.

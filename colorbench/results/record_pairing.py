@@ -28,7 +28,7 @@ def column_key(record: Record) -> tuple[str, str, str, str, str]:
 
 
 def differing(a: Record, b: Record) -> list[str]:
-    """Return the reasons why two records cannot be compared; empty if they can.
+    """Return the reasons why two records cannot be paired for a comparison; empty if they can.
 
     The first is the one to report: another protocol also has other parameters.
     """
@@ -148,7 +148,7 @@ def pair_runs(runs: Sequence[LoadedRun]) -> PairedRuns:
 
 
 def paired_positions(candidate: Sequence[str], reference: Sequence[str]) -> np.ndarray:
-    """Return the positions of equal content hashes, (m, 2).
+    """Return the pairs of positions of equal content hashes in two records, (m, 2).
 
     For images that occur twice, the first is paired with the first.
     """

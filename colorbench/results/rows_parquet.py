@@ -151,7 +151,7 @@ def _check_texts(name: str, chunk: Any) -> None:
 
 
 def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.ndarray:
-    """Return the sufficient statistics of a metric, (n, k).
+    """Return the sufficient statistics of a metric from the table of rows, (n, k).
 
     Raises:
         KeyError: naming the missing column.

@@ -23,7 +23,9 @@ from colorbench.storage.hashes import not_storable
 
 
 def protocol_identity(name: str, version: int, identity: Mapping[str, Any]) -> str:
-    """Return the sha256 of protocol, version and resolved parameters, which defines a column of a leaderboard.
+    """Return the protocol's part of a run key: the sha256 of protocol, version and resolved parameters.
+
+    It defines a column of a leaderboard.
 
     Raises:
         PluginError: for values that no record can hold.

@@ -69,12 +69,12 @@ def saved_names(id: str) -> tuple[str, str, str]:
 
 
 def fixed_ids(ids: Iterable[str]) -> frozenset[str]:
-    """Return the 24 ids with the smallest hashes."""
+    """Return the ids of the fixed part of the saved images: the 24 with the smallest hashes."""
     return frozenset(heapq.nsmallest(FIXED, ids, key=id_hash))
 
 
 def extreme_ids(ids: Sequence[str], scores: np.ndarray, higher_is_better: bool | None) -> dict[str, list[str]]:
-    """Return the ids with the ``best`` and ``worst`` of (n,) scores, the most extreme first, without NaN.
+    """Return the ids of the ``best`` and ``worst`` images to save by (n,) scores, the most extreme first, without NaN.
 
     Ties are in the order of the ids' hashes. Each list contains at most half of the images.
     """
@@ -152,7 +152,7 @@ def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
 
 
 def saved_file(folder: Path, name: str, hashes: Mapping[str, str]) -> bytes | None:
-    """Read a saved file of a record; None for one that is missing, changed, or outside the record's folder.
+    """Read the file of a saved image; None for one that is missing, changed, or outside the record's folder.
 
     Args:
         folder: of the record.

@@ -151,7 +151,7 @@ def merge(shards: Iterable[Shard]) -> Shard:
 def concatenated(
     parts: Sequence[Mapping[str, np.ndarray]], order: Sequence[int] | None = None
 ) -> dict[str, np.ndarray]:
-    """Concatenate columns or arrays of all parts, (n, ...), optionally in another order."""
+    """Concatenate columns or arrays of all shards, (n, ...), optionally in another order."""
     if not parts:
         return {}
     full = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

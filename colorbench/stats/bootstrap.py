@@ -40,7 +40,7 @@ class Interval:
 
 
 def metric_value(form: Form, sums: np.ndarray) -> np.ndarray:
-    """Compute the metric from sums of statistics.
+    """Compute the metric from sums of statistics over images or over bootstrap resamples.
 
     Args:
         form: ``ratio`` S0 / S1, or ``abs_difference`` |S0 - S1| / S2.
@@ -59,7 +59,7 @@ def metric_value(form: Form, sums: np.ndarray) -> np.ndarray:
 
 
 def as_ratio(statistics: np.ndarray, form: Form) -> np.ndarray:
-    """Convert (..., k) statistics or sums to numerator and denominator (..., 2).
+    """Convert (..., k) statistics, or their sums over a bootstrap resample, to numerator and denominator (..., 2).
 
     For ``abs_difference``, |S0 - S1| / S2, the numerator is still signed.
 

@@ -72,7 +72,7 @@ def paired_resamples(
 
 
 def share_above(differences: np.ndarray) -> float:
-    """Return the share of draws (n,) above 0, ties counted half: 0..1, NaN for no draw."""
+    """Return the share of draws of a paired difference (n,) above 0, ties counted half: 0..1, NaN for no draw."""
     if len(differences) == 0:
         return float("nan")
     return float(((differences > 0) + 0.5 * (differences == 0)).mean())

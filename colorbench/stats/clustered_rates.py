@@ -55,7 +55,7 @@ class ClusteredDifference:
 
 
 def logit_bounds(rate: np.ndarray, variance: TwoWayVariance, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Compute both limits (S,) of the interval of rates, on the logit scale.
+    """Compute both limits (S,) of the interval of clustered rates, on the logit scale.
 
     If all responses agree, the variance is 0: the exact binomial interval is used, as if each of the
     min(participants, images) clusters had given one response.

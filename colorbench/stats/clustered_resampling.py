@@ -151,7 +151,7 @@ def two_level_bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Resampled:
-    """Resample as in the paper: participants with replacement, then the responses of each drawn participant.
+    """Resample clustered responses as in the paper: participants with replacement, then the responses of each.
 
     Images are not resampled, so the result holds for these images only. Resampling responses within resampled
     participants counts their noise about twice. The resampled sum of a participant is binomial and is drawn directly.

@@ -12,12 +12,12 @@ from colorbench.stats.bootstrap import RESAMPLES, Form, Interval, as_ratio, esti
 
 
 def excludes_zero(low: float | None, high: float | None) -> bool:
-    """Return whether the interval of a difference excludes 0; False without an interval."""
+    """Return whether the interval of a paired difference excludes 0; False without an interval."""
     return low is not None and high is not None and (low > 0 or high < 0)
 
 
 def significance(low: float | None, high: float | None, higher_is_better: bool) -> Literal["better", "worse"] | None:
-    """Return whether the interval shows the first model to be better or worse; None if it shows neither."""
+    """Return whether a paired interval shows the first model to be better or worse; None if it shows neither."""
     if low is None or not excludes_zero(low, high):
         return None
     return "better" if (low > 0) == higher_is_better else "worse"

@@ -66,7 +66,7 @@ def rank_models(
     seed: int = 0,
     level: float = 0.95,
 ) -> Ranking | None:
-    """Compute rank confidence intervals that hold simultaneously for all models.
+    """Rank models with confidence intervals of ranks that hold simultaneously for all models.
 
     Args:
         statistics: (K, n, k), image j the same for all models; an image with NaN for any model is left out for all.

@@ -21,7 +21,7 @@ _BINARY = getattr(os, "O_BINARY", 0)  # otherwise Windows would convert line end
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Context manager that turns errors of the file system into one line.
+    """Turn errors of the file system, while files are written in a context, into one line.
 
     Raises:
         RunError: for a full disk.
@@ -129,7 +129,7 @@ def write_once(path: Path, data: bytes, *, scratch: Path | None = None) -> bool:
 
 
 def rename(path: Path, target: Path) -> None:
-    """Rename a file, replacing ``target``."""
+    """Rename a file atomically, replacing ``target``."""
     with writing(path):
         os.replace(path, target)
 
@@ -147,7 +147,7 @@ def durable_sha256(path: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a rename survives a power cut, if the file system supports it."""
+    """Sync the folder of files that were renamed, so that this survives a power cut, if the file system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

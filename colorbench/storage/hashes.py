@@ -22,7 +22,7 @@ def digest_of(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Convert mappings, sequences, paths and numpy numbers to types that JSON supports.
+    """Convert mappings, sequences, paths and numpy numbers to types that JSON supports, which ``digest_of`` hashes.
 
     Raises:
         TypeError: for other types.
@@ -41,7 +41,7 @@ def plain(value: Any) -> Any:
 
 
 def not_storable(value: Any) -> str | None:
-    """Return the first part of plain data that a record cannot hold; None if there is none.
+    """Return the first part of plain data that ``digest_of`` cannot hash and no record can hold; None if there is none.
 
     Records cannot hold NaN, infinity, lone surrogates, or objects.
     """
@@ -64,7 +64,10 @@ def file_sha256(path: Path) -> str:
 
 
 def stamp_of(path: Path) -> tuple[int, ...]:
-    """Return a stamp that changes whenever a file is written or replaced, even if its times are reset."""
+    """Return a stamp of a file, which changes like its hash whenever it is written or replaced.
+
+    The stamp changes even if the times of the file are reset.
+    """
     status = os.stat(path)
     return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
 

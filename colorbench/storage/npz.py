@@ -50,7 +50,7 @@ def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...])
 
 
 def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Serialize arrays as bytes that hold no objects."""
+    """Serialize arrays as the bytes of an uncompressed .npz."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -8,7 +8,7 @@ from importlib import metadata
 
 @cache
 def version_of(package: str) -> str | None:
-    """Return the version of an installed distribution; None if it is not installed."""
+    """Return the version of an installed package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

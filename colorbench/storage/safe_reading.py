@@ -35,7 +35,7 @@ _DAMAGED = (ValueError, KeyError, OSError, EOFError, MemoryError, NotImplemented
 
 
 def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
-    """Read the bytes of a plain file.
+    """Read the bytes of a plain file safely.
 
     Args:
         path: path of the file.

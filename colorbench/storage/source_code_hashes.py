@@ -149,12 +149,12 @@ def _sources_below(folder: Path) -> list[Path]:
 
 
 def installed(path: Path) -> bool:
-    """Return whether a file belongs to an installed package (no checkout, no editable install)."""
+    """Return whether a source file belongs to an installed package (no checkout, no editable install)."""
     return any(part in ("site-packages", "dist-packages") for part in path.parts)
 
 
 def foreign(module: str) -> bool:
-    """Return whether a module belongs to Python, to colorbench, or to a package that colorbench depends on."""
+    """Return whether a module's source code belongs to Python, colorbench, or a package that colorbench depends on."""
     top = module.partition(".")[0]
     return top in sys.stdlib_module_names or top in BASE
 
@@ -219,7 +219,7 @@ def _called(node: ast.expr) -> str:
 
 
 def top_package(file: Path) -> Path | None:
-    """Return the outermost package folder of a file; None for a file outside of packages.
+    """Return the outermost package folder of a source file; None for a file outside of packages.
 
     A package with an empty ``__init__.py`` is a mere collection; then the next inner package is returned.
     """

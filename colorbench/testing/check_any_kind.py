@@ -23,7 +23,7 @@ def check(
     device: str = "cpu",
     skip: Collection[str] = (),
 ) -> CheckReport:
-    """Check a model, a protocol or a dataset.
+    """Check a target of any kind: a model, a protocol or a dataset.
 
     Args:
         target: a name as for ``--model``, ``--protocol`` or ``--data``, ``file.py:Class``, a folder, or an object or
@@ -62,7 +62,7 @@ def check(
 
 
 def kind_of(target: object) -> Kind:
-    """Return the kind of a target.
+    """Return the kind of a target that is to be checked.
 
     Raises:
         UserError: for an unknown name, suggesting the most similar, or an object of no kind.

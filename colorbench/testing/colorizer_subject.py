@@ -131,17 +131,17 @@ class ModelSubject:
 
 
 def resized(images: GroundTruth, count: int, size: tuple[int, int]) -> GroundTruth:
-    """Resize the first images of a batch to another size (H, W)."""
+    """Resize the first images of a batch for a colorizer to another size (H, W)."""
     rgb = interpolate(images.rgb8[:count].float(), size, mode="bilinear", align_corners=False)
     return GroundTruth(images.ids[:count], rgb.round().to(torch.uint8))
 
 
 def selected(images: GroundTruth, positions: list[int]) -> GroundTruth:
-    """Return some images of a batch, in another order."""
+    """Return some images of a batch for a colorizer, in another order."""
     return GroundTruth(tuple(images.ids[i] for i in positions), images.rgb8[positions].clone())
 
 
 def sizes_of(images: GroundTruth) -> tuple[tuple[int, int], ...]:
-    """Return the size (H, W) of each image of a batch."""
+    """Return the size (H, W) of each image of a batch for a colorizer."""
     height, width = images.rgb8.shape[-2:]
     return ((height, width),) * len(images.ids)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def record_values(model: str, n: int, scale: float, title: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain values that ``Record`` accepts; arguments as ``make_record``."""
+    """Return plain values of a fake record, which ``Record`` accepts; arguments as ``make_record``."""
     metric = {
         "unit": "%",
         "higher_is_better": True,

@@ -82,7 +82,7 @@ class FakeColorizer(nn.Module):
 
 
 def fake_model(seed: int = 0, scale: float = 30.0, **card: Any) -> FakeColorizer:
-    """Return a small network that passes every check of ``check_colorizer``.
+    """Return a small fake network that passes every check of ``check_colorizer``.
 
     Args:
         seed: seed of the weights; equal seeds give equal models.
@@ -99,7 +99,7 @@ def fake_model(seed: int = 0, scale: float = 30.0, **card: Any) -> FakeColorizer
 def fake_dataset(
     folder: Path | str, count: int = 6, *, size: tuple[int, int] = (64, 64), classes: Sequence[str] = (), first: int = 0
 ) -> Dataset:
-    """Write crops of real images as PNG files into a folder and open it.
+    """Write a fake dataset, crops of real images as PNG files, into a folder and open it.
 
     The crops are taken from the images included in scikit-image and scikit-learn (``--data samples``); they are all
     different, and equal in every process.
@@ -131,7 +131,7 @@ def fake_dataset(
 def make_record(
     model: str = "zoo/cic.small", n: int = 100, scale: float = 1.0, title: str = "A model", **dataset: Any
 ) -> Record:
-    """Return a record with two metrics, a difference and a curve, like a record of ``auc``.
+    """Return a fake record with two metrics, a difference and a curve, like a record of ``auc``.
 
     Args:
         model: name of the model; ``zoo/gray`` has no difference from gray.

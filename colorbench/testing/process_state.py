@@ -27,7 +27,7 @@ def _random_state() -> dict[str, Any]:
 
 
 def is_random(names: dict[str, str]) -> list[str]:
-    """Return those of the changed states that belong to random generators."""
+    """Return those of the changed states of the process that belong to random generators."""
     return [name for name in names if name in RANDOM]
 
 
@@ -78,13 +78,13 @@ def seeds_set_by(make: Callable[[], object]) -> list[str]:
 
 
 def changed_state(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Return the names of the entries that differ between two states."""
+    """Return the names of the entries that differ between two states of the process."""
     return [name for name, value in before.items() if after[name] != value]
 
 
 @contextlib.contextmanager
 def printed() -> Iterator[list[str]]:
-    """Capture standard output, of Python and of C code alike; the list holds the text at the end.
+    """Capture what the process prints, from Python and C code alike; the list holds the text at the end.
 
     Standard error is not captured, since warnings and progress bars belong there.
     """

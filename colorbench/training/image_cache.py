@@ -125,7 +125,7 @@ def open_cache(folder: Path) -> ImageCache:
 def crop_batch(
     pixels: np.ndarray, indices: Sequence[int] | np.ndarray, view: CropStage, rng: np.random.Generator
 ) -> Tensor:
-    """Cut a batch of random crops, half of them mirrored, as (N, 3, size, size) Lab float32."""
+    """Cut a batch of random crops from cached images, half mirrored, as (N, 3, size, size) Lab float32."""
     return rgb_to_lab(cut_rgb(pixels, indices, view, rng))
 
 
@@ -136,7 +136,7 @@ def cut_rgb(
     rng: np.random.Generator,
     part: slice = slice(None),
 ) -> Tensor:
-    """Cut a batch of random crops, half of them mirrored, as (N, 3, size, size) uint8.
+    """Cut a batch of random crops from cached images, half mirrored, as (N, 3, size, size) uint8.
 
     One side length is drawn per batch and one position per image, so that one call resizes all crops. All random
     numbers are drawn for the whole batch, for any ``part``, so that processes that share a batch draw equally.

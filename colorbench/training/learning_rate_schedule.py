@@ -6,7 +6,7 @@ from colorbench.training.training_preset import TrainingPreset
 
 
 def trapezoid(step: int, steps: int, *, warmup: int, decay: float) -> float:
-    """Return the factor of the learning rate at a step, 0..1.
+    """Return the factor of the learning rate schedule at a step, 0..1.
 
     It rises linearly over ``warmup`` steps, stays at 1, and falls linearly over the last ``decay`` share. The flat part
     allows lengthening a training later, since only the fall depends on ``steps``.

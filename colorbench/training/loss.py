@@ -60,7 +60,7 @@ def reduce_pixels(values: Tensor, reduction: Reduction) -> Tensor:
 
 
 def colored(ab: Tensor, threshold: float) -> Tensor:
-    """Return 1 for images with any |a| or |b| above ``threshold``, otherwise 0: (N, 2, H, W) -> (N,).
+    """Return 1 for images in the loss with any |a| or |b| above ``threshold``, otherwise 0: (N, 2, H, W) -> (N,).
 
     NonGrayMask of the released code.
     """

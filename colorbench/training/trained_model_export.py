@@ -29,7 +29,7 @@ def _half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prior, hashes: np.ndarray) -> ModelCard:
-    """Write weights, card, prior and the hashes of the training images into one folder.
+    """Export a trained model: weights, card, prior and the hashes of the training images, into one folder.
 
     The card is written last and contains the hash of the weights, so that its presence shows completeness.
 
@@ -59,7 +59,7 @@ def _is_parameter(name: str) -> bool:
 
 
 def count_prior(pixels: np.ndarray, indices: np.ndarray, preset: TrainingPreset, name: str) -> Prior:
-    """Count the color prior by a preset's settings, from every second pixel of the images in both directions.
+    """Count the color prior of a trained model from every second pixel of the training images in both directions.
 
     Args:
         pixels: (n, S, S, 3) uint8.

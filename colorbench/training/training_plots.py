@@ -46,7 +46,10 @@ def _line(label: str, rows: Sequence[Mapping[str, float]], name: str, color: str
 
 
 def prior_plot(prior: Prior, lightness: float = 65.0) -> Plot:
-    """Plot the prior: the 313 bins in the ab plane in their own colors; a square grows with the log probability."""
+    """Plot the prior of a training: the 313 bins in the ab plane in their own colors.
+
+    A square grows with the log probability.
+    """
     ab = ab_bins()
     lab = torch.cat([torch.full((len(ab), 1), lightness), ab], dim=1)  # (313, 3)
     colors = lab_to_rgb8(lab.T[:, :, None])[:, :, 0].T.tolist()
@@ -63,7 +66,7 @@ def prior_plot(prior: Prior, lightness: float = 65.0) -> Plot:
 
 
 def draw_strip(rows: Sequence[tuple[str, Tensor]], path: Path) -> None:
-    """Write labeled rows of images as a PNG: (label, (N, 3, H, W) uint8), all of one shape."""
+    """Draw labeled rows of images of a training as a PNG: (label, (N, 3, H, W) uint8), all of one shape."""
     n, _, height, width = rows[0][1].shape
     gap, margin = 4, 72
     sheet = Image.new("RGB", (margin + n * (width + gap), len(rows) * (height + gap) + gap), "white")

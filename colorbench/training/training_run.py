@@ -72,7 +72,7 @@ class TrainingConfig:
 
 
 def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
-    """Train to the end, resuming from the last checkpoint if there is one; return the weights file.
+    """Run a training to the end, resuming from the last checkpoint if there is one; return the weights file.
 
     Raises:
         UserError: for errors in configuration or images, before the first step.
@@ -185,7 +185,9 @@ def _data(sources: Sequence[TrainingSource], cache: ImageCache, trained: int, va
 
 
 def name_sources(given: Sequence[tuple[Path, Dataset]], repeats: Mapping[str, int]) -> list[TrainingSource]:
-    """Give datasets short, unique names (the shortest sufficient end of the path) and their sampling weights.
+    """Give the datasets of a training run short, unique names and their sampling weights.
+
+    A name is the shortest sufficient end of the path.
 
     Raises:
         UserError: for a folder given twice, or a name in ``repeats`` that matches none or several of them.

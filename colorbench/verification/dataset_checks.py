@@ -23,7 +23,7 @@ DECODED = 64
 
 
 def check_data(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
-    """Compare ids, contents, labels, gray flags, sizes and skipped images with the dataset."""
+    """Check ids, contents, labels, gray flags, sizes and skipped images of a record against the dataset."""
     if images is None:
         findings.claim("images of the rows, their labels, sizes, gray flags and skipped images (--data)")
         return
@@ -121,7 +121,7 @@ def check_dataset(run: LoadedRun, findings: Findings) -> None:
 
 
 def check_key(run: LoadedRun, images: Dataset | None, findings: Findings) -> None:
-    """Check the run key, from the names and sizes of the files."""
+    """Check the run key against the names and sizes of the dataset's files."""
     record = run.record
     if not goes_image_by_image(record.protocol.name):
         findings.say("key", "unchecked", f"{record.protocol.name} makes its own keys")

@@ -137,7 +137,7 @@ class Apart:
 
 
 def serve(settings: Mapping[str, Any], guard: Any) -> None:
-    """Run the child process: load a model and predict until standard input ends."""
+    """Serve an isolated model in the child process: load it and predict until standard input ends."""
     predictions = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output that a model prints must not mix with the protocol
     questions = sys.stdin.buffer
@@ -217,7 +217,7 @@ def _colors(
 
 
 def given_colors(arrays: Mapping[str, np.ndarray]) -> list[ColorPrediction]:
-    """Return the predictions of ``Apart.ask``: the usual one, then those that were asked for beside it."""
+    """Return the predictions of an isolated model: the usual one, then those that were asked for beside it."""
     import torch
 
     from colorbench.models import ColorPrediction

@@ -321,7 +321,7 @@ def _check_notes(run: LoadedRun, summary: Summary | None, findings: Findings) ->
 
 
 def load_arrays(run: LoadedRun) -> dict[str, np.ndarray]:
-    """Return the arrays of a record, (n, ...) each; empty if it has none.
+    """Return the arrays from which metrics of a record are checked, (n, ...) each; empty if it has none.
 
     Raises:
         UserError: for a damaged file, a file that unpacks to more than 2 GB, or arrays for other images.

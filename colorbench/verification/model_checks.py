@@ -18,7 +18,7 @@ from colorbench.verification.verification_schema import Findings
 
 
 def check_model(run: LoadedRun, findings: Findings) -> None:
-    """Compare card, package, weights and decoding with the installed model."""
+    """Check card, package, weights and decoding of a record against the installed model."""
     model = run.record.model
     why = _elsewhere(run)
     if why is None:
@@ -37,7 +37,7 @@ def check_model(run: LoadedRun, findings: Findings) -> None:
 
 
 def decoding_of(decoding: dict[str, object]) -> tuple[str | None, float | None]:
-    """Return method and temperature of a decoding as arguments of ``load_model``."""
+    """Return method and temperature of a model's decoding as arguments of ``load_model``."""
     decode, temperature = decoding.get("decode"), decoding.get("temperature")
     known = isinstance(temperature, int | float) and not isinstance(temperature, bool)
     return decode if isinstance(decode, str) else None, float(temperature) if known else None  # type: ignore[arg-type]

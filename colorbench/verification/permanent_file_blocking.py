@@ -42,7 +42,7 @@ class Guard:
 
 
 def keep_away(roots: Iterable[str], inodes: Iterable[tuple[int, int]]) -> Guard:
-    """Block access of this process to everything below the roots, and to files with these (device, inode).
+    """Block all files below the roots, and files with these (device, inode), for the rest of this process.
 
     Args:
         roots: folders.
@@ -183,7 +183,7 @@ def _beside(folders: frozenset[str]) -> list[str]:
 
 
 def positions_of(samples: Iterable[Sample]) -> dict[str, Any]:
-    """Return the folders and the (device, inode) of the files that a model may not read."""
+    """Return the folders and the (device, inode) of the files that a model may not read and that are blocked."""
     roots: set[str] = set()
     inodes = []
     for sample in samples:

@@ -35,7 +35,7 @@ def is_bootstrap(method: str | None) -> bool:
 
 
 def metric_of(run: LoadedRun, spec: MetricSpec, effective: Mapping[str, float]) -> Metric:
-    """Compute a metric from the rows.
+    """Recompute a metric from the rows.
 
     Args:
         run: the record and its rows.
@@ -98,7 +98,7 @@ def difference_findings(run: LoadedRun, other: LoadedRun, specs: Sequence[Metric
 
 
 def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
-    """Yield curves that contradict the arrays, or have other names or axes."""
+    """Yield curves that differ from the recomputed ones, or have other names or axes."""
     again = {curve.name: curve for curve in metric_aggregation.curves_of(summary)}
     for curve in record.curves:
         other = again.pop(curve.name, None)

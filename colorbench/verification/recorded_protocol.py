@@ -41,7 +41,7 @@ def protocol_of(record: Record) -> ImageProtocol | DatasetProtocol:
 def scorer_of(
     record: Record, protocol: ImageProtocol, rows_of: Callable[[], Dataset], *, trusted: bool
 ) -> Scorer | None:
-    """Return the scorer with the record's parameters; None where they are not taken.
+    """Return the protocol's scorer with the recorded parameters; None where they are not taken.
 
     Args:
         record: whose protocol.
@@ -75,7 +75,7 @@ def goes_image_by_image(protocol: str) -> bool:
 
 
 def dataset_of(run: LoadedRun) -> Dataset:
-    """Return the images of a record as a dataset without files."""
+    """Return the recorded images as a dataset without files, for a protocol."""
     labels = [None if pd.isna(label) else int(label) for label in run.rows["label"]]
     ids = run.rows["id"]
     samples = [Sample(id, Path(PurePosixPath(id).name), label) for id, label in zip(ids, labels, strict=True)]

@@ -42,7 +42,7 @@ SAVED = 3.0
 
 
 def rerunner(wanted: Wanted) -> Callable[[LoadedRun, Findings], Rerun | None]:
-    """Return the function that ``verify`` calls for a rerun."""
+    """Return the function that ``verify`` calls to compare a record with a rerun."""
 
     def again(stored: LoadedRun, findings: Findings) -> Rerun | None:
         try:
@@ -126,7 +126,7 @@ def _compare(
 
 
 def departure(stored: np.ndarray, again: np.ndarray) -> np.ndarray:
-    """Compute the deviation of stored numbers from new ones, in the unit of ``TOLERANCE``.
+    """Compute the deviation of stored numbers from those of a rerun, in the unit of ``TOLERANCE``.
 
     Args:
         stored: (m,) values of the rows.

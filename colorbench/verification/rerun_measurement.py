@@ -71,7 +71,7 @@ class Remeasured:
 
 
 def load_named(record: Record, wanted: Wanted) -> LoadedModel:
-    """Load the model of a record.
+    """Load the model of a record for a rerun.
 
     Raises:
         NotLoadable: for a model that is not installed (files and folders named in a record are opened only if the
@@ -99,7 +99,7 @@ def load_named(record: Record, wanted: Wanted) -> LoadedModel:
 def measure(
     record: Record, model: LoadedModel, scorer: Scorer, samples: Sequence[Sample], wanted: Wanted
 ) -> Remeasured:
-    """Colorize and score images again."""
+    """Measure images again in a rerun: colorize and score them."""
     again = Remeasured()
     preprocessing = get_preprocessing(scorer.preprocessing)
     with ExitStack() as stack:

@@ -68,7 +68,7 @@ def _impossible(
 
 
 def score_findings(run: LoadedRun) -> Iterator[str]:
-    """Yield columns of scores that contradict the statistics."""
+    """Yield columns of scores in the rows that contradict the statistics."""
     for metric in run.record.metrics:
         stored = run.columns.get(metric.name)
         if stored is None or not has_statistics(run, metric.name):
@@ -80,7 +80,7 @@ def score_findings(run: LoadedRun) -> Iterator[str]:
 
 
 def truth_findings(run: LoadedRun, specs: Sequence[MetricSpec]) -> Iterator[str]:
-    """Yield predictions that equal the ground truth, for models that are not declared as references."""
+    """Yield predictions that by their rows equal the ground truth, for models that are not declared as references."""
     known = [spec for spec in specs if spec.of_ground_truth is not None and has_statistics(run, spec.name)]
     if run.record.model.card.role == "reference" or not known:
         return
@@ -126,7 +126,7 @@ def weight_findings(run: LoadedRun, other: LoadedRun) -> Iterator[str]:
 
 
 def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str) -> Iterator[str]:
-    """Yield columns that differ from their recomputed values.
+    """Yield columns of the rows that differ from their recomputed values.
 
     Args:
         run: the record and its rows.
@@ -143,7 +143,7 @@ def column_findings(run: LoadedRun, again: Mapping[str, np.ndarray], source: str
 
 
 def apart(stored: np.ndarray, again: np.ndarray, tolerance: float = TOLERANCE) -> np.ndarray:
-    """Return where two arrays of equal shape (n, ...) differ by more than rounding, as bool of that shape.
+    """Return where two arrays from rows, of equal shape (n, ...), differ by more than rounding, as bool of that shape.
 
     The tolerance depends on ``again`` only.
     """

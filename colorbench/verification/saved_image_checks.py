@@ -161,7 +161,7 @@ def _reason_findings(
 
 
 def all_ids(run: LoadedRun) -> list[str]:
-    """Return the ids of all files of the dataset: evaluated, skipped, and copies of others."""
+    """Return the ids of all files that a saved image can belong to: evaluated, skipped, and copies of others."""
     data = run.record.dataset
     return [*map(str, run.rows["id"]), *(one.id for one in data.skipped), *(one.id for one in data.copies)]
 

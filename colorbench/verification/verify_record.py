@@ -38,7 +38,7 @@ def verify(
     images: Dataset | None = None,
     rerun: Callable[[LoadedRun, Findings], Rerun | None] | None = None,
 ) -> Verification:
-    """Check a record against its stored files, and optionally against the images and a rerun.
+    """Verify a record against its stored files, and optionally against the images and a rerun.
 
     Args:
         folder: of the record.

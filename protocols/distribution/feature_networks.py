@@ -89,7 +89,7 @@ class TimmBackend:
 
 
 def load_backend(name: str, layer: str, resize: str, value_range: str) -> Backend:
-    """Load a network by name.
+    """Load a feature network by name.
 
     Args:
         name: ``inception``, ``inception-torchvision``, or a classifier as for ``load_classifier``; each also as

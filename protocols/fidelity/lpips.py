@@ -92,7 +92,7 @@ class Lpips:
 
 
 def load_lpips(name: str, value_range: str) -> Lpips | None:
-    """Load a trunk: ``alex``, ``vgg`` or ``squeeze``, each also as ``NAME:FILE``; None for ``none``.
+    """Load a trunk of LPIPS: ``alex``, ``vgg`` or ``squeeze``, each also as ``NAME:FILE``; None for ``none``.
 
     Raises:
         UserError: for an unknown name or range, a missing extra, or weights that are missing or do not fit.

@@ -20,7 +20,7 @@ _OF_COLORFULNESS = {metric.name for form in COLORFULNESS for metric in form.metr
 
 
 def named(metric: MetricSpec, parameters: Mapping[str, str], cap: float) -> MetricSpec:
-    """Return a metric with the title, explanation and upper bound that it has under these parameters.
+    """Return the variant of a metric with the title, explanation and upper bound that it has under these parameters.
 
     Args:
         metric: metric in the protocol's spec.
@@ -57,7 +57,7 @@ def _words(name: str, parameters: Mapping[str, str]) -> list[str]:
 
 
 def converted(rgb8: Tensor) -> Tensor:
-    """Convert images to Lab in float32 and back with scikit-image, and truncate them to 8 bits.
+    """Convert images to Lab in float32 and back with scikit-image, for a metric variant, and truncate them to 8 bits.
 
     Truncation lowers about half of the values by 1 of 255; which ones depends on rounding errors.
 

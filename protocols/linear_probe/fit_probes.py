@@ -195,7 +195,7 @@ def _draws(model: LoadedModel, seeds: int) -> list[tuple[int, LoadedModel]]:
 
 
 def controls_of(model: LoadedModel, tags: str) -> list[LoadedModel]:
-    """Return the models with those of these tags that the class of the model has."""
+    """Return the controls of a probed model: the models of these tags that its class has."""
     wanted = [tag.strip() for tag in tags.split(",") if tag.strip()]
     name = model.full_name.partition("@")[0]
     if model.package is None or not wanted:

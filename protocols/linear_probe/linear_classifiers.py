@@ -105,7 +105,7 @@ def standardized(matrix: FeatureMatrix, mean: np.ndarray, deviation: np.ndarray)
 def logistic(
     train: np.ndarray, labels: np.ndarray, test: np.ndarray, *, strengths: Sequence[float], validation: np.ndarray
 ) -> Fitted:
-    """Fit multinomial logistic regression; C is selected on the validation split.
+    """Fit a linear classifier by multinomial logistic regression; C is selected on the validation split.
 
     Values of C are tried from the strongest regularization on, each initialized with the previous solution. The search
     ends when two in a row were worse than the best. Ties are resolved in favor of the stronger regularization.
@@ -146,7 +146,7 @@ def logistic(
 
 
 def rotated(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate both matrices into axes that span the training rows.
+    """Rotate both feature matrices of linear classifiers into axes that span the training rows.
 
     They are returned unchanged unless there are far fewer rows than dims.
 
@@ -183,7 +183,7 @@ def sgd(
     device: torch.device,
     seed: int,
 ) -> dict[str, Fitted]:
-    """Fit softmax regression to all layers at once by streamed mini-batches, without the validation split.
+    """Fit linear classifiers to all layers at once by streamed mini-batches, without the validation split.
 
     As in the released code: plain SGD with momentum, weights from a normal distribution (0.01), biases at twice the
     learning rate and without decay, and with ``batch_norm`` batch normalization without scale and shift.

@@ -32,7 +32,7 @@ class Found:
 
 
 def summarize(probed: Probed, test: Dataset, headline: MetricSpec) -> Found:
-    """Compute metrics with intervals over images, and over seeds for random weights.
+    """Compute the metrics of a probe with intervals over images, and over seeds for random weights.
 
     Args:
         probed: the predictions.

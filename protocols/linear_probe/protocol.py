@@ -169,7 +169,7 @@ class LinearProbeProtocol:
 
 
 def resolve(spec: ProtocolSpec, given: Mapping[str, Any], train: Dataset) -> Choices:
-    """Resolve and check every parameter.
+    """Resolve and check every parameter of the linear probe.
 
     Raises:
         UserError: naming the invalid one.

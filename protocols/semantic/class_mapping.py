@@ -13,7 +13,7 @@ SYNSET = re.compile("n[0-9]{8}")
 
 
 def has_labels(dataset: Dataset) -> bool:
-    """Return whether any image has a class."""
+    """Return whether any image has a class to map."""
     return any(sample.label is not None for sample in dataset.samples)
 
 

@@ -74,12 +74,12 @@ SCORES = (*LABELED, AGREEMENT, KL)
 
 
 def scores(*, labeled: bool) -> tuple[MetricSpec, ...]:
-    """Return the scores that are available with or without classes."""
+    """Return the semantic scores that are available with or without classes."""
     return SCORES if labeled else (AGREEMENT, KL)
 
 
 def metrics(classifiers: Sequence[str], *, labeled: bool) -> tuple[MetricSpec, ...]:
-    """Return the metrics of the classifiers.
+    """Return the semantic metrics of the classifiers.
 
     With several, the plain names are the means over them, followed by the scores of each classifier.
     """

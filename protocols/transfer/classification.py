@@ -233,7 +233,7 @@ def _loss(targets: np.ndarray, single: bool, device: torch.device) -> Loss:
 def score(
     scores: np.ndarray, labels: np.ndarray, classes: Sequence[str], rule: AveragePrecisionRule, *, single: bool
 ) -> tuple[dict[str, np.ndarray], list[Metric], list[str]]:
-    """Compute the columns of the rows, metrics and notes.
+    """Compute the columns of the rows, metrics and notes of a transfer to classification.
 
     Args:
         scores: (n, classes).

@@ -115,7 +115,7 @@ def tune(
     device: torch.device,
     progress: ThroughputMeter,
 ) -> None:
-    """Train the head, and the backbone as far as it is tuned, in place.
+    """Fine-tune the head, and the backbone as far as it is tuned, in place.
 
     Args:
         backbone: computes feature maps.
@@ -175,12 +175,12 @@ def mirror(batch: Tensor, mirrored: np.ndarray) -> Tensor:
 
 
 def crop_of(size: int, share: float) -> int:
-    """Return the side of a training crop: a share of the image's, rounded to a multiple of 8."""
+    """Return the side of a crop for fine-tuning: a share of the image's, rounded to a multiple of 8."""
     return max(STRIDE, min(size, round(share * size / STRIDE) * STRIDE))
 
 
 def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    """Convert parameters to numbers.
+    """Convert the parameters of fine-tuning to numbers.
 
     Raises:
         UserError: for a value that is not a number, or outside its limits.
@@ -200,7 +200,7 @@ def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple
 
 
 def training_overlap(train: Sequence[str], test: Sequence[str]) -> list[str]:
-    """Return a note if images are in both datasets, by content."""
+    """Return a note if images are in both datasets of a fine-tuning, by content."""
     both = len(set(train) & set(test))
     return [f"{both} test images are also in the training set, so scores are biased upwards"] if both else []
 

@@ -163,7 +163,7 @@ class TransferSegmentationProtocol:
 
 
 def score(matrices: np.ndarray) -> tuple[dict[str, np.ndarray], Metric]:
-    """Compute the columns of the rows, and mean IoU, from (n, 21, 21) confusion matrices."""
+    """Compute the rows' columns and mean IoU of a segmentation from (n, 21, 21) confusion matrices."""
     hit, all_pixels = (matrices.trace(axis1=1, axis2=2), matrices.sum(axis=(1, 2)))
     with np.errstate(divide="ignore", invalid="ignore"):
         columns = {
@@ -208,7 +208,7 @@ def _matrices(
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int, void: int = VOID) -> np.ndarray:
-    """Count the pixels of each true class (rows) by predicted class (columns).
+    """Count the pixels of each true class (rows) by predicted class (columns) of a segmentation.
 
     Args:
         truth: integer labels of any shape; ``void`` is left out.

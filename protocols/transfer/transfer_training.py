@@ -70,7 +70,10 @@ def _plan_of(figures: Mapping[str, float], size: int, seed: int) -> TuningPlan:
 
 
 def identity_of(context: ProtocolContext, parameters: Mapping[str, str], train: Dataset, truth: Any) -> dict[str, Any]:
-    """Return all settings that affect the numbers of a model: parameters, training images by content, labels."""
+    """Return all settings of a transfer training that affect the numbers of a model.
+
+    They include parameters, training images by content, and labels.
+    """
     return {
         **parameters,
         "training_images": contents_digest(train, context.cache, context.settings.workers),
@@ -138,7 +141,7 @@ def fine_tuned(
 def set_metric(
     spec: MetricSpec, value: float, resampled: Callable[[np.ndarray], np.ndarray], n: int, form: Any = "ratio"
 ) -> Metric:
-    """Return a metric of the whole dataset, with a percentile bootstrap over images.
+    """Return a transfer metric of the whole dataset, with a percentile bootstrap over images.
 
     Args:
         spec: definition of the metric.

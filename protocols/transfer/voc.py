@@ -34,7 +34,7 @@ ABSENT, PRESENT, DIFFICULT = 0, 1, -1
 
 
 def devkit_root(dataset: Dataset) -> Path | None:
-    """Return the folder of one year (``VOC2007``) from which a dataset was read; None for other datasets.
+    """Return the folder of the VOC year (``VOC2007``) from which a dataset was read; None for other datasets.
 
     Raises:
         UserError: for a folder with several years.
@@ -48,7 +48,7 @@ def devkit_root(dataset: Dataset) -> Path | None:
 
 
 def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
-    """Return the images of one list of the devkit, without classes, under ids such as ``000005``.
+    """Return the images of one list of the VOC devkit, without classes, under ids such as ``000005``.
 
     Args:
         dataset: the year's folder as it was opened.
@@ -76,7 +76,7 @@ def image_set(dataset: Dataset, root: Path, kind: str, name: str) -> Dataset:
 
 
 def presence(root: Path, ids: Iterable[str]) -> np.ndarray:
-    """Read which classes are on each image: (n, 20) int8 of PRESENT, ABSENT and DIFFICULT.
+    """Read which VOC classes are on each image: (n, 20) int8 of PRESENT, ABSENT and DIFFICULT.
 
     A class with only difficult objects on an image is neither present nor absent.
 
@@ -108,7 +108,7 @@ def _presence(path: Path) -> np.ndarray:
 
 
 def mask(root: Path, id: str) -> np.ndarray:
-    """Read the class of every pixel, (H, W) uint8: 0 background, 1..20, 255 void.
+    """Read the VOC class of every pixel, (H, W) uint8: 0 background, 1..20, 255 void.
 
     Raises:
         UserError: for a mask that is missing, damaged, in colors instead of indices, or with other classes.
@@ -132,7 +132,7 @@ def mask(root: Path, id: str) -> np.ndarray:
 def voc_sets(
     context: ProtocolContext, kind: str, parameters: dict[str, str], defaults: tuple[str, str]
 ) -> tuple[Dataset, Dataset] | None:
-    """Return both datasets if both roles are folders of a devkit, else None.
+    """Return both VOC datasets if both roles are folders of a devkit, else None.
 
     Write the names of the lists to the parameters.
     """

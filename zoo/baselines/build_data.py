@@ -71,7 +71,7 @@ class Statistics:
 
 
 def score(statistics: Statistics, candidates: Iterable[tuple[float, float]]) -> dict[tuple[float, float], float]:
-    """Compute the rebalanced AuC in percent of each rendered constant, clipped where the lightness requires it."""
+    """Compute the rebalanced AuC in percent of each constant baseline, clipped where the lightness requires it."""
     occupied = np.flatnonzero(statistics.cells)
     weight = statistics.cells[occupied]
     level, rest = np.divmod(occupied, SPAN * SPAN)
@@ -94,7 +94,7 @@ def _rendered(ab: tuple[float, float]) -> np.ndarray:
 
 
 def best_constant(statistics: Statistics) -> tuple[tuple[float, float], float]:
-    """Find the constant with the highest score, to half a unit, and its score.
+    """Find the constant baseline with the highest score, to half a unit, and its score.
 
     The search goes from coarse to fine: the score is a sum of cones, changed by clipping only at the edge of the gamut.
     """

@@ -39,13 +39,13 @@ def gray() -> OneColor:
 
 
 def mean_color() -> OneColor:
-    """Return the model that predicts the mean ab of the training images."""
+    """Return the baseline that predicts the mean ab of the training images."""
     data = json.loads((DATA / "mean_color.json").read_text())
     return _stored_color(data, "mean color of the training images")
 
 
 def constant() -> OneColor:
-    """Return the constant color that maximizes ``auc_rebalanced_stable`` on the training images."""
+    """Return the baseline of the constant color that maximizes ``auc_rebalanced_stable`` on the training images."""
     data = json.loads((DATA / "constant.json").read_text())
     return _stored_color(data, "constant-color baseline: the best single color")
 

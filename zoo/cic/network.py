@@ -23,7 +23,7 @@ STRIDE = 4  # of the output against the input
 
 
 def scaled(channels: int, width: float) -> int:
-    """Return the channels at a width factor: the nearest multiple of 8, at least 8; 1 stays 1 (the input)."""
+    """Return the channels of the network at a width factor: the nearest multiple of 8, at least 8; 1 stays 1."""
     return 1 if channels == 1 else max(8, int(channels * width / 8 + 0.5) * 8)
 
 
@@ -86,7 +86,7 @@ def scale_lightness(lightness: Tensor) -> Tensor:
 
 
 def layer_maps(trunk: Trunk, x: Tensor) -> dict[str, Tensor]:
-    """Return the maps of every convolution after its ReLU (``conv3_1`` ...) and of every block (``conv3``).
+    """Return the network's maps of every convolution after its ReLU (``conv3_1`` ...) and of every block (``conv3``).
 
     Block maps are those after BatchNorm.
     """

@@ -18,7 +18,7 @@ from colorbench.color import ab_bins
 
 
 def drawn_colors(log_probabilities: Tensor, seeds: Sequence[int], *, coherent: bool = True) -> Tensor:
-    """Draw a bin for every pixel.
+    """Draw a color bin for every pixel by sampling.
 
     Args:
         log_probabilities: (N, 313, H, W); logits do as well.

@@ -127,7 +127,7 @@ class Network(nn.Module):
 
 @lru_cache(maxsize=1)
 def pretrained() -> Classifier:
-    """Return the classifier whose network is the encoder."""
+    """Return the pretrained classifier whose network is the encoder of this network."""
     return load_classifier(PACKAGED_CLASSIFIER)
 
 

@@ -73,7 +73,7 @@ def temperature_note(network: nn.Module, sha256: str) -> str:
 
 @torch.no_grad()
 def temperature_evidence(network: nn.Module) -> TemperatureEvidence:
-    """Measure a network of 313 logits on the packaged images."""
+    """Measure a network of 313 logits on the packaged images, as evidence for its annealing temperature."""
     weights = torch.from_numpy(rebalancing_weights(load_prior().probabilities)).float()
     network.eval()
     sums = torch.zeros(4, dtype=torch.float64)

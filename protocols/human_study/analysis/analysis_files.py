@@ -21,7 +21,7 @@ PAGE = "analysis.html"
 def write(
     analysis: Analysis, study: Path, folder: Path, records: Path, command: tuple[str, ...], figures: Path | None = None
 ) -> list[Path]:
-    """Write page, tables, plots, methods paragraph and records; return the folders of the records.
+    """Write the files of an analysis: page, tables, plots, methods and records; return the folders of the records.
 
     Args:
         analysis: of the study.

@@ -28,7 +28,7 @@ CAPTIONS = {
 
 
 def page(analysis: Analysis, study: Path, drawn: Mapping[str, Plot]) -> str:
-    """Render the page as text; equal analyses give equal bytes.
+    """Render the page of an analysis as text; equal analyses give equal bytes.
 
     Args:
         analysis: what to show.

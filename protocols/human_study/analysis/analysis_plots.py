@@ -21,7 +21,7 @@ def _color(position: int, row: MethodResult) -> str:
 
 
 def plots(analysis: Analysis) -> dict[str, Plot]:
-    """Return file name -> plot; plots without data are left out."""
+    """Return file name -> plot of an analysis; plots without data are left out."""
     makers: dict[str, Callable[[], Plot | None]] = {
         "rates": lambda: _rates(analysis),
         "images": lambda: _images(analysis),

@@ -69,7 +69,7 @@ def images_table(analysis: Analysis) -> pandas.DataFrame:
 
 
 def as_json(analysis: Analysis) -> dict[str, Any]:
-    """Return everything but the images as JSON values; rates in percent, NaN as null."""
+    """Return the tables of an analysis but the images as JSON values; rates in percent, NaN as null."""
     design = analysis.study_data.design
     return {
         "study": design.name,
@@ -170,7 +170,7 @@ def _number(value: Any) -> Any:
 
 
 def csv(table: pandas.DataFrame) -> bytes:
-    """Return a table as UTF-8 CSV with a header line.
+    """Return a table of an analysis as UTF-8 CSV with a header line.
 
     Numbers have ten digits, so that equal numbers give equal bytes.
     """

@@ -39,7 +39,7 @@ class Applied:
 
 
 def apply(study_data: StudyData) -> Applied:
-    """Apply the design's exclusions.
+    """Apply the design's exclusions to the responses of a study.
 
     Rules about participants use all their responses, not only those that other rules keep.
 

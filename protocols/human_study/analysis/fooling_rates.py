@@ -156,7 +156,7 @@ class Analysis:
 
 
 def analyze(study_data: StudyData, *, resamples: int = CLUSTERED_RESAMPLES, seed: int = 0) -> Analysis:
-    """Compute all numbers of a study.
+    """Compute the fooling rates and all other numbers of a study.
 
     Args:
         study_data: see ``read_study_data``.
@@ -230,7 +230,10 @@ def _method(
 
 
 def d_prime(rate: float) -> float:
-    """Compute d' = sqrt(2) z(1 - rate) of two images of which one is chosen; infinite for a rate of 0 or 1."""
+    """Convert a fooling rate to d' = sqrt(2) z(1 - rate); infinite for a rate of 0 or 1.
+
+    One of two images is chosen.
+    """
     return float(math.sqrt(2) * ndtri(1 - rate))
 
 

@@ -18,7 +18,7 @@ def methods_paragraph(analysis: Analysis) -> list[str]:
 
 
 def findings(analysis: Analysis) -> str:
-    """Return the result in sentences, best method first."""
+    """Return the result of a study as text in sentences, best method first."""
     rows = sorted((row for row in analysis.result.methods if not row.sentinel), key=lambda row: -row.rate.value)
     message = [
         f"{row.method} fooled participants in {percent(row.rate.value, row.rate.interval)} of {row.rate.responses} "
@@ -46,7 +46,7 @@ def findings(analysis: Analysis) -> str:
 
 
 def percent(value: float, interval: Interval | None = None) -> str:
-    """Format shares as ``32.30 % [29.10, 35.70]``."""
+    """Format shares for the text on methods as ``32.30 % [29.10, 35.70]``."""
     message = f"{format_number(100 * value, '%')} %"
     if interval is None:
         return message
@@ -54,12 +54,12 @@ def percent(value: float, interval: Interval | None = None) -> str:
 
 
 def points(value: float, *, signed: bool = False) -> str:
-    """Format a difference of shares in percentage points."""
+    """Format a difference of shares for the text on methods, in percentage points."""
     return format_number(100 * value, "%", signed=signed)
 
 
 def format_p(p: float) -> str:
-    """Format p as ``p = 0.013`` or ``p < 0.001``; a dash for no test."""
+    """Format p for the text on methods as ``p = 0.013`` or ``p < 0.001``; a dash for no test."""
     if p != p:
         return "–"
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
@@ -154,5 +154,5 @@ def _plural(count: int, one: str, many: str) -> str:
 
 
 def lines(paragraphs: Sequence[str]) -> str:
-    """Return paragraphs as a text file."""
+    """Return the paragraphs on methods as a text file."""
     return "\n\n".join(paragraphs) + "\n"

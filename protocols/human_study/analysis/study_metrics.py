@@ -47,7 +47,7 @@ METRICS = (
 
 
 def identity_of(design: Design) -> dict[str, Any]:
-    """Return the identity of a column: the settings of a session and the exclusions.
+    """Return the identity of a study's metrics in a column: the settings of a session and the exclusions.
 
     Between and within participants have different identities and never share a column. The numbers of participants and
     images are not included: they affect the precision of a number, not its meaning.

@@ -65,7 +65,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = {
 
 
 def check(request: BuildRequest) -> None:
-    """Refuse an invalid request before any long computation.
+    """Check a request to build a study, and refuse an invalid one before any long computation.
 
     Raises:
         UserError: naming the invalid setting.
@@ -90,7 +90,7 @@ def check(request: BuildRequest) -> None:
 
 
 def settings_of(request: BuildRequest, methods: int) -> StudySettings:
-    """Return the settings of a session.
+    """Return the settings of a session that a request to build a study asks for.
 
     Raises:
         UserError: if the number of participants is not given.

@@ -23,7 +23,7 @@ PAIRS = (((38.0, 42.0), (-22.0, 38.0)), ((34.0, 14.0), (-24.0, 8.0)))
 
 
 def draw_plate(digit: str, number: int, seed: int) -> np.ndarray:
-    """Draw a plate, (320, 320, 3) uint8; number 0 is visible to everybody."""
+    """Draw a color-vision plate, (320, 320, 3) uint8; number 0 is visible to everybody."""
     rng = np.random.default_rng([seed, number])
     mask = _digit(digit)
     figure, ground = PAIRS[number % 2]
@@ -44,7 +44,7 @@ def draw_plate(digit: str, number: int, seed: int) -> np.ndarray:
 
 
 def digit_mask(digit: str) -> np.ndarray:
-    """Return the mask of the digit, (320, 320) bool."""
+    """Return the mask of the digit on a color-vision plate, (320, 320) bool."""
     return _digit(digit)
 
 

@@ -33,7 +33,7 @@ _END = 12
 
 
 def encode(rgb: np.ndarray) -> bytes:
-    """Encode (H, W, 3) uint8 as PNG without any metadata."""
+    """Encode a stimulus, (H, W, 3) uint8, as a PNG file without any metadata."""
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "PNG", optimize=False, compress_level=9)
     return buffer.getvalue()
@@ -59,7 +59,7 @@ def _common_size(pngs: Mapping[str, bytes]) -> int:
 
 
 def files_of(versions: Mapping[str, np.ndarray]) -> dict[str, bytes]:
-    """Encode all versions of one image, (H, W, 3) uint8 by name, as files of one size."""
+    """Encode all versions of a stimulus, (H, W, 3) uint8 by name, as files of one size."""
     pngs = {name: encode(rgb) for name, rgb in versions.items()}
     size = _common_size(pngs)
     return {name: _padded(png, size) for name, png in pngs.items()}
@@ -73,7 +73,7 @@ def write_stimuli(
     truth: str,
     seed: int,
 ) -> list[Stimulus]:
-    """Write the needed versions of all images under random names.
+    """Write the files of all needed stimuli under random names.
 
     Args:
         output: the study's folder.

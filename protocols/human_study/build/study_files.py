@@ -23,7 +23,7 @@ BUILDING = ".building"
 
 
 def clear(output: Path, started: bool) -> None:
-    """Remove the files of a failed build, except colorizations that the next one can use and edited texts.
+    """Remove the files of a study whose build failed, except what the next build can use and edited texts.
 
     Args:
         output: the study's folder.
@@ -56,7 +56,7 @@ def _is_ours(output: Path, name: str) -> bool:
 
 
 def write_study(output: Path, design: Design, jspsych: Mapping[str, bytes]) -> None:
-    """Write everything but images and plates; the design last, since a folder with a design is a complete study.
+    """Write all files of a study but images and plates; the design last, since it marks a complete study.
 
     Args:
         output: the study's folder.
@@ -81,7 +81,7 @@ def _write_form(output: Path, jspsych: Mapping[str, bytes]) -> None:
 
 
 def write_texts(output: Path, design: Design) -> None:
-    """Write the texts to edit; texts that were edited before an interruption are kept.
+    """Write the files of a study's texts to edit; texts that were edited before an interruption are kept.
 
     Until the study is complete, a copy beside the colorizations shows which texts were not edited.
     """
@@ -98,7 +98,7 @@ def write_texts(output: Path, design: Design) -> None:
 
 
 def key_table(stimuli: Sequence[Stimulus]) -> str:
-    """Return the key as CSV: image, method and sha256 of every stimulus file."""
+    """Return the key file of a study as CSV: image, method and sha256 of every stimulus file."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["file", "image", "method", "sha256"])

@@ -60,7 +60,7 @@ def draw_slots(
     assignment: Assignment,
     seed: int,
 ) -> list[Slot]:
-    """Draw the sessions of all participants.
+    """Draw the assignment of trials to the sessions of all participants.
 
     Args:
         participants: number of sessions.

@@ -29,7 +29,7 @@ FACTORS = (0.5, 1, 2, 4)
 
 
 def plan_of(study: Path | None, given: Mapping[str, Any], **truth: Any) -> tuple[Plan, int]:
-    """Return the plan, and its number of sentinels per participant.
+    """Return the plan whose power is computed, and its number of sentinels per participant.
 
     Args:
         study: a built study that supplies missing values, or None.

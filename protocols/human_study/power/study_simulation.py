@@ -84,7 +84,9 @@ class Simulated:
 
 @lru_cache(maxsize=256)
 def intercept(rate: float, sd: float) -> float:
-    """Find b with E[expit(b + sd z)] = rate, z standard normal; the logit of the rate itself only for sd = 0.
+    """Find b of a simulated rate with E[expit(b + sd z)] = rate, z standard normal.
+
+    It is the logit of the rate itself only for sd = 0.
 
     By Gauss-Hermite quadrature with 80 nodes, exact to 1e-10 for deviations up to 3.
     """
@@ -94,7 +96,7 @@ def intercept(rate: float, sd: float) -> float:
 
 
 def deal(studies: int, participants: int, tests: int, images: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw the images of each participant: (studies, participants, tests).
+    """Draw the images of each simulated participant: (studies, participants, tests).
 
     No participant sees an image twice, and the counts of images differ by at most one. Complete decks are shuffled and
     dealt; images of a participant from the end of a deck are at the bottom of the next deck.
@@ -111,7 +113,7 @@ def deal(studies: int, participants: int, tests: int, images: int, rng: np.rando
 
 
 def methods_of(dealt: np.ndarray, images: int, methods: int, assignment: Assignment) -> np.ndarray:
-    """Return the method of every trial, of the shape (S, participants, tests) of ``dealt``.
+    """Return the method of every simulated trial, of the shape (S, participants, tests) of ``dealt``.
 
     Within participants, the counts of methods differ by at most one, and each image has another method in the next
     deck, as far as the first condition allows.

@@ -97,7 +97,7 @@ async def download(request: Request) -> Response:
 
 
 def state_of(study: Study) -> dict[str, Any]:
-    """Return the content of the page: slots by cell, and the participants."""
+    """Return the content of the administration page: slots by cell, and the participants."""
     participants, responses = study.store.rows("participants"), study.store.rows("responses")
     done = Counter(response["participant"] for response in responses)
     holders = {

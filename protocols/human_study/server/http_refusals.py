@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 def refused(request: Request, error: Exception) -> JSONResponse:
-    """Return a refusal as JSON."""
+    """Return the refusal of an HTTP request as JSON."""
     assert isinstance(error, Refusal)
     return JSONResponse({"detail": error.detail}, status_code=error.status)
 
 
 def too_often(seconds: float) -> JSONResponse:
-    """Return status 429, with the time to wait."""
+    """Return the refusal of an HTTP request with status 429 and the time to wait."""
     headers = {"Retry-After": str(max(1, math.ceil(seconds)))}
     return JSONResponse({"detail": "Too many requests; please wait."}, status_code=429, headers=headers)
 

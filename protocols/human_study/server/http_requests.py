@@ -94,5 +94,5 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
 
 
 def address_of(request: Request) -> str:
-    """Return the client address for rate limits; it is not stored."""
+    """Return the client address of an HTTP request for rate limits; it is not stored."""
     return request.client.host if request.client else "unknown"

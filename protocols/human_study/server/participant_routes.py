@@ -191,7 +191,7 @@ async def withdraw(request: Request) -> Response:
 
 
 def refused_often(request: Request, error: Exception) -> Response:
-    """Return status 429."""
+    """Return the refusal of a participant's request, status 429."""
     assert isinstance(error, TooOften)
     return too_often(error.seconds)
 

@@ -46,7 +46,10 @@ class Options:
 
 
 def rates_of(arrivals: float) -> Rates:
-    """Return the rate limits with another burst of new sessions from one address, refilled within a minute."""
+    """Return the rate limits of a served study, with another burst of new sessions from one address.
+
+    The burst is refilled within a minute.
+    """
     return Rates(arrivals=Rate(arrivals, arrivals / 60))
 
 

@@ -137,7 +137,7 @@ def participants_table(design: Design, participants: Rows, responses: Rows) -> p
 
 
 def as_csv(table: pandas.DataFrame) -> bytes:
-    """Return a table as UTF-8 CSV with a header line; booleans as true and false."""
+    """Return a study's responses or participants as UTF-8 CSV with a header line; booleans as true and false."""
     plain = table.copy()
     for name in _TRUTHS & set(plain.columns):
         plain[name] = plain[name].map({True: "true", False: "false"})
@@ -145,7 +145,7 @@ def as_csv(table: pandas.DataFrame) -> bytes:
 
 
 def as_parquet(table: pandas.DataFrame) -> bytes:
-    """Return a table as Parquet, with types."""
+    """Return a study's responses or participants as Parquet, with types."""
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()

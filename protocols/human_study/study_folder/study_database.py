@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS started (
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """Open the database for writing from any thread; create it if missing."""
+    """Open the database of a study for writing from any thread; create it if missing."""
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     database.row_factory = sqlite3.Row
     # WAL with FULL: every commit waits for the disk. secure_delete: deleted data leaves no trace in the file.
@@ -57,7 +57,7 @@ def open_database(path: Path) -> sqlite3.Connection:
 
 
 def read_table(database: sqlite3.Connection, table: Table) -> list[dict[str, Any]]:
-    """Return a whole table, in the order of consent and of trials."""
+    """Return a whole table of a study's database, in the order of consent and of trials."""
     return [dict(row) for row in database.execute(f"SELECT * FROM {table} ORDER BY {_ORDER[table]}")]
 
 
