@@ -32,7 +32,7 @@ MOST_FILES = 1000
 
 @contextlib.contextmanager
 def images_refused(samples: Sequence[Sample]) -> Iterator[list[str]]:
-    """Block the files of a dataset temporarily: refuse to open them, in all threads, within this context.
+    """Refuse to open the files of a dataset: block them in all threads of this process, within this context.
 
     Only Python's own functions are covered. Native code can still open files; ``verify --rerun`` therefore runs the
     model in a process without any access.
