@@ -41,5 +41,5 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
 
 
 def finite(values: Iterable[Tensor]) -> bool:
-    """Return whether all values of tensors are free of NaN and infinity, before or after the optimizer's step."""
+    """Return whether all values are free of NaN and infinity."""
     return all(bool(torch.isfinite(value).all()) for value in values)
