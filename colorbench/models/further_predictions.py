@@ -147,11 +147,6 @@ def in_place(request: Request, usual: Any, further: Sequence[Any]) -> tuple[Any,
     return tuple(next(rest) if count > 0 else usual for count in request.counts)
 
 
-def draws_differ(colorizer: Colorizer) -> bool:
-    """Return whether a model gives more than one colorization of an image."""
-    return isinstance(colorizer, Samples) or colorizer.card.stochastic
-
-
 def seed_of(seed: int, content: str, draw: int | None = None) -> int:
     """Return the 63-bit seed of one image's prediction: the same in any batch, order, process and name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -38,8 +38,3 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
         torch._foreach_lerp_(list(averaged), list(current), 1 - min(decay, (n + 1) / (n + 10)))
 
     return AveragedModel(network, multi_avg_fn=average)
-
-
-def finite(values: Iterable[Tensor]) -> bool:
-    """Return whether all values are free of NaN and infinity."""
-    return all(bool(torch.isfinite(value).all()) for value in values)
