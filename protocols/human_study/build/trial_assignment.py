@@ -30,11 +30,6 @@ def sentinel_count(trials: int, share: float = SENTINEL_SHARE) -> int:
     return 0 if share == 0 else max(1, round(trials * share))
 
 
-def images_needed(trials: int, practice: int = PRACTICE) -> int:
-    """Return the number of images of a session: no image is shown in two trials."""
-    return trials + practice
-
-
 @dataclass
 class _Counts:
     """Counts over the sessions drawn so far."""
