@@ -16,10 +16,17 @@ from colorbench.data import open_dataset
 from colorbench.evaluation import RunConfig, run
 
 RECORDS = Path(__file__).parent / "records"
-NETWORKS = ("zoo/cic.small", "zoo/cic-class.small", "zoo/l2.small", "zoo/l2-ft.small", "zoo/cic.untrained")
+NETWORKS = (
+    "zoo/lite.small",
+    "zoo/cic.small",
+    "zoo/cic-class.small",
+    "zoo/l2.small",
+    "zoo/l2-ft.small",
+    "zoo/cic.untrained",
+)
 BASELINES = ("zoo/random", "zoo/mean-color", "zoo/half-chroma")
 """In addition to gray, constant and ground truth, which every run includes."""
-RUNS = {"auc": (*NETWORKS, *BASELINES), "fidelity": NETWORKS[:4]}
+RUNS = {"auc": (*NETWORKS, *BASELINES), "fidelity": NETWORKS[:5]}
 """Fidelity has 13 metrics, so its rows are the larger part of the included data."""
 KEPT = ("record.json", "rows.parquet")
 COMMAND = ("python", "-m", "leaderboards.reference.rebuild")
