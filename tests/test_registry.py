@@ -227,7 +227,7 @@ def test_a_file_of_the_users_that_hides_ours_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_of_that_name_without_code_is_not_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "zoo").mkdir()  # images of a zoo, say
-    program = "from colorbench.registry import refuse_shadow; refuse_shadow('zoo'); print('not in the way')"
+    program = "from colorbench.registry import _refuse_shadow; _refuse_shadow('zoo'); print('not in the way')"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout == "not in the way\n", done.stderr
 
