@@ -151,6 +151,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
             gray = image.convert("L")
             shown = {"images": image, "predictions": Image.blend(image, gray.convert("RGB"), 0.5), "old": gray}
             shown[folder].save(home / folder / f"{path.parent.name}.{'jpg' if folder == 'old' else 'png'}")
+    Image.open(home / "old" / "astronaut.jpg").save(home / "scan.tif")
     (home / "ilsvrc_val").mkdir()
     shutil.copytree(home / "images", home / "ilsvrc_val" / "images")
     (home / "ilsvrc_val" / "labels.csv").write_text(
@@ -222,7 +223,7 @@ def test_every_block_runs_in_reading_order(home: Path, monkeypatch: pytest.Monke
             if name := re.match(r"# (\w+\.py)\n", block.text):
                 (home / name[1]).write_text(block.text)
             try:
-                exec(compile(block.text, block.where, "exec"), {"__name__": block.where})
+                exec(compile(block.text, block.where, "exec", dont_inherit=True), {"__name__": block.where})
             except Exception as error:
                 failures.append(f"{block.where}: {type(error).__name__}: {error}")
         elif name := re.match(r"# (\w+)\.toml\n\[card\]", block.text):

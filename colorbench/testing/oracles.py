@@ -55,7 +55,7 @@ def _ciede2000_of_pair(one: tuple[float, float, float], other: tuple[float, floa
     """Compute the CIEDE2000 of two Lab colors with kL = kC = kH = 1; Sharma, Wu, Dalal 2005.
 
     Example:
-        >>> round(ciede2000_of_pair((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485)), 4)  # the first published pair
+        >>> round(_ciede2000_of_pair((50.0, 2.6772, -79.7751), (50.0, 0.0, -82.7485)), 4)  # the first published pair
         2.0425
     """
     (l1, a1, b1), (l2, a2, b2) = one, other

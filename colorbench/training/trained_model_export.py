@@ -28,7 +28,9 @@ def _half_convolutions(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prior, hashes: np.ndarray) -> ModelCard:
+def export(
+    state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prior, hashes: np.ndarray, *, frozen: int = 0
+) -> ModelCard:
     """Export a trained model: weights, card, prior and the hashes of the training images, into one folder.
 
     The card is written last and contains the hash of the weights, so that its presence shows completeness.
@@ -39,11 +41,12 @@ def export(state: Mapping[str, Tensor], path: Path, card: ModelCard, prior: Prio
         card: without hash and number of parameters, which are added here.
         prior: color prior of the rebalancing weights.
         hashes: (n,) uint64 hashes of the training images.
+        frozen: parameters of pretrained parts, which the state does not have.
     """
     filled = card.model_copy(
         update={
             "weights_sha256": save_weights(_half_convolutions(state), path),
-            "parameters": sum(value.numel() for name, value in state.items() if _is_parameter(name)),
+            "parameters": frozen + sum(value.numel() for name, value in state.items() if _is_parameter(name)),
         }
     )
     save_prior(prior, path.with_name(f"{path.stem}-prior.npy"))

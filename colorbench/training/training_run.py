@@ -15,6 +15,7 @@ from colorbench.color import Prior
 from colorbench.data import Dataset
 from colorbench.errors import UserError
 from colorbench.models import Colorizer, ModelCard
+from colorbench.models.networks import networks_of
 from colorbench.reporting.plot_files import write_figures
 from colorbench.training.accelerator import make_accelerator
 from colorbench.training.image_cache import ImageCache, build_cache
@@ -112,7 +113,10 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
     state = trainer.run(reporter)
     if accelerator.is_main_process:
         filled = _card(config, trainer, cache, prior.name, prior.kind)
-        export(state, config.weights, filled, prior, cache.hashes[trainer.chosen])
+        registered = {id(one) for one in trainer.task.parameters()}
+        every = [one for network in networks_of(trainer.task) for one in network.parameters()]
+        frozen = sum(one.numel() for one in every if id(one) not in registered)
+        export(state, config.weights, filled, prior, cache.hashes[trainer.chosen], frozen=frozen)
         _write_figures(config, trainer, prior)
     say(f"wrote {config.weights}, its card, figures and images")
     measured = shlex.quote(f"{config.model}[weights={config.weights}]")

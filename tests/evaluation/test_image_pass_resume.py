@@ -40,20 +40,20 @@ CHILD = """
 import sys, time
 from pathlib import Path
 from tests.support.engine import DistanceProtocol, Noise, loaded, read_folder
-from colorbench.evaluation import engine, resolve
+from colorbench.evaluation import image_pass, requested_models_and_protocols
 from colorbench.results import shard
 from colorbench.evaluation.runner import RunConfig, run
 
-colorize = engine.colorize
+colorize = image_pass.colorize
 
 def slowly(*arguments):  # not within the model: another model's shards would not be gone on with
     time.sleep(float(sys.argv[3]))
     return colorize(*arguments)
 
-engine.colorize = slowly
+image_pass.colorize = slowly
 shard.SHARD = 4
 protocol = DistanceProtocol()
-resolve.get_protocol = lambda name: protocol
+requested_models_and_protocols.get_protocol = lambda name: protocol
 run(RunConfig([loaded(Noise())], ["distance"], read_folder(Path(sys.argv[1])), output=Path(sys.argv[2]),
     baselines=False, device="cpu", workers=1))
 """

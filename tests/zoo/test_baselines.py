@@ -96,6 +96,7 @@ def test_every_card_is_complete(name: str) -> None:
     assert model.card.title and model.card.license
     assert model.card.notes
     roles = {"gray": "baseline", "mean-color": "baseline", "constant": "baseline", "random": "baseline"}
+    roles |= {"cic-pixelwise.small": "baseline", "nearest-hint": "baseline"}
     roles |= {"ground-truth": "reference", "ground-truth-jpeg95": "reference", "half-chroma": "reference"}
     assert model.card.role == roles.get(name.removeprefix("zoo/"), "competitor")
     assert model.card.stochastic == (name == "zoo/random")
