@@ -38,5 +38,5 @@ from .models.model_card import ModelCard as ModelCard
 from .results.comparison_schema import Comparison as Comparison
 from .results.metric_spec import MetricSpec as MetricSpec
 from .results.record import Record as Record
-from .results.records import Records as Records
+from .results.record_list import Records as Records
 from .testing.check_any_kind import check as check

@@ -16,7 +16,7 @@ from colorbench.evaluation.requested_models_and_protocols import as_protocol, as
 from colorbench.evaluation.run_config import Save
 from colorbench.models import BASELINES
 from colorbench.results import Record
-from colorbench.results.records import Records
+from colorbench.results.record_list import Records
 
 
 class RunOptions(TypedDict, total=False):

@@ -15,7 +15,7 @@ from colorbench.evaluation import ProgressListener, RunConfig
 from colorbench.evaluation import run as run_config
 from colorbench.evaluation.requested_models_and_protocols import as_protocol
 from colorbench.results import Record
-from colorbench.results.records import Records
+from colorbench.results.record_list import Records
 
 
 @overload

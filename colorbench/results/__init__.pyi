@@ -17,6 +17,7 @@ from .record import ProtocolPart as ProtocolPart
 from .record import Record as Record
 from .record import read_record as read_record
 from .record import record_text as record_text
+from .record_list import Records as Records
 from .record_loading import LoadedRun as LoadedRun
 from .record_loading import load_run as load_run
 from .record_loading import read_checked_record as read_checked_record
@@ -25,7 +26,6 @@ from .record_pairing import PairedRuns as PairedRuns
 from .record_pairing import column_key as column_key
 from .record_pairing import pair_runs as pair_runs
 from .record_pairing import paired_positions as paired_positions
-from .records import Records as Records
 from .rows_parquet import read_rows as read_rows
 from .rows_parquet import statistics_of as statistics_of
 from .run_key import protocol_identity as protocol_identity

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from colorbench.results.tabular import Tabular
+from colorbench.results.dataframe_and_html import Tabular
 from colorbench.stats.effect_and_sample_size import LEVEL
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from colorbench.errors import RunError, UserError, first_problem
 from colorbench.models import ModelCard
+from colorbench.results.dataframe_and_html import Tabular
 from colorbench.results.shared_weights import SharedWeights
-from colorbench.results.tabular import Tabular
 
 if TYPE_CHECKING:
     import pandas as pd

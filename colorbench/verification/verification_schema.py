@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import BaseModel, ConfigDict
 
 from colorbench.errors import UserError
-from colorbench.results.tabular import Tabular
+from colorbench.results.dataframe_and_html import Tabular
 from colorbench.storage import MEGABYTE, read_plain
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Results that are also tables: a data frame, and a table for notebooks."""
+"""Results as tables: a pandas data frame, and HTML for notebooks."""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from colorbench.results.dataframe_and_html import Tabular
 from colorbench.results.record import Record
-from colorbench.results.tabular import Tabular
 
 if TYPE_CHECKING:
     import pandas as pd
