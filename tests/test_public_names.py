@@ -127,9 +127,9 @@ INTERNALS = {
     | {"evaluation..full_size_colorization"},
     "models/test_foreign_code.py": {"evaluation.predict"},
     "models/test_prediction_units.py": {"evaluation.predict"},
-    "evaluation/test_image_pass.py": {"models.further_predictions"},
+    "evaluation/test_image_pass.py": {"models.sampled_and_guided_predictions"},
     "protocols/test_diversity.py": {"evaluation.predict", "evaluation..image_pass"},
-    "protocols/test_hints.py": {"evaluation.predict", "models.further_predictions", "models.revealed_colors"}
+    "protocols/test_hints.py": {"evaluation.predict", "models.sampled_and_guided_predictions", "models.revealed_colors"}
     | {"reporting.record_plots", "results.rows_parquet", "verification.recomputed_metrics"},
     # Stored bytes, keys and hashes.
     "evaluation/test_memory.py": {"results.shard"},

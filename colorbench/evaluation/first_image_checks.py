@@ -26,8 +26,8 @@ from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
 from colorbench.evaluation.predict import Query, predict
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction, disguised
 from colorbench.models import LoadedModel
-from colorbench.models.further_predictions import seed_of
 from colorbench.models.networks import networks_of, set_evaluation_mode
+from colorbench.models.sampled_and_guided_predictions import seed_of
 
 Kind = Literal["not deterministic", "depends on the batch", "uses more than the lightness"]
 TOLERANCE = 1e-3

@@ -15,7 +15,7 @@ from colorbench.evaluation.devices_and_processes import device_of, dtype_of, num
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
 from colorbench.models.foreign_code import one_line
-from colorbench.models.further_predictions import Request, ask_further, in_place, seed_of, told_of
+from colorbench.models.sampled_and_guided_predictions import Request, ask_further, in_place, seed_of, told_of
 from colorbench.models.stored_prediction_checks import prepare
 
 FARTHEST = 10_000.0

@@ -23,7 +23,7 @@ from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.truth_and_prediction import Prediction
 from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint, model_fingerprint
-from colorbench.models.further_predictions import Request
+from colorbench.models.sampled_and_guided_predictions import Request
 from colorbench.results import Difference, Metric, MetricSpec, PresetSource, Record, Shard
 from colorbench.results.metric_spec import check_columns
 

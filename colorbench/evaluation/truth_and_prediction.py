@@ -18,7 +18,7 @@ from colorbench.color.lab import rendered
 from colorbench.models.prediction_units import observed
 
 if TYPE_CHECKING:
-    from colorbench.models.further_predictions import Request
+    from colorbench.models.sampled_and_guided_predictions import Request
 
 
 @dataclass(frozen=True)

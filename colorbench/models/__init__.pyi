@@ -16,8 +16,6 @@ from .colorizer_interfaces import SimpleColorizer as SimpleColorizer
 from .fingerprint import deciding_identity as deciding_identity
 from .fingerprint import library_code as library_code
 from .fingerprint import model_identity as model_identity
-from .further_predictions import Draws as Draws
-from .further_predictions import Reveals as Reveals
 from .image_folder_model import ImageFolderModel as ImageFolderModel
 from .layer_features import FeatureExtractor as FeatureExtractor
 from .layer_features import FeatureSpec as FeatureSpec
@@ -44,6 +42,8 @@ from .resize import at_working_size as at_working_size
 from .resize import pillow_resized as pillow_resized
 from .resize import resized as resized
 from .revealed_colors import RevealedColors as RevealedColors
+from .sampled_and_guided_predictions import Draws as Draws
+from .sampled_and_guided_predictions import Reveals as Reveals
 from .training_overlap import find_overlap as find_overlap
 from .weights_download import resolve_weights as resolve_weights
 from .weights_files import check_shapes as check_shapes

@@ -38,8 +38,8 @@ from colorbench.testing.check_report import (
     run_checks,
 )
 from colorbench.testing.colorizer_content_checks import CONTENT_CHECKS
-from colorbench.testing.colorizer_further_checks import FURTHER_CHECKS
 from colorbench.testing.colorizer_independence_checks import INDEPENDENCE_CHECKS
+from colorbench.testing.colorizer_sample_and_guidance_checks import SAMPLE_AND_GUIDANCE_CHECKS
 from colorbench.testing.colorizer_subject import IMAGES, ModelSubject, resized
 from colorbench.testing.fakes import fake_dataset
 from colorbench.testing.process_state import random_state_kept
@@ -85,7 +85,7 @@ def check_colorizer(
             *CONTENT_CHECKS[:2],
             ConformanceCheck("shape", _shape, ("loads",)),
             *INDEPENDENCE_CHECKS,
-            *FURTHER_CHECKS,
+            *SAMPLE_AND_GUIDANCE_CHECKS,
             *CONTENT_CHECKS[2:],
         ]
         return report_of("model", _name_of(model), _found(subject, checks, skip))

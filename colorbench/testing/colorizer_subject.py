@@ -15,8 +15,8 @@ from colorbench.evaluation import GroundTruth, Prediction, numerics
 from colorbench.evaluation.predict import Query, predictions
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, evaluation_mode, load_model
 from colorbench.models.fingerprint import ModelFingerprint
-from colorbench.models.further_predictions import seed_of
 from colorbench.models.networks import networks_of
+from colorbench.models.sampled_and_guided_predictions import seed_of
 from colorbench.testing.process_state import changed_state, printed, process_state
 
 PREPROCESSING = "squash64"

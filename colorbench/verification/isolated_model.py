@@ -191,7 +191,7 @@ def _colors(
     from colorbench.evaluation import numerics
     from colorbench.evaluation.devices_and_processes import device_of, dtype_of
     from colorbench.models import ColorizerInput, evaluation_mode, precision
-    from colorbench.models.further_predictions import Told, ask_further
+    from colorbench.models.sampled_and_guided_predictions import Told, ask_further
 
     device = device_of(settings["device"])
     truth = arrays.get("truth")

@@ -22,8 +22,8 @@ from colorbench.evaluation import GroundTruth, Prediction, Scorer, further_of, n
 from colorbench.evaluation.devices_and_processes import dtype_of
 from colorbench.evaluation.predict import checked, colorize
 from colorbench.models import LoadedModel, load_model
-from colorbench.models.further_predictions import in_place, seed_of, told_of
 from colorbench.models.model_names import parse_name
+from colorbench.models.sampled_and_guided_predictions import in_place, seed_of, told_of
 from colorbench.results import Record
 from colorbench.verification.isolated_model import Apart, given_colors
 from colorbench.verification.model_checks import by_name, decoding_of

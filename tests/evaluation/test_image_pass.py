@@ -17,7 +17,7 @@ from colorbench.evaluation import pending_shards
 from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import record_folder, run
 from colorbench.models import ColorPrediction
-from colorbench.models.further_predictions import seed_of
+from colorbench.models.sampled_and_guided_predictions import seed_of
 from colorbench.results import Record
 from tests.support.engine import (
     DistanceProtocol,

@@ -20,9 +20,9 @@ from colorbench.evaluation import GroundTruth, Prediction, RunConfig, run
 from colorbench.evaluation.predict import colorize
 from colorbench.metrics import ROUNDING_BOUND, mean_ciede2000
 from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, RevealedColors, Reveals, load_model
-from colorbench.models.further_predictions import Request, Told, in_place
-from colorbench.models.further_predictions import told_of as told_by_parts
 from colorbench.models.revealed_colors import revealed_of
+from colorbench.models.sampled_and_guided_predictions import Request, Told, in_place
+from colorbench.models.sampled_and_guided_predictions import told_of as told_by_parts
 from colorbench.reporting.record_plots import record_plots
 from colorbench.results import read_rows
 from colorbench.verification.recomputed_metrics import curve_findings

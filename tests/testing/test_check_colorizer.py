@@ -21,7 +21,7 @@ from colorbench.errors import UserError
 from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, load_model, tags_of
 from colorbench.registry import registered
 from colorbench.testing import CheckReport, ConformanceError, FakeColorizer, check_colorizer, fake_dataset, fake_model
-from tests.support.further_models import BROKEN_FURTHER
+from tests.support.sampled_and_guided_models import BROKEN_SAMPLES_AND_GUIDANCE
 
 CARD = ModelCard(title="a test model", license="MIT")
 
@@ -359,7 +359,7 @@ BROKEN: list[tuple[str, Any]] = [
     ("features", BatchFeatures()),
     ("features", NanFeatures()),
     ("redrawn", RedrawnAlike()),
-    *BROKEN_FURTHER,
+    *BROKEN_SAMPLES_AND_GUIDANCE,
 ]
 
 

@@ -11,7 +11,7 @@ from colorbench.evaluation.first_image_checks import TOLERANCE, difference
 from colorbench.evaluation.predict import Query
 from colorbench.evaluation.truth_and_prediction import disguised
 from colorbench.models import Guided, RevealedColors, Samples
-from colorbench.models.further_predictions import Draws, Reveals, Told, ask_further, seed_of, told_of
+from colorbench.models.sampled_and_guided_predictions import Draws, Reveals, Told, ask_further, seed_of, told_of
 from colorbench.testing.check_report import CheckFailed, CheckSkipped, ConformanceCheck
 from colorbench.testing.colorizer_subject import PREPROCESSING, ModelSubject, resized, selected, sizes_of
 
@@ -123,7 +123,7 @@ def _same(expected: Sequence[Prediction], found: Sequence[Prediction], what: str
 
 
 _NEEDS = ("shape", "deterministic", "batch", "history")
-FURTHER_CHECKS = [
+SAMPLE_AND_GUIDANCE_CHECKS = [
     ConformanceCheck("samples", _samples, _NEEDS),
     ConformanceCheck("guided", _guided, _NEEDS),
 ]

@@ -123,7 +123,7 @@ class OnlySquares(_Guided):
         return super().colorize_guided(inputs, revealed)
 
 
-BROKEN_FURTHER: list[tuple[str, Any]] = [
+BROKEN_SAMPLES_AND_GUIDANCE: list[tuple[str, Any]] = [
     *(("samples", kind()) for kind in (SameForAllSeeds, ByTheFirst, ByItsNumber, ByTheInputs, ByIdWhenSampled)),
     *(("samples", kind()) for kind in (ByTheProcess, TooFew, QuarterSize)),
     *(("guided", kind()) for kind in (Ignores, OtherWithoutHints, MeanOfTheBatch, ByIdWhenGuided, OnlySquares)),
