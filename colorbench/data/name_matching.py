@@ -7,16 +7,20 @@ unambiguous. Ambiguous names have no match.
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 
 from colorbench.data.image_formats import without_suffix
 
 Parts = tuple[str, ...]
+COMPARED = 5_000
+"""Names among which the most similar one is looked for."""
 
 
 @dataclass
@@ -80,13 +84,22 @@ def parts_of(name: str) -> Parts:
 
 
 def nearest_name(id: str, names: Iterable[str]) -> str | None:
-    """Find the name that is most similar to an id without a match: one that differs only in case, or the first."""
-    first = None
-    for name in names:
-        first = first if first is not None else name
-        if _Name.of(name).key[-1:] and _Name.of(name).key[-1].casefold() == _Name.of(id).key[-1].casefold():
+    """Return the name that is most similar to an id without a match, for an error message.
+
+    Args:
+        id: of the dataset.
+        names: names without a match; the first ``COMPARED`` are compared by their last part, without case.
+
+    Returns:
+        The most similar name, or the first if none is similar, as an example; None for no names.
+    """
+    by_last_part = {"/".join(_Name.of(name).key[-1:]).casefold(): name for name in islice(names, COMPARED)}
+    wanted = "/".join(_Name.of(id).key[-1:]).casefold()
+    for part, name in by_last_part.items():  # a prefix or suffix was added or left out
+        if wanted and (wanted in part or (part and part in wanted)):
             return name
-    return first
+    similar = difflib.get_close_matches(wanted, by_last_part, n=1)
+    return by_last_part[similar[0]] if similar else next(iter(by_last_part.values()), None)
 
 
 @dataclass(frozen=True)

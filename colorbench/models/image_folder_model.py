@@ -165,7 +165,7 @@ class ImageFolderModel:
             raise RunError(f"{what}, first {first}", where=where, hint=hint)
         if found.missing:
             first = ", ".join(found.missing[:3]) + (" ..." if len(found.missing) > 3 else "")
-            nearest = nearest_name(found.missing[0], self._paths)
+            nearest = nearest_name(found.missing[0], found.unused or self._paths)
             hint = "create them, or use --list to evaluate only images that have one"
             what = f"{len(found.missing)} of {len(ids)} images have no prediction: {first}; the folder has {nearest}"
             raise RunError(what, where=where, hint=hint)
@@ -174,7 +174,7 @@ class ImageFolderModel:
             self.remarks.append(f"{found.by_file_name} predictions were found by file name only")
         if found.unused:
             self.remarks.append(
-                f"{len(found.unused)} files belong to no image of the dataset, the first: {found.unused[0]}"
+                f"files that belong to no image of the dataset: {len(found.unused)}, the first: {found.unused[0]}"
             )
         return {id: self._paths[name] for id, name in found.pairs.items()}
 

@@ -124,7 +124,7 @@ def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tup
         label[ids[0]] = table[names[0]]
     if found.missing:
         first = found.missing[0]
-        nearest = short(nearest_name(first, table) or "")
+        nearest = short(nearest_name(first, found.unused or table) or "")
         raise UserError(
             f"{len(found.missing)} of {len(samples)} images have no label, first {short(first)}; "
             f"the table has {nearest}",
