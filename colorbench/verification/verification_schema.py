@@ -120,6 +120,11 @@ def read_verification(path: Path) -> Verification:
         raise UserError("not a verification report", where=str(path), hint=hint) from error
 
 
+def _one_line(text: str) -> str:
+    """Return a text that quotes untrusted names as one line without control characters, cut off if it is long."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:500]
+
+
 @dataclass
 class Findings:
     """Collector of the outcomes of checks."""
@@ -130,14 +135,12 @@ class Findings:
 
     def claim(self, what: str) -> None:
         """Add a claim of the submitter that cannot be checked."""
-        if what not in self.claimed:
-            self.claimed.append(what)
+        if (line := _one_line(what)) not in self.claimed:
+            self.claimed.append(line)
 
     def say(self, name: str, outcome: Outcome, detail: str) -> None:
         """Add the outcome of one check."""
-        # Details quote untrusted names, which must not contain line breaks.
-        line = " ".join("".join(sign if sign.isprintable() else " " for sign in detail).split())
-        self.checks.append(Check(name=name, outcome=outcome, detail=line[:500]))
+        self.checks.append(Check(name=name, outcome=outcome, detail=_one_line(detail)))
 
     def settle(self, name: str, findings: Iterator[str], holds: str) -> bool:
         """Add one entry per finding, or one that the check holds."""

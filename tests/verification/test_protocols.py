@@ -14,10 +14,12 @@ import torch
 
 from colorbench.data import open_dataset
 from colorbench.evaluation import record_folder, run
-from colorbench.results import read_rows
+from colorbench.reporting import write_report
+from colorbench.results import read_record, read_rows
 from colorbench.storage import content_fingerprint, npz_bytes
-from colorbench.verification.verification_schema import CLAIMED, Verification
+from colorbench.verification.verification_schema import CLAIMED, Findings, Verification
 from colorbench.verification.verify_record import verify
+from leaderboards.board_files import build_files
 from protocols.human_study.analysis.fooling_rates import analyze
 from protocols.human_study.analysis.response_reading import read_study_data
 from protocols.human_study.analysis.study_records import write_records
@@ -173,6 +175,40 @@ def test_an_honest_record_of_every_protocol_holds(make: Callable[[Path], Path], 
 def moved(metric: dict[str, Any], by: float) -> None:
     if metric["value"] is not None:
         metric["value"] += by
+
+
+def test_facts_of_a_metric_that_no_parameter_decides_are_checked_without_its_network(tmp_path: Path) -> None:
+    folder = distribution_by_a_file(tmp_path)
+    for facts in ({"unit": "dB"}, {"higher_is_better": True}, {"form": "abs_difference"}, {"share_of_gap": True}):
+        before = (folder / "record.json").read_text(encoding="utf-8")
+        edit_record(folder, lambda record, facts=facts: record["metrics"][0].update(facts))
+        (name,) = facts
+        assert any(check == "metrics" and f": {name} " in line for check, line in wrong(verify(folder))), facts
+        (folder / "record.json").write_text(before, encoding="utf-8")
+
+
+@pytest.mark.parametrize("key", ["title", "classifier"])
+def test_a_title_that_nothing_checks_is_text_everywhere(key: str, tmp_path: Path) -> None:
+    folder = distribution_by_a_file(tmp_path)
+    name = read_record(folder).metrics[0].name
+    edit_record(folder, lambda record: record["metrics"][0].update({key: "Best\x1b[2J"}))
+    assert "control characters" in dict(wrong(verify(folder)))["record"]
+    mark = "[bold]</p><script>alert(1)</script>{{ 7 * 7 }}\\input{x}"
+    edit_record(folder, lambda record: record["metrics"][0].update({key: mark}))
+    found = verify(folder)
+    assert wrong(found) == [] and f"title and classifier of {name}" in found.claimed
+    page = write_report(folder).read_text(encoding="utf-8")
+    build_files([tmp_path / "runs"], tmp_path / "board")
+    for text in (page, *(path.read_text(encoding="utf-8") for path in (tmp_path / "board").rglob("*.html"))):
+        assert "<script>alert(1)" not in text
+    for path in (tmp_path / "board").rglob("*.tex"):
+        assert "\\input{x}" not in path.read_text(encoding="utf-8")
+
+
+def test_what_is_claimed_is_one_short_line() -> None:
+    findings = Findings()
+    findings.claim("title of a\x1b[2J\nb\u202e" + "c" * 9999)
+    assert findings.claimed[0].startswith("title of a [2J b c") and len(findings.claimed[0]) == 500
 
 
 @pytest.mark.parametrize("make", [auc, linear_probe, transfer_classification, transfer_segmentation])
