@@ -160,15 +160,26 @@ def dataset_part(
 
 
 def execution_part(
-    settings: ExecutionConfig, n: int, seconds: Mapping[str, float], *, deterministic: bool = True
+    settings: ExecutionConfig,
+    n: int,
+    seconds: Mapping[str, float],
+    *,
+    warm_up: tuple[int, float] = (0, 0.0),
+    deterministic: bool = True,
 ) -> Execution:
     """Return the record's part on execution: speed, hardware and settings.
 
     Seconds are summed over processes; stages that models share count for each model.
 
-    ``deterministic``: whether the model was found to be deterministic.
+    Args:
+        settings: of the run.
+        n: number of evaluated images.
+        seconds: stage -> seconds, of all images.
+        warm_up: images and seconds that the speed leaves out, unless they are all images; see ``Shard.warm_up``.
+        deterministic: whether the model was found to be deterministic.
     """
     total = sum(seconds.values())
+    timed, spent = (n - warm_up[0], total - warm_up[1]) if warm_up[0] < n else (n, total)
     device = settings.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return Execution(
@@ -181,8 +192,8 @@ def execution_part(
         processes=settings.processes,
         deterministic=deterministic and (device.type == "cpu" or torch.backends.cudnn.deterministic),
         seconds=round(total, 3),
-        images_per_second=round(n / total, 3) if total > 0 else 0.0,
-        stage_seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
+        images_per_second=round(timed / spent, 3) if spent > 0 else 0.0,
+        stage_seconds={stage: round(duration, 3) for stage, duration in seconds.items()},
     )
 
 

@@ -47,20 +47,27 @@ def run_passes(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressList
     samples = run.dataset.samples
     shards = [index for group in groups.values() for index, _ in missing(group, len(samples))]
     listener.started(-(-sum(len(shard_samples(samples, index)) for index in shards) // run.settings.processes))
-    progress = ThroughputMeter(listener)
+    progress, begun = ThroughputMeter(listener), set[int]()
     while True:
-        yield sum(_run_pass(group, run, get_preprocessing(name), progress) for name, group in groups.items())
+        yield sum(_run_pass(group, run, get_preprocessing(name), progress, begun) for name, group in groups.items())
 
 
 def _run_pass(
-    tasks: Sequence[EvaluationTask], run: Run, preprocessing: Preprocessing, progress: ThroughputMeter
+    tasks: Sequence[EvaluationTask],
+    run: Run,
+    preprocessing: Preprocessing,
+    progress: ThroughputMeter,
+    begun: set[int],
 ) -> int:
-    """Compute the missing shards of tasks with one preprocessing; return the number written."""
+    """Compute the missing shards of tasks with one preprocessing; return the number written.
+
+    ``begun``: ids of the tasks of which this process has predicted a batch; added to.
+    """
     written, settings = 0, run.settings
 
     def predict(item: tuple[ShardJob, LoadedBatch | None]) -> _Predicted:
         work, batch = item
-        return _predict(work, batch, preprocessing, run)
+        return _predict(work, batch, preprocessing, run, begun)
 
     def score(predicted: _Predicted) -> _Predicted:
         torch.set_num_threads(1)  # of this thread, since scoring threads share the cores with the network
@@ -114,7 +121,9 @@ def _in_order(
     return own + [entry for entry in reversed(work) if entry[0] not in candidate]
 
 
-def _predict(work: ShardJob, batch: LoadedBatch | None, preprocessing: Preprocessing, run: Run) -> _Predicted:
+def _predict(
+    work: ShardJob, batch: LoadedBatch | None, preprocessing: Preprocessing, run: Run, begun: set[int]
+) -> _Predicted:
     """Colorize a batch with every model."""
     settings = run.settings
     if batch is None:
@@ -126,10 +135,12 @@ def _predict(work: ShardJob, batch: LoadedBatch | None, preprocessing: Preproces
         scored=[None] * len(tasks),
         observed=[None] * len(tasks),
         seconds=[{} for _ in tasks],
+        warms_up=[bool(batch.ids) and id(task) not in begun for task in tasks],
     )
     predicted = _Predicted(work, evaluated)
     if not batch.ids:
         return predicted
+    begun.update(id(task) for task in tasks)
     start = time.perf_counter()
     truth = _truth_of(batch, settings)
     _ = truth.lightness  # needed by every model, so computed before the timing of the first

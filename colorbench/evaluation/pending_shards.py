@@ -32,6 +32,8 @@ class Evaluated:
     """Unit statistics per task."""
     seconds: list[dict[str, float]]
     """Per task: stage -> seconds of the thread."""
+    warms_up: list[bool]
+    """Per task: whether this is its first batch in this process."""
 
 
 @dataclass
@@ -50,11 +52,14 @@ class ShardJob:
     """Lists per task and batch."""
     seconds: list[dict[str, float]] = field(default_factory=list)
     """Per task, stage -> seconds."""
+    warm_up: list[tuple[int, float]] = field(default_factory=list)
+    """Per task, see ``Shard.warm_up``."""
 
     def __post_init__(self) -> None:
         self.scored = [[] for _ in self.tasks]
         self.observed = [[] for _ in self.tasks]
         self.seconds = [defaultdict(float) for _ in self.tasks]
+        self.warm_up = [(0, 0.0) for _ in self.tasks]
 
     def add(self, batch: Evaluated) -> None:
         """Add the results of a batch."""
@@ -67,13 +72,16 @@ class ShardJob:
                 self.observed[position].append(statistics)
             for stage, spent in seconds.items():
                 self.seconds[position][stage] += spent
+            if batch.warms_up[position]:
+                self.warm_up[position] = (len(batch.rows), sum(seconds.values()))
 
     def write(self) -> None:
         """Write the shard of every task, its rows in the order of the samples."""
         position = {sample.id: i for i, sample in enumerate(self.samples)}
         order = sorted(range(len(self.rows)), key=lambda i: position[self.rows[i][0]])
         rows = [self.rows[i] for i in order]
-        for task, scored, seen, seconds in zip(self.tasks, self.scored, self.observed, self.seconds, strict=True):
+        results = zip(self.tasks, self.scored, self.observed, self.seconds, self.warm_up, strict=True)
+        for task, scored, seen, seconds, warm_up in results:
             shard = Shard(
                 ids=tuple(row[0] for row in rows),
                 sha256s=tuple(row[1] for row in rows),
@@ -84,6 +92,7 @@ class ShardJob:
                 arrays=concatenated([part.arrays for part in scored], order),
                 skipped=tuple(self.skipped),
                 seconds=dict(seconds),
+                warm_up=warm_up,
                 observed=np.concatenate(seen) if seen else None,
             )
             task.folder.write_shard(self.index, shard)

@@ -128,6 +128,7 @@ def _record(
             run.settings,
             len(rows) + len(rows.copies),
             seconds,
+            warm_up=rows.warm_up,
             deterministic=all(one.deterministic for one in findings),
         ),
         command=run.command,

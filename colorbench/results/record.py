@@ -177,7 +177,9 @@ class Execution(_Part):
     processes: int
     deterministic: bool
     seconds: float
+    """Of all images."""
     images_per_second: float
+    """Without the first batch of each process, in which a model warms up, where there are others."""
     stage_seconds: dict[str, float]
 
 

@@ -56,6 +56,9 @@ class Shard:
     """(id, reason) of images that were not evaluated."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage -> seconds."""
+    warm_up: tuple[int, float] = (0, 0.0)
+    """Images and seconds of batches that were a process's first by the model: what is loaded or compiled then is not
+    part of its speed."""
     copies: tuple[Copy, ...] = ()
     """Files without rows of their own, since their content has one; only for a whole dataset, not in stored shards."""
     key: str = ""
@@ -66,7 +69,7 @@ class Shard:
 
 
 def pack(shard: Shard) -> bytes:
-    """Serialize a shard as the bytes of an .npz file; equal shards, apart from their seconds, give equal bytes."""
+    """Serialize a shard as the bytes of an .npz file; equal shards, apart from their times, give equal bytes."""
     head = {
         "ids": shard.ids,
         "sha256s": shard.sha256s,
@@ -75,6 +78,7 @@ def pack(shard: Shard) -> bytes:
         "sizes": shard.sizes,
         "skipped": shard.skipped,
         "seconds": dict(shard.seconds),
+        "warm_up": shard.warm_up,
         "key": shard.key,
     }
     parts = {"head": np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)}
@@ -102,6 +106,7 @@ def unpack(data: bytes, *, arrays: bool = True) -> Shard:
         arrays=unpacked,
         skipped=tuple((id, reason) for id, reason in head["skipped"]),
         seconds=head["seconds"],
+        warm_up=tuple(head.get("warm_up", (0, 0.0))),
         key=head.get("key", ""),
     )
 
@@ -145,6 +150,7 @@ def merge(shards: Iterable[Shard]) -> Shard:
         arrays=concatenated([part.arrays for part in scored]),
         skipped=tuple(one for part in parts for one in part.skipped),
         seconds=dict(sum((Counter(part.seconds) for part in parts), Counter())),
+        warm_up=(sum(part.warm_up[0] for part in parts), sum(part.warm_up[1] for part in parts)),
     )
 
 

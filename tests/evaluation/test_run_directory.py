@@ -34,6 +34,7 @@ SHARD = Shard(
     arrays={"counts": np.arange(6, dtype=np.int32).reshape(2, 3), "x/y": np.zeros((2, 0))},
     skipped=(("c.jpg", "truncated"),),
     seconds={"score": 0.25},
+    warm_up=(1, 0.125),
 )
 
 
@@ -41,6 +42,7 @@ def same(one: Shard, other: Shard) -> None:
     for name in ("ids", "sha256s", "labels", "gray", "sizes", "skipped"):
         assert getattr(one, name) == getattr(other, name)
     assert dict(one.seconds) == dict(other.seconds)
+    assert one.warm_up == other.warm_up
     for measured, reference in ((one.columns, other.columns), (one.arrays, other.arrays)):
         assert list(measured) == list(reference)
         for name in measured:
