@@ -89,15 +89,15 @@ def colorize(
         bar.started(len(todo))
         for done, (source, target) in enumerate(todo.items(), start=1):
             try:
-                rgb = decode_file(source).rgb
+                image = decode_file(source)
             except UnreadableImage as error:
                 failed.append(f"{source}: {error}")
                 bar.message(f"skipped: {failed[-1]}")
             else:
-                tints.get(tint_of(rgb), []).append(source)
-                colored = colorize_image(loaded, rgb, id=source.name, seed=seed, device=position, upsample=how)
-                shown = side_by_side(rgb, colored) if beside else colored
-                write_png(target, shown, settings_text(source, settings), metadata_of(source))
+                tints.get(tint_of(image.rgb), []).append(source)
+                colored = colorize_image(loaded, image.rgb, id=source.name, seed=seed, device=position, upsample=how)
+                shown = side_by_side(image.rgb, colored) if beside else colored
+                write_png(target, shown, settings_text(image.sha256, settings), metadata_of(source))
             bar.advanced(1, done / (perf_counter() - started))
     for tint, what in (
         ("toned", "a tone (sepia or another) was removed"),

@@ -83,7 +83,11 @@ def missing(plan: Mapping[Path, Path], settings: Mapping[str, Any]) -> dict[Path
         UserError: for files at the places of results that were made in another way.
     """
     there = {source: target for source, target in plan.items() if target.exists()}
-    foreign = [target for source, target in there.items() if _settings_in(target) != settings_text(source, settings)]
+    foreign = [
+        target
+        for source, target in there.items()
+        if _settings_in(target) != settings_text(file_sha256(source), settings)
+    ]
     if foreign:
         hint = "give another --output, or --overwrite to replace them"
         what = f"images that already exist, from other settings or images: {len(foreign)}"
@@ -91,9 +95,9 @@ def missing(plan: Mapping[Path, Path], settings: Mapping[str, Any]) -> dict[Path
     return {source: target for source, target in plan.items() if source not in there}
 
 
-def settings_text(source: Path, settings: Mapping[str, Any]) -> str:
-    """Return the image and settings that decide a colorized file, as they are stored in it."""
-    return json.dumps({**settings, "source_sha256": file_sha256(source)}, sort_keys=True)
+def settings_text(source_sha256: str, settings: Mapping[str, Any]) -> str:
+    """Return the hash of the image and the settings that decide a colorized file, as they are stored in it."""
+    return json.dumps({**settings, "source_sha256": source_sha256}, sort_keys=True)
 
 
 def _settings_in(path: Path) -> str | None:

@@ -1,7 +1,7 @@
 """Compilation of pixel loops by numba, for float32 on a CPU; used only where a run spends most of its time.
 
-Every compiled loop has a torch version for other devices and types, and a test that both agree. The modules of loops
-(``*_kernels.py``) are imported by the functions that need them: the compiler takes most of a second to load.
+Every compiled loop has a torch version for other devices and types, and a test that both agree. The modules of loops in
+this folder are imported by the functions that need them: the compiler takes most of a second to load.
 """
 
 from __future__ import annotations
