@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from colorbench.errors import RunError
 from colorbench.models.colorizer_interfaces import Colorizer, ColorizerInput, ColorPrediction, Guided, Samples
 from colorbench.models.revealed_colors import RevealedColors, revealed_of
 
@@ -140,11 +141,18 @@ def ask_further(colorizer: Colorizer, inputs: ColorizerInput, told: Told) -> lis
 
 
 def in_place(request: Request, usual: Any, further: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the prediction for each part of a request, from the usual one and from the further predictions."""
-    if isinstance(request, Draws):
-        return tuple(further) or (usual,) * request.count
+    """Return the prediction for each part of a request, from the usual one and from the further predictions.
+
+    Raises:
+        RunError: for another number of further predictions than ``ask_further`` gives.
+    """
+    if isinstance(request, Draws) and not further:
+        return (usual,) * request.count
+    new = (True,) * request.count if isinstance(request, Draws) else tuple(count > 0 for count in request.counts)
+    if len(further) != sum(new):
+        raise RunError(f"the model gave {len(further)} usable predictions beside the usual one, not {sum(new)}")
     rest = iter(further)
-    return tuple(next(rest) if count > 0 else usual for count in request.counts)
+    return tuple(next(rest) if one else usual for one in new)
 
 
 def seed_of(seed: int, content: str, draw: int | None = None) -> int:

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset
-from colorbench.errors import UserError
+from colorbench.errors import RunError, UserError
 from colorbench.evaluation import GroundTruth, Prediction, RunConfig, run
 from colorbench.evaluation.predict import colorize
 from colorbench.metrics import ROUNDING_BOUND, mean_ciede2000
-from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, RevealedColors, Reveals, load_model
+from colorbench.models import ColorizerInput, ColorPrediction, Draws, ModelCard, RevealedColors, Reveals, load_model
 from colorbench.models.revealed_colors import revealed_of
 from colorbench.models.sampled_and_guided_predictions import Request, Told, in_place
 from colorbench.models.sampled_and_guided_predictions import told_of as told_by_parts
@@ -289,6 +289,15 @@ def test_a_curve_has_a_point_and_an_interval_at_every_number(tmp_path: Path) -> 
 def test_a_request_is_answered_in_its_order() -> None:
     assert in_place(Reveals((0, 1, 5)), "usual", ["one", "five"]) == ("usual", "one", "five")
     assert in_place(Reveals((2, 5)), "usual", ["two", "five"]) == ("two", "five")
+    assert in_place(Draws(2), "usual", ["one", "two"]) == ("one", "two")
+    assert in_place(Draws(2), "usual", []) == ("usual", "usual")
+
+
+@pytest.mark.parametrize(("request_", "given"), [(Reveals((0, 1, 5)), 1), (Reveals((1,)), 0), (Draws(3), 2)])
+def test_a_prediction_that_is_missing_is_one_line(request_: Request, given: int) -> None:
+    # Of an isolated model, whose wrong shapes are dropped before they are counted.
+    with pytest.raises(RunError, match=f"the model gave {given} usable predictions beside the usual one"):
+        in_place(request_, "usual", ["further"] * given)
 
 
 def test_the_released_network_takes_hints() -> None:
