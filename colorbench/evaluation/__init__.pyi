@@ -34,6 +34,7 @@ from .run_config import ExecutionConfig as ExecutionConfig
 from .run_config import RunConfig as RunConfig
 from .run_directory import RunDirectory as RunDirectory
 from .run_directory import folder_of as folder_of
+from .run_directory import records_beside as records_beside
 from .runner import record_folder as record_folder
 from .runner import run as run
 from .saved_image_writer import thumbnail as thumbnail

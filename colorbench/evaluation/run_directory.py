@@ -21,13 +21,8 @@ from uuid import uuid4
 
 import numpy as np
 
-from colorbench.errors import RunError
-from colorbench.results import (
-    Files,
-    Shard,
-    first_positions,
-    without_copies,
-)
+from colorbench.errors import RunError, UserError
+from colorbench.results import Files, Record, Shard, first_positions, read_checked_record, without_copies
 from colorbench.results.rows_parquet import rows_bytes
 from colorbench.results.shard import StoredArrays, key_of, merge, pack, shard_count, unpack
 from colorbench.storage import Lock, file_sha256, write_atomic
@@ -45,6 +40,29 @@ def folder_of_model(model: str) -> PurePosixPath:
 def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPath:
     """Return a run's directory ``<model>/<protocol>/<dataset>-<key>`` in characters that every file system takes."""
     return folder_of_model(model) / _safe(protocol) / f"{_safe(dataset)}-{key[:12]}"
+
+
+def records_beside(folder: Path, record: Record, model: str) -> Iterator[Path]:
+    """Yield the folders of another model's records in the same output, with equal protocol and images.
+
+    Args:
+        folder: of the record.
+        record: in it.
+        model: name of the other model.
+    """
+    own = folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
+    folder = folder.absolute()
+    if len(folder.parts) <= len(own.parts):
+        return
+    output = folder.parents[len(own.parts) - 1]
+    for path in sorted(output.joinpath(folder_of_model(model), own.parts[-2]).glob("*/record.json")):
+        try:
+            other, _ = read_checked_record(path.parent)
+        except UserError:
+            continue  # a damaged record counts as missing
+        same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
+        if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
+            yield path.parent
 
 
 def _safe(name: str) -> str:

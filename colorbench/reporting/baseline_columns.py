@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from colorbench.errors import UserError
-from colorbench.evaluation import folder_of
+from colorbench.evaluation import records_beside
 from colorbench.models import BASELINES, CONSTANT_MODEL, GRAY_MODEL
 from colorbench.results import Difference, Record, read_record
 
@@ -38,20 +37,5 @@ def baselines(record: Record, beside: Sequence[Record]) -> list[tuple[str, Recor
 
 def baseline_records(folder: Path, record: Record) -> list[Record]:
     """Return the records of gray, constant and ground truth from the same output, with equal protocol and images."""
-    model, data = record.model.name, record.dataset.name
-    depth = len(folder_of(model, folder.parent.name, data, record.key).parts)
-    if len(folder.absolute().parts) <= depth:
-        return []
-    output = folder.absolute().parents[depth - 1]
-    found = []
-    for name in BASELINES:
-        for path in sorted(output.joinpath(name, folder.parent.name).glob("*/record.json")):
-            try:
-                other = read_record(path.parent)
-            except UserError:
-                continue  # a damaged neighbor costs its own numbers only
-            same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
-            if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
-                found.append(other)
-                break
-    return found
+    found = (next(records_beside(folder, record, name), None) for name in BASELINES)
+    return [read_record(beside) for beside in found if beside is not None]

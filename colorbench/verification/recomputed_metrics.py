@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from colorbench.errors import UserError
-from colorbench.evaluation import (
-    Summary,
-    folder_of,
-    metric_aggregation,
-)
+from colorbench.evaluation import Summary, metric_aggregation, records_beside
 from colorbench.results import CurvePart, Difference, LoadedRun, Metric, MetricSpec, Record, load_run
 from colorbench.storage import MEGABYTE
 from colorbench.verification.row_checks import TOLERANCE, apart
@@ -120,26 +117,10 @@ def _lines(curve: CurvePart) -> list[list[float]]:
 
 
 def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:
-    """Return the record of another model in the same output with equal protocol and images.
-
-    The result is None if there is none.
-
-    Raises:
-        UserError: never; a damaged record counts as missing.
-    """
-    record, folder = run.record, run.folder.absolute()
-    own = folder_of(record.model.name, record.protocol.name, record.dataset.name, record.key)
-    if len(folder.parts) <= len(own.parts):
-        return None
-    output = folder.parents[len(own.parts) - 1]
-    for position in sorted(output.joinpath(folder_of(model, record.protocol.name, "any", record.key).parent).glob("*")):
-        try:
-            other = load_run(position)
-        except UserError:
-            continue
-        same_protocol = other.record.protocol.identity_sha256 == record.protocol.identity_sha256
-        if same_protocol and other.record.dataset.fingerprint == record.dataset.fingerprint:
-            return other
+    """Return the first undamaged record of another model in the same output with equal protocol and images, or None."""
+    for folder in records_beside(run.folder, run.record, model):
+        with contextlib.suppress(UserError):
+            return load_run(folder)
     return None
 
 
