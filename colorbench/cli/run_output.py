@@ -16,6 +16,7 @@ from colorbench.reporting.baseline_columns import baselines
 from colorbench.reporting.classifier_agreement import scores_classified, show_classifiers
 from colorbench.reporting.record_plots import record_plots
 from colorbench.reporting.result_tables import ResultPrinter, meaning
+from colorbench.reporting.terminal_lines import line
 from colorbench.results import Record
 from colorbench.storage import write_atomic
 
@@ -85,11 +86,11 @@ def show_results(
             for folder in () if how.verbose else folders:
                 closing.where(folder)
             closing.console.print()
-    if output is not None and how.options is not None and how.format == "text" and asked:
-        repeat = record_folder(output, asked[0]) / OPTIONS
-        closing.console.print(
-            f"repeat: colorbench run --config {repeat}", soft_wrap=True, markup=False, highlight=False
-        )
+    if output is not None and how.options is not None and how.format == "text":
+        # Beside a reused record are the options of the run that made it, which may be others.
+        files = [record_folder(output, record) / OPTIONS for record in asked]
+        for file in [one for one in files if one.is_file() and one.read_bytes() == how.options.encode()][:1]:
+            line(closing.console, f"repeat: colorbench run --config {file}")
     for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
         alike = [record for record in records if record.protocol.identity_sha256 == identity]
         for score in scores_classified(alike)[:1]:

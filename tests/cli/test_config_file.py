@@ -55,6 +55,11 @@ def test_the_file_beside_a_result_repeats_its_run(folder: Path) -> None:
     assert first.relative_to("a") == again.relative_to("b")
     assert "reused" in call("run", "--config", str(options))[1]
     assert str(folder) not in options.read_text(encoding="utf-8")
+    # The file beside a reused record repeats the run that made it, which was another.
+    one = call(*RUN, "-m", "zoo/gray", "-p", "auc", "-d", "crops", "-o", "c")[1]
+    both = call(*RUN, "-m", "zoo/gray,zoo/constant", "-p", "auc", "-d", "crops", "-o", "c")[1]
+    assert "run --config c/zoo/gray/" in one and "repeat:" in both
+    assert "c/zoo/gray/" not in both.split("repeat:")[1].splitlines()[0]
 
 
 @pytest.mark.parametrize(
