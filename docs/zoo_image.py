@@ -45,7 +45,7 @@ def main() -> None:
     sheet = Image.new("RGB", (step * len(columns) - GAP, HEAD + step * len(rgb8) - GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
     for x, (name, column) in enumerate(zip((*MODELS, "truth"), columns, strict=True)):
-        pen.text((x * step + SIDE / 2, HEAD / 2), name, fill="#222", font=font, anchor="mm")
+        pen.text((x * step + SIDE / 2, HEAD / 2), name, "#222", font, "mm")
         for y, image in enumerate(column):
             shown = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
             sheet.paste(shown, (x * step, HEAD + y * step))

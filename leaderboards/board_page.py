@@ -24,7 +24,7 @@ from colorbench.verification import PROMISE
 from leaderboards import board_plots
 from leaderboards.badges import NOT_VERIFIED
 from leaderboards.board_rows import sorted_rows
-from leaderboards.board_schema import Board, Cell, Column, Group, Row
+from leaderboards.board_schema import Board, Cell, Column, Group, Row, RowsAndColumns
 from leaderboards.collected_records import Entry
 from leaderboards.gallery import Gallery
 from leaderboards.published_practice import departures
@@ -94,30 +94,16 @@ def page(
 
 
 @dataclass(frozen=True)
-class Table:
+class Table(RowsAndColumns):
     """One table of the page: the overview, or the groups of a category."""
 
-    anchor: str
+    fragment: str
     """Id of its section."""
     name: str
     groups: tuple[Group, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     is_overview: bool = False
-
-    @property
-    def competitors(self) -> tuple[Row, ...]:
-        """Rows that are ranked."""
-        return tuple(row for row in self.rows if row.kind == "competitor")
-
-    @property
-    def references(self) -> tuple[Row, ...]:
-        """Baselines and oracles."""
-        return tuple(row for row in self.rows if row.kind == "reference")
-
-    def of_group(self, group: int) -> tuple[Column, ...]:
-        """Return the columns of a group in this table."""
-        return tuple(column for column in self.columns if column.group == group)
 
     def spans(self, group: int) -> int:
         """Return the number of columns of a group that are visible when the page opens."""
@@ -146,7 +132,7 @@ def tables(board: Board) -> list[Table]:
         rows = [row for row in board.rows if any(source.group in numbers for source in row.sources)]
         columns = tuple(column for group in one.groups for column in board.of_group(group.number))
         ordered = sorted_rows(rows, one.groups, board.columns, board.cells)
-        made.append(Table(one.anchor, one.name, one.groups, columns, tuple(ordered)))
+        made.append(Table(one.fragment, one.name, one.groups, columns, tuple(ordered)))
     return made
 
 

@@ -181,13 +181,34 @@ class Category:
     """The groups of one category: one tab of the page."""
 
     name: str
-    anchor: str
+    fragment: str
     """Id of its section, and the address of its view."""
     groups: tuple[Group, ...]
 
 
+class RowsAndColumns:
+    """Selections from the rows and columns of the board or of one of its tables."""
+
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def competitors(self) -> tuple[Row, ...]:
+        """Rows that are ranked."""
+        return tuple(row for row in self.rows if row.kind == "competitor")
+
+    @property
+    def references(self) -> tuple[Row, ...]:
+        """Baselines and oracles, which are not ranked."""
+        return tuple(row for row in self.rows if row.kind == "reference")
+
+    def of_group(self, group: int) -> tuple[Column, ...]:
+        """Return the columns of a group."""
+        return tuple(column for column in self.columns if column.group == group)
+
+
 @dataclass(frozen=True)
-class Board:
+class Board(RowsAndColumns):
     """The content of the page and the tables, except images and curves."""
 
     title: str
@@ -204,20 +225,6 @@ class Board:
     """Version of colorbench."""
 
     @property
-    def competitors(self) -> tuple[Row, ...]:
-        """Rows that are ranked."""
-        return tuple(row for row in self.rows if row.kind == "competitor")
-
-    @property
-    def references(self) -> tuple[Row, ...]:
-        """Baselines and oracles, which are not ranked."""
-        return tuple(row for row in self.rows if row.kind == "reference")
-
-    def of_group(self, group: int) -> tuple[Column, ...]:
-        """Return the columns of a group."""
-        return tuple(column for column in self.columns if column.group == group)
-
-    @property
     def categories(self) -> tuple[Category, ...]:
         """The categories of the groups, in the order of the page."""
 
@@ -227,10 +234,10 @@ class Board:
 
         found: list[Category] = []
         for name in sorted({group.category for group in self.groups}, key=place):
-            anchor = "-".join(["results", *re.findall("[a-z0-9]+", name.lower())])
-            while any(one.anchor == anchor for one in found):
-                anchor += "-"  # names that differ in other characters only
-            found.append(Category(name, anchor, tuple(g for g in self.groups if g.category == name)))
+            fragment = "-".join(["results", *re.findall("[a-z0-9]+", name.lower())])
+            while any(one.fragment == fragment for one in found):
+                fragment += "-"  # names that differ in other characters only
+            found.append(Category(name, fragment, tuple(g for g in self.groups if g.category == name)))
         return tuple(found)
 
     def plain(self) -> dict[str, Any]:

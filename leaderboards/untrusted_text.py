@@ -7,13 +7,11 @@ import re
 import unicodedata
 from typing import Any
 
-from colorbench.reporting import format_number
+from colorbench.reporting import format_difference, format_interval, format_number
 
 LONGEST = 2000
 """Maximum length of a text on the page, in characters."""
 LONGEST_NAME = 120
-READABLE = 1e6
-"""Numbers from this size on are written in scientific notation."""
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{3,500}")
 _TEX = {
     "\\": r"\textbackslash{}",
@@ -63,22 +61,18 @@ def stated(value: Any, longest: int = 160) -> str:
 
 
 def figure(value: float | None, unit: str, *, signed: bool = False) -> str:
-    """Format a value as text for a cell: two or three decimals, or scientific notation for very large values."""
-    if value is not None and abs(value) >= READABLE:
-        return f"{value:{'+' if signed else ''}.2e}"
+    """Format a value as text for a cell, with a minus sign instead of a hyphen."""
     return format_number(value, unit, signed=signed).replace("-", "−")
 
 
 def span(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
     """Format an interval as the text ``[low, high]``; empty if there is no interval."""
-    if low is None or high is None:
-        return ""
-    return f"[{figure(low, unit, signed=signed)}, {figure(high, unit, signed=signed)}]"
+    return format_interval(low, high, unit, signed=signed).replace("-", "−")
 
 
 def difference(value: float, unit: str) -> str:
     """Format the size of a difference as text with its unit; percentages differ by points."""
-    return f"{figure(value, unit)} {'points' if unit == '%' else unit}".rstrip()
+    return format_difference(value, unit).replace("-", "−", 1)
 
 
 def ranks(first: int | None, last: int | None) -> str:

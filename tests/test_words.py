@@ -39,14 +39,10 @@ ALLOWED = {
     "docs/human-study.md": {"answer", "answers"},
     "protocols/human_study/build/jspsych.py": {"person", "persons"},  # the text of its license
     "protocols/transfer/voc.py": {"person"},  # a class of VOC
-    "protocols/human_study/build/color_vision_plates.py": {"anchor"},  # Pillow's keyword
-    "colorbench/training/training_plots.py": {"anchor"},  # Pillow's keyword
     "leaderboards/anonymity.py": {"person"},  # an author
     "docs/colorize.md": {"photographs"},  # old ones on paper
-    "leaderboards/board_": {"anchor"},  # of a link in the page
     "docs/_ext/repository_pages.py": {"anchor"},  # of a link
     "docs/conf.py": {"anchors"},  # of headings, MyST's option
-    "docs/zoo_image.py": {"anchor"},  # Pillow's keyword
 }
 
 

@@ -50,9 +50,9 @@ def describe_record(folder: Path) -> dict[str, Any]:
 def _value(metric: Metric) -> str:
     """Format a metric's value with unit and interval, as in tables."""
     from colorbench.reporting import format_number
-    from colorbench.reporting.number_formatting import interval
+    from colorbench.reporting.number_formatting import format_interval
 
-    low_high = interval(metric.ci_low, metric.ci_high, metric.unit)
+    low_high = format_interval(metric.ci_low, metric.ci_high, metric.unit)
     return " ".join(part for part in (format_number(metric.value, metric.unit), metric.unit, low_high) if part)
 
 

@@ -54,7 +54,7 @@ def _differences(tests: Sequence[PairedTest]) -> Table:
     from rich.text import Text
 
     from colorbench.reporting import format_number
-    from colorbench.reporting.number_formatting import interval
+    from colorbench.reporting.number_formatting import format_interval
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", overflow="fold")
@@ -67,7 +67,9 @@ def _differences(tests: Sequence[PairedTest]) -> Table:
         difference = Text(
             format_number(test.difference, unit, signed=True), style="bold" if test.verdict in "ab" else ""
         )
-        difference.append(f"\n{interval(test.ci_low, test.ci_high, unit, signed=True)}".rstrip(), style="not bold dim")
+        difference.append(
+            f"\n{format_interval(test.ci_low, test.ci_high, unit, signed=True)}".rstrip(), style="not bold dim"
+        )
         effect = "" if test.effect_size is None else f"\n{test.effect_size:+.2f}"
         table.add_row(
             name,

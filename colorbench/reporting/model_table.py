@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from colorbench.models import BASELINES
-from colorbench.reporting.number_formatting import format_number, interval
+from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.results import Metric, Record
 
 
@@ -50,7 +50,7 @@ def cells(record: Record, metrics: Sequence[Metric]) -> list[tuple[str, str]]:
     for column in metrics:
         one = by_name.get(column.name)
         value = format_number(None if one is None else one.value, column.unit)
-        found.append((value, "" if one is None else interval(one.ci_low, one.ci_high, column.unit)))
+        found.append((value, "" if one is None else format_interval(one.ci_low, one.ci_high, column.unit)))
     return found
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+READABLE = 1e6
+"""Numbers from this size on are written in scientific notation."""
+
 
 def format_number(value: float | None, unit: str, *, signed: bool = False) -> str:
     """Format a number for a table cell; a dash for None."""
     if value is None:
         return "–"
+    sign = "+" if signed else ""
+    if abs(value) >= READABLE:
+        return f"{value:{sign}.2e}"
     # Percentages, decibels and color differences have two decimals; plain numbers may be small.
-    return f"{value:{'+' if signed else ''}.{2 if unit else 3}f}"
+    return f"{value:{sign}.{2 if unit else 3}f}"
 
 
-def interval(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
+def format_interval(low: float | None, high: float | None, unit: str, *, signed: bool = False) -> str:
     """Format the two numbers of an interval as ``[low, high]``; empty if there is no interval."""
     if low is None or high is None:
         return ""

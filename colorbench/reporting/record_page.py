@@ -13,7 +13,7 @@ from typing import Any
 from colorbench.errors import UserError
 from colorbench.evaluation import name_with_preset
 from colorbench.reporting.baseline_columns import baseline_records, baselines, difference_from, values
-from colorbench.reporting.number_formatting import format_number, interval
+from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.reporting.record_plots import record_plots
 from colorbench.reporting.record_remarks import low_effective_n, remarks, too_few_images
 from colorbench.results import Record, SavedImage, read_record
@@ -118,7 +118,9 @@ def page(
 
     environment = page_environment("colorbench.reporting")
     environment.filters["number"] = format_number
-    environment.filters["interval"] = lambda m, unit, signed=False: interval(m.ci_low, m.ci_high, unit, signed=signed)
+    environment.filters["interval"] = lambda m, unit, signed=False: format_interval(
+        m.ci_low, m.ci_high, unit, signed=signed
+    )
     environment.tests["low_effective_n"] = low_effective_n
     shown = baselines(record, beside)
     return environment.get_template("report.html.jinja").render(

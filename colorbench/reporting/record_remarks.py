@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from colorbench.models import CONSTANT_MODEL
-from colorbench.reporting.number_formatting import format_number, interval
+from colorbench.reporting.number_formatting import format_interval, format_number
 from colorbench.results import Metric, Record, shared_weights_note
 from colorbench.stats import significance
 
@@ -37,7 +37,7 @@ def difference_from_constant_color(record: Record, headline: str) -> str | None:
     it_is = significance(difference.ci_low, difference.ci_high, metric.higher_is_better)
     stated = f"significantly {it_is} than" if it_is else "no significant difference from"
     value = format_number(difference.value, metric.unit, signed=True)
-    limits = interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
+    limits = format_interval(difference.ci_low, difference.ci_high, metric.unit, signed=True)
     # If the interval of the value undercovers, that of the difference does too.
     doubt = ", but see the warning below" if metric.warning else ""
     return f"{headline}: {stated} the constant baseline, {value} {limits}{doubt}"

@@ -13,7 +13,7 @@ from rich.text import Text
 from colorbench.reporting import format_number, too_few_images
 from colorbench.reporting.baseline_columns import baselines, difference_from, values
 from colorbench.reporting.model_table import cells, columns, in_order
-from colorbench.reporting.number_formatting import interval
+from colorbench.reporting.number_formatting import format_interval
 from colorbench.reporting.record_remarks import difference_from_constant_color, low_effective_n, remarks
 from colorbench.reporting.terminal_lines import line
 from colorbench.results import Difference, Metric, Record
@@ -192,7 +192,7 @@ def _with_interval(measured: Metric | Difference | None, unit: str | None = None
     low, high = measured.ci_low, measured.ci_high
     clear = signed and excludes_zero(low, high)
     text = Text(format_number(measured.value, unit, signed=signed), style="bold" if clear or not signed else "")
-    return text.append(f"\n{interval(low, high, unit, signed=signed)}".rstrip(), style="not bold dim")
+    return text.append(f"\n{format_interval(low, high, unit, signed=signed)}".rstrip(), style="not bold dim")
 
 
 def meaning(record: Record, explanations: Mapping[str, str], headline: str) -> RenderableType:

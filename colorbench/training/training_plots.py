@@ -73,7 +73,7 @@ def draw_strip(rows: Sequence[tuple[str, Tensor]], path: Path) -> None:
     draw = ImageDraw.Draw(sheet)
     for number, (label, images) in enumerate(rows):
         top = gap + number * (height + gap)
-        draw.text((margin - 8, top + height // 2), label, "#222222", ImageFont.load_default(13), anchor="rm")
+        draw.text((margin - 8, top + height // 2), label, "#222222", ImageFont.load_default(13), "rm")
         for column, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
             sheet.paste(Image.fromarray(image), (margin + column * (width + gap), top))
     buffer = io.BytesIO()

@@ -10,9 +10,9 @@ import pytest
 
 from leaderboards.board_files import build_files
 from tests.support.board import measured
+from tests.support.browser import OpenedPage
 
 pytest.importorskip("playwright.sync_api")
-PATIENCE = 60_000
 
 
 @pytest.fixture(scope="module")
@@ -23,32 +23,17 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "board.html"
 
 
-class Reader:
-    """Somebody who opened the file; whatever goes wrong or leaves it is noted."""
-
-    def __init__(self, browser: Any, path: Path, **window: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": True, **window})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
-        self.troubles: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("console", lambda m: m.type in ("error", "warning") and self.troubles.append(m.text))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-        self.address = path.as_uri()
+class Reader(OpenedPage):
+    """Somebody who opened the file."""
 
     def names(self) -> list[str]:
         return [
             name.strip() for name in self.page.locator(".view:visible .competitors tr:visible .who a").all_inner_texts()
         ]
 
-    def foreign(self) -> list[str]:
-        return [url for url in self.requests if not url.startswith((self.address, "data:", "blob:"))]
-
 
 def test_a_reader_sorts_searches_and_looks_at_thumbnails(board: Path, browser: Any, tmp_path: Path) -> None:
-    reader = Reader(browser, board, accept_downloads=True)
+    reader = Reader(browser, board.as_uri(), accept_downloads=True)
     page = reader.page
 
     first = reader.names()
@@ -122,7 +107,10 @@ def test_it_is_accessible_and_fits_a_phone(board: Path, browser: Any, width: int
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
     # 1280 pixels at 200 % are laid out as 640.
     reader = Reader(
-        browser, board, viewport={"width": width // (2 if width > 1000 else 1), "height": 844}, color_scheme=scheme
+        browser,
+        board.as_uri(),
+        viewport={"width": width // (2 if width > 1000 else 1), "height": 844},
+        color_scheme=scheme,
     )
     assert reader.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     reader.page.evaluate("document.querySelectorAll('details.card').forEach((card) => { card.open = true; })")

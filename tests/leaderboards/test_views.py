@@ -19,8 +19,8 @@ from leaderboards.board_schema import Board
 from leaderboards.record_collection import collect
 from leaderboards.tradeoff_plots import tradeoffs
 from tests.support.board import change, folders, measured, sign, synthetic
+from tests.support.browser import OpenedPage
 
-PATIENCE = 60_000
 CATEGORIES = {
     "lab/near": "Fidelity",
     "lab/real": "Distribution",
@@ -82,15 +82,15 @@ def test_protocols_are_listed_by_what_they_declare(results: Path) -> None:
     board = board_of(results)
     assert [one.name for one in board.categories] == ["Fidelity", "Distribution", "People", "Robustness", "Other"]
     assert {group.protocol: group.category for group in board.groups} == {**CATEGORIES, "lab/absent": "Other"}
-    anchors = [one.anchor for one in board.categories]
-    assert anchors[0] == "results-fidelity" and len(set(anchors)) == len(anchors)
+    fragments = [one.fragment for one in board.categories]
+    assert fragments[0] == "results-fidelity" and len(set(fragments)) == len(fragments)
 
 
 @pytest.mark.parametrize("pair", [("Own way", "own-way"), ("ÄÖ", "中文"), ("a b", "A  B")])
 def test_categories_of_like_names_have_addresses_of_their_own(results: Path, pair: tuple[str, str]) -> None:
     board = board_of(results)
     groups = tuple(replace(g, category=pair[g.number % 2]) for g in board.groups)
-    assert len({one.anchor for one in replace(board, groups=groups).categories}) == 2
+    assert len({one.fragment for one in replace(board, groups=groups).categories}) == 2
 
 
 def test_the_overview_has_the_headlines_and_a_category_its_own_models(results: Path) -> None:
@@ -151,17 +151,8 @@ def page_path(results: Path, installed: None, tmp_path_factory: pytest.TempPathF
     return path
 
 
-class Opened:
-    """A page that somebody opened; errors of its script are noted."""
-
-    def __init__(self, browser: Any, address: str, **window: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": True, **window})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
-        self.troubles: list[str] = []
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("console", lambda m: m.type in ("error", "warning") and self.troubles.append(m.text))
-        self.page.goto(address)
+class Opened(OpenedPage):
+    """A page that somebody opened."""
 
     def visible(self) -> list[str]:
         return [view.get_attribute("id") for view in self.page.locator(".view:visible").all()]

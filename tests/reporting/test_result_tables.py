@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from colorbench.reporting import format_number
-from colorbench.reporting.number_formatting import interval
+from colorbench.reporting.number_formatting import format_interval
 from colorbench.reporting.record_remarks import difference_from_constant_color
 from colorbench.reporting.result_tables import ResultPrinter
 
@@ -177,6 +177,8 @@ def test_it_says_where_the_record_lies_on_one_line(printed, tmp_path: Path) -> N
         (0.0321, "", False, "0.032"),
         (0.5, "dB", True, "+0.50"),
         (-0.5, "", True, "-0.500"),
+        (-2e6, "%", True, "-2.00e+06"),
+        (1.7e308, "", False, "1.70e+308"),
     ],
 )
 def test_numbers(value: float | None, unit: str, signed: bool, text: str) -> None:
@@ -184,5 +186,5 @@ def test_numbers(value: float | None, unit: str, signed: bool, text: str) -> Non
 
 
 def test_half_an_interval_is_none() -> None:
-    assert interval(1.0, None, "%") == ""
-    assert interval(-1.0, 2.0, "%", signed=True) == "[-1.00, +2.00]"
+    assert format_interval(1.0, None, "%") == ""
+    assert format_interval(-1.0, 2.0, "%", signed=True) == "[-1.00, +2.00]"

@@ -51,9 +51,7 @@ def digit_mask(digit: str) -> np.ndarray:
 def _digit(digit: str) -> np.ndarray:
     image = Image.new("L", (SIDE, SIDE), 0)
     font = ImageFont.load_default(size=270)
-    ImageDraw.Draw(image).text(
-        (SIDE / 2, SIDE / 2), digit, fill=255, font=font, anchor="mm", stroke_width=9, stroke_fill=255
-    )
+    ImageDraw.Draw(image).text((SIDE / 2, SIDE / 2), digit, 255, font, "mm", stroke_width=9, stroke_fill=255)
     return np.asarray(image) > 127
 
 

@@ -11,11 +11,11 @@ import pytest
 from colorbench.errors import UserError
 from protocols.human_study.build.jspsych import jspsych_files
 from protocols.human_study.server.request_schemas import Response
+from tests.support.browser import OpenedPage
 from tests.support.study import ADMIN, PRACTICE, TRIALS, body_of, build_small, copy_of, served, slot_of
 
 pytest.importorskip("playwright.sync_api")
 ALL = PRACTICE + TRIALS
-PATIENCE = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -31,25 +31,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Participant:
+class Participant(OpenedPage):
     """Somebody at a browser."""
 
     def __init__(self, browser: Any, address: str, **window: Any) -> None:
-        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **window})
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(PATIENCE)
-        self.troubles: list[str] = []
-        self.foreign: list[str] = []
-        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        self.page.on("console", lambda m: m.type == "error" and self.troubles.append(m.text))
-        self.page.on(
-            "request",
-            lambda request: (
-                request.url.startswith(("data:", address.partition("?")[0].rstrip("/")))
-                or self.foreign.append(request.url)
-            ),
-        )
-        self.page.goto(address)
+        super().__init__(browser, address, **{"viewport": {"width": 1280, "height": 800}, "offline": False, **window})
 
     def press(self, name: str) -> None:
         self.page.get_by_role("button", name=name, exact=True).click()
@@ -133,7 +119,7 @@ def test_a_session_by_mouse_and_keys_with_a_reload_in_the_middle(built: Path, br
             for trial in trials[:PRACTICE]
         ]
         assert all(response["reaction_ms"] > 0 and response["focus_losses"] == 0 for response in responses)
-        assert visitor.troubles == [] and visitor.foreign == []
+        assert visitor.troubles == [] and visitor.foreign() == []
         visitor.page.goto(address)  # who finished sees the code again, not a second session
         assert visitor.end() == code
         visitor.context.close()

@@ -1,0 +1,29 @@
+"""A page that somebody opened in a real browser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+PATIENCE = 60_000
+"""Longest time that an action may take on a busy machine, in milliseconds."""
+
+
+class OpenedPage:
+    """A page that somebody opened with the network off; errors of its script and all requests are noted."""
+
+    def __init__(self, browser: Any, address: str, **window: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": True, **window})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(PATIENCE)
+        self.address = address
+        self.troubles: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+        self.page.on("console", lambda m: m.type in ("error", "warning") and self.troubles.append(m.text))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(address)
+
+    def foreign(self) -> list[str]:
+        """Return the requests for anything but the page itself and what is embedded in it."""
+        own = self.address.partition("?")[0].partition("#")[0].rstrip("/")
+        return [url for url in self.requests if not url.startswith((own, "data:", "blob:"))]
