@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
 project = "colorbench"
 author = "The colorbench developers"
+project_copyright = author
 release = version_of("colorbench")
 extensions = [
     "myst_parser",

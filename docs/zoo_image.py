@@ -15,8 +15,8 @@ from colorbench.color import lab_to_rgb8, rgb_to_lab
 from colorbench.data import decode_image, open_dataset
 from colorbench.models import ColorizerInput, load_model
 
-MODELS = ("zoo/gray", "zoo/l2", "zoo/l2-ft", "zoo/cic-class", "zoo/cic")
-SIDE, GAP, HEAD = 176, 4, 26
+MODELS = ("zoo/gray", "zoo/l2", "zoo/l2-ft", "zoo/cic-class", "zoo/cic", "zoo/lite")
+SIDE, GAP, HEAD = 160, 4, 26
 
 
 def square(image: Image.Image, left: float = 0.5, top: float = 0.5, share: float = 1.0) -> Image.Image:
@@ -44,7 +44,7 @@ def main() -> None:
     step = SIDE + GAP
     sheet = Image.new("RGB", (step * len(columns) - GAP, HEAD + step * len(rgb8) - GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
-    for x, (name, column) in enumerate(zip((*MODELS, "truth"), columns, strict=True)):
+    for x, (name, column) in enumerate(zip((*MODELS, "ground truth"), columns, strict=True)):
         pen.text((x * step + SIDE / 2, HEAD / 2), name, "#222", font, "mm")
         for y, image in enumerate(column):
             shown = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((SIDE, SIDE), Image.Resampling.LANCZOS)

@@ -94,7 +94,7 @@ def build_files(
     )
     warnings = [f"! excluded: {one.where}: {one.reason}" for one in collection.excluded]
     warnings += [f"! not finished: {one.where}" for one in collection.unfinished]
-    warnings += dict.fromkeys(f"! {one.dataset}: {one.note}" for one in thumbnails if one.note)
+    warnings += dict.fromkeys(f"! {one.dataset} ({one.evaluation}): {one.note}" for one in thumbnails if one.note)
     if unclear := [one.dataset for one in thumbnails if one.embedded and not _redistributable(board, one)]:
         shown = ", ".join(dict.fromkeys(unclear))
         warnings.append(f"! thumbnails of {shown}: rights unknown; use --public for a page that you pass on")

@@ -18,7 +18,7 @@ from colorbench.results import SavedImage
 from leaderboards.board_schema import Board, Column
 from leaderboards.collected_records import Entry
 from leaderboards.saved_images import SavedBy, Size, agreed, embedded, large_prediction, saved_images
-from leaderboards.untrusted_text import clean
+from leaderboards.untrusted_text import clean, count
 
 BUDGETS: Mapping[Size, int] = {"small": 3_200_000, "large": 16_000_000}
 """Maximum size in bytes of all images of a page, before base64 encoding (a third more)."""
@@ -57,6 +57,8 @@ class Gallery:
     """The images of one dataset."""
 
     dataset: str
+    evaluation: str
+    """Number of evaluated images, protocols and preprocessing, which tell galleries of one dataset apart."""
     groups: tuple[int, ...]
     columns: tuple[Column, ...]
     """Metrics by which its images can be sorted."""
@@ -167,7 +169,7 @@ class _Set:
         for hash, reasons in chosen:
             image, size = self._image(hash, reasons, thumbnails=allowed)
             if images and spent + size > budget:
-                note = f"Showing {len(images)} of {len(chosen)} images ({budget / 1e6:.1f} MB limit)."
+                note = f"Showing {len(images)} of {len(chosen)} selected images ({budget / 1e6:.1f} MB limit)."
                 break
             images.append(image)
             spent += size
@@ -181,7 +183,21 @@ class _Set:
             note = "The image files beside these records are not those that the records were made with."
         sources = dict.fromkeys(self.board.groups[number].source for number in self.groups)
         credit = "; ".join(source for source in sources if source) if shown else ""
-        return Gallery(self.group.dataset, tuple(self.groups), tuple(columns), tuple(images), shown, note, credit)
+        return Gallery(
+            self.group.dataset,
+            self._evaluation(),
+            tuple(self.groups),
+            tuple(columns),
+            tuple(images),
+            shown,
+            note,
+            credit,
+        )
+
+    def _evaluation(self) -> str:
+        protocols = dict.fromkeys(self.board.groups[number].protocol for number in self.groups)
+        images = "1 image" if self.group.n == 1 else f"{count(self.group.n)} images"
+        return f"{images} · {', '.join(protocols)} · {self.group.preprocessing}"
 
     def _chosen(self, among: set[str]) -> list[tuple[str, tuple[str, ...]]]:
         """Return (content hash, reasons) of the images to show: the fixed sample first, then the extremes."""

@@ -117,9 +117,9 @@ def page(
     from colorbench.reporting.html_templates import page_environment
 
     environment = page_environment("colorbench.reporting")
-    environment.filters["number"] = format_number
-    environment.filters["interval"] = lambda m, unit, signed=False: format_interval(
-        m.ci_low, m.ci_high, unit, signed=signed
+    environment.filters["number"] = lambda value, unit, signed=False: _minus(format_number(value, unit, signed=signed))
+    environment.filters["interval"] = lambda m, unit, signed=False: _minus(
+        format_interval(m.ci_low, m.ci_high, unit, signed=signed)
     )
     environment.tests["low_effective_n"] = low_effective_n
     shown = baselines(record, beside)
@@ -138,9 +138,15 @@ def page(
     )
 
 
+def _minus(text: str) -> str:
+    """Return formatted numbers with minus signs instead of hyphens."""
+    return text.replace("-", "−")
+
+
 def _facts(record: Record) -> list[tuple[str, str]]:
     """Return the settings that determined the numbers, for the end of the page."""
     model, data, run, made = record.model, record.dataset, record.execution, record.provenance
+    evaluated = str(data.n) if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
     protocol = name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
     rows = [
         ("model", f"{model.name} · {model.card.role}"),
@@ -152,7 +158,7 @@ def _facts(record: Record) -> list[tuple[str, str]]:
         ("protocol", f"{protocol} v{record.protocol.version}"),
         ("parameters", ", ".join(f"{key} = {value}" for key, value in record.protocol.parameters.items())),
         ("identity (sha256)", record.protocol.identity_sha256),
-        ("images", f"{data.name}, {data.n_evaluated} of {data.n} · fingerprint {data.fingerprint}"),
+        ("images", f"{data.name} · {evaluated} evaluated · fingerprint {data.fingerprint}"),
         ("run", f"{run.device}, {run.dtype}, seed {run.seed}, batches of {run.batch_size}"),
         ("speed", f"{run.images_per_second:.1f} images per second, {run.seconds:.1f} seconds in total"),
         ("colorbench", f"{made.colorbench_version} · Python {made.python} · {made.time}"),

@@ -25,8 +25,8 @@ Outcome = Literal["holds", "fails", "unchecked"]
 
 PROMISE = (
     "Verification recomputes the stored numbers from the stored rows. It cannot know whether the rows were ever "
-    "measured: a submitter can invent consistent rows. `colorbench verify RECORD --data DIR "
-    "--rerun N` checks this: it evaluates N images again, chosen at random by the verifier."
+    "measured: a submitter can invent consistent rows. To check this, run colorbench verify RECORD --data DIR "
+    "--rerun N: it evaluates N images again, chosen at random by the verifier."
 )
 """Text on what verification shows and what it cannot, also for the pages of a leaderboard."""
 CLAIMED = (

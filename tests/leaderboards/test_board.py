@@ -280,7 +280,7 @@ def test_text_is_escaped_for_where_it_goes() -> None:
 def test_thumbnails_that_may_not_be_passed_on_stay_out(copied: Path) -> None:
     text = rendered(copied)
     assert text.count("data:image/webp") > 24 * 4
-    assert text.count("Credits: crops by &lt;us&gt;.") == 1, "whoever shows images says whose they are"
+    assert text.count("Source of the images: crops by &lt;us&gt;.") == 1, "whoever shows images says whose they are"
     for folder in folders(copied).values():
         change(folder, dataset__redistributable=False)
     text = rendered(copied)

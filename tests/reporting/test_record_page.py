@@ -81,7 +81,7 @@ def test_differences_from_gray_and_from_the_best_single_color_stand_side_by_side
     other = constant.model_copy(update={"minus": "zoo/random"})
     text = page(record.model_copy(update={"differences": [constant, *record.differences, other]}))
     assert "<th>Δ vs. gray</th><th>Δ vs. constant</th>" in text
-    assert "-0.50" in text and "minus random" not in text
+    assert "−0.50" in text and "minus random" not in text
 
 
 def test_gray_constant_and_truth_are_found_beside_it(stored) -> None:
@@ -96,7 +96,7 @@ def test_gray_constant_and_truth_are_found_beside_it(stored) -> None:
 
 def test_whoever_shows_images_says_whose_they_are(stored) -> None:
     folder = stored(source="images by <A. Imageer>, CC BY 2.0")
-    assert "Credits: images by &lt;A. Imageer&gt;, CC BY 2.0." in write_report(folder).read_text()
+    assert "Source of the images: images by &lt;A. Imageer&gt;, CC BY 2.0." in write_report(folder).read_text()
 
 
 def test_records_on_other_images_do_not_stand_beside_it(stored, make_record) -> None:
