@@ -16,7 +16,6 @@ from colorbench.reporting.baseline_columns import baselines
 from colorbench.reporting.classifier_agreement import scores_classified, show_classifiers
 from colorbench.reporting.record_plots import record_plots
 from colorbench.reporting.result_tables import ResultPrinter, meaning
-from colorbench.reporting.terminal_lines import line
 from colorbench.results import Record
 from colorbench.storage import write_atomic
 
@@ -90,7 +89,7 @@ def show_results(
         # Beside a reused record are the options of the run that made it, which may be others.
         files = [record_folder(output, record) / OPTIONS for record in asked]
         for file in [one for one in files if one.is_file() and one.read_bytes() == how.options.encode()][:1]:
-            line(closing.console, f"repeat: colorbench run --config {file}")
+            closing.console.print(f"repeat: colorbench run --config {file}", soft_wrap=True)
     for identity in dict.fromkeys(record.protocol.identity_sha256 for record in asked):
         alike = [record for record in records if record.protocol.identity_sha256 == identity]
         for score in scores_classified(alike)[:1]:
