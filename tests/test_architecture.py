@@ -60,6 +60,17 @@ class Code:
                     found.add(below if below in self.trees else given)
         return (found & set(self.trees)) - {module}
 
+    def private_imports(self) -> list[str]:
+        """Return the private names that a module imports from another; private modules may be imported."""
+        return [
+            f"{module}: {node.module}.{alias.name}"
+            for module, tree in self.trees.items()
+            for node in _froms(tree)
+            if node.module in self.trees
+            for alias in node.names
+            if alias.name.startswith("_") and not alias.name.startswith("__")
+        ]
+
     def circle(self) -> list[str]:
         """Return modules of which each imports the next, and the last the first; empty where there are none."""
         graph = {module: sorted(self.imports(module, through_packages=True)) for module in self.trees}
@@ -187,6 +198,12 @@ def test_class_names_are_unique(code: Code) -> None:
     assert {name: modules for name, modules in found.items() if len(modules) > 1} == SHARED
     twice = class_names(Code({"a": "class A: ...", "b": "class A: ...\nclass _B: ...", "c": "class _B: ..."}, {}))
     assert twice == {"A": {"a", "b"}}
+
+
+def test_private_names_stay_in_their_module(code: Code) -> None:
+    assert code.private_imports() == []
+    sources = {"p._a": "", "p.b": "_x = 1", "q": "from p.b import _x, __version__\nfrom p import _a\nfrom r import _y"}
+    assert Code(sources, {}).private_imports() == ["q: p.b._x"]
 
 
 def test_circles_and_fan_out_are_found() -> None:

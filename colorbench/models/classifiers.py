@@ -29,9 +29,9 @@ from colorbench.errors import RunError, UserError, describe
 from colorbench.models.classifier_weights import (
     IN_PACKAGES,
     PACKAGED_CLASSIFIER,
-    _packaged_file,
-    _published_file,
-    _with_packaged_weights,
+    packaged_file,
+    published_file,
+    with_packaged_weights,
 )
 from colorbench.models.weights_download import resolve_weights
 from colorbench.models.weights_files import check_shapes, load_weights
@@ -268,11 +268,11 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
         path, known_as = resolve_weights(source), f"{architecture}:{Path(source.partition('@')[0]).stem}"
         network = _network(architecture, load_weights(path), path)
     elif architecture in IN_PACKAGES:
-        path, known_as = _packaged_file(architecture), architecture
-        network = _with_packaged_weights(architecture, path)
+        path, known_as = packaged_file(architecture), architecture
+        network = with_packaged_weights(architecture, path)
         preprocessing = replace(preprocessing, mean=(PACKAGED_MEAN,) * 3, std=(PACKAGED_STD,) * 3)
     else:
-        path = _published_file(architecture, config)
+        path = published_file(architecture, config)
         known_as = f"{config.architecture}.{config.tag}" if config.tag else architecture
         network = _network(architecture, load_weights(path), path)
     return Classifier(known_as, network, file_sha256(path), preprocessing, int(config.num_classes))

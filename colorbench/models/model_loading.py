@@ -26,7 +26,7 @@ from colorbench.models.image_folder_model import ImageFolderModel
 from colorbench.models.loaded_model import LoadedModel
 from colorbench.models.model_card import ModelCard
 from colorbench.models.model_names import IMAGES, ONNX, ModelName, parse_name, short_name
-from colorbench.models.model_sources import _Source, _source
+from colorbench.models.model_sources import ModelSource, find_source
 from colorbench.models.networks import networks_of
 from colorbench.models.onnx_model import OnnxColorizer
 from colorbench.storage import file_sha256
@@ -93,7 +93,7 @@ def _by_name(asked: ModelName) -> LoadedModel:
     if scheme == IMAGES:
         stored = ImageFolderModel(Path(name.removeprefix(IMAGES)), asked.manifest)
         return LoadedModel(f"{IMAGES}{short_name(stored.folder)}", None, None, stored, stored.card)
-    source = _source(name)
+    source = find_source(name)
     tag = _resolve_tag(source)
     full_name = source.base if tag is None else f"{source.base}.{tag}"
     if weights is not None:
@@ -136,7 +136,7 @@ def model_factory(name: str) -> Any:
     Raises:
         UserError: for an unknown name or a broken plugin.
     """
-    return _source(name).factory
+    return find_source(name).factory
 
 
 def tags_of(factory: Any) -> Mapping[str, str]:
@@ -145,7 +145,7 @@ def tags_of(factory: Any) -> Mapping[str, str]:
     return tags if isinstance(tags, Mapping) else {}
 
 
-def _resolve_tag(source: _Source) -> str | None:
+def _resolve_tag(source: ModelSource) -> str | None:
     """Return the requested tag, or the model's first; None for a model without tags.
 
     Raises:
@@ -158,7 +158,7 @@ def _resolve_tag(source: _Source) -> str | None:
     return source.asked or next(iter(tags), None)
 
 
-def _made(source: _Source, full_name: str, tag: str | None, weights: Path | None) -> Any:
+def _made(source: ModelSource, full_name: str, tag: str | None, weights: Path | None) -> Any:
     """Call the factory; its errors are reported in one line."""
     make = source.factory if tag is None else getattr(source.factory, "load", None)
     if not callable(make):

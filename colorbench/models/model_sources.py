@@ -21,7 +21,7 @@ from colorbench.storage import file_sha256
 
 
 @dataclass(frozen=True)
-class _Source:
+class ModelSource:
     """Source of a model: its factory, package and requested tag."""
 
     base: str
@@ -33,7 +33,12 @@ class _Source:
     version: str | None
 
 
-def _source(name: str) -> _Source:
+def find_source(name: str) -> ModelSource:
+    """Find the source of a model by its name, and import it.
+
+    Raises:
+        UserError: for a name that no model has, or a file without the class.
+    """
     if ":" in name:
         return _from_file(name)
     if name.endswith(".py"):
@@ -43,17 +48,19 @@ def _source(name: str) -> _Source:
     base, asked = split_tag(name)
     if "/" not in name:
         near = nearest(base, (plugin.name for plugin in registered("models")))
-        hint = f"did you mean {near}?" if near else "`colorbench list` shows all"
+        hint = f"did you mean {near}?" if near else "`colorbench list` shows all."
         raise UnknownNameError(
             f"no model {name!r}: model names have a prefix", hint=f"{hint} For images: {IMAGES}FOLDER"
         )
     plugin = find("models", base)
     with process_state_kept():
         factory = plugin.load()
-    return _Source(base, asked, factory, plugin.distribution, _version(plugin.distribution, plugin.version, factory))
+    return ModelSource(
+        base, asked, factory, plugin.distribution, _version(plugin.distribution, plugin.version, factory)
+    )
 
 
-def _from_file(name: str) -> _Source:
+def _from_file(name: str) -> ModelSource:
     """Load ``file.py:Class``."""
     text, _, attribute = name.rpartition(":")
     path, (attribute, asked) = Path(text), split_tag(attribute)
@@ -70,7 +77,7 @@ def _from_file(name: str) -> _Source:
         hint = f"did you mean {near}?" if near else f"it has {', '.join(classes) or 'no class'}"
         raise UserError(f"no class {attribute!r} in this file", where=text, hint=hint)
     version = f"sha256 {file_sha256(path)[:12]}"
-    return _Source(f"{short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
+    return ModelSource(f"{short_name(path)}:{attribute}", asked, getattr(module, attribute), None, version)
 
 
 def _import_file(path: Path) -> ModuleType:

@@ -20,7 +20,7 @@ from colorbench.data import Sample
 from colorbench.errors import RunError
 from colorbench.storage import npz_bytes
 from colorbench.storage.atomic_files import writing
-from colorbench.storage.npz import _write_header
+from colorbench.storage.npz import write_header
 
 SHARD = 64
 """Images per shard: the most that is lost when a run is killed, and the unit of work of a process."""
@@ -198,7 +198,7 @@ class StoredArrays(Mapping[str, np.ndarray]):
                     for i, (name, (dtype, shape)) in enumerate(kinds.items()):
                         files[name] = folder / f"{i}.npy"  # an array's name may not be a valid file name
                         opened[name] = stack.enter_context(open(files[name], "wb"))
-                        _write_header(opened[name], dtype, (count, *shape))
+                        write_header(opened[name], dtype, (count, *shape))
                 if found != kinds:
                     where = shard.ids[0]
                     raise RunError("the arrays of two shards differ in names, types or shapes", where=where)

@@ -13,7 +13,7 @@ from colorbench.stats.bootstrap import Interval
 from colorbench.stats.clustered_resampling import (
     MINIMUM_PARTICIPANTS,
     TwoWayVariance,
-    _checked,
+    checked_responses,
     mean_influence,
     two_way_variance,
 )
@@ -91,7 +91,7 @@ def clustered_rate(
     Raises:
         ValueError: for arrays of unequal length, or responses other than 0 and 1.
     """
-    values, participant, image = _checked(responses, participant, image)
+    values, participant, image = checked_responses(responses, participant, image)
     rate, influence = mean_influence(values)
     variance = two_way_variance(influence, participant, image)
     participants, images = int(variance.participants[0]), int(variance.images[0])
@@ -176,7 +176,7 @@ def clustered_difference(
     Raises:
         ValueError: as for ``clustered_rate``, and for a response of both kinds.
     """
-    values, participant, image = _checked(responses, participant, image)
+    values, participant, image = checked_responses(responses, participant, image)
     first, second = np.asarray(first, bool), np.asarray(second, bool)
     if first.shape != values.shape or second.shape != values.shape or (first & second).any():
         raise ValueError("first and second must be (n,) bool, and no response may be of both kinds")

@@ -165,7 +165,7 @@ def two_level_bootstrap(
 
     Source: ``analyze.m`` of phillipi/AMT_Real_vs_Fake, written for the paper.
     """
-    values, participant, _ = _checked(responses, participant, participant)
+    values, participant, _ = checked_responses(responses, participant, participant)
     rng = np.random.default_rng(seed)
     n = np.bincount(participant)
     share = np.bincount(participant, weights=values) / n
@@ -199,7 +199,7 @@ def crossed_bootstrap(
         seed: seed of the draw.
         level: nominal coverage, such as 0.95.
     """
-    values, participant, image = _checked(responses, participant, image)
+    values, participant, image = checked_responses(responses, participant, image)
     participants, images = int(participant.max()) + 1, int(image.max()) + 1
     position = participant * images + image
     yes = np.bincount(position, weights=values, minlength=participants * images).reshape(participants, images)
@@ -225,7 +225,7 @@ def _percentiles(rates: np.ndarray, level: float, method: str) -> Interval:
     return Interval(float(low), float(high), method)
 
 
-def _checked(
+def checked_responses(
     responses: np.ndarray, participant: np.ndarray, image: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return responses as float64, and participants and images as consecutive numbers from 0; each (n,)."""

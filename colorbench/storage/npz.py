@@ -28,7 +28,7 @@ def write_npz(file: IO[bytes], arrays: Mapping[str, np.ndarray]) -> None:
             values = arrays[name]
             # Above 2 GB the format differs, which must be known in advance.
             with archive.open(f"{name}.npy", "w", force_zip64=values.nbytes > _LARGE) as part:
-                _write_header(part, values.dtype, values.shape)
+                write_header(part, values.dtype, values.shape)
                 for start in range(0, len(values), step := _rows_at_a_time(values)):
                     part.write(np.ascontiguousarray(values[start : start + step]).tobytes())
 
@@ -43,7 +43,7 @@ def _rows_at_a_time(values: np.ndarray) -> int:
     return max(1, _PIECE // max(1, values.nbytes // max(1, len(values))))
 
 
-def _write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+def write_header(file: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
     """Write the header of an .npy file in C order."""
     described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, described)

@@ -13,15 +13,10 @@ import stat
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from colorbench.errors import UserError
-
-if TYPE_CHECKING:
-    pass
-
 
 MEGABYTE = 1 << 20
 """Bytes."""

@@ -11,10 +11,8 @@ import numpy as np
 from colorbench.errors import UserError
 from colorbench.evaluation import Summary, metric_aggregation, records_beside
 from colorbench.results import CurvePart, Difference, LoadedRun, Metric, MetricSpec, Record, load_run
-from colorbench.storage import MEGABYTE
 from colorbench.verification.row_checks import TOLERANCE, apart
 
-_LARGEST_PARAMETER = 64 * MEGABYTE
 _BOOTSTRAP = ("bootstrap", "no variation")
 """Prefixes of the ``ci_method`` of intervals that can be recomputed from the rows."""
 

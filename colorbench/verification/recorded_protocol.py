@@ -10,16 +10,12 @@ import pandas as pd
 
 from colorbench.data import Dataset, Sample, get_preprocessing
 from colorbench.errors import OtherVersionError, UserError
-from colorbench.evaluation import (
-    DatasetProtocol,
-    ImageProtocol,
-    ProtocolSpec,
-    Scorer,
-    get_protocol,
-)
+from colorbench.evaluation import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer, get_protocol
 from colorbench.results import LoadedRun, Metric, MetricSpec, Record, protocol_identity
-from colorbench.storage import plain
-from colorbench.verification.recomputed_metrics import _LARGEST_PARAMETER
+from colorbench.storage import MEGABYTE, plain
+
+_LARGEST_PARAMETER = 64 * MEGABYTE
+"""Bytes of a file that a parameter may name."""
 
 
 def protocol_of(record: Record) -> ImageProtocol | DatasetProtocol:

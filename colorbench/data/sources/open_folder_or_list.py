@@ -13,8 +13,8 @@ from colorbench.data.image_formats import readable
 from colorbench.data.name_matching import match_names, nearest_name
 from colorbench.data.named_datasets import named_folder, open_named
 from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_labels, read_list, short
-from colorbench.data.sources.packaged import SAMPLES, _packaged
-from colorbench.data.sources.samples import _FULL_PATHS, _dataset, _sample
+from colorbench.data.sources.packaged import SAMPLES, open_packaged
+from colorbench.data.sources.samples import FULL_PATHS, dataset_of_samples, sample_of
 from colorbench.errors import UserError
 
 
@@ -41,7 +41,7 @@ def open_dataset(
     if spec is None or spec == SAMPLES:
         if list_file is not None or labels is not None:
             raise UserError("a list or labels need a folder of images", hint="give --data DIR")
-        return _packaged()
+        return open_packaged()
     if (named := named_folder(spec)) is not None:
         if list_file is not None or labels is not None:
             raise UserError(f"{named.name} has its own list", hint="remove --list and --labels")
@@ -56,7 +56,7 @@ def open_dataset(
         if listed[0].label is not None:
             if labels is not None:
                 raise UserError("this list has its own classes", where=str(list_file), hint="remove --labels")
-            return _dataset(name, root, samples, class_folders(listed))
+            return dataset_of_samples(name, root, samples, class_folders(listed))
     else:
         found = walk(root, used=frozenset(path for path in (beside, labels) if path is not None))
         samples, remark = list(found.images), found.remark()
@@ -65,11 +65,11 @@ def open_dataset(
             raise UserError("no images in this folder", where=str(root), hint=f"{remark}. {hint}" if remark else hint)
     if labels is not None or beside is not None:
         samples, classes = _labeled(samples, labels or beside or root)
-        return _dataset(name, root, samples, classes, remark)
+        return dataset_of_samples(name, root, samples, classes, remark)
     if list_file is None:
         samples, classes_found, why_not = _in_class_folders(samples)
-        return _dataset(name, root, samples, classes_found, remark, why_not)
-    return _dataset(name, root, samples)
+        return dataset_of_samples(name, root, samples, classes_found, remark, why_not)
+    return dataset_of_samples(name, root, samples)
 
 
 def _folder(spec: str | Path) -> tuple[Path, Path | None]:
@@ -101,7 +101,7 @@ def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
         if path in used:
             raise UserError(f"{used[path]!r} and {one.name!r} are the same file", where=str(path), hint="remove one")
         used[path] = check_name(one.name)
-        samples.append(replace(_sample(one.name, path), label=one.label))
+        samples.append(replace(sample_of(one.name, path), label=one.label))
     if missing:
         first = ", ".join(map(repr, missing[:3]))
         raise UserError(
@@ -120,7 +120,7 @@ def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tup
     for ids, names in found.doubtful:
         if len({table[name] for name in names}) > 1 or len(ids) > 1:
             meant = f"{' and '.join(map(short, ids[:2]))} may be meant by {' and '.join(map(short, names[:2]))}"
-            raise UserError(f"some labels are ambiguous: {meant}", where=str(labels), hint=_FULL_PATHS)
+            raise UserError(f"some labels are ambiguous: {meant}", where=str(labels), hint=FULL_PATHS)
         label[ids[0]] = table[names[0]]
     if found.missing:
         first = found.missing[0]
@@ -129,7 +129,7 @@ def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tup
             f"{len(found.missing)} of {len(samples)} images have no label, first {short(first)}; "
             f"the table has {nearest}",
             where=str(labels),
-            hint=f"add their rows, or {_FULL_PATHS}",
+            hint=f"add their rows, or {FULL_PATHS}",
         )
     return [replace(sample, label=label[sample.id]) for sample in samples], classes
 

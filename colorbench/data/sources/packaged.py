@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from colorbench.data.dataset import Dataset
-from colorbench.data.sources.samples import _in_order, _sample
+from colorbench.data.sources.samples import in_order, sample_of
 from colorbench.errors import UserError
 
 SAMPLES = "samples"
@@ -18,17 +18,22 @@ PACKAGED = {
 }
 
 
-def _packaged() -> Dataset:
+def open_packaged() -> Dataset:
+    """Open the packaged images.
+
+    Raises:
+        UserError: if the packages that contain them are not installed.
+    """
     samples = []
     for (package, folder), names in PACKAGED.items():
         # Located without importing the package, which would take seconds.
         found = find_spec(package)
         for position in (found.submodule_search_locations or ()) if found else ():
-            samples += [sample for name in names if (sample := _sample(name, Path(position, folder, name))).size]
+            samples += [sample for name in names if (sample := sample_of(name, Path(position, folder, name))).size]
     if not samples:
         raise UserError("the packaged images are missing", hint="reinstall scikit-image and scikit-learn")
     source = (
         "images included in scikit-image and scikit-learn "
         "(china by danielbuechele and flower by vultilion, both CC BY 2.0)"
     )
-    return Dataset(SAMPLES, _in_order(samples), redistributable=True, source=source)
+    return Dataset(SAMPLES, in_order(samples), redistributable=True, source=source)

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from colorbench.data.dataset import Dataset, Sample
 
-_FULL_PATHS = "write each image's path below the folder"
+FULL_PATHS = "write each image's path below the folder"
 
 
-def _sample(id: str, path: Path) -> Sample:
+def sample_of(id: str, path: Path) -> Sample:
+    """Return a file as an image of a dataset, with its size and time; nothing else is read."""
     try:
         status = path.stat()
     except OSError:
@@ -18,16 +19,18 @@ def _sample(id: str, path: Path) -> Sample:
     return Sample(id, path, size=status.st_size, modified=status.st_mtime_ns)
 
 
-def _dataset(
+def dataset_of_samples(
     name: str,
     root: Path,
     samples: Iterable[Sample],
     class_names: tuple[str, ...] | None = None,
     *remarks: str | None,
 ) -> Dataset:
+    """Return the dataset of a folder's images, sorted by id; remarks that are None are left out."""
     told = tuple(remark for remark in remarks if remark is not None)
-    return Dataset(name, _in_order(samples), class_names, source=f"folder {root.resolve().name}", remarks=told)
+    return Dataset(name, in_order(samples), class_names, source=f"folder {root.resolve().name}", remarks=told)
 
 
-def _in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
+    """Sort images by id."""
     return tuple(sorted(samples, key=lambda sample: sample.id))

@@ -15,9 +15,7 @@ from protocols.human_study.server import admin_page, http_refusals, participant_
 from protocols.human_study.server.http_refusals import refused
 from protocols.human_study.server.http_requests import Headers
 from protocols.human_study.server.response_store import Refusal
-from protocols.human_study.server.served_study import _TYPES, Study, _asset, _missing
-
-_TYPES |= {".png": "image/png", ".txt": "text/plain; charset=utf-8"}
+from protocols.human_study.server.served_study import Study, asset, not_found
 
 
 def make_app(study: Study) -> Starlette:
@@ -33,7 +31,7 @@ def make_app(study: Study) -> Starlette:
 
     app = Starlette(
         routes=[
-            Route("/", _asset),
+            Route("/", asset),
             Route("/health", _health),
             posts("begin", participant_routes.begin),
             posts("preview", participant_routes.preview),
@@ -50,13 +48,13 @@ def make_app(study: Study) -> Starlette:
             Route("/admin/logout", admin_page.logout, methods=["POST"]),
             Route("/admin/delete", admin_page.delete, methods=["POST"]),
             Route("/admin/{name}", admin_page.download),
-            Route("/{name}", _asset),
+            Route("/{name}", asset),
         ],
         middleware=[Middleware(Headers, https=study.https)],
         exception_handlers={
             http_refusals.TooOften: participant_routes.refused_often,
             Refusal: refused,
-            404: _missing,
+            404: not_found,
             405: _wrong_method,
         },
         lifespan=life,

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from protocols.human_study.server.response_store import Refusal
-
-if TYPE_CHECKING:
-    pass
 
 
 def refused(request: Request, error: Exception) -> JSONResponse:

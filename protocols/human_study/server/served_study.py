@@ -27,7 +27,13 @@ from protocols.human_study.study_folder.file_names import (
     plate_name,
 )
 
-_TYPES = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".css": "text/css"}
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css",
+    ".png": "image/png",
+    ".txt": "text/plain; charset=utf-8",
+}
 
 
 @dataclass(frozen=True)
@@ -111,19 +117,20 @@ def open_study(folder: Path, options: Options, admin_token: str | None = None) -
     )
 
 
-async def _asset(request: Request) -> Response:
+async def asset(request: Request) -> Response:
     """Return a file of the form, by its name in a fixed table."""
     name = request.path_params.get("name", "index.html")
     if name == "favicon.ico":
         return Response(status_code=204)
     found = request.app.state.study.files.get(name)
     if found is None:
-        return _missing(request, Exception())
+        return not_found(request, Exception())
     content, kind = found
     return Response(content, media_type=kind)
 
 
-def _missing(request: Request, error: Exception) -> Response:
+def not_found(request: Request, error: Exception) -> Response:
+    """Return the response for a path that does not exist."""
     return JSONResponse({"detail": "Not found."}, status_code=404)
 
 
