@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,12 +17,14 @@ from zoo.cic.network import STRIDE, Network, scale_lightness
 class ClassificationTraining(nn.Module):
     """Network, rebalancing weights and loss; ``forward`` is the loss."""
 
+    network_class: ClassVar[Callable[[float], Any]] = Network
+    """From width to a network: lightness to logits of 313 bins at every fourth pixel."""
     weights: Tensor
 
     def __init__(self, preset: TrainingPreset, prior: Prior) -> None:
         super().__init__()
         self.preset = preset
-        self.network = Network(preset.width)
+        self.network = type(self).network_class(preset.width)
         weights = rebalancing_weights(prior.probabilities, preset.lam)
         self.register_buffer("weights", torch.from_numpy(weights).float(), persistent=False)
         # The best prediction without the image is the rebalanced prior, from which training may start.
@@ -33,9 +38,13 @@ class ClassificationTraining(nn.Module):
         if maps is not None and self.preset.head == "kmeans":
             kmeans_initialize(nn.Sequential(nn.Sequential(self.network.head)), maps, seed)
         elif self.preset.head == "prior":
-            nn.init.normal_(self.network.head.weight, 0, 0.01)
-            assert self.network.head.bias is not None
-            self.network.head.bias.data = torch.from_numpy(self.start).float()
+            self.start_at_prior(self.network.head)
+
+    def start_at_prior(self, head: nn.Conv2d) -> None:
+        """Initialize the last convolution so that training starts at the best prediction without the image."""
+        nn.init.normal_(head.weight, 0, 0.01)
+        assert head.bias is not None
+        head.bias.data = torch.from_numpy(self.start).float()
 
     def forward(self, lightness: Tensor, ab: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Compute the loss of (N, 1, H, W) L and (N, 2, H, W) ab, and the metrics to log.

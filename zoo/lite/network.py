@@ -17,8 +17,8 @@ from torch.nn.functional import interpolate
 
 from colorbench.color import lab_to_rgb
 from colorbench.models import PACKAGED_CLASSIFIER, Classifier, load_classifier
+from zoo.cic.network import STRIDE, scaled
 
-STRIDE = 4  # of the output against the input
 ENCODER_CHANNELS = (24, 40, 112, 320)  # at strides 4, 8, 16, 32
 DECODER_CHANNELS = (64, 128, 192, 256)  # at the same strides; width 1
 
@@ -67,7 +67,7 @@ class Decoder(nn.Module):
 
     def __init__(self, width: float, outputs: int) -> None:
         super().__init__()
-        channels = [max(8, int(count * width / 8 + 0.5) * 8) for count in DECODER_CHANNELS]
+        channels = [scaled(count, width) for count in DECODER_CHANNELS]
         self.skips = nn.ModuleList(
             nn.Sequential(nn.Conv2d(given, wanted, 1, bias=False), nn.BatchNorm2d(wanted))
             for given, wanted in zip(ENCODER_CHANNELS, channels, strict=True)
