@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from colorbench.results import PresetSource
-from protocols.published_presets import Preset, tabled
+from protocols.published_presets import CT2_VAL5K, DDCOLOR_DATASETS, DDCOLOR_OTHERS, DDCOLOR_VAL5K, Preset
 
 _BIASED = "5,000 images are fewer than 5 per feature: FID says more about their number than about the model"
 _TORCHVISION = {"backend": "inception-torchvision", "resize": "bilinear", "allow_biased": "yes"}
@@ -23,7 +23,7 @@ _CT2 = PresetSource(
         "the script prints a second FID, against the ground truth sent through Lab and back; it has no preset",
         _BIASED,
     ),
-    published=(tabled("CT2", "ImageNet val5k", "5.51 38.48 0.27 23.50"),),
+    published=(CT2_VAL5K,),
 )
 _DDCOLOR = PresetSource(
     source="DDColor (ICCV 2023): piddnad/DDColor at 2adb63f, basicsr/metrics/custom_fid.py, "
@@ -39,7 +39,7 @@ _DDCOLOR = PresetSource(
         "predictions are floats there and 8-bit images here",
         _BIASED,
     ),
-    published=(tabled("DDColor-large", "ImageNet val5k", "3.92 38.26 0.05 23.85"),),
+    published=(DDCOLOR_VAL5K,),
 )
 PRESETS: Mapping[str, Preset] = {
     "ct2": Preset(
@@ -52,12 +52,8 @@ PRESETS: Mapping[str, Preset] = {
         {"preprocessing": "squash256-bilinear", **_TORCHVISION, "range": "ddcolor"},
         replace(
             _DDCOLOR,
-            dataset="imagenet-val50k, ade20k-val, COCO-Stuff val",
-            published=(
-                tabled("DDColor-large", "ImageNet val50k", "0.96 38.65 0.44 23.74"),
-                tabled("DDColor-large", "COCO-Stuff", "5.18 38.48 0.24 22.85"),
-                tabled("DDColor-large", "ADE20K", "8.21 34.80 0.24 24.13"),
-            ),
+            dataset=DDCOLOR_DATASETS,
+            published=DDCOLOR_OTHERS,
         ),
     ),
     "unicolor": Preset(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from colorbench.results import PresetSource
-from protocols.published_presets import Preset, tabled
+from protocols.published_presets import CT2_VAL5K, DDCOLOR_DATASETS, DDCOLOR_OTHERS, DDCOLOR_VAL5K, Preset, tabled
 
 _INFINITE = (
     "the code gives infinity for a prediction that equals its ground truth, and then for the mean; here such images "
@@ -29,7 +29,7 @@ _CT2 = PresetSource(
     ),
     published=(
         tabled("CT2", "ImageNet val5k", "5.51 38.48 2.17 23.50", "tabled by L-CAD, ΔCF as in CT2's paper"),
-        tabled("CT2", "ImageNet val5k", "5.51 38.48 0.27 23.50"),
+        CT2_VAL5K,
     ),
 )
 _CT2_PARAMETERS = {
@@ -116,7 +116,7 @@ PRESETS: Mapping[str, Preset] = {
             _DDCOLOR,
             dataset="imagenet-val5k",
             published=(
-                tabled("DDColor-large", "ImageNet val5k", "3.92 38.26 0.05 23.85"),
+                DDCOLOR_VAL5K,
                 tabled("DDColor-tiny", "ImageNet val5k", "4.38 37.66 0.55 23.54"),
             ),
         ),
@@ -125,12 +125,8 @@ PRESETS: Mapping[str, Preset] = {
         {"preprocessing": "squash256-bilinear", "psnr_infinite": "drop", "border": 4},
         replace(
             _DDCOLOR,
-            dataset="imagenet-val50k, ade20k-val, COCO-Stuff val",
-            published=(
-                tabled("DDColor-large", "ImageNet val50k", "0.96 38.65 0.44 23.74"),
-                tabled("DDColor-large", "COCO-Stuff", "5.18 38.48 0.24 22.85"),
-                tabled("DDColor-large", "ADE20K", "8.21 34.80 0.24 24.13"),
-            ),
+            dataset=DDCOLOR_DATASETS,
+            published=DDCOLOR_OTHERS,
         ),
     ),
     "colorformer": Preset(
