@@ -9,8 +9,8 @@ from colorbench.stats import interval
 
 
 def mean_columns(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of a metric that is the mean of (n,) values over images."""
-    return {name: values, f"{name}.s0": values, f"{name}.s1": np.ones_like(values)}
+    """Return the columns of a metric that is the mean of (n,) values over the images without NaN."""
+    return {name: values, f"{name}.s0": values, f"{name}.s1": np.where(np.isnan(values), np.nan, 1.0)}
 
 
 def curve_of(name: str, title: str, x_label: str, y_label: str, x: list[float], columns: list[np.ndarray]) -> Curve:

@@ -19,6 +19,7 @@ from protocols.distribution.distribution_metrics import FLOOR, FRECHET, KID, KID
 from protocols.distribution.distribution_presets import PRESETS
 from protocols.distribution.feature_networks import Backend, load_backend
 from protocols.distribution.reference_set import SAME, ReferenceSet, open_reference
+from protocols.mean_curves import mean_columns
 
 ENOUGH = 5
 """Number of images per feature from which a Fréchet distance is reported. With fewer, it does not even order models:
@@ -142,7 +143,7 @@ class DistributionScorer:
             name, values = KID_PAIRED.name, paired_kernel_distance(features, reference)
         else:
             name, values = KID.name, kernel_distance(features, reference)
-        statistics = _mean(name, SCALE * values)
+        statistics = mean_columns(name, SCALE * values)
         notes = [f"{name} is {self.name(n)}"]
         smaller = min(n, len(reference))
         enough = smaller >= ENOUGH * d
@@ -179,10 +180,6 @@ class DistributionScorer:
 
 def _array(features: Tensor) -> np.ndarray:
     return features.float().cpu().numpy()
-
-
-def _mean(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    return {name: values, f"{name}.s0": values, f"{name}.s1": np.where(np.isnan(values), np.nan, 1.0)}
 
 
 def _of_the_set(name: str, value: float, n: int) -> dict[str, np.ndarray]:

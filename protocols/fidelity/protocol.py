@@ -33,6 +33,7 @@ from protocols.fidelity.fidelity_presets import PRESETS
 from protocols.fidelity.lpips import RANGES, TRUNKS, Lpips, load_lpips
 from protocols.fidelity.metric_variants import converted, named
 from protocols.fidelity.patch_errors import boundary_error, patch_error_variance
+from protocols.mean_curves import mean_columns
 
 COLORLESS = 1.0
 """Mean chroma below which an image is left out of the chroma ratio; 2 % of 500 ImageNet images."""
@@ -152,26 +153,27 @@ class FidelityScorer:
             truth = GroundTruth(truth.ids, rgb8)
         inner = [_without_border(rgb8, int(self.parameters["border"])) for rgb8 in (rendered, truth.rgb8)]
         mse = _mse(*inner)
-        columns = {"mse": mse, **_mean("psnr", self._psnr(mse))}
+        columns = {"mse": mse, **mean_columns("psnr", self._psnr(mse))}
         window: Window = "gaussian" if self.parameters["ssim"] == "gaussian" else "uniform7"
         similarity = ssim(inner[0], inner[1], window=window, data_range=float(self.parameters["ssim_range"]))
-        columns |= _mean("ssim", _array(similarity))
-        columns |= _mean("ciede2000", _array(mean_ciede2000(colorization.lab, truth.lab)))
+        columns |= mean_columns("ssim", _array(similarity))
+        columns |= mean_columns("ciede2000", _array(mean_ciede2000(colorization.lab, truth.lab)))
         for form in COLORFULNESS:
             columns |= self._colorfulness(form, _array(form.of(rendered)), _of_truth(truth, form.name, form.of))
         chroma, true_chroma = _array(mean_chroma(colorization.ab)), _of_truth(truth, "chroma", mean_chroma)
-        columns |= _mean("mean_chroma", chroma)
+        columns |= mean_columns("mean_chroma", chroma)
         colored = true_chroma >= COLORLESS
-        columns |= _ratio("chroma_ratio", *(np.where(colored, x, np.nan) for x in (100 * chroma, true_chroma)))
+        columns |= _ratio_columns("chroma_ratio", *(np.where(colored, x, np.nan) for x in (100 * chroma, true_chroma)))
         lightness = colorization.lightness
-        columns |= _mean("lightness_drift", _array(lightness_drift(lightness, truth.lightness)))
-        columns |= _mean("lightness_drift_share", _array(lightness_drift_share(lightness, truth.lightness)))
+        columns |= mean_columns("lightness_drift", _array(lightness_drift(lightness, truth.lightness)))
+        columns |= mean_columns("lightness_drift_share", _array(lightness_drift_share(lightness, truth.lightness)))
         if self.lpips is not None:
-            columns |= _mean(self.lpips.spec.name, _array(self.lpips.distance(rendered, truth.rgb8)))
+            columns |= mean_columns(self.lpips.spec.name, _array(self.lpips.distance(rendered, truth.rgb8)))
         if self._patch:
             boundary = self._psnr(_array(boundary_error(rendered, truth.rgb8, self._patch)))
-            columns |= _mean("psnr_boundary", boundary)
-            columns |= _mean("patch_error_variance", _array(patch_error_variance(rendered, truth.rgb8, self._patch)))
+            columns |= mean_columns("psnr_boundary", boundary)
+            variance = _array(patch_error_variance(rendered, truth.rgb8, self._patch))
+            columns |= mean_columns("patch_error_variance", variance)
         return BatchScores(columns)
 
     def summarize(self, columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray]) -> Summary:
@@ -213,11 +215,11 @@ class FidelityScorer:
             mse = np.where(mse > 0, mse, np.nan)
         mean = np.nanmean(mse) if np.isfinite(mse).any() else math.nan
         if not mean > 0:
-            return _mean("psnr", np.where(np.isnan(mse), np.nan, self._cap if self._cap < math.inf else np.nan))
+            return mean_columns("psnr", np.where(np.isnan(mse), np.nan, self._cap if self._cap < math.inf else np.nan))
         value = 10 * math.log10(255**2 / mean)
         if value >= self._cap:
-            return _mean("psnr", np.where(np.isnan(mse), np.nan, self._cap))
-        return _mean("psnr", value - 10 / math.log(10) * (mse - mean) / mean)
+            return mean_columns("psnr", np.where(np.isnan(mse), np.nan, self._cap))
+        return mean_columns("psnr", value - 10 / math.log(10) * (mse - mean) / mean)
 
     def _colorfulness(self, form: ColorfulnessForm, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
         minimum = float(self.parameters["cf_minimum"])
@@ -239,21 +241,16 @@ def _of_truth(truth: GroundTruth, name: str, of: Callable[[Tensor], Tensor]) -> 
     return _array(truth.shared(f"fidelity.{name}", lambda: of(truth.ab if of is mean_chroma else truth.rgb8)))
 
 
-def _ratio(name: str, numerator: np.ndarray, denominator: np.ndarray) -> dict[str, np.ndarray]:
+def _ratio_columns(name: str, numerator: np.ndarray, denominator: np.ndarray) -> dict[str, np.ndarray]:
     """Return the columns of a metric of form ``ratio``."""
     return {name: numerator / denominator, f"{name}.s0": numerator, f"{name}.s1": denominator}
-
-
-def _mean(name: str, values: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the columns of a mean over images without NaN."""
-    return _ratio(name, values, np.where(np.isnan(values), np.nan, 1.0))
 
 
 def _colorfulness_columns(form: ColorfulnessForm, rendered: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
     itself, of_means, per_image = (metric.name for metric in form.metrics)
     distance = np.abs(rendered - true)
     sums = {f"{of_means}.s0": rendered, f"{of_means}.s1": true, f"{of_means}.s2": np.ones_like(rendered)}
-    return {**_mean(itself, rendered), of_means: distance, **sums, **_mean(per_image, distance)}
+    return {**mean_columns(itself, rendered), of_means: distance, **sums, **mean_columns(per_image, distance)}
 
 
 def _psnr_notes(mse: np.ndarray, psnr: np.ndarray, infinite: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from colorbench.evaluation import Curve, Derived, Summary, metrics_of
 from colorbench.results import Difference, Metric, MetricSpec, Record
 from colorbench.stats import MINIMUM_IMAGES, Interval, paired_interval, two_way_variance
 from protocols.linear_probe.fit_probes import PIXELS, Probed, Probes
+from protocols.mean_curves import mean_columns
 
 LEVEL = 0.95
 SMALLEST = 1e-6
@@ -161,8 +162,7 @@ def _columns(scores: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the columns of the rows: the mean over seeds, and its statistics."""
     columns: dict[str, np.ndarray] = {}
     for name, values in scores.items():
-        mean = values.mean(axis=0)
-        columns |= {name: mean, f"{name}.s0": mean, f"{name}.s1": np.ones_like(mean)}
+        columns |= mean_columns(name, values.mean(axis=0))
     return columns
 
 

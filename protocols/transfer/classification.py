@@ -34,6 +34,7 @@ from colorbench.metrics import AveragePrecisionRule, average_precision
 from colorbench.models import Pooling
 from colorbench.results import Metric, MetricSpec, Record
 from protocols.label_alignment import aligned
+from protocols.mean_curves import mean_columns
 from protocols.transfer.backbone import Backbone
 from protocols.transfer.fine_tuning import Images, TuningPlan, numbers, training_overlap
 from protocols.transfer.transfer_training import DEFAULTS, HELP, LIMITS, Loss, fine_tuned, identity_of, set_metric
@@ -265,8 +266,7 @@ def score(
         "one training run: intervals are over images, not over training seeds",
     ]
     if single:
-        correct = 100.0 * (scores.argmax(axis=1) == labels.argmax(axis=1))
-        columns = {"top1": correct, "top1.s0": correct, "top1.s1": np.ones(n)}
+        columns = mean_columns("top1", 100.0 * (scores.argmax(axis=1) == labels.argmax(axis=1)))
         metrics += metrics_of([TOP1], columns, {})
     return columns, metrics, notes
 
