@@ -30,6 +30,7 @@ from colorbench.metrics import energy_score, expected_best, mean_ciede2000
 from colorbench.models import Draws, LoadedModel
 from colorbench.results import MetricSpec
 from protocols.mean_curves import curve_of, mean_columns
+from protocols.number_parameters import integer_parameter
 
 if TYPE_CHECKING:
     from colorbench.results import Record
@@ -119,9 +120,10 @@ class DiversityProtocol:
             UserError: for an unknown parameter or value.
         """
         chosen = self.spec.resolved(parameters)
-        samples = _whole("samples", chosen["samples"], 2, MOST_SAMPLES)
-        _whole("best", chosen["best"], 1, samples)
-        return DiversityScorer(chosen)
+        samples = integer_parameter(self.spec.name, "samples", chosen["samples"], 2, MOST_SAMPLES)
+        best = integer_parameter(self.spec.name, "best", chosen["best"], 1, samples)
+        # One number is one identity, however it is written.
+        return DiversityScorer({**chosen, "samples": str(samples), "best": str(best)})
 
 
 @dataclass(frozen=True)
@@ -225,9 +227,3 @@ class DiversityScorer:
 def _map(lab: Tensor) -> Tensor:
     """Return the mean colors of one image on a map, (2 MAP^2,), scaled so that distances are those of a mean cell."""
     return adaptive_avg_pool2d(lab[:, 1:].double(), MAP).flatten() / MAP
-
-
-def _whole(name: str, text: str, lowest: int, largest: int) -> int:
-    if not (text.isascii() and text.isdecimal() and lowest <= int(text) <= largest):
-        raise UserError(f"diversity.{name} cannot be {text!r}", hint=f"give an integer of {lowest} to {largest}")
-    return int(text)

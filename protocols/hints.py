@@ -24,6 +24,7 @@ from colorbench.metrics import ROUNDING_BOUND, mean_ciede2000, psnr
 from colorbench.models import Reveals
 from colorbench.results import MetricSpec
 from protocols.mean_curves import curve_of, mean_columns
+from protocols.number_parameters import integer_parameter
 
 COUNTS = "0,1,2,5,10,20,50,100,200"
 """Numbers of revealed points, as in iColoriT (Yun et al., WACV 2023)."""
@@ -103,13 +104,15 @@ class HintsProtocol:
             UserError: for an unknown parameter or value.
         """
         chosen = self.spec.resolved(parameters)
-        parts = [part.strip() for part in chosen["counts"].split(",")]
-        counts = tuple(_whole("counts", part, 0, MOST_POINTS, chosen["counts"]) for part in parts)
+        name = self.spec.name
+        counts = tuple(
+            integer_parameter(name, "counts", part.strip(), 0, MOST_POINTS) for part in chosen["counts"].split(",")
+        )
         if len(counts) < 2 or any(one >= other for one, other in zip(counts, counts[1:], strict=False)):
             hint = "give at least two increasing integers, such as 0,1,10,100"
-            raise UserError(f"hints.counts cannot be {chosen['counts']!r}", hint=hint)
-        size = _whole("size", chosen["size"], 1, LARGEST_SIZE)
-        seed = _whole("seed", chosen["seed"], 0, 2**31 - 1)
+            raise UserError(f"{name}.counts cannot be {chosen['counts']!r}", hint=hint)
+        size = integer_parameter(name, "size", chosen["size"], 1, LARGEST_SIZE)
+        seed = integer_parameter(name, "seed", chosen["seed"], 0, 2**31 - 1)
         # One set of counts is one identity, however it is written.
         resolved = {**chosen, "counts": ",".join(map(str, counts)), "size": str(size), "seed": str(seed)}
         return HintsScorer(resolved, Reveals(counts, size, seed))
@@ -191,10 +194,3 @@ def mean_height(counts: Sequence[int], curve: np.ndarray) -> np.ndarray:
     """
     x = np.log1p(np.asarray(counts, dtype=np.float64))
     return np.asarray(np.trapezoid(curve, x, axis=1) / (x[-1] - x[0]))
-
-
-def _whole(name: str, text: str, lowest: int, largest: int, given: str | None = None) -> int:
-    if not (text.isascii() and text.isdecimal() and len(text) <= 10 and lowest <= int(text) <= largest):
-        what = f"hints.{name} cannot be {given or text!r}"
-        raise UserError(what, hint=f"give {'integers' if given else 'an integer'} of {lowest} to {largest}")
-    return int(text)

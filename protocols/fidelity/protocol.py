@@ -34,6 +34,7 @@ from protocols.fidelity.lpips import RANGES, TRUNKS, Lpips, load_lpips
 from protocols.fidelity.metric_variants import converted, named
 from protocols.fidelity.patch_errors import boundary_error, patch_error_variance
 from protocols.mean_curves import mean_columns
+from protocols.number_parameters import integer_parameter, number_parameter
 
 COLORLESS = 1.0
 """Mean chroma below which an image is left out of the chroma ratio; 2 % of 500 ImageNet images."""
@@ -107,11 +108,10 @@ class FidelityProtocol:
             UserError: for an unknown parameter or value.
         """
         chosen = self.spec.resolved(parameters)
-        for name, lowest in (("ssim_range", 1), ("border", 0), ("cf_minimum", 0), ("patch", 0)):
-            whole = name in ("border", "patch")
-            if not _is_number(chosen[name], lowest, whole=whole):
-                hint = f"give {'an integer' if whole else 'a number'} of at least {lowest}"
-                raise UserError(f"fidelity.{name} cannot be {chosen[name]!r}", hint=hint)
+        for name, lowest in (("ssim_range", 1), ("cf_minimum", 0)):
+            number_parameter(self.spec.name, name, chosen[name], lowest)
+        for name in ("border", "patch"):
+            integer_parameter(self.spec.name, name, chosen[name], 0)
         return FidelityScorer(chosen, load_lpips(chosen["lpips"], chosen["lpips_range"]))
 
 
@@ -298,11 +298,3 @@ def _truncated(colorization: Prediction, *, floats_only: bool) -> Prediction:
     exact = torch.float64 if truth.lightness.device.type != "mps" else torch.float32
     lab = torch.cat([truth.lightness, colorization.ab_float], dim=1).to(exact)
     return Prediction(truth, rgb8=(lab_to_rgb(lab) * 255).to(torch.uint8))
-
-
-def _is_number(text: str, lowest: float, *, whole: bool) -> bool:
-    try:
-        value = float(text)
-    except ValueError:
-        return False
-    return math.isfinite(value) and value >= lowest and (not whole or text.isdecimal())

@@ -8,11 +8,9 @@ Its metrics come from participants: ``colorbench study analyze`` writes the reco
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from colorbench.errors import UserError
 from colorbench.evaluation import ProtocolSpec
 from colorbench.models import deciding_identity
 from colorbench.storage import digest_of
@@ -20,6 +18,7 @@ from protocols.human_study.analysis.study_metrics import HEADLINE, METRICS, NAME
 from protocols.human_study.build.build_request import PAPER_PARTICIPANTS, PRESETS, BuildRequest
 from protocols.human_study.build.build_study import build
 from protocols.human_study.study_folder.design_schema import DESIGN
+from protocols.number_parameters import integer_parameter, number_parameter
 
 if TYPE_CHECKING:
     from colorbench.evaluation import ProtocolContext
@@ -79,7 +78,7 @@ class HumanStudyProtocol:
         between = chosen["assignment"] == "between"
         participants = PAPER_PARTICIPANTS * (len(context.models) if between else 1)
         if chosen["participants"] != AUTO:
-            participants = _integer(chosen, "participants")
+            participants = integer_parameter(NAME, "participants", chosen["participants"], 1)
         key = digest_of(
             [chosen, [deciding_identity(one) for one in context.models], data.name, len(data), request.seed]
         )[:12]
@@ -93,13 +92,13 @@ class HumanStudyProtocol:
                 data=data,
                 output=folder,
                 participants=participants,
-                trials=_integer(chosen, "trials"),
+                trials=integer_parameter(NAME, "trials", chosen["trials"], 1),
                 assignment="between" if between else "within",
-                images=None if chosen["images"] == AUTO else _integer(chosen, "images"),
-                practice=_integer(chosen, "practice", minimum=0),
-                sentinel_share=_number(chosen, "sentinels"),
+                images=None if chosen["images"] == AUTO else integer_parameter(NAME, "images", chosen["images"], 1),
+                practice=integer_parameter(NAME, "practice", chosen["practice"], 0),
+                sentinel_share=number_parameter(NAME, "sentinels", chosen["sentinels"]),
                 preprocessing=chosen["preprocessing"],
-                exposure_ms=_integer(chosen, "exposure", minimum=50),
+                exposure_ms=integer_parameter(NAME, "exposure", chosen["exposure"], 50),
                 seed=request.seed,
                 preset="cic2016" if paper.items() <= chosen.items() else None,
                 batch_size=context.settings.batch_size,
@@ -111,20 +110,3 @@ class HumanStudyProtocol:
             context.listener,
         )
         return folder
-
-
-def _number(chosen: dict[str, str], name: str) -> float:
-    try:
-        value = float(chosen[name])
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise UserError(f"{NAME}.{name} is not a number: {chosen[name]!r}", hint="use a number")
-    return value
-
-
-def _integer(chosen: dict[str, str], name: str, minimum: int = 1) -> int:
-    value = _number(chosen, name)
-    if value != int(value) or value < minimum:
-        raise UserError(f"{NAME}.{name} cannot be {chosen[name]}", hint=f"use an integer of at least {minimum}")
-    return int(value)

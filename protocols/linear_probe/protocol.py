@@ -31,6 +31,7 @@ from colorbench.results import MetricSpec, Record
 from protocols.label_alignment import aligned
 from protocols.linear_probe.fit_probes import Choices, controls_of, probe_all
 from protocols.linear_probe.probe_metrics import derived, summarize
+from protocols.number_parameters import integer_parameter, number_parameter
 
 ACCURACY = MetricSpec(
     name="top1",
@@ -176,37 +177,21 @@ def resolve(spec: ProtocolSpec, given: Mapping[str, Any], train: Dataset) -> Cho
     """
     parameters = spec.resolved(given)
     if parameters["classifier"] == "auto":
-        large = len(train) * _integer(parameters, "dims", 1) > STREAMED_BEYOND
+        large = len(train) * integer_parameter(spec.name, "dims", parameters["dims"], 1) > STREAMED_BEYOND
         large = large or len(train.class_names or ()) > STREAMED_CLASSES
         parameters["classifier"] = "sgd" if large else "logistic"
     if parameters["classifier"] == "sgd" and parameters["steps"] == "auto":
-        parameters["steps"] = str(max(1, math.ceil(PASSES * len(train) / _integer(parameters, "batch", 1))))
-    if not 0 < _number(parameters, "validation") < 1:
+        batch = integer_parameter(spec.name, "batch", parameters["batch"], 1)
+        parameters["steps"] = str(max(1, math.ceil(PASSES * len(train) / batch)))
+    if not 0 < number_parameter(spec.name, "validation", parameters["validation"], 0) < 1:
         raise UserError("linear-probe.validation must be between 0 and 1", hint="the default is 0.1")
     strengths = [text.strip() for text in parameters["strengths"].split(",") if text.strip()]
     if not strengths or not all(re.fullmatch(r"[0-9.]+(e[-+]?\d+)?", text) and float(text) > 0 for text in strengths):
         raise UserError("linear-probe.strengths must be positive numbers", hint="for example strengths=0.1,1,10")
     for name in ("learning_rate", "weight_decay"):
-        _number(parameters, name)
+        number_parameter(spec.name, name, parameters[name], 0)
     for name in ("dims", "batch", "seeds"):
-        _integer(parameters, name, 1)
+        integer_parameter(spec.name, name, parameters[name], 1)
     if parameters["classifier"] == "sgd":
-        _integer(parameters, "steps", 1)
+        integer_parameter(spec.name, "steps", parameters["steps"], 1)
     return Choices(parameters)
-
-
-def _number(parameters: Mapping[str, str], name: str) -> float:
-    try:
-        value = float(parameters[name])
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value < 0:
-        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", hint="use a number of at least 0")
-    return value
-
-
-def _integer(parameters: Mapping[str, str], name: str, minimum: int) -> int:
-    if not re.fullmatch(r"\d+", parameters[name]) or int(parameters[name]) < minimum:
-        hint = f"use an integer of at least {minimum}"
-        raise UserError(f"linear-probe.{name} cannot be {parameters[name]!r}", hint=hint)
-    return int(parameters[name])

@@ -23,6 +23,7 @@ from colorbench.evaluation import ExecutionConfig, ThroughputMeter
 from colorbench.results import Shard, first_positions, without_copies
 from colorbench.storage import write_atomic
 from colorbench.training import trapezoid
+from protocols.number_parameters import number_parameter
 from protocols.transfer.backbone import Backbone
 
 STRIDE = 8
@@ -185,18 +186,7 @@ def numbers(parameters: Mapping[str, str], name: str, limits: Mapping[str, tuple
     Raises:
         UserError: for a value that is not a number, or outside its limits.
     """
-    found = {}
-    for key, (low, high) in limits.items():
-        try:
-            value = float(parameters[key])
-        except ValueError:
-            value = float("nan")
-        if not low <= value <= high:
-            raise UserError(
-                f"{name}.{key} cannot be {parameters[key]!r}", hint=f"use a number from {low:g} to {high:g}"
-            )
-        found[key] = value
-    return found
+    return {key: number_parameter(name, key, parameters[key], *limits[key]) for key in limits}
 
 
 def training_overlap(train: Sequence[str], test: Sequence[str]) -> list[str]:
