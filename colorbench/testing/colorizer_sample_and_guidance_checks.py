@@ -26,10 +26,7 @@ def _samples(subject: ModelSubject) -> str:
         raise CheckSkipped("the model does not draw several colorizations")
     hint = "draw by `seeds` alone: one torch.Generator for each image and draw"
     images = subject.images
-    told = told_of(DRAWS, images.contents, images.ab, 0)
-    first = _asked(subject, images, told)
-    _same(first, _asked(subject, images, told), "the same seeds give other samples", hint)
-    _independent(subject, first, told, hint)
+    told, first = _first(subject, DRAWS, "the same seeds give other samples", hint)
     apart = min(difference(one, other) for one, other in zip(first, first[1:], strict=False))
     if apart <= TOLERANCE:
         raise CheckFailed("other seeds give the same samples", f"{hint}, or remove `sample`")
@@ -46,10 +43,7 @@ def _guided(subject: ModelSubject) -> str:
         raise CheckSkipped("the model does not take revealed colors")
     hint = "compute colorize_guided from lightness and revealed colors alone"
     images = subject.images
-    told = told_of(REVEALS, images.contents, images.ab, 0)
-    first = _asked(subject, images, told)
-    _same(first, _asked(subject, images, told), "the same revealed colors give other predictions", hint)
-    _independent(subject, first, told, hint)
+    told, first = _first(subject, REVEALS, "the same revealed colors give other predictions", hint)
     assert told.revealed is not None
     none = _asked(subject, images, replace(told, revealed=told.revealed.first(0), counts=(1,)))
     what = "without a revealed point the prediction is not that of colorize_batch"
@@ -71,22 +65,28 @@ def _asked(
     return subject.watched(query, lambda inputs: ask_further(subject.model.colorizer, inputs, told))
 
 
-def _independent(subject: ModelSubject, first: Sequence[Prediction], told: Told, hint: str) -> None:
-    """Check that an image's predictions do not depend on its batch, and that an odd size is taken.
+def _first(subject: ModelSubject, request: Draws | Reveals, again: str, hint: str) -> tuple[Told, Sequence[Prediction]]:
+    """Return what the model is told of the test images, and its predictions.
+
+    Checks that they are repeatable and do not depend on the batch, and that an odd size is taken.
 
     Raises:
-        CheckFailed: for predictions that do.
+        CheckFailed: for predictions that are not; ``again`` if they are not repeatable.
     """
+    images = subject.images
+    told = told_of(request, images.contents, images.ab, 0)
+    first = _asked(subject, images, told)
+    _same(first, _asked(subject, images, told), again, hint)
     for order in (ORDER, [4]):
-        part = _asked(subject, selected(subject.images, order), told.selected(order))
+        part = _asked(subject, selected(images, order), told.selected(order))
         expected = [_part(one, order) for one in first]
         _same(expected, part, "predictions depend on the other images of the batch", hint)
-    odd = resized(subject.images, 2, ODD)
+    odd = resized(images, 2, ODD)
     try:
-        request = DRAWS if told.revealed is None else REVEALS
         _asked(subject, odd, told_of(request, odd.contents, odd.ab, 0))
     except UserError as error:
         raise CheckFailed(f"images of {ODD[0]} x {ODD[1]}: {error.what}", error.hint) from error
+    return told, first
 
 
 def _lightness_alone(subject: ModelSubject, first: Sequence[Prediction], told: Told) -> None:
