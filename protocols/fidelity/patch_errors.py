@@ -23,30 +23,33 @@ def boundary_error(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
     Returns:
         (N,) float64 in squared 8-bit steps; NaN for sizes that are not a multiple of the patch, or a single patch.
     """
+    if not _in_patches(rgb8_a, patch):
+        return _undefined(rgb8_a)
     height, width = rgb8_a.shape[2:]
     inner = (_beside_boundary(height, patch)[:, None] | _beside_boundary(width, patch)).to(rgb8_a.device)
-    if height % patch or width % patch or not inner.any():
-        return _undefined(rgb8_a)
     return _squared_error(rgb8_a, rgb8_b)[:, inner].mean(dim=1)
 
 
 def patch_error_variance(rgb8_a: Tensor, rgb8_b: Tensor, patch: int) -> Tensor:
     """Compute the variance over patches of the root mean square error in a patch.
 
-    Args:
-        rgb8_a: (N, 3, H, W) uint8.
-        rgb8_b: (N, 3, H, W) uint8.
-        patch: side of a patch in pixels, at least 1.
+    Args as in ``boundary_error``.
 
     Returns:
         (N,) float64 in squared 8-bit steps, 0 or more (divided by the number of patches less 1); NaN for sizes that are
         not a multiple of the patch, or a single patch.
     """
-    height, width = rgb8_a.shape[2:]
-    if height % patch or width % patch or height * width <= patch * patch:
+    if not _in_patches(rgb8_a, patch):
         return _undefined(rgb8_a)
+    height, width = rgb8_a.shape[2:]
     errors = _squared_error(rgb8_a, rgb8_b).reshape(len(rgb8_a), height // patch, patch, width // patch, patch)
     return errors.mean(dim=(2, 4)).sqrt().flatten(1).var(dim=1)
+
+
+def _in_patches(rgb8: Tensor, patch: int) -> bool:
+    """Return whether images are made of at least two whole patches."""
+    height, width = rgb8.shape[2:]
+    return height % patch == 0 and width % patch == 0 and height * width > patch * patch
 
 
 def _squared_error(rgb8_a: Tensor, rgb8_b: Tensor) -> Tensor:
