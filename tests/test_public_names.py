@@ -109,20 +109,16 @@ def test_wings_import_public_names_only(wing: str) -> None:
 
 INTERNALS = {
     # Parts of `verify --rerun` and of comparisons, where a stub of the user's side would test less.
-    "protocols/test_distribution.py": {"results.record_comparison", "verification.rerun_comparison"}
-    | {"verification.rerun_measurement"},
     "protocols/human_study/test_analysis.py": {"results.saved_image_index"},
     "protocols/test_semantic.py": {"reporting.classifier_agreement"},
     "zoo/test_export.py": {"models.onnx_contract"},
     # What a verb prints as JSON, without a process for each.
     "evaluation/test_reuse.py": {"cli.show"},
-    "protocols/test_fidelity_presets.py": {"cli.show"},
     "data/test_folder_walk.py": {"cli.colorized_files"},
     "leaderboards/test_board.py": {"cli..command_group"},
     "cli/test_check.py": {"testing.check_any_kind", "testing.check_report"},
     # Calls of a model as a run makes them, with models that break their promises.
-    "evaluation/test_first_image_checks.py": {"models.adapters", "models.networks"},
-    "evaluation/test_half_precision.py": {"models.adapters"},
+    "evaluation/test_first_image_checks.py": {"models.networks"},
     "cli/test_colorize_old_photographs.py": {"evaluation.full_size_colorization", "data.image_tint"}
     | {"evaluation..full_size_colorization"},
     "models/test_foreign_code.py": {"evaluation.predict"},

@@ -23,8 +23,7 @@ from colorbench.evaluation.predict import Query
 from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import run
 from colorbench.evaluation.truth_and_prediction import GroundTruth
-from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, evaluation_mode, load_model
-from colorbench.models.adapters import SimpleColorizerAdapter
+from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, as_colorizer, evaluation_mode, load_model
 from colorbench.models.networks import networks_of
 from tests.support.engine import DistanceProtocol, Noise, SmallNetwork, TruthTeller, loaded, with_protocol
 
@@ -43,7 +42,7 @@ def batch(n: int = 3) -> GroundTruth:
 
 
 def kinds(model: Any, n: int = 3, dtype: torch.dtype = torch.float32) -> list[str]:
-    given = loaded(model if hasattr(model, "colorize_batch") else SimpleColorizerAdapter(model), "my/model")
+    given = loaded(as_colorizer(model, "my/model"), "my/model")
     with torch.no_grad():
         found = check_first_batch(given, Query(batch(n), ((32, 40),) * n, tuple(range(1, n + 1)), "native", dtype))
     return [one.kind for one in found]
@@ -182,7 +181,7 @@ def test_the_record_says_what_was_found(crops: Dataset, tmp_path: Path, monkeypa
     with_protocol(monkeypatch, distance=DistanceProtocol())
 
     def record(model: Any, name: str) -> Any:
-        short = loaded(SimpleColorizerAdapter(model), name)
+        short = loaded(as_colorizer(model, name), name)
         return run(RunConfig([short], ["distance"], crops.limit(4), output=tmp_path, baselines=False, save="none"))[0]
 
     honest = record(Short(), "test/honest")
@@ -273,7 +272,7 @@ def closure() -> Any:
         lambda: SimpleNamespace(run=closure()),
         lambda: SimpleNamespace(run=functools.partial(closure(), 1)),
         lambda: SimpleNamespace(run=network().forward),
-        lambda: SimpleColorizerAdapter(SimpleNamespace(card=Short.card, colorize=closure())),
+        lambda: as_colorizer(SimpleNamespace(card=Short.card, colorize=closure()), "my/model"),
     ],
 )
 def test_networks_are_found_wherever_they_are_kept(held: Any) -> None:
@@ -309,7 +308,7 @@ def test_a_run_puts_networks_back_into_their_own_mode(
     model = Keeps()
     weights = {name: value.clone() for name, value in model.net.state_dict().items()}
     asked = RunConfig(
-        [loaded(SimpleColorizerAdapter(model))], ["distance"], crops.limit(4), output=tmp_path, baselines=False
+        [loaded(as_colorizer(model, "test/model"))], ["distance"], crops.limit(4), output=tmp_path, baselines=False
     )
     record = run(asked)[0]
     assert model.modes == {False} and record.execution.deterministic

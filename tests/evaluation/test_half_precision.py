@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from colorbench.evaluation.predict import Query, predict
 from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import run
-from colorbench.models import ModelCard, load_model
-from colorbench.models.adapters import SimpleColorizerAdapter
+from colorbench.models import ModelCard, as_colorizer, load_model
 from tests.evaluation.test_first_image_checks import batch
 from tests.support.engine import loaded, write_images
 
@@ -39,7 +38,7 @@ def test_half_precision_stays_near_and_rounds_no_weight(dtype: torch.dtype) -> N
     with torch.no_grad():
         exact, half = (
             predict(
-                loaded(SimpleColorizerAdapter(network)), Query(batch(), ((32, 40),) * 3, (1, 2, 3), "native", one)
+                loaded(as_colorizer(network, "test/model")), Query(batch(), ((32, 40),) * 3, (1, 2, 3), "native", one)
             ).ab_float
             for one in (torch.float32, dtype)
         )

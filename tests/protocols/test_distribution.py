@@ -14,16 +14,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from colorbench import compare, verify
 from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, ImageProtocol, Prediction, RunConfig, Scorer, record_folder, run
 from colorbench.models import load_classifier, save_weights
-from colorbench.results import load_run
-from colorbench.results.record_comparison import compare
 from colorbench.storage import file_sha256
-from colorbench.verification import verify
-from colorbench.verification.rerun_comparison import rerunner
-from colorbench.verification.rerun_measurement import Wanted
 from protocols.distribution import DistributionProtocol, DistributionScorer
 from protocols.distribution.distribution_presets import PRESETS
 from protocols.distribution.inception import RANGES, RESIZES
@@ -218,7 +214,7 @@ def test_records_hold_intervals_are_compared_and_verified(backend: str, crops: D
         assert metric.ci_low is not None and metric.value is not None and metric.ci_high is not None
         assert metric.ci_low < metric.value < metric.ci_high and metric.n == 34
         assert {one.minus for one in records[name].differences if one.metric == "kid_paired"} >= {"zoo/gray"}
-        found = verify(record_folder(tmp_path, records[name]), rerun=rerunner(Wanted(2, crops, seed=1)))
+        found = verify(record_folder(tmp_path, records[name]), data=crops, rerun=2, seed=1)
         assert found.holds, found
     forged = record_folder(tmp_path, records["zoo/random"])
     arrays = dict(np.load(forged / "arrays.npz"))
@@ -227,12 +223,11 @@ def test_records_hold_intervals_are_compared_and_verified(backend: str, crops: D
     edit_record(
         forged, lambda record: record["files"]["arrays"].update({"arrays.npz": file_sha256(forged / "arrays.npz")})
     )
-    found = verify(forged, rerun=rerunner(Wanted(2, crops, seed=1)))
+    found = verify(forged, data=crops, rerun=2, seed=1)
     wrong = [check.detail for check in found.checks if check.outcome == "fails"]
     assert any("kid_paired" in one and "arrays of the whole set" in one for one in wrong)
     assert any("the array features" in one for one in wrong)
-    sides = [load_run(record_folder(tmp_path, records[f"zoo/{name}"])) for name in ("half-chroma", "gray")]
-    compared = compare(sides)
+    compared = compare(*(record_folder(tmp_path, records[f"zoo/{name}"]) for name in ("half-chroma", "gray")))
     (test,) = [one for one in compared.tests if one.metric == "kid_paired"]
     assert test.p is not None and test.ci_low is not None and test.difference < 0
     assert "frechet" not in {one.metric for one in compared.tests}

@@ -1,5 +1,6 @@
 """Presets of published evaluations: what they fix is identity, what they lack is said, and what they need beyond."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from skimage.data import coffee
 from torch import Tensor
 
 import colorbench
-from colorbench.cli.show import describe
 from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, Prediction, name_with_preset
@@ -19,6 +19,7 @@ from protocols.fidelity import METRICS, FidelityProtocol, FidelityScorer
 from protocols.fidelity.fidelity_presets import PRESETS
 from protocols.fidelity.patch_errors import boundary_error, patch_error_variance
 from tests.support.preset_pairs import write_pairs
+from tests.support.records import ended
 
 SPEC = FidelityProtocol.spec
 NOTHING = Dataset("nothing", ())
@@ -72,8 +73,10 @@ def test_a_preset_is_known_by_its_parameters() -> None:
     assert name_with_preset("of-nobody", 1, {}) == "of-nobody"
 
 
-def test_a_preset_shows_its_source_and_what_is_missing() -> None:
-    complete, open_ = describe("fidelity@ct2"), describe("fidelity@ddcolor")
+def test_a_preset_shows_its_source_and_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    complete, open_ = (
+        json.loads(ended(capsys, ["show", f"fidelity@{name}", "--json"]).stdout) for name in ("ct2", "ddcolor")
+    )
     assert complete["complete"] == "yes" and "missing" not in complete
     assert open_["complete"].startswith("no") and open_["missing"]
     assert complete["add"] == ["--param fidelity.lpips=vgg"]
