@@ -54,6 +54,11 @@ class RunError(UserError):
     exit_code = 1
 
 
+def printable(text: str) -> str:
+    """Return a text that quotes untrusted names or messages as one line without control characters, cut off if long."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:500]
+
+
 def describe(error: BaseException) -> str:
     """Return an error in one line: its type, its message, and the line of the user's code that raised it."""
     message = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")

@@ -135,7 +135,7 @@ def check_first_batch(
         RunError: for a model that fails both with the image alone and within a batch.
     """
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_random_state_kept())
+        stack.enter_context(random_state_kept())
         one = replace(query, truth=_first(query.truth), sizes=query.sizes[:1], seeds=query.seeds[:1])
         first = _tried(model, one)
         if any(module.training for network in networks_of(model.colorizer) for module in network.modules()):
@@ -173,7 +173,7 @@ def check_lightness_only(model: LoadedModel, query: Query) -> ModelFinding | Non
     Raises:
         RunError: for a model that fails with the original images.
     """
-    with _random_state_kept():
+    with random_state_kept():
         first = predict(model, query)
         first = first if model.card.role == "reference" else _saved(first)
         again = _tried(model, replace(query, truth=disguised(query.truth)))
@@ -268,13 +268,13 @@ def _tried(
 
 
 @contextlib.contextmanager
-def _random_state_kept() -> Iterator[None]:
-    """Restore the random generators of the process afterwards, so that the pass is not affected."""
-    candidate, numpys = random.getstate(), np.random.get_state()
+def random_state_kept() -> Iterator[None]:
+    """Restore the random generators of the process afterwards, so that what follows is not affected."""
+    pythons, numpys = random.getstate(), np.random.get_state()
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(devices=list(devices)):
         try:
             yield
         finally:
-            random.setstate(candidate)
+            random.setstate(pythons)
             np.random.set_state(numpys)

@@ -176,7 +176,7 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
         wanted = (len(truth.ids), 3, *size)
         if not isinstance(rgb8, Tensor) or tuple(rgb8.shape) != wanted or rgb8.dtype != torch.uint8:
             hint = f"return rgb8 as a tensor of {wanted} torch.uint8{_as_uint8(rgb8)}"
-            raise _wrong(name, f"rgb8 of {_described(rgb8)}", first, hint)
+            raise _wrong(name, f"rgb8 of {described(rgb8)}", first, hint)
         _check_storage(name, "rgb8", rgb8, first)
         same = rgb8.device == truth.rgb8.device and torch.equal(rgb8, truth.rgb8)
         return Prediction(truth, rgb8=truth.rgb8 if same else rgb8.to(truth.rgb8.device, copy=True))
@@ -184,9 +184,7 @@ def checked(name: str, colors: ColorPrediction, truth: GroundTruth) -> Predictio
     if not isinstance(ab, Tensor) or tuple(ab.shape) != wanted or not ab.is_floating_point():
         three = isinstance(ab, Tensor) and ab.dim() == 4 and ab.shape[1] == 3
         hint = "; for three channels of sRGB give ColorPrediction(rgb8=...) from colorize_batch" if three else ""
-        raise _wrong(
-            name, f"ab of {_described(ab)}", first, f"return ab as a floating tensor of {wanted}, CIE ab{hint}"
-        )
+        raise _wrong(name, f"ab of {described(ab)}", first, f"return ab as a floating tensor of {wanted}, CIE ab{hint}")
     _check_storage(name, "ab", ab, first)
     # A copy, since a model may reuse the tensor for its next prediction while this one is scored.
     prediction = Prediction(truth, ab=ab.detach().to(truth.rgb8.device, copy=True))
@@ -229,7 +227,8 @@ def _as_uint8(rgb: object) -> str:
     return f": of 0..{1 if high <= 1.01 else 255}, give {scaled}.round().clamp(0, 255).to(torch.uint8)"
 
 
-def _described(value: object) -> str:
+def described(value: object) -> str:
+    """Describe what a model returned: shape and type of a tensor, or the type of anything else."""
     return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 

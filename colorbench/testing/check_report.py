@@ -13,7 +13,8 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, printable
+from colorbench.evaluation.first_image_checks import random_state_kept
 
 Kind = Literal["model", "protocol", "dataset"]
 Outcome = Literal["passed", "failed", "skipped"]
@@ -111,6 +112,8 @@ def run_checks(
 ) -> Iterator[CheckFinding]:
     """Run checks in order; a ``UserError``, also one from an error of plugin code, is a failure.
 
+    Random generators are restored after the last.
+
     Args:
         subject: subject of the checks.
         checks: checks, each after those that it needs.
@@ -123,13 +126,14 @@ def run_checks(
     if unknown := [name for name in skip if name not in names]:
         raise UserError(f"unknown check {unknown[0]!r}", hint=f"known: {', '.join(names)}")
     outcomes: dict[str, Outcome] = {}
-    for check in checks:
-        if check.name in skip:
-            finding = CheckFinding(name=check.name, outcome="skipped", detail="skipped on request")
-        else:
-            finding = _finding(subject, check, outcomes)
-        outcomes[check.name] = finding.outcome
-        yield finding
+    with random_state_kept():
+        for check in checks:
+            if check.name in skip:
+                finding = CheckFinding(name=check.name, outcome="skipped", detail="skipped on request")
+            else:
+                finding = _finding(subject, check, outcomes)
+            outcomes[check.name] = finding.outcome
+            yield finding
 
 
 def report_of(kind: Kind, name: str, findings: Iterator[CheckFinding]) -> CheckReport:
@@ -144,16 +148,11 @@ def _finding(subject: Subject, check: ConformanceCheck[Subject], outcomes: dict[
     if missing:
         return CheckFinding(name=check.name, outcome="skipped", detail=f"the check {missing[0]!r} did not pass")
     try:
-        return CheckFinding(name=check.name, outcome="passed", detail=_line(check.function(subject)))
+        return CheckFinding(name=check.name, outcome="passed", detail=printable(check.function(subject)))
     except CheckSkipped as skipped:
-        return CheckFinding(name=check.name, outcome="skipped", detail=_line(str(skipped)))
+        return CheckFinding(name=check.name, outcome="skipped", detail=printable(str(skipped)))
     except CheckFailed as failed:
-        return CheckFinding(name=check.name, outcome="failed", detail=_line(failed.detail), hint=failed.hint)
+        return CheckFinding(name=check.name, outcome="failed", detail=printable(failed.detail), hint=failed.hint)
     except UserError as error:
         what = error.what if error.where is None else f"{error.what} ({error.where})"
-        return CheckFinding(name=check.name, outcome="failed", detail=_line(what), hint=error.hint)
-
-
-def _line(text: str) -> str:
-    """Return one printable line, since details quote messages of foreign code."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:500]
+        return CheckFinding(name=check.name, outcome="failed", detail=printable(what), hint=error.hint)

@@ -21,7 +21,7 @@ The checks, in order; a check is skipped if one that it needs did not pass:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from colorbench.data import Dataset
@@ -31,7 +31,6 @@ from colorbench.models import ImageFolderModel, LoadedModel
 from colorbench.models.fingerprint import model_fingerprint
 from colorbench.testing.check_report import (
     CheckFailed,
-    CheckFinding,
     CheckReport,
     ConformanceCheck,
     report_of,
@@ -42,7 +41,6 @@ from colorbench.testing.colorizer_independence_checks import INDEPENDENCE_CHECKS
 from colorbench.testing.colorizer_sample_and_guidance_checks import SAMPLE_AND_GUIDANCE_CHECKS
 from colorbench.testing.colorizer_subject import IMAGES, ModelSubject, resized
 from colorbench.testing.fakes import fake_dataset
-from colorbench.testing.process_state import random_state_kept
 
 SHAPES = ((1, (64, 64)), (2, (48, 80)), (3, (80, 48)), (2, (33, 65)))
 """(images, (H, W)) of batches that every model must accept; ``native`` preprocessing gives any size."""
@@ -88,14 +86,7 @@ def check_colorizer(
             *SAMPLE_AND_GUIDANCE_CHECKS,
             *CONTENT_CHECKS[2:],
         ]
-        return report_of("model", _name_of(model), _found(subject, checks, skip))
-
-
-def _found(
-    subject: ModelSubject, checks: list[ConformanceCheck[ModelSubject]], skip: Collection[str]
-) -> Iterator[CheckFinding]:
-    with random_state_kept():
-        yield from run_checks(subject, checks, skip)
+        return report_of("model", _name_of(model), run_checks(subject, checks, skip))
 
 
 def _name_of(model: object) -> str:

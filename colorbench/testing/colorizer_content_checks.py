@@ -10,6 +10,7 @@ from torch import Tensor
 
 from colorbench.color import ab_bins
 from colorbench.evaluation import devices_and_processes
+from colorbench.evaluation.predict import described
 from colorbench.models import HasFeatures, PredictsDistribution, RandomWeights, evaluation_mode, find_overlap
 from colorbench.models.fingerprint import model_fingerprint
 from colorbench.models.foreign_code import one_line
@@ -95,7 +96,7 @@ def _distribution(subject: ModelSubject) -> str:
     wanted = (len(subject.images.ids), len(ab_bins()), height // 4, width // 4)
     hint = f"return log-probabilities of {wanted} for images of {height} x {width}"
     if not isinstance(found, Tensor) or tuple(found.shape) != wanted:
-        raise CheckFailed(f"distribution gives {_described(found)}", hint)
+        raise CheckFailed(f"distribution gives {described(found)}", hint)
     total = float((found.double().exp().sum(dim=1) - 1).abs().max())
     if not total < 1e-3:
         raise CheckFailed(f"probabilities of a pixel sum to 1 +- {total:.3g}", hint)
@@ -109,11 +110,11 @@ def _features(subject: ModelSubject) -> str:
     found = _called(subject, model.features)
     hint = "return {layer: (N, C, h, w)} of finite numbers, the same layers for every batch"
     if not isinstance(found, dict) or not found:
-        raise CheckFailed(f"features gives {_described(found)}", hint)
+        raise CheckFailed(f"features gives {described(found)}", hint)
     count = len(subject.images.ids)
     for name, maps in found.items():
         if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != count:
-            raise CheckFailed(f"features of {name!r} are {_described(maps)}", hint)
+            raise CheckFailed(f"features of {name!r} are {described(maps)}", hint)
         if not bool(maps.isfinite().all()):
             raise CheckFailed(f"features of {name!r} hold NaN or infinity", hint)
     alone = _called(subject, model.features, 1)
@@ -150,10 +151,6 @@ def _called(subject: ModelSubject, method: Any, count: int | None = None) -> Any
         torch.no_grad(),
     ):
         return method(subject.images.lightness[:count].clone())
-
-
-def _described(value: object) -> str:
-    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
 
 
 CONTENT_CHECKS = [

@@ -17,6 +17,8 @@ import torch
 from PIL import ImageFile
 from torch.backends import cuda, cudnn
 
+from colorbench.evaluation.first_image_checks import random_state_kept
+
 RANDOM = ("the random state of torch", "the random state of numpy", "the random state of Python")
 
 
@@ -47,18 +49,6 @@ def process_state() -> dict[str, Any]:
         "the working directory": os.getcwd(),
         "the environment": dict(os.environ),
     }
-
-
-@contextlib.contextmanager
-def random_state_kept() -> Iterator[None]:
-    """Restore the global random generators afterwards."""
-    before, numpys = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        try:
-            yield
-        finally:
-            random.setstate(before)
-            np.random.set_state(numpys)
 
 
 def seeds_set_by(make: Callable[[], object]) -> list[str]:

@@ -21,7 +21,7 @@ In addition, for an image protocol:
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,8 @@ from colorbench.evaluation import (
     get_protocol,
 )
 from colorbench.evaluation.requested_models_and_protocols import as_protocol
-from colorbench.testing.check_report import CheckFinding, CheckReport, ConformanceCheck, report_of, run_checks
+from colorbench.testing.check_report import CheckReport, ConformanceCheck, report_of, run_checks
 from colorbench.testing.fakes import fake_dataset
-from colorbench.testing.process_state import random_state_kept
 from colorbench.testing.protocol_declaration_checks import DECLARATION_CHECKS, RECORD_CHECKS
 from colorbench.testing.protocol_score_checks import SCORE_CHECKS
 from colorbench.testing.protocol_subject import CLASSES, IMAGES, ProtocolSubject
@@ -73,14 +72,7 @@ def check_protocol(
         sets = _own_data(folder) if given is None else {"train": given["test"], **given}
         subject = ProtocolSubject(protocol, dict(parameters or {}), sets, given is None, folder)
         checks = [ConformanceCheck("loads", _loads), *DECLARATION_CHECKS, *SCORE_CHECKS, *RECORD_CHECKS]
-        return report_of("protocol", _name_of(protocol), _found(subject, checks, skip))
-
-
-def _found(
-    subject: ProtocolSubject, checks: list[ConformanceCheck[ProtocolSubject]], skip: Collection[str]
-) -> Iterator[CheckFinding]:
-    with random_state_kept():
-        yield from run_checks(subject, checks, skip)
+        return report_of("protocol", _name_of(protocol), run_checks(subject, checks, skip))
 
 
 def _own_data(folder: Path) -> dict[str, Dataset]:

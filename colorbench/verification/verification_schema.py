@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, printable
 from colorbench.results.dataframe_and_html import Tabular
 from colorbench.storage import MEGABYTE, read_plain
 
@@ -120,11 +120,6 @@ def read_verification(path: Path) -> Verification:
         raise UserError("not a verification report", where=str(path), hint=hint) from error
 
 
-def _one_line(text: str) -> str:
-    """Return a text that quotes untrusted names as one line without control characters, cut off if it is long."""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:500]
-
-
 @dataclass
 class Findings:
     """Collector of the outcomes of checks."""
@@ -135,12 +130,12 @@ class Findings:
 
     def claim(self, what: str) -> None:
         """Add a claim of the submitter that cannot be checked."""
-        if (line := _one_line(what)) not in self.claimed:
+        if (line := printable(what)) not in self.claimed:
             self.claimed.append(line)
 
     def say(self, name: str, outcome: Outcome, detail: str) -> None:
         """Add the outcome of one check."""
-        self.checks.append(Check(name=name, outcome=outcome, detail=_one_line(detail)))
+        self.checks.append(Check(name=name, outcome=outcome, detail=printable(detail)))
 
     def settle(self, name: str, findings: Iterator[str], holds: str) -> bool:
         """Add one entry per finding, or one that the check holds."""
