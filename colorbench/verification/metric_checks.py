@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 import numpy as np
@@ -31,6 +31,8 @@ from colorbench.verification.recorded_protocol import dataset_of, protocol_of, s
 from colorbench.verification.verification_schema import Findings
 
 _Made = TypeVar("_Made")
+_Beside = Callable[[str], LoadedRun | None]
+"""Function that returns the record of another model beside the verified one, by the model's name."""
 _UNRESOLVED = "a parameter names a file or model, which is opened only with --rerun"
 
 
@@ -62,13 +64,14 @@ def check_numbers(run: LoadedRun, findings: Findings, *, trusted: bool) -> None:
         trusted: whether files named by parameters may be opened.
     """
     known = _protocol_of(run, findings, trusted=trusted)
+    beside = cache(partial(recomputed.record_beside, run))  # read once for rows and differences
     with np.errstate(all="ignore"):
         arrays = _arrays_of(run, findings)
         derived = None if arrays is None else _derived_of(run, known, arrays, findings)
         summary = _summary_of(run, known.scorer, arrays, findings)
-        _check_rows(run, known, derived, summary, findings)
+        _check_rows(run, known, derived, summary, beside, findings)
         _check_metrics(run, known, derived, summary, findings)
-        _check_differences(run, known, findings)
+        _check_differences(run, known, beside, findings)
         _check_curves(run, known, summary, findings)
         _check_notes(run, summary, findings)
 
@@ -153,7 +156,7 @@ def _attempt(name: str, make: Callable[[], _Made], findings: Findings) -> _Made 
 
 
 def _check_rows(
-    run: LoadedRun, known: _Known, derived: Derived | None, summary: Summary | None, findings: Findings
+    run: LoadedRun, known: _Known, derived: Derived | None, summary: Summary | None, beside: _Beside, findings: Findings
 ) -> None:
     """Check the rows themselves, against the arrays, and against other records on the same images."""
 
@@ -162,7 +165,7 @@ def _check_rows(
         if known.by_image:
             found += row_checks.truth_findings(run, known.specs)
             for name in dict.fromkeys(difference.minus for difference in run.record.differences):
-                other = recomputed.record_beside(run, name)
+                other = beside(name)
                 found += [] if other is None else row_checks.weight_findings(run, other)
         for columns in () if derived is None else derived.columns:
             found += row_checks.column_findings(run, columns, "the arrays")
@@ -259,7 +262,7 @@ def _effective(run: LoadedRun, summary: Summary | None) -> dict[str, float]:
     }
 
 
-def _check_differences(run: LoadedRun, known: _Known, findings: Findings) -> None:
+def _check_differences(run: LoadedRun, known: _Known, beside: _Beside, findings: Findings) -> None:
     stored = run.record.differences
     if not stored:
         return
@@ -275,7 +278,7 @@ def _check_differences(run: LoadedRun, known: _Known, findings: Findings) -> Non
     checked, absent = 0, []
     specs = [spec for metric in run.record.metrics for spec in (known.of(metric.name) or [spec_of(metric)])[:1]]
     for name in dict.fromkeys(one.minus for one in stored):
-        other = recomputed.record_beside(run, name)
+        other = beside(name)
         if other is None:
             absent.append(name)
             continue
