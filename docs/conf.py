@@ -27,6 +27,8 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sphinx = False
+# Quotes and ellipses only: options such as --param keep their two hyphens.
+smartquotes_action = "qe"
 # Indented blocks of the guides are commands; Python examples in docstrings are recognized by their `>>>`.
 highlight_language = "sh"
 myst_enable_extensions = ["colon_fence", "dollarmath"]

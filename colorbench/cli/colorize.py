@@ -106,7 +106,8 @@ def colorize(
         if found := tints[tint]:
             also = f" and {len(found) - 1} more" if len(found) > 1 else ""
             terminal.print(f"{what}: {found[0]}{also}", soft_wrap=True)
-    kept = f"; {len(plan) - len(todo)} were there already" if len(todo) < len(plan) else ""
+    made_before = len(plan) - len(todo)
+    kept = f"; {made_before} {'was' if made_before == 1 else 'were'} there already" if made_before else ""
     typer.echo(f"colorized {len(todo) - len(failed)} of {len(plan)} with {loaded.full_name}{kept}: {output}")
     if failed:
         raise RunError(f"unreadable images: {len(failed)}", where=failed[0])

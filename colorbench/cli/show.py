@@ -239,14 +239,20 @@ def _print_about(terminal: Console, about: Mapping[str, Any]) -> None:
     for heading, value in about.items():
         if heading in ("name", "title") or value is None:
             continue
-        table.add_row(heading, Text("\n".join(_lines(value))))
+        table.add_row(heading, Text("\n".join(lines_of(value))))
     terminal.print(Padding(table, (1, 0, 0, 0)))
 
 
-def _lines(value: Any) -> Iterable[str]:
-    """Return a value of the details as lines of text."""
+def lines_of(value: Any) -> Iterable[str]:
+    """Return a value of the details as lines of text; parts of a model are lines such as ``vgg16; use: loss``."""
     if isinstance(value, Mapping):
         return [f"{key}: {one}" for key, one in value.items()]
     if isinstance(value, list | tuple):
-        return [str(one) for one in value]
-    return [str(value)]
+        return ["; ".join(_named(one)) if isinstance(one, Mapping) else str(one) for one in value]
+    return [f"{value:,}" if type(value) is int else str(value)]
+
+
+def _named(part: Mapping[str, Any]) -> list[str]:
+    """Return the name of a part, then its other facts."""
+    facts = [f"{key.replace('_', ' ')}: {one}" for key, one in part.items() if key != "name"]
+    return [str(part["name"]), *facts] if "name" in part else facts

@@ -49,7 +49,8 @@ class ResultPrinter:
         for record in asked:
             for remark in remarks(record):
                 found.setdefault(remark, []).append(record.model.name)
-        for remark, names in found.items():
+        # Remarks on single models first, each model's together; then what holds for all.
+        for remark, names in sorted(found.items(), key=lambda one: len(one[1])):
             of = "" if len(names) == len(asked) else f"{', '.join(names)}: "
             self.console.print(Padding(Text(f"! {of}{remark}", style="yellow"), (0, 0, 0, 1)))
         if found:

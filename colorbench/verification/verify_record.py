@@ -98,7 +98,8 @@ def _check_files(folder: Path, record: Record, findings: Findings) -> None:
             # A record may be passed on without its images, if these may not be shown.
             findings.say(name, "unchecked", f"none of its {len(files)} files is here")
         elif files:
-            findings.settle(name, _changed(folder, files), f"{len(files)} files, checksums")
+            many = "1 file, its checksum" if len(files) == 1 else f"{len(files)} files, checksums"
+            findings.settle(name, _changed(folder, files), many)
     listing = is_inside(folder, "predictions.sha256")
     if "predictions.sha256" in record.files.saved_images and listing is not None:
         data = read_plain(listing, LARGEST_FILE, missing="no list", hint="copy it")

@@ -151,6 +151,7 @@ def first_line(module: ModuleType, name: str) -> str:
 
 def models_page() -> str:
     """Return one page: every installed model with its card and tags."""
+    from colorbench.cli.show import lines_of
     from colorbench.models import load_model, tags_of
     from colorbench.registry import registered
 
@@ -159,7 +160,10 @@ def models_page() -> str:
         # The class's own, where it has one: weights that are not shipped need not be here.
         card = getattr(plugin.load(), "card", None) or load_model(plugin.name).card
         facts = card.model_dump(exclude_defaults=True, exclude={"title"})
-        rows = [(key.replace("_", " "), text(value)) for key, value in {"role": card.role, **facts}.items()]
+        rows = [
+            (key.replace("_", " "), text(" · ".join(lines_of(value))))
+            for key, value in {"role": card.role, **facts}.items()
+        ]
         parts.append(f"## {plugin.name}\n\n{text(card.title)}\n\n{table(('fact', 'value'), rows)}")
         parts.append(
             table(("tag", "meaning"), [(code(tag), text(title)) for tag, title in tags_of(plugin.load()).items()])

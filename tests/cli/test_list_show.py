@@ -96,6 +96,7 @@ def test_a_models_card_is_shown_in_full(name: str, tmp_path: Path, monkeypatch: 
     text = invoke("show", name).stdout
     assert about["name"] in text
     assert card.title in text
+    assert "{'" not in text, "facts are text, not Python"
 
 
 def test_show_downloads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,6 +52,8 @@ def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
         return html.unescape((tmp_path / "html" / "reference" / f"{name}.html").read_text(encoding="utf-8"))
 
     assert [plugin.name for plugin in registered("models") if plugin.name not in page("models")] == []
+    assert "{‘" not in page("models"), "facts are text, not Python"
+    assert "–param" not in page("models"), "options keep their two hyphens"
     specs = generated_reference.specs()
     assert [spec.name for spec in specs if f'<section id="{spec.name}">' not in page("protocols")] == []
     assert [metric.name for spec in specs for metric in spec.metrics if metric.name not in page("metrics")] == []

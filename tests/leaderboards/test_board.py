@@ -270,6 +270,12 @@ def test_names_that_move_the_cursor_or_turn_the_writing_are_never_shown(results:
     assert not any(sign in text for sign in "\x1b\x00\u202e")
 
 
+def test_the_page_has_words_for_people(results: Path) -> None:
+    text = re.sub(r"<(style|script)[^>]*>.*?</\1>", "", rendered(results), flags=re.DOTALL)
+    assert "`" not in text, "no Markdown"
+    assert "1 process<" in text and "1 processes" not in text and "1 images" not in text
+
+
 def test_text_is_escaped_for_where_it_goes() -> None:
     assert tex("50% of a_b & {x}\\y") == r"50\% of a\_b \& \{x\}\textbackslash{}y"
     assert markdown("a|b <i> [x](http://y) @me") == r"a\|b &lt;i&gt; \[x\]\(http:&#47;&#47;y\) &#64;me"

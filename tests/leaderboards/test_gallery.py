@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +161,15 @@ def test_damaged_and_huge_images_and_a_rewritten_index_cost_their_own_record(
     before = {image.sha256: dict(shown(image)) for image in alone.images}
     for image in made.images:
         assert before.get(image.sha256, {}).items() <= dict(shown(image)).items()
+
+
+def test_a_gallery_names_what_tells_it_from_others_of_its_dataset(results: Path) -> None:
+    board, entries = build(collect([results]))
+    (one,) = galleries(board, entries)
+    assert one.evaluation == "40 images · auc · squash256"
+    groups = tuple(replace(group, n=1, preprocessing="native") for group in board.groups)
+    (other,) = galleries(replace(board, groups=groups), entries)
+    assert other.evaluation == "1 image · auc · native"
 
 
 def test_ties_are_at_no_end() -> None:

@@ -119,6 +119,16 @@ def test_what_was_explained_once_is_not_explained_again(make_record) -> None:
     assert stream.getvalue().count("90.46") == 2
 
 
+def test_remarks_on_one_model_stand_together_before_those_on_all(make_record) -> None:
+    notes = {"lab/a": ("of all", "first of a", "second of a"), "lab/b": ("first of b", "of all")}
+    records = [make_record(name).model_copy(update={"notes": list(said)}) for name, said in notes.items()]
+    stream = io.StringIO()
+    ResultPrinter(Console(file=stream, width=80)).summarize(records, records, "auc_rebalanced_stable")
+    lines = [line.split("! ")[1].strip() for line in stream.getvalue().splitlines() if " ! " in line]
+    wanted = ["lab/a: first of a", "lab/a: second of a", "lab/b: first of b", "of all"]
+    assert [line for line in lines if "of " in line and line in wanted] == wanted
+
+
 def test_a_missing_interval_is_left_empty_and_its_reason_stated(printed) -> None:
     text = printed()
     assert "[" not in " ".join(row_of(text, "auc_rebalanced_stable"))
