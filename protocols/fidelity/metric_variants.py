@@ -1,4 +1,4 @@
-"""Variants of metrics by parameters: their titles, and the converted ground truth."""
+"""Variants of metrics by parameters: their titles, the converted ground truth, and the truncated prediction."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from colorbench.color import lab_to_rgb
+from colorbench.errors import UserError
+from colorbench.evaluation import Prediction
 from colorbench.results import MetricSpec
 from protocols.fidelity.fidelity_metrics import COLORFULNESS, POOLED
 
@@ -76,3 +79,20 @@ def converted(rgb8: Tensor) -> Tensor:
             warnings.simplefilter("ignore")  # of negative Z values, which it clips
             images.append((255 * lab2rgb(lab).clip(0, 1)).astype(np.uint8))
     return torch.from_numpy(np.stack(images)).movedim(-1, 1).contiguous().to(rgb8.device)
+
+
+def truncated(colorization: Prediction, *, floats_only: bool) -> Prediction:
+    """Return the prediction with its sRGB truncated to 8 bits, not rounded.
+
+    Raises:
+        UserError: for predictions that already have 8 bits, unless only floats are to be truncated.
+    """
+    truth, given = colorization.truth, colorization.given_rgb8
+    if given is not None:
+        if floats_only or given is truth.rgb8 or torch.equal(given, truth.rgb8):
+            return colorization  # the ground truth is 8-bit itself
+        what = "fidelity.rounding=truncate needs unrounded colors, but these predictions are 8-bit RGB"
+        raise UserError(what, hint="use fidelity.rounding=round or truncate-floats")
+    exact = torch.float64 if truth.lightness.device.type != "mps" else torch.float32
+    lab = torch.cat([truth.lightness, colorization.ab_float], dim=1).to(exact)
+    return Prediction(truth, rgb8=(lab_to_rgb(lab) * 255).to(torch.uint8))

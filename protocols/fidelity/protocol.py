@@ -11,9 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from colorbench.color import lab_to_rgb
 from colorbench.data import Dataset
-from colorbench.errors import UserError
 from colorbench.evaluation import BatchScores, GroundTruth, Prediction, ProtocolSpec, Summary
 from colorbench.metrics import (
     ROUNDING_BOUND,
@@ -31,7 +29,7 @@ from colorbench.stats import effective_n
 from protocols.fidelity.fidelity_metrics import COLORFULNESS, DIFFERENCE, METRICS, PATCHES, ColorfulnessForm
 from protocols.fidelity.fidelity_presets import PRESETS
 from protocols.fidelity.lpips import RANGES, TRUNKS, Lpips, load_lpips
-from protocols.fidelity.metric_variants import converted, named
+from protocols.fidelity.metric_variants import converted, named, truncated
 from protocols.fidelity.patch_errors import boundary_error, patch_error_variance
 from protocols.mean_curves import mean_columns
 from protocols.number_parameters import integer_parameter, number_parameter
@@ -146,7 +144,7 @@ class FidelityScorer:
     def score(self, colorization: Prediction) -> BatchScores:
         """Compute scores of each image by itself, so that they do not depend on the batch."""
         if self.parameters["rounding"] != "round":
-            colorization = _truncated(colorization, floats_only=self.parameters["rounding"] == "truncate-floats")
+            colorization = truncated(colorization, floats_only=self.parameters["rounding"] == "truncate-floats")
         rendered, truth = colorization.rgb8, colorization.truth
         if self.parameters["truth"] == "converted":
             rgb8 = truth.shared("fidelity.converted", lambda: converted(colorization.truth.rgb8))
@@ -281,20 +279,3 @@ def _mse(rgb8_a: Tensor, rgb8_b: Tensor) -> np.ndarray:
 def _without_border(rgb8: Tensor, border: int) -> Tensor:
     height, width = rgb8.shape[2:]
     return rgb8[:, :, border : max(border, height - border), border : max(border, width - border)] if border else rgb8
-
-
-def _truncated(colorization: Prediction, *, floats_only: bool) -> Prediction:
-    """Return the prediction with its sRGB truncated to 8 bits, not rounded.
-
-    Raises:
-        UserError: for predictions that already have 8 bits, unless only floats are to be truncated.
-    """
-    truth, given = colorization.truth, colorization.given_rgb8
-    if given is not None:
-        if floats_only or given is truth.rgb8 or torch.equal(given, truth.rgb8):
-            return colorization  # the ground truth is 8-bit itself
-        what = "fidelity.rounding=truncate needs unrounded colors, but these predictions are 8-bit RGB"
-        raise UserError(what, hint="use fidelity.rounding=round or truncate-floats")
-    exact = torch.float64 if truth.lightness.device.type != "mps" else torch.float32
-    lab = torch.cat([truth.lightness, colorization.ab_float], dim=1).to(exact)
-    return Prediction(truth, rgb8=(lab_to_rgb(lab) * 255).to(torch.uint8))
