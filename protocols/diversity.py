@@ -5,7 +5,7 @@
 A model draws ``samples`` colorizations of each image. The energy score compares all of them with the true colors: it
 is lowest for the distribution that the true colors are drawn from, so that spread pays only where it is true. Best-of-k
 and the spread among samples are given beside it, as papers report them: spread alone can be had by noise, and the best
-of k gets better with k and by luck.
+of k improves with k and by chance.
 
 Of a deterministic model every sample is the same, and the energy score is the distance of its prediction from the
 truth. Stored predictions are refused: one image does not tell how others would differ.
@@ -47,8 +47,8 @@ ENERGY = MetricSpec(
     unit="ab",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Energy score of the samples on a 16 x 16 map of ab: their mean distance from the truth less half of "
-    "their mean distance from one another. Spread lowers it only where it is true; noise and random colors do not. "
+    explanation="Energy score of the samples on a 16 x 16 map of ab: their mean distance from the ground truth minus "
+    "half of their mean distance from one another. Spread lowers it only if it matches that of the true colors. "
     "Compare with zoo/random, which draws the colors of other images.",
     of_ground_truth=0,
     ground_truth_margin=0.25,
@@ -57,13 +57,13 @@ ENERGY_PIXEL = replace(
     ENERGY,
     name="energy_pixel",
     title="Energy score per pixel",
-    explanation="The same at every pixel by itself, mean over pixels: whether neighbors fit together does not count.",
+    explanation="Energy score of each pixel separately, mean over pixels: coherence of neighbors does not count.",
 )
 ENERGY_PREDICTION = replace(
     ENERGY,
     name="energy_prediction",
     title="Energy of one prediction",
-    explanation="Energy score that the model's usual prediction alone would have, its distance from the truth: "
+    explanation="Energy score that the model's usual prediction alone would have, its distance from the ground truth: "
     "sampling helps where the energy score is lower.",
 )
 MEAN = MetricSpec(
@@ -72,7 +72,7 @@ MEAN = MetricSpec(
     unit="ΔE00",
     higher_is_better=False,
     lower_bound=0,
-    explanation="Mean CIEDE2000 of a single sample from the true colors; every honest spread makes it larger.",
+    explanation="Mean CIEDE2000 of a single sample from the true colors; any spread of the samples increases it.",
     of_ground_truth=0,
     ground_truth_margin=0.25,
 )
@@ -80,8 +80,8 @@ BEST = replace(
     MEAN,
     name="ciede2000_best",
     title="Best of k",
-    explanation="Expected CIEDE2000 of the best of k samples, chosen by the truth. It gets better with k and by luck, "
-    "so compare equal k only, and read the energy score first.",
+    explanation="Expected CIEDE2000 of the best of k samples, selected with the ground truth. It improves with k and "
+    "by chance: compare equal k only, together with the energy score.",
 )
 SPREAD = MetricSpec(
     name="spread",
@@ -89,7 +89,7 @@ SPREAD = MetricSpec(
     unit="ΔE00",
     higher_is_better=None,
     lower_bound=0,
-    explanation="Mean CIEDE2000 between two samples of an image. Noise has it too, so more is not better.",
+    explanation="Mean CIEDE2000 between two samples of an image. Noise increases it too, so more is not better.",
     of_ground_truth=0,
 )
 
