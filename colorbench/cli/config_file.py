@@ -18,6 +18,8 @@ NOT_REPEATED = ("config", "json", "debug", "quiet", "verbose", "explain", "forma
 LONGEST_SHOWN = 80
 """Characters of a wrong value in a message."""
 FLAG_VALUES = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+NAMES = ("model", "protocol")
+"""Options that take several names in one value, separated by commas."""
 HINT = "write it like the options: model: [zoo/cic, zoo/gray], protocol: auc, data: images/, batch-size: 8"
 
 
@@ -167,6 +169,8 @@ def repeating(context: typer.Context) -> str:
     """Return the configuration file that repeats a command: all options that are not at their defaults."""
     import yaml
 
+    from colorbench.models import split_names
+
     options: dict[str, Any] = {}
     for option in context.command.params:
         value = context.params.get(str(option.name))
@@ -174,7 +178,8 @@ def repeating(context: typer.Context) -> str:
         if not flag or flag in NOT_REPEATED or value in (None, (), []) or value == option.default:
             continue
         if isinstance(value, list | tuple):
-            texts = [str(one) for one in value]
+            split = split_names if flag in NAMES else lambda text: [text]  # `-p a,b` is `-p a -p b`
+            texts = [part for one in value for part in split(str(one))]
             options[flag] = texts if len(texts) > 1 else texts[0]
         else:
             options[flag] = value if isinstance(value, bool | int | float | str) else str(value)
