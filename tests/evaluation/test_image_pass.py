@@ -14,8 +14,7 @@ import torch
 from colorbench.data import Dataset, Sample
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import pending_shards
-from colorbench.evaluation.run_config import RunConfig
-from colorbench.evaluation.runner import record_folder, run
+from colorbench.evaluation.runner import record_folder
 from colorbench.models import ColorPrediction
 from colorbench.models.sampled_and_guided_predictions import seed_of
 from colorbench.results import Record
@@ -25,6 +24,7 @@ from tests.support.engine import (
     Flat,
     Listening,
     TruthTeller,
+    evaluate,
     loaded,
     read_folder,
     with_baselines,
@@ -47,28 +47,13 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> DistanceProtocol:
     return protocol
 
 
-def measure(dataset: Dataset, output: Path, *models: Any, listener: Any = None, **changes: Any) -> list[Record]:
-    """Run models under the test's protocol, without baselines unless asked."""
-    values: dict[str, Any] = {
-        "models": [model if hasattr(model, "full_name") else loaded(model) for model in models],
-        "protocols": ["distance"],
-        "data": dataset,
-        "output": output,
-        "baselines": False,
-        "save": "none",
-        "device": "cpu",
-        "workers": 1,
-    }
-    return run(RunConfig(**{**values, **changes}), listener)
-
-
 def rows(output: Path, record: Record) -> pd.DataFrame:
     return pd.read_parquet(record_folder(output, record) / "rows.parquet")
 
 
 def test_only_references_are_shown_the_truth(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:
     competitor, reference = Flat(), Flat(role="reference")
-    measure(crops, tmp_path, loaded(competitor, "test/a"), loaded(reference, "test/b"))
+    evaluate(crops, tmp_path, loaded(competitor, "test/a"), loaded(reference, "test/b"))
     assert all(inputs.truth is None for inputs in competitor.seen)
     assert all(inputs.truth.dtype == torch.uint8 for inputs in reference.seen)
     assert all(inputs.truth.shape == (len(inputs.ids), 3, 64, 64) for inputs in reference.seen)
@@ -77,7 +62,7 @@ def test_only_references_are_shown_the_truth(crops: Dataset, tmp_path: Path, pro
 def test_a_reference_that_repeats_the_truth_is_at_distance_zero(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol
 ) -> None:
-    (record,) = measure(crops, tmp_path, TruthTeller())
+    (record,) = evaluate(crops, tmp_path, TruthTeller())
     assert record.metrics[0].value == 0
 
 
@@ -85,7 +70,7 @@ def test_every_image_is_colorized_once_and_no_batch_crosses_a_shard(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol
 ) -> None:
     model, listener = Flat(), Listening()
-    measure(crops, tmp_path, model, listener=listener, batch_size=12)
+    evaluate(crops, tmp_path, model, listener=listener, batch_size=12)
     ids = [sample.id for sample in crops.samples]
     assert model.ids == ids
     assert [len(inputs.ids) for inputs in model.seen] == [12, 4, 12, 4, 8]
@@ -103,7 +88,7 @@ def test_models_and_protocols_share_the_decode(crops: Dataset, tmp_path: Path, m
 
     monkeypatch.setattr(pending_shards, "load_batches", counting)
     first, second = Flat(), Flat((5, 5))
-    measure(
+    evaluate(
         crops,
         tmp_path,
         loaded(first, "test/a"),
@@ -116,7 +101,7 @@ def test_models_and_protocols_share_the_decode(crops: Dataset, tmp_path: Path, m
 
 def test_seeds_belong_to_contents(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:
     model = Flat()
-    measure(crops, tmp_path, model, seed=3, batch_size=5)
+    evaluate(crops, tmp_path, model, seed=3, batch_size=5)
     shown = {id: seed for inputs in model.seen for id, seed in zip(inputs.ids, inputs.seeds, strict=True)}
     # By content: a set whose files have other names gives the same predictions.
     contents = {sample.id: sha256(sample.path.read_bytes()).hexdigest() for sample in crops.samples}
@@ -131,7 +116,7 @@ def test_rows_are_what_the_files_and_the_model_say(crops: Dataset, tmp_path: Pat
 
     from PIL import Image
 
-    (record,) = measure(crops, tmp_path, Flat())
+    (record,) = evaluate(crops, tmp_path, Flat())
     table = rows(tmp_path, record)
     assert list(table.columns[:6]) == ["id", "sha256", "label", "gray", "height", "width"]
     assert table["id"].tolist() == [sample.id for sample in crops.samples]
@@ -185,7 +170,7 @@ def test_a_wrong_prediction_is_one_line_and_keeps_the_finished_shards(
 ) -> None:
     spoil, message, position = WRONG[case]
     with pytest.raises(RunError) as caught:
-        measure(crops, tmp_path, Wrong(spoil), batch_size=4)
+        evaluate(crops, tmp_path, Wrong(spoil), batch_size=4)
     line = str(caught.value)
     assert caught.value.exit_code == 1
     assert "\n" not in line
@@ -195,7 +180,7 @@ def test_a_wrong_prediction_is_one_line_and_keeps_the_finished_shards(
     assert [path.name for path in tmp_path.rglob("*.npz")] == ["00000.npz"], "the first shard was finished"
     again = Wrong(spoil)
     with pytest.raises(RunError):
-        measure(crops, tmp_path, again, batch_size=4)
+        evaluate(crops, tmp_path, again, batch_size=4)
     assert again.ids[0] == crops.samples[16].id, "and is gone on from"
 
 
@@ -211,7 +196,7 @@ def test_a_column_with_more_than_a_number_each_is_refused(
 
     monkeypatch.setattr(DistanceScorer, "score", wrong)
     with pytest.raises(RunError, match="protocol distance gave column distance in 2 dimensions, not in one"):
-        measure(crops, tmp_path, Flat())
+        evaluate(crops, tmp_path, Flat())
 
 
 def test_a_model_that_writes_into_its_input_changes_no_truth(
@@ -223,8 +208,8 @@ def test_a_model_that_writes_into_its_input_changes_no_truth(
             inputs.lightness.zero_()
             return prediction
 
-    (honest,) = measure(crops, tmp_path / "a", Flat())
-    (spoiled,) = measure(crops, tmp_path / "b", Vandal())
+    (honest,) = evaluate(crops, tmp_path / "a", Flat())
+    (spoiled,) = evaluate(crops, tmp_path / "b", Vandal())
     assert spoiled.metrics == honest.metrics
 
 
@@ -233,8 +218,8 @@ def test_images_that_cannot_be_read_are_named_and_cost_no_other(tmp_path: Path, 
     write_images(tmp_path / "broken", 34)
     (tmp_path / "broken" / "a" / "000.jpg").write_bytes(b"this is no image")
     broken = read_folder(tmp_path / "broken")
-    (all_good,) = measure(full, tmp_path / "runs", Flat())
-    (one_bad,) = measure(broken, tmp_path / "runs", Flat())
+    (all_good,) = evaluate(full, tmp_path / "runs", Flat())
+    (one_bad,) = evaluate(broken, tmp_path / "runs", Flat())
     assert [skipped.id for skipped in one_bad.dataset.skipped] == ["a/000.jpg"]
     assert one_bad.dataset.skipped[0].reason
     assert (one_bad.dataset.n, one_bad.dataset.n_evaluated) == (34, 33)
@@ -246,7 +231,7 @@ def test_images_that_cannot_be_read_are_named_and_cost_no_other(tmp_path: Path, 
 def test_a_set_without_one_good_image_fails(tmp_path: Path, protocol: DistanceProtocol) -> None:
     (tmp_path / "a.jpg").write_bytes(b"this is no image")
     with pytest.raises(RunError, match=r"none of the images could be evaluated \(the first: a.jpg"):
-        measure(read_folder(tmp_path), tmp_path / "runs", Flat())
+        evaluate(read_folder(tmp_path), tmp_path / "runs", Flat())
 
 
 def test_gray_images_are_counted_or_dropped(tmp_path: Path, protocol: DistanceProtocol) -> None:
@@ -255,8 +240,8 @@ def test_gray_images_are_counted_or_dropped(tmp_path: Path, protocol: DistancePr
     write_images(tmp_path / "set", 6)
     Image.open(tmp_path / "set" / "a" / "000.jpg").convert("L").save(tmp_path / "set" / "gray.jpg")
     data = read_folder(tmp_path / "set")
-    (kept,) = measure(data, tmp_path / "runs", Flat(), gray_policy="keep")
-    (dropped,) = measure(data, tmp_path / "runs", Flat(), gray_policy="drop")
+    (kept,) = evaluate(data, tmp_path / "runs", Flat(), gray_policy="keep")
+    (dropped,) = evaluate(data, tmp_path / "runs", Flat(), gray_policy="drop")
     assert (kept.dataset.n_gray, kept.dataset.n_evaluated) == (1, 7)
     assert (dropped.dataset.n_gray, dropped.dataset.n_evaluated) == (1, 6)
     assert [skipped.id for skipped in dropped.dataset.skipped] == ["gray.jpg"]
@@ -266,7 +251,7 @@ def test_baselines_run_in_the_same_pass_and_are_kept_for_the_next_model(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     baselines = with_baselines(monkeypatch)
-    records = measure(crops, tmp_path, Flat((3, 4)), baselines=True)
+    records = evaluate(crops, tmp_path, Flat((3, 4)), baselines=True)
     assert [record.model.name for record in records] == ["test/model", "zoo/gray", "zoo/constant", "zoo/ground-truth"]
     differences = [(difference.metric, difference.minus) for difference in records[0].differences]
     # Gray has no chroma, so that there is none to differ from.
@@ -275,14 +260,14 @@ def test_baselines_run_in_the_same_pass_and_are_kept_for_the_next_model(
     assert records[1].differences == []
     assert len(baselines["zoo/gray"].ids) == 40
     baselines = with_baselines(monkeypatch)  # loaded anew, as another command would
-    again = measure(crops, tmp_path, loaded(Flat((6, 8)), "test/other"), baselines=True)
+    again = evaluate(crops, tmp_path, loaded(Flat((6, 8)), "test/other"), baselines=True)
     assert again[1:] == records[1:]
     assert baselines["zoo/gray"].ids == []
 
 
 def test_limit_takes_the_ids_of_smallest_hash(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:
     model = Flat()
-    (record,) = measure(crops, tmp_path, model, limit=10)
+    (record,) = evaluate(crops, tmp_path, model, limit=10)
     assert model.ids == [sample.id for sample in crops.limit(10).samples]
     assert record.dataset.limit == 10
 
@@ -308,15 +293,15 @@ def test_what_cannot_be_asked_is_refused_in_one_line(
     crops: Dataset, tmp_path: Path, protocol: DistanceProtocol, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message) as caught:
-        measure(crops, tmp_path, Flat(), **changes)
+        evaluate(crops, tmp_path, Flat(), **changes)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value)
 
 
 def test_presets_and_parameters_reach_the_protocol(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:
-    (plain,) = measure(crops, tmp_path, Flat())
-    (preset,) = measure(crops, tmp_path, Flat(), protocols=["distance@other"])
-    (given,) = measure(crops, tmp_path, Flat(), parameters={"distance": {"free": 1}})
+    (plain,) = evaluate(crops, tmp_path, Flat())
+    (preset,) = evaluate(crops, tmp_path, Flat(), protocols=["distance@other"])
+    (given,) = evaluate(crops, tmp_path, Flat(), parameters={"distance": {"free": 1}})
     assert plain.protocol.parameters["free"] == 0
     assert preset.protocol.parameters["free"] == 1
     assert given.key == preset.key != plain.key
@@ -325,13 +310,13 @@ def test_presets_and_parameters_reach_the_protocol(crops: Dataset, tmp_path: Pat
 
 def test_a_missing_file_is_skipped_with_its_reason(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:
     gone = Sample("z.jpg", tmp_path / "z.jpg")
-    (record,) = measure(Dataset("crops", (*crops.samples, gone)), tmp_path / "runs", Flat())
+    (record,) = evaluate(Dataset("crops", (*crops.samples, gone)), tmp_path / "runs", Flat())
     assert [skipped.id for skipped in record.dataset.skipped] == ["z.jpg"]
 
 
 def test_threads_are_restored(crops: Dataset, tmp_path: Path, protocol: DistanceProtocol) -> None:
     before = torch.get_num_threads()
-    (record,) = measure(crops, tmp_path, Flat(), threads=before + 1, limit=2)
+    (record,) = evaluate(crops, tmp_path, Flat(), threads=before + 1, limit=2)
     assert record.execution.threads == before + 1
     assert torch.get_num_threads() == before
     assert torch.is_grad_enabled()

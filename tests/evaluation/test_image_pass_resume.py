@@ -18,14 +18,14 @@ import pytest
 from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import image_pass
-from colorbench.evaluation.run_config import RunConfig
-from colorbench.evaluation.runner import record_folder, run
+from colorbench.evaluation.runner import record_folder
 from colorbench.results import Record
 from tests.support.engine import (
     DistanceProtocol,
     Flat,
     Listening,
     Noise,
+    evaluate,
     loaded,
     read_folder,
     with_baselines,
@@ -66,9 +66,7 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def measure(dataset: Dataset, output: Path, model: Any, listener: Any = None, **changes: Any) -> Record:
-    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 1, **changes}
-    given = model if hasattr(model, "full_name") else loaded(model)
-    return run(RunConfig([given], ["distance"], dataset, output=output, **values), listener)[0]
+    return evaluate(dataset, output, model, listener=listener, **changes)[0]
 
 
 def child(data: Path, output: Path, seconds: float, **environment: str) -> subprocess.Popen[bytes]:

@@ -17,7 +17,7 @@ from colorbench.evaluation.runner import record_folder, run
 from colorbench.results import Record
 from colorbench.results.saved_image_index import is_complete
 from colorbench.verification import verify
-from tests.support.engine import DistanceProtocol, Flat, Listening, loaded, with_baselines, with_protocol
+from tests.support.engine import DistanceProtocol, Flat, Listening, evaluate, loaded, with_baselines, with_protocol
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,8 @@ def protocol(monkeypatch: pytest.MonkeyPatch) -> DistanceProtocol:
 
 
 def measured(dataset: Dataset, output: Path, model: Any = None, listener: Any = None, **changes: Any) -> list[Record]:
-    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 0, **changes}
-    given = loaded(Flat((10, 10)) if model is None else model)
-    return run(RunConfig(models=[given], protocols=["distance"], data=dataset, output=output, **values), listener)
+    changes = {"workers": 0, **changes}
+    return evaluate(dataset, output, Flat((10, 10)) if model is None else model, listener=listener, **changes)
 
 
 def read_only(patch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from colorbench.evaluation.run_config import RunConfig
 from colorbench.evaluation.runner import run
 from colorbench.evaluation.truth_and_prediction import Prediction
 from colorbench.results import MetricSpec
-from tests.support.engine import DistanceProtocol, DistanceScorer, Flat, loaded, with_protocol
+from tests.support.engine import DistanceProtocol, DistanceScorer, Flat, evaluate, loaded, with_protocol
 
 
 class Odd(DistanceProtocol):
@@ -49,8 +49,7 @@ class Odd(DistanceProtocol):
 def measured(dataset: Dataset, output: Path, patch: pytest.MonkeyPatch, protocol: Odd) -> Flat:
     model = Flat((10, 10))
     with_protocol(patch, distance=protocol)
-    values: dict[str, Any] = {"baselines": False, "save": "none", "device": "cpu", "workers": 1}
-    run(RunConfig(models=[loaded(model)], protocols=["distance"], data=dataset, output=output, **values))
+    evaluate(dataset, output, model)
     return model
 
 

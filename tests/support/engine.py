@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from colorbench.data import Dataset, Sample
-from colorbench.evaluation import BatchScores, Curve, Prediction, ProtocolSpec, Summary
+from colorbench.evaluation import BatchScores, Curve, Prediction, ProtocolSpec, RunConfig, Summary, run
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, ModelCard
-from colorbench.results import MetricSpec
+from colorbench.results import MetricSpec, Record
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 
@@ -177,6 +177,21 @@ class DistanceProtocol:
         chosen = {**self.spec.parameters, **parameters}
         self.scorers.append(DistanceScorer(chosen["preprocessing"], chosen))
         return self.scorers[-1]
+
+
+def evaluate(dataset: Dataset, output: Path, *models: Any, listener: Any = None, **changes: Any) -> list[Record]:
+    """Run models under the protocol ``distance``, without baselines and saved images unless asked."""
+    values: dict[str, Any] = {
+        "models": [model if hasattr(model, "full_name") else loaded(model) for model in models],
+        "protocols": ["distance"],
+        "data": dataset,
+        "output": output,
+        "baselines": False,
+        "save": "none",
+        "device": "cpu",
+        "workers": 1,
+    }
+    return run(RunConfig(**{**values, **changes}), listener)
 
 
 class Listening:
