@@ -15,7 +15,7 @@ from colorbench.models import ColorizerInput, ColorPrediction, ModelCard, at_wor
 from colorbench.training import TrainingPreset
 from zoo.cic.network import Network
 from zoo.cic.presets import PRESETS, UNBALANCED_PRESETS
-from zoo.cic.sampling import drawn_colors
+from zoo.cic.sampling import drawn_colors, sampled_logits
 from zoo.cic.training_task import ClassificationTraining
 from zoo.cic.trunk_colorizer import TrunkColorizer
 
@@ -84,11 +84,9 @@ class CIC(TrunkColorizer):
         """
         if self.method == "mode":
             return [self.colorize_batch(inputs)] * len(seeds)
-        temperature = self.temperature if self.method == "annealed-mean" else 1.0
 
         def drawn(lightness: Tensor) -> Tensor:
-            # One image at a time: the last digit decides between two bins, and it depends on the size of a batch.
-            logits = torch.cat([self.prediction(one[None]) for one in lightness]) / temperature
+            logits = sampled_logits(self.prediction, lightness, self.method, self.temperature)
             return torch.cat([drawn_colors(logits, draw, coherent=self.coherent) for draw in seeds], dim=1)
 
         ab = at_working_size(drawn, inputs.lightness, self.size_for(inputs.lightness))  # (N, 2 draws, H, W)

@@ -9,12 +9,24 @@ distributions get the same bin: another seed gives another plausible color of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from colorbench.color import ab_bins
+from colorbench.color import Decoding, ab_bins
+
+
+def sampled_logits(
+    predict: Callable[[Tensor], Tensor], lightness: Tensor, method: Decoding, temperature: float
+) -> Tensor:
+    """Compute the logits that are sampled with a decoding: (N, 1, H, W) -> (N, 313, h, w).
+
+    With ``annealed-mean`` they are log z / T, with ``mean`` those of the predicted distribution (T = 1). One image at a
+    time: the last digit decides between two bins, and it depends on the size of a batch.
+    """
+    logits = torch.cat([predict(one[None]) for one in lightness])
+    return logits / (temperature if method == "annealed-mean" else 1.0)
 
 
 def drawn_colors(log_probabilities: Tensor, seeds: Sequence[int], *, coherent: bool = True) -> Tensor:

@@ -30,7 +30,7 @@ from colorbench.models import (
 )
 from colorbench.storage import file_sha256
 from zoo.cic.network import Network, layer_maps, scale_lightness
-from zoo.cic.sampling import drawn_colors
+from zoo.cic.sampling import drawn_colors, sampled_logits
 from zoo.released.annealing_temperature import temperature_note
 from zoo.released.demo_resize import WORKING_SIZE, demo_lightness
 from zoo.released.siggraph17_network import AB_SCALE, MULTIPLE, Siggraph17Network
@@ -180,9 +180,7 @@ class ECCV16(ReleasedColorizer):
         """Draw colorizations from the distribution that the decoding takes the mean of, as ``zoo/cic`` does."""
         if self.method == "mode":
             return [self.colorize_batch(inputs)] * len(seeds)
-        # One image at a time: the last digit decides between two bins, and it depends on the size of a batch.
-        logits = torch.cat([self._logits(one[None]) for one in demo_lightness(inputs.lightness)])
-        logits = logits / (self.temperature if self.method == "annealed-mean" else 1.0)
+        logits = sampled_logits(self._logits, demo_lightness(inputs.lightness), self.method, self.temperature)
         drawn = (drawn_colors(logits, draw) for draw in seeds)
         ab = (interpolate(one, scale_factor=4, mode="bilinear", align_corners=False) for one in drawn)
         return [ColorPrediction(ab=_enlarged(one, inputs.lightness)) for one in ab]
