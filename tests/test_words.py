@@ -40,7 +40,6 @@ ALLOWED = {
     "protocols/human_study/build/jspsych.py": {"person", "persons"},  # the text of its license
     "protocols/transfer/voc.py": {"person"},  # a class of VOC
     "leaderboards/anonymity.py": {"person"},  # an author
-    "docs/colorize.md": {"photographs"},  # old ones on paper
     "docs/_ext/repository_pages.py": {"anchor"},  # of a link
     "docs/conf.py": {"anchors"},  # of headings, MyST's option
 }
