@@ -30,6 +30,23 @@ _READS = frozenset(
 _STARTS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"})
 """Audit events of starting other processes, which are refused after the model was loaded."""
 _CONNECTS = frozenset({"socket.connect", "socket.bind", "socket.sendto", "sqlite3.connect"})
+_MACHINE = tuple(
+    f"/proc/{name}"
+    for name in (
+        "cpuinfo",
+        "meminfo",
+        "stat",
+        "version",
+        "uptime",
+        "loadavg",
+        "filesystems",
+        "devices",
+        "driver/",
+        "sys/",
+    )
+)
+"""What libraries read of the machine when they are loaded, also during a prediction; it tells nothing of other
+processes or the dataset."""
 
 
 class Guard:
@@ -73,7 +90,7 @@ def keep_away(roots: Iterable[str], inodes: Iterable[tuple[int, int]]) -> Guard:
         }
         if path
     )
-    system = ("/proc/self", f"/proc/{os.getpid()}", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/sys/", "/dev/")
+    system = ("/proc/self", f"/proc/{os.getpid()}", *_MACHINE, "/sys/", "/dev/")
 
     def refuse(what: str) -> None:
         if len(guard.refused) < 20:
