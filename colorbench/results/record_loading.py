@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pyarrow
 
 from colorbench.errors import UserError
@@ -24,6 +24,9 @@ from colorbench.results.record import Metric, Record
 from colorbench.results.rows_parquet import rows_table
 from colorbench.storage import MEGABYTE, plain, read_plain
 from colorbench.storage.safe_reading import LARGEST_FILE, InvalidTable
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LARGEST_RECORD = 64 * MEGABYTE
 _CONTROL = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -287,3 +287,16 @@ def test_parameters_find_their_protocol() -> None:
     assert parameters(["auc.ab=float"], ["auc@exact"]) == {"auc": {"ab": "float"}}
     with pytest.raises(UserError, match="fidelity"):
         parameters(["fidelity.a=1"], ["auc"])
+
+
+def test_a_run_imports_no_pandas(images: Path, tmp_path: Path) -> None:
+    # It takes half a second of CPU time; only tables for people who ask for them need it.
+    program = (
+        "import sys\n"
+        "from colorbench.cli import main\n"
+        f"try:\n    main(['run', '-m', 'zoo/gray', '-p', 'auc', '-d', {str(images)!r}, '-o', {str(tmp_path)!r}])\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "print('pandas' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr
