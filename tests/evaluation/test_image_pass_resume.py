@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on_in_two_processes_and_gives_the_same_rows(
     assert not list(output.rglob("record.json"))
 
     # Two processes go on together: another one, and this one once that has done its first.
-    other = child(data, output, 0.2, RANK="0", WORLD_SIZE="2")
+    other = child(data, output, 0.6, RANK="0", WORLD_SIZE="2")
     wait_for(lambda: len(list(output.rglob("shards/*.npz"))) > finished, other)
     with monkeypatch.context() as patch:
         patch.setenv("RANK", "1")

@@ -93,8 +93,8 @@ def test_the_expected_best_equals_enumeration(total: int) -> None:
     for count in range(1, total + 1):
         enumerated = [np.mean([min(choice) for choice in combinations(row, count)]) for row in values]
         np.testing.assert_allclose(expected_best(values, count), enumerated, atol=1e-12)
-    np.testing.assert_allclose(expected_best(values, 1), values.mean(axis=1))
-    np.testing.assert_allclose(expected_best(values, total), values.min(axis=1))
+    np.testing.assert_allclose(expected_best(values, 1), values.mean(axis=1), atol=1e-12)
+    np.testing.assert_allclose(expected_best(values, total), values.min(axis=1), atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [0, -1, 4])
