@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from colorbench.reporting import page_environment
-from protocols.human_study.server.http_refusals import TooOften
-from protocols.human_study.server.http_requests import address_of, read_body
+from protocols.human_study.server.admin_authentication import COOKIE, is_admin, require_admin
+from protocols.human_study.server.http_requests import read_body
 from protocols.human_study.server.participant_deletion import forget
 from protocols.human_study.server.response_store import Refusal
 from protocols.human_study.study_folder.codebook_text import codebook
@@ -26,7 +26,6 @@ from protocols.human_study.study_folder.response_export import as_csv, as_parque
 if TYPE_CHECKING:
     from protocols.human_study.server.served_study import Study
 
-COOKIE = "study-admin"
 HOURS = 12
 PENDING = (
     "The write-ahead log still holds data of a participant who withdrew, because another program reads the database. "
@@ -37,8 +36,11 @@ PENDING = (
 async def page(request: Request) -> Response:
     """Handle GET admin: return the form for the token, or the study's state."""
     study: Study = request.app.state.study
-    if not _logged_in(request):
-        return _html("login.html", status=401, title=study.design.title, wrong=False)
+    if not is_admin(request):
+        response = _html("login.html", status=401, title=study.design.title, wrong=False)
+        if COOKIE in request.cookies:  # of an earlier token; it would count as a wrong one each time
+            response.delete_cookie(COOKIE, path=f"{study.base}/admin")
+        return response
     state = await run_sync(lambda: state_of(study))
     return _html("admin.html", **state, form_token=study.secrets.form_token())
 
@@ -46,10 +48,7 @@ async def page(request: Request) -> Response:
 async def login(request: Request) -> Response:
     """Handle POST admin/login: exchange the token for a cookie."""
     study: Study = request.app.state.study
-    seconds = study.limiter.wait("logins", address_of(request), study.options.rates.logins)
-    if seconds > 0:
-        raise TooOften(seconds)
-    if not study.secrets.is_admin(await _field(request, "token")):
+    if not is_admin(request, form_token=await _field(request, "token")):
         return _html("login.html", status=401, title=study.design.title, wrong=True)
     response = RedirectResponse(f"{study.base}/admin", status_code=303)
     response.set_cookie(
@@ -75,7 +74,7 @@ async def logout(request: Request) -> Response:
 async def delete(request: Request) -> Response:
     """Handle POST admin/delete: delete one participant with all responses."""
     study: Study = request.app.state.study
-    _demand(request)
+    require_admin(request)
     body = await _fields(request)
     if not study.secrets.is_form_token(body.get("form", "")):
         raise Refusal(403, "This form does not come from this page.")
@@ -90,7 +89,7 @@ async def download(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in DOWNLOADS:
         raise Refusal(404, "Not found.")
-    _demand(request)
+    require_admin(request)
     make, kind = DOWNLOADS[name]
     content = await run_sync(lambda: make(study))
     return Response(content, media_type=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
@@ -144,28 +143,6 @@ DOWNLOADS: dict[str, tuple[Callable[[Study], bytes], str]] = {
     "participants.parquet": (lambda study: _participants(study, as_parquet), _PARQUET),
     "codebook.md": (lambda study: codebook(study.design).encode(), "text/markdown"),
 }
-
-
-def _logged_in(request: Request) -> bool:
-    study: Study = request.app.state.study
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    by_cookie = study.secrets.is_admin_cookie(request.cookies.get(COOKIE, ""))
-    return by_cookie or (scheme.lower() == "bearer" and study.secrets.is_admin(token))
-
-
-def _demand(request: Request) -> None:
-    """Require the admin; wrong tokens are counted with the logins.
-
-    Raises:
-        Refusal: 401.
-    """
-    if _logged_in(request):
-        return
-    study: Study = request.app.state.study
-    seconds = study.limiter.wait("logins", address_of(request), study.options.rates.logins)
-    if seconds > 0:
-        raise TooOften(seconds)
-    raise Refusal(401, "This needs the admin token.")
 
 
 async def _fields(request: Request) -> dict[str, str]:

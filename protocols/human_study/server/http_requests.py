@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -94,5 +95,17 @@ async def read_json(request: Request, kind: type[Body]) -> Body:
 
 
 def address_of(request: Request) -> str:
-    """Return the client address of an HTTP request for rate limits; it is not stored."""
-    return request.client.host if request.client else "unknown"
+    """Return the client address of an HTTP request for rate limits; it is not stored.
+
+    Of IPv6 it is the network of 64 bits, since one client has all addresses in it.
+    """
+    host = request.client.host if request.client else "unknown"
+    try:
+        found = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(found, ipaddress.IPv4Address):
+        return host
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False))

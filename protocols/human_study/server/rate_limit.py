@@ -30,7 +30,7 @@ class Rates:
     stimuli: Rate = Rate(600, 20.0)
     """Images, per participant: enough for a few sessions, for reloads."""
     logins: Rate = Rate(5, 0.1)
-    """Attempts at the admin token, per address."""
+    """Wrong credentials of the admin (form, cookie, Bearer, query), per address."""
 
 
 class Limiter:
@@ -40,13 +40,13 @@ class Limiter:
         self._clock = clock
         self._buckets: OrderedDict[tuple[str, str], tuple[float, float]] = OrderedDict()
 
-    def wait(self, kind: str, who: str, rate: Rate) -> float:
-        """Take one token; return 0, or the seconds until the next token if there is none."""
+    def wait(self, kind: str, who: str, rate: Rate, *, take: bool = True) -> float:
+        """Return 0 and take one token (not without ``take``), or return the seconds until the next if there is none."""
         now = self._clock()
         left, then = self._buckets.pop((kind, who), (rate.burst, now))
         left = min(rate.burst, left + (now - then) * rate.per_second)
         allowed = left >= 1
-        self._buckets[kind, who] = (left - 1 if allowed else left, now)
+        self._buckets[kind, who] = (left - 1 if allowed and take else left, now)
         while len(self._buckets) > KEPT:
             self._buckets.popitem(last=False)
         return 0.0 if allowed else (1 - left) / rate.per_second
