@@ -14,6 +14,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: rich's costs 0.1 s and breaks lines when piped
     pretty_exceptions_enable=False,
     no_args_is_help=True,
+    # Inherited by all verbs.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 

@@ -17,6 +17,8 @@ from colorbench.cli.interruption import INTERRUPTED, current_message
 from colorbench.errors import RunError, UserError
 from colorbench.registry import OWN, Plugin, registered
 
+USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
+"""Base class of errors in arguments: click's, or typer's own copy of it in later releases."""
 DEBUG = "colorbench.debug"
 """Key in the context's ``meta``: whether errors are shown with a traceback."""
 
@@ -127,10 +129,23 @@ class VerbGroup(TyperGroup):
             )
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Parse the arguments before the verb; errors in them end in one line."""
+        try:
+            return super().make_context(*arguments, **settings)
+        except USAGE_ERROR as error:
+            if _shows_help(error):
+                raise
+            raise _report(error.ctx, _usage_sentence(None, error), error.exit_code) from error
+
     def invoke(self, ctx: Any) -> Any:
         """Run a verb; errors that a user can fix end in one line on standard error, all others in a traceback."""
         try:
             return super().invoke(ctx)
+        except USAGE_ERROR as error:
+            if _shows_help(error):
+                raise
+            raise _report(ctx, _usage_sentence(ctx, error), error.exit_code) from error
         except UserError as error:
             raise _report(ctx, _sentence(error), error.exit_code) from error
         except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interruption``
@@ -161,9 +176,28 @@ def _sentence(error: UserError) -> str:
     return f"{str(error).removesuffix(error.hint)}{error.hint[0].upper()}{error.hint[1:]}"
 
 
+def _shows_help(error: Any) -> bool:
+    """Return whether an error only means that no verb was given, which prints the help."""
+    return type(error).__name__ == "NoArgsIsHelpError"
+
+
+def _usage_sentence(ctx: Any, error: Any) -> str:
+    """Format an error in the arguments: what is wrong, and the most similar option, or where the options are listed."""
+    ctx = error.ctx or ctx
+    path = "colorbench" if ctx is None else " ".join(filter(None, (ctx.command_path, ctx.invoked_subcommand)))
+    if hasattr(error, "possibilities") and hasattr(error, "option_name"):
+        given, known = error.option_name, [] if ctx is None else ctx.command.params
+        names = [name for one in known for name in (*one.opts, *one.secondary_opts) if name[:2] == given[:2]]
+        near = difflib.get_close_matches(given, names, n=1)
+        return f"no option {given}. {f'Did you mean {near[0]}?' if near else f'`{path} --help` lists the options'}"
+    message = str(error.format_message()).rstrip(".")
+    message = f"{message[:1].lower()}{message[1:]}"
+    return message if "?" in message else f"{message}. `{path} --help` lists the options"
+
+
 def _report(ctx: Any, line: str, code: int, label: str = "error: ") -> typer.Exit:
     """Print a command's error on standard error, with ``--debug`` below the traceback; return the exit to raise."""
-    if ctx.meta.get(DEBUG):
+    if ctx is not None and ctx.meta.get(DEBUG):
         traceback.print_exc()
     print(f"{label}{' '.join(line.split())}", file=sys.stderr)  # noqa: T201
     return typer.Exit(code)

@@ -11,7 +11,7 @@ from colorbench.cli.show import explanations_of, spec_of
 from colorbench.cli.standard_output import print_result
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation import record_folder
-from colorbench.reporting import as_markdown, write_figures, write_report
+from colorbench.reporting import as_markdown, protocols_as_markdown, write_figures, write_report
 from colorbench.reporting.baseline_columns import baselines
 from colorbench.reporting.classifier_agreement import scores_classified, show_classifiers
 from colorbench.reporting.record_plots import record_plots
@@ -44,7 +44,8 @@ def show_results(
 ) -> None:
     """Write the page of each record of a run, and print the tables or, with ``json``, the records.
 
-    One model gets a table of metrics and baselines, several models a table of models by metrics.
+    One model gets a table of metrics and baselines, several models a table of models by metrics. Several protocols
+    get one table each, and at the end one of models by primary metrics.
 
     Args:
         asked: records of the requested models.
@@ -57,10 +58,13 @@ def show_results(
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in asked:
         groups.setdefault(_of(record), []).append(record)
+    tables = []
+    several = len(groups) > 1
     for group, members in groups.items():
         spec = spec_of(members[0].protocol.name)
         explanations = explanations_of(spec, members[0])
         beside = [record for record in records if _of(record) == group]
+        tables.append((beside, spec.headline))
         folders = [None if output is None else record_folder(output, record) for record in members]
         for record, folder in zip(members, folders, strict=True):
             try:
@@ -70,21 +74,28 @@ def show_results(
             except (UserError, RunError) as error:  # a full disk, or a record on a read-only disk
                 closing.console.print(f"the report could not be written: {error}", soft_wrap=True, markup=False)
         if how.format == "markdown":
-            # Without the console's line breaks, which would break the lines of a wide table.
-            text = f"**{members[0].protocol.name}**, {members[0].dataset.n_evaluated} images of"
-            table = f"{text} {members[0].dataset.name}\n\n{as_markdown(beside, spec.headline)}\n"
-            closing.console.print(table, soft_wrap=True, markup=False, highlight=False)
+            data = members[0].dataset
+            head = f"**{members[0].protocol.name}**, {data.n_evaluated} images of {data.name}"
+            _print_markdown(closing, head, as_markdown(beside, spec.headline))
             continue
         if len(members) == 1 or how.verbose:
+            alone = not several and len(members) == 1
             for record, folder in zip(members, folders, strict=True):
-                closing.show(record, beside, explanations, spec.headline, folder, explain=how.explain)
+                closing.show(record, beside, explanations, spec.headline, folder, explain=how.explain, remarked=alone)
         if len(members) > 1:
-            closing.summarize(members, beside, spec.headline)
+            closing.summarize(beside, spec.headline)
             if how.explain and not how.verbose:
                 closing.console.print(meaning(members[0], explanations, spec.headline))
+            if not several:
+                closing.remark([members])
             for folder in () if how.verbose else folders:
                 closing.where(folder)
             closing.console.print()
+    if several and how.format == "markdown":
+        _print_markdown(closing, "**summary**, primary metrics", protocols_as_markdown(tables))
+    elif several:
+        closing.conclude(tables)
+        closing.remark(list(groups.values()))
     if output is not None and how.options is not None and how.format == "text":
         # Beside a reused record are the options of the run that made it, which may be others.
         files = [record_folder(output, record) / OPTIONS for record in asked]
@@ -97,6 +108,11 @@ def show_results(
     if how.json:
         texts = [record.model_dump_json(indent=1) for record in asked]
         print_result(f"[{','.join(texts)}]")  # a list also of one, so that a script need not tell them apart
+
+
+def _print_markdown(closing: ResultPrinter, head: str, table: str) -> None:
+    # Without the console's line breaks, which would break the lines of a wide table.
+    closing.console.print(f"{head}\n\n{table}\n", soft_wrap=True, markup=False, highlight=False)
 
 
 def _of(record: Record) -> tuple[str, str]:

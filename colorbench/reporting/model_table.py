@@ -1,8 +1,9 @@
-"""Summary table of several models under one protocol: models in rows, metrics in columns."""
+"""Summary tables: models in rows, metrics of one or of several protocols in columns."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from colorbench.models import BASELINES
 from colorbench.reporting.number_formatting import format_interval, format_number
@@ -34,13 +35,46 @@ def columns(records: Sequence[Record], headline: str) -> list[Metric]:
     return sorted(known.values(), key=lambda metric: metric.name != headline)
 
 
-def _heads(metrics: Sequence[Metric]) -> list[str]:
-    """Return ``name, unit ↑`` of each column."""
-    arrows = {True: "↑", False: "↓", None: ""}
-    return [
-        " ".join(part for part in (metric.name, metric.unit, arrows[metric.higher_is_better]) if part)
-        for metric in metrics
-    ]
+class ModelTable(NamedTuple):
+    """Values of models, in rows, by metrics, in columns."""
+
+    names: list[str]
+    """Names of the models."""
+    heads: list[list[str]]
+    """Lines of the head of each column: metric and unit with direction; with several protocols their name first."""
+    rows: list[list[tuple[str, str]]]
+    """(value, interval) of each cell, by model and metric."""
+
+
+def table_of_protocol(records: Sequence[Record], headline: str) -> ModelTable:
+    """Return the table of one protocol: all metrics, the headline first, and the models in its order."""
+    ordered, metrics = in_order(records, headline), columns(records, headline)
+    return ModelTable(
+        [record.model.name for record in ordered],
+        [_head(metric) for metric in metrics],
+        [cells(record, metrics) for record in ordered],
+    )
+
+
+def table_of_protocols(results: Sequence[tuple[Sequence[Record], str]]) -> ModelTable:
+    """Return the table of several protocols: the primary metric of each, and the models in the order of the first.
+
+    Args:
+        results: of each protocol its records and its primary metric.
+    """
+    names = list(dict.fromkeys(one.model.name for records, headline in results for one in in_order(records, headline)))
+    heads, by_column = [], []
+    for records, headline in results:
+        metric = columns(records, headline)[0]
+        heads.append([name_of_protocol(records[0]), *_head(metric)])
+        by_column.append({record.model.name: cells(record, [metric])[0] for record in records})
+    return ModelTable(names, heads, [[column.get(name, ("–", "")) for column in by_column] for name in names])
+
+
+def _head(metric: Metric) -> list[str]:
+    """Return the name of a metric, and its unit with an arrow to the better values."""
+    arrow = {True: "↑", False: "↓", None: ""}[metric.higher_is_better]
+    return [metric.name, f"{metric.unit} {arrow}".strip()]
 
 
 def cells(record: Record, metrics: Sequence[Metric]) -> list[tuple[str, str]]:
@@ -54,15 +88,35 @@ def cells(record: Record, metrics: Sequence[Metric]) -> list[tuple[str, str]]:
     return found
 
 
+def name_of_protocol(record: Record) -> str:
+    """Return the name of a record's protocol, with the preset."""
+    from colorbench.evaluation import name_with_preset  # loads torch, which other tables do without
+
+    return name_with_preset(record.protocol.name, record.protocol.version, record.protocol.parameters)
+
+
 def as_markdown(records: Sequence[Record], headline: str) -> str:
     """Return the table of models in Markdown, every metric, each value with its interval."""
+    return _markdown(table_of_protocol(records, headline))
+
+
+def protocols_as_markdown(results: Sequence[tuple[Sequence[Record], str]]) -> str:
+    """Return the table of several protocols in Markdown: the primary metric of each, with its interval.
+
+    Args:
+        results: of each protocol its records and its primary metric.
+    """
+    return _markdown(table_of_protocols(results))
+
+
+def _markdown(table: ModelTable) -> str:
     import pandas as pd  # takes half a second to import
 
-    metrics = columns(records, headline)
     rows = [
-        [record.model.name, *(" ".join(part for part in cell if part) for cell in cells(record, metrics))]
-        for record in in_order(records, headline)
+        [name, *(" ".join(part for part in cell if part) for cell in row)]
+        for name, row in zip(table.names, table.rows, strict=True)
     ]
-    table = pd.DataFrame(rows, columns=["model", *_heads(metrics)])
-    sides = ["left"] + ["right"] * len(metrics)
-    return str(table.to_markdown(index=False, disable_numparse=True, colalign=sides))
+    heads = [" ".join(part for part in head if part) for head in table.heads]
+    text = pd.DataFrame(rows, columns=["model", *heads])
+    sides = ["left"] + ["right"] * len(heads)
+    return str(text.to_markdown(index=False, disable_numparse=True, colalign=sides))

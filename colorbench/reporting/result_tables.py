@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from rich.text import Text
 
 from colorbench.reporting import format_number, too_few_images
 from colorbench.reporting.baseline_columns import baselines, difference_from, values
-from colorbench.reporting.model_table import cells, columns, in_order
+from colorbench.reporting.model_table import ModelTable, name_of_protocol, table_of_protocol, table_of_protocols
 from colorbench.reporting.number_formatting import format_interval
 from colorbench.reporting.record_remarks import difference_from_constant_color, low_effective_n, remarks
 from colorbench.reporting.terminal_lines import line
@@ -22,6 +23,10 @@ from colorbench.stats import excludes_zero
 PAGE = "report.html"
 LONGEST_HEAD = len("[89.50, 91.50]")
 """A name longer than the column's numbers would push the last columns out of 80."""
+UNLIMITED = 1000
+"""A width that every table fits into."""
+LONGEST_NAME = 16
+"""Characters of the first column where there is little room."""
 
 
 class ResultPrinter:
@@ -31,27 +36,39 @@ class ResultPrinter:
         self.console = console
         self._stated: set[str] = set()
 
-    def summarize(self, asked: Sequence[Record], records: Sequence[Record], headline: str) -> None:
-        """Print several models under one protocol, and once what a reader must know of them.
+    def summarize(self, records: Sequence[Record], headline: str) -> None:
+        """Print the table of several models under one protocol.
 
         Args:
-            asked: the models' records.
-            records: these and those of the baselines.
+            records: those of the models and of the baselines.
             headline: the metric that decides the order.
         """
-        first = too_few_images(records[0])
-        if first and self._new(first):
-            line(self.console, first, style="bold yellow")
-            self.console.print()
+        self._too_few(records[0])
         line(self.console, _measured_on(records[0]))
-        self.console.print(Padding(_summary(records, headline, self.console.width), (1, 0)))
-        found: dict[str, list[str]] = {}
-        for record in asked:
-            for remark in remarks(record):
-                found.setdefault(remark, []).append(record.model.name)
+        self.console.print(Padding(_models(table_of_protocol(records, headline), self.console.width), (1, 0)))
+
+    def conclude(self, results: Sequence[tuple[Sequence[Record], str]]) -> None:
+        """Print one table of several protocols: the models by the primary metric of each.
+
+        Args:
+            results: the records of each protocol, with its primary metric.
+        """
+        data = results[0][0][0].dataset
+        line(self.console, Text.assemble(("summary", "bold"), f" · primary metrics · {data.name}"))
+        self.console.print(Padding(_models(table_of_protocols(results), self.console.width), (1, 0)))
+
+    def remark(self, results: Sequence[Sequence[Record]]) -> None:
+        """Print once what a reader must know of the records of one or several protocols."""
+        found: dict[str, dict[str, list[str]]] = {}
+        for members in results:
+            protocol = name_of_protocol(members[0])
+            for record in members:
+                for remark in remarks(record):
+                    found.setdefault(remark, {}).setdefault(protocol, []).append(record.model.name)
+        every = {name_of_protocol(members[0]): [record.model.name for record in members] for members in results}
         # Remarks on single models first, each model's together; then what holds for all.
-        for remark, names in sorted(found.items(), key=lambda one: len(one[1])):
-            of = "" if len(names) == len(asked) else f"{', '.join(names)}: "
+        for remark, holders in sorted(found.items(), key=lambda one: sum(map(len, one[1].values()))):
+            of = _holders(holders, every)
             self.console.print(Padding(Text(f"! {of}{remark}", style="yellow"), (0, 0, 0, 1)))
         if found:
             self.console.print()
@@ -65,6 +82,7 @@ class ResultPrinter:
         folder: Path | None,
         *,
         explain: bool = False,
+        remarked: bool = True,
     ) -> None:
         """Print everything that a reader needs to understand one record, 80 columns wide.
 
@@ -75,19 +93,21 @@ class ResultPrinter:
             headline: the metric that boards sort by.
             folder: folder of the record; None if it is not saved.
             explain: whether each metric is explained.
+            remarked: whether the notes and warnings are printed here, not later by ``remark``.
         """
-        first = too_few_images(record)
-        if first and self._new(first):
-            line(self.console, first, style="bold yellow")
-            self.console.print()
+        self._too_few(record)
         line(self.console, _heading(record))
-        self.console.print(Padding(_scores(record, beside, headline), (1, 0)))
+        table = _scores(record, beside, headline)
+        unlimited = self.console.options.update(width=UNLIMITED)
+        if self.console.measure(table, options=unlimited).maximum > self.console.width:
+            table = _scores(record, beside, headline, longest=LONGEST_NAME)
+        self.console.print(Padding(table, (1, 0)))
         if (verdict := difference_from_constant_color(record, headline)) is not None:
             line(self.console, verdict)
             self.console.print()
         if explain and self._new(f"{record.protocol.name} {record.protocol.version}"):
             self.console.print(meaning(record, explanations, headline))
-        for remark in remarks(record):
+        for remark in remarks(record) if remarked else ():
             self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
         self.where(folder)
         self.console.print()
@@ -98,6 +118,13 @@ class ResultPrinter:
             line(self.console, Text.assemble("result: ", (str(folder / "record.json"), "bold")))
         if folder is not None and (folder / PAGE).is_file():
             line(self.console, Text.assemble("report: ", (str(folder / PAGE), "bold")))
+
+    def _too_few(self, record: Record) -> None:
+        """Print once that there are too few images."""
+        note = too_few_images(record)
+        if note and self._new(note):
+            line(self.console, note, style="bold yellow")
+            self.console.print()
 
     def _new(self, text: str) -> bool:
         new = text not in self._stated
@@ -113,50 +140,67 @@ def _heading(record: Record) -> Text:
 def _measured_on(record: Record) -> str:
     """Return by which protocol, and on what."""
     data, protocol = record.dataset, record.protocol
-    from colorbench.evaluation import name_with_preset  # loads torch, which other tables do without
-
-    name = name_with_preset(protocol.name, protocol.version, protocol.parameters)
     counted = f"{data.n_evaluated}" if data.n_evaluated == data.n else f"{data.n_evaluated} of {data.n}"
+    name = name_of_protocol(record)
     return f"{name} v{protocol.version} · {counted} images of {data.name} · {data.preprocessing}"
 
 
-def _summary(records: Sequence[Record], headline: str, width: int) -> Table:
-    """Build the table of several models: a row each, the best first, and as many metrics as there is room for."""
-    ordered, metrics = in_order(records, headline), columns(records, headline)
-    names = [record.model.name for record in ordered]
-    rows = [cells(record, metrics) for record in ordered]
-    room = width - max(map(len, names)) - 2
+def _holders(holders: Mapping[str, Sequence[str]], every: Mapping[str, Sequence[str]]) -> str:
+    """Return of which protocols and models a remark is, to stand before it; empty if it is of all.
+
+    Args:
+        holders: protocol -> models with the remark.
+        every: protocol -> all models.
+    """
+    if holders == every:
+        return ""
+    parts = []
+    for protocol, models in holders.items():
+        of_models = [] if len(models) == len(every[protocol]) else models
+        parts.append(", ".join(([protocol] if len(every) > 1 else []) + of_models))
+    return f"{'; '.join(parts)}: "
+
+
+def _models(found: ModelTable, width: int) -> Table:
+    """Build a table of models: a row each, and as many metrics as there is room for."""
+    room = width - max(map(len, found.names)) - 2
     shown = 0
-    while shown < len(metrics):
-        metric = metrics[shown]
-        needed = max(len(metric.name), *(len(part) for row in rows for part in row[shown])) + 2
+    while shown < len(found.heads):
+        texts = [*found.heads[shown], *(part for row in found.rows for part in row[shown])]
+        needed = max(map(len, texts)) + 2
         if shown and needed > room:
             break
         room, shown = room - needed, shown + 1
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
-    for metric in metrics[:shown]:
-        arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
-        table.add_column(f"{metric.name}\n{metric.unit}{arrow}".strip(), justify="right", no_wrap=True)
-    for name, row in zip(names, rows, strict=True):
+    for head in found.heads[:shown]:
+        table.add_column("\n".join(head).strip(), justify="right", no_wrap=True)
+    for name, row in zip(found.names, found.rows, strict=True):
         texts = [
             Text(value, style="bold").append(f"\n{between}".rstrip(), style="not bold dim")
             for value, between in row[:shown]
         ]
         table.add_row(name, *texts)
-    if shown < len(metrics):
-        table.caption = f"{len(metrics) - shown} more metrics: --format markdown, or the records"
+    if shown < len(found.heads):
+        table.caption = f"not shown: {len(found.heads) - shown} more columns (--format markdown shows all)"
         table.caption_justify = "left"
     return table
 
 
-def _scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
-    """Build the table of metrics: the model, its difference from gray or its controls, and the baselines."""
+def _scores(record: Record, beside: Sequence[Record], headline: str, longest: int | None = None) -> Table:
+    """Build the table of metrics: the model, its difference from gray or its controls, and the baselines.
+
+    Args:
+        record: the model's.
+        beside: records of other models.
+        headline: the primary metric.
+        longest: names with more characters are broken, between their words; None: no name is broken.
+    """
     # No lines between columns: every character counts in 80.
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("", overflow="fold")
+    table.add_column("", overflow="fold", no_wrap=longest is None)
     short = record.model.name.rpartition("/")[2]
-    table.add_column(short if len(short) <= LONGEST_HEAD else "the model", justify="right", no_wrap=True)
+    table.add_column(short if len(short) <= LONGEST_HEAD else "model", justify="right", no_wrap=True)
     # 80 columns have no room for a second difference: ``difference_from_constant_color`` gives that of the headline.
     deltas = difference_from(record, narrow=True)
     for head, _ in deltas:
@@ -165,20 +209,32 @@ def _scores(record: Record, beside: Sequence[Record], headline: str) -> Table:
     for head, _ in columns:
         table.add_column(head, justify="right", no_wrap=True)
     for metric in record.metrics:
-        cells = [_title(metric, headline), _with_interval(metric)]
+        cells = [_title(metric, headline, longest), _with_interval(metric)]
         cells += [_with_interval(differences.get(metric.name), metric.unit) for _, differences in deltas]
         cells += [Text(format_number(others.get(metric.name), metric.unit)) for _, others in columns]
         table.add_row(*cells)
     return table
 
 
-def _title(metric: Metric, headline: str) -> Text:
+def _title(metric: Metric, headline: str, longest: int | None) -> Text:
     """Return name, unit, direction and number of images; the headline is bold."""
     size = f"n {metric.n}, n_eff {metric.effective_n:.0f}" if low_effective_n(metric) else f"n {metric.n}"
     arrow = {True: " ↑", False: " ↓", None: ""}[metric.higher_is_better]
-    text = Text(metric.name, style="bold" if metric.name == headline else "")
     unit = f"{metric.unit}{arrow}".strip()
-    return text.append(f"\n{unit} · {size}" if unit else f"\n{size}", style="not bold dim")
+    name, below = metric.name, f"{unit} · {size}" if unit else size
+    if longest is not None:
+        name, below = _broken(name, "_", longest), _broken(below, " ", longest)
+    return Text(name, style="bold" if metric.name == headline else "").append(f"\n{below}", style="not bold dim")
+
+
+def _broken(text: str, separator: str, longest: int) -> str:
+    """Break a text into lines of at most ``longest`` characters, after separators."""
+    lines = [""]
+    for part in re.findall(f"[^{separator}]*{separator}?", text):
+        if lines[-1] and len(lines[-1] + part.rstrip()) > longest:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(one.strip(" ") for one in lines)
 
 
 def _with_interval(measured: Metric | Difference | None, unit: str | None = None) -> Text:

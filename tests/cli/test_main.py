@@ -71,6 +71,49 @@ def test_help_is_a_verb_too() -> None:
     assert CliRunner().invoke(app, ["hlep"]).stderr == "error: no command 'hlep'. Did you mean `help`?\n"
 
 
+@pytest.mark.parametrize(
+    "verb", [[], ["run"], ["verify"], ["leaderboard"], ["leaderboard", "build"], ["study", "serve"]]
+)
+def test_h_is_help_everywhere(verb: list[str]) -> None:
+    short, long = (CliRunner().invoke(app, [*verb, flag]) for flag in ("-h", "--help"))
+    assert short.exit_code == long.exit_code == 0
+    assert short.output == long.output
+    assert short.output.startswith(" ".join(("Usage: colorbench", *verb)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("run --modle zoo/cic", "no option --modle. Did you mean --model?"),
+        ("run --no-baseline", "no option --no-baseline. Did you mean --no-baselines?"),
+        ("run -x", "no option -x. `colorbench run --help` lists the options"),
+        ("--verson", "no option --verson. Did you mean --version?"),
+        ("leaderboard build runs --anonimous", "no option --anonimous. Did you mean --anonymous?"),
+        ("leaderboard buld", "no such command 'buld'. Did you mean 'build'?"),
+        ("run", "missing option '--model' / '-m'. `colorbench run --help` lists the options"),
+        ("run -m zoo/cic --limit", "option '--limit' requires an argument. `colorbench run --help` lists the options"),
+        ("verify", "missing argument 'RECORD'. `colorbench verify --help` lists the options"),
+    ],
+)
+def test_wrong_arguments_are_one_line(arguments: str, line: str) -> None:
+    done = CliRunner().invoke(app, arguments.split())
+    assert (done.exit_code, done.stdout, done.stderr) == (2, "", f"error: {line}\n")
+
+
+def test_no_verb_shows_the_help() -> None:
+    assert "Commands:" in CliRunner().invoke(app, []).output
+    assert "serve" in CliRunner().invoke(app, ["study"]).output
+
+
+def test_help_uses_the_width_of_the_terminal(colorbench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def longest(columns: int) -> int:
+        monkeypatch.setenv("COLUMNS", str(columns))
+        return max(map(len, colorbench("run", "--help").stdout.splitlines()))
+
+    assert longest(60) <= 60
+    assert 80 < longest(120) <= 120
+
+
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch):
     """A verb ``fail`` that raises what it is given; returns its outcome."""

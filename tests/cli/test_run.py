@@ -91,6 +91,30 @@ def test_several_models_are_one_table(finished, images: Path) -> None:
     assert "zoo/half-chroma · auc v1" in verbose.stdout
 
 
+def test_several_protocols_end_in_one_table(finished, images: Path) -> None:
+    flags = ("-d", images, "-o", finished[1], "-q")
+    done = run("-m", "zoo/cic.untrained,zoo/half-chroma", "-p", "auc,fidelity", *flags)
+    assert done.exit_code == 0, done.output
+    before, _, closing = done.stdout.partition("summary · primary metrics")
+    assert before.count("auc v1") == before.count("fidelity v2") == 1
+    head, names, *rows = closing.splitlines()[2:]
+    assert head.split() == ["auc", "fidelity"]
+    assert names.split() == ["auc_rebalanced_stable", "ciede2000"]
+    models = [row.split() for row in rows if row.startswith("zoo/")]
+    assert len(models) == 5 and all(len(row) == 3 for row in models)
+    # A remark of both protocols is printed once, at the end; and the command that repeats the run after it.
+    remarks = [line for line in done.stdout.splitlines() if line.startswith(" ! ")]
+    assert len(remarks) == len(set(remarks)) and all(remark in closing for remark in remarks)
+    assert done.stdout.rstrip().splitlines()[-1].startswith("repeat: colorbench run --config ")
+    markdown = run("-m", "zoo/cic.untrained", "-p", "auc,fidelity", *flags, "--format", "markdown").stdout
+    table = markdown.partition("**summary**")[2].splitlines()
+    assert [cell.strip() for cell in table[2].strip("|").split("|")] == [
+        "model",
+        "auc auc_rebalanced_stable % ↑",
+        "fidelity ciede2000 ΔE00 ↓",
+    ]
+
+
 def test_the_table_in_markdown(finished, images: Path) -> None:
     done = run("-m", "zoo/cic.untrained", "-p", "auc", "-d", images, "-o", finished[1], "--format", "markdown", "-q")
     assert done.stderr == ""

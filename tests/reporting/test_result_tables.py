@@ -123,7 +123,7 @@ def test_remarks_on_one_model_stand_together_before_those_on_all(make_record) ->
     notes = {"lab/a": ("of all", "first of a", "second of a"), "lab/b": ("first of b", "of all")}
     records = [make_record(name).model_copy(update={"notes": list(said)}) for name, said in notes.items()]
     stream = io.StringIO()
-    ResultPrinter(Console(file=stream, width=80)).summarize(records, records, "auc_rebalanced_stable")
+    ResultPrinter(Console(file=stream, width=80)).remark([records])
     lines = [line.split("! ")[1].strip() for line in stream.getvalue().splitlines() if " ! " in line]
     wanted = ["lab/a: first of a", "lab/a: second of a", "lab/b: first of b", "of all"]
     assert [line for line in lines if "of " in line and line in wanted] == wanted
@@ -198,3 +198,35 @@ def test_numbers(value: float | None, unit: str, signed: bool, text: str) -> Non
 def test_half_an_interval_is_none() -> None:
     assert format_interval(1.0, None, "%") == ""
     assert format_interval(-1.0, 2.0, "%", signed=True) == "[-1.00, +2.00]"
+
+
+def test_a_long_name_is_broken_between_its_words(make_record) -> None:
+    record = make_record()
+    long = record.metrics[1].model_copy(update={"name": "delta_cf_hs_of_means", "effective_n": 41.0})
+    record = record.model_copy(update={"metrics": [record.metrics[0], long]})
+    others = [make_record(model) for model in ("zoo/gray", "zoo/constant", "zoo/ground-truth")]
+    stream = io.StringIO()
+    narrow = Console(file=stream, width=74)
+    ResultPrinter(narrow).show(record, others, {}, "auc_raw", None)
+    heads = [line[:16].strip() for line in stream.getvalue().splitlines()]
+    assert "delta_cf_hs_of_" in heads and "means" in heads
+    assert not any("…" in line for line in stream.getvalue().splitlines())
+    wide = io.StringIO()
+    ResultPrinter(Console(file=wide, width=120)).show(record, others, {}, "auc_raw", None)
+    assert "delta_cf_hs_of_means" in wide.getvalue()
+
+
+def test_remarks_of_several_protocols_are_printed_once_with_their_holders(make_record) -> None:
+    def of(model: str, protocol: str, *notes: str):
+        record = make_record(model)
+        named = record.protocol.model_copy(update={"name": protocol})
+        return record.model_copy(update={"protocol": named, "notes": list(notes), "metrics": []})
+
+    results = [
+        [of("lab/a", "auc", "of all", "of one"), of("lab/b", "auc", "of all")],
+        [of("lab/a", "fidelity", "of all", "of a protocol"), of("lab/b", "fidelity", "of all", "of a protocol")],
+    ]
+    stream = io.StringIO()
+    ResultPrinter(Console(file=stream, width=120)).remark(results)
+    lines = [line.strip() for line in stream.getvalue().splitlines() if " ! " in line]
+    assert lines == ["! auc, lab/a: of one", "! fidelity: of a protocol", "! of all"]
