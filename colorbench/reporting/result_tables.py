@@ -156,8 +156,8 @@ def _holders(holders: Mapping[str, Sequence[str]], every: Mapping[str, Sequence[
         return ""
     parts = []
     for protocol, models in holders.items():
-        of_models = [] if len(models) == len(every[protocol]) else models
-        parts.append(", ".join(([protocol] if len(every) > 1 else []) + of_models))
+        of_models = () if len(models) == len(every[protocol]) else models
+        parts.append(", ".join((*((protocol,) if len(every) > 1 else ()), *of_models)))
     return f"{'; '.join(parts)}: "
 
 
@@ -176,11 +176,11 @@ def _models(found: ModelTable, width: int) -> Table:
     for head in found.heads[:shown]:
         table.add_column("\n".join(head).strip(), justify="right", no_wrap=True)
     for name, row in zip(found.names, found.rows, strict=True):
-        texts = [
+        written = [
             Text(value, style="bold").append(f"\n{between}".rstrip(), style="not bold dim")
             for value, between in row[:shown]
         ]
-        table.add_row(name, *texts)
+        table.add_row(name, *written)
     if shown < len(found.heads):
         table.caption = f"not shown: {len(found.heads) - shown} more columns (--format markdown shows all)"
         table.caption_justify = "left"
