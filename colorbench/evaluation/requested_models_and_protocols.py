@@ -12,7 +12,7 @@ from colorbench.data import Dataset, get_preprocessing
 from colorbench.errors import PluginError, UserError
 from colorbench.evaluation.protocol_interfaces import DatasetProtocol, ImageProtocol, ProtocolSpec, Scorer
 from colorbench.evaluation.run_config import RunConfig
-from colorbench.models import BASELINES, LoadedModel, load_model
+from colorbench.models import BASELINES, LoadedModel, find_overlap, load_model
 from colorbench.models.foreign_code import one_line
 from colorbench.models.stored_prediction_checks import prepare
 from colorbench.registry import find, registered
@@ -219,6 +219,7 @@ def _load_models(request: RunConfig) -> list[LoadedModel]:
             # Objects of the same class, as in notebooks, need distinct names.
             same = sum(other.full_name.partition("#")[0] == one.full_name for other in loaded)
             one = replace(one, full_name=f"{one.full_name}#{same + 1}") if same else one
+        find_overlap(one.card, ())  # a file of training hashes that cannot be read is told before an image is predicted
         loaded.append(one)
     return loaded
 

@@ -39,7 +39,7 @@ def _training_hashes(name: str) -> np.ndarray:
         data = resources.files(package).joinpath(path).read_bytes() if colon else Path(name).read_bytes()
         hashes = np.load(BytesIO(data), allow_pickle=False)
     except (OSError, ImportError, ValueError) as error:
-        hint = "reinstall the model's package, or hint `training_hashes` in its card"
+        hint = "reinstall the model's package, or correct `training_hashes` in its card"
         what = f"the hashes of the training images cannot be read: {error}"
         raise UserError(what, where=name, hint=hint) from error
     if not isinstance(hashes, np.ndarray) or hashes.dtype != np.uint64 or hashes.ndim != 1:
