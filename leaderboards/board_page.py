@@ -88,8 +88,24 @@ def page(
         matrices={group.number: board_plots.matrix(board, group) for group in board.groups},
         galleries=galleries,
         verdicts={group.number: _verdict(board, group, entries) for group in board.groups},
+        told_apart={group.number: _told_apart(board, group) for group in board.groups},
         departures={group.number: _departures(group) for group in board.groups},
         column_n={column.id: _sizes(board, column.id) for column in board.columns},
+    )
+
+
+def _told_apart(board: Board, group: Group) -> str:
+    """Return the choices that distinguish a group from others of its protocol, dataset and n; empty without others."""
+
+    def named(one: Group) -> tuple[str, str, int]:
+        return one.protocol, one.dataset, one.n
+
+    others = [one for one in board.groups if one is not group and named(one) == named(group)]
+    values = [{choice.name: choice.value for choice in one.choices} for one in others]
+    return ", ".join(
+        f"{choice.name} = {choice.value}"
+        for choice in group.choices
+        if any(other.get(choice.name) != choice.value for other in values)
     )
 
 

@@ -41,7 +41,7 @@ def _one_each(members: Iterable[tuple[tuple[str, ...], Entry]]) -> bool:
 
 
 def _apart(members: Sequence[tuple[tuple[str, ...], Entry]]) -> list[list[tuple[tuple[str, ...], Entry]]]:
-    """Return the members grouped by results folder, dtype and seed; each alone if that does not separate them."""
+    """Return the members grouped by results folder, dtype and seed; alone those that this does not separate."""
     buckets: list[tuple[set[Any], list[tuple[tuple[str, ...], Entry]]]] = []
     for key, entry in members:
         run = entry.record.execution
@@ -56,7 +56,9 @@ def _apart(members: Sequence[tuple[tuple[str, ...], Entry]]) -> list[list[tuple[
         buckets = [*rest, (positions, joined)]
     split: list[list[tuple[tuple[str, ...], Entry]]] = []
     for _, those in buckets:
-        split += [those] if _one_each(those) else [[one] for one in those]
+        in_group = Counter(key for key, _ in those)
+        single = [one for one in those if in_group[one[0]] == 1]
+        split += [row for row in (single, *([one] for one in those if in_group[one[0]] > 1)) if row]
     return split
 
 

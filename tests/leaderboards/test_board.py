@@ -137,6 +137,32 @@ def test_what_is_measured_otherwise_stands_apart_and_names_the_choice(
     assert set(missing) == {"not evaluated with this configuration"}
 
 
+def test_groups_of_one_protocol_and_dataset_have_different_headings(results: Path, tmp_path: Path) -> None:
+    other = copy(
+        folders(results)["lab/warm"], tmp_path / "other" / "auc" / "crops", protocol__identity={"convention": "exact"}
+    )
+    sign(other)
+    build_files([results, other], tmp_path / "board.html")
+    text = (tmp_path / "board.html").read_text(encoding="utf-8")
+    heads = re.findall(r'<h4 id="plots-\d+-h">(.*?)</h4>', text)
+    assert len(heads) == len(set(heads)) == 2
+    assert any("convention = exact" in head for head in heads)
+    build_files([results], tmp_path / "one.html")
+    assert "convention = " not in "".join(re.findall(r"<h4 .*?</h4>", (tmp_path / "one.html").read_text()))
+
+
+def test_a_model_measured_twice_keeps_one_row_for_its_other_records(results: Path, tmp_path: Path) -> None:
+    runs = shutil.copytree(results, tmp_path / "runs")
+    warm = folders(runs)["lab/warm"]
+    sign(copy(warm, warm.parent / "crops-exact", protocol__identity={"convention": "exact"}))
+    sign(copy(warm, warm.parent / "crops-again", notes=["measured twice"]))
+    rows = [row for row in board_of(runs).rows if row.name == "lab/warm"]
+    assert sorted(len(row.sources) for row in rows) == [1, 1, 1]
+    sign(copy(warm, warm.parent / "crops-third", protocol__identity={"convention": "third"}))
+    rows = [row for row in board_of(runs).rows if row.name == "lab/warm"]
+    assert sorted(len(row.sources) for row in rows) == [1, 1, 2]
+
+
 def test_the_same_name_with_other_weights_is_another_row(results: Path, tmp_path: Path) -> None:
     other = copy(folders(results)["lab/warm"], tmp_path / "other" / "auc" / "crops", model__weights_sha256="a" * 64)
     labels = [row.label for row in board_of(results, other).rows if row.name == "lab/warm"]
