@@ -142,8 +142,6 @@ def _dataset(command: Sequence[str]) -> Dataset | None:
 
 
 def _images_differ(record: Record, dataset: Dataset) -> bool:
-    import hashlib
-
     from colorbench.storage import content_fingerprint
 
     left_out = {one.id for one in record.dataset.skipped} | {one.id for one in record.dataset.copies}
@@ -151,7 +149,7 @@ def _images_differ(record: Record, dataset: Dataset) -> bool:
     for sample in dataset.samples:
         if sample.id not in left_out:
             try:
-                contents.add(hashlib.sha256(sample.path.read_bytes()).hexdigest())
+                contents.add(sample.sha256())
             except OSError:
                 return True
     return content_fingerprint(contents) != record.dataset.fingerprint

@@ -56,7 +56,8 @@ def run(
             "--data",
             "-d",
             metavar="[ROLE=]DIR",
-            help="Dataset: a folder or a name [default: samples]; `train=DIR` and `test=DIR` for probing and transfer.",
+            help="Dataset: a folder, tar or Parquet files, or a name [default: samples]; `train=DIR` and `test=DIR` "
+            "for probing and transfer.",
         ),
     ] = None,
     list_file: ListFile = None,

@@ -78,7 +78,9 @@ Explain = Annotated[bool, typer.Option("--explain", help="Explain what each metr
 Figures = Annotated[
     Path | None, typer.Option("--figures", metavar="DIR", help="Also write the plots to this folder, as PDF and SVG.")
 ]
-Data = Annotated[str, typer.Option("--data", "-d", metavar="DIR", help="Dataset: a folder or a name.")]
+Data = Annotated[
+    str, typer.Option("--data", "-d", metavar="DIR", help="Dataset: a folder, tar or Parquet files, or a name.")
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, metavar="N", help="Evaluate a fixed random subset of N images."),

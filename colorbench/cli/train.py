@@ -13,7 +13,10 @@ from colorbench.cli.shared_options import Debug, Figures, key_values
 def train(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="Model to train, such as zoo/cic.")],
-    data: Annotated[list[Path], typer.Option("--data", "-d", metavar="DIR", help="Images: a folder; repeatable.")],
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", "-d", metavar="DIR", help="Images: a folder, tar or Parquet files; repeatable."),
+    ],
     preset: Annotated[
         str, typer.Option(metavar="NAME", help="Preset of settings; see `colorbench show MODEL`.")
     ] = "small",

@@ -3,25 +3,71 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 
-@dataclass(frozen=True)
+class Container(Protocol):
+    """A file that contains many images: a tar file, or a table with a column of images."""
+
+    path: Path
+
+    def read(self, position: int, size: int) -> bytes:
+        """Return the bytes of one image.
+
+        Args:
+            position: ``Sample.position``.
+            size: ``Sample.size``.
+
+        Raises:
+            OSError: for a file that is missing or damaged.
+            RunError: for a file that changed since it was listed.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One image that has not been read yet."""
 
     id: str
     """POSIX path below the root of its dataset; unique in the dataset."""
     path: Path
+    """The image file, or the container that the image is in."""
     label: int | None = None
     """Class index, if the dataset has labels."""
     size: int = 0
-    """Bytes in the file."""
+    """Bytes of the image; in a Parquet file, bytes of its row group."""
     modified: int = 0
-    """Modification time in nanoseconds."""
+    """Modification time of ``path`` in nanoseconds."""
+    container: Container | None = field(default=None, compare=False, repr=False)
+    """The open container; None for an image that is a file."""
+    position: int = 0
+    """Place in the container: offset in bytes, or row."""
+
+    def open(self) -> io.BufferedReader | io.BytesIO:
+        """Open the bytes of the image for reading.
+
+        Raises:
+            OSError: for a file that cannot be read.
+            RunError: for a container that changed since it was listed.
+        """
+        return self.path.open("rb") if self.container is None else io.BytesIO(self.read())
+
+    def read(self) -> bytes:
+        """Return the bytes of the image; raises as ``open``."""
+        return self.path.read_bytes() if self.container is None else self.container.read(self.position, self.size)
+
+    def sha256(self) -> str:
+        """Return the hexadecimal sha256 of the image's bytes; raises as ``open``."""
+        with self.open() as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -29,7 +75,7 @@ class Dataset:
     """Samples in a fixed order (sorted by id), with the names of their classes."""
 
     name: str
-    samples: tuple[Sample, ...]
+    samples: Sequence[Sample]
     class_names: tuple[str, ...] | None = None
     """Name of class i (a synset, a folder), if the dataset has labels."""
     redistributable: bool = False
@@ -47,7 +93,7 @@ class Dataset:
 
         This is a fixed random subset, the same on every machine.
         """
-        chosen = sorted(self.samples, key=lambda sample: id_hash(sample.id))[:count]
+        chosen = heapq.nsmallest(count, self.samples, key=lambda sample: id_hash(sample.id))
         return replace(self, samples=tuple(sorted(chosen, key=lambda sample: sample.id)))
 
 

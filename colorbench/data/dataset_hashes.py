@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.sample_columns import SampleColumns
 from colorbench.errors import RunError, UserError
 from colorbench.storage import write_atomic
 from colorbench.storage.hashes import stamp_of
@@ -21,11 +22,14 @@ def files_digest(samples: Iterable[Sample], *, times: bool) -> str:
     Without times it is equal on all machines with the same files; with times it shows, without reading, whether a file
     was modified.
     """
-    total = hashlib.sha256()
-    for sample in samples:
-        time = sample.modified if times else 0
-        total.update(f"{sample.id}\0{sample.size}\0{sample.label}\0{time}\n".encode())
-    return total.hexdigest()
+    known = samples.digests if isinstance(samples, SampleColumns) else {}
+    if times not in known:
+        total = hashlib.sha256()
+        for sample in samples:
+            time = sample.modified if times else 0
+            total.update(f"{sample.id}\0{sample.size}\0{sample.label}\0{time}\n".encode())
+        known[times] = total.hexdigest()
+    return known[times]
 
 
 def stamps_digest(dataset: Dataset) -> str:
@@ -34,8 +38,8 @@ def stamps_digest(dataset: Dataset) -> str:
     No file is read.
     """
     total = hashlib.sha256()
-    for sample in dataset.samples:
-        total.update(f"{sample.id}\0{_stamp(sample)}\n".encode())
+    for sample, stamp in _stamps(dataset.samples):
+        total.update(f"{sample.id}\0{stamp}\n".encode())
     return total.hexdigest()
 
 
@@ -46,7 +50,7 @@ def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, st
     """
     cached = cache / "contents" / f"{files_digest(dataset.samples, times=False)}.json"
     known = _known(cached)
-    stamps = {sample.id: _stamp(sample) for sample in dataset.samples}
+    stamps = {sample.id: stamp for sample, stamp in _stamps(dataset.samples)}
     found: dict[str, str | None] = {}
     lacking: list[Sample] = []
     for sample in dataset.samples:
@@ -91,9 +95,21 @@ def _known(cached: Path) -> dict[str, tuple[list[int] | None, str | None]]:
         return {}
 
 
-def _stamp(sample: Sample) -> list[int] | None:
+def _stamps(samples: Iterable[Sample]) -> Iterator[tuple[Sample, list[int] | None]]:
+    """Yield each sample with the stamp of its file; None if there is no file."""
+    containers: dict[Path, list[int] | None] = {}
+    for sample in samples:
+        if sample.container is None:
+            yield sample, _stamp(sample.path)
+        else:
+            if sample.path not in containers:
+                containers[sample.path] = _stamp(sample.path)
+            yield sample, containers[sample.path]
+
+
+def _stamp(path: Path) -> list[int] | None:
     try:
-        return list(stamp_of(sample.path))
+        return list(stamp_of(path))
     except OSError:
         return None
 
@@ -106,7 +122,6 @@ def _class_of(sample: Sample, dataset: Dataset) -> str:
 
 def _sha256(sample: Sample) -> str | None:
     try:
-        with open(sample.path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sample.sha256()
     except OSError:
         return None

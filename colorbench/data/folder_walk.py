@@ -19,14 +19,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from colorbench.data.dataset import Sample
 from colorbench.data.image_formats import PLUGINS, is_image, suffix_of
+from colorbench.data.sample_columns import ColumnsBuilder, SampleColumns
 from colorbench.errors import UserError
 
 LEFT_BY_SYSTEMS = frozenset(
     {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 )
-_SPECIAL = "special file"
+SPECIAL = "special file"
 _NAMED = 6  # suffixes per line
 _MISSING_CAPABILITY = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """A lone surrogate marks a byte that is not UTF-8; the others are control characters."""
@@ -36,14 +36,14 @@ _MISSING_CAPABILITY = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u
 class FolderContents:
     """The images below a folder, and the number of other files."""
 
-    images: tuple[Sample, ...]
+    images: SampleColumns
     """Sorted by id, the POSIX path below the folder."""
     passed_over: Mapping[str, int]
     """Suffix -> number of other files."""
 
     def remark(self) -> str | None:
         """Return one line about ignored files; None without any."""
-        return _passed_over_line(self.passed_over)
+        return passed_over_line(self.passed_over)
 
 
 def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
@@ -56,7 +56,7 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
     Raises:
         UserError: for a folder that cannot be read, and an image whose name is not UTF-8 or has control characters.
     """
-    images: list[Sample] = []
+    images = ColumnsBuilder(root)
     passed_over: Counter[str] = Counter()
     visited = set()
     pending = [(str(root), "")]
@@ -82,16 +82,15 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
             if status_of is not None and stat.S_ISDIR(status_of.st_mode):
                 deeper.append((entry.path, f"{below}{entry.name}/"))
             elif status_of is not None and not stat.S_ISREG(status_of.st_mode):
-                passed_over[_SPECIAL] += 1
+                passed_over[SPECIAL] += 1
             elif not is_image(entry.name):
                 passed_over[suffix_of(entry.name)] += Path(entry.path) not in used
             else:
                 id = check_name(below + entry.name)
                 size, modified = (0, 0) if status_of is None else (status_of.st_size, status_of.st_mtime_ns)
-                images.append(Sample(id, Path(entry.path), size=size, modified=modified))
+                images.add(id, size, modified)
         pending += reversed(deeper)
-    images.sort(key=lambda sample: sample.id)
-    return FolderContents(tuple(images), +passed_over)
+    return FolderContents(images.samples(), +passed_over)
 
 
 def check_name(name: str, of: str = "an image") -> str:
@@ -106,8 +105,8 @@ def check_name(name: str, of: str = "an image") -> str:
     return name
 
 
-def _passed_over_line(passed_over: Mapping[str, int]) -> str | None:
-    """Return one line about the files of a folder that are no images, by suffix; None without any."""
+def passed_over_line(passed_over: Mapping[str, int]) -> str | None:
+    """Return one line about files that are no images, by suffix; None without any."""
     total = sum(passed_over.values())
     if not total:
         return None
@@ -124,7 +123,7 @@ def _passed_over_line(passed_over: Mapping[str, int]) -> str | None:
 def _printable(suffix: str) -> str:
     if not suffix:
         return "without suffix"
-    if suffix == _SPECIAL:
+    if suffix == SPECIAL:
         return "pipes, sockets or devices"
     return suffix if suffix.isprintable() and len(suffix) <= 16 else ascii(suffix[:16])
 

@@ -89,6 +89,10 @@ def _check_output(dataset: Dataset, output: Path, names: Sequence[str], *, overw
     target = output.resolve()
     for sample in dataset.samples[:1]:
         root = Path(str(sample.path.absolute()).removesuffix(sample.id)).resolve()
+        if sample.container is not None:
+            # A folder of tar files with images in it would be opened as those images.
+            several = any(one.path != sample.path for one in dataset.samples)
+            root = sample.path.parent.resolve() if several else root
         if target.is_relative_to(root):
             what = "the output lies within the dataset, whose images would become more"
             raise UserError(what, where=str(output), hint="give another --output")

@@ -79,13 +79,18 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read the header of an image file.
+    """Read the header of an image file; see ``sample_header``."""
+    return sample_header(Sample(path.name, path))
+
+
+def sample_header(sample: Sample) -> Header:
+    """Read the header of an image.
 
     Raises:
         UnreadableImage: as ``decode_image``.
     """
     try:
-        with path.open("rb") as file:
+        with sample.open() as file:
             head = file.read(4096)
             file.seek(0)
             image = open_image(file)
@@ -114,7 +119,7 @@ def decode_image(sample: Sample) -> DecodedImage:
         UnreadableImage: for a file that is missing, damaged or no image.
     """
     try:
-        content = sample.path.read_bytes()
+        content = sample.read()
     except OSError as error:
         raise UnreadableImage(f"cannot read the file: {error.strerror}") from error
     rgb = decode_bytes(content)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from colorbench.data.dataset import Sample
@@ -38,19 +39,20 @@ def images_refused(samples: Sequence[Sample]) -> Iterator[list[str]]:
     model in a process without any access.
 
     Args:
-        samples: samples of the dataset: image files in their folders are refused, and the first samples by every path.
+        samples: samples of the dataset: image files in their folders are refused, and the first samples and all
+            containers (tar files, tables) by every path.
 
     Yields:
         The paths that were refused so far.
     """
-    files = set()
-    for sample in samples[:MOST_FILES]:
-        with contextlib.suppress(OSError):
-            status = os.stat(sample.path)
-            files.add((status.st_dev, status.st_ino))
-    closed = _Closed(
-        frozenset(os.path.realpath(folder) for folder in {sample.path.parent for sample in samples}), frozenset(files)
-    )
+    paths = {sample.path for sample in samples[:MOST_FILES]}
+    folders = set()
+    for sample in samples:
+        folders.add(sample.path.parent)
+        if sample.container is not None:
+            paths.add(sample.path)
+    files = {inode for path in paths if (inode := _inode(path)) is not None}
+    closed = _Closed(frozenset(os.path.realpath(folder) for folder in folders), frozenset(files))
     _install()
     _closed.append(closed)
     try:
@@ -84,7 +86,7 @@ def _is_image(path: str) -> bool:
     return suffix in SUFFIXES or suffix in PLUGINS
 
 
-def _inode(path: str) -> tuple[int, int] | None:
+def _inode(path: str | Path) -> tuple[int, int] | None:
     try:
         status = os.stat(path)
     except OSError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from colorbench.data import Dataset
+from colorbench.data.dataset_hashes import stamps_digest
 from colorbench.evaluation.devices_and_processes import Residents
 from colorbench.evaluation.protocol_interfaces import ChecksModel, ProtocolContext, ProtocolSpec, Scorer
 from colorbench.evaluation.record_reuse import Located, locate, not_reusable
@@ -71,6 +72,7 @@ def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTas
     codes = [protocol_code(scorer) for _, scorer in resolved.scorers]
     beside = [model for model in resolved.models if request.baselines and model.full_name in BASELINES]
     references = [context.fingerprint_of(model) for model in beside]
+    stamps = stamps_digest(resolved.dataset)
     for position, model in enumerate(resolved.models):
         # A small gallery is enough for gray, constant and ground truth.
         save = request.save if position < asked or request.save == "none" else "gallery"
@@ -92,6 +94,7 @@ def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTas
                 # A baseline is evaluated once for all models; --no-resume applies only to requested models.
                 resume=request.resume or position >= asked,
                 references=references,
+                stamps=stamps,
             )
             folder = located.folder
             if folder.finished() and folder.path not in tasks:

@@ -91,6 +91,7 @@ def locate(
     save: Save,
     resume: bool,
     references: Sequence[ModelFingerprint] = (),
+    stamps: str | None = None,
 ) -> Located:
     """Find the folder of a run, whose finished record can be reused.
 
@@ -108,6 +109,7 @@ def locate(
         save: images to save with the record.
         resume: False: a finished run is repeated in a new folder, an unfinished run starts again.
         references: models that the record gives differences from.
+        stamps: ``stamps_digest`` of the dataset, if it was computed just now.
 
     Raises:
         UserError: if a record cannot be read and its folder cannot be written.
@@ -123,7 +125,7 @@ def locate(
         references=references,
     )
     launch = context.launch if fingerprint.reasons else ""
-    wanted = RunPlan(save, fingerprint.references, stamps_digest(dataset), launch)
+    wanted = RunPlan(save, fingerprint.references, stamps or stamps_digest(dataset), launch)
     for revision in itertools.count():
         part = fingerprint.part(revision)
         key = run_key(

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from colorbench.color import rgb_to_lab
 from colorbench.data import Preprocessing, Sample, UnreadableImage, decode_image, get_preprocessing, id_hash
-from colorbench.data.image_decoding import Header, decode_file, read_header
+from colorbench.data.image_decoding import Header, decode_file, sample_header
 from colorbench.errors import UserError
 from colorbench.models.image_folder_model import SIZES, Fit, ImageFolderModel, Size, fit, same_aspect, shown
 from colorbench.models.loaded_model import LoadedModel
@@ -257,7 +257,7 @@ def _file_notes(stored: ImageFolderModel, preprocessing: Preprocessing, sizes: M
 
 def _upright_size(sample: Sample) -> Size | None:
     try:
-        return read_header(sample.path).size
+        return sample_header(sample).size
     except UnreadableImage:
         return None  # skipped by the pass
 

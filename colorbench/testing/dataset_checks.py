@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from colorbench.data import Dataset, DecodedImage, UnreadableImage, decode_image, id_hash, open_dataset
-from colorbench.data.image_decoding import read_header
+from colorbench.data.image_decoding import sample_header
 from colorbench.data.image_formats import PLUGINS, suffix_of, without_suffix
 from colorbench.testing.check_report import (
     CheckFailed,
@@ -157,7 +157,7 @@ def _readable(subject: DatasetSubject) -> str:
     failures = []
     for sample in chosen:
         try:
-            subject.formats[sample.id] = read_header(sample.path).format
+            subject.formats[sample.id] = sample_header(sample).format
             image = decode_image(sample)
         except UnreadableImage as error:
             failures.append(f"{sample.id}: {error}")

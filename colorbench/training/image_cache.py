@@ -69,9 +69,7 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     folder.mkdir(parents=True, exist_ok=True)
     samples = [sample for dataset in datasets for sample in dataset.samples]
     counts = " ".join(str(len(dataset)) for dataset in datasets)
-    ids = "\n".join(
-        [counts, *(f"{sample.path.resolve()} {sample.size} {sample.modified} {size}" for sample in samples)]
-    )
+    ids = "\n".join([counts, *(f"{_position(sample)} {sample.size} {sample.modified} {size}" for sample in samples)])
     listing = folder / "files.txt"
     if listing.is_file() and listing.read_text() == ids:
         return open_cache(folder)
@@ -108,6 +106,12 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     (folder / "skipped.json").write_text(json.dumps(skipped))
     listing.write_text(ids)
     return open_cache(folder)
+
+
+def _position(sample: Sample) -> str:
+    if sample.container is None:
+        return str(sample.path.resolve())
+    return f"{sample.path.absolute()} {sample.position}"
 
 
 def open_cache(folder: Path) -> ImageCache:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from hashlib import file_digest
 from typing import Any, get_args
 
 import pandas as pd
@@ -81,8 +80,7 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
 
 def _sha256(sample: Sample) -> str | None:
     try:
-        with open(sample.path, "rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return sample.sha256()
     except OSError:
         return None
 

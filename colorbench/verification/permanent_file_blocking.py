@@ -202,14 +202,19 @@ def _beside(folders: frozenset[str]) -> list[str]:
 def positions_of(samples: Iterable[Sample]) -> dict[str, Any]:
     """Return the folders and the (device, inode) of the files that a model may not read and that are blocked."""
     roots: set[str] = set()
-    inodes = []
+    inodes = set()
     for sample in samples:
         path = sample.path.absolute()
         own = path.as_posix().removesuffix("/" + sample.id)
-        roots.add(os.path.realpath(own if own != path.as_posix() else path.parent))
+        if sample.container is None:
+            roots.add(os.path.realpath(own if own != path.as_posix() else path.parent))
+        elif (real := os.path.realpath(path)) in roots:
+            continue
+        else:
+            roots.add(real)  # the tar file or table; its folder may hold anything
         try:
             status = path.stat()
         except OSError:
             continue
-        inodes.append((status.st_dev, status.st_ino))
-    return {"roots": sorted(roots), "inodes": inodes}
+        inodes.add((status.st_dev, status.st_ino))
+    return {"roots": sorted(roots), "inodes": sorted(inodes)}

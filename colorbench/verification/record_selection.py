@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.data import Dataset, open_dataset
+from colorbench.data.sources.container_files import container_files
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UserError
 from colorbench.evaluation.run_directory import folder_of_model
@@ -196,6 +197,8 @@ def dataset_name(data: str | Path | Dataset | None) -> str | None:
         return None if data is None else SAMPLES
     if isinstance(data, Dataset):
         return data.name
+    if (files := container_files(data)) is not None:
+        return files.name
     root = Path(data).resolve()
     return root.parent.name if root.name == "images" else root.name
 

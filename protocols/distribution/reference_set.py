@@ -12,7 +12,7 @@ import torch
 
 from colorbench.data import Dataset, get_preprocessing, load_batches, open_dataset
 from colorbench.errors import UserError
-from colorbench.storage import cache_folder, content_fingerprint, digest_of, file_sha256, write_atomic
+from colorbench.storage import cache_folder, content_fingerprint, digest_of, write_atomic
 from protocols.distribution.feature_networks import Backend
 
 SAME = "same"
@@ -79,5 +79,5 @@ def open_reference(name: str, preprocessing: str, backend: Backend) -> Reference
     dataset = open_dataset(name)
     if not dataset.samples:
         raise UserError("there are no images in the reference", where=name, hint="check distribution.reference")
-    fingerprint = content_fingerprint([file_sha256(sample.path) for sample in dataset.samples])
+    fingerprint = content_fingerprint([sample.sha256() for sample in dataset.samples])
     return ReferenceSet(dataset, preprocessing, backend, fingerprint)

@@ -49,7 +49,7 @@ def read_list(path: Path) -> list[ListedImage]:
             raise UserError(f"{short(name)} is outside the folder", where=where, hint="list only paths below it")
         if name in listed:
             raise UserError(f"{short(name)} is listed twice", where=where, hint="remove one")
-        listed[name] = ListedImage(name, None if match[2] is None else _class_index(match[2], where))
+        listed[name] = ListedImage(name, None if match[2] is None else class_index(match[2], where))
         if (match[2] is None) != (next(iter(listed.values())).label is None):
             raise UserError("some lines have a class index and some have none", where=where, hint="give all or none")
     if not listed:
@@ -87,7 +87,7 @@ def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
     names: dict[int, str] = {}
     written: dict[Parts, str] = {}  # path -> name as first written
     for where, file, number, synset in _rows(path):
-        index = _class_index(number, where)
+        index = class_index(number, where)
         name = synset or str(index)
         table.setdefault(file, index)
         # 00.png and ./00.png are one file.
@@ -126,7 +126,12 @@ def _rows(path: Path) -> Iterator[tuple[str, str, str, str]]:
         raise UserError(f"not a table: {error}", where=f"{path}, line {rows.line_num + 1}", hint=hint) from error
 
 
-def _class_index(text: str, where: str) -> int:
+def class_index(text: str, where: str) -> int:
+    """Return the class index that a text states; ``where`` is its place for messages.
+
+    Raises:
+        UserError: for other texts, and an index above ``LARGEST_INDEX``.
+    """
     match = _INDEX.fullmatch(text)
     if match is None:
         raise UserError(f"{short(text)} is not a class index", where=where, hint="use an integer of at least 0")

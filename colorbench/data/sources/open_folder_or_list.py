@@ -1,4 +1,4 @@
-"""Opening a folder, list file or table of classes as a ``Dataset``, from names, sizes and times only."""
+"""Opening a folder, list file, tar files or tables as a ``Dataset``, from names, sizes and times only."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pathlib import Path
 from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.folder_walk import check_name, walk
 from colorbench.data.image_formats import readable
-from colorbench.data.name_matching import match_names, nearest_name
 from colorbench.data.named_datasets import named_folder, open_named
-from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_labels, read_list, short
+from colorbench.data.sources.class_labels import labeled_by_folder, labeled_by_table
+from colorbench.data.sources.container_files import container_files, container_files_in, open_container_files
+from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_list
 from colorbench.data.sources.packaged import SAMPLES, open_packaged
-from colorbench.data.sources.samples import FULL_PATHS, dataset_of_samples, sample_of
+from colorbench.data.sources.samples import dataset_of_samples, sample_of
 from colorbench.errors import UserError
 
 
@@ -25,9 +26,10 @@ def open_dataset(
 
     Args:
         spec: ``samples`` (default: the packaged images), ``NAME=DIR`` (a set that ``colorbench list`` names, in its
-            folder) or a folder; a ``Path`` is always a folder. If every image is in a subfolder, the subfolders are its
-            classes; a ``labels.csv`` (file, class_index, synset) in the folder, or beside its ``images/``, gives
-            classes too. ``data.folder_walk`` states which files are images.
+            folder), a folder of images, or what ``sources.container_files`` names: tar files, Parquet files, a saved
+            dataset. A ``Path`` is never a name. If every image is in a subfolder, the subfolders are its classes; a
+            ``labels.csv`` (file, class_index, synset) in the folder, or beside its ``images/``, gives classes too.
+            ``data.folder_walk`` states which files are images.
         list_file: one id per line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
             number at the end is the class index. Folders of synsets may be missing below ``spec``.
         labels: another file in the format of ``labels.csv``.
@@ -46,9 +48,12 @@ def open_dataset(
         if list_file is not None or labels is not None:
             raise UserError(f"{named.name} has its own list", hint="remove --list and --labels")
         return open_named(*named)
+    if (files := container_files(spec)) is not None:
+        return open_container_files(files, list_file=list_file, labels=labels)
     root, beside = _folder(spec)
     name = check_name((root.parent if root.name == "images" else root).resolve().name, "a folder")
     remark = None
+    samples: Sequence[Sample]
     if list_file is not None:
         name = check_name(list_file.stem, "a list")
         listed = read_list(list_file)
@@ -59,16 +64,18 @@ def open_dataset(
             return dataset_of_samples(name, root, samples, class_folders(listed))
     else:
         found = walk(root, used=frozenset(path for path in (beside, labels) if path is not None))
-        samples, remark = list(found.images), found.remark()
+        samples, remark = found.images, found.remark()
         if not samples:
+            if (files := container_files_in(root, beside)) is not None:
+                return open_container_files(files, list_file=None, labels=labels)
             hint = f"known: {readable()}"
             raise UserError("no images in this folder", where=str(root), hint=f"{remark}. {hint}" if remark else hint)
     if labels is not None or beside is not None:
-        samples, classes = _labeled(samples, labels or beside or root)
+        samples, classes = labeled_by_table(samples, labels or beside or root)
         return dataset_of_samples(name, root, samples, classes, remark)
     if list_file is None:
-        samples, classes_found, why_not = _in_class_folders(samples)
-        return dataset_of_samples(name, root, samples, classes_found, remark, why_not)
+        samples, classes, why_not = labeled_by_folder(samples)
+        return dataset_of_samples(name, root, samples, classes, remark, why_not)
     return dataset_of_samples(name, root, samples)
 
 
@@ -110,44 +117,3 @@ def _listed(root: Path, listed: Iterable[ListedImage]) -> list[Sample]:
             hint="give the folder to which the paths of the list are relative, or the one that contains the files",
         )
     return samples
-
-
-def _labeled(samples: Sequence[Sample], labels: Path) -> tuple[list[Sample], tuple[str, ...]]:
-    """Return samples with the classes of a table; names match by the rules of ``data.name_matching``."""
-    table, classes = read_labels(labels)
-    found = match_names([sample.id for sample in samples], table, exact_wins=True)
-    label = {id: table[name] for id, name in found.pairs.items()}
-    for ids, names in found.doubtful:
-        if len({table[name] for name in names}) > 1 or len(ids) > 1:
-            meant = f"{' and '.join(map(short, ids[:2]))} may be meant by {' and '.join(map(short, names[:2]))}"
-            raise UserError(f"some labels are ambiguous: {meant}", where=str(labels), hint=FULL_PATHS)
-        label[ids[0]] = table[names[0]]
-    if found.missing:
-        first = found.missing[0]
-        nearest = short(nearest_name(first, found.unused or table) or "")
-        raise UserError(
-            f"{len(found.missing)} of {len(samples)} images have no label, first {short(first)}; "
-            f"the table has {nearest}",
-            where=str(labels),
-            hint=f"add their rows, or {FULL_PATHS}",
-        )
-    return [replace(sample, label=label[sample.id]) for sample in samples], classes
-
-
-def _in_class_folders(samples: list[Sample]) -> tuple[list[Sample], tuple[str, ...] | None, str | None]:
-    """Return samples with their folders as classes.
-
-    Every image must be in a direct subfolder, and there must be at least two subfolders. If only some images are, no
-    classes are used, and the third value is the reason.
-    """
-    one_down = [sample for sample in samples if sample.id.count("/") == 1]
-    classes = sorted({sample.id.split("/")[0] for sample in one_down})
-    if len(classes) < 2:
-        return samples, None, None
-    if others := [sample.id for sample in samples if sample.id.count("/") != 1]:
-        more, verb = (f" and {len(others) - 1} more", "are") if len(others) > 1 else ("", "is")
-        where = "deeper than" if "/" in others[0] else "above"
-        why = f"the {len(classes)} folders are not used as classes: {others[0]}{more} {verb} {where} the class folders"
-        return samples, None, why
-    number = {name: index for index, name in enumerate(classes)}
-    return [replace(sample, label=number[sample.id.split("/")[0]]) for sample in samples], tuple(classes), None

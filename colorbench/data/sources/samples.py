@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from colorbench.data.dataset import Dataset, Sample
+from colorbench.data.sample_columns import SampleColumns
 
 FULL_PATHS = "write each image's path below the folder"
 
@@ -31,6 +32,6 @@ def dataset_of_samples(
     return Dataset(name, in_order(samples), class_names, source=f"folder {root.resolve().name}", remarks=told)
 
 
-def in_order(samples: Iterable[Sample]) -> tuple[Sample, ...]:
-    """Sort images by id."""
-    return tuple(sorted(samples, key=lambda sample: sample.id))
+def in_order(samples: Iterable[Sample]) -> Sequence[Sample]:
+    """Return images sorted by id."""
+    return samples if isinstance(samples, SampleColumns) else tuple(sorted(samples, key=lambda sample: sample.id))
