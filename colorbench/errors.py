@@ -54,6 +54,11 @@ class RunError(UserError):
     exit_code = 1
 
 
+def extra_hint(extra: str) -> str:
+    """Return the hint of how to install an extra; nothing is said of a registry, since there colorbench is not."""
+    return f"install the extra `{extra}`: in a clone, uv run --extra {extra}, or pip install '.[{extra}]'"
+
+
 def printable(text: str) -> str:
     """Return a text that quotes untrusted names or messages as one line without control characters, cut off if long."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())[:500]

@@ -88,7 +88,7 @@ def build_files(
         write_plots(board, drawn, overview, figures)
     size, records = output.stat().st_size, len(collection.entries)
     message = (
-        f"{len(board.competitors)} models, {len(board.references)} baselines and oracles, from {records} records",
+        f"models: {len(board.competitors)}, baselines and oracles: {len(board.references)}, records: {records}",
         f"page: {output} ({size / 1e6:.1f} MB)",
         f"tables: {', '.join(path.name for path in contents if path != output)}",
     )

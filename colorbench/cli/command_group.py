@@ -55,6 +55,8 @@ OWN_PLUGINS = {
 }
 """Summaries of verbs by included packages, which are found through entry points like those of other packages."""
 
+COMMANDS = ("pip", "uv", "colorbench")
+"""First words of hints that are commands, which are not capitalized."""
 MEANT = {
     **dict.fromkeys(("evaluate", "eval", "benchmark", "bench", "test", "measure"), "run"),
     **dict.fromkeys(("models", "protocols", "datasets", "metrics"), "list"),
@@ -173,7 +175,9 @@ def _sentence(error: UserError) -> str:
     """Format a command's error: what happened, where, and a hint as a separate sentence."""
     if error.hint is None:
         return str(error)
-    return f"{str(error).removesuffix(error.hint)}{error.hint[0].upper()}{error.hint[1:]}"
+    command = error.hint.partition(" ")[0] in COMMANDS
+    hint = error.hint if command else f"{error.hint[0].upper()}{error.hint[1:]}"
+    return f"{str(error).removesuffix(error.hint)}{hint}"
 
 
 def _shows_help(error: Any) -> bool:

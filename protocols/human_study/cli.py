@@ -197,14 +197,14 @@ def serve(
     One process and one database file; a response is acknowledged only after it is on disk. The server can be stopped
     and restarted at any time: participants continue where they were.
     """
-    from colorbench.errors import UserError
+    from colorbench.errors import UserError, extra_hint
 
     try:
         from protocols.human_study.server.serve import serve as serve_study
         from protocols.human_study.server.served_study import Options, rates_of
     except ModuleNotFoundError as error:
         what = f"serving a study needs {error.name}"
-        raise UserError(what, hint="in a clone: uv run --extra study colorbench study serve STUDY") from error
+        raise UserError(what, hint=extra_hint("study")) from error
     if public_url is not None and not public_url.startswith(("https://", "http://")):
         raise UserError(f"--public-url is not an address: {public_url!r}", hint="for example https://study.example.org")
     if admin_token is not None and len(admin_token) < 16:

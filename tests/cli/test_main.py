@@ -132,6 +132,7 @@ def failing(monkeypatch: pytest.MonkeyPatch):
     ("error", "code", "line"),
     [
         (UserError("no folder", where="/x", hint="check the path"), 2, "error: no folder (/x). Check the path\n"),
+        (UserError("no onnx", hint="pip install onnx"), 2, "error: no onnx. pip install onnx\n"),
         (RunError("the disk\nis full"), 1, "error: the disk is full\n"),
         (OSError(28, "No space left on device", "/x"), 1, "error: cannot write: No space left on device (/x). Free "),
         (PermissionError(13, "Permission denied", "/x"), 1, "error: cannot write: Permission denied (/x). Check "),

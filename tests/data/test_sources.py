@@ -139,7 +139,7 @@ def test_synsets_of_a_list_name_its_classes_in_both_layouts(tmp_path: Path) -> N
     for root in (tmp_path / "tree", tmp_path / "flat"):
         dataset = open_dataset(root, list_file=listing)
         assert [(sample.id, sample.label) for sample in dataset.samples] == [("n00/y.JPEG", 0), ("n02/x.JPEG", 2)]
-        assert dataset.class_names == ("n00", "", "n02") and dataset.name == "list"
+        assert dataset.class_names == ("n00", "", "n02") and dataset.name == f"{root.name}-list"
     listing.write_text("/n02/x.JPEG 2\n/n00/y.JPEG 2\n")  # a class that is no synset
     assert open_dataset(tmp_path / "flat", list_file=listing).class_names is None
 
@@ -246,3 +246,13 @@ def test_real_images_with_a_table_of_classes() -> None:
     assert len(dataset) == 650 and dataset.name == "ilsvrc_val650"
     assert dataset.class_names is not None and dataset.class_names[472] == "n02951358"
     assert dataset == open_dataset(DATA / "ilsvrc_val650" / "images")
+
+
+def test_a_dataset_in_images_has_the_name_of_its_set_but_not_of_a_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for root in ("alice/images", "places/images"):
+        put(tmp_path / root / "x.png")
+    monkeypatch.setenv("HOME", str(tmp_path / "alice"))
+    assert open_dataset(tmp_path / "places" / "images").name == "places"
+    assert open_dataset(tmp_path / "alice" / "images").name == "images"

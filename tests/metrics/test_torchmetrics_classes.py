@@ -248,5 +248,5 @@ except ImportError as error:
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines() == [
         "metrics with update and compute need torchmetrics, which is not installed: "
-        "pip install 'colorbench[torchmetrics]'"
+        "install the extra `torchmetrics`: in a clone, uv run --extra torchmetrics, or pip install '.[torchmetrics]'"
     ], done.stderr

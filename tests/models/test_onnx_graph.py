@@ -207,5 +207,5 @@ def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
 def test_a_missing_package_names_the_extra(tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_affine(tmp_path / "net.onnx", MATRIX, BIAS)
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(UserError, match=rf"{package}.*pip install 'colorbench\[onnx\]'"):
+    with pytest.raises(UserError, match=rf"{package}.*uv run --extra onnx, or pip install '\.\[onnx\]'"):
         read_graph(path)

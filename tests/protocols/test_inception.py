@@ -181,5 +181,5 @@ def test_offline_it_says_so_in_one_line(name: str, tmp_path: Path, monkeypatch: 
 
 def test_the_missing_extra_is_named(ported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(UserError, match=r"needs torch-fidelity.*colorbench\[fid\]"):
+    with pytest.raises(UserError, match=r"needs torch-fidelity.*--extra fid"):
         load_backend(f"inception:{ported}", "pool", "own", "own")

@@ -421,7 +421,7 @@ def test_the_command_says_a_line_a_check_and_exits_by_what_it_found(command, fol
     prediction = json.loads(bad.stdout)
     assert not prediction["holds"]
     assert [check["name"] for check in prediction["checks"] if check["outcome"] == "fails"] == ["metrics"]
-    assert "FAILS" in bad.stderr
+    assert "FAILED" in bad.stderr
     for arguments, message in (
         ((tmp_path / "nothing",), "no such folder"),
         ((folder, "--rerun", "2"), "--rerun needs the images"),

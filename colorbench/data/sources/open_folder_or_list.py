@@ -51,11 +51,11 @@ def open_dataset(
     if (files := container_files(spec)) is not None:
         return open_container_files(files, list_file=list_file, labels=labels)
     root, beside = _folder(spec)
-    name = check_name((root.parent if root.name == "images" else root).resolve().name, "a folder")
+    name = check_name(_name_of(root.resolve()), "a folder")
     remark = None
     samples: Sequence[Sample]
     if list_file is not None:
-        name = check_name(list_file.stem, "a list")
+        name = check_name(f"{name}-{list_file.stem}", "a list")
         listed = read_list(list_file)
         samples = _listed(root, listed)
         if listed[0].label is not None:
@@ -77,6 +77,15 @@ def open_dataset(
         samples, classes, why_not = labeled_by_folder(samples)
         return dataset_of_samples(name, root, samples, classes, remark, why_not)
     return dataset_of_samples(name, root, samples)
+
+
+def _name_of(root: Path) -> str:
+    """Return the name of the dataset in a folder: the folder's, or of ``SET/images`` that of the set.
+
+    ``~/images`` is "images": the name of a home folder is that of its user, who is named in no result.
+    """
+    parent = root.parent
+    return parent.name if root.name == "images" and parent.name and parent != Path.home().resolve() else root.name
 
 
 def _folder(spec: str | Path) -> tuple[Path, Path | None]:
