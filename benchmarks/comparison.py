@@ -4,7 +4,7 @@
     records, which are reused the next time --simulations N number of simulations of each kind [1000] --part NAME run
     only nulls, ranks, power or speed
 
-Rows come from real models; simulated sets of images are drawn from theirs with replacement.
+Rows come from real models; simulated sets of images are drawn from their rows with replacement.
 """
 
 from __future__ import annotations

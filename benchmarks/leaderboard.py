@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-# The records are made as the tests make theirs.
+# The records are made as in the tests.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from leaderboards.board_files import build_files

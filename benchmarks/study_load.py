@@ -218,8 +218,8 @@ def main() -> None:
         for trial, body in simulated_one.acknowledged.items()
     }
     lost = [key for key, body in given.items() if kept.get(key) != body]
-    print(f"participants            {len(simulated)}, {chosen.trials} answers each, {os.cpu_count()} cores")
-    print(f"killed by SIGKILL       {killed} times while they answered, and once at the end")
+    print(f"participants            {len(simulated)}, {chosen.trials} responses each, {os.cpu_count()} cores")
+    print(f"killed by SIGKILL       {killed} times while they responded, and once at the end")
     print(f"sent again              {sum(simulated_one.retried for simulated_one in simulated)} requests")
     print(f"acknowledged            {len(given)}")
     print(f"lost or changed         {len(lost)}")
@@ -228,7 +228,7 @@ def main() -> None:
     print(f"sessions complete       {complete}")
     print(f"database                {sound}")
     median, late = 1000 * np.quantile(waits, [0.5, 0.99])
-    print(f"waiting for an answer   median {median:.0f} ms, 99 % {late:.0f} ms")
+    print(f"waiting for a response  median {median:.0f} ms, 99 % {late:.0f} ms")
     print(f"in all                  {seconds:.0f} s with the restarts")
     if lost or len(there) != len(set(there)) or killed < chosen.kills or len(given) != len(simulated) * chosen.trials:
         raise SystemExit("not as it must be")

@@ -2,7 +2,7 @@
 
     python tests/snapshots.py
 
-writes the files anew. A change of one of them is a change of an interface: say so in the commit.
+writes the files again. A change of one of them is a change of an interface: say so in the commit.
 """
 
 from __future__ import annotations

@@ -31,12 +31,23 @@ WORDS = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 """Words that are not used, with the one that is."""
-FILES = ("*.py", "*.pyi", "*.md", "*.html", "*.j2", "*.js", "*.css", "*.toml", "*.yml", "*.yaml")
-SEARCHED = ("colorbench", "zoo", "protocols", "leaderboards", "docs", "examples", "README.md", "CONTRIBUTING.md")
+FILES = (
+    *("*.py", "*.pyi", "*.md", "*.html", "*.j2", "*.jinja", "*.js", "*.css", "*.toml", "*.yml", "*.yaml"),
+    *("*.ipynb", "*.cff", "*.txt", "NOTICE", "justfile"),
+)
+SEARCHED = (
+    *("colorbench", "zoo", "protocols", "leaderboards", "docs", "examples", "benchmarks"),
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "NOTICE", "justfile", "pyproject.toml"),
+    "tests/snapshots",  # the help of every verb as it is printed, and the public names
+)
 ALLOWED = {
-    # What participants read, and columns of their tables: to answer a question is plain English there.
-    "protocols/human_study": {"answer", "answers", "answered"},
-    "docs/human-study.md": {"answer", "answers"},
+    # What participants read: to answer a question is plain English there.
+    "protocols/human_study/form": {"answer", "answers", "answered"},
+    "protocols/human_study/texts": {"answers"},
+    "docs/human-study.md": {"answers"},  # the name of a button of theirs
+    "protocols/human_study/server/response_store.py": {"answered"},  # a message to them
+    # A column of the stored and the exported tables.
+    "protocols/human_study/study_folder": {"answered"},
     "protocols/human_study/build/jspsych.py": {"person", "persons"},  # the text of its license
     "protocols/transfer/voc.py": {"person"},  # a class of VOC
     "leaderboards/anonymity.py": {"person"},  # an author

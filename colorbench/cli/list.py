@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-ORDER = {role: place for place, role in enumerate(("competitor", "baseline", "reference"))}
+MODEL = "competitor"
+"""Role of a model that is no baseline or reference; the list calls it a model."""
+ORDER = {role: place for place, role in enumerate((MODEL, "baseline", "reference"))}
 """Role of a model -> its place in the list; those of a role stay in alphabetical order."""
 
 
@@ -34,7 +36,8 @@ def list_all(ctx: typer.Context, json: Json = False, debug: Debug = False) -> No
     from colorbench.cli.console import console
 
     terminal = console(text_to_stderr=False)
-    _print_group(terminal, "models", found["models"], ("name", "role", "title"))
+    shown = [{**row, "role": "model"} if row.get("role") == MODEL else row for row in models]
+    _print_group(terminal, "models", shown, ("name", "role", "title"))
     _print_group(terminal, "protocols", found["protocols"], ("name", "version", "title"))
     _print_group(terminal, "datasets", found["datasets"], ("name", "images", "title"))
     terminal.print("Also: FILE.py:CLASS, images:DIR (existing predictions), and any folder of images.")

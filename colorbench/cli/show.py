@@ -63,7 +63,8 @@ def describe(name: str) -> dict[str, Any]:
         return _listed_dataset(name)
     if "/" in name or ":" in name:
         return _model(name)
-    near = nearest(name, [*protocols, *(plugin.name for plugin in registered("models")), SAMPLES])
+    named = [plugin.name for kind in ("models", "datasets") for plugin in registered(kind)]
+    near = nearest(name, [*protocols, *named, SAMPLES])
     raise UserError(f"unknown name {name!r}", hint=f"did you mean {near}?" if near else "`colorbench list` shows all")
 
 

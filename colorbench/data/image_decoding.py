@@ -61,7 +61,7 @@ _UPRIGHT = {
 
 
 class UnreadableImage(Exception):
-    """Error for a file that is no readable image, with the reason in one line; the engine counts it as skipped."""
+    """Error for a file that is not a readable image, with the reason in one line; the engine counts it as skipped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Return the transform from a profile's colors to sRGB; None if pixels stay unchanged."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        # Without optimization: with it, lcms makes dark tones of some gray curves 10 of 255 too low, and is no faster.
+        # Without optimization: with it, lcms makes dark tones of some gray curves 10 of 255 too low, and is not faster.
         exact = ImageCms.Flags.NOOPTIMIZE
         transform = ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", flags=exact)
     except (ImageCms.PyCMSError, *_DAMAGE):

@@ -77,13 +77,13 @@ def read_manifest(path: Path) -> Manifest:
     """Read the manifest of a folder of gray inputs.
 
     Raises:
-        UserError: for a file that is no manifest or damaged, naming the first fault.
+        UserError: for a file that is not a manifest or damaged, naming the first fault.
     """
     hint = "make the inputs again with `colorbench inputs`"
     try:
         content = _content(path)
         if not isinstance(content, dict) or content.get("kind") != KIND:
-            raise UserError("this is no manifest of `colorbench inputs`", where=str(path), hint="check the path")
+            raise UserError("this is not a manifest of `colorbench inputs`", where=str(path), hint="check the path")
         return Manifest.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]

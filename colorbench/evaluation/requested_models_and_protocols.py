@@ -163,7 +163,7 @@ def as_protocol(given: object, name: str | None = None) -> ImageProtocol | Datas
     """Return a requested protocol from an object or class.
 
     Raises:
-        UserError: for anything that is no protocol.
+        UserError: for anything that is not a protocol.
     """
     name = name or getattr(given, "__qualname__", type(given).__qualname__)
     with one_line(f"{name} cannot be made", hint="give an object of the class"):

@@ -250,7 +250,7 @@ def load_classifier(name: str, *, crop: Crop = "none") -> Classifier:
         crop: ``none`` for the whole image, ``timm`` for the crop of timm's evaluation.
 
     Raises:
-        UserError: for an unknown name, a network that is no classifier, weights that are missing or do not fit, or a
+        UserError: for an unknown name, a network that is not a classifier, weights that are missing or do not fit, or a
             download while offline.
         RunError: for a download that fails.
     """

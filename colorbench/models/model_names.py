@@ -61,7 +61,8 @@ def parse_name(text: str) -> ModelName:
     """Split a model name into the name and its options.
 
     Raises:
-        UserError: for an unknown option, an option given twice or without a value, or a temperature that is no number.
+        UserError: for an unknown option, an option given twice or without a value, or a temperature that is not
+            a number.
     """
     match = _WITH_OPTIONS.fullmatch(text)
     if match is None or (":" in text and Path(text.partition(":")[2]).exists()):

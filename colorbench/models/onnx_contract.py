@@ -107,7 +107,7 @@ class InputTable(_Table):
         if any(one <= 0 for one in ([self.std] if isinstance(self.std, float) else self.std)):
             raise ValueError("std must be positive")
         if isinstance(self.size, int) and self.size % self.multiple:
-            raise ValueError(f"size {self.size} is no multiple of {self.multiple}")
+            raise ValueError(f"size {self.size} is not a multiple of {self.multiple}")
         return self
 
     @property
@@ -145,7 +145,7 @@ class OutputTable(_Table):
         if self.keep == "yuv-y" and self.form != "rgb":
             raise ValueError(f"keep is yuv-y, which needs rgb, and form is {self.form}")
         if self.keep == "nothing" and self.form == "ab":
-            raise ValueError("keep is nothing, and ab alone is no image: write lightness")
+            raise ValueError("keep is nothing, and ab alone is not an image: write lightness")
         return self
 
     @property

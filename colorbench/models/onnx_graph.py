@@ -143,7 +143,7 @@ def _embed(onnx: Any, tensors: Sequence[Any], path: Path) -> dict[str, str]:
         Name -> sha256 of the files.
 
     Raises:
-        UserError: for a location that is no plain file beside the model, or missing data.
+        UserError: for a location that is not a plain file beside the model, or missing data.
     """
     hint = "put the file with the weights beside the ONNX file, under a plain name"
     names = set()
@@ -151,7 +151,7 @@ def _embed(onnx: Any, tensors: Sequence[Any], path: Path) -> dict[str, str]:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         name = entries.get("location", "")
         if not name or name in (".", "..") or any(mark in name for mark in "/\\:\0"):
-            what = f"the file wants its weights from {name!r}, which is no file beside it"
+            what = f"the file wants its weights from {name!r}, which is not a file beside it"
             raise UserError(what, where=str(path), hint=hint)
         names.add(name)
     total = 0

@@ -256,7 +256,7 @@ def _size(shown: OnnxValue, contract: OnnxContract, path: Path) -> int | None:
             )
         side = sides[0]
         if side is not None and side % contract.input.multiple:
-            what = f"the file has the size {stated}, which is no multiple of {contract.input.multiple}"
+            what = f"the file has the size {stated}, which is not a multiple of {contract.input.multiple}"
             raise UserError(what, where=where, hint="correct multiple in [input] of the contract")
         return side
     if any(side not in (None, wanted) for side in sides):

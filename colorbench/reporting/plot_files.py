@@ -174,7 +174,7 @@ def style() -> Iterator[None]:
         "svg.hashsalt": "colorbench",  # ids are random otherwise
         "svg.fonttype": "none",  # text stays text
         "pdf.fonttype": 42,  # TrueType, as journals ask for
-        "text.parse_math": False,  # a "$" in a name is no formula
+        "text.parse_math": False,  # a "$" in a name is not a formula
         "axes.autolimit_mode": "round_numbers",
         "axes.xmargin": 0,
         "axes.ymargin": 0,

@@ -152,6 +152,7 @@ def test_the_samples_are_named() -> None:
         ("semantic@x", "protocol semantic has no preset 'x'. It has none"),
         ("fidelity@ct", "protocol fidelity has no preset 'ct'. Did you mean `fidelity@ct2`?"),
         ("fidelity@DDcolour", "protocol fidelity has no preset 'DDcolour'. Did you mean `fidelity@ddcolor`?"),
+        ("ctest10", "Did you mean ctest10k?"),
         ("qqqq", "`colorbench list` shows all"),
     ],
 )

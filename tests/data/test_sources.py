@@ -140,7 +140,7 @@ def test_synsets_of_a_list_name_its_classes_in_both_layouts(tmp_path: Path) -> N
         dataset = open_dataset(root, list_file=listing)
         assert [(sample.id, sample.label) for sample in dataset.samples] == [("n00/y.JPEG", 0), ("n02/x.JPEG", 2)]
         assert dataset.class_names == ("n00", "", "n02") and dataset.name == f"{root.name}-list"
-    listing.write_text("/n02/x.JPEG 2\n/n00/y.JPEG 2\n")  # a class that is no synset
+    listing.write_text("/n02/x.JPEG 2\n/n00/y.JPEG 2\n")  # a class that is not a synset
     assert open_dataset(tmp_path / "flat", list_file=listing).class_names is None
 
 

@@ -104,7 +104,7 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], list[str], object]] = {
         None,
     ),
     "numbers as classes": (_table(image=pyarrow.array(TWO), label=pyarrow.array([2, 0])), [], ("0", "", "2")),
-    "-1 is no class": (_table(image=pyarrow.array(TWO), label=pyarrow.array([-1, -1])), [], None),
+    "-1 is not a class": (_table(image=pyarrow.array(TWO), label=pyarrow.array([-1, -1])), [], None),
     "floats are no classes": (_table(image=pyarrow.array(TWO), label=pyarrow.array([0.5, 1.0])), [], None),
     "two columns of bytes": (_table(image=pyarrow.array(TWO), mask=pyarrow.array(TWO)), [], None),
 }

@@ -242,7 +242,7 @@ REFUSED: dict[str, tuple[list[tuple[str, Member]], str]] = {
     "a link and a file of one name": ([("a.png", special(tarfile.SYMTYPE, "b")), ("a.png", b"y")], "two members"),
     "two classes of one key": ([("a.png", b"x"), ("a.cls", b"1"), ("a.cls", b"2")], r"two members .* 'a\.cls'"),
     "a class of a megabyte": ([("a.png", b"x"), ("a.cls", b"1" * (1 << 20))], "1048576 bytes"),
-    "a class that is no text": ([("a.png", b"x"), ("a.cls", b"\xff\xfe")], "not UTF-8"),
+    "a class that is not a text": ([("a.png", b"x"), ("a.cls", b"\xff\xfe")], "not UTF-8"),
     "an empty class": ([("a.png", b"x"), ("a.cls", b" \n")], "is empty"),
     "a class with a control character": ([("a.png", b"x"), ("a.cls", b"a\x1b[1m")], "control characters"),
     "an index that is too large": ([("a.png", b"x"), ("a.cls", b"9" * 400)], "too large"),

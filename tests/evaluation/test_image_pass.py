@@ -216,7 +216,7 @@ def test_a_model_that_writes_into_its_input_changes_no_truth(
 def test_images_that_cannot_be_read_are_named_and_cost_no_other(tmp_path: Path, protocol: DistanceProtocol) -> None:
     full = write_images(tmp_path / "full", 34)
     write_images(tmp_path / "broken", 34)
-    (tmp_path / "broken" / "a" / "000.jpg").write_bytes(b"this is no image")
+    (tmp_path / "broken" / "a" / "000.jpg").write_bytes(b"this is not an image")
     broken = read_folder(tmp_path / "broken")
     (all_good,) = evaluate(full, tmp_path / "runs", Flat())
     (one_bad,) = evaluate(broken, tmp_path / "runs", Flat())
@@ -229,7 +229,7 @@ def test_images_that_cannot_be_read_are_named_and_cost_no_other(tmp_path: Path, 
 
 
 def test_a_set_without_one_good_image_fails(tmp_path: Path, protocol: DistanceProtocol) -> None:
-    (tmp_path / "a.jpg").write_bytes(b"this is no image")
+    (tmp_path / "a.jpg").write_bytes(b"this is not an image")
     with pytest.raises(RunError, match=r"none of the images could be evaluated \(the first: a.jpg"):
         evaluate(read_folder(tmp_path), tmp_path / "runs", Flat())
 

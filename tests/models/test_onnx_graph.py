@@ -63,7 +63,7 @@ def test_weights_from_anywhere_else_are_refused(tmp_path: Path, location: str) -
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(bytes(8))
     path = save_affine(tmp_path / "in" / "net.onnx", MATRIX, BIAS, change=external(location))
-    with pytest.raises(UserError, match="wants its weights from .* which is no file beside it") as caught:
+    with pytest.raises(UserError, match="wants its weights from .* which is not a file beside it") as caught:
         read_graph(path)
     assert "\n" not in str(caught.value)
 
@@ -186,7 +186,7 @@ def test_an_unknown_version_of_the_format_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_onnx_file_is_refused(tmp_path: Path) -> None:
     whole = save_affine(tmp_path / "net.onnx", MATRIX, BIAS).read_bytes()
     files = {
-        "text": b"hello, this is no network",
+        "text": b"hello, this is not a network",
         "empty": b"",
         "cut": whole[: len(whole) // 2],
         "zip": b"PK\x03\x04" + bytes(100),

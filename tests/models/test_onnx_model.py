@@ -135,7 +135,7 @@ CASES: list[tuple[str, dict[str, str], dict[str, Any], str]] = [
         {"shown": (1, 1, 32, 64)},
         "takes the size from the file, .* 32 x 64",
     ),
-    ("multiple", {"size = 32": 'size = "file"\nmultiple = 5'}, {}, "size 32 x 32, which is no multiple of 5"),
+    ("multiple", {"size = 32": 'size = "file"\nmultiple = 5'}, {}, "size 32 x 32, which is not a multiple of 5"),
     ("batch", {}, {"shown": (4, 1, 32, 32), "given": (4, 2, 32, 32)}, "input x is for a batch of 4"),
     ("rank", {}, {"shown": (1, 32, 32), "given": (2, 32, 32)}, r"input x is \(1, 32, 32\)"),
     ("channels last", {}, {"shown": (1, 32, 32, 1)}, r"input x is \(1, 32, 32, 1\).*channels first"),

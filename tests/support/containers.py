@@ -31,7 +31,7 @@ def write_tar(path: Path, members: Mapping[str, Member] | Iterable[tuple[str, Me
 
 
 def special(type: bytes, target: str = "") -> tarfile.TarInfo:
-    """A member that is no plain file: a link to ``target``, a device."""
+    """A member that is not a plain file: a link to ``target``, a device."""
     info = tarfile.TarInfo("replaced")
     info.type, info.linkname = type, target
     return info

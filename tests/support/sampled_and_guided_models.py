@@ -115,7 +115,7 @@ class ByIdWhenGuided(_Guided):
 
 
 class OnlySquares(_Guided):
-    """Fails at a size that is no square."""
+    """Fails at a size that is not a square."""
 
     def colorize_guided(self, inputs: ColorizerInput, revealed: RevealedColors) -> ColorPrediction:
         if inputs.lightness.shape[2] != inputs.lightness.shape[3]:

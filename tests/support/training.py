@@ -44,7 +44,7 @@ TINY = TrainingPreset(
 
 
 def write_images(folder: Path) -> Path:
-    """Seventy-two real crops as JPEG files, and one file that is no image."""
+    """Seventy-two real crops as JPEG files, and one file that is not an image."""
     import skimage.data
 
     folder.mkdir(parents=True, exist_ok=True)

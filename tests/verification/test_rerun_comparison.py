@@ -45,7 +45,7 @@ class Honest:
     card = ModelCard(title="a function of lightness")
 
     def colorize(self, lightness):
-        print("what a model prints is no answer")
+        print("what a model prints is not an answer")
         return torch.cat([lightness / 10 - 5, 5 - lightness / 20], dim=1)
 
 

@@ -80,8 +80,8 @@ def read_labels(path: Path) -> tuple[dict[str, int], tuple[str, ...]]:
         without such a column, or empty if no file has that class.
 
     Raises:
-        UserError: for an unreadable table, missing columns, an index that is no number or too large, and contradictory
-            rows.
+        UserError: for an unreadable table, missing columns, an index that is not a number or too large, and
+            contradictory rows.
     """
     table: dict[str, int] = {}
     names: dict[int, str] = {}

@@ -100,7 +100,7 @@ def _trials(study_data: StudyData, rules: Exclusions) -> Iterator[tuple[str, str
     """
     table = study_data.responses
     if rules.min_reaction_ms is not None:
-        description = f"answered in less than {rules.min_reaction_ms:g} ms"
+        description = f"responded in less than {rules.min_reaction_ms:g} ms"
         yield "min_reaction_ms", description, (table["reaction_ms"] < rules.min_reaction_ms).to_numpy()
     if rules.max_exposure_error_ms is not None:
         shown: pandas.DataFrame = table[["exposure_first_ms", "exposure_second_ms"]]

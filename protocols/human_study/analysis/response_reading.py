@@ -64,7 +64,7 @@ def study_data_of(design: Design, table: pandas.DataFrame, participants: pandas.
     """Return responses from tables in memory; ``where`` is named in errors.
 
     Raises:
-        UserError: see ``read_answers``.
+        UserError: see ``read_study_data``.
     """
     missing = [name for name in NEEDED if name not in table.columns]
     if missing:

@@ -276,10 +276,10 @@ def _save_images(
     """
     files = {(one.image, one.method): Path(study) / "stimuli" / one.file for one in analysis.study_data.design.stimuli}
     estimates = {one.image: one.estimate for one in analysis.images if one.method == row.method}
-    answered = tuple(np.array(rows.ids)[~np.isnan(columns[HEADLINE])].tolist())
-    reasons: dict[str, list[str]] = {id: ["fixed"] for id in answered if id in fixed_ids(answered)}
-    scores = np.array([estimates.get(id, math.nan) for id in answered])
-    for end, ids in extreme_ids(answered, scores, higher_is_better=True).items():
+    with_response = tuple(np.array(rows.ids)[~np.isnan(columns[HEADLINE])].tolist())
+    reasons: dict[str, list[str]] = {id: ["fixed"] for id in with_response if id in fixed_ids(with_response)}
+    scores = np.array([estimates.get(id, math.nan) for id in with_response])
+    for end, ids in extreme_ids(with_response, scores, higher_is_better=True).items():
         for position, id in enumerate(ids, start=1):
             reasons.setdefault(id, []).append(f"{HEADLINE} {end} {position}")
     location_of = {id: position for position, id in enumerate(rows.ids)}
