@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sysconfig
 import traceback
 from pathlib import Path
@@ -57,6 +58,25 @@ class RunError(UserError):
 def extra_hint(extra: str) -> str:
     """Return the hint of how to install an extra; nothing is said of a registry, since there colorbench is not."""
     return f"install the extra `{extra}`: in a clone, uv run --extra {extra}, or pip install '.[{extra}]'"
+
+
+MACHINE_TROUBLE = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n), or use fewer --workers",
+    errno.ENFILE: "close other programs, or use fewer --workers",
+    errno.ENOMEM: "free memory, or use a smaller --batch-size or fewer --workers",
+    errno.EIO: "check the disk",
+    errno.ESTALE: "check the network file system",
+    errno.ETIMEDOUT: "check the network file system",
+}
+"""Error codes that say nothing about a file, but something about the machine -> hint."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory or threads are exhausted, in Python, numpy or torch."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    told = ("can't allocate memory", "not enough memory", "can't start new thread")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in told)
 
 
 def printable(text: str) -> str:

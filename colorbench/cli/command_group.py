@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from colorbench.cli.interruption import INTERRUPTED, current_message
-from colorbench.errors import RunError, UserError
+from colorbench.errors import MACHINE_TROUBLE, RunError, UserError, is_out_of_memory, printable
 from colorbench.registry import OWN, Plugin, registered
 
 USAGE_ERROR: Any = typer.BadParameter.__mro__[1]
@@ -78,6 +78,7 @@ DISK_TROUBLE = {
     errno.EACCES: "check the permissions, or use another --output",
     errno.EPERM: "check the permissions, or use another --output",
 }
+AGAIN = "then run the same command; finished work is kept"
 
 
 def plugin_verbs() -> dict[str, Plugin]:
@@ -152,12 +153,26 @@ class VerbGroup(TyperGroup):
             raise _report(ctx, _sentence(error), error.exit_code) from error
         except KeyboardInterrupt as error:  # from a verb that handles Ctrl-C itself; else see ``interruption``
             raise _report(ctx, f"interrupted: {current_message()}", INTERRUPTED, label="") from error
-        except OSError as error:
-            if error.errno not in DISK_TROUBLE:
+        except (OSError, MemoryError, RuntimeError) as error:
+            if (trouble := _trouble(error)) is None:
                 raise
-            where = f" ({error.filename})" if error.filename else ""
-            trouble = RunError(f"cannot write: {error.strerror}{where}", hint=DISK_TROUBLE[error.errno])
             raise _report(ctx, _sentence(trouble), trouble.exit_code) from error
+
+
+def _trouble(error: BaseException) -> RunError | None:
+    """Return the one-line error for a disk or machine that fails; None for another error, which is a bug."""
+    if is_out_of_memory(error):
+        what = f"out of memory or threads: {printable(str(error) or type(error).__name__)}"
+        return RunError(what, hint=f"use a smaller --batch-size or fewer --workers, {AGAIN}")
+    if not isinstance(error, OSError):
+        return None
+    where = None if error.filename is None else str(error.filename)
+    if error.errno in DISK_TROUBLE:
+        return RunError(f"cannot write: {error.strerror}", where=where, hint=DISK_TROUBLE[error.errno])
+    if error.errno in MACHINE_TROUBLE:
+        what = f"cannot read or write: {error.strerror}"
+        return RunError(what, where=where, hint=f"{MACHINE_TROUBLE[error.errno]}, {AGAIN}")
+    return None
 
 
 def _as_command(verb: Callable[..., Any] | typer.Typer, name: str) -> Any:

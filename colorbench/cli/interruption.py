@@ -1,4 +1,6 @@
-"""Handling of Ctrl-C: one line and exit code 130, at any time.
+"""Handling of Ctrl-C and of the signal to end (SIGTERM): one line and exit code 130 or 143, at any time.
+
+Clusters send SIGTERM to a job that is preempted or out of time.
 
 The process ends immediately, without unwinding: an exception could be lost in a callback of a library, wait for
 threads, or collide with torch's threads during the interpreter's shutdown (SIGABRT). No results are lost, since
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 INTERRUPTED = 130
+TERMINATED = 143
 _message = "nothing was left half done"
 
 
@@ -35,10 +38,24 @@ def current_message() -> str:
 
 @contextlib.contextmanager
 def exit_on_interrupt() -> Iterator[None]:
-    """End the process on Ctrl-C within this context; restore the former behavior afterwards.
+    """End the process on Ctrl-C or SIGTERM within this context; restore the former behavior afterwards.
 
-    If interrupts are ignored (a shell's background jobs) or handled elsewhere, nothing is changed.
+    If a signal is ignored (a shell's background jobs) or handled elsewhere, nothing is changed for it.
     """
+    if _in_main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit)
+        try:
+            with _exit_on_interrupt():
+                yield
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    else:
+        with _exit_on_interrupt():
+            yield
+
+
+@contextlib.contextmanager
+def _exit_on_interrupt() -> Iterator[None]:
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or not _in_main_thread():
         yield
         return
@@ -62,15 +79,15 @@ def _in_main_thread() -> bool:
 
 
 def _exit(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ignore a second interrupt
+    for number in (signal.SIGINT, signal.SIGTERM):  # ignore a second signal
+        signal.signal(number, signal.SIG_IGN)
     # Written without Python's buffers, since the interrupted code may be within a print.
     terminal = os.isatty(2)
-    line = (
-        f"{chr(10) + chr(27) + '[?25h' if terminal else ''}interrupted: {_message}\n"  # a progress bar hides the cursor
-    )
+    word, code = ("terminated", TERMINATED) if signum == signal.SIGTERM else ("interrupted", INTERRUPTED)
+    line = f"{chr(10) + chr(27) + '[?25h' if terminal else ''}{word}: {_message}\n"  # a progress bar hides the cursor
     with contextlib.suppress(OSError):
         os.write(2, line.encode())
-    os._exit(INTERRUPTED)
+    os._exit(code)
 
 
 def _leave() -> None:

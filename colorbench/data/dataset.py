@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import heapq
 import io
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,11 +60,22 @@ class Sample:
             OSError: for a file that cannot be read.
             RunError: for a container that changed since it was listed.
         """
-        return self.path.open("rb") if self.container is None else io.BytesIO(self.read())
+        if self.container is not None:
+            return io.BytesIO(self.read())
+        self._check_plain()
+        return self.path.open("rb")
 
     def read(self) -> bytes:
         """Return the bytes of the image; raises as ``open``."""
-        return self.path.read_bytes() if self.container is None else self.container.read(self.position, self.size)
+        if self.container is not None:
+            return self.container.read(self.position, self.size)
+        self._check_plain()
+        return self.path.read_bytes()
+
+    def _check_plain(self) -> None:
+        """Raise for pipes and devices, which may have taken the place of a file: reading them may not end."""
+        if not stat.S_ISREG(self.path.stat().st_mode):
+            raise OSError(errno.EINVAL, "it is a folder, a pipe or a device", str(self.path))
 
     def sha256(self) -> str:
         """Return the hexadecimal sha256 of the image's bytes; raises as ``open``."""

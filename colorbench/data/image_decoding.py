@@ -27,6 +27,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from colorbench.data.dataset import DecodedImage, Sample
 from colorbench.data.image_formats import load_plugins, missing_plugin
+from colorbench.errors import MACHINE_TROUBLE, RunError
 
 GRAY_TOLERANCE = 2  # of 255; rounding of JPEG's chroma leaves as much in an image without color
 _SAME_COLOR = 2  # of 255; two implementations of the sRGB curve differ by as much after rounding
@@ -117,13 +118,21 @@ def decode_image(sample: Sample) -> DecodedImage:
 
     Raises:
         UnreadableImage: for a file that is missing, damaged or no image.
+        RunError: if the machine cannot read now, which says nothing about the file.
     """
-    try:
-        content = sample.read()
-    except OSError as error:
-        raise UnreadableImage(f"cannot read the file: {error.strerror}") from error
+    content = _read(sample)
     rgb = decode_bytes(content)
     return DecodedImage(sample.id, rgb, hashlib.sha256(content).hexdigest(), is_gray(rgb), sample.label)
+
+
+def _read(sample: Sample) -> bytes:
+    try:
+        return sample.read()
+    except OSError as error:
+        if error.errno in MACHINE_TROUBLE:
+            hint = f"{MACHINE_TROUBLE[error.errno]}, then run the same command; finished shards are kept"
+            raise RunError(f"cannot read an image: {error.strerror}", where=str(sample.path), hint=hint) from error
+        raise UnreadableImage(f"cannot read the file: {error.strerror}") from error
 
 
 def decode_file(path: Path) -> DecodedImage:

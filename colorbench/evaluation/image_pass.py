@@ -136,6 +136,7 @@ def _predict(
         observed=[None] * len(tasks),
         seconds=[{} for _ in tasks],
         warms_up=[bool(batch.ids) and id(task) not in begun for task in tasks],
+        saved=[{} for _ in tasks],
     )
     predicted = _Predicted(work, evaluated)
     if not batch.ids:
@@ -193,7 +194,8 @@ def _score_all(predicted: _Predicted, settings: ExecutionConfig) -> _Predicted:
         for position in positions:
             evaluated.observed[position] = statistics
             seconds = evaluated.seconds[position]
-            evaluated.scored[position] = _score(tasks[position], colorization, settings, seconds)
+            scored, saved = _score(tasks[position], colorization, settings, seconds)
+            evaluated.scored[position], evaluated.saved[position] = scored, saved
     predicted.predictions = []
     return predicted
 
@@ -205,7 +207,8 @@ def _truth_of(batch: LoadedBatch, settings: ExecutionConfig) -> GroundTruth:
 
 def _score(
     task: EvaluationTask, colorization: Prediction, settings: ExecutionConfig, seconds: dict[str, float]
-) -> BatchScores:
+) -> tuple[BatchScores, dict[str, str]]:
+    """Return the scores of a batch for a task, and path -> sha256 of the images that are saved of it."""
     costs = colorization.truth.costs
     costs.begin()
     started = time.perf_counter()
@@ -216,9 +219,10 @@ def _score(
         scored = replace(scored, columns={**scored.columns, LIGHTNESS_GAP: gaps})
     scored_at, seconds["score"] = time.perf_counter(), time.perf_counter() - started + costs.charged
     costs.begin()
+    saved: dict[str, str] = {}
     if task.save != "none":
-        keep_thumbnails(task.folder, colorization, settings.gallery)
+        saved |= keep_thumbnails(task.folder, colorization, settings.gallery)
     if task.save == "predictions":
-        keep_predictions(task.folder, colorization, settings.predictions)
+        saved |= keep_predictions(task.folder, colorization, settings.predictions)
     seconds["write"] = time.perf_counter() - scored_at + costs.charged
-    return scored
+    return scored, saved

@@ -34,6 +34,8 @@ class Evaluated:
     """Per task: stage -> seconds of the thread."""
     warms_up: list[bool]
     """Per task: whether this is its first batch in this process."""
+    saved: list[dict[str, str]]
+    """Per task: path -> sha256 of the images that were saved."""
 
 
 @dataclass
@@ -54,12 +56,15 @@ class ShardJob:
     """Per task, stage -> seconds."""
     warm_up: list[tuple[int, float]] = field(default_factory=list)
     """Per task, see ``Shard.warm_up``."""
+    saved: list[dict[str, str]] = field(default_factory=list)
+    """Per task, see ``Shard.saved``."""
 
     def __post_init__(self) -> None:
         self.scored = [[] for _ in self.tasks]
         self.observed = [[] for _ in self.tasks]
         self.seconds = [defaultdict(float) for _ in self.tasks]
         self.warm_up = [(0, 0.0) for _ in self.tasks]
+        self.saved = [{} for _ in self.tasks]
 
     def add(self, batch: Evaluated) -> None:
         """Add the results of a batch."""
@@ -72,6 +77,7 @@ class ShardJob:
                 self.observed[position].append(statistics)
             for stage, spent in seconds.items():
                 self.seconds[position][stage] += spent
+            self.saved[position] |= batch.saved[position]
             if batch.warms_up[position]:
                 self.warm_up[position] = (len(batch.rows), sum(seconds.values()))
 
@@ -80,8 +86,8 @@ class ShardJob:
         position = {sample.id: i for i, sample in enumerate(self.samples)}
         order = sorted(range(len(self.rows)), key=lambda i: position[self.rows[i][0]])
         rows = [self.rows[i] for i in order]
-        results = zip(self.tasks, self.scored, self.observed, self.seconds, self.warm_up, strict=True)
-        for task, scored, seen, seconds, warm_up in results:
+        results = zip(self.tasks, self.scored, self.observed, self.seconds, self.warm_up, self.saved, strict=True)
+        for task, scored, seen, seconds, warm_up, saved in results:
             shard = Shard(
                 ids=tuple(row[0] for row in rows),
                 sha256s=tuple(row[1] for row in rows),
@@ -94,6 +100,7 @@ class ShardJob:
                 seconds=dict(seconds),
                 warm_up=warm_up,
                 observed=np.concatenate(seen) if seen else None,
+                saved=saved,
             )
             task.folder.write_shard(self.index, shard)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,13 @@ from colorbench.data.dataset_hashes import stamps_digest
 from colorbench.errors import RunError, UserError
 from colorbench.evaluation.protocol_interfaces import ProtocolContext, ProtocolSpec
 from colorbench.evaluation.run_config import LEVELS, Save
-from colorbench.evaluation.run_directory import RunDirectory, folder_of
+from colorbench.evaluation.run_directory import DamagedShard, RunDirectory, folder_of
 from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint
 from colorbench.results import FingerprintPart, Record, protocol_identity, read_record
+from colorbench.results.record_files import damaged_files
 from colorbench.results.run_key import RunFingerprint, run_fingerprint, run_key
-from colorbench.storage import check_writable
+from colorbench.storage import check_writable, digest_of, file_sha256
 from colorbench.storage.hashes import stamp_of
 
 
@@ -46,6 +47,12 @@ class RunPlan:
     """Token of one command whose results other commands cannot reuse."""
     record: tuple[int, ...] = ()
     """Stamp of ``record.json``, which shows whether it was written here or copied."""
+    record_sha256: str = ""
+    """Hash of ``record.json``; empty while there is none."""
+
+    def text(self) -> bytes:
+        """Return the content of ``plan.json``: the plan and its hash."""
+        return json.dumps({"plan": asdict(self), "sha256": digest_of(asdict(self))}).encode()
 
     def serves(self, wanted: RunPlan) -> bool:
         """Return whether everything that is wanted is saved in this folder."""
@@ -72,12 +79,13 @@ class Located:
         Raises:
             UserError: if nothing can be written.
         """
-        self.folder.write(self.folder.plan, json.dumps(asdict(self.plan)).encode())
+        self.folder.write(self.folder.plan, self.plan.text())
 
     def close(self) -> None:
         """Note in ``plan.json`` that the record was written here."""
         with contextlib.suppress(OSError, UserError, RunError):
-            _write(self.folder, replace(self.plan, record=stamp_of(self.folder.record)))
+            path = self.folder.record
+            _write(self.folder, replace(self.plan, record=stamp_of(path), record_sha256=file_sha256(path)))
 
 
 def locate(
@@ -95,9 +103,9 @@ def locate(
 ) -> Located:
     """Find the folder of a run, whose finished record can be reused.
 
-    Nothing is written, but an unreadable finished record is renamed.
+    Nothing is written, but damaged files are renamed, and then they are made again.
 
-    The listener gets a message if contents must be compared or a record is renamed.
+    The listener gets a message if contents must be compared or a file is renamed.
 
     Args:
         context: request and listener; the folder is added to its started folders.
@@ -112,9 +120,9 @@ def locate(
         stamps: ``stamps_digest`` of the dataset, if it was computed just now.
 
     Raises:
-        UserError: if a record cannot be read and its folder cannot be written.
+        UserError: if a file is damaged and its folder cannot be written.
     """
-    request = context.request
+    request, say = context.request, context.listener.message
     fingerprint = run_fingerprint(
         context.fingerprint_of(model),
         protocol_identity(spec.name, spec.version, identity),
@@ -131,12 +139,12 @@ def locate(
         key = run_key(
             **fingerprint.decides, samples=dataset.samples, classes=dataset.class_names or (), revision=revision
         )
-        folder = RunDirectory(request.output / folder_of(part.model, spec.name, dataset.name, key), key)
+        folder = RunDirectory(request.output / folder_of(part.model, spec.name, dataset.name, key), key, say)
         if not resume and not folder.finished() and not wanted.launch:
             folder.clear_shards()
         elif not resume and not wanted.launch:
             continue
-        if (plan := _taken(folder, wanted, dataset, request.output, context.listener.message)) is not None:
+        if (plan := _taken(folder, wanted, dataset, request.output)) is not None:
             context.started.append(folder)
             return Located(folder, key, part, plan)
     raise AssertionError  # count() has no end
@@ -176,34 +184,39 @@ def made_here(folder: RunDirectory) -> bool:
     try:
         plan = _read(folder.plan)
         return plan is not None and plan.record == stamp_of(folder.record)
-    except (OSError, UserError):
+    except (OSError, ValueError, UserError):
         return False
 
 
-def _taken(
-    folder: RunDirectory, wanted: RunPlan, dataset: Dataset, output: Path, say: Callable[[str], None]
-) -> RunPlan | None:
+def _taken(folder: RunDirectory, wanted: RunPlan, dataset: Dataset, output: Path) -> RunPlan | None:
     """Return the plan of a folder that is empty or contains this run, finished or not; None for other content."""
-    plan, finished = _read(folder.plan), folder.finished()
+    try:
+        plan = _read(folder.plan)
+    except ValueError:
+        plan = None
+        (aside,) = folder.set_aside(folder.plan)
+        folder.say(f"{folder.plan} is damaged: it is now {aside.name}")
+    finished = folder.finished()
     if finished:
-        try:
-            record = read_record(folder.path)
-        except UserError as error:
-            aside = folder.set_aside()
-            say(f"{error}: it is now {aside.name}, and the run starts over")
+        if (record := _intact_record(folder, plan)) is None:
             return wanted
         # The name of a folder contains only a part of the key.
         if record.key != folder.key or record.fingerprint is None:
             return None
-        if plan is None:  # the record was copied without it
-            plan = replace(wanted, files="", references=record.fingerprint.references)
-    elif plan is None or not folder.done():
+        references = record.fingerprint.references
+    elif folder.done():
+        references = wanted.references
+    else:
         return wanted if plan is None or plan.launch == wanted.launch else None
+    if plan is None:  # damaged, or what was finished was copied without it
+        if wanted.launch:
+            return None
+        plan = replace(wanted, files="", references=references)
     if not plan.serves(wanted):
         return None
     if plan.files == wanted.files:
         return plan
-    say(f"files have changed since they were scored; comparing the contents of {len(dataset)} ({folder.path})")
+    folder.say(f"files have changed since they were scored; comparing the contents of {len(dataset)} ({folder.path})")
     if not _same_contents(folder, dataset, output):
         return None
     plan = replace(plan, files=wanted.files)
@@ -213,21 +226,45 @@ def _taken(
     return plan
 
 
-def _read(path: Path) -> RunPlan | None:
+def _intact_record(folder: RunDirectory, plan: RunPlan | None) -> Record | None:
+    """Return the record of a finished run; None if it or a file beside it was damaged, and is now set aside."""
+    damaged = [folder.record]
     try:
-        found = json.loads(path.read_text())
-        return RunPlan(**{**found, "record": tuple(found.get("record", ()))})
+        record = read_record(folder.path)
+        if plan is None or plan.record_sha256 in ("", file_sha256(folder.record)):
+            damaged = damaged_files(folder.path, record)
+            if not damaged:
+                return record
+    except UserError:
+        pass
+    asides = folder.set_aside(*damaged, folder.record)
+    more = f" and {len(damaged) - 1} more" if len(damaged) > 1 else ""
+    folder.say(f"{damaged[0]}{more} is damaged: it is now {asides[0].name}, and the run starts over")
+    return None
+
+
+def _read(path: Path) -> RunPlan | None:
+    """Read ``plan.json``; None without one.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+        if digest_of(found["plan"]) != found["sha256"]:
+            raise ValueError("the plan does not have its checksum")
+        return RunPlan(**{**found["plan"], "record": tuple(found["plan"]["record"])})
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
         raise UserError("there is a file where a folder is needed", where=str(path.parent)) from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise UserError("the run's plan cannot be read", where=str(path), hint="move its folder elsewhere") from error
+    except (OSError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError("the plan is damaged") from error
 
 
 def _write(folder: RunDirectory, plan: RunPlan) -> None:
     check_writable(folder.path)
-    folder.write(folder.plan, json.dumps(asdict(plan)).encode())
+    folder.write(folder.plan, plan.text())
 
 
 def _same_contents(folder: RunDirectory, dataset: Dataset, output: Path) -> bool:
@@ -243,7 +280,10 @@ def _same_contents(folder: RunDirectory, dataset: Dataset, output: Path) -> bool
         scored |= {copy.id: scored.get(copy.of, "") for copy in read_record(folder.path).dataset.copies}
         skipped = len(scored) < len(dataset)
     for index in () if folder.finished() else folder.done():
-        shard = folder.read_shard(index)
+        try:
+            shard = folder.read_shard(index)
+        except DamagedShard:
+            continue  # its images are evaluated again
         scored.update(zip(shard.ids, shard.sha256s, strict=True))
         skipped = skipped or bool(shard.skipped)
     if skipped:

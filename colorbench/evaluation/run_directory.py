@@ -12,10 +12,10 @@ import contextlib
 import os
 import re
 import shutil
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path, PurePosixPath
 from uuid import uuid4
 
@@ -70,12 +70,27 @@ def _safe(name: str) -> str:
     return cleaned or "unnamed"
 
 
+class DamagedShard(RunError):
+    """A shard with other bytes than were written; it was set aside, and its images have to be evaluated again."""
+
+
+MOST_DAMAGED = 3
+"""Times that a shard may be damaged in one command, before a disk is taken to be broken."""
+
+
 class RunDirectory:
     """The folder ``<output>/<model>/<protocol>/<dataset>-<key>/`` of one run."""
 
-    def __init__(self, path: Path, key: str = "") -> None:
-        """Open a folder for the run with ``key``; shards of other keys do not count."""
-        self.path, self.key = path, key
+    def __init__(self, path: Path, key: str = "", say: Callable[[str], None] = lambda text: None) -> None:
+        """Open a folder for the run with ``key``; shards of other keys do not count.
+
+        Args:
+            path: of the folder.
+            key: of the run; empty: any.
+            say: called with a line about each file that is set aside.
+        """
+        self.path, self.key, self.say = path, key, say
+        self._damaged: Counter[str] = Counter()
         self._known: dict[str, tuple[tuple[int, ...], bool]] = {}
         self.shards = path / "shards"
         self.record = path / "record.json"
@@ -108,7 +123,7 @@ class RunDirectory:
         return path.exists() and self._own(path.name)
 
     def _own(self, name: str) -> bool:
-        """Return whether a shard belongs to this run; each is checked once."""
+        """Return whether a shard belongs to this run; the head of each is read once. A damaged one is set aside."""
         if not self.key:
             return True
         path = self.shards / name
@@ -116,7 +131,10 @@ class RunDirectory:
             status = path.stat()
             stamp = (status.st_size, status.st_mtime_ns, status.st_ino)
             if self._known.get(name, ((), False))[0] != stamp:
-                self._known[name] = (stamp, key_of(path) == self.key)
+                found = key_of(path)
+                self._known[name] = (stamp, found == self.key)
+                if found is None:
+                    self._damage(path)
         except FileNotFoundError:
             return False
         return self._known[name][1]
@@ -126,7 +144,20 @@ class RunDirectory:
 
         The unfinished file is in the folder of the shards, which is removed in the end.
         """
-        write_atomic(path, data, scratch=self.shards, durable=durable)
+        with self._unless_finished():
+            write_atomic(path, data, scratch=self.shards, durable=durable)
+
+    @contextlib.contextmanager
+    def _unless_finished(self) -> Iterator[None]:
+        """Ignore that the folder of the shards vanishes if another process has finished this run meanwhile.
+
+        That happens on a file system without locks, where two processes do the same work.
+        """
+        try:
+            yield
+        except FileNotFoundError:
+            if not self.finished():
+                raise
 
     def write_shard(self, index: int, shard: Shard) -> None:
         """Write one shard."""
@@ -136,20 +167,34 @@ class RunDirectory:
         """Read one shard, with its arrays or without unpacking them.
 
         Raises:
-            RunError: for a damaged shard, which is removed so that the same command computes it again.
+            DamagedShard: for one that is damaged or belongs to another run; it is renamed and then counts as missing.
         """
         path = self.shard(index)
         try:
             shard = unpack(path.read_bytes(), arrays=arrays)
-        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError) as error:
-            path.unlink(missing_ok=True)
-            hint = "it was removed; run the same command again"
-            raise RunError("a stored shard is damaged", where=str(path), hint=hint) from error
-        if self.key and shard.key != self.key:
-            path.unlink(missing_ok=True)
-            hint = "it was removed; run the same command again"
-            raise RunError("a stored shard belongs to another run", where=str(path), hint=hint)
+            if self.key and shard.key != self.key:
+                raise ValueError("it belongs to another run")
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError) as error:
+            self._damage(path)
+            hint = "its images are evaluated again by the same command"
+            raise DamagedShard("a stored shard is damaged", where=str(path), hint=hint) from error
         return shard
+
+    def _damage(self, path: Path) -> None:
+        """Set a damaged shard aside, beside the folder of the shards, which is removed in the end.
+
+        Raises:
+            RunError: if it was damaged several times.
+        """
+        self._damaged[path.name] += 1
+        if self._damaged[path.name] > MOST_DAMAGED:
+            what = f"a shard was damaged {MOST_DAMAGED} times after it was written"
+            raise RunError(what, where=str(path), hint="check the disk, or use another --output")
+        with contextlib.suppress(FileNotFoundError):  # another process has found it, too
+            aside = self._aside(path)
+            self.say(f"{path} is damaged: it is now {aside.name}, and its images are evaluated again")
 
     def complete(self, images: int) -> bool:
         """Return whether all shards for ``images`` images are written."""
@@ -166,7 +211,8 @@ class RunDirectory:
             images: number of images in the dataset.
 
         Raises:
-            RunError: for a damaged shard, shards that do not fit together, or if no image could be evaluated.
+            DamagedShard: for a damaged shard, which then counts as missing.
+            RunError: for shards that do not fit together, or if no image could be evaluated.
         """
         indices = range(shard_count(images))
         rows = merge(self.read_shard(index, arrays=False) for index in indices)
@@ -175,7 +221,7 @@ class RunDirectory:
             hint = "give other images with --data"
             raise RunError("none of the images could be evaluated", where=first, hint=hint)
         distinct = first_positions(rows.sha256s)
-        scratch = self.shards / "arrays"
+        scratch = self.shards / f"arrays-{uuid4().hex}"  # without locks, two processes may do this at the same time
 
         def parts() -> Iterator[tuple[Shard, np.ndarray]]:
             start = 0
@@ -202,12 +248,13 @@ class RunDirectory:
         Returns:
             The hashes of the files, without those of images.
         """
-        self.write(self.rows, rows_bytes(rows, columns))
+        data = rows_bytes(rows, columns)
+        self.write(self.rows, data)
         if arrays:
-            with atomic_file(self.arrays, scratch=self.shards) as file:
+            with self._unless_finished(), atomic_file(self.arrays, scratch=self.shards) as file:
                 write_npz(file, arrays)
         hashes = {self.arrays.name: file_sha256(self.arrays)} if arrays else {}
-        return Files(rows=file_sha256(self.rows), arrays=hashes, saved_images={})
+        return Files(rows=sha256(data).hexdigest(), arrays=hashes, saved_images={})
 
     def observed(self, images: int) -> Iterator[np.ndarray]:
         """Yield the unit statistics of the predictions, (n, 13) float64 per shard; (0, 13) if not stored."""
@@ -219,10 +266,14 @@ class RunDirectory:
         """Write ``record.json`` once; return False without writing if it exists already."""
         return write_once(self.record, text.encode(), scratch=self.shards)
 
-    def set_aside(self) -> Path:
-        """Rename an unreadable record, so that the run can be repeated; return its new path."""
-        aside = self.path / f"record.unreadable-{uuid4().hex[:8]}.json"
-        rename(self.record, aside)
+    def set_aside(self, *paths: Path) -> list[Path]:
+        """Rename damaged files, so that they are made again; return the new paths."""
+        return [self._aside(path) for path in dict.fromkeys(paths) if os.path.lexists(path)]
+
+    def _aside(self, path: Path) -> Path:
+        """Rename a damaged file to a name that is not used, in the folder of the run."""
+        aside = self.path / f"{path.stem}.damaged-{uuid4().hex[:8]}{path.suffix}"
+        rename(path, aside)
         return aside
 
     def remove_if_empty(self, root: Path) -> None:
@@ -243,9 +294,10 @@ class RunDirectory:
 
     def lock(self, name: str) -> Lock | None:
         """Lock a unit of work; None if another process has locked it."""
-        with writing(self.shards):
+        with self._unless_finished(), writing(self.shards):
             self.shards.mkdir(parents=True, exist_ok=True)
             return Lock.take(self.shards / f"{name}.lock")
+        return None
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Mapping
+from hashlib import sha256
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -19,7 +21,7 @@ from colorbench.data import id_hash
 from colorbench.evaluation.run_directory import RunDirectory
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.results import INDEX_NAME, SavedImage, saved_names
-from colorbench.results.saved_image_index import is_complete
+from colorbench.results.record_files import PREDICTIONS
 from colorbench.storage import file_sha256
 from colorbench.storage.atomic_files import durable_sha256, sync_folder
 
@@ -28,33 +30,65 @@ SIDE = 160
 
 
 def incomplete(
-    folder: RunDirectory, thumbnails: Iterable[str], predictions: Mapping[str, str]
+    folder: RunDirectory, thumbnails: Iterable[str], predictions: Mapping[str, str], saved: Mapping[str, str]
 ) -> tuple[frozenset[str], dict[str, str]]:
-    """Return the saved images that are missing or damaged: ids of thumbnails, and id -> path of predictions."""
-    small = (id for id in thumbnails if not all(is_complete(folder.thumbnails / name) for name in saved_names(id)))
-    large = {id: name for id, name in predictions.items() if not is_complete(folder.predictions / name)}
+    """Return the saved images that are missing or damaged: ids of thumbnails, and id -> path of predictions.
+
+    Args:
+        folder: of the run.
+        thumbnails: ids of images whose thumbnails are needed.
+        predictions: id -> path of predictions that are needed.
+        saved: path below the folder -> sha256 of what was written.
+    """
+
+    def intact(path: Path) -> bool:
+        name = path.relative_to(folder.path).as_posix()
+        try:
+            return name in saved and file_sha256(path) == saved[name]
+        except OSError:
+            return False
+
+    small = (id for id in thumbnails if not all(intact(folder.thumbnails / name) for name in saved_names(id)))
+    large = {id: name for id, name in predictions.items() if not intact(folder.predictions / name)}
     return frozenset(small), large
 
 
-def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: frozenset[str]) -> None:
-    """Write thumbnails of prediction, ground truth and gray version for selected images of a batch."""
+def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: frozenset[str]) -> dict[str, str]:
+    """Write thumbnails of prediction, ground truth and gray version for selected images of a batch.
+
+    Returns:
+        Path below the run's folder -> sha256 of each file.
+    """
+    saved: dict[str, str] = {}
     for i, id in enumerate(colorization.truth.ids):
         if id in wanted:
-            prediction, truth, gray = saved_names(id)
-            folder.write(folder.thumbnails / prediction, thumbnail(_image(colorization.rgb8, i)), durable=False)
-            folder.write(folder.thumbnails / truth, _shared(colorization.truth, i, "truth"), durable=False)
-            folder.write(folder.thumbnails / gray, _shared(colorization.truth, i, "gray"), durable=False)
+            prediction, truth, gray = (folder.thumbnails / name for name in saved_names(id))
+            saved |= _write(folder, prediction, thumbnail(_image(colorization.rgb8, i)))
+            saved |= _write(folder, truth, _shared(colorization.truth, i, "truth"))
+            saved |= _write(folder, gray, _shared(colorization.truth, i, "gray"))
+    return saved
 
 
-def keep_predictions(folder: RunDirectory, colorization: Prediction, names: Mapping[str, str]) -> None:
-    """Write predictions with a name (see ``prediction_names``) as PNGs at the size of the preprocessing."""
+def _write(folder: RunDirectory, path: Path, data: bytes) -> dict[str, str]:
+    folder.write(path, data, durable=False)
+    return {path.relative_to(folder.path).as_posix(): sha256(data).hexdigest()}
+
+
+def keep_predictions(folder: RunDirectory, colorization: Prediction, names: Mapping[str, str]) -> dict[str, str]:
+    """Write predictions with a name (see ``prediction_names``) as PNGs at the size of the preprocessing.
+
+    Returns:
+        Path below the run's folder -> sha256 of each file.
+    """
+    saved: dict[str, str] = {}
     for i, id in enumerate(colorization.truth.ids):
         if id not in names:
             continue
         buffer = io.BytesIO()
         # Level 1 takes a third of the default's time for 5 % more bytes.
         _image(colorization.rgb8, i).save(buffer, "PNG", compress_level=1)
-        folder.write(folder.predictions / names[id], buffer.getvalue(), durable=False)
+        saved |= _write(folder, folder.predictions / names[id], buffer.getvalue())
+    return saved
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -92,7 +126,7 @@ def write_prediction_list(folder: RunDirectory, names: Iterable[str]) -> dict[st
         folders.add(path.parent)
     for one in sorted(folders):
         sync_folder(one)
-    listing = folder.path / "predictions.sha256"
+    listing = folder.path / PREDICTIONS
     folder.write(listing, "".join(lines).encode())
     return {listing.name: file_sha256(listing)}
 

@@ -17,7 +17,7 @@ from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run, baseline
 from colorbench.evaluation.first_image_checks import ModelFinding, check_models, check_scorers
 from colorbench.evaluation.image_pass import colorize_samples, run_passes
 from colorbench.evaluation.protocol_interfaces import ProgressListener
-from colorbench.evaluation.run_directory import RunDirectory
+from colorbench.evaluation.run_directory import DamagedShard, RunDirectory
 from colorbench.models.prediction_units import unit_notes
 from colorbench.models.stored_prediction_checks import LIGHTNESS_GAP, prediction_notes
 from colorbench.results import Record, Shard, copy_notes, record_text
@@ -60,6 +60,8 @@ def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, fin
         if not task.folder.finished():
             _write_record(task, run, baselines, findings.get(id(task.model), ()))
             task.located.close()
+    except DamagedShard:
+        pass  # it is made in the next pass
     except FileNotFoundError:
         if not task.folder.finished():  # without locks, another process may have finished it and removed the shards
             raise
@@ -164,7 +166,7 @@ def _save_images(task: EvaluationTask, run: Run, rows: Shard, columns: Mapping[s
     predictions = [*rows.ids, *(copy.id for copy in rows.copies)] if task.save == "predictions" else []
     paths = {id: settings.predictions[id] for id in predictions}
     # The best and worst images are known only now; after a power cut a shard may exist while its images are empty.
-    small, large = saved_image_writer.incomplete(folder, reasons, paths)
+    small, large = saved_image_writer.incomplete(folder, reasons, paths, rows.saved)
     lacking = [sample for sample in run.dataset.samples if sample.id in small or sample.id in large]
     for prediction in colorize_samples(task, lacking, run):
         saved_image_writer.keep_thumbnails(folder, prediction, small)

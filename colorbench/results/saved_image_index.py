@@ -9,14 +9,12 @@ from __future__ import annotations
 import heapq
 import json
 import math
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-from PIL import Image
 from pydantic import BaseModel, ConfigDict
 
 from colorbench.data import id_hash
@@ -33,8 +31,6 @@ LARGEST_IMAGE = 8 * MEGABYTE
 FIXED = 24
 EXTREMES = 4
 """Number of best and of worst images of a metric that are saved."""
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, zlib.error)
-"""Errors that Pillow raises for an invalid image."""
 
 
 class SavedImage(BaseModel):
@@ -113,19 +109,6 @@ def saved_images(
         for id, why in reasons.items()
         for i in [location_of[id]]
     ]
-
-
-def is_complete(path: Path) -> bool:
-    """Return whether a saved image exists and is complete."""
-    try:
-        with Image.open(path) as image:
-            if image.format == "PNG":
-                image.verify()  # checks checksums only; decoding takes ten times as long
-            else:
-                image.load()
-    except _DAMAGED:
-        return False
-    return True
 
 
 def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -> list[SavedImage]:

@@ -6,11 +6,10 @@ import contextlib
 import io
 import json
 import shutil
-import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -63,13 +62,19 @@ class Shard:
     """Files without rows of their own, since their content has one; only for a whole dataset, not in stored shards."""
     key: str = ""
     """Key of the run that it belongs to."""
+    saved: Mapping[str, str] = field(default_factory=dict)
+    """Path below the run's folder -> sha256 of the images that were saved with it."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
 
 def pack(shard: Shard) -> bytes:
-    """Serialize a shard as the bytes of an .npz file; equal shards, apart from their times, give equal bytes."""
+    """Serialize a shard as the bytes of an .npz file; equal shards, apart from their times, give equal bytes.
+
+    The comment at the end of the archive is the sha256 of all bytes before it: the archive's own checksums cover the
+    arrays, but not their names, types and order.
+    """
     head = {
         "ids": shard.ids,
         "sha256s": shard.sha256s,
@@ -80,17 +85,30 @@ def pack(shard: Shard) -> bytes:
         "seconds": dict(shard.seconds),
         "warm_up": shard.warm_up,
         "key": shard.key,
+        "saved": dict(sorted(shard.saved.items())),
     }
     parts = {"head": np.frombuffer(json.dumps(head).encode(), dtype=np.uint8)}
     parts |= {f"column/{name}": values for name, values in shard.columns.items()}
     parts |= {f"array/{name}": values for name, values in shard.arrays.items()}
     if shard.observed is not None:
         parts["observed"] = shard.observed
-    return npz_bytes(parts)
+    # The last two bytes of an archive are the length of its comment, so far 0.
+    data = npz_bytes(parts)[:-2] + _DIGEST.to_bytes(2, "little")
+    return data + sha256(data).digest()
+
+
+_DIGEST = 32
+"""Bytes of a sha256."""
 
 
 def unpack(data: bytes, *, arrays: bool = True) -> Shard:
-    """Read a shard from the bytes of ``pack``, optionally without unpacking the arrays."""
+    """Read a shard from the bytes of ``pack``, optionally without unpacking the arrays.
+
+    Raises:
+        ValueError: if any byte was changed or is missing.
+    """
+    if sha256(data[:-_DIGEST]).digest() != data[-_DIGEST:]:
+        raise ValueError("the bytes do not have the checksum that is stored with them")
     with np.load(io.BytesIO(data), allow_pickle=False) as parts:
         head: dict[str, Any] = json.loads(parts["head"].tobytes())
         columns = {name[len("column/") :]: parts[name] for name in parts.files if name.startswith("column/")}
@@ -106,18 +124,25 @@ def unpack(data: bytes, *, arrays: bool = True) -> Shard:
         arrays=unpacked,
         skipped=tuple((id, reason) for id, reason in head["skipped"]),
         seconds=head["seconds"],
-        warm_up=tuple(head.get("warm_up", (0, 0.0))),
-        key=head.get("key", ""),
+        warm_up=tuple(head["warm_up"]),
+        key=head["key"],
+        saved=head["saved"],
     )
 
 
 def key_of(path: Path) -> str | None:
-    """Return the run key of a stored shard; None if the shard is damaged."""
+    """Return the run key of a stored shard from its head alone; None if it is damaged there.
+
+    Raises:
+        FileNotFoundError: if there is no such shard.
+    """
     try:
         with np.load(path, allow_pickle=False) as parts:
-            found = json.loads(parts["head"].tobytes()).get("key", "")
+            found = json.loads(parts["head"].tobytes())["key"]
             return found if isinstance(found, str) else None
-    except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, EOFError, AttributeError):
+    except FileNotFoundError:
+        raise
+    except Exception:  # an archive with changed bytes can raise nearly anything
         return None
 
 
@@ -151,6 +176,7 @@ def merge(shards: Iterable[Shard]) -> Shard:
         skipped=tuple(one for part in parts for one in part.skipped),
         seconds=dict(sum((Counter(part.seconds) for part in parts), Counter())),
         warm_up=(sum(part.warm_up[0] for part in parts), sum(part.warm_up[1] for part in parts)),
+        saved={name: hashed for part in parts for name, hashed in part.saved.items()},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from hashlib import file_digest
 from pathlib import Path
@@ -24,11 +25,14 @@ def writing(path: Path) -> Iterator[None]:
     """Turn errors of the file system, while files are written in a context, into one line.
 
     Raises:
-        RunError: for a full disk.
+        RunError: for a full disk, or a disk or network file system that fails.
         UserError: for a path that cannot be written, or if a file is in the way.
+        FileNotFoundError: if the folder vanished, which the caller may expect.
     """
     try:
         yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
         if error.errno in _FULL:
             hint = "free disk space, then run the same command to resume"
@@ -44,7 +48,8 @@ def writing(path: Path) -> Iterator[None]:
         if error.errno in _NO_FOLDER:
             what = "there is a file where a folder is needed"
             raise UserError(what, where=str(path), hint="use another --output") from error
-        raise
+        hint = "check the disk, then run the same command to resume"
+        raise RunError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from error
 
 
 def check_writable(output: Path, flag: str = "--output") -> None:
@@ -56,9 +61,8 @@ def check_writable(output: Path, flag: str = "--output") -> None:
     try:
         with writing(output):
             output.mkdir(parents=True, exist_ok=True)
-            trial = output / f".{uuid4().hex}.tmp"
-            trial.write_bytes(b"colorbench")
-            trial.unlink()
+            with tempfile.TemporaryFile(dir=output) as trial:  # without a name, so that a kill leaves nothing behind
+                trial.write(b"colorbench")
     except OSError as error:  # any error means that the folder cannot be used
         what = f"cannot write: {error.strerror}"
         raise UserError(what, where=str(output), hint=f"use another {flag}") from error
@@ -111,8 +115,9 @@ def write_once(path: Path, data: bytes, *, scratch: Path | None = None) -> bool:
     Returns:
         False, without writing, if the file exists already.
     """
-    unfinished = path.parent / f".{path.name[:40]}.{uuid4().hex}.tmp"
-    write_atomic(unfinished, data, scratch=scratch)
+    unfinished = (scratch or path.parent) / f".{path.name[:40]}.{uuid4().hex}.tmp"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(unfinished, data)
     try:
         # A link never replaces a file, even if another process writes at the same moment.
         os.link(unfinished, path)

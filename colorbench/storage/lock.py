@@ -21,7 +21,8 @@ class Lock:
     def take(cls, path: Path) -> Lock | None:
         """Take the lock; return None if this or another process holds it."""
         # Any thread may release it: the thread that finishes the work may not be the one that acquired it.
-        held = FileLock(path, timeout=0, thread_local=False)
+        # Without locks filelock would take a file's existence for a lock, which outlives a killed process.
+        held = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             held.acquire()
         except Timeout:

@@ -293,10 +293,10 @@ def test_a_full_disk_is_one_line_and_costs_no_finished_shard(
 def test_an_output_that_cannot_be_written_is_refused_before_any_work(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    def refuse(self: Path, data: bytes) -> int:
-        raise OSError(number, os.strerror(number), str(self))
+    def refuse(**_: Any) -> Any:
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     model = Flat()
     with pytest.raises(UserError, match=r"cannot write: .*use another --output"):
         measure(crops, tmp_path / "runs", model)

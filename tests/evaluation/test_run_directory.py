@@ -85,12 +85,12 @@ def test_numpy_reads_the_arrays(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.load(path)["counts"], SHARD.arrays["counts"])
 
 
-def test_a_damaged_shard_is_named_and_removed(tmp_path: Path) -> None:
+def test_a_damaged_shard_is_named_and_set_aside(tmp_path: Path) -> None:
     folder = RunDirectory(tmp_path)
     folder.write_shard(0, SHARD)
     path = folder.shard(0)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(RunError, match=r"00000.npz.*run the same command again"):
+    with pytest.raises(RunError, match=r"damaged \(.*00000.npz\).*evaluated again"):
         folder.read_shard(0)
     assert folder.done() == set()
 

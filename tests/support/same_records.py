@@ -1,0 +1,29 @@
+"""Comparison of the records of two runs of one command."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from pathlib import Path
+
+from colorbench.results import read_record
+
+TIMES = {"execution", "provenance"}
+"""Parts of a record that tell how and when it was made."""
+
+
+def record_below(output: Path) -> Path:
+    """Return the folder of the only record below a folder."""
+    (found,) = output.rglob("record.json")
+    return found.parent
+
+
+def assert_same(output: Path, expected: Path) -> None:
+    """Check that the only record below ``output`` is that of ``expected``, apart from times, and intact."""
+    folder = record_below(output)
+    made, wanted = (read_record(one).model_dump() for one in (folder, expected))
+    for name in wanted.keys() - TIMES:
+        assert made[name] == wanted[name], name
+    files = read_record(folder).files
+    for name, hashed in {"rows.parquet": files.rows, **files.arrays, **files.saved_images}.items():
+        assert sha256((folder / name).read_bytes()).hexdigest() == hashed, name
+    assert not (folder / "shards").exists()
