@@ -27,8 +27,7 @@ from colorbench.evaluation.run_config import LEVELS, Save
 from colorbench.evaluation.run_directory import DamagedShard, RunDirectory, folder_of
 from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import ModelFingerprint
-from colorbench.results import FingerprintPart, Record, protocol_identity, read_record
-from colorbench.results.record_files import damaged_files
+from colorbench.results import FingerprintPart, Record, damaged_files, protocol_identity, read_record
 from colorbench.results.run_key import RunFingerprint, run_fingerprint, run_key
 from colorbench.storage import check_writable, digest_of, file_sha256
 from colorbench.storage.hashes import stamp_of

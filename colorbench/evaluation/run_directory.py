@@ -294,10 +294,11 @@ class RunDirectory:
 
     def lock(self, name: str) -> Lock | None:
         """Lock a unit of work; None if another process has locked it."""
+        taken = None
         with self._unless_finished(), writing(self.shards):
             self.shards.mkdir(parents=True, exist_ok=True)
-            return Lock.take(self.shards / f"{name}.lock")
-        return None
+            taken = Lock.take(self.shards / f"{name}.lock")
+        return taken
 
 
 @contextlib.contextmanager

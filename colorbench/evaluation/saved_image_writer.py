@@ -40,17 +40,25 @@ def incomplete(
         predictions: id -> path of predictions that are needed.
         saved: path below the folder -> sha256 of what was written.
     """
+    damaged: list[Path] = []
 
     def intact(path: Path) -> bool:
         name = path.relative_to(folder.path).as_posix()
         try:
-            return name in saved and file_sha256(path) == saved[name]
+            if name in saved and file_sha256(path) == saved[name]:
+                return True
+            damaged.extend([path] if name in saved else [])
+        except FileNotFoundError:
+            pass
         except OSError:
-            return False
+            damaged.append(path)
+        return False
 
-    small = (id for id in thumbnails if not all(intact(folder.thumbnails / name) for name in saved_names(id)))
+    small = frozenset(id for id in thumbnails if not all(intact(folder.thumbnails / n) for n in saved_names(id)))
     large = {id: name for id, name in predictions.items() if not intact(folder.predictions / name)}
-    return frozenset(small), large
+    if damaged:  # after a power cut there may be thousands, of no use to anybody
+        folder.say(f"{len(damaged)} saved images are damaged and are made again; the first: {damaged[0]}")
+    return small, large
 
 
 def keep_thumbnails(folder: RunDirectory, colorization: Prediction, wanted: frozenset[str]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from .record import ProtocolPart as ProtocolPart
 from .record import Record as Record
 from .record import read_record as read_record
 from .record import record_text as record_text
+from .record_files import damaged_files as damaged_files
 from .record_list import Records as Records
 from .record_loading import LoadedRun as LoadedRun
 from .record_loading import load_run as load_run

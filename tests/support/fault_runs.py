@@ -21,6 +21,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+GET_PROTOCOL = "colorbench.evaluation.requested_models_and_protocols.get_protocol"
+SECONDS = 300
+"""After which a run is ended that waits for something forever."""
 REPOSITORY = Path(__file__).parents[2]
 RUN = (
     *("run", "-m", "zoo/half-chroma", "-p", "auc", "--param", "preprocessing=squash16", "--no-baselines"),
@@ -145,17 +148,14 @@ def _serve() -> None:
     import torch
 
     from colorbench import registry
-    from colorbench.evaluation import requested_models_and_protocols
-    from colorbench.reporting import record_page
-    from colorbench.results import saved_image_index, shard
     from tests.support import fault_shims
     from tests.support.engine import DistanceProtocol, write_images
 
     torch.set_num_threads(1)
-    shard.SHARD, saved_image_index.FIXED, saved_image_index.EXTREMES = 2, 1, 0
-    protocol = DistanceProtocol()
-    known = requested_models_and_protocols.get_protocol
-    requested_models_and_protocols.get_protocol = lambda name: protocol if name == "distance" else known(name)
+    for name, value in (("shard.SHARD", 2), ("saved_image_index.FIXED", 1), ("saved_image_index.EXTREMES", 0)):
+        fault_shims.put(f"colorbench.results.{name}", value)
+    protocol, known = DistanceProtocol(), fault_shims.get(GET_PROTOCOL)
+    fault_shims.put(GET_PROTOCOL, lambda name: protocol if name == "distance" else known(name))
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), open(os.devnull, "w") as nowhere:
         # A whole run imports and loads what runs need; its threads have ended before the first fork.
         write_images(Path(folder, "images"), 3, 32)
@@ -163,7 +163,7 @@ def _serve() -> None:
             _command([*RUN, "-d", "images"])
             _command([*ENGINE, "images"])
     # The page's plots and the search for plugins take most of the time of a tiny run.
-    record_page.record_plots = lambda *_: {}
+    fault_shims.put("colorbench.reporting.record_page.record_plots", lambda *_: {})
     registry.registered = lru_cache(registry.registered)
     gc.freeze()
     for line in sys.stdin:
@@ -184,11 +184,16 @@ def _answer(number: int) -> None:
 
 
 def _command(arguments: list[str]) -> int:
-    from colorbench.cli.main import main
+    from colorbench.cli import main
+    from colorbench.errors import UserError
     from tests.support.engine import Noise, evaluate, read_folder
 
     if arguments[0] == "engine":
-        evaluate(read_folder(Path(arguments[1])), Path("runs"), Noise(), save="gallery", batch_size=2, workers=0)
+        try:
+            evaluate(read_folder(Path(arguments[1])), Path("runs"), Noise(), save="gallery", batch_size=2, workers=0)
+        except UserError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return error.exit_code
         return 0
     sys.argv = ["colorbench", *arguments]
     try:
@@ -206,6 +211,7 @@ def _child(order: dict[str, Any], shims: Any) -> None:
             descriptor = os.open(f"{order['log']}.{name}", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
             os.dup2(descriptor, number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.alarm(SECONDS)
         os.chdir(order["folder"])
         os.environ.update(order["env"])
         if order["fault"]:

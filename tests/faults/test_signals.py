@@ -1,0 +1,48 @@
+"""A run that is told to end says so in one line, and keeps its finished shards."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.fault_runs import Runs
+from tests.support.same_records import assert_same
+
+
+@pytest.mark.parametrize(
+    ("number", "times", "code", "line"),
+    [
+        (signal.SIGINT, 1, 130, "interrupted: run the same command to resume"),
+        (signal.SIGINT, 2, 130, "interrupted: run the same command to resume"),
+        (signal.SIGTERM, 1, 143, "terminated: run the same command to resume"),
+        (signal.SIGTERM, 2, 143, "terminated: run the same command to resume"),
+    ],
+)
+def test_one_line_and_finished_shards_stay(
+    number: int,
+    times: int,
+    code: int,
+    line: str,
+    runs: Runs,
+    command: tuple[str, ...],
+    undisturbed: Path,
+    tmp_path: Path,
+) -> None:
+    started = runs.start(tmp_path, *command, fault=("slow", 0.5))
+    started.until(lambda: bool(list(tmp_path.rglob("shards/*.npz"))))
+    for _ in range(times):
+        started.send(number)
+        time.sleep(0.002)
+    ended = started.wait()
+    assert ended.code == code, ended.err
+    ended.one_line(line)
+    (kept,) = tmp_path.rglob("shards/*.npz")
+    written = kept.stat().st_ino
+    again = runs.start(tmp_path, *command, fault=("slow", 0.5))
+    again.until(lambda: len(list(tmp_path.rglob("shards/*.npz"))) == 2 or bool(list(tmp_path.rglob("record.json"))))
+    assert not kept.exists() or kept.stat().st_ino == written, "it was not made again"
+    again.wait().done()
+    assert_same(tmp_path, undisturbed)
