@@ -294,11 +294,14 @@ class RunDirectory:
 
     def lock(self, name: str) -> Lock | None:
         """Lock a unit of work; None if another process has locked it."""
-        taken = None
-        with self._unless_finished(), writing(self.shards):
-            self.shards.mkdir(parents=True, exist_ok=True)
-            taken = Lock.take(self.shards / f"{name}.lock")
-        return taken
+        try:
+            with writing(self.shards):
+                self.shards.mkdir(parents=True, exist_ok=True)
+                return Lock.take(self.shards / f"{name}.lock")
+        except FileNotFoundError:
+            if not self.finished():
+                raise
+            return None
 
 
 @contextlib.contextmanager
