@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -16,15 +17,9 @@ import numpy as np
 from colorbench.evaluation import ImageProtocol, get_protocol, metrics_of
 from colorbench.results import LoadedRun, Metric, MetricSpec, Record, protocol_identity
 from colorbench.stats import is_defined
-from colorbench.storage import content_fingerprint
+from colorbench.storage import MOST_IN_RECORD, MOST_POINTS, content_fingerprint
 from colorbench.verification import apart, has_statistics, row_findings, score_findings, spec_of
 
-MOST = {"metrics": 200, "differences": 5000, "curves": 200, "notes": 500}
-"""Maximum number of each in a record. The largest regular record, of a probe, has 50 metrics."""
-MOST_POINTS = 100_000
-"""Maximum number of points of all curves of a record."""
-MOST_CHOICES = 100
-LARGEST_INTEGER = 1 << 62
 EXACT_ROWS = 5000
 """Up to this number of images, intervals are recomputed by resampling. Above it, they are compared with the normal
 approximation first, and recomputed only if they differ from it."""
@@ -45,26 +40,17 @@ def protocol_of(record: Record) -> ImageProtocol | Any | None:
 
 def excessive(record: Record) -> str | None:
     """Return which limit of the page a record exceeds; None if it fits."""
-    for name, most in MOST.items():
-        if len(getattr(record, name)) > most:
-            return f"it has {len(getattr(record, name))} {name}; the limit is {most}"
-    if len(record.protocol.identity) > MOST_CHOICES:
-        return f"its protocol has {len(record.protocol.identity)} parameters; the limit is {MOST_CHOICES}"
-    points = sum(len(curve.x) * (2 + len(curve.beside)) for curve in record.curves)
+    for path, most in MOST_IN_RECORD.items():
+        found = len(attrgetter(path)(record)) if path.partition(".")[0] != "fingerprint" or record.fingerprint else 0
+        if found > most:
+            return f"it has {found} {path.rpartition('.')[2].replace('_', ' ')}; the limit is {most}"
+    points = sum(len(curve.x) * (2 + len(curve.beside)) + len(curve.low) + len(curve.high) for curve in record.curves)
     if points > MOST_POINTS:
         return f"its curves have {points} points; the limit is {MOST_POINTS}"
     names = [metric.name for metric in record.metrics]
     if len(set(names)) < len(names):
         return "it contains the same metric twice"
-    return "it contains an integer of more than 62 bits" if _too_large(record.model_dump()) else None
-
-
-def _too_large(value: Any) -> bool:
-    if isinstance(value, dict):
-        return any(map(_too_large, value.values()))
-    if isinstance(value, list | tuple):
-        return any(map(_too_large, value))
-    return isinstance(value, int) and abs(value) > LARGEST_INTEGER
+    return None
 
 
 def contradictions(run: LoadedRun) -> Iterator[str]:
@@ -77,8 +63,6 @@ def contradictions(run: LoadedRun) -> Iterator[str]:
         yield "its rows belong to other images than its fingerprint"
     if not 0 <= data.n_evaluated <= data.n or not 0 <= data.n_gray <= data.n:
         yield f"it states {data.n_evaluated} evaluated and {data.n_gray} gray images, but {data.n} in total"
-    if not all(run.rows["id"]):
-        yield "an image has no id"
     protocol = protocol_of(record)
     specs: tuple[MetricSpec, ...] = () if protocol is None else protocol.spec.metrics
     yield from _other_facts(record, specs)

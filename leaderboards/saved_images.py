@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,13 +17,12 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
-from pydantic import ValidationError
 
 from colorbench.data import prediction_names
 from colorbench.errors import UserError
 from colorbench.models import GRAY_MODEL, TRUTH_MODEL
 from colorbench.results import INDEX_NAME, SavedImage
-from colorbench.storage import MEGABYTE, is_inside, read_plain
+from colorbench.storage import LARGEST_IMAGE, InvalidImage, decode_saved_image, is_inside, parse_json, read_plain
 from leaderboards.collected_records import Entry
 
 Size = Literal["small", "large"]
@@ -33,8 +31,6 @@ SIDES: Mapping[Size, int] = {"small": 160, "large": 320}
 QUALITY: Mapping[Size, int] = {"small": 85, "large": 88}
 LARGEST_THUMBNAIL: Mapping[Size, int] = {"small": 40_000, "large": 160_000}
 """Size in bytes above which a saved image is compressed again, so that no record can fill the page."""
-_LARGEST_FILE = 8 * MEGABYTE
-_LARGEST_SIDE = 4096
 BLOCK = 8
 SAME_BLOCK = 8.0
 """Maximum difference, in levels of 255, between block means of two files of one image: encoder versions differ."""
@@ -72,8 +68,8 @@ def _index(entry: Entry) -> list[SavedImage]:
     """Read the index of a record's saved images; empty if it is missing or not that of the record."""
     data = _file(entry, f"thumbnails/{INDEX_NAME}")
     try:
-        return [] if data is None else [SavedImage.model_validate(line) for line in json.loads(data)]
-    except (ValueError, TypeError, RecursionError, ValidationError):
+        return [] if data is None else [SavedImage.model_validate(line) for line in parse_json(data)]
+    except (ValueError, TypeError):
         return []
 
 
@@ -83,7 +79,7 @@ def _file(entry: Entry, name: str) -> bytes | None:
     if expected is None or path is None:
         return None
     try:
-        data = read_plain(path, _LARGEST_FILE, missing="", hint="")
+        data = read_plain(path, LARGEST_IMAGE, missing="", hint="")
     except UserError:
         return None
     return data if sha256(data).hexdigest() == expected else None
@@ -109,7 +105,7 @@ def large_prediction(entry: Entry, id: str) -> str | None:
     if path is None:
         return None
     try:
-        data = read_plain(path, _LARGEST_FILE, missing="", hint="")
+        data = read_plain(path, LARGEST_IMAGE, missing="", hint="")
     except UserError:
         return None
     line = f"{sha256(data).hexdigest()}  predictions/{name}\n"
@@ -121,20 +117,16 @@ def _checked(data: bytes, size: Size) -> str | None:
     """Return the bytes of a WebP or PNG as a WebP of at most the page's size; None if they are not an image."""
     side = SIDES[size]
     try:
-        with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
-            if max(image.size) > _LARGEST_SIDE or getattr(image, "n_frames", 1) != 1:
-                return None
-            fits = image.format == "WEBP" and max(image.size) <= side and not image.info.get("exif")
-            fits = fits and len(data) <= LARGEST_THUMBNAIL[size]
-            image.load()
-            if not fits:
-                small = image.convert("RGB")
-                small.thumbnail((side, side), Image.Resampling.LANCZOS)
-                buffer = io.BytesIO()
-                small.save(buffer, "WEBP", quality=QUALITY[size], method=4)
-                data = buffer.getvalue()
-    except Exception:  # decoders can raise anything for untrusted bytes; only this image is lost
+        found = decode_saved_image(data)
+    except InvalidImage:  # only this image is lost
         return None
+    fits = found.format == "WEBP" and max(found.image.size) <= side and not found.has_exif
+    if not fits or len(data) > LARGEST_THUMBNAIL[size]:
+        small = found.image
+        small.thumbnail((side, side), Image.Resampling.LANCZOS)
+        buffer = io.BytesIO()
+        small.save(buffer, "WEBP", quality=QUALITY[size], method=4)
+        data = buffer.getvalue()
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
 
@@ -209,7 +201,6 @@ def _blocks(pixels: np.ndarray) -> np.ndarray:
 
 def _pixels(data: bytes) -> np.ndarray | None:
     try:
-        with Image.open(io.BytesIO(data), formats=("WEBP", "PNG")) as image:
-            return np.asarray(image.convert("RGB"), dtype=np.float64)
-    except Exception:  # as in _checked
+        return np.asarray(decode_saved_image(data).image, dtype=np.float64)
+    except InvalidImage:
         return None

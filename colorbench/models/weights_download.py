@@ -14,11 +14,14 @@ import urllib.request
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from colorbench.errors import MissingWeightsError, RunError, UserError
+from colorbench.errors import MissingWeightsError, RunError, UserError, printable
 from colorbench.models.weights_files import check_sha256
 from colorbench.storage import Lock, cache_folder
 from colorbench.storage.atomic_files import rename
+from colorbench.storage.limits import LARGEST_WEIGHTS
 
 OFFLINE = ("COLORBENCH_OFFLINE", "HF_HUB_OFFLINE")
 """Environment variables that forbid downloads."""
@@ -112,28 +115,58 @@ def _download(address: str, part: Path, *, resume: bool) -> None:
     request = urllib.request.Request(address, headers={"Range": f"bytes={present}-"} if present else {})
     hint = "check the address and the network, and run the same command again"
     try:
-        with urllib.request.urlopen(request, timeout=60) as response:
+        with urllib.request.build_opener(_NoDowngrade).open(request, timeout=60) as response:
             if response.status != http.HTTPStatus.PARTIAL_CONTENT:
                 present = 0  # the server sends the whole file
+            length = _length(response.headers["Content-Length"])
+            written = present
             with part.open("r+b") as file:
                 file.truncate(present)
                 file.seek(present)
                 while block := response.read(2**20):
+                    written += len(block)
+                    if written > LARGEST_WEIGHTS:
+                        raise ValueError(f"the file has more than {LARGEST_WEIGHTS >> 30} GB")
                     file.write(block)
-            length = response.headers["Content-Length"]
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             return  # the file is complete; the hash is checked later
-        raise RunError(f"the download failed: {error}", where=address, hint=hint) from error
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-        raise RunError(f"the download failed: {error}", where=address, hint=hint) from error
-    if length is not None and part.stat().st_size != present + int(length):
+        raise RunError(f"the download failed: {printable(str(error))}", where=address, hint=hint) from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        reason = printable(str(error)) or type(error).__name__
+        raise RunError(f"the download failed: {reason}", where=address, hint=hint) from error
+    if length is not None and written != present + length:
         raise RunError("the download was interrupted", where=address, hint="run the same command again: it continues")
 
 
+class _NoDowngrade(urllib.request.HTTPRedirectHandler):
+    """Handler of redirects that refuses those from https to anything else."""
+
+    def redirect_request(self, req: urllib.request.Request, *rest: Any, **names: Any) -> urllib.request.Request | None:
+        """Return the request that a redirect asks for."""
+        again = super().redirect_request(req, *rest, **names)
+        if again is not None and again.type != "https" and (req.type == "https" or again.type != "http"):
+            raise urllib.error.URLError("the server redirects to an address without https")
+        return again
+
+
+def _length(header: str | None) -> int | None:
+    """Return the number of bytes that a server announces; None if it announces none.
+
+    Raises:
+        ValueError: for a header that is no number.
+    """
+    if header is None:
+        return None
+    if not (header.isascii() and header.isdigit() and len(header) < 20):
+        raise ValueError(f"the server announces a length of {header[:40]!r}")
+    return int(header)
+
+
 def _from_address(address: str, sha256: str | None) -> Path:
+    _check_address(address)
     cache = cache_folder() / "weights"
-    name = re.sub(r"[^\w.-]+", "-", address.rpartition("/")[2].partition("?")[0]) or "weights"
+    name = re.sub(r"[^\w.-]+", "-", urlsplit(address).path.rpartition("/")[2])[-100:].lstrip(".") or "weights"
     target = cache / hashlib.sha256(address.encode()).hexdigest()[:16] / name
     if not target.is_file():
         _refuse_offline(address)
@@ -141,30 +174,69 @@ def _from_address(address: str, sha256: str | None) -> Path:
     return target
 
 
+def _check_address(address: str) -> None:
+    """Refuse what is not the https address of a file.
+
+    Raises:
+        UserError: naming the fault.
+    """
+    try:
+        parts = urlsplit(address)
+        fits = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise UserError("this is not an address", where=address[:200], hint="give https://HOST/PATH")
+    if not address.isascii() or not address.isprintable() or " " in address:
+        hint = "write other characters as %XX, a space as %20"
+        raise UserError("an address contains only printable ASCII characters", where=printable(address), hint=hint)
+    if {".", ".."} & set(parts.path.split("/")):
+        raise UserError("an address contains no . or .. as a folder", where=address[:200], hint="give the full path")
+
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9_.-]{1,96}")
+
+
+def _hub_parts(source: str) -> tuple[str, str, str | None]:
+    """Return repository, file and revision of ``hf:OWNER/REPOSITORY/FILE[@REVISION]``.
+
+    Raises:
+        UserError: for another form.
+    """
+    position, at, revision = source.removeprefix("hf:").partition("@")
+    parts = position.split("/")
+    plain = (
+        source.isprintable()
+        and len(source) < 500
+        and not {"", ".", ".."} & {*parts, *(revision.split("/") if at else ())}
+    )
+    if len(parts) < 3 or not plain or not all(_HUB_NAME.fullmatch(name) for name in parts[:2]) or " " in revision:
+        what = "a file on the hub is hf:OWNER/REPOSITORY/FILE[@REVISION]"
+        raise UserError(what, where=printable(source), hint="check owner, repository and file")
+    return "/".join(parts[:2]), "/".join(parts[2:]), revision or None
+
+
 def _from_hub(source: str) -> Path:
     """Fetch ``hf:OWNER/REPOSITORY/FILE[@REVISION]`` through the hub's own cache, which also works offline."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
-        HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
-    position, _, revision = source.removeprefix("hf:").partition("@")
-    parts = position.split("/", 2)
-    if len(parts) != 3 or not all(parts):
-        raise UserError("a file on the hub is hf:OWNER/REPOSITORY/FILE[@REVISION]", where=source)
+    repository, file, revision = _hub_parts(source)
     try:
         local = _offline() or _NO_DOWNLOADS.get()
-        found = hf_hub_download("/".join(parts[:2]), parts[2], revision=revision or None, local_files_only=local)
+        found = hf_hub_download(repository, file, revision=revision, local_files_only=local)
     except LocalEntryNotFoundError as error:
         _refuse_offline(source)
         raise RunError("the download failed", where=source, hint="check the network") from error
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
         raise UserError("no such file on the hub", where=source, hint="check owner, repository and file") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise RunError(f"the download failed: {error}", where=source, hint="check the network") from error
+    except Exception as error:  # of its HTTP client, which is another in each generation of the library
+        reason = printable(f"{type(error).__name__}: {error}")
+        raise RunError(f"the download failed: {reason}", where=source, hint="check the network") from error
     return Path(found)
 
 

@@ -15,13 +15,13 @@ from .record import Metric as Metric
 from .record import ModelPart as ModelPart
 from .record import ProtocolPart as ProtocolPart
 from .record import Record as Record
+from .record import read_checked_record as read_checked_record
 from .record import read_record as read_record
 from .record import record_text as record_text
 from .record_files import damaged_files as damaged_files
 from .record_list import Records as Records
 from .record_loading import LoadedRun as LoadedRun
 from .record_loading import load_run as load_run
-from .record_loading import read_checked_record as read_checked_record
 from .record_loading import read_table as read_table
 from .record_pairing import PairedRuns as PairedRuns
 from .record_pairing import column_key as column_key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,6 +15,9 @@ from colorbench.errors import RunError, UserError, first_problem
 from colorbench.models import ModelCard
 from colorbench.results.dataframe_and_html import Tabular
 from colorbench.results.shared_weights import SharedWeights
+from colorbench.storage import parse_json, read_plain
+from colorbench.storage.limits import LARGEST_RECORD
+from colorbench.storage.safe_json import InvalidJson
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -310,15 +314,25 @@ def read_record(folder: Path) -> Record:
     """Read the record of a folder.
 
     Raises:
+        UserError: as ``read_checked_record``.
+    """
+    return read_checked_record(folder)[0]
+
+
+def read_checked_record(folder: Path) -> tuple[Record, str]:
+    """Read the record of a folder, as untrusted data, and the sha256 of its bytes.
+
+    Only a plain file of reasonable size is opened.
+
+    Raises:
         UserError: for a missing or invalid record.
     """
     path = folder / "record.json"
+    hint = "give a folder that `colorbench run` wrote"
+    data = read_plain(path, LARGEST_RECORD, missing="no record here", hint=hint)
     try:
-        return Record.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise UserError("no record here", where=str(path), hint="give a folder that `colorbench run` wrote") from error
-    except OSError as error:  # a folder of that name, or an unreadable file
-        what = f"the record cannot be read: {error.strerror}"
-        raise UserError(what, where=str(path), hint="evaluate again") from error
-    except ValueError as error:
+        return Record.model_validate(parse_json(data)), sha256(data).hexdigest()
+    except InvalidJson as error:
+        raise UserError(f"this is no valid record: {error}", where=str(path), hint="evaluate again") from error
+    except (ValueError, TypeError) as error:
         raise UserError("not a record of this schema version", where=str(path), hint="evaluate again") from error

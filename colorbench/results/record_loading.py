@@ -7,8 +7,6 @@ record states, and a bounded size. Nothing that a record names is run, and no fi
 
 from __future__ import annotations
 
-import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -20,18 +18,15 @@ import pyarrow
 
 from colorbench.errors import UserError
 from colorbench.results.metric_spec import COUNT, FIXED_COLUMNS
-from colorbench.results.record import Metric, Record
+from colorbench.results.record import Metric, Record, read_checked_record
 from colorbench.results.rows_parquet import rows_table
-from colorbench.storage import MEGABYTE, plain, read_plain
-from colorbench.storage.safe_reading import LARGEST_FILE, InvalidTable
+from colorbench.storage import read_plain
+from colorbench.storage.limits import LARGEST_FILE
+from colorbench.storage.safe_reading import InvalidTable
 
 if TYPE_CHECKING:
     import pandas as pd
 
-LARGEST_RECORD = 64 * MEGABYTE
-_CONTROL = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_ESCAPED = re.compile(r"(?<!\\)(?:\\\\)*\\(?:b|f|r|u00[01])")
-"""Control characters that move a terminal's cursor or turn the reading direction, raw and escaped in JSON."""
 _CHANGED = "copy the record again from its source, or evaluate again"
 
 
@@ -139,29 +134,6 @@ def load_run(folder: Path) -> LoadedRun:
     record, record_sha256 = read_checked_record(folder)
     rows = read_table(folder, record)
     return LoadedRun(folder, record, rows, record_sha256)
-
-
-def read_checked_record(folder: Path) -> tuple[Record, str]:
-    """Read the record of a folder and the sha256 of its bytes.
-
-    Only a plain file of reasonable size is opened.
-
-    Raises:
-        UserError: as ``load_run``.
-    """
-    path = folder / "record.json"
-    hint = "give a folder that `colorbench run` wrote"
-    data = read_plain(path, LARGEST_RECORD, missing="no record here", hint=hint)
-    try:
-        record = Record.model_validate_json(data)
-        # Values that our JSON cannot hold would fail later, in the middle of a page.
-        text = json.dumps(plain(record.model_dump()), allow_nan=False, ensure_ascii=False)
-        text.encode()
-    except (ValueError, TypeError, RecursionError) as error:
-        raise UserError("not a record of this schema version", where=str(path), hint="evaluate again") from error
-    if _CONTROL.search(text) or _ESCAPED.search(text):
-        raise UserError("this record contains control characters", where=str(path), hint="do not use it")
-    return record, sha256(data).hexdigest()
 
 
 def read_table(folder: Path, record: Record) -> pd.DataFrame:

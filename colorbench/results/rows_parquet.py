@@ -19,7 +19,18 @@ from colorbench.results.shard import Shard
 if TYPE_CHECKING:
     import pandas as pd
 from colorbench.results.metric_spec import COUNT, MetricSpec
-from colorbench.storage.safe_reading import HASH, LONGEST_ID, MOST_CELLS, InvalidTable
+from colorbench.storage.limits import (
+    LARGEST_FOOTER,
+    LEAST_ROW,
+    LONGEST_ID,
+    MEGABYTE,
+    MOST_CELLS,
+    MOST_COLUMNS,
+    MOST_ROW_GROUPS,
+    UNPACKED_ANYWAY,
+    UNPACKED_SHARE,
+)
+from colorbench.storage.safe_reading import HASH, InvalidTable
 
 
 def rows_bytes(rows: Shard, columns: Mapping[str, np.ndarray]) -> bytes:
@@ -70,11 +81,11 @@ def read_rows(path: Path) -> tuple[list[str], dict[str, np.ndarray]]:
         UserError: for a missing or damaged file.
     """
     try:
-        table = pyarrow.parquet.ParquetFile(path).read()
+        table = _opened(path, path.stat().st_size).read()
         names = [name for name in table.column_names if name not in FIXED_COLUMNS]
         columns = {name: np.array(table[name].to_pylist(), np.float64) for name in names}
         return table["sha256"].to_pylist(), columns
-    except (pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+    except (InvalidTable, pyarrow.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         hint = "remove its folder, then run again"
         raise UserError("these rows cannot be read", where=str(path), hint=hint) from error
 
@@ -97,9 +108,7 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
     """
     import pandas as pd  # slow to import; a run needs only the functions above
 
-    # The footer is read first, so that types and sizes are known before anything is unpacked. Strings stay dictionary-
-    # encoded, so that long repeated ones fill no memory.
-    file = pyarrow.parquet.ParquetFile(io.BytesIO(data), read_dictionary=["id", "sha256"])
+    file = _opened(io.BytesIO(data), len(data))
     schema, count = file.schema_arrow, file.metadata.num_rows
     if len(set(schema.names)) != len(schema.names):
         raise InvalidTable("a column occurs twice")
@@ -114,8 +123,6 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
             raise InvalidTable(f"a column holds {schema.field(name).type}, not numbers")
     if count != expected:
         raise InvalidTable(f"{count} rows for {expected} images")
-    if count * len(schema.names) > MOST_CELLS:
-        raise InvalidTable(f"{count} rows of {len(schema.names)} columns are too many")
     table = file.read(use_threads=False)
     for name in ("id", "sha256"):
         for chunk in table[name].chunks:
@@ -141,13 +148,48 @@ def rows_table(data: bytes, expected: int) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+def _opened(source: Path | io.BytesIO, size: int) -> pyarrow.parquet.ParquetFile:
+    """Open a table of ``size`` bytes; nothing but its footer is read, and what it would unpack to is bounded.
+
+    Raises:
+        InvalidTable: naming the limit that it exceeds.
+    """
+    # Strings stay dictionary-encoded, so that long repeated ones fill no memory.
+    try:
+        file = pyarrow.parquet.ParquetFile(
+            source, read_dictionary=["id", "sha256"], thrift_string_size_limit=LARGEST_FOOTER
+        )
+    except KeyError as error:
+        raise InvalidTable("the column id or sha256 is missing") from error
+    footer = file.metadata
+    count, width = footer.num_rows, footer.num_columns
+    if width > MOST_COLUMNS or footer.num_row_groups > MOST_ROW_GROUPS or count * width > MOST_CELLS:
+        raise InvalidTable(f"{count} rows of {width} columns in {footer.num_row_groups} groups are too many")
+    if count * LEAST_ROW > size:
+        raise InvalidTable(f"{count} rows are too many for a file of {size} bytes")
+    groups = [footer.row_group(i) for i in range(footer.num_row_groups)]
+    chunks = [group.column(j) for group in groups for j in range(width)]
+    most = UNPACKED_ANYWAY + UNPACKED_SHARE * size
+    unpacked = max(8 * count * width, sum(max(0, chunk.total_uncompressed_size) for chunk in chunks))
+    if unpacked > most:
+        raise InvalidTable(f"it unpacks from {size / MEGABYTE:.1f} to {unpacked / MEGABYTE:.0f} MB")
+    for chunk in chunks:  # other encodings unpack to any size
+        if other := set(chunk.encodings) - _ENCODINGS:
+            raise InvalidTable(f"the column {chunk.path_in_schema[:100]} is encoded by {', '.join(sorted(other))}")
+    return file
+
+
+_ENCODINGS = {"PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY"}
+"""Encodings of a table that a run or pandas writes."""
+
+
 def _check_texts(name: str, chunk: Any) -> None:
     texts = chunk.dictionary if pyarrow.types.is_dictionary(chunk.type) else chunk
     if len(texts) and texts.nbytes > LONGEST_ID * (len(texts) + 1):
         raise InvalidTable(f"a text of the column {name} is too long")
     for text in texts.to_pylist():
-        if text is None or len(text) > LONGEST_ID or (name == "sha256" and not HASH.fullmatch(text)):
-            raise InvalidTable(f"the column {name} holds something else")
+        if not text or len(text) > LONGEST_ID or (name == "sha256" and not HASH.fullmatch(text)):
+            raise InvalidTable("an image has no id" if not text else f"the column {name} holds something else")
 
 
 def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.ndarray:

@@ -7,27 +7,26 @@ a dataset.
 from __future__ import annotations
 
 import heapq
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from colorbench.data import id_hash
 from colorbench.errors import UserError
 from colorbench.results.metric_spec import MetricSpec
 from colorbench.results.shard import Shard
-from colorbench.storage import MEGABYTE, is_inside, read_plain
+from colorbench.storage import is_inside, parse_json, read_plain
+from colorbench.storage.limits import LARGEST_IMAGE, MOST_REASONS
 from colorbench.storage.safe_reading import left_out
 
 INDEX_NAME = "index.json"
 """Name of the file that lists a record's saved images."""
-LARGEST_IMAGE = 8 * MEGABYTE
-"""Largest saved image or index that is read, in bytes; thumbnails have about 10 KB."""
 FIXED = 24
 EXTREMES = 4
 """Number of best and of worst images of a metric that are saved."""
@@ -45,9 +44,9 @@ class SavedImage(BaseModel):
     """File name of the prediction, beside the index."""
     truth: str
     gray: str
-    reasons: list[str]
+    reasons: Annotated[list[str], Field(max_length=MOST_REASONS)]
     """``fixed``, ``<metric> best 1``, ``<metric> worst 2`` ..."""
-    scores: dict[str, float | None]
+    scores: Annotated[dict[str, float | None], Field(max_length=MOST_REASONS)]
     """Metric -> score of this image."""
 
     @classmethod
@@ -129,8 +128,8 @@ def read_index(folder: Path, hashes: Mapping[str, str] = MappingProxyType({})) -
     if data is None:
         raise UserError("the index of saved images is missing or was changed", where=str(folder / name), hint=hint)
     try:
-        return [SavedImage(**line) for line in json.loads(data)]
-    except (ValueError, TypeError, RecursionError) as error:
+        return [SavedImage(**line) for line in parse_json(data)]
+    except (ValueError, TypeError) as error:
         raise UserError("not an index of saved images", where=str(folder / name), hint=hint) from error
 
 

@@ -5,9 +5,15 @@ from .hashes import content_fingerprint as content_fingerprint
 from .hashes import digest_of as digest_of
 from .hashes import file_sha256 as file_sha256
 from .hashes import plain as plain
+from .limits import LARGEST_IMAGE as LARGEST_IMAGE
+from .limits import MEGABYTE as MEGABYTE
+from .limits import MOST_IN_RECORD as MOST_IN_RECORD
+from .limits import MOST_POINTS as MOST_POINTS
 from .lock import Lock as Lock
 from .npz import npz_bytes as npz_bytes
 from .package_versions import version_of as version_of
-from .safe_reading import MEGABYTE as MEGABYTE
+from .safe_images import InvalidImage as InvalidImage
+from .safe_images import decode_saved_image as decode_saved_image
+from .safe_json import parse_json as parse_json
 from .safe_reading import is_inside as is_inside
 from .safe_reading import read_plain as read_plain

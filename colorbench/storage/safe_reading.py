@@ -11,22 +11,22 @@ import os
 import re
 import stat
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from colorbench.errors import UserError
+from colorbench.storage.limits import (
+    ARRAYS_ANYWAY,
+    ARRAYS_PER_IMAGE,
+    LARGEST_FILE,
+    MEGABYTE,
+    MOST_ARRAYS,
+)
 
-MEGABYTE = 1 << 20
-"""Bytes."""
-LARGEST_FILE = 2048 * MEGABYTE
-MOST_CELLS = 200_000_000
-"""Largest number of rows times columns: 1.6 GB as float64, or ten million images with 20 columns."""
-LONGEST_ID = 4096
-"""Longest id in bytes, as for a path."""
 HASH = re.compile(r"[0-9a-f]{64}")
-_DAMAGED = (ValueError, KeyError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+_ZIP_ENTRY = b"PK\x01\x02"
+"""Signature of a member in the directory of a zip file."""
 
 
 def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
@@ -49,8 +49,10 @@ def read_plain(path: Path, most: int, *, missing: str, hint: str) -> bytes:
             what = f"this file of {status.st_size / MEGABYTE:.0f} MB is too large ({most // MEGABYTE} MB at most)"
             raise UserError(what, where=str(path), hint=hint)
         return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:  # ValueError: a zero byte in the name
         raise UserError(missing, where=str(path), hint=hint) from error
+    except OSError as error:
+        raise UserError(f"this file cannot be read: {error.strerror}", where=str(path), hint=hint) from error
 
 
 def is_inside(folder: Path, name: str) -> Path | None:
@@ -83,20 +85,23 @@ def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
     """Read the bytes of an ``arrays.npz``: arrays of ``count`` images, by name.
 
     Raises:
-        InvalidTable: for invalid bytes, or arrays that would unpack to more than 2 GB.
+        InvalidTable: for invalid bytes, or arrays that would unpack to much more than usual ones of so many images.
     """
     try:
         return _unpacked(data, count)
-    except _DAMAGED as error:
+    except Exception as error:  # zipfile and numpy raise anything for untrusted bytes
         raise InvalidTable("they are damaged, too large, or belong to other images") from error
 
 
 def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
+    if data.count(_ZIP_ENTRY) > MOST_ARRAYS:  # before a list of all members is made
+        raise ValueError("too many arrays")
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
         # Unpacking stops at the declared size of a member, so that the declared sizes bound the memory.
-        if sum(member.file_size for member in members) > LARGEST_FILE:
+        most = min(LARGEST_FILE, ARRAYS_ANYWAY + ARRAYS_PER_IMAGE * count)
+        if sum(member.file_size for member in members) > most:
             raise ValueError("too large")
         for member in members:
             with archive.open(member) as file:
@@ -107,5 +112,8 @@ def _unpacked(data: bytes, count: int) -> dict[str, np.ndarray]:
                 if dtype.hasobject or size > member.file_size or not shape or shape[0] != count:
                     raise ValueError("not an array of these images")
             with archive.open(member) as file:
-                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+                name = member.filename.removesuffix(".npy")
+                if name in arrays:
+                    raise ValueError("an array occurs twice")
+                arrays[name] = np.lib.format.read_array(file, allow_pickle=False)
     return arrays

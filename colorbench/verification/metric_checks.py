@@ -24,7 +24,8 @@ from colorbench.evaluation import (
 )
 from colorbench.results import LoadedRun, Metric, MetricSpec
 from colorbench.storage import is_inside, read_plain
-from colorbench.storage.safe_reading import LARGEST_FILE, InvalidTable, arrays_of, left_out
+from colorbench.storage.limits import LARGEST_FILE
+from colorbench.storage.safe_reading import InvalidTable, arrays_of, left_out
 from colorbench.verification import recomputed_metrics as recomputed
 from colorbench.verification import row_checks
 from colorbench.verification.recorded_protocol import dataset_of, protocol_of, scorer_of, spec_of

@@ -22,8 +22,8 @@ from colorbench.data import prediction_names
 from colorbench.errors import OtherVersionError, PluginError, UnknownNameError, UserError
 from colorbench.evaluation import ImageProtocol, Scorer, thumbnail
 from colorbench.results import LoadedRun, saved_names
-from colorbench.storage import is_inside, read_plain
-from colorbench.storage.safe_reading import LARGEST_FILE
+from colorbench.storage import InvalidImage, decode_saved_image, is_inside, read_plain
+from colorbench.storage.limits import LARGEST_FILE
 from colorbench.verification import recorded_protocol
 from colorbench.verification.metric_checks import load_arrays
 from colorbench.verification.rerun_measurement import PREDICTION, NotLoadable, Remeasured, Wanted, load_named, measure
@@ -190,9 +190,8 @@ def _saved_departures(stored: LoadedRun, again: Remeasured) -> Iterator[str]:
                 continue  # passed on without it
             try:
                 data = read_plain(path, LARGEST_FILE, missing="no image", hint="copy it")
-                with Image.open(io.BytesIO(data), formats=["WEBP", "PNG"]) as opened:
-                    recomputed = np.asarray(opened.convert("RGB")) if opened.size == image.shape[1::-1] else np.zeros(0)
-            except (UserError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+                recomputed = np.asarray(decode_saved_image(data, largest_side=max(image.shape)).image)
+            except (UserError, InvalidImage):
                 recomputed = np.zeros(0)
             if recomputed.shape != image.shape or np.abs(recomputed.astype(int) - image.astype(int)).mean() > allowed:
                 yield f"{name} is not the prediction of the model for {id}"

@@ -7,14 +7,11 @@ small and lossy, so tolerances are wide; ``--data`` and ``--rerun`` compare the 
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from pydantic import TypeAdapter
 
 from colorbench.color import rgb_to_lab
@@ -23,11 +20,11 @@ from colorbench.evaluation import ImageProtocol, get_protocol, numerics
 from colorbench.evaluation.saved_image_writer import SIDE
 from colorbench.metrics import mean_ciede2000
 from colorbench.results import INDEX_NAME, LoadedRun, SavedImage, extreme_ids, fixed_ids, saved_names
-from colorbench.storage import MEGABYTE, is_inside, read_plain
+from colorbench.storage import MEGABYTE, InvalidImage, decode_saved_image, is_inside, parse_json, read_plain
+from colorbench.storage.limits import LARGEST_IMAGE
 from colorbench.storage.safe_reading import left_out
 from colorbench.verification.verification_schema import MOST_FINDINGS, Findings
 
-LARGEST_INDEX = 64 * MEGABYTE
 LARGEST_THUMBNAIL = MEGABYTE
 MOST_DECODED = 200
 """Largest number of images of a record that are decoded; usual are 32 (24 fixed, 8 best or worst)."""
@@ -106,10 +103,10 @@ def _read_index(folder: Path) -> list[SavedImage]:
     hint = "copy the record's whole folder"
     if path is None:
         raise UserError("the saved images have no index", where=f"thumbnails/{INDEX_NAME}", hint=hint)
-    data = read_plain(path, LARGEST_INDEX, missing="the saved images have no index", hint=hint)
+    data = read_plain(path, LARGEST_IMAGE, missing="the saved images have no index", hint=hint)
     try:
-        return TypeAdapter(list[SavedImage]).validate_python(json.loads(data))
-    except (ValueError, RecursionError) as error:
+        return TypeAdapter(list[SavedImage]).validate_python(parse_json(data))
+    except ValueError as error:
         raise UserError("not an index of saved images", where=f"thumbnails/{INDEX_NAME}", hint=hint) from error
 
 
@@ -173,12 +170,9 @@ def _thumbnail(folder: Path, name: str) -> np.ndarray:
         raise UserError("a saved image is missing", where=f"thumbnails/{name}"[:200])
     data = read_plain(path, LARGEST_THUMBNAIL, missing="a saved image is missing", hint="copy the whole folder")
     try:
-        with Image.open(io.BytesIO(data), formats=["WEBP"]) as image:
-            if max(image.size) > SIDE:
-                raise UserError("a saved image is larger than those of a run", where=f"thumbnails/{name}"[:200])
-            return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
-        raise UserError("a saved image cannot be decoded", where=f"thumbnails/{name}"[:200]) from error
+        return np.asarray(decode_saved_image(data, formats=["WEBP"], largest_side=SIDE).image)
+    except InvalidImage as error:
+        raise UserError(f"a saved image is invalid: {error}", where=f"thumbnails/{name}"[:200]) from error
 
 
 def _thumbnail_findings(run: LoadedRun, found: Thumbnails) -> Iterator[str]:

@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict
 
 from colorbench.errors import UserError, printable
 from colorbench.results.dataframe_and_html import Tabular
-from colorbench.storage import MEGABYTE, read_plain
+from colorbench.storage import parse_json, read_plain
+from colorbench.storage.limits import LARGEST_REPORT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,9 +114,9 @@ def read_verification(path: Path) -> Verification:
         UserError: for a missing or invalid file.
     """
     hint = "create one with `colorbench verify RECORD --output FILE`"
-    data = read_plain(path, 16 * MEGABYTE, missing="no verification report here", hint=hint)
+    data = read_plain(path, LARGEST_REPORT, missing="no verification report here", hint=hint)
     try:
-        return Verification.model_validate_json(data)
+        return Verification.model_validate(parse_json(data))
     except ValueError as error:
         raise UserError("not a verification report", where=str(path), hint=hint) from error
 

@@ -22,9 +22,9 @@ from colorbench.results import (
     read_checked_record,
     read_table,
 )
-from colorbench.results.record_loading import LARGEST_RECORD
 from colorbench.storage import is_inside, read_plain, version_of
-from colorbench.storage.safe_reading import LARGEST_FILE, left_out
+from colorbench.storage.limits import LARGEST_FILE, LARGEST_RECORD
+from colorbench.storage.safe_reading import left_out
 from colorbench.verification.dataset_checks import check_data, check_dataset, check_key
 from colorbench.verification.metric_checks import check_numbers
 from colorbench.verification.model_checks import check_model

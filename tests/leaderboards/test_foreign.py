@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -19,9 +20,11 @@ from colorbench.verification import Verification
 from leaderboards.board_building import build
 from leaderboards.board_columns import columns_of
 from leaderboards.board_schema import Board, Row
+from leaderboards.gallery import galleries
 from leaderboards.published_practice import not_compared
 from leaderboards.record_collection import collect
 from tests.support.board import MODELS, change, copy, derive, folders, measured, rewrite, sign
+from tests.support.hostile_files import HOSTILE_IMAGES
 
 STABLE = "auc_rebalanced_stable"
 
@@ -94,6 +97,7 @@ def _no_statistics(table: pd.DataFrame) -> None:
         del table[name]
 
 
+CURVE = {"name": "c", "title": "t", "x_label": "x", "y_label": "y", "x": [0, 1], "y": [0, 1]}
 CONTRADICTIONS: dict[str, tuple[Callable[[Path], None], str]] = {
     "value": (lambda f: metric(f, value=80.0), "the value 80 is stored"),
     "interval": (lambda f: metric(f, ci_low=1.0), "the interval"),
@@ -117,8 +121,12 @@ CONTRADICTIONS: dict[str, tuple[Callable[[Path], None], str]] = {
     "other scores": (lambda f: rows(f, lambda table: table.__setitem__(STABLE, 99.0)), "statistics give"),
     "no statistics": (lambda f: rows(f, _no_statistics), "do not contain the statistics"),
     "400 digits": (lambda f: change(f, model__card={"title": "x", "parameters": 10**400}), "more than 62 bits"),
+    "400 digits of n": (lambda f: metric(f, n=10**400), "more than 62 bits"),
     "empty id": (lambda f: rows(f, lambda table: table.__setitem__("id", ["", *table["id"][1:]])), "no id"),
     "notes": (lambda f: change(f, notes=["x"] * 100_000), "100000 notes"),
+    "curves": (lambda f: change(f, curves=[CURVE] * 3000), "3000 curves"),
+    "points": (lambda f: change(f, curves=[{**CURVE, "low": [0.0] * 200_000}]), "points"),
+    "text": (lambda f: change(f, model__card={"title": "x" * 200_000}), "a text of 200000 characters"),
     "difference": (
         lambda f: change(
             f,
@@ -144,6 +152,22 @@ def test_a_record_that_contradicts_itself_costs_itself_only(
     board = board_of(tmp_path / "counterpart", results)
     assert stated(board) == alone
     assert len(board.excluded) == 1 and reason in board.excluded[0].reason, board.excluded
+
+
+def test_saved_images_that_break_a_decoder_cost_themselves_only(results: Path, tmp_path: Path) -> None:
+    for number, data in enumerate(HOSTILE_IMAGES.values()):
+        folder = copy(folders(results)["lab/warm"], tmp_path / "counterpart" / str(number), model__name=f"a/{number}")
+        names = json.loads((folder / "record.json").read_text())["files"]["saved_images"]
+        images = {name: hashlib.sha256(data).hexdigest() for name in names if name.endswith(".webp")}
+        for name in images:
+            (folder / name).write_bytes(data)
+        change(folder, files__saved_images={**names, **images})
+    board, entries = build(collect([tmp_path / "counterpart", results]))
+    assert not board.excluded
+    (made,) = galleries(board, entries)
+    hostile = {row.id for row in board.rows if row.name.startswith("a/")}
+    shown = {thumbnail.row for image in made.images for thumbnail in image.predictions if thumbnail.source}
+    assert len(hostile) == len(HOSTILE_IMAGES) and shown == {row.id for row in board.rows} - hostile
 
 
 def test_excluded_records_are_named_and_the_exit_code_tells(results: Path, tmp_path: Path) -> None:

@@ -1,0 +1,52 @@
+"""Safe decoding of untrusted saved images: bounded in size before decoding, and any fault is one error."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from PIL import Image
+
+from colorbench.storage.limits import LARGEST_SIDE
+
+
+class InvalidImage(Exception):
+    """Bytes that are no image of the expected kind."""
+
+
+class SavedPixels(NamedTuple):
+    """A decoded saved image."""
+
+    image: Image.Image
+    """8-bit RGB."""
+    format: str
+    """``WEBP`` or ``PNG``."""
+    has_exif: bool
+
+
+def decode_saved_image(
+    data: bytes, *, formats: Sequence[str] = ("WEBP", "PNG"), largest_side: int = LARGEST_SIDE
+) -> SavedPixels:
+    """Decode the bytes of an untrusted saved image.
+
+    Args:
+        data: bytes of the file.
+        formats: accepted formats; the format is found from the content.
+        largest_side: largest accepted height or width in pixels, checked before decoding.
+
+    Raises:
+        InvalidImage: for anything else, and for an image of several frames.
+    """
+    try:
+        with Image.open(io.BytesIO(data), formats=formats) as opened:
+            if max(opened.size) > largest_side:
+                raise InvalidImage(f"the image has more than {largest_side} pixels on a side")
+            if getattr(opened, "n_frames", 1) != 1:
+                raise InvalidImage("the image has several frames")
+            format, has_exif = str(opened.format), bool(opened.info.get("exif"))
+            return SavedPixels(opened.convert("RGB"), format, has_exif)
+    except InvalidImage:
+        raise
+    except Exception as error:  # decoders raise anything for untrusted bytes, IndexError and struct.error among them
+        raise InvalidImage("the image cannot be decoded") from error
