@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from PIL import Image
@@ -26,7 +25,7 @@ class SavedPixels(NamedTuple):
 
 
 def decode_saved_image(
-    data: bytes, *, formats: Sequence[str] = ("WEBP", "PNG"), largest_side: int = LARGEST_SIDE
+    data: bytes, *, formats: tuple[str, ...] = ("WEBP", "PNG"), largest_side: int = LARGEST_SIDE
 ) -> SavedPixels:
     """Decode the bytes of an untrusted saved image.
 

@@ -170,7 +170,7 @@ def _thumbnail(folder: Path, name: str) -> np.ndarray:
         raise UserError("a saved image is missing", where=f"thumbnails/{name}"[:200])
     data = read_plain(path, LARGEST_THUMBNAIL, missing="a saved image is missing", hint="copy the whole folder")
     try:
-        return np.asarray(decode_saved_image(data, formats=["WEBP"], largest_side=SIDE).image)
+        return np.asarray(decode_saved_image(data, formats=("WEBP",), largest_side=SIDE).image)
     except InvalidImage as error:
         raise UserError(f"a saved image is invalid: {error}", where=f"thumbnails/{name}"[:200]) from error
 
