@@ -1,6 +1,8 @@
-"""Speed of Lab and soft encoding against scikit-image and scikit-learn: ``uv run python -m benchmarks.color``."""
+"""Lab and soft encoding against scikit-image and scikit-learn."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -8,22 +10,33 @@ from skimage.color import rgb2lab
 from skimage.data import astronaut
 from sklearn.neighbors import NearestNeighbors
 
-from benchmarks.timing import compare, report
+from benchmarks.case import Case
 from colorbench.color import ab_bins, rgb_to_lab, soft_encode
 
+SIDE = 256
 
-def lab() -> None:
-    """Compare sRGB to Lab of a 256 x 256 image, against scikit-image in float64."""
-    image = astronaut()[100:356, 100:356].copy()
+
+def cases() -> Iterator[Case]:
+    """Yield the comparisons of color conversions."""
+    image = astronaut()[100 : 100 + SIDE, 100 : 100 + SIDE].copy()
     tensor = torch.from_numpy(image).permute(2, 0, 1).contiguous()
-    ours, reference = compare(lambda: rgb_to_lab(tensor), lambda: rgb2lab(image.astype(np.float64) / 255))
-    error = np.abs(rgb_to_lab(tensor).permute(1, 2, 0).numpy() - rgb2lab(image)).max()
-    report(f"Lab of 256 x 256 (largest error {error:.1e})", ours, reference, "scikit-image float64", 3)
+    yield Case(
+        "sRGB to Lab, 256 x 256",
+        lambda: rgb_to_lab(tensor),
+        "scikit-image, float64",
+        lambda: rgb2lab(image.astype(np.float64) / 255),
+        aim=3,
+        limit="memory",
+        work=3 * SIDE * SIDE * (1 + 4),  # uint8 in, float32 out
+    )
+    yield _encoding("a face and a flag", 0, 1)
+    yield _encoding("a vivid orange suit", 200, 1)
+    yield _encoding("a batch", 0, 32)
 
 
-def encoding(position: int, title: str, maps: int = 1) -> None:
+def _encoding(title: str, position: int, maps: int) -> Case:
     """Compare soft encoding of 64 x 64 maps, K = 10, with scikit-learn's nearest neighbors and a dense target."""
-    image = astronaut()[position : position + 256, position : position + 256].copy()
+    image = astronaut()[position : position + SIDE, position : position + SIDE].copy()
     ab = rgb_to_lab(torch.from_numpy(image).permute(2, 0, 1))[1:, ::4, ::4].expand(maps, 2, 64, 64).contiguous()
     points = ab.permute(0, 2, 3, 1).reshape(-1, 2).numpy()
     tree = NearestNeighbors(n_neighbors=10, algorithm="ball_tree").fit(ab_bins().numpy())
@@ -36,19 +49,14 @@ def encoding(position: int, title: str, maps: int = 1) -> None:
         target[rows, index] = weights / weights.sum(1, keepdims=True)
         return target
 
-    rounds = 30 if maps == 1 else 4
-    ours, reference = compare(lambda: soft_encode(ab), dense, rounds=rounds, repeats=10 if maps == 1 else 3)
-    report(f"soft encoding of {maps} x 64 x 64, {title}", ours, reference, "scikit-learn, dense", 50)
-    ours, reference = compare(lambda: soft_encode(ab), dense, rounds=rounds)
-    print(
-        f"  each call just after the other's: {ours * 1e3:.3f} and {reference * 1e3:.3f} ms, "
-        f"{reference / ours:.1f} times"
+    # ab in, ten indices and weights of four bytes out
+    work = len(points) * 4 * (2 + 2 * 10)
+    return Case(
+        f"soft encoding, {maps} x 64 x 64, {title}",
+        lambda: soft_encode(ab),
+        "scikit-learn, dense target",
+        dense,
+        aim=50,
+        limit="memory",
+        work=work,
     )
-
-
-if __name__ == "__main__":
-    print(f"{torch.get_num_threads()} threads")
-    lab()
-    encoding(0, "a face and a flag")
-    encoding(200, "a vivid orange suit")
-    encoding(0, "a batch", maps=32)
