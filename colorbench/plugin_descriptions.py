@@ -1,8 +1,8 @@
 """Titles and details of installed plugins for ``colorbench list``, without importing the included ones.
 
 A package with models or protocols may contain a file ``colorbench.json`` in its top-level package, with title, role and
-tags of each model and title, version and presets of each protocol, by the names of their entry points. Plugins of
-packages without this file are imported for the list. ``describe`` generates its content.
+tags of each model and title, version, presets and headline metric of each protocol, by the names of their entry points.
+Plugins of packages without this file are imported for the list. ``describe`` generates its content.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from colorbench.registry import Kind, Plugin
 
 FILE = "colorbench.json"
 """File name, in the top-level package of an entry point."""
-FIELDS: Mapping[str, type] = {"role": str, "title": str, "version": int, "presets": list, "tags": dict}
+FIELDS: Mapping[str, type] = {"role": str, "title": str, "version": int, "presets": list, "headline": str, "tags": dict}
 
 
 def listed(kind: Kind) -> list[dict[str, Any]]:
@@ -47,6 +47,16 @@ def listed(kind: Kind) -> list[dict[str, Any]]:
     return rows
 
 
+def headline_of(protocol: str) -> str | None:
+    """Return the headline metric of a protocol, without importing an included one; None if it is not installed."""
+    for plugin in registry.registered("protocols"):
+        if plugin.name == protocol and (about := _stored(plugin)) is not None and "headline" in about:
+            return str(about["headline"])
+    from colorbench.evaluation import headline_of as headline_of_imported
+
+    return headline_of_imported(protocol)
+
+
 def _describe(plugin: Plugin) -> dict[str, Any]:
     """Import a plugin (model or protocol) and return its description for ``colorbench.json``.
 
@@ -57,14 +67,15 @@ def _describe(plugin: Plugin) -> dict[str, Any]:
         from colorbench.evaluation.requested_models_and_protocols import as_protocol
 
         spec = as_protocol(plugin.load(), plugin.name).spec
-        return {"title": spec.title, "version": spec.version, "presets": list(spec.preset_names)}
+        about: dict[str, Any] = {"title": spec.title, "version": spec.version, "presets": list(spec.preset_names)}
+        return {**about, "headline": spec.headline}
     from colorbench.models import ModelCard, load_model, tags_of
 
     factory = plugin.load()
     card = getattr(factory, "card", None)
     if not isinstance(card, ModelCard):
         card = load_model(plugin.name).card
-    about: dict[str, Any] = {"role": card.role, "title": card.title}
+    about = {"role": card.role, "title": card.title}
     return {**about, "tags": dict(tags_of(factory))} if tags_of(factory) else about
 
 

@@ -51,7 +51,7 @@ def compare(
     images are compared, and printed.
     """
     from colorbench.cli.console import console
-    from colorbench.evaluation import headline_of
+    from colorbench.plugin_descriptions import headline_of
     from colorbench.results import load_run
     from colorbench.results.record_comparison import compare as compare_runs
     from colorbench.verification.record_selection import choose_common, dataset_name, find_results

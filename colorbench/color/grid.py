@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from scipy.spatial import ConvexHull
 from torch import Tensor
 
 from colorbench.color.lab import rgb_to_lab
@@ -31,6 +30,8 @@ def ab_bins() -> Tensor:
 
     The result is shared: do not write into it.
     """
+    from scipy.spatial import ConvexHull  # takes a quarter of a second to import, and is needed only here
+
     # A coarse color cube is enough for the hull: 5 values per channel give the same 313 bins as 101.
     axis = torch.linspace(0, 1, 17, dtype=torch.float64)
     cube = torch.cartesian_prod(axis, axis, axis).T[:, None]  # (3, 1, 17^3)

@@ -324,3 +324,16 @@ def test_a_run_imports_no_pandas(images: Path, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
+
+
+def test_a_comparison_imports_no_torch(finished, tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from colorbench.cli import main\n"
+        "try:\n    main(['compare', 'zoo/cic.untrained', 'zoo/gray', '-p', 'auc', '--results', sys.argv[1]])\n"
+        "except SystemExit as end:\n    print(end.code, 'torch' in sys.modules)\n"
+    )
+    command = [sys.executable, "-c", program, finished[1]]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    # Three images are too few for a test, but the records were read and the metric of the protocol was found.
+    assert done.stdout.splitlines()[-1].split()[-1] == "False", done.stdout + done.stderr
