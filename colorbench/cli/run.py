@@ -133,10 +133,10 @@ def run(
     from colorbench.data import open_dataset
     from colorbench.evaluation import RunConfig, get_protocol
     from colorbench.evaluation import run as measure
-    from colorbench.evaluation.devices_and_processes import processes
     from colorbench.evaluation.requested_models_and_protocols import check_roles
     from colorbench.models import load_model, split_names
     from colorbench.models.model_names import expand_names
+    from colorbench.processes import current_launch
     from colorbench.storage import check_writable
 
     if figures is not None:
@@ -150,7 +150,8 @@ def run(
     settings = {"weights": weights, "contract": contract, "decode": decode, "temperature": temperature}
     _check_options(list(named), settings)
     loaded = []
-    with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
+    first = current_launch().rank == 0
+    with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet or not first) as bar:
         for name, by_pattern in named.items():  # output of a plugin is not a result
             try:
                 loaded.append(load_model(name, decode, temperature, weights=weights, contract=contract))
@@ -183,7 +184,7 @@ def run(
     )
     with standard_output_kept(), ProgressBar(console(text_to_stderr=True), quiet=quiet) as bar:
         records = measure(request, bar)
-    if processes()[0] == 0:  # only one of several processes prints
+    if first:  # only one of several processes prints
         names = {one.full_name for one in loaded}
         asked = [record for record in records if record.model.name in names]
         how = OutputOptions(format, explain=explain, verbose=verbose, json=json, options=repeating(ctx))

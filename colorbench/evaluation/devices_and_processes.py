@@ -1,95 +1,22 @@
-"""Execution environment of a run: device, dtype, threads, rank among processes, and models on the device."""
+"""Execution environment of a run: device, dtype, threads, memory, and models on the device."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TypeVar
-from uuid import uuid4
 
 import torch
 
 from colorbench.errors import UserError
 from colorbench.models import LoadedModel, networks
-from colorbench.storage import digest_of
+from colorbench.processes import current_launch
 
 Result = TypeVar("Result")
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-RESERVED_STEPS = 0xFFFFFFF0
-"""Slurm's step ids from here on belong to batch scripts and interactive shells, which are single processes."""
-
-
-def processes() -> tuple[int, int]:
-    """Return (rank, number) of the processes that share this run, from ``torchrun`` or ``srun``.
-
-    (0, 1) for a single process.
-
-    Slurm sets rank and number of tasks in every job, also for a single script or shell, so only steps that ``srun``
-    started count.
-
-    Raises:
-        UserError: for contradictory variables, naming them.
-    """
-    names = _torch_variables() or _slurm_variables()
-    if names is None:
-        return 0, 1
-    try:
-        rank, count = (int(os.environ[name]) for name in names)
-    except ValueError:
-        rank, count = -1, 0
-    if not 0 <= rank < count:
-        found = ", ".join(f"{name}={os.environ[name]}" for name in names)
-        raise UserError(f"invalid process rank: {found}", hint=f"unset {' and '.join(names)} for a single process")
-    return rank, count
-
-
-def _torch_variables() -> tuple[str, str] | None:
-    """Return the names of the rank and size variables of a launcher such as ``torchrun``; None without them.
-
-    Raises:
-        UserError: if only one of them is set.
-    """
-    names = ("RANK", "WORLD_SIZE")
-    given = [name for name in names if os.environ.get(name)]
-    if len(given) == 1:
-        (other,) = set(names) - set(given)
-        what = f"{given[0]}={os.environ[given[0]]} is set and {other} is not"
-        raise UserError(what, hint=f"start with torchrun, which sets both, or unset {given[0]}")
-    return names if given else None
-
-
-def _slurm_variables() -> tuple[str, str] | None:
-    """Return the names of Slurm's variables in a step of several tasks; None otherwise."""
-    try:
-        step = int(os.environ.get("SLURM_STEP_ID") or os.environ.get("SLURM_STEPID") or RESERVED_STEPS)
-    except ValueError:
-        step = RESERVED_STEPS
-    if step >= RESERVED_STEPS or not os.environ.get("SLURM_PROCID"):
-        return None
-    count = "SLURM_STEP_NUM_TASKS" if os.environ.get("SLURM_STEP_NUM_TASKS") else "SLURM_NTASKS"
-    return ("SLURM_PROCID", count) if os.environ.get(count) else None
-
-
-def _local_rank() -> int:
-    """Return the rank of this process among the processes of this machine.
-
-    Raises:
-        UserError: for an invalid value, naming the variable.
-    """
-    for name in ("LOCAL_RANK", "SLURM_LOCALID"):
-        if text := os.environ.get(name):
-            if not text.isdecimal():
-                raise UserError(
-                    f"{name}={text} is not a valid process number", hint=f"unset {name} for a single process"
-                )
-            return int(text)
-    return 0
 
 
 def device_of(name: str) -> torch.device:
@@ -98,7 +25,7 @@ def device_of(name: str) -> torch.device:
     Raises:
         UserError: for an unknown name or a device that is not available.
     """
-    local = _local_rank()
+    local = current_launch().local_rank
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name in ("auto", "cuda") and gpus:
         return torch.device("cuda", local % gpus)
@@ -205,13 +132,3 @@ class Residents:
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or isinstance(error.__cause__, torch.OutOfMemoryError)
-
-
-def launch_token(processes: int) -> str:
-    """Return a token that is the same in all processes of one command, and in no other command."""
-    if processes == 1:
-        return uuid4().hex
-    names = ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT", "SLURM_JOB_ID", "SLURM_STEP_ID")
-    known = {name: os.environ.get(name, "") for name in (*names, "SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")}
-    # Without a scheduler the processes of a launch have one parent, on one machine.
-    return digest_of(known if known["SLURM_JOB_ID"] else {**known, "parent": os.getppid()})

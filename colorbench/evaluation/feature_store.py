@@ -32,7 +32,7 @@ from colorbench.evaluation.run_directory import folder_of_model
 from colorbench.models import FeatureExtractor, FeatureSpec, chosen_layers, library_code
 from colorbench.results import Shard, first_positions, without_copies
 from colorbench.results.shard import shard_count, shard_samples, shard_start
-from colorbench.storage import Lock, digest_of, write_atomic
+from colorbench.storage import digest_of, write_atomic
 from colorbench.storage.atomic_files import writing
 
 FORMAT = 1
@@ -110,9 +110,10 @@ def read_features(
 
     Stored features are read; missing features of all sources are computed with one decoding.
 
+    Several processes share the shards.
+
     Raises:
-        UserError: for a preprocessing with mixed sizes, an unknown layer, or a source that another process is
-            computing.
+        UserError: for a preprocessing with mixed sizes, or an unknown layer.
         RunError: for features that are not finite or that cannot be stored.
     """
     if get_preprocessing(cut.preprocessing).mixed_sizes:
@@ -136,41 +137,67 @@ def _make(
     settings: ExecutionConfig,
     progress: ThroughputMeter,
 ) -> None:
-    preprocessing = get_preprocessing(cut.preprocessing)
-    samples = dataset.samples
-    locks = [maker.lock() for maker in makers]
-    try:
-        # Another process may have finished some before the lock was free, and a reader may use their files.
-        makers = [maker for maker in makers if not maker.finished()]
-        done = [maker.done() for maker in makers]
-        shards = [index for index in range(shard_count(len(samples))) if not all(index in there for there in done)]
-        progress.listener.started(sum(len(shard_samples(samples, index)) for index in shards))
-        for index in shards:
-            todo = [maker for maker, there in zip(makers, done, strict=True) if index not in there]
-            part = shard_samples(samples, index)
-            position = {sample.id: shard_start(index) + i for i, sample in enumerate(part)}
-            heads: list[dict[str, Any]] = []
-            for batch in load_batches(
-                part,
-                preprocessing,
-                batch_size=settings.batch_size,
-                workers=settings.workers,
-                gray_policy=settings.gray_policy,
-            ):
-                check_contents(batch.ids, batch.sha256s, contents)
-                heads.append(_head(batch, position))
-                if batch.ids:
-                    lightness = rgb_to_lab(batch.rgb8.to(settings.device))[:, :1]
-                    for maker in todo:
-                        maker.add(lightness, [position[id] for id in batch.ids], batch.ids, len(samples))
-                progress.advance(len(batch.ids) + len(batch.skipped))
-            for maker in todo:
-                maker.close_shard(index, heads)
+    samples, claims = dataset.samples, settings.claims
+    todo = {index for maker in makers for index in maker.missing(len(samples))}
+    progress.listener.started(sum(len(shard_samples(samples, index)) for index in todo))
+    while makers := [maker for maker in makers if not maker.finished()]:
+        missing = sorted({index for maker in makers for index in maker.missing(len(samples))})
+        own = missing[settings.rank :: settings.processes]
+        made = 0
+        for index in own + [index for index in reversed(missing) if index not in set(own)]:
+            held = {id(maker): claims.take(maker.folder, f"{index:05d}") for maker in makers}
+            claimed = [maker for maker in makers if held[id(maker)] is not None and maker.lacks(index)]
+            try:
+                if claimed:
+                    _make_shard(claimed, index, dataset, contents, cut, settings, progress)
+                    made += 1
+            finally:
+                for maker in makers:
+                    if (claim := held[id(maker)]) is not None:
+                        claim.release(not maker.lacks(index))
         for maker in makers:
-            maker.close()
-    finally:
-        for lock in locks:
-            lock.release()
+            if maker.missing(len(samples)) or (claim := claims.take(maker.folder, "index")) is None:
+                continue
+            try:
+                if not maker.finished():
+                    maker.close()
+                    made += 1
+            finally:
+                claim.release(maker.finished())
+        if not made:  # other processes compute the rest
+            progress.advance(0)
+            claims.wait()
+
+
+def _make_shard(
+    makers: Sequence[_FeatureWriter],
+    index: int,
+    dataset: Dataset,
+    contents: Mapping[str, str | None],
+    cut: FeatureSpec,
+    settings: ExecutionConfig,
+    progress: ThroughputMeter,
+) -> None:
+    """Write the features of one shard, with one decoding."""
+    part = shard_samples(dataset.samples, index)
+    position = {sample.id: shard_start(index) + i for i, sample in enumerate(part)}
+    heads: list[dict[str, Any]] = []
+    for batch in load_batches(
+        part,
+        get_preprocessing(cut.preprocessing),
+        batch_size=settings.batch_size,
+        workers=settings.workers,
+        gray_policy=settings.gray_policy,
+    ):
+        check_contents(batch.ids, batch.sha256s, contents)
+        heads.append(_head(batch, position))
+        if batch.ids:
+            lightness = rgb_to_lab(batch.rgb8.to(settings.device))[:, :1]
+            for maker in makers:
+                maker.add(lightness, [position[id] for id in batch.ids], batch.ids, len(dataset))
+        progress.advance(len(batch.ids) + len(batch.skipped))
+    for maker in makers:
+        maker.close_shard(index, heads)
 
 
 def _head(batch: LoadedBatch, position: Mapping[str, int]) -> dict[str, Any]:
@@ -218,14 +245,16 @@ class _FeatureWriter:
     def finished(self) -> bool:
         return self.index.is_file() and _json(self.index).get("key") == self.key
 
-    def lock(self) -> Lock:
-        with writing(self.folder):
-            self.ledger.mkdir(parents=True, exist_ok=True)
-            lock = Lock.take(self.folder / "lock")
-        if lock is None:
-            what = f"another process is making the features of {self.source.name}"
-            raise UserError(what, where=str(self.folder), hint="wait until it has finished, then run the same command")
-        return lock
+    def missing(self, images: int) -> list[int]:
+        """Return the indices of the shards that are not stored; none for finished features."""
+        if self.finished():
+            return []
+        done = self.done()
+        return [index for index in range(shard_count(images)) if index not in done]
+
+    def lacks(self, index: int) -> bool:
+        """Return whether a shard is not stored."""
+        return not self.finished() and _json(self.ledger / f"{index:05d}.json").get("key") != self.key
 
     def done(self) -> set[int]:
         """Return the indices of the stored shards.
@@ -250,10 +279,12 @@ class _FeatureWriter:
                 self.layers.setdefault(name, rows.shape[1])
                 rows = rows.astype(DTYPES[self.cut.storage])
                 path = self.folder / _file(name, self.cut.storage)
-                if not path.exists():
-                    with open(path, "wb") as file:
+                # Not opened for reading: a network file system would then write whole pages, with old values of rows
+                # that another machine writes.
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | BINARY, 0o666)
+                with open(descriptor, "wb") as file:
+                    if os.fstat(descriptor).st_size != count * rows[0].nbytes:
                         file.truncate(count * rows[0].nbytes)
-                with open(path, "r+b") as file:
                     for start, stop in _runs(positions):
                         file.seek(positions[start] * rows[0].nbytes)
                         file.write(np.ascontiguousarray(rows[start:stop]).data)

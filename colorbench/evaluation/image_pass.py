@@ -20,7 +20,7 @@ from colorbench.data import LoadedBatch, Preprocessing, Sample, get_preprocessin
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
 from colorbench.evaluation.pending_shards import Claims, Evaluated, ShardJob, missing
 from colorbench.evaluation.predict import colorize, predict_further, query_of
-from colorbench.evaluation.protocol_interfaces import BatchScores, ProgressListener, ThroughputMeter, further_of
+from colorbench.evaluation.protocol_interfaces import BatchScores, ThroughputMeter, further_of
 from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.evaluation.saved_image_writer import keep_predictions, keep_thumbnails
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
@@ -32,24 +32,37 @@ SCORERS = max(2, min(4, os.cpu_count() or 1))
 """Scoring threads: at least two, so that a slow protocol does not block the network immediately."""
 
 
-def run_passes(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressListener) -> Iterator[int]:
-    """Compute the missing shards of all tasks, in one pass over the images per preprocessing and requested item.
+def missing_images(tasks: Sequence[EvaluationTask], run: Run) -> int:
+    """Return the number of images in the missing shards of all tasks, counted once per pass."""
+    samples = run.dataset.samples
+    shards = [index for group in _by_preprocessing(tasks).values() for index, _ in missing(group, len(samples))]
+    return sum(len(shard_samples(samples, index)) for index in shards)
 
-    Yields:
-        The number of shards written, without those that another process has locked.
+
+def run_passes(tasks: Sequence[EvaluationTask], run: Run, progress: ThroughputMeter, begun: set[int]) -> int:
+    """Compute the missing shards of all tasks, in one pass over the images per preprocessing.
+
+    Args:
+        tasks: finished or not.
+        run: what they share.
+        progress: is told of every image.
+        begun: ids of the tasks of which this process has predicted a batch; added to.
+
+    Returns:
+        The number of shards written, without those that another process has claimed.
 
     Raises:
         RunError: for an invalid prediction or a full disk; finished shards are kept.
     """
+    groups = _by_preprocessing(tasks)
+    return sum(_run_pass(group, run, get_preprocessing(name), progress, begun) for name, group in groups.items())
+
+
+def _by_preprocessing(tasks: Sequence[EvaluationTask]) -> dict[str, list[EvaluationTask]]:
     groups: dict[str, list[EvaluationTask]] = {}
     for task in tasks:
         groups.setdefault(task.scorer.preprocessing, []).append(task)
-    samples = run.dataset.samples
-    shards = [index for group in groups.values() for index, _ in missing(group, len(samples))]
-    listener.started(-(-sum(len(shard_samples(samples, index)) for index in shards) // run.settings.processes))
-    progress, begun = ThroughputMeter(listener), set[int]()
-    while True:
-        yield sum(_run_pass(group, run, get_preprocessing(name), progress, begun) for name, group in groups.items())
+    return groups
 
 
 def _run_pass(
@@ -59,10 +72,7 @@ def _run_pass(
     progress: ThroughputMeter,
     begun: set[int],
 ) -> int:
-    """Compute the missing shards of tasks with one preprocessing; return the number written.
-
-    ``begun``: ids of the tasks of which this process has predicted a batch; added to.
-    """
+    """Compute the missing shards of tasks with one preprocessing; return the number written."""
     written, settings = 0, run.settings
 
     def predict(item: tuple[ShardJob, LoadedBatch | None]) -> _Predicted:

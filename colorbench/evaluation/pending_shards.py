@@ -1,4 +1,4 @@
-"""Unfinished shards during a pass: collection of their scores, and the locks of the shards of a process."""
+"""Unfinished shards during a pass: collection of their scores, and the claims of a process on shards."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 from colorbench.data import LoadedBatch, Preprocessing, Sample, load_batches
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
 from colorbench.evaluation.protocol_interfaces import BatchScores
+from colorbench.processes import Claim
 from colorbench.results import Shard
 from colorbench.results.shard import concatenated, shard_count, shard_samples
-from colorbench.storage import Lock
 
 Row = tuple[str, str, int | None, bool, tuple[int, int]]
 """id, sha256, label, gray, (H, W) of an evaluated image."""
@@ -45,7 +45,7 @@ class ShardJob:
     index: int
     samples: Sequence[Sample]
     tasks: list[EvaluationTask]
-    locks: list[Lock]
+    claims: list[Claim]
     rows: list[Row] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     scored: list[list[BatchScores]] = field(default_factory=list)
@@ -104,10 +104,10 @@ class ShardJob:
             )
             task.folder.write_shard(self.index, shard)
 
-    def release(self) -> None:
-        """Release the locks."""
-        for lock in self.locks:
-            lock.release()
+    def release(self, *, done: bool) -> None:
+        """End the claims; ``done``: the shard is written."""
+        for claim in self.claims:
+            claim.release(done)
 
 
 def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list[EvaluationTask]]]:
@@ -118,7 +118,7 @@ def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list
 
 
 class Claims:
-    """Locks of this process on shards, acquired one by one and released when the shard is written or at the end."""
+    """Claims of this process on shards, taken one by one and released when the shard is written or at the end."""
 
     def __init__(
         self, order: Sequence[tuple[int, list[EvaluationTask]]], run: Run, preprocessing: Preprocessing
@@ -133,7 +133,7 @@ class Claims:
 
     def __exit__(self, *_: object) -> None:
         for work in self._claimed.values():
-            work.release()
+            work.release(done=False)
         self._claimed.clear()
 
     def batches(self) -> Iterator[tuple[ShardJob, LoadedBatch | None]]:
@@ -153,22 +153,24 @@ class Claims:
             yield work, None
 
     def finished(self, work: ShardJob) -> None:
-        """Release the locks of a written shard and forget it, since large datasets have many."""
-        work.release()
+        """End the claims on a written shard and forget it, since large datasets have many."""
+        work.release(done=True)
         self._claimed.pop(work.index, None)
 
     def _claim(self, index: int, lacking: list[EvaluationTask]) -> ShardJob | None:
-        """Lock the shard for those tasks that still need it and that no other process computes."""
-        tasks, locks = [], []
+        """Claim the shard for those tasks that still need it and that no other process computes."""
+        tasks, claims = [], []
         for task in lacking:
-            if task.folder.finished() or (lock := task.folder.lock(f"{index:05d}")) is None:
+            if task.folder.finished():
+                continue
+            if (claim := self.settings.claims.take(task.folder.shards, f"{index:05d}")) is None:
                 continue
             if task.folder.has(index):
-                lock.release()
+                claim.release(True)
                 continue
             tasks.append(task)
-            locks.append(lock)
+            claims.append(claim)
         if not tasks:
             return None
-        work = self._claimed[index] = ShardJob(index, shard_samples(self.samples, index), tasks, locks)
+        work = self._claimed[index] = ShardJob(index, shard_samples(self.samples, index), tasks, claims)
         return work

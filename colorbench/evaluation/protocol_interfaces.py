@@ -277,7 +277,8 @@ class DatasetProtocol(Protocol):
     roles: tuple[str, ...]
     """Roles of the datasets that it needs: ``test``, or ``train`` and ``test``."""
     joint: bool
-    """Whether all models of a command are evaluated together (a study) instead of one by one."""
+    """Whether all models of a command are evaluated together (a study) instead of one by one. If ``shares_work`` is
+    set, several processes evaluate one model together, by ``settings.claims``; otherwise each model has one process."""
 
     def evaluate(self, context: ProtocolContext) -> Record | Path:
         """Evaluate and return a record, written in its folder, or another folder (such as a study to be served).
@@ -349,7 +350,7 @@ class ProtocolContext:
     fingerprints: Mapping[int, ModelFingerprint] = field(default_factory=dict)
     """id of a model -> its fingerprint, computed before a cast to another dtype."""
     launch: str = ""
-    """See ``record_reuse.launch_token``."""
+    """Text that is the same in all processes of one command, and in no other command."""
 
     def fingerprint_of(self, model: LoadedModel) -> ModelFingerprint:
         """Return the fingerprint of a model."""

@@ -66,11 +66,9 @@ def resolve(request: RunConfig, say: Callable[[str], None], *, processes: int = 
     protocols = asked_protocols(request)
     check_roles({"test", *request.roles}, (protocol for protocol, _ in protocols))
     scorers, full = _resolve_protocols(protocols, dataset), _dataset_protocols(protocols)
-    if full and processes > 1:
-        raise UserError(
-            f"{full[0][0].spec.name} runs in one process only only only only only",
-            hint="start it without torchrun or srun, or unset RANK and WORLD_SIZE",
-        )
+    if processes > 1 and (joint := [protocol.spec.name for protocol, _ in full if protocol.joint]):
+        what = f"{joint[0]} takes all models together, in one process"
+        raise UserError(what, hint="start it without torchrun or srun, or unset RANK and WORLD_SIZE")
     asked = _load_models(request)
     # Gray, constant and ground truth are baselines of image protocols; protocols that train something have their own
     # controls.

@@ -14,6 +14,7 @@ from colorbench.data.batch_loader import decoding_threads
 from colorbench.errors import UserError
 from colorbench.evaluation import devices_and_processes
 from colorbench.models import LoadedModel
+from colorbench.processes import Launch, WorkClaims
 from colorbench.results import fixed_ids
 
 Save = Literal["none", "gallery", "predictions"]
@@ -97,10 +98,12 @@ class ExecutionConfig:
     """Id -> path below ``predictions/``."""
     rank: int = 0
     processes: int = 1
+    claims: WorkClaims = field(default_factory=WorkClaims)
+    """Claims on parts of the work, among processes that share the output."""
 
 
 def execution_config(
-    request: RunConfig, ids: Sequence[str], threads: int, rank: int, processes: int
+    request: RunConfig, ids: Sequence[str], threads: int, launch: Launch, claims: WorkClaims
 ) -> ExecutionConfig:
     """Return the execution settings for the configuration of a run in this process.
 
@@ -108,8 +111,8 @@ def execution_config(
         request: the configuration.
         ids: of the images, after any limit.
         threads: number of torch's threads.
-        rank: rank of this process.
-        processes: number of processes that share the run.
+        launch: the processes that share the run.
+        claims: of this process.
 
     Raises:
         UserError: for a device that is not available.
@@ -124,6 +127,7 @@ def execution_config(
         threads=threads,
         gallery=fixed_ids(ids),
         predictions=prediction_names(ids) if request.save == "predictions" else {},
-        rank=rank,
-        processes=processes,
+        rank=launch.rank,
+        processes=launch.processes,
+        claims=claims,
     )

@@ -2,8 +2,8 @@
 
 ``shards/`` contains the finished shards. A shard is named by its position in the order of the samples and has the same
 images for any number of processes, so that any process may compute any missing one, and computing one twice gives the
-same file. Locks on shards only avoid double work: they are the kernel's (``flock``) and end with the process; on a file
-system without locks, work is done twice. The shards are removed when the record is written.
+same file. Claims on shards (``processes.WorkClaims``) only avoid double work. The shards are removed when the record is
+written.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from colorbench.errors import RunError, UserError
 from colorbench.results import Files, Record, Shard, first_positions, read_checked_record, without_copies
 from colorbench.results.rows_parquet import rows_bytes
 from colorbench.results.shard import StoredArrays, key_of, merge, pack, shard_count, unpack
-from colorbench.storage import Lock, file_sha256, write_atomic
-from colorbench.storage.atomic_files import atomic_file, rename, write_once, writing
+from colorbench.storage import file_sha256, write_atomic
+from colorbench.storage.atomic_files import atomic_file, rename, write_once
 from colorbench.storage.npz import write_npz
 
 
@@ -291,17 +291,6 @@ class RunDirectory:
     def clear_shards(self) -> None:
         """Remove the shards, locks and unfinished files."""
         shutil.rmtree(self.shards, ignore_errors=True)
-
-    def lock(self, name: str) -> Lock | None:
-        """Lock a unit of work; None if another process has locked it."""
-        try:
-            with writing(self.shards):
-                self.shards.mkdir(parents=True, exist_ok=True)
-                return Lock.take(self.shards / f"{name}.lock")
-        except FileNotFoundError:
-            if not self.finished():
-                raise
-            return None
 
 
 @contextlib.contextmanager

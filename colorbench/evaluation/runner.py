@@ -6,23 +6,26 @@ are computed in one pass per preprocessing; the process that finds a task's shar
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
 from colorbench.evaluation import devices_and_processes
-from colorbench.evaluation.devices_and_processes import launch_token
 from colorbench.evaluation.evaluation_tasks import Run, tasks_of
 from colorbench.evaluation.protocol_interfaces import DatasetProtocol, NullProgress, ProgressListener, ProtocolContext
 from colorbench.evaluation.requested_models_and_protocols import missing_capability, resolve
 from colorbench.evaluation.run_config import RunConfig, check, execution_config
 from colorbench.evaluation.run_directory import folder_of, nothing_left_behind
 from colorbench.evaluation.task_records import make_records
+from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import model_fingerprint, protocol_code
+from colorbench.processes import Launch, LaunchStore, StoreLost, Unit, WorkClaims, current_launch, join_launch
 from colorbench.results import Record, read_record
-from colorbench.storage import check_writable
+from colorbench.storage import check_writable, digest_of
 
 __all__ = ["ProgressListener", "RunConfig", "record_folder", "run"]
 
@@ -41,34 +44,88 @@ def run(request: RunConfig, listener: ProgressListener | None = None) -> list[Re
     """
     listener = listener or NullProgress()
     check(request)
-    rank, count = devices_and_processes.processes()
-    if count > 1 and not request.resume:
+    launch = current_launch()
+    if launch.processes > 1 and not request.resume:
         raise UserError(
             "--no-resume works with one process only", hint="remove the folder of the run, or use another --output"
         )
+    store = join_launch(launch, listener.message)
+    try:
+        token = launch.token if store is None else store.begin()
+    except StoreLost:
+        store, token = None, launch.token
+    claims = WorkClaims(store, listener.message)
+    records = _run(request, launch, claims, token, _LaunchProgress(listener, launch, store))
+    if store is not None:
+        store.finish()
+    return records
+
+
+class _LaunchProgress:
+    """A listener of one of several processes: rank 0 shows what all have done, and the others show nothing."""
+
+    def __init__(self, listener: ProgressListener, launch: Launch, store: LaunchStore | None) -> None:
+        self._listener, self._launch, self._store = listener, launch, store
+        self._shown = self._before = 0
+        self._start = time.perf_counter()
+
+    def started(self, total: int) -> None:
+        if self._launch.rank:
+            return
+        self._shown = self._before = self._count(0)
+        self._start = time.perf_counter()
+        # Without a store, the work of the other processes is not known.
+        self._listener.started(total if self._store is not None else -(-total // self._launch.processes))
+
+    def advanced(self, n: int, images_per_second: float) -> None:
+        if self._store is None:
+            if not self._launch.rank:
+                self._listener.advanced(n, images_per_second)
+            return
+        count = self._count(n)
+        if not self._launch.rank:
+            speed = (count - self._before) / max(time.perf_counter() - self._start, 1e-9)
+            self._listener.advanced(count - self._shown, speed)
+            self._shown = count
+
+    def message(self, text: str) -> None:
+        if not self._launch.rank:
+            self._listener.message(text)
+
+    def _count(self, n: int) -> int:
+        try:
+            return self._shown if self._store is None else self._store.add("images", n)
+        except StoreLost:
+            self._store = None
+            return self._shown
+
+
+def _run(
+    request: RunConfig, launch: Launch, claims: WorkClaims, token: str, listener: ProgressListener
+) -> list[Record]:
+    """Run the evaluation in one of the processes of a launch; see ``run``."""
     refused = _refused(request.output)
-    if rank == 0:
-        for given in (request.data, *request.roles.values()):
-            for remark in given.remarks:
-                listener.message(f"{given.name}: {remark}")
-    resolved = resolve(request, listener.message, processes=count)
+    for given in (request.data, *request.roles.values()):
+        for remark in given.remarks:
+            listener.message(f"{given.name}: {remark}")
+    resolved = resolve(request, listener.message, processes=launch.processes)
     request = replace(request, models=resolved.asked)
     ids = [sample.id for sample in resolved.dataset.samples]
     with (
         devices_and_processes.numerics(request.threads) as threads,
-        nothing_left_behind(request.output, alone=count == 1) as folders,
+        nothing_left_behind(request.output, alone=launch.processes == 1) as folders,
     ):
         context = ProtocolContext(
             models=(),
             parameters={},
             data={},
-            settings=execution_config(request, ids, threads=threads, rank=rank, processes=count),
+            settings=execution_config(request, ids, threads=threads, launch=launch, claims=claims),
             request=request,
             listener=listener,
             started=folders,
             # The weights are hashed again: an object may have been trained since its last evaluation.
             fingerprints={id(model): model_fingerprint(model) for model in resolved.models},
-            launch=launch_token(count),
+            launch=token,
         )
         tasks = tasks_of(resolved, context)
         full = resolved.dataset_protocols
@@ -130,13 +187,32 @@ def _run_dataset_protocol(
     for model in shared.models:
         if (error := missing_capability(spec, model)) is not None:
             raise error
-    groups = [shared.models] if protocol.joint else [(model,) for model in shared.models]
-    records = []
     code = protocol_code(protocol)
-    for group in groups:
-        found = protocol.evaluate(replace(shared, models=group, parameters=parameters, data=data, code=code))
+    records: dict[int, Record] = {}
+
+    def evaluate(position: int, models: tuple[LoadedModel, ...]) -> None:
+        found = protocol.evaluate(replace(shared, models=models, parameters=parameters, data=data, code=code))
         if isinstance(found, Record):
-            records.append(found)
+            records[position] = found
         else:
             shared.listener.message(f"{spec.name}: {found}")
-    return records
+        evaluated.add(position)
+
+    evaluated: set[int] = set()
+    groups = [shared.models] if protocol.joint else [(model,) for model in shared.models]
+    if getattr(protocol, "shares_work", False) or shared.settings.processes == 1:
+        for position, models in enumerate(groups):
+            evaluate(position, models)
+    else:
+        # One process evaluates a model; the others then read its record.
+        shared.settings.claims.complete(
+            Unit(
+                shared.cache,
+                f"{spec.name}-{digest_of([models[0].full_name, str(parameters)])[:12]}",
+                done=partial(evaluated.__contains__, position),
+                make=partial(evaluate, position, models),
+                shared=False,
+            )
+            for position, models in enumerate(groups)
+        )
+    return [records[position] for position in sorted(records)]

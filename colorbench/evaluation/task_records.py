@@ -15,8 +15,8 @@ from colorbench.evaluation import metric_aggregation, saved_image_writer
 from colorbench.evaluation.build_record import build_record, dataset_part, execution_part, model_part, protocol_part
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run, baselines_first, differences_of
 from colorbench.evaluation.first_image_checks import ModelFinding, check_models, check_scorers
-from colorbench.evaluation.image_pass import colorize_samples, run_passes
-from colorbench.evaluation.protocol_interfaces import ProgressListener
+from colorbench.evaluation.image_pass import colorize_samples, missing_images, run_passes
+from colorbench.evaluation.protocol_interfaces import ProgressListener, ThroughputMeter
 from colorbench.evaluation.run_directory import DamagedShard, RunDirectory
 from colorbench.models.prediction_units import unit_notes
 from colorbench.models.stored_prediction_checks import LIGHTNESS_GAP, prediction_notes
@@ -36,12 +36,14 @@ def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressLi
     check_scorers(tasks, run)
     findings = check_models(tasks, run)
     in_turn = baselines_first(tasks)
-    passes = run_passes(tasks, run, listener)
+    progress, begun = ThroughputMeter(listener), set[int]()
+    listener.started(missing_images(tasks, run))
     while any(not task.folder.finished() for task in tasks):
-        made = next(passes)
+        made = run_passes(tasks, run, progress, begun)
         made += sum(_finish(task, in_turn, run, findings) for task in in_turn)
-        if not made:
-            time.sleep(0.1)  # other processes compute the rest
+        if not made:  # other processes compute the rest
+            progress.advance(0)
+            run.settings.claims.wait()
     for task in tasks:
         task.folder.clear_shards()
 
@@ -53,8 +55,8 @@ def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, fin
     baselines = differences_of(task, tasks, run)
     if not all(folder.finished() for folder in baselines.values()):
         return False
-    lock = task.folder.lock("record")
-    if lock is None:
+    claim = run.settings.claims.take(task.folder.shards, "record")
+    if claim is None:
         return False
     try:
         if not task.folder.finished():
@@ -66,7 +68,7 @@ def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, fin
         if not task.folder.finished():  # without locks, another process may have finished it and removed the shards
             raise
     finally:
-        lock.release()
+        claim.release(task.folder.finished())
     return True
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from colorbench.errors import UserError
-from colorbench.evaluation.devices_and_processes import device_of, processes
+from colorbench.evaluation.devices_and_processes import device_of
+from colorbench.processes import current_launch
 
 NAMES = (
     *("RANK", "WORLD_SIZE", "LOCAL_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_LOCALID"),
@@ -46,7 +47,8 @@ def test_only_what_a_launcher_started_shares_a_run(
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert processes() == expected
+    launch = current_launch()
+    assert (launch.rank, launch.processes) == expected
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_what_cannot_be_is_named(variables: dict[str, str], message: str, monkey
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=message):
-        processes()
+        current_launch()
 
 
 @pytest.mark.parametrize(("name", "value"), [("LOCAL_RANK", "x"), ("LOCAL_RANK", "-1"), ("SLURM_LOCALID", "1.5")])

@@ -1,0 +1,9 @@
+from .launch import Launch as Launch
+from .launch import current_launch as current_launch
+from .launch import export_launch as export_launch
+from .launch_store import LaunchStore as LaunchStore
+from .launch_store import StoreLost as StoreLost
+from .launch_store import join_launch as join_launch
+from .work_claims import Claim as Claim
+from .work_claims import Unit as Unit
+from .work_claims import WorkClaims as WorkClaims
