@@ -11,6 +11,7 @@ them. Several sources (such as five draws of an untrained network) share one dec
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import time
@@ -137,6 +138,7 @@ def _make(
     settings: ExecutionConfig,
     progress: ThroughputMeter,
 ) -> None:
+    """Compute the missing shards of all makers, each by one of the processes that share the work."""
     samples, claims = dataset.samples, settings.claims
     todo = {index for maker in makers for index in maker.missing(len(samples))}
     progress.listener.started(sum(len(shard_samples(samples, index)) for index in todo))
@@ -145,16 +147,16 @@ def _make(
         own = missing[settings.rank :: settings.processes]
         made = 0
         for index in own + [index for index in reversed(missing) if index not in set(own)]:
-            held = {id(maker): claims.take(maker.folder, f"{index:05d}") for maker in makers}
+            held = {id(maker): claims.take(maker.ledger, f"{index:05d}") for maker in makers}
             claimed = [maker for maker in makers if held[id(maker)] is not None and maker.lacks(index)]
             try:
                 if claimed:
                     _make_shard(claimed, index, dataset, contents, cut, settings, progress)
                     made += 1
             finally:
-                for maker in makers:
-                    if (claim := held[id(maker)]) is not None:
-                        claim.release(not maker.lacks(index))
+                for claim in held.values():
+                    if claim is not None:
+                        claim.release()
         for maker in makers:
             if maker.missing(len(samples)) or (claim := claims.take(maker.folder, "index")) is None:
                 continue
@@ -163,7 +165,7 @@ def _make(
                     maker.close()
                     made += 1
             finally:
-                claim.release(maker.finished())
+                claim.release()
         if not made:  # other processes compute the rest
             progress.advance(0)
             claims.wait()
@@ -281,7 +283,7 @@ class _FeatureWriter:
                 path = self.folder / _file(name, self.cut.storage)
                 # Not opened for reading: a network file system would then write whole pages, with old values of rows
                 # that another machine writes.
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | BINARY, 0o666)
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
                 with open(descriptor, "wb") as file:
                     if os.fstat(descriptor).st_size != count * rows[0].nbytes:
                         file.truncate(count * rows[0].nbytes)

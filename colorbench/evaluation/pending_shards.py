@@ -104,10 +104,10 @@ class ShardJob:
             )
             task.folder.write_shard(self.index, shard)
 
-    def release(self, *, done: bool) -> None:
-        """End the claims; ``done``: the shard is written."""
+    def release(self) -> None:
+        """End the claims."""
         for claim in self.claims:
-            claim.release(done)
+            claim.release()
 
 
 def missing(tasks: Iterable[EvaluationTask], count: int) -> list[tuple[int, list[EvaluationTask]]]:
@@ -133,7 +133,7 @@ class Claims:
 
     def __exit__(self, *_: object) -> None:
         for work in self._claimed.values():
-            work.release(done=False)
+            work.release()
         self._claimed.clear()
 
     def batches(self) -> Iterator[tuple[ShardJob, LoadedBatch | None]]:
@@ -154,7 +154,7 @@ class Claims:
 
     def finished(self, work: ShardJob) -> None:
         """End the claims on a written shard and forget it, since large datasets have many."""
-        work.release(done=True)
+        work.release()
         self._claimed.pop(work.index, None)
 
     def _claim(self, index: int, lacking: list[EvaluationTask]) -> ShardJob | None:
@@ -166,7 +166,7 @@ class Claims:
             if (claim := self.settings.claims.take(task.folder.shards, f"{index:05d}")) is None:
                 continue
             if task.folder.has(index):
-                claim.release(True)
+                claim.release()
                 continue
             tasks.append(task)
             claims.append(claim)

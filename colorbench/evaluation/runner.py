@@ -21,7 +21,6 @@ from colorbench.evaluation.requested_models_and_protocols import missing_capabil
 from colorbench.evaluation.run_config import RunConfig, check, execution_config
 from colorbench.evaluation.run_directory import folder_of, nothing_left_behind
 from colorbench.evaluation.task_records import make_records
-from colorbench.models import LoadedModel
 from colorbench.models.fingerprint import model_fingerprint, protocol_code
 from colorbench.processes import Launch, LaunchStore, StoreLost, Unit, WorkClaims, current_launch, join_launch
 from colorbench.results import Record, read_record
@@ -190,19 +189,20 @@ def _run_dataset_protocol(
     code = protocol_code(protocol)
     records: dict[int, Record] = {}
 
-    def evaluate(position: int, models: tuple[LoadedModel, ...]) -> None:
-        found = protocol.evaluate(replace(shared, models=models, parameters=parameters, data=data, code=code))
+    groups = [shared.models] if protocol.joint else [(model,) for model in shared.models]
+    evaluated: set[int] = set()
+
+    def evaluate(position: int) -> None:
+        found = protocol.evaluate(replace(shared, models=groups[position], parameters=parameters, data=data, code=code))
         if isinstance(found, Record):
             records[position] = found
         else:
             shared.listener.message(f"{spec.name}: {found}")
         evaluated.add(position)
 
-    evaluated: set[int] = set()
-    groups = [shared.models] if protocol.joint else [(model,) for model in shared.models]
     if getattr(protocol, "shares_work", False) or shared.settings.processes == 1:
-        for position, models in enumerate(groups):
-            evaluate(position, models)
+        for position in range(len(groups)):
+            evaluate(position)
     else:
         # One process evaluates a model; the others then read its record.
         shared.settings.claims.complete(
@@ -210,8 +210,7 @@ def _run_dataset_protocol(
                 shared.cache,
                 f"{spec.name}-{digest_of([models[0].full_name, str(parameters)])[:12]}",
                 done=partial(evaluated.__contains__, position),
-                make=partial(evaluate, position, models),
-                shared=False,
+                make=partial(evaluate, position),
             )
             for position, models in enumerate(groups)
         )

@@ -68,7 +68,7 @@ def _finish(task: EvaluationTask, tasks: Sequence[EvaluationTask], run: Run, fin
         if not task.folder.finished():  # without locks, another process may have finished it and removed the shards
             raise
     finally:
-        claim.release(task.folder.finished())
+        claim.release()
     return True
 
 

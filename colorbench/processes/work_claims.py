@@ -26,15 +26,14 @@ POLL = 0.1
 """Seconds between two looks at what other processes hold."""
 PATIENCE = 60.0
 """Seconds of waiting after which the user is told for whom."""
-_DONE = "done"
 
 
 @dataclass
 class Claim:
     """A claim of this process on a unit of work."""
 
-    release: Callable[[bool], None]
-    """Ends the claim; the argument is whether the unit is done."""
+    release: Callable[[], None]
+    """Ends the claim, after the unit is written or after an error."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +45,6 @@ class Unit:
     name: str
     done: Callable[[], bool]
     make: Callable[[], object]
-    shared: bool = True
-    """Whether it is done for all processes when one has done it; otherwise they make it one after another, and those
-    after the first find its result on disk."""
 
 
 class WorkClaims:
@@ -68,7 +64,7 @@ class WorkClaims:
         self._waiting: float | None = None
 
     def take(self, folder: Path, name: str) -> Claim | None:
-        """Claim a unit of work; None if another process does it or, with a store, has done it.
+        """Claim a unit of work; None if another process does it. It may be done already: look after claiming it.
 
         Args:
             folder: in which the unit is written.
@@ -93,8 +89,7 @@ class WorkClaims:
         """Wait a moment for other processes, and tell the user about it after ``PATIENCE`` seconds."""
         now = time.monotonic()
         self._waiting = now if self._waiting is None else self._waiting
-        held = {what: who for what, who in self._others.items() if who != _DONE}
-        self._others.clear()
+        held, self._others = self._others, {}
         if now - self._waiting > PATIENCE and held:
             what, who = next(iter(held.items()))
             self._say(f"waiting for {len(held)} parts that other processes compute: {what} ({who}) ...")
@@ -119,7 +114,7 @@ class WorkClaims:
                         unit.make()
                         made += 1
                 finally:
-                    claim.release(unit.shared and unit.done())
+                    claim.release()
             if not made:
                 waiting()
                 self.wait()
@@ -130,18 +125,18 @@ class WorkClaims:
         key = f"claim/{'/'.join(folder.parts[-4:])}/{name}"
         mine = f"{store.launch.rank} {next(self._count)} {this_process()}"
         held = store.put_if(key, "", mine)
-        if held not in (mine, _DONE):
+        if held != mine:
             rank, _, process = held.split(" ", 2)
             if not store.silent(int(rank)):
                 return f"rank {rank}, {process}"
             if (held := store.put_if(key, held, mine)) == mine:
                 self._say(_stopped(f"{name} in {folder}", f"rank {rank} ({process})"))
-        if held != mine:
-            return held
+            else:
+                return f"rank {held.partition(' ')[0]}"
 
-        def release(done: bool) -> None:
+        def release() -> None:
             with contextlib.suppress(StoreLost):
-                store.put_if(key, mine, _DONE if done else "")
+                store.put_if(key, mine, "")
 
         return Claim(release)
 
@@ -160,9 +155,12 @@ class _LockFiles:
             # The lock of a stopped process stays: others use the next file.
             lock_file = folder / (f"{name}.{turn}.lock" if turn else f"{name}.lock")
             holder = lock_file.with_suffix(".holder")
-            with writing(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                lock = Lock.take(lock_file)
+            try:
+                with writing(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    lock = Lock.take(lock_file)
+            except FileNotFoundError:  # another process has finished the work and removed the folder
+                return "another process"
             if lock is not None:
                 if turn:
                     say(_stopped(f"{name} in {folder}", who))
@@ -190,7 +188,7 @@ def _held(lock: Lock, holder: Path) -> Claim:
         holder.write_text(this_process())
     _beating.add(holder)
 
-    def release(_done: bool) -> None:
+    def release() -> None:
         _beating.discard(holder)
         holder.unlink(missing_ok=True)
         lock.release()
