@@ -16,19 +16,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).parent / "snapshots"
-PACKAGES = (
-    "cli",
-    "color",
-    "data",
-    "evaluation",
-    "metrics",
-    "models",
-    "processes",
-    "reporting",
-    "results",
-    "stats",
-    "storage",
-)
+PACKAGES = ("cli", "color", "data", "evaluation", "metrics", "models", "processes", "reporting", "results", "stats")
 PACKAGES += ("storage", "testing", "training", "verification")
 MODULES = ("colorbench", "colorbench.errors", *(f"colorbench.{package}" for package in PACKAGES))
 """What is public: all other modules are private to the library."""

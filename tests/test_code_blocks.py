@@ -36,7 +36,7 @@ PROGRAMS = ("colorbench", "uv", "pip", "torchrun")
 """What an indented block of commands begins with; other indented lines are formulas."""
 NOT_RUN = {
     "--group test pytest": "this is that command",
-    "torchrun --nproc-per-node": "four GPUs, ImageNet, days",
+    "torchrun --nproc-per-node": "four GPUs, ImageNet, days; tests/docs/test_cluster.py runs a smaller one",
     "colorbench train zoo/cic": "an hour and a half; tests/training/test_training_run.py trains for a few steps",
     "weights=full/cic.safetensors": "weights of a training of days",
     "study build": "fetches jsPsych from the npm registry; see tests/protocols/human_study/test_design.py",
@@ -98,7 +98,7 @@ def why_not(command: str) -> str | None:
 
 
 def test_every_block_is_of_a_language_that_is_checked() -> None:
-    assert {block.language for block in ALL} <= {"sh", "python", "toml"}, [block.where for block in ALL]
+    assert {block.language for block in ALL} <= {"sh", "python", "toml", "bash"}, [block.where for block in ALL]
     assert len(ALL) >= 17
     text = "\n".join(" ".join(line.split()) for block in ALL for line in commands(block))
     assert [part for part in NOT_RUN if part not in text] == [], "these are in no document any more"
@@ -226,6 +226,8 @@ def test_every_block_runs_in_reading_order(home: Path, monkeypatch: pytest.Monke
                 exec(compile(block.text, block.where, "exec", dont_inherit=True), {"__name__": block.where})
             except Exception as error:
                 failures.append(f"{block.where}: {type(error).__name__}: {error}")
+        elif block.language == "bash":
+            assert "#SBATCH" in block.text, f"{block.where}: tests/docs/test_cluster.py runs jobs of Slurm"
         elif name := re.match(r"# (\w+)\.toml\n\[card\]", block.text):
             parse_contract(block.text, name[1])
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
 
 from colorbench._api.arguments import Data, Model, Protocol, as_roles, by_protocol
 from colorbench._api.errors_and_logging import LogProgress, names_arguments
@@ -29,7 +29,7 @@ class RunOptions(TypedDict, total=False):
     gray_policy: GrayPolicy
     limit: int | None
     seed: int
-    batch_size: int
+    batch_size: int | Literal["auto"]
     device: str
     dtype: str
     threads: int | None
@@ -75,7 +75,7 @@ def run(
     gray_policy: GrayPolicy = "keep",
     limit: int | None = None,
     seed: int = 0,
-    batch_size: int = 16,
+    batch_size: int | Literal["auto"] = 16,
     device: str = "auto",
     dtype: str = "float32",
     threads: int | None = None,
@@ -104,7 +104,8 @@ def run(
         gray_policy: ``keep`` or ``drop`` images without color.
         limit: evaluate this many images, a fixed random subset.
         seed: seed of stochastic models.
-        batch_size: largest number of images in a batch.
+        batch_size: largest number of images in a batch; ``auto``: found before the first shard, as large as memory
+            allows.
         device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; ``auto`` uses a GPU if available.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         threads: CPU threads for the model; None for torch's default.

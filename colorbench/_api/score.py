@@ -14,6 +14,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation import ProgressListener, RunConfig
 from colorbench.evaluation import run as run_config
 from colorbench.evaluation.requested_models_and_protocols import as_protocol
+from colorbench.processes import current_launch
 from colorbench.results import Record
 from colorbench.results.record_list import Records
 
@@ -110,8 +111,10 @@ def scored(
     """Score a folder of predictions without a model; see ``score``.
 
     Raises:
-        UserError: as ``run``, and for protocols that need a model.
+        UserError: as ``run``, for protocols that need a model, and for several processes without ``output``.
     """
+    if output is None and current_launch().processes > 1:
+        raise UserError("several processes need a folder that they share", hint="give --output")
     with tempfile.TemporaryDirectory(prefix="colorbench-score-") as scratch:
         config = RunConfig(
             models=(f"images:{predictions}",),

@@ -34,6 +34,19 @@ from colorbench.errors import MissingWeightsError, UserError
 ROLES = ("train", "test")
 
 
+def _batch_size(text: object) -> object:
+    """Parse the value of ``--batch-size``.
+
+    Raises:
+        typer.BadParameter: for anything else than ``auto`` or a number from 1.
+    """
+    if str(text) == "auto":
+        return "auto"
+    if not (str(text).isdecimal() and int(str(text)) > 0):
+        raise typer.BadParameter("give auto or a number of images, at least 1")
+    return int(str(text))
+
+
 def run(
     ctx: typer.Context,
     model: Annotated[
@@ -98,7 +111,16 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Resume or reuse existing results, or recompute.")
     ] = True,
-    batch_size: Annotated[int, typer.Option("--batch-size", "-b", min=1, metavar="N", help="Batch size.")] = 16,
+    batch_size: Annotated[
+        Any,
+        typer.Option(
+            "--batch-size",
+            "-b",
+            parser=_batch_size,
+            metavar="N|auto",
+            help="Batch size; auto: found before the first shard, as large as memory allows.",
+        ),
+    ] = 16,
     device: Device = "auto",
     dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[

@@ -52,6 +52,7 @@ def score(
     from colorbench.cli.run import parameters
     from colorbench.cli.run_output import OutputOptions, show_results
     from colorbench.data import open_dataset
+    from colorbench.processes import current_launch
 
     choice(format, FORMATS, "--format")
     protocols = list(dict.fromkeys(protocol or ["fidelity"]))
@@ -67,4 +68,5 @@ def score(
             listener=bar,
             command=("colorbench", *sys.argv[1:]),
         )
-    show_results(records, records, output, None, OutputOptions(format, explain=explain, json=json))
+    if current_launch().rank == 0:  # only one of several processes prints
+        show_results(records, records, output, None, OutputOptions(format, explain=explain, json=json))

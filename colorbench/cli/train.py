@@ -62,9 +62,8 @@ def train(
     Interrupted trainings resume from the last checkpoint. Writes the weights and the model card to OUTPUT; evaluate
     them with: colorbench run --model 'MODEL[weights=OUTPUT/NAME.safetensors]'
 
-    Several GPUs or machines: torchrun --nproc-per-node=4 -m colorbench train ...
+    Several GPUs or machines: torchrun --nproc-per-node=4 -m colorbench train ..., or srun colorbench train ...
     """
-    import os
     import sys
     from typing import Any
 
@@ -76,6 +75,7 @@ def train(
     from colorbench.data import open_dataset
     from colorbench.errors import UserError
     from colorbench.models import model_factory
+    from colorbench.processes import current_launch
     from colorbench.storage import check_writable
     from colorbench.training import TrainerOptions
     from colorbench.training.training_run import TrainingConfig, name_sources
@@ -119,5 +119,5 @@ def train(
         workers,
         figures,
     )
-    with TrainingProgressBar(Console(file=sys.stderr), quiet=os.environ.get("RANK", "0") != "0") as progress:
+    with TrainingProgressBar(Console(file=sys.stderr), quiet=current_launch().rank != 0) as progress:
         train_model(config, progress)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+import psutil
 import torch
 
 from colorbench.errors import UserError
@@ -82,6 +86,9 @@ class Residents:
         self._lock = threading.Lock()
 
     def __enter__(self) -> Residents:
+        if self.device.type == "cuda":
+            # For models that compute on the current GPU: each process of a machine has its own.
+            self._stack.enter_context(torch.cuda.device(self.device))
         return self
 
     def __exit__(
@@ -102,7 +109,7 @@ class Residents:
             self._fetch(model)
             prediction = do()
         except Exception as error:
-            if not (_out_of_memory(error) and len(self._homes) > 1 and not self.one_at_a_time):
+            if not (ran_out_of_memory(error) and len(self._homes) > 1 and not self.one_at_a_time):
                 raise
             self.one_at_a_time = True
             del error  # its traceback references tensors
@@ -130,5 +137,112 @@ class Residents:
             self._homes.clear()
 
 
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or isinstance(error.__cause__, torch.OutOfMemoryError)
+def ran_out_of_memory(error: BaseException | None) -> bool:
+    """Return whether an error, or what caused it, says that memory is exhausted, on the CPU or on a GPU."""
+    while error is not None:
+        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+            return True
+        if isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _NO_MEMORY):
+            return True
+        error = error.__cause__
+    return False
+
+
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+
+
+def smaller_batch(error: BaseException, batch_size: int) -> int | None:
+    """Return half the batch size after an error that says that memory is exhausted; None for any other error."""
+    if batch_size == 1 or not ran_out_of_memory(error):
+        return None
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own
+        torch.cuda.empty_cache()
+    return batch_size // 2
+
+
+MEMORY_SHARE = 0.4
+"""Share of the free memory that the predictions of a batch may take; scoring and decoding need the rest."""
+SLOW = 1.0
+"""Seconds of a batch beyond which larger ones are not tried, since they would be no faster."""
+
+
+class MemoryMeter:
+    """Memory that predictions take on a device, since it was created."""
+
+    def __init__(self, device: torch.device, processes: int = 1) -> None:
+        """Measure the free memory.
+
+        Args:
+            device: of the predictions.
+            processes: processes of this machine, which share the memory of the CPU.
+        """
+        self._device = device
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
+            free = torch.cuda.mem_get_info(device)[0]
+        else:
+            self._before, free = _resident(), _free_memory() // processes
+        self.limit = MEMORY_SHARE * free
+
+    def used(self) -> int:
+        """Return the largest number of bytes so far."""
+        if self._device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self._device) - self._before
+        return _largest_resident() - self._before
+
+
+def largest_batch(attempt: Callable[[int], object], memory: MemoryMeter, most: int) -> int:
+    """Return a batch size, found by doubling from 1 while memory and time allow it.
+
+    Args:
+        attempt: predicts a batch of a size.
+        memory: of the device.
+        most: largest size.
+    """
+    size = 1
+    while 2 * size <= most and 2 * memory.used() <= memory.limit:
+        started = time.perf_counter()
+        try:
+            attempt(2 * size)
+        except Exception:  # too little memory, or a model for single images; the size before works
+            break
+        size *= 2
+        if time.perf_counter() - started > SLOW:
+            break
+    return size
+
+
+def _free_memory() -> int:
+    """Return the bytes of memory that this process may still take; a cluster limits each job by cgroups."""
+    free = psutil.virtual_memory().available
+    root = Path("/sys/fs/cgroup")
+    with contextlib.suppress(OSError):
+        own = root / Path("/proc/self/cgroup").read_text().rpartition("::")[2].strip().lstrip("/")
+        for folder in (own, *own.parents):
+            if folder.is_relative_to(root):
+                free = min(free, _free_in(folder))
+    return int(free)
+
+
+def _free_in(cgroup: Path) -> int:
+    try:
+        limit, used = (int((cgroup / f"memory.{name}").read_text()) for name in ("max", "current"))
+        cached = dict(line.split() for line in (cgroup / "memory.stat").read_text().splitlines())["inactive_file"]
+    except (OSError, ValueError, KeyError):
+        return sys.maxsize  # no limit
+    return max(0, limit - used + int(cached))
+
+
+def _resident() -> int:
+    return int(psutil.Process().memory_info().rss)
+
+
+def _largest_resident() -> int:
+    """Return the largest number of bytes in memory of this process so far."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return int(psutil.Process().memory_info().peak_wset)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from colorbench.data import Dataset
 from colorbench.data.dataset_hashes import stamps_digest
-from colorbench.evaluation.devices_and_processes import Residents
+from colorbench.evaluation.devices_and_processes import Residents, smaller_batch
 from colorbench.evaluation.protocol_interfaces import ChecksModel, ProtocolContext, ProtocolSpec, Scorer
 from colorbench.evaluation.record_reuse import Located, locate, not_reusable
 from colorbench.evaluation.requested_models_and_protocols import Resolved, missing_capability
@@ -54,6 +54,15 @@ class Run:
     residents: Residents
     baselines: bool
     """Whether differences from gray and constant are stored."""
+
+    def with_batches_of(self, size: int) -> Run:
+        """Return the run with another batch size."""
+        return replace(self, settings=replace(self.settings, batch_size=size))
+
+    def after(self, error: Exception) -> Run | None:
+        """Return the run with half the batch size after an error that says that memory is exhausted; None otherwise."""
+        size = smaller_batch(error, self.settings.batch_size)
+        return None if size is None else self.with_batches_of(size)
 
 
 def tasks_of(resolved: Resolved, context: ProtocolContext) -> list[EvaluationTask]:

@@ -27,6 +27,7 @@ from torch import Tensor
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, LoadedBatch, check_contents, contents_of, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
+from colorbench.evaluation.devices_and_processes import smaller_batch
 from colorbench.evaluation.protocol_interfaces import ThroughputMeter
 from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.evaluation.run_directory import folder_of_model
@@ -151,7 +152,7 @@ def _make(
             claimed = [maker for maker in makers if held[id(maker)] is not None and maker.lacks(index)]
             try:
                 if claimed:
-                    _make_shard(claimed, index, dataset, contents, cut, settings, progress)
+                    settings = _make_in_memory(claimed, index, dataset, contents, cut, settings, progress)
                     made += 1
             finally:
                 for claim in held.values():
@@ -169,6 +170,27 @@ def _make(
         if not made:  # other processes compute the rest
             progress.advance(0)
             claims.wait()
+
+
+def _make_in_memory(
+    makers: Sequence[_FeatureWriter],
+    index: int,
+    dataset: Dataset,
+    contents: Mapping[str, str | None],
+    cut: FeatureSpec,
+    settings: ExecutionConfig,
+    progress: ThroughputMeter,
+) -> ExecutionConfig:
+    """Write the features of one shard, in smaller batches where memory runs out; return the settings for the next."""
+    while True:
+        try:
+            _make_shard(makers, index, dataset, contents, cut, settings, progress)
+            return settings
+        except Exception as error:
+            if (size := smaller_batch(error, settings.batch_size)) is None:
+                raise
+        progress.listener.message(f"out of memory with batches of {settings.batch_size}: going on with {size}")
+        settings = replace(settings, batch_size=size)
 
 
 def _make_shard(

@@ -22,12 +22,16 @@ import torch
 from colorbench.data import LoadedBatch, get_preprocessing, images_refused, load_batches
 from colorbench.data.batch_loader import LARGEST_BATCH
 from colorbench.errors import RunError, UserError, describe
+from colorbench.evaluation.devices_and_processes import MemoryMeter, largest_batch
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
-from colorbench.evaluation.predict import Query, predict
+from colorbench.evaluation.predict import Query, predict, predict_further
+from colorbench.evaluation.protocol_interfaces import further_of
+from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction, disguised
 from colorbench.models import LoadedModel
 from colorbench.models.networks import networks_of, set_evaluation_mode
 from colorbench.models.sampled_and_guided_predictions import seed_of
+from colorbench.results.shard import SHARD
 
 Kind = Literal["not deterministic", "depends on the batch", "uses more than the lightness"]
 TOLERANCE = 1e-3
@@ -77,6 +81,35 @@ def check_models(tasks: Sequence[EvaluationTask], run: Run) -> dict[int, list[Mo
         refusing = partial(images_refused, run.dataset.samples)
         found[id(model)] = run.residents.work(model, partial(check_first_batch, model, query, refusing))
     return found
+
+
+def find_batch_size(tasks: Sequence[EvaluationTask], run: Run) -> int:
+    """Return the largest batch, up to a shard, that every model of unfinished tasks predicts in the memory limit."""
+    found = dict[tuple[int, str], int]()
+    for task in tasks:
+        key = (id(task.model), task.scorer.preprocessing)
+        if task.folder.finished() or task.model.stored is not None or key in found:
+            continue
+        if (batch := _first_readable(run, task.scorer.preprocessing)) is not None:  # otherwise the pass reports it
+            with random_state_kept():
+                found[key] = run.residents.work(task.model, partial(_largest_batch, task, batch, run.settings))
+    return min(found.values(), default=run.settings.batch_size)
+
+
+def _largest_batch(task: EvaluationTask, batch: LoadedBatch, settings: ExecutionConfig) -> int:
+    """Return the largest batch of noise, of the size of an image, that a task's model predicts."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(0, 256, batch.rgb8.shape, dtype=torch.uint8, generator=generator)
+
+    def attempt(n: int) -> None:
+        images = GroundTruth(batch.ids * n, noise.repeat(n, 1, 1, 1).to(settings.device), batch.gray * n)
+        query = Query(images, batch.sizes * n, tuple(range(n)), task.scorer.preprocessing, settings.dtype)
+        usual = predict(task.model, query)
+        if (request := further_of(task.scorer)) is not None:
+            predict_further(task.model, query, request, settings.seed, usual)
+
+    memory = MemoryMeter(settings.device, settings.local_processes)
+    return largest_batch(attempt, memory, min(SHARD, max(1, LARGEST_BATCH // noise[0, 0].numel())))
 
 
 def check_scorers(tasks: Sequence[EvaluationTask], run: Run) -> None:

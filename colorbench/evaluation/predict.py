@@ -11,7 +11,7 @@ from torch import Tensor
 from colorbench.data import Dataset, GrayPolicy, get_preprocessing, load_batches
 from colorbench.data.batch_loader import decoding_threads
 from colorbench.errors import RunError
-from colorbench.evaluation.devices_and_processes import device_of, dtype_of, numerics
+from colorbench.evaluation.devices_and_processes import device_of, dtype_of, numerics, ran_out_of_memory
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
 from colorbench.models.foreign_code import one_line
@@ -111,7 +111,9 @@ def predictions(
     ):
         try:
             found = list(ask(inputs))
-        except torch.OutOfMemoryError as error:
+        except Exception as error:
+            if not ran_out_of_memory(error):
+                raise
             what, hint = f"{model.full_name} needs more memory than available", "use a smaller --batch-size"
             raise RunError(what, where=_batch(truth.ids), hint=f"{hint}; finished shards are kept") from error
     overflowed = [None if query.dtype == torch.float32 else _overflowed(colors) for colors in found]

@@ -20,6 +20,7 @@ from colorbench.results import fixed_ids
 Save = Literal["none", "gallery", "predictions"]
 LEVELS: tuple[Save, ...] = get_args(Save)
 """Levels of saved images, each including those before it."""
+BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class RunConfig:
     decode: str | None = None
     temperature: float | None = None
     seed: int = 0
-    batch_size: int = 16
+    batch_size: int | Literal["auto"] = BATCH_SIZE
+    """``auto``: found before the first shard, as large as memory allows."""
     device: str = "auto"
     dtype: str = "float32"
     threads: int | None = None
@@ -76,7 +78,9 @@ def check(request: RunConfig) -> None:
         ("--workers", request.workers, 0),
         ("--limit", request.limit, 1),
     ):
-        if value is not None and value < minimum:
+        if value == "auto":
+            continue
+        if isinstance(value, str) or (value is not None and value < minimum):
             raise UserError(f"{name} must be at least {minimum}, not {value}")
     devices_and_processes.dtype_of(request.dtype)
 
@@ -88,6 +92,7 @@ class ExecutionConfig:
     device: torch.device
     dtype: torch.dtype
     batch_size: int
+    """Largest number of images in a batch, as far as it is known; see ``auto_batch``."""
     workers: int
     seed: int
     gray_policy: GrayPolicy
@@ -100,6 +105,10 @@ class ExecutionConfig:
     processes: int = 1
     claims: WorkClaims = field(default_factory=WorkClaims)
     """Claims on parts of the work, among processes that share the output."""
+    local_processes: int = 1
+    """Number of processes of this machine."""
+    auto_batch: bool = False
+    """Whether the batch size is found before the first shard."""
 
 
 def execution_config(
@@ -120,7 +129,7 @@ def execution_config(
     return ExecutionConfig(
         device=devices_and_processes.device_of(request.device),
         dtype=devices_and_processes.dtype_of(request.dtype),
-        batch_size=request.batch_size,
+        batch_size=BATCH_SIZE if request.batch_size == "auto" else request.batch_size,
         workers=decoding_threads(request.workers),
         seed=request.seed,
         gray_policy=request.gray_policy,
@@ -130,4 +139,6 @@ def execution_config(
         rank=launch.rank,
         processes=launch.processes,
         claims=claims,
+        local_processes=launch.local_processes,
+        auto_batch=request.batch_size == "auto",
     )

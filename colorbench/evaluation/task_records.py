@@ -14,7 +14,7 @@ import numpy as np
 from colorbench.evaluation import metric_aggregation, saved_image_writer
 from colorbench.evaluation.build_record import build_record, dataset_part, execution_part, model_part, protocol_part
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run, baselines_first, differences_of
-from colorbench.evaluation.first_image_checks import ModelFinding, check_models, check_scorers
+from colorbench.evaluation.first_image_checks import ModelFinding, check_models, check_scorers, find_batch_size
 from colorbench.evaluation.image_pass import colorize_samples, missing_images, run_passes
 from colorbench.evaluation.protocol_interfaces import ProgressListener, ThroughputMeter
 from colorbench.evaluation.run_directory import DamagedShard, RunDirectory
@@ -36,12 +36,25 @@ def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressLi
     check_scorers(tasks, run)
     findings = check_models(tasks, run)
     in_turn = baselines_first(tasks)
+    if run.settings.auto_batch and any(not task.folder.finished() for task in tasks):
+        size = run.settings.claims.agreed("batch-size", find_batch_size(tasks, run))
+        listener.message(f"--batch-size auto: batches of {size}")
+        run = run.with_batches_of(size)
     progress, begun = ThroughputMeter(listener), set[int]()
     listener.started(missing_images(tasks, run))
     while any(not task.folder.finished() for task in tasks):
-        made = run_passes(tasks, run, progress, begun)
-        made += sum(_finish(task, in_turn, run, findings) for task in in_turn)
-        if not made:  # other processes compute the rest
+        smaller = None
+        try:
+            made = run_passes(tasks, run, progress, begun)
+            made += sum(_finish(task, in_turn, run, findings) for task in in_turn)
+        except Exception as error:
+            if (smaller := run.after(error)) is None:
+                raise
+        if smaller is not None:  # not above: the error references tensors
+            sizes = f"{run.settings.batch_size}: going on with {smaller.settings.batch_size}"
+            listener.message(f"out of memory with batches of {sizes}")
+            run = smaller
+        elif not made:  # other processes compute the rest
             progress.advance(0)
             run.settings.claims.wait()
     for task in tasks:

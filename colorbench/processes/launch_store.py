@@ -1,7 +1,7 @@
 """``LaunchStore``: torch.distributed's key-value store of a launch, and the heartbeats of its processes.
 
-A thread of its own makes all requests, one by one, and sends a heartbeat between them. A request that fails or is not
-answered means that the store is lost, since its process was killed or is stopped: the process goes on without it.
+A thread of its own makes all requests, one by one, and sends a heartbeat between them. A request that fails or gets no
+response means that the store is lost, since its process was killed or is stopped: the process goes on without it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ EXPIRY = 20.0
 JOINING = 180.0
 """Seconds in which the processes of a launch must find its store."""
 
-Answers = queue.SimpleQueue[Any]
+Responses = queue.SimpleQueue[Any]
 
 
 class StoreLost(Exception):
@@ -69,7 +69,7 @@ class LaunchStore:
             raise UserError(what, hint="set MASTER_PORT to a free port") from error
         # Another command may have served its store at this port before.
         self._store = PrefixStore(f"colorbench/{launch.token[:16]}", store)
-        self._requests: queue.Queue[tuple[Callable[[], Any], Answers]] = queue.Queue()
+        self._requests: queue.Queue[tuple[Callable[[], Any], Responses]] = queue.Queue()
         self._beats: dict[int, tuple[int, float]] = {}
         self.run = 0
         """Number of the run, of several in one process; keys are its own."""
@@ -96,12 +96,12 @@ class LaunchStore:
         Raises:
             StoreLost: if the store does not respond.
         """
-        answers: Answers = queue.SimpleQueue()
-        self._requests.put((do, answers))
+        responses: Responses = queue.SimpleQueue()
+        self._requests.put((do, responses))
         end = time.monotonic() + EXPIRY
         while not self.lost and time.monotonic() < end:
             with contextlib.suppress(queue.Empty):
-                return answers.get(timeout=0.1)
+                return responses.get(timeout=0.1)
         self.lost = True
         raise StoreLost
 
@@ -126,7 +126,7 @@ class LaunchStore:
         return now - self._beats[rank][1] > EXPIRY
 
     def begin(self) -> str:
-        """Begin the next run of this process, and return a text that all processes have for this run alone.
+        """Start the next run of this process, and return a text that all processes have for this run alone.
 
         Raises:
             StoreLost: if the store does not respond.
@@ -135,7 +135,7 @@ class LaunchStore:
         return self.agreed("token", uuid4().hex)
 
     def finish(self) -> None:
-        """Say that this process has finished a run; the process that serves the store waits for the others."""
+        """Report that this process has finished a run; the process that serves the store waits for the others."""
         with contextlib.suppress(StoreLost):
             self.add(f"finished/{self.launch.rank}", 1)
             others = [rank for rank in range(self.launch.processes) if rank != self.launch.rank] if self.hosts else []

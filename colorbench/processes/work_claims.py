@@ -96,8 +96,15 @@ class WorkClaims:
             self._waiting = now
         time.sleep(POLL)
 
+    def agreed(self, key: str, value: int) -> int:
+        """Return the value of the first process of the launch that called this with the key."""
+        if self._store is not None:
+            with contextlib.suppress(StoreLost):
+                return int(self._store.agreed(key, str(value)))
+        return value
+
     def complete(self, units: Iterable[Unit], *, waiting: Callable[[], None] = lambda: None) -> None:
-        """Do all units that no other process does, and wait for the rest.
+        """Make all units that no other process does, and wait for the rest.
 
         Args:
             units: in the order in which this process tries them.
@@ -173,7 +180,7 @@ class _LockFiles:
     def _look(self, holder: Path) -> tuple[str, bool]:
         """Return who holds a lock, and whether its file was not touched for ``EXPIRY`` seconds of this clock."""
         try:
-            with open(holder, "rb") as file:  # opened, since a network file system may answer stat from its cache
+            with open(holder, "rb") as file:  # opened, since a network file system may serve stat from its cache
                 who, stamp = file.read(200).decode(errors="replace"), os.fstat(file.fileno()).st_mtime
         except OSError:
             who, stamp = "another process", 0.0  # it has just taken or released it

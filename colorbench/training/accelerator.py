@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import torch
 
 from colorbench.errors import UserError
+from colorbench.processes import current_launch, export_launch
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -16,7 +17,7 @@ PATIENCE = timedelta(hours=6)
 
 
 def make_accelerator(device: str, dtype: Dtype) -> Any:
-    """Create the ``accelerate.Accelerator`` of this process, which joins the others where ``torchrun`` started it.
+    """Create the ``accelerate.Accelerator`` of this process, which joins the others of a launch (torchrun, srun).
 
     Weights stay in float32; ``bfloat16`` and ``float16`` are the precision of convolutions and matrix products.
 
@@ -40,6 +41,7 @@ def make_accelerator(device: str, dtype: Dtype) -> Any:
             raise UserError("this GPU has no bfloat16", hint="give --dtype float16 or float32")
     elif dtype == "float16":
         raise UserError(f"training in float16 needs a GPU, not {kind}", hint="give --dtype bfloat16 or float32")
+    export_launch(current_launch())  # accelerate does not read the variables of srun
     if not torch.distributed.is_initialized():
         AcceleratorState._reset_state(reset_partial_state=True)  # it keeps state of an earlier training in this process
     return Accelerator(

@@ -33,6 +33,7 @@ from colorbench.models import (
     precision,
     tags_of,
 )
+from colorbench.processes import Unit
 from colorbench.registry import split_tag
 from colorbench.results import Shard
 from colorbench.storage import digest_of, npz_bytes, write_atomic
@@ -159,12 +160,17 @@ def probe_all(
     stored["test"] = [one.without_copies() for one in stored["test"]]
     made = time.perf_counter()
     _check(stored["train"][0], stored["test"][0], train)
-    predictions = []
-    total = sum(len(one.layers) for one in stored["train"])
-    context.listener.started(total)
-    fitted = ThroughputMeter(context.listener)
-    for source, fitting, evaluated in zip(sources, stored["train"], stored["test"], strict=True):
-        predictions.append(_probes(source.name, fitting, evaluated, choices, train, context, fitted))
+    fits = [
+        _Fits(fitting, evaluated, choices, len(train.class_names or ()), context)
+        for fitting, evaluated in zip(stored["train"], stored["test"], strict=True)
+    ]
+    context.listener.started(sum(len(one.missing()) for one in fits))
+    progress = ThroughputMeter(context.listener)
+    units = [unit for one in fits for unit in one.units(progress)]
+    # Each of several processes starts at another unit.
+    start = len(units) * context.settings.rank // context.settings.processes
+    context.settings.claims.complete([*units[start:], *units[:start]], waiting=partial(progress.advance, 0))
+    predictions = [one.probes() for one in fits]
     first = stored["test"][0]
     iterator = iter(predictions[1:])
     by_name = {name: [next(iterator) for _ in group] for name, group in groups.items()}
@@ -238,56 +244,71 @@ def _check(train: FeatureStore, test: FeatureStore, dataset: Dataset) -> None:
         raise RunError(what, hint="fix the files, or remove the class from both datasets")
 
 
-def _probes(
-    name: str,
-    train: FeatureStore,
-    test: FeatureStore,
-    choices: Choices,
-    dataset: Dataset,
-    context: ProtocolContext,
-    progress: ThroughputMeter,
-) -> Probes:
-    """Fit the classifiers of one source; stored ones are read."""
-    seed, layers = context.settings.seed, list(train.layers)
-    validation = validation_part(train.labels, float(choices.parameters["validation"]), seed)
-    decides = {
-        "train": train.key,
-        "test": test.key,
-        "labels": [train.labels.tolist(), test.labels.tolist()],
-        "classifier": choices.classifier,
-        "seed": seed,
-        "code": [context.code[0], library_code()],
-    }
-    key = digest_of(decides)
-    folder = context.cache / "probes" / key[:16]
-    files = {layer: folder / f"{layer}.npz" for layer in layers}
-    kept = {layer: _read(path, key) for layer, path in files.items() if path.is_file()}
-    found = {layer: fitted for layer, fitted in kept.items() if fitted is not None}
-    progress.advance(len(found))
-    missing = [layer for layer in layers if layer not in found]
-    if missing and choices.streamed:
-        made = sgd(
-            train,
-            test,
-            missing,
-            labels=train.labels,
-            classes=len(dataset.class_names or ()),
-            validation=validation,
-            schedule=choices.schedule,
-            batch_norm=choices.parameters["normalization"] == "batch",
-            device=context.settings.device,
-            seed=seed,
+class _Fits:
+    """The classifiers of one source, stored on disk one by one."""
+
+    def __init__(
+        self, train: FeatureStore, test: FeatureStore, choices: Choices, classes: int, context: ProtocolContext
+    ) -> None:
+        self.train, self.test, self.choices, self.classes = train, test, choices, classes
+        self.seed, self.device = context.settings.seed, context.settings.device
+        decides = {
+            "train": train.key,
+            "test": test.key,
+            "labels": [train.labels.tolist(), test.labels.tolist()],
+            "classifier": choices.classifier,
+            "seed": self.seed,
+            "code": [context.code[0], library_code()],
+        }
+        self.key = digest_of(decides)
+        self.folder = context.cache / "probes" / self.key[:16]
+        self.found: dict[str, Fitted] = {}
+        self.validation = validation_part(train.labels, float(choices.parameters["validation"]), self.seed)
+
+    def missing(self) -> list[str]:
+        """Return the layers whose classifier is not stored yet; those that are found are kept."""
+        for layer in self.train.layers:
+            path = self.folder / f"{layer}.npz"
+            if layer not in self.found and path.is_file() and (fitted := _read(path, self.key)) is not None:
+                self.found[layer] = fitted
+        return [layer for layer in self.train.layers if layer not in self.found]
+
+    def units(self, progress: ThroughputMeter) -> list[Unit]:
+        """Return the units of work: one per layer; a streamed fit has all layers in one."""
+
+        def fit(layers: list[str]) -> None:
+            for layer, fitted in self._fitted(layers).items():
+                _write(self.folder / f"{layer}.npz", fitted, self.key)
+                progress.advance(1)
+
+        if self.choices.streamed:
+            return [Unit(self.folder, "all-layers", lambda: not self.missing(), lambda: fit(self.missing()))]
+        return [
+            Unit(self.folder, layer, partial(self._has, layer), partial(fit, [layer])) for layer in self.train.layers
+        ]
+
+    def _has(self, layer: str) -> bool:
+        return layer in self.found or layer not in self.missing()
+
+    def _fitted(self, layers: list[str]) -> dict[str, Fitted]:
+        if not self.choices.streamed:
+            return {layer: _logistic(self.train, self.test, layer, self.choices, self.validation) for layer in layers}
+        return sgd(
+            self.train,
+            self.test,
+            layers,
+            labels=self.train.labels,
+            classes=self.classes,
+            validation=self.validation,
+            schedule=self.choices.schedule,
+            batch_norm=self.choices.parameters["normalization"] == "batch",
+            device=self.device,
+            seed=self.seed,
         )
-        for layer, fitted in made.items():
-            _write(files[layer], fitted, key)
-            progress.advance(1)
-        found |= made
-    elif missing:
-        for layer in missing:
-            found[layer] = _logistic(train, test, layer, choices, validation)
-            _write(files[layer], found[layer], key)
-            progress.advance(1)
-    return Probes({layer: found[layer] for layer in layers}, train.layers)
+
+    def probes(self) -> Probes:
+        """Return the fitted classifiers, in the order of the layers."""
+        return Probes({layer: self.found[layer] for layer in self.train.layers}, self.train.layers)
 
 
 def _logistic(train: FeatureStore, test: FeatureStore, layer: str, choices: Choices, validation: np.ndarray) -> Fitted:

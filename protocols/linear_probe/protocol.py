@@ -55,6 +55,7 @@ class LinearProbeProtocol:
 
     roles = ("train", "test")
     joint = False
+    shares_work = True
     spec = ProtocolSpec(
         name="linear-probe",
         version=1,

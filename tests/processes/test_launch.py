@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from colorbench.errors import UserError
-from colorbench.evaluation.devices_and_processes import device_of
 from colorbench.processes import current_launch
 
 NAMES = (
@@ -75,4 +74,4 @@ def test_what_cannot_be_is_named(variables: dict[str, str], message: str, monkey
 def test_a_position_on_the_machine_that_is_none(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"{name}={value}"):
-        device_of("auto")
+        current_launch()

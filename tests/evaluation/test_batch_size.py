@@ -1,0 +1,157 @@
+"""Batch sizes: found by doubling, halved when memory runs out, and without influence on scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from colorbench.data import Dataset
+from colorbench.errors import RunError, UserError
+from colorbench.evaluation import devices_and_processes
+from colorbench.evaluation.devices_and_processes import MemoryMeter, largest_batch, ran_out_of_memory, smaller_batch
+from colorbench.evaluation.runner import record_folder
+from colorbench.models import ColorizerInput, ColorPrediction
+from tests.support.engine import DistanceProtocol, Listening, SmallNetwork, evaluate, with_protocol, write_images
+
+ERRORS = [
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to ..."),
+    RuntimeError("MPS backend out of memory"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+]
+
+
+class Limited(SmallNetwork):
+    """A network that has memory for a number of images."""
+
+    def __init__(self, most: int, error: Exception = ERRORS[0]) -> None:
+        super().__init__()
+        self.most, self.error = most, error
+
+    def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+        if len(inputs.lightness) > self.most:
+            raise self.error
+        return super().colorize_batch(inputs)
+
+
+@pytest.fixture(autouse=True)
+def distance(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_protocol(monkeypatch, distance=DistanceProtocol())
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return write_images(tmp_path_factory.mktemp("images"), 21)
+
+
+def rows(dataset: Dataset, output: Path, model: Any, listener: Any = None, **changes: Any) -> tuple[pd.DataFrame, int]:
+    (record,) = evaluate(dataset, output, model, listener=listener, **changes)
+    return pd.read_parquet(record_folder(output, record) / "rows.parquet"), record.execution.batch_size
+
+
+def assert_equal(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    assert a["id"].tolist() == b["id"].tolist()
+    for name in a.select_dtypes("number"):
+        np.testing.assert_allclose(a[name], b[name], atol=1e-5, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 13, 100])
+def test_auto_finds_the_largest_power_of_two_and_records_it(images: Dataset, tmp_path: Path, most: int) -> None:
+    usual, _ = rows(images, tmp_path / "usual", SmallNetwork(), batch_size=7)
+    listener = Listening()
+    found, size = rows(images, tmp_path / "auto", Limited(most), listener, batch_size="auto")
+    assert size == min(64, 2 ** (most.bit_length() - 1))
+    assert f"--batch-size auto: batches of {size}" in listener.messages
+    assert not [line for line in listener.messages if "out of memory" in line]
+    assert_equal(usual, found)
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=[str(error)[:20] for error in ERRORS])
+def test_out_of_memory_computes_the_shard_again_in_smaller_batches(
+    images: Dataset, tmp_path: Path, error: Exception
+) -> None:
+    usual, _ = rows(images, tmp_path / "usual", SmallNetwork())
+    listener = Listening()
+    found, size = rows(images, tmp_path / "less", Limited(5, error), listener, batch_size=16)
+    assert size == 4
+    assert [line for line in listener.messages if "memory" in line] == [
+        "out of memory with batches of 16: going on with 8",
+        "out of memory with batches of 8: going on with 4",
+    ]
+    assert_equal(usual, found)
+
+
+def test_only_the_shard_is_computed_again(images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 7)
+    shown: list[str] = []
+
+    class Once(SmallNetwork):
+        """Its memory runs out once, in the third shard."""
+
+        def colorize_batch(self, inputs: ColorizerInput) -> ColorPrediction:
+            if len(shown) >= 14 and len(inputs.ids) == 7:
+                raise MemoryError
+            shown.extend(inputs.ids)
+            return super().colorize_batch(inputs)
+
+    monkeypatch.setattr("colorbench.evaluation.task_records.check_models", lambda *_: {})
+    rows(images, tmp_path, Once(), batch_size=7)
+    assert len(shown) == len(set(shown)) == 21
+
+
+def test_a_single_image_that_does_not_fit_is_one_line(images: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="test/model needs more memory than available"):
+        rows(images, tmp_path, Limited(0), batch_size=4)
+
+
+def test_other_errors_do_not_change_the_batch(images: Dataset, tmp_path: Path) -> None:
+    assert not ran_out_of_memory(RuntimeError("shapes do not match"))
+    assert smaller_batch(ValueError("memory"), 8) is None
+    assert smaller_batch(MemoryError(), 1) is None
+    listener = Listening()
+    with pytest.raises(RunError, match="test/model failed"):
+        rows(images, tmp_path, Limited(5, RuntimeError("shapes do not match")), listener)
+    assert not listener.messages
+
+
+@pytest.mark.parametrize("given", [0, -1, "many"])
+def test_other_sizes_are_refused(images: Dataset, tmp_path: Path, given: Any) -> None:
+    with pytest.raises(UserError, match="--batch-size must be at least 1, not"):
+        rows(images, tmp_path, SmallNetwork(), batch_size=given)
+
+
+class Memory:
+    limit = 1000.0
+
+    def __init__(self) -> None:
+        self.largest = 0
+
+    def used(self) -> int:
+        return 20 * self.largest
+
+
+def test_doubling_stays_within_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory: Any = Memory()
+    tried: list[int] = []
+
+    def attempt(n: int) -> None:
+        tried.append(n)
+        memory.largest = n
+
+    assert largest_batch(attempt, memory, 64) == 32  # of 20 bytes each: the next takes 1280
+    assert tried == [2, 4, 8, 16, 32]
+    monkeypatch.setattr(devices_and_processes, "SLOW", -1.0)
+    assert largest_batch(attempt, Memory(), 64) == 2, "larger batches would be no faster"  # type: ignore[arg-type]
+
+
+def test_memory_is_measured() -> None:
+    memory = MemoryMeter(torch.device("cpu"), 2)
+    block = np.ones(400_000_000, dtype=np.uint8)
+    assert memory.used() > 0.9 * block.nbytes
+    assert 0 < memory.limit < 1 << 45
