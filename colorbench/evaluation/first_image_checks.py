@@ -26,7 +26,6 @@ from colorbench.evaluation.devices_and_processes import MemoryMeter, largest_bat
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
 from colorbench.evaluation.predict import Query, predict, predict_further
 from colorbench.evaluation.protocol_interfaces import further_of
-from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction, disguised
 from colorbench.models import LoadedModel
 from colorbench.models.networks import networks_of, set_evaluation_mode
@@ -92,13 +91,13 @@ def find_batch_size(tasks: Sequence[EvaluationTask], run: Run) -> int:
             continue
         if (batch := _first_readable(run, task.scorer.preprocessing)) is not None:  # otherwise the pass reports it
             with random_state_kept():
-                found[key] = run.residents.work(task.model, partial(_largest_batch, task, batch, run.settings))
+                found[key] = run.residents.work(task.model, partial(_largest_batch, task, batch, run))
     return min(found.values(), default=run.settings.batch_size)
 
 
-def _largest_batch(task: EvaluationTask, batch: LoadedBatch, settings: ExecutionConfig) -> int:
+def _largest_batch(task: EvaluationTask, batch: LoadedBatch, run: Run) -> int:
     """Return the largest batch of noise, of the size of an image, that a task's model predicts."""
-    generator = torch.Generator().manual_seed(0)
+    settings, generator = run.settings, torch.Generator().manual_seed(0)
     noise = torch.randint(0, 256, batch.rgb8.shape, dtype=torch.uint8, generator=generator)
 
     def attempt(n: int) -> None:

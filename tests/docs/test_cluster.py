@@ -14,13 +14,13 @@ from colorbench.results import Record
 from tests.support.cluster import REPOSITORY, write_programs
 from tests.support.engine import write_images
 
+PAGE = (REPOSITORY / "docs/cluster.md").read_text()
 JOBS = {
-    match[1]: match[0].removeprefix("```bash\n").removesuffix("```")
-    for match in re.finditer(
-        r"```bash\n(?:(?!```).)*?# ([\w-]+\.sh)\n.*?```", (REPOSITORY / "docs/cluster.md").read_text(), re.S
-    )
+    name[1]: text
+    for text in re.findall(r"^```bash\n(.*?)^```", PAGE, re.M | re.S)
+    if (name := re.search(r"^# ([\w-]+\.sh)$", text, re.M))
 }
-LAPTOP = re.search(r"^    (torchrun .*)$", (REPOSITORY / "docs/cluster.md").read_text(), re.M)
+LAPTOP = re.search(r"^    (torchrun .*)$", PAGE, re.M)
 # A model without weights and small images, and two processes at most.
 SMALLER = {
     "zoo/cic": "zoo/gray --no-baselines",

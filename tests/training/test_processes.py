@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 
 from colorbench.errors import UserError
 from colorbench.training.journal import Journal
+from tests.support.cluster import write_programs
 from tests.support.training import TINY, Silent, make_trainer, write_images
 
 SUPPORT = Path(__file__).parents[1] / "support" / "training.py"
@@ -71,3 +73,19 @@ def test_gradients_weights_and_statistics_are_equal_on_all_processes(two) -> Non
 def test_a_batch_that_cannot_be_split_evenly_is_refused(images: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="batch of 8 images cannot be split into 3 equal parts"):
         make_trainer(images, tmp_path, accumulate=3)
+
+
+def test_srun_starts_a_training_as_torchrun_does(two, images: Path, tmp_path: Path) -> None:
+    environment = {
+        **write_programs(tmp_path / "bin"),
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_NTASKS": "2",
+        "SLURM_NNODES": "2",
+        "SLURM_JOB_NODELIST": "127.0.0.[2-3]",
+    }
+    command = ["srun", sys.executable, str(SUPPORT), str(images), str(tmp_path), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    states = [torch.load(tmp_path / f"rank{rank}.pt", weights_only=True)["state"] for rank in (0, 1)]
+    assert all(torch.equal(states[0][n], states[1][n]) for n in states[0])
+    assert distance(states[0], two[1][0]["state"]) < 1e-5
