@@ -14,7 +14,7 @@ from typing import TypeVar
 import psutil
 import torch
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, is_out_of_memory
 from colorbench.models import LoadedModel, networks
 from colorbench.processes import current_launch
 
@@ -140,7 +140,7 @@ class Residents:
 def ran_out_of_memory(error: BaseException | None) -> bool:
     """Return whether an error, or what caused it, says that memory is exhausted, on the CPU or on a GPU."""
     while error is not None:
-        if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        if is_out_of_memory(error):
             return True
         if isinstance(error, RuntimeError) and any(text in str(error).lower() for text in _NO_MEMORY):
             return True
@@ -148,7 +148,7 @@ def ran_out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+_NO_MEMORY = ("out of memory", "alloc_failed")
 
 
 def smaller_batch(error: BaseException, batch_size: int) -> int | None:
