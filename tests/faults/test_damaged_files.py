@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from colorbench.data import Dataset
-from tests.support.engine import DistanceProtocol, Listening, Noise, evaluate, read_folder, with_protocol
+from tests.support.engine import (
+    DistanceProtocol,
+    Flat,
+    Listening,
+    Noise,
+    evaluate,
+    loaded,
+    read_folder,
+    with_protocol,
+)
 from tests.support.same_records import assert_same, record_below
 
 pytestmark = pytest.mark.usefixtures("only_the_pass")
@@ -79,6 +88,21 @@ def test_every_file_of_a_finished_run(tiny: Path, tmp_path: Path) -> None:
         asides = list(record_below(output).glob(f"{path.stem}.damaged-*"))
         assert [aside.read_bytes() for aside in asides] == [data], path
         assert not any("damaged" in line for line in measure(dataset, output)), "it is whole again"
+
+
+def test_a_damaged_record_costs_no_other_model(tiny: Path, tmp_path: Path) -> None:
+    dataset = read_folder(tiny)
+    first = evaluate(dataset, tmp_path, loaded(Noise(), "test/one"), loaded(Flat(), "test/two"), workers=0)
+    for name in ("record.json", "rows.parquet", "plan.json"):
+        (path,) = tmp_path.glob(f"test/one/*/*/{name}")
+        path.write_bytes(DAMAGES["middle"](path.read_bytes()))
+        model, listener = Flat(), Listening()
+        again = evaluate(
+            dataset, tmp_path, loaded(Noise(), "test/one"), loaded(model, "test/two"), workers=0, listener=listener
+        )
+        assert again[1] == first[1] and model.ids == [], "the other model's record is read as it is"
+        assert again[0].metrics == first[0].metrics
+        assert any(f"{path} is damaged" in line for line in listener.messages)
 
 
 class Stopped(Exception):

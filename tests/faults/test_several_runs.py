@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -37,4 +38,19 @@ def test_lock_files_of_dead_processes(runs: Runs, command: tuple[str, ...], undi
     for name in ("00000", "00001", "record"):
         (shards / f"{name}.lock").write_text("a process that is no more")
     runs.run(tmp_path, *command).done()
+    assert_same(tmp_path, undisturbed)
+
+
+def test_a_frozen_run_costs_its_shard_alone(
+    runs: Runs, command: tuple[str, ...], undisturbed: Path, tmp_path: Path
+) -> None:
+    frozen = runs.start(tmp_path, *command, fault=("slow", 3))
+    frozen.until(lambda: bool(list(tmp_path.rglob("shards/00000.holder"))))
+    frozen.send(signal.SIGSTOP)
+    other = runs.run(tmp_path, *command, fault=("impatient", 0.5))
+    other.done()
+    assert "is dead or stopped" in " ".join(other.err.split())
+    assert_same(tmp_path, undisturbed)
+    frozen.send(signal.SIGCONT)
+    frozen.wait().done()  # it finds the record of the other
     assert_same(tmp_path, undisturbed)

@@ -146,3 +146,8 @@ def pipe_instead_of(image: str) -> None:
         return original(*arguments, **keywords)
 
     put(name, resolve)
+
+
+def impatient(seconds: float) -> None:
+    """Take a process for stopped after some seconds without a sign of life, instead of many."""
+    put("colorbench.processes.work_claims.EXPIRY", seconds)
