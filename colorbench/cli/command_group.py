@@ -39,6 +39,7 @@ VERBS = {
     "show": Verb("colorbench.cli.show", "show", "Show details of a model, protocol, dataset or result."),
     "colorize": Verb("colorbench.cli.colorize", "colorize", "Colorize images, such as black-and-white ones."),
     "inputs": Verb("colorbench.cli.inputs", "inputs", "Write a dataset as gray images, for another program."),
+    "cache": Verb("colorbench.cli.cache", "cache", "Write a copy of a dataset with smaller images that decode fast."),
     "export": Verb("colorbench.cli.export", "export", "Write a network as an ONNX file."),
     "prior": Verb("colorbench.cli.prior", "prior", "Estimate the color prior (ab histogram) of a dataset."),
     "compare": Verb("colorbench.cli.compare", "compare", "Compare results with significance tests."),

@@ -85,7 +85,12 @@ def _png(levels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _check_output(dataset: Dataset, output: Path, names: Sequence[str], *, overwrite: bool) -> None:
+def check_outside(dataset: Dataset, output: Path) -> None:
+    """Check that an output folder is outside of a dataset.
+
+    Raises:
+        UserError: for a folder within it.
+    """
     target = output.resolve()
     for sample in dataset.samples[:1]:
         root = Path(str(sample.path.absolute()).removesuffix(sample.id)).resolve()
@@ -96,6 +101,10 @@ def _check_output(dataset: Dataset, output: Path, names: Sequence[str], *, overw
         if target.is_relative_to(root):
             what = "the output lies within the dataset, whose images would become more"
             raise UserError(what, where=str(output), hint="give another --output")
+
+
+def _check_output(dataset: Dataset, output: Path, names: Sequence[str], *, overwrite: bool) -> None:
+    check_outside(dataset, output)
     present = [name for name in names if (output / name).exists()]
     if present and not overwrite:
         what = f"files that already exist: {len(present)}"

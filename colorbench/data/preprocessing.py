@@ -100,6 +100,18 @@ def get_preprocessing(name: str) -> Preprocessing:
     return Preprocessing(name, cast(Kind, match[1]), int(match[2]), cast(Kernel, match[3] or "bicubic-aa"))
 
 
+def with_short_side(rgb: np.ndarray, size: int) -> np.ndarray:
+    """Reduce an image so that its short side has ``size`` pixels: (H, W, 3) uint8 -> (h, w, 3) uint8.
+
+    The pixels are those that ``center`` crops. Smaller images are returned as they are.
+    """
+    scale = size / min(rgb.shape[:2])
+    if scale >= 1:
+        return rgb
+    height, width = (max(size, round(side * scale)) for side in rgb.shape[:2])
+    return _resized(rgb, height, width)
+
+
 def _resized(rgb: np.ndarray, height: int, width: int, kernel: Kernel = "bicubic-aa") -> np.ndarray:
     if rgb.shape[:2] == (height, width):
         return rgb

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.data import Dataset, open_dataset
+from colorbench.data.resized_copies import find_copy
 from colorbench.data.sources.container_files import container_files
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UserError
@@ -199,6 +200,8 @@ def dataset_name(data: str | Path | Dataset | None) -> str | None:
         return data.name
     if (files := container_files(data)) is not None:
         return files.name
+    if Path(data).is_dir() and (copy := find_copy(Path(data))) is not None:
+        return copy[0].name(copy[0].dataset)
     root = Path(data).resolve()
     return root.parent.name if root.name == "images" else root.name
 

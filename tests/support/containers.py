@@ -48,5 +48,5 @@ def write_parquet(path: Path, images: Mapping[str, bytes], labels: list[object] 
     path.parent.mkdir(parents=True, exist_ok=True)
     values = [{"bytes": content, "path": name} for name, content in images.items()]
     columns = {"image": pyarrow.array(values), **({} if labels is None else {"label": pyarrow.array(labels)})}
-    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=rows)
+    pyarrow.parquet.write_table(pyarrow.table(columns), path, row_group_size=rows, compression="none")
     return path

@@ -11,6 +11,7 @@ from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.folder_walk import check_name, walk
 from colorbench.data.image_formats import readable
 from colorbench.data.named_datasets import named_folder, open_named
+from colorbench.data.resized_copies import FILE, find_copy
 from colorbench.data.sources.class_labels import labeled_by_folder, labeled_by_table
 from colorbench.data.sources.container_files import container_files, container_files_in, open_container_files
 from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_list
@@ -47,9 +48,19 @@ def open_dataset(
     if (named := named_folder(spec)) is not None:
         if list_file is not None or labels is not None:
             raise UserError(f"{named.name} has its own list", hint="remove --list and --labels")
-        return open_named(*named)
+        return _marked(open_named(*named), named.folder)
     if (files := container_files(spec)) is not None:
         return open_container_files(files, list_file=list_file, labels=labels)
+    return _marked(_open_folder(spec, list_file, labels), Path(spec))
+
+
+def _marked(dataset: Dataset, folder: Path) -> Dataset:
+    """Return a dataset of a folder, with name and source of a resized copy if it is one."""
+    found = find_copy(folder)
+    return dataset if found is None else found[0].marked(dataset, found[1])
+
+
+def _open_folder(spec: str | Path, list_file: Path | None, labels: Path | None) -> Dataset:
     root, beside = _folder(spec)
     name = check_name(_name_of(root.resolve()), "a folder")
     remark = None
@@ -63,7 +74,7 @@ def open_dataset(
                 raise UserError("this list has its own classes", where=str(list_file), hint="remove --labels")
             return dataset_of_samples(name, root, samples, class_folders(listed))
     else:
-        found = walk(root, used=frozenset(path for path in (beside, labels) if path is not None))
+        found = walk(root, used=frozenset(path for path in (beside, labels, root / FILE) if path is not None))
         samples, remark = found.images, found.remark()
         if not samples:
             if (files := container_files_in(root, beside)) is not None:
