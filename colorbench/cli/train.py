@@ -14,7 +14,7 @@ def train(
     ctx: typer.Context,
     model: Annotated[str, typer.Argument(help="Model to train, such as zoo/cic.")],
     data: Annotated[
-        list[Path],
+        list[str],
         typer.Option("--data", "-d", metavar="DIR", help="Images: a folder, tar or Parquet files; repeatable."),
     ],
     preset: Annotated[
@@ -102,7 +102,10 @@ def train(
         factory,
         preset,
         settings,
-        name_sources([(folder, open_dataset(folder)) for folder in data], key_values(repeats or [], "--repeat")),
+        name_sources(
+            [(Path(one), open_dataset(one if "://" in one else Path(one))) for one in data],
+            key_values(repeats or [], "--repeat"),
+        ),
         TrainerOptions(
             output,
             seed=seed,

@@ -12,7 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -196,11 +196,20 @@ def _listed(samples: SampleColumns, list_file: Path, root: Path) -> tuple[Sample
     return chosen.labeled(labels.tolist()), (class_folders(listed),)
 
 
-def _kind(path: Path) -> str | None:
-    """Return the suffix of a container file; None for other files."""
+def check_plain_tar(path: PurePath) -> None:
+    """Raise for a tar file whose name says that it is compressed.
+
+    Raises:
+        UserError: naming it.
+    """
     if _COMPRESSED.search(path.name):
         hint = "unpack it to a plain .tar, since images are read by their offset"
         raise UserError("this tar file is compressed", where=str(path), hint=hint)
+
+
+def _kind(path: Path) -> str | None:
+    """Return the suffix of a container file; None for other files."""
+    check_plain_tar(path)
     return next((suffix for suffix in (TAR, PARQUET) if path.name.lower().endswith(suffix)), None)
 
 

@@ -12,6 +12,7 @@ from colorbench.data.folder_walk import check_name, walk
 from colorbench.data.image_formats import readable
 from colorbench.data.named_datasets import named_folder, open_named
 from colorbench.data.resized_copies import FILE, find_copy
+from colorbench.data.sources.addresses import is_address, local_copy
 from colorbench.data.sources.class_labels import labeled_by_folder, labeled_by_table
 from colorbench.data.sources.container_files import container_files, container_files_in, open_container_files
 from colorbench.data.sources.lists_and_labels import ListedImage, class_folders, read_list
@@ -27,7 +28,7 @@ def open_dataset(
 
     Args:
         spec: ``samples`` (default: the packaged images), ``NAME=DIR`` (a set that ``colorbench list`` names, in its
-            folder), a folder of images, or what ``sources.container_files`` names: tar files, Parquet files, a saved
+            folder), a folder of images, an address (``hf://...``, see ``sources.addresses``), or what ``sources.container_files`` names: tar files, Parquet files, a saved
             dataset. A ``Path`` is never a name. If every image is in a subfolder, the subfolders are its classes; a
             ``labels.csv`` (file, class_index, synset) in the folder, or beside its ``images/``, gives classes too.
             ``data.folder_walk`` states which files are images.
@@ -49,6 +50,8 @@ def open_dataset(
         if list_file is not None or labels is not None:
             raise UserError(f"{named.name} has its own list", hint="remove --list and --labels")
         return _marked(open_named(*named), named.folder)
+    if is_address(spec):
+        spec = local_copy(str(spec))
     if (files := container_files(spec)) is not None:
         return open_container_files(files, list_file=list_file, labels=labels)
     return _marked(_open_folder(spec, list_file, labels), Path(spec))
