@@ -48,8 +48,9 @@ def open_dataset(
     """Open a dataset from names, sizes and times of files only.
 
     Args:
-        spec: a folder of images, or ``samples`` or None for the packaged images. If every image is in a subfolder, the
-            subfolders are classes.
+        spec: a folder of images, tar or Parquet files (one, a folder or a pattern of them), a folder that ``datasets``
+            saved, an address of these; ``samples`` or None for the packaged images. If every image is in a subfolder,
+            the subfolders are classes.
         list_file: file that lists the images to use, one per line, optionally with a class index.
         labels: a ``.csv`` with the columns ``file`` and ``class_index``.
 

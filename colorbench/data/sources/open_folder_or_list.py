@@ -28,10 +28,11 @@ def open_dataset(
 
     Args:
         spec: ``samples`` (default: the packaged images), ``NAME=DIR`` (a set that ``colorbench list`` names, in its
-            folder), a folder of images, an address (``hf://...``, see ``sources.addresses``), or what ``sources.container_files`` names: tar files, Parquet files, a saved
-            dataset. A ``Path`` is never a name. If every image is in a subfolder, the subfolders are its classes; a
-            ``labels.csv`` (file, class_index, synset) in the folder, or beside its ``images/``, gives classes too.
-            ``data.folder_walk`` states which files are images.
+            folder), a folder of images, an address (``hf://...``, see ``sources.addresses``), or what
+            ``sources.container_files`` names: tar files, Parquet files, a saved dataset. A ``Path`` is never a name. If
+            every image is in a subfolder, the subfolders are its classes; a ``labels.csv`` (file, class_index, synset)
+            in the folder, or beside its ``images/``, gives classes too. ``data.folder_walk`` states which files are
+            images.
         list_file: one id per line, such as the paper's test list (``/n01440764/ILSVRC2012_val_00000293.JPEG 0``); a
             number at the end is the class index. Folders of synsets may be missing below ``spec``.
         labels: another file in the format of ``labels.csv``.
