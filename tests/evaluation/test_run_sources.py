@@ -9,12 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from colorbench.data import Dataset, get_preprocessing, images_refused, load_batches
-from colorbench.data.sources import open_dataset
+from colorbench.data import Dataset, get_preprocessing, images_refused, load_batches, open_dataset
 from colorbench.errors import RunError
 from colorbench.evaluation.runner import record_folder
-from colorbench.results import shard
-from colorbench.verification.permanent_file_blocking import positions_of
 from tests.support.containers import files_of, write_parquet, write_tar
 from tests.support.engine import DistanceProtocol, Flat, Listening, Noise, evaluate, with_protocol, write_images
 
@@ -25,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("only_the_pass")
 def distance(monkeypatch: pytest.MonkeyPatch) -> None:
     protocol = DistanceProtocol()
     with_protocol(monkeypatch, distance=protocol)
-    monkeypatch.setattr(shard, "SHARD", 4)
+    monkeypatch.setattr("colorbench.results.shard.SHARD", 4)
 
 
 def one_tar(folder: Path, target: Path) -> Path:
@@ -119,9 +116,6 @@ def test_a_model_cannot_read_the_file_with_the_images(tmp_path: Path, write: Cal
             with pytest.raises(PermissionError):
                 path.read_bytes()
     assert len(refused) == len(paths)
-    positions = positions_of(dataset.samples)
-    assert positions["roots"] == sorted(str(path.resolve()) for path in paths)
-    assert len(positions["inodes"]) == len(paths)
 
 
 def test_a_member_that_is_no_image_costs_only_itself(tmp_path: Path) -> None:
