@@ -114,10 +114,12 @@ class _Set:
                 self.by_image[hash].append(saved)
         self.ids: dict[str, str] = {}
         """Content hash -> the most common id of the image."""
-        self.metrics: dict[str, dict[str, dict[str, float]]] = {}
+        self.metrics: dict[str, dict[str, _Scores]] = {}
         """Column -> row -> content hash -> score."""
         self.disputed = 0
         """Number of images for which the records show different ground truths."""
+        self._places: list[tuple[list[str], dict[str, int]]] = []
+        """Content hashes in the order of a record's rows, and the row of each; one entry for records of equal rows."""
         self._read_scores(entries)
 
     def _read_scores(self, entries: Mapping[str, Mapping[int, Entry]]) -> None:
@@ -129,18 +131,24 @@ class _Set:
         self.ids = {hash: min(often, key=lambda id: (-often[id], id)) for hash, often in names.items()}
         for number in self.groups:
             for column in self.board.of_group(number):
-                found: dict[str, dict[str, float]] = {}
+                found: dict[str, _Scores] = {}
                 for row in self.entries:
                     entry = entries[row].get(number)
                     if entry is None or self.board.cells[row][column.id].value is None:
                         continue
                     if column.metric not in entry.run.columns:
                         continue
-                    values, hashes = entry.run.columns[column.metric], entry.run.sha256s
-                    finite = np.isfinite(values)
-                    found[row] = {hash: float(values[i]) for i, hash in enumerate(hashes) if finite[i]}
+                    found[row] = _Scores(self._rows_of(entry), entry.run.columns[column.metric])
                 if found:
                     self.metrics[column.id] = found
+
+    def _rows_of(self, entry: Entry) -> Mapping[str, int]:
+        hashes = entry.run.sha256s
+        for known, rows in self._places:
+            if known == hashes:
+                return rows
+        self._places.append((hashes, {hash: row for row, hash in enumerate(hashes)}))
+        return self._places[-1][1]
 
     @property
     def headline(self) -> Column | None:
@@ -292,6 +300,20 @@ class _Set:
             if large is not None:
                 return large
         return embedded(entry, thumbnail.prediction, self.size)
+
+
+class _Scores:
+    """Finite scores of a record by content hash, without a dictionary of 50,000 entries for each model and metric."""
+
+    def __init__(self, rows: Mapping[str, int], values: np.ndarray) -> None:
+        self._rows, self._values = rows, values
+
+    def __contains__(self, hash: str) -> bool:
+        row = self._rows.get(hash)
+        return row is not None and math.isfinite(self._values[row])
+
+    def __getitem__(self, hash: str) -> float:
+        return float(self._values[self._rows[hash]])
 
 
 def _farthest(positions: Mapping[str, float], count: int) -> list[str]:
