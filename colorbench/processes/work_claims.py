@@ -61,6 +61,7 @@ class WorkClaims:
         self._count = itertools.count()
         self._files = _LockFiles()
         self._others: dict[str, str] = {}
+        self._stopped: set[str] = set()
         self._waiting: float | None = None
 
     def take(self, folder: Path, name: str) -> Claim | None:
@@ -78,7 +79,7 @@ class WorkClaims:
                 self._say("the process that keeps the list of claims does not respond: going on with lock files")
                 self._store = None
         if self._store is None:
-            taken = self._files.take(folder, name, self._say)
+            taken = self._files.take(folder, name, self._tell_stopped)
         if isinstance(taken, str):
             self._others[f"{name} in {folder}"] = taken
             return None
@@ -126,6 +127,13 @@ class WorkClaims:
                 waiting()
                 self.wait()
 
+    def _tell_stopped(self, what: str, who: str) -> None:
+        """Tell the user once of each process that does not respond; it may have claimed several parts."""
+        if who not in self._stopped:
+            self._stopped.add(who)
+            state = f"has not responded for {EXPIRY:.0f} s and is dead or stopped"
+            self._say(f"{who or 'a process'} {state}: {what} is computed here")
+
     def _from_store(self, store: LaunchStore, folder: Path, name: str) -> Claim | str:
         """Return a claim, or who holds it."""
         # Machines may see the folder at different paths; its last parts have the key of the run.
@@ -137,7 +145,7 @@ class WorkClaims:
             if not store.silent(int(rank)):
                 return f"rank {rank}, {process}"
             if (held := store.put_if(key, held, mine)) == mine:
-                self._say(_stopped(f"{name} in {folder}", f"rank {rank} ({process})"))
+                self._tell_stopped(f"{name} in {folder}", f"rank {rank} ({process})")
             else:
                 return f"rank {held.partition(' ')[0]}"
 
@@ -155,7 +163,7 @@ class _LockFiles:
         self._seen: dict[Path, tuple[float, float]] = {}
         """Holder file -> its time, and when this process first saw this time."""
 
-    def take(self, folder: Path, name: str, say: Callable[[str], None]) -> Claim | str:
+    def take(self, folder: Path, name: str, tell_stopped: Callable[[str, str], None]) -> Claim | str:
         """Return a claim, or who holds it."""
         who = ""
         for turn in itertools.count():
@@ -170,7 +178,7 @@ class _LockFiles:
                 return "another process"
             if lock is not None:
                 if turn:
-                    say(_stopped(f"{name} in {folder}", who))
+                    tell_stopped(f"{name} in {folder}", who)
                 return _held(lock, holder)
             who, silent = self._look(holder)
             if not silent:
@@ -201,10 +209,6 @@ def _held(lock: Lock, holder: Path) -> Claim:
         lock.release()
 
     return Claim(release)
-
-
-def _stopped(what: str, who: str) -> str:
-    return f"{who or 'a process'} has not responded for {EXPIRY:.0f} s and is dead or stopped: {what} is computed here"
 
 
 class _Beating:
