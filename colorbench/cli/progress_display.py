@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -64,33 +65,57 @@ class ProgressBar(TransientBar):
         super().__init__(console, quiet=quiet)
         self._task: TaskID | None = None
         self._quiet = quiet
+        self._unit = "images"
         self._total = self._done = 0
-        self._told = time.monotonic()
+        self._begun = self._told = time.monotonic()
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Self:
+        if not self._quiet and not self.console.is_terminal:
+            threading.Thread(target=self._report, name="progress", daemon=True).start()
+        return super().__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        super().__exit__(kind, error, trace)
+
+    def _report(self) -> None:
+        """Print a line where nothing has advanced for the period, so that a slow step is not taken for a dead one."""
+        while not self._ended.wait(LOG_PERIOD):
+            now = time.monotonic()
+            if self._total > self._done and now - self._told >= LOG_PERIOD:
+                self._told = now
+                self.message(f"{self._share()}, {_clock(now - self._begun)} so far")
+
+    def _share(self) -> str:
+        return f"{self._done}/{self._total} {self._unit} ({100 * self._done / max(self._total, 1):.0f} %)"
 
     def message(self, text: str) -> None:
         """Print one line unless ``quiet``."""
         if not self._quiet:
             super().message(text)
 
-    def started(self, total: int) -> None:
-        """Start the bar for ``total`` images."""
+    def started(self, total: int, unit: str = "images") -> None:
+        """Start the bar for ``total`` images, or other units."""
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task("images", total=total, beside="")
-        self._total, self._done, self._told = total, 0, time.monotonic()
+        self._task = self._bar.add_task(unit, total=total, beside="")
+        self._unit, self._total, self._done = unit, total, 0
+        self._begun = self._told = time.monotonic()
 
     def advanced(self, n: int, images_per_second: float) -> None:
-        """Advance the bar by ``n`` images."""
+        """Advance the bar by ``n`` units."""
         self._done += n
         if self._task is not None:
-            self._bar.update(self._task, advance=n, beside=f"{images_per_second:.1f} images/s")
+            self._bar.update(self._task, advance=n, beside=f"{images_per_second:.1f} {self._unit}/s")
         now = time.monotonic()
         if self.console.is_terminal or now - self._told < LOG_PERIOD:
             return
         self._told = now
         left = _clock((self._total - self._done) / max(images_per_second, 1e-9))
-        share = f"{self._done}/{self._total} images ({100 * self._done / max(self._total, 1):.0f} %)"
-        self.message(f"{share}, {images_per_second:.1f} images/s, {left} left")
+        self.message(f"{self._share()}, {images_per_second:.1f} {self._unit}/s, {left} left")
 
 
 _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")

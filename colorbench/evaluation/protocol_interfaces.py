@@ -293,8 +293,8 @@ class DatasetProtocol(Protocol):
 class ProgressListener(Protocol):
     """Interface for listeners to the progress of a run."""
 
-    def started(self, total: int) -> None:
-        """Handle the start of an evaluation of ``total`` images."""
+    def started(self, total: int, unit: str = "images") -> None:
+        """Handle the start of an evaluation of ``total`` images, or of a step with another unit."""
 
     def advanced(self, n: int, images_per_second: float) -> None:
         """Handle the completion of ``n`` more images; the speed is an average since the start."""
@@ -318,7 +318,7 @@ class ThroughputMeter:
 class NullProgress:
     """A listener that ignores all events."""
 
-    def started(self, total: int) -> None:
+    def started(self, total: int, unit: str = "images") -> None:
         """Handle the start by doing nothing."""
 
     def advanced(self, n: int, images_per_second: float) -> None:

@@ -164,7 +164,7 @@ def probe_all(
         _Fits(fitting, evaluated, choices, len(train.class_names or ()), context)
         for fitting, evaluated in zip(stored["train"], stored["test"], strict=True)
     ]
-    context.listener.started(sum(len(one.missing()) for one in fits))
+    context.listener.started(sum(len(one.missing()) for one in fits), "classifiers")
     progress = ThroughputMeter(context.listener)
     units = [unit for one in fits for unit in one.units(progress)]
     # Each of several processes starts at another unit.

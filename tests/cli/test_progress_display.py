@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
 from rich.console import Console
@@ -39,3 +40,18 @@ def test_a_line_every_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_none_on_a_terminal_which_has_a_bar_and_none_where_nothing_was_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert log_of(monkeypatch, terminal=True) == ["1000 images"]
     assert log_of(monkeypatch, quiet=True) == []
+
+
+def test_a_step_without_progress_reports_too_and_in_its_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_display, "LOG_PERIOD", 0.02)
+    stream = io.StringIO()
+    with progress_display.ProgressBar(Console(file=stream, width=80)) as bar:
+        bar.started(17, "classifiers")
+        for _ in range(500):
+            if stream.getvalue():
+                break
+            time.sleep(0.01)
+    text = stream.getvalue()
+    assert text.splitlines()[0].startswith("0/17 classifiers (0 %), 0:00:0")
+    time.sleep(0.06)
+    assert stream.getvalue() == text, "nothing is printed after the end"

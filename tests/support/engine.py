@@ -200,7 +200,7 @@ class Listening:
     def __init__(self) -> None:
         self.total, self.done, self.messages = 0, 0, []
 
-    def started(self, total: int) -> None:
+    def started(self, total: int, unit: str = "images") -> None:
         self.total = total
 
     def advanced(self, n: int, images_per_second: float) -> None:
