@@ -68,13 +68,13 @@ class _LaunchProgress:
         self._shown = self._before = 0
         self._start = time.perf_counter()
 
-    def started(self, total: int) -> None:
+    def started(self, total: int, unit: str = "images") -> None:
         if self._launch.rank:
             return
         self._shown = self._before = self._count(0)
         self._start = time.perf_counter()
         # Without a store, the work of the other processes is not known.
-        self._listener.started(total if self._store is not None else -(-total // self._launch.processes))
+        self._listener.started(total if self._store is not None else -(-total // self._launch.processes), unit)
 
     def advanced(self, n: int, images_per_second: float) -> None:
         if self._store is None:
