@@ -51,6 +51,10 @@ def train(
     ] = None,
     checkpoint_every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 500,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Resume from the last checkpoint.")] = True,
+    track: Annotated[
+        list[str] | None,
+        typer.Option("--track", metavar="tensorboard|wandb", help="Track the training, too, below OUTPUT; repeatable."),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, figures and weights.")
     ] = Path("trained"),
@@ -117,6 +121,7 @@ def train(
             checkpoint_every=checkpoint_every,
             log_every=min(100, -(-settings.steps // 20)),
             validate_every=validate_every,
+            track=tuple(track or ()),
             initial=initial or getattr(factory, "initial", None),
         ),
         workers,

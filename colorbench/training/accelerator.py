@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 
 from colorbench.errors import UserError
 from colorbench.processes import current_launch, export_launch
+from colorbench.training.tracking import tracking_options
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 _MIXED = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
@@ -16,13 +19,14 @@ PATIENCE = timedelta(hours=6)
 """Timeout of processes that wait for the one that decodes images; torchrun reports a crashed process at once."""
 
 
-def make_accelerator(device: str, dtype: Dtype) -> Any:
+def make_accelerator(device: str, dtype: Dtype, track: Sequence[str] = (), folder: Path | None = None) -> Any:
     """Create the ``accelerate.Accelerator`` of this process, which joins the others of a launch (torchrun, srun).
 
     Weights stay in float32; ``bfloat16`` and ``float16`` are the precision of convolutions and matrix products.
+    Trackers (``track``) write into ``folder``.
 
     Raises:
-        UserError: for an unknown or unavailable dtype or device.
+        UserError: for an unknown or unavailable dtype, device or tracker.
     """
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
@@ -47,6 +51,7 @@ def make_accelerator(device: str, dtype: Dtype) -> Any:
     return Accelerator(
         cpu=kind == "cpu",
         mixed_precision=_MIXED[dtype],
+        **tracking_options(track, folder),
         # The trainer computes BatchNorm's running statistics when they are needed.
         kwargs_handlers=[
             DistributedDataParallelKwargs(broadcast_buffers=False),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +31,7 @@ from colorbench.training.image_cache import ImageCache, crop_batch, cut_rgb
 from colorbench.training.journal import Journal
 from colorbench.training.learning_rate_schedule import learning_rate
 from colorbench.training.optimizer import make_optimizer, moving_average
+from colorbench.training.tracking import Tracking
 from colorbench.training.training_batches import Feed, Order
 from colorbench.training.training_preset import TrainingPreset
 from colorbench.training.validation import MakeColorizer, Validation
@@ -82,6 +83,8 @@ class TrainerOptions:
     """Dataset index -> number of times that its images are drawn per round, if not once."""
     initial: Path | None = None
     """Initial weights, from a network with the same trunk."""
+    track: Sequence[str] = ()
+    """Trackers of the training: ``tensorboard``, ``wandb``."""
 
 
 class Trainer:
@@ -107,7 +110,8 @@ class Trainer:
             raise UserError(what, hint=f"give at least {MINIMUM_IMAGES}")
         self.bag = cache.drawn(options.repeats)
         torch.manual_seed(options.seed)
-        self.accelerator = make_accelerator(options.device, options.dtype)
+        self.accelerator = make_accelerator(options.device, options.dtype, options.track, options.folder)
+        self.tracking = Tracking(self.accelerator)
         self.parts = self._parts()
         self.step, self.seconds = 0, 0.0
         self.history: list[str] = []
@@ -170,6 +174,7 @@ class Trainer:
         """
         if self.model is None:
             self.begin()
+        self.tracking.start({**self.preset.model_dump(), "seed": self.options.seed, "dtype": self.options.dtype})
         feed = Feed(
             self.cache.pixels,
             self.order,
@@ -180,6 +185,7 @@ class Trainer:
             self._run(feed, listener)
         finally:
             feed.close()
+            self.tracking.end()
         self.accelerator.wait_for_everyone()
         return self._averaged()
 
@@ -211,11 +217,14 @@ class Trainer:
                     rate = learning_rate(self.preset, self.step - 1, steps)
                     share = (feed.waited - waited) / elapsed
                     row = {"step": float(self.step), **means, "learning_rate": rate}
-                    self.log.append({**row, "images_per_second": speed, "waiting": share})
+                    row |= {"images_per_second": speed, "waiting": share}
+                    self.log.append(row)
+                    self.tracking.log("training", row, self.step)
                     listener.stepped(self.step, steps, means, speed)
             if due[1] and self.validation is not None:
                 scores = self.validation.run(self.step, self._averaged(), self.accelerator.device)
                 self.validation.draw_curve(self.log)
+                self.tracking.log("validation", scores, self.step)
                 listener.validated(self.step, scores)
             if due[2]:
                 self._save()

@@ -19,6 +19,7 @@ from colorbench.models.networks import networks_of
 from colorbench.reporting.plot_files import write_figures
 from colorbench.training.accelerator import make_accelerator
 from colorbench.training.image_cache import ImageCache, build_cache
+from colorbench.training.tracking import check_trackers
 from colorbench.training.trained_model_export import count_prior, export
 from colorbench.training.trainer import Trainer, TrainerOptions, TrainingListener
 from colorbench.training.training_plots import prior_plot
@@ -80,6 +81,7 @@ def train(config: TrainingConfig, reporter: TrainingProgress) -> Path:
         RunError: for a training that fails; its last good checkpoint is kept.
     """
     options = replace(config.options, repeats={i: s.repeats for i, s in enumerate(config.sources) if s.repeats != 1})
+    check_trackers(options.track)
     accelerator = make_accelerator(options.device, options.dtype)
     say = reporter.message if accelerator.is_main_process else _nothing
     # One process decodes, then one of every other machine, which finds the result if the folder is shared.
