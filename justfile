@@ -15,6 +15,10 @@ check:
 test *ARGS:
     uv run --group test pytest {{ARGS}}
 
+# A smoke subset of the tests with the lowest versions that pyproject.toml allows; 3 GB the first time
+smoke *ARGS:
+    .ci/lowest {{ARGS}}
+
 # Covered lines of the statistics and metrics by their own tests; CI has the same floor
 coverage:
     uv run --group test pytest tests/stats tests/metrics --cov=colorbench.stats --cov=colorbench.metrics --cov-fail-under=91

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -136,7 +137,7 @@ def _value_of(name: str, value: Any, option: Any, context: typer.Context, where:
     try:
         option.process_value(context, text)
     except typer.BadParameter as error:
-        raise UserError(f"{name} cannot be {_shown(text)}: {error.message}", where=where, hint=HINT) from error
+        raise UserError(f"{name} cannot be {_shown(text)}: {error.message[:200]}", where=where, hint=HINT) from error
     return text
 
 
@@ -149,7 +150,7 @@ def _flat(mapping: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _text(name: str, value: Any, where: str) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not value.isascii() and re.search("[\ud800-\udfff]", value):
         raise UserError(f"{name} cannot be {_shown(value)}", where=where, hint=HINT)
     return value
 

@@ -19,6 +19,7 @@ DOCS = REPOSITORY / "docs"
 PAGES = {
     "CONTRIBUTING.md": "project/contributing.md",
     "CHANGELOG.md": "project/changelog.md",
+    "SECURITY.md": "project/security.md",
     "zoo/README.md": "project/zoo.md",
     "leaderboards/reference/README.md": "project/reference-leaderboard.md",
     "README.md": "project/start.md",
