@@ -127,6 +127,17 @@ INTERNALS = {
     "protocols/test_diversity.py": {"evaluation.predict", "evaluation..image_pass"},
     "protocols/test_hints.py": {"evaluation.predict", "models.sampled_and_guided_predictions", "models.revealed_colors"}
     | {"reporting.record_plots", "results.rows_parquet", "verification.recomputed_metrics"},
+    # Random input to the readers of every package.
+    "fuzzing/test_readers.py": {
+        "data.image_decoding",
+        "data.input_manifest",
+        "data.sources.lists_and_labels",
+        "models.onnx_contract",
+        "models.weights_files",
+        "results.rows_parquet",
+        "results.saved_image_index",
+        "storage.safe_reading",
+    },
     # Stored bytes, keys and hashes.
     "evaluation/test_memory.py": {"results.shard"},
     "evaluation/test_run_again.py": {"results.saved_image_index"},

@@ -16,7 +16,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, printable
 from colorbench.models.model_card import PretrainedPart
 from colorbench.registry import nearest
 from colorbench.storage import digest_of
@@ -252,13 +252,15 @@ def parse_contract(text: str, where: str) -> OnnxContract:
     """
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"the contract is no TOML: {error}", where=where, hint="text stands in quotes") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also for integers of thousands of digits
+        raise UserError(
+            f"the contract is no TOML: {printable(str(error))}", where=where, hint="text stands in quotes"
+        ) from error
     try:
         return OnnxContract.model_validate(values)
     except ValidationError as error:
         faults = list(dict.fromkeys(_faults(error)))
-        raise UserError(f"the contract is wrong: {'; '.join(faults)}", where=where, hint=_HINT) from error
+        raise UserError(f"the contract is wrong: {printable('; '.join(faults))}", where=where, hint=_HINT) from error
 
 
 _HINT = "the guide to models of other programs (docs/other-programs.md) lists the keys"

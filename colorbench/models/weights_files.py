@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, printable
 from colorbench.storage import file_sha256, write_atomic
 
 PICKLED = (".pth", ".pt", ".bin", ".ckpt")
@@ -110,7 +110,7 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
         # Other content of such a file would be run while it is read.
         hint = "save only its state dict, with colorbench.models.save_weights"
         raise UserError("the file contains more than tensors, or is damaged", where=str(path), hint=hint) from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # of damaged bytes an unpickler raises anything, IndexError and KeyError among it
         raise _damaged(path, error) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         contained = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__
@@ -120,4 +120,5 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"the weights cannot be read: {error}", where=str(path), hint="download the file again")
+    reason = printable(f"{type(error).__name__}: {error}")
+    return UserError(f"the weights cannot be read: {reason}", where=str(path), hint="download the file again")

@@ -42,7 +42,7 @@ def make_app(study: Study) -> Starlette:
             posts("responses", participant_routes.response),
             posts("finish", participant_routes.finish),
             posts("withdraw", participant_routes.withdraw),
-            Route("/api/stimuli/{trial:int}/{position:int}", participant_routes.stimulus),
+            Route("/api/stimuli/{trial}/{position}", participant_routes.stimulus),
             Route("/admin", admin_page.page),
             Route("/admin/login", admin_page.login, methods=["POST"]),
             Route("/admin/logout", admin_page.logout, methods=["POST"]),

@@ -5,6 +5,7 @@ The correct response to a trial is disclosed in practice only, after the partici
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -137,10 +138,12 @@ async def stimulus(request: Request) -> Response:
     """Handle GET api/stimuli/TRIAL/POSITION: return the first or second image of a trial without a response."""
     study = _study(request)
     participant = _participant(request, "stimuli")
-    position = {1: "first", 2: "second"}.get(request.path_params["position"])
-    if position is None or request.path_params["trial"] > 10_000:
+    position = {"1": "first", "2": "second"}.get(request.path_params["position"])
+    # Not a number of the route: one of thousands of digits would be an error of the server.
+    number = re.fullmatch("[0-9]{1,4}", request.path_params["trial"])
+    if position is None or number is None:
         raise Refusal(404, "No such image.")
-    trial = await _in_thread(study.store.trial_of, participant, request.path_params["trial"])
+    trial = await _in_thread(study.store.trial_of, participant, int(number[0]))
     path = study.stimuli[trial.image, trial.method if trial.fake == position else None]
     content = await _in_thread(path.read_bytes)
     return Response(content, media_type="image/png")
