@@ -24,14 +24,13 @@ from torch.optim.swa_utils import update_bn
 
 from colorbench.color import rgb_to_lab
 from colorbench.errors import RunError, UserError
-from colorbench.training.accelerator import Dtype, make_accelerator
+from colorbench.training.accelerator import Dtype, Tracking, make_accelerator
 from colorbench.training.checkpoint import load_checkpoint, save_checkpoint
 from colorbench.training.copied_weights import copy_weights
 from colorbench.training.image_cache import ImageCache, crop_batch, cut_rgb
 from colorbench.training.journal import Journal
 from colorbench.training.learning_rate_schedule import learning_rate
 from colorbench.training.optimizer import make_optimizer, moving_average
-from colorbench.training.tracking import Tracking
 from colorbench.training.training_batches import Feed, Order
 from colorbench.training.training_preset import TrainingPreset
 from colorbench.training.validation import MakeColorizer, Validation

@@ -17,9 +17,8 @@ from colorbench.errors import UserError
 from colorbench.models import Colorizer, ModelCard
 from colorbench.models.networks import networks_of
 from colorbench.reporting.plot_files import write_figures
-from colorbench.training.accelerator import make_accelerator
+from colorbench.training.accelerator import check_trackers, make_accelerator
 from colorbench.training.image_cache import ImageCache, build_cache
-from colorbench.training.tracking import check_trackers
 from colorbench.training.trained_model_export import count_prior, export
 from colorbench.training.trainer import Trainer, TrainerOptions, TrainingListener
 from colorbench.training.training_plots import prior_plot

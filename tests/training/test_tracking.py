@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from colorbench.errors import UserError
-from colorbench.training import tracking
-from colorbench.training.tracking import check_trackers
+from colorbench.training import accelerator
+from colorbench.training.accelerator import TRACKING_FOLDER, TRACKING_PROJECT, check_trackers
 from tests.support.training import Silent, make_trainer, write_images
 
 
@@ -22,7 +22,7 @@ def test_tensorboard_gets_what_the_log_has(images: Path, tmp_path: Path) -> None
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     trainer = make_trainer(images, tmp_path, track=("tensorboard",))
     trainer.run(Silent())
-    folder = tmp_path / tracking.FOLDER / tracking.PROJECT
+    folder = tmp_path / TRACKING_FOLDER / TRACKING_PROJECT
     written = accumulator.EventAccumulator(str(folder))
     written.Reload()
     assert trainer.validation is not None
@@ -42,21 +42,21 @@ def test_weights_and_biases_writes_offline_below_the_training(
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.chdir(tmp_path)
     make_trainer(images, tmp_path / "out", track=("wandb",)).run(Silent())
-    (run,) = (tmp_path / "out" / tracking.FOLDER / "wandb").glob("offline-run-*")
+    (run,) = (tmp_path / "out" / TRACKING_FOLDER / "wandb").glob("offline-run-*")
     assert os.path.getsize(next(run.glob("*.wandb"))) > 0
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_without_trackers_nothing_is_written(images: Path, tmp_path: Path) -> None:
     make_trainer(images, tmp_path).run(Silent())
-    assert not (tmp_path / tracking.FOLDER).exists()
+    assert not (tmp_path / TRACKING_FOLDER).exists()
 
 
 def test_a_tracker_that_is_unknown_or_not_installed_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"--track cannot be 'mlflow'. choose tensorboard or wandb"):
         check_trackers(["mlflow"])
-    monkeypatch.setattr(tracking, "find_spec", lambda name: None)
-    for name in tracking.TRACKERS:
+    monkeypatch.setattr(accelerator, "find_spec", lambda name: None)
+    for name in accelerator.TRACKERS:
         with pytest.raises(UserError, match=rf'needs the package {name}. pip install "colorbench\[{name}\]"'):
             check_trackers([name])
 
