@@ -16,17 +16,23 @@ def test_a_disk_that_fails_from_any_write_on(runs: Runs, tiny: Path, tmp_path: P
     whole.mkdir()
     runs.run(whole, *command).done()
     failed = 0
-    for stop in range(60):
-        folder = tmp_path / str(stop)
-        folder.mkdir()
-        ended = runs.run(folder, *command, fault=("fail_from", 2 * stop, ERRORS[stop % len(ERRORS)]))
-        if ended.code == 0:  # only what may fail has failed, such as the sync of a folder
+    for stop in range(0, 80, 2):  # two at a time
+        places = {position: tmp_path / str(position) for position in (stop, stop + 1)}
+        for folder in places.values():
+            folder.mkdir()
+        faults = {position: ("fail_from", 2 * position, ERRORS[position % len(ERRORS)]) for position in places}
+        ended = runs.all((folder, command, faults[position]) for position, folder in places.items())
+        for one, folder in zip(ended, places.values(), strict=True):
+            if one.code == 0:  # only what may fail has failed, such as the sync of a folder
+                continue
+            failed += 1
+            one.one_line("runs")
+            assert one.code in (1, 2)
+            assert not list(folder.rglob("*.tmp")), "nothing is left half written"
+        for again in runs.all((folder, command, ()) for folder in places.values()):
+            again.done()
+        for folder in places.values():
             assert_same(folder, record_below(whole))
+        if all(one.code == 0 for one in ended):
             break
-        failed += 1
-        ended.one_line("runs")
-        assert ended.code in (1, 2)
-        assert not list(folder.rglob("*.tmp")), "nothing is left half written"
-        runs.run(folder, *command).done()
-        assert_same(folder, record_below(whole))
     assert failed > 15

@@ -63,7 +63,7 @@ def test_an_image_that_is_replaced_between_a_kill_and_the_next_run(runs: Runs, t
     killed = tmp_path / "killed"
     killed.mkdir()
     command = (*RUN, "-d", str(tmp_path / "tiny"))
-    started = runs.start(killed, *command, fault=("slow", 0.5))
+    started = runs.start(killed, *command, fault=("slow", 60, 1))
     started.until(lambda: bool(list(killed.rglob("shards/*.npz"))))
     started.send(9)
     started.wait()

@@ -44,7 +44,7 @@ def test_lock_files_of_dead_processes(runs: Runs, command: tuple[str, ...], undi
 def test_a_frozen_run_costs_its_shard_alone(
     runs: Runs, command: tuple[str, ...], undisturbed: Path, tmp_path: Path
 ) -> None:
-    frozen = runs.start(tmp_path, *command, fault=("slow", 3))
+    frozen = runs.start(tmp_path, *command, fault=("slow", 6))
     frozen.until(lambda: bool(list(tmp_path.rglob("shards/00000.holder"))))
     frozen.send(signal.SIGSTOP)
     other = runs.run(tmp_path, *command, fault=("impatient", 0.5))

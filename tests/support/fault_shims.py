@@ -76,14 +76,27 @@ def fail_from(first: int, number: int) -> None:
     _around(fail, ("fsync", "replace", "link", "mkdir"))
 
 
-def slow(seconds: float) -> None:
-    """Let each batch of a model take some seconds."""
+def slow(seconds: float, first: int = 0) -> None:
+    """Let each batch of a model take some seconds, from the batch with a number on."""
+    name = "colorbench.evaluation.image_pass.colorize"
+    original, count = get(name), itertools.count()
+
+    def colorize(*arguments: Any) -> Any:
+        time.sleep(seconds if next(count) >= first else 0)
+        return original(*arguments)
+
+    put(name, colorize)
+
+
+def note_images(file: str) -> None:
+    """Note the ids of the images that a model is asked for in a file."""
     name = "colorbench.evaluation.image_pass.colorize"
     original = get(name)
 
-    def colorize(*arguments: Any) -> Any:
-        time.sleep(seconds)
-        return original(*arguments)
+    def colorize(model: Any, truth: Any, *arguments: Any) -> Any:
+        with open(file, "a") as lines:
+            lines.writelines(f"{id}\n" for id in truth.ids)
+        return original(model, truth, *arguments)
 
     put(name, colorize)
 
