@@ -47,6 +47,9 @@ DAMAGES = {
 }
 
 
+IMAGES = {".png", ".webp"}
+
+
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("colorbench.results.shard.SHARD", 2)
@@ -63,10 +66,16 @@ def measure(dataset: Dataset, output: Path) -> list[str]:
 
 
 def damaged(whole: Path, scratch: Path, files: list[Path]) -> Iterator[tuple[Path, Path, bytes]]:
-    """Yield copies of an output folder with one damaged file each: (output, file, its bytes)."""
+    """Yield copies of an output folder with one damaged file each: (output, file, its bytes).
+
+    Of saved images of one format, all but the first are damaged in one way only.
+    """
+    seen = set()
     for file in files:
         data = file.read_bytes()
-        for name, change in DAMAGES.items():
+        again = file.suffix in IMAGES & seen
+        seen.add(file.suffix)
+        for name, change in {"middle": DAMAGES["middle"]}.items() if again else DAMAGES.items():
             output = scratch / f"{file.name} {name}"
             shutil.copytree(whole, output)
             path = output / file.relative_to(whole)

@@ -30,7 +30,7 @@ FAULTS = {
     "NaN or infinity in ab": "ab[0, 0, 0, 0] = float('nan')",
     "farther than": "ab[0, 0, 0, 0] = 1e9",
     "failed: ValueError": "raise ValueError('no more')",
-    "failed: MemoryError": "raise MemoryError",
+    "needs more memory": "raise MemoryError",
     "exited the program": "raise SystemExit(3)",
 }
 
