@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# The records are made as the tests make theirs.
+# The records are made by the functions that the tests use.
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.support.board import copy, folders, measured, synthetic
