@@ -1,6 +1,7 @@
-"""The figures of a report and of the leaderboard: ``python docs/page_images.py``; it needs playwright and chromium.
+"""The figures of pages in the documentation: ``python docs/page_images.py``; it needs playwright and chromium.
 
-The report is that of the first command in README.md, the leaderboard that of the reference records.
+All are of real runs: the report of the first command in README.md, the leaderboard of the reference records, those of
+the tutorial on the packaged images, and a study whose responses are simulated. Run it from the root of the repository.
 """
 
 from __future__ import annotations
@@ -8,38 +9,90 @@ from __future__ import annotations
 import io
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-BOARD = {"width": 1280, "height": 1080}
-REPORT = {"width": 1000, "height": 1080}
+DOCS = Path(__file__).resolve().parent
+TUTORIAL = ["run", "--model", "zoo/cic,zoo/lite", "--protocol", "auc,fidelity"]
 
 
-def main() -> None:
-    """Write ``report.webp`` and ``board.webp`` beside this file."""
+def colorbench(*arguments: str) -> None:
+    """Run a command."""
+    subprocess.run(["colorbench", *arguments], check=True)
+
+
+def save(name: str, shot: bytes) -> None:
+    """Write a screenshot as a small file beside this one."""
+    Image.open(io.BytesIO(shot)).convert("RGB").save(DOCS / f"{name}.webp", quality=82, method=6)
+
+
+def shoot(page: Any, name: str, *, until: Any = None, top: float = 0) -> None:
+    """Write a screenshot of a page, from ``top`` down to an element, or of the window."""
+    clip = None
+    if until is not None:
+        height = until.bounding_box()["y"] - top
+        clip = {"x": 0, "y": top, "width": page.viewport_size["width"], "height": height}
+    save(name, page.screenshot(full_page=clip is not None, clip=clip))
+
+
+def report(browser: Any, folder: Path) -> None:
+    """Write ``report`` and ``tutorial-curves``."""
+    colorbench("run", "--model", "zoo/cic", "--protocol", "auc", "--output", str(folder / "runs"))
+    (path,) = folder.glob("runs/zoo/cic.small/auc/*/report.html")
+    page = browser.new_page(viewport={"width": 1000, "height": 1080})
+    page.goto(path.as_uri())
+    # Without its run details, which name a temporary folder.
+    shoot(page, "report", until=page.get_by_role("heading", name="Run details"))
+    # Bands need 30 images: those of the reference records.
+    colorbench("leaderboard", "build", "reference", "-o", str(folder / "board.html"))
+    page = browser.new_page(viewport={"width": 1280, "height": 1080})
+    page.goto((folder / "board.html").as_uri())
+    shoot(page, "board")
+    page.goto(f"{(folder / 'board.html').as_uri()}#results")
+    save("tutorial-curves", page.locator(".charts").first.screenshot())
+
+
+def tutorial(browser: Any, folder: Path) -> None:
+    """Write ``tutorial-board`` and ``tutorial-viewer``."""
+    colorbench(*TUTORIAL, "--output", str(folder / "tutorial"))
+    colorbench("leaderboard", "build", str(folder / "tutorial"), "-o", str(folder / "tutorial.html"))
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.goto((folder / "tutorial.html").as_uri())
+    shoot(page, "tutorial-board")
+    page.locator(".image").nth(3).locator("button.thumbnail").nth(1).click()
+    page.keyboard.press("e")
+    page.wait_for_timeout(500)
+    shoot(page, "tutorial-viewer")
+
+
+def study(browser: Any, folder: Path) -> None:
+    """Write ``study-analysis``: a study of two methods with simulated responses."""
+    sys.path.insert(0, str(DOCS.parent))
+    from tests.support.study_responses import METHODS, SENTINEL, make_design, make_study_data, write_study
+
+    design = make_design(participants=40, trials=20, sentinels=2, images=40)
+    rates = dict(zip((*METHODS, SENTINEL), (0.36, 0.25, 0.12, 0.05), strict=True))
+    write_study(folder / "STUDY", design, make_study_data(design, rates))
+    colorbench("study", "analyze", str(folder / "STUDY"))
+    page = browser.new_page(viewport={"width": 1000, "height": 1080})
+    page.goto((folder / "STUDY" / "analysis" / "analysis.html").as_uri())
+    shoot(page, "study-analysis", until=page.get_by_role("heading", name="Other intervals"))
+
+
+def main(names: list[str]) -> None:
+    """Write the named groups of figures; all if none is named."""
+    groups = {"report": report, "tutorial": tutorial, "study": study}
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
-        folder = Path(name)
-        run = ["colorbench", "run", "--model", "zoo/cic", "--protocol", "auc", "--output", str(folder / "runs")]
-        subprocess.run(run, check=True)
-        subprocess.run(
-            ["colorbench", "leaderboard", "build", "reference", "-o", str(folder / "board.html")], check=True
-        )
-        (report,) = folder.glob("runs/zoo/cic.small/auc/*/report.html")
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for page, window, target in ((report, REPORT, "report.webp"), (folder / "board.html", BOARD, "board.webp")):
-            opened = browser.new_page(viewport=window)
-            opened.goto(page.as_uri())
-            clip = None
-            if page == report:  # without its run details, which name a temporary folder
-                details = opened.get_by_role("heading", name="Run details").bounding_box()
-                clip = {"x": 0, "y": 0, "width": window["width"], "height": details["y"]}
-            shot = opened.screenshot(full_page=clip is not None, clip=clip)
-            Image.open(io.BytesIO(shot)).convert("RGB").save(Path(__file__).with_name(target), quality=82, method=6)
+        for group in names or groups:
+            groups[group](browser, Path(name))
         browser.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

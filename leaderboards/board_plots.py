@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from colorbench.models import BASELINES
-from colorbench.reporting import SERIES, Axis, Level, Line, Mark, Plot, forest_plot, plot, write_figures
+from colorbench.reporting import FURTHER, SERIES, Axis, Level, Line, Mark, Plot, forest_plot, plot, write_figures
 from colorbench.results import CurvePart
 from leaderboards.board_schema import Board, Cell, Column, Group, Row
 from leaderboards.collected_records import Entry
@@ -28,6 +29,7 @@ MOST_LINES = 60
 """Maximum number of lines in one plot."""
 BEYOND = 10.0
 """A curve that is higher than this multiple of the median curve is cut off, so that the others stay readable."""
+ROUNDING = 1e-6
 MARKED = 16
 """Curves of at most this many points have a marker at each."""
 FORESTS = 6
@@ -41,7 +43,8 @@ def color_of(board: Board, row: Row) -> str:
     It depends on the position among the models, or on the name of the baseline.
     """
     if row.kind == "reference":
-        return BASELINES.get(row.name, "reference")
+        others = [one.id for one in board.references if one.name not in BASELINES]
+        return BASELINES.get(row.name) or FURTHER[others.index(row.id) % len(FURTHER)]
     position = [one.id for one in board.competitors].index(row.id)
     return SERIES[position] if position < len(SERIES) else "sx"
 
@@ -153,7 +156,9 @@ def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]
 
 def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> Plot:
     first = parts[0][1]
-    lines = [(row.label, color_of(board, row), curve.x, curve.y) for row, curve in parts[:MOST_LINES]]
+    lines = [
+        Line(row.label, curve.x, curve.y, color_of(board, row), *_band(curve)) for row, curve in parts[:MOST_LINES]
+    ]
     beside: dict[tuple[str, tuple[float, ...]], None] = {}
     for _, curve in parts:
         for label, ys in list(curve.beside.items())[:MOST_BESIDE]:
@@ -161,16 +166,24 @@ def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> Plot:
             fits = len(ys) == len(curve.x) == len(drawable(*ys))
             if fits and line not in beside and len(beside) < 3 * len(SERIES):
                 beside[line] = None
-                lines.append((line[0], "reference", curve.x, ys))
-    thinned = [(label, color, *_thinned(xs, ys)) for label, color, xs, ys in lines]
-    across = [x for _, _, xs, _ in thinned for x in xs]
-    low, high = _range([(min(ys), max(ys)) for *_, ys in thinned])
+                lines.append(Line(line[0], curve.x, ys, "reference"))
+    thinned = [_thinned(line) for line in lines]
+    across = [x for line in thinned for x in line.x]
+    low, high = _range([(min(line.low or line.y), max(line.high or line.y)) for line in thinned])
     return plot(
         clean(first.title, 120),
         Axis(clean(first.x_label, 60), min(across), max(across)),
         Axis(clean(first.y_label, 60), low, high),
-        lines=[Line(label, xs, ys, color, markers=len(xs) <= MARKED) for label, color, xs, ys in thinned],
+        lines=thinned,
     )
+
+
+def _band(curve: CurvePart) -> tuple[Sequence[float] | None, Sequence[float] | None]:
+    """Return the intervals of a curve, if there is one at each point and all can be drawn."""
+    whole = len(curve.x) == len(drawable(*curve.low)) == len(drawable(*curve.high))
+    points = zip(curve.low, curve.y, curve.high, strict=True) if whole else ()
+    sound = whole and all(low - ROUNDING <= y <= high + ROUNDING for low, y, high in points)
+    return (curve.low, curve.high) if sound else (None, None)
 
 
 def _range(ends: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
@@ -182,12 +195,14 @@ def _range(ends: Sequence[tuple[float, float]]) -> tuple[float | None, float | N
     return None if low < 0 else 0.0, max(high for _, high in near) if len(near) < len(ends) else None
 
 
-def _thinned(xs: Sequence[float], ys: Sequence[float]) -> tuple[list[float], list[float]]:
-    """Return at most 400 points, including the first and the last."""
-    if len(xs) <= MOST_POINTS:
-        return list(xs), list(ys)
-    positions = sorted({round(i * (len(xs) - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)})
-    return [xs[i] for i in positions], [ys[i] for i in positions]
+def _thinned(line: Line) -> Line:
+    """Return a line with at most 400 points, including the first and the last, and with markers if it has few."""
+    last = len(line.x) - 1
+    if last < MOST_POINTS:
+        return replace(line, markers=last < MARKED)
+    positions = sorted({round(i * last / (MOST_POINTS - 1)) for i in range(MOST_POINTS)})
+    x, y, low, high = (values and [values[i] for i in positions] for values in (line.x, line.y, line.low, line.high))
+    return replace(line, x=x or (), y=y or (), low=low, high=high)
 
 
 def _costs(board: Board, group: Group) -> list[Plot]:

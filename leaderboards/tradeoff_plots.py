@@ -5,7 +5,6 @@ A model can be near the true colors and look dull, or far from them and look rea
 
 from __future__ import annotations
 
-from colorbench.models import BASELINES
 from colorbench.reporting import SHAPES, Axis, Mark, Plot, plot
 from leaderboards.board_plots import color_of, drawable
 from leaderboards.board_schema import Board, Cell, Column, Group, Row
@@ -95,7 +94,7 @@ def _mark(board: Board, row: Row, x: Cell, y: Cell, across: Column, up: Column) 
         note=f"{row.label}: {', '.join(notes)}",
         x_low=_interval(x)[0],
         x_high=_interval(x)[1],
-        shape="o" if row.kind == "competitor" else SHAPES[BASELINES.get(row.name, "reference")],
+        shape="o" if row.kind == "competitor" else SHAPES[color_of(board, row)],
     )
 
 

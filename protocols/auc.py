@@ -12,8 +12,11 @@ The counts by bin are stored for every image, so scores with other weights need 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import operator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +28,7 @@ from colorbench.errors import UserError
 from colorbench.evaluation import BatchScores, Curve, Derived, Prediction, ProtocolSpec, Summary
 from colorbench.metrics import LAST_THRESHOLD, auc_statistics, pooled_statistics, weighted_histogram
 from colorbench.results import MetricSpec
-from colorbench.stats import effective_n
+from colorbench.stats import MINIMUM_IMAGES, effective_n
 
 if TYPE_CHECKING:
     from colorbench.results import Record
@@ -169,9 +172,9 @@ class AucScorer:
         n = len(columns["pixels"])
         if n == 0:
             return Summary()
-        totals = _totals(columns, arrays, [] if self.prior is None else [REBALANCED.name, STABLE.name])
-        shares = totals["shares"] / n  # (313,) hard-bin prior of the set
-        curves = [_curve("auc_raw", RAW.title, totals["auc_raw"], n)]
+        shares = _bin_shares(arrays, n)
+        pixels = columns["pixels"][:, None]
+        curves = [_curve(RAW, np.ones(n), lambda block: arrays["histogram"][block] / pixels[block])]
         if self.prior is None:
             weights = self._weights(Prior(shares, "hard", OF_THE_SET, n))
             parts = [
@@ -182,8 +185,8 @@ class AucScorer:
             note = "the prior was estimated on this dataset: rebalanced scores hold for it only, without interval"
             return Summary(tuple(curves), found, (note,), _effective({**columns, **found}))
         for metric in (REBALANCED, STABLE):
-            total = float(columns[f"{metric.name}.s1"].sum())
-            curves.append(_curve(metric.name, metric.title, totals[metric.name], total))
+            weighted = arrays[f"{metric.name}.histogram"]
+            curves.append(_curve(metric, columns[f"{metric.name}.s1"], partial(operator.getitem, weighted)))
         never = self.prior.probabilities == 0
         notes = []
         if shares[never].any():
@@ -249,37 +252,44 @@ def _blocks(arrays: Mapping[str, np.ndarray], n: int) -> Iterator[dict[str, np.n
         yield {name: values[start : start + BLOCK] for name, values in full.items()}
 
 
-def _totals(
-    columns: Mapping[str, np.ndarray], arrays: Mapping[str, np.ndarray], rebalanced: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Sum over all images, a limited number of them at a time.
+def _bin_shares(arrays: Mapping[str, np.ndarray], n: int) -> np.ndarray:
+    """Return the (313,) mean over images of each image's shares of the bins: the hard-bin prior of the dataset."""
+    sums = [
+        (block["bin_counts"] / block["bin_counts"].sum(axis=1, keepdims=True)).sum(axis=0)
+        for block in _blocks(arrays, n)
+    ]
+    return np.asarray(np.sum(sums, axis=0) / n)
 
-    Returns:
-        ``shares``: (313,) of each image's shares of the bins; ``auc_raw`` and each of ``rebalanced``: (152,) of its
-        weighted shares by ceil(d).
+
+def _curve(metric: MetricSpec, weights: np.ndarray, shares: Callable[[slice], np.ndarray]) -> Curve:
+    """Return a metric's cumulative curve over the thresholds, with a 95 % interval at each.
+
+    A point is a ratio of sums over images; the standard error of a ratio is that of its linearization (Cochran,
+    "Sampling Techniques", 1977, section 6.4). The interval is symmetric and cut off at 0 and 100.
+
+    Args:
+        metric: of the curve.
+        weights: (n,) weight of each image.
+        shares: slice of images -> their (k, 152) weighted shares of pixels by ceil(d).
     """
-    n = len(columns["pixels"])
-
-    def total(name: str, weighted: Callable[[np.ndarray, slice], np.ndarray]) -> np.ndarray:
-        values, sums = arrays[name], []
-        for start in range(0, n, BLOCK):
-            block = slice(start, start + BLOCK)
-            sums.append(weighted(values[block], block).sum(axis=0))
-        return np.asarray(np.sum(sums, axis=0))
-
-    pixels = columns["pixels"][:, None]
-    return {
-        "shares": total("bin_counts", lambda counts, _: counts / counts.sum(axis=1, keepdims=True)),
-        "auc_raw": total("histogram", lambda counts, block: counts / pixels[block]),
-        **{name: total(f"{name}.histogram", lambda weights, _: weights) for name in rebalanced},
-    }
-
-
-def _curve(name: str, title: str, histogram: np.ndarray, total: float) -> Curve:
-    """Return the cumulative curve of (152,) weighted shares by ceil(d)."""
-    share = 100 * np.cumsum(histogram)[: LAST_THRESHOLD + 1] / total
+    n = len(weights)
+    blocks = [slice(start, start + BLOCK) for start in range(0, n, BLOCK)]
+    total = float(weights.sum())
+    below = np.sum([_below(shares(block)).sum(axis=0) for block in blocks], axis=0) / total
+    below = np.minimum(below, 1)  # sums of shares can exceed 1 by rounding
+    low_high: tuple[tuple[float, ...], ...] = ((), ())
+    if n >= MINIMUM_IMAGES:
+        squares = [((_below(shares(block)) - below * weights[block, None]) ** 2).sum(axis=0) for block in blocks]
+        reach = NormalDist().inv_cdf(0.975) * np.sqrt(n / (n - 1) * np.sum(squares, axis=0)) / total
+        low_high = tuple(tuple((100 * np.clip(end, 0, 1)).tolist()) for end in (below - reach, below + reach))
     x = tuple(float(threshold) for threshold in range(LAST_THRESHOLD + 1))
-    return Curve(name, title, "ab error threshold", "pixels below the threshold, %", x, tuple(share.tolist()))
+    axes = ("ab error threshold", "pixels below the threshold, %")
+    return Curve(metric.name, metric.title, *axes, x, tuple((100 * below).tolist()), low=low_high[0], high=low_high[1])
+
+
+def _below(histogram: np.ndarray) -> np.ndarray:
+    """Return (k, 151) weighted shares below each threshold from (k, 152) shares by ceil(d)."""
+    return np.cumsum(histogram, axis=1)[:, : LAST_THRESHOLD + 1]
 
 
 def _effective(columns: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -98,7 +98,8 @@ def why_not(command: str) -> str | None:
 
 
 def test_every_block_is_of_a_language_that_is_checked() -> None:
-    assert {block.language for block in ALL} <= {"sh", "python", "toml", "bash"}, [block.where for block in ALL]
+    languages = {"sh", "python", "toml", "bash", "bibtex"}
+    assert {block.language for block in ALL} <= languages, [block.where for block in ALL]
     assert len(ALL) >= 17
     text = "\n".join(" ".join(line.split()) for block in ALL for line in commands(block))
     assert [part for part in NOT_RUN if part not in text] == [], "these are in no document any more"
@@ -219,6 +220,8 @@ def test_every_block_runs_in_reading_order(home: Path, monkeypatch: pytest.Monke
                 done = run_shell(command, home)
                 if done.returncode:
                     failures.append(f"{block.where}: {command}\n  exit {done.returncode}: {done.stderr[-800:]}")
+        elif block.language == "bibtex":
+            assert block.text.count("{") == block.text.count("}"), block.where
         elif block.language == "python":
             if name := re.match(r"# (\w+\.py)\n", block.text):
                 (home / name[1]).write_text(block.text)

@@ -7,6 +7,8 @@ from .model_table import protocols_as_markdown as protocols_as_markdown
 from .number_formatting import format_difference as format_difference
 from .number_formatting import format_interval as format_interval
 from .number_formatting import format_number as format_number
+from .plot_drawing import DASHES as DASHES
+from .plot_drawing import FURTHER as FURTHER
 from .plot_drawing import SERIES as SERIES
 from .plot_drawing import SHAPES as SHAPES
 from .plot_drawing import Axis as Axis

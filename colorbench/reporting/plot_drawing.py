@@ -21,9 +21,27 @@ if TYPE_CHECKING:
 
 SERIES = ("s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7")
 """Colors of models, in the order of the rows."""
-DASHES = {"gray": (0, (5, 3)), "constant": (0, (1.5, 2)), "truth": (0, (6, 2, 1.5, 2)), "reference": (0, (9, 3))}
+FURTHER = ("reference", "reference1", "reference2", "reference3")
+"""Colors of baselines and references beyond gray, constant and truth: nearly equal, but dashes and shapes differ."""
+DASHES = {
+    "gray": (0, (5, 3)),
+    "constant": (0, (1.5, 2)),
+    "truth": (0, (6, 2, 1.5, 2)),
+    "reference": (0, (9, 3)),
+    "reference1": (0, (1.5, 1.5, 1.5, 4)),
+    "reference2": (0, (9, 2, 1.5, 2, 1.5, 2)),
+    "reference3": (0, (3, 1.5)),
+}
 """Baselines and references can be distinguished from models without color, too."""
-SHAPES = {"gray": "s", "constant": "^", "truth": "D", "reference": "X"}
+SHAPES = {
+    "gray": "s",
+    "constant": "^",
+    "truth": "D",
+    "reference": "X",
+    "reference1": "P",
+    "reference2": "v",
+    "reference3": "p",
+}
 """Markers of baselines and references; models have dots."""
 SMALL, MEDIUM = 9.0, 9.5
 """Text sizes in points; a plot is 331 points wide, about the width of a phone."""
@@ -256,6 +274,7 @@ class _Drawing:
             if line.low is not None and line.high is not None:
                 low, high = _numbers(line.low), _numbers(line.high)
                 axes.fill_between(x, low, high, color=COLORS[line.color][0], alpha=0.15, linewidth=0)
+                self.plot.banded = True
             marker: dict[str, Any] = {"marker": "o", "markersize": 4.5} if line.markers or len(x) == 1 else {}
             (drawn,) = axes.plot(x, y, zorder=above, **_pen(line.color, 2.0), **marker)
             self.add(drawn, line.label, line.note or line.label)

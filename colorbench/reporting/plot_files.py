@@ -35,6 +35,9 @@ COLORS: Mapping[str, tuple[str, str]] = {
     "constant": ("#7c3aed", "#c4b5fd"),
     "truth": ("#0f766e", "#5eead4"),
     "reference": ("#8a8a94", "#8a8a95"),
+    "reference1": ("#8a8b94", "#8a8b95"),
+    "reference2": ("#8b8a94", "#8b8a95"),
+    "reference3": ("#8b8b94", "#8b8b95"),
     "ink": ("#55555c", "#a4a4ad"),
     "line": ("#dedee2", "#35353a"),
 }
@@ -52,6 +55,8 @@ class Plot:
     figure: Figure
     notes: dict[str, str] = field(default_factory=dict)
     """Id of an element -> text that a browser shows on hover."""
+    banded: bool = False
+    """Whether a line has a band, which the page explains."""
 
     def svg(self) -> str:
         """Return SVG markup for pages with ``page_style``: without style attributes, scripts and absolute size."""

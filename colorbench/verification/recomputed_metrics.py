@@ -103,15 +103,17 @@ def curve_findings(record: Record, summary: Summary) -> Iterator[str]:
             yield f"the curve {curve.name} has another title or axis than in the protocol"
         elif curve.beside.keys() != other.beside.keys() or not all(
             len(a) == len(b) and not apart(np.array(a), np.array(b)).any()
-            for a, b in zip(_lines(curve), _lines(other), strict=True)
+            for a, b in zip(_lines(curve, curve), _lines(other, curve), strict=True)
         ):
             yield f"the curve {curve.name} does not follow from the arrays"
     for name in again:
         yield f"the curve {name} is missing"
 
 
-def _lines(curve: CurvePart) -> list[list[float]]:
-    return [curve.x, curve.y, curve.low, curve.high, *(curve.beside[name] for name in sorted(curve.beside))]
+def _lines(curve: CurvePart, stored: CurvePart) -> list[list[float]]:
+    """Return the lines of a curve; its intervals only if the stored curve has some: older records have none."""
+    ends = [curve.low, curve.high] if stored.low or stored.high else []
+    return [curve.x, curve.y, *ends, *(curve.beside[name] for name in sorted(curve.beside))]
 
 
 def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import click
+import model_cards
 import typer
 from sphinx.application import Sphinx
 from sphinx.pycode import ModuleAnalyzer
@@ -38,6 +39,7 @@ def write_pages(app: Sphinx) -> None:
         "protocols": protocols_page(),
         "metrics": metrics_page(),
         "presets": presets_page(),
+        "differences-from-papers": differences_page(),
         "command-line": command_line_page(),
     }
     modules = list(public_modules())
@@ -155,7 +157,8 @@ def models_page() -> str:
     from colorbench.models import load_model, tags_of
     from colorbench.registry import registered
 
-    parts = ["# Models\n\nThe models of the installed packages. `colorbench show NAME` prints the same.\n"]
+    note = "`colorbench show NAME` prints the same card. Results are those of the records that ship, on 650 images."
+    parts = [f"# Models\n\nThe models of the installed packages. {note} [low, high]: 95 % confidence interval.\n"]
     for plugin in registered("models"):
         # The class's own, where it has one: weights that are not shipped need not be here.
         card = getattr(plugin.load(), "card", None) or load_model(plugin.name).card
@@ -164,10 +167,13 @@ def models_page() -> str:
             (key.replace("_", " "), text(" · ".join(lines_of(value))))
             for key, value in {"role": card.role, **facts}.items()
         ]
-        parts.append(f"## {plugin.name}\n\n{text(card.title)}\n\n{table(('fact', 'value'), rows)}")
+        rows += [(name, text(value)) for name, value in model_cards.facts(plugin.name)]
+        parts.append(f"## {plugin.name}\n\n{text(card.title)}\n\n{model_cards.strip(plugin.name)}")
+        parts.append(table(("fact", "value"), rows))
         parts.append(
             table(("tag", "meaning"), [(code(tag), text(title)) for tag, title in tags_of(plugin.load()).items()])
         )
+        parts.append(table(("result", "metric", "value", "Δ vs. gray", "record"), model_cards.results(plugin.name)))
     return "\n".join(parts)
 
 
@@ -218,6 +224,29 @@ def metric_row(metric: Any) -> tuple[str, ...]:
     """Return name, unit, direction and meaning of a metric."""
     better = {True: "higher", False: "lower", None: "neither"}[metric.higher_is_better]
     return code(metric.name), text(metric.unit), better, text(metric.explanation or metric.title)
+
+
+def differences_page() -> str:
+    """Return one page: the choices of every protocol beside those of the paper and of later papers."""
+    from leaderboards.published_practice import COMMON, OF_PROTOCOL
+
+    head = ("choice", "here", "Colorful Image Colorization (2016)", "later papers and their code")
+    intro = (
+        "Numbers of two papers are comparable only if these choices agree. The choices of others were read in their "
+        "public code; what a public script computes exactly is in [published evaluations](../published-evaluations.md)."
+    )
+    parts = [f"# Where it differs from the papers\n\n{intro}\n\n## All protocols\n", departures_table(head, COMMON)]
+    for protocol, rows in OF_PROTOCOL.items():
+        parts += [f"## {protocol}\n", departures_table(head, rows)]
+    return "\n".join(parts)
+
+
+def departures_table(head: tuple[str, ...], rows: Iterable[Any]) -> str:
+    """Return choices as a table; ``=name`` is the parameter of that name."""
+    here = ((f"the parameter `{row.here[1:]}`" if row.here.startswith("=") else row.here) for row in rows)
+    return table(
+        head, [(text(row.choice), text(one), text(row.paper), text(row.later)) for row, one in zip(rows, here)]
+    )
 
 
 def presets_page() -> str:

@@ -296,3 +296,28 @@ def test_ab_as_given_takes_the_ground_truth_and_models_that_give_ab(tmp_path: Pa
     models = ("zoo/ground-truth", "zoo/gray")
     request = RunConfig(models=models, protocols=("auc@cic2016",), data=data, baselines=False, output=tmp_path)
     assert run(request)[0].metrics[0].value == 100
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_a_curve_has_the_interval_of_a_ratio_at_each_threshold(name: str) -> None:
+    """Against resampled images, at thresholds where the curve rises; none for fewer than 30 images."""
+    rng = np.random.default_rng(0)
+    noise = torch.from_numpy(rng.normal(0, 1, (40, 2, 8, 8)).astype(np.float32))
+    truth = truth_of(torch.from_numpy(rng.integers(0, 256, (40, 3, 8, 8), dtype=np.uint8)))
+    auc = scorer()
+    scored = auc.score(Prediction(truth, ab=truth.ab + noise * torch.linspace(2, 30, 40)[:, None, None, None]))
+    columns, arrays = together([scored])
+    curve = next(curve for curve in auc.summarize(columns, arrays).curves if curve.name == name)
+
+    shares = arrays["histogram"] / columns["pixels"][:, None] if name == "auc_raw" else arrays[f"{name}.histogram"]
+    weights, below = columns[f"{name}.s1"], 100 * np.cumsum(shares, axis=1)[:, :151]
+    drawn = rng.multinomial(40, [1 / 40] * 40, size=4000)
+    deviation = (drawn @ below / (drawn @ weights)[:, None]).std(axis=0)
+    y, low, high = map(np.array, (curve.y, curve.low, curve.high))
+    rising = (low > 0) & (high < 100)
+    assert rising.sum() > 20
+    np.testing.assert_allclose((high - low)[rising], 2 * 1.96 * deviation[rising], rtol=0.2)
+    assert (low >= 0).all() and (low <= y).all() and (y <= high).all() and (high <= 100).all()
+
+    few = auc.summarize({k: v[:29] for k, v in columns.items()}, {k: v[:29] for k, v in arrays.items()})
+    assert {(curve.low, curve.high) for curve in few.curves} == {((), ())}

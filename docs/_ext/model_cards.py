@@ -1,0 +1,78 @@
+"""What the page of models says of each model of the zoo beside its card: use, limits, cost, results, pictures."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEXTS = REPOSITORY / "docs" / "model-cards.toml"
+STRIPS = REPOSITORY / "docs" / "models"
+RECORDS = REPOSITORY / "leaderboards" / "reference" / "records"
+WATTS, GRAMS = 15, 400
+"""Assumed power of one busy core, and grams of CO2 equivalents per kWh (about the mean of the world's grids)."""
+
+
+def texts() -> Mapping[str, Any]:
+    """Return model -> what ``docs/model-cards.toml`` says of it."""
+    return tomllib.loads(TEXTS.read_text(encoding="utf-8"))
+
+
+def facts(name: str) -> list[tuple[str, str]]:
+    """Return (fact, value) of a model: intended use, limits, license of its data and cost of its training."""
+    read = texts()
+    one = read.get(name)
+    if one is None:  # a model of another package
+        return []
+    rows = [("intended use", one["use"]), ("what it cannot do", one["cannot"])]
+    if one.get("data"):
+        rows.append(("license of the data", read["data"]["license"]))
+    if "cpu_hours" in one:
+        rows.append(("cost of the training", cost(one["cpu_hours"])))
+    return rows
+
+
+def cost(hours: float) -> str:
+    """Return core hours, energy and carbon as text."""
+    energy = hours * WATTS / 1000
+    return (
+        f"{hours:.1f} CPU core hours; about {energy:.2g} kWh and {energy * GRAMS:.2g} g of CO2 equivalents, "
+        f"estimated with {WATTS} W per core and {GRAMS} g per kWh"
+    )
+
+
+def strip(name: str) -> str:
+    """Return the picture strip of a model as Markdown, for a page in ``docs/reference``; empty without one."""
+    file = f"{name.replace('/', '-')}.webp"
+    if not (STRIPS / file).is_file():
+        return ""
+    return f"![{name} on the packaged images, below their ground truth](../models/{file})\n"
+
+
+def results(name: str) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield (tag and protocol, metric, value, difference from gray, record) of the shipped results of a model."""
+    for path in sorted(RECORDS.glob("*/*/*/*/record.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["model"]["name"].partition(".")[0] != name:
+            continue
+        over = {one["metric"]: one for one in record["differences"] if one["minus"] == "zoo/gray"}
+        where = path.parent.relative_to(REPOSITORY).as_posix()
+        what = f"{record['model']['name']}, {record['protocol']['name']}, n = {record['dataset']['n_evaluated']}"
+        for metric in record["metrics"]:
+            difference = over.get(metric["name"])
+            shown = number(metric, "value"), number(difference, "value", "+") if difference else ""
+            yield what, f"`{metric['name']}` {metric['unit']}".strip(), *shown, f"`{where}`"
+            what = where = ""  # once per record
+
+
+def number(part: Mapping[str, Any], key: str, sign: str = "") -> str:
+    """Return a value with its interval."""
+    value, low, high = part[key], part["ci_low"], part["ci_high"]
+    if value is None:
+        return "–"
+    digits = 3 if max(map(abs, (value, low or 0, high or 0))) < 2 else 2
+    interval = f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]" if low is not None else ""
+    return f"{value:{sign}.{digits}f}{interval}"

@@ -1,0 +1,53 @@
+"""Plots of a board: bands of curves, and marks that tell baselines apart without color."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from colorbench.reporting import DASHES, SHAPES
+from leaderboards.board_building import build
+from leaderboards.board_plots import color_of, curves
+from leaderboards.record_collection import collect
+from tests.support.board import folders, measured
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    """Records of a real run, to be changed."""
+    return shutil.copytree(measured(tmp_path / "m"), tmp_path / "runs")
+
+
+def test_curves_have_the_intervals_of_their_records(results: Path) -> None:
+    board, entries = build(collect([results]))
+    drawn = curves(board, board.groups[0], entries)
+    assert len(drawn) == 3
+    for one in drawn:
+        assert one.banded
+        bands = [part for part in one.figure.axes[0].collections if part.get_label()]
+        assert len(bands) == len(board.rows)  # ground truth has a band without width
+
+
+@pytest.mark.parametrize("low", [[], [0.0] * 150, [101.0] * 151, [1e300] * 151])
+def test_a_band_that_is_missing_or_impossible_is_not_drawn(results: Path, low: list[float]) -> None:
+    """Records of older versions have none, and a record may claim any."""
+    for folder in folders(results).values():
+        record = json.loads((folder / "record.json").read_text())
+        for curve in record["curves"]:
+            curve["low"] = low
+        (folder / "record.json").write_text(json.dumps(record))
+    board, entries = build(collect([results]))
+    assert board.rows
+    for one in curves(board, board.groups[0], entries):
+        assert not one.banded and not one.figure.axes[0].collections
+
+
+def test_baselines_differ_in_dash_and_shape(results: Path) -> None:
+    board, _ = build(collect([results, Path("reference")]))
+    names = {row.name: color_of(board, row) for row in board.references}
+    assert {"zoo/random", "zoo/mean-color", "zoo/half-chroma"} < set(names)
+    for marks in (DASHES, SHAPES):
+        assert len({repr(marks[color]) for color in names.values()}) == len(names)
