@@ -41,20 +41,31 @@ def shoot(page: Any, name: str, *, until: Any = None, top: float = 0) -> None:
 
 
 def report(browser: Any, folder: Path) -> None:
-    """Write ``report`` and ``tutorial-curves``."""
+    """Write ``report`` and ``board``."""
     colorbench("run", "--model", "zoo/cic", "--protocol", "auc", "--output", str(folder / "runs"))
     (path,) = folder.glob("runs/zoo/cic.small/auc/*/report.html")
     page = browser.new_page(viewport={"width": 1000, "height": 1080})
     page.goto(path.as_uri())
     # Without its run details, which name a temporary folder.
     shoot(page, "report", until=page.get_by_role("heading", name="Run details"))
-    # Bands need 30 images: those of the reference records.
     colorbench("leaderboard", "build", "reference", "-o", str(folder / "board.html"))
     page = browser.new_page(viewport={"width": 1280, "height": 1080})
     page.goto((folder / "board.html").as_uri())
     shoot(page, "board")
-    page.goto(f"{(folder / 'board.html').as_uri()}#results")
-    save("tutorial-curves", page.locator(".charts").first.screenshot())
+
+
+def curves(browser: Any, folder: Path) -> None:
+    """Write ``tutorial-curves``, of crops of the packaged images: bands need 30 images."""
+    sys.path.insert(0, str(DOCS.parent))
+    from tests.support.engine import write_images
+
+    write_images(folder / "crops", 40)
+    run = ["run", "--model", "zoo/cic", "--protocol", "auc", "--data", str(folder / "crops")]
+    colorbench(*run, "--output", str(folder / "crop-runs"))
+    (path,) = folder.glob("crop-runs/zoo/cic.small/auc/*/report.html")
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.goto(path.as_uri())
+    save("tutorial-curves", page.locator(".charts").screenshot())
 
 
 def tutorial(browser: Any, folder: Path) -> None:
@@ -84,9 +95,48 @@ def study(browser: Any, folder: Path) -> None:
     shoot(page, "study-analysis", until=page.get_by_role("heading", name="Other intervals"))
 
 
+def participants(browser: Any, folder: Path) -> None:
+    """Write ``study-pages``: three pages of a participant's session, at the size of a phone."""
+    sys.path.insert(0, str(DOCS.parent))
+    import pytest
+
+    from protocols.human_study.build.jspsych import jspsych_files
+    from tests.protocols.human_study.test_browser import Participant
+    from tests.support.study import TRIALS, build_small, served
+
+    with pytest.MonkeyPatch.context() as patch:
+        build_small(folder / "small", patch)
+    for name, data in jspsych_files().items():
+        (folder / "small" / "form" / name).write_bytes(data)
+    shots = []
+    with served(folder / "small") as (address, _):
+        visitor = Participant(browser, address, viewport={"width": 390, "height": 800})
+        visitor.page.get_by_role("button", name="Take part").wait_for()
+        shots.append(visitor.page.screenshot())
+        visitor.consent()
+        visitor.page.get_by_label("Yes, as far as I know").check()
+        visitor.press("Continue")
+        visitor.page.get_by_text("Image 1 of 2").wait_for()
+        shots.append(visitor.page.screenshot())
+        visitor.page.reload()
+        visitor.screening()
+        visitor.practice()
+        visitor.press("Start")
+        for index in range(TRIALS):
+            visitor.page.get_by_text(f"Pair {index + 1} of {TRIALS}").wait_for()
+            visitor.choose("mouse")
+        visitor.end()
+        shots.append(visitor.page.screenshot())
+        visitor.context.close()
+    sheet = Image.new("RGB", (3 * 400 - 10, 800), "white")
+    for place, shot in enumerate(shots):
+        sheet.paste(Image.open(io.BytesIO(shot)), (400 * place, 0))
+    sheet.save(DOCS / "study-pages.webp", quality=82, method=6)
+
+
 def main(names: list[str]) -> None:
     """Write the named groups of figures; all if none is named."""
-    groups = {"report": report, "tutorial": tutorial, "study": study}
+    groups = {"report": report, "curves": curves, "tutorial": tutorial, "study": study, "participants": participants}
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         for group in names or groups:

@@ -322,7 +322,7 @@ class _Drawing:
                 frameon=False,
                 fontsize=SMALL,
                 labelcolor=COLORS["ink"][0],
-                handlelength=2.4,
+                handlelength=3.4,
             )
         return self.plot
 

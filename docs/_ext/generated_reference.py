@@ -243,10 +243,11 @@ def differences_page() -> str:
 
 def departures_table(head: tuple[str, ...], rows: Iterable[Any]) -> str:
     """Return choices as a table; ``=name`` is the parameter of that name."""
-    here = ((f"the parameter `{row.here[1:]}`" if row.here.startswith("=") else row.here) for row in rows)
-    return table(
-        head, [(text(row.choice), text(one), text(row.paper), text(row.later)) for row, one in zip(rows, here)]
-    )
+
+    def here(row: Any) -> str:
+        return f"the parameter `{row.here[1:]}`" if row.here.startswith("=") else row.here
+
+    return table(head, [tuple(map(text, (row.choice, here(row), row.paper, row.later))) for row in rows])
 
 
 def presets_page() -> str:
