@@ -12,12 +12,14 @@ import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from colorbench.results import Record
-from leaderboards.collected_records import Collection, Entry
+from leaderboards.collected_records import Collection, Entry, Excluded, Unfinished
 from leaderboards.gallery import Gallery
 
+Run = TypeVar("Run", Excluded, Unfinished)
 HIDDEN = "anonymous"
 SHORTEST = 3
 """Shorter names of users and hosts would occur in other words."""
@@ -43,12 +45,25 @@ COMMON = frozenset(
 )
 """Names that tell nothing about a person, or that names of models and datasets need."""
 _PART = r"[^\s/\\:;,'\"<>|()\[\]]+"
+_HOMES = r"(?:/home|/Users|/users|[A-Za-z]:[/\\]+Users)[/\\]+"
+_SPACED = r"\w[\w.'-]*(?: \w[\w.'-]*){1,2}"
+"""The folder of somebody whose name has spaces."""
+_START = r"(?:~|\.\.?|[A-Za-z]:|\$\w+|\$\{\w+\}|%\w+%)?"
 _PATH = re.compile(
-    rf"(?<![\w.~/\\-])(?:file://)?(?:~|\.\.?|[A-Za-z]:)?[/\\]+(?:{_PART}[/\\]+)*{_PART}[/\\]*"
+    rf"(?:file://)?{_HOMES}{_SPACED}[/\\]+(?:{_PART}[/\\]+)*(?:{_PART}[/\\]*)?"
+    rf"|(?<![\w.~/\\$%-])(?:file://)?{_START}[/\\]+(?:{_PART}[/\\]+)*{_PART}[/\\]*"
     rf"|(?<![\w.~/\\-])~{_PART}(?:[/\\]+{_PART})*"
 )
+_REMOTE = re.compile(r"(?<![\w.@-])(?!(?:images|onnx|file|https?):)[\w-]*[\d.-][\w.-]*:(?=/[^/])")
+"""A host before a path, as ``scp`` takes it."""
+_HOST = re.compile(
+    r"(?<![\w@./-])(?:[\w-]+\.)+(?:[\w-]+\.)(?:edu|com|net|org|gov|local|lan|internal|intra|cluster|hpc)(?![\w-])"
+    r"|(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w.])"
+)
+"""The full name of a machine, or its address."""
+_ENCODED = re.compile(r"%(?:2f|5c)", re.IGNORECASE)
 _WEB = re.compile(r"https?://[^\s\"'<>]+")
-_HOME = re.compile(rf"(?:/home|/Users|/users|[A-Za-z]:[/\\]+Users)[/\\]+({_PART})|~({_PART})")
+_HOME = re.compile(rf"{_HOMES}({_SPACED}(?=[/\\])|{_PART})|~({_PART})")
 _AT = re.compile(r"(?<![\w.@/])[\w.+-]+@[\w-]+(?:\.[\w-]+)*(?![\w@])")
 
 
@@ -60,8 +75,9 @@ class Anonymizer:
         names = {_user(), *socket.gethostname().split(".")[:1]}
         for text in texts:
             # Without web addresses, whose parts are no folders of anybody.
-            for found in _HOME.finditer(_WEB.sub(" ", text)):
-                names.add(found[1] or found[2])
+            for found in _HOME.finditer(_WEB.sub(" ", _decoded(text))):
+                name = found[1] or found[2]
+                names |= {name, *(word for word in name.split() if word[:1].isupper())}
             for user, _, host in (found[0].partition("@") for found in _AT.finditer(text)):
                 names |= set() if user in self._protocols else {host.partition(".")[0]}
         known = sorted(
@@ -74,8 +90,10 @@ class Anonymizer:
     def text(self, text: str) -> str:
         """Return the text without paths, names of users, hosts and addresses of mail."""
         # Web addresses are no paths: they are put back afterwards.
+        text = _decoded(text)
         kept = _WEB.findall(text)
         shown = _WEB.sub("\0", text.replace("\0", " "))
+        shown = _HOST.sub(HIDDEN, _REMOTE.sub(f"{HIDDEN}:", shown))
         shown = _PATH.sub(lambda found: _last(found[0]), shown)
         shown = _AT.sub(self._at, shown)
         shown = "".join(part for pair in zip_longest(shown.split("\0"), kept, fillvalue="") for part in pair)
@@ -120,18 +138,23 @@ def anonymous(collection: Collection) -> tuple[Collection, Anonymizer]:
     """Return an anonymous collection that names nobody, and what replaces further texts in the same way."""
     texts = [text for entry in collection.entries for text in _texts(entry.record.model_dump(mode="json"))]
     texts += [text for entry in collection.entries for text in entry.run.rows["id"]]
-    texts += [one.reason for one in collection.excluded]
+    for one in (*collection.excluded, *collection.unfinished):
+        texts += [value for value in vars(one).values() if isinstance(value, str)]
     names = Anonymizer(texts, {entry.record.protocol.name for entry in collection.entries})
-    unfinished = [
-        replace(one, where=names.text(one.where), model=names.text(one.model), dataset=names.text(one.dataset))
-        for one in collection.unfinished
-    ]
-    excluded = [
-        replace(one, where=names.text(one.where), reason=names.text(one.reason), model=names.text(one.model))
-        for one in collection.excluded
-    ]
+    unfinished = [_renamed(one, names) for one in collection.unfinished]
+    excluded = [_renamed(one, names) for one in collection.excluded]
     entries = tuple(map(names.entry, collection.entries))
     return Collection(entries, tuple(unfinished), tuple(excluded)), names
+
+
+def _renamed(one: Run, names: Anonymizer) -> Run:
+    """Return an excluded record or unfinished run with every text replaced."""
+    return replace(one, **{key: names.text(value) for key, value in vars(one).items() if isinstance(value, str)})
+
+
+def _decoded(text: str) -> str:
+    """Return a text in which encoded paths (``%2Fhome%2Fann``) are paths."""
+    return unquote(text) if _ENCODED.search(text) else text
 
 
 def _texts(value: Any) -> Iterator[str]:

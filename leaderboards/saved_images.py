@@ -120,12 +120,12 @@ def _checked(data: bytes, size: Size) -> str | None:
         found = decode_saved_image(data)
     except InvalidImage:  # only this image is lost
         return None
-    fits = found.format == "WEBP" and max(found.image.size) <= side and not found.has_exif
+    fits = found.format == "WEBP" and max(found.image.size) <= side and not found.carries_more
     if not fits or len(data) > LARGEST_THUMBNAIL[size]:
         small = found.image
         small.thumbnail((side, side), Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        small.save(buffer, "WEBP", quality=QUALITY[size], method=4)
+        small.save(buffer, "WEBP", quality=QUALITY[size], method=4, icc_profile=b"", exif=b"", xmp=b"")
         data = buffer.getvalue()
     return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 

@@ -10,6 +10,9 @@ from PIL import Image
 from colorbench.storage.limits import LARGEST_SIDE
 
 
+METADATA = ("exif", "xmp", "icc_profile")
+
+
 class InvalidImage(Exception):
     """Bytes that are no image of the expected kind."""
 
@@ -21,7 +24,8 @@ class SavedPixels(NamedTuple):
     """8-bit RGB."""
     format: str
     """``WEBP`` or ``PNG``."""
-    has_exif: bool
+    carries_more: bool
+    """Whether the file holds metadata (EXIF, XMP, a color profile) or bytes after the image: they may name somebody."""
 
 
 def decode_saved_image(
@@ -43,8 +47,11 @@ def decode_saved_image(
                 raise InvalidImage(f"the image has more than {largest_side} pixels on a side")
             if getattr(opened, "n_frames", 1) != 1:
                 raise InvalidImage("the image has several frames")
-            format, has_exif = str(opened.format), bool(opened.info.get("exif"))
-            return SavedPixels(opened.convert("RGB"), format, has_exif)
+            format = str(opened.format)
+            more = any(opened.info.get(name) for name in METADATA)
+            if format == "WEBP":
+                more = more or int.from_bytes(data[4:8], "little") + 8 != len(data)
+            return SavedPixels(opened.convert("RGB"), format, more)
     except InvalidImage:
         raise
     except Exception as error:  # decoders raise anything for untrusted bytes, IndexError and struct.error among them

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
+import io
 import json
 import re
 import shutil
@@ -11,9 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image, PngImagePlugin
 
 from leaderboards.anonymity import Anonymizer
 from leaderboards.board_files import build_files
+from leaderboards.saved_images import _checked as checked_image
 from tests.support.board import change, folders, measured, rewrite
 
 SECRETS = ("jdoe42", "mmuster", "erika.m", "gpu-node7", "/home", "/Users", "C:\\", "C:/", "secretlab", "~/")
@@ -47,6 +51,7 @@ def named(tmp_path: Path) -> Path:
     broken = runs / "jdoe42" / "net" / "auc" / "crops-0"
     shutil.copytree(folders(runs)["lab/blue"], broken)
     change(broken, model__name="/home/jdoe42/net.py:Net", dataset__n_gray=10**6)
+    change(broken, protocol__name="/home/jdoe42/secretlab/score.py:Score")
     (runs / "jdoe42" / "net" / "auc" / "crops-1" / "shards").mkdir(parents=True)
     return runs
 
@@ -90,10 +95,19 @@ def test_no_string_of_the_page_and_its_data_names_anybody(named: Path, tmp_path:
         ("by Ann, ann_2 and Joanna", "by anonymous, anonymous_2 and Joanna"),
         ("ann@host, b.c@mail.example.org", "anonymous, anonymous"),
         ("lambda = 0.1, 20 / 3, L* a*b*", "lambda = 0.1, 20 / 3, L* a*b*"),
+        ("in $HOME/secretlab/x, ${HOME}/lab/y, %USERPROFILE%\\lab\\z", "in x, y, z"),
+        ("prior=%2Fhome%2Fann%2Flab%2Fprior.npy", "prior=prior.npy"),
+        ("file:///Users/Jane%20Doe/x%2Fy", "y"),
+        ("from /Users/Jane Doe/photos by Doe", "from photos by anonymous"),
+        ("C:\\Users\\Max Muster\\run, Max Muster", "run, anonymous"),
+        ("gpu-node7:/scratch/x, login1.hpc.uni.edu, 10.0.3.17:8888", "anonymous:x, anonymous, anonymous:8888"),
+        ("s3://lab-bucket/team/set, \\\\server\\share\\ann\\set", "s3:set, set"),
+        ("images:/data/out, onnx:/a/b.onnx", "images:out, onnx:b.onnx"),
+        ("torch 2.11.0, zoo.cic.network, 0.38, page 3.1", "torch 2.11.0, zoo.cic.network, 0.38, page 3.1"),
     ],
 )
 def test_texts_lose_what_names_somebody_and_keep_the_rest(text: str, shown: str) -> None:
-    assert Anonymizer(["/home/ann/x"], ["auc"]).text(text) == shown
+    assert Anonymizer(["/home/ann/x", text], ["auc"]).text(text) == shown
 
 
 def test_names_of_datasets_and_protocols_are_no_names_of_users() -> None:
@@ -113,3 +127,20 @@ def test_public_pages_leave_out_thumbnails_without_known_rights(tmp_path: Path) 
     passed_on = build_files([runs], tmp_path / "public.html", public=True)
     assert "data:image/webp" not in (tmp_path / "public.html").read_text()
     assert not any("rights unknown; use" in one for one in passed_on.warnings)
+
+
+@pytest.mark.parametrize("how", ["exif", "xmp", "icc_profile", "after the image", "png text"])
+def test_an_embedded_image_carries_nothing_but_pixels(how: str) -> None:
+    image, buffer, secret = Image.new("RGB", (32, 32), "red"), io.BytesIO(), b"jdoe42 of secretlab"
+    if how == "png text":
+        info = PngImagePlugin.PngInfo()
+        info.add_text("Author", secret.decode())
+        image.save(buffer, "PNG", pnginfo=info)
+    elif how == "after the image":
+        image.save(buffer, "WEBP")
+        buffer.write(secret)
+    else:
+        image.save(buffer, "WEBP", **{how: b"Exif\0\0" + secret if how == "exif" else secret})
+    assert secret in buffer.getvalue()
+    shown = checked_image(buffer.getvalue(), "small")
+    assert shown is not None and secret not in base64.b64decode(shown.partition(",")[2])
