@@ -1,4 +1,4 @@
-"""The picture strips of the model cards: ``python docs/card_images.py``.
+"""The strips of images in the model cards: ``python docs/card_images.py``.
 
 Each shows the packaged images, the ground truth above, the prediction below. Only these images may be redistributed.
 """

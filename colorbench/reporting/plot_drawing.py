@@ -49,6 +49,8 @@ WIDTH, HEIGHT = 4.6, 3.0
 LARGEST = 1e12
 """Largest value; larger ones are left out, since they would flatten all others."""
 MAX_LEGEND = 14
+FEW_LINES = 5
+"""With more lines their bands are fainter, since they overlap."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,8 @@ class _Drawing:
             x, y = _numbers(line.x), _numbers(line.y)
             if line.low is not None and line.high is not None:
                 low, high = _numbers(line.low), _numbers(line.high)
-                axes.fill_between(x, low, high, color=COLORS[line.color][0], alpha=0.15, linewidth=0)
+                alpha = 0.15 if len(lines) <= FEW_LINES else 0.09
+                axes.fill_between(x, low, high, color=COLORS[line.color][0], alpha=alpha, linewidth=0)
                 self.plot.banded = True
             marker: dict[str, Any] = {"marker": "o", "markersize": 4.5} if line.markers or len(x) == 1 else {}
             (drawn,) = axes.plot(x, y, zorder=above, **_pen(line.color, 2.0), **marker)

@@ -1,4 +1,4 @@
-"""What the page of models says of each model of the zoo beside its card: use, limits, cost, results, pictures."""
+"""What the page of models says of each model of the zoo beside its card: use, limits, cost, results, images."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def cost(hours: float) -> str:
 
 
 def strip(name: str) -> str:
-    """Return the picture strip of a model as Markdown, for a page in ``docs/reference``; empty without one."""
+    """Return the strip of images of a model as Markdown, for a page in ``docs/reference``; empty without one."""
     file = f"{name.replace('/', '-')}.webp"
     if not (STRIPS / file).is_file():
         return ""
@@ -59,12 +59,12 @@ def results(name: str) -> Iterator[tuple[str, str, str, str, str]]:
         if record["model"]["name"].partition(".")[0] != name:
             continue
         over = {one["metric"]: one for one in record["differences"] if one["minus"] == "zoo/gray"}
-        where = path.parent.relative_to(REPOSITORY).as_posix()
+        where = f"`{path.parent.relative_to(REPOSITORY).as_posix()}`"
         what = f"{record['model']['name']}, {record['protocol']['name']}, n = {record['dataset']['n_evaluated']}"
         for metric in record["metrics"]:
             difference = over.get(metric["name"])
             shown = number(metric, "value"), number(difference, "value", "+") if difference else ""
-            yield what, f"`{metric['name']}` {metric['unit']}".strip(), *shown, f"`{where}`"
+            yield what, f"`{metric['name']}` {metric['unit']}".strip(), *shown, where
             what = where = ""  # once per record
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import subprocess
 import sys
 from importlib import import_module
@@ -17,6 +18,7 @@ REPOSITORY = Path(__file__).parents[2]
 sys.path.insert(0, str(REPOSITORY / "docs" / "_ext"))
 
 import generated_reference  # noqa: E402
+import model_cards  # noqa: E402
 import plain_docstrings  # noqa: E402
 import repository_pages  # noqa: E402
 from sphinx.util.inventory import InventoryFile  # noqa: E402
@@ -52,6 +54,12 @@ def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
         return html.unescape((tmp_path / "html" / "reference" / f"{name}.html").read_text(encoding="utf-8"))
 
     assert [plugin.name for plugin in registered("models") if plugin.name not in page("models")] == []
+    for name in model_cards.texts().keys() - {"data"}:
+        section = page("models").split(f'<section id="{name.replace("/", "-")}">')[1].partition("<section")[0]
+        for fact in ("license", "intended use", "what it cannot do"):
+            assert fact in section, (name, fact)
+        assert ("<img" in section) == bool(model_cards.strip(name)), name
+        assert ("zoo/" in section and "[" in section) >= bool(list(model_cards.results(name))), name
     assert "{‘" not in page("models"), "facts are text, not Python"
     assert "–param" not in page("models"), "options keep their two hyphens"
     specs = generated_reference.specs()
@@ -63,6 +71,20 @@ def test_the_site_builds_and_is_complete(tmp_path: Path) -> None:
     options = {word.strip(",:") for line in lines for word in line.split(": ")[0].split() if word.startswith("-")}
     assert "--limit" in options
     assert [option for option in options if option not in page("command-line")] == []
+
+
+def test_every_model_of_the_zoo_has_a_card_with_images_and_its_shipped_results() -> None:
+    zoo = {plugin.name: plugin.load() for plugin in registered("models") if plugin.name.startswith("zoo/")}
+    assert model_cards.texts().keys() - {"data"} == zoo.keys()
+    pictured = {name for name in zoo if model_cards.strip(name)}
+    assert zoo.keys() - pictured == {"zoo/eccv16", "zoo/siggraph17"}, "their weights do not ship"
+    for name in ("zoo/cic", "zoo/cic-class", "zoo/l2", "zoo/l2-ft", "zoo/lite"):
+        assert any("CO2" in value for _, value in model_cards.facts(name)), name
+    record = next(model_cards.RECORDS.glob("zoo/cic.small/auc/*/record.json"))
+    metric = json.loads(record.read_text())["metrics"][0]
+    (row,) = [row for row in model_cards.results("zoo/cic") if "cic.small, auc" in row[0]]
+    assert row[2] == f"{metric['value']:.2f} [{metric['ci_low']:.2f}, {metric['ci_high']:.2f}]"
+    assert row[4] == f"`{record.parent.relative_to(REPOSITORY).as_posix()}`"
 
 
 def test_a_constant_has_the_text_that_stands_after_it() -> None:
