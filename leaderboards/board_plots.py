@@ -156,8 +156,10 @@ def curves(board: Board, group: Group, entries: Mapping[str, Mapping[int, Entry]
 
 def _curves(board: Board, parts: Sequence[tuple[Row, CurvePart]]) -> Plot:
     first = parts[0][1]
+    # Bands of baselines would cover those of the models.
     lines = [
-        Line(row.label, curve.x, curve.y, color_of(board, row), *_band(curve)) for row, curve in parts[:MOST_LINES]
+        Line(row.label, curve.x, curve.y, color_of(board, row), *(_band(curve) if row.kind == "competitor" else ()))
+        for row, curve in parts[:MOST_LINES]
     ]
     beside: dict[tuple[str, tuple[float, ...]], None] = {}
     for _, curve in parts:

@@ -9,7 +9,6 @@ from PIL import Image
 
 from colorbench.storage.limits import LARGEST_SIDE
 
-
 METADATA = ("exif", "xmp", "icc_profile")
 
 
