@@ -149,7 +149,8 @@ def anonymous(collection: Collection) -> tuple[Collection, Anonymizer]:
 
 def _renamed(one: Run, names: Anonymizer) -> Run:
     """Return an excluded record or unfinished run with every text replaced."""
-    return replace(one, **{key: names.text(value) for key, value in vars(one).items() if isinstance(value, str)})
+    texts: dict[str, Any] = {key: names.text(value) for key, value in vars(one).items() if isinstance(value, str)}
+    return replace(one, **texts)
 
 
 def _decoded(text: str) -> str:

@@ -12,10 +12,8 @@ The counts by bin are stored for every image, so scores with other weights need 
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +184,7 @@ class AucScorer:
             return Summary(tuple(curves), found, (note,), _effective({**columns, **found}))
         for metric in (REBALANCED, STABLE):
             weighted = arrays[f"{metric.name}.histogram"]
-            curves.append(_curve(metric, columns[f"{metric.name}.s1"], partial(operator.getitem, weighted)))
+            curves.append(_curve(metric, columns[f"{metric.name}.s1"], _slices_of(weighted)))
         never = self.prior.probabilities == 0
         notes = []
         if shares[never].any():
@@ -285,6 +283,11 @@ def _curve(metric: MetricSpec, weights: np.ndarray, shares: Callable[[slice], np
     x = tuple(float(threshold) for threshold in range(LAST_THRESHOLD + 1))
     axes = ("ab error threshold", "pixels below the threshold, %")
     return Curve(metric.name, metric.title, *axes, x, tuple((100 * below).tolist()), low=low_high[0], high=low_high[1])
+
+
+def _slices_of(values: np.ndarray) -> Callable[[slice], np.ndarray]:
+    """Return the function from a slice to these values."""
+    return lambda block: values[block]
 
 
 def _below(histogram: np.ndarray) -> np.ndarray:
