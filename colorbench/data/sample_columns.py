@@ -114,7 +114,7 @@ class SampleColumns(Sequence[Sample]):
 
     def taken(self, indices: np.ndarray) -> SampleColumns:
         """Return the samples at ``indices``, (m,), in that order."""
-        return self._picked(self.ids.take(pyarrow.array(indices, pyarrow.int64())), indices)
+        return self._picked(self.ids.take(_integer_array(indices)), indices)
 
     def in_order(self) -> SampleColumns:
         """Return the samples sorted by id."""
@@ -178,8 +178,24 @@ class ColumnsBuilder:
         return SampleColumns(pyarrow.concat_arrays(self._chunks), sizes, modified, [self._root]).in_order()
 
     def _flush(self) -> None:
-        self._chunks.append(pyarrow.array(self._ids, pyarrow.large_string()))
+        self._chunks.append(_text_array(self._ids))
         stamps = np.array(self._pending, np.int64).reshape(-1, 2)
         self._sizes.append(stamps[:, 0].copy())
         self._modified.append(stamps[:, 1].copy())
         self._ids, self._pending = [], []
+
+
+# ``pyarrow.array`` imports pandas (half a second of CPU time) to find out whether it was given one of its objects.
+
+
+def _text_array(texts: Sequence[str]) -> Any:
+    encoded = [text.encode() for text in texts]
+    offsets = np.zeros(len(encoded) + 1, np.int64)
+    np.cumsum([len(one) for one in encoded], out=offsets[1:])
+    buffers = pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(encoded))
+    return pyarrow.LargeStringArray.from_buffers(len(encoded), *buffers)
+
+
+def _integer_array(values: np.ndarray) -> Any:
+    kept = np.ascontiguousarray(values, np.int64)
+    return pyarrow.Array.from_buffers(pyarrow.int64(), len(kept), [None, pyarrow.py_buffer(kept)])

@@ -77,7 +77,7 @@ def test_a_part_a_list_and_a_named_set_of_a_copy_are_marked_too(images: Path, tm
     assert part.name == "animals-short32" and part.source.startswith("resized copy")
     listed = tmp_path / "few.txt"
     listed.write_text("coffee.bmp\n")
-    assert open_dataset(tmp_path / "small", list_file=listed).name == "few-short32"
+    assert open_dataset(tmp_path / "small", list_file=listed).name == "small-few-short32"
 
 
 def test_an_interrupted_copy_is_refused_until_the_same_command_finishes_it(images: Path, tmp_path: Path) -> None:
