@@ -124,7 +124,7 @@ class SampleColumns(Sequence[Sample]):
             return self
         import pyarrow.compute  # takes a tenth of a second
 
-        return self.taken(pyarrow.compute.sort_indices(self.ids).to_numpy())
+        return self.taken(np.from_dlpack(pyarrow.compute.sort_indices(self.ids)))
 
     def _picked(self, ids: Any, index: slice | np.ndarray) -> SampleColumns:
         columns = (self.place, self.positions, self.labels)
@@ -185,7 +185,7 @@ class ColumnsBuilder:
         self._ids, self._pending = [], []
 
 
-# ``pyarrow.array`` imports pandas (half a second of CPU time) to find out whether it was given one of its objects.
+# ``pyarrow.array`` and ``to_numpy`` import pandas (half a second of CPU time) to see whether they meet its objects.
 
 
 def _text_array(texts: Sequence[str]) -> Any:

@@ -28,12 +28,15 @@ def writing(path: Path) -> Iterator[None]:
         RunError: for a full disk, or a disk or network file system that fails.
         UserError: for a path that cannot be written, or if a file is in the way.
         FileNotFoundError: if the folder vanished, which the caller may expect.
+        OSError: of a connection from which the written bytes come; it says nothing about the file.
     """
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, ConnectionError):
         raise
     except OSError as error:
+        if error.errno is None:  # raised by a library for its network, not by the operating system for a file
+            raise
         if error.errno in _FULL:
             hint = "free disk space, then run the same command to resume"
             raise RunError("the disk is full", where=str(path), hint=hint) from error
