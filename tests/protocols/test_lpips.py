@@ -106,5 +106,5 @@ def test_what_cannot_be_taken_is_said_in_one_line(
         scorer(lpips="squeeze")
     assert "\n" not in str(caught.value)
     monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(UserError, match=r"needs the package lpips.*colorbench\[lpips\]"):
+    with pytest.raises(UserError, match=r"needs the package lpips.*extra `lpips`"):
         scorer(lpips=f"alex:{trunks['alex']}")
