@@ -41,6 +41,7 @@ NOT_RUN = {
     "weights=full/cic.safetensors": "weights of a training of days",
     "study build": "fetches jsPsych from the npm registry; see tests/protocols/human_study/test_design.py",
     "study serve": "serves until it is stopped; tests/protocols/human_study/test_server.py serves and answers",
+    "tensorboard --logdir": "serves until it is stopped; tests/training/test_tracking.py reads its files",
     "-p linear-probe": "minutes of fitting; tests/protocols/test_linear_probe.py fits small ones",
     "-p transfer-": "trains for 20 epochs; tests/protocols/test_transfer.py trains for fewer",
     "backend=inception": "downloads a network; tests/protocols/test_inception.py loads one that it makes",
