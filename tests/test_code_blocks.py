@@ -252,7 +252,7 @@ def test_the_model_of_the_readme_is_measured_by_its_file(home: Path) -> None:
     command = "colorbench run --model warm.py:Warm --protocol auc"
     assert f"`{command}`" in text
     if not (home / "warm.py").exists():
-        (block,) = [block for block in ALL if block.text.startswith("# warm.py\n")]
+        (block,) = [block for block in blocks("README.md") if block.text.startswith("# warm.py\n")]
         (home / "warm.py").write_text(block.text)
     done = run_shell(f"{command} --no-baselines --data images -o warm-runs", home)
     assert done.returncode == 0, done.stderr

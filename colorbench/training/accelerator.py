@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from colorbench.errors import UserError
+from colorbench.errors import UserError, extra_hint
 from colorbench.processes import current_launch, export_launch
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -74,7 +74,7 @@ def check_trackers(names: Sequence[str]) -> None:
         if name not in TRACKERS:
             raise UserError(f"--track cannot be {name!r}", hint=f"choose {' or '.join(TRACKERS)}")
         if find_spec(name) is None:
-            raise UserError(f"--track {name} needs the package {name}", hint=f'pip install "colorbench[{name}]"')
+            raise UserError(f"--track {name} needs the package {name}", hint=extra_hint(name))
 
 
 def tracking_options(names: Sequence[str], folder: Path | None) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_one_line(monkeypatch: pyt
         check_trackers(["mlflow"])
     monkeypatch.setattr(accelerator, "find_spec", lambda name: None)
     for name in accelerator.TRACKERS:
-        with pytest.raises(UserError, match=rf'needs the package {name}. pip install "colorbench\[{name}\]"'):
+        with pytest.raises(UserError, match=rf"needs the package {name}. install the extra `{name}`"):
             check_trackers([name])
 
 

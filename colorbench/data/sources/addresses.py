@@ -14,7 +14,7 @@ from typing import Any
 from uuid import uuid4
 
 from colorbench.data.sources.container_files import PARQUET, TAR, check_plain_tar
-from colorbench.errors import ColorbenchError, UserError, printable
+from colorbench.errors import ColorbenchError, UserError, extra_hint, printable
 from colorbench.storage import cache_folder, digest_of, write_atomic
 from colorbench.storage.atomic_files import rename, writing
 
@@ -35,7 +35,7 @@ def local_copy(address: str) -> Path:
     try:
         import fsspec
     except ImportError as error:
-        raise UserError("addresses need the extra hf", hint="pip install 'colorbench[hf]'") from error
+        raise UserError("addresses need the extra hf", hint=extra_hint("hf")) from error
     try:
         system, path = fsspec.core.url_to_fs(address)
         return _copied(system, path, cache_folder() / "addresses" / digest_of(address)[:24])
