@@ -220,7 +220,9 @@ def test_every_block_runs_in_reading_order(home: Path, monkeypatch: pytest.Monke
                 ran.append(typed)
                 done = run_shell(command, home)
                 if done.returncode:
-                    failures.append(f"{block.where}: {command}\n  exit {done.returncode}: {done.stderr[-800:]}")
+                    failures.append(
+                        f"{block.where}: {command}\n  exit {done.returncode}: {(done.stderr or done.stdout)[-800:]}"
+                    )
         elif block.language == "bibtex":
             assert block.text.count("{") == block.text.count("}"), block.where
         elif block.language == "python":

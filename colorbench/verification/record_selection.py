@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from colorbench.data import Dataset, open_dataset
-from colorbench.data.resized_copies import find_copy
-from colorbench.data.sources.container_files import container_files
+from colorbench.data.sources.open_folder_or_list import dataset_name as opened_name
 from colorbench.data.sources.packaged import SAMPLES
 from colorbench.errors import UserError
 from colorbench.evaluation.run_directory import folder_of_model
@@ -194,16 +193,11 @@ def _newest(path: Path, found: Sequence[Candidate], protocol: str | None) -> Can
 
 def dataset_name(data: str | Path | Dataset | None) -> str | None:
     """Return the name that records use for a given dataset, without opening it."""
-    if data is None or data == SAMPLES:
-        return None if data is None else SAMPLES
+    if data is None:
+        return None
     if isinstance(data, Dataset):
         return data.name
-    if (files := container_files(data)) is not None:
-        return files.name
-    if Path(data).is_dir() and (copy := find_copy(Path(data))) is not None:
-        return copy[0].name(copy[0].dataset)
-    root = Path(data).resolve()
-    return root.parent.name if root.name == "images" else root.name
+    return opened_name(data)
 
 
 def images_of(

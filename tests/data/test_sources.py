@@ -1,8 +1,10 @@
 """Where images come from: folders with links and odd names, lists, tables of classes, the packaged samples."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 from colorbench.data.image_decoding import UnreadableImage, decode_image
 from colorbench.data.sources import open_dataset
 from colorbench.data.sources.lists_and_labels import class_folders, read_list
+from colorbench.data.sources.open_folder_or_list import dataset_name
 from colorbench.data.sources.packaged import PACKAGED
 from colorbench.errors import UserError
 
@@ -256,3 +259,15 @@ def test_a_dataset_in_images_has_the_name_of_its_set_but_not_of_a_user(
     monkeypatch.setenv("HOME", str(tmp_path / "alice"))
     assert open_dataset(tmp_path / "places" / "images").name == "places"
     assert open_dataset(tmp_path / "alice" / "images").name == "images"
+
+
+def test_a_name_is_known_before_the_dataset_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Results are found by it: `compare A B --data ~/images` must look for what `run --data ~/images` has written.
+    monkeypatch.setenv("HOME", str(tmp_path / "alice"))
+    monkeypatch.chdir(tmp_path)
+    put(*(tmp_path / folder / "a.png" for folder in ("alice/images", "set/images", "set/other", "samples")))
+    with tarfile.open(tmp_path / "shard.tar", "w") as tar:
+        tar.add(tmp_path / "set/other/a.png", "a.png")
+    shutil.copytree(tmp_path / "set", tmp_path / "a=b")
+    for spec in ("samples", Path("samples"), "alice/images", "set/images", "set", "a=b", "shard.tar"):
+        assert dataset_name(spec) == open_dataset(spec).name

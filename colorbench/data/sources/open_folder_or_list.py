@@ -58,6 +58,21 @@ def open_dataset(
     return _marked(_open_folder(spec, list_file, labels), Path(spec))
 
 
+def dataset_name(spec: str | Path | None) -> str:
+    """Return the name that ``open_dataset`` gives without a list; no image is listed."""
+    if spec is None or spec == SAMPLES:
+        return SAMPLES
+    if (named := named_folder(spec)) is not None:
+        return named.name
+    if is_address(spec):
+        spec = local_copy(str(spec))
+    if (files := container_files(spec)) is not None:
+        return files.name
+    if Path(spec).is_dir() and (copy := find_copy(Path(spec))) is not None:
+        return copy[0].name(copy[0].dataset)
+    return _name_of(Path(spec).resolve())
+
+
 def _marked(dataset: Dataset, folder: Path) -> Dataset:
     """Return a dataset of a folder, with name and source of a resized copy if it is one."""
     found = find_copy(folder)
