@@ -111,7 +111,7 @@ def test_texts_lose_what_names_somebody_and_keep_the_rest(text: str, shown: str)
 
 
 def test_names_of_datasets_and_protocols_are_no_names_of_users() -> None:
-    texts = ["/work/shared/data/val650/images", "/home/zoo/x", "/Users/auc", "/nfs/home/erika/y"]
+    texts = ["/srv/shared/data/val650/images", "/home/zoo/x", "/Users/auc", "/nfs/home/erika/y"]
     names = Anonymizer(texts, ["auc"])
     assert names.text("auc of zoo/gray on val650") == "auc of zoo/gray on val650"
     assert names.text("by Erika") == "by anonymous"
