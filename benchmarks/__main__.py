@@ -1,15 +1,15 @@
-"""The performance suite: ``uv run --group test python -m benchmarks``, under ten minutes, on a machine that is idle.
+"""The performance suite: ``uv run --group test python -m benchmarks``, under ten minutes, on an idle machine.
 
-Prints one table: each part of colorbench against the plainest honest way to the same result, in turn in one process:
-the ratio of times, the aim, the peak memory of both, and the share of the physical limit that is reached (products of
-matrices, traffic of memory, or decoding on all cores, each measured first). At the end: how well a whole run uses
-the cores.
+Prints one table. Each part of colorbench is compared with a simple, fair alternative that gives the same result; both
+are timed in turn in one process. The table has the ratio of times, the aim, the peak memory of both, and the share of
+the machine's limit that is reached (matrix products, memory traffic, or decoding on all cores, each measured first).
+At the end it prints how well a whole run uses the cores.
 
     --images DIR   real images for the run [default: crops of the packaged images]
     --limit N      images of them for comparisons; three times as many for the efficiency of a run [64]
     --seconds S    time for each comparison [10]
     --only TEXT    comparisons whose names contain the text
-    --quick        tiny sizes, only to see that everything works
+    --quick        tiny sizes: shows only that everything works
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from colorbench.data import Dataset, open_dataset
 EFFICIENCY = 0.92
 """Aim of the share of a run's cores x seconds that decode, colorize or score."""
 LONGER = 3
-"""Times as many images for the efficiency of a run, whose begin and end take a second or two."""
+"""Times as many images for the efficiency of a run, whose start and end take a second or two."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _all_cases(dataset: Dataset, sizes: dict[str, int]) -> Iterator[Case]:
-    """Yield the cases of all modules; one whose opponent is not installed is named and left out."""
+    """Yield the cases of all modules; one whose alternative is not installed is named and left out."""
     families: dict[str, Callable[[Any], Iterator[Case]]] = {
         "benchmarks.color": lambda module: module.cases(),
         "benchmarks.auc": lambda module: module.cases(),
@@ -87,15 +87,15 @@ def _all_cases(dataset: Dataset, sizes: dict[str, int]) -> Iterator[Case]:
 
 
 def _table(timings: Sequence[Timing], limits: PhysicalLimits) -> Table:
-    table = Table("what", "opponent", box=None, pad_edge=False)
-    for title in ("ours", "opponent's", "ratio", "aim", "MiB", "opponent's MiB", "share of limit"):
+    table = Table("what", "alternative", box=None, pad_edge=False)
+    for title in ("ours", "alternative's", "ratio", "aim", "MiB", "alternative's MiB", "share of limit"):
         table.add_column(title, justify="right")
     for timing in timings:
         case = timing.case
         share = "" if case.limit is None else f"{limits.share(case.limit, case.work, timing.ours):.0%} {case.limit}"
         table.add_row(
             case.name,
-            case.opponent,
+            case.alternative,
             _time(timing.ours),
             _time(timing.reference),
             f"{timing.ratio:.1f}",

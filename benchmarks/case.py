@@ -1,4 +1,4 @@
-"""One comparison of the performance suite: a part of colorbench against the plainest honest way to the same result."""
+"""One comparison of the performance suite: a part of colorbench and an alternative with the same result."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class Case:
 
     name: str
     ours: Callable[[], object]
-    opponent: str
+    alternative: str
     reference: Callable[[], object]
     aim: float = 1.0
-    """Smallest ratio of the opponent's time to ours that is aimed at."""
+    """Smallest ratio of the alternative's time to ours that is aimed at."""
     limit: Limit | None = None
-    """Physical limit of our work: products of matrices, traffic of memory, or decoding on all cores."""
+    """Limit of the machine that applies: matrix products, memory traffic, or decoding on all cores."""
     work: float = 0.0
     """Amount of our work in the unit of the limit: floating-point operations, bytes, or images."""
 
@@ -41,12 +41,12 @@ class Timing:
     reference: float
     """Seconds."""
     ours_peak: float | None
-    """MiB above the memory before a call; None if the system does not tell."""
+    """MiB above the memory before a call; None if the system does not report it."""
     reference_peak: float | None
 
     @property
     def ratio(self) -> float:
-        """The opponent's time over ours."""
+        """The alternative's time over ours."""
         return self.reference / self.ours
 
 
@@ -71,9 +71,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def peak(work: Callable[[], object]) -> float | None:
-    """Call a function; return the MiB of memory that it needs at most in addition, or None (Linux only).
+    """Return the peak memory of a call above the memory before it, in MiB; None where it cannot be read (Linux only).
 
-    The first call may load libraries, so that the second is measured.
+    The second of two calls is measured, since the first may load libraries.
     """
     work()
     try:

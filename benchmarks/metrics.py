@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -32,34 +32,20 @@ def cases(*, dimensions: int = 512, images: int = 2000) -> Iterator[Case]:
     one, two = (torch.from_numpy(image).permute(2, 0, 1)[None].contiguous() for image in (a, b))
     traffic = 2.0 * one.numel()
     skimage_ssim = {"channel_axis": 2, "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    yield Case(
-        "PSNR, 256 x 256",
-        lambda: psnr(one, two),
-        "scikit-image",
-        lambda: peak_signal_noise_ratio(a, b),
-        limit="memory",
-        work=traffic,
-    )
-    yield Case(
-        "PSNR, 256 x 256",
-        lambda: psnr(one, two),
-        "torchmetrics",
-        lambda: torchmetrics_psnr(one.float(), two.float(), data_range=255.0),
-        limit="memory",
-        work=traffic,
-    )
-    yield Case(
-        "SSIM, 256 x 256",
-        lambda: ssim(one, two),
-        "scikit-image",
-        lambda: structural_similarity(a, b, data_range=255, **skimage_ssim),
-    )
-    yield Case(
-        "SSIM, 256 x 256",
-        lambda: ssim(one, two),
-        "torchmetrics",
-        lambda: torchmetrics_ssim(one.float(), two.float(), data_range=255.0),
-    )
+    alternatives: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {
+        "scikit-image": (
+            lambda: peak_signal_noise_ratio(a, b),
+            lambda: structural_similarity(a, b, data_range=255, **skimage_ssim),
+        ),
+        "torchmetrics": (
+            lambda: torchmetrics_psnr(one.float(), two.float(), data_range=255.0),
+            lambda: torchmetrics_ssim(one.float(), two.float(), data_range=255.0),
+        ),
+    }
+    for library, (its_psnr, _) in alternatives.items():
+        yield Case("PSNR, 256 x 256", lambda: psnr(one, two), library, its_psnr, limit="memory", work=traffic)
+    for library, (_, its_ssim) in alternatives.items():
+        yield Case("SSIM, 256 x 256", lambda: ssim(one, two), library, its_ssim)
     lab_one, lab_two = rgb_to_lab(one), rgb_to_lab(two)
     pixels_one, pixels_two = (lab[0].permute(1, 2, 0).numpy() for lab in (lab_one, lab_two))
     yield Case(

@@ -1,9 +1,9 @@
-"""What the machine can do at most, measured: products of matrices, traffic of memory, and decoding of images."""
+"""Measure the limits of the machine: matrix products, memory traffic and image decoding."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -46,8 +46,7 @@ def measure_limits(samples: Sequence[Sample]) -> PhysicalLimits:
         with ThreadPoolExecutor(cores()) as pool:
             list(pool.map(lambda path: Image.open(path).convert("RGB").load(), paths))
 
-    def best(work: object) -> float:
-        assert callable(work)
+    def best(work: Callable[[], object]) -> float:
         work()
         return min(seconds(work) for _ in range(ROUNDS))
 

@@ -1,7 +1,7 @@
 """A whole run and its parts: decoding, the network and scoring.
 
-The plainest way to the same number is a script that decodes, converts, colorizes and scores one image after another
-with Pillow, scikit-image, the same network and the loop over thresholds.
+The alternative is a plain script that decodes, converts, colorizes and scores one image after another with Pillow,
+scikit-image, the same network and the loop over thresholds.
 """
 
 from __future__ import annotations

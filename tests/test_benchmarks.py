@@ -11,7 +11,7 @@ def test_the_table_of_one_comparison(capsys: pytest.CaptureFixture[str]) -> None
     main(["--quick", "--limit", "2", "--only", "PSNR"])
     lines = capsys.readouterr().out.splitlines()
     assert "GFLOP/s" in lines[0]
-    assert lines[1].split()[:2] == ["what", "opponent"]
+    assert lines[1].split()[:2] == ["what", "alternative"]
     rows = [line for line in lines if line.startswith("PSNR")]
     assert [row.split()[4] for row in rows] == ["scikit-image", "torchmetrics"]
     assert all("% memory" in row for row in rows)
