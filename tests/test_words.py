@@ -37,7 +37,16 @@ FILES = (
 )
 SEARCHED = (
     *("colorbench", "zoo", "protocols", "leaderboards", "docs", "examples", "benchmarks"),
-    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CITATION.cff", "NOTICE", "justfile", "pyproject.toml"),
+    *(
+        "README.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "CITATION.cff",
+        "NOTICE",
+        "justfile",
+        "pyproject.toml",
+    ),
     "tests/snapshots",  # the help of every verb as it is printed, and the public names
 )
 ALLOWED = {

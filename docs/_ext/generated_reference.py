@@ -173,7 +173,11 @@ def models_page() -> str:
         parts.append(
             table(("tag", "meaning"), [(code(tag), text(title)) for tag, title in tags_of(plugin.load()).items()])
         )
-        parts.append(table(("result", "metric", "value", "Δ vs. gray", "record"), model_cards.results(plugin.name)))
+        results = list(model_cards.results(plugin.name))
+        parts.append(table(("result", "metric", "value", "Δ vs. gray"), [result[:4] for result in results]))
+        # Not a column of the table: their paths are as wide as the page.
+        records = "".join(f"- {result[4]}\n" for result in results if result[4])
+        parts.append(f"Records:\n\n{records}" if records else "")
     return "\n".join(parts)
 
 
@@ -232,10 +236,10 @@ def differences_page() -> str:
 
     head = ("choice", "here", "Colorful Image Colorization (2016)", "later papers and their code")
     intro = (
-        "Numbers of two papers are comparable only if these choices agree. The choices of others were read in their "
-        "public code; what a public script computes exactly is in [published evaluations](../published-evaluations.md)."
+        "Numbers of two papers are comparable only if these choices agree. Those of later papers were read in their "
+        "public code. [Published evaluations](../published-evaluations.md) says what each public script computes."
     )
-    parts = [f"# Where it differs from the papers\n\n{intro}\n\n## All protocols\n", departures_table(head, COMMON)]
+    parts = [f"# Differences from the papers\n\n{intro}\n\n## All protocols\n", departures_table(head, COMMON)]
     for protocol, rows in OF_PROTOCOL.items():
         parts += [f"## {protocol}\n", departures_table(head, rows)]
     return "\n".join(parts)

@@ -63,16 +63,15 @@ def results(name: str) -> Iterator[tuple[str, str, str, str, str]]:
         what = f"{record['model']['name']}, {record['protocol']['name']}, n = {record['dataset']['n_evaluated']}"
         for metric in record["metrics"]:
             difference = over.get(metric["name"])
-            shown = number(metric, "value"), number(difference, "value", "+") if difference else ""
-            yield what, f"`{metric['name']}` {metric['unit']}".strip(), *shown, where
+            unit = metric["unit"]
+            shown = number(metric, unit), number(difference, unit, signed=True) if difference else ""
+            yield what, f"`{metric['name']}` {unit}".strip(), *shown, where
             what = where = ""  # once per record
 
 
-def number(part: Mapping[str, Any], key: str, sign: str = "") -> str:
-    """Return a value with its interval."""
-    value, low, high = part[key], part["ci_low"], part["ci_high"]
-    if value is None:
-        return "–"
-    digits = 3 if max(map(abs, (value, low or 0, high or 0))) < 2 else 2
-    interval = f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]" if low is not None else ""
-    return f"{value:{sign}.{digits}f}{interval}"
+def number(part: Mapping[str, Any], unit: str, *, signed: bool = False) -> str:
+    """Return a value with its interval, in the digits of every page and table."""
+    from colorbench.reporting import format_interval, format_number
+
+    shown = format_number(part["value"], unit, signed=signed)
+    return f"{shown} {format_interval(part['ci_low'], part['ci_high'], unit, signed=signed)}".rstrip()
