@@ -271,3 +271,13 @@ def test_a_name_is_known_before_the_dataset_is_opened(tmp_path: Path, monkeypatc
     shutil.copytree(tmp_path / "set", tmp_path / "a=b")
     for spec in ("samples", Path("samples"), "alice/images", "set/images", "set", "a=b", "shard.tar"):
         assert dataset_name(spec) == open_dataset(spec).name
+
+
+def test_a_folder_of_images_is_opened_without_the_modules_that_read_tables(images: Path) -> None:
+    program = (
+        "import sys\n"
+        "from colorbench.data import open_dataset\n"
+        "print(len(open_dataset(sys.argv[1])), 'pyarrow.parquet' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, images], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "3 False\n", done.stderr

@@ -27,6 +27,7 @@ from colorbench.data.sources.class_labels import (
     labeled_by_text,
 )
 from colorbench.data.sources.lists_and_labels import class_folders, read_list, short
+from colorbench.data.sources.saved_dataset import saved_files
 from colorbench.errors import UserError
 
 TAR, PARQUET = ".tar", ".parquet"
@@ -58,8 +59,6 @@ def container_files(spec: str | Path) -> ContainerFiles | None:
     """
     path = Path(spec)
     if path.is_dir():
-        from colorbench.data.sources.table_files import saved_files
-
         paths = saved_files(path)
         return ContainerFiles(_SAVED, tuple(paths), path.resolve().name, path) if paths else None
     if path.is_file():

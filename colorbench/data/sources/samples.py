@@ -9,6 +9,7 @@ from colorbench.data.dataset import Dataset, Sample
 from colorbench.data.sample_columns import SampleColumns
 
 FULL_PATHS = "write each image's path below the folder"
+COPY_AGAIN = "copy or make it again"
 
 
 def sample_of(id: str, path: Path) -> Sample:

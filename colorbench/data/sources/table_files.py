@@ -29,14 +29,13 @@ from colorbench.data.folder_walk import check_name
 from colorbench.data.sample_columns import SampleColumns
 from colorbench.data.sources.class_labels import Classes, labeled_by_text
 from colorbench.data.sources.container_stamp import ContainerStamp
-from colorbench.data.sources.lists_and_labels import short
+from colorbench.data.sources.samples import COPY_AGAIN
 from colorbench.errors import UserError
 
 LARGEST_ROW_GROUP = 1 << 30
 """Bytes of images in a row group of a Parquet file, which is read as a whole."""
 _GROUPS = 4
 """Row groups of a file in memory."""
-_STATE, _SPLITS = "state.json", "dataset_dict.json"
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 """Last bytes of an Arrow stream."""
 _BINARY = (pyarrow.types.is_binary, pyarrow.types.is_large_binary)
@@ -180,10 +179,10 @@ def open_tables(paths: Sequence[Path], where: Path) -> tuple[SampleColumns, Clas
             labels += file.column(columns.label) if columns.label else [None] * file.rows
         except OSError as error:
             reason = " ".join(str(error.strerror or error).split())[:200]
-            raise UserError(f"cannot read this table: {reason}", where=str(path), hint=_AGAIN) from error
+            raise UserError(f"cannot read this table: {reason}", where=str(path), hint=COPY_AGAIN) from error
         except (pyarrow.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise UserError(f"this table is damaged: {reason}", where=str(path), hint=_AGAIN) from error
+            raise UserError(f"this table is damaged: {reason}", where=str(path), hint=COPY_AGAIN) from error
         modified = np.broadcast_to(np.int64(os.stat(path).st_mtime_ns), len(sizes))
         parts.append((file, sizes, modified))
     ids = pyarrow.array([_id(row, name) for row, name in enumerate(names)], pyarrow.large_string())
@@ -197,37 +196,6 @@ def open_tables(paths: Sequence[Path], where: Path) -> tuple[SampleColumns, Clas
     )
     assert columns is not None
     return _with_classes(samples, labels, columns, where)
-
-
-_AGAIN = "copy or make it again"
-
-
-def saved_files(folder: Path) -> list[Path]:
-    """Return the files of a dataset that ``datasets`` saved; empty for another folder.
-
-    Raises:
-        UserError: for a dataset with splits, or with missing or foreign files.
-    """
-    if (folder / _SPLITS).is_file():
-        splits = sorted(path.parent.name for path in folder.glob(f"*/{_STATE}"))
-        given = f"give one of them, as {folder / splits[0]}" if splits else _AGAIN
-        raise UserError(f"this dataset has the splits {', '.join(splits) or '(none)'}", where=str(folder), hint=given)
-    if not (folder / _STATE).is_file() or not (folder / "dataset_info.json").is_file():
-        return []
-    try:
-        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        names = [str(one["filename"]) for one in state["_data_files"]]
-        reordered = bool(state.get("_indices_data_files"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError("the saved dataset is damaged", where=str(folder / _STATE), hint=_AGAIN) from error
-    if reordered:
-        what = "this dataset was saved by an old version of datasets, with an order of its own"
-        raise UserError(what, where=str(folder), hint="load it with datasets and save it again")
-    if not names or any(name != Path(name).name for name in names):
-        raise UserError("the saved dataset names no files of its own folder", where=str(folder), hint=_AGAIN)
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        raise UserError(f"the saved dataset lacks {short(missing[0])}", where=str(folder), hint=_AGAIN)
-    return [folder / name for name in names]
 
 
 def _columns_of(schema: pyarrow.Schema, path: Path) -> _Columns:
@@ -263,9 +231,9 @@ def _structure(type: Any) -> bool:
 def _check_equal(columns: _Columns, first: pyarrow.Schema, schema: pyarrow.Schema, path: Path) -> None:
     wanted = [columns.image, *([columns.label] if columns.label else [])]
     if missing := [name for name in wanted if name not in schema.names]:
-        raise UserError(f"this table has no column {missing[0]!r}, unlike the first", where=str(path), hint=_AGAIN)
+        raise UserError(f"this table has no column {missing[0]!r}, unlike the first", where=str(path), hint=COPY_AGAIN)
     if schema.field(columns.image).type != first.field(columns.image).type:
-        raise UserError(f"{columns.image!r} has another type than in the first table", where=str(path), hint=_AGAIN)
+        raise UserError(f"{columns.image!r} has another type than in the first table", where=str(path), hint=COPY_AGAIN)
 
 
 def _with_classes(
