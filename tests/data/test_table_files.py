@@ -158,6 +158,28 @@ def test_a_row_group_that_does_not_fit_into_memory_is_refused(tmp_path: Path, mo
         open_dataset(tmp_path / "set.parquet")
 
 
+def test_row_groups_of_all_files_together_stay_within_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = len(picture(0))
+    monkeypatch.setattr(table_files, "MOST_IN_MEMORY", 6 * (size + 20))  # about three groups of two images
+    for number in range(6):
+        write_parquet(
+            tmp_path / "set" / f"{number}.parquet", {str(i): picture(4 * number + i) for i in range(4)}, rows=2
+        )
+    read: list[int] = []
+    read_group = table_files.ParquetFile._read_group
+    monkeypatch.setattr(
+        table_files.ParquetFile, "_read_group", lambda file, number: read.append(number) or read_group(file, number)
+    )
+    samples = open_dataset(tmp_path / "set").samples
+    assert [sample.read() for sample in samples] == [picture(i) for i in range(24)] and read == 6 * [0, 1]
+    assert samples[-1].read() == picture(23) and samples[-4].read() == picture(20) and len(read) == 12
+    kept = samples[0].container._groups  # one for all files
+    assert 2 * size <= sum(group.nbytes for group in kept._groups.values()) <= table_files.MOST_IN_MEMORY
+    assert samples[0].read() == picture(0) and len(read) == 13
+
+
 def _problem(path: Path) -> str:
     """What opening and decoding every image says, in one line; empty without a problem."""
     try:

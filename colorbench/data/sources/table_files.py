@@ -5,7 +5,7 @@
 - An id is the row's number over all files, with the file name that the row states: ``00000012/cat.jpg``. Rows are
   thereby in the order of the files.
 - The column ``label``, or the only one that is a ``ClassLabel``, gives the classes.
-- Saved datasets are memory maps. Of Parquet files the row groups that were used last are in memory.
+- Saved datasets are memory maps. Of all Parquet files together, the row groups that were used last are in memory.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ from colorbench.errors import UserError
 
 LARGEST_ROW_GROUP = 1 << 30
 """Bytes of images in a row group of a Parquet file, which is read as a whole."""
-_GROUPS = 4
-"""Row groups of a file in memory."""
+MOST_IN_MEMORY = 1 << 30
+"""Bytes of images in the row groups that are in memory."""
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 """Last bytes of an Arrow stream."""
 _BINARY = (pyarrow.types.is_binary, pyarrow.types.is_large_binary)
@@ -94,10 +94,36 @@ class ArrowFile:
         return _bytes(self.images[position])
 
 
-class ParquetFile:
-    """A Parquet file, of which a few row groups are in memory."""
+class _RowGroups:
+    """The row groups that were used last, of all Parquet files of a dataset: as many as ``MOST_IN_MEMORY`` allows."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._groups: OrderedDict[tuple[Path, int], Any] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, file: Path, number: int) -> Any:
+        """Return a row group; None if it is not in memory."""
+        with self._lock:
+            if (file, number) not in self._groups:
+                return None
+            self._groups.move_to_end((file, number))
+            return self._groups[file, number]
+
+    def put(self, file: Path, number: int, group: Any) -> None:
+        """Keep a row group, and drop those that were not used for longest; the new one always stays."""
+        with self._lock:
+            self._groups[file, number] = group
+            self._bytes += group.nbytes
+            while self._bytes > MOST_IN_MEMORY and len(self._groups) > 1:
+                _, dropped = self._groups.popitem(last=False)
+                self._bytes -= dropped.nbytes
+
+
+class ParquetFile:
+    """A Parquet file, which is read by row groups."""
+
+    def __init__(self, path: Path, groups: _RowGroups) -> None:
         self.path = path
         self._stamp = ContainerStamp.of(path)
         self._file = pyarrow.parquet.ParquetFile(path)
@@ -106,8 +132,8 @@ class ParquetFile:
         counts = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
         self._starts = np.cumsum([0, *counts])
         self._columns: _Columns | None = None
-        self._lock = threading.Lock()  # of the file and of the groups in memory
-        self._groups: OrderedDict[int, Any] = OrderedDict()
+        self._lock = threading.Lock()  # a file is read by one thread at a time
+        self._groups = groups
 
     def choose(self, columns: _Columns) -> np.ndarray:
         """Take the column of images, and return the bytes of the row group of each image, (n,)."""
@@ -135,19 +161,20 @@ class ParquetFile:
         self._stamp.check(os.stat(self.path), self.path)
         number = int(np.searchsorted(self._starts, position, side="right")) - 1
         with self._lock:
-            if (group := self._groups.get(number)) is None:
-                assert self._columns is not None
-                name = f"{self._columns.image}.bytes" if self._columns.structure else self._columns.image
-                try:
-                    column = self._file.read_row_group(number, columns=[name])[self._columns.image]
-                except (pyarrow.ArrowException, OSError) as error:
-                    raise OSError(errno.EIO, f"row group {number} of the Parquet file is damaged") from error
-                chunks = [_bytes_of(chunk, self._columns) for chunk in column.chunks]
-                group = self._groups[number] = pyarrow.chunked_array(chunks, _bytes_type(column))
-                while len(self._groups) > _GROUPS:
-                    self._groups.popitem(last=False)
-            self._groups.move_to_end(number)
+            if (group := self._groups.get(self.path, number)) is None:
+                group = self._read_group(number)
+                self._groups.put(self.path, number, group)
         return _bytes(group[position - int(self._starts[number])])
+
+    def _read_group(self, number: int) -> Any:
+        assert self._columns is not None
+        name = f"{self._columns.image}.bytes" if self._columns.structure else self._columns.image
+        try:
+            column = self._file.read_row_group(number, columns=[name])[self._columns.image]
+        except (pyarrow.ArrowException, OSError) as error:
+            raise OSError(errno.EIO, f"row group {number} of the Parquet file is damaged") from error
+        chunks = [_bytes_of(chunk, self._columns) for chunk in column.chunks]
+        return pyarrow.chunked_array(chunks, _bytes_type(column))
 
 
 def open_tables(paths: Sequence[Path], where: Path) -> tuple[SampleColumns, Classes, str | None]:
@@ -167,9 +194,10 @@ def open_tables(paths: Sequence[Path], where: Path) -> tuple[SampleColumns, Clas
     names: list[Any] = []
     labels: list[Any] = []
     columns: _Columns | None = None
+    groups = _RowGroups()
     for path in paths:
         try:
-            file: ArrowFile | ParquetFile = (ParquetFile if path.suffix.lower() == ".parquet" else ArrowFile)(path)
+            file = ParquetFile(path, groups) if path.suffix.lower() == ".parquet" else ArrowFile(path)
             columns = columns or _columns_of(file.schema, path)
             _check_equal(columns, parts[0][0].schema if parts else file.schema, file.schema, path)
             sizes = file.choose(columns)
