@@ -327,12 +327,30 @@ def read_checked_record(folder: Path) -> tuple[Record, str]:
     Raises:
         UserError: for a missing or invalid record.
     """
-    path = folder / "record.json"
+    data = record_bytes(folder)
+    return parse_record(data, folder), sha256(data).hexdigest()
+
+
+def record_bytes(folder: Path) -> bytes:
+    """Return the bytes of the record of a folder.
+
+    Raises:
+        UserError: for a record that is missing, too large, or not a plain file.
+    """
     hint = "give a folder that `colorbench run` wrote"
-    data = read_plain(path, LARGEST_RECORD, missing="no record here", hint=hint)
+    return read_plain(folder / "record.json", LARGEST_RECORD, missing="no record here", hint=hint)
+
+
+def parse_record(data: bytes, folder: Path) -> Record:
+    """Parse the untrusted bytes of a record; ``folder`` is its place for messages.
+
+    Raises:
+        UserError: for an invalid record.
+    """
+    path = folder / "record.json"
     try:
-        return Record.model_validate(parse_json(data)), sha256(data).hexdigest()
+        return Record.model_validate(parse_json(data))
     except InvalidJson as error:
-        raise UserError(f"this is no valid record: {error}", where=str(path), hint="evaluate again") from error
+        raise UserError(f"this is not a valid record: {error}", where=str(path), hint="evaluate again") from error
     except (ValueError, TypeError) as error:
         raise UserError("not a record of this schema version", where=str(path), hint="evaluate again") from error

@@ -19,11 +19,11 @@ from colorbench.results import (
     Record,
     find_shared_weights,
     protocol_identity,
-    read_checked_record,
     read_table,
 )
+from colorbench.results.record import parse_record, record_bytes
 from colorbench.storage import is_inside, read_plain, version_of
-from colorbench.storage.limits import LARGEST_FILE, LARGEST_RECORD
+from colorbench.storage.limits import LARGEST_FILE
 from colorbench.storage.safe_reading import left_out
 from colorbench.verification.dataset_checks import check_data, check_dataset, check_key
 from colorbench.verification.metric_checks import check_numbers
@@ -49,14 +49,12 @@ def verify(
         UserError: if there is no record. All other faults are findings.
     """
     findings = Findings()
-    hint = "give a folder that `colorbench run` wrote"
-    record_sha256 = sha256(
-        read_plain(folder / "record.json", LARGEST_RECORD, missing="no record here", hint=hint)
-    ).hexdigest()
+    data = record_bytes(folder)
+    record_sha256 = sha256(data).hexdigest()
     record: Record | None = None
     again: Rerun | None = None
     try:
-        record, _ = read_checked_record(folder)
+        record = parse_record(data, folder)
     except UserError as error:
         findings.say("record", "fails", str(error))
     if record is not None:

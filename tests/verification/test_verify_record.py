@@ -379,6 +379,15 @@ def test_what_is_no_record_is_one_finding(folder, text) -> None:
     assert set(failing(folder)) == {"record"}
 
 
+def test_the_record_is_read_once(folder, monkeypatch) -> None:
+    # A record that is exchanged between two reads would be reported with the sha256 of the other.
+    read: list[Path] = []
+    read_bytes = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or read_bytes(path))
+    verify(folder)
+    assert read.count(folder / "record.json") == 1
+
+
 def test_pipes_and_giants_are_not_read(folder, tmp_path) -> None:
     (folder / "record.json").unlink()
     with open(folder / "record.json", "wb") as file:
