@@ -339,3 +339,19 @@ def test_a_tar_file_that_changes_after_listing_is_an_error_not_a_skipped_image(i
         decode_image(dataset.samples[0])
     with pytest.raises(ColorbenchError, match="no folder"):
         open_dataset(tar)
+
+
+def test_the_time_of_the_images_is_from_before_the_listing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from colorbench.data.sources import tar_files
+
+    tar = write_tar(tmp_path / "set.tar", files_of(images))
+    before, listed = tar.stat().st_mtime_ns, tar_files._listed
+
+    def written_meanwhile(path: Path) -> object:
+        os.utime(path, ns=(1, 1))
+        return listed(path)
+
+    monkeypatch.setattr(tar_files, "_listed", written_meanwhile)
+    assert {sample.modified for sample in open_dataset(tar).samples} == {before}

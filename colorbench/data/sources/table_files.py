@@ -59,9 +59,9 @@ class ArrowFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stamp = ContainerStamp.of(path)
+        self.stamp = ContainerStamp.of(path)
         with path.open("rb") as file:
-            file.seek(max(0, self._stamp.size - len(_END)))
+            file.seek(max(0, self.stamp.size - len(_END)))
             if file.read() != _END:  # pyarrow takes a file that ends between two batches for complete
                 raise ValueError("it is cut off")
         with pyarrow.memory_map(str(path)) as source:
@@ -90,7 +90,7 @@ class ArrowFile:
 
     def read(self, position: int, size: int) -> bytes:
         """Return the bytes of row ``position``; raises as ``Container.read``."""
-        self._stamp.check(os.stat(self.path), self.path)
+        self.stamp.check(os.stat(self.path), self.path)
         return _bytes(self.images[position])
 
 
@@ -125,7 +125,7 @@ class ParquetFile:
 
     def __init__(self, path: Path, groups: _RowGroups) -> None:
         self.path = path
-        self._stamp = ContainerStamp.of(path)
+        self.stamp = ContainerStamp.of(path)
         self._file = pyarrow.parquet.ParquetFile(path)
         self.schema = self._file.schema_arrow
         self.rows = self._file.metadata.num_rows
@@ -158,7 +158,7 @@ class ParquetFile:
 
     def read(self, position: int, size: int) -> bytes:
         """Return the bytes of row ``position``; raises as ``Container.read``."""
-        self._stamp.check(os.stat(self.path), self.path)
+        self.stamp.check(os.stat(self.path), self.path)
         number = int(np.searchsorted(self._starts, position, side="right")) - 1
         with self._lock:
             if (group := self._groups.get(self.path, number)) is None:
@@ -211,7 +211,7 @@ def open_tables(paths: Sequence[Path], where: Path) -> tuple[SampleColumns, Clas
         except (pyarrow.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(f"this table is damaged: {reason}", where=str(path), hint=COPY_AGAIN) from error
-        modified = np.broadcast_to(np.int64(os.stat(path).st_mtime_ns), len(sizes))
+        modified = np.broadcast_to(np.int64(file.stamp.modified), len(sizes))
         parts.append((file, sizes, modified))
     ids = pyarrow.array([_id(row, name) for row, name in enumerate(names)], pyarrow.large_string())
     samples = SampleColumns(

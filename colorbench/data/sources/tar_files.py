@@ -51,12 +51,12 @@ class TarFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._stamp = ContainerStamp.of(path)
+        self.stamp = ContainerStamp.of(path)
 
     def read(self, position: int, size: int) -> bytes:
         """Return ``size`` bytes from the offset ``position``; raises as ``Container.read``."""
         with self.path.open("rb") as file:
-            self._stamp.check(os.fstat(file.fileno()), self.path)
+            self.stamp.check(os.fstat(file.fileno()), self.path)
             file.seek(position)
             return file.read(size)
 
@@ -92,7 +92,7 @@ def open_tar(path: Path) -> TarMembers:
         raise UserError(what, where=str(path), hint="check the path and its permissions") from error
     sizes, positions = (table[name].to_numpy() for name in ("size", "position"))
     ids, classes = (table[name].combine_chunks() for name in ("id", "class"))
-    modified = np.broadcast_to(np.int64(os.stat(path).st_mtime_ns), len(ids))
+    modified = np.broadcast_to(np.int64(container.stamp.modified), len(ids))
     passed_over = json.loads(table.schema.metadata[b"passed_over"])
     return TarMembers(SampleColumns(ids, sizes, modified, [container], positions=positions), classes, passed_over)
 
