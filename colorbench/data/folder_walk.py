@@ -23,12 +23,12 @@ from colorbench.data.image_formats import PLUGINS, is_image, suffix_of
 from colorbench.data.sample_columns import ColumnsBuilder, SampleColumns
 from colorbench.errors import UserError
 
-LEFT_BY_SYSTEMS = frozenset(
+_LEFT_BY_SYSTEMS = frozenset(
     {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information", "lost+found"}
 )
 SPECIAL = "special file"
 _NAMED = 6  # suffixes per line
-_MISSING_CAPABILITY = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_NOT_STORABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """A lone surrogate marks a byte that is not UTF-8; the others are control characters."""
 
 
@@ -76,7 +76,7 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
             ) from error
         deeper = []
         for entry in found:
-            if entry.name.startswith(".") or entry.name.lower() in LEFT_BY_SYSTEMS:
+            if is_hidden(entry.name):
                 continue
             status_of = _status(entry)
             if status_of is not None and stat.S_ISDIR(status_of.st_mode):
@@ -93,14 +93,19 @@ def walk(root: Path, *, used: frozenset[Path] = frozenset()) -> FolderContents:
     return FolderContents(images.samples(), +passed_over)
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name is ignored: it is hidden, or of an operating system."""
+    return name.startswith(".") or name.lower() in _LEFT_BY_SYSTEMS
+
+
 def check_name(name: str, of: str = "an image") -> str:
     """Check that records, tables and terminals can hold the name of an image or folder, and return it.
 
     Raises:
         UserError: for a name that is not UTF-8 or has control characters.
     """
-    if not name.isprintable() and (missing_capability := _MISSING_CAPABILITY.search(name)):
-        what = "is not UTF-8" if "\ud800" <= missing_capability[0] <= "\udfff" else "has control characters"
+    if not name.isprintable() and (sign := _NOT_STORABLE.search(name)):
+        what = "is not UTF-8" if "\ud800" <= sign[0] <= "\udfff" else "has control characters"
         raise UserError(f"the name of {of} {what}", where=ascii(name), hint="rename it")
     return name
 

@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from colorbench.data.dataset import Dataset
-from colorbench.data.folder_walk import LEFT_BY_SYSTEMS, check_name, passed_over_line
+from colorbench.data.folder_walk import check_name, is_hidden, passed_over_line
 from colorbench.data.sample_columns import SampleColumns
 from colorbench.data.sources.class_labels import (
     Classes,
@@ -213,13 +213,9 @@ def _kind(path: Path) -> str | None:
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    for position, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _ignored(name))
-        yield from (path for name in sorted(names) if not _ignored(name) and (path := Path(position, name)).is_file())
-
-
-def _ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in LEFT_BY_SYSTEMS
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        yield from (path for name in sorted(names) if not is_hidden(name) and (path := Path(parent, name)).is_file())
 
 
 def _prefix(path: Path, root: Path) -> str:

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import pyarrow
 
-from colorbench.data.folder_walk import LEFT_BY_SYSTEMS, SPECIAL, check_name
+from colorbench.data.folder_walk import SPECIAL, check_name, is_hidden
 from colorbench.data.image_formats import is_image, readable, suffix_of, without_suffix
 from colorbench.data.sample_columns import SampleColumns
 from colorbench.data.sources.container_stamp import ContainerStamp
@@ -112,7 +112,7 @@ class _Members:
 
     def add(self, member: tarfile.TarInfo, file: BinaryIO) -> None:
         parts = [part for part in member.name.split("/") if part not in ("", ".")]
-        if member.isdir() or not parts or any(_hidden(part) for part in parts):
+        if member.isdir() or not parts or any(part != ".." and is_hidden(part) for part in parts):
             return
         name = "/".join(parts)
         image, link = is_image(name), member.islnk() or member.issym()
@@ -208,10 +208,6 @@ def _listed(path: Path) -> _Members:
             reason = "cut off" if "unexpected end" in str(error) else f"damaged: {' '.join(str(error).split())[:200]}"
             raise UserError(f"this tar file is {reason}", where=str(path), hint=again) from error
     return members
-
-
-def _hidden(part: str) -> bool:
-    return part.startswith(".") and part != ".." or part.lower() in LEFT_BY_SYSTEMS
 
 
 def _cached(path: Path, stamp: list[Any]) -> pyarrow.Table | None:
