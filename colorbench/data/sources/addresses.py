@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from colorbench.data.sources.container_files import PARQUET, TAR, check_plain_tar
+from colorbench.data.sources.container_files import PARQUET, TAR
+from colorbench.data.sources.tar_files import check_plain_tar
 from colorbench.errors import ColorbenchError, UserError, extra_hint, printable
 from colorbench.storage import cache_folder, digest_of, write_atomic
 from colorbench.storage.atomic_files import rename, writing

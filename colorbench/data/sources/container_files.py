@@ -12,7 +12,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
@@ -28,10 +28,10 @@ from colorbench.data.sources.class_labels import (
 )
 from colorbench.data.sources.lists_and_labels import class_folders, read_list, short
 from colorbench.data.sources.saved_dataset import saved_files
+from colorbench.data.sources.tar_files import check_plain_tar, open_tar
 from colorbench.errors import UserError
 
 TAR, PARQUET = ".tar", ".parquet"
-_COMPRESSED = re.compile(r"\.(tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
 _SPLIT = re.compile(r"(train|val|valid|validation|dev|test)(?![a-z])", re.IGNORECASE)
 _SAVED = "saved dataset"
 
@@ -144,8 +144,6 @@ def open_container_files(files: ContainerFiles, *, list_file: Path | None, label
 
 def _open_tars(files: ContainerFiles) -> tuple[SampleColumns, Classes, str | None, str | None]:
     """Return samples, class names, the reason if no classes are used, and a remark about ignored members."""
-    from colorbench.data.sources.tar_files import open_tar
-
     parts, passed_over = [], Counter[str]()
     for path in files.paths:
         part = open_tar(path)
@@ -193,17 +191,6 @@ def _listed(samples: SampleColumns, list_file: Path, root: Path) -> tuple[Sample
         return chosen, None
     labels = np.array([one.label for one in listed])[order]
     return chosen.labeled(labels.tolist()), (class_folders(listed),)
-
-
-def check_plain_tar(path: PurePath) -> None:
-    """Raise for a tar file whose name says that it is compressed.
-
-    Raises:
-        UserError: naming it.
-    """
-    if _COMPRESSED.search(path.name):
-        hint = "unpack it to a plain .tar, since images are read by their offset"
-        raise UserError("this tar file is compressed", where=str(path), hint=hint)
 
 
 def _kind(path: Path) -> str | None:

@@ -30,7 +30,7 @@ from colorbench.data.sample_columns import SampleColumns
 from colorbench.data.sources.class_labels import Classes, labeled_by_text
 from colorbench.data.sources.container_stamp import ContainerStamp
 from colorbench.data.sources.samples import COPY_AGAIN
-from colorbench.errors import UserError
+from colorbench.errors import UserError, printable
 
 LARGEST_ROW_GROUP = 1 << 30
 """Bytes of images in a row group of a Parquet file, which is read as a whole."""
@@ -206,10 +206,10 @@ def open_tables(paths: Sequence[Path], where: Path) -> tuple[SampleColumns, Clas
             names += file.column(f"{columns.image}.path") if columns.named else [None] * file.rows
             labels += file.column(columns.label) if columns.label else [None] * file.rows
         except OSError as error:
-            reason = " ".join(str(error.strerror or error).split())[:200]
+            reason = printable(str(error.strerror or error))[:200]
             raise UserError(f"cannot read this table: {reason}", where=str(path), hint=COPY_AGAIN) from error
         except (pyarrow.ArrowException, ValueError, KeyError, TypeError, OverflowError) as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = printable(str(error))[:200]
             raise UserError(f"this table is damaged: {reason}", where=str(path), hint=COPY_AGAIN) from error
         modified = np.broadcast_to(np.int64(file.stamp.modified), len(sizes))
         parts.append((file, sizes, modified))

@@ -16,12 +16,13 @@ import contextlib
 import json
 import os
 import posixpath
+import re
 import struct
 import tarfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -32,13 +33,15 @@ from colorbench.data.image_formats import is_image, readable, suffix_of, without
 from colorbench.data.sample_columns import SampleColumns
 from colorbench.data.sources.container_stamp import ContainerStamp
 from colorbench.data.sources.lists_and_labels import short
-from colorbench.errors import RunError, UserError
+from colorbench.errors import RunError, UserError, printable
 from colorbench.storage import cache_folder, digest_of, write_atomic
 from colorbench.storage.hashes import stamp_of
 
-COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_COMPRESSED = re.compile(r"\.(tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst|lz4))$", re.IGNORECASE)
+"""Names of compressed tar files."""
+_COMPRESSED_BY = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 """First bytes -> program that compressed a file."""
-UNPACK = "unpack it to a plain .tar, since images are read by their offset"
+_UNPACK = "unpack it to a plain .tar, since images are read by their offset"
 _SPARSE = "sparse file"
 _LONGEST_CLASS = 1024
 _MOST_LINKS = 8
@@ -71,6 +74,16 @@ class TarMembers:
     """(n,) Arrow array of the texts of ``.cls`` files; null for an image without one."""
     passed_over: Mapping[str, int]
     """Kind -> number of ignored members."""
+
+
+def check_plain_tar(path: PurePath) -> None:
+    """Raise for a tar file whose name says that it is compressed.
+
+    Raises:
+        UserError: naming it.
+    """
+    if _COMPRESSED.search(path.name):
+        raise UserError("this tar file is compressed", where=str(path), hint=_UNPACK)
 
 
 def open_tar(path: Path) -> TarMembers:
@@ -187,9 +200,9 @@ def _listed(path: Path) -> _Members:
     again = "the file may be incomplete: copy or make it again"
     with path.open("rb") as file:
         head = file.read(8)
-        for magic, program in COMPRESSED.items():
+        for magic, program in _COMPRESSED_BY.items():
             if head.startswith(magic):
-                raise UserError(f"this tar file is compressed ({program})", where=str(path), hint=UNPACK)
+                raise UserError(f"this tar file is compressed ({program})", where=str(path), hint=_UNPACK)
         file.seek(0)
         offset = 0
         try:
@@ -205,7 +218,7 @@ def _listed(path: Path) -> _Members:
                 if any(file.read(tarfile.BLOCKSIZE)):
                     raise tarfile.ReadError(f"no header at byte {archive.offset}")
         except _DAMAGE as error:
-            reason = "cut off" if "unexpected end" in str(error) else f"damaged: {' '.join(str(error).split())[:200]}"
+            reason = "cut off" if "unexpected end" in str(error) else f"damaged: {printable(str(error))[:200]}"
             raise UserError(f"this tar file is {reason}", where=str(path), hint=again) from error
     return members
 
