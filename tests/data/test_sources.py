@@ -268,8 +268,11 @@ def test_a_name_is_known_before_the_dataset_is_opened(tmp_path: Path, monkeypatc
     put(*(tmp_path / folder / "a.png" for folder in ("alice/images", "set/images", "set/other", "samples")))
     with tarfile.open(tmp_path / "shard.tar", "w") as tar:
         tar.add(tmp_path / "set/other/a.png", "a.png")
+    (tmp_path / "packed/images").mkdir(parents=True)
+    shutil.copy(tmp_path / "shard.tar", tmp_path / "packed/images")
     shutil.copytree(tmp_path / "set", tmp_path / "a=b")
-    for spec in ("samples", Path("samples"), "alice/images", "set/images", "set", "a=b", "shard.tar"):
+    containers = ("shard.tar", "sh*.tar", "packed", "packed/images")
+    for spec in ("samples", Path("samples"), "alice/images", "set/images", "set", "a=b", *containers):
         assert dataset_name(spec) == open_dataset(spec).name
 
 

@@ -179,7 +179,7 @@ def test_a_list_chooses_images_of_tar_files(images: Path, tmp_path: Path) -> Non
     listed.write_text("/n2/c.jpg 1\na.jpg 0\n")
     dataset = open_dataset(tar, list_file=listed)
     assert [(sample.id, sample.label) for sample in dataset.samples] == [("n1/a.jpg", 0), ("n2/c.jpg", 1)]
-    assert dataset.name == "few"
+    assert dataset.name == "s-few"
     listed.write_text("n2/d.jpg\n")
     with pytest.raises(UserError, match="1 of 1 listed images do not exist"):
         open_dataset(tar, list_file=listed)

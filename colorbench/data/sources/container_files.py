@@ -79,8 +79,8 @@ def container_files(spec: str | Path) -> ContainerFiles | None:
     return ContainerFiles(kind, tuple(found), stem, root)
 
 
-def container_files_in(folder: Path, labels: Path | None) -> ContainerFiles | None:
-    """Return the tar or Parquet files of a folder without images; None if there are none.
+def container_files_in(folder: Path, name: str, labels: Path | None) -> ContainerFiles | None:
+    """Return the tar or Parquet files of a folder without images, with the dataset's name; None if there are none.
 
     Raises:
         UserError: for compressed tar files, files of both kinds, and files of several splits.
@@ -93,10 +93,7 @@ def container_files_in(folder: Path, labels: Path | None) -> ContainerFiles | No
         what = f"this folder has {len(by_kind[TAR])} tar files and {len(by_kind[PARQUET])} Parquet files"
         raise UserError(what, where=str(folder), hint=f"give a pattern, such as '{folder}/*.tar'")
     return next(
-        (
-            ContainerFiles(kind, tuple(sorted(paths)), folder.resolve().name, folder, labels)
-            for kind, paths in by_kind.items()
-        ),
+        (ContainerFiles(kind, tuple(sorted(paths)), name, folder, labels) for kind, paths in by_kind.items()),
         None,
     )
 
@@ -130,7 +127,7 @@ def open_container_files(files: ContainerFiles, *, list_file: Path | None, label
     if not len(samples):
         raise UserError(f"no images in {_described(files)}", where=str(files.root), hint="; ".join(remarks) or None)
     if list_file is not None:
-        name = check_name(list_file.stem, "a list")
+        name = check_name(f"{name}-{list_file.stem}", "a list")
         samples, listed_classes = _listed(samples, list_file, files.root)
         if listed_classes is not None:
             classes = listed_classes[0]

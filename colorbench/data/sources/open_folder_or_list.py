@@ -96,7 +96,7 @@ def _open_folder(spec: str | Path, list_file: Path | None, labels: Path | None) 
         found = walk(root, used=frozenset(path for path in (beside, labels, root / FILE) if path is not None))
         samples, remark = found.images, found.remark()
         if not samples:
-            if (files := container_files_in(root, beside)) is not None:
+            if (files := container_files_in(root, name, beside)) is not None:
                 return open_container_files(files, list_file=None, labels=labels)
             hint = f"known: {readable()}"
             raise UserError("no images in this folder", where=str(root), hint=f"{remark}. {hint}" if remark else hint)
