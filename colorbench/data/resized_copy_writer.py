@@ -45,18 +45,19 @@ def write_copy(
     Raises:
         UserError: for an output with other content, or within the dataset.
     """
-    note = CopyNote(dataset.name, dataset.source, short_side, stamps_digest(dataset), complete=False)
     check_outside(dataset, output)
     for sample in dataset.samples[:1]:
         if (found := find_copy(sample.path.parent)) is not None:
             raise UserError("these images are a resized copy already", where=str(found[1]), hint="copy the originals")
-    if (output / FILE).is_file():
-        if replace(read_note(output), complete=False) != note:
-            raise UserError("this is a copy of other images", where=str(output), hint="give another --output")
-    elif output.is_dir() and any(output.iterdir()):
+    continued = (output / FILE).is_file()
+    if not continued and output.is_dir() and any(output.iterdir()):
         raise UserError("this folder is not empty", where=str(output), hint="give another --output")
+    note = CopyNote(dataset.name, dataset.source, short_side, stamps_digest(dataset), complete=False)
+    if continued and replace(read_note(output), complete=False) != note:
+        raise UserError("this is a copy of other images", where=str(output), hint="give another --output")
     write_note(output, note)
-    names = {id: f"{name[: -len('.png')]}.bmp" for id, name in prediction_names(s.id for s in dataset.samples).items()}
+    named = prediction_names(sample.id for sample in dataset.samples)
+    names = {id: f"{name.removesuffix('.png')}.bmp" for id, name in named.items()}
 
     def copy(sample: Sample) -> str | None:
         target = output / names[sample.id]
