@@ -174,12 +174,14 @@ def test_classes_of_some_images_are_not_used_and_said(images: Path, tmp_path: Pa
 
 def test_a_list_chooses_images_of_tar_files(images: Path, tmp_path: Path) -> None:
     content = (images / "coffee.jpg").read_bytes()
-    tar = write_tar(tmp_path / "s.tar", dict.fromkeys(("n1/a.jpg", "n2/b.jpg", "n2/c.jpg"), content))
+    names = ("n1/a.jpg", "n2/b.jpg", "n2/c.jpg")
+    tar = write_tar(tmp_path / "s.tar", {**dict.fromkeys(names, content), "n1/a.cls": b"7"})  # the others have none
     listed = tmp_path / "few.txt"
     listed.write_text("/n2/c.jpg 1\na.jpg 0\n")
     dataset = open_dataset(tar, list_file=listed)
     assert [(sample.id, sample.label) for sample in dataset.samples] == [("n1/a.jpg", 0), ("n2/c.jpg", 1)]
     assert dataset.name == "s-few"
+    assert dataset.remarks == ()
     listed.write_text("n2/d.jpg\n")
     with pytest.raises(UserError, match="1 of 1 listed images do not exist"):
         open_dataset(tar, list_file=listed)

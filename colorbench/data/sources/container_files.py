@@ -130,7 +130,7 @@ def open_container_files(files: ContainerFiles, *, list_file: Path | None, label
         name = check_name(f"{name}-{list_file.stem}", "a list")
         samples, listed_classes = _listed(samples, list_file, files.root)
         if listed_classes is not None:
-            classes = listed_classes[0]
+            classes, why_not = listed_classes[0], None
     if (table := labels or files.labels) is not None:
         found, classes = labeled_by_table(samples, table)
         assert isinstance(found, SampleColumns)
