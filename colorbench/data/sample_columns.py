@@ -48,7 +48,7 @@ class SampleColumns(Sequence[Sample]):
 
     @classmethod
     def joined(cls, parts: Sequence[tuple[SampleColumns, str]]) -> tuple[SampleColumns, np.ndarray]:
-        """Return the samples of several containers in order of their ids, and their positions before, (n,).
+        """Return the samples of several containers, sorted by id, and the index of each before sorting, (n,).
 
         Args:
             parts: samples with positions and without labels, and what is put in front of their ids.
@@ -67,7 +67,7 @@ class SampleColumns(Sequence[Sample]):
             place=np.concatenate(place),
             positions=np.concatenate([part.positions for part, _ in parts if part.positions is not None]),
         )
-        order = pyarrow.compute.sort_indices(whole.ids).to_numpy()
+        order = _order(whole.ids)
         return whole.taken(order), order
 
     def __len__(self) -> int:
@@ -122,9 +122,7 @@ class SampleColumns(Sequence[Sample]):
         last = next(names, "")
         if all(last < (last := name) for name in names):
             return self
-        import pyarrow.compute  # takes a tenth of a second
-
-        return self.taken(np.from_dlpack(pyarrow.compute.sort_indices(self.ids)))
+        return self.taken(_order(self.ids))
 
     def _picked(self, ids: Any, index: slice | np.ndarray) -> SampleColumns:
         columns = (self.place, self.positions, self.labels)
@@ -194,6 +192,13 @@ def _text_array(texts: Sequence[str]) -> Any:
     np.cumsum([len(one) for one in encoded], out=offsets[1:])
     buffers = pyarrow.py_buffer(offsets), pyarrow.py_buffer(b"".join(encoded))
     return pyarrow.LargeStringArray.from_buffers(len(encoded), *buffers)
+
+
+def _order(texts: Any) -> np.ndarray:
+    """Return the indices that sort an array of texts, (n,)."""
+    import pyarrow.compute  # takes a tenth of a second
+
+    return np.from_dlpack(pyarrow.compute.sort_indices(texts))
 
 
 def _integer_array(values: np.ndarray) -> Any:
