@@ -200,18 +200,20 @@ def _beside(folders: frozenset[str]) -> list[str]:
 
 
 def positions_of(samples: Iterable[Sample]) -> dict[str, Any]:
-    """Return the folders and the (device, inode) of the files that a model may not read and that are blocked."""
+    """Return what a model may not read: the folders and containers of images, and the (device, inode) of the files."""
     roots: set[str] = set()
+    containers: set[str] = set()
     inodes = set()
     for sample in samples:
         path = sample.path.absolute()
-        own = path.as_posix().removesuffix("/" + sample.id)
         if sample.container is None:
+            own = path.as_posix().removesuffix("/" + sample.id)
             roots.add(os.path.realpath(own if own != path.as_posix() else path.parent))
-        elif (real := os.path.realpath(path)) in roots:
+        elif str(path) in containers:
             continue
-        else:
-            roots.add(real)  # the tar file or table; its folder may hold anything
+        else:  # the tar file or table only, since its folder may hold anything
+            containers.add(str(path))
+            roots.add(os.path.realpath(path))
         try:
             status = path.stat()
         except OSError:
