@@ -116,16 +116,16 @@ def load_batches(
     if batch_size < 1 or workers < 0:
         raise ValueError(f"batch size {batch_size} must be at least 1 and workers {workers} at least 0")
     pending = _Pending()
-    for sample, prediction in zip(samples, _ahead(samples, preprocessing, workers, batch_size), strict=True):
-        if isinstance(prediction, str):
-            pending.skipped.append(SkippedImage(sample.id, prediction))
+    for sample, loaded in zip(samples, _ahead(samples, preprocessing, workers, batch_size), strict=True):
+        if isinstance(loaded, str):
+            pending.skipped.append(SkippedImage(sample.id, loaded))
             continue
-        if gray_policy == "drop" and prediction.gray:
+        if gray_policy == "drop" and loaded.gray:
             pending.skipped.append(SkippedImage(sample.id, "grayscale image, excluded by --gray drop"))
             continue
-        if pending.loaded and pending.loaded[0].pixels.shape != prediction.pixels.shape:
+        if pending.loaded and pending.loaded[0].pixels.shape != loaded.pixels.shape:
             yield pending.take()
-        pending.loaded.append(prediction)
+        pending.loaded.append(loaded)
         if len(pending.loaded) == batch_size or (preprocessing.mixed_sizes and not pending.takes_another()):
             yield pending.take()
     if pending.loaded or pending.skipped:
@@ -139,7 +139,7 @@ def _ahead(
 
 
 def map_ahead(function: Callable[[Item], Result], items: Iterable[Item], workers: int, ahead: int) -> Iterator[Result]:
-    """Load items ahead: apply ``function`` in order, by threads that are at most ``ahead`` items ahead.
+    """Apply a function to items by threads that are at most ``ahead`` items ahead, and yield the results in order.
 
     ``ThreadPoolExecutor.map`` would decode a whole dataset into memory. 0 workers: in the calling thread.
     """

@@ -78,13 +78,13 @@ class Apart:
         }
         try:
             self._send(json.dumps(settings).encode())
-            prediction = json.loads(self._receive())
+            response = json.loads(self._receive())
         except (OSError, EOFError, ValueError):
-            prediction = {"error": "its process exited"}
-        if "error" in prediction:
+            response = {"error": "its process exited"}
+        if "error" in response:
             self.close()
-            raise UserError(f"the model cannot run in a separate process: {prediction['error']}")
-        self.stochastic = bool(prediction["stochastic"])
+            raise UserError(f"the model cannot run in a separate process: {response['error']}")
+        self.stochastic = bool(response["stochastic"])
 
     def __enter__(self) -> Apart:
         return self

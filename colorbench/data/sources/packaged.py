@@ -28,8 +28,8 @@ def open_packaged() -> Dataset:
     for (package, folder), names in PACKAGED.items():
         # Located without importing the package, which would take seconds.
         found = find_spec(package)
-        for position in (found.submodule_search_locations or ()) if found else ():
-            samples += [sample for name in names if (sample := sample_of(name, Path(position, folder, name))).size]
+        for installed in (found.submodule_search_locations or ()) if found else ():
+            samples += [sample for name in names if (sample := sample_of(name, Path(installed, folder, name))).size]
     if not samples:
         raise UserError("the packaged images are missing", hint="reinstall scikit-image and scikit-learn")
     source = (
