@@ -111,7 +111,7 @@ def check_name(name: str, of: str = "an image") -> str:
 
 
 def passed_over_line(passed_over: Mapping[str, int]) -> str | None:
-    """Return one line about files that are no images, by suffix; None without any."""
+    """Return one line about files that are not images, by suffix; None without any."""
     total = sum(passed_over.values())
     if not total:
         return None

@@ -181,7 +181,7 @@ def open_image(file: BinaryIO) -> Image.Image:
 
     Raises:
         UnreadableImage: for a format that needs a plugin which is not installed.
-        UnidentifiedImageError: for bytes that are no image.
+        UnidentifiedImageError: for bytes that are not an image.
     """
     try:
         return Image.open(file)

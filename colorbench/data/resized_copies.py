@@ -1,7 +1,7 @@
-"""Notes in resized copies of datasets, which decode fast.
+"""The note that marks a resized copy of a dataset, whose images decode fast.
 
-``FILE`` in the folder marks the copy: datasets that are opened from it carry the size in their name and source, and
-their images have other hashes, so that their records are never paired with those of the originals.
+The note is the file ``FILE`` in the root of the copy. Datasets that are opened from it carry the size in their name and
+source, and their images have other hashes, so that their records are never paired with those of the originals.
 """
 
 from __future__ import annotations

@@ -254,7 +254,7 @@ def parse_contract(text: str, where: str) -> OnnxContract:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also for integers of thousands of digits
         raise UserError(
-            f"the contract is no TOML: {printable(str(error))}", where=where, hint="text stands in quotes"
+            f"the contract is not TOML: {printable(str(error))}", where=where, hint="text stands in quotes"
         ) from error
     try:
         return OnnxContract.model_validate(values)

@@ -154,7 +154,7 @@ def _length(header: str | None) -> int | None:
     """Return the number of bytes that a server announces; None if it announces none.
 
     Raises:
-        ValueError: for a header that is no number.
+        ValueError: for a header that is not a number.
     """
     if header is None:
         return None
@@ -234,7 +234,7 @@ def _from_hub(source: str) -> Path:
         raise RunError("the download failed", where=source, hint="check the network") from error
     except (EntryNotFoundError, RepositoryNotFoundError) as error:
         raise UserError("no such file on the hub", where=source, hint="check owner, repository and file") from error
-    except Exception as error:  # of its HTTP client, which is another in each generation of the library
+    except Exception as error:  # of the HTTP client, which differs between versions of the library
         reason = printable(f"{type(error).__name__}: {error}")
         raise RunError(f"the download failed: {reason}", where=source, hint="check the network") from error
     return Path(found)

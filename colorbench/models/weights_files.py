@@ -110,7 +110,7 @@ def _load_pickled(path: Path) -> dict[str, Tensor]:
         # Other content of such a file would be run while it is read.
         hint = "save only its state dict, with colorbench.models.save_weights"
         raise UserError("the file contains more than tensors, or is damaged", where=str(path), hint=hint) from error
-    except Exception as error:  # of damaged bytes an unpickler raises anything, IndexError and KeyError among it
+    except Exception as error:  # damaged bytes make an unpickler raise any error, such as IndexError
         raise _damaged(path, error) from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         contained = ", ".join(map(str, list(state)[:5])) if isinstance(state, Mapping) else type(state).__name__

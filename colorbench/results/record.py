@@ -183,7 +183,7 @@ class Execution(_Part):
     seconds: float
     """Of all images."""
     images_per_second: float
-    """Without the first batch of each process, in which a model warms up, where there are others."""
+    """Without the first batch of each process, in which the model warms up, if there are other batches."""
     stage_seconds: dict[str, float]
 
 

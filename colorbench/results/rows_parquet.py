@@ -189,7 +189,7 @@ def _check_texts(name: str, chunk: Any) -> None:
         raise InvalidTable(f"a text of the column {name} is too long")
     for text in texts.to_pylist():
         if not text or len(text) > LONGEST_ID or (name == "sha256" and not HASH.fullmatch(text)):
-            raise InvalidTable("an image has no id" if not text else f"the column {name} holds something else")
+            raise InvalidTable("an image has no id" if not text else f"the column {name} has an invalid value")
 
 
 def statistics_of(columns: Mapping[str, np.ndarray], metric: MetricSpec) -> np.ndarray:

@@ -56,8 +56,8 @@ class Shard:
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Stage -> seconds."""
     warm_up: tuple[int, float] = (0, 0.0)
-    """Images and seconds of batches that were a process's first by the model: what is loaded or compiled then is not
-    part of its speed."""
+    """Images and seconds of the first batch of each process. The model loads and compiles during it, which does not
+    count for its speed."""
     copies: tuple[Copy, ...] = ()
     """Files without rows of their own, since their content has one; only for a whole dataset, not in stored shards."""
     key: str = ""
@@ -142,7 +142,7 @@ def key_of(path: Path) -> str | None:
             return found if isinstance(found, str) else None
     except FileNotFoundError:
         raise
-    except Exception:  # an archive with changed bytes can raise nearly anything
+    except Exception:  # changed bytes make zipfile and numpy raise any error
         return None
 
 

@@ -28,7 +28,7 @@ def writing(path: Path) -> Iterator[None]:
         RunError: for a full disk, or a disk or network file system that fails.
         UserError: for a path that cannot be written, or if a file is in the way.
         FileNotFoundError: if the folder vanished, which the caller may expect.
-        OSError: of a connection from which the written bytes come; it says nothing about the file.
+        OSError: for a connection that fails while the written bytes are received; the file is not at fault.
     """
     try:
         yield

@@ -1,6 +1,6 @@
-"""Limits of what is read from files of others; all in one place, and checked before anything is unpacked.
+"""Limits for reading untrusted files, which are checked before anything is unpacked.
 
-They are far above what runs write, and keep time and memory of a reader in proportion to the size of a file.
+They are far above what runs write. They keep the time and memory of a reader in proportion to the size of the file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ LEAST_ROW = 16
 UNPACKED_ANYWAY = 16 * MEGABYTE
 """Bytes to which a table may always unpack."""
 UNPACKED_SHARE = 100
-"""A larger table may unpack to so many times the size of its file; usual are 2 to 15."""
+"""Largest ratio of unpacked bytes to file size of a larger table; usual are 2 to 15."""
 LARGEST_FOOTER = 4 * MEGABYTE
 """Bytes of a text in the footer of a table."""
 MOST_ARRAYS = 200

@@ -21,7 +21,7 @@ class Lock:
     def take(cls, path: Path) -> Lock | None:
         """Take the lock; return None if this or another process holds it."""
         # Any thread may release it: the thread that finishes the work may not be the one that acquired it.
-        # Without locks filelock would take a file's existence for a lock, which outlives a killed process.
+        # Where the file system has no locks, filelock would use a file's existence, which outlives a killed process.
         held = FileLock(path, timeout=0, thread_local=False, fallback_to_soft=False)
         try:
             held.acquire()

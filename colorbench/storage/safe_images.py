@@ -13,7 +13,7 @@ METADATA = ("exif", "xmp", "icc_profile")
 
 
 class InvalidImage(Exception):
-    """Bytes that are no image of the expected kind."""
+    """Bytes that are not an image of the expected kind."""
 
 
 class SavedPixels(NamedTuple):
@@ -53,5 +53,5 @@ def decode_saved_image(
             return SavedPixels(opened.convert("RGB"), format, more)
     except InvalidImage:
         raise
-    except Exception as error:  # decoders raise anything for untrusted bytes, IndexError and struct.error among them
+    except Exception as error:  # untrusted bytes make decoders raise any error, such as struct.error
         raise InvalidImage("the image cannot be decoded") from error

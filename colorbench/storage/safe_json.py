@@ -1,4 +1,4 @@
-"""Safe reading of untrusted JSON: bounded before it is parsed, and plain in what it holds."""
+"""Safe reading of untrusted JSON: its size is limited before it is parsed, and its values are checked afterwards."""
 
 from __future__ import annotations
 
@@ -89,4 +89,4 @@ def _check_text(text: str) -> None:
     if _CONTROL.search(text):
         raise InvalidJson("it contains control characters")
     if _SURROGATE.search(text):
-        raise InvalidJson("it contains half a character")
+        raise InvalidJson("it contains a text that is not valid Unicode")

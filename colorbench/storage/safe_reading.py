@@ -89,7 +89,7 @@ def arrays_of(data: bytes, count: int) -> dict[str, np.ndarray]:
     """
     try:
         return _unpacked(data, count)
-    except Exception as error:  # zipfile and numpy raise anything for untrusted bytes
+    except Exception as error:  # untrusted bytes make zipfile and numpy raise any error
         raise InvalidTable("they are damaged, too large, or belong to other images") from error
 
 

@@ -45,8 +45,8 @@ _MACHINE = tuple(
         "sys/",
     )
 )
-"""What libraries read of the machine when they are loaded, also during a prediction; it tells nothing of other
-processes or the dataset."""
+"""Files about the machine that libraries read when they are loaded, also during a prediction. They contain nothing
+about other processes or the dataset."""
 
 
 class Guard:

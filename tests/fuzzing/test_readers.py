@@ -1,4 +1,4 @@
-"""Random and damaged input to every reader of strangers' files: an expected error in one line, or a value.
+"""Random and damaged input to every reader of untrusted files: it gives a value, or an expected error in one line.
 
 ``corpus/READER/`` holds what was found once, and is read each time. FUZZ_EXAMPLES=10000 searches for longer, with
 other examples on each call: a finding is added to the corpus with its fix.

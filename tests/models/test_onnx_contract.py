@@ -53,7 +53,7 @@ FAULTS = [
     ('keep = "lightness"', 'keep = "yuv-y"', r"\[output\]: keep is yuv-y, which needs rgb, and form is ab"),
     ('keep = "lightness"', 'keep = "nothing"', r"\[output\]: keep is nothing, and ab alone is not an image"),
     ('license = "MIT"', 'sha256 = "12"', r"\[card\] sha256 must be 64 hexadecimal digits"),
-    ("[card]", "[card", "the contract is no TOML"),
+    ("[card]", "[card", "the contract is not TOML"),
     ("[card]", "size = 1\n[card]", r"there is no table \[size\]"),
 ]
 

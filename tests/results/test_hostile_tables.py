@@ -1,4 +1,4 @@
-"""Tables of strangers: small ones that unpack to much, and damaged ones, are refused before anything is unpacked."""
+"""Untrusted tables: small ones that unpack to much, and damaged ones, are refused before anything is unpacked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of strangers: small ones that unpack to much, and damaged ones, are refused before anything is unpacked."""
+"""Untrusted files: small ones that unpack to much, and damaged ones, are refused before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ JSON: dict[str, tuple[bytes, str]] = {
     "escape sequence": (b'["\\u001b[31m"]', "control characters"),
     "escape sequence in a key": (b'{"\\u009b31m": 1}', "control characters"),
     "turned direction": ('["\u202e"]'.encode(), "control characters"),
-    "lone surrogate": (b'["\\ud800"]', "half a character"),
+    "lone surrogate": (b'["\\ud800"]', "not valid Unicode"),
     "UTF-16": ("[1]".encode("utf-16"), "UTF-8"),
     "other bytes": (b'["\xff"]', "UTF-8"),
     "byte order mark": (b"\xef\xbb\xbf[1]", "not JSON"),

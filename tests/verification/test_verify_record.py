@@ -312,8 +312,8 @@ def with_column(table: pyarrow.Table, name: str, values: Any) -> pyarrow.Table:
     ("name", "values", "message"),
     [
         ("id", ["same"] * COUNT, "an id occurs twice"),
-        ("id", ["x" * 5000, *map(str, range(COUNT - 1))], "holds something else"),
-        ("sha256", ["../../etc"] * COUNT, "holds something else"),
+        ("id", ["x" * 5000, *map(str, range(COUNT - 1))], "has an invalid value"),
+        ("sha256", ["../../etc"] * COUNT, "has an invalid value"),
         ("id", list(range(COUNT)), "the column id holds int64"),
         ("auc_raw", ["NaN"] * COUNT, "not numbers"),
         ("gray", [None] * COUNT, "the column gray"),
