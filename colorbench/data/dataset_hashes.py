@@ -61,7 +61,7 @@ def contents_of(dataset: Dataset, cache: Path, workers: int = 2) -> dict[str, st
             lacking.append(sample)
     if lacking:
         with ThreadPoolExecutor(max(1, workers)) as pool:
-            found.update(zip((sample.id for sample in lacking), pool.map(_sha256, lacking), strict=True))
+            found.update(zip((sample.id for sample in lacking), pool.map(sha256_if_readable, lacking), strict=True))
         # A file that was written while it was read is read again next time.
         saved = {id: [stamps[id], sha256] for id, sha256 in found.items() if stamps[id] is not None}
         with contextlib.suppress(RunError, UserError):  # without a writable disk, the files are only read again
@@ -120,7 +120,8 @@ def _class_of(sample: Sample, dataset: Dataset) -> str:
     return dataset.class_names[sample.label] if dataset.class_names else str(sample.label)
 
 
-def _sha256(sample: Sample) -> str | None:
+def sha256_if_readable(sample: Sample) -> str | None:
+    """Return the sha256 of an image's bytes; None if they cannot be read."""
     try:
         return sample.sha256()
     except OSError:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 import pandas as pd
 
 from colorbench.data import Dataset, GrayPolicy, Sample, UnreadableImage, decode_image
+from colorbench.data.dataset_hashes import sha256_if_readable
 from colorbench.results import LoadedRun
 from colorbench.results.run_key import decides_of, run_key
 from colorbench.storage import content_fingerprint
@@ -39,7 +40,7 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
         yield f"{data.n + len(data.copies)} images are stored, {len(known)} are given"
     contents = dict(zip(rows["id"], run.sha256s, strict=True))
     for copy in data.copies:
-        if copy.id not in known or _sha256(known[copy.id]) != contents.get(copy.of):
+        if copy.id not in known or sha256_if_readable(known[copy.id]) != contents.get(copy.of):
             yield f"{copy.id[:200]} is not a copy of {copy.of[:200]}"
     labeled = any(sample.label is not None for sample in known.values())
     drawn = set(secrets.SystemRandom().sample(range(len(rows)), min(DECODED, len(rows))))
@@ -50,7 +51,7 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
         if sample is None:
             yield f"{id} is not in the given dataset"
             continue
-        if _sha256(sample) != sha256:
+        if sha256_if_readable(sample) != sha256:
             yield f"{id} differs in content from the row"
             continue
         if labeled and sample.label != (None if pd.isna(label) else int(label)):
@@ -76,13 +77,6 @@ def _departures(run: LoadedRun, known: Mapping[str, Sample]) -> Iterator[str]:
             continue
         if not (one.reason.startswith("gray") and gray_itself):
             yield f"{one.id[:200]} was skipped ({one.reason[:80]}), but can be evaluated"
-
-
-def _sha256(sample: Sample) -> str | None:
-    try:
-        return sample.sha256()
-    except OSError:
-        return None
 
 
 def check_dataset(run: LoadedRun, findings: Findings) -> None:
