@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from colorbench.data import Dataset, decode_image, get_preprocessing
+from colorbench.data import Dataset, decode_image, get_preprocessing, resized_copy_writer
 from colorbench.data.resized_copies import FILE
 from colorbench.data.resized_copy_writer import write_copy
 from colorbench.data.sources import open_dataset
@@ -104,6 +104,20 @@ def test_an_interrupted_copy_is_refused_until_the_same_command_finishes_it(image
         copied(dataset, tmp_path)
     with pytest.raises(UserError, match="the output lies within the dataset"):
         copied(dataset, images / "copy")
+
+
+def test_an_output_that_cannot_be_used_is_refused_before_the_files_are_listed(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def listed(dataset: Dataset) -> str:
+        raise AssertionError("the files were listed")
+
+    monkeypatch.setattr(resized_copy_writer, "stamps_digest", listed)
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "a.txt").write_text("")
+    for output, message in ((tmp_path / "used", "this folder is not empty"), (images / "copy", "within the dataset")):
+        with pytest.raises(UserError, match=message):
+            copied(open_dataset(images), output)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"kind": "other"}', "[" * 100_000])
