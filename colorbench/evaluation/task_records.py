@@ -57,6 +57,7 @@ def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressLi
         elif not made:  # other processes compute the rest
             progress.advance(0)
             run.settings.claims.wait()
+    progress.advance(0)  # what other processes did since this one wrote its last part
     for task in tasks:
         task.folder.clear_shards()
 
