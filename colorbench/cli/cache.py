@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from colorbench.cli.shared_options import Data, Debug, Limit, ListFile, choice
-from colorbench.errors import RunError
 
 
 def cache(
@@ -32,36 +31,20 @@ def cache(
     own, and its results are never compared with those of the original images. The same command continues an
     interrupted copy.
     """
-    from time import perf_counter
-
+    from colorbench.cli.command_dataset import fail_if_skipped, open_limited
     from colorbench.cli.console import console
     from colorbench.cli.interruption import tell_when_interrupted
     from colorbench.cli.progress_display import ProgressBar
-    from colorbench.data import open_dataset
     from colorbench.data.resized_copy_writer import write_copy
     from colorbench.storage import check_writable
 
     choice(what, ("images",), "argument")
-    dataset = open_dataset(data, list_file=list_file)
-    if limit is not None:
-        dataset = dataset.limit(limit)
     terminal = console(text_to_stderr=True)
-    for remark in dataset.remarks:
-        terminal.print(f"{dataset.name}: {remark}", soft_wrap=True, markup=False)
+    dataset = open_limited(data, list_file, limit, terminal)
     check_writable(output)
     tell_when_interrupted("run the same command to continue")
-    done, started = 0, perf_counter()
     with ProgressBar(terminal) as bar:
         bar.started(len(dataset))
-
-        def advanced(n: int) -> None:
-            nonlocal done
-            done += n
-            bar.advanced(n, done / (perf_counter() - started))
-
-        skipped = write_copy(dataset, output, short_side, workers=workers, advanced=advanced)
-        for one in skipped:
-            bar.message(f"left out: {one.id}: {one.reason}")
+        skipped = write_copy(dataset, output, short_side, workers=workers, advanced=bar.counted)
     typer.echo(f"wrote {len(dataset) - len(skipped)} of {len(dataset)} images of {dataset.name}: {output}")
-    if skipped:
-        raise RunError(f"unreadable images: {len(skipped)}", where=f"{skipped[0].id}: {skipped[0].reason}")
+    fail_if_skipped(skipped, terminal)

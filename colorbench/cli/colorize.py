@@ -44,8 +44,6 @@ def colorize(
     scan (sepia) is removed. Each result is written as DIR/NAME.png in sRGB, upright, with EXIF and resolution of the
     input. The same command goes on where an earlier one ended: results that are there are kept.
     """
-    from time import perf_counter
-
     from colorbench.cli.colorized_files import (
         metadata_of,
         missing,
@@ -84,10 +82,9 @@ def colorize(
     todo = plan if overwrite else missing(plan, settings)
     failed: list[str] = []
     tints: dict[str, list[Path]] = {"toned": [], "colored": []}
-    started = perf_counter()
     with ProgressBar(terminal) as bar:
         bar.started(len(todo))
-        for done, (source, target) in enumerate(todo.items(), start=1):
+        for source, target in todo.items():
             try:
                 image = decode_file(source)
             except UnreadableImage as error:
@@ -98,7 +95,7 @@ def colorize(
                 colored = colorize_image(loaded, image.rgb, id=source.name, seed=seed, device=position, upsample=how)
                 shown = side_by_side(image.rgb, colored) if beside else colored
                 write_png(target, shown, settings_text(image.sha256, settings), metadata_of(source))
-            bar.advanced(1, done / (perf_counter() - started))
+            bar.counted(1)
     for tint, what in (
         ("toned", "a tone (sepia or another) was removed"),
         ("colored", "colors of the input were not used, only its lightness"),

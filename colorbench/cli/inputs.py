@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from colorbench.cli.shared_options import Data, Debug, Limit, ListFile, choice
-from colorbench.errors import RunError
 
 
 def inputs(
@@ -39,38 +38,22 @@ def inputs(
     the sha256 of both files. Let the program write its predictions under the same names, and evaluate them with
     colorbench run --model 'images:PREDICTIONS[manifest=DIR]': images that have changed since are refused.
     """
-    from time import perf_counter
-
+    from colorbench.cli.command_dataset import fail_if_skipped, open_limited
     from colorbench.cli.console import console
     from colorbench.cli.interruption import tell_when_interrupted
     from colorbench.cli.progress_display import ProgressBar
-    from colorbench.data import open_dataset
     from colorbench.data.gray_inputs import write_inputs
     from colorbench.storage import check_writable
 
     way = choice(gray, ("cie-l", "bt601"), "--gray")
-    dataset = open_dataset(data, list_file=list_file)
-    if limit is not None:
-        dataset = dataset.limit(limit)
     terminal = console(text_to_stderr=True)
-    for remark in dataset.remarks:
-        terminal.print(f"{dataset.name}: {remark}", soft_wrap=True, markup=False)
+    dataset = open_limited(data, list_file, limit, terminal)
     check_writable(output)
     tell_when_interrupted(f"there is no manifest yet; run it again with --overwrite ({output})")
-    done, started = 0, perf_counter()
     with ProgressBar(terminal) as bar:
         bar.started(len(dataset))
-
-        def advanced(n: int) -> None:
-            nonlocal done
-            done += n
-            bar.advanced(n, done / (perf_counter() - started))
-
         manifest, skipped = write_inputs(
-            dataset, output, gray=way, preprocessing=preprocessing, overwrite=overwrite, advanced=advanced
+            dataset, output, gray=way, preprocessing=preprocessing, overwrite=overwrite, advanced=bar.counted
         )
-        for one in skipped:
-            bar.message(f"left out: {one.id}: {one.reason}")
     typer.echo(f"wrote {len(manifest.images)} of {len(dataset)} images of {dataset.name}, and manifest.json: {output}")
-    if skipped:
-        raise RunError(f"unreadable images: {len(skipped)}", where=f"{skipped[0].id}: {skipped[0].reason}")
+    fail_if_skipped(skipped, terminal)

@@ -71,26 +71,21 @@ def _count(
     data: str, list_file: Path | None, limit: int | None, preprocessing: str, soft: bool, terminal: Console
 ) -> Prior:
     """Count the color prior of a dataset, with equal weight for every image, including gray ones."""
-    from time import perf_counter
-
     import torch
 
+    from colorbench.cli.command_dataset import open_limited
     from colorbench.cli.console import console
     from colorbench.cli.progress_display import ProgressBar
     from colorbench.color import ab_bins, rgb_to_lab
     from colorbench.color.prior import from_counts, hard_counts, soft_counts
-    from colorbench.data import get_preprocessing, load_batches, open_dataset
+    from colorbench.data import get_preprocessing, load_batches
     from colorbench.data.batch_loader import SkippedImage
     from colorbench.errors import RunError
 
-    dataset = open_dataset(data, list_file=list_file)
-    for remark in dataset.remarks:
-        terminal.print(f"{dataset.name}: {remark}", soft_wrap=True, markup=False)
-    if limit is not None:
-        dataset = dataset.limit(limit)
+    dataset = open_limited(data, list_file, limit, terminal)
     counts_of = soft_counts if soft else hard_counts
     counts = torch.zeros(len(ab_bins()), dtype=torch.float64)
-    images, started = 0, perf_counter()
+    images = 0
     skipped: list[SkippedImage] = []
     with ProgressBar(console(text_to_stderr=True)) as bar:
         bar.started(len(dataset))
@@ -100,7 +95,7 @@ def _count(
                 counts += counts_of(ab) / ab[0, 0].numel()
             images += len(batch.ids)
             skipped += batch.skipped
-            bar.advanced(len(batch.ids) + len(batch.skipped), images / (perf_counter() - started))
+            bar.counted(len(batch.ids) + len(batch.skipped))
     if not images:
         where = f"the first: {skipped[0].id}: {skipped[0].reason}" if skipped else dataset.name
         raise RunError("none of the images could be read", where=where)

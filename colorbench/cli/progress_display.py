@@ -117,6 +117,10 @@ class ProgressBar(TransientBar):
         left = _clock((self._total - self._done) / max(images_per_second, 1e-9))
         self.message(f"{self._share()}, {images_per_second:.1f} {self._unit}/s, {left} left")
 
+    def counted(self, n: int) -> None:
+        """Advance the bar by ``n`` units, with the average speed since the start."""
+        self.advanced(n, (self._done + n) / max(time.monotonic() - self._begun, 1e-9))
+
 
 _SHOWN = ("loss", "kl", "rmse", "auc_raw", "auc_rebalanced_stable")
 
