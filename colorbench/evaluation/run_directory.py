@@ -22,7 +22,7 @@ from uuid import uuid4
 import numpy as np
 
 from colorbench.errors import RunError, UserError
-from colorbench.results import Files, Record, Shard, first_positions, read_checked_record, without_copies
+from colorbench.results import Files, Record, Shard, first_positions, read_record, without_copies
 from colorbench.results.rows_parquet import rows_bytes
 from colorbench.results.shard import StoredArrays, key_of, merge, pack, shard_count, unpack
 from colorbench.storage import file_sha256, write_atomic
@@ -42,8 +42,8 @@ def folder_of(model: str, protocol: str, dataset: str, key: str) -> PurePosixPat
     return folder_of_model(model) / _safe(protocol) / f"{_safe(dataset)}-{key[:12]}"
 
 
-def records_beside(folder: Path, record: Record, model: str) -> Iterator[Path]:
-    """Yield the folders of another model's records in the same output, with equal protocol and images.
+def records_beside(folder: Path, record: Record, model: str) -> Iterator[tuple[Path, Record]]:
+    """Yield another model's records in the same output with equal protocol and images, and their folders.
 
     Args:
         folder: of the record.
@@ -57,12 +57,12 @@ def records_beside(folder: Path, record: Record, model: str) -> Iterator[Path]:
     output = folder.parents[len(own.parts) - 1]
     for path in sorted(output.joinpath(folder_of_model(model), own.parts[-2]).glob("*/record.json")):
         try:
-            other, _ = read_checked_record(path.parent)
+            other = read_record(path.parent)
         except UserError:
             continue  # a damaged record counts as missing
         same_protocol = other.protocol.identity_sha256 == record.protocol.identity_sha256
         if same_protocol and other.dataset.fingerprint == record.dataset.fingerprint:
-            yield path.parent
+            yield path.parent, other
 
 
 def _safe(name: str) -> str:

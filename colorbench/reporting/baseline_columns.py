@@ -8,7 +8,7 @@ from pathlib import Path
 
 from colorbench.evaluation import records_beside
 from colorbench.models import BASELINES, CONSTANT_MODEL, GRAY_MODEL
-from colorbench.results import Difference, Record, read_record
+from colorbench.results import Difference, Record
 
 
 def values(record: Record) -> dict[str, float | None]:
@@ -38,4 +38,4 @@ def baselines(record: Record, beside: Sequence[Record]) -> list[tuple[str, Recor
 def baseline_records(folder: Path, record: Record) -> list[Record]:
     """Return the records of gray, constant and ground truth from the same output, with equal protocol and images."""
     found = (next(records_beside(folder, record, name), None) for name in BASELINES)
-    return [read_record(beside) for beside in found if beside is not None]
+    return [beside[1] for beside in found if beside is not None]

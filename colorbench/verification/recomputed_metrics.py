@@ -118,7 +118,7 @@ def _lines(curve: CurvePart, stored: CurvePart) -> list[list[float]]:
 
 def record_beside(run: LoadedRun, model: str) -> LoadedRun | None:
     """Return the first undamaged record of another model in the same output with equal protocol and images, or None."""
-    for folder in records_beside(run.folder, run.record, model):
+    for folder, _ in records_beside(run.folder, run.record, model):
         with contextlib.suppress(UserError):
             return load_run(folder)
     return None
