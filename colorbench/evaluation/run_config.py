@@ -73,13 +73,11 @@ def check(request: RunConfig) -> None:
     if request.gray_policy not in get_args(GrayPolicy):
         raise UserError(f"--gray cannot be {request.gray_policy!r}", hint="choose keep or drop")
     for name, value, minimum in (
-        ("--batch-size", request.batch_size, 1),
+        ("--batch-size", None if request.batch_size == "auto" else request.batch_size, 1),
         ("--threads", request.threads, 1),
         ("--workers", request.workers, 0),
         ("--limit", request.limit, 1),
     ):
-        if value == "auto":
-            continue
         if isinstance(value, str) or (value is not None and value < minimum):
             raise UserError(f"{name} must be at least {minimum}, not {value}")
     devices_and_processes.dtype_of(request.dtype)

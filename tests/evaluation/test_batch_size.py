@@ -126,6 +126,12 @@ def test_other_sizes_are_refused(images: Dataset, tmp_path: Path, given: Any) ->
         rows(images, tmp_path, SmallNetwork(), batch_size=given)
 
 
+@pytest.mark.parametrize("name", ["threads", "workers", "limit"])
+def test_only_a_batch_size_may_be_auto(images: Dataset, tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match=f"--{name} must be at least [01], not auto"):
+        rows(images, tmp_path, SmallNetwork(), **{name: "auto"})
+
+
 class Memory:
     limit = 1000.0
 
