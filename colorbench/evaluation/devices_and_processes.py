@@ -151,12 +151,19 @@ def ran_out_of_memory(error: BaseException | None) -> bool:
 _NO_MEMORY = ("out of memory", "alloc_failed")
 
 
-def smaller_batch(error: BaseException, batch_size: int) -> int | None:
-    """Return half the batch size after an error that says that memory is exhausted; None for any other error."""
+def smaller_batch(error: BaseException, batch_size: int, say: Callable[[str], None]) -> int | None:
+    """Return half the batch size after an error that says that memory is exhausted; None for any other error.
+
+    Args:
+        error: of a batch.
+        batch_size: largest number of images in a batch.
+        say: called with a line about the new batch size.
+    """
     if batch_size == 1 or not ran_out_of_memory(error):
         return None
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch's own
         torch.cuda.empty_cache()
+    say(f"out of memory with batches of {batch_size}: going on with {batch_size // 2}")
     return batch_size // 2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -59,9 +59,14 @@ class Run:
         """Return the run with another batch size."""
         return replace(self, settings=replace(self.settings, batch_size=size))
 
-    def after(self, error: Exception) -> Run | None:
-        """Return the run with half the batch size after an error that says that memory is exhausted; None otherwise."""
-        size = smaller_batch(error, self.settings.batch_size)
+    def after(self, error: Exception, say: Callable[[str], None]) -> Run | None:
+        """Return the run with half the batch size after an error that says that memory is exhausted; None otherwise.
+
+        Args:
+            error: of a batch.
+            say: called with a line about the new batch size.
+        """
+        size = smaller_batch(error, self.settings.batch_size, say)
         return None if size is None else self.with_batches_of(size)
 
 

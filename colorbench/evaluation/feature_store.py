@@ -127,20 +127,25 @@ def read_features(
     makers = [_FeatureWriter(source, cut, order, settings, cache) for source in sources]
     lacking = {maker.key: maker for maker in makers if not maker.finished()}  # equal sources are computed once
     if lacking:
-        _make(list(lacking.values()), dataset, contents, cut, settings, progress)
+        _make(list(lacking.values()), _FeaturePass(dataset, contents, cut, settings, progress))
     return [maker.read(dataset) for maker in makers]
 
 
-def _make(
-    makers: Sequence[_FeatureWriter],
-    dataset: Dataset,
-    contents: Mapping[str, str | None],
-    cut: FeatureSpec,
-    settings: ExecutionConfig,
-    progress: ThroughputMeter,
-) -> None:
+@dataclass(frozen=True)
+class _FeaturePass:
+    """What the shards of one pass over a dataset share."""
+
+    dataset: Dataset
+    contents: Mapping[str, str | None]
+    """Id -> sha256 of the file; None for files that cannot be read."""
+    cut: FeatureSpec
+    settings: ExecutionConfig
+    progress: ThroughputMeter
+
+
+def _make(makers: Sequence[_FeatureWriter], run: _FeaturePass) -> None:
     """Compute the missing shards of all makers, each by one of the processes that share the work."""
-    samples, claims = dataset.samples, settings.claims
+    samples, settings, claims, progress = run.dataset.samples, run.settings, run.settings.claims, run.progress
     todo = {index for maker in makers for index in maker.missing(len(samples))}
     progress.listener.started(sum(len(shard_samples(samples, index)) for index in todo))
     while makers := [maker for maker in makers if not maker.finished()]:
@@ -152,7 +157,7 @@ def _make(
             claimed = [maker for maker in makers if held[id(maker)] is not None and maker.lacks(index)]
             try:
                 if claimed:
-                    settings = _make_in_memory(claimed, index, dataset, contents, cut, settings, progress)
+                    run = _make_in_memory(claimed, index, run)
                     made += 1
             finally:
                 for claim in held.values():
@@ -172,54 +177,38 @@ def _make(
             claims.wait()
 
 
-def _make_in_memory(
-    makers: Sequence[_FeatureWriter],
-    index: int,
-    dataset: Dataset,
-    contents: Mapping[str, str | None],
-    cut: FeatureSpec,
-    settings: ExecutionConfig,
-    progress: ThroughputMeter,
-) -> ExecutionConfig:
-    """Write the features of one shard, in smaller batches where memory runs out; return the settings for the next."""
+def _make_in_memory(makers: Sequence[_FeatureWriter], index: int, run: _FeaturePass) -> _FeaturePass:
+    """Write the features of one shard, in smaller batches where memory runs out; return the pass for the next."""
     while True:
         try:
-            _make_shard(makers, index, dataset, contents, cut, settings, progress)
-            return settings
+            _make_shard(makers, index, run)
+            return run
         except Exception as error:
-            if (size := smaller_batch(error, settings.batch_size)) is None:
+            size = smaller_batch(error, run.settings.batch_size, run.progress.listener.message)
+            if size is None:
                 raise
-        progress.listener.message(f"out of memory with batches of {settings.batch_size}: going on with {size}")
-        settings = replace(settings, batch_size=size)
+        run = replace(run, settings=replace(run.settings, batch_size=size))
 
 
-def _make_shard(
-    makers: Sequence[_FeatureWriter],
-    index: int,
-    dataset: Dataset,
-    contents: Mapping[str, str | None],
-    cut: FeatureSpec,
-    settings: ExecutionConfig,
-    progress: ThroughputMeter,
-) -> None:
+def _make_shard(makers: Sequence[_FeatureWriter], index: int, run: _FeaturePass) -> None:
     """Write the features of one shard, with one decoding."""
-    part = shard_samples(dataset.samples, index)
+    settings, part = run.settings, shard_samples(run.dataset.samples, index)
     position = {sample.id: shard_start(index) + i for i, sample in enumerate(part)}
     heads: list[dict[str, Any]] = []
     for batch in load_batches(
         part,
-        get_preprocessing(cut.preprocessing),
+        get_preprocessing(run.cut.preprocessing),
         batch_size=settings.batch_size,
         workers=settings.workers,
         gray_policy=settings.gray_policy,
     ):
-        check_contents(batch.ids, batch.sha256s, contents)
+        check_contents(batch.ids, batch.sha256s, run.contents)
         heads.append(_head(batch, position))
         if batch.ids:
             lightness = rgb_to_lab(batch.rgb8.to(settings.device))[:, :1]
             for maker in makers:
-                maker.add(lightness, [position[id] for id in batch.ids], batch.ids, len(dataset))
-        progress.advance(len(batch.ids) + len(batch.skipped))
+                maker.add(lightness, [position[id] for id in batch.ids], batch.ids, len(run.dataset))
+        run.progress.advance(len(batch.ids) + len(batch.skipped))
     for maker in makers:
         maker.close_shard(index, heads)
 

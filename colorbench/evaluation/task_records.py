@@ -43,18 +43,15 @@ def make_records(tasks: Sequence[EvaluationTask], run: Run, listener: ProgressLi
     progress, begun = ThroughputMeter(listener), set[int]()
     listener.started(missing_images(tasks, run))
     while any(not task.folder.finished() for task in tasks):
-        smaller = None
         try:
             made = run_passes(tasks, run, progress, begun)
             made += sum(_finish(task, in_turn, run, findings) for task in in_turn)
         except Exception as error:
-            if (smaller := run.after(error)) is None:
+            if (smaller := run.after(error, listener.message)) is None:
                 raise
-        if smaller is not None:  # not above: the error references tensors
-            sizes = f"{run.settings.batch_size}: going on with {smaller.settings.batch_size}"
-            listener.message(f"out of memory with batches of {sizes}")
             run = smaller
-        elif not made:  # other processes compute the rest
+            continue
+        if not made:  # other processes compute the rest
             progress.advance(0)
             run.settings.claims.wait()
     progress.advance(0)  # what other processes did since this one wrote its last part

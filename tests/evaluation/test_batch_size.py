@@ -112,9 +112,9 @@ def test_a_single_image_that_does_not_fit_is_one_line(images: Dataset, tmp_path:
 
 def test_other_errors_do_not_change_the_batch(images: Dataset, tmp_path: Path) -> None:
     assert not ran_out_of_memory(RuntimeError("shapes do not match"))
-    assert smaller_batch(ValueError("memory"), 8) is None
-    assert smaller_batch(MemoryError(), 1) is None
     listener = Listening()
+    assert smaller_batch(ValueError("memory"), 8, listener.message) is None
+    assert smaller_batch(MemoryError(), 1, listener.message) is None
     with pytest.raises(RunError, match="test/model failed"):
         rows(images, tmp_path, Limited(5, RuntimeError("shapes do not match")), listener)
     assert not listener.messages

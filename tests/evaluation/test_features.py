@@ -45,10 +45,18 @@ def settings(**changes: Any) -> ExecutionConfig:
     return ExecutionConfig(**{**values, **changes})
 
 
-def made(model: Blocks, dataset: Dataset, cache: Path, cut: FeatureSpec = CUT, **changes: Any) -> FeatureStore:
+def made(
+    model: Blocks,
+    dataset: Dataset,
+    cache: Path,
+    cut: FeatureSpec = CUT,
+    listener: Listening | None = None,
+    **changes: Any,
+) -> FeatureStore:
     source = FeatureExtractor("test/blocks", {"of": "the test"}, model.eval().features, "blocks")
+    progress = ThroughputMeter(listener or Listening())
     with torch.no_grad():
-        (stored,) = read_features([source], dataset, cut, settings(**changes), cache, ThroughputMeter(Listening()))
+        (stored,) = read_features([source], dataset, cut, settings(**changes), cache, progress)
     return stored
 
 
@@ -110,6 +118,24 @@ def test_a_second_time_no_image_is_opened(images: Dataset, tmp_path: Path, monke
     second = made(model, images, tmp_path)
     assert model.seen == 0
     np.testing.assert_array_equal(first.matrix("conv1"), second.matrix("conv1"))
+
+
+def test_out_of_memory_goes_on_with_smaller_batches(images: Dataset, tmp_path: Path) -> None:
+    class Limited(Blocks):
+        def features(self, lightness: torch.Tensor) -> dict[str, torch.Tensor]:
+            if len(lightness) > 3:
+                raise MemoryError
+            return super().features(lightness)
+
+    model, listener = Limited(), Listening()
+    stored = made(model, images, tmp_path / "a", listener=listener)
+    assert listener.messages == [
+        "out of memory with batches of 8: going on with 4",
+        "out of memory with batches of 4: going on with 2",
+    ]
+    assert listener.done == listener.total == model.seen == 72, "the next shard has the smaller batches at once"
+    usual = made(Blocks(), images, tmp_path / "b")
+    np.testing.assert_allclose(stored.matrix("conv2"), usual.matrix("conv2"), atol=1e-5)
 
 
 def test_it_goes_on_after_the_last_finished_shard(images: Dataset, tmp_path: Path) -> None:
