@@ -17,22 +17,16 @@ from colorbench.cli import app, command_group
 from colorbench.cli.shared_options import Debug, key_values
 from colorbench.errors import RunError, UserError
 from colorbench.registry import Plugin
+from tests.support.loaded_modules import loaded_modules
 
 HEAVY = ("torch", "pandas", "pydantic", "numpy", "zoo", "protocols", "leaderboards", "rich", "jinja2")
 
 
 def test_help_is_quick_and_imports_nothing_heavy(tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from colorbench.cli import main\n"
-        "try:\n    main(['--help'])\n"
-        "except SystemExit as end:\n    assert end.code == 0\n"
-        f"print('heavy:', [name for name in {HEAVY!r} if name in sys.modules])\n"
-    )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    code, loaded, printed = loaded_modules(["--help"], tmp_path)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert done.stdout.splitlines()[-1] == "heavy: []", done.stdout + done.stderr
+    assert code == 0 and loaded.isdisjoint(HEAVY), printed
     # 0.15 s where it was written; the bound leaves room for a slow and busy processor.
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.6
 
@@ -48,15 +42,8 @@ def test_the_overview_says_what_each_verb_says_of_itself(name: str) -> None:
 
 @pytest.mark.parametrize("arguments", [["list"], *([name, "--help"] for name in command_group.VERBS)], ids=" ".join)
 def test_a_verb_costs_torch_only_when_it_works(arguments: list[str], tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from colorbench.cli import main\n"
-        f"try:\n    main({arguments!r})\n"
-        "except SystemExit:\n    pass\n"
-        "print('torch' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    code, loaded, printed = loaded_modules(arguments, tmp_path)
+    assert not code and "torch" not in loaded, printed
 
 
 def test_an_unknown_verb_suggests_the_nearest(colorbench) -> None:

@@ -18,6 +18,7 @@ from colorbench.cli import app
 from colorbench.cli.run import by_role, parameters
 from colorbench.errors import UserError
 from colorbench.results import Record
+from tests.support.loaded_modules import loaded_modules
 
 
 def run(*arguments: object) -> Result:
@@ -315,25 +316,13 @@ def test_parameters_find_their_protocol() -> None:
 
 def test_a_run_imports_no_pandas(images: Path, tmp_path: Path) -> None:
     # It takes half a second of CPU time; only tables for people who ask for them need it.
-    program = (
-        "import sys\n"
-        "from colorbench.cli import main\n"
-        f"try:\n    main(['run', '-m', 'zoo/gray', '-p', 'auc', '-d', {str(images)!r}, '-o', {str(tmp_path)!r}])\n"
-        "except SystemExit as end:\n    assert not end.code\n"
-        "print('pandas' in sys.modules)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
-    assert done.stdout.splitlines()[-1] == "False", done.stderr
+    command = ["run", "-m", "zoo/gray", "-p", "auc", "-d", images, "-o", tmp_path]
+    code, loaded, printed = loaded_modules(command, tmp_path)
+    assert not code and "pandas" not in loaded, printed
 
 
 def test_a_comparison_imports_no_torch(finished, tmp_path: Path) -> None:
-    program = (
-        "import sys\n"
-        "from colorbench.cli import main\n"
-        "try:\n    main(['compare', 'zoo/cic.untrained', 'zoo/gray', '-p', 'auc', '--results', sys.argv[1]])\n"
-        "except SystemExit as end:\n    print(end.code, 'torch' in sys.modules)\n"
-    )
-    command = [sys.executable, "-c", program, finished[1]]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    command = ["compare", "zoo/cic.untrained", "zoo/gray", "-p", "auc", "--results", finished[1]]
+    _, loaded, printed = loaded_modules(command, tmp_path)
     # Three images are too few for a test, but the records were read and the metric of the protocol was found.
-    assert done.stdout.splitlines()[-1].split()[-1] == "False", done.stdout + done.stderr
+    assert "torch" not in loaded, printed

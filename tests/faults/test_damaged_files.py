@@ -10,16 +10,7 @@ from pathlib import Path
 import pytest
 
 from colorbench.data import Dataset
-from tests.support.engine import (
-    DistanceProtocol,
-    Flat,
-    Listening,
-    Noise,
-    evaluate,
-    loaded,
-    read_folder,
-    with_protocol,
-)
+from tests.support.engine import DistanceProtocol, Flat, Listening, Noise, evaluate, loaded, read_folder, with_protocol
 from tests.support.same_records import assert_same, record_below
 
 pytestmark = pytest.mark.usefixtures("only_the_pass")
