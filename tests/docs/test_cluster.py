@@ -6,13 +6,13 @@ import re
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from colorbench.results import Record
 from tests.support.cluster import REPOSITORY, write_programs
 from tests.support.engine import write_images
+from tests.support.same_records import assert_same_rows
 
 PAGE = (REPOSITORY / "docs/cluster.md").read_text()
 JOBS = {
@@ -92,6 +92,4 @@ def test_every_job_gives_the_rows_of_one_process(
     assert "Traceback" not in printed and "Exception" not in printed
     if "--batch-size auto" in JOBS.get(name, ""):
         assert f"--batch-size auto: batches of {record.execution.batch_size}" in printed
-    assert rows["id"].tolist() == alone["id"].tolist()
-    for column in alone.select_dtypes("number"):
-        np.testing.assert_allclose(rows[column], alone[column], rtol=1e-5, atol=1e-5, err_msg=column)
+    assert_same_rows(rows, alone)

@@ -17,6 +17,7 @@ from colorbench.evaluation.devices_and_processes import MemoryMeter, largest_bat
 from colorbench.evaluation.runner import record_folder
 from colorbench.models import ColorizerInput, ColorPrediction
 from tests.support.engine import DistanceProtocol, Listening, SmallNetwork, evaluate, with_protocol, write_images
+from tests.support.same_records import assert_same_rows
 
 ERRORS = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -55,12 +56,6 @@ def rows(dataset: Dataset, output: Path, model: Any, listener: Any = None, **cha
     return pd.read_parquet(record_folder(output, record) / "rows.parquet"), record.execution.batch_size
 
 
-def assert_equal(a: pd.DataFrame, b: pd.DataFrame) -> None:
-    assert a["id"].tolist() == b["id"].tolist()
-    for name in a.select_dtypes("number"):
-        np.testing.assert_allclose(a[name], b[name], atol=1e-5, rtol=1e-5, err_msg=name)
-
-
 @pytest.mark.parametrize("most", [1, 2, 5, 13, 100])
 def test_auto_finds_the_largest_power_of_two_and_records_it(images: Dataset, tmp_path: Path, most: int) -> None:
     usual, _ = rows(images, tmp_path / "usual", SmallNetwork(), batch_size=7)
@@ -69,7 +64,7 @@ def test_auto_finds_the_largest_power_of_two_and_records_it(images: Dataset, tmp
     assert size == min(64, 2 ** (most.bit_length() - 1))
     assert f"--batch-size auto: batches of {size}" in listener.messages
     assert not [line for line in listener.messages if "out of memory" in line]
-    assert_equal(usual, found)
+    assert_same_rows(usual, found)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=[str(error)[:20] for error in ERRORS])
@@ -84,7 +79,7 @@ def test_out_of_memory_computes_the_shard_again_in_smaller_batches(
         "out of memory with batches of 16: going on with 8",
         "out of memory with batches of 8: going on with 4",
     ]
-    assert_equal(usual, found)
+    assert_same_rows(usual, found)
 
 
 def test_only_the_shard_is_computed_again(images: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -19,6 +18,7 @@ from colorbench.data import Dataset
 from colorbench.results import Record
 from tests.support.cluster import REPOSITORY, write_programs
 from tests.support.engine import write_images
+from tests.support.same_records import assert_same_rows
 
 CHILD = """
 import os, sys, time
@@ -118,12 +118,6 @@ def alone(images: Dataset, tmp_path_factory: pytest.TempPathFactory) -> pd.DataF
     assert (code, lines) == (0, ["shown 21 of 21"])
     assert sorted(launched.shown()) == [sample.id for sample in images.samples]
     return launched.record()[1]
-
-
-def assert_same_rows(a: pd.DataFrame, b: pd.DataFrame) -> None:
-    assert a["id"].tolist() == b["id"].tolist()
-    for name in a.select_dtypes("number"):
-        np.testing.assert_allclose(a[name], b[name], rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 @pytest.fixture

@@ -1,9 +1,12 @@
-"""Comparison of the records of two runs of one command."""
+"""Comparison of the records and rows of two runs of one command."""
 
 from __future__ import annotations
 
 from hashlib import sha256
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from colorbench.results import read_record
 
@@ -27,3 +30,10 @@ def assert_same(output: Path, expected: Path) -> None:
     for name, hashed in {"rows.parquet": files.rows, **files.arrays, **files.saved_images}.items():
         assert sha256((folder / name).read_bytes()).hexdigest() == hashed, name
     assert not (folder / "shards").exists()
+
+
+def assert_same_rows(a: pd.DataFrame, b: pd.DataFrame) -> None:
+    """Check that two tables of rows have the same ids, and the same numbers but for their last digits."""
+    assert a["id"].tolist() == b["id"].tolist()
+    for name in a.select_dtypes("number"):
+        np.testing.assert_allclose(a[name], b[name], rtol=1e-5, atol=1e-5, err_msg=name)
