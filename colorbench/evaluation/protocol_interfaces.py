@@ -271,14 +271,17 @@ class ImageProtocol(Protocol):
 
 @runtime_checkable
 class DatasetProtocol(Protocol):
-    """A protocol on whole datasets, which for example trains a network or runs a study."""
+    """A protocol on whole datasets, which for example trains a network or runs a study.
+
+    Of several processes, one evaluates a model, and the others read its record. A protocol with the optional attribute
+    ``shares_work = True`` is called in every process instead, and divides its work by ``settings.claims``.
+    """
 
     spec: ProtocolSpec
     roles: tuple[str, ...]
     """Roles of the datasets that it needs: ``test``, or ``train`` and ``test``."""
     joint: bool
-    """Whether all models of a command are evaluated together (a study) instead of one by one. If ``shares_work`` is
-    set, several processes evaluate one model together, by ``settings.claims``; otherwise each model has one process."""
+    """Whether all models of a command are evaluated together (a study) instead of one by one."""
 
     def evaluate(self, context: ProtocolContext) -> Record | Path:
         """Evaluate and return a record, written in its folder, or another folder (such as a study to be served).
