@@ -68,8 +68,7 @@ class ResultPrinter:
         every = {name_of_protocol(members[0]): [record.model.name for record in members] for members in results}
         # Remarks on single models first, each model's together; then what holds for all.
         for remark, holders in sorted(found.items(), key=lambda one: sum(map(len, one[1].values()))):
-            of = _holders(holders, every)
-            self.console.print(Padding(Text(f"! {of}{remark}", style="yellow"), (0, 0, 0, 1)))
+            self._warn(f"{_holders(holders, every)}{remark}")
         if found:
             self.console.print()
 
@@ -108,7 +107,7 @@ class ResultPrinter:
         if explain and self._new(f"{record.protocol.name} {record.protocol.version}"):
             self.console.print(meaning(record, explanations, headline))
         for remark in remarks(record) if remarked else ():
-            self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
+            self._warn(remark)
         self.where(folder)
         self.console.print()
 
@@ -118,6 +117,9 @@ class ResultPrinter:
             line(self.console, Text.assemble("result: ", (str(folder / "record.json"), "bold")))
         if folder is not None and (folder / PAGE).is_file():
             line(self.console, Text.assemble("report: ", (str(folder / PAGE), "bold")))
+
+    def _warn(self, remark: str) -> None:
+        self.console.print(Padding(Text(f"! {remark}", style="yellow"), (0, 0, 0, 1)))
 
     def _too_few(self, record: Record) -> None:
         """Print once that there are too few images."""
