@@ -37,8 +37,8 @@ def load_model(
         UserError: for an unknown name, tag, option, decoding or file, or a broken plugin.
     """
     file = None if weights is None else Path(weights)
-    position = None if device is None else device_of(device)
-    return model_loading.load_model(model, decode, temperature, weights=file, device=position)
+    torch_device = None if device is None else device_of(device)
+    return model_loading.load_model(model, decode, temperature, weights=file, device=torch_device)
 
 
 @names_arguments

@@ -123,8 +123,8 @@ def colorize(
         UserError: for an unreadable image, or an array of another shape or type.
         RunError: for a model that fails.
     """
-    position = device_of(device)
+    torch_device = device_of(device)
     name, rgb = as_pixels(image)
     loaded = model_loading.load_model(model, decode, temperature)
-    with loaded.at_work(position):
-        return Image.fromarray(colorize_image(loaded, rgb, id=name, seed=seed, device=position, upsample=upsample))
+    with loaded.at_work(torch_device):
+        return Image.fromarray(colorize_image(loaded, rgb, id=name, seed=seed, device=torch_device, upsample=upsample))

@@ -68,8 +68,8 @@ def colorize(
     how = check_upsampling(upsample)
     plan = targets(images, output, say=lambda line: terminal.print(line, soft_wrap=True))
     check_writable(output)
-    position = device_of(device)
-    loaded = load_model(model, decode, temperature, weights=weights, contract=contract, device=position)
+    torch_device = device_of(device)
+    loaded = load_model(model, decode, temperature, weights=weights, contract=contract, device=torch_device)
     settings = {
         "model": loaded.full_name,
         "version": loaded.package_version,
@@ -92,7 +92,9 @@ def colorize(
                 bar.message(f"skipped: {failed[-1]}")
             else:
                 tints.get(tint_of(image.rgb), []).append(source)
-                colored = colorize_image(loaded, image.rgb, id=source.name, seed=seed, device=position, upsample=how)
+                colored = colorize_image(
+                    loaded, image.rgb, id=source.name, seed=seed, device=torch_device, upsample=how
+                )
                 shown = side_by_side(image.rgb, colored) if beside else colored
                 write_png(target, shown, settings_text(image.sha256, settings), metadata_of(source))
             bar.counted(1)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from colorbench.results.run_key import RunFingerprint
 
 
-def record_position(name: str) -> Path | None:
-    """Return the folder of the record whose details are shown; None if there is none at the path."""
+def find_record_folder(name: str) -> Path | None:
+    """Return the folder of the record that a path names, as a folder or as ``record.json``; None if there is none."""
     path = Path(name)
     if path.name == "record.json" and path.is_file():
         return path.parent

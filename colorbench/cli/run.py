@@ -188,7 +188,7 @@ def run(
         models=loaded,
         protocols=protocols,
         data=open_dataset(sets.get("test"), list_file=list_file, labels=labels),
-        roles={role: open_dataset(position) for role, position in sets.items() if role != "test"},
+        roles={role: open_dataset(spec) for role, spec in sets.items() if role != "test"},
         gray_policy=choice(gray, ("keep", "drop"), "--gray"),
         parameters=parameters(param or [], protocols),
         seed=seed,
@@ -221,13 +221,13 @@ def by_role(data: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for given in data:
-        role, equals, position = given.partition("=")
+        role, equals, spec = given.partition("=")
         # The name of a folder may contain "=".
         known = bool(equals) and role in ROLES and not Path(given).exists()
-        role, position = (role, position) if known else ("test", given)
+        role, spec = (role, spec) if known else ("test", given)
         if role in found:
             raise UserError("--data is given twice", where=given, hint="evaluate one dataset at a time")
-        found[role] = position
+        found[role] = spec
     return found
 
 

@@ -48,12 +48,12 @@ def describe(name: str) -> dict[str, Any]:
     Raises:
         UserError: for an unknown name, suggesting the most similar of all kinds.
     """
-    from colorbench.cli.record_details import describe_record, record_position
+    from colorbench.cli.record_details import describe_record, find_record_folder
     from colorbench.data.sources.packaged import SAMPLES
     from colorbench.registry import nearest, registered
 
-    if (position := record_position(name)) is not None:
-        return describe_record(position)
+    if (folder := find_record_folder(name)) is not None:
+        return describe_record(folder)
     protocols = [plugin.name for plugin in registered("protocols")]
     if name.partition("@")[0] in protocols:
         return _protocol(name)

@@ -107,7 +107,7 @@ class Residents:
         """
         try:
             self._fetch(model)
-            prediction = do()
+            result = do()
         except Exception as error:
             if not (ran_out_of_memory(error) and len(self._homes) > 1 and not self.one_at_a_time):
                 raise
@@ -117,10 +117,10 @@ class Residents:
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
             self._fetch(model)
-            prediction = do()
+            result = do()
         if self.one_at_a_time:
             self._all_home()
-        return prediction
+        return result
 
     def _fetch(self, model: LoadedModel) -> None:
         with self._lock:  # batches in parallel

@@ -127,8 +127,8 @@ def _in_order(
     """
     work = missing(tasks, count)
     own = work[settings.rank :: settings.processes]
-    candidate = {index for index, _ in own}
-    return own + [entry for entry in reversed(work) if entry[0] not in candidate]
+    own_indices = {index for index, _ in own}
+    return own + [entry for entry in reversed(work) if entry[0] not in own_indices]
 
 
 def _predict(

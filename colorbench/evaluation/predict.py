@@ -276,7 +276,7 @@ def predict_images(
         UserError: for an unknown preprocessing, device or dtype, or stored predictions that do not fit the images.
         RunError: for a model that fails or returns invalid output.
     """
-    chosen, position, precise = get_preprocessing(preprocessing), device_of(device), dtype_of(dtype)
+    chosen, torch_device, precise = get_preprocessing(preprocessing), device_of(device), dtype_of(dtype)
     prepare(model, dataset.samples, [chosen.name], message)
     batches = load_batches(
         dataset.samples,
@@ -285,13 +285,13 @@ def predict_images(
         workers=decoding_threads(workers),
         gray_policy=gray_policy,
     )
-    with model.at_work(position):
+    with model.at_work(torch_device):
         for batch in batches:
             for one in batch.skipped:
                 message(f"left out: {one.id}: {one.reason}")
             if not batch.ids:
                 continue
-            truth = GroundTruth(batch.ids, batch.rgb8.to(position), batch.gray, batch.labels, batch.sha256s)
+            truth = GroundTruth(batch.ids, batch.rgb8.to(torch_device), batch.gray, batch.labels, batch.sha256s)
             with numerics(threads):  # not around the loop, since the caller's code runs between batches
                 prediction = colorize(model, truth, batch.sizes, seed, chosen.name, precise)
             yield prediction

@@ -97,15 +97,15 @@ def classifiers_table(records: Iterable[Record], score: str) -> ClassifiersTable
     names = _labels(rows)
     judgings = set()
     for record, name in zip(rows, names, strict=True):
-        candidate = {
+        own = {
             m.classifier: m
             for m in record.metrics
             if m.classifier and m.name in (score, classified(score, m.classifier))
         }
-        candidate = {classifier: metric for classifier, metric in candidate.items() if metric.value is not None}
-        if candidate:
+        own = {classifier: metric for classifier, metric in own.items() if metric.value is not None}
+        if own:
             judgings.add((record.protocol.name, record.protocol.version, record.dataset.fingerprint, _rest(record)))
-        for classifier, metric in candidate.items():
+        for classifier, metric in own.items():
             known = found.setdefault(name, {}).setdefault(classifier, metric)
             if known.value != metric.value:
                 raise ValueError(

@@ -69,7 +69,7 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     folder.mkdir(parents=True, exist_ok=True)
     samples = [sample for dataset in datasets for sample in dataset.samples]
     counts = " ".join(str(len(dataset)) for dataset in datasets)
-    ids = "\n".join([counts, *(f"{_position(sample)} {sample.size} {sample.modified} {size}" for sample in samples)])
+    ids = "\n".join([counts, *(f"{_file_of(sample)} {sample.size} {sample.modified} {size}" for sample in samples)])
     listing = folder / "files.txt"
     if listing.is_file() and listing.read_text() == ids:
         return open_cache(folder)
@@ -91,12 +91,12 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     sources: list[int] = []
     skipped: list[tuple[str, str]] = []
     origin = [number for number, dataset in enumerate(datasets) for _ in dataset.samples]
-    for sample, source, prediction in zip(samples, origin, map_ahead(read, samples, workers, 4 * workers), strict=True):
-        if isinstance(prediction, str):
-            skipped.append((sample.id, prediction))
+    for sample, source, decoded in zip(samples, origin, map_ahead(read, samples, workers, 4 * workers), strict=True):
+        if isinstance(decoded, str):
+            skipped.append((sample.id, decoded))
             continue
-        pixels[len(hashes)] = prediction[0]
-        hashes.append(prediction[1])
+        pixels[len(hashes)] = decoded[0]
+        hashes.append(decoded[1])
         sources.append(source)
     if not hashes:
         raise UserError("none of the images can be read", hint=f"first reason: {skipped[0][1] if skipped else '-'}")
@@ -108,7 +108,8 @@ def build_cache(datasets: Sequence[Dataset], folder: Path, size: int, workers: i
     return open_cache(folder)
 
 
-def _position(sample: Sample) -> str:
+def _file_of(sample: Sample) -> str:
+    """Return the file of an image, or its container and its position there."""
     if sample.container is None:
         return str(sample.path.resolve())
     return f"{sample.path.absolute()} {sample.position}"

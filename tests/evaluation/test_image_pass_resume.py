@@ -303,10 +303,10 @@ def test_an_output_that_cannot_be_written_is_refused_before_any_work(
     assert model.seen == []
 
 
-@pytest.mark.parametrize("position", ["runs", "runs/test", "runs/test/model/distance"])
-def test_a_file_in_the_way_is_named(crops: Dataset, tmp_path: Path, position: str) -> None:
-    (tmp_path / position).parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / position).write_text("in the way")
+@pytest.mark.parametrize("path", ["runs", "runs/test", "runs/test/model/distance"])
+def test_a_file_in_the_way_is_named(crops: Dataset, tmp_path: Path, path: str) -> None:
+    (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / path).write_text("in the way")
     with pytest.raises(UserError, match="there is a file where a folder is needed"):
         measure(crops, tmp_path / "runs", Flat())
 

@@ -43,7 +43,7 @@ def read_only(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("tempfile.TemporaryFile", refuse)
 
 
-def test_a_finished_run_is_shown_from_a_read_only_position(
+def test_a_finished_run_is_shown_from_a_read_only_folder(
     crops: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (record,) = measured(crops, tmp_path)

@@ -78,7 +78,7 @@ def test_what_cannot_be_is_named(variables: dict[str, str], message: str, monkey
 
 
 @pytest.mark.parametrize(("name", "value"), [("LOCAL_RANK", "x"), ("LOCAL_RANK", "-1"), ("SLURM_LOCALID", "1.5")])
-def test_a_position_on_the_machine_that_is_none(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_local_rank_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(UserError, match=f"{name}={value}"):
         current_launch()
