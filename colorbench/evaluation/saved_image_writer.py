@@ -57,7 +57,7 @@ def incomplete(
     small = frozenset(id for id in thumbnails if not all(intact(folder.thumbnails / n) for n in saved_names(id)))
     large = {id: name for id, name in predictions.items() if not intact(folder.predictions / name)}
     if damaged:  # after a power cut there may be thousands, of no use to anybody
-        folder.say(f"{len(damaged)} saved images are damaged and are made again; the first: {damaged[0]}")
+        folder.say(f"damaged saved images, which are made again: {len(damaged)}, the first: {damaged[0]}")
     return small, large
 
 

@@ -93,7 +93,7 @@ class WorkClaims:
         held, self._others = self._others, {}
         if now - self._waiting > PATIENCE and held:
             what, who = next(iter(held.items()))
-            self._say(f"waiting for {len(held)} parts that other processes compute: {what} ({who}) ...")
+            self._say(f"waiting for parts that other processes compute: {len(held)}, the first: {what} ({who})")
             self._waiting = now
         time.sleep(POLL)
 

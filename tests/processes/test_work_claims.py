@@ -111,7 +111,7 @@ def test_a_part_has_one_process_until_it_is_released(two: tuple[WorkClaims, Othe
     claims, other = two
     assert not taken_within(claims, tmp_path, 4.5), "its holder lives, and sends heartbeats beyond the expiry"
     assert f"process {other.process.pid} on {socket.gethostname()}" in lines[0]
-    assert lines[0].startswith("waiting for 1 parts that other processes compute: part in")
+    assert lines[0].startswith("waiting for parts that other processes compute: 1, the first: part in")
     assert claims.take(tmp_path, "another part") is not None
     other.release()
     assert claims.take(tmp_path, "part") is not None
