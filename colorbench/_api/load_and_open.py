@@ -8,7 +8,7 @@ from colorbench._api.arguments import Model
 from colorbench._api.errors_and_logging import names_arguments
 from colorbench.data import Dataset
 from colorbench.data import open_dataset as open_source
-from colorbench.evaluation.devices_and_processes import device_of
+from colorbench.evaluation.devices_and_memory import device_of
 from colorbench.models import LoadedModel, model_loading
 
 

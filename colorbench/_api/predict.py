@@ -13,7 +13,7 @@ from colorbench._api.errors_and_logging import LogProgress, names_arguments, ren
 from colorbench.data import GrayPolicy
 from colorbench.errors import UserError
 from colorbench.evaluation import Prediction, predict_images
-from colorbench.evaluation.devices_and_processes import device_of
+from colorbench.evaluation.devices_and_memory import device_of
 from colorbench.evaluation.full_size_colorization import Upsampling, colorize_image
 from colorbench.models import model_loading
 

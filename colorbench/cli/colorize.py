@@ -58,7 +58,7 @@ def colorize(
     from colorbench.data import UnreadableImage
     from colorbench.data.image_decoding import decode_file
     from colorbench.data.image_tint import tint_of
-    from colorbench.evaluation.devices_and_processes import device_of
+    from colorbench.evaluation.devices_and_memory import device_of
     from colorbench.evaluation.full_size_colorization import check_upsampling, colorize_image
     from colorbench.models import load_model
     from colorbench.storage import check_writable

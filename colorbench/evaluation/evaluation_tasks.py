@@ -8,7 +8,7 @@ from pathlib import Path
 
 from colorbench.data import Dataset
 from colorbench.data.dataset_hashes import stamps_digest
-from colorbench.evaluation.devices_and_processes import Residents, smaller_batch
+from colorbench.evaluation.devices_and_memory import Residents, smaller_batch
 from colorbench.evaluation.protocol_interfaces import ChecksModel, ProtocolContext, ProtocolSpec, Scorer
 from colorbench.evaluation.record_reuse import Located, locate, not_reusable
 from colorbench.evaluation.requested_models_and_protocols import Resolved, missing_capability

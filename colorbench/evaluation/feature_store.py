@@ -27,7 +27,7 @@ from torch import Tensor
 from colorbench.color import rgb_to_lab
 from colorbench.data import Dataset, LoadedBatch, check_contents, contents_of, get_preprocessing, load_batches
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation.devices_and_processes import smaller_batch
+from colorbench.evaluation.devices_and_memory import smaller_batch
 from colorbench.evaluation.protocol_interfaces import ThroughputMeter
 from colorbench.evaluation.run_config import ExecutionConfig
 from colorbench.evaluation.run_directory import folder_of_model

@@ -22,7 +22,7 @@ import torch
 from colorbench.data import LoadedBatch, get_preprocessing, images_refused, load_batches
 from colorbench.data.batch_loader import LARGEST_BATCH
 from colorbench.errors import RunError, UserError, describe
-from colorbench.evaluation.devices_and_processes import MemoryMeter, largest_batch
+from colorbench.evaluation.devices_and_memory import MemoryMeter, largest_batch
 from colorbench.evaluation.evaluation_tasks import EvaluationTask, Run
 from colorbench.evaluation.predict import Query, predict, predict_further
 from colorbench.evaluation.protocol_interfaces import further_of

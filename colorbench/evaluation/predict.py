@@ -11,7 +11,7 @@ from torch import Tensor
 from colorbench.data import Dataset, GrayPolicy, get_preprocessing, load_batches
 from colorbench.data.batch_loader import decoding_threads
 from colorbench.errors import RunError
-from colorbench.evaluation.devices_and_processes import device_of, dtype_of, numerics, ran_out_of_memory
+from colorbench.evaluation.devices_and_memory import device_of, dtype_of, numerics, ran_out_of_memory
 from colorbench.evaluation.truth_and_prediction import GroundTruth, Prediction
 from colorbench.models import ColorizerInput, ColorPrediction, LoadedModel, precision
 from colorbench.models.foreign_code import one_line

@@ -12,7 +12,7 @@ import torch
 from colorbench.data import Dataset, GrayPolicy, prediction_names
 from colorbench.data.batch_loader import decoding_threads
 from colorbench.errors import UserError
-from colorbench.evaluation import devices_and_processes
+from colorbench.evaluation import devices_and_memory
 from colorbench.models import LoadedModel
 from colorbench.processes import Launch, WorkClaims
 from colorbench.results import fixed_ids
@@ -80,7 +80,7 @@ def check(request: RunConfig) -> None:
     ):
         if isinstance(value, str) or (value is not None and value < minimum):
             raise UserError(f"{name} must be at least {minimum}, not {value}")
-    devices_and_processes.dtype_of(request.dtype)
+    devices_and_memory.dtype_of(request.dtype)
 
 
 @dataclass(frozen=True)
@@ -125,8 +125,8 @@ def execution_config(
         UserError: for a device that is not available.
     """
     return ExecutionConfig(
-        device=devices_and_processes.device_of(request.device),
-        dtype=devices_and_processes.dtype_of(request.dtype),
+        device=devices_and_memory.device_of(request.device),
+        dtype=devices_and_memory.dtype_of(request.dtype),
         batch_size=BATCH_SIZE if request.batch_size == "auto" else request.batch_size,
         workers=decoding_threads(request.workers),
         seed=request.seed,

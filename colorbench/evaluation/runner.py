@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from colorbench.errors import UserError
-from colorbench.evaluation import devices_and_processes
+from colorbench.evaluation import devices_and_memory
 from colorbench.evaluation.evaluation_tasks import Run, tasks_of
 from colorbench.evaluation.protocol_interfaces import DatasetProtocol, NullProgress, ProgressListener, ProtocolContext
 from colorbench.evaluation.requested_models_and_protocols import missing_capability, resolve
@@ -111,7 +111,7 @@ def _run(
     request = replace(request, models=resolved.asked)
     ids = [sample.id for sample in resolved.dataset.samples]
     with (
-        devices_and_processes.numerics(request.threads) as threads,
+        devices_and_memory.numerics(request.threads) as threads,
         nothing_left_behind(request.output, alone=launch.processes == 1) as folders,
     ):
         context = ProtocolContext(
@@ -133,7 +133,7 @@ def _run(
         for task in tasks:
             if not task.folder.finished():
                 task.located.begin()
-        with devices_and_processes.Residents(context.settings.device) as residents:
+        with devices_and_memory.Residents(context.settings.device) as residents:
             of_all = Run(
                 resolved.dataset, request.limit, context.settings, request.command, residents, request.baselines
             )

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from colorbench.data import Dataset
 from colorbench.errors import UserError
-from colorbench.evaluation.devices_and_processes import device_of
+from colorbench.evaluation.devices_and_memory import device_of
 from colorbench.models import ImageFolderModel, LoadedModel
 from colorbench.models.fingerprint import model_fingerprint
 from colorbench.testing.check_report import (

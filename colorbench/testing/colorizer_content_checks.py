@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from colorbench.color import ab_bins
-from colorbench.evaluation import devices_and_processes
+from colorbench.evaluation import devices_and_memory
 from colorbench.evaluation.predict import described
 from colorbench.models import HasFeatures, PredictsDistribution, RandomWeights, evaluation_mode, find_overlap
 from colorbench.models.fingerprint import model_fingerprint
@@ -146,7 +146,7 @@ def _redrawn(subject: ModelSubject) -> str:
 def _called(subject: ModelSubject, method: Any, count: int | None = None) -> Any:
     with (
         one_line(f"{method.__name__} failed", run=True),
-        devices_and_processes.numerics(None),
+        devices_and_memory.numerics(None),
         evaluation_mode(subject.model.colorizer),
         torch.no_grad(),
     ):

@@ -169,7 +169,7 @@ def serve(settings: Mapping[str, Any], guard: Any) -> None:
 
 
 def _loaded(settings: Mapping[str, Any]) -> Any:
-    from colorbench.evaluation.devices_and_processes import device_of
+    from colorbench.evaluation.devices_and_memory import device_of
     from colorbench.models import load_model
 
     weights = settings["weights"]
@@ -189,7 +189,7 @@ def _colors(
     import torch
 
     from colorbench.evaluation import numerics
-    from colorbench.evaluation.devices_and_processes import device_of, dtype_of
+    from colorbench.evaluation.devices_and_memory import device_of, dtype_of
     from colorbench.models import ColorizerInput, evaluation_mode, precision
     from colorbench.models.sampled_and_guided_predictions import Told, ask_further
 

@@ -19,7 +19,7 @@ import numpy as np
 from colorbench.data import Dataset, LoadedBatch, Sample, get_preprocessing, load_batches
 from colorbench.errors import UserError
 from colorbench.evaluation import GroundTruth, Prediction, Scorer, further_of, numerics
-from colorbench.evaluation.devices_and_processes import dtype_of
+from colorbench.evaluation.devices_and_memory import dtype_of
 from colorbench.evaluation.predict import checked, colorize
 from colorbench.models import LoadedModel, load_model
 from colorbench.models.model_names import parse_name

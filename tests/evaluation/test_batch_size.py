@@ -12,8 +12,8 @@ import torch
 
 from colorbench.data import Dataset
 from colorbench.errors import RunError, UserError
-from colorbench.evaluation import devices_and_processes
-from colorbench.evaluation.devices_and_processes import MemoryMeter, largest_batch, ran_out_of_memory, smaller_batch
+from colorbench.evaluation import devices_and_memory
+from colorbench.evaluation.devices_and_memory import MemoryMeter, largest_batch, ran_out_of_memory, smaller_batch
 from colorbench.evaluation.runner import record_folder
 from colorbench.models import ColorizerInput, ColorPrediction
 from tests.support.engine import DistanceProtocol, Listening, SmallNetwork, evaluate, with_protocol, write_images
@@ -147,7 +147,7 @@ def test_doubling_stays_within_the_memory_limit(monkeypatch: pytest.MonkeyPatch)
 
     assert largest_batch(attempt, memory, 64) == 32  # of 20 bytes each: the next takes 1280
     assert tried == [2, 4, 8, 16, 32]
-    monkeypatch.setattr(devices_and_processes, "SLOW", -1.0)
+    monkeypatch.setattr(devices_and_memory, "SLOW", -1.0)
     assert largest_batch(attempt, Memory(), 64) == 2, "larger batches would be no faster"  # type: ignore[arg-type]
 
 
