@@ -42,7 +42,7 @@ def colorize(
 
     The output has the full size and the lightness of the input; only the colors come from the model. A tone of the
     scan (sepia) is removed. Each result is written as DIR/NAME.png in sRGB, upright, with EXIF and resolution of the
-    input. The same command goes on where an earlier one ended: results that are there are kept.
+    input. The same command continues an interrupted one: existing results are kept.
     """
     from colorbench.cli.colorized_files import (
         metadata_of,

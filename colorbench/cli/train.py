@@ -53,7 +53,11 @@ def train(
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Resume from the last checkpoint.")] = True,
     track: Annotated[
         list[str] | None,
-        typer.Option("--track", metavar="tensorboard|wandb", help="Track the training, too, below OUTPUT; repeatable."),
+        typer.Option(
+            "--track",
+            metavar="tensorboard|wandb",
+            help="Tracker that also logs the training, below OUTPUT; repeatable.",
+        ),
     ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for checkpoints, figures and weights.")
