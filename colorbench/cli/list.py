@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 MODEL = "competitor"
-"""Role of a model that is no baseline or reference; the list calls it a model."""
+"""Role of a model that is neither baseline nor reference; the list shows it as ``model``."""
 ORDER = {role: place for place, role in enumerate((MODEL, "baseline", "reference"))}
 """Role of a model -> its place in the list; those of a role stay in alphabetical order."""
 

@@ -82,7 +82,7 @@ class ProgressBar(TransientBar):
         super().__exit__(kind, error, trace)
 
     def _report(self) -> None:
-        """Print a line where nothing has advanced for the period, so that a slow step is not taken for a dead one."""
+        """Print a line if nothing has advanced during the period, so that a slow step does not look like a hang."""
         while not self._ended.wait(LOG_PERIOD):
             now = time.monotonic()
             if self._total > self._done and now - self._told >= LOG_PERIOD:

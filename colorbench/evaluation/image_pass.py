@@ -45,8 +45,8 @@ def run_passes(tasks: Sequence[EvaluationTask], run: Run, progress: ThroughputMe
     Args:
         tasks: finished or not.
         run: what they share.
-        progress: is told of every image.
-        begun: ids of the tasks of which this process has predicted a batch; added to.
+        progress: counts the images.
+        begun: ids of the tasks for which this process has predicted a batch; new ones are added.
 
     Returns:
         The number of shards written, without those that another process has claimed.

@@ -217,7 +217,7 @@ def _load_models(request: RunConfig) -> list[LoadedModel]:
             # Objects of the same class, as in notebooks, need distinct names.
             same = sum(other.full_name.partition("#")[0] == one.full_name for other in loaded)
             one = replace(one, full_name=f"{one.full_name}#{same + 1}") if same else one
-        find_overlap(one.card, ())  # a file of training hashes that cannot be read is told before an image is predicted
+        find_overlap(one.card, ())  # an unreadable file of training hashes is an error before the first prediction
         loaded.append(one)
     return loaded
 

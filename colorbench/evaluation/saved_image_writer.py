@@ -56,7 +56,7 @@ def incomplete(
 
     small = frozenset(id for id in thumbnails if not all(intact(folder.thumbnails / n) for n in saved_names(id)))
     large = {id: name for id, name in predictions.items() if not intact(folder.predictions / name)}
-    if damaged:  # after a power cut there may be thousands, of no use to anybody
+    if damaged:  # one message, since there may be thousands after a power cut
         folder.say(f"damaged saved images, which are made again: {len(damaged)}, the first: {damaged[0]}")
     return small, large
 

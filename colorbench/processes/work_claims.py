@@ -23,9 +23,9 @@ from colorbench.storage import Lock
 from colorbench.storage.atomic_files import writing
 
 POLL = 0.1
-"""Seconds between two looks at what other processes hold."""
+"""Seconds between two attempts to take what other processes have claimed."""
 PATIENCE = 60.0
-"""Seconds of waiting after which the user is told for whom."""
+"""Seconds of waiting after which a message names the process that is waited for."""
 
 
 @dataclass
@@ -87,7 +87,7 @@ class WorkClaims:
         return taken
 
     def wait(self) -> None:
-        """Wait a moment for other processes, and tell the user about it after ``PATIENCE`` seconds."""
+        """Wait a moment for other processes, and report it after ``PATIENCE`` seconds."""
         now = time.monotonic()
         self._waiting = now if self._waiting is None else self._waiting
         held, self._others = self._others, {}
@@ -128,7 +128,7 @@ class WorkClaims:
                 self.wait()
 
     def _tell_stopped(self, what: str, who: str) -> None:
-        """Tell the user once of each process that does not respond; it may have claimed several parts."""
+        """Print one message for each process that does not respond; it may have claimed several parts."""
         if who not in self._stopped:
             self._stopped.add(who)
             state = f"has not responded for {EXPIRY:.0f} s and is dead or stopped"

@@ -66,9 +66,9 @@ def _asked(
 
 
 def _first(subject: ModelSubject, request: Draws | Reveals, again: str, hint: str) -> tuple[Told, Sequence[Prediction]]:
-    """Return what the model is told of the test images, and its predictions.
+    """Return the seeds or revealed colors for the test images, and the predictions with them.
 
-    Checks that they are repeatable and do not depend on the batch, and that an odd size is taken.
+    Checks that predictions are repeatable and do not depend on the batch, and that an odd size is taken.
 
     Raises:
         CheckFailed: for predictions that are not; ``again`` if they are not repeatable.
