@@ -28,7 +28,7 @@ from leaderboards.board_schema import Board, Cell, Column, Group, Row, RowsAndCo
 from leaderboards.collected_records import Entry
 from leaderboards.gallery import Gallery
 from leaderboards.published_practice import departures
-from leaderboards.untrusted_text import arrow, count, difference, figure, name_of, ranks, span
+from leaderboards.untrusted_text import arrow, count, counted, difference, figure, name_of, ranks, span
 
 ENDS = {"gray": GRAY_MODEL, "truth": TRUTH_MODEL}
 """Rows whose images are the first and last of each gallery card."""
@@ -53,7 +53,8 @@ def page(
         overview: plots of several groups; see ``tradeoff_plots.tradeoffs``.
     """
     environment = page_environment("leaderboards")
-    environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "count": count, "difference": difference}
+    environment.filters |= {"figure": figure, "span": span, "arrow": arrow, "difference": difference}
+    environment.filters |= {"count": count, "counted": counted}
     environment.filters["ranks"] = lambda cell: ranks(cell.first_rank, cell.last_rank)
     environment.filters["clearly"] = clearly
     environment.tests["low_effective_n"] = _low_effective_n

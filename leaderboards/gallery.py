@@ -18,7 +18,7 @@ from colorbench.results import SavedImage
 from leaderboards.board_schema import Board, Column
 from leaderboards.collected_records import Entry
 from leaderboards.saved_images import SavedBy, Size, agreed, embedded, large_prediction, saved_images
-from leaderboards.untrusted_text import clean, count
+from leaderboards.untrusted_text import clean, counted
 
 BUDGETS: Mapping[Size, int] = {"small": 3_200_000, "large": 16_000_000}
 """Maximum size in bytes of all images of a page, before base64 encoding (a third more)."""
@@ -204,8 +204,7 @@ class _Set:
 
     def _evaluation(self) -> str:
         protocols = dict.fromkeys(self.board.groups[number].protocol for number in self.groups)
-        images = "1 image" if self.group.n == 1 else f"{count(self.group.n)} images"
-        return f"{images} · {', '.join(protocols)} · {self.group.preprocessing}"
+        return f"{counted(self.group.n, 'image')} · {', '.join(protocols)} · {self.group.preprocessing}"
 
     def _chosen(self, among: set[str]) -> list[tuple[str, tuple[str, ...]]]:
         """Return (content hash, reasons) of the images to show: the fixed sample first, then the extremes."""

@@ -8,7 +8,7 @@ from colorbench.results import DatasetPart, Record
 from leaderboards.badges import badges_of
 from leaderboards.board_schema import Source
 from leaderboards.collected_records import Entry
-from leaderboards.untrusted_text import clean, count, stated
+from leaderboards.untrusted_text import clean, count, counted, stated
 
 Facts = tuple[tuple[str, str], ...]
 
@@ -65,8 +65,8 @@ def source_of(group: int, entry: Entry) -> Source:
         ("seed", str(run.seed)),
         (
             "batches",
-            f"{_many(run.batch_size, 'image')}; {_many(run.threads, 'thread')}, {_many(run.workers, 'decoder')}, "
-            f"{_many(run.processes, 'process')}",
+            f"{counted(run.batch_size, 'image')}; {counted(run.threads, 'thread')}, {counted(run.workers, 'decoder')}, "
+            f"{counted(run.processes, 'process', 'processes')}",
         ),
         ("speed", f"{run.images_per_second:.4g} images/s, {run.seconds:.4g} s in total"),
         ("python", f"{made.python}, {made.platform}"),
@@ -89,11 +89,6 @@ def source_of(group: int, entry: Entry) -> Source:
 
 def _pairs(values: Mapping[str, object]) -> str:
     return ", ".join(f"{clean(key, 60)} = {stated(value, 80)}" for key, value in values.items())
-
-
-def _many(number: int, of: str) -> str:
-    """Return a number of things as text, such as ``1 process`` or ``2 processes``."""
-    return f"{number} {of}" if number == 1 else f"{number} {of}{'es' if of.endswith('s') else 's'}"
 
 
 def _filled(*facts: tuple[str, str | None]) -> Facts:

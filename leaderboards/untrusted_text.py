@@ -87,6 +87,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u202f") if abs(value) < 1e15 else f"{value:.2e}"
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """Format a number of things as text, such as ``1 image`` or ``2 images``; ``many``: an irregular plural."""
+    return f"{count(number)} {one if number == 1 else many or f'{one}s'}"
+
+
 def arrow(higher_is_better: bool | None) -> str:
     """Return the text of an arrow in the better direction; empty if there is none."""
     return {True: "↑", False: "↓", None: ""}[higher_is_better]
