@@ -18,6 +18,8 @@ from PIL import Image
 from playwright.sync_api import sync_playwright
 
 DOCS = Path(__file__).resolve().parent
+# Images and studies are made by the functions that the tests use.
+sys.path.insert(0, str(DOCS.parent))
 TUTORIAL = ["run", "--model", "zoo/cic,zoo/lite", "--protocol", "auc,fidelity"]
 
 
@@ -49,14 +51,13 @@ def report(browser: Any, folder: Path) -> None:
     # Without its run details, which name a temporary folder.
     shoot(page, "report", until=page.get_by_role("heading", name="Run details"))
     colorbench("leaderboard", "build", "reference", "-o", str(folder / "board.html"))
-    page = browser.new_page(viewport={"width": 1280, "height": 1080})
+    page = browser.new_page(viewport={"width": 1000, "height": 1240})
     page.goto((folder / "board.html").as_uri())
     shoot(page, "board")
 
 
 def curves(browser: Any, folder: Path) -> None:
     """Write ``tutorial-curves``, of crops of the packaged images: bands need 30 images."""
-    sys.path.insert(0, str(DOCS.parent))
     from tests.support.engine import write_images
 
     write_images(folder / "crops", 40)
@@ -83,7 +84,6 @@ def tutorial(browser: Any, folder: Path) -> None:
 
 def study(browser: Any, folder: Path) -> None:
     """Write ``study-analysis``: a study of two methods with simulated responses."""
-    sys.path.insert(0, str(DOCS.parent))
     from tests.support.study_responses import METHODS, SENTINEL, make_design, make_study_data, write_study
 
     design = make_design(participants=40, trials=20, sentinels=2, images=40)
@@ -97,7 +97,6 @@ def study(browser: Any, folder: Path) -> None:
 
 def participants(browser: Any, folder: Path) -> None:
     """Write ``study-pages``: three pages of a participant's session, at the size of a phone."""
-    sys.path.insert(0, str(DOCS.parent))
     import pytest
 
     from protocols.human_study.build.jspsych import jspsych_files
